@@ -1,0 +1,276 @@
+//! Outputs that appear whole or not at all, and the hashes that name their content.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use crate::StepError;
+
+/// Returns where an output is written before it is renamed to `path`.
+///
+/// The name is fixed, so that what a killed step left behind is replaced by the next attempt.
+pub fn partial(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.partial"))
+}
+
+/// Writes a file so that `path` holds either what it held before or all of `bytes`.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
+    let mut file = OutputFile::create(path)?;
+    file.write_all(bytes).map_err(|e| StepError::writing(path, &e))?;
+    file.publish()
+}
+
+/// A file under construction: a writer that becomes visible at `path` only through
+/// [`OutputFile::publish`]. Dropped before that, it leaves nothing behind.
+#[derive(Debug)]
+pub struct OutputFile {
+    path: PathBuf,
+    file: Option<fs::File>,
+}
+
+impl OutputFile {
+    /// Starts the file beside `path`; missing folders are made.
+    pub fn create(path: &Path) -> Result<Self, StepError> {
+        let write_error = |e: io::Error| StepError::writing(path, &e);
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(write_error)?;
+        }
+        let file = fs::File::create(partial(path)).map_err(write_error)?;
+        Ok(Self { path: path.to_owned(), file: Some(file) })
+    }
+
+    /// Syncs the file and renames it to its path.
+    pub fn publish(mut self) -> Result<(), StepError> {
+        let write_error = |e: io::Error| StepError::writing(&self.path, &e);
+        if let Some(file) = self.file.take() {
+            file.sync_all().map_err(write_error)?;
+            fs::rename(partial(&self.path), &self.path).map_err(write_error)?;
+            sync_parent(&self.path);
+        }
+        Ok(())
+    }
+
+    fn inner(&mut self) -> io::Result<&mut fs::File> {
+        self.file.as_mut().ok_or_else(|| io::Error::other("already published"))
+    }
+}
+
+impl io::Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inner()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner()?.flush()
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Nothing can be reported from here, and the next attempt replaces the remains.
+            drop(fs::remove_file(partial(&self.path)));
+        }
+    }
+}
+
+/// Fills a folder so that `path` is either absent or complete.
+///
+/// `fill` gets the folder to write into; when it fails, nothing appears at `path` and what stood
+/// there before is kept.
+pub fn write_folder(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    let write_error = |e: io::Error| StepError::writing(path, &e);
+    let partial = partial(path);
+    remove(&partial).map_err(write_error)?;
+    fs::create_dir_all(&partial).map_err(write_error)?;
+    if let Err(error) = fill(&partial) {
+        drop(remove(&partial));
+        return Err(error);
+    }
+    remove(path).map_err(write_error)?;
+    fs::rename(&partial, path).map_err(write_error)?;
+    sync_parent(path);
+    Ok(())
+}
+
+/// Removes a file or a folder with all it holds; what is not there is fine.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a rename durable. A file system that cannot sync folders loses nothing it promised.
+fn sync_parent(path: &Path) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(folder) = fs::File::open(folder) {
+        drop(folder.sync_all());
+    }
+}
+
+/// Writes a value as indented JSON with a final newline.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StepError> {
+    write_file(path, &json_bytes(value)?)
+}
+
+/// Returns the bytes [`write_json`] writes.
+pub fn json_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, StepError> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|e| StepError::bug(format!("cannot write JSON: {e}")))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads a JSON file; an unreadable one is refused with its line and column.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StepError> {
+    let bytes = fs::read(path).map_err(|e| StepError::reading(path, &e))?;
+    parse_json(&path.display().to_string(), &bytes)
+}
+
+/// Parses JSON; `name` says in the error where the bytes came from.
+pub fn parse_json<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, StepError> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let text = error.to_string();
+        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+        StepError::refused(format!("`{name}:{}:{}`: {message}", error.line(), error.column()))
+    })
+}
+
+/// Returns the SHA-256 of bytes as 64 hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Returns the SHA-256 of a file, or of a folder as the hash over its files' names and hashes in
+/// the order of their names. A folder's hash does not depend on where it lies.
+pub fn sha256_path(path: &Path) -> Result<String, StepError> {
+    let read_error = |e: io::Error| StepError::reading(path, &e);
+    if !fs::metadata(path).map_err(read_error)?.is_dir() {
+        return sha256_file(path);
+    }
+    let mut listing = String::new();
+    for file in files_below(path).map_err(read_error)? {
+        let hash = sha256_file(&path.join(&file))?;
+        listing.extend([hash.as_str(), "  ", &file, "\n"]);
+    }
+    Ok(sha256(listing.as_bytes()))
+}
+
+fn sha256_file(path: &Path) -> Result<String, StepError> {
+    let read_error = |e: io::Error| StepError::reading(path, &e);
+    let mut file = fs::File::open(path).map_err(read_error)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer).map_err(read_error)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
+/// Returns the files below a folder as sorted relative paths with `/` between their parts;
+/// names that start with a dot are left out.
+pub fn files_below(folder: &Path) -> io::Result<Vec<String>> {
+    fn walk(folder: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            let path = format!("{prefix}{name}");
+            if entry.file_type()?.is_dir() {
+                walk(&entry.path(), &format!("{path}/"), found)?;
+            } else {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    walk(folder, "", &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").unwrap_or_default();
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_could_not_be_filled_leaves_the_old_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let target = temp.path().join("out");
+        write_folder(&target, |folder| write_file(&folder.join("a"), b"one")).unwrap();
+        write_folder(&target, |folder| {
+            write_file(&folder.join("a"), b"two")?;
+            Err(StepError::refused("no"))
+        })
+        .unwrap_err();
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"one");
+        assert_eq!(files_below(temp.path()).unwrap(), ["out/a"]);
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no remains");
+    }
+
+    #[test]
+    fn a_dropped_output_leaves_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut file = OutputFile::create(&temp.path().join("x/y")).unwrap();
+        file.write_all(b"half").unwrap();
+        drop(file);
+        assert_eq!(fs::read_dir(temp.path().join("x")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_hash_depends_on_names_and_bytes_and_not_on_the_place() {
+        let temp = tempfile::tempdir().unwrap();
+        let make = |place: &str, name: &str, bytes: &[u8]| {
+            let folder = temp.path().join(place);
+            write_file(&folder.join(name), bytes).unwrap();
+            sha256_path(&folder).unwrap()
+        };
+        assert_eq!(make("one", "a", b"x"), make("two", "a", b"x"));
+        assert_ne!(make("one", "a", b"x"), make("three", "b", b"x"));
+        assert_ne!(make("one", "a", b"x"), make("four", "a", b"y"));
+    }
+
+    #[test]
+    fn hashes_are_the_standard_ones() {
+        // FIPS 180-2, appendix B.1
+        assert_eq!(
+            sha256(b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn broken_json_is_refused_with_its_place() {
+        let error = parse_json::<Vec<u8>>("x.json", b"[1,\n oops]").unwrap_err();
+        assert_eq!(error.kind, crate::ErrorKind::Refused);
+        assert!(error.message.starts_with("`x.json:2:2`: "), "{}", error.message);
+    }
+}

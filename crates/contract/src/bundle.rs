@@ -1,0 +1,111 @@
+//! The manifests of a candidate (one fitted model) and of a bundle (all of them, calibrated).
+//!
+//! Both are folders. Model parameters are in safetensors files beside the manifest; every file is
+//! named with its SHA-256, so a bundle vouches for all of its parts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::rules::Vote;
+use crate::{FeatureContract, Timestamp};
+
+/// A file of the folder and what it must hash to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Name inside the folder.
+    pub file: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// `candidate.json`: one fitted model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateManifest {
+    /// Version of this format.
+    pub format: u32,
+    /// Kind of model: `autoencoder`, `isolation_forest`, ...
+    pub kind: String,
+    /// The seed it was fitted with.
+    pub seed: u64,
+    /// The parameters it was fitted with, as the document names them.
+    pub parameters: Value,
+    /// SHA-256 of the feature contract of the rows it was fitted on.
+    pub contract_sha256: String,
+    /// Rows it was fitted on.
+    pub rows: u64,
+    /// What a search tried, if there was one; empty otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trials: Vec<Value>,
+    /// The fitted parameters.
+    pub model: FileRecord,
+}
+
+impl CandidateManifest {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+    /// Name of the manifest in its folder.
+    pub const FILE: &str = "candidate.json";
+}
+
+/// `bundle.json`: what `score` needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BundleManifest {
+    /// Version of this format.
+    pub format: u32,
+    /// The pipeline it was trained by.
+    pub pipeline: String,
+    /// The features it takes.
+    pub contract: FeatureContract,
+    /// How its members' scores become a verdict.
+    pub vote: Vote,
+    /// The models, in the order of their kinds' names.
+    pub members: Vec<Member>,
+    /// Quantile sketches of the calibration rows: features and scores.
+    pub reference: FileRecord,
+    /// Limit of the combined score; for `combine: mean` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined_limit: Option<f64>,
+    /// What was measured, by part of the data set (`validation`, `test`) and then by name.
+    pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
+    /// What it was made from.
+    pub provenance: Provenance,
+}
+
+impl BundleManifest {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+    /// Name of the manifest in its folder.
+    pub const FILE: &str = "bundle.json";
+}
+
+/// One model of a bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Kind of model; unique in a bundle.
+    pub kind: String,
+    /// The fitted parameters.
+    pub model: FileRecord,
+    /// The seed it was fitted with.
+    pub seed: u64,
+    /// The parameters it was fitted with, as the document names them.
+    pub parameters: Value,
+    /// Decision score above which it votes for an alarm.
+    pub limit: f64,
+}
+
+/// What a bundle was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Version of Lynceus.
+    pub version: String,
+    /// SHA-256 of the data set folder.
+    pub dataset_sha256: String,
+    /// First and last window of the training part.
+    pub train_start: Timestamp,
+    /// First and last window of the training part.
+    pub train_end: Timestamp,
+    /// Rows of the training part.
+    pub train_rows: u64,
+}

@@ -1,0 +1,138 @@
+//! The one error a step ends with: what failed, on what, and the way out.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Says who has to act; each kind is one exit code of the step contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// A bug in Lynceus: exit code 1, never retried.
+    Bug,
+    /// Wrong flags or a wrong document: exit code 2, never retried.
+    Usage,
+    /// The data was refused: exit code 3, never retried.
+    Refused,
+    /// An outside service failed: exit code 4, retried.
+    Unavailable,
+    /// A race for an alias or a watermark was lost: exit code 5, retried.
+    LostRace,
+}
+
+impl ErrorKind {
+    /// Returns the process exit code that stands for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Bug => 1,
+            Self::Usage => 2,
+            Self::Refused => 3,
+            Self::Unavailable => 4,
+            Self::LostRace => 5,
+        }
+    }
+
+    /// Says whether running the same step again may help.
+    pub fn is_retried(self) -> bool {
+        matches!(self, Self::Unavailable | Self::LostRace)
+    }
+}
+
+/// An error with its kind, a one-line message and, where there is one, a hint at the way out.
+///
+/// Messages are lower case, name the thing (path, column, URL without secrets, value in
+/// backticks) and carry no full stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepError {
+    /// Who has to act.
+    pub kind: ErrorKind,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl StepError {
+    /// Makes an error of any kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    /// Makes an error that is a bug of ours (exit code 1).
+    pub fn bug(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Bug, message)
+    }
+
+    /// Makes an error about flags or the document (exit code 2).
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Makes an error about refused data (exit code 3).
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Refused, message)
+    }
+
+    /// Makes an error about an outside service (exit code 4).
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// Makes an error about a lost race (exit code 5).
+    pub fn lost_race(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::LostRace, message)
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Makes the error for a file that could not be read.
+    ///
+    /// An absent input is a usage error (the flag names nothing), anything else is refused data.
+    pub fn reading(path: &Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot read `{}`: {}", path.display(), without_path(error));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::usage(message),
+            _ => Self::refused(message),
+        }
+    }
+
+    /// Makes the error for a file that could not be written: the disk is an outside service.
+    pub fn writing(path: &Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot write `{}`: {}", path.display(), without_path(error));
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => {
+                Self::usage(message).hint("choose a place this user may write to")
+            }
+            _ => Self::unavailable(message),
+        }
+    }
+}
+
+/// Returns the operating system's words alone: `fs_err` has put the path in front already.
+fn without_path(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => std::io::Error::from_raw_os_error(code).to_string(),
+        None => {
+            std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+        }
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StepError {}

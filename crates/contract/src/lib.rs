@@ -1,0 +1,27 @@
+//! What a step is: its flags, its outcome, its exit code, and the small types that steps exchange.
+//!
+//! A step is a program: it reads named input paths, writes named output paths, and ends with an
+//! exit code that means something. It does not know whether a person, the local runner or Argo
+//! started it. [`step::main`] is that contract as code; everything else here is what it needs.
+
+pub mod artifact;
+pub mod bundle;
+pub mod decimal;
+pub mod error;
+pub mod features;
+pub mod outcome;
+pub mod rules;
+pub mod step;
+pub mod steps;
+pub mod time;
+
+pub use artifact::{read_json, write_json};
+pub use decimal::Decimal;
+pub use error::{ErrorKind, StepError};
+pub use features::{FeatureColumn, FeatureContract};
+pub use outcome::Outcome;
+pub use step::{Stage, StepArgs};
+pub use time::{Span, Timestamp};
+
+/// Version of every step in this build; part of each cache key and of each outcome.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

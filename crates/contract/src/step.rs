@@ -1,0 +1,245 @@
+//! The frame every step runs in: flags in, outcome and exit code out.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Outcome, StepError, write_json};
+
+/// A stage of the pipeline: folder, crate, binary, image, Argo task and log field share this word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Fetches raw samples.
+    Collect,
+    /// Turns a scenario log into labels.
+    Label,
+    /// Makes features of samples.
+    Feature,
+    /// Holds the features against expectations and splits them.
+    Validate,
+    /// Fits one model.
+    Train,
+    /// Makes a bundle of the candidates.
+    Select,
+    /// Puts the bundle into the registry.
+    Deploy,
+    /// Scores new windows with the live bundle.
+    Score,
+    /// Tells people.
+    Alert,
+}
+
+impl Stage {
+    /// Returns the stage's one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Collect => "collect",
+            Self::Label => "label",
+            Self::Feature => "feature",
+            Self::Validate => "validate",
+            Self::Train => "train",
+            Self::Select => "select",
+            Self::Deploy => "deploy",
+            Self::Score => "score",
+            Self::Alert => "alert",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A named path that a step reads or writes; the name is the flag without its dashes.
+///
+/// Two tasks are connected where one's output path is the other's input path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port<'a> {
+    /// The flag's name, which is also the kind of artifact: `dataset`, `candidate`, `bundle`.
+    pub name: &'static str,
+    /// Where it lies.
+    pub path: &'a Path,
+}
+
+impl<'a> Port<'a> {
+    /// Makes a port.
+    pub fn new(name: &'static str, path: &'a Path) -> Self {
+        Self { name, path }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For a person.
+    #[default]
+    Text,
+    /// One JSON object a line, for a collector.
+    Json,
+}
+
+/// The flags every step has.
+#[derive(Debug, Clone, PartialEq, Eq, Args, Serialize)]
+pub struct Common {
+    /// Write what happened (status, counts, metrics, hashes) to this JSON file
+    #[arg(long, value_name = "FILE", help_heading = "Every step")]
+    pub outcome: Option<PathBuf>,
+    /// Write log lines on stderr as text or as JSON
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Every step"
+    )]
+    pub log: LogFormat,
+    /// Use this many threads; the outputs do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Every step")]
+    pub threads: u16,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { outcome: None, log: LogFormat::Text, threads: 1 }
+    }
+}
+
+/// The typed flags of one step.
+pub trait StepArgs: Args + Serialize {
+    /// The stage these flags belong to.
+    const STAGE: Stage;
+
+    /// Returns the flags every step has.
+    fn common(&self) -> &Common;
+
+    /// Returns what the step reads.
+    fn inputs(&self) -> Vec<Port<'_>>;
+
+    /// Returns what the step writes.
+    fn outputs(&self) -> Vec<Port<'_>>;
+}
+
+/// The library function behind a step.
+pub type StepFunction<A> = fn(&A, &mut Outcome) -> Result<(), StepError>;
+
+#[derive(Parser)]
+#[command(version)]
+struct CommandLine<A: Args> {
+    #[command(flatten)]
+    args: A,
+}
+
+/// Runs a step as a program: parses the flags, runs it, writes the outcome, tells the error.
+///
+/// The whole `main` of each step is one call of this.
+pub fn main<A: StepArgs>(about: &'static str, run: StepFunction<A>) -> ExitCode {
+    let command = CommandLine::<A>::command().name(A::STAGE.name()).about(about);
+    let matches = command.get_matches();
+    match CommandLine::<A>::from_arg_matches(&matches) {
+        Ok(parsed) => ExitCode::from(execute(&parsed.args, run)),
+        Err(error) => {
+            // Clap's own text, on clap's own stream; there is nobody to tell if that fails.
+            drop(error.print());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs a step with parsed flags and returns its exit code.
+pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
+    start_logging(args.common().log);
+    let stage = A::STAGE;
+    let mut outcome = Outcome::start(stage.name());
+    let mut result = run(args, &mut outcome);
+    outcome.finish(args, &result);
+    if let Some(path) = &args.common().outcome {
+        let written = write_json(path, &outcome);
+        result = result.and(written);
+    }
+    match result {
+        Ok(()) => {
+            tracing::info!(step = %stage, seconds = outcome.seconds, counts = ?outcome.counts, "Done");
+            0
+        }
+        Err(error) => {
+            tell(args.common().log, stage, &error);
+            error.kind.exit_code()
+        }
+    }
+}
+
+fn tell(format: LogFormat, stage: Stage, error: &StepError) {
+    match format {
+        LogFormat::Json => {
+            let hint = error.hint.as_deref().unwrap_or_default();
+            tracing::error!(step = %stage, kind = ?error.kind, hint, "{}", error.message);
+        }
+        // Nobody is left to tell when stderr is closed.
+        LogFormat::Text => drop(writeln!(std::io::stderr(), "error: {stage}: {error}")),
+    }
+}
+
+/// Sends log lines to stderr; a second call changes nothing.
+pub fn start_logging(format: LogFormat) {
+    use std::io::IsTerminal as _;
+    let level = tracing::Level::INFO;
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // An error says that logging was started before: the first start stays.
+    match format {
+        LogFormat::Json => {
+            drop(builder.json().flatten_event(true).with_current_span(false).try_init());
+        }
+        LogFormat::Text => drop(builder.with_ansi(std::io::stderr().is_terminal()).try_init()),
+    }
+}
+
+/// Prints typed flags back as a command line, without the program's name.
+///
+/// It reads the serialised fields, whose names are the flags': so a renamed flag is renamed here
+/// too, and absent options print nothing.
+pub fn command_line<A: Serialize>(args: &A) -> Result<Vec<OsString>, StepError> {
+    let bug = |what: &dyn fmt::Display| StepError::bug(format!("flags do not print: {what}"));
+    let value = serde_json::to_value(args).map_err(|e| bug(&e))?;
+    let Value::Object(fields) = value else { return Err(bug(&"not a struct")) };
+    let mut line = Vec::new();
+    for (name, value) in fields {
+        let flag = format!("--{}", name.replace('_', "-"));
+        let values = match value {
+            Value::Null | Value::Bool(false) => continue,
+            Value::Bool(true) => {
+                line.push(flag.into());
+                continue;
+            }
+            Value::Array(values) => values,
+            one => vec![one],
+        };
+        for value in values {
+            line.push(flag.clone().into());
+            line.push(match value {
+                Value::String(text) => text.into(),
+                Value::Number(number) => number.to_string().into(),
+                other => return Err(bug(&other)),
+            });
+        }
+    }
+    Ok(line)
+}
+
+/// Parses a flag's value with `FromStr` for clap, keeping the type's own words in the error.
+pub fn parse<T: FromStr<Err = String>>(text: &str) -> Result<T, String> {
+    text.parse()
+}

@@ -1,0 +1,387 @@
+//! The pipeline document: every section, its fields, their units and defaults.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use contract::rules::Vote;
+use contract::{Span, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::expectations::Expectation;
+use crate::features::{FeatureRule, Fill};
+use crate::models::Models;
+
+/// A pipeline: where data comes from, what is made of it, which models watch it, who is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Version of the document format: 1.
+    pub format: u32,
+    /// Name of the pipeline: lower-case letters, digits and `-`; a part of every store key.
+    pub name: String,
+    /// What it watches, in a sentence.
+    #[serde(default)]
+    pub description: String,
+    /// Name of the profile of `profiles` that is laid over the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Partial documents by name; `profile` says which one is laid over this document.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub profiles: BTreeMap<String, serde_json::Value>,
+    /// Distance between windows, and between samples.
+    pub step: Span,
+    /// How much of the past a training takes, ending at the present.
+    pub range: Span,
+    /// Stands for `$rate_window` in every query.
+    #[serde(default = "five_minutes")]
+    pub rate_window: Span,
+    /// Where samples come from.
+    pub source: Source,
+    /// What is asked of a Prometheus or a recording, a column each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queries: Vec<Query>,
+    /// Which windows are known to be anomalous.
+    #[serde(default)]
+    pub labels: Labels,
+    /// What becomes of gaps.
+    #[serde(default)]
+    pub fill: Fill,
+    /// What is made of the samples, in order.
+    pub features: Vec<FeatureRule>,
+    /// What the features must look like to be trained on.
+    #[serde(default)]
+    pub expectations: Vec<Expectation>,
+    /// How the rows are split, in order of time.
+    #[serde(default)]
+    pub split: Split,
+    /// Seed of everything random.
+    #[serde(default)]
+    pub seed: u64,
+    /// The models and their parameters.
+    pub models: Models,
+    /// How their scores become a verdict.
+    pub vote: Vote,
+    /// When a new version takes over.
+    #[serde(default)]
+    pub gate: Gate,
+    /// Where a new version goes.
+    #[serde(default)]
+    pub deployment: Deployment,
+    /// When windows are scored.
+    #[serde(default)]
+    pub scoring: Scoring,
+    /// Who is told, and when.
+    #[serde(default)]
+    pub alerts: Alerts,
+}
+
+fn five_minutes() -> Span {
+    Span::from_seconds(300)
+}
+
+/// Where samples come from: exactly one of its fields is set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Source {
+    /// A Prometheus, or anything with its HTTP API (Thanos, Mimir, VictoriaMetrics).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusSource>,
+    /// Replies of a Prometheus, recorded with `collect --record`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingSource>,
+    /// A table in a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableSource>,
+}
+
+impl Source {
+    /// Returns the file or folder the source reads, as the document names it; nothing for a server.
+    pub fn path(&self) -> Option<&PathBuf> {
+        let recording = self.recording.as_ref().map(|source| &source.path);
+        recording.or(self.table.as_ref().map(|source| &source.path))
+    }
+}
+
+/// A Prometheus HTTP API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PrometheusSource {
+    /// Base URL, without `/api/v1`. It must not carry a password: use `basic_auth`.
+    pub url: String,
+    /// Deadline of one request.
+    #[serde(default = "thirty_seconds")]
+    pub timeout: Span,
+    /// Requests in flight at once.
+    #[serde(default = "four")]
+    pub parallel: u8,
+    /// Attempts after the first, on 429, 5xx, timeouts and cut replies.
+    #[serde(default = "five")]
+    pub retries: u8,
+    /// File with a bearer token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer_token_file: Option<PathBuf>,
+    /// User name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
+    /// File with the CA certificates to trust (PEM) instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// File with a client certificate and its key (PEM, both in one file).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_identity_file: Option<PathBuf>,
+    /// Further headers, such as `X-Scope-OrgID`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+fn thirty_seconds() -> Span {
+    Span::from_seconds(30)
+}
+
+fn four() -> u8 {
+    4
+}
+
+fn five() -> u8 {
+    5
+}
+
+/// User name and password of HTTP basic authentication.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BasicAuth {
+    /// The user name.
+    pub username: String,
+    /// File with the password.
+    pub password_file: PathBuf,
+}
+
+/// A folder of recorded replies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordingSource {
+    /// The folder, relative to the document: `<query name>.json` or `.json.gz` for each query.
+    pub path: PathBuf,
+}
+
+/// A table in a file: CSV (plain or gzip) or Parquet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableSource {
+    /// The file, relative to the document. `.parquet` is read as Parquet, anything else as CSV.
+    pub path: PathBuf,
+    /// What separates columns; one character, `\t` for a tab.
+    #[serde(default = "comma")]
+    pub delimiter: String,
+    /// Column with the time; without one, rows are taken to be `step` apart from `start` on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// How the time column is written.
+    #[serde(default)]
+    pub time_format: TimeFormat,
+    /// Time of the first row, where there is no time column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub start: Option<Timestamp>,
+    /// Column that names the node, pod or flow source; without one there is a single entity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// Column with the label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Columns to take as samples; empty means every other column that holds only numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+}
+
+fn comma() -> String {
+    ",".to_owned()
+}
+
+/// How a time column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeFormat {
+    /// `2026-11-21T08:36:07Z`, or a Parquet timestamp.
+    #[default]
+    Rfc3339,
+    /// Seconds since 1970, whole or with a fraction.
+    Seconds,
+    /// Milliseconds since 1970.
+    Milliseconds,
+}
+
+/// One query and the column it fills.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// Name of the column: lower-case letters, digits and `_`.
+    pub name: String,
+    /// Unit of its values: `seconds`, `bytes`, `per_second`, `ratio`, ...
+    #[serde(default)]
+    pub unit: String,
+    /// The query; `$rate_window` stands for the document's rate window.
+    pub promql: String,
+    /// Label whose value is the entity; without it the query must give one series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+}
+
+/// Which windows are known to be anomalous.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Labels {
+    /// Scenario log, relative to the document: CSV with start, end, label and target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scenarios: Option<PathBuf>,
+    /// Rows this close after a scenario's start or end count neither way.
+    pub guard: Span,
+    /// Labels that mean normal; every other label means anomalous.
+    pub normal: Vec<String>,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self {
+            scenarios: None,
+            guard: Span::ZERO,
+            normal: vec!["normal".into(), "benign".into(), "0".into()],
+        }
+    }
+}
+
+/// How the rows are split, in order of time: train, then validation, then test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Split {
+    /// Share of the range that calibrates scores and limits.
+    pub validation: f64,
+    /// Share of the range that only measures.
+    pub test: f64,
+    /// Time left out between the parts, so that no window sees two of them.
+    pub gap: Span,
+}
+
+impl Default for Split {
+    fn default() -> Self {
+        Self { validation: 0.2, test: 0.2, gap: Span::ZERO }
+    }
+}
+
+/// When a new version takes over from the live one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gate {
+    /// Share of normal validation rows that a version may call anomalous.
+    pub max_false_alarm_ratio: f64,
+    /// How much lower than the champion's a challenger's figure may be: average precision with
+    /// labels, share of inliers without.
+    pub max_regression: f64,
+    /// What becomes of a worse challenger.
+    pub on_worse: OnWorse,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { max_false_alarm_ratio: 0.1, max_regression: 0.02, on_worse: OnWorse::Keep }
+    }
+}
+
+/// What becomes of a challenger that is worse than the champion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnWorse {
+    /// It is registered and not promoted; the run succeeds and says so.
+    Keep,
+    /// It is registered and not promoted; the run ends with exit code 3.
+    Stop,
+}
+
+/// Where a new version goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deployment {
+    /// Alias that a promoted version gets; `score` uses the version it names.
+    pub alias: String,
+}
+
+impl Default for Deployment {
+    fn default() -> Self {
+        Self { alias: "live".into() }
+    }
+}
+
+/// When windows are scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scoring {
+    /// How often a scorer is started.
+    pub every: Span,
+    /// How long to wait for late scrapes before a window is due.
+    pub delay: Span,
+    /// How far back missed windows are made up for.
+    pub catch_up: Span,
+    /// Share of a window's features that must be there for it to be scored; others are `no_data`.
+    pub min_completeness: f64,
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Self {
+            every: Span::from_seconds(60),
+            delay: Span::from_seconds(30),
+            catch_up: Span::from_seconds(86_400),
+            min_completeness: 0.5,
+        }
+    }
+}
+
+/// Who is told, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// Anomalous windows in a row before an alert fires.
+    #[serde(rename = "for")]
+    pub for_windows: u32,
+    /// Normal windows in a row before it is resolved.
+    pub resolve_after: u32,
+    /// Time after a message in which the same entity does not fire again.
+    pub cool_down: Span,
+    /// Where messages go.
+    pub channels: Vec<Channel>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self {
+            for_windows: 1,
+            resolve_after: 3,
+            cool_down: Span::from_seconds(600),
+            channels: vec![Channel::Stdout(StdoutChannel {})],
+        }
+    }
+}
+
+/// Where messages go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// A line on standard output.
+    Stdout(StdoutChannel),
+    /// A JSON line at the end of a file.
+    File(FileChannel),
+}
+
+/// Standard output; it has no settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StdoutChannel {}
+
+/// A file of JSON lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileChannel {
+    /// The file; it is made when it is not there.
+    pub path: PathBuf,
+}

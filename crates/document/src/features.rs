@@ -1,0 +1,137 @@
+//! What is made of the samples.
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What becomes of gaps in the samples before features are made.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fill {
+    /// Nothing: a gap stays a gap.
+    #[default]
+    None,
+    /// The last value, for at most `limit` windows.
+    Forward(ForwardFill),
+    /// Zero.
+    Zero,
+    /// Windows with a gap are left out.
+    DropRow,
+}
+
+/// Carries the last value forward.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardFill {
+    /// Longest gap, in windows, that is filled.
+    pub limit: u32,
+}
+
+/// One rule that makes feature columns of sample columns; `*` stands for every sample column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureRule {
+    /// The sample itself.
+    Raw(Columns),
+    /// Statistics over a trailing window that ends with the row.
+    Rolling(Rolling),
+    /// The sample minus the sample `lag` earlier.
+    Difference(Difference),
+    /// Increase of a counter per second since the previous sample; a fall is a reset to zero.
+    Rate(Columns),
+    /// One column divided by another; nothing where the divisor is zero.
+    Ratio(Ratio),
+    /// Time of day and day of week on the unit circle, in UTC.
+    Calendar(Calendar),
+}
+
+/// The columns a rule applies to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Columns {
+    /// Sample columns; `*` means all, a leading `!` takes one out again.
+    #[serde(default = "all")]
+    pub columns: Vec<String>,
+}
+
+fn all() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+/// Statistics over a trailing window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rolling {
+    /// Sample columns; `*` means all, a leading `!` takes one out again.
+    #[serde(default = "all")]
+    pub columns: Vec<String>,
+    /// Length of the window; it holds this much divided by `step` rows.
+    pub window: Span,
+    /// What is computed over it.
+    pub statistics: Vec<Statistic>,
+    /// Share of the window's rows that must be there; with fewer the result is a gap.
+    #[serde(default = "half")]
+    pub min_share: f64,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+/// A statistic over the values of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistic {
+    /// Arithmetic mean.
+    Mean,
+    /// Standard deviation with n in the divisor.
+    Std,
+    /// Smallest value.
+    Min,
+    /// Largest value.
+    Max,
+    /// Quantile between 0 and 1, linear between order statistics.
+    Quantile(f64),
+}
+
+/// A difference in time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// Sample columns; `*` means all, a leading `!` takes one out again.
+    #[serde(default = "all")]
+    pub columns: Vec<String>,
+    /// How much earlier the other sample is.
+    pub lag: Span,
+}
+
+/// One column divided by another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ratio {
+    /// Name of the new column; it should end with `_ratio` or its unit.
+    pub name: String,
+    /// Unit of the new column.
+    #[serde(default = "ratio")]
+    pub unit: String,
+    /// The column above the line.
+    pub numerator: String,
+    /// The column below the line.
+    pub denominator: String,
+}
+
+fn ratio() -> String {
+    "ratio".to_owned()
+}
+
+/// Which parts of the calendar become features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Calendar {
+    /// Sine and cosine of the time of day.
+    #[serde(default)]
+    pub hour_of_day: bool,
+    /// Sine and cosine of the day of the week.
+    #[serde(default)]
+    pub day_of_week: bool,
+}

@@ -1,0 +1,171 @@
+//! The models and their parameters.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The models of a pipeline: each kind that is set is trained and votes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Models {
+    /// A network that learns to reproduce normal rows through a bottleneck.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoencoder: Option<Autoencoder>,
+    /// Random trees that isolate rare rows early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation_forest: Option<IsolationForest>,
+    /// Mahalanobis distance with a shrunk covariance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mahalanobis: Option<Mahalanobis>,
+    /// A boundary around the normal rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_class_svm: Option<OneClassSvm>,
+    /// Columns that leave their usual range: the plainest baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub z_score: Option<ZScore>,
+}
+
+impl Models {
+    /// Returns the kinds that are set, in the order of their names.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let set = [
+            ("autoencoder", self.autoencoder.is_some()),
+            ("isolation_forest", self.isolation_forest.is_some()),
+            ("mahalanobis", self.mahalanobis.is_some()),
+            ("one_class_svm", self.one_class_svm.is_some()),
+            ("z_score", self.z_score.is_some()),
+        ];
+        set.into_iter().filter_map(|(kind, set)| set.then_some(kind)).collect()
+    }
+}
+
+/// How a model sees its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scaling {
+    /// Training minimum to 0, training maximum to 1.
+    MinMax,
+    /// Training mean to 0, training standard deviation to 1.
+    ZScore,
+    /// Training median to 0, training interquartile range to 1.
+    Robust,
+}
+
+/// An autoencoder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Autoencoder {
+    /// Sizes of the layers between input and output; the smallest is the bottleneck.
+    pub layers: Vec<u32>,
+    /// Passes over the training rows.
+    pub epochs: u32,
+    /// Rows between two updates.
+    pub batch: u32,
+    /// Adam's step size.
+    pub learning_rate: f64,
+    /// Standard deviation of the noise added to inputs while training, in scaled units.
+    pub noise: f64,
+    /// Passes without gain on the validation rows before training ends early; 0 never ends early.
+    pub patience: u32,
+    /// Divide each column's residual by its spread on the training rows.
+    pub normalise_residuals: bool,
+    /// How inputs are scaled.
+    pub scaling: Scaling,
+}
+
+impl Default for Autoencoder {
+    fn default() -> Self {
+        Self {
+            layers: vec![6],
+            epochs: 10,
+            batch: 256,
+            learning_rate: 1e-3,
+            noise: 0.0,
+            patience: 0,
+            normalise_residuals: false,
+            scaling: Scaling::MinMax,
+        }
+    }
+}
+
+/// An isolation forest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct IsolationForest {
+    /// Number of trees.
+    pub trees: u32,
+    /// Rows each tree sees.
+    pub samples: u32,
+    /// Columns in each split besides the first: 0 is the classic forest.
+    pub extension: u32,
+    /// How inputs are scaled.
+    pub scaling: Scaling,
+}
+
+impl Default for IsolationForest {
+    fn default() -> Self {
+        Self { trees: 50, samples: 256, extension: 0, scaling: Scaling::ZScore }
+    }
+}
+
+/// A Mahalanobis distance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mahalanobis {
+    /// Added to the diagonal of the correlation matrix, so that it can be inverted.
+    pub ridge: f64,
+    /// Smallest standard deviation of a column, in its own unit, when it is scaled.
+    pub min_std: f64,
+}
+
+impl Default for Mahalanobis {
+    fn default() -> Self {
+        Self { ridge: 0.1, min_std: 0.01 }
+    }
+}
+
+/// A one-class support vector machine with a Gaussian kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OneClassSvm {
+    /// Upper bound of the share of training rows outside, lower bound of the share of support
+    /// vectors.
+    pub nu: f64,
+    /// Width of the kernel, `exp(-gamma |x - y|^2)`; without it 1 / number of columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+    /// Largest violation of the optimality conditions at the end.
+    pub tolerance: f64,
+    /// Memory for rows of the kernel matrix, in MiB.
+    pub cache_mib: u32,
+    /// Rows above which the kernel is approximated.
+    pub max_exact_rows: u32,
+    /// How inputs are scaled.
+    pub scaling: Scaling,
+}
+
+impl Default for OneClassSvm {
+    fn default() -> Self {
+        Self {
+            nu: 0.05,
+            gamma: None,
+            tolerance: 1e-3,
+            cache_mib: 16,
+            max_exact_rows: 25_000,
+            scaling: Scaling::MinMax,
+        }
+    }
+}
+
+/// The plainest baseline: how many columns lie how far outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ZScore {
+    /// Standard deviations from the mean within which a column counts nothing.
+    pub limit: f64,
+}
+
+impl Default for ZScore {
+    fn default() -> Self {
+        Self { limit: 3.0 }
+    }
+}

@@ -1,0 +1,136 @@
+//! `features.parquet`: one row per window and entity, with the contract it keeps.
+
+use std::path::Path;
+
+use contract::{FeatureContract, StepError};
+
+use crate::parquet::{self, Reader, Writer};
+use crate::samples::read_keys;
+use crate::table::{Column, Table};
+
+/// What is known of each row; every vector has one item a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowLabels {
+    /// The label.
+    pub label: Vec<String>,
+    /// The scenario the row belongs to, guard bands included; empty outside of any.
+    pub scenario: Vec<String>,
+    /// Says that the row lies in a guard band and counts in no metric.
+    pub excluded: Vec<bool>,
+}
+
+/// Feature rows, sorted by time and then by entity name.
+#[derive(Debug, Clone)]
+pub struct FeatureTable {
+    /// What the columns mean.
+    pub contract: FeatureContract,
+    /// Time, entity and features; `NaN` is a gap.
+    pub table: Table,
+    /// Says that the samples do not reach back far enough for the row's features: such rows are
+    /// neither trained on nor scored.
+    pub warm_up: Vec<bool>,
+    /// What is known of each row, if anything is.
+    pub labels: Option<RowLabels>,
+}
+
+const WARM_UP: &str = "warm_up";
+const LABEL: &str = "label";
+const SCENARIO: &str = "scenario";
+const EXCLUDED: &str = "excluded";
+
+impl FeatureTable {
+    /// Names that no feature may have.
+    pub const RESERVED: [&str; 6] = ["time", "entity", WARM_UP, LABEL, SCENARIO, EXCLUDED];
+
+    /// Returns the number of rows.
+    pub fn rows(&self) -> usize {
+        self.table.rows()
+    }
+
+    /// Returns the rows whose numbers are in `rows`, in that order.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let labels = self.labels.as_ref().map(|labels| RowLabels {
+            label: rows.iter().map(|&row| labels.label[row].clone()).collect(),
+            scenario: rows.iter().map(|&row| labels.scenario[row].clone()).collect(),
+            excluded: rows.iter().map(|&row| labels.excluded[row]).collect(),
+        });
+        Self {
+            contract: self.contract.clone(),
+            table: self.table.select(rows),
+            warm_up: rows.iter().map(|&row| self.warm_up[row]).collect(),
+            labels,
+        }
+    }
+
+    /// Writes the table.
+    pub fn write(&self, path: &Path) -> Result<(), StepError> {
+        let mut fields = vec![
+            parquet::time_field("time"),
+            parquet::text_field("entity"),
+            parquet::flag_field(WARM_UP),
+        ];
+        let mut columns = vec![
+            parquet::times(&self.table.times),
+            parquet::texts((0..self.rows()).map(|row| self.table.entity_of(row))),
+            parquet::flags(&self.warm_up),
+        ];
+        if let Some(labels) = &self.labels {
+            fields.extend([
+                parquet::text_field(LABEL),
+                parquet::text_field(SCENARIO),
+                parquet::flag_field(EXCLUDED),
+            ]);
+            columns.push(parquet::texts(labels.label.iter().map(String::as_str)));
+            columns.push(parquet::texts(labels.scenario.iter().map(String::as_str)));
+            columns.push(parquet::flags(&labels.excluded));
+        }
+        for Column { name, values } in &self.table.columns {
+            fields.push(parquet::number_field(name));
+            columns.push(parquet::numbers(values));
+        }
+        let metadata = [(FeatureContract::METADATA_KEY, self.contract.to_json()?)];
+        let mut writer = Writer::create(path, fields, &metadata)?;
+        writer.write(columns)?;
+        writer.publish()
+    }
+
+    /// Reads a table; one without a contract, or whose columns break it, is refused.
+    pub fn read(path: &Path) -> Result<Self, StepError> {
+        let reader = Reader::open(path)?;
+        let shown = path.display();
+        let contract = reader.metadata(FeatureContract::METADATA_KEY).ok_or_else(|| {
+            StepError::refused(format!("`{shown}` carries no feature contract"))
+                .hint("make it with `feature`; a table of your own goes through `collect` first")
+        })?;
+        let contract: FeatureContract =
+            contract::artifact::parse_json(&format!("{shown} (contract)"), contract.as_bytes())?;
+        if contract.format != FeatureContract::FORMAT {
+            return Err(StepError::refused(format!(
+                "`{shown}` has a feature contract of format {}, this version reads format {}",
+                contract.format,
+                FeatureContract::FORMAT
+            )));
+        }
+        let labelled = reader.schema().field_with_name(LABEL).is_ok();
+        let mut table = Table::empty(contract.names());
+        let mut warm_up = Vec::new();
+        let mut labels = labelled.then(RowLabels::default);
+        reader.for_each_batch(|batch| {
+            read_keys(path, batch, &mut table)?;
+            parquet::read_flags(path, batch, WARM_UP, &mut warm_up)?;
+            if let Some(labels) = &mut labels {
+                parquet::read_texts(path, batch, LABEL, |text| labels.label.push(text.to_owned()))?;
+                parquet::read_texts(path, batch, SCENARIO, |text| {
+                    labels.scenario.push(text.to_owned());
+                })?;
+                parquet::read_flags(path, batch, EXCLUDED, &mut labels.excluded)?;
+            }
+            for Column { name, values } in &mut table.columns {
+                parquet::read_numbers(path, batch, name, values)?;
+            }
+            Ok(())
+        })?;
+        Ok(Self { contract, table, warm_up, labels })
+    }
+}

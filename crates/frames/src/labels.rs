@@ -1,0 +1,73 @@
+//! `labels.parquet`: which intervals are known to be anomalous, and which count neither way.
+
+use std::path::Path;
+
+use contract::{StepError, Timestamp};
+
+use crate::parquet::{self, Reader, Writer};
+
+/// An interval with a label: windows that end in `(start, end]` carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelInterval {
+    /// Windows that end after this time are inside.
+    pub start: Timestamp,
+    /// Windows that end at or before this time are inside.
+    pub end: Timestamp,
+    /// What happened; for a guard band the label of its scenario.
+    pub label: String,
+    /// Whom it happened to; empty for the whole cluster. Rows of an entity of this name are meant,
+    /// or all rows if no entity has it.
+    pub target: String,
+    /// Name of the scenario, unique in the log: a scenario and its two guard bands share it.
+    pub scenario: String,
+    /// Says that this is a guard band, whose rows are excluded from metrics.
+    pub guard: bool,
+}
+
+/// Writes intervals.
+pub fn write_labels(path: &Path, intervals: &[LabelInterval]) -> Result<(), StepError> {
+    let fields = vec![
+        parquet::time_field("start"),
+        parquet::time_field("end"),
+        parquet::text_field("label"),
+        parquet::text_field("target"),
+        parquet::text_field("scenario"),
+        parquet::flag_field("guard"),
+    ];
+    let mut writer = Writer::create(path, fields, &[])?;
+    let times = |pick: fn(&LabelInterval) -> Timestamp| {
+        parquet::times(&intervals.iter().map(pick).collect::<Vec<_>>())
+    };
+    writer.write(vec![
+        times(|interval| interval.start),
+        times(|interval| interval.end),
+        parquet::texts(intervals.iter().map(|interval| interval.label.as_str())),
+        parquet::texts(intervals.iter().map(|interval| interval.target.as_str())),
+        parquet::texts(intervals.iter().map(|interval| interval.scenario.as_str())),
+        parquet::flags(&intervals.iter().map(|interval| interval.guard).collect::<Vec<_>>()),
+    ])?;
+    writer.publish()
+}
+
+/// Reads intervals.
+pub fn read_labels(path: &Path) -> Result<Vec<LabelInterval>, StepError> {
+    let mut intervals = Vec::new();
+    Reader::open(path)?.for_each_batch(|batch| {
+        let (mut starts, mut ends, mut guards) = (Vec::new(), Vec::new(), Vec::new());
+        parquet::read_times(path, batch, "start", &mut starts)?;
+        parquet::read_times(path, batch, "end", &mut ends)?;
+        parquet::read_flags(path, batch, "guard", &mut guards)?;
+        let texts = |name| {
+            let mut texts = Vec::new();
+            parquet::read_texts(path, batch, name, |text| texts.push(text.to_owned()))
+                .map(|()| texts)
+        };
+        let (labels, targets, scenarios) = (texts("label")?, texts("target")?, texts("scenario")?);
+        let rows = starts.into_iter().zip(ends).zip(guards).zip(labels).zip(targets).zip(scenarios);
+        intervals.extend(rows.map(|(((((start, end), guard), label), target), scenario)| {
+            LabelInterval { start, end, label, target, scenario, guard }
+        }));
+        Ok(())
+    })?;
+    Ok(intervals)
+}

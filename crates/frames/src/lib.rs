@@ -1,0 +1,19 @@
+//! Tables that steps exchange, and their Parquet files.
+//!
+//! `time` is the end of the row's window (milliseconds, UTC), `entity` is text (node, pod, flow
+//! source; empty for a whole cluster), every other number is `f64`. In memory a gap is `NaN`; in
+//! a file it is null. Files are compressed with zstd and open in any Parquet reader.
+
+pub mod columns;
+pub mod dataset;
+pub mod features;
+pub mod labels;
+mod parquet;
+pub mod samples;
+pub mod table;
+
+pub use dataset::Dataset;
+pub use features::{FeatureTable, RowLabels};
+pub use labels::LabelInterval;
+pub use samples::{Samples, SamplesWriter};
+pub use table::{Column, Table};

@@ -1,0 +1,253 @@
+//! Parquet in and out, for every table of this crate.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::StringDictionaryBuilder;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Float64Type, Int32Type, TimestampMillisecondType};
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
+};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use contract::artifact::OutputFile;
+use contract::{StepError, Timestamp};
+use fs_err as fs;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+/// Rows in a row group of a table that is written in one go.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+pub(crate) fn time_field(name: &str) -> Field {
+    Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
+}
+
+pub(crate) fn text_field(name: &str) -> Field {
+    Field::new(
+        name,
+        DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+        false,
+    )
+}
+
+pub(crate) fn number_field(name: &str) -> Field {
+    Field::new(name, DataType::Float64, true)
+}
+
+pub(crate) fn flag_field(name: &str) -> Field {
+    Field::new(name, DataType::Boolean, false)
+}
+
+pub(crate) fn times(times: &[Timestamp]) -> ArrayRef {
+    let values: Vec<i64> = times.iter().map(|time| time.ms()).collect();
+    Arc::new(TimestampMillisecondArray::from(values).with_timezone("UTC"))
+}
+
+pub(crate) fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+    let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+    values.for_each(|value| builder.append_value(value));
+    Arc::new(builder.finish())
+}
+
+/// Numbers with `NaN` as null.
+pub(crate) fn numbers(values: &[f64]) -> ArrayRef {
+    let values = values.iter().map(|value| (!value.is_nan()).then_some(*value));
+    Arc::new(values.collect::<Float64Array>())
+}
+
+/// Numbers as they are: `NaN` stays `NaN`, `None` is null.
+pub(crate) fn raw_numbers(values: &[Option<f64>]) -> ArrayRef {
+    Arc::new(values.iter().copied().collect::<Float64Array>())
+}
+
+pub(crate) fn flags(values: &[bool]) -> ArrayRef {
+    Arc::new(BooleanArray::from(values.to_vec()))
+}
+
+/// A Parquet file under construction; it becomes visible through [`Writer::publish`].
+pub(crate) struct Writer {
+    path: std::path::PathBuf,
+    rows: ArrowWriter<OutputFile>,
+    schema: SchemaRef,
+}
+
+impl Writer {
+    pub(crate) fn create(
+        path: &Path,
+        fields: Vec<Field>,
+        metadata: &[(&str, String)],
+    ) -> Result<Self, StepError> {
+        let pairs =
+            metadata.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_created_by(format!("lynceus {}", contract::VERSION))
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_key_value_metadata((!metadata.is_empty()).then(|| pairs.collect()))
+            .build();
+        let schema = Arc::new(Schema::new(fields));
+        let file = OutputFile::create(path)?;
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))
+            .map_err(|e| write_error(path, &e))?;
+        Ok(Self { path: path.to_owned(), rows: writer, schema })
+    }
+
+    /// Adds rows; they form row groups with what was added before.
+    pub(crate) fn write(&mut self, columns: Vec<ArrayRef>) -> Result<(), StepError> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|e| {
+            StepError::bug(format!("columns do not fit `{}`: {e}", self.path.display()))
+        })?;
+        self.rows.write(&batch).map_err(|e| write_error(&self.path, &e))
+    }
+
+    /// Ends the row group, so that its memory is free again.
+    pub(crate) fn end_row_group(&mut self) -> Result<(), StepError> {
+        self.rows.flush().map_err(|e| write_error(&self.path, &e))
+    }
+
+    pub(crate) fn publish(self) -> Result<(), StepError> {
+        let Self { path, rows, .. } = self;
+        rows.into_inner().map_err(|e| write_error(&path, &e))?.publish()
+    }
+}
+
+fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> StepError {
+    StepError::unavailable(format!("cannot write `{}`: {error}", path.display()))
+}
+
+/// An opened Parquet file.
+pub(crate) struct Reader {
+    path: std::path::PathBuf,
+    file: std::fs::File,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Reader {
+    pub(crate) fn open(path: &Path) -> Result<Self, StepError> {
+        let file = fs::File::open(path).map_err(|e| StepError::reading(path, &e))?.into_parts().0;
+        let metadata = ArrowReaderMetadata::load(
+            &file,
+            ArrowReaderOptions::new().with_skip_arrow_metadata(false),
+        )
+        .map_err(|e| refused(path, &e).hint("is it a Parquet file, and complete?"))?;
+        Ok(Self { path: path.to_owned(), file, metadata })
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        self.metadata.schema()
+    }
+
+    /// Returns a value of the file's own metadata.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
+        let pairs = self.metadata.metadata().file_metadata().key_value_metadata()?;
+        pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+    }
+
+    /// Calls `each` with every batch of rows, in order.
+    pub(crate) fn for_each_batch(
+        self,
+        mut each: impl FnMut(&RecordBatch) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        let path = self.path;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
+            .with_batch_size(64 * 1024)
+            .build()
+            .map_err(|e| refused(&path, &e))?;
+        for batch in reader {
+            each(&batch.map_err(|e| refused(&path, &e))?)?;
+        }
+        Ok(())
+    }
+}
+
+fn refused(path: &Path, error: &dyn std::fmt::Display) -> StepError {
+    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display()))
+}
+
+/// Makes the error for a column that is missing or of another type.
+fn wrong_column(path: &Path, name: &str, batch: &RecordBatch, expected: &str) -> StepError {
+    let found = match batch.column_by_name(name) {
+        Some(column) => format!("is {}", column.data_type()),
+        None => "is missing".to_owned(),
+    };
+    StepError::refused(format!(
+        "`{}`: column `{name}` {found}, expected {expected}",
+        path.display()
+    ))
+}
+
+pub(crate) fn read_times(
+    path: &Path,
+    batch: &RecordBatch,
+    name: &str,
+    into: &mut Vec<Timestamp>,
+) -> Result<(), StepError> {
+    let wrong = || wrong_column(path, name, batch, "a timestamp in milliseconds without gaps");
+    let column = batch.column_by_name(name).ok_or_else(wrong)?;
+    let column = column
+        .as_primitive_opt::<TimestampMillisecondType>()
+        .filter(|c| c.null_count() == 0)
+        .ok_or_else(wrong)?;
+    into.extend(column.values().iter().map(|ms| Timestamp::from_ms(*ms)));
+    Ok(())
+}
+
+/// Calls `each` with every text of a column, plain or dictionary-encoded.
+pub(crate) fn read_texts(
+    path: &Path,
+    batch: &RecordBatch,
+    name: &str,
+    mut each: impl FnMut(&str),
+) -> Result<(), StepError> {
+    let wrong = || wrong_column(path, name, batch, "text without gaps");
+    let column = batch.column_by_name(name).ok_or_else(wrong)?;
+    if column.null_count() > 0 {
+        return Err(wrong());
+    }
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        texts.iter().flatten().for_each(each);
+        return Ok(());
+    }
+    let texts = column.as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
+    let texts = texts.downcast_dict::<StringArray>().ok_or_else(wrong)?;
+    texts.into_iter().flatten().for_each(&mut each);
+    Ok(())
+}
+
+/// Appends a column of numbers; a null becomes `NaN`.
+pub(crate) fn read_numbers(
+    path: &Path,
+    batch: &RecordBatch,
+    name: &str,
+    into: &mut Vec<f64>,
+) -> Result<(), StepError> {
+    let wrong = || wrong_column(path, name, batch, "Float64");
+    let column = batch.column_by_name(name).ok_or_else(wrong)?;
+    let column = column.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
+    if column.null_count() == 0 {
+        into.extend_from_slice(column.values());
+    } else {
+        into.extend(column.iter().map(|value| value.unwrap_or(f64::NAN)));
+    }
+    Ok(())
+}
+
+pub(crate) fn read_flags(
+    path: &Path,
+    batch: &RecordBatch,
+    name: &str,
+    into: &mut Vec<bool>,
+) -> Result<(), StepError> {
+    let wrong = || wrong_column(path, name, batch, "Boolean without gaps");
+    let column = batch.column_by_name(name).ok_or_else(wrong)?;
+    let column = column.as_boolean_opt().filter(|c| c.null_count() == 0).ok_or_else(wrong)?;
+    into.extend(column.iter().map(Option::unwrap_or_default));
+    Ok(())
+}

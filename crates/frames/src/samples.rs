@@ -1,0 +1,123 @@
+//! `samples.parquet`: what the source said, nothing invented.
+
+use std::path::Path;
+
+use contract::{StepError, Timestamp};
+
+use crate::parquet::{self, Reader, Writer};
+use crate::table::{Column, Table};
+
+const TIME: &str = "time";
+const ENTITY: &str = "entity";
+const LABEL: &str = "label";
+
+/// Raw samples as `feature` reads them, sorted by time and, within a time, in the source's order.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// The samples; `NaN` is a gap. Infinities stay what they are.
+    pub table: Table,
+    /// The source's own label of each row, where it has one.
+    pub labels: Option<Vec<String>>,
+}
+
+impl Samples {
+    /// Reads a samples file.
+    pub fn read(path: &Path) -> Result<Self, StepError> {
+        let reader = Reader::open(path)?;
+        let fields: Vec<String> =
+            reader.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let names =
+            fields.iter().map(String::as_str).filter(|name| ![TIME, ENTITY, LABEL].contains(name));
+        let mut table = Table::empty(names);
+        let mut labels = fields.iter().any(|name| name == LABEL).then(Vec::new);
+        reader.for_each_batch(|batch| {
+            read_keys(path, batch, &mut table)?;
+            if let Some(labels) = &mut labels {
+                parquet::read_texts(path, batch, LABEL, |label| labels.push(label.to_owned()))?;
+            }
+            for Column { name, values } in &mut table.columns {
+                parquet::read_numbers(path, batch, name, values)?;
+            }
+            Ok(())
+        })?;
+        Ok(Self { table, labels })
+    }
+}
+
+/// Appends the time and entity columns of a batch.
+pub(crate) fn read_keys(
+    path: &Path,
+    batch: &arrow_array::RecordBatch,
+    table: &mut Table,
+) -> Result<(), StepError> {
+    parquet::read_times(path, batch, TIME, &mut table.times)?;
+    // Entities mostly come in runs or cycles, and there are few: a map pays off only beyond that.
+    let mut known: std::collections::HashMap<String, u32> =
+        table.entities.iter().cloned().zip(0..).collect();
+    let (entity, entities) = (&mut table.entity, &mut table.entities);
+    parquet::read_texts(path, batch, ENTITY, |name| {
+        let index = known.get(name).copied().unwrap_or_else(|| {
+            let index = u32::try_from(entities.len()).unwrap_or(u32::MAX);
+            entities.push(name.to_owned());
+            known.insert(name.to_owned(), index);
+            index
+        });
+        entity.push(index);
+    })
+}
+
+/// Rows to add to a samples file: one item a row in every vector.
+#[derive(Debug, Clone, Default)]
+pub struct SampleRows {
+    /// Time of each row.
+    pub times: Vec<Timestamp>,
+    /// Entity of each row.
+    pub entities: Vec<String>,
+    /// Label of each row; empty where the source has none.
+    pub labels: Vec<String>,
+    /// A vector for each column: `None` is a gap, `NaN` is what the source said.
+    pub columns: Vec<Vec<Option<f64>>>,
+}
+
+/// Writes `samples.parquet` row group by row group; the file appears when it is published.
+pub struct SamplesWriter {
+    writer: Writer,
+    labelled: bool,
+}
+
+impl std::fmt::Debug for SamplesWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SamplesWriter").field("labelled", &self.labelled).finish_non_exhaustive()
+    }
+}
+
+impl SamplesWriter {
+    /// Starts a file with these sample columns.
+    pub fn create(path: &Path, columns: &[&str], labelled: bool) -> Result<Self, StepError> {
+        let mut fields = vec![parquet::time_field(TIME), parquet::text_field(ENTITY)];
+        if labelled {
+            fields.push(parquet::text_field(LABEL));
+        }
+        fields.extend(columns.iter().map(|name| parquet::number_field(name)));
+        Ok(Self { writer: Writer::create(path, fields, &[])?, labelled })
+    }
+
+    /// Adds rows as a row group of their own.
+    pub fn write(&mut self, rows: &SampleRows) -> Result<(), StepError> {
+        let mut columns = vec![
+            parquet::times(&rows.times),
+            parquet::texts(rows.entities.iter().map(String::as_str)),
+        ];
+        if self.labelled {
+            columns.push(parquet::texts(rows.labels.iter().map(String::as_str)));
+        }
+        columns.extend(rows.columns.iter().map(|values| parquet::raw_numbers(values)));
+        self.writer.write(columns)?;
+        self.writer.end_row_group()
+    }
+
+    /// Makes the file visible at its path.
+    pub fn publish(self) -> Result<(), StepError> {
+        self.writer.publish()
+    }
+}

@@ -1,0 +1,2 @@
+//! `lynceus`
+fn main() {}

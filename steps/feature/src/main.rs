@@ -1,0 +1,2 @@
+//! `feature`
+fn main() {}

@@ -1,0 +1,2 @@
+//! `score`
+fn main() {}

@@ -1,0 +1,2 @@
+//! `select`
+fn main() {}
