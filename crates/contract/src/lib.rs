@@ -11,6 +11,7 @@ pub mod error;
 pub mod features;
 pub mod outcome;
 pub mod rules;
+pub mod score;
 pub mod step;
 pub mod steps;
 pub mod time;

@@ -1,0 +1,99 @@
+//! Score objects: what was said of one window, written once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Decimal, Timestamp};
+
+/// `scores/<pipeline>/date=YYYY-MM-DD/<time>.json`: one window with all its entities.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WindowScore {
+    /// Version of this format.
+    pub format: u32,
+    /// The pipeline.
+    pub pipeline: String,
+    /// End of the window.
+    pub time: Timestamp,
+    /// Version of the bundle that scored it.
+    pub version: String,
+    /// One verdict for each entity, in the order of their names.
+    pub entities: Vec<EntityScore>,
+}
+
+impl WindowScore {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+}
+
+/// What is thought of an entity in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It behaves as it used to.
+    Normal,
+    /// It does not.
+    Anomalous,
+    /// Too much of its data is missing to say.
+    NoData,
+}
+
+/// The verdict on one entity and what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntityScore {
+    /// Name of the entity; empty for a whole cluster.
+    pub entity: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Share of the features that were there, 0 to 1.
+    pub completeness: f64,
+    /// Sum of the weights of the models that voted for an alarm, exact.
+    pub votes: Decimal,
+    /// Combined score and the limit it was held against; for `combine: mean` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined: Option<Combined>,
+    /// What each model said; empty without data.
+    pub members: Vec<MemberScore>,
+    /// The features that contributed most, largest share first; for anomalous windows only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+}
+
+/// A combined score and its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Combined {
+    /// Weighted mean of the members' standardised scores, smoothed as the document says.
+    pub score: f64,
+    /// Above it the window is anomalous.
+    pub limit: f64,
+}
+
+/// What one model said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberScore {
+    /// Kind of model.
+    pub kind: String,
+    /// Its own score; higher is more anomalous.
+    pub decision: f64,
+    /// Share of the calibration rows with a lower decision score, 0 to 1.
+    pub calibrated: f64,
+    /// Decision score above which it votes for an alarm.
+    pub limit: f64,
+    /// Its vote.
+    pub vote: bool,
+}
+
+/// A feature's part in an alarm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    /// The feature.
+    pub feature: String,
+    /// Its share of the score, 0 to 1.
+    pub share: f64,
+    /// Its value; absent where the sample was missing.
+    pub value: Option<f64>,
+    /// Its unit.
+    pub unit: String,
+    /// 1st percentile of the calibration rows.
+    pub usual_low: f64,
+    /// 99th percentile of the calibration rows.
+    pub usual_high: f64,
+}
