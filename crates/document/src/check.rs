@@ -1,0 +1,348 @@
+//! What types cannot say: whether the parts of a document make sense together.
+
+use contract::Span;
+
+use crate::deserialize::closest;
+use crate::document::{Document, PrometheusSource, TableSource};
+use crate::expectations::Expectation;
+use crate::features::{FeatureRule, Statistic};
+
+/// What makes no sense, at which field.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) path: Vec<String>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Problem {
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+fn problem(path: &str, message: impl Into<String>) -> Problem {
+    Problem {
+        path: path.split('.').map(str::to_owned).collect(),
+        message: message.into(),
+        hint: None,
+    }
+}
+
+fn require(holds: bool, path: &str, message: impl FnOnce() -> String) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(problem(path, message())) }
+}
+
+/// Checks a document as a whole.
+pub(crate) fn check(document: &Document) -> Result<(), Problem> {
+    require(document.format == 1, "format", || {
+        format!("format {} is not known to this version, which reads format 1", document.format)
+    })?;
+    require(is_name(&document.name, '-'), "name", || {
+        format!(
+            "`{}` is no pipeline name: lower-case letters, digits and `-`, starting with a letter",
+            document.name
+        )
+    })?;
+    check_spans(document)?;
+    check_source(document)?;
+    check_queries(document)?;
+    check_features(document)?;
+    check_expectations(document)?;
+    check_split(document)?;
+    check_models(document)?;
+    check_vote(document)?;
+    check_shares(document)
+}
+
+fn is_name(name: &str, joiner: char) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.len() <= 100
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == joiner)
+}
+
+fn check_spans(document: &Document) -> Result<(), Problem> {
+    require(document.step > Span::ZERO, "step", || "must be longer than nothing".to_owned())?;
+    require(document.range >= document.step, "range", || {
+        format!("`{}` is shorter than one step of `{}`", document.range, document.step)
+    })?;
+    require(document.rate_window > Span::ZERO, "rate_window", || {
+        "must be longer than nothing".to_owned()
+    })?;
+    require(document.scoring.every > Span::ZERO, "scoring.every", || {
+        "must be longer than nothing".to_owned()
+    })?;
+    require(document.scoring.catch_up >= document.step, "scoring.catch_up", || {
+        format!("`{}` is shorter than one step of `{}`", document.scoring.catch_up, document.step)
+    })
+}
+
+fn check_source(document: &Document) -> Result<(), Problem> {
+    let source = &document.source;
+    let set = [source.prometheus.is_some(), source.recording.is_some(), source.table.is_some()];
+    if set.iter().filter(|set| **set).count() != 1 {
+        return Err(problem(
+            "source",
+            "exactly one of prometheus, recording and table must be set",
+        )
+        .hint("an overlay takes a source out with null, as in `prometheus: null`"));
+    }
+    source.prometheus.as_ref().map_or(Ok(()), check_prometheus)?;
+    source.table.as_ref().map_or(Ok(()), check_table)
+}
+
+fn check_prometheus(source: &PrometheusSource) -> Result<(), Problem> {
+    let url = &source.url;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
+        return Err(problem("source.prometheus.url", format!("`{url}` is no URL"))
+            .hint("write it as in http://prometheus.monitoring:9090"));
+    };
+    // The URL itself is not repeated here: it may hold what must not be shown.
+    require(
+        !rest.split('/').next().unwrap_or_default().contains('@'),
+        "source.prometheus.url",
+        || {
+            "a user or password does not belong into a URL; use basic_auth with password_file"
+                .to_owned()
+        },
+    )?;
+    require(source.parallel >= 1, "source.prometheus.parallel", || {
+        "must be at least 1".to_owned()
+    })?;
+    require(source.timeout > Span::ZERO, "source.prometheus.timeout", || {
+        "must be longer than nothing".to_owned()
+    })?;
+    require(
+        source.bearer_token_file.is_none() || source.basic_auth.is_none(),
+        "source.prometheus.basic_auth",
+        || "bearer_token_file and basic_auth exclude each other".to_owned(),
+    )
+}
+
+fn check_table(source: &TableSource) -> Result<(), Problem> {
+    let delimiter = source.delimiter.replace("\\t", "\t");
+    require(delimiter.len() == 1, "source.table.delimiter", || {
+        format!("`{}` is not one plain character", source.delimiter)
+    })?;
+    require(source.time.is_some() || source.start.is_some(), "source.table", || {
+        "without a `time` column the table needs a `start`".to_owned()
+    })
+}
+
+fn check_queries(document: &Document) -> Result<(), Problem> {
+    if document.source.table.is_none() && document.queries.is_empty() {
+        return Err(problem("queries", "a Prometheus source needs at least one query"));
+    }
+    for (index, query) in document.queries.iter().enumerate() {
+        let path = |field: &str| format!("queries.{index}.{field}");
+        require(is_name(&query.name, '_'), &path("name"), || {
+            format!(
+                "`{}` is no column name: lower-case letters, digits and `_`, starting with a letter",
+                query.name
+            )
+        })?;
+        let twice = document.queries[..index].iter().any(|other| other.name == query.name);
+        require(!twice, &path("name"), || format!("a second query is named `{}`", query.name))?;
+        require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
+        let reserved = ["time", "entity", "label"].contains(&query.name.as_str());
+        require(!reserved, &path("name"), || {
+            format!("`{}` is a column of every table", query.name)
+        })?;
+    }
+    Ok(())
+}
+
+fn check_features(document: &Document) -> Result<(), Problem> {
+    require(!document.features.is_empty(), "features", || {
+        "at least one rule is needed, such as `- raw`".to_owned()
+    })?;
+    let names: Vec<&str> = document.queries.iter().map(|query| query.name.as_str()).collect();
+    for (index, rule) in document.features.iter().enumerate() {
+        let path = |field: &str| format!("features.{index}.{field}");
+        let steps = |span: Span, field: &str| {
+            require(
+                span >= document.step && span.ms() % document.step.ms() == 0,
+                &path(field),
+                || format!("`{span}` is not a whole number of steps of `{}`", document.step),
+            )
+        };
+        match rule {
+            FeatureRule::Raw(rule) => known_columns(&rule.columns, &names, &path("raw.columns"))?,
+            FeatureRule::Rate(rule) => known_columns(&rule.columns, &names, &path("rate.columns"))?,
+            FeatureRule::Rolling(rule) => {
+                known_columns(&rule.columns, &names, &path("rolling.columns"))?;
+                steps(rule.window, "rolling.window")?;
+                share(rule.min_share, &path("rolling.min_share"))?;
+                require(!rule.statistics.is_empty(), &path("rolling.statistics"), || {
+                    "is empty".to_owned()
+                })?;
+                for statistic in &rule.statistics {
+                    if let Statistic::Quantile(quantile) = statistic {
+                        share(*quantile, &path("rolling.statistics"))?;
+                    }
+                }
+            }
+            FeatureRule::Difference(rule) => {
+                known_columns(&rule.columns, &names, &path("difference.columns"))?;
+                steps(rule.lag, "difference.lag")?;
+            }
+            FeatureRule::Ratio(rule) => {
+                known_columns(&[rule.numerator.clone()], &names, &path("ratio.numerator"))?;
+                known_columns(&[rule.denominator.clone()], &names, &path("ratio.denominator"))?;
+                require(is_name(&rule.name, '_'), &path("ratio.name"), || {
+                    format!("`{}` is no column name", rule.name)
+                })?;
+            }
+            FeatureRule::Calendar(rule) => {
+                require(rule.hour_of_day || rule.day_of_week, &path("calendar"), || {
+                    "one of hour_of_day and day_of_week must be true".to_owned()
+                })?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks column patterns against the queries; a table's columns are known only to `collect`.
+fn known_columns(patterns: &[String], names: &[&str], path: &str) -> Result<(), Problem> {
+    for pattern in patterns {
+        let name = pattern.strip_prefix('!').unwrap_or(pattern);
+        if names.is_empty() || name == "*" || names.contains(&name) {
+            continue;
+        }
+        let unknown = problem(path, format!("no query is named `{name}`"));
+        return Err(match closest(name, names.iter().copied()) {
+            Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+            None => unknown,
+        });
+    }
+    Ok(())
+}
+
+fn share(value: f64, path: &str) -> Result<(), Problem> {
+    require((0.0..=1.0).contains(&value), path, || format!("`{value}` is not between 0 and 1"))
+}
+
+fn check_expectations(document: &Document) -> Result<(), Problem> {
+    for (index, expectation) in document.expectations.iter().enumerate() {
+        match expectation {
+            Expectation::NullShare(check) => {
+                share(check.max, &format!("expectations.{index}.null_share.max"))?
+            }
+            Expectation::Range(check) => {
+                let path = format!("expectations.{index}.range");
+                share(check.max_outside_ratio, &format!("{path}.max_outside_ratio"))?;
+                let (min, max) = (check.min.unwrap_or(f64::MIN), check.max.unwrap_or(f64::MAX));
+                require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_split(document: &Document) -> Result<(), Problem> {
+    let split = &document.split;
+    share(split.validation, "split.validation")?;
+    share(split.test, "split.test")?;
+    require(split.validation > 0.0, "split.validation", || {
+        "a part is needed to calibrate on".to_owned()
+    })?;
+    require(split.validation + split.test < 1.0, "split", || {
+        "validation and test leave nothing to train on".to_owned()
+    })
+}
+
+fn check_models(document: &Document) -> Result<(), Problem> {
+    let models = &document.models;
+    require(!models.kinds().is_empty(), "models", || "at least one model is needed".to_owned())?;
+    if let Some(model) = &models.autoencoder {
+        require(
+            !model.layers.is_empty() && !model.layers.contains(&0),
+            "models.autoencoder.layers",
+            || "must name at least one layer, none of size 0".to_owned(),
+        )?;
+        require(model.epochs > 0, "models.autoencoder.epochs", || "must be at least 1".to_owned())?;
+        require(model.batch > 0, "models.autoencoder.batch", || "must be at least 1".to_owned())?;
+        require(model.learning_rate > 0.0, "models.autoencoder.learning_rate", || {
+            "must be above 0".to_owned()
+        })?;
+        require(model.noise >= 0.0, "models.autoencoder.noise", || {
+            "must not be negative".to_owned()
+        })?;
+    }
+    if let Some(model) = &models.isolation_forest {
+        require((1..=10_000).contains(&model.trees), "models.isolation_forest.trees", || {
+            format!("`{}` is not between 1 and 10000", model.trees)
+        })?;
+        require((2..=65_536).contains(&model.samples), "models.isolation_forest.samples", || {
+            format!("`{}` is not between 2 and 65536", model.samples)
+        })?;
+    }
+    if let Some(model) = &models.mahalanobis {
+        require(model.ridge > 0.0, "models.mahalanobis.ridge", || "must be above 0".to_owned())?;
+        require(model.min_std > 0.0, "models.mahalanobis.min_std", || {
+            "must be above 0".to_owned()
+        })?;
+    }
+    if let Some(model) = &models.one_class_svm {
+        let fits = model.nu > 0.0 && model.nu <= 1.0;
+        require(fits, "models.one_class_svm.nu", || {
+            format!("`{}` is not above 0 and at most 1", model.nu)
+        })?;
+        require(model.gamma.is_none_or(|gamma| gamma > 0.0), "models.one_class_svm.gamma", || {
+            "must be above 0".to_owned()
+        })?;
+        require(model.tolerance > 0.0, "models.one_class_svm.tolerance", || {
+            "must be above 0".to_owned()
+        })?;
+        require(model.cache_mib > 0, "models.one_class_svm.cache_mib", || {
+            "must be at least 1".to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+fn check_vote(document: &Document) -> Result<(), Problem> {
+    let (vote, kinds) = (&document.vote, document.models.kinds());
+    for member in vote.weights.keys() {
+        if !kinds.contains(&member.as_str()) {
+            let unknown = problem(
+                &format!("vote.weights.{member}"),
+                format!("the document trains no model `{member}`"),
+            );
+            return Err(match closest(member, kinds.iter().copied()) {
+                Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+                None => unknown.hint(format!("models here: {}", kinds.join(", "))),
+            });
+        }
+    }
+    let negative = vote.weights.iter().find(|(_, weight)| **weight < contract::Decimal::ZERO);
+    if let Some((member, weight)) = negative {
+        return Err(problem(&format!("vote.weights.{member}"), format!("`{weight}` is negative")));
+    }
+    let all = kinds.iter().map(|kind| vote.weight(kind)).sum();
+    let reachable = vote.combine == contract::rules::Combine::Mean || vote.alarm_at <= all;
+    require(reachable, "vote.alarm_at", || {
+        format!("`{}` is never reached: all weights together are `{all}`", vote.alarm_at)
+    })?;
+    let limit = vote.limit.share();
+    require(limit > 0.0 && limit < 1.0, "vote.limit", || {
+        format!("share `{limit}` is not between 0 and 1")
+    })
+}
+
+fn check_shares(document: &Document) -> Result<(), Problem> {
+    share(document.gate.max_false_alarm_ratio, "gate.max_false_alarm_ratio")?;
+    share(document.gate.max_regression, "gate.max_regression")?;
+    share(document.scoring.min_completeness, "scoring.min_completeness")?;
+    require(document.alerts.for_windows >= 1, "alerts.for", || "must be at least 1".to_owned())?;
+    require(document.alerts.resolve_after >= 1, "alerts.resolve_after", || {
+        "must be at least 1".to_owned()
+    })?;
+    require(is_name(&document.deployment.alias, '-'), "deployment.alias", || {
+        format!("`{}` is no alias: lower-case letters, digits and `-`", document.deployment.alias)
+    })
+}

@@ -1,0 +1,265 @@
+//! YAML as a tree in which every value knows the file, line and column it came from.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use contract::StepError;
+use saphyr_parser::{Event, Parser, ScalarStyle};
+
+/// Deepest nesting of a document; deeper ones are refused before they exhaust the stack.
+const MAX_DEPTH: usize = 64;
+/// Most values of a document with its aliases expanded.
+const MAX_NODES: usize = 100_000;
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// File, or `--set field`.
+    pub(crate) source: Arc<str>,
+    /// Line from 1; 0 where the source has no lines.
+    pub(crate) line: usize,
+    /// Column from 1.
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.source),
+            line => write!(f, "{}:{line}:{}", self.source, self.column),
+        }
+    }
+}
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Null,
+    /// Text as written; `quoted` says that it can be nothing but text.
+    Scalar {
+        text: String,
+        quoted: bool,
+    },
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) place: Place,
+}
+
+impl Node {
+    /// Returns the value of a map's key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Map(entries) => {
+                entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node)
+            }
+            Value::List(items) => items.get(key.parse::<usize>().ok()?),
+            _ => None,
+        }
+    }
+
+    /// Removes a map's key and returns its value.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Self> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        let index = entries.iter().position(|(k, _)| k.text == key)?;
+        Some(entries.remove(index).1)
+    }
+
+    /// Returns the place of the value at a path, or of the deepest value on the way there.
+    pub(crate) fn place_of(&self, path: &[String]) -> &Place {
+        match path.split_first().and_then(|(key, rest)| Some((self.get(key)?, rest))) {
+            Some((child, rest)) => child.place_of(rest),
+            None => &self.place,
+        }
+    }
+
+    /// Lays another tree over this one: maps are merged, `null` takes a key out, anything else
+    /// replaces what was there.
+    pub(crate) fn overlay(&mut self, other: Self) {
+        if let (Value::Map(entries), Value::Map(changes)) = (&mut self.value, &other.value) {
+            for (key, change) in changes {
+                let index = entries.iter().position(|(k, _)| k.text == key.text);
+                match (index, &change.value) {
+                    (Some(index), Value::Null) => drop(entries.remove(index)),
+                    (None, Value::Null) => {}
+                    (Some(index), _) => entries[index].1.overlay(change.clone()),
+                    (None, _) => entries.push((key.clone(), change.clone())),
+                }
+            }
+        } else {
+            *self = other;
+        }
+    }
+
+    /// Makes the tree that sets one field: `a.b.c` and a value give `{a: {b: {c: value}}}`.
+    pub(crate) fn nested(path: &[&str], leaf: Self) -> Self {
+        path.iter().rev().fold(leaf, |inner, key| {
+            let place = inner.place.clone();
+            let key = Key { text: (*key).to_owned(), place: place.clone() };
+            Self { value: Value::Map(vec![(key, inner)]), place }
+        })
+    }
+}
+
+/// Parses one YAML document; `source` names it in errors.
+pub(crate) fn parse(source: &str, text: &str) -> Result<Node, StepError> {
+    Loader {
+        source: source.into(),
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        nodes: 0,
+    }
+    .load()
+}
+
+/// Parses the value of `--set field=value`; its place is the flag.
+pub(crate) fn parse_flag_value(field: &str, text: &str) -> Result<Node, StepError> {
+    let source = format!("--set {field}");
+    let mut node = parse(&source, text)?;
+    without_lines(&mut node);
+    Ok(node)
+}
+
+fn without_lines(node: &mut Node) {
+    node.place.line = 0;
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(without_lines),
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                key.place.line = 0;
+                without_lines(value);
+            }
+        }
+        Value::Null | Value::Scalar { .. } => {}
+    }
+}
+
+struct Loader<'a> {
+    source: Arc<str>,
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+}
+
+impl<'a> Loader<'a> {
+    fn load(mut self) -> Result<Node, StepError> {
+        let mut root = None;
+        loop {
+            let (event, place) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::StreamStart
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd
+                | Event::Nothing => {}
+                _ if root.is_some() => {
+                    return Err(at(&place, "a second document; one file holds one"));
+                }
+                event => root = Some(self.node(event, place, 0)?),
+            }
+        }
+        let place = Place { source: Arc::clone(&self.source), line: 1, column: 1 };
+        Ok(root.unwrap_or(Node { value: Value::Null, place }))
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Place), StepError> {
+        let place = |marker: &saphyr_parser::Marker| Place {
+            source: Arc::clone(&self.source),
+            line: marker.line(),
+            column: marker.col() + 1,
+        };
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, place(&span.start))),
+            Some(Err(error)) => Err(at(&place(error.marker()), error.info())
+                .hint("the file is not YAML here: check indentation, colons and quotes")),
+            None => Ok((Event::StreamEnd, place(&saphyr_parser::Marker::new(0, 1, 0)))),
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Node, StepError> {
+        self.nodes += 1;
+        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
+            return Err(at(&place, "nested too deeply or too large"));
+        }
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let quoted = !matches!(style, ScalarStyle::Plain);
+                let null = !quoted && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let scalar = Value::Scalar { text: text.into_owned(), quoted };
+                (if null { Value::Null } else { scalar }, anchor)
+            }
+            Event::SequenceStart(anchor, _) => (self.list(depth)?, anchor),
+            Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
+            Event::Alias(anchor) => {
+                let node = self
+                    .anchors
+                    .get(&anchor)
+                    .cloned()
+                    .ok_or_else(|| at(&place, "alias of an unknown anchor"))?;
+                self.nodes += count(&node);
+                return Ok(node);
+            }
+            _ => return Err(at(&place, "unexpected end of the document")),
+        };
+        let node = Node { value, place };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, StepError> {
+        let mut items = Vec::new();
+        loop {
+            let (event, place) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                return Ok(Value::List(items));
+            }
+            items.push(self.node(event, place, depth + 1)?);
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, StepError> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        loop {
+            let (event, place) = self.next()?;
+            let text = match event {
+                Event::MappingEnd => return Ok(Value::Map(entries)),
+                Event::Scalar(text, ..) => text.into_owned(),
+                _ => return Err(at(&place, "a field name must be plain text")),
+            };
+            if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
+                return Err(at(
+                    &place,
+                    &format!("field `{text}` stands twice, first in line {}", first.place.line),
+                ));
+            }
+            let (event, value_place) = self.next()?;
+            let node = self.node(event, value_place, depth + 1)?;
+            entries.push((Key { text, place }, node));
+        }
+    }
+}
+
+fn count(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::List(items) => items.iter().map(count).sum(),
+        Value::Map(entries) => entries.iter().map(|(_, node)| count(node)).sum::<usize>(),
+        Value::Null | Value::Scalar { .. } => 0,
+    }
+}
+
+pub(crate) fn at(place: &Place, message: &str) -> StepError {
+    StepError::usage(format!("{place}: {message}"))
+}

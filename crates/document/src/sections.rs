@@ -1,0 +1,50 @@
+//! Which sections of the document a stage reads: the part that its cache key depends on.
+
+use contract::{Stage, StepError, artifact};
+
+use crate::Document;
+
+/// Returns the names of the sections a stage reads.
+pub fn names(stage: Stage) -> &'static [&'static str] {
+    match stage {
+        Stage::Collect => &[
+            "name",
+            "step",
+            "range",
+            "rate_window",
+            "source",
+            "queries",
+            "features",
+            "fill",
+            "scoring",
+        ],
+        Stage::Label => &["labels"],
+        Stage::Feature => &["step", "queries", "rate_window", "labels", "fill", "features"],
+        Stage::Validate => &["step", "labels", "expectations", "split"],
+        Stage::Train => &["models", "labels"],
+        Stage::Select => &["name", "labels", "vote", "scoring"],
+        Stage::Deploy => &["name", "labels", "gate", "deployment"],
+        Stage::Score => &["name", "step", "deployment", "scoring"],
+        Stage::Alert => &["name", "step", "alerts"],
+    }
+}
+
+/// Returns the hash of the sections a stage reads; `train` reads only the model it is to fit.
+///
+/// Two documents with the same hash are the same document to that stage.
+pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<String, StepError> {
+    let bug =
+        |e: serde_json::Error| StepError::bug(format!("cannot write the document as JSON: {e}"));
+    let mut value = serde_json::to_value(document).map_err(bug)?;
+    let mut kept = serde_json::Map::new();
+    for name in names(stage) {
+        if let Some(section) = value.get_mut(*name) {
+            kept.insert((*name).to_owned(), section.take());
+        }
+    }
+    if let (Some(model), Some(serde_json::Value::Object(models))) = (model, kept.get_mut("models"))
+    {
+        models.retain(|kind, _| kind == model);
+    }
+    Ok(artifact::sha256(&serde_json::to_vec(&kept).map_err(bug)?))
+}
