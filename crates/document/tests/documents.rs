@@ -1,0 +1,223 @@
+//! Documents as users write them: right ones, changed ones, and wrong ones with what is said.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::path::Path;
+
+use document::{Changes, Document};
+
+const SMALL: &str = r#"
+format: 1
+name: small
+step: 1m
+range: 1d
+source:
+  prometheus: {url: "http://localhost:9090"}
+queries:
+  - {name: requests, unit: per_second, promql: 'sum(rate(requests_total[$rate_window]))'}
+features:
+  - raw
+models:
+  z_score: {limit: 3}
+  isolation_forest: {trees: 10}
+vote:
+  combine: votes
+  weights: {isolation_forest: 0.6, z_score: 0.3}
+  alarm_at: 0.9
+  limit:
+    quantile: {share: 0.99}
+profiles:
+  strict:
+    vote: {alarm_at: 0.6}
+"#;
+
+fn read(text: &str, overlay: Option<&str>, sets: &[&str]) -> Result<Document, String> {
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::write(folder.path().join("small.yaml"), text).unwrap();
+    let over = folder.path().join("over.yaml");
+    let overlays: Vec<&Path> = overlay.iter().map(|_| over.as_path()).collect();
+    fs_err::write(&over, overlay.unwrap_or_default()).unwrap();
+    let changes = Changes { overlays, sets: sets.to_vec() };
+    document::read_with(&folder.path().join("small.yaml"), &changes).map_err(|error| {
+        assert_eq!(error.kind, contract::ErrorKind::Usage);
+        error.to_string().replace(&format!("{}/", folder.path().display()), "")
+    })
+}
+
+fn refusal(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    read(&SMALL.replacen(from, to, 1), None, &[]).unwrap_err()
+}
+
+#[test]
+fn every_document_of_the_repository_is_read_and_comes_back_from_what_is_written() {
+    let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    let mut read = 0;
+    for entry in fs_err::read_dir(&pipelines).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let document = document::read(&path).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let copy = folder.path().join("copy.yaml");
+            document::write(&copy, &document).unwrap();
+            assert_eq!(document::read(&copy).unwrap(), document, "{}", path.display());
+            read += 1;
+        }
+    }
+    assert!(read > 0);
+}
+
+#[test]
+fn weights_are_exact_and_a_rule_without_fields_takes_the_defaults() {
+    let document = read(SMALL, None, &[]).unwrap();
+    let sum: contract::Decimal = document.vote.weights.values().copied().sum();
+    assert_eq!(sum, document.vote.alarm_at);
+    assert_eq!(document.features, [document::features::FeatureRule::Raw(document::features::Columns { columns: vec!["*".into()] })]);
+}
+
+#[test]
+fn profile_then_overlay_then_fields_are_laid_over() {
+    let strict = read(SMALL, Some("profile: strict\nstep: 30s"), &["models.z_score.limit=2", "seed=9"]).unwrap();
+    assert_eq!(strict.vote.alarm_at.to_string(), "0.6");
+    assert_eq!(strict.step.to_string(), "30s");
+    assert_eq!(strict.models.z_score.unwrap().limit.to_string(), "2");
+    assert_eq!(strict.seed, 9);
+    assert!(strict.profiles.is_empty(), "applied, and out of the way");
+    let other = read(SMALL, Some("profile: strict\nvote: {alarm_at: 0.3}"), &[]).unwrap();
+    assert_eq!(other.vote.alarm_at.to_string(), "0.3", "an overlay lies over the profile it names");
+}
+
+#[test]
+fn null_takes_a_field_out() {
+    let over = "source: {prometheus: null, recording: {path: replies}}";
+    let document = read(SMALL, Some(over), &[]).unwrap();
+    assert!(document.source.prometheus.is_none());
+    assert_eq!(document.source.path().unwrap(), Path::new("replies"));
+}
+
+#[test]
+fn what_is_misspelt_is_named_with_place_and_meaning() {
+    assert_eq!(
+        refusal("  isolation_forest: {trees: 10}", "  isolation_forest: {treees: 10}"),
+        "small.yaml:14:22: `models.isolation_forest`: unknown field `treees`\nhint: did you mean `trees`?"
+    );
+    assert_eq!(
+        refusal("combine: votes", "combine: vots"),
+        "small.yaml:16:12: `vote.combine`: unknown value `vots`\nhint: did you mean `votes`?"
+    );
+    assert_eq!(
+        refusal("  z_score: {limit: 3}", "  z_scores: {limit: 3}"),
+        "small.yaml:13:3: `models`: unknown field `z_scores`\nhint: did you mean `z_score`?"
+    );
+    assert_eq!(
+        refusal("{isolation_forest: 0.6,", "{isolation_forrest: 0.6,"),
+        "small.yaml:17:32: `vote.weights.isolation_forrest`: the document trains no model `isolation_forrest`\nhint: did you mean `isolation_forest`?"
+    );
+}
+
+#[test]
+fn wrong_types_and_units_are_named_with_place_and_what_is_right() {
+    assert_eq!(
+        refusal("step: 1m", "step: 60"),
+        "small.yaml:4:7: `step`: `60` is not a duration; write a number and a unit such as 10d, 5m, 30s or 250ms (units: w, d, h, m, s, ms)"
+    );
+    assert_eq!(
+        refusal("{trees: 10}", "{trees: many}"),
+        "small.yaml:14:29: `models.isolation_forest.trees`: expected a whole number, 0 or more, found `many`"
+    );
+    assert_eq!(
+        refusal("alarm_at: 0.9", "alarm_at: nine"),
+        "small.yaml:18:13: `vote.alarm_at`: `nine` is not a decimal number such as 0.6 (at most 9 places)"
+    );
+    assert_eq!(
+        refusal("features:\n  - raw", "features: raw"),
+        "small.yaml:10:11: `features`: expected a list, found `raw`"
+    );
+    assert_eq!(refusal("name: small\n", ""), "small.yaml:2:1: field `name` is missing");
+}
+
+#[test]
+fn a_wrong_field_on_the_command_line_is_named_as_such() {
+    let of = |set: &str| read(SMALL, None, &[set]).unwrap_err();
+    assert_eq!(of("models.z_score.limt=2"), "--set models.z_score.limt: `models.z_score`: unknown field `limt`\nhint: did you mean `limit`?");
+    assert_eq!(of("seed=-1"), "--set seed: `seed`: expected a whole number, 0 or more, found `-1`");
+    assert!(of("seed").contains("has no `field=value`"));
+    assert_eq!(of("profile=strickt"), "--set profile: unknown profile `strickt`\nhint: did you mean `strict`?");
+}
+
+#[test]
+fn what_makes_no_sense_together_is_refused() {
+    for (from, to, words) in [
+        ("alarm_at: 0.9", "alarm_at: 0.91", "is never reached: all weights together are `0.9`"),
+        ("range: 1d", "range: 30s", "is shorter than one step"),
+        ("  - raw", "  - raw: {columns: [request]}", "no query is named `request`"),
+        ("  - raw", "  - rolling: {window: 90s, statistics: [mean]}", "is not a whole number of steps of `1m`"),
+        ("http://localhost:9090", "http://me:secret@localhost:9090", "does not belong into a URL"),
+        ("http://localhost:9090", "localhost:9090", "is no URL"),
+        ("share: 0.99", "share: 99", "is not between 0 and 1"),
+        ("name: small", "name: Small", "is no pipeline name"),
+        ("name: small", "name: small\nname: other", "field `name` stands twice, first in line 3"),
+        ("format: 1", "format: 2", "reads format 1"),
+        ("quantile: {share: 0.99}", "quantile: {share: 0.99}\n    trailing: {}", "expected one of quantile, trailing, found quantile and trailing"),
+    ] {
+        let said = refusal(from, to);
+        assert!(said.contains(words), "{to}: {said}");
+        assert!(said.starts_with("small.yaml:"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_not_yaml_is_refused_with_its_line() {
+    for text in ["a: [", "a: b: c", "\t- x", "a: \"open", "&a [*a, *b]", "- 1\n---\n- 2", "", "just text", "{[a]: b}"] {
+        let said = read(text, None, &[]).unwrap_err();
+        assert!(said.starts_with("small.yaml"), "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn a_bomb_of_aliases_is_refused() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
+        text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+    }
+    assert!(read(&text, None, &[]).unwrap_err().contains("too large"));
+    let deep = "[".repeat(10_000);
+    assert!(read(&deep, None, &[]).is_err());
+}
+
+#[test]
+fn the_hash_of_a_stage_changes_with_its_sections_alone() {
+    use contract::Stage;
+    let hash = |sets: &[&str], stage, model| {
+        document::sections::sha256(&read(SMALL, None, sets).unwrap(), stage, model).unwrap()
+    };
+    let forest = Some("isolation_forest");
+    assert_eq!(hash(&[], Stage::Train, forest), hash(&["alerts.for=3", "models.z_score.limit=2"], Stage::Train, forest));
+    assert_ne!(hash(&[], Stage::Train, forest), hash(&["models.isolation_forest.trees=11"], Stage::Train, forest));
+    assert_ne!(hash(&[], Stage::Alert, None), hash(&["alerts.for=3"], Stage::Alert, None));
+}
+
+mod mangled {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A document with bytes changed, cut or doubled is read or refused, never a panic.
+        #[test]
+        fn documents_are_read_or_refused(cuts in prop::collection::vec((0..SMALL.len(), any::<u8>(), 0..3), 1..6)) {
+            let mut bytes = SMALL.as_bytes().to_vec();
+            for (place, byte, how) in cuts {
+                let place = place.min(bytes.len().saturating_sub(1));
+                match how {
+                    0 => bytes[place] = byte,
+                    1 => drop(bytes.remove(place)),
+                    _ => bytes.insert(place, byte),
+                }
+            }
+            drop(document::parse("mangled", &String::from_utf8_lossy(&bytes)));
+        }
+    }
+}
