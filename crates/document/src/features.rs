@@ -4,6 +4,8 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Document;
+
 /// What becomes of gaps in the samples before features are made.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -134,4 +136,58 @@ pub struct Calendar {
     /// Sine and cosine of the day of the week.
     #[serde(default)]
     pub day_of_week: bool,
+}
+
+/// Returns how much of the past the features of one window need: the longest reach of any rule,
+/// and what a forward fill may carry in from before that.
+///
+/// A rolling window of `w` holds `w / step` rows, the window itself among them, so it reaches back
+/// `w - step`; a difference reaches back its lag, a rate one step. A window scored with this much
+/// of the past has the same features as in a batch.
+pub fn lookback(document: &Document) -> Span {
+    let step = document.step;
+    let steps = |rule: &FeatureRule| match rule {
+        FeatureRule::Rolling(rule) => rule.window.in_steps(step).saturating_sub(1),
+        FeatureRule::Difference(rule) => rule.lag.in_steps(step),
+        FeatureRule::Rate(_) => 1,
+        FeatureRule::Raw(_) | FeatureRule::Ratio(_) | FeatureRule::Calendar(_) => 0,
+    };
+    let reach = document.features.iter().map(steps).max().unwrap_or(0);
+    let filled = match &document.fill {
+        Fill::Forward(fill) => usize::try_from(fill.limit).unwrap_or(usize::MAX),
+        Fill::None | Fill::Zero | Fill::DropRow => 0,
+    };
+    let rows = i64::try_from(reach.saturating_add(filled)).unwrap_or(i64::MAX);
+    Span::from_ms(rows.saturating_mul(step.ms()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(fill: &str, features: &str) -> Document {
+        let text = format!(
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
+             queries: [{{name: a, promql: a}}]\nfill: {fill}\nfeatures: {features}\n\
+             models: {{z_score: {{}}}}\nvote: {{combine: votes, weights: {{z_score: 1}}, \
+             alarm_at: 1, limit: {{quantile: {{share: 0.99}}}}}}\n"
+        );
+        crate::read::parse("x.yaml", &text).unwrap()
+    }
+
+    #[test]
+    fn the_lookback_is_the_longest_reach_plus_the_fill() {
+        let rolling = "{rolling: {window: 5m, statistics: [mean]}}";
+        for (fill, features, expected) in [
+            ("none", "[{raw: {}}]".to_owned(), 0),
+            ("none", format!("[{{raw: {{}}}}, {rolling}]"), 4),
+            ("none", "[{rate: {}}]".to_owned(), 1),
+            ("none", format!("[{rolling}, {{difference: {{lag: 7m}}}}]"), 7),
+            ("{forward: {limit: 3}}", format!("[{rolling}]"), 7),
+            ("zero", format!("[{rolling}]"), 4),
+        ] {
+            let expected = Span::from_seconds(60 * expected);
+            assert_eq!(lookback(&document(fill, &features)), expected, "{fill} {features}");
+        }
+    }
 }
