@@ -35,9 +35,10 @@ impl Timestamp {
     }
 
     /// Returns a form without colons for names of files and objects: `20261121T083607Z`, with
-    /// `.250` before the `Z` where there are milliseconds. It sorts as the time does.
+    /// `_250` before the `Z` where there are milliseconds. It sorts as the time does, since `_`
+    /// comes after `Z`, where a dot would come before it.
     pub fn compact(self) -> String {
-        self.to_string().replace(['-', ':'], "")
+        self.to_string().replace(['-', ':'], "").replace('.', "_")
     }
 
     fn to_jiff(self) -> jiff::Timestamp {
@@ -273,7 +274,9 @@ mod tests {
     #[test]
     fn names_made_of_times_sort_as_the_times_do() {
         let time: Timestamp = "2026-11-21T08:36:07.250Z".parse().unwrap();
-        assert_eq!(time.compact(), "20261121T083607.250Z");
+        assert_eq!(time.compact(), "20261121T083607_250Z");
+        let whole = Timestamp::from_ms(time.ms() - 250);
+        assert!(whole.compact() < time.compact());
         assert_eq!(time.date(), "2026-11-21");
     }
 

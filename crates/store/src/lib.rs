@@ -1,1 +1,20 @@
-//! store
+//! What outlives a run: objects behind one trait, and the registry, scores and states kept in them.
+//!
+//! A store is named by a URL ([`open`]). Whatever several processes may change at the same time is
+//! one object, changed by compare-and-set ([`Condition`]); everything else is written once.
+
+pub mod alias;
+pub mod folder;
+pub mod key;
+pub mod object;
+pub mod registry;
+pub mod scores;
+pub mod state;
+pub mod watermark;
+
+pub use alias::{AliasRecord, Change};
+pub use folder::FolderStore;
+pub use object::{Condition, Object, ObjectStore, Put, open};
+pub use registry::{BundleFiles, Registry};
+pub use state::Stored;
+pub use watermark::Watermark;

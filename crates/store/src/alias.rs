@@ -1,0 +1,62 @@
+//! What an alias names, and a change of it.
+
+use contract::artifact::parse_json;
+use contract::{StepError, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// `aliases/<alias>.json`, and each entry of its history: what an alias names, and how it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasRecord {
+    /// Version of this format.
+    pub format: u32,
+    /// The version it names.
+    pub version: String,
+    /// When it began to.
+    pub since: Timestamp,
+    /// Who changed it: a step or a person.
+    pub by: String,
+    /// Why it was changed, in a sentence.
+    pub why: String,
+    /// The version that a rollback goes back to: the one before, and after a rollback the one
+    /// before that.
+    pub previous: Option<String>,
+    /// Number of this change, from 1. So no two records of an alias are the same bytes, and a
+    /// compare-and-set cannot take a returned value for an unchanged one.
+    pub change: u64,
+    /// Tag of the alias object it was read from; empty in history.
+    #[serde(skip)]
+    pub etag: String,
+}
+
+impl AliasRecord {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+
+    /// Parses a record; `key` is for the error. One of another format is refused.
+    pub(crate) fn parse(key: &str, bytes: &[u8]) -> Result<Self, StepError> {
+        let record: Self = parse_json(key, bytes)?;
+        if record.format == Self::FORMAT {
+            return Ok(record);
+        }
+        Err(StepError::refused(format!(
+            "`{key}` has format {}, this version reads format {}",
+            record.format,
+            Self::FORMAT
+        )))
+    }
+}
+
+/// A change of an alias.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The alias.
+    pub alias: &'a str,
+    /// The version it is to name; it must be registered.
+    pub version: &'a str,
+    /// When.
+    pub now: Timestamp,
+    /// Who: a step or a person.
+    pub by: &'a str,
+    /// Why, in a sentence.
+    pub why: &'a str,
+}

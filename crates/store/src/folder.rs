@@ -1,0 +1,343 @@
+//! A store in a folder, shared by any number of processes on one machine.
+//!
+//! An object is a file of its own, written to a hidden place, synced, and renamed to its key: a
+//! reader sees the old or the new content, and a writer killed at any moment leaves nothing but a
+//! hidden file. Whatever checks before it writes does both under a lock of the operating system,
+//! which ends with its process.
+//!
+//! `<root>/.lynceus/` holds both: `locks/` at most 256 empty files, chosen by the key's hash, and
+//! `partial/` the writes under way. Each of those is locked by its writer, so the next writer can
+//! tell what a killed one left behind, and removes it.
+
+use std::collections::hash_map::RandomState;
+use std::fs::TryLockError;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use contract::StepError;
+use contract::artifact::{self, OutputFile};
+use fs_err as fs;
+
+use crate::key;
+use crate::object::{Condition, Object, ObjectStore, Put};
+
+const HIDDEN: &str = ".lynceus";
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Attempts at a write whose hidden file was cleared away between its making and its locking.
+const ATTEMPTS: usize = 8;
+
+/// A store in a folder.
+#[derive(Debug)]
+pub struct FolderStore {
+    root: PathBuf,
+    /// Random, so that no two writers ever choose the same hidden name: process ids repeat between
+    /// containers that share a volume.
+    writer: u64,
+    writes: AtomicU64,
+    clear_once: Once,
+}
+
+/// A hidden file, locked for as long as its writer lives.
+struct Partial {
+    path: PathBuf,
+    file: fs::File,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After a rename there is nothing to remove; in any other case the next writer clears up.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+impl FolderStore {
+    /// Names the folder; it is made with the first object.
+    pub fn open(root: &Path) -> Result<Self, StepError> {
+        let root = std::path::absolute(root).map_err(|e| StepError::reading(root, &e))?;
+        let writer = RandomState::new().build_hasher().finish();
+        Ok(Self { root, writer, writes: AtomicU64::new(0), clear_once: Once::new() })
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, StepError> {
+        key::check(key)?;
+        Ok(self.root.join(key))
+    }
+
+    fn error(&self, verb: &str, key: &str, error: &io::Error) -> StepError {
+        let words = match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code).to_string(),
+            None => error.to_string(),
+        };
+        let message = format!("cannot {verb} `{key}` in store `{}`: {words}", self.describe());
+        match error.kind() {
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory => {
+                StepError::usage(message).hint("give a folder that this user may read and write")
+            }
+            _ => StepError::unavailable(message),
+        }
+    }
+
+    /// Writes with `fill` beside the objects, then renames to the key if the condition holds.
+    fn publish(
+        &self,
+        key: &str,
+        condition: Condition<'_>,
+        fill: &dyn Fn(&mut fs::File) -> io::Result<()>,
+    ) -> Result<bool, StepError> {
+        let path = self.path(key)?;
+        let write_error = |e: io::Error| self.error("write", key, &e);
+        if condition == Condition::IfAbsent && path.exists() {
+            return Ok(false);
+        }
+        self.clear_once.call_once(|| self.clear_remains());
+        for _ in 0..ATTEMPTS {
+            let mut partial = self.partial().map_err(write_error)?;
+            fill(&mut partial.file).and_then(|()| partial.file.sync_all()).map_err(write_error)?;
+            let _lock = self.lock(key).map_err(write_error)?;
+            if !holds(condition, &path).map_err(write_error)? {
+                return Ok(false);
+            }
+            let folder = path.parent().unwrap_or(&self.root);
+            self.make_folder(folder).map_err(write_error)?;
+            match fs::rename(&partial.path, &path) {
+                Ok(()) => {
+                    sync_folder(folder).map_err(write_error)?;
+                    return Ok(true);
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(write_error(e)),
+            }
+        }
+        Err(write_error(io::Error::other("the file under way was removed again and again")))
+    }
+
+    /// Makes a hidden file with a name that was never used, and locks it.
+    fn partial(&self) -> io::Result<Partial> {
+        let folder = self.root.join(HIDDEN).join("partial");
+        fs::create_dir_all(&folder)?;
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{:016x}-{number}", self.writer));
+        let file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let partial = Partial { path, file };
+        // Whoever clears remains may hold the lock for a moment; the rename then fails.
+        partial.file.lock()?;
+        Ok(partial)
+    }
+
+    /// Waits until no other process is between a check and a write of this key.
+    fn lock(&self, key: &str) -> io::Result<fs::File> {
+        let folder = self.root.join(HIDDEN).join("locks");
+        fs::create_dir_all(&folder)?;
+        let hash = artifact::sha256(key.as_bytes());
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(folder.join(&hash[..2]))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Removes the hidden files whose writers are gone. What cannot be removed is only in the way
+    /// of nobody, so nothing is reported.
+    fn clear_remains(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join(HIDDEN).join("partial")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let Ok(file) = fs::OpenOptions::new().write(true).open(&path) else { continue };
+            match file.try_lock() {
+                Ok(()) => drop(fs::remove_file(&path)),
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            }
+        }
+    }
+
+    /// Makes a folder and what is missing above it, durably.
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(folder)?;
+        for made in folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.root)) {
+            sync_folder(made)?;
+        }
+        Ok(())
+    }
+}
+
+fn holds(condition: Condition<'_>, path: &Path) -> io::Result<bool> {
+    Ok(match condition {
+        Condition::Any => true,
+        Condition::IfAbsent => !path.try_exists()?,
+        Condition::IfMatch(etag) => match fs::read(path) {
+            Ok(bytes) => artifact::sha256(&bytes) == etag,
+            Err(e) if is_absent(&e) => false,
+            Err(e) => return Err(e),
+        },
+    })
+}
+
+/// Says that no object has the key: nothing is there, or a folder, or a file above it.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory
+    )
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
+        // Some file systems cannot sync a folder and promise nothing about it.
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn copy(from: &mut dyn io::Read, to: &mut dyn io::Write) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match from.read(&mut piece)? {
+            0 => return Ok(()),
+            length => to.write_all(&piece[..length])?,
+        }
+    }
+}
+
+impl ObjectStore for FolderStore {
+    fn describe(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Object>, StepError> {
+        match fs::read(self.path(key)?) {
+            Ok(bytes) => Ok(Some(Object { etag: artifact::sha256(&bytes), bytes })),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(self.error("read", key, &e)),
+        }
+    }
+
+    fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError> {
+        let written = self.publish(key, condition, &|file| file.write_all(bytes))?;
+        Ok(if written { Put::Written(artifact::sha256(bytes)) } else { Put::Conflict })
+    }
+
+    fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StepError> {
+        let folder = prefix.rfind('/').map_or("", |end| &prefix[..=end]);
+        if let Some(folder) = folder.strip_suffix('/') {
+            key::check(folder)?;
+        }
+        let after = after.unwrap_or_default();
+        let mut listing = Listing { root: &self.root, prefix, after, limit, found: Vec::new() };
+        match if limit == 0 { Ok(()) } else { listing.walk(folder) } {
+            Ok(()) => Ok(listing.found),
+            Err(e) => Err(self.error("list", prefix, &e)),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StepError> {
+        let path = self.path(key)?;
+        if !path.exists() {
+            return Ok(());
+        }
+        let delete = || -> io::Result<()> {
+            let _lock = self.lock(key)?;
+            match fs::remove_file(&path) {
+                Err(e) if !is_absent(&e) => Err(e),
+                _ => sync_folder(path.parent().unwrap_or(&self.root)),
+            }
+        };
+        delete().map_err(|e| self.error("delete", key, &e))
+    }
+
+    fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError> {
+        if !fs::metadata(path).map_err(|e| StepError::reading(path, &e))?.is_file() {
+            return Err(StepError::usage(format!("`{}` is not a file", path.display())));
+        }
+        self.publish(key, Condition::Any, &|file| copy(&mut fs::File::open(path)?, file))?;
+        artifact::sha256_path(path)
+    }
+
+    fn get_file(&self, key: &str, path: &Path) -> Result<bool, StepError> {
+        let mut source = match fs::File::open(self.path(key)?) {
+            Ok(file) => file,
+            Err(e) if is_absent(&e) => return Ok(false),
+            Err(e) => return Err(self.error("read", key, &e)),
+        };
+        if source.metadata().is_ok_and(|meta| meta.is_dir()) {
+            return Ok(false);
+        }
+        let mut target = OutputFile::create(path)?;
+        copy(&mut source, &mut target).map_err(|e| StepError::writing(path, &e))?;
+        target.publish()?;
+        Ok(true)
+    }
+}
+
+/// A walk through the folders in the order of the keys.
+struct Listing<'a> {
+    root: &'a Path,
+    prefix: &'a str,
+    after: &'a str,
+    limit: usize,
+    found: Vec<String>,
+}
+
+impl Listing<'_> {
+    /// Adds the keys below a folder, given as the beginning of its keys (`a/b/`).
+    fn walk(&mut self, folder: &str) -> io::Result<()> {
+        for name in entries(&self.root.join(folder))? {
+            let path = format!("{folder}{name}");
+            if name.ends_with('/') {
+                let wanted = path.starts_with(self.prefix) || self.prefix.starts_with(&path);
+                let past = path.as_str() < self.after && !self.after.starts_with(&path);
+                if wanted && !past {
+                    self.walk(&path)?;
+                }
+            } else if path.starts_with(self.prefix) && path.as_str() > self.after {
+                self.found.push(path);
+            }
+            if self.found.len() >= self.limit {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the names in a folder that can be parts of a key, in the order of the keys below them:
+/// a folder's name ends with its `/`, which decides its place (`a.b` comes before `a/b`).
+fn entries(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if is_absent(&e) => return Ok(names),
+        Err(e) => return Err(e),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let Ok(mut name) = entry.file_name().into_string() else { continue };
+        if key::check_part(&name).is_err() {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
+            name.push('/');
+        }
+        names.push(name);
+    }
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,129 @@
+//! The one trait in front of every store, and how a store is named.
+
+use std::fmt;
+use std::path::Path;
+
+use contract::StepError;
+
+use crate::FolderStore;
+
+/// An object's content and the tag of that content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The content.
+    pub bytes: Vec<u8>,
+    /// Opaque tag; the same content may have the same tag, so whoever compares and sets must not
+    /// write a content that was there before and meant something else.
+    pub etag: String,
+}
+
+/// What must hold of an object for it to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition<'a> {
+    /// Nothing: whatever is there is replaced.
+    Any,
+    /// No object has the key.
+    IfAbsent,
+    /// The object with the key has this tag.
+    IfMatch(&'a str),
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a conditional write may not have happened"]
+pub enum Put {
+    /// The object is there, durable, with this tag.
+    Written(String),
+    /// The condition did not hold; nothing was changed.
+    Conflict,
+}
+
+/// A flat space of keys and objects, shared with other processes.
+///
+/// Keys are checked ([`crate::key::check`]) and compared byte by byte. A reader sees an object as
+/// it was before a write or as it is after, never a part of one, and a write that returned is seen
+/// by every later read and listing. Errors are [`contract::ErrorKind::Unavailable`], except for a
+/// key that cannot be one and a place this user may not use, which are usage errors.
+pub trait ObjectStore: Send + Sync + fmt::Debug {
+    /// Returns the store's URL without secrets, for messages.
+    fn describe(&self) -> String;
+
+    /// Reads an object whole; nothing if no object has the key.
+    fn get(&self, key: &str) -> Result<Option<Object>, StepError>;
+
+    /// Writes an object whole if the condition holds; the check and the write are one step for
+    /// every other process.
+    fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError>;
+
+    /// Returns at most `limit` keys that begin with the text `prefix` and come after `after`, in
+    /// ascending order. The cost depends on what is returned, not on what lies before `after`.
+    fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StepError>;
+
+    /// Removes an object; one that is not there is fine.
+    fn delete(&self, key: &str) -> Result<(), StepError>;
+
+    /// Writes the content of a file, in pieces, replacing what is there; returns the tag.
+    fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError>;
+
+    /// Copies an object into a file, in pieces; the file appears whole or not at all. Returns
+    /// whether an object has the key.
+    fn get_file(&self, key: &str, path: &Path) -> Result<bool, StepError>;
+}
+
+/// Opens the store that a URL names: `file:///absolute/path`, or a path.
+///
+/// What follows `file://` is the path as it is, without escapes. The folder is made with the
+/// first object. Anything else is a usage error, which never repeats the URL: it may hold secrets.
+pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (scheme, rest),
+        None => ("", url),
+    };
+    let schemes = "write `file:///absolute/path` or a path";
+    match scheme {
+        "file" if !rest.starts_with('/') => {
+            Err(StepError::usage("a store's `file://` must be followed by an absolute path")
+                .hint("it has three slashes: `file:///absolute/path`"))
+        }
+        "" if rest.is_empty() => Err(StepError::usage("the store's URL is empty").hint(schemes)),
+        "file" | "" => Ok(Box::new(FolderStore::open(Path::new(rest))?)),
+        "s3" => Err(StepError::usage("a store in `s3://` is not in this version").hint(schemes)),
+        _ => Err(StepError::usage(format!("no store has the scheme `{scheme}://`")).hint(schemes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_a_file_url_or_a_path() {
+        assert_eq!(open("file:///a b/c").unwrap().describe(), "file:///a b/c");
+        assert_eq!(open("/a/b").unwrap().describe(), "file:///a/b");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(open("x").unwrap().describe(), format!("file://{}/x", here.display()));
+    }
+
+    #[test]
+    fn any_other_url_is_a_usage_error_that_names_the_schemes_and_no_secret() {
+        for (url, words) in [
+            ("", "is empty"),
+            ("file://relative/path", "absolute"),
+            ("s3://key:hunter2@bucket/prefix", "not in this version"),
+            ("ftp://me:hunter2@host/", "`ftp://`"),
+        ] {
+            let error = open(url).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Usage, "{url}");
+            assert!(error.message.contains(words), "{error}");
+            assert!(error.to_string().contains("file:///"), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The registry of a pipeline's models: versions that never change, aliases changed by
+//! compare-and-set, and a history of every change.
+//!
+//! ```text
+//! models/<pipeline>/versions/<version>/...                 immutable; bundle.json comes last
+//! models/<pipeline>/aliases/<alias>.json                   what an alias names
+//! models/<pipeline>/history/<alias>/<time>-<change>.json   append-only
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use contract::artifact::{json_bytes, parse_json, sha256};
+use contract::bundle::{BundleManifest, FileRecord};
+use contract::{StepError, Timestamp};
+use fs_err as fs;
+
+use crate::FolderStore;
+use crate::alias::{AliasRecord, Change};
+use crate::key::check_part;
+use crate::object::{Condition, ObjectStore, Put};
+
+/// Files of a bundle by name, `bundle.json` among them.
+pub type BundleFiles = BTreeMap<String, Vec<u8>>;
+
+/// Keys asked for at a time.
+const PAGE: usize = 1000;
+
+/// Digits of the manifest's SHA-256 in a version's name.
+const HASH_DIGITS: usize = 12;
+
+/// The models of one pipeline in a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Registry<'a> {
+    store: &'a dyn ObjectStore,
+    pipeline: &'a str,
+}
+
+impl<'a> Registry<'a> {
+    /// Names the pipeline's registry; nothing is read or written yet.
+    pub fn new(store: &'a dyn ObjectStore, pipeline: &'a str) -> Self {
+        Self { store, pipeline }
+    }
+
+    /// Registers a bundle folder and returns its version, which follows from its bytes: the end of
+    /// its training rows and the first digits of its manifest's SHA-256. Files go first and
+    /// `bundle.json` last, so a version that is listed is whole; registering it again changes
+    /// nothing.
+    ///
+    /// Errors: refused for a folder whose files are not those its manifest vouches for, or whose
+    /// pipeline is another one.
+    pub fn put_version(&self, bundle: &Path) -> Result<String, StepError> {
+        let path = bundle.join(BundleManifest::FILE);
+        let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+        let manifest = parse_manifest(&path.display().to_string(), &bytes)?;
+        if manifest.pipeline != self.pipeline {
+            return Err(StepError::refused(format!(
+                "`{}` is a bundle of pipeline `{}`, not of `{}`",
+                bundle.display(),
+                manifest.pipeline,
+                self.pipeline
+            )));
+        }
+        let version = version_name(&manifest, &bytes);
+        for record in records(&manifest) {
+            check_file_name(&path.display().to_string(), &record.file)?;
+            let path = bundle.join(&record.file);
+            let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+            verify(&path.display().to_string(), &bytes, &record.sha256)?;
+            self.put_immutable(&self.version_key(&version, &record.file), &bytes)?;
+        }
+        self.put_immutable(&self.version_key(&version, BundleManifest::FILE), &bytes)?;
+        Ok(version)
+    }
+
+    /// Returns the registered versions in the order of their names, which is that of their
+    /// training ranges.
+    pub fn versions(&self) -> Result<Vec<String>, StepError> {
+        let prefix = format!("models/{}/versions/", self.pipeline);
+        let mut versions = Vec::new();
+        self.for_each_key(&prefix, |key| {
+            let name = key.strip_prefix(&prefix).unwrap_or(key);
+            if let Some((version, BundleManifest::FILE)) = name.split_once('/') {
+                versions.push(version.to_owned());
+            }
+            Ok(())
+        })?;
+        versions.sort();
+        Ok(versions)
+    }
+
+    /// Reads a version's manifest; one that is not registered, or not the bytes its name promises,
+    /// is refused.
+    pub fn manifest(&self, version: &str) -> Result<BundleManifest, StepError> {
+        Ok(self.manifest_and_bytes(version)?.0)
+    }
+
+    /// Fetches all files of a version, each verified against the SHA-256 in `bundle.json`, and
+    /// `bundle.json` against the version's name. With a cache folder, files that are there and
+    /// right are taken from it, and fetched ones are kept in it.
+    ///
+    /// Errors: refused for a version that is not registered and for a file that is missing or has
+    /// another hash (both are named).
+    pub fn fetch(&self, version: &str, cache: Option<&Path>) -> Result<BundleFiles, StepError> {
+        let cache = cache.map(FolderStore::open).transpose()?;
+        let read = |file: &str, expected: &dyn Fn(&[u8]) -> bool| {
+            let key = self.version_key(version, file);
+            // A cache that cannot be read or written costs time and nothing else.
+            let kept = cache.as_ref().and_then(|cache| cache.get(&key).ok().flatten());
+            if let Some(object) = kept.filter(|object| expected(&object.bytes)) {
+                return Ok(object.bytes);
+            }
+            let object = self.store.get(&key)?.ok_or_else(|| self.missing(version, file))?;
+            if let Some(cache) = cache.as_ref().filter(|_| expected(&object.bytes)) {
+                drop(cache.put(&key, &object.bytes, Condition::Any));
+            }
+            Ok::<_, StepError>(object.bytes)
+        };
+        let bytes = read(BundleManifest::FILE, &|bytes| names_manifest(version, bytes))?;
+        let manifest = self.check_manifest(version, &bytes)?;
+        let mut files = BundleFiles::from([(BundleManifest::FILE.to_owned(), bytes)]);
+        for record in records(&manifest) {
+            check_file_name(&self.version_key(version, BundleManifest::FILE), &record.file)?;
+            let bytes = read(&record.file, &|bytes| sha256(bytes) == record.sha256)?;
+            verify(&self.version_key(version, &record.file), &bytes, &record.sha256)?;
+            files.insert(record.file.clone(), bytes);
+        }
+        Ok(files)
+    }
+
+    /// Reads what an alias names; nothing if it was never set.
+    pub fn alias(&self, alias: &str) -> Result<Option<AliasRecord>, StepError> {
+        let key = self.alias_key(alias)?;
+        let Some(object) = self.store.get(&key)? else { return Ok(None) };
+        Ok(Some(AliasRecord { etag: object.etag, ..AliasRecord::parse(&key, &object.bytes)? }))
+    }
+
+    /// Lets an alias name a version, if it still is what `expected` (as read by
+    /// [`Registry::alias`], nothing for a new alias) says; returns the new record.
+    ///
+    /// Errors: [`contract::ErrorKind::LostRace`] when another process has changed the alias since;
+    /// refused when the version is not registered.
+    pub fn promote(
+        &self,
+        change: &Change<'_>,
+        expected: Option<&AliasRecord>,
+    ) -> Result<AliasRecord, StepError> {
+        let previous = expected.map(|record| record.version.clone());
+        self.set(change, expected, previous)
+    }
+
+    /// Lets an alias name again what it named before; again and again, it goes further back.
+    ///
+    /// Errors: refused when there is nothing to go back to, lost race as for
+    /// [`Registry::promote`].
+    pub fn rollback(
+        &self,
+        alias: &str,
+        now: Timestamp,
+        by: &str,
+    ) -> Result<AliasRecord, StepError> {
+        let current = self.alias(alias)?.ok_or_else(|| {
+            StepError::refused(format!("`{}` has no alias `{alias}`", self.pipeline))
+        })?;
+        let Some(version) = current.previous.as_deref() else {
+            return Err(StepError::refused(format!(
+                "alias `{alias}` of `{}` has no version before `{}`",
+                self.pipeline, current.version
+            ))
+            .hint("promote a version by name"));
+        };
+        let history = self.history(alias)?;
+        let earlier = history.iter().rev().filter(|entry| entry.change < current.change);
+        let restored = earlier.into_iter().find(|entry| entry.version == version);
+        let previous = restored.and_then(|entry| entry.previous.clone());
+        let why = format!("rolled back from `{}`", current.version);
+        self.set(&Change { alias, version, now, by, why: &why }, Some(&current), previous)
+    }
+
+    /// Returns every change of an alias, oldest first; the last one is what it names now.
+    pub fn history(&self, alias: &str) -> Result<Vec<AliasRecord>, StepError> {
+        // The alias is read first: whatever is appended meanwhile is in the listing.
+        let current = self.alias(alias)?;
+        let prefix = format!("models/{}/history/{alias}/", self.pipeline);
+        let mut entries = Vec::new();
+        self.for_each_key(&prefix, |key| {
+            if let Some(object) = self.store.get(key)? {
+                entries.push(AliasRecord::parse(key, &object.bytes)?);
+            }
+            Ok(())
+        })?;
+        // Its entry is missing when the process that set the alias died before it wrote one.
+        if let Some(current) = current
+            && !entries.iter().any(|entry| entry.change == current.change)
+        {
+            entries.push(AliasRecord { etag: String::new(), ..current });
+        }
+        entries.sort_by_key(|entry| entry.change);
+        Ok(entries)
+    }
+
+    fn set(
+        &self,
+        change: &Change<'_>,
+        expected: Option<&AliasRecord>,
+        previous: Option<String>,
+    ) -> Result<AliasRecord, StepError> {
+        let key = self.alias_key(change.alias)?;
+        self.manifest(change.version)?;
+        // Nobody else will write the entry of the record that is about to be replaced.
+        if let Some(expected) = expected {
+            self.append(change.alias, expected)?;
+        }
+        let mut record = AliasRecord {
+            format: AliasRecord::FORMAT,
+            version: change.version.to_owned(),
+            since: change.now,
+            by: change.by.to_owned(),
+            why: change.why.to_owned(),
+            previous,
+            change: expected.map_or(0, |expected| expected.change).saturating_add(1),
+            etag: String::new(),
+        };
+        let condition = expected.map_or(Condition::IfAbsent, |old| Condition::IfMatch(&old.etag));
+        match self.store.put(&key, &json_bytes(&record)?, condition)? {
+            Put::Written(etag) => record.etag = etag,
+            Put::Conflict => {
+                return Err(StepError::lost_race(format!(
+                    "alias `{}` of `{}` was changed by another process",
+                    change.alias, self.pipeline
+                ))
+                .hint("run again: the version is then compared with the one that is live now"));
+            }
+        }
+        self.append(change.alias, &record)?;
+        Ok(record)
+    }
+
+    /// Writes a record's entry of the history, unless it is there.
+    fn append(&self, alias: &str, record: &AliasRecord) -> Result<(), StepError> {
+        let time = record.since.compact();
+        let name = format!("history/{alias}/{time}-{:08}.json", record.change);
+        let key = format!("models/{}/{name}", self.pipeline);
+        match self.store.put(&key, &json_bytes(record)?, Condition::IfAbsent)? {
+            Put::Written(_) | Put::Conflict => Ok(()),
+        }
+    }
+
+    fn put_immutable(&self, key: &str, bytes: &[u8]) -> Result<(), StepError> {
+        match self.store.put(key, bytes, Condition::IfAbsent)? {
+            Put::Written(_) => Ok(()),
+            Put::Conflict => match self.store.get(key)? {
+                Some(object) => verify(key, &object.bytes, &sha256(bytes)),
+                None => Err(StepError::lost_race(format!("`{key}` was removed while it was read"))),
+            },
+        }
+    }
+
+    fn manifest_and_bytes(&self, version: &str) -> Result<(BundleManifest, Vec<u8>), StepError> {
+        check_part(version)?;
+        let key = self.version_key(version, BundleManifest::FILE);
+        let object = self.store.get(&key)?;
+        let bytes = object.ok_or_else(|| self.missing(version, BundleManifest::FILE))?.bytes;
+        Ok((self.check_manifest(version, &bytes)?, bytes))
+    }
+
+    fn check_manifest(&self, version: &str, bytes: &[u8]) -> Result<BundleManifest, StepError> {
+        let key = self.version_key(version, BundleManifest::FILE);
+        if !names_manifest(version, bytes) {
+            return Err(StepError::refused(format!(
+                "`{key}` has the SHA-256 `{}`, which version `{version}` does not end with the \
+                 first digits of",
+                sha256(bytes)
+            )));
+        }
+        parse_manifest(&key, bytes)
+    }
+
+    fn missing(&self, version: &str, file: &str) -> StepError {
+        let store = self.store.describe();
+        if file == BundleManifest::FILE {
+            let message = format!("`{}` has no version `{version}` in `{store}`", self.pipeline);
+            return StepError::refused(message).hint("list the versions that are registered");
+        }
+        StepError::refused(format!("`{}` is missing in `{store}`", self.version_key(version, file)))
+    }
+
+    fn for_each_key(
+        &self,
+        prefix: &str,
+        mut each: impl FnMut(&str) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.store.list(prefix, after.as_deref(), PAGE)?;
+            page.iter().try_for_each(|key| each(key))?;
+            match page.last() {
+                Some(last) if page.len() >= PAGE => after = Some(last.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn version_key(&self, version: &str, file: &str) -> String {
+        format!("models/{}/versions/{version}/{file}", self.pipeline)
+    }
+
+    fn alias_key(&self, alias: &str) -> Result<String, StepError> {
+        check_part(alias)?;
+        Ok(format!("models/{}/aliases/{alias}.json", self.pipeline))
+    }
+}
+
+fn version_name(manifest: &BundleManifest, bytes: &[u8]) -> String {
+    let time = manifest.provenance.train_end.compact();
+    format!("{time}-{}", &sha256(bytes)[..HASH_DIGITS])
+}
+
+fn names_manifest(version: &str, bytes: &[u8]) -> bool {
+    version.rsplit_once('-').is_some_and(|(_, digits)| digits == &sha256(bytes)[..HASH_DIGITS])
+}
+
+fn records(manifest: &BundleManifest) -> impl Iterator<Item = &FileRecord> {
+    manifest.members.iter().map(|member| &member.model).chain([&manifest.reference])
+}
+
+fn parse_manifest(name: &str, bytes: &[u8]) -> Result<BundleManifest, StepError> {
+    let manifest: BundleManifest = parse_json(name, bytes)?;
+    if manifest.format == BundleManifest::FORMAT {
+        return Ok(manifest);
+    }
+    Err(StepError::refused(format!(
+        "`{name}` has format {}, this version reads format {}",
+        manifest.format,
+        BundleManifest::FORMAT
+    )))
+}
+
+/// A manifest names files of its own folder only; any other name is refused data, not usage.
+fn check_file_name(manifest: &str, file: &str) -> Result<(), StepError> {
+    check_part(file).map_err(|e| StepError::refused(format!("`{manifest}`: {}", e.message)))
+}
+
+fn verify(name: &str, bytes: &[u8], expected: &str) -> Result<(), StepError> {
+    let found = sha256(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(StepError::refused(format!("`{name}` has the SHA-256 `{found}`, expected `{expected}`")))
+}

@@ -1,0 +1,116 @@
+//! Score objects: `scores/<pipeline>/date=YYYY-MM-DD/<time>.json`, one for each window, written
+//! once and read in the order of time.
+
+use std::collections::VecDeque;
+
+use contract::artifact::{json_bytes, parse_json};
+use contract::score::WindowScore;
+use contract::{StepError, Timestamp};
+
+use crate::object::{Condition, ObjectStore, Put};
+
+/// Keys asked for at a time.
+const PAGE: usize = 500;
+
+/// Returns the key of a window's object. Keys sort as the windows' times do.
+pub fn key(pipeline: &str, time: Timestamp) -> String {
+    format!("scores/{pipeline}/date={}/{}.json", time.date(), time.compact())
+}
+
+/// Writes a window's object unless it is there; returns whether it was written. An object is never
+/// replaced: the first score of a window stays.
+pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, StepError> {
+    let key = key(&score.pipeline, score.time);
+    match store.put(&key, &json_bytes(score)?, Condition::IfAbsent)? {
+        Put::Written(_) => Ok(true),
+        Put::Conflict => Ok(false),
+    }
+}
+
+/// Reads one window's object; nothing if it was not scored.
+pub fn read(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    time: Timestamp,
+) -> Result<Option<WindowScore>, StepError> {
+    let key = key(pipeline, time);
+    store.get(&key)?.map(|object| parse(&key, &object.bytes)).transpose()
+}
+
+/// Returns the windows that end after `after` (nothing: from the first) and not after `until`, in
+/// the order of time. Objects are read as they are asked for, so memory does not grow with the
+/// range; an object that cannot be read or parsed is an error and ends the range.
+pub fn read_after<'a>(
+    store: &'a dyn ObjectStore,
+    pipeline: &str,
+    after: Option<Timestamp>,
+    until: Timestamp,
+) -> ScoreReader<'a> {
+    ScoreReader {
+        store,
+        prefix: format!("scores/{pipeline}/"),
+        cursor: after.map(|time| key(pipeline, time)),
+        last: key(pipeline, until),
+        keys: VecDeque::new(),
+        done: after.is_some_and(|after| after >= until),
+    }
+}
+
+/// The windows of a range; see [`read_after`].
+#[derive(Debug)]
+pub struct ScoreReader<'a> {
+    store: &'a dyn ObjectStore,
+    prefix: String,
+    cursor: Option<String>,
+    last: String,
+    keys: VecDeque<String>,
+    done: bool,
+}
+
+impl ScoreReader<'_> {
+    fn next_key(&mut self) -> Result<Option<String>, StepError> {
+        while self.keys.is_empty() && !self.done {
+            let page = self.store.list(&self.prefix, self.cursor.as_deref(), PAGE)?;
+            self.done = page.len() < PAGE || page.last().is_some_and(|key| *key > self.last);
+            self.cursor = page.last().cloned();
+            let due = |key: &String| *key <= self.last && key.strip_suffix(".json").is_some();
+            self.keys.extend(page.into_iter().filter(due));
+        }
+        Ok(self.keys.pop_front())
+    }
+
+    fn next_score(&mut self) -> Result<Option<WindowScore>, StepError> {
+        while let Some(key) = self.next_key()? {
+            // One that was removed since it was listed is no longer a window to read.
+            if let Some(object) = self.store.get(&key)? {
+                return parse(&key, &object.bytes).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for ScoreReader<'_> {
+    type Item = Result<WindowScore, StepError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let score = self.next_score();
+        if score.is_err() {
+            self.done = true;
+            self.keys.clear();
+        }
+        score.transpose()
+    }
+}
+
+fn parse(key: &str, bytes: &[u8]) -> Result<WindowScore, StepError> {
+    let score: WindowScore = parse_json(key, bytes)?;
+    if score.format == WindowScore::FORMAT {
+        return Ok(score);
+    }
+    Err(StepError::refused(format!(
+        "`{key}` has format {}, this version reads format {}",
+        score.format,
+        WindowScore::FORMAT
+    )))
+}

@@ -1,0 +1,57 @@
+//! Small states that one step carries from run to run: `state/<pipeline>/<name>.json`, changed by
+//! compare-and-set.
+
+use contract::StepError;
+use contract::artifact::{json_bytes, parse_json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::object::{Condition, ObjectStore, Put};
+
+/// A value read from the store, with the tag that a change of it must name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<T> {
+    /// The value.
+    pub value: T,
+    /// Tag of the object it was read from.
+    pub etag: String,
+}
+
+/// Returns the key of a state.
+pub fn key(pipeline: &str, name: &str) -> String {
+    format!("state/{pipeline}/{name}.json")
+}
+
+/// Reads a state; nothing if it was never written. One that cannot be parsed is refused.
+pub fn read<T: DeserializeOwned>(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    name: &str,
+) -> Result<Option<Stored<T>>, StepError> {
+    let key = key(pipeline, name);
+    let Some(object) = store.get(&key)? else { return Ok(None) };
+    Ok(Some(Stored { value: parse_json(&key, &object.bytes)?, etag: object.etag }))
+}
+
+/// Writes a state if it is still what `expected` (the tag read with it, nothing for a state that
+/// was not there) says; returns the new tag.
+///
+/// Errors: [`contract::ErrorKind::LostRace`] when another process has changed it since.
+pub fn write<T: Serialize>(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    name: &str,
+    value: &T,
+    expected: Option<&str>,
+) -> Result<String, StepError> {
+    let key = key(pipeline, name);
+    let condition = expected.map_or(Condition::IfAbsent, Condition::IfMatch);
+    match store.put(&key, &json_bytes(value)?, condition)? {
+        Put::Written(etag) => Ok(etag),
+        Put::Conflict => Err(StepError::lost_race(format!(
+            "`{key}` in store `{}` was changed by another process",
+            store.describe()
+        ))
+        .hint("run again: what the other one did is then taken into account")),
+    }
+}
