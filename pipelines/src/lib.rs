@@ -1,1 +1,9 @@
-//! pipelines
+//! The program `lynceus`: a document becomes a plan, and a plan is run.
+
+pub mod cli;
+pub mod find;
+pub mod plan;
+pub mod run;
+pub mod train;
+
+mod score;

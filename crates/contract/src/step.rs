@@ -1,11 +1,11 @@
 //! The frame every step runs in: flags in, outcome and exit code out.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -239,7 +239,16 @@ pub fn command_line<A: Serialize>(args: &A) -> Result<Vec<OsString>, StepError> 
     Ok(line)
 }
 
-/// Parses a flag's value with `FromStr` for clap, keeping the type's own words in the error.
-pub fn parse<T: FromStr<Err = String>>(text: &str) -> Result<T, String> {
-    text.parse()
+/// Returns the flags that are neither ports nor common to all steps: what besides its inputs decides
+/// a step's outputs. Values are compact JSON.
+pub fn parameters<A: StepArgs>(args: &A) -> Result<BTreeMap<String, String>, StepError> {
+    let bug = |e: serde_json::Error| StepError::bug(format!("flags do not print: {e}"));
+    let common = serde_json::to_value(Common::default()).map_err(bug)?;
+    let mut value = serde_json::to_value(args).map_err(bug)?;
+    let fields = value.as_object_mut().into_iter().flat_map(std::mem::take);
+    let (inputs, outputs) = (args.inputs(), args.outputs());
+    let is_port = |name: &str| inputs.iter().chain(&outputs).any(|port| port.name == name);
+    let kept = fields
+        .filter(|(name, value)| !value.is_null() && common.get(name).is_none() && !is_port(name));
+    Ok(kept.map(|(name, value)| (name, value.to_string())).collect())
 }

@@ -4,13 +4,14 @@
 //! print it back to a command line ([`StepCommand::command_line`]): a renamed flag stops the
 //! compiler, not the cluster.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use crate::step::{Common, Port, Stage, StepArgs, command_line};
+use crate::step::{Common, Port, Stage, StepArgs, command_line, parameters};
 use crate::{StepError, Timestamp};
 
 /// Flags of `collect`.
@@ -214,6 +215,9 @@ pub struct AlertArgs {
     /// Take this as the present, for cool-down and messages
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
+    /// Come after the step that writes this file; the scores themselves are read from the store
+    #[arg(long, value_name = "FILE")]
+    pub scored: Option<PathBuf>,
     /// Write the messages sent to this JSON file
     #[arg(long, value_name = "FILE")]
     pub messages: PathBuf,
@@ -377,7 +381,9 @@ impl StepArgs for AlertArgs {
     }
 
     fn inputs(&self) -> Vec<Port<'_>> {
-        vec![Port::new("document", &self.document)]
+        let mut ports = vec![Port::new("document", &self.document)];
+        ports.extend(option("scored", self.scored.as_ref()));
+        ports
     }
 
     fn outputs(&self) -> Vec<Port<'_>> {
@@ -452,6 +458,11 @@ impl StepCommand {
     /// Returns what the step writes.
     pub fn outputs(&self) -> Vec<Port<'_>> {
         with_step!(self, args => args.outputs())
+    }
+
+    /// Returns the flags that are neither ports nor common to all steps, by name.
+    pub fn parameters(&self) -> Result<BTreeMap<String, String>, StepError> {
+        with_step!(self, args => parameters(args))
     }
 
     /// Returns the flags as a command line, without the program's name.

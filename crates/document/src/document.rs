@@ -74,6 +74,22 @@ pub struct Document {
     /// Who is told, and when.
     #[serde(default)]
     pub alerts: Alerts,
+    /// Times of the bundled sample, for `lynceus run --sample`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+}
+
+/// Times of a bundled sample: what comes before `train_until` is trained on, what follows is
+/// scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// The present of the training.
+    #[schemars(with = "String")]
+    pub train_until: Timestamp,
+    /// The present of the scoring.
+    #[schemars(with = "String")]
+    pub score_until: Timestamp,
 }
 
 fn five_minutes() -> Span {

@@ -1,0 +1,96 @@
+//! A plan: tasks with typed ports. Tasks are connected where one's output is another's input.
+
+use std::path::Path;
+
+use contract::StepError;
+use contract::steps::StepCommand;
+
+/// A step with its flags and a name that is unique in the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// The name: the stage, and for several tasks of a stage what tells them apart.
+    pub name: String,
+    /// What to run.
+    pub command: StepCommand,
+}
+
+impl Task {
+    pub(crate) fn new(name: impl Into<String>, command: StepCommand) -> Self {
+        Self { name: name.into(), command }
+    }
+
+    /// Says whether the task's outputs depend on nothing but its flags and inputs, so that they
+    /// may be taken from an earlier run. What changes a store has to be done again.
+    pub fn is_cached(&self) -> bool {
+        !matches!(
+            self.command,
+            StepCommand::Deploy(_) | StepCommand::Score(_) | StepCommand::Alert(_)
+        ) && !matches!(&self.command, StepCommand::Collect(args) if args.store.is_some())
+    }
+
+    /// Returns the model a task fits, if it is one of several tasks of the stage `train`.
+    pub fn model(&self) -> Option<&str> {
+        match &self.command {
+            StepCommand::Train(args) => Some(&args.model),
+            _ => None,
+        }
+    }
+}
+
+/// Tasks in an order in which each comes after those it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+}
+
+impl Plan {
+    /// Makes a plan; tasks must be named differently, write different paths, and come after those
+    /// they read from.
+    pub fn new(tasks: Vec<Task>) -> Result<Self, StepError> {
+        let plan = Self { tasks };
+        for (index, task) in plan.tasks.iter().enumerate() {
+            let earlier = &plan.tasks[..index];
+            if earlier.iter().any(|other| other.name == task.name) {
+                return Err(StepError::bug(format!("two tasks are named `{}`", task.name)));
+            }
+            for output in task.command.outputs() {
+                if let Some(other) = earlier.iter().find(|other| writes(other, output.path)) {
+                    let path = output.path.display();
+                    return Err(StepError::bug(format!("`{}` and `{}` both write `{path}`", other.name, task.name)));
+                }
+            }
+            if plan.needs(index).iter().any(|needed| *needed >= index) {
+                return Err(StepError::bug(format!("`{}` stands before what it needs", task.name)));
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Returns the index of a task.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.tasks.iter().position(|task| task.name == name)
+    }
+
+    /// Returns the tasks whose outputs a task reads, in the plan's order.
+    pub fn needs(&self, index: usize) -> Vec<usize> {
+        let inputs = self.tasks[index].command.inputs();
+        let feeds = |other: &Task| inputs.iter().any(|input| writes(other, input.path));
+        (0..self.tasks.len()).filter(|other| feeds(&self.tasks[*other])).collect()
+    }
+
+    /// Returns a task and all that directly or indirectly need it.
+    pub fn with_followers(&self, index: usize) -> Vec<usize> {
+        let mut found = vec![index];
+        for later in index + 1..self.tasks.len() {
+            if self.needs(later).iter().any(|needed| found.contains(needed)) {
+                found.push(later);
+            }
+        }
+        found
+    }
+}
+
+fn writes(task: &Task, path: &Path) -> bool {
+    task.command.outputs().iter().any(|output| output.path == path)
+}

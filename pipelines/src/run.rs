@@ -1,0 +1,15 @@
+//! Running a plan on this machine: each task a process of its own, side by side where it can be.
+
+mod cache;
+mod execute;
+mod process;
+mod record;
+mod summary;
+
+pub use cache::KeyParts;
+pub use execute::{Options, Runner};
+pub use record::{RunRecord, RunStatus, TaskRecord, TaskState, read_runs};
+/// What an interrupted run says.
+pub const INTERRUPTED: &str = "interrupted";
+
+pub use summary::{human_bytes, human_seconds, table};

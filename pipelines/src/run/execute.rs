@@ -1,0 +1,288 @@
+//! The local executor: starts what is ready, keeps the record, retries what may be retried.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use contract::{ErrorKind, Outcome, StepError, artifact};
+use document::Document;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+use super::cache::{self, KeyParts, Lookup};
+use super::process::{self, Attempt};
+use super::record::{RunRecord, RunStatus, TaskRecord, TaskState};
+use crate::plan::Plan;
+
+/// How a plan is run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Tasks at once.
+    pub jobs: usize,
+    /// Threads of each task.
+    pub threads: u16,
+    /// Attempts after the first for exit codes 4 and 5.
+    pub retries: u32,
+    /// Task from which on nothing is taken from the cache.
+    pub from: Option<String>,
+    /// Take nothing from the cache and leave nothing there.
+    pub uncached: bool,
+}
+
+/// Runs one plan in one run folder.
+pub struct Runner<'a> {
+    /// The store's folder: runs, cache.
+    pub root: &'a Path,
+    /// The run's folder.
+    pub folder: &'a Path,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The document.
+    pub document: &'a Document,
+    /// How to run it.
+    pub options: &'a Options,
+    /// Told of every change of a task.
+    pub watch: &'a dyn Fn(&TaskRecord),
+}
+
+impl std::fmt::Debug for Runner<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// An ended attempt of a task, with the time it took.
+type Ended = (usize, Result<Attempt, StepError>, Duration);
+
+impl Runner<'_> {
+    /// Runs what is not done yet and returns the error of the first task that failed.
+    ///
+    /// The record says at every moment how far the run came; a killed run goes on where it was.
+    pub async fn run(&self, record: &mut RunRecord) -> Result<(), StepError> {
+        let program = std::env::current_exe()
+            .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
+        let build = fingerprint(&program);
+        let forced = self.forced()?;
+        let started = Instant::now();
+        let earlier_seconds = record.seconds;
+        let mut interrupt = Interrupt::new()?;
+        let mut running: JoinSet<Ended> = JoinSet::new();
+        let mut failure: Option<StepError> = None;
+        loop {
+            if failure.is_none() {
+                self.start_ready(record, &mut running, &program, &build, &forced)?;
+            }
+            record.seconds = earlier_seconds + started.elapsed().as_secs_f64();
+            record.write(self.folder)?;
+            tokio::select! {
+                ended = running.join_next() => match ended {
+                    None => break,
+                    Some(Ok(ended)) => {
+                        let failed = self.ended(record, ended, &mut running, &program)?;
+                        failure = failure.or(failed);
+                    }
+                    Some(Err(error)) => return Err(StepError::bug(format!("a task's watcher ended: {error}"))),
+                },
+                () = interrupt.wait() => {
+                    // Dropping the set kills the tasks; their outputs appear whole or not at all.
+                    drop(running);
+                    record.write(self.folder)?;
+                    return Err(interrupted());
+                }
+            }
+        }
+        for task in record.tasks.iter_mut().filter(|task| task.state == TaskState::Waiting) {
+            task.state = TaskState::Skipped;
+            "something it needs failed".clone_into(&mut task.why);
+        }
+        record.status = match &failure {
+            None => RunStatus::Done,
+            Some(error) if error.kind == ErrorKind::Refused => RunStatus::Refused,
+            Some(_) => RunStatus::Failed,
+        };
+        record.write(self.folder)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn forced(&self) -> Result<BTreeSet<usize>, StepError> {
+        let Some(from) = &self.options.from else { return Ok(BTreeSet::new()) };
+        let index = self.plan.index(from).ok_or_else(|| {
+            let names: Vec<&str> = self.plan.tasks.iter().map(|task| task.name.as_str()).collect();
+            let unknown = StepError::usage(format!("there is no task `{from}`"));
+            match document::closest(from, names.iter().copied()) {
+                Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+                None => unknown.hint(format!("tasks: {}", names.join(", "))),
+            }
+        })?;
+        Ok(self.plan.with_followers(index).into_iter().collect())
+    }
+
+    /// Starts every task that waits for nothing, as far as there are places; tasks found in the
+    /// cache are done at once and may make others ready.
+    fn start_ready(
+        &self,
+        record: &mut RunRecord,
+        running: &mut JoinSet<Ended>,
+        program: &Path,
+        build: &str,
+        forced: &BTreeSet<usize>,
+    ) -> Result<(), StepError> {
+        for index in 0..self.plan.tasks.len() {
+            let settled = |needed: &usize| matches!(record.tasks[*needed].state, TaskState::Done | TaskState::Cached);
+            if record.tasks[index].state != TaskState::Waiting || !self.plan.needs(index).iter().all(settled) {
+                continue;
+            }
+            let task = &self.plan.tasks[index];
+            if !self.options.uncached {
+                let parts = KeyParts::gather(task, self.document, build)?;
+                let why = self.reason_to_run(index, &parts, forced)?;
+                record.tasks[index].parts = Some(parts);
+                match why {
+                    Lookup::Hit(why) => {
+                        self.change(record, index, TaskState::Cached, why);
+                        continue;
+                    }
+                    Lookup::Miss(why) => record.tasks[index].why = why,
+                }
+            }
+            if running.len() >= self.options.jobs {
+                continue;
+            }
+            let why = std::mem::take(&mut record.tasks[index].why);
+            self.change(record, index, TaskState::Running, why);
+            record.tasks[index].attempts = 0;
+            self.attempt(record, index, running, program)?;
+        }
+        Ok(())
+    }
+
+    fn reason_to_run(&self, index: usize, parts: &KeyParts, forced: &BTreeSet<usize>) -> Result<Lookup, StepError> {
+        let task = &self.plan.tasks[index];
+        if !task.is_cached() {
+            return Ok(Lookup::Miss("it changes the store, so it is done each time".to_owned()));
+        }
+        if forced.contains(&index) {
+            return Ok(Lookup::Miss("--from says so".to_owned()));
+        }
+        cache::lookup(self.root, task, parts)
+    }
+
+    fn attempt(
+        &self,
+        record: &mut RunRecord,
+        index: usize,
+        running: &mut JoinSet<Ended>,
+        program: &Path,
+    ) -> Result<(), StepError> {
+        let task = &self.plan.tasks[index];
+        let attempts = record.tasks[index].attempts;
+        record.tasks[index].attempts += 1;
+        let folder = self.task_folder(index);
+        let wait = if attempts == 0 { Duration::ZERO } else { Duration::from_secs(1 << (attempts - 1).min(5)) };
+        let (program, task, threads) = (program.to_owned(), task.clone(), self.options.threads);
+        running.spawn(async move {
+            tokio::time::sleep(wait).await;
+            let started = Instant::now();
+            let attempt = match process::start(&program, &task, &folder, threads) {
+                Ok(child) => process::finish(child, &folder).await,
+                Err(error) => Err(error),
+            };
+            (index, attempt, started.elapsed())
+        });
+        Ok(())
+    }
+
+    /// Notes how an attempt ended; starts another one, or returns the task's error.
+    fn ended(
+        &self,
+        record: &mut RunRecord,
+        (index, attempt, took): Ended,
+        running: &mut JoinSet<Ended>,
+        program: &Path,
+    ) -> Result<Option<StepError>, StepError> {
+        let attempt = attempt?;
+        let task = &mut record.tasks[index];
+        task.exit_code = Some(attempt.exit_code);
+        task.seconds = took.as_secs_f64();
+        if attempt.exit_code == 0 {
+            let parts = task.parts.clone();
+            if let Some(parts) = parts.filter(|_| self.plan.tasks[index].is_cached()) {
+                cache::remember(self.root, &record.run, &self.plan.tasks[index], &parts)?;
+            }
+            let why = std::mem::take(&mut record.tasks[index].why);
+            self.change(record, index, TaskState::Done, why);
+            return Ok(None);
+        }
+        if attempt.is_retried() && task.attempts <= self.options.retries {
+            self.attempt(record, index, running, program)?;
+            (self.watch)(&record.tasks[index]);
+            return Ok(None);
+        }
+        let error = self.error_of(index, &attempt);
+        self.change(record, index, TaskState::Failed, error.message.clone());
+        Ok(Some(error))
+    }
+
+    fn error_of(&self, index: usize, attempt: &Attempt) -> StepError {
+        let name = &self.plan.tasks[index].name;
+        if let Some(Outcome { error: Some(error), .. }) = &attempt.outcome {
+            let mut error = error.clone();
+            error.message = format!("{name}: {}", error.message);
+            return error;
+        }
+        let log = self.task_folder(index).join("log.jsonl");
+        let message = format!("{name}: ended with exit code {} and said nothing of it", attempt.exit_code);
+        let kind = match attempt.exit_code {
+            2 => ErrorKind::Usage,
+            _ => ErrorKind::Bug,
+        };
+        StepError::new(kind, message).hint(format!("its log is `{}`", log.display()))
+    }
+
+    fn change(&self, record: &mut RunRecord, index: usize, state: TaskState, why: String) {
+        let task = &mut record.tasks[index];
+        task.state = state;
+        task.why = why;
+        (self.watch)(task);
+    }
+
+    fn task_folder(&self, index: usize) -> PathBuf {
+        self.folder.join(&self.plan.tasks[index].name)
+    }
+}
+
+/// The error of a run that was interrupted; the caller recognises it by [`INTERRUPTED`].
+fn interrupted() -> StepError {
+    StepError::unavailable(super::INTERRUPTED).hint("run the same command again to go on")
+}
+
+/// Ctrl-C and SIGTERM.
+struct Interrupt {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupt {
+    fn new() -> Result<Self, StepError> {
+        let listen = |kind| signal(kind).map_err(|e| StepError::unavailable(format!("cannot listen for signals: {e}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Names the build of a program: its version, and what tells two builds of a version apart on one
+/// machine.
+fn fingerprint(program: &Path) -> String {
+    let built = fs_err::metadata(program).ok().and_then(|meta| {
+        let modified = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(format!("{}:{}", meta.len(), modified.as_nanos()))
+    });
+    let built = artifact::sha256(built.unwrap_or_default().as_bytes());
+    format!("{} ({})", contract::VERSION, &built[..8])
+}

@@ -1,0 +1,48 @@
+//! Tables and figures as people read them.
+
+/// Returns seconds as people read them: `4 ms`, `1.2 s`, `3 min 5 s`.
+pub fn human_seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
+        s if s < 60.0 => format!("{s:.1} s"),
+        s => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+    }
+}
+
+/// Returns bytes as people read them: `12 KiB`, `3.4 MiB`.
+pub fn human_bytes(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        b if b < 1024.0 => format!("{b:.0} B"),
+        b if b < 1_048_576.0 => format!("{:.0} KiB", b / 1024.0),
+        b if b < 1_073_741_824.0 => format!("{:.1} MiB", b / 1_048_576.0),
+        b => format!("{:.1} GiB", b / 1_073_741_824.0),
+    }
+}
+
+/// Returns rows as a table with aligned columns, the first row as its head.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_the_unit_that_people_read() {
+        assert_eq!([0.0042, 1.24, 185.0].map(human_seconds), ["4 ms", "1.2 s", "3 min 5 s"]);
+        assert_eq!([12, 2048, 3_565_158].map(human_bytes), ["12 B", "2 KiB", "3.4 MiB"]);
+    }
+}

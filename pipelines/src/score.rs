@@ -1,0 +1,64 @@
+//! The scoring pipeline: the windows that are due get a verdict, and people are told.
+
+use contract::StepError;
+use contract::step::Common;
+use contract::steps::{AlertArgs, CollectArgs, FeatureArgs, ScoreArgs, StepCommand};
+
+use crate::plan::{Plan, Task};
+use crate::train::Inputs;
+
+/// Makes the scoring plan of a document, top to bottom in the order of the data.
+pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
+    let document = inputs.document_file();
+    let folder = inputs.folder;
+    let samples = folder.join("collect/samples.parquet");
+    let features = folder.join("feature/features.parquet");
+    let scored = folder.join("score/scored.json");
+    Plan::new(vec![
+        Task::new(
+            "collect",
+            StepCommand::Collect(CollectArgs {
+                document: document.clone(),
+                samples: samples.clone(),
+                now: inputs.now,
+                start: None,
+                store: Some(inputs.store.to_owned()),
+                source: inputs.source(),
+                record: None,
+                common: Common::default(),
+            }),
+        ),
+        Task::new(
+            "feature",
+            StepCommand::Feature(FeatureArgs {
+                document: document.clone(),
+                samples,
+                labels: None,
+                features: features.clone(),
+                common: Common::default(),
+            }),
+        ),
+        Task::new(
+            "score",
+            StepCommand::Score(ScoreArgs {
+                document: document.clone(),
+                features,
+                store: inputs.store.to_owned(),
+                now: inputs.now,
+                scored: scored.clone(),
+                common: Common::default(),
+            }),
+        ),
+        Task::new(
+            "alert",
+            StepCommand::Alert(AlertArgs {
+                document,
+                store: inputs.store.to_owned(),
+                now: inputs.now,
+                scored: Some(scored),
+                messages: folder.join("alert/messages.json"),
+                common: Common::default(),
+            }),
+        ),
+    ])
+}
