@@ -1,0 +1,182 @@
+//! What every store must do, as functions over the trait: each takes a store without objects.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::sync::Barrier;
+
+use anyhow::{Context as _, Result, ensure};
+use contract::ErrorKind;
+use fs_err as fs;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use store::{Condition, ObjectStore, Put};
+
+fn written(put: Put) -> Result<String> {
+    match put {
+        Put::Written(etag) => Ok(etag),
+        Put::Conflict => anyhow::bail!("conflict"),
+    }
+}
+
+pub(crate) fn what_was_written_is_read(store: &dyn ObjectStore) -> Result<()> {
+    ensure!(store.get("a/b")?.is_none());
+    let etag = written(store.put("a/b", b"one", Condition::Any)?)?;
+    let object = store.get("a/b")?.context("no object")?;
+    ensure!(object.bytes == b"one" && object.etag == etag);
+    let other = written(store.put("a/b", b"", Condition::Any)?)?;
+    ensure!(other != etag, "another content has another tag");
+    ensure!(store.get("a/b")?.context("no object")?.bytes.is_empty(), "an object may be empty");
+    ensure!(store.get("a")?.is_none(), "the beginning of a key is no key");
+    ensure!(store.get("a/b/c")?.is_none());
+    store.delete("a/b")?;
+    store.delete("a/b")?;
+    ensure!(store.get("a/b")?.is_none());
+    Ok(())
+}
+
+pub(crate) fn a_condition_that_does_not_hold_changes_nothing(
+    store: &dyn ObjectStore,
+) -> Result<()> {
+    ensure!(store.put("k", b"x", Condition::IfMatch("0"))? == Put::Conflict);
+    ensure!(store.get("k")?.is_none());
+    let one = written(store.put("k", b"one", Condition::IfAbsent)?)?;
+    ensure!(store.put("k", b"two", Condition::IfAbsent)? == Put::Conflict);
+    let two = written(store.put("k", b"two", Condition::IfMatch(&one))?)?;
+    ensure!(store.put("k", b"three", Condition::IfMatch(&one))? == Put::Conflict);
+    ensure!(store.get("k")?.context("no object")?.bytes == b"two");
+    store.delete("k")?;
+    ensure!(store.put("k", b"four", Condition::IfMatch(&two))? == Put::Conflict);
+    written(store.put("k", b"four", Condition::IfAbsent)?)?;
+    Ok(())
+}
+
+pub(crate) fn of_many_writers_at_once_one_wins(store: &dyn ObjectStore) -> Result<()> {
+    const WRITERS: usize = 8;
+    let race = |condition: Condition<'_>| -> Result<usize> {
+        let barrier = Barrier::new(WRITERS);
+        let barrier = &barrier;
+        let puts: Vec<_> = std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| {
+                    scope.spawn(move || {
+                        let bytes = format!("{condition:?} {writer}");
+                        barrier.wait();
+                        store.put("race", bytes.as_bytes(), condition)
+                    })
+                })
+                .collect();
+            writers.into_iter().filter_map(|writer| writer.join().ok()).collect()
+        });
+        ensure!(puts.len() == WRITERS);
+        let mut winners = 0;
+        for put in puts {
+            winners += usize::from(put? != Put::Conflict);
+        }
+        Ok(winners)
+    };
+    for _ in 0..16 {
+        store.delete("race")?;
+        ensure!(race(Condition::IfAbsent)? == 1);
+        let etag = store.get("race")?.context("no object")?.etag;
+        ensure!(race(Condition::IfMatch(&etag))? == 1);
+    }
+    Ok(())
+}
+
+pub(crate) fn what_is_no_key_is_a_usage_error(store: &dyn ObjectStore) -> Result<()> {
+    for key in ["", "../x", "a/../../x", "/etc/hostname", ".hidden", "a//b", "a/"] {
+        let errors = [
+            store.get(key).err(),
+            store.put(key, b"x", Condition::Any).err(),
+            store.delete(key).err(),
+            store.put_file(key, std::path::Path::new("Cargo.toml")).err(),
+        ];
+        for error in errors {
+            ensure!(error.with_context(|| format!("`{key}` is taken"))?.kind == ErrorKind::Usage);
+        }
+    }
+    ensure!(store.list("../", None, 9).is_err_and(|error| error.kind == ErrorKind::Usage));
+    ensure!(store.list("", None, 9)?.is_empty());
+    Ok(())
+}
+
+pub(crate) fn files_go_in_and_out_whole(store: &dyn ObjectStore) -> Result<()> {
+    let temp = tempfile::tempdir()?;
+    let (source, target) = (temp.path().join("source"), temp.path().join("sub/target"));
+    // Longer than any piece, and no multiple of one.
+    let bytes: Vec<u8> = (0..3_000_001_u32).map(|n| n.to_le_bytes()[(n % 4) as usize]).collect();
+    fs::write(&source, &bytes)?;
+    ensure!(!store.get_file("big", &target)?, "not there yet");
+    ensure!(!target.exists());
+    let etag = store.put_file("big", &source)?;
+    ensure!(store.get("big")?.context("no object")?.etag == etag);
+    ensure!(store.get_file("big", &target)?);
+    ensure!(fs::read(&target)? == bytes);
+    ensure!(store.put_file("big", &temp.path().join("absent")).is_err());
+    ensure!(store.get("big")?.context("no object")?.bytes == bytes, "the old one stays");
+    Ok(())
+}
+
+pub(crate) fn listing_a_dot_before_a_slash_is_sorted_by_bytes(
+    store: &dyn ObjectStore,
+) -> Result<()> {
+    for key in ["a/b", "a.b", "a=b", "aa", "A", "a/a/z", "a-"] {
+        written(store.put(key, b"", Condition::Any)?)?;
+    }
+    let expected = ["A", "a-", "a.b", "a/a/z", "a/b", "a=b", "aa"];
+    ensure!(store.list("", None, 99)? == expected);
+    ensure!(store.list("a", Some("a/a"), 2)? == expected[3..5]);
+    ensure!(store.list("a/", None, 99)? == ["a/a/z", "a/b"]);
+    Ok(())
+}
+
+/// Law: a listing is the sorted set of keys, cut to the prefix, what comes after, and the limit.
+pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(store: &dyn ObjectStore) -> Result<()> {
+    let part = "[ab][ab.=-]{0,2}";
+    let key = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
+    let case = (
+        prop::collection::vec(key.clone(), 0..24),
+        prop_oneof![Just(String::new()), key.clone(), "[ab]{1,2}/", "[ab]"],
+        prop::option::of(prop_oneof![key, "[ab]{1,2}/?[ab~]?"]),
+        0..8_usize,
+    );
+    let mut runner = TestRunner::new(Config { cases: 200, ..Config::default() });
+    let rounds = Cell::new(0);
+    let law = runner.run(&case, |(keys, prefix, after, limit)| {
+        rounds.set(rounds.get() + 1);
+        // Each case has a root of its own in the same store.
+        let root = format!("case{}/", rounds.get());
+        let mut present = BTreeSet::new();
+        for key in keys {
+            let key = format!("{root}{key}");
+            let nested = |other: &String| {
+                other.starts_with(&format!("{key}/")) || key.starts_with(&format!("{other}/"))
+            };
+            if !present.iter().any(nested) {
+                prop_assert!(store.put(&key, b"", Condition::Any).is_ok());
+                present.insert(key);
+            }
+        }
+        let (prefix, after) = (format!("{root}{prefix}"), after.map(|after| root + &after));
+        let matching = present.iter().filter(|key| key.starts_with(&prefix));
+        let expected: Vec<_> =
+            matching.filter(|key| after.as_ref().is_none_or(|after| *key > after)).collect();
+        let listed = store.list(&prefix, after.as_deref(), limit).unwrap_or_default();
+        let cut: Vec<_> = expected.iter().take(limit).collect();
+        prop_assert_eq!(
+            listed.iter().collect::<Vec<_>>(),
+            cut.into_iter().copied().collect::<Vec<_>>()
+        );
+        // Page by page, every key comes once.
+        let (mut paged, mut cursor) = (Vec::new(), after);
+        loop {
+            let page = store.list(&prefix, cursor.as_deref(), 3).unwrap_or_default();
+            let Some(last) = page.last() else { break };
+            cursor = Some(last.clone());
+            paged.extend(page);
+        }
+        prop_assert_eq!(paged.iter().collect::<Vec<_>>(), expected);
+        Ok(())
+    });
+    Ok(law?)
+}
