@@ -63,7 +63,9 @@ fn is_name(name: &str, joiner: char) -> bool {
 }
 
 fn check_spans(document: &Document) -> Result<(), Problem> {
-    require(document.step > Span::ZERO, "step", || "must be longer than nothing".to_owned())?;
+    require(document.step > Span::ZERO && document.step.ms() % 1000 == 0, "step", || {
+        format!("`{}` is not a whole number of seconds", document.step)
+    })?;
     require(document.range >= document.step, "range", || {
         format!("`{}` is shorter than one step of `{}`", document.range, document.step)
     })?;
@@ -189,8 +191,16 @@ fn check_features(document: &Document) -> Result<(), Problem> {
                 steps(rule.lag, "difference.lag")?;
             }
             FeatureRule::Ratio(rule) => {
-                known_columns(&[rule.numerator.clone()], &names, &path("ratio.numerator"))?;
-                known_columns(&[rule.denominator.clone()], &names, &path("ratio.denominator"))?;
+                known_columns(
+                    std::slice::from_ref(&rule.numerator),
+                    &names,
+                    &path("ratio.numerator"),
+                )?;
+                known_columns(
+                    std::slice::from_ref(&rule.denominator),
+                    &names,
+                    &path("ratio.denominator"),
+                )?;
                 require(is_name(&rule.name, '_'), &path("ratio.name"), || {
                     format!("`{}` is no column name", rule.name)
                 })?;
@@ -198,7 +208,7 @@ fn check_features(document: &Document) -> Result<(), Problem> {
             FeatureRule::Calendar(rule) => {
                 require(rule.hour_of_day || rule.day_of_week, &path("calendar"), || {
                     "one of hour_of_day and day_of_week must be true".to_owned()
-                })?
+                })?;
             }
         }
     }
@@ -229,7 +239,7 @@ fn check_expectations(document: &Document) -> Result<(), Problem> {
     for (index, expectation) in document.expectations.iter().enumerate() {
         match expectation {
             Expectation::NullShare(check) => {
-                share(check.max, &format!("expectations.{index}.null_share.max"))?
+                share(check.max, &format!("expectations.{index}.null_share.max"))?;
             }
             Expectation::Range(check) => {
                 let path = format!("expectations.{index}.range");

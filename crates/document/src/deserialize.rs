@@ -97,6 +97,17 @@ impl Node {
         Misfit::new(format!("expected {what}, found {}", self.describe())).at(&self.place)
     }
 
+    /// Several fields where one must be chosen.
+    fn several(&self, known: &[&str]) -> Misfit {
+        let Value::Map(entries) = &self.value else { return self.expected("one field") };
+        let names: Vec<&str> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
+        let found = if names.is_empty() { "none".to_owned() } else { names.join(" and ") };
+        let mut misfit =
+            Misfit::new(format!("expected one of {}, found {found}", known.join(", ")));
+        misfit.hint = Some("keep one; an overlay takes the other out with `name: null`".to_owned());
+        misfit.at(&self.place)
+    }
+
     fn plain(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar { text, quoted: false } => Some(text),
@@ -229,28 +240,16 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Scalar { text, .. } => visitor
                 .visit_enum(Variant { name: text, place: &self.place, content: None })
                 .map_err(|e| e.at(&self.place)),
-            Value::Map(entries) => match entries.as_slice() {
-                [(key, content)] => visitor
+            Value::Map(entries) => {
+                let [(key, content)] = entries.as_slice() else { return Err(self.several(known)) };
+                visitor
                     .visit_enum(Variant {
                         name: &key.text,
                         place: &key.place,
                         content: Some(content),
                     })
-                    .map_err(|e| e.at(&self.place).inside(key.text.clone())),
-                _ => {
-                    let names: Vec<&str> =
-                        entries.iter().map(|(key, _)| key.text.as_str()).collect();
-                    let mut misfit = Misfit::new(format!(
-                        "expected one of {}, found {}",
-                        known.join(", "),
-                        names.join(" and ")
-                    ));
-                    misfit.hint = Some(
-                        "keep one; an overlay takes the other out with `name: null`".to_owned(),
-                    );
-                    Err(misfit.at(&self.place))
-                }
-            },
+                    .map_err(|e| e.at(&self.place).inside(key.text.clone()))
+            }
             _ => Err(self.expected(&format!("one of {}", known.join(", ")))),
         }
     }

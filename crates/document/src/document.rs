@@ -100,7 +100,7 @@ fn five_minutes() -> Span {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Source {
-    /// A Prometheus, or anything with its HTTP API (Thanos, Mimir, VictoriaMetrics).
+    /// A Prometheus, or anything with its HTTP API such as that of Thanos or Mimir.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSource>,
     /// Replies of a Prometheus, recorded with `collect --record`.

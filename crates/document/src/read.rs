@@ -39,7 +39,9 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
         over.push(parse_set(set)?);
     }
     lay_profile(&mut document, &over)?;
-    over.into_iter().for_each(|node| document.overlay(node));
+    for node in over {
+        document.overlay(node);
+    }
     drop(document.take("profiles"));
     typed(&document)
 }
@@ -63,10 +65,8 @@ fn read_node(path: &Path) -> Result<Node, StepError> {
     let text = fs::read(path).map_err(|e| StepError::reading(path, &e))?;
     let shown = path.display().to_string();
     let text = String::from_utf8(text).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count();
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
         StepError::usage(format!("{shown}:{line}: not UTF-8 text"))
     })?;
     node::parse(&shown, &text)

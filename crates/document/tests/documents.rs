@@ -72,12 +72,19 @@ fn weights_are_exact_and_a_rule_without_fields_takes_the_defaults() {
     let document = read(SMALL, None, &[]).unwrap();
     let sum: contract::Decimal = document.vote.weights.values().copied().sum();
     assert_eq!(sum, document.vote.alarm_at);
-    assert_eq!(document.features, [document::features::FeatureRule::Raw(document::features::Columns { columns: vec!["*".into()] })]);
+    assert_eq!(
+        document.features,
+        [document::features::FeatureRule::Raw(document::features::Columns {
+            columns: vec!["*".into()]
+        })]
+    );
 }
 
 #[test]
 fn profile_then_overlay_then_fields_are_laid_over() {
-    let strict = read(SMALL, Some("profile: strict\nstep: 30s"), &["models.z_score.limit=2", "seed=9"]).unwrap();
+    let strict =
+        read(SMALL, Some("profile: strict\nstep: 30s"), &["models.z_score.limit=2", "seed=9"])
+            .unwrap();
     assert_eq!(strict.vote.alarm_at.to_string(), "0.6");
     assert_eq!(strict.step.to_string(), "30s");
     assert_eq!(strict.models.z_score.unwrap().limit.to_string(), "2");
@@ -139,10 +146,16 @@ fn wrong_types_and_units_are_named_with_place_and_what_is_right() {
 #[test]
 fn a_wrong_field_on_the_command_line_is_named_as_such() {
     let of = |set: &str| read(SMALL, None, &[set]).unwrap_err();
-    assert_eq!(of("models.z_score.limt=2"), "--set models.z_score.limt: `models.z_score`: unknown field `limt`\nhint: did you mean `limit`?");
+    assert_eq!(
+        of("models.z_score.limt=2"),
+        "--set models.z_score.limt: `models.z_score`: unknown field `limt`\nhint: did you mean `limit`?"
+    );
     assert_eq!(of("seed=-1"), "--set seed: `seed`: expected a whole number, 0 or more, found `-1`");
     assert!(of("seed").contains("has no `field=value`"));
-    assert_eq!(of("profile=strickt"), "--set profile: unknown profile `strickt`\nhint: did you mean `strict`?");
+    assert_eq!(
+        of("profile=strickt"),
+        "--set profile: unknown profile `strickt`\nhint: did you mean `strict`?"
+    );
 }
 
 #[test]
@@ -151,14 +164,22 @@ fn what_makes_no_sense_together_is_refused() {
         ("alarm_at: 0.9", "alarm_at: 0.91", "is never reached: all weights together are `0.9`"),
         ("range: 1d", "range: 30s", "is shorter than one step"),
         ("  - raw", "  - raw: {columns: [request]}", "no query is named `request`"),
-        ("  - raw", "  - rolling: {window: 90s, statistics: [mean]}", "is not a whole number of steps of `1m`"),
+        (
+            "  - raw",
+            "  - rolling: {window: 90s, statistics: [mean]}",
+            "is not a whole number of steps of `1m`",
+        ),
         ("http://localhost:9090", "http://me:secret@localhost:9090", "does not belong into a URL"),
         ("http://localhost:9090", "localhost:9090", "is no URL"),
         ("share: 0.99", "share: 99", "is not between 0 and 1"),
         ("name: small", "name: Small", "is no pipeline name"),
         ("name: small", "name: small\nname: other", "field `name` stands twice, first in line 3"),
         ("format: 1", "format: 2", "reads format 1"),
-        ("quantile: {share: 0.99}", "quantile: {share: 0.99}\n    trailing: {}", "expected one of quantile, trailing, found quantile and trailing"),
+        (
+            "quantile: {share: 0.99}",
+            "quantile: {share: 0.99}\n    trailing: {}",
+            "expected one of quantile, trailing, found quantile and trailing",
+        ),
     ] {
         let said = refusal(from, to);
         assert!(said.contains(words), "{to}: {said}");
@@ -169,7 +190,17 @@ fn what_makes_no_sense_together_is_refused() {
 
 #[test]
 fn what_is_not_yaml_is_refused_with_its_line() {
-    for text in ["a: [", "a: b: c", "\t- x", "a: \"open", "&a [*a, *b]", "- 1\n---\n- 2", "", "just text", "{[a]: b}"] {
+    for text in [
+        "a: [",
+        "a: b: c",
+        "\t- x",
+        "a: \"open",
+        "&a [*a, *b]",
+        "- 1\n---\n- 2",
+        "",
+        "just text",
+        "{[a]: b}",
+    ] {
         let said = read(text, None, &[]).unwrap_err();
         assert!(said.starts_with("small.yaml"), "{text:?}: {said}");
     }
@@ -194,8 +225,14 @@ fn the_hash_of_a_stage_changes_with_its_sections_alone() {
         document::sections::sha256(&read(SMALL, None, sets).unwrap(), stage, model).unwrap()
     };
     let forest = Some("isolation_forest");
-    assert_eq!(hash(&[], Stage::Train, forest), hash(&["alerts.for=3", "models.z_score.limit=2"], Stage::Train, forest));
-    assert_ne!(hash(&[], Stage::Train, forest), hash(&["models.isolation_forest.trees=11"], Stage::Train, forest));
+    assert_eq!(
+        hash(&[], Stage::Train, forest),
+        hash(&["alerts.for=3", "models.z_score.limit=2"], Stage::Train, forest)
+    );
+    assert_ne!(
+        hash(&[], Stage::Train, forest),
+        hash(&["models.isolation_forest.trees=11"], Stage::Train, forest)
+    );
     assert_ne!(hash(&[], Stage::Alert, None), hash(&["alerts.for=3"], Stage::Alert, None));
 }
 
