@@ -1,1 +1,33 @@
-//! models
+//! What it takes to use a model: detectors, scalers, calibration, the vote, limits, bundles.
+//!
+//! Fitting is not here but in `steps/train`: a scorer links no training code. A detector gives
+//! each row a *decision* score (higher is more anomalous, in its own unit); the [`reference`] part
+//! of the training data turns it into a *calibrated* score (share of reference rows below); the
+//! [`vote`] of all members against their [`limit`]s is the verdict. A [`Bundle`] is all of that,
+//! read from a folder and verified by hash.
+
+pub mod assemble;
+pub mod autoencoder;
+mod blocks;
+pub mod bundle;
+pub mod detector;
+pub mod isolation_forest;
+pub mod limit;
+pub mod mahalanobis;
+pub mod matrix;
+pub mod measure;
+pub mod one_class_svm;
+pub mod quality;
+pub mod reference;
+pub mod scaler;
+pub mod tensors;
+pub mod vote;
+pub mod z_score;
+
+pub use assemble::{Candidate, Recipe, assemble};
+pub use bundle::{Bundle, ScoreOptions, ScoreState};
+pub use detector::{Detector, load, save};
+pub use matrix::matrix;
+pub use reference::{Reference, Sketch};
+pub use scaler::{Scaler, Scaling};
+pub use tensors::Tensors;

@@ -1,0 +1,88 @@
+//! What every detector can do, and how one becomes a file and back.
+
+use std::fmt::Debug;
+
+use contract::StepError;
+use ndarray::{ArrayView1, ArrayView2};
+
+use crate::Tensors;
+use crate::autoencoder::Autoencoder;
+use crate::isolation_forest::IsolationForest;
+use crate::mahalanobis::Mahalanobis;
+use crate::one_class_svm::OneClassSvm;
+use crate::z_score::ZScore;
+
+/// A fitted model that gives each row a score.
+///
+/// Rows come unscaled: a detector has a scaler of its own. Gaps and infinities are allowed.
+pub trait Detector: Send + Sync + Debug {
+    /// Returns the kind of model, as the document names it.
+    fn kind(&self) -> &'static str;
+
+    /// Returns how many columns a row must have.
+    fn columns(&self) -> usize;
+
+    /// Returns a finite score for each row of shape (rows, columns); higher is more anomalous.
+    ///
+    /// A row's score depends on that row alone, to the last bit: not on its neighbours, their
+    /// order, or the number of threads.
+    ///
+    /// # Panics
+    /// If the rows do not have [`Detector::columns`] columns.
+    fn decision(&self, rows: ArrayView2<'_, f64>, threads: usize) -> Vec<f64>;
+
+    /// Returns each column's share of a row's score: not negative, summing to 1, or all 0 where
+    /// nothing stands out. How it is made is said at each detector.
+    ///
+    /// # Panics
+    /// If the row does not have [`Detector::columns`] columns.
+    fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64>;
+
+    /// Returns the fitted parameters.
+    fn tensors(&self) -> Tensors;
+
+    /// Says whether the score spans orders of magnitude, so that its logarithm is what compares
+    /// and averages well.
+    fn is_ratio_scaled(&self) -> bool;
+}
+
+/// The kinds that [`load`] knows, in the order of their names.
+pub const KINDS: [&str; 5] =
+    ["autoencoder", "isolation_forest", "mahalanobis", "one_class_svm", "z_score"];
+
+/// Reads a detector of a kind from the bytes of its safetensors file; anything off is refused.
+pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
+    let mut tensors = Tensors::decode(kind, bytes)?;
+    let detector: Box<dyn Detector> = match kind {
+        "autoencoder" => Box::new(Autoencoder::read(&mut tensors)?),
+        "isolation_forest" => Box::new(IsolationForest::read(&mut tensors)?),
+        "mahalanobis" => Box::new(Mahalanobis::read(&mut tensors)?),
+        "one_class_svm" => Box::new(OneClassSvm::read(&mut tensors)?),
+        "z_score" => Box::new(ZScore::read(&mut tensors)?),
+        _ => {
+            return Err(StepError::refused(format!("unknown kind of model `{kind}`"))
+                .hint(format!("this version knows {}", KINDS.join(", "))));
+        }
+    };
+    tensors.finish()?;
+    Ok(detector)
+}
+
+/// Returns the bytes of a detector's safetensors file; the same detector gives the same bytes.
+pub fn save(detector: &dyn Detector) -> Result<Vec<u8>, StepError> {
+    detector.tensors().encode(detector.kind())
+}
+
+/// Turns contributions into shares: what is negative or not finite counts nothing.
+pub(crate) fn shares(mut contributions: Vec<f64>) -> Vec<f64> {
+    for value in &mut contributions {
+        *value = if value.is_finite() { value.max(0.0) } else { 0.0 };
+    }
+    let total: f64 = contributions.iter().sum();
+    if total > 0.0 && total.is_finite() {
+        contributions.iter_mut().for_each(|value| *value /= total);
+    } else {
+        contributions.fill(0.0);
+    }
+    contributions
+}

@@ -1,0 +1,211 @@
+//! Where anomalous begins: a fixed limit, or one that follows the detector's own recent scores.
+//!
+//! The trailing limit is `max(fixed, median + times * deviation)` over the recent scores of the
+//! entity, past only. Alarmed windows are left out, so an anomaly cannot teach itself; the fixed
+//! limit is the floor. Until enough was seen, quantiles of the reference stand in for the past.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use contract::Timestamp;
+use contract::rules::{Limit, TrailingLimit};
+use serde::{Deserialize, Serialize};
+
+/// Parts of the history; the first score of each part is remembered, so the state is bounded
+/// however often a window ends.
+const PARTS: i64 = 240;
+
+/// Scores that the median rests on at least; the reference's stand in for what is missing.
+const FEWEST: usize = 120;
+
+/// Share of the reference's deviation that is always added, so that a quiet day does not make
+/// noise an alarm.
+const DEVIATION_FLOOR: f64 = 0.05;
+
+/// The limit of one series of scores.
+///
+/// Scores are on the scale on which they are compared ([`crate::vote::Scale::forward`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LimitRule {
+    /// The fixed limit, and the floor of a trailing one.
+    fixed: f64,
+    trailing: Option<TrailingLimit>,
+    deviation_floor: f64,
+    /// Evenly spaced quantiles of the reference.
+    prior: Vec<f64>,
+}
+
+/// The recent scores of one series, by entity: what a trailing limit remembers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LimitState {
+    entities: BTreeMap<String, VecDeque<(i64, f64)>>,
+}
+
+impl LimitRule {
+    /// Makes the rule of a series: `fixed` is its fixed limit, `spread` its usual deviation and
+    /// `prior` its quantiles over the reference rows.
+    pub fn new(limit: &Limit, fixed: f64, spread: f64, prior: &[f64]) -> Self {
+        let trailing = match limit {
+            Limit::Quantile(_) => None,
+            Limit::Trailing(trailing) => Some(trailing.clone()),
+        };
+        Self { fixed, trailing, deviation_floor: DEVIATION_FLOOR * spread, prior: prior.to_vec() }
+    }
+
+    /// Returns the limit an entity's next score is held against.
+    pub fn limit_for(&self, state: &LimitState, entity: &str) -> f64 {
+        let Some(trailing) = &self.trailing else { return self.fixed };
+        let recent = state.entities.get(entity);
+        let mut scores: Vec<f64> = recent.into_iter().flatten().map(|(_, score)| *score).collect();
+        let missing = FEWEST.saturating_sub(scores.len());
+        if !self.prior.is_empty() {
+            let prior = (0..missing)
+                .map(|index| self.prior[(2 * index + 1) * self.prior.len() / (2 * missing)]);
+            scores.extend(prior);
+        }
+        if scores.is_empty() {
+            return self.fixed;
+        }
+        let centre = median(&mut scores);
+        scores.iter_mut().for_each(|score| *score = (*score - centre).abs());
+        let deviation = 1.4826 * median(&mut scores) + self.deviation_floor;
+        self.fixed.max(centre + trailing.times * deviation)
+    }
+
+    /// Remembers a score that was judged, if it may teach.
+    pub fn observe(&self, state: &mut LimitState, entity: &str, time: Timestamp, judged: Judged) {
+        let Some(trailing) = &self.trailing else { return };
+        let part = (trailing.history.ms() / PARTS).max(1);
+        let oldest = time.ms().saturating_sub(trailing.history.ms());
+        if let Some(recent) = state.entities.get_mut(entity) {
+            while recent.front().is_some_and(|(time, _)| *time <= oldest) {
+                recent.pop_front();
+            }
+        }
+        if judged.alarmed || !judged.score.is_finite() {
+            return;
+        }
+        if !state.entities.contains_key(entity) {
+            state.entities.insert(entity.to_owned(), VecDeque::new());
+        }
+        let Some(recent) = state.entities.get_mut(entity) else { return };
+        let same_part =
+            |(last, _): &(i64, f64)| last.div_euclid(part) >= time.ms().div_euclid(part);
+        if !recent.back().is_some_and(same_part) {
+            recent.push_back((time.ms(), judged.score));
+        }
+        while recent.len() > PARTS as usize + 1 {
+            recent.pop_front();
+        }
+    }
+}
+
+impl LimitState {
+    /// Drops entities whose last score is older than `time`: a pod that is gone needs no memory.
+    pub fn forget_before(&mut self, time: Timestamp) {
+        self.entities.retain(|_, recent| recent.back().is_some_and(|(last, _)| *last > time.ms()));
+    }
+}
+
+/// A score and what was said of its window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    /// The score, on the scale of the rule.
+    pub score: f64,
+    /// Says that the window is anomalous.
+    pub alarmed: bool,
+}
+
+/// Returns the upper median; the values' order is lost.
+fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::Span;
+    use contract::rules::QuantileLimit;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule(fixed: f64) -> LimitRule {
+        let history = Span::from_seconds(86_400);
+        let limit = Limit::Trailing(TrailingLimit { history, times: 4.0, share: 0.99 });
+        let prior: Vec<f64> = (0..=100).map(|step| f64::from(step) / 100.0).collect();
+        LimitRule::new(&limit, fixed, 0.3, &prior)
+    }
+
+    fn minute(number: usize) -> Timestamp {
+        Timestamp::from_ms(number as i64 * 60_000)
+    }
+
+    fn run(rule: &LimitRule, state: &mut LimitState, scores: &[f64], first: usize) -> Vec<f64> {
+        let judge = |(index, score): (usize, &f64)| {
+            let limit = rule.limit_for(state, "node");
+            let judged = Judged { score: *score, alarmed: *score > limit };
+            rule.observe(state, "node", minute(first + index), judged);
+            limit
+        };
+        scores.iter().enumerate().map(judge).collect()
+    }
+
+    #[test]
+    fn a_fixed_limit_stays_and_remembers_nothing() {
+        let rule = LimitRule::new(&Limit::Quantile(QuantileLimit { share: 0.99 }), 2.0, 1.0, &[]);
+        let mut state = LimitState::default();
+        assert!(run(&rule, &mut state, &[1.0, 9.0, 1.0], 0).iter().all(|limit| *limit == 2.0));
+        assert_eq!(state, LimitState::default());
+    }
+
+    #[test]
+    fn the_limit_follows_drift_and_falls_back_to_its_floor() {
+        let rule = rule(1.0);
+        let mut state = LimitState::default();
+        let before = rule.limit_for(&state, "node");
+        let drifted: Vec<f64> = (0..2000).map(|index| 1.5 + f64::from(index % 7) / 20.0).collect();
+        let limits = run(&rule, &mut state, &drifted, 0);
+        let quiet: Vec<f64> = (0..2000).map(|index| f64::from(index % 7) / 100.0).collect();
+        let after = run(&rule, &mut state, &quiet, 2000);
+        assert!(limits[1999] > 1.8 && limits[1999] < before.max(4.0), "{}", limits[1999]);
+        assert_eq!(after[1999], 1.0, "never below the fixed limit");
+    }
+
+    #[test]
+    fn alarmed_windows_teach_nothing() {
+        let rule = rule(1.0);
+        let mut state = LimitState::default();
+        run(&rule, &mut state, &[0.5; 500], 0);
+        let before = rule.limit_for(&state, "node");
+        run(&rule, &mut state, &[1000.0; 200], 500);
+        assert!((rule.limit_for(&state, "node") - before).abs() < 0.2);
+    }
+
+    #[test]
+    fn the_state_is_bounded() {
+        let rule = rule(1e9);
+        let mut state = LimitState::default();
+        run(&rule, &mut state, &vec![0.5; 10_000], 0);
+        assert!(state.entities["node"].len() <= 241);
+    }
+
+    proptest! {
+        #[test]
+        fn replaying_from_a_state_gives_the_same_bytes(
+            scores in prop::collection::vec(-1.0..6.0_f64, 1..400),
+            cut in 0.0..1.0_f64,
+        ) {
+            let rule = rule(1.0);
+            let mut whole = LimitState::default();
+            let limits = run(&rule, &mut whole, &scores, 0);
+            let at = (cut * scores.len() as f64) as usize;
+            let mut state = LimitState::default();
+            run(&rule, &mut state, &scores[..at], 0);
+            let text = serde_json::to_string(&state).unwrap();
+            let mut state: LimitState = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(&run(&rule, &mut state, &scores[at..], at), &limits[at..]);
+            prop_assert_eq!(serde_json::to_string(&state).unwrap(), serde_json::to_string(&whole).unwrap());
+        }
+    }
+}

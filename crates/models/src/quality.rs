@@ -1,0 +1,230 @@
+//! How good scores and alarms are: the figures, each as scikit-learn defines it where it has it.
+
+/// Returns the area under the ROC curve: the chance that an anomalous row scores higher than a
+/// normal one, ties counting half. Nothing without rows of both kinds.
+pub fn roc_auc(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
+    let (positives, negatives) = count(anomalous)?;
+    let mut below = 0.0;
+    let mut sum = 0.0;
+    for (_, positive, negative) in tied_groups(scores, anomalous).into_iter().rev() {
+        sum += positive * (below + negative / 2.0);
+        below += negative;
+    }
+    Some(sum / (positives * negatives))
+}
+
+/// Returns the average precision: precision at each distinct score as threshold, weighted by the
+/// gain in recall. Nothing without rows of both kinds.
+pub fn average_precision(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
+    let (positives, _) = count(anomalous)?;
+    let (mut found, mut raised, mut sum) = (0.0, 0.0, 0.0);
+    for (_, positive, negative) in tied_groups(scores, anomalous) {
+        found += positive;
+        raised += positive + negative;
+        sum += positive / positives * (found / raised);
+    }
+    Some(sum)
+}
+
+/// Returns the best F1 that any threshold reaches, with that threshold (rows at or above it are
+/// alarms): an oracle's figure, for comparison only. Nothing without rows of both kinds.
+pub fn best_f1(scores: &[f64], anomalous: &[bool]) -> Option<(f64, f64)> {
+    let (positives, _) = count(anomalous)?;
+    let (mut found, mut raised, mut best) = (0.0, 0.0, (0.0, f64::INFINITY));
+    for (score, positive, negative) in tied_groups(scores, anomalous) {
+        found += positive;
+        raised += positive + negative;
+        let f1 = 2.0 * found / (raised + positives);
+        if f1 > best.0 {
+            best = (f1, score);
+        }
+    }
+    Some(best)
+}
+
+fn count(anomalous: &[bool]) -> Option<(f64, f64)> {
+    let positives = anomalous.iter().filter(|flag| **flag).count();
+    let negatives = anomalous.len() - positives;
+    (positives > 0 && negatives > 0).then_some((positives as f64, negatives as f64))
+}
+
+/// Distinct scores from the highest down, with the anomalous and normal rows that have them.
+fn tied_groups(scores: &[f64], anomalous: &[bool]) -> Vec<(f64, f64, f64)> {
+    let mut rows: Vec<(f64, bool)> =
+        scores.iter().copied().zip(anomalous.iter().copied()).collect();
+    // Zero has two signs that are the same score.
+    rows.iter_mut().for_each(|(score, _)| *score += 0.0);
+    rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    let mut groups: Vec<(f64, f64, f64)> = Vec::new();
+    for (score, positive) in rows {
+        let (one, other) = if positive { (1.0, 0.0) } else { (0.0, 1.0) };
+        match groups.last_mut() {
+            Some((last, positives, negatives)) if last.total_cmp(&score).is_eq() => {
+                *positives += one;
+                *negatives += other;
+            }
+            _ => groups.push((score, one, other)),
+        }
+    }
+    groups
+}
+
+/// Alarms against truth, row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Confusion {
+    /// Anomalous rows with an alarm.
+    pub found: u64,
+    /// Anomalous rows without one.
+    pub missed: u64,
+    /// Normal rows with an alarm.
+    pub false_alarms: u64,
+    /// Normal rows without one.
+    pub quiet: u64,
+}
+
+impl Confusion {
+    /// Counts alarms against truth.
+    pub fn of(alarms: &[bool], anomalous: &[bool]) -> Self {
+        let mut confusion = Self::default();
+        for pair in alarms.iter().zip(anomalous) {
+            let slot = match pair {
+                (true, true) => &mut confusion.found,
+                (false, true) => &mut confusion.missed,
+                (true, false) => &mut confusion.false_alarms,
+                (false, false) => &mut confusion.quiet,
+            };
+            *slot += 1;
+        }
+        confusion
+    }
+
+    /// Returns the share of alarms that were right; 0 without an alarm.
+    pub fn precision(&self) -> f64 {
+        share(self.found, self.found + self.false_alarms)
+    }
+
+    /// Returns the share of anomalous rows with an alarm; 0 without such rows.
+    pub fn recall(&self) -> f64 {
+        share(self.found, self.found + self.missed)
+    }
+
+    /// Returns the harmonic mean of precision and recall; 0 where both are.
+    pub fn f1(&self) -> f64 {
+        share(2 * self.found, 2 * self.found + self.missed + self.false_alarms)
+    }
+
+    /// Returns the share of normal rows with an alarm; 0 without such rows.
+    pub fn false_alarm_ratio(&self) -> f64 {
+        share(self.false_alarms, self.false_alarms + self.quiet)
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Returns the bounds between which a figure lies in 95 of 100 resamples of the rows.
+///
+/// Whole blocks of `block` consecutive rows are drawn with replacement, since rows close in time
+/// say the same; the same seed gives the same bounds. Resamples for which `figure` is not defined
+/// are left out; nothing where that leaves fewer than ten.
+pub fn bootstrap_interval(
+    rows: usize,
+    block: usize,
+    resamples: usize,
+    seed: u64,
+    figure: impl Fn(&[usize]) -> Option<f64>,
+) -> Option<(f64, f64)> {
+    let block = block.clamp(1, rows.max(1));
+    let blocks = rows.div_ceil(block).max(1);
+    let mut random = SplitMix64(seed);
+    let mut sample = Vec::with_capacity(rows);
+    let mut figures: Vec<f64> = (0..resamples)
+        .filter_map(|_| {
+            sample.clear();
+            for _ in 0..blocks {
+                let start = random.below(blocks) * block;
+                sample.extend(start..(start + block).min(rows));
+            }
+            figure(&sample)
+        })
+        .collect();
+    if figures.len() < 10 {
+        return None;
+    }
+    figures.sort_unstable_by(f64::total_cmp);
+    let at = |level| crate::reference::quantile(&figures, level);
+    Some((at(0.025), at(0.975)))
+}
+
+/// Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014. Good enough to pick
+/// blocks, and no dependency.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(word ^ (word >> 31)) * bound as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_perfect_and_an_inverted_score_are_told_apart() {
+        let truth = [false, false, true, true];
+        assert_eq!(roc_auc(&[1.0, 2.0, 3.0, 4.0], &truth), Some(1.0));
+        assert_eq!(roc_auc(&[4.0, 3.0, 2.0, 1.0], &truth), Some(0.0));
+        assert_eq!(roc_auc(&[1.0, 1.0, 1.0, 1.0], &truth), Some(0.5));
+        assert_eq!(average_precision(&[1.0, 1.0, 1.0, 1.0], &truth), Some(0.5));
+        assert_eq!(roc_auc(&[1.0], &[true]), None, "one kind of rows only");
+        assert_eq!(average_precision(&[], &[]), None);
+    }
+
+    #[test]
+    fn precision_recall_and_f1_come_from_the_counts() {
+        let confusion =
+            Confusion::of(&[true, true, false, true, false], &[true, false, true, true, false]);
+        assert_eq!(confusion, Confusion { found: 2, missed: 1, false_alarms: 1, quiet: 1 });
+        let expected = [2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 0.5];
+        let found = [
+            confusion.precision(),
+            confusion.recall(),
+            confusion.f1(),
+            confusion.false_alarm_ratio(),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(Confusion::default().f1(), 0.0, "nothing counted, nothing promised");
+    }
+
+    #[test]
+    fn the_best_f1_names_its_threshold() {
+        let scores = [0.1, 0.4, 0.35, 0.8];
+        let (f1, threshold) = best_f1(&scores, &[false, false, true, true]).unwrap();
+        assert!((f1 - 0.8).abs() < 1e-12);
+        assert_eq!(threshold, 0.35);
+    }
+
+    #[test]
+    fn an_interval_holds_the_figure_and_repeats_with_its_seed() {
+        let scores: Vec<f64> = (0..400).map(|row| f64::from(row * 37 % 101)).collect();
+        let truth: Vec<bool> = scores.iter().map(|score| *score > 70.0).collect();
+        let noisy: Vec<f64> =
+            scores.iter().zip(0..).map(|(s, row)| s + f64::from(row * 53 % 89)).collect();
+        let figure = |rows: &[usize]| {
+            let scores: Vec<f64> = rows.iter().map(|row| noisy[*row]).collect();
+            let truth: Vec<bool> = rows.iter().map(|row| truth[*row]).collect();
+            roc_auc(&scores, &truth)
+        };
+        let interval = bootstrap_interval(400, 20, 200, 7, figure).unwrap();
+        let value = roc_auc(&noisy, &truth).unwrap();
+        assert!(interval.0 < value && value < interval.1, "{interval:?} {value}");
+        assert_eq!(bootstrap_interval(400, 20, 200, 7, figure), Some(interval));
+        assert_ne!(bootstrap_interval(400, 20, 200, 8, figure), Some(interval));
+    }
+}

@@ -1,0 +1,255 @@
+//! What was usual: quantile sketches of the calibration rows, of features and of scores.
+//!
+//! `reference.json` serves three questions: how many reference rows score lower (calibration),
+//! what a feature's usual range is (explanations), and how far today is from then (drift).
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use contract::{StepError, artifact};
+use serde::{Deserialize, Serialize};
+
+/// Levels of a sketch besides the even ones: scores are judged at their ends.
+const TAILS: [f64; 3] = [0.0005, 0.001, 0.002];
+const EVEN: u32 = 256;
+
+static LEVELS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let even = (0..=EVEN).map(|step| f64::from(step) / f64::from(EVEN));
+    let tails = TAILS.into_iter().flat_map(|tail| [tail, 1.0 - tail]);
+    let mut levels: Vec<f64> = even.chain(tails).collect();
+    levels.sort_unstable_by(f64::total_cmp);
+    levels
+});
+
+/// Returns the levels of every sketch's quantiles: 0, 1/256, ... 1, and more at both ends.
+pub fn levels() -> &'static [f64] {
+    &LEVELS
+}
+
+/// Returns the quantile of sorted values at a level in 0..=1, interpolated linearly between them
+/// as numpy does it; 0 without values.
+pub fn quantile(sorted: &[f64], level: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
+    let position = level.clamp(0.0, 1.0) * last as f64;
+    let below = (position.floor() as usize).min(last);
+    let above = (below + 1).min(last);
+    let part = position - below as f64;
+    // Between equal values nothing may be lost to rounding: a limit on a plateau is the plateau.
+    if sorted[below] == sorted[above] || part == 0.0 {
+        return sorted[below];
+    }
+    sorted[below] * (1.0 - part) + sorted[above] * part
+}
+
+/// Quantiles of one column or score over the reference rows.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sketch {
+    /// Rows with a value.
+    pub count: u64,
+    /// Share of rows without one.
+    pub gap_ratio: f64,
+    /// A value for each of the reference's levels, not falling; empty without any value.
+    pub quantiles: Vec<f64>,
+}
+
+impl Sketch {
+    /// Makes the sketch of some values; what is not finite counts as a gap.
+    pub fn of(values: &[f64]) -> Self {
+        let mut sorted: Vec<f64> =
+            values.iter().copied().filter(|value| value.is_finite()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let gaps = (values.len() - sorted.len()) as f64;
+        let quantiles = match sorted.is_empty() {
+            true => Vec::new(),
+            false => levels().iter().map(|level| quantile(&sorted, *level)).collect(),
+        };
+        Self { count: sorted.len() as u64, gap_ratio: gaps / values.len().max(1) as f64, quantiles }
+    }
+
+    /// Returns the share of the reference rows below a value, 0 to 1; it never falls as the value
+    /// rises. Above the maximum it is 1, and so it is for `NaN`: what cannot be compared is
+    /// not usual.
+    pub fn share_below(&self, value: f64) -> f64 {
+        let at = self.quantiles.partition_point(|quantile| *quantile < value);
+        if value.is_nan() || at == self.quantiles.len() {
+            return 1.0;
+        }
+        let Some(before) = at.checked_sub(1) else { return 0.0 };
+        let (low, high) = (self.quantiles[before], self.quantiles[at]);
+        let part = ((value - low) / (high - low)).clamp(0.0, 1.0);
+        levels()[before] + part * (levels()[at] - levels()[before])
+    }
+
+    /// Returns the value at a level, 0 to 1; 0 without any value.
+    pub fn at(&self, level: f64) -> f64 {
+        let above = levels().partition_point(|known| *known < level);
+        let get = |index: usize| self.quantiles.get(index).copied();
+        let (Some(high), Some(low)) = (get(above), get(above.saturating_sub(1))) else {
+            return self.quantiles.last().copied().unwrap_or(0.0);
+        };
+        let (from, to) = (levels()[above.saturating_sub(1)], levels()[above]);
+        if to <= from || low == high {
+            high
+        } else {
+            low + (high - low) * (level - from) / (to - from)
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        let complete = self.quantiles.is_empty() || self.quantiles.len() == levels().len();
+        let finite = self.quantiles.iter().all(|value| value.is_finite());
+        complete && finite && self.quantiles.is_sorted() && (0.0..=1.0).contains(&self.gap_ratio)
+    }
+}
+
+/// A feature and its sketch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSketch {
+    /// The feature.
+    pub name: String,
+    /// Its values over the reference rows.
+    pub sketch: Sketch,
+}
+
+/// A score's sketch, and what standardises it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScoreSketch {
+    /// The score over the reference rows, as it is.
+    pub sketch: Sketch,
+    /// Median of the score (of its logarithm, for a score of ratio scale).
+    pub centre: f64,
+    /// 1.4826 times its median absolute deviation, kept above 0.
+    pub spread: f64,
+}
+
+/// `reference.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Version of this format.
+    pub format: u32,
+    /// Rows it was made of.
+    pub rows: u64,
+    /// Levels of every sketch's quantiles.
+    pub levels: Vec<f64>,
+    /// The features, in the order of the contract.
+    pub features: Vec<FeatureSketch>,
+    /// Decision scores, by kind of model.
+    pub members: BTreeMap<String, ScoreSketch>,
+    /// Weighted mean of the standardised scores, smoothed as the vote says.
+    pub combined: ScoreSketch,
+}
+
+impl Reference {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+    /// Name of the file in a bundle.
+    pub const FILE: &str = "reference.json";
+
+    /// Reads the file's bytes; anything off is refused.
+    pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
+        let reference: Self = artifact::parse_json(Self::FILE, bytes)?;
+        let refused = |what: &str| Err(StepError::refused(format!("`{}` {what}", Self::FILE)));
+        if reference.format != Self::FORMAT {
+            return refused(&format!(
+                "has format {}, this version reads {}",
+                reference.format,
+                Self::FORMAT
+            ));
+        }
+        if reference.levels != levels() {
+            return refused("has other quantile levels than this version reads");
+        }
+        let scores = reference.members.values().chain([&reference.combined]);
+        let features = reference.features.iter().map(|feature| &feature.sketch);
+        let sketches = features.chain(scores.clone().map(|score| &score.sketch));
+        if !sketches.into_iter().all(Sketch::is_sound) {
+            return refused("holds quantiles that are not finite, not complete or not in order");
+        }
+        if !scores.into_iter().all(|score| score.centre.is_finite() && score.spread > 0.0) {
+            return refused("holds a score without a spread");
+        }
+        Ok(reference)
+    }
+
+    /// Returns the file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StepError> {
+        let mut bytes = serde_json::to_vec(self)
+            .map_err(|e| StepError::bug(format!("cannot write `{}`: {e}", Self::FILE)))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Returns a feature's sketch.
+    pub fn feature(&self, name: &str) -> Option<&Sketch> {
+        self.features.iter().find(|feature| feature.name == name).map(|feature| &feature.sketch)
+    }
+
+    /// Returns the share of the reference rows that a member scored lower, 0 to 1; 1 for a member
+    /// that is not known.
+    pub fn calibrated(&self, kind: &str, decision: f64) -> f64 {
+        self.members.get(kind).map_or(1.0, |score| score.sketch.share_below(decision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_numpy() {
+        // numpy.quantile([1, 2, 4, 8], [0, .1, .5, .9, 1])
+        let sorted = [1.0, 2.0, 4.0, 8.0];
+        for (level, expected) in [(0.0, 1.0), (0.1, 1.3), (0.5, 3.0), (0.9, 6.8), (1.0, 8.0)] {
+            assert!((quantile(&sorted, level) - expected).abs() < 1e-12, "{level}");
+        }
+        assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+
+    #[test]
+    fn a_score_on_a_plateau_has_only_the_rows_below_the_plateau_below_it() {
+        let sketch = Sketch::of(&[0.0, 1.0, 1.0, 1.0, 2.0]);
+        assert!(sketch.share_below(1.0) <= 0.25);
+        assert!(sketch.share_below(1.0 + 1e-9) >= 0.75);
+        assert_eq!(sketch.share_below(2.1), 1.0);
+        assert_eq!(sketch.share_below(0.0), 0.0);
+        assert_eq!(sketch.share_below(f64::NAN), 1.0, "what cannot be compared is not usual");
+    }
+
+    #[test]
+    fn a_sketch_without_values_calls_everything_unusual() {
+        let sketch = Sketch::of(&[f64::NAN, f64::INFINITY]);
+        assert_eq!((sketch.count, sketch.gap_ratio, sketch.share_below(0.0)), (0, 1.0, 1.0));
+    }
+
+    proptest! {
+        #[test]
+        fn calibration_never_falls(
+            mut values in prop::collection::vec(-10.0..10.0_f64, 1..300),
+            mut scores in prop::collection::vec(-12.0..12.0_f64, 2..50),
+        ) {
+            let sketch = Sketch::of(&values);
+            scores.extend_from_slice(&values);
+            scores.sort_unstable_by(f64::total_cmp);
+            let shares: Vec<f64> = scores.iter().map(|score| sketch.share_below(*score)).collect();
+            prop_assert!(shares.is_sorted());
+            prop_assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)));
+            values.reverse();
+            prop_assert_eq!(Sketch::of(&values), sketch, "the order of rows is irrelevant");
+        }
+
+        #[test]
+        fn calibration_is_the_share_of_rows_below(values in prop::collection::vec(0.0..1.0_f64, 1000)) {
+            let sketch = Sketch::of(&values);
+            for score in [0.1, 0.5, 0.9, 0.99] {
+                let below = values.iter().filter(|value| **value < score).count() as f64 / 1000.0;
+                prop_assert!((sketch.share_below(score) - below).abs() < 0.01);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Scalers that are safe for constant columns, gaps and infinities.
+
+use contract::StepError;
+use ndarray::{Array2, ArrayView2};
+
+use crate::Tensors;
+
+/// How a model sees its inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scaling {
+    /// Training minimum to 0, training maximum to 1.
+    MinMax,
+    /// Training mean to 0, training standard deviation to 1.
+    ZScore,
+    /// Training median to 0, training interquartile range to 1; a column whose quartiles are equal
+    /// though it is not constant is measured by its standard deviation.
+    Robust,
+}
+
+/// Values beyond this are as good as infinite: their squares would be.
+const LARGEST: f64 = 1e150;
+
+/// Scaled values are cut off here, so that everything made of them stays finite.
+const LARGEST_SCALED: f64 = 1e9;
+
+/// Scales each column by `(value - offset) * factor`.
+///
+/// A gap, an infinity and a value beyond 1e150 are replaced by the training median, in fitting and
+/// in use. A constant column scales to 0 at its constant, and another value there is measured in
+/// tenths of the constant (at least in tenths): it scores. A column without any value in training
+/// says nothing: it scales to 0 whatever it holds. Scaled values lie in -1e9..1e9.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaler {
+    offset: Vec<f64>,
+    factor: Vec<f64>,
+    fill: Vec<f64>,
+}
+
+/// What is known of one training column: its finite values, sorted.
+struct ColumnSummary {
+    sorted: Vec<f64>,
+    mean: f64,
+    deviation: f64,
+}
+
+impl ColumnSummary {
+    fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = values.filter(|value| is_there(*value)).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        // Summed in sorted order: the order of the rows must not show in the last digit.
+        let count = sorted.len().max(1) as f64;
+        let mean = sorted.iter().sum::<f64>() / count;
+        let squares: f64 = sorted.iter().map(|value| (value - mean).powi(2)).sum();
+        Self { sorted, mean, deviation: (squares / count).sqrt() }
+    }
+
+    /// Linear interpolation between the order statistics, as numpy's `quantile` does it.
+    fn quantile(&self, level: f64) -> f64 {
+        crate::reference::quantile(&self.sorted, level)
+    }
+
+    fn offset_and_spread(&self, scaling: Scaling) -> (f64, f64) {
+        match scaling {
+            Scaling::MinMax => (self.quantile(0.0), self.quantile(1.0) - self.quantile(0.0)),
+            Scaling::ZScore => (self.mean, self.deviation),
+            Scaling::Robust => {
+                let range = self.quantile(0.75) - self.quantile(0.25);
+                let spread = if self.is_constant(range) { self.deviation } else { range };
+                (self.quantile(0.5), spread)
+            }
+        }
+    }
+
+    /// A spread this small against the values is rounding noise.
+    fn is_constant(&self, spread: f64) -> bool {
+        let largest = self.quantile(0.0).abs().max(self.quantile(1.0).abs());
+        spread <= largest * 1e-12
+    }
+}
+
+fn is_there(value: f64) -> bool {
+    value.abs() <= LARGEST
+}
+
+impl Scaler {
+    /// Learns a scaler from rows of shape (rows, columns).
+    pub fn fit(rows: ArrayView2<'_, f64>, scaling: Scaling) -> Self {
+        Self::fit_with(rows, scaling, 0.0)
+    }
+
+    /// Learns a z-score scaler whose standard deviations are at least `min_deviation`, in the
+    /// columns' own units.
+    pub fn fit_z_score(rows: ArrayView2<'_, f64>, min_deviation: f64) -> Self {
+        Self::fit_with(rows, Scaling::ZScore, min_deviation)
+    }
+
+    fn fit_with(rows: ArrayView2<'_, f64>, scaling: Scaling, min_spread: f64) -> Self {
+        let columns = rows.ncols();
+        let [mut offset, mut factor, mut fill] = [(); 3].map(|()| Vec::with_capacity(columns));
+        for column in rows.columns() {
+            let summary = ColumnSummary::of(column.iter().copied());
+            let (centre, spread) = summary.offset_and_spread(scaling);
+            let median = summary.quantile(0.5);
+            if summary.sorted.is_empty() {
+                offset.push(0.0);
+                factor.push(0.0);
+                fill.push(0.0);
+                continue;
+            }
+            let constant = summary.is_constant(spread) && min_spread <= 0.0;
+            offset.push(if summary.is_constant(spread) { median } else { centre });
+            let spread = if constant { 0.1 * median.abs().max(1.0) } else { spread };
+            factor.push(1.0 / spread.max(min_spread));
+            fill.push(median);
+        }
+        Self { offset, factor, fill }
+    }
+
+    /// Returns the number of columns.
+    pub fn columns(&self) -> usize {
+        self.offset.len()
+    }
+
+    /// Returns the value that stands in for a gap of a column.
+    pub fn fill(&self) -> &[f64] {
+        &self.fill
+    }
+
+    /// Returns the columns that had no value in training.
+    pub fn empty_columns(&self) -> Vec<usize> {
+        let factors = self.factor.iter().enumerate();
+        factors.filter(|(_, factor)| **factor == 0.0).map(|(column, _)| column).collect()
+    }
+
+    /// Scales one value of a column; the column must be one of [`Scaler::columns`].
+    pub fn scale(&self, column: usize, value: f64) -> f64 {
+        let value = if is_there(value) { value } else { self.fill[column] };
+        let scaled = (value - self.offset[column]) * self.factor[column];
+        scaled.clamp(-LARGEST_SCALED, LARGEST_SCALED)
+    }
+
+    /// Scales whole rows, one after another in `rows`, into as many values of `scaled`.
+    pub(crate) fn scale_rows<T>(&self, rows: &[f64], scaled: &mut [T], cast: impl Fn(f64) -> T) {
+        let columns = self.columns().max(1);
+        for (row, target) in rows.chunks_exact(columns).zip(scaled.chunks_exact_mut(columns)) {
+            for (column, (value, slot)) in row.iter().zip(target).enumerate() {
+                *slot = cast(self.scale(column, *value));
+            }
+        }
+    }
+
+    /// Returns scaled rows of the same shape.
+    pub fn transform(&self, rows: ArrayView2<'_, f64>) -> Array2<f64> {
+        let mut scaled = rows.to_owned();
+        for mut row in scaled.rows_mut() {
+            for (column, value) in row.iter_mut().enumerate() {
+                *value = self.scale(column, *value);
+            }
+        }
+        scaled
+    }
+
+    pub(crate) fn write(&self, tensors: &mut Tensors) {
+        for (name, values) in
+            [("offset", &self.offset), ("factor", &self.factor), ("fill", &self.fill)]
+        {
+            tensors.insert_f64(&format!("scaler.{name}"), &[values.len()], values.clone());
+        }
+    }
+
+    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
+        let columns = tensors.length("scaler.offset")?;
+        if columns == 0 {
+            return Err(StepError::refused("tensor `scaler.offset` has no columns"));
+        }
+        let mut take = |name: &str| tensors.take_f64(&format!("scaler.{name}"), &[columns]);
+        let scaler = Self { offset: take("offset")?, factor: take("factor")?, fill: take("fill")? };
+        let tame = |values: &[f64]| values.iter().all(|value| is_there(*value));
+        if !tame(&scaler.offset) || !tame(&scaler.fill) || scaler.factor.iter().any(|f| *f < 0.0) {
+            return Err(StepError::refused("the scaler's numbers are out of range"));
+        }
+        Ok(scaler)
+    }
+}
