@@ -18,17 +18,19 @@ pub struct Found {
 /// Finds a document by path, or by its name among the documents of `folder`.
 pub fn document(pipeline: &str, folder: &Path) -> Result<Found, StepError> {
     let is_path = pipeline.contains('/') || Path::new(pipeline).extension().is_some();
-    let path = if is_path { PathBuf::from(pipeline) } else { folder.join(format!("{pipeline}.yaml")) };
+    let path =
+        if is_path { PathBuf::from(pipeline) } else { folder.join(format!("{pipeline}.yaml")) };
     if !path.is_file() {
         let missing = StepError::usage(format!("there is no document `{}`", path.display()));
         let names = names(folder);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         return Err(match closest(pipeline, names.iter().copied()) {
             Some(meant) => missing.hint(format!("did you mean `{meant}`?")),
-            None if names.is_empty() => {
-                missing.hint("name a document by its path, or say with --pipelines where documents lie")
+            None if names.is_empty() => missing
+                .hint("name a document by its path, or say with --pipelines where documents lie"),
+            None => {
+                missing.hint(format!("documents in `{}`: {}", folder.display(), names.join(", ")))
             }
-            None => missing.hint(format!("documents in `{}`: {}", folder.display(), names.join(", "))),
         });
     }
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -46,11 +48,13 @@ pub fn sample(found: &Found) -> Result<PathBuf, StepError> {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).map(|entries| entries.flatten().collect()).unwrap_or_default();
+    let entries =
+        fs::read_dir(folder).map(|entries| entries.flatten().collect()).unwrap_or_default();
     let entries: Vec<fs::DirEntry> = entries;
     let paths = entries.iter().map(fs::DirEntry::path);
     let yaml = paths.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    let mut names: Vec<String> = yaml.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
+    let mut names: Vec<String> =
+        yaml.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect();
     names.sort();
     names
 }

@@ -57,7 +57,10 @@ impl Plan {
             for output in task.command.outputs() {
                 if let Some(other) = earlier.iter().find(|other| writes(other, output.path)) {
                     let path = output.path.display();
-                    return Err(StepError::bug(format!("`{}` and `{}` both write `{path}`", other.name, task.name)));
+                    return Err(StepError::bug(format!(
+                        "`{}` and `{}` both write `{path}`",
+                        other.name, task.name
+                    )));
                 }
             }
             if plan.needs(index).iter().any(|needed| *needed >= index) {

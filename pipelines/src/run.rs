@@ -9,6 +9,10 @@ mod summary;
 pub use cache::KeyParts;
 pub use execute::{Options, Runner};
 pub use record::{RunRecord, RunStatus, TaskRecord, TaskState, read_runs};
+/// Environment variable that names the process which runs the plan, for steps that must not
+/// outlive it.
+pub const RUNNER: &str = "LYNCEUS_RUNNER";
+
 /// What an interrupted run says.
 pub const INTERRUPTED: &str = "interrupted";
 

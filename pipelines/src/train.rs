@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{
-    CollectArgs, DeployArgs, FeatureArgs, LabelArgs, SelectArgs, StepCommand, TrainArgs, ValidateArgs,
+    CollectArgs, DeployArgs, FeatureArgs, LabelArgs, SelectArgs, StepCommand, TrainArgs,
+    ValidateArgs,
 };
 use contract::{StepError, Timestamp};
 use document::Document;
@@ -40,8 +41,10 @@ impl Inputs<'_> {
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let document = inputs.document_file();
     let folder = inputs.folder;
-    let (samples, labels) = (folder.join("collect/samples.parquet"), folder.join("label/labels.parquet"));
-    let (features, dataset) = (folder.join("feature/features.parquet"), folder.join("validate/dataset"));
+    let (samples, labels) =
+        (folder.join("collect/samples.parquet"), folder.join("label/labels.parquet"));
+    let (features, dataset) =
+        (folder.join("feature/features.parquet"), folder.join("validate/dataset"));
     let bundle = folder.join("select/bundle");
     let mut tasks = Vec::new();
 

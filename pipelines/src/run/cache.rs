@@ -44,7 +44,11 @@ pub(super) enum Lookup {
 
 impl KeyParts {
     /// Gathers the parts for a task whose inputs are all there.
-    pub(super) fn gather(task: &Task, document: &Document, program: &str) -> Result<Self, StepError> {
+    pub(super) fn gather(
+        task: &Task,
+        document: &Document,
+        program: &str,
+    ) -> Result<Self, StepError> {
         let mut inputs = BTreeMap::new();
         for (number, port) in task.command.inputs().into_iter().enumerate() {
             if port.name != "document" {
@@ -61,7 +65,8 @@ impl KeyParts {
     }
 
     fn key(&self) -> Result<String, StepError> {
-        let bytes = serde_json::to_vec(self).map_err(|e| StepError::bug(format!("cannot write a cache key: {e}")))?;
+        let bytes = serde_json::to_vec(self)
+            .map_err(|e| StepError::bug(format!("cannot write a cache key: {e}")))?;
         Ok(artifact::sha256(&bytes))
     }
 
@@ -80,7 +85,12 @@ impl KeyParts {
     }
 }
 
-fn differing(now: &BTreeMap<String, String>, earlier: &BTreeMap<String, String>, kind: &str, found: &mut Vec<String>) {
+fn differing(
+    now: &BTreeMap<String, String>,
+    earlier: &BTreeMap<String, String>,
+    kind: &str,
+    found: &mut Vec<String>,
+) {
     let short = |value: Option<&String>| match value {
         Some(value) if value.len() == 64 => value[..12].to_owned(),
         Some(value) => value.clone(),
@@ -115,8 +125,15 @@ pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Looku
         let kept = root.join(kept);
         match artifact::sha256_path(&kept) {
             Ok(found) if found == *sha256 => {}
-            Ok(_) => return Ok(Lookup::Miss(format!("`{}` of run {} was changed", output.name, entry.run))),
-            Err(_) => return Ok(Lookup::Miss(format!("`{}` of run {} is gone", output.name, entry.run))),
+            Ok(_) => {
+                return Ok(Lookup::Miss(format!(
+                    "`{}` of run {} was changed",
+                    output.name, entry.run
+                )));
+            }
+            Err(_) => {
+                return Ok(Lookup::Miss(format!("`{}` of run {} is gone", output.name, entry.run)));
+            }
         }
         if kept != output.path {
             copy(&kept, output.path)?;
@@ -126,7 +143,12 @@ pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Looku
 }
 
 /// Remembers a task's outputs.
-pub(super) fn remember(root: &Path, run: &str, task: &Task, parts: &KeyParts) -> Result<(), StepError> {
+pub(super) fn remember(
+    root: &Path,
+    run: &str,
+    task: &Task,
+    parts: &KeyParts,
+) -> Result<(), StepError> {
     let mut outputs = BTreeMap::new();
     for output in task.command.outputs() {
         let below = output.path.strip_prefix(root).unwrap_or(output.path).to_owned();
@@ -142,7 +164,9 @@ fn copy(from: &Path, to: &Path) -> Result<(), StepError> {
         return copy_file(from, to);
     }
     let files = artifact::files_below(from).map_err(|e| StepError::reading(from, &e))?;
-    artifact::write_folder(to, |folder| files.iter().try_for_each(|file| copy_file(&from.join(file), &folder.join(file))))
+    artifact::write_folder(to, |folder| {
+        files.iter().try_for_each(|file| copy_file(&from.join(file), &folder.join(file)))
+    })
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), StepError> {

@@ -128,8 +128,12 @@ impl Runner<'_> {
         forced: &BTreeSet<usize>,
     ) -> Result<(), StepError> {
         for index in 0..self.plan.tasks.len() {
-            let settled = |needed: &usize| matches!(record.tasks[*needed].state, TaskState::Done | TaskState::Cached);
-            if record.tasks[index].state != TaskState::Waiting || !self.plan.needs(index).iter().all(settled) {
+            let settled = |needed: &usize| {
+                matches!(record.tasks[*needed].state, TaskState::Done | TaskState::Cached)
+            };
+            if record.tasks[index].state != TaskState::Waiting
+                || !self.plan.needs(index).iter().all(settled)
+            {
                 continue;
             }
             let task = &self.plan.tasks[index];
@@ -156,7 +160,12 @@ impl Runner<'_> {
         Ok(())
     }
 
-    fn reason_to_run(&self, index: usize, parts: &KeyParts, forced: &BTreeSet<usize>) -> Result<Lookup, StepError> {
+    fn reason_to_run(
+        &self,
+        index: usize,
+        parts: &KeyParts,
+        forced: &BTreeSet<usize>,
+    ) -> Result<Lookup, StepError> {
         let task = &self.plan.tasks[index];
         if !task.is_cached() {
             return Ok(Lookup::Miss("it changes the store, so it is done each time".to_owned()));
@@ -178,7 +187,11 @@ impl Runner<'_> {
         let attempts = record.tasks[index].attempts;
         record.tasks[index].attempts += 1;
         let folder = self.task_folder(index);
-        let wait = if attempts == 0 { Duration::ZERO } else { Duration::from_secs(1 << (attempts - 1).min(5)) };
+        let wait = if attempts == 0 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(1 << (attempts - 1).min(5))
+        };
         let (program, task, threads) = (program.to_owned(), task.clone(), self.options.threads);
         running.spawn(async move {
             tokio::time::sleep(wait).await;
@@ -231,7 +244,8 @@ impl Runner<'_> {
             return error;
         }
         let log = self.task_folder(index).join("log.jsonl");
-        let message = format!("{name}: ended with exit code {} and said nothing of it", attempt.exit_code);
+        let message =
+            format!("{name}: ended with exit code {} and said nothing of it", attempt.exit_code);
         let kind = match attempt.exit_code {
             2 => ErrorKind::Usage,
             _ => ErrorKind::Bug,
@@ -264,8 +278,14 @@ struct Interrupt {
 
 impl Interrupt {
     fn new() -> Result<Self, StepError> {
-        let listen = |kind| signal(kind).map_err(|e| StepError::unavailable(format!("cannot listen for signals: {e}")));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|e| StepError::unavailable(format!("cannot listen for signals: {e}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
     }
 
     async fn wait(&mut self) {

@@ -9,6 +9,7 @@ use fs_err as fs;
 use tokio::process::{Child, Command};
 
 use crate::plan::Task;
+use crate::run::RUNNER;
 
 /// How one attempt of a task ended.
 #[derive(Debug)]
@@ -27,7 +28,12 @@ impl Attempt {
 }
 
 /// Starts a task; its outcome and its log lie in `folder`.
-pub(super) fn start(program: &Path, task: &Task, folder: &Path, threads: u16) -> Result<Child, StepError> {
+pub(super) fn start(
+    program: &Path,
+    task: &Task,
+    folder: &Path,
+    threads: u16,
+) -> Result<Child, StepError> {
     let (outcome, log) = (folder.join("outcome.json"), folder.join("log.jsonl"));
     let write_error = |e: std::io::Error| StepError::writing(folder, &e);
     fs::create_dir_all(folder).map_err(write_error)?;
@@ -39,6 +45,7 @@ pub(super) fn start(program: &Path, task: &Task, folder: &Path, threads: u16) ->
         .arg("step")
         .arg(task.command.stage().name())
         .args(command.command_line()?)
+        .env(RUNNER, std::process::id().to_string())
         .stdin(Stdio::null())
         .stderr(log.into_parts().0)
         .kill_on_drop(true)
@@ -48,7 +55,10 @@ pub(super) fn start(program: &Path, task: &Task, folder: &Path, threads: u16) ->
 
 /// Waits for a task's process and reads what it said.
 pub(super) async fn finish(mut child: Child, folder: &Path) -> Result<Attempt, StepError> {
-    let status = child.wait().await.map_err(|e| StepError::unavailable(format!("cannot wait for a task: {e}")))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|e| StepError::unavailable(format!("cannot wait for a task: {e}")))?;
     let exit_code = status.code().unwrap_or_else(|| {
         use std::os::unix::process::ExitStatusExt as _;
         128 + status.signal().unwrap_or(0)

@@ -1,0 +1,214 @@
+//! The command line of `lynceus`.
+
+mod context;
+mod evaluate;
+mod explain;
+mod models;
+mod plan;
+mod progress;
+mod run;
+mod runs;
+mod score;
+mod step;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use contract::StepError;
+use contract::steps::StepCommand;
+use serde::Serialize;
+
+/// Watches Kubernetes clusters: says every minute whether they behave as they used to, what is wrong
+/// and where.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lynceus",
+    version,
+    max_term_width = 100,
+    after_help = "Start with: lynceus run cluster --sample"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Keep runs, models and scores in this store: a folder or file:///folder
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "LYNCEUS_STORE",
+        default_value = ".lynceus",
+        help_heading = "Every command"
+    )]
+    store: String,
+    /// Look for documents by name in this folder
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "LYNCEUS_PIPELINES",
+        default_value = "pipelines",
+        help_heading = "Every command"
+    )]
+    pipelines: PathBuf,
+    /// Print data as text or as JSON
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "Every command"
+    )]
+    output: OutputFormat,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train: collect, validate, fit, select and deploy, as far as it is not done yet
+    #[command(
+        after_help = "Example: lynceus run cluster --set source.prometheus.url=http://localhost:9090"
+    )]
+    Run(run::RunArgs),
+    /// Score the windows that are due, and tell people
+    #[command(after_help = "Example: lynceus score cluster --at 2026-11-21T09:22:00Z")]
+    Score(score::ScoreArgs),
+    /// Hold the scores of a time range against a scenario log
+    #[command(
+        after_help = "Example: lynceus evaluate cluster --scenarios scenarios.csv --from 2026-11-21T08:36:00Z --to 2026-11-21T09:22:00Z"
+    )]
+    Evaluate(evaluate::EvaluateArgs),
+    /// Show the tasks of a pipeline, what they read and write, and what they wait for
+    #[command(after_help = "Example: lynceus plan cluster --sample")]
+    Plan(plan::PlanArgs),
+    /// Say why a task of a run ran or did not, input by input
+    #[command(after_help = "Example: lynceus explain last train-autoencoder --pipeline cluster")]
+    Explain(explain::ExplainArgs),
+    /// List runs, or show one
+    #[command(after_help = "Example: lynceus runs list cluster")]
+    Runs {
+        #[command(subcommand)]
+        command: runs::RunsCommand,
+    },
+    /// List models, show one, see what was live when, promote or roll back
+    #[command(after_help = "Example: lynceus models history cluster")]
+    Models {
+        #[command(subcommand)]
+        command: models::ModelsCommand,
+    },
+    /// Run one step with its own flags, as its image does
+    #[command(
+        after_help = "Example: lynceus step label --document pipelines/cluster.yaml --scenarios log.csv --labels labels.parquet"
+    )]
+    Step {
+        #[command(subcommand)]
+        step: Box<StepCommand>,
+    },
+    /// Print the JSON Schema of pipeline documents, for editors
+    #[command(after_help = "Example: lynceus schema > pipelines/schema.json")]
+    Schema,
+    /// Print shell completions
+    #[command(after_help = "Example: lynceus completions bash > /etc/bash_completion.d/lynceus")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the program with the process's command line and returns its exit code.
+pub fn main() -> ExitCode {
+    match Cli::try_parse_from(std::env::args_os()) {
+        Ok(cli) => ExitCode::from(execute(cli)),
+        Err(error) => {
+            // Clap chooses the stream and the words; nobody is left to tell when that fails.
+            drop(error.print());
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+        }
+    }
+}
+
+fn execute(cli: Cli) -> u8 {
+    let Cli { global, command } = cli;
+    let done = match command {
+        Command::Step { step } => return step::execute(&step),
+        Command::Run(args) => run::execute(&global, &args),
+        Command::Score(args) => score::execute(&global, &args),
+        Command::Evaluate(args) => evaluate::execute(&global, &args),
+        Command::Plan(args) => plan::execute(&global, &args),
+        Command::Explain(args) => explain::execute(&global, &args),
+        Command::Runs { command } => runs::execute(&global, &command),
+        Command::Models { command } => models::execute(&global, &command),
+        Command::Schema => print_json(&document::schema()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lynceus", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    match done {
+        Ok(()) => 0,
+        Err(error) if error.message == crate::run::INTERRUPTED => {
+            tell(&error);
+            130
+        }
+        Err(error) => {
+            tell(&error);
+            error.kind.exit_code()
+        }
+    }
+}
+
+fn tell(error: &StepError) {
+    // Nobody is left to tell when stderr is closed.
+    drop(writeln!(std::io::stderr(), "error: {error}"));
+}
+
+/// Prints to stdout; a reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<(), StepError> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(StepError::unavailable(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn print_json<T: Serialize>(value: &T) -> Result<(), StepError> {
+    print(&String::from_utf8_lossy(&contract::artifact::json_bytes(value)?))
+}
+
+/// Prints a line on stderr for a person who watches.
+fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// Returns the command line's definition, for tests of its texts.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses a command line, for tests.
+#[doc(hidden)]
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line)
+}

@@ -1,0 +1,85 @@
+//! What most commands need: the document with its changes, and the store.
+
+use std::path::{Path, PathBuf};
+
+use contract::{StepError, Timestamp};
+use document::{Changes, Document};
+
+use super::Global;
+use crate::find;
+
+/// Flags that name a document and change it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DocumentArgs {
+    /// Pipeline: a document's name, or the path of one
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: String,
+    /// Lay this partial document over it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) overlay: Vec<PathBuf>,
+    /// Set a field of the document, as in vote.alarm_at=0.6; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Use the recorded sample that comes with the pipeline instead of its source
+    #[arg(long)]
+    pub(crate) sample: bool,
+}
+
+/// A document as a command uses it.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) document: Document,
+    /// The folder the document's own paths are relative to, absolute.
+    pub(crate) base: PathBuf,
+    pub(crate) store: StoreFolder,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global, args: &DocumentArgs) -> Result<Self, StepError> {
+        let found = find::document(&args.pipeline, &global.pipelines)?;
+        let sample = args.sample.then(|| find::sample(&found)).transpose()?;
+        let overlays = sample.iter().chain(&args.overlay).map(PathBuf::as_path).collect();
+        let sets = args.set.iter().map(String::as_str).collect();
+        let document = document::read_with(&found.path, &Changes { overlays, sets })?;
+        let base = absolute(&found.base)?;
+        Ok(Self { document, base, store: StoreFolder::new(&global.store)? })
+    }
+
+    /// Returns the times of the bundled sample.
+    pub(crate) fn sample(&self) -> Result<&document::document::Sample, StepError> {
+        self.document.sample.as_ref().ok_or_else(|| {
+            StepError::usage("the sample does not say its times: field `sample` is missing")
+        })
+    }
+}
+
+/// A store that is a folder on this machine; runs and the cache lie in it too.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreFolder {
+    pub(crate) root: PathBuf,
+    pub(crate) url: String,
+}
+
+impl StoreFolder {
+    pub(crate) fn new(url: &str) -> Result<Self, StepError> {
+        // Opening checks the URL; the trait says nothing of folders.
+        drop(store::open(url)?);
+        let root = absolute(Path::new(url.strip_prefix("file://").unwrap_or(url)))?;
+        Ok(Self { url: format!("file://{}", root.display()), root })
+    }
+
+    pub(crate) fn open(&self) -> Result<Box<dyn store::ObjectStore>, StepError> {
+        store::open(&self.url)
+    }
+}
+
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    std::path::absolute(path)
+        .map_err(|e| StepError::usage(format!("cannot tell where `{}` is: {e}", path.display())))
+}
+
+/// Returns the present. Only here is the clock read; everything below gets it as a flag.
+pub(crate) fn clock() -> Timestamp {
+    Timestamp::from_ms(jiff::Timestamp::now().as_millisecond())
+}

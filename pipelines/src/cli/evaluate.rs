@@ -1,0 +1,288 @@
+//! `lynceus evaluate`: scores of a time range against a scenario log.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::steps::LabelArgs;
+use contract::{Outcome, Span, StepError, Timestamp};
+use document::document::Sample;
+use frames::LabelInterval;
+use frames::labels::read_labels;
+use models::quality::{self, Confusion};
+use serde::Serialize;
+
+use super::context::{Context, DocumentArgs};
+use super::{Global, OutputFormat, print, print_json};
+use crate::run::{human_seconds, table};
+
+/// Flags of `lynceus evaluate`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EvaluateArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Scenario log (CSV: start,end,label,target) [default: the document's]
+    #[arg(long, value_name = "FILE")]
+    scenarios: Option<PathBuf>,
+    /// Evaluate windows that end after this time
+    #[arg(long, value_name = "TIME")]
+    from: Timestamp,
+    /// Evaluate windows that end at or before this time
+    #[arg(long, value_name = "TIME")]
+    to: Timestamp,
+}
+
+/// What the scores of a time range are worth.
+#[derive(Debug, Serialize)]
+struct Evaluation {
+    windows: usize,
+    figures: BTreeMap<&'static str, f64>,
+    scenarios: Vec<Found>,
+}
+
+/// Whether a scenario was found.
+#[derive(Debug, Serialize)]
+struct Found {
+    scenario: String,
+    label: String,
+    target: String,
+    /// From the scenario's start to the first anomalous window; absent when there was none.
+    delay_seconds: Option<f64>,
+    /// The features that contributed most to its windows, most first.
+    causes: Vec<String>,
+}
+
+pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let scenarios = args.scenarios.clone().or_else(|| scenarios_of(&context)).ok_or_else(|| {
+        StepError::usage("neither the command line nor the document names a scenario log")
+            .hint("add --scenarios FILE")
+    })?;
+    show(global, &evaluate(&context, &scenarios, args.from, args.to)?)
+}
+
+/// Shows what the scores of the bundled sample are worth, and what to do next.
+pub(crate) fn after_sample(
+    global: &Global,
+    context: &Context,
+    sample: &Sample,
+) -> Result<(), StepError> {
+    let Some(scenarios) = scenarios_of(context) else { return Ok(()) };
+    let evaluation = evaluate(context, &scenarios, sample.train_until, sample.score_until)?;
+    if global.output == OutputFormat::Json {
+        return Ok(());
+    }
+    print("\nscored what follows the training range, with its injected faults:\n")?;
+    show(global, &evaluation)?;
+    print(&format!(
+        "\nscores  {}\nmodels  {}\nnext    lynceus run {name} --set source.prometheus.url=http://your-prometheus:9090\n",
+        context.store.root.join("scores").join(&context.document.name).display(),
+        context.store.root.join("models").join(&context.document.name).display(),
+        name = context.document.name
+    ))
+}
+
+fn scenarios_of(context: &Context) -> Option<PathBuf> {
+    context.document.labels.scenarios.as_ref().map(|path| context.base.join(path))
+}
+
+fn evaluate(
+    context: &Context,
+    scenarios: &Path,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Evaluation, StepError> {
+    let labels = labels(context, scenarios)?;
+    let store = context.store.open()?;
+    let windows = store::scores::read_after(store.as_ref(), &context.document.name, Some(from), to);
+    let windows: Vec<WindowScore> = windows.collect::<Result<_, _>>()?;
+    if windows.is_empty() {
+        return Err(StepError::refused(format!("no window between {from} and {to} was scored"))
+            .hint(format!("lynceus score {} does it", context.document.name)));
+    }
+    Ok(Evaluation {
+        windows: windows.len(),
+        figures: figures(&windows, &labels, context.document.step),
+        scenarios: found(&windows, &labels),
+    })
+}
+
+/// Reads a scenario log through the step that every pipeline reads it with.
+fn labels(context: &Context, scenarios: &Path) -> Result<Vec<LabelInterval>, StepError> {
+    let folder = context.store.root.join("work").join(format!("evaluate-{}", std::process::id()));
+    let document = folder.join("document.yaml");
+    document::write(&document, &context.document)?;
+    let args = LabelArgs {
+        document,
+        scenarios: scenarios.to_owned(),
+        labels: folder.join("labels.parquet"),
+        common: contract::step::Common::default(),
+    };
+    let labels =
+        label::run(&args, &mut Outcome::start("label")).and_then(|()| read_labels(&args.labels));
+    contract::artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    labels
+}
+
+/// Returns the intervals that a verdict falls into.
+fn intervals<'a>(
+    labels: &'a [LabelInterval],
+    entities: &'a [String],
+    time: Timestamp,
+    entity: &'a str,
+) -> impl Iterator<Item = &'a LabelInterval> {
+    labels.iter().filter(move |interval| {
+        let meant = interval.target == entity || !entities.contains(&interval.target);
+        time > interval.start && time <= interval.end && meant
+    })
+}
+
+fn entities(windows: &[WindowScore]) -> Vec<String> {
+    let names =
+        windows.iter().flat_map(|window| &window.entities).map(|score| score.entity.clone());
+    names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+}
+
+/// A score to rank by: the combined one where there is one, else the weakest limit that any model
+/// passes by.
+fn rank(score: &EntityScore) -> f64 {
+    let mean = score.members.iter().map(|member| member.calibrated).sum::<f64>()
+        / score.members.len().max(1) as f64;
+    score.combined.map_or(mean, |combined| combined.score)
+}
+
+fn figures(
+    windows: &[WindowScore],
+    labels: &[LabelInterval],
+    step: Span,
+) -> BTreeMap<&'static str, f64> {
+    let entities = entities(windows);
+    let (mut ranks, mut alarms, mut anomalous) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut episodes, mut in_false_alarm) = (0_u64, BTreeMap::new());
+    for window in windows {
+        for score in &window.entities {
+            let inside: Vec<_> = intervals(labels, &entities, window.time, &score.entity).collect();
+            let guarded = inside.iter().any(|interval| interval.guard);
+            if guarded || score.verdict == Verdict::NoData {
+                continue;
+            }
+            let alarm = score.verdict == Verdict::Anomalous;
+            let false_alarm = alarm && inside.is_empty();
+            let before = in_false_alarm.insert(&score.entity, false_alarm).unwrap_or(false);
+            episodes += u64::from(false_alarm && !before);
+            ranks.push(rank(score));
+            alarms.push(alarm);
+            anomalous.push(!inside.is_empty());
+        }
+    }
+    let confusion = Confusion::of(&alarms, &anomalous);
+    let normal_days = (confusion.quiet + confusion.false_alarms) as f64 * step.seconds() / 86_400.0;
+    let mut figures = BTreeMap::from([
+        ("precision", confusion.precision()),
+        ("recall", confusion.recall()),
+        ("f1", confusion.f1()),
+        ("false_alarm_ratio", confusion.false_alarm_ratio()),
+        ("false_episodes", episodes as f64),
+        ("normal_days", normal_days),
+    ]);
+    figures.extend(quality::roc_auc(&ranks, &anomalous).map(|value| ("roc_auc", value)));
+    figures.extend(
+        quality::average_precision(&ranks, &anomalous).map(|value| ("average_precision", value)),
+    );
+    figures.retain(|_, value| value.is_finite());
+    figures
+}
+
+fn found(windows: &[WindowScore], labels: &[LabelInterval]) -> Vec<Found> {
+    let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Vec::new() };
+    let scenarios: Vec<&LabelInterval> = labels
+        .iter()
+        .filter(|interval| {
+            !interval.guard && interval.end > first.time && interval.start < last.time
+        })
+        .collect();
+    let entities = entities(windows);
+    let of = |scenario: &&LabelInterval| {
+        let anomalous = windows.iter().flat_map(|window| {
+            window
+                .entities
+                .iter()
+                .filter(|score| {
+                    let begun = Window { time: window.time, scenario };
+                    score.verdict == Verdict::Anomalous && begun.holds(&entities, &score.entity)
+                })
+                .map(|score| (window.time, score))
+        });
+        let anomalous: Vec<(Timestamp, &EntityScore)> = anomalous.collect();
+        Found {
+            scenario: scenario.scenario.clone(),
+            label: scenario.label.clone(),
+            target: scenario.target.clone(),
+            delay_seconds: anomalous.first().map(|(time, _)| (*time - scenario.start).seconds()),
+            causes: causes(&anomalous),
+        }
+    };
+    scenarios.iter().map(of).collect()
+}
+
+/// A window's time held against a scenario, guard bands and all: the first alarm may come while
+/// the fault still fills its rate windows.
+struct Window<'a> {
+    time: Timestamp,
+    scenario: &'a LabelInterval,
+}
+
+impl Window<'_> {
+    fn holds(&self, entities: &[String], entity: &str) -> bool {
+        let Self { time, scenario } = self;
+        let meant = scenario.target == entity || !entities.contains(&scenario.target);
+        *time > scenario.start && *time <= scenario.end && meant
+    }
+}
+
+/// Returns the three features with the largest shares over all windows.
+fn causes(anomalous: &[(Timestamp, &EntityScore)]) -> Vec<String> {
+    let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
+    for cause in anomalous.iter().flat_map(|(_, score)| &score.causes) {
+        *shares.entry(cause.feature.as_str()).or_default() += cause.share;
+    }
+    let mut order: Vec<(&str, f64)> = shares.into_iter().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+    order.into_iter().take(3).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
+    if global.output == OutputFormat::Json {
+        return print_json(evaluation);
+    }
+    let mut rows =
+        vec![["scenario", "", "after", "most telling features"].map(str::to_owned).to_vec()];
+    rows.extend(evaluation.scenarios.iter().map(|found| {
+        let after = found.delay_seconds.map(human_seconds);
+        let word = if after.is_some() { "found" } else { "not found" };
+        vec![
+            found.label.clone(),
+            word.to_owned(),
+            after.unwrap_or_default(),
+            found.causes.join(", "),
+        ]
+    }));
+    let figure = |name: &str| evaluation.figures.get(name).copied().unwrap_or(0.0);
+    let mut text = table(&rows);
+    text.push_str(&format!(
+        "\n{} windows: precision {:.2}, recall {:.2}, F1 {:.2}, ROC-AUC {:.3}, average precision {:.3}\n",
+        evaluation.windows,
+        figure("precision"),
+        figure("recall"),
+        figure("f1"),
+        figure("roc_auc"),
+        figure("average_precision")
+    ));
+    text.push_str(&format!(
+        "{:.1} % of normal windows alarmed, {} false episodes in {:.1} normal hours\n",
+        100.0 * figure("false_alarm_ratio"),
+        figure("false_episodes"),
+        24.0 * figure("normal_days")
+    ));
+    print(&text)
+}

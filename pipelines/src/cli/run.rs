@@ -1,0 +1,268 @@
+//! `lynceus run`: the training pipeline.
+
+use std::path::{Path, PathBuf};
+
+use contract::{StepError, Timestamp, artifact, read_json};
+use document::Document;
+use fs_err as fs;
+use serde_json::Value;
+
+use super::context::{Context, DocumentArgs, clock};
+use super::progress::Progress;
+use super::{Global, OutputFormat, evaluate, print, print_json, say, score};
+use crate::plan::Plan;
+use crate::run::{
+    Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes, human_seconds,
+    read_runs, table,
+};
+use crate::train::{self, Inputs};
+
+/// Flags of `lynceus run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Take this as the present instead of the clock; the same present gives the same bytes
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+    /// Do this task and all that follow from it again, whatever the cache says
+    #[arg(long, value_name = "TASK")]
+    from: Option<String>,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+/// Flags about how tasks are run.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ProcessArgs {
+    /// Run so many tasks at once [default: number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+    /// Give each task so many threads [default: number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Try so many times more when an outside service failed or a race was lost
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=20))]
+    retries: u32,
+}
+
+impl ProcessArgs {
+    pub(crate) fn options(&self, from: Option<String>, uncached: bool) -> Options {
+        let processors = std::thread::available_parallelism()
+            .map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX));
+        Options {
+            jobs: usize::from(self.jobs.unwrap_or(processors)),
+            threads: self.threads.unwrap_or(processors),
+            retries: self.retries,
+            from,
+            uncached,
+        }
+    }
+}
+
+pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let now = match (args.now, args.document.sample) {
+        (Some(now), _) => Some(now),
+        (None, true) => Some(context.sample()?.train_until),
+        (None, false) => None,
+    };
+    let run = Prepared::new(&context, now)?;
+    let done = run.execute(&context, &args.process.options(args.from.clone(), false));
+    let record = RunRecord::read(&run.folder)?;
+    match global.output {
+        OutputFormat::Json => print_json(&record)?,
+        OutputFormat::Text => print(&summary(&run.folder, &record))?,
+    }
+    done?;
+    if args.document.sample {
+        let sample = context.sample()?.clone();
+        score::tick(&context, sample.score_until, Some(sample.train_until), &args.process)?;
+        evaluate::after_sample(global, &context, &sample)?;
+    }
+    Ok(())
+}
+
+/// A run with its folder, its plan and its record, new or found half done.
+struct Prepared {
+    folder: PathBuf,
+    plan: Plan,
+    record: RunRecord,
+    /// Held as long as the run is: no second process runs in the same folder.
+    lock: fs::File,
+}
+
+impl Prepared {
+    fn new(context: &Context, now: Option<Timestamp>) -> Result<Self, StepError> {
+        let document = &context.document;
+        let sha256 = document_sha256(document, &context.base)?;
+        let name = |now: Timestamp| format!("{}-{}", now.compact(), &sha256[..8]);
+        let now = now
+            .or_else(|| unfinished(&context.store.root, &document.name, &sha256))
+            .unwrap_or_else(clock);
+        let folder = context.store.root.join("runs").join(&document.name).join(name(now));
+        fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+        let lock = lock(&folder)?;
+        document::write(&folder.join("document.yaml"), document)?;
+        let inputs = Inputs {
+            document,
+            base: &context.base,
+            folder: &folder,
+            store: &context.store.url,
+            now,
+        };
+        let plan = train::plan(&inputs)?;
+        let earlier = RunRecord::read(&folder).ok();
+        let record = RunRecord {
+            format: RunRecord::FORMAT,
+            run: name(now),
+            pipeline: document.name.clone(),
+            now,
+            document_sha256: sha256,
+            status: RunStatus::Running,
+            seconds: earlier
+                .filter(|earlier| earlier.status == RunStatus::Running)
+                .map_or(0.0, |earlier| earlier.seconds),
+            tasks: waiting(&plan),
+        };
+        Ok(Self { folder, plan, record, lock })
+    }
+
+    fn execute(&self, context: &Context, options: &Options) -> Result<(), StepError> {
+        let progress = Progress::start(&self.plan);
+        let watch = |task: &TaskRecord| progress.show(task);
+        let runner = Runner {
+            root: &context.store.root,
+            folder: &self.folder,
+            plan: &self.plan,
+            document: &context.document,
+            options,
+            watch: &watch,
+        };
+        let done = block_on(runner.run(&mut self.record.clone()));
+        progress.finish();
+        // Unlocked by hand only so that the field is seen to be of use.
+        drop(self.lock.file().unlock());
+        done
+    }
+}
+
+/// Returns the record entries of a plan of which nothing is done.
+pub(crate) fn waiting(plan: &Plan) -> Vec<TaskRecord> {
+    let fresh = |name: &String| TaskRecord {
+        name: name.clone(),
+        state: TaskState::Waiting,
+        why: String::new(),
+        attempts: 0,
+        exit_code: None,
+        seconds: 0.0,
+        parts: None,
+    };
+    plan.tasks.iter().map(|task| fresh(&task.name)).collect()
+}
+
+/// Runs a future on a runtime of its own, on this thread.
+pub(crate) fn block_on<T>(
+    future: impl Future<Output = Result<T, StepError>>,
+) -> Result<T, StepError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime
+        .map_err(|e| StepError::unavailable(format!("cannot start the runtime: {e}")))?
+        .block_on(future)
+}
+
+/// Returns the present of the last run of this document that was killed or interrupted: the same
+/// command goes on with it.
+fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Timestamp> {
+    let (folder, last) = read_runs(root, pipeline).pop()?;
+    if last.status != RunStatus::Running || last.document_sha256 != document_sha256 {
+        return None;
+    }
+    say(&format!("going on with the interrupted run {}", folder.display()));
+    Some(last.now)
+}
+
+fn document_sha256(document: &Document, base: &Path) -> Result<String, StepError> {
+    let value = serde_json::to_string(document)
+        .map_err(|e| StepError::bug(format!("cannot write the document as JSON: {e}")))?;
+    Ok(artifact::sha256(format!("{}\n{value}", base.display()).as_bytes()))
+}
+
+/// Takes the run for this process; its death gives it back.
+pub(crate) fn lock(folder: &Path) -> Result<fs::File, StepError> {
+    let path = folder.join(".lock");
+    let file = fs::File::create(&path).map_err(|e| StepError::writing(&path, &e))?;
+    match file.file().try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StepError::lost_race(format!(
+            "`{}` is being run by another process",
+            folder.display()
+        ))
+        .hint("wait for it, or stop it and run again")),
+        Err(std::fs::TryLockError::Error(error)) => Err(StepError::writing(&path, &error)),
+    }
+}
+
+/// Returns what a person wants to know after a run.
+fn summary(folder: &Path, record: &RunRecord) -> String {
+    let mut rows = vec![["task", "state", "time", "memory", ""].map(str::to_owned).to_vec()];
+    for task in &record.tasks {
+        let outcome: Option<contract::Outcome> =
+            read_json(&folder.join(&task.name).join("outcome.json")).ok();
+        let outcome =
+            outcome.filter(|_| task.state == TaskState::Done || task.state == TaskState::Failed);
+        let note = match (task.state, &outcome) {
+            (TaskState::Failed | TaskState::Skipped, _) => String::new(),
+            (_, Some(outcome)) => counts(outcome),
+            _ => task.why.clone(),
+        };
+        rows.push(vec![
+            task.name.clone(),
+            state_name(task.state).to_owned(),
+            outcome.as_ref().map(|_| human_seconds(task.seconds)).unwrap_or_default(),
+            outcome
+                .as_ref()
+                .map(|outcome| human_bytes(outcome.peak_memory_bytes))
+                .unwrap_or_default(),
+            note,
+        ]);
+    }
+    let mut text = table(&rows);
+    if let Ok(Value::Object(deployment)) = read_json(&folder.join("deploy/deployment.json"))
+        && record.status == RunStatus::Done
+    {
+        let of = |name: &str| {
+            deployment.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        text.push_str(&format!("\nmodel  {}: {}\n", of("version"), of("why")));
+    }
+    text.push_str(&format!("run    {} ({})\n", folder.display(), human_seconds(record.seconds)));
+    text
+}
+
+fn counts(outcome: &contract::Outcome) -> String {
+    let mut words: Vec<String> = outcome
+        .counts
+        .iter()
+        .take(5)
+        .map(|(name, value)| format!("{value} {}", name.replace('_', " ")))
+        .collect();
+    match outcome.warnings.len() {
+        0 => {}
+        1 => words.push("1 warning".to_owned()),
+        n => words.push(format!("{n} warnings")),
+    }
+    words.join(", ")
+}
+
+/// Returns a state's word.
+pub(crate) fn state_name(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Waiting => "waiting",
+        TaskState::Running => "running",
+        TaskState::Done => "done",
+        TaskState::Cached => "cached",
+        TaskState::Failed => "failed",
+        TaskState::Skipped => "skipped",
+    }
+}

@@ -1,0 +1,96 @@
+//! `lynceus runs`: what was run.
+
+use std::path::PathBuf;
+
+use contract::StepError;
+
+use super::context::StoreFolder;
+use super::run::state_name;
+use super::{Global, OutputFormat, print, print_json};
+use crate::run::{RunRecord, human_seconds, read_runs, table};
+
+/// What to do with runs.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List the runs of a pipeline, oldest first
+    #[command(after_help = "Example: lynceus runs list cluster")]
+    List {
+        /// Name of the pipeline
+        pipeline: String,
+    },
+    /// Show the tasks of a run
+    #[command(after_help = "Example: lynceus runs show last --pipeline cluster")]
+    Show {
+        /// Name of the run, its beginning, or `last`
+        run: String,
+        /// Name of the pipeline
+        #[arg(long, default_value = "cluster")]
+        pipeline: String,
+    },
+}
+
+pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), StepError> {
+    let store = StoreFolder::new(&global.store)?;
+    match command {
+        RunsCommand::List { pipeline } => {
+            let runs: Vec<RunRecord> =
+                read_runs(&store.root, pipeline).into_iter().map(|(_, record)| record).collect();
+            if global.output == OutputFormat::Json {
+                return print_json(&runs);
+            }
+            let mut rows = vec![["run", "status", "present", "time"].map(str::to_owned).to_vec()];
+            rows.extend(runs.iter().map(|run| {
+                vec![
+                    run.run.clone(),
+                    format!("{:?}", run.status).to_lowercase(),
+                    run.now.to_string(),
+                    human_seconds(run.seconds),
+                ]
+            }));
+            print(&table(&rows))
+        }
+        RunsCommand::Show { run, pipeline } => {
+            let (folder, record) = find(&store, pipeline, run)?;
+            if global.output == OutputFormat::Json {
+                return print_json(&record);
+            }
+            let mut rows =
+                vec![["task", "state", "attempts", "time", "why"].map(str::to_owned).to_vec()];
+            rows.extend(record.tasks.iter().map(|task| {
+                vec![
+                    task.name.clone(),
+                    state_name(task.state).to_owned(),
+                    task.attempts.to_string(),
+                    human_seconds(task.seconds),
+                    task.why.clone(),
+                ]
+            }));
+            print(&format!("{}\n{}", folder.display(), table(&rows)))
+        }
+    }
+}
+
+/// Finds a run by name, by an unambiguous beginning, or the last one.
+pub(crate) fn find(
+    store: &StoreFolder,
+    pipeline: &str,
+    run: &str,
+) -> Result<(PathBuf, RunRecord), StepError> {
+    let mut runs = read_runs(&store.root, pipeline);
+    if run == "last" {
+        return runs.pop().ok_or_else(|| {
+            StepError::usage(format!("pipeline `{pipeline}` has no runs in `{}`", store.url))
+                .hint("lynceus run starts one")
+        });
+    }
+    let mut matching: Vec<_> =
+        runs.into_iter().filter(|(_, record)| record.run.starts_with(run)).collect();
+    match (matching.pop(), matching.len()) {
+        (Some(found), 0) => Ok(found),
+        (Some(_), _) => {
+            Err(StepError::usage(format!("several runs of `{pipeline}` begin with `{run}`")))
+        }
+        (None, _) => Err(StepError::usage(format!("pipeline `{pipeline}` has no run `{run}`"))
+            .hint(format!("lynceus runs list {pipeline} shows them"))),
+    }
+}

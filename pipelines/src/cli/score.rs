@@ -1,0 +1,111 @@
+//! `lynceus score`: the scoring pipeline, once.
+
+use contract::{StepError, Timestamp, artifact, read_json};
+use fs_err as fs;
+use serde_json::Value;
+use store::{Watermark, watermark};
+
+use super::context::{Context, DocumentArgs, clock};
+use super::run::{ProcessArgs, block_on, lock, waiting};
+use super::{Global, OutputFormat, print, print_json};
+use crate::run::{RunRecord, RunStatus, Runner, TaskRecord};
+use crate::train::Inputs;
+
+/// Flags of `lynceus score`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScoreArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Take this as the present instead of the clock
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// Start after this time, if the pipeline has never scored a window
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    #[command(flatten)]
+    process: ProcessArgs,
+}
+
+pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let at = match (args.at, args.document.sample) {
+        (Some(at), _) => at,
+        (None, true) => context.sample()?.score_until,
+        (None, false) => clock(),
+    };
+    let scored = tick(&context, at, args.since, &args.process)?;
+    match global.output {
+        OutputFormat::Json => print_json(&scored),
+        OutputFormat::Text => {
+            let of = |name: &str| scored.get(name).and_then(Value::as_u64).unwrap_or(0);
+            print(&format!(
+                "{} windows scored, {} anomalous, {} without data\n",
+                of("windows"),
+                of("anomalous"),
+                of("no_data")
+            ))
+        }
+    }
+}
+
+/// Scores what is due at `at` and returns what `score` says of it. The run's folder is kept only
+/// when it failed: what it found is in the store.
+pub(crate) fn tick(
+    context: &Context,
+    at: Timestamp,
+    since: Option<Timestamp>,
+    process: &ProcessArgs,
+) -> Result<Value, StepError> {
+    let document = &context.document;
+    if let Some(since) = since {
+        begin(context, since)?;
+    }
+    let name = format!("{}-score", at.compact());
+    let folder = context.store.root.join("runs").join(&document.name).join(&name);
+    fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    let lock = lock(&folder)?;
+    document::write(&folder.join("document.yaml"), document)?;
+    let inputs = Inputs {
+        document,
+        base: &context.base,
+        folder: &folder,
+        store: &context.store.url,
+        now: at,
+    };
+    let plan = crate::score::plan(&inputs)?;
+    let mut record = RunRecord {
+        format: RunRecord::FORMAT,
+        run: name,
+        pipeline: document.name.clone(),
+        now: at,
+        document_sha256: String::new(),
+        status: RunStatus::Running,
+        seconds: 0.0,
+        tasks: waiting(&plan),
+    };
+    let options = process.options(None, true);
+    let watch = |_: &TaskRecord| {};
+    let runner = Runner {
+        root: &context.store.root,
+        folder: &folder,
+        plan: &plan,
+        document,
+        options: &options,
+        watch: &watch,
+    };
+    block_on(runner.run(&mut record))?;
+    let scored = read_json(&folder.join("score/scored.json"))?;
+    artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    drop(lock);
+    Ok(scored)
+}
+
+/// Sets the watermark of a pipeline that has none.
+fn begin(context: &Context, since: Timestamp) -> Result<(), StepError> {
+    let (store, name) = (context.store.open()?, &context.document.name);
+    if watermark::read(store.as_ref(), name)?.is_some() {
+        return Ok(());
+    }
+    let start = Watermark { format: Watermark::FORMAT, scored_to: since, state: Value::Null };
+    watermark::write(store.as_ref(), name, &start, None).map(drop)
+}

@@ -1,0 +1,38 @@
+//! `lynceus step`: the code of an image, in this program.
+
+use std::ffi::OsStr;
+
+use contract::step;
+use contract::steps::StepCommand;
+
+use crate::run::RUNNER;
+
+/// Runs a step and returns its exit code.
+pub(crate) fn execute(command: &StepCommand) -> u8 {
+    if !tie_to_runner() {
+        return contract::ErrorKind::Unavailable.exit_code();
+    }
+    match command {
+        StepCommand::Collect(args) => step::execute(args, collect::run),
+        StepCommand::Label(args) => step::execute(args, label::run),
+        StepCommand::Feature(args) => step::execute(args, feature::run),
+        StepCommand::Validate(args) => step::execute(args, validate::run),
+        StepCommand::Train(args) => step::execute(args, train::run),
+        StepCommand::Select(args) => step::execute(args, select::run),
+        StepCommand::Deploy(args) => step::execute(args, deploy::run),
+        StepCommand::Score(args) => step::execute(args, score::run),
+        StepCommand::Alert(args) => step::execute(args, alert::run),
+    }
+}
+
+/// Lets this process die with the runner that started it, if one did: a runner that was killed is
+/// started again, and two processes must not write the same output. Returns whether the runner is
+/// still there.
+fn tie_to_runner() -> bool {
+    let Some(runner) = std::env::var_os(RUNNER) else { return true };
+    let tied =
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    // The runner may have died before the call above.
+    let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().to_string());
+    tied.is_ok() && parent.as_deref().map(OsStr::new) == Some(runner.as_os_str())
+}

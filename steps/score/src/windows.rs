@@ -1,0 +1,92 @@
+//! Which windows are due.
+
+use contract::{Span, Timestamp};
+use document::Document;
+
+/// The windows that end in `(after, until]`, `step` apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Windows {
+    pub(crate) after: Timestamp,
+    pub(crate) until: Timestamp,
+    pub(crate) step: Span,
+}
+
+impl Windows {
+    /// Returns the windows that a tick at `now` has to score: those after the watermark, no older
+    /// than the document catches up, up to the last one whose late samples have had their time.
+    /// Without a watermark it is that last one alone.
+    pub(crate) fn due(document: &Document, now: Timestamp, scored_to: Option<Timestamp>) -> Self {
+        let step = document.step;
+        let until = (now - document.scoring.delay).floor(step);
+        let oldest = (until - document.scoring.catch_up).floor(step);
+        let after = scored_to.map_or(until - step, |scored_to| scored_to.floor(step)).max(oldest);
+        Self { after, until: until.max(after), step }
+    }
+
+    pub(crate) fn contains(&self, time: Timestamp) -> bool {
+        time > self.after && time <= self.until
+    }
+
+    pub(crate) fn times(&self) -> impl Iterator<Item = Timestamp> {
+        let Self { after, until, step } = *self;
+        let count = (until - after).in_steps(step);
+        (1..=count).map(move |index| {
+            Timestamp::from_ms(after.ms() + step.ms() * i64::try_from(index).unwrap_or(i64::MAX))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn document(step_seconds: i64, delay_seconds: i64, catch_up_seconds: i64) -> Document {
+        let text = format!(
+            "{{format: 1, name: w, step: {step_seconds}s, range: 1d, source: {{prometheus: {{url: 'http://x'}}}}, \
+             queries: [{{name: q, promql: q}}], features: [raw], models: {{z_score: {{}}}}, \
+             vote: {{combine: votes, limit: {{quantile: {{share: 0.9}}}}}}, \
+             scoring: {{delay: {delay_seconds}s, catch_up: {catch_up_seconds}s}}}}"
+        );
+        document::parse("test", &text).unwrap()
+    }
+
+    fn seconds(seconds: i64) -> Timestamp {
+        Timestamp::from_ms(seconds * 1000)
+    }
+
+    #[test]
+    fn a_window_is_due_when_its_delay_is_over() {
+        let document = document(60, 30, 3600);
+        let due = |now, scored_to: Option<i64>| {
+            let due = Windows::due(&document, seconds(now), scored_to.map(seconds));
+            due.times().map(|time| time.ms() / 1000).collect::<Vec<_>>()
+        };
+        assert_eq!(due(6000 + 29, Some(5880)), [5940], "the window that ends at 6000 must wait");
+        assert_eq!(due(6000 + 30, Some(5880)), [5940, 6000]);
+        assert_eq!(due(6030, None), [6000], "a first tick scores one window");
+        assert_eq!(due(6030, Some(6000)), [0; 0]);
+        assert_eq!(due(6030, Some(9000)), [0; 0], "a tick that comes late");
+        assert_eq!(due(60_030, Some(0)).len(), 60, "no further back than catch_up");
+    }
+
+    proptest! {
+        /// Ticks at any times, in order, together ask for what one tick at the last asks for.
+        #[test]
+        fn ticks_leave_no_gap_and_no_overlap(mut nows in prop::collection::vec(0..3000_i64, 1..20)) {
+            let document = document(10, 3, 100_000);
+            nows.sort_unstable();
+            let mut scored_to = seconds(-20);
+            let mut seen = Vec::new();
+            for now in &nows {
+                let due = Windows::due(&document, seconds(*now), Some(scored_to));
+                seen.extend(due.times());
+                scored_to = due.until;
+            }
+            let last = *nows.last().unwrap();
+            let once: Vec<_> = Windows::due(&document, seconds(last), Some(seconds(-20))).times().collect();
+            prop_assert_eq!(seen, once);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Does the program say what it does, and what is wrong with what it was told?
+
+use std::path::Path;
+
+use crate::workspace::Workspace;
+
+/// Compares a text with a file of tests/golden; `LYNCEUS_UPDATE=1` writes it instead.
+fn golden(name: &str, text: &str) -> anyhow::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name);
+    if std::env::var_os("LYNCEUS_UPDATE").is_some() {
+        fs_err::write(&path, text)?;
+    }
+    let expected = fs_err::read_to_string(&path)?;
+    assert_eq!(
+        text, expected,
+        "{name} changed; `LYNCEUS_UPDATE=1 cargo test -p pipelines` takes the new text"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_command_shows_an_example_in_its_help() {
+    fn walk(command: &clap::Command, path: &str) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let path = format!("{path} {}", sub.get_name());
+            let nested = sub.has_subcommands();
+            let is_step = path.starts_with("lynceus step ");
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(nested || is_step || help.contains("Example: lynceus "), "{path}");
+            walk(sub, &path);
+        }
+    }
+    walk(&pipelines::cli::command(), "lynceus");
+}
+
+#[test]
+fn examples_are_command_lines_that_parse() {
+    fn walk(command: &clap::Command) {
+        for sub in command.get_subcommands() {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if let Some((_, example)) = help.split_once("Example: ") {
+                let line = example.split(" > ").next().unwrap_or_default();
+                let words = line
+                    .replace("'knows the new nodes'", "knows")
+                    .split_whitespace()
+                    .map(Into::into)
+                    .collect::<Vec<_>>();
+                let parsed = pipelines::cli::parse(words);
+                assert!(
+                    parsed.is_ok(),
+                    "{example}: {}",
+                    parsed.err().map(|e| e.to_string()).unwrap_or_default()
+                );
+            }
+            walk(sub);
+        }
+    }
+    walk(&pipelines::cli::command());
+}
+
+#[test]
+fn the_help_texts_are_the_known_ones() -> anyhow::Result<()> {
+    let mut text = String::new();
+    let mut command = pipelines::cli::command().term_width(100);
+    text.push_str(&command.render_long_help().to_string());
+    for sub in ["run", "score", "plan", "explain"] {
+        let mut sub = command.find_subcommand(sub).cloned().unwrap_or_default().term_width(100);
+        text.push_str(&format!("\n=== {}\n{}", sub.get_name().to_owned(), sub.render_help()));
+    }
+    golden("help.txt", &text)
+}
+
+#[test]
+fn the_schema_is_the_known_one() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    golden("schema.json", &workspace.run(&["schema"])?)
+}
+
+#[test]
+fn what_is_wrong_with_a_command_line_is_said_with_exit_code_2() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    for (arguments, words) in [
+        (&["run", "clutser"][..], "did you mean `cluster`?"),
+        (&["run", "no/such/document.yaml"], "there is no document `no/such/document.yaml`"),
+        (&["run", "cluster", "--set", "vote.alarm_att=1"], "did you mean `alarm_at`?"),
+        (&["run", "cluster", "--sample", "--from", "selekt"], "did you mean `select`?"),
+        (&["run", "cluster", "--now", "yesterday"], "is not a time; write RFC 3339"),
+        (&["run", "cluster", "--jobs", "0"], "--jobs"),
+        (&["explain", "last", "collect"], "has no runs"),
+        (&["runs", "show", "2026"], "has no run `2026`"),
+        (&["bogus"], "unrecognized subcommand"),
+    ] {
+        let output = workspace.output(arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+    let output = workspace.lynceus(&["run", "cluster"]).args(["--store", "ftp://x"]).output()?;
+    assert_eq!(output.status.code(), Some(2), "a flag given twice");
+    Ok(())
+}
+
+#[test]
+fn a_plan_shows_who_waits_for_whom() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let tasks = workspace.json(&["plan", "cluster", "--sample"])?;
+    let needs = |name: &str| {
+        let task = tasks.as_array().into_iter().flatten().find(|task| task["name"] == name);
+        task.map(|task| task["needs"].to_string()).unwrap_or_default()
+    };
+    assert_eq!(needs("feature"), r#"["collect","label"]"#);
+    assert_eq!(needs("train-autoencoder"), r#"["validate"]"#);
+    assert_eq!(needs("deploy"), r#"["validate","select"]"#);
+    let scoring = workspace.run(&["plan", "cluster", "--score"])?;
+    assert!(scoring.contains("alert    score"), "{scoring}");
+    Ok(())
+}
+
+#[test]
+fn output_goes_to_a_closed_pipe_without_a_word() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let mut child = workspace
+        .lynceus(&["schema"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let output = child.wait_with_output()?;
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
+        (Some(0), "")
+    );
+    Ok(())
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Everything that must hold, in one command: installs what the tests need, then formatting, lints,
+# documentation and all tests. Works from any folder, as root or with sudo, and needs Rust and a C
+# compiler.
+#
+#   tests/gate.sh           all of it
+#   tests/gate.sh --quick   the tests alone
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The tests run a real Prometheus (and its promtool) of their own; nothing is started as a service.
+needed=()
+command -v prometheus >/dev/null && command -v promtool >/dev/null || needed+=(prometheus)
+command -v curl >/dev/null || needed+=(curl)
+command -v openssl >/dev/null || needed+=(openssl)
+if [ ${#needed[@]} -gt 0 ]; then
+    echo "== installing ${needed[*]}"
+    sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+    export DEBIAN_FRONTEND=noninteractive
+    # A package that may not start its service is installed all the same.
+    policy=/usr/sbin/policy-rc.d
+    had_policy=; [ -e $policy ] && had_policy=1
+    [ -n "$had_policy" ] || printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    [ -n "$had_policy" ] || $sudo chmod +x $policy
+    $sudo apt-get update -qq
+    $sudo apt-get install -y -qq --no-install-recommends "${needed[@]}" >/dev/null
+    [ -n "$had_policy" ] || $sudo rm -f $policy
+fi
+
+if [ "${1:-}" != --quick ]; then
+    echo "== format"
+    cargo fmt --all -- --check
+    echo "== lints"
+    cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+    echo "== documentation"
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+    if command -v cargo-deny >/dev/null; then
+        echo "== licences and sources"
+        cargo deny --offline check licenses bans sources
+    fi
+fi
+
+echo "== tests"
+cargo test --locked --workspace

@@ -1,0 +1,74 @@
+//! Does a run that is killed at any moment end, when it is resumed, with the bytes of one that was
+//! not?
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::workspace::{Workspace, differences};
+
+const TRAIN: [&str; 3] = ["run", "cluster", "--sample"];
+const KILLS: usize = 50;
+
+#[test]
+fn a_run_killed_at_fifty_random_moments_ends_with_the_same_bytes() -> anyhow::Result<()> {
+    let undisturbed = Workspace::new()?;
+    let started = Instant::now();
+    undisturbed.run(&TRAIN)?;
+    let length = started.elapsed();
+    let expected = undisturbed.promised()?;
+
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut kills = 0;
+    while kills < KILLS {
+        let workspace = Workspace::new()?;
+        // A store that is killed in again and again gets further each time: outputs that are whole
+        // stay. Shares of the whole length reach every stage.
+        for _ in 0..8 {
+            let mut child =
+                workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            // The wait is what is tested: a moment, not a synchronisation.
+            std::thread::sleep(length.mul_f64(random.random_range(0.0..0.6)));
+            let ended_before = child.try_wait()?.is_some();
+            child.kill()?;
+            child.wait()?;
+            if ended_before {
+                break;
+            }
+            kills += 1;
+        }
+        workspace.run(&TRAIN)?;
+        assert_eq!(differences(&expected, &workspace.promised()?), [""; 0], "after {kills} kills");
+    }
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_is_quiet_and_the_same_command_goes_on() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let mut child =
+        workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let record = workspace.store().join("runs/cluster");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline
+        && !fs_err::read_dir(&record).is_ok_and(|mut runs| runs.next().is_some())
+    {
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().expect("piped"), &mut said)?;
+    let status = child.wait()?;
+    // A signal that comes before the program listens ends it as any other; it has done nothing yet.
+    if status.code().is_some() {
+        assert_eq!(status.code(), Some(130), "{said}");
+        assert!(
+            said.contains("error: interrupted\nhint: run the same command again to go on"),
+            "{said}"
+        );
+    }
+    workspace.run(&TRAIN)?;
+    Ok(())
+}

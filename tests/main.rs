@@ -1,0 +1,24 @@
+//! The product as a whole: the real program, real data, real servers. A module is one question.
+
+mod command_line;
+mod kill_and_resume;
+mod score_minute;
+mod train_run;
+mod workspace;
+
+/// A test file that nobody lists is a test that nobody runs.
+#[test]
+fn every_file_of_tests_is_listed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");
+    let listed = include_str!("main.rs");
+    for entry in fs_err::read_dir(folder).expect("the folder is there") {
+        let name = entry.expect("it can be listed").file_name().to_string_lossy().into_owned();
+        let module = name.strip_suffix(".rs").filter(|module| *module != "main");
+        if let Some(module) = module {
+            assert!(
+                listed.contains(&format!("mod {module};")),
+                "tests/main.rs does not list {module}"
+            );
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Does a training run do what the document says, once, and nothing that is done already?
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::workspace::{Workspace, differences};
+
+const TRAIN: [&str; 3] = ["run", "cluster", "--sample"];
+
+/// States of a run's tasks, by name.
+fn states(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
+    let run = workspace.json(&["runs", "show", "last"])?;
+    let tasks = run["tasks"].as_array().context("tasks")?;
+    let of = |task: &Value, field: &str| task[field].as_str().unwrap_or_default().to_owned();
+    Ok(tasks.iter().map(|task| (of(task, "name"), of(task, "state"))).collect())
+}
+
+fn names_in(states: &[(String, String)], state: &str) -> Vec<String> {
+    states.iter().filter(|(_, found)| found == state).map(|(name, _)| name.clone()).collect()
+}
+
+#[test]
+fn the_sample_is_trained_on_scored_and_its_faults_are_found() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let said = workspace.run(&TRAIN)?;
+    for scenario in [
+        "memory_stress",
+        "cpu_stress",
+        "traffic_flood",
+        "api_flood",
+        "disk_stress",
+        "unschedulable_pods",
+        "process_storm",
+    ] {
+        let line = said
+            .lines()
+            .find(|line| line.contains(scenario))
+            .with_context(|| format!("{scenario} in\n{said}"))?;
+        assert!(line.contains("found"), "{line}");
+        assert!(!line.contains("not found"), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_second_run_takes_everything_from_the_cache_and_changes_nothing() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.run(&TRAIN)?;
+    let first = workspace.promised()?;
+    workspace.run(&TRAIN)?;
+    let states = states(&workspace)?;
+    assert_eq!(
+        names_in(&states, "done"),
+        ["deploy"],
+        "deploy changes the store and looks each time"
+    );
+    assert_eq!(names_in(&states, "cached").len(), states.len() - 1);
+    assert_eq!(differences(&first, &workspace.promised()?), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_changed_parameter_runs_what_depends_on_it_and_explain_says_so() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.run(&TRAIN)?;
+    let changed = ["run", "cluster", "--sample", "--set", "models.isolation_forest.trees=60"];
+    workspace.run(&changed)?;
+    let states = states(&workspace)?;
+    assert_eq!(names_in(&states, "done"), ["train-isolation_forest", "select", "deploy"]);
+    let explained = workspace.run(&["explain", "last", "train-isolation_forest"])?;
+    assert!(
+        explained.contains("the sections of the document that it reads changed"),
+        "{explained}"
+    );
+    let explained = workspace.run(&["explain", "last", "collect"])?;
+    assert!(explained.contains("nothing differs"), "{explained}");
+    Ok(())
+}
+
+#[test]
+fn a_task_is_done_again_when_asked_or_when_its_output_was_touched() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.run(&TRAIN)?;
+    let first = workspace.promised()?;
+    workspace.run(&["run", "cluster", "--sample", "--from", "select"])?;
+    assert_eq!(names_in(&states(&workspace)?, "done"), ["select", "deploy"]);
+
+    let features =
+        first.keys().find(|name| name.ends_with("features.parquet")).context("features")?;
+    fs_err::write(workspace.store().join(features), b"touched")?;
+    workspace.run(&TRAIN)?;
+    assert_eq!(names_in(&states(&workspace)?, "done"), ["feature", "deploy"]);
+    assert_eq!(differences(&first, &workspace.promised()?), [""; 0], "made again, byte for byte");
+    Ok(())
+}
+
+#[test]
+fn threads_and_jobs_change_no_byte() -> anyhow::Result<()> {
+    let (one, many) = (Workspace::new()?, Workspace::new()?);
+    one.run(&["run", "cluster", "--sample", "--threads", "1", "--jobs", "1"])?;
+    many.run(&["run", "cluster", "--sample", "--threads", "3", "--jobs", "4"])?;
+    assert_eq!(differences(&one.promised()?, &many.promised()?), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_refused_data_set_names_each_failed_expectation_and_ends_with_3() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let overlay = workspace.path().join("strict.yaml");
+    fs_err::write(
+        &overlay,
+        "expectations:\n  - row_count: {min: 100000}\n  - range: {columns: [workqueue_depth], max: -1}\n",
+    )?;
+    let overlay = overlay.to_string_lossy().into_owned();
+    let output = workspace.output(&["run", "cluster", "--sample", "--overlay", &overlay])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("row_count") && said.contains("100000") && said.contains("workqueue_depth"),
+        "{said}"
+    );
+    let states = states(&workspace)?;
+    assert_eq!(names_in(&states, "failed"), ["validate"]);
+    assert!(names_in(&states, "skipped").contains(&"deploy".to_owned()));
+    Ok(())
+}
+
+#[test]
+fn models_are_listed_shown_and_rolled_back() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.run(&TRAIN)?;
+    workspace.run(&[
+        "run",
+        "cluster",
+        "--sample",
+        "--set",
+        "models.isolation_forest.trees=60",
+        "--set",
+        "gate.max_regression=1",
+    ])?;
+    let versions = workspace.json(&["models", "list", "cluster"])?;
+    assert_eq!(versions.as_array().map(Vec::len), Some(2));
+    let history = workspace.json(&["models", "history", "cluster"])?;
+    let [first, second] = history.as_array().context("history")?.as_slice() else {
+        anyhow::bail!("{history}")
+    };
+    assert_eq!(second["previous"], first["version"]);
+    workspace.run(&["models", "rollback", "cluster", "--now", "2026-11-21T10:00:00Z"])?;
+    let shown = workspace.run(&["models", "show", "cluster", "live"])?;
+    assert!(shown.contains("\"pipeline\": \"cluster\""), "{shown}");
+    let history = workspace.json(&["models", "history", "cluster"])?;
+    assert_eq!(history[2]["version"], first["version"]);
+    Ok(())
+}
