@@ -1,9 +1,31 @@
 //! `label`: turns a scenario log into labels, with guard bands around each change.
+//!
+//! `log` reads the CSV; `intervals` makes intervals of it.
+
+mod intervals;
+mod log;
 
 use contract::steps::LabelArgs;
 use contract::{Outcome, StepError};
+use frames::labels::write_labels;
 
 /// Writes the intervals of a scenario log.
-pub fn run(_args: &LabelArgs, _outcome: &mut Outcome) -> Result<(), StepError> {
-    Err(StepError::bug("`label` is not there yet"))
+///
+/// A scenario from `start` to `end` is the windows that end in `(start, end]`. Its guard bands are
+/// `(start - guard, start + guard]` and `(end - guard, end + guard]`: a rate looks back over its
+/// window, so rows just after a change still show what was before it, and the log's times are
+/// those of commands, not of effects. Rows in a band count in no metric; what lies between the
+/// bands, `(start + guard, end - guard]`, is known to be anomalous. The intervals of a scenario do
+/// not overlap. A label that means normal makes none; `transition` makes a band and nothing else.
+///
+/// Errors: refused (3), with file and line, for a log that is not what it should be.
+pub fn run(args: &LabelArgs, outcome: &mut Outcome) -> Result<(), StepError> {
+    let document = document::read(&args.document)?;
+    let scenarios = log::read(&args.scenarios)?;
+    let made = intervals::make(&args.scenarios, &scenarios, &document.labels)?;
+    outcome.count("lines", scenarios.len());
+    outcome.count("scenarios", made.scenarios);
+    outcome.count("intervals", made.intervals.len());
+    made.warnings.into_iter().for_each(|warning| outcome.warn(warning));
+    write_labels(&args.labels, &made.intervals)
 }
