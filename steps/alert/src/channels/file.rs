@@ -1,0 +1,66 @@
+//! A line of JSON for each message at the end of a file.
+
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use contract::StepError;
+use fs_err as fs;
+
+use crate::channels::Channel;
+use crate::message::Message;
+
+/// A file of JSON lines; the file and its folder are made when they are not there.
+#[derive(Debug)]
+pub struct File {
+    name: String,
+    path: PathBuf,
+}
+
+impl File {
+    /// Names the file; a relative path starts at `folder`.
+    pub fn new(path: &Path, folder: &Path) -> Self {
+        Self { name: format!("file {}", path.display()), path: folder.join(path) }
+    }
+
+    fn append(&self, line: &[u8]) -> io::Result<()> {
+        if let Some(folder) = self.path.parent().filter(|path| !path.as_os_str().is_empty()) {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file =
+            fs::OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        // Two runs at once must not write into each other's lines.
+        file.lock()?;
+        if ends_inside_a_line(&mut file)? {
+            file.write_all(b"\n")?;
+        }
+        file.write_all(line)?;
+        file.sync_all()
+    }
+}
+
+/// Says that whoever wrote last did not get to the end of its line.
+fn ends_inside_a_line(file: &mut fs::File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+impl Channel for File {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn send(&mut self, message: &Message) -> Result<(), StepError> {
+        let mut line = serde_json::to_vec(message)
+            .map_err(|e| StepError::bug(format!("cannot write a message as JSON: {e}")))?;
+        line.push(b'\n');
+        self.append(&line).map_err(|e| {
+            let error = StepError::writing(&self.path, &e);
+            StepError::unavailable(error.message)
+        })
+    }
+}
