@@ -63,36 +63,47 @@ impl FeatureTable {
         }
     }
 
-    /// Writes the table.
+    /// Writes the table, a row group at a time: a second copy of all columns would be large.
     pub fn write(&self, path: &Path) -> Result<(), StepError> {
         let mut fields = vec![
             parquet::time_field("time"),
             parquet::text_field("entity"),
             parquet::flag_field(WARM_UP),
         ];
-        let mut columns = vec![
-            parquet::times(&self.table.times),
-            parquet::texts((0..self.rows()).map(|row| self.table.entity_of(row))),
-            parquet::flags(&self.warm_up),
-        ];
-        if let Some(labels) = &self.labels {
+        if self.labels.is_some() {
             fields.extend([
                 parquet::text_field(LABEL),
                 parquet::text_field(SCENARIO),
                 parquet::flag_field(EXCLUDED),
             ]);
-            columns.push(parquet::texts(labels.label.iter().map(String::as_str)));
-            columns.push(parquet::texts(labels.scenario.iter().map(String::as_str)));
-            columns.push(parquet::flags(&labels.excluded));
         }
-        for Column { name, values } in &self.table.columns {
-            fields.push(parquet::number_field(name));
-            columns.push(parquet::numbers(values));
-        }
+        fields.extend(self.table.columns.iter().map(|column| parquet::number_field(&column.name)));
         let metadata = [(FeatureContract::METADATA_KEY, self.contract.to_json()?)];
         let mut writer = Writer::create(path, fields, &metadata)?;
-        writer.write(columns)?;
+        for first in (0..self.rows()).step_by(parquet::ROW_GROUP_ROWS) {
+            let end = self.rows().min(first + parquet::ROW_GROUP_ROWS);
+            writer.write(self.arrays(first..end))?;
+        }
         writer.publish()
+    }
+
+    /// Returns some rows as the arrays of the file, in the order of its fields.
+    fn arrays(&self, rows: std::ops::Range<usize>) -> Vec<arrow_array::ArrayRef> {
+        let mut arrays = vec![
+            parquet::times(&self.table.times[rows.clone()]),
+            parquet::texts(rows.clone().map(|row| self.table.entity_of(row))),
+            parquet::flags(&self.warm_up[rows.clone()]),
+        ];
+        if let Some(labels) = &self.labels {
+            arrays.extend([
+                parquet::texts(labels.label[rows.clone()].iter().map(String::as_str)),
+                parquet::texts(labels.scenario[rows.clone()].iter().map(String::as_str)),
+                parquet::flags(&labels.excluded[rows.clone()]),
+            ]);
+        }
+        let columns = self.table.columns.iter();
+        arrays.extend(columns.map(|Column { values, .. }| parquet::numbers(&values[rows.clone()])));
+        arrays
     }
 
     /// Reads a table; one without a contract, or whose columns break it, is refused.

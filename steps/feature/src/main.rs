@@ -1,2 +1,7 @@
-//! `feature`
-fn main() {}
+//! `feature`: makes one row of features per window and entity.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contract::step::main("Make one row of features per window and entity", feature::run)
+}

@@ -1,0 +1,88 @@
+//! What becomes of gaps in the samples, before features are made.
+
+use document::features::Fill;
+use rayon::prelude::*;
+
+use crate::grid::Grid;
+
+/// How the contract names a fill: as the document writes it.
+pub(crate) fn name(fill: &Fill) -> String {
+    match fill {
+        Fill::None => "none".to_owned(),
+        Fill::Forward(forward) => format!("forward: {{limit: {}}}", forward.limit),
+        Fill::Zero => "zero".to_owned(),
+        Fill::DropRow => "drop_row".to_owned(),
+    }
+}
+
+/// Fills the gaps of every column and returns how many were filled.
+///
+/// `drop_row` fills nothing: it takes rows out of the output, see [`complete_rows`].
+pub(crate) fn fill(grid: &mut Grid, fill: &Fill) -> usize {
+    let Grid { entities, columns, .. } = grid;
+    columns
+        .par_iter_mut()
+        .map(|column| match fill {
+            Fill::None | Fill::DropRow => 0,
+            Fill::Zero => zero(&mut column.values),
+            Fill::Forward(limit) => entities
+                .iter()
+                .map(|entity| forward(&mut column.values[entity.range()], limit.limit))
+                .sum(),
+        })
+        .sum()
+}
+
+/// Returns how many values are missing.
+pub(crate) fn gaps(grid: &Grid) -> usize {
+    let count = |values: &[f64]| values.iter().filter(|value| value.is_nan()).count();
+    grid.columns.par_iter().map(|column| count(&column.values)).sum()
+}
+
+/// Says of each row whether no column has a gap there.
+pub(crate) fn complete_rows(grid: &Grid) -> Vec<bool> {
+    let mut complete = vec![true; grid.rows()];
+    for column in &grid.columns {
+        for (complete, value) in complete.iter_mut().zip(&column.values) {
+            *complete &= !value.is_nan();
+        }
+    }
+    complete
+}
+
+fn zero(values: &mut [f64]) -> usize {
+    let mut filled = 0;
+    for value in values.iter_mut().filter(|value| value.is_nan()) {
+        *value = 0.0;
+        filled += 1;
+    }
+    filled
+}
+
+/// Carries each value at most `limit` rows forward.
+fn forward(values: &mut [f64], limit: u32) -> usize {
+    let (mut last, mut age, mut filled) = (f64::NAN, 0, 0);
+    for value in values {
+        if !value.is_nan() {
+            (last, age) = (*value, 0);
+        } else if age < limit && !last.is_nan() {
+            (*value, age) = (last, age + 1);
+            filled += 1;
+        }
+    }
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_carried_no_further_than_the_limit() {
+        let gap = f64::NAN;
+        let mut values = [gap, 1.0, gap, gap, gap, 2.0, gap];
+        assert_eq!(forward(&mut values, 2), 3);
+        assert_eq!(format!("{values:?}"), "[NaN, 1.0, 1.0, 1.0, NaN, 2.0, 2.0]");
+        assert_eq!(forward(&mut [1.0, gap], 0), 0);
+    }
+}

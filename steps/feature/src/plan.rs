@@ -1,0 +1,402 @@
+//! The document's rules as columns: which features there are, what they are called, how each is
+//! computed.
+
+use std::collections::BTreeMap;
+
+use contract::{FeatureColumn, FeatureContract, Span, StepError};
+use document::Document;
+use document::features::{Calendar, FeatureRule, Ratio, Rolling, Statistic};
+use frames::FeatureTable;
+use frames::columns::resolve;
+
+use crate::fill;
+use crate::pointwise::Cycle;
+use crate::rolling::Window;
+
+/// How the columns of one task are computed; a task makes one column or several from one pass.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Task {
+    /// The sample column itself.
+    Raw(String),
+    /// Statistics over a window of a sample column, a feature each.
+    Rolling { column: String, window: Window, statistics: Vec<Statistic> },
+    /// A sample column minus itself so many rows earlier.
+    Difference { column: String, lag: usize },
+    /// Increase of a sample column per second.
+    Rate(String),
+    /// One sample column divided by another.
+    Ratio { numerator: String, denominator: String },
+    /// Sine and cosine of a cycle.
+    Calendar(Cycle),
+}
+
+/// All tasks with the contract their columns keep.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) contract: FeatureContract,
+    /// In the order of the contract's columns.
+    pub(crate) tasks: Vec<Task>,
+    /// Sample columns the tasks read, in the samples' order.
+    pub(crate) sample_columns: Vec<String>,
+}
+
+/// Plans the document's rules over the sample columns there are.
+///
+/// A rule that names another column, two features of one name and a reserved name are usage errors.
+pub(crate) fn plan(document: &Document, available: &[&str]) -> Result<Plan, StepError> {
+    let mut builder = Builder { document, available, tasks: Vec::new(), columns: Vec::new() };
+    for (index, rule) in document.features.iter().enumerate() {
+        builder.rule(index + 1, rule)?;
+    }
+    builder.finish()
+}
+
+/// A planned column with the rule (counted from 1) that asks for it.
+struct Planned {
+    rule: usize,
+    feature: FeatureColumn,
+    /// The sample columns it reads.
+    reads: Vec<String>,
+    raw: bool,
+}
+
+struct Builder<'a> {
+    document: &'a Document,
+    available: &'a [&'a str],
+    tasks: Vec<Task>,
+    columns: Vec<Planned>,
+}
+
+impl<'a> Builder<'a> {
+    fn rule(&mut self, number: usize, rule: &FeatureRule) -> Result<(), StepError> {
+        match rule {
+            FeatureRule::Raw(rule) => {
+                for column in self.resolve(number, &rule.columns)? {
+                    let name = column.to_owned();
+                    let (unit, formula) = (self.unit(column), self.query(column));
+                    self.add(number, FeatureColumn { name, unit, formula }, &[column]);
+                    self.tasks.push(Task::Raw(column.to_owned()));
+                }
+            }
+            FeatureRule::Rolling(rule) => self.rolling(number, rule)?,
+            FeatureRule::Difference(rule) => {
+                let (lag, step) = (rule.lag, self.document.step);
+                whole_steps(number, "lag", lag, step)?;
+                for column in self.resolve(number, &rule.columns)? {
+                    let name = format!("{column}_difference_{lag}");
+                    let formula = format!("difference({column}, {lag})");
+                    let unit = self.unit(column);
+                    self.add(number, FeatureColumn { name, unit, formula }, &[column]);
+                    let lag = lag.in_steps(step);
+                    self.tasks.push(Task::Difference { column: column.to_owned(), lag });
+                }
+            }
+            FeatureRule::Rate(rule) => {
+                for column in self.resolve(number, &rule.columns)? {
+                    let unit = match self.unit(column).as_str() {
+                        "" => "per_second".to_owned(),
+                        unit => format!("{unit}_per_second"),
+                    };
+                    let name = format!("{column}_per_second");
+                    let formula = format!("rate({column})");
+                    self.add(number, FeatureColumn { name, unit, formula }, &[column]);
+                    self.tasks.push(Task::Rate(column.to_owned()));
+                }
+            }
+            FeatureRule::Ratio(rule) => self.ratio(number, rule)?,
+            FeatureRule::Calendar(rule) => self.calendar(number, rule),
+        }
+        Ok(())
+    }
+
+    fn ratio(&mut self, number: usize, rule: &Ratio) -> Result<(), StepError> {
+        let one = |name: &String| self.resolve(number, std::slice::from_ref(name));
+        let (above, below) = (one(&rule.numerator)?, one(&rule.denominator)?);
+        let ([numerator], [denominator]) = (above.as_slice(), below.as_slice()) else {
+            return Err(StepError::usage(format!(
+                "feature rule {number}: ratio `{}` needs one column above the line and one below",
+                rule.name
+            )));
+        };
+        let formula = format!("{numerator} / {denominator}");
+        let reads = [*numerator, *denominator];
+        let (name, unit) = (rule.name.clone(), rule.unit.clone());
+        self.add(number, FeatureColumn { name, unit, formula }, &reads);
+        let [numerator, denominator] = reads.map(str::to_owned);
+        self.tasks.push(Task::Ratio { numerator, denominator });
+        Ok(())
+    }
+
+    fn calendar(&mut self, number: usize, rule: &Calendar) {
+        let cycles = [
+            (rule.hour_of_day, Cycle::Day, "hour_of_day"),
+            (rule.day_of_week, Cycle::Week, "day_of_week"),
+        ];
+        for (_, cycle, name) in cycles.into_iter().filter(|(wanted, ..)| *wanted) {
+            for function in ["sine", "cosine"] {
+                let formula = format!("{function}({name})");
+                let (name, unit) = (format!("{name}_{function}"), String::new());
+                self.add(number, FeatureColumn { name, unit, formula }, &[]);
+            }
+            self.tasks.push(Task::Calendar(cycle));
+        }
+    }
+
+    fn rolling(&mut self, number: usize, rule: &Rolling) -> Result<(), StepError> {
+        let (span, step) = (rule.window, self.document.step);
+        whole_steps(number, "window", span, step)?;
+        let window = Window::new(span.in_steps(step), rule.min_share);
+        for column in self.resolve(number, &rule.columns)? {
+            for statistic in &rule.statistics {
+                let (suffix, call) = match statistic {
+                    Statistic::Mean => ("mean".to_owned(), format!("mean({column}, {span})")),
+                    Statistic::Std => ("std".to_owned(), format!("std({column}, {span})")),
+                    Statistic::Min => ("min".to_owned(), format!("min({column}, {span})")),
+                    Statistic::Max => ("max".to_owned(), format!("max({column}, {span})")),
+                    Statistic::Quantile(quantile) => (
+                        format!("q{}", percent(*quantile)),
+                        format!("quantile({quantile}, {column}, {span})"),
+                    ),
+                };
+                // The usual share is not worth a word; another one makes other features.
+                let formula = match rule.min_share {
+                    0.5 => call,
+                    share => format!("{call} of at least {share}"),
+                };
+                let name = format!("{column}_{suffix}_{span}");
+                let unit = self.unit(column);
+                self.add(number, FeatureColumn { name, unit, formula }, &[column]);
+            }
+            self.tasks.push(Task::Rolling {
+                column: column.to_owned(),
+                window,
+                statistics: rule.statistics.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, number: usize, patterns: &[String]) -> Result<Vec<&'a str>, StepError> {
+        resolve(patterns, self.available).map_err(|unknown| {
+            let error = StepError::usage(format!(
+                "feature rule {number}: no sample column is named `{}`",
+                unknown.name
+            ));
+            match document::closest(&unknown.name, self.available.iter().copied()) {
+                Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+                None => error.hint(format!("sample columns: {}", self.available.join(", "))),
+            }
+        })
+    }
+
+    /// Returns the unit of a sample column; a table's columns have none.
+    fn unit(&self, column: &str) -> String {
+        let query = self.document.queries.iter().find(|query| query.name == column);
+        query.map(|query| query.unit.clone()).unwrap_or_default()
+    }
+
+    /// Returns the query behind a sample column, `sample` where it comes from a table.
+    fn query(&self, column: &str) -> String {
+        let query = self.document.queries.iter().find(|query| query.name == column);
+        let window = self.document.rate_window.to_string();
+        query.map_or("sample".to_owned(), |query| query.promql.replace("$rate_window", &window))
+    }
+
+    fn add(&mut self, rule: usize, feature: FeatureColumn, reads: &[&str]) {
+        let raw = matches!(reads, [column] if *column == feature.name);
+        let reads = reads.iter().map(|name| (*name).to_owned()).collect();
+        self.columns.push(Planned { rule, feature, reads, raw });
+    }
+
+    fn finish(mut self) -> Result<Plan, StepError> {
+        self.check_names()?;
+        self.name_hidden_queries();
+        let Self { document, available, tasks, columns } = self;
+        let read = |name: &str| columns.iter().any(|column| column.reads.iter().any(|r| r == name));
+        let sample_columns: Vec<String> =
+            available.iter().filter(|name| read(name)).map(|name| (*name).to_owned()).collect();
+        let contract = FeatureContract {
+            format: FeatureContract::FORMAT,
+            step: document.step,
+            lookback: document::features::lookback(document),
+            fill: fill::name(&document.fill),
+            columns: columns.into_iter().map(|column| column.feature).collect(),
+        };
+        if contract.columns.is_empty() {
+            return Err(StepError::usage("the document's feature rules make no column")
+                .hint(format!("sample columns: {}", available.join(", "))));
+        }
+        Ok(Plan { contract, tasks, sample_columns })
+    }
+
+    fn check_names(&self) -> Result<(), StepError> {
+        let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+        for Planned { rule, feature, .. } in &self.columns {
+            let name = feature.name.as_str();
+            if FeatureTable::RESERVED.contains(&name) {
+                return Err(StepError::usage(format!(
+                    "feature rule {rule}: `{name}` is a column of every feature table"
+                ))
+                .hint(format!("rename the sample column, or leave it out with `!{name}`")));
+            }
+            if let Some(earlier) = first.insert(name, *rule) {
+                return Err(StepError::usage(format!(
+                    "feature rule {rule}: feature `{name}` is made twice, first by rule {earlier}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the query to the formula of each feature whose sample column is no feature itself:
+    /// otherwise another query would go unnoticed by the contract.
+    fn name_hidden_queries(&mut self) {
+        let raw: Vec<String> = self
+            .columns
+            .iter()
+            .filter(|column| column.raw)
+            .map(|column| column.feature.name.clone())
+            .collect();
+        let of_queries = |name: &&String| self.document.queries.iter().any(|q| q.name == **name);
+        let hidden: Vec<Vec<String>> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let hidden = column.reads.iter().filter(|name| !raw.contains(name));
+                hidden.filter(of_queries).map(|n| format!("{n} = {}", self.query(n))).collect()
+            })
+            .collect();
+        for (column, hidden) in self.columns.iter_mut().zip(hidden) {
+            if !hidden.is_empty() {
+                let formula = &mut column.feature.formula;
+                *formula = format!("{formula} where {}", hidden.join(", "));
+            }
+        }
+    }
+}
+
+fn whole_steps(number: usize, field: &str, span: Span, step: Span) -> Result<(), StepError> {
+    if step.ms() > 0 && span >= step && span.ms() % step.ms() == 0 {
+        return Ok(());
+    }
+    Err(StepError::usage(format!(
+        "feature rule {number}: {field} `{span}` is not a whole number of steps of `{step}`"
+    )))
+}
+
+/// Writes a quantile as a percentage for a name: 0.9 as `90`, 0.999 as `99_9`.
+fn percent(quantile: f64) -> String {
+    let text = quantile.to_string();
+    let (whole, decimals) = text.split_once('.').unwrap_or((&text, ""));
+    let (percent, rest) = decimals.split_at_checked(2).unwrap_or((decimals, ""));
+    let percent = format!("{whole}{percent:0<2}");
+    let percent = percent.trim_start_matches('0');
+    let percent = if percent.is_empty() { "0" } else { percent };
+    if rest.is_empty() { percent.to_owned() } else { format!("{percent}_{rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(features: &str) -> Document {
+        let text = format!(
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
+             queries: [{{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
+             {{name: requests, promql: requests_total}}]\n\
+             features: {features}\nmodels: {{z_score: {{}}}}\n\
+             vote: {{combine: votes, weights: {{z_score: 1}}, alarm_at: 1, \
+             limit: {{quantile: {{share: 0.99}}}}}}\n"
+        );
+        document::parse("x.yaml", &text).unwrap()
+    }
+
+    fn planned(features: &str) -> Result<Plan, StepError> {
+        plan(&document(features), &["cpu", "requests"])
+    }
+
+    #[test]
+    fn columns_follow_the_rules_with_their_names_units_and_formulas() {
+        let plan = planned(
+            "[{raw: {columns: [cpu]}}, \
+             {rolling: {columns: [cpu], window: 5m, statistics: [mean, {quantile: 0.9}]}}, \
+             {difference: {columns: [cpu], lag: 1m}}, {rate: {columns: [requests]}}, \
+             {ratio: {name: cpu_ratio, numerator: cpu, denominator: requests}}, \
+             {calendar: {hour_of_day: true}}]",
+        )
+        .unwrap();
+        let columns: Vec<_> = plan
+            .contract
+            .columns
+            .iter()
+            .map(|c| (c.name.as_str(), c.unit.as_str(), c.formula.as_str()))
+            .collect();
+        assert_eq!(
+            columns,
+            [
+                ("cpu", "cores", "rate(cpu[5m])"),
+                ("cpu_mean_5m", "cores", "mean(cpu, 5m)"),
+                ("cpu_q90_5m", "cores", "quantile(0.9, cpu, 5m)"),
+                ("cpu_difference_1m", "cores", "difference(cpu, 1m)"),
+                (
+                    "requests_per_second",
+                    "per_second",
+                    "rate(requests) where requests = requests_total"
+                ),
+                ("cpu_ratio", "ratio", "cpu / requests where requests = requests_total"),
+                ("hour_of_day_sine", "", "sine(hour_of_day)"),
+                ("hour_of_day_cosine", "", "cosine(hour_of_day)"),
+            ]
+        );
+        assert_eq!(plan.contract.lookback, Span::from_seconds(240));
+        assert_eq!(plan.sample_columns, ["cpu", "requests"]);
+    }
+
+    #[test]
+    fn two_features_of_one_name_are_a_usage_error() {
+        let error = planned("[{raw: {columns: [cpu]}}, {raw: {}}]").unwrap_err();
+        assert_eq!(error.kind, contract::ErrorKind::Usage);
+        assert_eq!(error.message, "feature rule 2: feature `cpu` is made twice, first by rule 1");
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_is_a_usage_error_with_a_guess() {
+        let error = plan(&document("[{raw: {columns: [cpu]}}]"), &["cpus"]).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `cpus`?"));
+        let error = planned("[{raw: {columns: ['!*']}}]").unwrap_err();
+        assert!(error.message.contains("make no column"), "{error}");
+    }
+
+    #[test]
+    fn reserved_names_are_refused() {
+        let document = document("[{calendar: {hour_of_day: true}}, {raw: {columns: ['*']}}]");
+        let error = plan(&document, &["warm_up"]).unwrap_err();
+        assert!(error.message.contains("`warm_up` is a column of every"), "{error}");
+    }
+
+    #[test]
+    fn another_query_is_another_contract_even_where_only_its_statistics_are_features() {
+        let rules = "[{rolling: {window: 5m, statistics: [mean]}}]";
+        let mut changed = document(rules);
+        changed.queries[0].promql = "rate(other[$rate_window])".into();
+        let available = ["cpu", "requests"];
+        let [one, other] =
+            [document(rules), changed].map(|d| plan(&d, &available).unwrap().contract);
+        assert!(one.first_difference(&other).is_some());
+    }
+
+    #[test]
+    fn quantiles_are_named_by_their_percentage() {
+        for (quantile, name) in [
+            (0.9, "90"),
+            (0.5, "50"),
+            (0.999, "99_9"),
+            (0.05, "5"),
+            (1.0, "100"),
+            (0.0, "0"),
+            (0.005, "0_5"),
+        ] {
+            assert_eq!(percent(quantile), name);
+        }
+    }
+}
