@@ -35,6 +35,8 @@ pub enum Stage {
     Score,
     /// Tells people.
     Alert,
+    /// Makes a page of a run.
+    Report,
 }
 
 impl Stage {
@@ -50,6 +52,7 @@ impl Stage {
             Self::Deploy => "deploy",
             Self::Score => "score",
             Self::Alert => "alert",
+            Self::Report => "report",
         }
     }
 }
