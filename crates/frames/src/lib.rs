@@ -7,6 +7,7 @@
 pub mod columns;
 pub mod dataset;
 pub mod features;
+pub mod foreign;
 pub mod labels;
 mod parquet;
 pub mod samples;
