@@ -1,0 +1,221 @@
+//! Which points in time are asked for.
+
+use contract::steps::CollectArgs;
+use contract::{Span, StepError, Timestamp};
+use document::Document;
+use document::features::lookback;
+
+/// Points a Prometheus gives at most for each series of one request.
+pub(crate) const MAX_POINTS: usize = 11_000;
+
+/// What is due: the windows that end in `(after, end]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Windows that end at or before this time are not asked for.
+    pub(crate) after: Timestamp,
+    /// End of the last window, a multiple of the step.
+    pub(crate) end: Timestamp,
+}
+
+impl Due {
+    /// Returns the range of a training: the document's `range`, or from `--start` on.
+    pub(crate) fn for_training(document: &Document, args: &CollectArgs) -> Result<Self, StepError> {
+        let end = args.now.floor(document.step);
+        let after = args.start.unwrap_or(end - document.range);
+        if after >= end {
+            return Err(StepError::usage(format!(
+                "`--start {after}` leaves no window before `{end}`, the last one at `--now`"
+            )));
+        }
+        Ok(Self { after, end })
+    }
+
+    /// Returns the range of a scoring: the windows after `scored_to`, no further back than
+    /// `catch_up`, and before them what their features look back on. Without a watermark a single
+    /// window is due.
+    pub(crate) fn for_scoring(
+        document: &Document,
+        now: Timestamp,
+        scored_to: Option<Timestamp>,
+    ) -> Self {
+        let end = (now - document.scoring.delay).floor(document.step);
+        let after = match scored_to {
+            Some(scored_to) => scored_to.max(end - document.scoring.catch_up),
+            None => end - document.step,
+        };
+        if after >= end {
+            return Self { after: end, end };
+        }
+        Self { after: after - lookback(document), end }
+    }
+
+    /// Says whether a time is inside.
+    pub(crate) fn contains(&self, time: Timestamp) -> bool {
+        self.after < time && time <= self.end
+    }
+
+    /// Returns the points of the step grid inside.
+    pub(crate) fn grid(&self, step: Span) -> Grid {
+        let first = self.after.floor(step) + step;
+        let points = if first > self.end { 0 } else { (self.end - first).in_steps(step) + 1 };
+        Grid { first, points, step }
+    }
+}
+
+/// Points a step apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// The first point.
+    pub(crate) first: Timestamp,
+    /// How many there are.
+    pub(crate) points: usize,
+    /// Distance between two.
+    pub(crate) step: Span,
+}
+
+impl Grid {
+    /// Returns the point with this number.
+    pub(crate) fn time(&self, index: usize) -> Timestamp {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        self.first + Span::from_ms(self.step.ms().saturating_mul(index))
+    }
+
+    /// Returns the last point; the first, if there is none.
+    pub(crate) fn last(&self) -> Timestamp {
+        self.time(self.points.saturating_sub(1))
+    }
+
+    /// Says whether a time lies between the first and the last point, or is one of them.
+    pub(crate) fn covers(&self, time_ms: i64) -> bool {
+        self.points > 0 && self.first.ms() <= time_ms && time_ms <= self.last().ms()
+    }
+
+    /// Says whether a time is one of the points.
+    pub(crate) fn contains(&self, time: Timestamp) -> bool {
+        self.covers(time.ms()) && (time - self.first).ms() % self.step.ms() == 0
+    }
+
+    /// Takes the first `points` points off.
+    fn take(&mut self, points: usize) -> Self {
+        let head = Self { points: points.min(self.points), ..*self };
+        self.first = self.time(head.points);
+        self.points -= head.points;
+        head
+    }
+}
+
+/// Cuts a grid into chunks: few enough points for the server, few enough cells for the memory.
+#[derive(Debug, Clone)]
+pub(crate) struct ChunkPlan {
+    rest: Grid,
+    queries: usize,
+    points: usize,
+    /// Says that the number of entities is not known before the first reply.
+    waits: bool,
+}
+
+impl ChunkPlan {
+    /// Cells (points x queries x entities) of a chunk; a few chunks are in memory at once.
+    const CELLS: usize = 1_000_000;
+    /// Points of the first chunk where the number of entities is not known yet.
+    const FIRST_POINTS: usize = 120;
+
+    /// Plans the chunks of a grid; `by_entity` says that a query may give many series.
+    pub(crate) fn new(grid: Grid, queries: usize, by_entity: bool) -> Self {
+        let points = if by_entity { Self::FIRST_POINTS } else { Self::points_for(queries) };
+        Self { rest: grid, queries, points, waits: by_entity }
+    }
+
+    fn points_for(series: usize) -> usize {
+        (Self::CELLS / series.max(1)).clamp(Self::FIRST_POINTS, MAX_POINTS)
+    }
+
+    /// Says whether a further chunk can be named only when the first one's series are known.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits && self.points == 0
+    }
+
+    /// Returns the next chunk.
+    pub(crate) fn next(&mut self) -> Option<Grid> {
+        if self.rest.points == 0 || self.waits() {
+            return None;
+        }
+        let chunk = self.rest.take(self.points);
+        if self.waits {
+            self.points = 0;
+        }
+        Some(chunk)
+    }
+
+    /// Learns from the first chunk how many series a query gives at most.
+    pub(crate) fn learn(&mut self, series: usize) {
+        if self.waits {
+            self.waits = false;
+            self.points = Self::points_for(self.queries.saturating_mul(series.max(1)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chunks(mut plan: ChunkPlan, series: usize) -> Vec<Grid> {
+        let mut chunks = Vec::new();
+        while let Some(chunk) = plan.next() {
+            plan.learn(series);
+            chunks.push(chunk);
+        }
+        chunks
+    }
+
+    #[test]
+    fn ten_days_of_minutes_are_two_requests_of_at_most_11_000_points() {
+        let end = Timestamp::from_ms(1_795_252_800_000);
+        let step = Span::from_seconds(60);
+        let due = Due { after: end - Span::from_seconds(864_000), end };
+        let grid = due.grid(step);
+        assert_eq!((grid.points, grid.last()), (14_400, end));
+        let sizes: Vec<usize> =
+            chunks(ChunkPlan::new(grid, 25, false), 1).iter().map(|c| c.points).collect();
+        assert_eq!(sizes, [11_000, 3_400]);
+    }
+
+    #[test]
+    fn many_entities_make_small_chunks() {
+        let due = Due { after: Timestamp::from_ms(0), end: Timestamp::from_ms(86_400_000) };
+        let grid = due.grid(Span::from_seconds(10));
+        let chunks = chunks(ChunkPlan::new(grid, 25, true), 100);
+        assert_eq!(chunks[0].points, 120);
+        assert_eq!(chunks[1].points, 400);
+    }
+
+    #[test]
+    fn a_start_off_the_grid_begins_at_the_next_point() {
+        let due = Due { after: Timestamp::from_ms(61_000), end: Timestamp::from_ms(180_000) };
+        let grid = due.grid(Span::from_seconds(60));
+        assert_eq!((grid.first.ms(), grid.points), (120_000, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_cover_the_grid_once_and_in_order(
+            first in -5_000_i64..5_000, points in 0_usize..60_000, step in 1_i64..100_000,
+            queries in 1_usize..300, by_entity: bool, series in 0_usize..3_000,
+        ) {
+            let first = Timestamp::from_ms(first * step);
+            let grid = Grid { first, points, step: Span::from_ms(step) };
+            let mut expected = first;
+            let mut total = 0;
+            for chunk in chunks(ChunkPlan::new(grid, queries, by_entity), series) {
+                prop_assert!(chunk.points >= 1 && chunk.points <= MAX_POINTS);
+                prop_assert_eq!(chunk.first, expected);
+                expected = chunk.last() + chunk.step;
+                total += chunk.points;
+            }
+            prop_assert_eq!(total, points);
+        }
+    }
+}

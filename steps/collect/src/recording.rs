@@ -1,0 +1,251 @@
+//! The source `recording`: replays a server's replies; and `--record`, which keeps them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use contract::{StepError, artifact};
+use document::document::Query;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use fs_err as fs;
+
+use crate::assemble::Chunk;
+use crate::range::ChunkPlan;
+use crate::reply::{self, LabelSet, Point, Reply};
+use crate::request::seconds;
+
+/// A folder of recorded replies.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    files: Vec<PathBuf>,
+}
+
+impl Recording {
+    /// Finds the reply of each query.
+    pub(crate) fn open(folder: &Path, queries: &[Query]) -> Result<Self, StepError> {
+        drop(fs::read_dir(folder).map_err(|error| StepError::reading(folder, &error))?);
+        let find = |query: &Query| {
+            let names = [".json.gz", ".json"].map(|ending| format!("{}{ending}", query.name));
+            let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+            found.ok_or_else(|| {
+                StepError::usage(format!(
+                    "`{}` holds no reply to query `{}`: neither `{}` nor `{}`",
+                    folder.display(),
+                    query.name,
+                    names[0],
+                    names[1]
+                ))
+                .hint("make a recording with `collect --record DIR`")
+            })
+        };
+        Ok(Self { files: queries.iter().map(find).collect::<Result<_, _>>()? })
+    }
+
+    /// Replays all chunks in order, as if they had been asked for now.
+    ///
+    /// Each chunk reads the files again, so that a long recording needs no more memory than a
+    /// short one; points outside the chunk are dropped at once.
+    pub(crate) fn for_each_chunk(
+        &self,
+        mut plan: ChunkPlan,
+        mut write: impl FnMut(Chunk) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        while let Some(grid) = plan.next() {
+            let mut replies = Vec::with_capacity(self.files.len());
+            for path in &self.files {
+                let mut reply = read_reply(path)?;
+                for series in &mut reply.series {
+                    series.points.retain(|p| grid.covers(p.time_ms));
+                    series.points.shrink_to_fit();
+                }
+                // A server does not mention a series that has no point in the range.
+                reply.series.retain(|series| !series.points.is_empty());
+                replies.push(reply);
+            }
+            plan.learn(replies.iter().map(|reply| reply.series.len()).max().unwrap_or(0));
+            write(Chunk { grid, replies })?;
+        }
+        Ok(())
+    }
+}
+
+fn read_reply(path: &Path) -> Result<Reply, StepError> {
+    let mut body = fs::read(path).map_err(|error| StepError::reading(path, &error))?;
+    if body.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain).map_err(|error| {
+            StepError::refused(format!("cannot unpack `{}`: {error}", path.display()))
+        })?;
+        body = plain;
+    }
+    reply::parse(&body)
+        .map_err(|error| StepError::refused(format!("`{}`: {error}", path.display())))
+}
+
+/// Keeps what a server replied, to be written as one reply a query.
+///
+/// This holds all points in memory: 16 bytes each.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    names: Vec<String>,
+    kept: Vec<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    series: BTreeMap<LabelSet, Vec<Point>>,
+    warnings: BTreeSet<String>,
+    infos: BTreeSet<String>,
+}
+
+impl Recorder {
+    /// Starts a recording that will be written to `folder`, which must hold nothing but an
+    /// earlier recording.
+    pub(crate) fn new(folder: &Path, queries: &[Query]) -> Result<Self, StepError> {
+        let entries = match artifact::files_below(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(StepError::writing(folder, &error)),
+        };
+        let is_reply = |name: &String| {
+            let name = name.strip_suffix(".gz").unwrap_or(name);
+            name.strip_suffix(".json").is_some_and(|name| !name.contains('/'))
+        };
+        if let Some(other) = entries.iter().find(|name| !is_reply(name)) {
+            return Err(StepError::usage(format!(
+                "`{}` holds `{other}`, which is no recorded reply and would be lost",
+                folder.display()
+            ))
+            .hint("record into a folder of its own"));
+        }
+        let names = queries.iter().map(|query| query.name.clone()).collect();
+        Ok(Self { names, kept: queries.iter().map(|_| Kept::default()).collect() })
+    }
+
+    /// Keeps a chunk's replies.
+    pub(crate) fn keep(&mut self, chunk: &Chunk) {
+        for (kept, reply) in self.kept.iter_mut().zip(&chunk.replies) {
+            for series in &reply.series {
+                let points = kept.series.entry(series.labels.clone()).or_default();
+                points.extend_from_slice(&series.points);
+            }
+            kept.warnings.extend(reply.warnings.iter().cloned());
+            kept.infos.extend(reply.infos.iter().cloned());
+        }
+    }
+
+    /// Writes the folder, all of it or nothing.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), StepError> {
+        artifact::write_folder(folder, |partial| {
+            for (name, kept) in self.names.iter().zip(&self.kept) {
+                let path = partial.join(format!("{name}.json.gz"));
+                let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+                let written = packed.write_all(kept.body()?.as_bytes());
+                let bytes = written.and_then(|()| packed.finish());
+                let bytes = bytes.map_err(|error| StepError::writing(&path, &error))?;
+                artifact::write_file(&path, &bytes)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Kept {
+    /// Returns the reply as Prometheus writes it, byte for byte.
+    fn body(&self) -> Result<String, StepError> {
+        let mut body =
+            String::from(r#"{"status":"success","data":{"resultType":"matrix","result":["#);
+        for (index, (labels, points)) in self.series.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            body.extend([comma, r#"{"metric":"#, &json(labels)?, r#","values":["#]);
+            for (index, point) in points.iter().enumerate() {
+                let comma = if index > 0 { "," } else { "" };
+                let (time, value) = (seconds(point.time_ms), GoFloat(point.value));
+                // Writing to a String cannot fail.
+                write!(body, r#"{comma}[{time},"{value}"]"#).unwrap_or_default();
+            }
+            body.push_str("]}");
+        }
+        body.push_str("]}");
+        for (name, texts) in [("warnings", &self.warnings), ("infos", &self.infos)] {
+            if !texts.is_empty() {
+                body.extend([r#",""#, name, r#"":"#, &json(texts)?]);
+            }
+        }
+        body.push('}');
+        Ok(body)
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StepError> {
+    serde_json::to_string(value).map_err(|e| StepError::bug(format!("cannot write JSON: {e}")))
+}
+
+/// A number as Go's `strconv.FormatFloat(v, 'f', -1, 64)` writes it: the fewest digits that give
+/// the number back, no exponent.
+struct GoFloat(f64);
+
+impl std::fmt::Display for GoFloat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            value if value == f64::INFINITY => f.write_str("+Inf"),
+            value if value == f64::NEG_INFINITY => f.write_str("-Inf"),
+            value => write!(f, "{value}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::reply::Series;
+
+    fn kept(series: Series) -> Kept {
+        let mut kept = Kept::default();
+        kept.series.insert(series.labels, series.points);
+        kept
+    }
+
+    #[test]
+    fn a_reply_is_written_as_prometheus_writes_it() {
+        let values =
+            [(1000, 1.0), (2500, f64::NAN), (3000, f64::NEG_INFINITY), (4000, 1e21), (5000, 1e-7)];
+        let body = kept(Series::new(&[("a", "x\"y")], &values)).body().unwrap();
+        assert_eq!(
+            body,
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"x\"y"},"values":[[1,"1"],[2.500,"NaN"],[3,"-Inf"],[4,"1000000000000000000000"],[5,"0.0000001"]]}]}}"#
+        );
+    }
+
+    #[test]
+    fn a_folder_with_anything_else_in_it_is_not_recorded_into() {
+        let temp = tempfile::tempdir().unwrap();
+        artifact::write_file(&temp.path().join("a.json"), b"{}").unwrap();
+        Recorder::new(temp.path(), &[]).unwrap();
+        artifact::write_file(&temp.path().join("thesis.txt"), b"").unwrap();
+        let error = Recorder::new(temp.path(), &[]).unwrap_err();
+        assert!(error.message.contains("thesis.txt"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_reply_is_read_back_as_it_was(
+            times in proptest::collection::btree_set(-1_000_000_000_i64..4_000_000_000_000, 1..50),
+            values in proptest::collection::vec(any::<f64>(), 50),
+        ) {
+            let points: Vec<(i64, f64)> = times.into_iter().zip(values).collect();
+            let series = Series::new(&[("node", "a")], &points);
+            let reply = reply::parse(kept(series).body().unwrap().as_bytes()).unwrap();
+            for (point, (time_ms, value)) in reply.series[0].points.iter().zip(&points) {
+                prop_assert_eq!(point.time_ms, *time_ms);
+                prop_assert!(point.value.is_nan() == value.is_nan());
+                prop_assert!(value.is_nan() || point.value.to_bits() == value.to_bits());
+            }
+        }
+    }
+}

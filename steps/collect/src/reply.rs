@@ -1,0 +1,309 @@
+//! The body of a `query_range` reply, as the Prometheus HTTP API documents it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+
+/// Labels of a series, by name.
+pub(crate) type LabelSet = BTreeMap<String, String>;
+
+/// A reply with a matrix.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Reply {
+    pub(crate) series: Vec<Series>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) infos: Vec<String>,
+}
+
+/// One series of a matrix.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(crate) struct Series {
+    #[serde(rename = "metric")]
+    pub(crate) labels: LabelSet,
+    #[serde(default, rename = "values")]
+    pub(crate) points: Vec<Point>,
+    #[serde(default)]
+    histograms: Option<IgnoredAny>,
+}
+
+impl Series {
+    #[cfg(test)]
+    pub(crate) fn new(labels: &[(&str, &str)], points: &[(i64, f64)]) -> Self {
+        Self {
+            labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            points: points.iter().map(|&(time_ms, value)| Point { time_ms, value }).collect(),
+            histograms: None,
+        }
+    }
+}
+
+/// A point of a series; its value may be `NaN` or infinite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) time_ms: i64,
+    pub(crate) value: f64,
+}
+
+/// Says why a body is no reply with a matrix.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ReplyError {
+    /// It is not JSON to its end: cut, or garbled; it may be whole the next time.
+    Broken(String),
+    /// It is a web page.
+    WebPage,
+    /// It is JSON, and not what `query_range` answers.
+    Foreign(String),
+    /// The server says that it failed.
+    Failed {
+        /// Prometheus' word for the kind of failure: `bad_data`, `timeout`, ...
+        kind: String,
+        /// Its message.
+        message: String,
+    },
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(message) => write!(f, "the reply is cut or no JSON: {message}"),
+            Self::WebPage => f.write_str("the reply is a web page, not JSON"),
+            Self::Foreign(message) => write!(f, "the reply is not one of `query_range`: {message}"),
+            Self::Failed { kind, message } => write!(f, "{kind}: {message}"),
+        }
+    }
+}
+
+impl ReplyError {
+    /// Says whether the same question may get a good reply later.
+    pub(crate) fn may_pass(&self) -> bool {
+        const PASSING: [&str; 5] =
+            ["timeout", "canceled", "internal", "unavailable", "too_many_requests"];
+        match self {
+            Self::Broken(_) => true,
+            Self::WebPage | Self::Foreign(_) => false,
+            Self::Failed { kind, .. } => PASSING.contains(&kind.as_str()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Body {
+    status: String,
+    data: Option<Data>,
+    #[serde(default, rename = "errorType")]
+    error_type: String,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+    #[serde(default)]
+    infos: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(rename = "resultType")]
+    result_type: String,
+    result: Vec<Series>,
+}
+
+/// Parses a body.
+pub(crate) fn parse(body: &[u8]) -> Result<Reply, ReplyError> {
+    let parsed: Body = serde_json::from_slice(body).map_err(|error| broken(body, &error))?;
+    if parsed.status != "success" {
+        let kind =
+            if parsed.error_type.is_empty() { "error".to_owned() } else { parsed.error_type };
+        return Err(ReplyError::Failed { kind, message: one_line(&parsed.error) });
+    }
+    let Some(data) = parsed.data else {
+        return Err(ReplyError::Foreign("it has no `data`".to_owned()));
+    };
+    if data.result_type != "matrix" {
+        return Err(wrong_type(&data.result_type));
+    }
+    if data.result.iter().any(|series| series.histograms.is_some()) {
+        let message = "a series of native histograms; take a number of it with histogram_quantile, histogram_sum or histogram_count";
+        return Err(ReplyError::Foreign(message.to_owned()));
+    }
+    Ok(Reply {
+        series: data.result,
+        warnings: parsed.warnings.unwrap_or_default(),
+        infos: parsed.infos.unwrap_or_default(),
+    })
+}
+
+fn wrong_type(found: &str) -> ReplyError {
+    ReplyError::Foreign(format!("resultType is `{}`, expected `matrix`", one_line(found)))
+}
+
+fn broken(body: &[u8], error: &serde_json::Error) -> ReplyError {
+    #[derive(Deserialize)]
+    struct Probe {
+        data: ProbeData,
+    }
+    #[derive(Deserialize)]
+    struct ProbeData {
+        #[serde(rename = "resultType")]
+        result_type: String,
+    }
+    if body.trim_ascii_start().first() == Some(&b'<') {
+        return ReplyError::WebPage;
+    }
+    match error.classify() {
+        // Another result type has another shape of result, which must not be all that is said.
+        serde_json::error::Category::Data => match serde_json::from_slice::<Probe>(body) {
+            Ok(probe) if probe.data.result_type != "matrix" => wrong_type(&probe.data.result_type),
+            _ => ReplyError::Foreign(one_line(&error.to_string())),
+        },
+        _ => ReplyError::Broken(one_line(&error.to_string())),
+    }
+}
+
+/// Returns the start of a foreign text as one printable line.
+pub(crate) fn one_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(PointVisitor)
+    }
+}
+
+struct PointVisitor;
+
+impl<'de> Visitor<'de> for PointVisitor {
+    type Value = Point;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a point such as [1795247400, \"0.25\"]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Point, A::Error> {
+        let (Some(seconds), Some(Value(value)), None) =
+            (seq.next_element::<f64>()?, seq.next_element()?, seq.next_element::<IgnoredAny>()?)
+        else {
+            return Err(A::Error::custom("a point is not [time, \"value\"]"));
+        };
+        let ms = (seconds * 1000.0).round();
+        if ms.abs() > 2.5e14 {
+            return Err(A::Error::custom(format!("`{seconds}` is no time in seconds")));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be far inside i64")]
+        Ok(Point { time_ms: ms as i64, value })
+    }
+}
+
+/// A sample value, which the API writes as text because JSON has no `NaN` and no infinities.
+struct Value(f64);
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number written as text")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+                text.parse()
+                    .map(Value)
+                    .map_err(|_| E::custom(format!("value `{}` is no number", one_line(text))))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(values: &str) -> Result<Reply, ReplyError> {
+        parse(
+            format!(
+                r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":{values}}}]}}}}"#
+            )
+            .as_bytes(),
+        )
+    }
+
+    #[test]
+    fn values_are_texts_and_may_be_no_finite_numbers() {
+        let reply = reply(r#"[[1,"NaN"],[2.5,"+Inf"],[3,"-Inf"],[4,"1e-3"]]"#).unwrap();
+        let points = &reply.series[0].points;
+        assert!(points[0].value.is_nan());
+        assert!(points[1].time_ms == 2500 && points[1].value.is_infinite());
+        assert!(points[2].value.is_infinite() && points[2].value < 0.0);
+        assert!((points[3].value - 0.001).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn warnings_and_infos_are_kept_and_may_be_null() {
+        let body = br#"{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["w"],"infos":null}"#;
+        let reply = parse(body).unwrap();
+        assert_eq!((reply.warnings, reply.infos), (vec!["w".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn bodies_that_are_no_matrix_say_what_they_are() {
+        for (body, passing, part) in [
+            ("", true, "cut"),
+            (r#"{"status":"success","data":{"resultType":"mat"#, true, "cut"),
+            ("<!doctype html><html>", false, "web page"),
+            ("[1,2]", false, "query_range"),
+            (r#"{"status":"success"}"#, false, "no `data`"),
+            (
+                r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"2"]}]}}"#,
+                false,
+                "`vector`",
+            ),
+            (
+                r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#,
+                false,
+                "`scalar`",
+            ),
+            (
+                r#"{"status":"error","errorType":"bad_data","error":"oops"}"#,
+                false,
+                "bad_data: oops",
+            ),
+            (r#"{"status":"error","errorType":"timeout","error":"slow"}"#, true, "timeout: slow"),
+        ] {
+            let error = parse(body.as_bytes()).unwrap_err();
+            assert_eq!(error.may_pass(), passing, "{body}");
+            assert!(error.to_string().contains(part), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn points_of_another_shape_are_refused() {
+        for values in [
+            "[[1,2]]",
+            r#"[[1,"x"]]"#,
+            r#"[["1","2"]]"#,
+            "[[1]]",
+            r#"[[1,"2",3]]"#,
+            "[1]",
+            r#"[[1e300,"1"]]"#,
+        ] {
+            assert!(matches!(reply(values), Err(ReplyError::Foreign(_))), "{values}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_becomes_one_short_line() {
+        assert_eq!(one_line("a\n\tb\u{1b}[31m"), "a b [31m");
+        assert_eq!(one_line(&"ä".repeat(400)).chars().count(), 303);
+    }
+}

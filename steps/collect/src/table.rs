@@ -1,0 +1,94 @@
+//! The source `table`: rows of a CSV or Parquet file.
+
+mod cells;
+mod columns;
+mod csv;
+mod foreign;
+mod sink;
+
+use std::path::Path;
+
+use contract::{Outcome, StepError};
+use document::Document;
+use document::document::TableSource;
+use frames::SamplesWriter;
+
+use crate::assemble::Tally;
+use crate::range::Due;
+use columns::Columns;
+use sink::{Clock, Sink, Stop};
+
+/// A table to be read, with what is known of its columns.
+#[derive(Debug)]
+pub(crate) struct Table<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) source: &'a TableSource,
+    pub(crate) document: &'a Document,
+    /// Rows outside are left out; nothing means that all rows are taken.
+    pub(crate) due: Option<Due>,
+}
+
+impl Table<'_> {
+    /// Writes the table's rows as samples.
+    pub(crate) fn collect(&self, samples: &Path, outcome: &mut Outcome) -> Result<(), StepError> {
+        let columns = self.columns(outcome)?;
+        let (tally, off_grid) = match self.write(&columns, samples, false) {
+            Err(Stop::OutOfOrder) => {
+                tracing::info!("The table is not in order of time: sorting it in memory");
+                self.write(&columns, samples, true).map_err(Stop::into_error)?
+            }
+            other => other.map_err(Stop::into_error)?,
+        };
+        tally.report(columns.samples.len(), outcome);
+        if off_grid > 0 {
+            outcome.warn(format!(
+                "{off_grid} rows of `{}` do not lie on whole steps of {}",
+                self.path.display(),
+                self.document.step
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_parquet(&self) -> bool {
+        self.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+    }
+
+    fn columns(&self, outcome: &mut Outcome) -> Result<Columns, StepError> {
+        let (columns, left_out) = if self.is_parquet() {
+            foreign::columns(self.path, self.source)?
+        } else {
+            csv::columns(self.path, self.source)?
+        };
+        for reason in left_out {
+            outcome.warn(format!("`{}`: {reason}", self.path.display()));
+        }
+        Ok(columns)
+    }
+
+    /// Streams the rows to the file; sorted, all of them are in memory before the first is written.
+    fn write(
+        &self,
+        columns: &Columns,
+        samples: &Path,
+        sorted: bool,
+    ) -> Result<(Tally, usize), Stop> {
+        let names: Vec<&str> = columns.samples.iter().map(|column| column.name.as_str()).collect();
+        let writer = SamplesWriter::create(samples, &names, columns.label.is_some())?;
+        let clock = Clock::new(self.source.start, self.document.step);
+        let mut sink = Sink::new(writer, clock, self.due, sorted);
+        if self.is_parquet() {
+            foreign::read(self.path, self.source, columns, &mut |rows| sink.add(rows))?;
+        } else {
+            csv::read(self.path, self.source, columns, &mut |rows| sink.add(rows))?;
+        }
+        let finished = sink.finish()?;
+        if finished.0.is_empty() && self.due.is_none() {
+            return Err(Stop::Error(StepError::refused(format!(
+                "`{}` holds no sample",
+                self.path.display()
+            ))));
+        }
+        Ok(finished)
+    }
+}

@@ -1,0 +1,131 @@
+//! Which columns of a table are what.
+
+use std::path::Path;
+
+use contract::StepError;
+use document::document::TableSource;
+use frames::FeatureTable;
+
+/// A column of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileColumn {
+    /// Its position, counted from 0.
+    pub(super) index: usize,
+    /// Its name.
+    pub(super) name: String,
+}
+
+/// The columns that are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) time: Option<FileColumn>,
+    pub(super) entity: Option<FileColumn>,
+    pub(super) label: Option<FileColumn>,
+    /// The samples, in the file's order, or in the document's where it names them.
+    pub(super) samples: Vec<FileColumn>,
+}
+
+impl Columns {
+    /// Finds the document's columns among those of the file. Where the document names no samples,
+    /// every other column is a candidate.
+    pub(super) fn find(
+        path: &Path,
+        source: &TableSource,
+        header: &[String],
+    ) -> Result<Self, StepError> {
+        check_header(path, header)?;
+        let find = |name: &String| {
+            let index = header.iter().position(|column| column == name);
+            let found = index.map(|index| FileColumn { index, name: name.clone() });
+            found.ok_or_else(|| unknown(path, name, header))
+        };
+        let time = source.time.as_ref().map(find).transpose()?;
+        let entity = source.entity.as_ref().map(find).transpose()?;
+        let label = source.label.as_ref().map(find).transpose()?;
+        let keys: Vec<&FileColumn> = [&time, &entity, &label].into_iter().flatten().collect();
+        for (index, key) in keys.iter().enumerate() {
+            if keys[..index].iter().any(|other| other.index == key.index) {
+                return Err(StepError::usage(format!(
+                    "`source.table` uses the column `{}` for two of time, entity and label",
+                    key.name
+                )));
+            }
+        }
+        let samples = if source.columns.is_empty() {
+            let all = header.iter().enumerate();
+            all.filter(|(index, _)| keys.iter().all(|key| key.index != *index))
+                .map(|(index, name)| FileColumn { index, name: name.clone() })
+                .collect()
+        } else {
+            source.columns.iter().map(find).collect::<Result<_, _>>()?
+        };
+        let columns = Self { time, entity, label, samples };
+        columns.check_samples(path)?;
+        Ok(columns)
+    }
+
+    fn check_samples(&self, path: &Path) -> Result<(), StepError> {
+        for (index, column) in self.samples.iter().enumerate() {
+            let name = &column.name;
+            let shown = path.display();
+            if self.samples[..index].iter().any(|other| other.index == column.index) {
+                return Err(StepError::usage(format!(
+                    "`source.table.columns` names `{name}` twice"
+                )));
+            }
+            if !FeatureTable::RESERVED.contains(&name.as_str()) {
+                continue;
+            }
+            let error = StepError::refused(format!(
+                "`{shown}`: column `{name}` cannot be a sample: the name has a meaning of its own"
+            ));
+            return Err(match name.as_str() {
+                "time" | "entity" | "label" => error.hint(format!(
+                    "set `source.table.{name}: {name}`, or list the samples in `source.table.columns`"
+                )),
+                _ => error.hint("list the samples in `source.table.columns`"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Keeps the samples that `keep` says are numbers; none left is refused.
+    pub(super) fn retain(
+        &mut self,
+        path: &Path,
+        mut keep: impl FnMut(&FileColumn) -> bool,
+    ) -> Result<(), StepError> {
+        self.samples.retain(|column| keep(column));
+        if self.samples.is_empty() {
+            return Err(StepError::refused(format!(
+                "`{}` has no column of numbers to take samples from",
+                path.display()
+            ))
+            .hint("is `source.table.delimiter` the file's?"));
+        }
+        Ok(())
+    }
+}
+
+fn check_header(path: &Path, header: &[String]) -> Result<(), StepError> {
+    let shown = path.display();
+    for (index, name) in header.iter().enumerate() {
+        if !name.is_empty() && header[..index].contains(name) {
+            return Err(StepError::refused(format!("`{shown}`: two columns are named `{name}`")));
+        }
+    }
+    if header.iter().all(String::is_empty) {
+        return Err(StepError::refused(format!("`{shown}` has no header")));
+    }
+    Ok(())
+}
+
+fn unknown(path: &Path, name: &str, header: &[String]) -> StepError {
+    let error = StepError::refused(format!("`{}` has no column `{name}`", path.display()));
+    let known = header.iter().map(String::as_str);
+    if let Some(meant) = document::closest(name, known.clone()) {
+        return error.hint(format!("did you mean `{meant}`?"));
+    }
+    let names = crate::reply::one_line(&known.collect::<Vec<_>>().join(", "));
+    error.hint(format!("its columns: {names}"))
+}
