@@ -42,8 +42,22 @@ impl Tiles {
     /// Calls `each` with the number of each tile and the kernel values of its lanes:
     /// `exp(-gamma |row - lane|^2)`. Lanes beyond the last row hold a number without meaning.
     #[inline]
-    pub fn kernel(&self, row: &[f32], gamma: f32, mut each: impl FnMut(usize, &[f32; TILE])) {
-        for (number, tile) in self.values.chunks_exact(TILE * self.columns.max(1)).enumerate() {
+    pub fn kernel(&self, row: &[f32], gamma: f32, each: impl FnMut(usize, &[f32; TILE])) {
+        self.kernel_of(0..self.rows.div_ceil(TILE), row, gamma, each);
+    }
+
+    /// Does what [`Tiles::kernel`] does for some of the tiles.
+    #[inline]
+    pub fn kernel_of(
+        &self,
+        tiles: std::ops::Range<usize>,
+        row: &[f32],
+        gamma: f32,
+        mut each: impl FnMut(usize, &[f32; TILE]),
+    ) {
+        let size = TILE * self.columns.max(1);
+        let values = &self.values[tiles.start * size..tiles.end * size];
+        for (number, tile) in tiles.zip(values.chunks_exact(size)) {
             let mut lanes = [0.0_f32; TILE];
             for (value, column) in row.iter().zip(tile.chunks_exact(TILE)) {
                 for (lane, other) in lanes.iter_mut().zip(column) {

@@ -1,1 +1,195 @@
-//! train
+//! `train`: fits one model kind to the training part of a data set.
+//!
+//! What it takes to make a model is here (candle, linfa's traits, solvers); what it takes to use
+//! one is in `models`. Every fitter follows linfa: parameters are checked by
+//! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`]. The same rows,
+//! parameters and seed give the same bytes at any number of threads.
+
+pub mod autoencoder;
+pub mod error;
+pub mod isolation_forest;
+mod linear;
+pub mod mahalanobis;
+mod nystroem;
+pub mod one_class_svm;
+mod rows;
+mod smo;
+pub mod z_score;
+
+use contract::bundle::{CandidateManifest, FileRecord};
+use contract::steps::TrainArgs;
+use contract::{Outcome, StepError, artifact};
+use document::models::Models;
+use frames::{Dataset, FeatureTable};
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit;
+use models::{Detector, matrix};
+use ndarray::Array2;
+use serde_json::Value;
+
+pub use error::FitError;
+
+/// Name of the model's file in a candidate folder.
+const MODEL_FILE: &str = "model.safetensors";
+
+/// Fits the model that `--model` names and writes its candidate folder.
+pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
+    let document = document::read(&args.document)?;
+    let kind = known_kind(&document.models, &args.model)?;
+    let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
+    let train = FeatureTable::read(&train)?;
+    let validation = FeatureTable::read(&validation)?;
+    outcome.count("rows", train.rows());
+    outcome.count("features", train.table.columns.len());
+    warn_of_empty_columns(&train, outcome);
+    let job = Job {
+        kind,
+        models: &document.models,
+        seed: args.seed,
+        threads: usize::from(args.common.threads),
+        validation: matrix(&validation),
+    };
+    let (model, parameters) = job.fit(matrix(&train), outcome)?;
+    let bytes = models::save(&*model)?;
+    outcome.count("model_bytes", bytes.len());
+    let manifest = CandidateManifest {
+        format: CandidateManifest::FORMAT,
+        kind: kind.to_owned(),
+        seed: args.seed,
+        parameters,
+        contract_sha256: train.contract.sha256()?,
+        rows: train.rows() as u64,
+        trials: Vec::new(),
+        model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&bytes) },
+    };
+    artifact::write_folder(&args.candidate, |folder| {
+        artifact::write_file(&folder.join(MODEL_FILE), &bytes)?;
+        contract::write_json(&folder.join(CandidateManifest::FILE), &manifest)
+    })
+}
+
+fn known_kind(models: &Models, name: &str) -> Result<&'static str, StepError> {
+    let set = models.kinds();
+    if let Some(kind) = set.iter().find(|kind| **kind == name) {
+        return Ok(kind);
+    }
+    let error = StepError::usage(format!("the document has no model `{name}`"));
+    Err(match document::closest(name, models::detector::KINDS) {
+        Some(meant) if meant == name => error.hint(format!("set `models.{name}` in the document")),
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None if set.is_empty() => error.hint("set one under `models` in the document"),
+        None => error.hint(format!("the document has {}", set.join(", "))),
+    })
+}
+
+fn warn_of_empty_columns(train: &FeatureTable, outcome: &mut Outcome) {
+    let columns = train.table.columns.iter();
+    let empty: Vec<&str> = columns
+        .filter(|column| train.rows() > 0 && column.values.iter().all(|value| !value.is_finite()))
+        .map(|column| column.name.as_str())
+        .collect();
+    if !empty.is_empty() {
+        outcome.warn(format!(
+            "no training row has a value of `{}`: what it holds later will not count",
+            empty.join("`, `")
+        ));
+    }
+}
+
+/// One model to fit.
+struct Job<'a> {
+    kind: &'static str,
+    models: &'a Models,
+    seed: u64,
+    threads: usize,
+    validation: Array2<f64>,
+}
+
+type Fitted = (Box<dyn Detector>, Value);
+
+impl Job<'_> {
+    fn fit(self, rows: Array2<f64>, outcome: &mut Outcome) -> Result<Fitted, StepError> {
+        let kind = self.kind;
+        let rows = DatasetBase::new(rows, ());
+        let fitted = match kind {
+            "autoencoder" => self.autoencoder(&rows, outcome),
+            "isolation_forest" => self.isolation_forest(&rows, outcome),
+            "mahalanobis" => self.mahalanobis(&rows),
+            "one_class_svm" => self.one_class_svm(&rows, outcome),
+            _ => self.z_score(&rows),
+        };
+        fitted.map_err(|error| error.of_model(kind))
+    }
+
+    fn autoencoder(
+        self,
+        rows: &DatasetBase<Array2<f64>, ()>,
+        outcome: &mut Outcome,
+    ) -> Result<Fitted, FitError> {
+        let settings = self.models.autoencoder.clone().unwrap_or_default();
+        let parameters = parameters(&settings);
+        let validation = Some(self.validation);
+        let params = autoencoder::AutoencoderParams::new(settings, self.seed, validation);
+        let fitted = params.fit(rows)?;
+        outcome.count("epochs", fitted.losses.len());
+        if let Some(loss) = fitted.losses.last() {
+            outcome.metric("loss", *loss);
+        }
+        if let Some(loss) = fitted.validation_losses.iter().copied().reduce(f64::min) {
+            outcome.metric("validation_loss", loss);
+        }
+        Ok((Box::new(fitted.model), parameters))
+    }
+
+    fn isolation_forest(
+        self,
+        rows: &DatasetBase<Array2<f64>, ()>,
+        outcome: &mut Outcome,
+    ) -> Result<Fitted, FitError> {
+        let settings = self.models.isolation_forest.clone().unwrap_or_default();
+        outcome.count("trees", settings.trees as usize);
+        let parameters = parameters(&settings);
+        let params =
+            isolation_forest::IsolationForestParams::new(settings, self.seed, self.threads);
+        Ok((Box::new(params.fit(rows)?), parameters))
+    }
+
+    fn mahalanobis(self, rows: &DatasetBase<Array2<f64>, ()>) -> Result<Fitted, FitError> {
+        let settings = self.models.mahalanobis.clone().unwrap_or_default();
+        let parameters = parameters(&settings);
+        Ok((Box::new(mahalanobis::MahalanobisParams::new(settings).fit(rows)?), parameters))
+    }
+
+    fn one_class_svm(
+        self,
+        rows: &DatasetBase<Array2<f64>, ()>,
+        outcome: &mut Outcome,
+    ) -> Result<Fitted, FitError> {
+        let settings = self.models.one_class_svm.clone().unwrap_or_default();
+        let parameters = parameters(&settings);
+        let params = one_class_svm::OneClassSvmParams::new(settings, self.seed, self.threads);
+        let fitted = params.fit(rows)?;
+        outcome.count("support_vectors", fitted.model.support_vectors());
+        outcome.count("iterations", fitted.iterations);
+        if let Some(landmarks) = fitted.landmarks {
+            outcome.warn(format!(
+                "more rows than `models.one_class_svm.max_exact_rows`: the kernel is approximated on {landmarks} landmark rows"
+            ));
+        }
+        if !fitted.converged {
+            outcome.warn("the solver ran out of iterations before it met its tolerance");
+        }
+        Ok((Box::new(fitted.model), parameters))
+    }
+
+    fn z_score(self, rows: &DatasetBase<Array2<f64>, ()>) -> Result<Fitted, FitError> {
+        let settings = self.models.z_score.clone().unwrap_or_default();
+        let parameters = parameters(&settings);
+        Ok((Box::new(z_score::ZScoreParams::new(settings).fit(rows)?), parameters))
+    }
+}
+
+/// Returns the parameters as the document names them.
+fn parameters<S: serde::Serialize>(settings: &S) -> Value {
+    serde_json::to_value(settings).unwrap_or(Value::Null)
+}

@@ -1,0 +1,90 @@
+//! Why a model could not be fitted.
+
+use contract::StepError;
+use thiserror::Error;
+
+/// Why a model could not be fitted.
+#[derive(Debug, Error)]
+pub enum FitError {
+    /// A parameter is outside of what it may be.
+    #[error("`{name}` is {value}, expected {expected}")]
+    Parameter {
+        /// The parameter, as the document names it.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// There is too little to learn from.
+    #[error("{found} rows to fit on, needed are {needed}")]
+    TooFewRows {
+        /// Rows there are.
+        found: usize,
+        /// Rows there must be.
+        needed: usize,
+    },
+    /// The rows have no columns.
+    #[error("the rows have no features")]
+    NoColumns,
+    /// No column of the rows holds a value.
+    #[error("every feature of every row is a gap")]
+    NoValues,
+    /// The covariance cannot be inverted.
+    #[error("the covariance of the features cannot be inverted")]
+    Singular,
+    /// Training ran away.
+    #[error("the loss is not finite after epoch {epoch}")]
+    Diverged {
+        /// Passes over the rows until then.
+        epoch: u32,
+    },
+    /// The fitted parameters do not make a model.
+    #[error("{0}")]
+    Model(StepError),
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// Threads could not be started.
+    #[error("cannot start threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// Something of linfa failed.
+    #[error(transparent)]
+    Linfa(#[from] linfa::Error),
+}
+
+impl FitError {
+    /// Makes the error for a parameter out of its range.
+    pub(crate) fn parameter(
+        name: &'static str,
+        value: impl std::fmt::Display,
+        expected: &'static str,
+    ) -> Self {
+        Self::Parameter { name, value: value.to_string(), expected }
+    }
+
+    /// Turns it into the step's error; `kind` is the model that was fitted.
+    pub fn of_model(self, kind: &str) -> StepError {
+        let message = format!("cannot fit `{kind}`: {self}");
+        match self {
+            Self::Parameter { name, .. } => StepError::usage(message)
+                .hint(format!("set `models.{kind}.{name}` in the document")),
+            Self::TooFewRows { .. } => StepError::refused(message)
+                .hint("take a longer `range`, or less for `split.validation` and `split.test`"),
+            Self::NoColumns | Self::NoValues => {
+                StepError::refused(message).hint("check `features` and `fill` of the document")
+            }
+            Self::Singular => {
+                StepError::refused(message).hint(format!("raise `models.{kind}.ridge`"))
+            }
+            Self::Diverged { .. } => {
+                StepError::refused(message).hint(format!("lower `models.{kind}.learning_rate`"))
+            }
+            Self::Model(error) => {
+                StepError { message: format!("cannot fit `{kind}`: {}", error.message), ..error }
+            }
+            Self::Threads(_) => StepError::unavailable(message),
+            Self::Tensor(_) | Self::Linfa(_) => StepError::bug(message),
+        }
+    }
+}

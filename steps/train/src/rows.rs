@@ -1,0 +1,69 @@
+//! What every fitter asks of its rows, and how it draws random numbers.
+
+use document::models::Scaling;
+use ndarray::Array2;
+use rand::RngCore;
+
+use crate::FitError;
+
+/// Refuses rows that nothing can be learned from.
+pub(crate) fn check(rows: &Array2<f64>, needed: usize) -> Result<(), FitError> {
+    if rows.ncols() == 0 {
+        return Err(FitError::NoColumns);
+    }
+    if rows.nrows() < needed {
+        return Err(FitError::TooFewRows { found: rows.nrows(), needed });
+    }
+    if !rows.iter().any(|value| value.is_finite()) {
+        return Err(FitError::NoValues);
+    }
+    Ok(())
+}
+
+/// Returns the scaling the document means.
+pub(crate) fn scaling(scaling: Scaling) -> models::Scaling {
+    match scaling {
+        Scaling::MinMax => models::Scaling::MinMax,
+        Scaling::ZScore => models::Scaling::ZScore,
+        Scaling::Robust => models::Scaling::Robust,
+    }
+}
+
+/// Draws a number from 0 (included) to 1 (excluded), of 53 random bits.
+pub(crate) fn uniform(random: &mut impl RngCore) -> f64 {
+    (random.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+}
+
+/// Draws a whole number below a bound that is not 0.
+pub(crate) fn below(random: &mut impl RngCore, bound: usize) -> usize {
+    // The high half of the product; the bias is below bound / 2^64.
+    let wide = u128::from(random.next_u64()) * bound as u128;
+    usize::try_from(wide >> 64).unwrap_or(0)
+}
+
+/// Draws from a normal distribution of mean 0 and deviation 1 (Box and Muller, 1958).
+pub(crate) fn normal(random: &mut impl RngCore) -> f64 {
+    let radius = (-2.0 * (1.0 - uniform(random)).ln()).sqrt();
+    radius * (std::f64::consts::TAU * uniform(random)).cos()
+}
+
+/// Shuffles items (Fisher and Yates, as Durstenfeld wrote it).
+pub(crate) fn shuffle<T>(random: &mut impl RngCore, items: &mut [T]) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(random, last + 1));
+    }
+}
+
+/// Draws `count` different numbers below `bound`, in no order: the front of a shuffle.
+pub(crate) fn sample(random: &mut impl RngCore, bound: usize, count: usize) -> Vec<usize> {
+    let mut chosen: Vec<usize> = Vec::with_capacity(count.min(bound));
+    // Floyd's algorithm (Bentley, Floyd: Programming pearls, 1987) needs memory for the sample only.
+    let mut taken = std::collections::HashSet::with_capacity(count.min(bound));
+    for last in bound.saturating_sub(count)..bound {
+        let drawn = below(random, last + 1);
+        let item = if taken.insert(drawn) { drawn } else { last };
+        taken.insert(item);
+        chosen.push(item);
+    }
+    chosen
+}
