@@ -1,0 +1,251 @@
+//! The program as the runner and pods run it: a store, a live model, and windows to score.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../../../tests/support/small_model.rs"]
+mod small_model;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use contract::bundle::Provenance;
+use contract::score::{Verdict, WindowScore};
+use contract::step::Common;
+use contract::steps::ScoreArgs;
+use contract::{FeatureContract, read_json};
+use frames::FeatureTable;
+use models::{Candidate, Recipe, assemble};
+use serde_json::Value;
+use small_model::{candidate, document, features, hashes, minute, with_gap};
+use store::{Change, FolderStore, Registry, Watermark, scores, watermark};
+
+struct Scorer {
+    temp: tempfile::TempDir,
+}
+
+impl Scorer {
+    /// A store whose live model was trained on a hundred quiet minutes, scored up to minute 100.
+    fn new() -> Self {
+        let scorer = Self::without_model();
+        let train = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);
+        scorer.promote(&train, minute(100));
+        scorer.begin(100);
+        scorer
+    }
+
+    fn without_model() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        document(&temp.path().join("cluster.yaml")).unwrap();
+        Self { temp }
+    }
+
+    fn store(&self) -> FolderStore {
+        FolderStore::open(&self.path("store")).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn promote(&self, train: &FeatureTable, now: contract::Timestamp) -> String {
+        candidate(&self.path("candidate"), train).unwrap();
+        let document = document::read(&self.path("cluster.yaml")).unwrap();
+        let recipe = Recipe {
+            pipeline: "cluster".into(),
+            vote: document.vote,
+            normal: document.labels.normal,
+            provenance: Provenance {
+                version: "0.1.0".into(),
+                dataset_sha256: String::new(),
+                train_start: minute(0),
+                train_end: now,
+                train_rows: 100,
+            },
+            threads: 1,
+        };
+        let bundle =
+            assemble(vec![Candidate::read(&self.path("candidate")).unwrap()], train, recipe)
+                .unwrap();
+        bundle.write(&self.path("bundle")).unwrap();
+        let store = self.store();
+        let registry = Registry::new(&store, "cluster");
+        let version = registry.put_version(&self.path("bundle")).unwrap();
+        let change = Change { alias: "live", version: &version, now, by: "test", why: "a test" };
+        registry.promote(&change, registry.alias("live").unwrap().as_ref()).unwrap();
+        version
+    }
+
+    fn begin(&self, scored_to: i64) {
+        let start = Watermark {
+            format: Watermark::FORMAT,
+            scored_to: minute(scored_to),
+            state: Value::Null,
+        };
+        watermark::write(&self.store(), "cluster", &start, None).unwrap();
+    }
+
+    fn args(&self, features: &FeatureTable, now: i64) -> ScoreArgs {
+        features.write(&self.path("features.parquet")).unwrap();
+        ScoreArgs {
+            document: self.path("cluster.yaml"),
+            features: self.path("features.parquet"),
+            store: self.path("store").to_string_lossy().into_owned(),
+            now: minute(now),
+            scored: self.path("scored.json"),
+            common: Common::default(),
+        }
+    }
+
+    fn output(&self, features: &FeatureTable, now: i64) -> Output {
+        let args = self.args(features, now);
+        Command::new(env!("CARGO_BIN_EXE_score"))
+            .args(contract::step::command_line(&args).unwrap())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a tick, which must succeed, and returns what it says of itself.
+    fn tick(&self, features: &FeatureTable, now: i64) -> Value {
+        let output = self.output(features, now);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        read_json(&self.path("scored.json")).unwrap()
+    }
+
+    /// Runs a tick that must fail and returns its exit code and words.
+    fn refusal(&self, features: &FeatureTable, now: i64) -> (Option<i32>, String) {
+        let output = self.output(features, now);
+        assert!(!self.path("scored.json").exists(), "no half-told story");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    fn window(&self, number: i64) -> WindowScore {
+        scores::read(&self.store(), "cluster", minute(number)).unwrap().unwrap()
+    }
+}
+
+#[test]
+fn each_window_gets_one_object_and_the_alarm_names_its_cause() {
+    let scorer = Scorer::new();
+    let rows = features(&[101, 102, 103], &[""], &[102]);
+    let scored = scorer.tick(&rows, 103);
+    assert_eq!((&scored["windows"], &scored["anomalous"]), (&3.into(), &1.into()));
+    let verdicts = [101, 102, 103].map(|number| scorer.window(number).entities[0].verdict);
+    assert_eq!(verdicts, [Verdict::Normal, Verdict::Anomalous, Verdict::Normal]);
+    let alarm = &scorer.window(102).entities[0];
+    assert_eq!(alarm.causes[0].feature, "memory_used_bytes");
+    assert!(alarm.causes[0].value.unwrap() > alarm.causes[0].usual_high);
+    assert!(alarm.members[0].vote && alarm.members[0].calibrated > 0.99);
+
+    let before = hashes(&scorer.path("store")).unwrap();
+    assert_eq!(scorer.tick(&rows, 103)["windows"], 0);
+    assert_eq!(scorer.tick(&rows, 101)["windows"], 0, "a tick that comes late");
+    assert_eq!(hashes(&scorer.path("store")).unwrap(), before);
+}
+
+#[test]
+fn a_window_scored_alone_is_scored_as_in_a_batch() {
+    let (batch, alone) = (Scorer::new(), Scorer::new());
+    let minutes: Vec<i64> = (101..120).collect();
+    batch.tick(&features(&minutes, &["a", "b"], &[105, 106]), 119);
+    for minute in minutes {
+        alone.tick(&features(&[minute], &["a", "b"], &[105, 106]), minute);
+    }
+    assert_eq!(hashes(&batch.path("store")).unwrap(), hashes(&alone.path("store")).unwrap());
+}
+
+#[test]
+fn what_was_written_before_a_kill_is_not_written_again() {
+    let scorer = Scorer::new();
+    scorer.tick(&features(&[101, 102], &[""], &[]), 102);
+    let current = watermark::read(&scorer.store(), "cluster").unwrap().unwrap();
+    let before = Watermark { scored_to: minute(100), state: Value::Null, ..current.value };
+    watermark::write(&scorer.store(), "cluster", &before, Some(&current.etag)).unwrap();
+    // The same windows look different now: the first word stays.
+    let scored = scorer.tick(&features(&[101, 102, 103], &[""], &[101]), 103);
+    assert_eq!((&scored["windows"], &scored["scored_before"]), (&3.into(), &2.into()));
+    assert_eq!(scorer.window(101).entities[0].verdict, Verdict::Normal);
+}
+
+#[test]
+fn missing_data_is_a_verdict_of_its_own() {
+    let scorer = Scorer::new();
+    scorer.tick(&features(&[101], &["a", "b"], &[]), 101);
+    // b is silent, and then so is everybody.
+    scorer.tick(&features(&[102], &["a"], &[]), 102);
+    scorer.tick(&features(&[], &[], &[]), 103);
+    let verdicts = |number| {
+        let entities = scorer.window(number).entities;
+        entities.into_iter().map(|score| (score.entity, score.verdict)).collect::<Vec<_>>()
+    };
+    let of = |a, b| vec![("a".to_owned(), a), ("b".to_owned(), b)];
+    assert_eq!(verdicts(102), of(Verdict::Normal, Verdict::NoData));
+    assert_eq!(verdicts(103), of(Verdict::NoData, Verdict::NoData));
+
+    let gaps = with_gap(with_gap(features(&[104], &["a"], &[]), 0), 1);
+    scorer.tick(&gaps, 104);
+    assert_eq!(verdicts(104)[0].1, Verdict::NoData);
+    scorer.tick(&with_gap(features(&[105], &["a"], &[]), 0), 105);
+    assert_eq!(verdicts(105)[0].1, Verdict::Normal, "half of the features are enough");
+}
+
+#[test]
+fn an_entity_that_is_gone_is_forgotten_and_a_cluster_that_was_never_seen_is_not() {
+    let scorer = Scorer::new();
+    scorer.tick(&features(&[101], &["a", "b"], &[]), 101);
+    scorer.tick(&features(&(102..=170).collect::<Vec<_>>(), &["a"], &[]), 170);
+    let names = |number| {
+        scorer.window(number).entities.into_iter().map(|score| score.entity).collect::<Vec<_>>()
+    };
+    assert_eq!(names(161), ["a", "b"]);
+    assert_eq!(names(162), ["a"]);
+
+    let silent = Scorer::new();
+    silent.tick(&features(&[], &[], &[]), 101);
+    assert_eq!(silent.window(101).entities[0].entity, "");
+    assert_eq!(silent.window(101).entities[0].verdict, Verdict::NoData);
+}
+
+#[test]
+fn warm_up_rows_are_not_scored() {
+    let scorer = Scorer::new();
+    let mut rows = features(&[101, 102], &["new"], &[101]);
+    rows.warm_up[0] = true;
+    scorer.tick(&rows, 102);
+    assert_eq!(scorer.window(101).entities[0].verdict, Verdict::NoData);
+    assert_eq!(scorer.window(102).entities[0].verdict, Verdict::Normal);
+}
+
+#[test]
+fn a_new_model_is_used_by_the_next_tick_and_named_in_its_objects() {
+    let scorer = Scorer::new();
+    scorer.tick(&features(&[101], &[""], &[]), 101);
+    let second = scorer.promote(&features(&(0..90).collect::<Vec<_>>(), &[""], &[]), minute(102));
+    scorer.tick(&features(&[102], &[""], &[]), 102);
+    assert_eq!(scorer.window(102).version, second);
+    assert_ne!(scorer.window(101).version, second);
+}
+
+#[test]
+fn what_cannot_be_scored_is_refused_with_words() {
+    let rows = features(&[101], &[""], &[]);
+    let (code, said) = Scorer::without_model().refusal(&rows, 101);
+    assert_eq!(code, Some(3));
+    assert!(
+        said.contains("no model of `cluster` is `live`")
+            && said.contains("hint: train one: lynceus run cluster"),
+        "{said}"
+    );
+
+    let scorer = Scorer::new();
+    let mut other = rows.clone();
+    other.contract = FeatureContract { fill: "zero".into(), ..other.contract };
+    let (code, said) = scorer.refusal(&other, 101);
+    assert_eq!(code, Some(3));
+    assert!(said.contains("fill `zero` is not `none`"), "{said}");
+
+    let state = scorer.path("store/state/cluster/watermark.json");
+    fs_err::write(&state, "{\"format\": 1, \"scored_to\": 7}").unwrap();
+    let (code, said) = scorer.refusal(&rows, 101);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("watermark.json"), "{said}");
+}
