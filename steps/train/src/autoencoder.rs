@@ -285,3 +285,49 @@ impl Network {
         self.layers.iter().map(layer).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    }
+
+    fn layers(value: &Value) -> Vec<Layer> {
+        let single = |value: &Value| -> Vec<f32> { numbers(value).iter().map(|n| *n as f32).collect() };
+        let layer = |layer: &Value| {
+            let (weight, bias) = (single(&layer["weight"]), single(&layer["bias"]));
+            Layer { inputs: weight.len() / bias.len(), outputs: bias.len(), weight, bias }
+        };
+        value.as_array().unwrap().iter().map(layer).collect()
+    }
+
+    #[test]
+    fn losses_and_weights_are_those_of_pytorch_step_by_step() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/reference.json");
+        let json: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+        let rows: Vec<Vec<f64>> = json["train"].as_array().unwrap().iter().map(numbers).collect();
+        let rows = Array2::from_shape_vec((rows.len(), 6), rows.concat()).unwrap();
+        let scaled = scaled(&Scaler::fit(rows.view(), models::Scaling::MinMax), rows.view());
+        let expected = &json["autoencoder"];
+        let learning_rate = expected["learning_rate"].as_f64().unwrap();
+        let mut network = Network::new(&layers(&expected["initial"]), learning_rate).unwrap();
+        let order: Vec<usize> = (0..rows.nrows()).collect();
+        let mut losses = numbers(&expected["losses"]).into_iter();
+        for _ in 0..20 {
+            for batch in order.chunks(64) {
+                let batch = scaled.tensor(batch).unwrap();
+                let (loss, theirs) = (network.step(&batch, &batch).unwrap(), losses.next().unwrap());
+                assert!((loss - theirs).abs() < 1e-4 * theirs, "{loss}, not {theirs}");
+            }
+        }
+        for (ours, theirs) in network.layers().unwrap().iter().zip(layers(&expected["final"])) {
+            for (our, their) in ours.weight.iter().zip(&theirs.weight) {
+                assert!((our - their).abs() < 2e-3, "{our}, not {their}");
+            }
+        }
+    }
+}
