@@ -5,9 +5,9 @@
 //! alone, in an order of operations that is fixed relative to the row: so a window that is computed
 //! alone has the same bits as in a batch, at any number of threads.
 //!
-//! In order: [`grid`] puts samples on the step grid, [`fill`] closes gaps as the document says,
-//! [`plan`] turns the document's rules into columns, [`rolling`] and [`pointwise`] compute them,
-//! [`labels`] says what is known of each row.
+//! In order: `grid` puts samples on the step grid, `fill` closes gaps as the document says,
+//! `plan` turns the document's rules into columns, `rolling` and `pointwise` compute them,
+//! `labels` says what is known of each row.
 
 mod fill;
 mod grid;

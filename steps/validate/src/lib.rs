@@ -1,1 +1,92 @@
-//! validate
+//! `validate`: the gate between features and training.
+//!
+//! Rows that are no warm-up are held against the document's expectations, then split in order of
+//! time into train, validation and test; statistics describe the train part. What was
+//! expected and found is written whether the data is accepted or refused; the data set only
+//! when it is accepted.
+
+mod column_checks;
+mod columns;
+mod expectations;
+mod report;
+mod row_checks;
+mod split;
+mod statistics;
+
+use contract::steps::ValidateArgs;
+use contract::{Outcome, StepError, artifact, write_json};
+use document::expectations::Severity;
+use frames::{Dataset, FeatureTable};
+
+pub use crate::report::{Finding, PartSummary, Validation};
+use crate::split::{Part, Parts};
+
+/// Name of the file in the data set that describes the train part's columns.
+pub const STATISTICS_FILE: &str = "statistics.json";
+
+/// Checks and splits a feature table.
+///
+/// Refuses (exit code 3) a table that cannot be read, that fails an expectation of severity
+/// `error`, or that is too short to train on; an expectation on a column that is not there is a
+/// usage error.
+pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> {
+    let document = document::read(&args.document)?;
+    let table = FeatureTable::read(&args.features)?;
+    let settled: Vec<usize> = (0..table.rows()).filter(|row| !table.warm_up[*row]).collect();
+    let warm_up_rows = table.rows() - settled.len();
+    let table = if warm_up_rows == 0 { table } else { table.select(&settled) };
+    outcome.count("rows", table.rows());
+    outcome.count("warm_up_rows", warm_up_rows);
+
+    let findings = expectations::check(&table, &document, args.now)?;
+    let parts = split::split(&table, &document);
+    let too_few = parts.check(&table, &document);
+    let validation = Validation {
+        format: Validation::FORMAT,
+        passed: too_few.is_ok() && !findings.iter().any(Finding::refuses),
+        rows: table.rows(),
+        warm_up_rows,
+        parts: parts.summaries(&table),
+        expectations: findings,
+    };
+    write_json(&args.validation, &validation)?;
+    tell(&validation, &parts, outcome);
+    validation.verdict()?;
+    too_few?;
+    write_dataset(args, &table, &parts)
+}
+
+/// Notes what failed with a warning only, and how the rows were split.
+fn tell(validation: &Validation, parts: &Parts, outcome: &mut Outcome) {
+    let failed = validation.expectations.iter().filter(|finding| !finding.passed);
+    outcome.count("expectations", validation.expectations.len());
+    outcome.count("expectations_failed", failed.clone().count());
+    for finding in failed.filter(|finding| finding.severity == Severity::Warn) {
+        outcome.warn(finding.to_string());
+    }
+    for part in Part::ALL {
+        outcome.count(&format!("{}_rows", part.name()), parts.rows(part).len());
+    }
+    outcome.count("gap_rows", parts.gap_rows);
+    outcome.count("train_left_out_rows", parts.left_out_rows);
+    if parts.left_out_rows > 0 {
+        let note = format!(
+            "{} rows of scenarios and guard bands are left out: models learn what is normal",
+            parts.left_out_rows
+        );
+        outcome.details.insert("train".to_owned(), note.into());
+    }
+}
+
+fn write_dataset(
+    args: &ValidateArgs,
+    table: &FeatureTable,
+    parts: &Parts,
+) -> Result<(), StepError> {
+    let [train, validation, test] = Part::ALL.map(|part| table.select(parts.rows(part)));
+    let statistics = statistics::describe(&train)?;
+    artifact::write_folder(&args.dataset, |folder| {
+        Dataset { train, validation, test }.write(folder)?;
+        write_json(&folder.join(STATISTICS_FILE), &statistics)
+    })
+}

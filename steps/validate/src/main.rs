@@ -1,2 +1,7 @@
-//! `validate`
-fn main() {}
+//! `validate`: the gate between features and training.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contract::step::main("Hold features against expectations and split them by time", validate::run)
+}

@@ -1,0 +1,172 @@
+//! Feature rows against the document's expectations.
+
+use contract::{StepError, Timestamp};
+use document::Document;
+use document::expectations::{Expectation, Severity};
+use frames::FeatureTable;
+use frames::columns::resolve;
+use polars::prelude::{DataFrame, PolarsError};
+
+use crate::columns::{bug, keys};
+use crate::report::Finding;
+
+/// Most times of failing rows that are noted.
+const MAX_TIMES: usize = 20;
+
+/// Holds rows against every expectation; `now` is the present for the age of the last row.
+///
+/// Infinite values are found too, without being asked for: no model can take them.
+pub(crate) fn check(
+    table: &FeatureTable,
+    document: &Document,
+    now: Timestamp,
+) -> Result<Vec<Finding>, StepError> {
+    let keys = keys(table).map_err(|e| bug(&e))?;
+    let checker = Checker { table, document, now, keys };
+    let mut findings = Vec::new();
+    for expectation in &document.expectations {
+        checker.check(expectation, &mut findings)?;
+    }
+    checker.infinite(&mut findings).map_err(|e| bug(&e))?;
+    Ok(findings)
+}
+
+/// What the checks look at.
+pub(crate) struct Checker<'a> {
+    pub(crate) table: &'a FeatureTable,
+    pub(crate) document: &'a Document,
+    pub(crate) now: Timestamp,
+    /// `time` and `entity` of every row.
+    pub(crate) keys: DataFrame,
+}
+
+/// What one check says.
+pub(crate) struct Verdict {
+    pub(crate) passed: bool,
+    pub(crate) expected: String,
+    pub(crate) found: String,
+    pub(crate) failing: Failing,
+}
+
+/// The rows that break an expectation.
+#[derive(Default)]
+pub(crate) struct Failing {
+    pub(crate) rows: usize,
+    /// The first of their distinct times.
+    pub(crate) times: Vec<Timestamp>,
+}
+
+type CheckResult = Result<Verdict, PolarsError>;
+
+impl Checker<'_> {
+    fn check(&self, expectation: &Expectation, into: &mut Vec<Finding>) -> Result<(), StepError> {
+        let rows = |name: &str, severity: Severity, verdict: CheckResult| {
+            Ok(vec![verdict.map_err(|e| bug(&e))?.about(name, None, severity)])
+        };
+        let findings = match expectation {
+            Expectation::RowCount(check) => {
+                rows("row_count", check.severity, Ok(self.row_count(check)))
+            }
+            Expectation::TimeMonotonic(check) => {
+                rows("time_monotonic", check.severity, self.time_monotonic())
+            }
+            Expectation::TimeUnique(check) => {
+                rows("time_unique", check.severity, self.time_unique())
+            }
+            Expectation::Freshness(check) => {
+                rows("freshness", check.severity, Ok(self.freshness(check)))
+            }
+            Expectation::GapLength(check) => {
+                rows("gap_length", check.severity, self.gap_length(check))
+            }
+            Expectation::NullShare(check) => {
+                self.each("null_share", check.severity, &check.columns, |values| {
+                    self.null_share(values, check.max)
+                })
+            }
+            Expectation::Range(check) => {
+                self.each("range", check.severity, &check.columns, |values| {
+                    self.range(values, check)
+                })
+            }
+            Expectation::AllowedValues(check) => {
+                self.each("allowed_values", check.severity, &check.columns, |values| {
+                    self.allowed(values, &check.values)
+                })
+            }
+            Expectation::Constant(check) => {
+                self.each("constant", check.severity, &check.columns, |values| {
+                    self.constant(values)
+                })
+            }
+        };
+        into.extend(findings?);
+        Ok(())
+    }
+
+    /// Applies a check to each of the columns the patterns mean.
+    fn each(
+        &self,
+        name: &str,
+        severity: Severity,
+        patterns: &[String],
+        check: impl Fn(&[f64]) -> CheckResult,
+    ) -> Result<Vec<Finding>, StepError> {
+        let mut findings = Vec::new();
+        for column in self.columns(name, patterns)? {
+            let values = self.table.table.column(column).map_or(&[][..], |c| &c.values);
+            let verdict = check(values).map_err(|e| bug(&e))?;
+            findings.push(verdict.about(name, Some(column), severity));
+        }
+        Ok(findings)
+    }
+
+    fn columns(&self, name: &str, patterns: &[String]) -> Result<Vec<&str>, StepError> {
+        let available = self.table.contract.names();
+        resolve(patterns, &available).map_err(|unknown| {
+            let error = StepError::usage(format!(
+                "expectation {name}: no feature is named `{}`",
+                unknown.name
+            ));
+            match document::closest(&unknown.name, available.iter().copied()) {
+                Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+                None => error.hint(format!("features: {}", available.join(", "))),
+            }
+        })
+    }
+}
+
+impl Verdict {
+    /// Makes the report's entry of it.
+    pub(crate) fn about(self, name: &str, column: Option<&str>, severity: Severity) -> Finding {
+        let Self { passed, expected, found, failing } = self;
+        Finding {
+            expectation: name.to_owned(),
+            column: column.map(str::to_owned),
+            severity,
+            passed,
+            expected,
+            found,
+            failing_rows: failing.rows,
+            failing_times: failing.times,
+        }
+    }
+}
+
+/// Counts rows and notes the first of their distinct times.
+pub(crate) fn failing(rows: &DataFrame) -> Result<Failing, PolarsError> {
+    let times = rows.column("time")?.i64()?;
+    let mut first: Vec<Timestamp> = Vec::new();
+    for ms in times.iter().flatten() {
+        let time = Timestamp::from_ms(ms);
+        if first.len() < MAX_TIMES && first.last() != Some(&time) {
+            first.push(time);
+        }
+    }
+    Ok(Failing { rows: rows.height(), times: first })
+}
+
+/// A share of rows; of no rows at all it is whole, which no bound lets pass.
+pub(crate) fn share(part: usize, rows: usize) -> f64 {
+    if rows == 0 { 1.0 } else { part as f64 / rows as f64 }
+}
