@@ -199,6 +199,18 @@ impl<'a> Registry<'a> {
         Ok(entries)
     }
 
+    /// Writes a record's entry of the history, unless it is there: whoever set the alias may have
+    /// died before it did. Every change of the alias does this first, and whoever finds its own
+    /// change done before it began should.
+    pub fn complete_history(&self, alias: &str, record: &AliasRecord) -> Result<(), StepError> {
+        let time = record.since.compact();
+        let name = format!("history/{alias}/{time}-{:08}.json", record.change);
+        let key = format!("models/{}/{name}", self.pipeline);
+        match self.store.put(&key, &json_bytes(record)?, Condition::IfAbsent)? {
+            Put::Written(_) | Put::Conflict => Ok(()),
+        }
+    }
+
     fn set(
         &self,
         change: &Change<'_>,
@@ -209,7 +221,7 @@ impl<'a> Registry<'a> {
         self.manifest(change.version)?;
         // Nobody else will write the entry of the record that is about to be replaced.
         if let Some(expected) = expected {
-            self.append(change.alias, expected)?;
+            self.complete_history(change.alias, expected)?;
         }
         let mut record = AliasRecord {
             format: AliasRecord::FORMAT,
@@ -232,18 +244,8 @@ impl<'a> Registry<'a> {
                 .hint("run again: the version is then compared with the one that is live now"));
             }
         }
-        self.append(change.alias, &record)?;
+        self.complete_history(change.alias, &record)?;
         Ok(record)
-    }
-
-    /// Writes a record's entry of the history, unless it is there.
-    fn append(&self, alias: &str, record: &AliasRecord) -> Result<(), StepError> {
-        let time = record.since.compact();
-        let name = format!("history/{alias}/{time}-{:08}.json", record.change);
-        let key = format!("models/{}/{name}", self.pipeline);
-        match self.store.put(&key, &json_bytes(record)?, Condition::IfAbsent)? {
-            Put::Written(_) | Put::Conflict => Ok(()),
-        }
     }
 
     fn put_immutable(&self, key: &str, bytes: &[u8]) -> Result<(), StepError> {

@@ -1,1 +1,224 @@
-//! deploy
+//! Registers a bundle as a version and lets the pipeline's alias name it if it is good enough.
+//!
+//! Everything follows from the bundle, the data set, the document and the alias: run again with
+//! the same `--now` after it was killed anywhere, it ends the same and writes the same bytes.
+
+pub mod gate;
+
+use std::path::Path;
+
+use contract::steps::DeployArgs;
+use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
+use document::Document;
+use document::document::OnWorse;
+use frames::Dataset;
+use models::Bundle;
+use serde::{Deserialize, Serialize};
+use store::{AliasRecord, Change, Registry};
+
+use crate::gate::{Comparison, Decision, Figures};
+
+/// Who changes an alias here.
+const BY: &str = "deploy";
+
+/// `deployment.json`: what was decided and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Version of this format.
+    pub format: u32,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The version that was registered.
+    pub version: String,
+    /// The alias it was a candidate for.
+    pub alias: String,
+    /// The alias names it from this deployment on.
+    pub promoted: bool,
+    /// The alias names it now.
+    pub live: bool,
+    /// Since when the alias names what it names now; nothing if it names nothing.
+    pub since: Option<Timestamp>,
+    /// Why it was promoted or not, in a sentence.
+    pub why: String,
+    /// The version that was live before, if any.
+    pub champion: Option<String>,
+    /// What was held against what, where the champion could be compared.
+    pub comparison: Option<Comparison>,
+    /// The version's figures by part of the data set.
+    pub figures: Figures,
+    /// The champion's figures on the same rows; empty where it was not measured.
+    pub champion_figures: Figures,
+}
+
+impl Deployment {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+}
+
+/// What speaks for and against a version.
+struct Case {
+    decision: Decision,
+    figures: Figures,
+    champion_figures: Figures,
+}
+
+/// Runs the step.
+///
+/// Errors: refused for a bundle that is not what it vouches for, and for a worse one where the
+/// document says `on_worse: stop` (it is registered then, and `deployment` is written); lost race
+/// when the alias was changed meanwhile.
+pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
+    let document = document::read(&args.document)?;
+    let store = store::open(&args.store)?;
+    let registry = Registry::new(store.as_ref(), &document.name);
+    // One that cannot be used must not be registered.
+    let challenger = read_bundle(&args.bundle)?;
+    let version = registry.put_version(&args.bundle)?;
+    let current = registry.alias(&document.deployment.alias)?;
+
+    let task = Task { args, document: &document, registry, challenger };
+    let weigh = |champion: Option<&str>, outcome: &mut Outcome| task.weigh(champion, outcome);
+    let deployment = match current.as_ref().filter(|current| current.version == version) {
+        Some(current) if !is_ours(current, args.now) => already_live(&document, current),
+        // A run that was killed after it promoted: what it decided is decided once more.
+        Some(current) => {
+            registry.complete_history(&document.deployment.alias, current)?;
+            let champion = current.previous.clone();
+            let case = weigh(champion.as_deref(), outcome)?;
+            deployment(&document, &version, champion, case, Some(current))
+        }
+        None => {
+            let champion = current.as_ref().map(|current| current.version.clone());
+            let case = weigh(champion.as_deref(), outcome)?;
+            let now_live = if case.decision.promote {
+                let alias = &document.deployment.alias;
+                let why = &case.decision.why;
+                let change = Change { alias, version: &version, now: args.now, by: BY, why };
+                Some(registry.promote(&change, current.as_ref())?)
+            } else {
+                current
+            };
+            deployment(&document, &version, champion, case, now_live.as_ref())
+        }
+    };
+    write_json(&args.deployment, &deployment)?;
+    conclude(&document, &deployment, outcome)
+}
+
+fn is_ours(record: &AliasRecord, now: Timestamp) -> bool {
+    record.since == now && record.by == BY
+}
+
+/// What a decision is made from.
+struct Task<'a> {
+    args: &'a DeployArgs,
+    document: &'a Document,
+    registry: Registry<'a>,
+    challenger: Bundle,
+}
+
+impl Task<'_> {
+    /// Measures and decides.
+    fn weigh(&self, champion: Option<&str>, outcome: &mut Outcome) -> Result<Case, StepError> {
+        let Some(version) = champion else { return Ok(self.alone("it is the first")) };
+        let files = self.registry.fetch(version, None);
+        let champion = match files.and_then(|files| Bundle::from_files(&files)) {
+            Ok(champion) => champion,
+            // One that cannot be used scores nothing either: it must not be in the way.
+            Err(error) if error.kind == ErrorKind::Refused => {
+                outcome.warn(format!("champion `{version}` cannot be used: {}", error.message));
+                return Ok(self.alone(&format!("champion `{version}` cannot be used")));
+            }
+            Err(error) => return Err(error),
+        };
+        let (old, new) = (&champion.manifest().contract, &self.challenger.manifest().contract);
+        if let Some(difference) = old.first_difference(new) {
+            let why = format!("champion `{version}` has another feature contract ({difference})");
+            outcome.warn(format!("{why}: it was not compared"));
+            return Ok(self.alone(&why));
+        }
+        let dataset = Dataset::read(&self.args.dataset)?;
+        let figures = self.measure(&self.challenger, &dataset)?;
+        let champion_figures = self.measure(&champion, &dataset)?;
+        let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
+        Ok(Case { decision, figures, champion_figures })
+    }
+
+    /// Decides on a version that nothing can be compared with, by what `select` has measured.
+    fn alone(&self, because: &str) -> Case {
+        let figures = Figures(self.challenger.manifest().metrics.clone());
+        let mut decision = gate::without_champion(&self.document.gate, &figures);
+        decision.why = format!("{because}; {}", decision.why);
+        Case { decision, figures, champion_figures: Figures::default() }
+    }
+
+    fn measure(&self, bundle: &Bundle, dataset: &Dataset) -> Result<Figures, StepError> {
+        let threads = usize::from(self.args.common.threads);
+        Figures::measure(bundle, dataset, &self.document.labels.normal, threads)
+    }
+}
+
+fn read_bundle(folder: &Path) -> Result<Bundle, StepError> {
+    Bundle::read(folder)
+        .map_err(|e| StepError { message: format!("`{}`: {}", folder.display(), e.message), ..e })
+}
+
+fn already_live(document: &Document, current: &AliasRecord) -> Deployment {
+    let why = format!("it is live already, since {}", current.since);
+    let decision = Decision { promote: false, why, comparison: None };
+    let case = Case { decision, figures: Figures::default(), champion_figures: Figures::default() };
+    deployment(document, &current.version, None, case, Some(current))
+}
+
+fn deployment(
+    document: &Document,
+    version: &str,
+    champion: Option<String>,
+    case: Case,
+    now_live: Option<&AliasRecord>,
+) -> Deployment {
+    let Case { decision: Decision { promote, why, comparison }, figures, champion_figures } = case;
+    Deployment {
+        format: Deployment::FORMAT,
+        pipeline: document.name.clone(),
+        version: version.to_owned(),
+        alias: document.deployment.alias.clone(),
+        promoted: promote,
+        live: now_live.is_some_and(|record| record.version == version),
+        since: now_live.map(|record| record.since),
+        why,
+        champion,
+        comparison,
+        figures,
+        champion_figures,
+    }
+}
+
+/// Says what was decided; a version that was not good enough may end the run.
+fn conclude(
+    document: &Document,
+    deployment: &Deployment,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let Deployment { version, alias, why, .. } = deployment;
+    outcome.detail("deployment", deployment)?;
+    outcome.count("promoted", usize::from(deployment.promoted));
+    if let Some(comparison) = &deployment.comparison {
+        outcome.metric("challenger", comparison.challenger.unwrap_or(f64::NAN));
+        outcome.metric("champion", comparison.champion.unwrap_or(f64::NAN));
+    }
+    if deployment.live {
+        let step = if deployment.promoted { "Promoted" } else { "Unchanged" };
+        tracing::info!(version, alias, why, "{step}");
+        return Ok(());
+    }
+    let refusal = format!("version `{version}` is registered but not promoted: {why}");
+    match document.gate.on_worse {
+        OnWorse::Keep => {
+            outcome.warn(refusal);
+            Ok(())
+        }
+        OnWorse::Stop => Err(StepError::refused(refusal)
+            .hint("promote it by name if it is wanted all the same, or change `gate`")),
+    }
+}

@@ -1,2 +1,7 @@
-//! `deploy`
-fn main() {}
+//! `deploy`: registers a bundle and promotes it if it is good enough.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contract::step::main("Register a bundle and promote it if it is good enough", deploy::run)
+}

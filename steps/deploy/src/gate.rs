@@ -1,0 +1,273 @@
+//! The gate: whether a challenger takes over from the champion.
+//!
+//! Every comparison is written so that a figure that is missing or `NaN` closes the gate.
+
+use std::collections::BTreeMap;
+
+use contract::StepError;
+use document::document::Gate;
+use frames::{Dataset, FeatureTable};
+use models::Bundle;
+use serde::{Deserialize, Serialize};
+
+/// Part of the data set that every version is measured on.
+const VALIDATION: &str = "validation";
+/// Part of the data set that may have rows or not.
+const TEST: &str = "test";
+const AVERAGE_PRECISION: &str = "average_precision";
+const INLIER_RATIO: &str = "inlier_ratio";
+const FALSE_ALARM_RATIO: &str = "false_alarm_ratio";
+
+/// Figures of one version: by part of the data set, then by name.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Figures(pub BTreeMap<String, BTreeMap<String, f64>>);
+
+impl Figures {
+    /// Measures a version on the validation and, where it has rows, the test part.
+    ///
+    /// Errors: refused for a data set of another feature contract.
+    pub fn measure(
+        bundle: &Bundle,
+        dataset: &Dataset,
+        normal: &[String],
+        threads: usize,
+    ) -> Result<Self, StepError> {
+        let measure = |(name, part): (&str, &FeatureTable)| {
+            Ok((name.to_owned(), bundle.measure(part, normal, threads)?))
+        };
+        let parts = [(VALIDATION, &dataset.validation), (TEST, &dataset.test)];
+        let parts = parts.into_iter().filter(|(_, part)| part.rows() > 0);
+        Ok(Self(parts.map(measure).collect::<Result<_, StepError>>()?))
+    }
+
+    fn get(&self, part: &str, name: &str) -> Option<f64> {
+        self.0.get(part)?.get(name).copied().filter(|value| value.is_finite())
+    }
+
+    /// Returns the share of normal validation rows that were called anomalous.
+    fn false_alarm_ratio(&self) -> Option<f64> {
+        let inliers = self.get(VALIDATION, INLIER_RATIO).map(|inliers| 1.0 - inliers);
+        self.get(VALIDATION, FALSE_ALARM_RATIO).or(inliers)
+    }
+
+    fn value(&self, part: &str, figure: &str) -> Option<f64> {
+        match figure {
+            INLIER_RATIO => self.false_alarm_ratio().map(|ratio| 1.0 - ratio),
+            _ => self.get(part, figure),
+        }
+    }
+}
+
+/// What was held against what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Part of the data set.
+    pub part: String,
+    /// `average_precision` with labels, `inlier_ratio` without; higher is better.
+    pub figure: String,
+    /// The challenger's figure; absent where it could not be measured.
+    pub challenger: Option<f64>,
+    /// The champion's figure; absent where it could not be measured.
+    pub champion: Option<f64>,
+    /// How much lower the challenger's may be.
+    pub max_regression: f64,
+}
+
+/// Whether a version takes over, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// It does.
+    pub promote: bool,
+    /// Why, or why not, in a sentence without its full stop.
+    pub why: String,
+    /// What was compared, where there is a champion.
+    pub comparison: Option<Comparison>,
+}
+
+/// Decides on a version that has nobody to be compared with: its false alarms alone count.
+pub fn without_champion(gate: &Gate, challenger: &Figures) -> Decision {
+    let allowed = percent(gate.max_false_alarm_ratio);
+    let (promote, why) = match challenger.false_alarm_ratio() {
+        None => (false, "its false alarms on validation could not be measured".to_owned()),
+        Some(ratio) if ratio <= gate.max_false_alarm_ratio => (
+            true,
+            format!(
+                "it calls {} of normal validation rows anomalous, {allowed} are allowed",
+                percent(ratio)
+            ),
+        ),
+        Some(ratio) => (
+            false,
+            format!(
+                "it calls {} of normal validation rows anomalous, only {allowed} are allowed",
+                percent(ratio)
+            ),
+        ),
+    };
+    Decision { promote, why, comparison: None }
+}
+
+/// Decides between a version and the live one, both measured on the same rows.
+pub fn with_champion(gate: &Gate, challenger: &Figures, champion: &Figures) -> Decision {
+    let ranked = |part: &&str| {
+        let has = |figures: &Figures| figures.get(part, AVERAGE_PRECISION).is_some();
+        has(challenger) || has(champion)
+    };
+    let (part, figure) = match [TEST, VALIDATION].into_iter().find(ranked) {
+        Some(part) => (part, AVERAGE_PRECISION),
+        None => (VALIDATION, INLIER_RATIO),
+    };
+    let comparison = Comparison {
+        part: part.to_owned(),
+        figure: figure.to_owned(),
+        challenger: challenger.value(part, figure),
+        champion: champion.value(part, figure),
+        max_regression: gate.max_regression,
+    };
+    let (promote, why) = judge(gate, &comparison, challenger, champion);
+    Decision { promote, why, comparison: Some(comparison) }
+}
+
+fn judge(
+    gate: &Gate,
+    comparison: &Comparison,
+    challenger: &Figures,
+    champion: &Figures,
+) -> (bool, String) {
+    let Comparison { part, max_regression, .. } = comparison;
+    let name = comparison.figure.replace('_', " ");
+    let (Some(new), Some(old)) = (comparison.challenger, comparison.champion) else {
+        let who = if comparison.challenger.is_none() { "its" } else { "the champion's" };
+        return (false, format!("{who} {name} on {part} could not be measured"));
+    };
+    let keeps_up = new >= old - max_regression;
+    if !keeps_up {
+        let why = format!(
+            "its {name} on {part} is {new:.4}, more than {max_regression} below the champion's {old:.4}"
+        );
+        return (false, why);
+    }
+    // A better ranking is worth nothing to whom it wakes every night.
+    let ratios = (challenger.false_alarm_ratio(), champion.false_alarm_ratio());
+    if let (Some(new), Some(old)) = ratios
+        && new > gate.max_false_alarm_ratio
+        && new > old
+    {
+        let why = format!(
+            "it calls {} of normal validation rows anomalous, the champion {}, and only {} are allowed",
+            percent(new),
+            percent(old),
+            percent(gate.max_false_alarm_ratio)
+        );
+        return (false, why);
+    }
+    let why = format!("its {name} on {part} is {new:.4}, the champion's {old:.4}");
+    (true, why)
+}
+
+fn percent(ratio: f64) -> String {
+    let text = format!("{:.2}", ratio * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(entries: &[(&str, &str, f64)]) -> Figures {
+        let mut figures = Figures::default();
+        for (part, name, value) in entries {
+            figures.0.entry((*part).to_owned()).or_default().insert((*name).to_owned(), *value);
+        }
+        figures
+    }
+
+    fn gate(max_false_alarm_ratio: f64, max_regression: f64) -> Gate {
+        Gate { max_false_alarm_ratio, max_regression, ..Gate::default() }
+    }
+
+    #[test]
+    fn false_alarms_decide_where_there_is_no_champion() {
+        let inliers = |value| figures(&[(VALIDATION, INLIER_RATIO, value)]);
+        let alarms = |value| figures(&[(VALIDATION, FALSE_ALARM_RATIO, value)]);
+        let gate = gate(0.1, 0.0);
+        for (figures, promote, words) in [
+            (inliers(0.99), true, "it calls 1 % of normal"),
+            (alarms(0.1), true, "it calls 10 % of normal"),
+            (alarms(0.1001), false, "only 10 % are allowed"),
+            (alarms(f64::NAN), false, "could not be measured"),
+            (Figures::default(), false, "could not be measured"),
+            (figures(&[(TEST, FALSE_ALARM_RATIO, 0.0)]), false, "could not be measured"),
+        ] {
+            let decision = without_champion(&gate, &figures);
+            assert_eq!(decision.promote, promote, "{figures:?}");
+            assert!(decision.why.contains(words), "{}", decision.why);
+        }
+        let closed = Gate { max_false_alarm_ratio: f64::NAN, ..gate };
+        assert!(!without_champion(&closed, &alarms(0.0)).promote);
+    }
+
+    #[test]
+    fn average_precision_decides_on_the_part_that_has_it() {
+        let ranked = |part, value| {
+            figures(&[(part, AVERAGE_PRECISION, value), (VALIDATION, INLIER_RATIO, 0.9)])
+        };
+        let decide = |part, new, old| {
+            with_champion(&gate(0.1, 0.02), &ranked(part, new), &ranked(part, old))
+        };
+        for (part, new, old, promote) in [
+            (TEST, 0.8, 0.7, true),
+            (TEST, 0.69, 0.7, true),
+            (TEST, 0.67, 0.7, false),
+            (VALIDATION, 0.67, 0.7, false),
+            (VALIDATION, 0.9, 0.7, true),
+        ] {
+            let decision = decide(part, new, old);
+            assert_eq!(decision.promote, promote, "{part} {new} {old}");
+            let comparison = decision.comparison.unwrap();
+            assert_eq!(
+                (comparison.part.as_str(), comparison.figure.as_str()),
+                (part, AVERAGE_PRECISION)
+            );
+        }
+    }
+
+    #[test]
+    fn the_share_of_inliers_decides_without_labels() {
+        let inliers =
+            |value| figures(&[(VALIDATION, INLIER_RATIO, value), (TEST, INLIER_RATIO, 0.1)]);
+        let decide = |new, old| with_champion(&gate(0.1, 0.02), &inliers(new), &inliers(old));
+        assert!(decide(0.95, 0.96).promote);
+        let worse = decide(0.92, 0.96);
+        assert!(!worse.promote);
+        assert_eq!(
+            worse.why,
+            "its inlier ratio on validation is 0.9200, more than 0.02 below the champion's 0.9600"
+        );
+    }
+
+    #[test]
+    fn a_figure_that_is_not_there_closes_the_gate() {
+        let ranked = figures(&[(TEST, AVERAGE_PRECISION, 0.9)]);
+        let blank = figures(&[(TEST, AVERAGE_PRECISION, f64::NAN)]);
+        for (new, old) in [(&blank, &ranked), (&ranked, &blank), (&blank, &blank)] {
+            assert!(!with_champion(&gate(1.0, 1.0), new, old).promote);
+        }
+        assert!(!with_champion(&gate(1.0, f64::NAN), &ranked, &ranked).promote);
+    }
+
+    #[test]
+    fn a_better_ranking_does_not_excuse_more_false_alarms() {
+        let version = |precision, alarms| {
+            figures(&[
+                (TEST, AVERAGE_PRECISION, precision),
+                (VALIDATION, FALSE_ALARM_RATIO, alarms),
+            ])
+        };
+        let decide = |new, old| with_champion(&gate(0.1, 0.02), &new, &old).promote;
+        assert!(!decide(version(0.9, 0.3), version(0.7, 0.05)));
+        assert!(decide(version(0.9, 0.3), version(0.7, 0.4)), "fewer than the champion's");
+        assert!(decide(version(0.9, 0.08), version(0.7, 0.05)), "within what is allowed");
+    }
+}

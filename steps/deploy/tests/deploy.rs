@@ -1,0 +1,226 @@
+//! Which version becomes live, and what is said of it.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use contract::{ErrorKind, Outcome, StepError, read_json};
+use deploy::Deployment;
+use fs_err as fs;
+use store::{AliasRecord, Change, Registry};
+use support::{Pipeline, minute};
+
+const KEEP: &str = "{max_false_alarm_ratio: 0.1, max_regression: 0.02}";
+const STOP: &str = "{max_regression: 0.02, on_worse: stop}";
+
+fn run(pipeline: &Pipeline, bundle: &str, now: i64) -> (Result<(), StepError>, Outcome) {
+    let mut outcome = Outcome::start("deploy");
+    let result = deploy::run(&pipeline.args(bundle, now), &mut outcome);
+    (result, outcome)
+}
+
+fn deployed(pipeline: &Pipeline, bundle: &str, now: i64) -> Deployment {
+    run(pipeline, bundle, now).0.unwrap();
+    written(pipeline)
+}
+
+fn written(pipeline: &Pipeline) -> Deployment {
+    read_json(&pipeline.folder().join("deployment.json")).unwrap()
+}
+
+fn live(pipeline: &Pipeline) -> Option<AliasRecord> {
+    let store = pipeline.store().unwrap();
+    Registry::new(&store, "cluster").alias("live").unwrap()
+}
+
+fn versions(pipeline: &Pipeline) -> Vec<String> {
+    let store = pipeline.store().unwrap();
+    Registry::new(&store, "cluster").versions().unwrap()
+}
+
+#[test]
+fn the_first_version_is_promoted_if_it_cries_wolf_seldom_enough() {
+    let pipeline = Pipeline::new(false, KEEP).unwrap();
+    pipeline.bundle("one", 1.0).unwrap();
+    let deployment = deployed(&pipeline, "one", 300);
+    assert!(deployment.promoted && deployment.live);
+    assert_eq!(
+        deployment.why,
+        "it is the first; it calls 1 % of normal validation rows anomalous, 10 % are allowed"
+    );
+    let record = live(&pipeline).unwrap();
+    assert_eq!(
+        (record.version, record.since, record.by.as_str()),
+        (deployment.version, minute(300), "deploy")
+    );
+    assert_eq!(record.why, deployment.why);
+}
+
+#[test]
+fn the_first_version_with_too_many_false_alarms_is_kept_and_not_promoted() {
+    for labelled in [false, true] {
+        let pipeline = Pipeline::new(labelled, "{max_false_alarm_ratio: 0.001}").unwrap();
+        pipeline.bundle("one", 1.0).unwrap();
+        let (result, outcome) = run(&pipeline, "one", 300);
+        result.unwrap();
+        let deployment = written(&pipeline);
+        assert!(!deployment.promoted && !deployment.live);
+        assert!(outcome.warnings[0].contains("only 0.1 % are allowed"), "{:?}", outcome.warnings);
+        assert_eq!(live(&pipeline), None);
+        assert_eq!(versions(&pipeline), [deployment.version]);
+    }
+}
+
+#[test]
+fn a_better_challenger_takes_over_and_a_worse_one_does_not() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("blind", 50.0).unwrap();
+    pipeline.bundle("sharp", 1.0).unwrap();
+    pipeline.bundle("blinder", 90.0).unwrap();
+    let first = deployed(&pipeline, "blind", 300);
+    let second = deployed(&pipeline, "sharp", 301);
+    assert!(second.promoted, "{}", second.why);
+    assert_eq!(second.champion, Some(first.version));
+    let comparison = second.comparison.unwrap();
+    assert_eq!(
+        (comparison.part.as_str(), comparison.figure.as_str()),
+        ("test", "average_precision")
+    );
+    assert!(comparison.challenger > comparison.champion, "{comparison:?}");
+    assert_eq!(comparison.challenger, second.figures.0["test"].get("average_precision").copied());
+
+    let (result, outcome) = run(&pipeline, "blinder", 302);
+    result.unwrap();
+    let third = written(&pipeline);
+    assert!(!third.promoted && !third.live);
+    assert!(third.why.contains("more than 0.02 below the champion's"), "{}", third.why);
+    assert!(outcome.warnings[0].contains(&third.why));
+    assert_eq!(live(&pipeline).unwrap().version, second.version);
+    assert_eq!(versions(&pipeline).len(), 3, "it is kept");
+}
+
+#[test]
+fn where_the_document_says_stop_a_worse_challenger_is_registered_and_refused() {
+    let pipeline = Pipeline::new(true, STOP).unwrap();
+    pipeline.bundle("sharp", 1.0).unwrap();
+    pipeline.bundle("blind", 50.0).unwrap();
+    let first = deployed(&pipeline, "sharp", 300);
+    for _ in 0..2 {
+        let error = run(&pipeline, "blind", 301).0.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert!(error.message.contains(&written(&pipeline).version), "{error}");
+        assert!(error.hint.is_some());
+        assert_eq!(live(&pipeline).unwrap().version, first.version);
+        assert_eq!(versions(&pipeline).len(), 2);
+    }
+}
+
+#[test]
+fn without_labels_the_share_of_inliers_decides() {
+    let pipeline = Pipeline::new(false, KEEP).unwrap();
+    pipeline.bundle("one", 1.0).unwrap();
+    pipeline.bundle("two", 50.0).unwrap();
+    deployed(&pipeline, "one", 300);
+    let second = deployed(&pipeline, "two", 301);
+    let comparison = second.comparison.unwrap();
+    assert_eq!(
+        (comparison.part.as_str(), comparison.figure.as_str()),
+        ("validation", "inlier_ratio")
+    );
+    assert!(second.promoted, "both call one row in a hundred anomalous: {}", second.why);
+}
+
+#[test]
+fn a_version_that_is_live_already_changes_nothing() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("one", 1.0).unwrap();
+    deployed(&pipeline, "one", 300);
+    let before = live(&pipeline);
+    let again = deployed(&pipeline, "one", 301);
+    assert!(again.live && !again.promoted);
+    assert_eq!(again.why, "it is live already, since 2026-11-21T13:00:00Z");
+    assert_eq!(live(&pipeline), before);
+    let store = pipeline.store().unwrap();
+    assert_eq!(Registry::new(&store, "cluster").history("live").unwrap().len(), 1);
+}
+
+#[test]
+fn a_champion_of_another_contract_is_not_compared_and_that_is_said() {
+    let mut pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("old", 1.0).unwrap();
+    let first = deployed(&pipeline, "old", 300);
+    pipeline.change_contract().unwrap();
+    pipeline.bundle("new", 1.0).unwrap();
+    let (result, outcome) = run(&pipeline, "new", 301);
+    result.unwrap();
+    let second = written(&pipeline);
+    assert!(second.promoted);
+    assert_eq!((second.comparison, second.champion), (None, Some(first.version)));
+    for words in ["another feature contract", "column 2 is `load`, expected `cpu_busy_ratio`"] {
+        assert!(second.why.contains(words), "{}", second.why);
+        assert!(outcome.warnings[0].contains(words), "{:?}", outcome.warnings);
+    }
+}
+
+#[test]
+fn a_champion_that_cannot_be_used_is_not_in_the_way() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("one", 1.0).unwrap();
+    pipeline.bundle("two", 1.1).unwrap();
+    let first = deployed(&pipeline, "one", 300);
+    let folder = pipeline.folder().join("store/models/cluster/versions").join(&first.version);
+    fs::write(folder.join("z_score.safetensors"), b"broken").unwrap();
+    let (result, outcome) = run(&pipeline, "two", 301);
+    result.unwrap();
+    assert!(written(&pipeline).promoted);
+    assert!(outcome.warnings[0].contains("z_score.safetensors"), "{:?}", outcome.warnings);
+}
+
+#[test]
+fn a_bundle_that_cannot_be_used_is_not_registered() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    let bundle = pipeline.bundle("one", 1.0).unwrap();
+    fs::write(bundle.join("z_score.safetensors"), b"broken").unwrap();
+    let error = run(&pipeline, "one", 300).0.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("z_score.safetensors"), "{error}");
+    assert!(versions(&pipeline).is_empty());
+    assert!(!pipeline.folder().join("deployment.json").exists());
+}
+
+#[test]
+fn a_run_that_was_killed_after_it_promoted_writes_the_same_when_run_again() {
+    let undisturbed = Pipeline::new(true, KEEP).unwrap();
+    let killed = Pipeline::new(true, KEEP).unwrap();
+    for pipeline in [&undisturbed, &killed] {
+        pipeline.bundle("blind", 50.0).unwrap();
+        pipeline.bundle("sharp", 1.0).unwrap();
+    }
+    let first = deployed(&undisturbed, "blind", 300);
+    let second = deployed(&undisturbed, "sharp", 301);
+    // The other one dies after each change of the alias and before `deployment.json`.
+    for (bundle, now, expected) in [("blind", 300, &first), ("sharp", 301, &second)] {
+        deployed(&killed, bundle, now);
+        fs::remove_file(killed.folder().join("deployment.json")).unwrap();
+        assert_eq!(&deployed(&killed, bundle, now), expected);
+    }
+}
+
+#[test]
+fn who_changed_the_alias_meanwhile_is_not_overruled() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    for (name, blindness) in [("one", 1.0), ("two", 1.1), ("three", 1.2)] {
+        pipeline.bundle(name, blindness).unwrap();
+    }
+    deployed(&pipeline, "one", 300);
+    deployed(&pipeline, "two", 301);
+    let store = pipeline.store().unwrap();
+    let registry = Registry::new(&store, "cluster");
+    let rolled_back = registry.rollback("live", minute(302), "ada").unwrap();
+    assert_eq!(rolled_back.version, pipeline.version("one").unwrap());
+    let stale = AliasRecord { etag: "stale".into(), ..rolled_back.clone() };
+    let version = pipeline.version("two").unwrap();
+    let change =
+        Change { alias: "live", version: &version, now: minute(303), by: "deploy", why: "late" };
+    assert_eq!(registry.promote(&change, Some(&stale)).unwrap_err().kind, ErrorKind::LostRace);
+    assert_eq!(deployed(&pipeline, "three", 304).champion, Some(rolled_back.version));
+}
