@@ -54,7 +54,7 @@ fn exit_codes_say_who_has_to_act() {
     assert_eq!(run(&pipeline, 0).status.code(), Some(3));
 
     let mut args = pipeline.args(minute(0));
-    args.store = "s3://bucket".into();
+    args.store = "ftp://host/store".into();
     let line = contract::step::command_line(&args).unwrap();
     let status = Command::new(env!("CARGO_BIN_EXE_alert")).args(line).output().unwrap().status;
     assert_eq!(status.code(), Some(2));

@@ -39,7 +39,7 @@ fn exit_codes_say_who_has_to_act() {
 
     let absent = command(&pipeline.args("absent", 302)).output().unwrap();
     assert_eq!(absent.status.code(), Some(2));
-    let elsewhere = DeployArgs { store: "s3://b".into(), ..pipeline.args("sharp", 300) };
+    let elsewhere = DeployArgs { store: "ftp://host/store".into(), ..pipeline.args("sharp", 300) };
     assert_eq!(command(&elsewhere).output().unwrap().status.code(), Some(2));
 }
 
