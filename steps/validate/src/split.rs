@@ -163,3 +163,105 @@ fn needed_range(table: &FeatureTable, document: &Document) -> Span {
     let steps = train.max(validation) as i64 + 1;
     table.contract.lookback + Span::from_ms(steps.saturating_mul(step.ms()))
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::FeatureContract;
+    use frames::{RowLabels, Table};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STEP_MS: i64 = 60_000;
+
+    fn document(validation: f64, test: f64, gap_ms: i64) -> Document {
+        let text = format!(
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{table: {{path: t, time: t}}}}\n\
+             features: [{{raw: {{}}}}]\nsplit: {{validation: {validation}, test: {test}, \
+             gap: {gap_ms}ms}}\nmodels: {{z_score: {{}}}}\n\
+             vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+        );
+        document::parse("split.yaml", &text).unwrap()
+    }
+
+    /// Rows of an entity and a time in steps, without columns.
+    fn table(rows: &[(u32, i64)], anomalous: Option<&[bool]>) -> FeatureTable {
+        let contract = FeatureContract {
+            format: 1,
+            step: Span::from_ms(STEP_MS),
+            lookback: Span::ZERO,
+            fill: "none".into(),
+            columns: Vec::new(),
+        };
+        let table = Table {
+            times: rows.iter().map(|(_, step)| Timestamp::from_ms(step * STEP_MS)).collect(),
+            entity: rows.iter().map(|(entity, _)| *entity).collect(),
+            entities: vec!["a".into(), "b".into(), "c".into()],
+            columns: Vec::new(),
+        };
+        let label = |anomalous: &bool| if *anomalous { "stress" } else { "normal" }.to_owned();
+        let labels = anomalous.map(|anomalous| RowLabels {
+            label: anomalous.iter().map(label).collect(),
+            scenario: vec![String::new(); rows.len()],
+            excluded: vec![false; rows.len()],
+        });
+        FeatureTable { contract, table, warm_up: vec![false; rows.len()], labels }
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_in_order_apart_and_lose_nothing_but_the_gap(
+            rows in prop::collection::vec((0..3_u32, 0..200_i64), 0..150),
+            validation in 0.05..0.5_f64,
+            test in 0.0..0.4_f64,
+            gap_steps in 0..12_i64,
+        ) {
+            let document = document(validation, test, gap_steps * STEP_MS);
+            let table = table(&rows, None);
+            let parts = split(&table, &document);
+            let all: usize = Part::ALL.iter().map(|part| parts.rows(*part).len()).sum();
+            prop_assert_eq!(all + parts.gap_rows, rows.len(), "nothing is lost");
+            let times = |part: Part| -> Vec<Timestamp> {
+                parts.rows(part).iter().map(|row| table.table.times[*row]).collect()
+            };
+            let mut last: Option<Timestamp> = None;
+            for part in Part::ALL {
+                let times = times(part);
+                prop_assert!(times.is_sorted());
+                if let (Some(last), Some(first)) = (last, times.first()) {
+                    prop_assert!(*first - last > document.split.gap, "{} after {}", first, last);
+                }
+                last = times.last().copied().or(last);
+            }
+            if gap_steps == 0 {
+                prop_assert_eq!(parts.gap_rows, 0, "without a gap every row is in a part");
+            }
+        }
+
+        #[test]
+        fn only_train_loses_anomalous_rows(
+            rows in prop::collection::vec((0..3_u32, 0..200_i64, any::<bool>()), 1..150),
+        ) {
+            let (keys, anomalous): (Vec<_>, Vec<_>) =
+                rows.iter().map(|(entity, step, anomalous)| ((*entity, *step), *anomalous)).unzip();
+            let document = document(0.3, 0.2, 0);
+            let labelled = split(&table(&keys, Some(&anomalous)), &document);
+            let plain = split(&table(&keys, None), &document);
+            let normal: Vec<usize> =
+                plain.rows(Part::Train).iter().filter(|row| !anomalous[**row]).copied().collect();
+            prop_assert_eq!(labelled.rows(Part::Train), &normal);
+            prop_assert_eq!(labelled.left_out_rows, plain.rows(Part::Train).len() - normal.len());
+            for part in [Part::Validation, Part::Test] {
+                prop_assert_eq!(labelled.rows(part), plain.rows(part));
+            }
+        }
+    }
+
+    #[test]
+    fn shares_are_of_the_distinct_times() {
+        // One entity has ten times as many rows as times: they stay together.
+        let rows: Vec<(u32, i64)> = (0..100).map(|row| (0, row / 10)).collect();
+        let parts = split(&table(&rows, None), &document(0.2, 0.2, 0));
+        assert_eq!(Part::ALL.map(|part| parts.rows(part).len()), [60, 20, 20]);
+    }
+}
