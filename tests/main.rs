@@ -1,5 +1,6 @@
 //! The product as a whole: the real program, real data, real servers. A module is one question.
 
+mod argo_manifests;
 mod command_line;
 mod kill_and_resume;
 mod score_minute;

@@ -3,6 +3,8 @@
 mod context;
 mod evaluate;
 mod explain;
+mod lint;
+mod manifests;
 mod models;
 mod plan;
 mod progress;
@@ -114,6 +116,12 @@ enum Command {
         #[command(subcommand)]
         command: models::ModelsCommand,
     },
+    /// Write the manifests of Argo Workflows, or say which differ from their documents
+    #[command(after_help = "Example: lynceus manifests --check")]
+    Manifests(manifests::ManifestsArgs),
+    /// Check documents and manifests, without a cluster
+    #[command(after_help = "Example: lynceus lint pipelines/cluster.yaml argo/base")]
+    Lint(lint::LintArgs),
     /// Run one step with its own flags, as its image does
     #[command(
         after_help = "Example: lynceus step label --document pipelines/cluster.yaml --scenarios log.csv --labels labels.parquet"
@@ -156,6 +164,8 @@ fn execute(cli: Cli) -> u8 {
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),
         Command::Models { command } => models::execute(&global, &command),
+        Command::Manifests(args) => manifests::execute(&global, &args),
+        Command::Lint(args) => lint::execute(&global, &args),
         Command::Schema => print_json(&document::schema()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

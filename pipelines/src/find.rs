@@ -47,7 +47,8 @@ pub fn sample(found: &Found) -> Result<PathBuf, StepError> {
     Err(StepError::usage(format!("this pipeline has no sample: `{}` is not there", path.display())))
 }
 
-fn names(folder: &Path) -> Vec<String> {
+/// Returns the names of the documents of a folder, in order.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries =
         fs::read_dir(folder).map(|entries| entries.flatten().collect()).unwrap_or_default();
     let entries: Vec<fs::DirEntry> = entries;

@@ -1,5 +1,6 @@
 //! The program `lynceus`: a document becomes a plan, and a plan is run.
 
+pub mod argo;
 pub mod cli;
 pub mod find;
 pub mod plan;

@@ -1,0 +1,123 @@
+//! Who the pods are, what they may do, and where the store is.
+
+use std::collections::BTreeMap;
+
+use contract::StepError;
+use document::Document;
+
+use super::cluster::{
+    ArtifactRepository, ConfigMap, Role, RoleBinding, RoleRef, RoleRule, S3Repository, SecretKey,
+    ServiceAccount, Subject, TokenSecret,
+};
+use super::{metadata, names, text};
+
+/// The account of Argo's own containers.
+pub(super) const EXECUTOR: &str = "lynceus-executor";
+/// The `ConfigMap` with the store's address, which steps get as environment.
+pub(super) const STORE: &str = "lynceus-store";
+/// The `ConfigMap` that says where artifacts go.
+pub(super) const ARTIFACTS: &str = "lynceus-artifacts";
+/// Its key.
+pub(super) const ARTIFACTS_KEY: &str = "repository";
+/// The Secret with the training's keys of the store.
+pub(super) const TRAINER: &str = "lynceus-trainer";
+/// The Secret with the scoring's keys of the store.
+pub(super) const SCORER: &str = "lynceus-scorer";
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Makes the account of Argo's own containers, with the one right they need.
+///
+/// The pods' own containers get no token at all; that is why Argo wants the token of this account in
+/// a Secret of this name, which Kubernetes fills.
+pub(super) fn executor() -> Result<Vec<String>, StepError> {
+    let mut token = TokenSecret {
+        api_version: "v1".to_owned(),
+        kind: "Secret".to_owned(),
+        metadata: metadata(&format!("{EXECUTOR}.service-account-token"), None),
+        secret_type: "kubernetes.io/service-account-token".to_owned(),
+    };
+    token
+        .metadata
+        .annotations
+        .insert("kubernetes.io/service-account.name".to_owned(), EXECUTOR.to_owned());
+    let role = Role {
+        api_version: format!("{RBAC}/v1"),
+        kind: "Role".to_owned(),
+        metadata: metadata(EXECUTOR, None),
+        rules: vec![RoleRule {
+            api_groups: vec!["argoproj.io".to_owned()],
+            resources: vec!["workflowtaskresults".to_owned()],
+            verbs: vec!["create".to_owned(), "patch".to_owned()],
+        }],
+    };
+    let binding = RoleBinding {
+        api_version: format!("{RBAC}/v1"),
+        kind: "RoleBinding".to_owned(),
+        metadata: metadata(EXECUTOR, None),
+        role_ref: RoleRef {
+            api_group: RBAC.to_owned(),
+            kind: "Role".to_owned(),
+            name: EXECUTOR.to_owned(),
+        },
+        subjects: vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: EXECUTOR.to_owned(),
+            namespace: None,
+        }],
+    };
+    Ok(vec![text(&account(EXECUTOR, None))?, text(&token)?, text(&role)?, text(&binding)?])
+}
+
+/// Makes the accounts of a pipeline's pods: identities for a store that knows pods by theirs, and
+/// nothing else.
+pub(super) fn accounts(document: &Document) -> Result<Vec<String>, StepError> {
+    let names = names(document);
+    Ok(vec![
+        text(&account(&names.train, Some(document)))?,
+        text(&account(&names.score, Some(document)))?,
+    ])
+}
+
+fn account(name: &str, document: Option<&Document>) -> ServiceAccount {
+    ServiceAccount {
+        api_version: "v1".to_owned(),
+        kind: "ServiceAccount".to_owned(),
+        metadata: metadata(name, document),
+        automount_service_account_token: false,
+    }
+}
+
+/// Makes the two settings of the store: for steps as environment, for Argo as an artifact
+/// repository. Overlays change them.
+pub(super) fn store() -> Result<Vec<String>, StepError> {
+    let secret = |key: &str| SecretKey { name: TRAINER.to_owned(), key: key.to_owned() };
+    let repository = ArtifactRepository {
+        s3: S3Repository {
+            endpoint: "minio:9000".to_owned(),
+            insecure: true,
+            bucket: "lynceus".to_owned(),
+            region: "us-east-1".to_owned(),
+            key_format: "runs/{{workflow.name}}/{{pod.name}}".to_owned(),
+            access_key_secret: secret("AWS_ACCESS_KEY_ID"),
+            secret_key_secret: secret("AWS_SECRET_ACCESS_KEY"),
+        },
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let environment =
+        [pair("AWS_ENDPOINT_URL", "http://minio:9000"), pair("AWS_REGION", "us-east-1")];
+    let repository = [(ARTIFACTS_KEY.to_owned(), super::yaml::write(&repository)?)];
+    Ok(vec![
+        text(&config_map(STORE, environment.into()))?,
+        text(&config_map(ARTIFACTS, repository.into()))?,
+    ])
+}
+
+fn config_map(name: &str, data: BTreeMap<String, String>) -> ConfigMap {
+    ConfigMap {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        metadata: metadata(name, None),
+        data,
+    }
+}

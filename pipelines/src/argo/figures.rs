@@ -1,0 +1,99 @@
+//! What pods are given: processor, memory, time, and when they are tried again.
+
+use contract::{ErrorKind, Stage};
+
+use super::pod::Resources;
+use super::workflow::{Backoff, RetryStrategy};
+
+/// The user and group of every pod; images name the same one.
+pub(super) const USER: i64 = 65_532;
+
+/// Seconds after which a training is ended, and the pod of one of its steps.
+pub(super) const TRAINING_DEADLINE_SECONDS: u32 = 4 * 3600;
+pub(super) const STEP_DEADLINE_SECONDS: u32 = 3600;
+
+/// Seconds after which a scoring is ended: time to catch up a day, and then the next tick goes on.
+pub(super) const SCORING_DEADLINE_SECONDS: u32 = 600;
+
+/// Pods of one training at once.
+pub(super) const PARALLELISM: u32 = 4;
+
+/// Tries after the first.
+const RETRIES: u32 = 3;
+
+/// How far apart requests and limits are: a step that needs more than this has gone astray.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    processor_request: &'static str,
+    processor_limit: &'static str,
+    memory_request: &'static str,
+    memory_limit: &'static str,
+}
+
+/// Returns what a step is given in training.
+pub(super) fn training(stage: Stage) -> Resources {
+    let (processor_request, memory_request, memory_limit) = match stage {
+        Stage::Collect | Stage::Score => ("100m", "64Mi", "256Mi"),
+        Stage::Label | Stage::Alert => ("50m", "32Mi", "128Mi"),
+        Stage::Feature => ("500m", "256Mi", "2Gi"),
+        Stage::Validate => ("250m", "128Mi", "1Gi"),
+        Stage::Train => ("1", "256Mi", "1Gi"),
+        Stage::Select | Stage::Report => ("500m", "128Mi", "1Gi"),
+        Stage::Deploy => ("50m", "64Mi", "512Mi"),
+    };
+    resources(Figures { processor_request, processor_limit: "2", memory_request, memory_limit })
+}
+
+/// Returns what a step is given in the scoring pod: it sees minutes, not days.
+pub(super) fn scoring(stage: Stage) -> Resources {
+    let (processor_request, memory_request, memory_limit) = match stage {
+        Stage::Feature => ("50m", "64Mi", "512Mi"),
+        Stage::Alert => ("10m", "32Mi", "128Mi"),
+        _ => ("50m", "64Mi", "256Mi"),
+    };
+    resources(Figures { processor_request, processor_limit: "1", memory_request, memory_limit })
+}
+
+/// Returns what Argo's own containers are given.
+pub(super) fn executor() -> Resources {
+    resources(Figures {
+        processor_request: "10m",
+        processor_limit: "1",
+        memory_request: "64Mi",
+        memory_limit: "512Mi",
+    })
+}
+
+fn resources(figures: Figures) -> Resources {
+    let pair = |cpu: &str, memory: &str| {
+        [("cpu".to_owned(), cpu.to_owned()), ("memory".to_owned(), memory.to_owned())].into()
+    };
+    Resources {
+        requests: pair(figures.processor_request, figures.memory_request),
+        limits: pair(figures.processor_limit, figures.memory_limit),
+    }
+}
+
+/// Returns when a step is tried again: after the exit codes that say it may help, and when the pod
+/// itself was lost. Without a policy beside it, the expression alone decides.
+pub(super) fn retry() -> RetryStrategy {
+    RetryStrategy {
+        limit: RETRIES,
+        expression: retry_expression(),
+        backoff: Backoff { duration: "10s".to_owned(), factor: 2, max_duration: "10m".to_owned() },
+    }
+}
+
+/// Returns the retry rule of the step contract in Argo's words; exit codes are texts there.
+pub(super) fn retry_expression() -> String {
+    let kinds = [
+        ErrorKind::Bug,
+        ErrorKind::Usage,
+        ErrorKind::Refused,
+        ErrorKind::Unavailable,
+        ErrorKind::LostRace,
+    ];
+    let retried = kinds.iter().filter(|kind| kind.is_retried());
+    let codes: Vec<String> = retried.map(|kind| format!("'{}'", kind.exit_code())).collect();
+    format!("lastRetry.exitCode in [{}] || lastRetry.status == 'Error'", codes.join(", "))
+}

@@ -1,0 +1,130 @@
+//! What a cluster would refuse, or run wrongly, found without one.
+//!
+//! Schemas say which fields exist. What they do not say is checked here: that every reference
+//! resolves, that flags parse, that ports fit, that Pod Security `restricted` admits the pods.
+
+mod cluster;
+mod commands;
+mod graph;
+mod network;
+mod objects;
+mod references;
+mod security;
+mod settings;
+
+use serde::Serialize;
+
+use super::workflow::{Template, WorkflowSpec, WorkflowTemplate};
+use objects::Objects;
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// Line and column, from 1, where one place is at fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<(u64, u64)>,
+    /// The object, as `kind/name`, and the part of it.
+    pub object: String,
+    /// Which rule is broken: one word.
+    pub rule: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, "{line}:{column}:")?;
+        }
+        if !self.object.is_empty() {
+            write!(f, " {}:", self.object)?;
+        }
+        write!(f, " {} [{}]", self.message, self.rule)
+    }
+}
+
+/// A file to check: its name and its text.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// The name, for messages.
+    pub name: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Says whether a text is a manifest rather than a pipeline document.
+pub fn is_manifest(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("apiVersion:") || line.starts_with("kind:"))
+}
+
+/// Checks manifests, each by itself and all together. What refers to objects of a kind of which no
+/// file was given is left alone.
+pub fn check(files: &[File]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let objects = Objects::read(files, &mut findings);
+    for (place, template) in &objects.workflow_templates {
+        let mut report = Report { place, findings: &mut findings };
+        workflow(template, &objects, &mut report);
+    }
+    for (place, cron) in &objects.cron_workflows {
+        let mut report = Report { place, findings: &mut findings };
+        settings::cron(cron, &mut report);
+        references::cron(cron, &objects, &mut report);
+    }
+    cluster::check(&objects, &mut findings);
+    network::check(&objects, &mut findings);
+    findings
+}
+
+fn workflow(template: &WorkflowTemplate, objects: &Objects, report: &mut Report<'_>) {
+    let spec = &template.spec;
+    settings::workflow(spec, report);
+    graph::workflow(spec, report);
+    references::workflow(spec, report);
+    security::workflow(spec, report);
+    for template in &spec.templates {
+        settings::template(template, report);
+        security::template(template, report);
+        commands::template(spec, template, objects, report);
+    }
+    cluster::workflow(spec, objects, report);
+}
+
+/// Where an object stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: String,
+    pub(super) object: String,
+}
+
+/// Takes what is found in one object.
+pub(super) struct Report<'a> {
+    place: &'a Place,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Report<'_> {
+    fn say(&mut self, rule: &'static str, message: impl Into<String>) {
+        self.findings.push(Finding {
+            file: self.place.file.clone(),
+            place: None,
+            object: self.place.object.clone(),
+            rule,
+            message: message.into(),
+        });
+    }
+}
+
+fn template_named<'a>(spec: &'a WorkflowSpec, name: &str) -> Option<&'a Template> {
+    spec.templates.iter().find(|template| template.name == name)
+}
+
+/// Returns the containers of a template, with their names.
+fn containers(template: &Template) -> Vec<(&str, &super::pod::Container)> {
+    let one = template.container.iter().map(|container| ("main", container));
+    let set = template.container_set.iter().flat_map(|set| &set.containers);
+    one.chain(set.map(|container| (container.name.as_str(), container))).collect()
+}

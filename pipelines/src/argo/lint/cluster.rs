@@ -1,0 +1,123 @@
+//! Rights, documents and what else the workflows need of the namespace.
+
+use super::objects::Objects;
+use super::{Finding, Report};
+use crate::argo::cluster::{ArtifactRepository, ConfigMap, Role};
+use crate::argo::workflow::WorkflowSpec;
+use crate::argo::yaml;
+
+/// What Kubernetes takes at most in one object.
+const OBJECT_BYTES: usize = 1 << 20;
+
+/// Checks objects by themselves.
+pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
+    for (place, map) in &objects.config_maps {
+        config_map(map, &mut Report { place, findings });
+    }
+    for (place, role) in &objects.roles {
+        if !is_least(role) {
+            let mut report = Report { place, findings };
+            report.say(
+                "rbac",
+                "the role has to allow create and patch of workflowtaskresults, and nothing more",
+            );
+        }
+    }
+    for (place, account) in &objects.service_accounts {
+        if account.automount_service_account_token {
+            Report { place, findings }.say("security", "pods get this account's token unasked");
+        }
+    }
+    for (place, secret) in &objects.token_secrets {
+        if secret.secret_type != "kubernetes.io/service-account-token" {
+            Report { place, findings }
+                .say("secret", "a manifest may hold no Secret but an empty one for a token");
+        }
+    }
+}
+
+fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
+    let bytes: usize = map.data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes >= OBJECT_BYTES {
+        report
+            .say("size", format!("{bytes} bytes are more than the {OBJECT_BYTES} of a ConfigMap"));
+    }
+    if let Some(text) = map.data.get("document.yaml") {
+        match document::parse("document.yaml", text) {
+            Ok(document) if !map.metadata.name.contains(&document.name) => {
+                report.say("document", format!("the document is that of `{}`", document.name));
+            }
+            Ok(_) => {}
+            Err(error) => report.say("document", error.message),
+        }
+    }
+}
+
+fn is_least(role: &Role) -> bool {
+    let [rule] = role.rules.as_slice() else { return false };
+    let mut verbs = rule.verbs.clone();
+    verbs.sort();
+    rule.api_groups == ["argoproj.io"]
+        && rule.resources == ["workflowtaskresults"]
+        && verbs == ["create", "patch"]
+}
+
+/// Checks what a workflow names.
+pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
+    accounts(spec, objects, report);
+    for volume in &spec.volumes {
+        let Some(map) = &volume.config_map else { continue };
+        if !objects.config_maps.is_empty() && objects.config_map(&map.name).is_none() {
+            report.say("reference", format!("there is no ConfigMap `{}`", map.name));
+        }
+    }
+    let has_artifacts = spec.templates.iter().any(|template| {
+        [&template.inputs, &template.outputs]
+            .into_iter()
+            .flatten()
+            .any(|arguments| !arguments.artifacts.is_empty())
+    });
+    match &spec.artifact_repository_ref {
+        None if has_artifacts => {
+            report.say("artifact", "artifacts go nowhere: artifactRepositoryRef is missing");
+        }
+        Some(reference) if !objects.config_maps.is_empty() => {
+            let map = objects.config_map(&reference.config_map);
+            let text = map.and_then(|map| map.data.get(&reference.key));
+            let problem = match text.map(|text| yaml::read::<ArtifactRepository>(text)) {
+                Some(Ok(_)) => return,
+                Some(Err(error)) => error.to_string(),
+                None => "it is not there".to_owned(),
+            };
+            let (map, key) = (&reference.config_map, &reference.key);
+            report.say("artifact", format!("artifact repository `{key}` of `{map}`: {problem}"));
+        }
+        _ => {}
+    }
+}
+
+/// The accounts exist, and the executor's has its right and its token.
+fn accounts(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
+    if objects.service_accounts.is_empty() {
+        return;
+    }
+    let executor = spec.executor.as_ref().map(|executor| &executor.service_account_name);
+    for name in spec.service_account_name.iter().chain(executor) {
+        let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
+        if !names.any(|other| other == name) {
+            report.say("rbac", format!("there is no ServiceAccount `{name}`"));
+        }
+    }
+    let Some(executor) = executor else { return };
+    let bound = objects.role_bindings.iter().map(|(_, binding)| binding).any(|binding| {
+        binding.subjects.iter().any(|s| s.kind == "ServiceAccount" && s.name == *executor)
+            && objects.roles.iter().any(|(_, role)| role.metadata.name == binding.role_ref.name)
+    });
+    if !bound {
+        report.say("rbac", format!("`{executor}` has no role: Argo could not report results"));
+    }
+    let token = format!("{executor}.service-account-token");
+    if !objects.token_secrets.iter().any(|(_, secret)| secret.metadata.name == token) {
+        report.say("rbac", format!("there is no Secret `{token}`: Argo could not start a pod"));
+    }
+}

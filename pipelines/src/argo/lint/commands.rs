@@ -1,0 +1,262 @@
+//! Images, commands and flags: does the step take them, and do its ports fit the template's?
+
+use std::path::Path;
+
+use clap::Parser;
+use contract::steps::StepCommand;
+
+use super::objects::Objects;
+use super::{Report, containers, references};
+use crate::argo::pod::{Container, VolumeMount};
+use crate::argo::workflow::{Arguments, Template, WorkflowSpec};
+
+/// Parses a step's flags as `lynceus step` does.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Line {
+    #[command(subcommand)]
+    step: StepCommand,
+}
+
+pub(super) fn template(
+    spec: &WorkflowSpec,
+    template: &Template,
+    objects: &Objects,
+    report: &mut Report<'_>,
+) {
+    let mut steps = Vec::new();
+    for (_, container) in containers(template) {
+        let owner = owner(template, container);
+        let Some(step) = step(spec, template, container, report) else { continue };
+        secrets(&owner, container, &step, report);
+        files(spec, template, container, &step, report);
+        steps.push((container, step));
+    }
+    if template.container.is_some() {
+        for (_, step) in &steps {
+            ports(template, step, report);
+        }
+    } else {
+        shared(&template.name, &steps, report);
+    }
+    mounts(spec, template, objects, report);
+}
+
+fn owner(template: &Template, container: &Container) -> String {
+    let name = if container.name.is_empty() { "main" } else { &container.name };
+    format!("{}/{name}", template.name)
+}
+
+/// Checks image and command, and returns the step with its flags if they parse.
+fn step(
+    spec: &WorkflowSpec,
+    template: &Template,
+    container: &Container,
+    report: &mut Report<'_>,
+) -> Option<StepCommand> {
+    let owner = owner(template, container);
+    let [command] = container.command.as_slice() else {
+        report.say("command", format!("`{owner}` needs exactly one command, the step's program"));
+        return None;
+    };
+    let stage = command.trim_start_matches('/');
+    let image = container.image.rsplit('/').next().unwrap_or_default();
+    if image.split(':').next() != Some(stage) {
+        report.say("command", format!("`{owner}`: the image `{image}` is not that of `{stage}`"));
+    }
+    let mut line = vec![stage.to_owned()];
+    line.extend(container.args.iter().map(|argument| resolve(spec, template, argument, 0)));
+    match Line::try_parse_from(line) {
+        Ok(line) => Some(line.step),
+        Err(error) => {
+            let said = error.to_string();
+            let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            report.say("flags", format!("`{owner}`: {said}"));
+            None
+        }
+    }
+}
+
+/// Puts what a reference stands for by default in its place; a time stands for what only the
+/// cluster knows.
+fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> String {
+    let mut resolved = text.to_owned();
+    for name in references::split(text).into_iter().flatten() {
+        let value = value_of(spec, template, &name, depth)
+            .unwrap_or_else(|| "2026-01-01T00:00:00Z".to_owned());
+        resolved = resolved.replace(&format!("{{{{{name}}}}}"), &value);
+    }
+    resolved
+}
+
+fn value_of(spec: &WorkflowSpec, template: &Template, name: &str, depth: u8) -> Option<String> {
+    if depth > 4 {
+        return None;
+    }
+    let of = |arguments: Option<&Arguments>, name: &str| {
+        let found = arguments?.parameters.iter().find(|parameter| parameter.name == name)?;
+        found.value.clone()
+    };
+    if let Some(name) = name.strip_prefix("workflow.parameters.") {
+        let value = of(spec.arguments.as_ref(), name)?;
+        return Some(resolve(spec, template, &value, depth + 1));
+    }
+    let name = name.strip_prefix("inputs.parameters.")?;
+    if spec.entrypoint.as_ref() == Some(&template.name) {
+        let value = of(spec.arguments.as_ref(), name)?;
+        return Some(resolve(spec, template, &value, depth + 1));
+    }
+    spec.templates.iter().find_map(|caller| {
+        let tasks = caller.dag.iter().flat_map(|dag| &dag.tasks);
+        let mut calls = tasks.filter(|task| task.template == template.name);
+        let value = calls.find_map(|task| of(task.arguments.as_ref(), name))?;
+        Some(resolve(spec, caller, &value, depth + 1))
+    })
+}
+
+/// Steps that open the store get its keys; no other step gets any.
+fn secrets(owner: &str, container: &Container, step: &StepCommand, report: &mut Report<'_>) {
+    let parameters = step.parameters().unwrap_or_default();
+    let opens_store = parameters.contains_key("store");
+    let has_keys = container.env_from.iter().any(|from| from.secret_ref.is_some());
+    if opens_store && !has_keys {
+        report.say("secret", format!("`{owner}` opens the store and has no keys of it"));
+    }
+    if !opens_store && has_keys {
+        report.say("secret", format!("`{owner}` does not open the store and has keys of it"));
+    }
+    if parameters.get("store").is_some_and(|store| !store.contains("s3://")) {
+        report.say("flags", format!("`{owner}`: the store of a cluster is a bucket (s3://...)"));
+    }
+}
+
+/// What is written lies on a volume that can be written; what is read lies on a volume or artifact.
+fn files(
+    spec: &WorkflowSpec,
+    template: &Template,
+    container: &Container,
+    step: &StepCommand,
+    report: &mut Report<'_>,
+) {
+    let owner = owner(template, container);
+    let empty = |mount: &VolumeMount| {
+        mount.read_only != Some(true)
+            && spec.volumes.iter().any(|v| v.name == mount.name && v.empty_dir.is_some())
+    };
+    let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
+    let mounts: Vec<&VolumeMount> = container.volume_mounts.iter().chain(shared).collect();
+    let is_below = |path: &Path, mount: &VolumeMount| path.starts_with(&mount.mount_path);
+    let outcome = step.common().outcome.clone();
+    let outputs = step.outputs();
+    let written = outputs.iter().map(|port| port.path).chain(outcome.as_deref());
+    for path in written {
+        if !mounts.iter().any(|mount| empty(mount) && is_below(path, mount)) {
+            let path = path.display();
+            report
+                .say("path", format!("`{owner}` writes `{path}`, which is on no writable volume"));
+        }
+    }
+    let artifacts = template.inputs.iter().flat_map(|inputs| &inputs.artifacts);
+    let artifacts: Vec<&str> = artifacts.filter_map(|a| a.path.as_deref()).collect();
+    for port in step.inputs() {
+        let is_artifact = artifacts.iter().any(|path| Path::new(path) == port.path);
+        if !is_artifact && !mounts.iter().any(|mount| is_below(port.path, mount)) {
+            let path = port.path.display();
+            report.say("path", format!("`{owner}` reads `{path}`, which nothing puts there"));
+        }
+    }
+}
+
+/// Every artifact of a pod is a port of its step, and every port of its step an artifact.
+fn ports(template: &Template, step: &StepCommand, report: &mut Report<'_>) {
+    let name = &template.name;
+    let of = |arguments: &Option<Arguments>| -> Vec<String> {
+        let artifacts = arguments.iter().flat_map(|arguments| &arguments.artifacts);
+        artifacts.filter_map(|artifact| artifact.path.clone()).collect()
+    };
+    let (given, kept) = (of(&template.inputs), of(&template.outputs));
+    let (inputs, outputs) = (step.inputs(), step.outputs());
+    for path in &given {
+        if !inputs.iter().any(|port| port.path == Path::new(path)) {
+            report.say("port", format!("`{name}` is given `{path}`, which no flag names"));
+        }
+    }
+    let outcome = step.common().outcome.clone();
+    for path in &kept {
+        let is_port = outputs.iter().any(|port| port.path == Path::new(path));
+        if !is_port && outcome.as_deref() != Some(Path::new(path)) {
+            report.say("port", format!("`{name}` keeps `{path}`, which no flag names"));
+        }
+    }
+    for port in &outputs {
+        if !kept.iter().any(|path| Path::new(path) == port.path) {
+            let path = port.path.display();
+            report.say("port", format!("`{name}` writes `{path}`, which nothing keeps"));
+        }
+    }
+    for artifact in template.outputs.iter().flat_map(|outputs| &outputs.artifacts) {
+        key(name, artifact, report);
+    }
+}
+
+fn key(name: &str, artifact: &crate::argo::workflow::Artifact, report: &mut Report<'_>) {
+    let Some(s3) = &artifact.s3 else {
+        return report.say("artifact", format!("`{name}`: `{}` has no key", artifact.name));
+    };
+    let key = &s3.key;
+    if artifact.archive.is_none() {
+        report.say("artifact", format!("`{name}`: `{key}` would be packed: archive it as none"));
+    }
+    let path = artifact.path.as_deref().unwrap_or_default();
+    let is_folder = Path::new(path).extension().is_none();
+    if is_folder != key.ends_with('/') {
+        report.say("artifact", format!("`{name}`: the key `{key}` of `{path}`: a folder's key ends with `/`, a file's does not"));
+    }
+    if !key.contains("{{workflow.uid}}") {
+        report.say(
+            "artifact",
+            format!("`{name}`: `{key}` is the same for every run: name the run's uid"),
+        );
+    }
+}
+
+/// In a set, what a container reads is written by one that it waits for.
+fn shared(name: &str, steps: &[(&Container, StepCommand)], report: &mut Report<'_>) {
+    for (container, step) in steps {
+        for port in step.inputs() {
+            let writer = steps
+                .iter()
+                .find(|(_, other)| other.outputs().iter().any(|output| output.path == port.path));
+            let Some((writer, _)) = writer else { continue };
+            if !container.dependencies.contains(&writer.name) {
+                let (reader, writer) = (&container.name, &writer.name);
+                report.say(
+                    "dependency",
+                    format!(
+                        "`{name}`: `{reader}` reads what `{writer}` writes and does not wait for it"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// Every mount names a volume, and every `ConfigMap` and template that is named is there.
+fn mounts(spec: &WorkflowSpec, template: &Template, objects: &Objects, report: &mut Report<'_>) {
+    let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
+    let own = containers(template).into_iter().flat_map(|(_, c)| &c.volume_mounts);
+    for mount in shared.chain(own) {
+        if !spec.volumes.iter().any(|volume| volume.name == mount.name) {
+            report.say("path", format!("`{}`: there is no volume `{}`", template.name, mount.name));
+        }
+    }
+    let environment = containers(template).into_iter().flat_map(|(_, c)| &c.env_from);
+    for map in environment.filter_map(|from| from.config_map_ref.as_ref()) {
+        if !objects.config_maps.is_empty() && objects.config_map(&map.name).is_none() {
+            report.say(
+                "reference",
+                format!("`{}`: there is no ConfigMap `{}`", template.name, map.name),
+            );
+        }
+    }
+}

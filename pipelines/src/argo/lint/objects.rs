@@ -1,0 +1,147 @@
+//! Reading manifests into typed objects, which refuse unknown fields.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{File, Finding, Place};
+use crate::argo::cluster::{
+    ConfigMap, Kustomization, Metadata, NetworkPolicy, Role, RoleBinding, ServiceAccount,
+    TokenSecret,
+};
+use crate::argo::workflow::{CronWorkflow, WorkflowTemplate};
+use crate::argo::yaml::{self, Misfit};
+
+type Placed<T> = Vec<(Place, T)>;
+
+/// All objects of the files, by kind.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    pub(super) workflow_templates: Placed<WorkflowTemplate>,
+    pub(super) cron_workflows: Placed<CronWorkflow>,
+    pub(super) config_maps: Placed<ConfigMap>,
+    pub(super) service_accounts: Placed<ServiceAccount>,
+    pub(super) token_secrets: Placed<TokenSecret>,
+    pub(super) roles: Placed<Role>,
+    pub(super) role_bindings: Placed<RoleBinding>,
+    pub(super) network_policies: Placed<NetworkPolicy>,
+    pub(super) kustomizations: Placed<Kustomization>,
+}
+
+/// What says what an object is; the rest is read when that is known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: String,
+    kind: String,
+    #[serde(default)]
+    metadata: Option<Name>,
+}
+
+#[derive(Deserialize)]
+struct Name {
+    #[serde(default)]
+    name: String,
+}
+
+impl Objects {
+    pub(super) fn read(files: &[File], findings: &mut Vec<Finding>) -> Self {
+        let mut objects = Self::default();
+        for file in files {
+            for (lines_before, text) in yaml::documents(&file.text) {
+                objects.add(file, lines_before, &text, findings);
+            }
+        }
+        objects
+    }
+
+    fn add(&mut self, file: &File, before: usize, text: &str, findings: &mut Vec<Finding>) {
+        let mut place = Place { file: file.name.clone(), object: String::new() };
+        // Lines are counted from the file's top: blank ones stand for the documents before.
+        let text = format!("{}{text}", "\n".repeat(before));
+        let mut refuse = |place: &Place, rule, misfit: Misfit| {
+            findings.push(Finding {
+                file: place.file.clone(),
+                place: misfit.place,
+                object: place.object.clone(),
+                rule,
+                message: misfit.message,
+            });
+        };
+        let whole = |message| Misfit { place: None, message };
+        let head: Head = match yaml::read(&text) {
+            Ok(head) => head,
+            Err(misfit) => return refuse(&place, "fields", misfit),
+        };
+        let name = head.metadata.map(|metadata| metadata.name).unwrap_or_default();
+        place.object = format!("{}/{name}", head.kind);
+        let expected = match head.kind.as_str() {
+            "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
+            "ConfigMap" | "ServiceAccount" | "Secret" => "v1",
+            "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
+            "NetworkPolicy" => "networking.k8s.io/v1",
+            "Kustomization" => "kustomize.config.k8s.io/v1beta1",
+            kind => {
+                let message = format!("`{kind}` is no kind that the manifests use");
+                return refuse(&place, "kind", whole(message));
+            }
+        };
+        if head.api_version != expected {
+            let found = &head.api_version;
+            let message = format!("apiVersion is `{found}` and has to be `{expected}`");
+            refuse(&place, "kind", whole(message));
+        }
+        let kind = head.kind.as_str();
+        let read = match kind {
+            "WorkflowTemplate" => push(&mut self.workflow_templates, &place, &text),
+            "CronWorkflow" => push(&mut self.cron_workflows, &place, &text),
+            "ConfigMap" => push(&mut self.config_maps, &place, &text),
+            "ServiceAccount" => push(&mut self.service_accounts, &place, &text),
+            "Secret" => push(&mut self.token_secrets, &place, &text),
+            "Role" => push(&mut self.roles, &place, &text),
+            "RoleBinding" => push(&mut self.role_bindings, &place, &text),
+            "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
+            _ => push(&mut self.kustomizations, &place, &text),
+        };
+        if let Err(misfit) = read {
+            refuse(&place, "fields", misfit);
+        }
+        if kind != "Kustomization" {
+            let limit = if kind == "CronWorkflow" { 52 } else { 63 };
+            if let Some(message) = wrong_name(&name, limit) {
+                refuse(&place, "name", whole(message));
+            }
+        }
+    }
+
+    pub(super) fn config_map(&self, name: &str) -> Option<&ConfigMap> {
+        let named = |metadata: &Metadata| metadata.name == name;
+        self.config_maps.iter().map(|(_, map)| map).find(|map| named(&map.metadata))
+    }
+
+    pub(super) fn workflow_template(&self, name: &str) -> Option<&WorkflowTemplate> {
+        let templates = self.workflow_templates.iter().map(|(_, template)| template);
+        templates.into_iter().find(|template| template.metadata.name == name)
+    }
+}
+
+fn push<T: DeserializeOwned>(to: &mut Placed<T>, place: &Place, text: &str) -> Result<(), Misfit> {
+    to.push((place.clone(), yaml::read(text)?));
+    Ok(())
+}
+
+/// Says what is wrong with an object's name. A `CronWorkflow`'s leaves room for the time that the
+/// names of its workflows end with.
+fn wrong_name(name: &str, limit: usize) -> Option<String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if name.is_empty() {
+        return Some("the object has no name".to_owned());
+    }
+    if !name.chars().all(inner) || !name.starts_with(outer) || !name.ends_with(outer) {
+        return Some(format!(
+            "`{name}` is no name of an object: lower-case letters, digits and `-`"
+        ));
+    }
+    (name.len() > limit)
+        .then(|| format!("`{name}` has {} characters, of at most {limit}", name.len()))
+}

@@ -1,0 +1,147 @@
+//! References `{{...}}`: each must name something that is there when it is resolved.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::objects::Objects;
+use super::{Report, template_named};
+use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
+
+/// What every workflow knows of itself, on all versions that the manifests are for.
+const WORKFLOW: [&str; 6] = [
+    "workflow.name",
+    "workflow.namespace",
+    "workflow.uid",
+    "workflow.serviceAccountName",
+    "workflow.creationTimestamp",
+    "workflow.creationTimestamp.RFC3339",
+];
+
+pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
+    let outside = WorkflowSpec { templates: Vec::new(), ..spec.clone() };
+    for (reference, text) in found(&outside) {
+        let resolved = reference.is_ok_and(|name| WORKFLOW.contains(&name.as_str()));
+        if !resolved {
+            report.say("reference", format!("`{text}` does not resolve here"));
+        }
+    }
+    for template in &spec.templates {
+        for (reference, text) in found(template) {
+            let problem = match reference {
+                Ok(name) => in_template(spec, template, &name),
+                Err(problem) => Some(problem),
+            };
+            if let Some(problem) = problem {
+                report.say("reference", format!("`{}`: `{text}` {problem}", template.name));
+            }
+        }
+    }
+}
+
+pub(super) fn cron(cron: &CronWorkflow, objects: &Objects, report: &mut Report<'_>) {
+    let spec = &cron.spec.workflow_spec;
+    for (reference, text) in found(spec) {
+        let known =
+            |name: String| name == "workflow.scheduledTime" || WORKFLOW.contains(&name.as_str());
+        if !reference.is_ok_and(known) {
+            report.say("reference", format!("`{text}` does not resolve here"));
+        }
+    }
+    let Some(name) = spec.workflow_template_ref.as_ref().map(|reference| &reference.name) else {
+        return report.say("template", "the workflow is made from no template");
+    };
+    let Some(template) = objects.workflow_template(name) else {
+        if !objects.workflow_templates.is_empty() {
+            report.say("template", format!("there is no WorkflowTemplate `{name}`"));
+        }
+        return;
+    };
+    let known = template.spec.arguments.clone().unwrap_or_default();
+    for parameter in spec.arguments.iter().flat_map(|arguments| &arguments.parameters) {
+        if !known.parameters.iter().any(|other| other.name == parameter.name) {
+            let message = format!("`{name}` does not take `{}`", parameter.name);
+            report.say("parameter", message);
+        }
+    }
+}
+
+fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<String> {
+    if let Some(parameter) = name.strip_prefix("inputs.parameters.") {
+        let inputs = template.inputs.iter().flat_map(|inputs| &inputs.parameters);
+        let is_there = inputs.into_iter().any(|input| input.name == parameter);
+        return (!is_there).then(|| "names no parameter of the template".to_owned());
+    }
+    if let Some(parameter) = name.strip_prefix("workflow.parameters.") {
+        let arguments = spec.arguments.iter().flat_map(|arguments| &arguments.parameters);
+        let found = arguments.into_iter().find(|argument| argument.name == parameter);
+        return match found.and_then(|argument| argument.value.as_deref()) {
+            None => Some("names no parameter of the workflow with a value".to_owned()),
+            // Argo puts the default in as it stands; only the entrypoint's inputs get it resolved.
+            Some(value) if value.contains("{{") => {
+                Some("stands for another reference: hand it on as an input".to_owned())
+            }
+            Some(_) => None,
+        };
+    }
+    if let Some(rest) = name.strip_prefix("tasks.") {
+        return task_output(spec, template, rest);
+    }
+    if name == "workflow.scheduledTime" {
+        return Some("is known only to a CronWorkflow: take it as an argument".to_owned());
+    }
+    let known = WORKFLOW.contains(&name) || name == "pod.name";
+    (!known).then(|| "does not resolve".to_owned())
+}
+
+fn task_output(spec: &WorkflowSpec, template: &Template, rest: &str) -> Option<String> {
+    let mut parts = rest.splitn(4, '.');
+    let (task, outputs, kind, name) = (parts.next()?, parts.next(), parts.next(), parts.next());
+    let dag = template.dag.as_ref()?;
+    let Some(task) = dag.tasks.iter().find(|other| other.name == task) else {
+        return Some(format!("names no task: there is no `{task}`"));
+    };
+    let produced = template_named(spec, &task.template)?.outputs.clone().unwrap_or_default();
+    let is_there = outputs == Some("outputs")
+        && kind == Some("artifacts")
+        && produced.artifacts.iter().any(|artifact| Some(artifact.name.as_str()) == name);
+    (!is_there).then(|| format!("names no output of `{}`", task.name))
+}
+
+/// What is between the braces, or what is wrong with them.
+type Reference = Result<String, String>;
+
+/// Returns every reference of a value's texts, with the text it stands in.
+fn found<T: Serialize>(value: &T) -> Vec<(Reference, String)> {
+    let mut found = Vec::new();
+    walk(&serde_json::to_value(value).unwrap_or_default(), &mut found);
+    found
+}
+
+fn walk(value: &Value, found: &mut Vec<(Reference, String)>) {
+    match value {
+        Value::String(text) => found.extend(split(text).into_iter().map(|r| (r, text.clone()))),
+        Value::Array(values) => values.iter().for_each(|value| walk(value, found)),
+        Value::Object(fields) => fields.values().for_each(|value| walk(value, found)),
+        _ => {}
+    }
+}
+
+/// Returns the references of a text, in order.
+pub(super) fn split(text: &str) -> Vec<Reference> {
+    let mut references = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("{{") {
+        let Some((name, behind)) = after.split_once("}}") else {
+            references.push(Err("has no closing braces".to_owned()));
+            break;
+        };
+        references.push(match name.trim() {
+            expression if expression.starts_with('=') => {
+                Err("is an expression, which cannot be checked here".to_owned())
+            }
+            name => Ok(name.to_owned()),
+        });
+        rest = behind;
+    }
+    references
+}

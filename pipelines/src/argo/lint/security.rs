@@ -1,0 +1,104 @@
+//! Pod Security `restricted`, of the steps' containers and of Argo's own, and a read-only root.
+
+use super::{Report, containers};
+use crate::argo::pod::{Container, SecurityContext};
+use crate::argo::step::PodSpecPatch;
+use crate::argo::workflow::{Template, WorkflowSpec};
+use crate::argo::yaml;
+
+pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
+    let pod = spec.security_context.clone().unwrap_or_default();
+    if pod.run_as_non_root != Some(true) || pod.run_as_user.is_none_or(|user| user <= 0) {
+        report.say("security", "pods have to run as a user that is not root (securityContext)");
+    }
+    if pod.seccomp_profile.is_none_or(|profile| profile.kind != "RuntimeDefault") {
+        report.say("security", "pods need the seccomp profile RuntimeDefault (securityContext)");
+    }
+    if pod.fs_group.is_none() {
+        report.say("security", "without fsGroup the pods' user may not write to their volumes");
+    }
+    if spec.automount_service_account_token != Some(false) {
+        report.say(
+            "security",
+            "steps get a service account's token: automountServiceAccountToken has to be false",
+        );
+    }
+    if spec.executor.is_none() {
+        report.say(
+            "security",
+            "without the steps' token Argo's own containers need executor.serviceAccountName",
+        );
+    }
+    for volume in &spec.volumes {
+        let count =
+            [volume.empty_dir.is_some(), volume.config_map.is_some(), volume.secret.is_some()];
+        if count.iter().filter(|is_set| **is_set).count() != 1 {
+            report.say(
+                "security",
+                format!("volume `{}` has to be one of emptyDir, configMap and secret", volume.name),
+            );
+        }
+        if volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_none()) {
+            report.say("resources", format!("volume `{}` has no sizeLimit", volume.name));
+        }
+    }
+    patch(spec, report);
+}
+
+/// Argo's own containers are refused by a namespace that enforces `restricted`, unless a patch gives
+/// them what the steps' containers have.
+fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
+    let Some(patch) = &spec.pod_spec_patch else {
+        return report
+            .say("security", "podSpecPatch has to secure Argo's containers `init` and `wait`");
+    };
+    let patch: PodSpecPatch = match yaml::read(patch) {
+        Ok(patch) => patch,
+        Err(error) => return report.say("security", format!("podSpecPatch: {error}")),
+    };
+    for (name, containers) in [("init", &patch.init_containers), ("wait", &patch.containers)] {
+        match containers.iter().find(|container| container.name == name) {
+            Some(container) => restricted(&format!("podSpecPatch/{name}"), container, report),
+            None => report.say("security", format!("podSpecPatch says nothing of `{name}`")),
+        }
+    }
+}
+
+pub(super) fn template(template: &Template, report: &mut Report<'_>) {
+    for (name, container) in containers(template) {
+        let owner = format!("{}/{name}", template.name);
+        restricted(&owner, container, report);
+        let root = container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem);
+        if root != Some(true) {
+            report.say("security", format!("`{owner}`: the root file system has to be read-only"));
+        }
+        if container.resources.as_ref().is_none_or(|resources| {
+            ["cpu", "memory"].iter().any(|what| {
+                !resources.requests.contains_key(*what) || !resources.limits.contains_key(*what)
+            })
+        }) {
+            report
+                .say("resources", format!("`{owner}` needs requests and limits of cpu and memory"));
+        }
+    }
+}
+
+fn restricted(owner: &str, container: &Container, report: &mut Report<'_>) {
+    let context = container.security_context.clone().unwrap_or_default();
+    let SecurityContext { allow_privilege_escalation, capabilities, .. } = &context;
+    if *allow_privilege_escalation != Some(false) {
+        report.say("security", format!("`{owner}`: allowPrivilegeEscalation has to be false"));
+    }
+    let capabilities = capabilities.clone().unwrap_or_default();
+    if !capabilities.drop.iter().any(|name| name == "ALL") || !capabilities.add.is_empty() {
+        report
+            .say("security", format!("`{owner}`: all capabilities have to be dropped, none added"));
+    }
+    // What the container does not say, the pod says.
+    if context.run_as_non_root == Some(false) || context.run_as_user == Some(0) {
+        report.say("security", format!("`{owner}` may not run as root"));
+    }
+    if context.seccomp_profile.is_some_and(|profile| profile.kind != "RuntimeDefault") {
+        report.say("security", format!("`{owner}`: the seccomp profile has to be RuntimeDefault"));
+    }
+}

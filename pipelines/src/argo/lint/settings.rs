@@ -1,0 +1,121 @@
+//! Times, locks, tries and tidying.
+
+use super::Report;
+use crate::argo::figures;
+use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
+
+pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
+    if spec.active_deadline_seconds.is_none() {
+        report.say("deadline", "the workflow may run for ever: activeDeadlineSeconds is missing");
+    }
+    if spec.parallelism.is_none() {
+        report.say("settings", "the workflow may start any number of pods: parallelism is missing");
+    }
+    if spec.synchronization.as_ref().is_none_or(|locks| locks.mutexes.is_empty()) {
+        report
+            .say("mutex", "two of these workflows may overlap: synchronization.mutexes is missing");
+    }
+    if spec.pod_gc.is_none() {
+        report.say("garbage", "pods are kept for ever: podGC is missing");
+    }
+    if spec.ttl_strategy.is_none() {
+        report.say("garbage", "workflows are kept for ever: ttlStrategy is missing");
+    }
+    if spec.artifact_gc.as_ref().is_some_and(|gc| gc.strategy != "Never") {
+        report.say("garbage", "runs are what models are explained by: artifactGC has to be Never");
+    }
+}
+
+pub(super) fn template(template: &Template, report: &mut Report<'_>) {
+    let name = &template.name;
+    if template.dag.is_some() {
+        if template.active_deadline_seconds.is_some() {
+            report.say("deadline", format!("`{name}` is a dag: Argo refuses a deadline there"));
+        }
+    } else if template.active_deadline_seconds.is_none() {
+        report.say(
+            "deadline",
+            format!("`{name}` may run for ever: activeDeadlineSeconds is missing"),
+        );
+    }
+    if let Some(retry) = &template.retry_strategy {
+        let expected = figures::retry_expression();
+        if retry.expression != expected {
+            report.say(
+                "retry",
+                format!(
+                    "`{name}` is tried again on `{}` and not on `{expected}`",
+                    retry.expression
+                ),
+            );
+        }
+    } else if template.container.is_some() {
+        report.say("retry", format!("`{name}` is not tried again when a service fails"));
+    }
+}
+
+pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
+    let spec = &cron.spec;
+    if spec.concurrency_policy != "Forbid" {
+        report.say("schedule", "two runs may overlap: concurrencyPolicy has to be Forbid");
+    }
+    if spec.schedules.is_empty() {
+        report.say("schedule", "there is no schedule");
+    }
+    for schedule in &spec.schedules {
+        if !is_cron(schedule) {
+            report.say("schedule", format!("`{schedule}` is no cron expression of five fields"));
+        }
+        let each_minute = schedule.starts_with("* ");
+        if each_minute && !(10..60).contains(&spec.starting_deadline_seconds) {
+            report.say("schedule", "a start of each minute is made up for within 10 to 59 seconds (startingDeadlineSeconds)");
+        }
+    }
+    if spec.starting_deadline_seconds == 0 {
+        report.say("schedule", "a start that is missed is lost: startingDeadlineSeconds is 0");
+    }
+    let arguments = spec.workflow_spec.arguments.iter().flat_map(|arguments| &arguments.parameters);
+    let mut now = arguments.into_iter().filter(|parameter| parameter.name == "now");
+    if now.next().and_then(|now| now.value.as_deref()) != Some("{{workflow.scheduledTime}}") {
+        report.say(
+            "schedule",
+            "`now` has to be the scheduled time, or a late start takes another range",
+        );
+    }
+}
+
+fn is_cron(schedule: &str) -> bool {
+    let limits = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    fields.len() == limits.len()
+        && fields
+            .iter()
+            .zip(limits)
+            .all(|(field, limits)| field.split(',').all(|part| is_part(part, limits)))
+}
+
+fn is_part(part: &str, (low, high): (u32, u32)) -> bool {
+    let within = |text: &str| text.parse().is_ok_and(|number: u32| (low..=high).contains(&number));
+    let (range, step) = part.split_once('/').unwrap_or((part, "1"));
+    let is_range = match range.split_once('-') {
+        Some((from, to)) => within(from) && within(to),
+        None => range == "*" || within(range),
+    };
+    is_range && step.parse().is_ok_and(|step: u32| step >= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_cron;
+
+    #[test]
+    fn cron_expressions_have_five_fields_within_their_ranges() {
+        for good in ["* * * * *", "17 3 * * *", "*/5 * * * *", "0 9-17/2 1,15 * 1-5"] {
+            assert!(is_cron(good), "{good}");
+        }
+        for bad in ["", "* * * *", "60 * * * *", "* 24 * * *", "*/0 * * * *", "@daily", "a * * * *"]
+        {
+            assert!(!is_cron(bad), "{bad}");
+        }
+    }
+}

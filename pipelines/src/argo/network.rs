@@ -1,0 +1,154 @@
+//! What the pods may talk to: the source, the store, the alert channels, names and Argo; nothing
+//! may talk to them.
+
+use contract::StepError;
+use document::Document;
+use document::document::Channel;
+
+use super::cluster::{
+    EgressRule, IpBlock, NetworkPolicy, NetworkPolicySpec, Object, Peer, PolicyPort, Selector,
+};
+use super::pod::Labels;
+use super::{ALERT, SOURCE, label, labels, metadata, part_of, text};
+
+const NAMESPACE: &str = "kubernetes.io/metadata.name";
+
+/// Makes the policies of all pods.
+pub(super) fn shared() -> Result<Vec<String>, StepError> {
+    let policy = |name: &str, egress| policy(name, None, part_of(), egress);
+    let mut deny = policy("lynceus-deny", Vec::new());
+    deny.spec.policy_types.insert(0, "Ingress".to_owned());
+    let names = EgressRule {
+        to: vec![Peer {
+            namespace_selector: Some(selector([label(NAMESPACE, "kube-system")].into())),
+            pod_selector: Some(selector([label("k8s-app", "kube-dns")].into())),
+            ip_block: None,
+        }],
+        ports: vec![port("UDP", 53), port("TCP", 53)],
+    };
+    // Argo's own container reports results there. Its address is each cluster's own: the production
+    // overlay shows how to name it.
+    let kubernetes =
+        EgressRule { to: Vec::new(), ports: vec![port("TCP", 443), port("TCP", 6443)] };
+    let store = EgressRule {
+        to: vec![Peer {
+            pod_selector: Some(selector([label("app.kubernetes.io/name", "minio")].into())),
+            ..Peer::default()
+        }],
+        ports: vec![port("TCP", 9000)],
+    };
+    Ok(vec![
+        text(&deny)?,
+        text(&policy("lynceus-names", vec![names]))?,
+        text(&policy("lynceus-kubernetes", vec![kubernetes]))?,
+        text(&policy("lynceus-store", vec![store]))?,
+    ])
+}
+
+/// Makes the policies of a pipeline's pods.
+pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError> {
+    let of = |what: &str, grant: &str, rule| {
+        let mut pods = labels(document);
+        pods.extend([label(grant, "allowed")]);
+        policy(&format!("lynceus-{}-{what}", document.name), Some(document), pods, vec![rule])
+    };
+    let mut policies = Vec::new();
+    if let Some(source) = &document.source.prometheus {
+        policies.push(text(&of("source", SOURCE, destination(&source.url)?))?);
+    }
+    let is_local = |channel: &Channel| matches!(channel, Channel::Stdout(_) | Channel::File(_));
+    if !document.alerts.channels.iter().all(is_local) {
+        let anywhere = EgressRule { to: Vec::new(), ports: vec![port("TCP", 443)] };
+        policies.push(text(&of("alert", ALERT, anywhere))?);
+    }
+    Ok(policies)
+}
+
+fn policy(
+    name: &str,
+    document: Option<&Document>,
+    pods: Labels,
+    egress: Vec<EgressRule>,
+) -> NetworkPolicy {
+    Object {
+        api_version: "networking.k8s.io/v1".to_owned(),
+        kind: "NetworkPolicy".to_owned(),
+        metadata: metadata(name, document),
+        spec: NetworkPolicySpec {
+            pod_selector: selector(pods),
+            policy_types: vec!["Egress".to_owned()],
+            egress,
+        },
+    }
+}
+
+fn selector(match_labels: Labels) -> Selector {
+    Selector { match_labels }
+}
+
+fn port(protocol: &str, port: u16) -> PolicyPort {
+    PolicyPort { protocol: protocol.to_owned(), port }
+}
+
+/// Returns the rule that lets pods reach a URL: a Service's namespace, an address, or for any other
+/// name its port.
+pub(super) fn destination(url: &str) -> Result<EgressRule, StepError> {
+    let (host, number) = host_and_port(url)
+        .ok_or_else(|| StepError::usage(format!("`{url}` names no host that a pod could reach")))?;
+    let namespace = |name: &str| Peer {
+        namespace_selector: Some(selector([label(NAMESPACE, name)].into())),
+        ..Peer::default()
+    };
+    let parts: Vec<&str> = host.split('.').collect();
+    let peer = if host.parse::<std::net::Ipv4Addr>().is_ok() {
+        Some(Peer { ip_block: Some(IpBlock { cidr: format!("{host}/32") }), ..Peer::default() })
+    } else {
+        match parts.as_slice() {
+            [_, name] | [_, name, "svc"] | [_, name, "svc", ..] => Some(namespace(name)),
+            _ => None,
+        }
+    };
+    Ok(EgressRule { to: peer.into_iter().collect(), ports: vec![port("TCP", number)] })
+}
+
+/// Returns the host and port of a URL; a pod's own `localhost` is no host of interest.
+fn host_and_port(url: &str) -> Option<(&str, u16)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let authority = authority.rsplit('@').next()?;
+    let default = if scheme == "https" { 443 } else { 80 };
+    let (host, number) = match authority.rsplit_once(':') {
+        Some((host, number)) => (host, number.parse().ok()?),
+        None => (authority, default),
+    };
+    let is_local = host.is_empty() || host == "localhost" || host.starts_with("127.");
+    (!is_local).then_some((host, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_reached_by_its_namespace_and_an_address_by_itself() {
+        let of = |url: &str| destination(url).unwrap();
+        let service = of("http://prometheus.monitoring:9090/prefix");
+        let namespace = service.to[0].namespace_selector.clone().unwrap();
+        assert_eq!(namespace.match_labels[NAMESPACE], "monitoring");
+        assert_eq!(service.ports, [port("TCP", 9090)]);
+        assert_eq!(of("http://p.monitoring.svc.cluster.local:9090"), service);
+        assert_eq!(of("https://10.1.2.3").to[0].ip_block.clone().unwrap().cidr, "10.1.2.3/32");
+        let outside = of("https://metrics.example.com/api");
+        assert!(outside.to.is_empty());
+        assert_eq!(outside.ports, [port("TCP", 443)]);
+    }
+
+    #[test]
+    fn a_pods_own_address_is_refused() {
+        for url in
+            ["http://localhost:9090", "http://127.0.0.1:9090", "prometheus:9090", "http://:1"]
+        {
+            assert!(destination(url).is_err(), "{url}");
+        }
+    }
+}

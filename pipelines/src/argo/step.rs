@@ -1,0 +1,273 @@
+//! One task of a plan as a container: its image, its flags, where its files lie in the pod.
+
+use std::path::{Component, Path};
+
+use contract::step::{Common, LogFormat};
+use contract::{Stage, StepError};
+use document::Document;
+
+use super::cluster::reference;
+use super::figures::USER;
+use super::pod::{
+    Capabilities, Container, EmptyDir, EnvFrom, PodSecurityContext, Resources, SeccompProfile,
+    SecretVolume, SecurityContext, Volume, VolumeMount,
+};
+use super::workflow::{Parameter, WorkflowSpec};
+use super::{figures, names, yaml};
+use crate::plan::Task;
+
+/// Where outputs are written: the one folder of a pod that can be.
+pub(super) const WORK: &str = "/work";
+/// Where Argo lays what other pods wrote.
+pub(super) const INPUTS: &str = "/inputs";
+/// The folder of the document.
+pub(super) const DOCUMENT: &str = "/etc/lynceus/document";
+/// The folder of the source's token, password and certificates.
+pub(super) const SOURCE: &str = "/etc/lynceus/source";
+/// The folder of the alert channels' secrets.
+pub(super) const ALERT: &str = "/etc/lynceus/alert";
+
+/// What a container is given besides its task.
+pub(super) struct Surroundings<'a> {
+    pub(super) document: &'a Document,
+    pub(super) resources: Resources,
+    /// The Secret with the keys of the store, for steps that open it.
+    pub(super) store_secret: &'a str,
+    /// Whether what other steps wrote lies where they wrote it.
+    pub(super) shares_work: bool,
+}
+
+/// Makes the container of a task, without name and dependencies.
+pub(super) fn container(
+    task: &Task,
+    surroundings: &Surroundings<'_>,
+) -> Result<Container, StepError> {
+    let stage = task.command.stage();
+    let opens_store = task.command.parameters()?.contains_key("store");
+    let mut mounts = vec![mount("document", DOCUMENT, true)];
+    if stage == Stage::Collect && reads_files(surroundings.document) {
+        mounts.push(mount("source", SOURCE, true));
+    }
+    if stage == Stage::Alert {
+        mounts.push(mount("alert", ALERT, true));
+    }
+    if !surroundings.shares_work {
+        mounts.push(mount("work", WORK, false));
+    }
+    let settings =
+        EnvFrom { config_map_ref: Some(reference(super::access::STORE)), ..EnvFrom::default() };
+    let keys =
+        EnvFrom { secret_ref: Some(reference(surroundings.store_secret)), ..EnvFrom::default() };
+    Ok(Container {
+        image: image(stage),
+        command: vec![format!("/{stage}")],
+        args: arguments(task, surroundings)?,
+        env_from: if opens_store { vec![settings, keys] } else { Vec::new() },
+        resources: Some(surroundings.resources.clone()),
+        security_context: Some(security_context()),
+        volume_mounts: mounts,
+        ..Container::default()
+    })
+}
+
+/// Returns a stage's image; registry and tag are parameters of the workflow.
+pub(super) fn image(stage: Stage) -> String {
+    format!("{{{{workflow.parameters.images}}}}/{stage}:{{{{workflow.parameters.tag}}}}")
+}
+
+/// Returns the parameters that every template has, in an order that overlays rely on.
+pub(super) fn parameters() -> Vec<Parameter> {
+    let parameter = |name: &str, value: &str, description: &str| Parameter {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        description: Some(description.to_owned()),
+    };
+    vec![
+        parameter("images", "localhost/lynceus", "registry and folder of the images"),
+        parameter("tag", contract::VERSION, "tag of the images"),
+        parameter("store", "s3://lynceus", "store of models, scores and states"),
+        parameter(
+            "now",
+            "{{workflow.creationTimestamp.RFC3339}}",
+            "the present: the end of the range",
+        ),
+    ]
+}
+
+/// Prints a task's flags with the pod's paths, and with references for what is known only then.
+fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>, StepError> {
+    let mut command = task.command.clone();
+    *command.common_mut() = Common {
+        outcome: Some(outcome(task).into()),
+        log: LogFormat::Json,
+        threads: threads(command.stage(), surroundings),
+    };
+    let inputs = command.inputs();
+    let mut flag = String::new();
+    let mut line = Vec::new();
+    for word in command.command_line()? {
+        let word = word.into_string().map_err(|word| {
+            StepError::usage(format!("`{}` is not UTF-8 text", Path::new(&word).display()))
+        })?;
+        if let Some(name) = word.strip_prefix("--") {
+            name.clone_into(&mut flag);
+            line.push(word);
+            continue;
+        }
+        let is_input = inputs.iter().any(|port| port.name == flag);
+        line.push(match flag.as_str() {
+            "now" | "seed" => format!("{{{{inputs.parameters.{flag}}}}}"),
+            _ if is_input => input_path(&word, surroundings.shares_work)?,
+            _ => word,
+        });
+    }
+    Ok(line)
+}
+
+/// Returns where a task's outcome lies.
+pub(super) fn outcome(task: &Task) -> String {
+    format!("{WORK}/{}/outcome.json", task.name)
+}
+
+/// Returns where an input of the plan lies in the pod.
+pub(super) fn input_path(path: &str, shares_work: bool) -> Result<String, StepError> {
+    let Ok(below) = Path::new(path).strip_prefix(WORK) else {
+        return external(path).map(|below| format!("{INPUTS}/{below}"));
+    };
+    let below = below.display();
+    match path.strip_prefix(WORK) {
+        Some("/document.yaml") => Ok(format!("{DOCUMENT}/document.yaml")),
+        _ if shares_work => Ok(path.to_owned()),
+        _ => Ok(format!("{INPUTS}/{below}")),
+    }
+}
+
+/// Returns the path, relative to the document, of a file that no task writes.
+pub(super) fn external(path: &str) -> Result<String, StepError> {
+    let below = Path::new(path).strip_prefix(INPUTS).ok();
+    let is_plain = |below: &&Path| {
+        below.components().all(|component| matches!(component, Component::Normal(_)))
+    };
+    let below = below.filter(is_plain).ok_or_else(|| {
+        StepError::usage(format!("`{path}` cannot be a file of the store"))
+            .hint("name the file relative to the document, below its folder")
+    })?;
+    Ok(below.display().to_string())
+}
+
+fn threads(stage: Stage, surroundings: &Surroundings<'_>) -> u16 {
+    match stage {
+        // What a minute brings is done before a second thread is started.
+        _ if surroundings.shares_work => 1,
+        Stage::Feature | Stage::Train => 2,
+        _ => 1,
+    }
+}
+
+/// Says whether the source has a token, a password or certificates in files.
+pub(super) fn reads_files(document: &Document) -> bool {
+    document.source.prometheus.as_ref().is_some_and(|source| {
+        source.bearer_token_file.is_some()
+            || source.basic_auth.is_some()
+            || source.ca_file.is_some()
+            || source.client_identity_file.is_some()
+    })
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+    }
+}
+
+/// Returns the mount of the folder that outputs are written to.
+pub(super) fn work_mount() -> VolumeMount {
+    mount("work", WORK, false)
+}
+
+/// Returns the volumes of a workflow's pods.
+pub(super) fn volumes(document: &Document, work_size: &str) -> Vec<Volume> {
+    let volume = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
+    let names = names(document);
+    let secret = |name: &str, optional: bool| {
+        let optional = optional.then_some(true);
+        Some(SecretVolume { secret_name: name.to_owned(), optional })
+    };
+    let size_limit = Some(work_size.to_owned());
+    let mut volumes = vec![
+        Volume { empty_dir: Some(EmptyDir { size_limit }), ..volume("work") },
+        Volume { config_map: Some(reference(&names.document)), ..volume("document") },
+    ];
+    if reads_files(document) {
+        volumes.push(Volume { secret: secret(&names.source_secret, false), ..volume("source") });
+    }
+    volumes
+}
+
+/// Returns the volume of the alert channels' secrets; without channels that need any, the Secret
+/// may be absent.
+pub(super) fn alert_volume(document: &Document) -> Volume {
+    let secret_name = names(document).alert_secret;
+    Volume {
+        name: "alert".to_owned(),
+        secret: Some(SecretVolume { secret_name, optional: Some(true) }),
+        ..Volume::default()
+    }
+}
+
+fn seccomp() -> SeccompProfile {
+    SeccompProfile { kind: "RuntimeDefault".to_owned() }
+}
+
+/// What Pod Security `restricted` asks of a container, and a read-only root besides.
+fn security_context() -> SecurityContext {
+    SecurityContext { read_only_root_filesystem: Some(true), ..restricted() }
+}
+
+fn restricted() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { add: Vec::new(), drop: vec!["ALL".to_owned()] }),
+        read_only_root_filesystem: None,
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        seccomp_profile: Some(seccomp()),
+    }
+}
+
+/// The part of a pod that `podSpecPatch` changes.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PodSpecPatch {
+    /// Containers that run first.
+    pub(super) init_containers: Vec<Container>,
+    /// Containers that run beside the step.
+    pub(super) containers: Vec<Container>,
+}
+
+/// Sets what all pods of a workflow may do: Pod Security `restricted`, without relying on the
+/// controller's settings. Argo's own containers get their part by a patch.
+pub(super) fn secure(spec: &mut WorkflowSpec) -> Result<(), StepError> {
+    let own = |name: &str| Container {
+        name: name.to_owned(),
+        resources: Some(figures::executor()),
+        security_context: Some(restricted()),
+        ..Container::default()
+    };
+    let patch = PodSpecPatch { init_containers: vec![own("init")], containers: vec![own("wait")] };
+    spec.pod_spec_patch = Some(yaml::write(&patch)?);
+    spec.security_context = Some(PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        seccomp_profile: Some(seccomp()),
+    });
+    spec.automount_service_account_token = Some(false);
+    spec.executor = Some(super::workflow::Executor {
+        service_account_name: super::access::EXECUTOR.to_owned(),
+    });
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! YAML in and out, in one place.
+//!
+//! kubectl and Argo read YAML 1.1, where `yes`, `on`, `1_000` and `12:30` are no texts: the writer
+//! quotes whatever such a reader would take for something else.
+
+use contract::StepError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Writes a value as one YAML document.
+///
+/// No line is folded: a folded text would read the same, but a person could not search for it.
+pub fn write<T: Serialize>(value: &T) -> Result<String, StepError> {
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: 100_000 };
+    serde_saphyr::to_string_with_options(value, options)
+        .map_err(|e| StepError::bug(format!("cannot write YAML: {e}")))
+}
+
+/// Why a text is not the YAML that is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Line and column, from 1.
+    pub place: Option<(u64, u64)>,
+    /// What is wrong, in one line.
+    pub message: String,
+}
+
+impl std::fmt::Display for Misfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some((line, column)) = self.place {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Misfit {}
+
+/// Reads one YAML document.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
+    serde_saphyr::from_str(text).map_err(|error| misfit(&error))
+}
+
+fn misfit(error: &serde_saphyr::Error) -> Misfit {
+    let said = error.without_snippet().to_string();
+    let said = said.lines().next().unwrap_or_default();
+    // Not every error that says its place in words has it as a value.
+    let (said, place) = match said.rsplit_once(" at line ") {
+        Some((said, place)) => (said, place.split_once(", column ")),
+        None => (said, None),
+    };
+    let place = place.and_then(|(line, column)| Some((line.parse().ok()?, column.parse().ok()?)));
+    let place = place.or_else(|| error.location().map(|place| (place.line(), place.column())));
+    Misfit { place, message: meant(said).unwrap_or_else(|| said.to_owned()) }
+}
+
+/// Says which field is meant, in place of a list of all that there are.
+fn meant(said: &str) -> Option<String> {
+    let (unknown, known) = said.split_once(", expected one of ")?;
+    let name = unknown.split('`').nth(1)?;
+    let known: Vec<&str> = known.split(", ").map(|known| known.trim_matches('`')).collect();
+    Some(match document::closest(name, known.iter().copied()) {
+        Some(meant) => format!("{unknown} (did you mean `{meant}`?)"),
+        None => format!("{unknown} (known are {})", known.join(", ")),
+    })
+}
+
+/// Splits a file into its documents, by lines that are `---`. With each comes the number of lines
+/// before it.
+pub fn documents(text: &str) -> Vec<(usize, String)> {
+    let mut documents = vec![(0, String::new())];
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_end() == "---" {
+            documents.push((index + 1, String::new()));
+        } else if let Some((_, document)) = documents.last_mut() {
+            document.push_str(line);
+            document.push('\n');
+        }
+    }
+    let says_something = |document: &str| {
+        document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    };
+    documents.retain(|(_, document)| says_something(document));
+    documents
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a YAML 1.1 reader takes for something else than a text when it stands unquoted.
+    const TRAPS: [&str; 34] = [
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "n",
+        "Yes",
+        "NO",
+        "On",
+        "true",
+        "False",
+        "null",
+        "~",
+        "",
+        "1_000",
+        "012",
+        "0o14",
+        "0x1F",
+        "0b11",
+        "1e3",
+        ".5",
+        "1.",
+        "+1",
+        "-0",
+        ".inf",
+        "-.INF",
+        ".nan",
+        "12:30",
+        "190:20:30",
+        "2026-11-21",
+        "2026-11-21T07:36:00Z",
+        "<<",
+        "=",
+        "- a",
+    ];
+
+    #[test]
+    fn whatever_a_yaml_1_1_reader_would_take_for_something_else_is_quoted() {
+        for trap in TRAPS {
+            let text = write(&BTreeMap::from([("a", trap)])).unwrap();
+            let value = text.trim().strip_prefix("a: ").unwrap();
+            assert!(value.starts_with(['"', '\'']), "{trap} is written as {value}");
+        }
+    }
+
+    #[test]
+    fn keys_are_quoted_like_values() {
+        for trap in ["on", "y", "1_000", "null"] {
+            let text = write(&BTreeMap::from([(trap, "a")])).unwrap();
+            assert!(text.starts_with(['"', '\'']), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_not_folded() {
+        let long = "word ".repeat(100);
+        let text = write(&BTreeMap::from([("a", long.trim())])).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_comes_back(text in "\\PC*|[ a-z0-9:#'\"\\[{}&*!|>%@`,?\n\t-]{0,80}") {
+            let written = write(&BTreeMap::from([("a", &text)])).unwrap();
+            let back: BTreeMap<String, String> = read(&written).unwrap();
+            prop_assert_eq!(&back["a"], &text, "{}", written);
+        }
+    }
+}
