@@ -5,6 +5,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
 use crate::detector::{Detector, shares};
+use crate::scaler::single;
 use crate::{Scaler, Tensors};
 
 /// A fully connected layer, `weight * input + bias`.
@@ -14,7 +15,7 @@ pub struct Layer {
     pub inputs: usize,
     /// Number of outputs.
     pub outputs: usize,
-    /// Shape (outputs, inputs) by rows, as PyTorch stores it.
+    /// Shape (outputs, inputs) by rows, as `PyTorch` stores it.
     pub weight: Vec<f32>,
     /// One number an output.
     pub bias: Vec<f32>,
@@ -23,7 +24,7 @@ pub struct Layer {
 /// Mean over the columns of the squared residual, each divided by the column's usual one.
 ///
 /// The forward pass is in single precision, as the network was trained; residuals are summed in
-/// double precision. Hidden layers have ReLU, the output has none.
+/// double precision. Hidden layers have `ReLU`, the output has none.
 ///
 /// Attribution: each column's term of that mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +92,7 @@ impl Autoencoder {
     fn terms(&self, row: &[f64], scratch: &mut Scratch, terms: &mut [f64]) {
         scratch.input.resize(row.len(), 0.0);
         // Single precision is what the network was trained in.
-        self.scaler.scale_rows(row, &mut scratch.input, |value| value as f32);
+        self.scaler.scale_rows(row, &mut scratch.input, single);
         self.forward(scratch);
         let pairs = scratch.input.iter().zip(&scratch.output).zip(&self.residual_square);
         for (((input, output), square), term) in pairs.zip(terms) {

@@ -80,7 +80,7 @@ impl ScoreState {
 /// What was said of rows; one item a row in every vector, in the order of the rows.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
-    pub(crate) verdicts: Vec<Verdict>,
+    pub(crate) of_rows: Vec<Verdict>,
     /// Combined score, on which rows can be ranked; for `no_data` it is `NaN`.
     pub(crate) combined: Vec<f64>,
     combined_limits: Vec<f64>,
@@ -250,7 +250,7 @@ impl Bundle {
         let mut order: Vec<usize> = (0..rows).collect();
         order.sort_by_key(|row| table.table.times[*row]);
         for row in order.iter().copied() {
-            if verdicts.verdicts[row] != Verdict::NoData {
+            if verdicts.of_rows[row] != Verdict::NoData {
                 self.judge_row(table, &mut verdicts, row, state);
             }
         }
@@ -310,7 +310,7 @@ impl Bundle {
         });
         let nothing = vec![f64::NAN; rows];
         Verdicts {
-            verdicts,
+            of_rows: verdicts,
             combined: nothing.clone(),
             combined_limits: nothing.clone(),
             completeness,
@@ -355,7 +355,7 @@ impl Bundle {
             Combine::Mean => combined > combined_limit,
         };
         if alarmed {
-            verdicts.verdicts[row] = Verdict::Anomalous;
+            verdicts.of_rows[row] = Verdict::Anomalous;
         }
         (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
         self.observe(verdicts, row, state, (entity, time));
@@ -368,7 +368,7 @@ impl Bundle {
         state: &mut ScoreState,
         (entity, time): (&str, Timestamp),
     ) {
-        let alarmed = verdicts.verdicts[row] == Verdict::Anomalous;
+        let alarmed = verdicts.of_rows[row] == Verdict::Anomalous;
         if self.manifest.vote.combine == Combine::Mean {
             let judged = Judged { score: verdicts.combined[row], alarmed };
             let limits = state.limits.entry(COMBINED.to_owned()).or_default();
@@ -383,7 +383,7 @@ impl Bundle {
     }
 
     fn entity_score(&self, table: &FeatureTable, verdicts: &Verdicts, row: usize) -> EntityScore {
-        let verdict = verdicts.verdicts[row];
+        let verdict = verdicts.of_rows[row];
         let mean = self.manifest.vote.combine == Combine::Mean;
         let there = verdict != Verdict::NoData;
         let combined = (mean && there).then(|| Combined {

@@ -6,6 +6,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
 use crate::detector::{Detector, shares};
+use crate::scaler::single;
 use crate::{Scaler, Tensors};
 
 /// Rows scored together: their scaled values and one tree fit the first-level cache.
@@ -78,6 +79,10 @@ pub fn expected_path_length(rows: u32) -> f64 {
     }
 }
 
+fn whole_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 impl Tree {
     /// Returns the number of nodes.
     pub fn nodes(&self) -> usize {
@@ -104,7 +109,7 @@ impl Tree {
         for (node, left) in self.lefts.iter().enumerate() {
             let child = *left as usize;
             if child == 0 {
-                steps.push(Step { threshold: f32::INFINITY, feature: 0, next: node as u32 });
+                steps.push(Step { threshold: f32::INFINITY, feature: 0, next: whole_u32(node) });
                 continue;
             }
             if child <= node || child + 1 >= nodes || reached[child] || reached[child + 1] {
@@ -224,7 +229,7 @@ impl IsolationForest {
                 });
                 let total: f64 = terms.clone().map(|(_, term)| term).sum();
                 terms.for_each(|(feature, term)| {
-                    contributions[feature] -= lengthened * term / total
+                    contributions[feature] -= lengthened * term / total;
                 });
             }
             node = child;
@@ -283,7 +288,7 @@ impl Detector for IsolationForest {
         let expected = expected_path_length(self.subsample).max(f64::MIN_POSITIVE);
         score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
             let mut scaled = vec![0.0_f32; rows.len()];
-            self.scaler.scale_rows(rows, &mut scaled, |value| value as f32);
+            self.scaler.scale_rows(rows, &mut scaled, single);
             (0..self.trees.len()).for_each(|tree| self.add_lengths(tree, &scaled, scores));
             for score in scores {
                 *score = (-(*score / self.trees.len() as f64) / expected).exp2();
@@ -294,7 +299,7 @@ impl Detector for IsolationForest {
     fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64> {
         assert_eq!(row.len(), self.columns(), "a row has the columns of the model");
         let mut scaled = vec![0.0_f32; row.len()];
-        self.scaler.scale_rows(&row.to_vec(), &mut scaled, |value| value as f32);
+        self.scaler.scale_rows(&row.to_vec(), &mut scaled, single);
         let mut contributions = vec![0.0; row.len()];
         for tree in &self.trees {
             self.add_contributions(tree, &scaled, &mut contributions);
@@ -306,7 +311,7 @@ impl Detector for IsolationForest {
         let mut tensors = Tensors::default();
         self.scaler.write(&mut tensors);
         let nodes: usize = self.trees.iter().map(Tree::nodes).sum();
-        let sizes: Vec<u32> = self.trees.iter().map(|tree| tree.nodes() as u32).collect();
+        let sizes: Vec<u32> = self.trees.iter().map(|tree| whole_u32(tree.nodes())).collect();
         tensors.insert_u32("subsample", &[1], vec![self.subsample]);
         tensors.insert_u32("tree_nodes", &[sizes.len()], sizes);
         let whole = |pick: fn(&Tree) -> &Vec<u32>| -> Vec<u32> {

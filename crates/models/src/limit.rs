@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// Parts of the history; the first score of each part is remembered, so the state is bounded
 /// however often a window ends.
-const PARTS: i64 = 240;
+const PARTS: u16 = 240;
 
 /// Scores that the median rests on at least; the reference's stand in for what is missing.
 const FEWEST: usize = 120;
@@ -75,7 +75,7 @@ impl LimitRule {
     /// Remembers a score that was judged, if it may teach.
     pub fn observe(&self, state: &mut LimitState, entity: &str, time: Timestamp, judged: Judged) {
         let Some(trailing) = &self.trailing else { return };
-        let part = (trailing.history.ms() / PARTS).max(1);
+        let part = (trailing.history.ms() / i64::from(PARTS)).max(1);
         let oldest = time.ms().saturating_sub(trailing.history.ms());
         if let Some(recent) = state.entities.get_mut(entity) {
             while recent.front().is_some_and(|(time, _)| *time <= oldest) {
@@ -94,7 +94,7 @@ impl LimitRule {
         if !recent.back().is_some_and(same_part) {
             recent.push_back((time.ms(), judged.score));
         }
-        while recent.len() > PARTS as usize + 1 {
+        while recent.len() > usize::from(PARTS) + 1 {
             recent.pop_front();
         }
     }
@@ -123,6 +123,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use contract::Span;
     use contract::rules::QuantileLimit;
@@ -138,7 +139,7 @@ mod tests {
     }
 
     fn minute(number: usize) -> Timestamp {
-        Timestamp::from_ms(number as i64 * 60_000)
+        Timestamp::from_ms(i64::try_from(number).unwrap() * 60_000)
     }
 
     fn run(rule: &LimitRule, state: &mut LimitState, scores: &[f64], first: usize) -> Vec<f64> {
@@ -199,7 +200,7 @@ mod tests {
             let rule = rule(1.0);
             let mut whole = LimitState::default();
             let limits = run(&rule, &mut whole, &scores, 0);
-            let at = (cut * scores.len() as f64) as usize;
+            let at = crate::reference::whole(cut * scores.len() as f64);
             let mut state = LimitState::default();
             run(&rule, &mut state, &scores[..at], 0);
             let text = serde_json::to_string(&state).unwrap();

@@ -57,9 +57,9 @@ impl Bundle {
     ) -> Result<BTreeMap<String, f64>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
         let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
-        let truth = Truth::of(part, normal, |row| verdicts.verdicts[row] != Verdict::NoData);
+        let truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
         let alarms: Vec<bool> =
-            truth.rows.iter().map(|&row| verdicts.verdicts[row] == Verdict::Anomalous).collect();
+            truth.rows.iter().map(|&row| verdicts.of_rows[row] == Verdict::Anomalous).collect();
         let mut figures = Figures::default();
         figures.add("rows", truth.rows.len() as f64);
         if truth.rows.is_empty() {
@@ -91,7 +91,7 @@ impl Bundle {
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
         let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
-        let truth = Truth::of(part, normal, |row| verdicts.verdicts[row] != Verdict::NoData);
+        let truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
         let members = self.manifest().members.iter().zip(&verdicts.decisions);
         let measured = members.filter_map(|(member, decisions)| {
             let scores: Vec<f64> = truth.rows.iter().map(|&row| decisions[row]).collect();

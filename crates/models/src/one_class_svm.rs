@@ -6,6 +6,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
 use crate::detector::{Detector, shares};
+use crate::scaler::single;
 use crate::{Scaler, Tensors};
 
 /// Support vectors whose distances are computed side by side.
@@ -151,9 +152,9 @@ impl OneClassSvm {
             return refused("numbers are out of range");
         }
         let vectors = Tiles::new(vectors, scaler.columns());
-        let mut padded: Vec<f32> = coefficients.iter().map(|value| *value as f32).collect();
+        let mut padded: Vec<f32> = coefficients.iter().map(|value| single(*value)).collect();
         padded.resize(coefficients.len().div_ceil(TILE) * TILE, 0.0);
-        Ok(Self { scaler, gamma: gamma as f32, rho, coefficients, padded, vectors })
+        Ok(Self { scaler, gamma: single(gamma), rho, coefficients, padded, vectors })
     }
 
     /// Returns the number of support vectors.
@@ -203,7 +204,7 @@ impl Detector for OneClassSvm {
         score_blocks(rows, 256, threads, |rows, scores| {
             let mut scaled = vec![0.0_f32; columns];
             for (row, score) in rows.chunks_exact(columns).zip(scores) {
-                self.scaler.scale_rows(row, &mut scaled, |value| value as f32);
+                self.scaler.scale_rows(row, &mut scaled, single);
                 *score = self.decide(&scaled);
             }
         })
@@ -212,7 +213,7 @@ impl Detector for OneClassSvm {
     fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64> {
         assert_eq!(row.len(), self.columns(), "a row has the columns of the model");
         let mut scaled = vec![0.0_f32; row.len()];
-        self.scaler.scale_rows(&row.to_vec(), &mut scaled, |value| value as f32);
+        self.scaler.scale_rows(&row.to_vec(), &mut scaled, single);
         let count = self.vectors.rows();
         let distances: Vec<f64> =
             (0..count).map(|vector| self.vectors.square_distance(&scaled, vector)).collect();

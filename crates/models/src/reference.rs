@@ -26,16 +26,26 @@ pub fn levels() -> &'static [f64] {
     &LEVELS
 }
 
+/// Returns the whole number at or below a number that is not negative.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast stops at the bounds of the type, which is what is meant"
+)]
+pub fn whole(number: f64) -> usize {
+    number.floor() as usize
+}
+
 /// Returns the quantile of sorted values at a level in 0..=1, interpolated linearly between them
 /// as numpy does it; 0 without values.
 pub fn quantile(sorted: &[f64], level: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let position = level.clamp(0.0, 1.0) * last as f64;
-    let below = (position.floor() as usize).min(last);
+    let below = whole(position).min(last);
     let above = (below + 1).min(last);
     let part = position - below as f64;
     // Between equal values nothing may be lost to rounding: a limit on a plateau is the plateau.
-    if sorted[below] == sorted[above] || part == 0.0 {
+    if sorted[below] >= sorted[above] || part <= 0.0 {
         return sorted[below];
     }
     sorted[below] * (1.0 - part) + sorted[above] * part
@@ -60,10 +70,8 @@ impl Sketch {
             values.iter().copied().filter(|value| value.is_finite()).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let gaps = (values.len() - sorted.len()) as f64;
-        let quantiles = match sorted.is_empty() {
-            true => Vec::new(),
-            false => levels().iter().map(|level| quantile(&sorted, *level)).collect(),
-        };
+        let levels = levels().iter().filter(|_| !sorted.is_empty());
+        let quantiles = levels.map(|level| quantile(&sorted, *level)).collect();
         Self { count: sorted.len() as u64, gap_ratio: gaps / values.len().max(1) as f64, quantiles }
     }
 
@@ -89,7 +97,7 @@ impl Sketch {
             return self.quantiles.last().copied().unwrap_or(0.0);
         };
         let (from, to) = (levels()[above.saturating_sub(1)], levels()[above]);
-        if to <= from || low == high {
+        if to <= from || low >= high {
             high
         } else {
             low + (high - low) * (level - from) / (to - from)
@@ -196,6 +204,7 @@ impl Reference {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use proptest::prelude::*;
 

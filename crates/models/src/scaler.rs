@@ -78,6 +78,12 @@ impl ColumnSummary {
     }
 }
 
+/// Rounds a number to single precision, in which the trees, networks and kernels compute.
+#[expect(clippy::cast_possible_truncation, reason = "the rounding is what it is for")]
+pub fn single(value: f64) -> f32 {
+    value as f32
+}
+
 fn is_there(value: f64) -> bool {
     value.abs() <= LARGEST
 }
@@ -129,7 +135,7 @@ impl Scaler {
     /// Returns the columns that had no value in training.
     pub fn empty_columns(&self) -> Vec<usize> {
         let factors = self.factor.iter().enumerate();
-        factors.filter(|(_, factor)| **factor == 0.0).map(|(column, _)| column).collect()
+        factors.filter(|(_, factor)| **factor <= 0.0).map(|(column, _)| column).collect()
     }
 
     /// Scales one value of a column; the column must be one of [`Scaler::columns`].

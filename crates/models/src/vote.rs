@@ -114,6 +114,7 @@ impl Smoothing {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use contract::rules::{Combine, Limit, QuantileLimit};
 

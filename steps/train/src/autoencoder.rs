@@ -7,6 +7,7 @@ use linfa::ParamGuard;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::autoencoder::{Autoencoder, Layer};
+use models::scaler::single;
 use models::{Detector as _, Scaler};
 use ndarray::{Array2, ArrayView2};
 use rand::SeedableRng as _;
@@ -101,11 +102,18 @@ impl<T> Fit<Array2<f64>, T, FitError> for AutoencoderValidParams {
         let layers: Vec<Layer> =
             sizes.windows(2).map(|pair| first_layer(&mut random, pair[0], pair[1])).collect();
         let network = Network::new(&layers, self.settings.learning_rate)?;
-        let (layers, losses, validation_losses) =
-            self.train(network, &scaled(&scaler, records.view()), &scaler, random)?;
+        let trained = self.train(network, &scaled(&scaler, records.view()), &scaler, random)?;
+        let Trained { layers, losses, validation_losses } = trained;
         let model = self.finish(scaler, layers, records)?;
         Ok(FittedAutoencoder { model, losses, validation_losses })
     }
+}
+
+/// Layers after the last pass, or after the best one where passes were watched.
+struct Trained {
+    layers: Vec<Layer>,
+    losses: Vec<f64>,
+    validation_losses: Vec<f64>,
 }
 
 impl AutoencoderValidParams {
@@ -115,7 +123,7 @@ impl AutoencoderValidParams {
         rows: &Rows,
         scaler: &Scaler,
         mut random: ChaCha8Rng,
-    ) -> Result<(Vec<Layer>, Vec<f64>, Vec<f64>), FitError> {
+    ) -> Result<Trained, FitError> {
         let watched = self.validation.as_ref().filter(|rows| {
             self.settings.patience > 0 && rows.nrows() > 0 && rows.ncols() == scaler.columns()
         });
@@ -155,7 +163,7 @@ impl AutoencoderValidParams {
             Some((_, layers)) => layers,
             None => network.layers()?,
         };
-        Ok((layers, losses, watched_losses))
+        Ok(Trained { layers, losses, validation_losses: watched_losses })
     }
 
     /// Measures each column's usual squared residual on the training rows, if it is to count.
@@ -206,22 +214,22 @@ impl Rows {
 
 fn scaled(scaler: &Scaler, rows: ArrayView2<'_, f64>) -> Rows {
     let values =
-        rows.indexed_iter().map(|((_, column), value)| scaler.scale(column, *value) as f32);
+        rows.indexed_iter().map(|((_, column), value)| single(scaler.scale(column, *value)));
     Rows { values: values.collect(), columns: scaler.columns() }
 }
 
 fn noisy(clean: &Tensor, noise: f64, random: &mut ChaCha8Rng) -> Result<Tensor, FitError> {
-    let draws = (0..clean.elem_count()).map(|_| (noise * rows::normal(random)) as f32).collect();
+    let draws = (0..clean.elem_count()).map(|_| single(noise * rows::normal(random))).collect();
     let draws: Vec<f32> = draws;
     Ok((clean + Tensor::from_vec(draws, clean.shape(), &Device::Cpu)?)?)
 }
 
-/// Draws a layer as PyTorch's `Linear` starts: weights and biases evenly between
+/// Draws a layer as `PyTorch`'s `Linear` starts: weights and biases evenly between
 /// -1 / sqrt(inputs) and 1 / sqrt(inputs).
 fn first_layer(random: &mut ChaCha8Rng, inputs: usize, outputs: usize) -> Layer {
     let bound = 1.0 / (inputs as f64).sqrt();
     let mut draw = |count: usize| -> Vec<f32> {
-        (0..count).map(|_| (bound * (2.0 * rows::uniform(random) - 1.0)) as f32).collect()
+        (0..count).map(|_| single(bound * (2.0 * rows::uniform(random) - 1.0))).collect()
     };
     Layer { inputs, outputs, weight: draw(inputs * outputs), bias: draw(outputs) }
 }
@@ -297,7 +305,8 @@ mod tests {
     }
 
     fn layers(value: &Value) -> Vec<Layer> {
-        let single = |value: &Value| -> Vec<f32> { numbers(value).iter().map(|n| *n as f32).collect() };
+        let single =
+            |value: &Value| -> Vec<f32> { numbers(value).iter().map(|n| single(*n)).collect() };
         let layer = |layer: &Value| {
             let (weight, bias) = (single(&layer["weight"]), single(&layer["bias"]));
             Layer { inputs: weight.len() / bias.len(), outputs: bias.len(), weight, bias }
@@ -320,7 +329,8 @@ mod tests {
         for _ in 0..20 {
             for batch in order.chunks(64) {
                 let batch = scaled.tensor(batch).unwrap();
-                let (loss, theirs) = (network.step(&batch, &batch).unwrap(), losses.next().unwrap());
+                let (loss, theirs) =
+                    (network.step(&batch, &batch).unwrap(), losses.next().unwrap());
                 assert!((loss - theirs).abs() < 1e-4 * theirs, "{loss}, not {theirs}");
             }
         }

@@ -7,6 +7,7 @@ use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::Scaler;
 use models::isolation_forest::{IsolationForest, Tree};
+use models::scaler::single;
 use ndarray::Array2;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -74,7 +75,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for IsolationForestValidParams {
             let scale = |row: usize| {
                 let values = records.row(row);
                 let scaled: Vec<f32> =
-                    values.iter().enumerate().map(|(c, v)| scaler.scale(c, *v) as f32).collect();
+                    values.iter().enumerate().map(|(c, v)| single(scaler.scale(c, *v))).collect();
                 scaled
             };
             let values: Vec<f32> = chosen.into_iter().flat_map(scale).collect();
@@ -195,7 +196,7 @@ impl Grower {
             let (low, high) = self.bounds(members, column);
             if low < high {
                 let share = rows::uniform(&mut self.random);
-                let drawn = (f64::from(low) + share * (f64::from(high) - f64::from(low))) as f32;
+                let drawn = single(f64::from(low) + share * (f64::from(high) - f64::from(low)));
                 // Rounding may reach the upper bound, which would leave nothing on the right.
                 let threshold = if drawn < high { drawn } else { low };
                 let feature = u32::try_from(column).unwrap_or(0);
@@ -219,8 +220,8 @@ impl Grower {
         let mut split = Split { features: Vec::new(), weights: Vec::new(), threshold: 0.0 };
         for column in columns {
             let (low, high) = bounds[column];
-            let weight = rows::normal(&mut self.random) as f32;
-            let share = rows::uniform(&mut self.random) as f32;
+            let weight = single(rows::normal(&mut self.random));
+            let share = single(rows::uniform(&mut self.random));
             split.features.push(u32::try_from(column).unwrap_or(0));
             split.weights.push(weight);
             split.threshold += weight * (low + share * (high - low));

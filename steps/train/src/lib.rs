@@ -22,7 +22,7 @@ use contract::{Outcome, StepError, artifact};
 use document::models::Models;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
-use linfa::traits::Fit;
+use linfa::traits::Fit as _;
 use models::{Detector, matrix};
 use ndarray::Array2;
 use serde_json::Value;

@@ -31,7 +31,7 @@ impl CustomOp3 for Linear {
         let input = view(input, input_layout)?;
         let weight = view(weight, weight_layout)?;
         let bias = ArrayView1::from(numbers(bias, bias_layout)?);
-        stored(input.dot(&weight.t()) + bias)
+        Ok(stored(&(input.dot(&weight.t()) + bias)))
     }
 
     fn bwd(
@@ -69,7 +69,7 @@ impl CustomOp2 for Product {
     ) -> Result<(CpuStorage, Shape)> {
         let left = view(left, left_layout)?;
         let left = if self.turned { left.reversed_axes() } else { left };
-        stored(left.dot(&view(right, right_layout)?))
+        Ok(stored(&left.dot(&view(right, right_layout)?)))
     }
 }
 
@@ -85,11 +85,11 @@ fn view<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<ArrayView2<'a, f
     ArrayView2::from_shape(shape, numbers(storage, layout)?).map_err(|e| Error::Msg(e.to_string()))
 }
 
-fn stored(result: Array2<f32>) -> Result<(CpuStorage, Shape)> {
+fn stored(result: &Array2<f32>) -> (CpuStorage, Shape) {
     let shape = Shape::from(result.dim());
     // A product may come column by column.
     let values = result.as_standard_layout().iter().copied().collect();
-    Ok((CpuStorage::F32(values), shape))
+    (CpuStorage::F32(values), shape)
 }
 
 #[cfg(test)]

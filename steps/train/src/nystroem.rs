@@ -8,6 +8,7 @@
 //! that `nu n` rows lie outside.
 
 use models::one_class_svm::Tiles;
+use models::reference::whole;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -83,7 +84,7 @@ pub(crate) fn solve(problem: Problem<'_>, seed: u64) -> Result<LowRank, FitError
 
 /// Returns the rows that score lowest, as many as weights of 1 / `outside` fill.
 fn lowest(scores: &[f64], outside: f64) -> Vec<usize> {
-    let count = (outside.floor() as usize).clamp(1, scores.len());
+    let count = whole(outside).clamp(1, scores.len());
     let mut order: Vec<usize> = (0..scores.len()).collect();
     let by_score = |a: &usize, b: &usize| scores[*a].total_cmp(&scores[*b]).then(a.cmp(b));
     order.select_nth_unstable_by(count - 1, by_score);

@@ -6,6 +6,7 @@ use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::Scaler;
 use models::one_class_svm::OneClassSvm;
+use models::scaler::single;
 use ndarray::Array2;
 
 use crate::smo::{self, Problem};
@@ -84,13 +85,13 @@ impl<T> Fit<Array2<f64>, T, FitError> for OneClassSvmValidParams {
         let scaler = Scaler::fit(records.view(), rows::scaling(self.settings.scaling));
         let scaled: Vec<f32> = records
             .indexed_iter()
-            .map(|((_, column), value)| scaler.scale(column, *value) as f32)
+            .map(|((_, column), value)| single(scaler.scale(column, *value)))
             .collect();
         let gamma = self.settings.gamma.unwrap_or(1.0 / columns as f64);
         let problem = Problem {
             rows: &scaled,
             columns,
-            gamma: gamma as f32,
+            gamma: single(gamma),
             nu: self.settings.nu,
             tolerance: self.settings.tolerance,
             cache_bytes: self.settings.cache_mib as usize * 1024 * 1024,

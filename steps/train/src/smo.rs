@@ -7,6 +7,7 @@
 //! (shrinking) and checked again before the end.
 
 use models::one_class_svm::{TILE, Tiles};
+use models::reference::whole as whole_number;
 
 /// Stands in for a curvature that is not positive.
 const TAU: f64 = 1e-12;
@@ -80,7 +81,7 @@ pub(crate) fn solve(problem: Problem<'_>) -> Solution {
 impl<'a> Solver<'a> {
     fn new(problem: Problem<'a>, count: usize) -> Self {
         let total = problem.nu * count as f64;
-        let whole = (total.floor() as usize).min(count);
+        let whole = whole_number(total).min(count);
         let mut multipliers = vec![0.0; count];
         multipliers[..whole].fill(1.0);
         if whole < count {

@@ -25,7 +25,8 @@ fn numbers(value: &Value) -> Vec<f64> {
 fn reference() -> Reference {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/reference.json");
     let json: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
-    let columns: Vec<usize> = numbers(&json["svm_columns"]).iter().map(|c| *c as usize).collect();
+    let columns: Vec<usize> =
+        numbers(&json["svm_columns"]).iter().map(|c| models::reference::whole(*c)).collect();
     let table = |name: &str| {
         let rows: Vec<Vec<f64>> = json[name].as_array().unwrap().iter().map(numbers).collect();
         let flat: Vec<f64> = rows.concat();
@@ -106,11 +107,8 @@ fn the_support_vector_machine_decides_as_linfa_does() {
         .fit(&DatasetBase::new(scaled, targets))
         .unwrap();
     let test = scaler.transform(reference.test.view());
-    let expected: Vec<f64> = test
-        .rows()
-        .into_iter()
-        .map(|row| theirs.rho - theirs.weighted_sum(&row))
-        .collect();
+    let expected: Vec<f64> =
+        test.rows().into_iter().map(|row| theirs.rho - theirs.weighted_sum(&row)).collect();
     let found = ours.decision(reference.test.view(), 1);
     assert!(worst_difference(&found, &expected) < 1e-3 * range(&expected));
 }
@@ -120,9 +118,8 @@ fn the_approximated_machine_ranks_as_the_exact_one() {
     let reference = reference();
     let exact = svm(0.1, 0.2, Scaling::ZScore);
     let approximate = OneClassSvm { max_exact_rows: 100, ..exact.clone() };
-    let fit = |settings| {
-        OneClassSvmParams::new(settings, 3, 2).fit(&dataset(&reference.train)).unwrap()
-    };
+    let fit =
+        |settings| OneClassSvmParams::new(settings, 3, 2).fit(&dataset(&reference.train)).unwrap();
     let (exact, approximate) = (fit(exact), fit(approximate));
     assert_eq!((exact.landmarks, approximate.landmarks), (None, Some(256)));
     let decide = |model: &dyn Detector, rows: &Array2<f64>| model.decision(rows.view(), 1);
@@ -148,8 +145,10 @@ fn the_forest_ranks_and_scores_as_scikit_learn_does_within_the_noise_of_seeds() 
         sums.iter_mut().zip(scores).for_each(|(sum, score)| *sum += score / 20.0);
     }
     let auc = aucs.iter().sum::<f64>() / 20.0;
-    let (mean, deviation) =
-        (expected["roc_auc_mean"].as_f64().unwrap(), expected["roc_auc_deviation"].as_f64().unwrap());
+    let (mean, deviation) = (
+        expected["roc_auc_mean"].as_f64().unwrap(),
+        expected["roc_auc_deviation"].as_f64().unwrap(),
+    );
     assert!((auc - mean).abs() < deviation, "{auc}, not {mean} +- {deviation}");
     let difference = worst_difference(&sums, &numbers(&expected["mean_score"]));
     assert!(difference < 0.03, "mean scores differ by {difference}");

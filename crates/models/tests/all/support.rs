@@ -1,0 +1,159 @@
+//! A small table and a bundle of hand-made detectors.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use contract::bundle::{CandidateManifest, FileRecord, Provenance};
+use contract::rules::{Combine, Limit, QuantileLimit, TrailingLimit, Vote};
+use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifact};
+use frames::{Column, FeatureTable, RowLabels};
+use models::autoencoder::{Autoencoder, Layer};
+use models::isolation_forest::{IsolationForest, Tree};
+use models::mahalanobis::Mahalanobis;
+use models::one_class_svm::OneClassSvm;
+use models::z_score::ZScore;
+use models::{Bundle, Candidate, Detector, Recipe, Scaler, Scaling, assemble, matrix};
+
+/// Columns of the small table.
+pub(crate) const NAMES: [&str; 3] = ["cpu_cores", "memory_bytes", "requests_per_second"];
+
+/// Makes rows a minute apart from a formula; from row `anomalous_from` on, memory is far off and
+/// the label says so.
+pub(crate) fn table(rows: usize, anomalous_from: usize) -> FeatureTable {
+    let column = |name: &str, unit: &str| FeatureColumn {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        formula: "raw".to_owned(),
+    };
+    let contract = FeatureContract {
+        format: FeatureContract::FORMAT,
+        step: Span::from_seconds(60),
+        lookback: Span::ZERO,
+        fill: "drop_row".to_owned(),
+        columns: NAMES
+            .iter()
+            .zip(["cores", "bytes", "per_second"])
+            .map(|(n, u)| column(n, u))
+            .collect(),
+    };
+    let mut table = frames::Table::empty(NAMES);
+    let entity = table.entity_index("node-a");
+    let mut labels = RowLabels::default();
+    for row in 0..rows {
+        let (at, odd) = (row as f64, row >= anomalous_from);
+        let memory = 4e9 + 1e8 * (at * 0.7).sin() + if odd { 3e9 } else { 0.0 };
+        let values = [2.0 + (at * 0.3).sin(), memory, 100.0 + 5.0 * (at * 1.1).cos()];
+        table
+            .times
+            .push(Timestamp::from_ms(1_790_000_000_000 + i64::try_from(row).unwrap_or(0) * 60_000));
+        table.entity.push(entity);
+        table.columns.iter_mut().zip(values).for_each(|(Column { values, .. }, v)| values.push(v));
+        labels.label.push(if odd { "memory" } else { "normal" }.to_owned());
+        labels.scenario.push(if odd { "memory-1" } else { "" }.to_owned());
+        labels.excluded.push(false);
+    }
+    FeatureTable { contract, warm_up: vec![false; rows], table, labels: Some(labels) }
+}
+
+/// Makes a detector of each kind, in the order of their names, scaled by 200 normal rows.
+pub(crate) fn detectors() -> Result<Vec<Box<dyn Detector>>> {
+    let rows = matrix(&table(200, 200));
+    let scaler = |scaling| Scaler::fit(rows.view(), scaling);
+    let layer = |inputs, outputs, weight: &[f32], bias: &[f32]| Layer {
+        inputs,
+        outputs,
+        weight: weight.to_vec(),
+        bias: bias.to_vec(),
+    };
+    let layers = vec![
+        layer(3, 2, &[1.0, 0.0, 0.2, 0.1, 0.0, 1.0], &[0.0, 0.1]),
+        layer(2, 3, &[0.9, 0.0, 0.1, 0.1, 0.0, 0.9], &[0.0, 0.3, -0.1]),
+    ];
+    let tree = |feature: u32, threshold: f32| Tree {
+        features: vec![feature, 0, 2, 0, 0],
+        weights: Vec::new(),
+        thresholds: vec![threshold, 0.0, 0.5, 0.0, 0.0],
+        lefts: vec![1, 0, 3, 0, 0],
+        samples: vec![8, 6, 2, 1, 1],
+    };
+    let z = scaler(Scaling::ZScore);
+    let vectors: Vec<f32> = (0..5)
+        .flat_map(|row| (0..3).map(move |column| (row, column)))
+        .map(|(row, column)| models::scaler::single(z.scale(column, rows[[row * 31, column]])))
+        .collect();
+    let whitening = vec![1.0, 0.0, 0.0, -0.1, 1.0, 0.0, 0.05, -0.2, 1.1];
+    Ok(vec![
+        Box::new(Autoencoder::new(scaler(Scaling::MinMax), layers, vec![0.1, 0.2, 0.3])?),
+        Box::new(IsolationForest::new(z.clone(), 1, 8, vec![tree(1, 2.0), tree(0, 1.0)])?),
+        Box::new(Mahalanobis::new(z.clone(), whitening)?),
+        Box::new(OneClassSvm::new(z.clone(), &vectors, vec![1.0, 0.5, 0.2, 1.0, 0.3], 0.3, 0.4)?),
+        Box::new(ZScore::new(z, 2.0)),
+    ])
+}
+
+/// Makes a candidate of a detector.
+pub(crate) fn candidate(detector: &dyn Detector) -> Result<Candidate> {
+    let model = models::save(detector)?;
+    let manifest = CandidateManifest {
+        format: CandidateManifest::FORMAT,
+        kind: detector.kind().to_owned(),
+        seed: 7,
+        parameters: serde_json::json!({}),
+        contract_sha256: table(1, 1).contract.sha256()?,
+        rows: 200,
+        trials: Vec::new(),
+        model: FileRecord {
+            file: "model.safetensors".to_owned(),
+            sha256: artifact::sha256(&model),
+        },
+    };
+    Ok(Candidate::new(manifest, model)?)
+}
+
+/// Three of five votes raise an alarm, against fixed limits.
+pub(crate) fn votes() -> Vote {
+    Vote {
+        combine: Combine::Votes,
+        weights: BTreeMap::new(),
+        alarm_at: "3".parse().unwrap_or(Decimal::ONE),
+        smoothing: Span::ZERO,
+        limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
+    }
+}
+
+/// The mean of the standardised scores over five minutes, against a limit that follows.
+pub(crate) fn mean() -> Vote {
+    let trailing = TrailingLimit { history: Span::from_seconds(86_400), times: 4.0, share: 0.99 };
+    Vote {
+        combine: Combine::Mean,
+        smoothing: Span::from_seconds(300),
+        limit: Limit::Trailing(trailing),
+        ..votes()
+    }
+}
+
+/// Makes a bundle of all five detectors.
+pub(crate) fn bundle(vote: Vote) -> Result<Bundle> {
+    let candidates =
+        detectors()?.iter().map(|detector| candidate(&**detector)).collect::<Result<_>>()?;
+    let calibration = table(200, 200);
+    let recipe = Recipe {
+        pipeline: "small".to_owned(),
+        vote,
+        normal: normal(),
+        provenance: Provenance {
+            version: "0.1.0".to_owned(),
+            dataset_sha256: "0".repeat(64),
+            train_start: calibration.table.times[0],
+            train_end: calibration.table.times[199],
+            train_rows: 200,
+        },
+        threads: 1,
+    };
+    Ok(assemble(candidates, &calibration, recipe)?)
+}
+
+/// Labels that mean normal.
+pub(crate) fn normal() -> Vec<String> {
+    vec!["normal".to_owned()]
+}
