@@ -8,6 +8,7 @@ use frames::samples::SampleRows;
 
 use crate::range::Grid;
 use crate::reply::{LabelSet, Point, Reply, Series};
+use crate::tally::Tally;
 
 /// The replies to all queries for one chunk of time.
 #[derive(Debug)]
@@ -15,55 +16,6 @@ pub(crate) struct Chunk {
     pub(crate) grid: Grid,
     /// One reply a query, in the document's order.
     pub(crate) replies: Vec<Reply>,
-}
-
-/// What was seen, for the outcome.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    rows: usize,
-    points: usize,
-    nan_values: usize,
-    infinite_values: usize,
-    gaps: usize,
-    entities: BTreeSet<String>,
-}
-
-impl Tally {
-    /// Counts rows.
-    pub(crate) fn add(&mut self, rows: &SampleRows) {
-        self.rows += rows.times.len();
-        for value in rows.columns.iter().flatten() {
-            match value {
-                None => self.gaps += 1,
-                Some(value) => {
-                    self.points += 1;
-                    self.nan_values += usize::from(value.is_nan());
-                    self.infinite_values += usize::from(value.is_infinite());
-                }
-            }
-        }
-        for entity in &rows.entities {
-            if !self.entities.contains(entity) {
-                self.entities.insert(entity.clone());
-            }
-        }
-    }
-
-    /// Writes the counts.
-    pub(crate) fn report(&self, columns: usize, outcome: &mut Outcome) {
-        outcome.count("rows", self.rows);
-        outcome.count("columns", columns);
-        outcome.count("points", self.points);
-        outcome.count("nan_values", self.nan_values);
-        outcome.count("infinite_values", self.infinite_values);
-        outcome.count("gaps", self.gaps);
-        outcome.count("entities", self.entities.len());
-    }
-
-    /// Says whether no value was seen at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.points == 0
-    }
 }
 
 /// Turns chunks into rows, in order of time.

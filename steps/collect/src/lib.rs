@@ -13,6 +13,7 @@ mod recording;
 mod reply;
 mod request;
 mod table;
+mod tally;
 
 use std::path::{Path, PathBuf};
 

@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for PointVisitor {
         };
         let ms = (seconds * 1000.0).round();
         if ms.abs() > 2.5e14 {
-            return Err(A::Error::custom(format!("`{seconds}` is no time in seconds")));
+            return Err(A::Error::custom(format!("`{seconds:?}` is no time in seconds")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked to be far inside i64")]
         Ok(Point { time_ms: ms as i64, value })

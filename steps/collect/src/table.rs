@@ -13,8 +13,8 @@ use document::Document;
 use document::document::TableSource;
 use frames::SamplesWriter;
 
-use crate::assemble::Tally;
 use crate::range::Due;
+use crate::tally::Tally;
 use columns::Columns;
 use sink::{Clock, Sink, Stop};
 

@@ -41,7 +41,7 @@ pub(super) fn time(text: &str, format: TimeFormat) -> Result<Timestamp, String> 
 /// Makes a time of seconds since 1970.
 pub(super) fn from_seconds(seconds: f64) -> Result<Timestamp, String> {
     if seconds.abs() > FARTHEST_SECONDS {
-        return Err(format!("`{seconds}` is no time in seconds since 1970; is it milliseconds?"));
+        return Err(format!("`{seconds:?}` is no time in seconds since 1970; is it milliseconds?"));
     }
     from_ms(seconds * 1000.0)
 }
@@ -50,7 +50,7 @@ pub(super) fn from_seconds(seconds: f64) -> Result<Timestamp, String> {
 pub(super) fn from_ms(ms: f64) -> Result<Timestamp, String> {
     // NaN is not inside either.
     if !(-FARTHEST_MS..=FARTHEST_MS).contains(&ms) {
-        return Err(format!("`{ms}` is no time in milliseconds since 1970"));
+        return Err(format!("`{ms:?}` is no time in milliseconds since 1970"));
     }
     #[expect(clippy::cast_possible_truncation, reason = "checked to be far inside i64")]
     Ok(Timestamp::from_ms(ms.round() as i64))

@@ -6,8 +6,8 @@ use contract::{Span, StepError, Timestamp};
 use frames::SamplesWriter;
 use frames::samples::SampleRows;
 
-use crate::assemble::Tally;
 use crate::range::Due;
+use crate::tally::Tally;
 
 /// Rows that are read, and written as one row group, at a time.
 pub(super) const BLOCK_ROWS: usize = 16 * 1024;

@@ -1,0 +1,101 @@
+//! A folder with a document in it, and the program `collect` run there.
+
+#![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, ensure};
+use frames::Samples;
+
+/// End of the recorded samples.
+pub(crate) const RECORDED_END: &str = "2026-11-21T09:22:00Z";
+
+/// A temporary folder for a run.
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// Makes a folder with the document `x.yaml`: `head` is what the test is about, the rest is
+    /// what every document must have.
+    pub(crate) fn new(head: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let rest = "features: [raw: {}]\nmodels: {z_score: {}}\n\
+            vote: {combine: votes, weights: {z_score: 1}, alarm_at: 1, limit: {quantile: {share: 0.99}}}\n";
+        fs_err::write(folder.path().join("x.yaml"), format!("format: 1\nname: x\n{head}\n{rest}"))?;
+        Ok(Self { folder })
+    }
+
+    /// Returns a path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file into the folder.
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.path(name);
+        if let Some(parent) = path.parent() {
+            fs_err::create_dir_all(parent)?;
+        }
+        fs_err::write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Runs `collect`.
+    pub(crate) fn collect(&self, now: &str, flags: &[&str]) -> Result<Output> {
+        Command::new(env!("CARGO_BIN_EXE_collect"))
+            .current_dir(self.folder.path())
+            .args(["--document", "x.yaml", "--samples", "samples.parquet"])
+            .args(["--outcome", "outcome.json", "--now", now])
+            .args(flags)
+            .output()
+            .context("cannot run collect")
+    }
+
+    /// Runs `collect`, which must succeed, and reads its samples.
+    pub(crate) fn samples(&self, now: &str, flags: &[&str]) -> Result<Samples> {
+        let output = self.collect(now, flags)?;
+        ensure!(output.status.success(), "{}", stderr(&output));
+        Ok(Samples::read(&self.path("samples.parquet"))?)
+    }
+
+    /// Runs `collect`, which must end with this code and leave no output; returns what it said.
+    pub(crate) fn fails(&self, now: &str, flags: &[&str], code: i32) -> Result<String> {
+        let output = self.collect(now, flags)?;
+        let said = stderr(&output);
+        ensure!(output.status.code() == Some(code), "{:?}, not {code}: {said}", output.status);
+        ensure!(!said.contains("panicked"), "{said}");
+        for left in ["samples.parquet", ".samples.parquet.partial", "record", ".record.partial"] {
+            ensure!(!self.path(left).exists(), "`{left}` was left: {said}");
+        }
+        Ok(said)
+    }
+
+    /// Reads the outcome of the last run.
+    pub(crate) fn outcome(&self) -> Result<serde_json::Value> {
+        Ok(contract::read_json(&self.path("outcome.json"))?)
+    }
+}
+
+/// Returns what a program wrote to standard error.
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Returns the folder of a recorded pipeline.
+pub(crate) fn recording(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/samples").join(name)
+}
+
+/// Returns the document of a Prometheus source with these queries.
+pub(crate) fn prometheus_document(url: &str, settings: &str, queries: &[(&str, &str)]) -> String {
+    let queries: Vec<String> = queries
+        .iter()
+        .map(|(name, promql)| format!("  - {{name: {name}, promql: '{promql}'}}\n"))
+        .collect();
+    format!(
+        "step: 5s\nrange: 92m\nrate_window: 1m\nsource: {{prometheus: {{url: '{url}'{settings}}}}}\nqueries:\n{}",
+        queries.concat()
+    )
+}

@@ -1,0 +1,231 @@
+//! `collect` from tables in files.
+
+mod support;
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use frames::Samples;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression as Codec;
+use parquet::file::properties::WriterProperties;
+use support::Place;
+
+const NOW: &str = "2026-11-21T10:00:00Z";
+
+fn document(table: &str) -> String {
+    format!("step: 1m\nrange: 1d\nsource: {{table: {{{table}}}}}")
+}
+
+fn rows(samples: &Samples) -> Vec<(String, &str, Vec<f64>)> {
+    let table = &samples.table;
+    let values = |row: usize| table.columns.iter().map(|column| column.values[row]).collect();
+    (0..table.rows())
+        .map(|row| (table.times[row].to_string(), table.entity_of(row), values(row)))
+        .collect()
+}
+
+#[test]
+fn a_table_of_any_dress_gives_the_same_samples() -> Result<()> {
+    let plain = "time,node,cpu,note,memory,label\n\
+        2026-11-21T09:00:00Z,a,1,x,10,normal\n\
+        2026-11-21T09:00:00Z,b,2.5e0,\"y, z\",,normal\n\
+        2026-11-21T09:01:00Z,a,NaN,,null,fault\n\
+        2026-11-21T09:01:00Z,b,-Inf,z,13,fault\n";
+    let gzip = |text: &str| -> Result<Vec<u8>> {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+        packed.write_all(text.as_bytes())?;
+        Ok(packed.finish()?)
+    };
+    let semicolons = plain.replace("\"y, z\"", "y").replace(',', ";");
+    let seconds = plain
+        .replace("2026-11-21T09:00:00Z", "1795251600")
+        .replace("2026-11-21T09:01:00Z", "1795251660.0");
+    let milliseconds = seconds.replace("1795251600", "1795251600000");
+    let milliseconds = milliseconds.replace("1795251660.0", "1795251660000");
+    let unsorted: Vec<&str> = plain.lines().collect();
+    let unsorted = [unsorted[0], unsorted[3], unsorted[1], unsorted[2], unsorted[4]].join("\n");
+    let keys = "path: t.csv, time: time, entity: node, label: label, columns: [cpu, memory]";
+    let mut written: Vec<Vec<u8>> = Vec::new();
+    for (table, bytes) in [
+        (keys.to_owned(), plain.as_bytes().to_vec()),
+        (keys.to_owned(), gzip(plain)?),
+        (keys.to_owned(), format!("\u{feff}{}", plain.replace('\n', "\r\n")).into_bytes()),
+        (keys.to_owned(), plain.trim_end().as_bytes().to_vec()),
+        (keys.to_owned(), plain.replace(",cpu,", ",\"cpu\",").into_bytes()),
+        (format!("{keys}, delimiter: ';'"), semicolons.as_bytes().to_vec()),
+        (format!("{keys}, delimiter: '\\t'"), semicolons.replace(';', "\t").into_bytes()),
+        (format!("{keys}, time_format: seconds"), seconds.into_bytes()),
+        (format!("{keys}, time_format: milliseconds"), milliseconds.into_bytes()),
+        (keys.to_owned(), unsorted.into_bytes()),
+        // The numbers are found without being named.
+        (keys.replace(", columns: [cpu, memory]", ""), plain.as_bytes().to_vec()),
+    ] {
+        let place = Place::new(&document(&table))?;
+        place.file("t.csv", bytes)?;
+        let samples = place.samples(NOW, &[])?;
+        let found = rows(&samples);
+        assert_eq!(found[0], ("2026-11-21T09:00:00Z".to_owned(), "a", vec![1.0, 10.0]), "{table}");
+        assert_eq!(found.len(), 4);
+        assert!(found[1].2[1].is_nan() && found[2].2[0].is_nan() && found[3].2[0].is_infinite());
+        assert_eq!(samples.labels.as_ref().unwrap(), &["normal", "normal", "fault", "fault"]);
+        let counts = &place.outcome()?["counts"];
+        for (name, count) in [
+            ("rows", 4),
+            ("columns", 2),
+            ("points", 6),
+            ("gaps", 2),
+            ("nan_values", 1),
+            ("infinite_values", 1),
+            ("entities", 2),
+        ] {
+            assert_eq!(counts[name], count, "{name}");
+        }
+        written.push(fs_err::read(place.path("samples.parquet"))?);
+    }
+    assert!(written.windows(2).all(|pair| pair[0] == pair[1]), "the same bytes");
+    Ok(())
+}
+
+#[test]
+fn columns_that_are_no_numbers_are_left_out_and_told_with_the_first_cell() -> Result<()> {
+    let place = Place::new(&document("path: t.csv, start: '2026-11-21T09:00:00Z'"))?;
+    place.file("t.csv", ",cpu,note,empty\n0,1,2,\n1,2,seven,\n")?;
+    let samples = place.samples(NOW, &[])?;
+    assert_eq!(samples.table.columns.len(), 1);
+    let warnings = place.outcome()?["warnings"].to_string();
+    for part in [
+        "column `` is left out: it has no name",
+        "t.csv:3`: column `note`: `seven`",
+        "column `empty` is left out: it holds no number",
+    ] {
+        assert!(warnings.contains(part), "{warnings}");
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_without_times_are_a_step_apart_for_each_entity() -> Result<()> {
+    let place =
+        Place::new(&document("path: t.csv, start: '2030-01-01T00:00:00Z', entity: machine"))?;
+    place.file("t.csv", "machine,cpu\na,1\na,2\nb,3\nb,4\n")?;
+    let samples = place.samples(NOW, &[])?;
+    let found: Vec<(String, &str, f64)> = rows(&samples)
+        .into_iter()
+        .map(|(time, entity, values)| (time, entity, values[0]))
+        .collect();
+    let expected = [
+        ("2030-01-01T00:00:00Z", "a", 1.0),
+        ("2030-01-01T00:00:00Z", "b", 3.0),
+        ("2030-01-01T00:01:00Z", "a", 2.0),
+        ("2030-01-01T00:01:00Z", "b", 4.0),
+    ];
+    assert_eq!(found, expected.map(|(time, entity, value)| (time.to_owned(), entity, value)));
+    Ok(())
+}
+
+#[test]
+fn rows_with_times_are_those_of_the_range() -> Result<()> {
+    let place = Place::new(&document("path: t.csv, time: t, time_format: seconds"))?;
+    let lines: Vec<String> =
+        (0..3 * 1440).map(|minute| format!("{},1\n", 1_795_082_400 + 60 * minute)).collect();
+    place.file("t.csv", format!("t,cpu\n{}", lines.concat()))?;
+    let extent = |samples: &Samples| {
+        let times = &samples.table.times;
+        (times.len(), times[0].to_string(), times[times.len() - 1].to_string())
+    };
+    let text = |rows: usize, from: &str, to: &str| (rows, from.to_owned(), to.to_owned());
+    assert_eq!(
+        extent(&place.samples(NOW, &[])?),
+        text(1440, "2026-11-20T10:01:00Z", "2026-11-21T10:00:00Z")
+    );
+    assert_eq!(
+        extent(&place.samples(NOW, &["--start", "2026-11-21T09:30:00Z"])?),
+        text(30, "2026-11-21T09:31:00Z", "2026-11-21T10:00:00Z")
+    );
+    let store = format!("file://{}", place.path("store").display());
+    assert_eq!(
+        extent(&place.samples(NOW, &["--store", &store])?),
+        text(1, "2026-11-21T09:59:00Z", "2026-11-21T09:59:00Z")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_table_longer_than_a_block_keeps_all_its_rows() -> Result<()> {
+    use std::fmt::Write as _;
+    let place = Place::new(&document("path: t.csv, start: '2026-01-01T00:00:00Z'"))?;
+    let mut text = String::from("cpu\n");
+    for row in 0..50_000 {
+        writeln!(text, "{row}")?;
+    }
+    place.file("t.csv", text)?;
+    let samples = place.samples(NOW, &[])?;
+    let values = &samples.table.columns[0].values;
+    assert!((0..50_000).all(|row| (values[row] - row as f64).abs() < 0.5));
+    Ok(())
+}
+
+/// Writes a Parquet file as another program would.
+fn parquet(columns: Vec<(&str, ArrayRef)>, codec: Codec) -> Result<Vec<u8>> {
+    let batch = RecordBatch::try_from_iter(columns)?;
+    let properties = WriterProperties::builder().set_compression(codec).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
+    writer.write(&batch)?;
+    Ok(writer.into_inner()?)
+}
+
+#[test]
+fn a_parquet_table_is_read_in_any_compression() -> Result<()> {
+    for codec in
+        [Codec::UNCOMPRESSED, Codec::SNAPPY, Codec::GZIP(parquet::basic::GzipLevel::default())]
+    {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("when", Arc::new(Int64Array::from(vec![1_795_251_660, 1_795_251_600]))),
+            ("pod", Arc::new(StringArray::from(vec!["b", "a"]))),
+            ("note", Arc::new(StringArray::from(vec!["x", "y"]))),
+            ("cpu", Arc::new(Float64Array::from(vec![None, Some(f64::NAN)]))),
+            ("forks", Arc::new(Int64Array::from(vec![7, 8]))),
+        ];
+        let table = "path: t.parquet, time: when, time_format: seconds, entity: pod";
+        let place = Place::new(&document(table))?;
+        place.file("t.parquet", parquet(columns, codec)?)?;
+        let samples = place.samples(NOW, &[])?;
+        let found = rows(&samples);
+        assert_eq!((found[0].1, found[0].2[1]), ("a", 8.0), "sorted by time");
+        let outcome = place.outcome()?;
+        assert_eq!(
+            (&outcome["counts"]["gaps"], &outcome["counts"]["nan_values"]),
+            (&1.into(), &1.into())
+        );
+        assert!(outcome["warnings"].to_string().contains("column `note` is left out"));
+    }
+    Ok(())
+}
+
+#[test]
+fn samples_that_were_collected_are_a_table_too() -> Result<()> {
+    let first = Place::new(&document("path: t.csv, time: t, entity: n, label: l"))?;
+    first.file("t.csv", "t,n,l,cpu\n2026-11-21T09:00:00Z,a,x,1\n2026-11-21T09:01:00Z,a,y,\n")?;
+    first.samples(NOW, &[])?;
+    let bytes = fs_err::read(first.path("samples.parquet"))?;
+    let second =
+        Place::new(&document("path: t.parquet, time: time, entity: entity, label: label"))?;
+    second.file("t.parquet", &bytes)?;
+    second.samples(NOW, &[])?;
+    ensure!(fs_err::read(second.path("samples.parquet"))? == bytes);
+    Ok(())
+}
+
+#[test]
+fn rows_off_the_steps_are_kept_and_told() -> Result<()> {
+    let place = Place::new(&document("path: t.csv, time: t, time_format: seconds"))?;
+    place.file("t.csv", "t,cpu\n1795251600,1\n1795251661.5,2\n")?;
+    assert_eq!(place.samples(NOW, &[])?.table.rows(), 2);
+    assert!(place.outcome()?["warnings"].to_string().contains("1 rows of `"));
+    Ok(())
+}
