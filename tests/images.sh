@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Runs every step of the sample pipeline from its image, as the manifests say: user 65532, read-only
+# root, no capabilities, no network. What comes out must be what `lynceus run` makes, byte for byte.
+#
+#   images/build.sh && cargo build --release && tests/images.sh
+#   tests/images.sh --help-only label feature    these images start and print their help
+#
+# It needs podman (or CONTAINER_ENGINE) and jq, and is not a part of tests/gate.sh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+engine=${CONTAINER_ENGINE:-$(command -v podman || command -v docker)}
+version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+registry=${LYNCEUS_IMAGES:-localhost/lynceus} tag=${LYNCEUS_TAG:-$version}
+confined=(--rm --user 65532:65532 --read-only --cap-drop all --security-opt no-new-privileges
+    --network none --pids-limit 64 --tmpfs /tmp:rw,size=64m)
+# A machine inside a container may be unable to set limits on its own.
+[ -z "${LYNCEUS_NO_CGROUPS:-}" ] || confined+=(--cgroups disabled --pids-limit 0)
+
+passed=0 failed=0
+check() { # NAME COMMAND...
+    local name=$1 said
+    shift
+    if said=$("$@" 2>&1); then
+        passed=$((passed + 1))
+        echo "ok     $name"
+    else
+        failed=$((failed + 1))
+        printf 'FAILED %s\n%s\n' "$name" "$said"
+    fi
+}
+finish() {
+    echo "$passed passed, $failed failed"
+    [ $failed = 0 ] || exit 1
+    exit 0
+}
+
+starts() { # STEP
+    "$engine" run "${confined[@]}" "$registry/$1:$tag" --help | grep -q -- --document
+    # The manifests name the program itself.
+    "$engine" run "${confined[@]}" --entrypoint "/$1" "$registry/$1:$tag" --version | grep -q "$version"
+}
+
+only=
+if [ "${1:-}" = --help-only ]; then only=1; shift; fi
+steps=("$@")
+if [ ${#steps[@]} = 0 ]; then
+    for main in steps/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
+fi
+for step in "${steps[@]}"; do check "$step starts" starts "$step"; done
+[ -z "$only" ] || finish
+
+lynceus=${LYNCEUS:-target/release/lynceus}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+sample=$PWD/pipelines/samples
+now=$(sed -n 's/^  train_until: //p' pipelines/samples/cluster.yaml)
+"$lynceus" run cluster --sample --now "$now" --store "$work/local" >/dev/null
+ran=$(find "$work/local/runs/cluster" -mindepth 1 -maxdepth 1 -type d | head -n 1)
+
+# The same plan in a store of its own; RUN stands for the run in what `lynceus plan` prints.
+run=$work/images/runs/cluster/RUN
+mkdir -p "$run"
+cp "$ran/document.yaml" "$run/document.yaml"
+chmod -R a+rwX "$work"
+"$lynceus" plan cluster --sample --now "$now" --store "$work/images" --output json >"$work/plan.json"
+
+runs() { # INDEX
+    local step flags
+    step=$(jq -r ".[$1].step" "$work/plan.json")
+    mapfile -t flags < <(jq -r ".[$1].flags[]" "$work/plan.json")
+    "$engine" run "${confined[@]}" --volume "$work/images:$work/images" \
+        --volume "$sample:$sample:ro" "$registry/$step:$tag" "${flags[@]}"
+}
+for index in $(jq 'keys[]' "$work/plan.json"); do
+    name=$(jq -r ".[$index].name" "$work/plan.json")
+    mkdir -p "$run/$name"
+    chmod a+rwX "$run/$name"
+    check "$name runs" runs "$index"
+    # What is about the process (times, paths) is not promised to repeat.
+    check "$name makes the same bytes" diff --recursive --brief \
+        --exclude outcome.json --exclude log.jsonl --exclude deployment.json "$ran/$name" "$run/$name"
+done
+finish
