@@ -5,7 +5,7 @@ use std::path::Path;
 
 use contract::StepError;
 
-use crate::FolderStore;
+use crate::{FolderStore, S3Store};
 
 /// An object's content and the tag of that content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,16 +75,17 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     fn get_file(&self, key: &str, path: &Path) -> Result<bool, StepError>;
 }
 
-/// Opens the store that a URL names: `file:///absolute/path`, or a path.
+/// Opens the store that a URL names: `s3://bucket/prefix`, `file:///absolute/path`, or a path.
 ///
-/// What follows `file://` is the path as it is, without escapes. The folder is made with the
-/// first object. Anything else is a usage error, which never repeats the URL: it may hold secrets.
+/// What follows `file://` is the path as it is, without escapes; the folder is made with the first
+/// object. A bucket must be there, and the environment says how it is reached ([`crate::s3`]).
+/// Anything else is a usage error, which never repeats the URL: it may hold secrets.
 pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
         None => ("", url),
     };
-    let schemes = "write `file:///absolute/path` or a path";
+    let schemes = "write `s3://bucket/prefix`, `file:///absolute/path` or a path";
     match scheme {
         "file" if !rest.starts_with('/') => {
             Err(StepError::usage("a store's `file://` must be followed by an absolute path")
@@ -92,7 +93,7 @@ pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
         }
         "" if rest.is_empty() => Err(StepError::usage("the store's URL is empty").hint(schemes)),
         "file" | "" => Ok(Box::new(FolderStore::open(Path::new(rest))?)),
-        "s3" => Err(StepError::usage("a store in `s3://` is not in this version").hint(schemes)),
+        "s3" => Ok(Box::new(S3Store::open(url)?)),
         _ => Err(StepError::usage(format!("no store has the scheme `{scheme}://`")).hint(schemes)),
     }
 }
@@ -116,13 +117,13 @@ mod tests {
         for (url, words) in [
             ("", "is empty"),
             ("file://relative/path", "absolute"),
-            ("s3://key:hunter2@bucket/prefix", "not in this version"),
+            ("s3://key:hunter2@bucket/prefix", "names no bucket"),
             ("ftp://me:hunter2@host/", "`ftp://`"),
         ] {
             let error = open(url).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Usage, "{url}");
             assert!(error.message.contains(words), "{error}");
-            assert!(error.to_string().contains("file:///"), "{error}");
+            assert!(error.to_string().contains("://"), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

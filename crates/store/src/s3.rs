@@ -1,0 +1,307 @@
+//! A store in a bucket of S3 or of any server that speaks its protocol.
+//!
+//! Compare-and-set is the protocol's own: `If-None-Match: *` and `If-Match`. A store that does not
+//! know them would lose writes silently, so it is asked before the first one ([`probe`]).
+
+mod checksum;
+mod connect;
+mod download;
+mod error;
+mod probe;
+mod put;
+mod settings;
+mod transfer;
+mod upload;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+
+use aws_sdk_s3::Client;
+use contract::StepError;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::key;
+use crate::object::{Condition, Object, ObjectStore, Put};
+use error::Request;
+use probe::Probe;
+pub use settings::{Encryption, S3Settings};
+
+/// Keys asked for at a time, the most that the protocol allows.
+const PAGE: usize = 1000;
+
+/// Beginning of keys that are the store's own, as in a folder.
+const HIDDEN: &str = ".lynceus";
+
+/// A store in a bucket.
+///
+/// It owns the runtime that its requests run on, so its methods wait; they must not be called from
+/// within another runtime.
+pub struct S3Store {
+    runtime: Runtime,
+    bucket: Bucket,
+}
+
+/// The bucket and how it is used; everything here is asynchronous.
+struct Bucket {
+    client: Client,
+    settings: S3Settings,
+    endpoint: String,
+    name: String,
+    /// What all keys begin with: nothing, or parts that end with `/`.
+    prefix: String,
+    url: String,
+    probe: Probe,
+    /// Random, so that no two writers ever mark a write alike.
+    writer: u64,
+    writes: AtomicU64,
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Store").field("url", &self.bucket.url).finish_non_exhaustive()
+    }
+}
+
+impl S3Store {
+    /// Opens `s3://bucket/prefix` as the environment says; see [`S3Settings`]. Nothing is sent yet.
+    ///
+    /// Errors: usage for a URL or a setting that means nothing. The URL is not repeated: it may
+    /// hold secrets.
+    pub fn open(url: &str) -> Result<Self, StepError> {
+        Self::with_settings(url, S3Settings::from_environment()?)
+    }
+
+    /// Opens `s3://bucket/prefix` with settings of the caller's.
+    pub fn with_settings(url: &str, settings: S3Settings) -> Result<Self, StepError> {
+        let (name, prefix) = parse(url)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| StepError::unavailable(format!("cannot start a runtime: {e}")))?;
+        let connection = block_on(&runtime, connect::connect(&settings))??;
+        let bucket = Bucket::new(connection, settings, name, prefix);
+        Ok(Self { runtime, bucket })
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T, StepError>>) -> Result<T, StepError> {
+        block_on(&self.runtime, work)?
+    }
+}
+
+/// Waits for work; the runtime would panic inside another one.
+fn block_on<F: Future>(runtime: &Runtime, work: F) -> Result<F::Output, StepError> {
+    if Handle::try_current().is_ok() {
+        return Err(StepError::bug("a store in `s3://` was used within a runtime"));
+    }
+    Ok(runtime.block_on(work))
+}
+
+/// Splits a URL into the bucket's name and the beginning of all keys.
+fn parse(url: &str) -> Result<(String, String), StepError> {
+    let wrong = |why: &str| {
+        Err(StepError::usage(format!("the store's URL {why}"))
+            .hint("write `s3://bucket/prefix`; keys come from the environment or a profile"))
+    };
+    let Some(rest) = url.strip_prefix("s3://") else {
+        return wrong("does not begin with `s3://`");
+    };
+    let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    if !(3..=63).contains(&name.len()) || !name.bytes().all(fits) {
+        return wrong("names no bucket: that is 3 to 63 lower-case letters, digits, `-` and `.`");
+    }
+    if prefix.is_empty() {
+        return Ok((name.to_owned(), String::new()));
+    }
+    if key::check(prefix).is_err() {
+        return wrong(
+            "has a prefix that cannot begin a key: letters, digits and `-_.=` may, and `/` between them",
+        );
+    }
+    Ok((name.to_owned(), format!("{prefix}/")))
+}
+
+impl ObjectStore for S3Store {
+    fn describe(&self) -> String {
+        self.bucket.url.clone()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Object>, StepError> {
+        let key = self.bucket.key(key)?;
+        self.wait(self.bucket.get(&key))
+    }
+
+    fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError> {
+        let key = self.bucket.key(key)?;
+        self.wait(self.bucket.put(&key, bytes, condition))
+    }
+
+    fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StepError> {
+        if let Some((folder, _)) = prefix.rsplit_once('/') {
+            key::check(folder)?;
+        }
+        self.wait(self.bucket.list(prefix, after, limit))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StepError> {
+        let key = self.bucket.key(key)?;
+        self.wait(self.bucket.delete(&key))
+    }
+
+    /// Above 16 MiB the file goes up in parts, a few at a time; memory does not grow with it (up
+    /// to 78 GiB, where parts must begin to grow).
+    fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError> {
+        let key = self.bucket.key(key)?;
+        self.wait(self.bucket.put_file(&key, path))
+    }
+
+    /// Above 16 MiB the object comes down in ranges, a few at a time; memory does not grow with it.
+    fn get_file(&self, key: &str, path: &Path) -> Result<bool, StepError> {
+        let key = self.bucket.key(key)?;
+        self.wait(self.bucket.get_file(&key, path))
+    }
+}
+
+impl Bucket {
+    fn new(
+        connection: connect::Connection,
+        settings: S3Settings,
+        name: String,
+        prefix: String,
+    ) -> Self {
+        use std::hash::{BuildHasher as _, Hasher as _};
+        let url = format!("s3://{name}/{prefix}");
+        Self {
+            client: connection.client,
+            settings,
+            endpoint: connection.endpoint,
+            url: url.trim_end_matches('/').to_owned(),
+            name,
+            prefix,
+            probe: Probe::default(),
+            writer: std::hash::RandomState::new().build_hasher().finish(),
+            writes: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the bucket's key for a key of the store.
+    fn key(&self, key: &str) -> Result<String, StepError> {
+        key::check(key)?;
+        if self.prefix.len() + key.len() > key::MAX_BYTES {
+            let message = format!("a key in store `{}` is longer than 1024 bytes", self.url);
+            return Err(StepError::usage(message).hint("choose a shorter prefix"));
+        }
+        Ok(format!("{}{key}", self.prefix))
+    }
+
+    fn request<'a>(&'a self, verb: &'a str, action: &'a str, key: &'a str) -> Request<'a> {
+        let (url, bucket, endpoint) = (&self.url, &self.name, &self.endpoint);
+        Request { verb, action, key, url, bucket, endpoint }
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StepError> {
+        let full = format!("{}{prefix}", self.prefix);
+        let request = self.request("list", "s3:ListBucket", &full);
+        let mut keys = Vec::new();
+        let mut cursor = after.map(|after| format!("{}{after}", self.prefix));
+        while keys.len() < limit {
+            let wanted = (limit - keys.len()).min(PAGE);
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.name)
+                .prefix(&full)
+                .set_start_after(cursor.take())
+                .max_keys(i32::try_from(wanted).unwrap_or(i32::MAX))
+                .send()
+                .await
+                .map_err(|e| request.error(&e))?;
+            let last = page.contents().last().and_then(|object| object.key());
+            cursor = last.map(str::to_owned);
+            let names = page.contents().iter().filter_map(|object| object.key());
+            let names = names.filter_map(|name| name.strip_prefix(&self.prefix));
+            // What another program put there is not the store's.
+            keys.extend(names.filter(|name| key::check(name).is_ok()).map(str::to_owned));
+            if cursor.is_none() || !page.is_truncated().unwrap_or(false) {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StepError> {
+        let request = self.request("delete", "s3:DeleteObject", key);
+        let sent = self.client.delete_object().bucket(&self.name).key(key).send().await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(error) if error::is_absent(&error) => Ok(()),
+            Err(error) => Err(request.error(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_bucket_and_what_keys_begin_with() {
+        let parsed = |url| parse(url).unwrap();
+        assert_eq!(parsed("s3://lynceus"), ("lynceus".to_owned(), String::new()));
+        assert_eq!(parsed("s3://lynceus/"), ("lynceus".to_owned(), String::new()));
+        assert_eq!(parsed("s3://a.b-3/x/y=1/"), ("a.b-3".to_owned(), "x/y=1/".to_owned()));
+    }
+
+    #[test]
+    fn any_other_url_is_a_usage_error_that_does_not_repeat_it() {
+        for url in [
+            "s3://",
+            "s3:///hunter2",
+            "s3://AB/hunter2",
+            "s3://key:hunter2@bucket/prefix",
+            "s3://bucket/hunter2//",
+            "s3://bucket/../hunter2",
+            "s3://bucket/x?secret=hunter2",
+            "file:///hunter2",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Usage, "{url}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+            assert!(error.to_string().contains("s3://bucket/prefix"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_store_says_where_it_is_and_nothing_else() {
+        let store = S3Store::with_settings("s3://bucket/x/", S3Settings::default()).unwrap();
+        assert_eq!(store.describe(), "s3://bucket/x");
+        assert_eq!(format!("{store:?}"), "S3Store { url: \"s3://bucket/x\", .. }");
+        let long = "k".repeat(250);
+        let key = [long.as_str(); 4].join("/");
+        assert!(store.get(&format!("{key}/{}", "k".repeat(20))).is_err_and(|error| {
+            error.kind == ErrorKind::Usage && error.message.contains("1024")
+        }));
+    }
+
+    #[test]
+    fn within_a_runtime_it_is_a_bug_and_no_panic() {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let opened = runtime.block_on(async { S3Store::open("s3://bucket") });
+        assert_eq!(opened.unwrap_err().kind, ErrorKind::Bug);
+    }
+}

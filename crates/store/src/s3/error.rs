@@ -1,0 +1,200 @@
+//! What a failed request means to the person who has to act.
+
+use std::error::Error;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use contract::StepError;
+
+/// What a store says when bytes changed or broke off on their way to it.
+pub(super) const CHANGED: &[&str] = &[
+    "BadDigest",
+    "IncompleteBody",
+    "RequestTimeout",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+];
+
+/// What was asked of the store, for messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'a> {
+    /// What a person would call it: `read`, `write`, `list`, `delete`.
+    pub(super) verb: &'a str,
+    /// The permission it takes, such as `s3:GetObject`.
+    pub(super) action: &'a str,
+    /// The key as the bucket knows it.
+    pub(super) key: &'a str,
+    /// The store's URL.
+    pub(super) url: &'a str,
+    /// The bucket.
+    pub(super) bucket: &'a str,
+    /// Where the bucket is.
+    pub(super) endpoint: &'a str,
+}
+
+/// A failed reply, without what differs between operations.
+struct Failure<'e> {
+    code: &'e str,
+    words: &'e str,
+    status: u16,
+    date: &'e str,
+    region: &'e str,
+}
+
+impl Request<'_> {
+    /// Says what went wrong, without secrets: neither keys nor signatures nor signed URLs, which
+    /// the store's own words may repeat.
+    pub(super) fn error<E>(&self, error: &SdkError<E, HttpResponse>) -> StepError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        match error {
+            SdkError::ServiceError(service) => {
+                let header = |name| service.raw().headers().get(name).unwrap_or_default();
+                self.reply(&Failure {
+                    code: service.err().code().unwrap_or_default(),
+                    words: service.err().message().unwrap_or_default(),
+                    status: service.raw().status().as_u16(),
+                    date: header("date"),
+                    region: header("x-amz-bucket-region"),
+                })
+            }
+            SdkError::TimeoutError(_) => self.silent(),
+            SdkError::ResponseError(_) => self.broken("the reply broke off or is not S3's"),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => self.silent(),
+            other => self.unsent(other),
+        }
+    }
+
+    /// Makes the error for a reply or transfer that did not come through whole.
+    pub(super) fn broken(&self, why: &str) -> StepError {
+        StepError::unavailable(format!("{}: {why}", self.what()))
+    }
+
+    fn what(&self) -> String {
+        format!("cannot {} `{}` in store `{}`", self.verb, self.key, self.url)
+    }
+
+    fn usage(&self, why: &str, hint: &str) -> StepError {
+        StepError::usage(format!("{}: {why}", self.what())).hint(hint)
+    }
+
+    fn silent(&self) -> StepError {
+        self.broken(&format!("endpoint `{}` did not answer in time", self.endpoint))
+    }
+
+    fn reply(&self, failure: &Failure<'_>) -> StepError {
+        let keys = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or the profile, anew";
+        match (failure.code, failure.status) {
+            ("InvalidAccessKeyId" | "UnknownAccessKey", _) => {
+                self.usage("the store does not know this access key", keys)
+            }
+            ("SignatureDoesNotMatch" | "AuthFailure", _) => {
+                self.usage("the secret key does not belong to this access key", keys)
+            }
+            ("InvalidToken" | "InvalidTokenId" | "InvalidClientTokenId", _) => {
+                self.usage("the session token is not one of the store's", keys)
+            }
+            ("ExpiredToken" | "TokenRefreshRequired" | "RequestExpired", _) => {
+                self.usage("the session token has expired", "sign in again")
+            }
+            ("RequestTimeTooSkewed", _) => {
+                let date = failure.date;
+                let why = format!(
+                    "the clocks of this machine and the store differ too much; the store says `{date}`"
+                );
+                self.usage(&why, "set this machine's clock")
+            }
+            ("NoSuchBucket" | "InvalidBucketName", _) => {
+                let why = format!("endpoint `{}` has no bucket `{}`", self.endpoint, self.bucket);
+                self.usage(&why, "make the bucket, or check the store's URL and the endpoint")
+            }
+            ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) | (_, 301 | 307) => {
+                let region = if failure.region.is_empty() { "another" } else { failure.region };
+                let why = format!("bucket `{}` is in region `{region}`", self.bucket);
+                self.usage(&why, "set `AWS_REGION`")
+            }
+            ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
+                let why = format!("this user may not `{}` there", self.action);
+                self.usage(&why, "give the user the policy of its role: see minio/README.md")
+            }
+            ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _)
+            | (_, 429) => self.broken("the store asks to slow down, again and again"),
+            (code, _) if CHANGED.contains(&code) => {
+                self.broken("what was sent changed or broke off on its way, again and again")
+            }
+            (_, 500..) => self.broken(&format!("the store failed with {}", named(failure))),
+            _ => self.usage(
+                &format!("the store refuses the request with {}", named(failure)),
+                "check the store's URL, the endpoint and the `LYNCEUS_S3_` settings",
+            ),
+        }
+    }
+
+    /// Explains a request that never reached the store.
+    fn unsent(&self, error: &(dyn Error + 'static)) -> StepError {
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return self.usage(
+                &format!("no secure connection to `{}`: {}", self.endpoint, one_line(tls)),
+                "`AWS_CA_BUNDLE` names the certificates to trust instead of the system's",
+            );
+        }
+        match find::<CredentialsError>(error) {
+            Some(CredentialsError::CredentialsNotLoaded(_)) => self.usage(
+                "no keys were found",
+                "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile or a web identity",
+            ),
+            Some(CredentialsError::InvalidConfiguration(_)) => self.usage(
+                "the settings for the keys contradict themselves",
+                "check the `AWS_` variables and the profile",
+            ),
+            Some(_) => self.broken("the service that gives the keys failed"),
+            None => {
+                let root = chain(error).last().map(|root| one_line(&root)).unwrap_or_default();
+                self.broken(&format!("endpoint `{}` cannot be reached: {root}", self.endpoint))
+            }
+        }
+    }
+}
+
+/// Returns an error and what caused it, outermost first.
+fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'e (dyn Error + 'static) = *error;
+        // An I/O error hides what it wraps from `source`.
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+}
+
+fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+fn one_line(error: &impl ToString) -> String {
+    error.to_string().chars().take(300).flat_map(char::escape_debug).collect()
+}
+
+/// Returns the code, and the store's words where the code says nothing.
+fn named(failure: &Failure<'_>) -> String {
+    match (failure.code, failure.words) {
+        ("", "") => format!("HTTP status {}", failure.status),
+        ("", words) => format!("HTTP status {} ({})", failure.status, one_line(&words)),
+        (code, _) => format!("`{}` (HTTP status {})", one_line(&code), failure.status),
+    }
+}
+
+/// Says that no object has the key: a bucket that is not there is another matter.
+pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    let SdkError::ServiceError(reply) = error else { return false };
+    matches!(reply.err().code(), Some("NoSuchKey" | "NotFound"))
+        || (reply.raw().status().as_u16() == 404 && reply.err().code().is_none())
+}
+
+/// Says that a condition on the object's state does not hold.
+pub(super) fn is_precondition<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.raw_response().is_some_and(|reply| reply.status().as_u16() == 412)
+}

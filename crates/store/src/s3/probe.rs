@@ -1,0 +1,66 @@
+//! Whether a store honours conditional writes.
+//!
+//! Before its first write of each kind, a process tries one whose condition does not hold, on an
+//! object that nobody reads. A store that writes all the same is refused: two writers would both
+//! believe that they had won.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use contract::StepError;
+
+use super::put::Answer;
+use super::{Bucket, HIDDEN};
+use crate::object::Condition;
+
+/// What this process has found out so far.
+#[derive(Debug, Default)]
+pub(super) struct Probe {
+    if_absent: AtomicBool,
+    if_match: AtomicBool,
+}
+
+const CONTENT: &[u8] = b"Lynceus tries here whether conditional writes are honoured.\n";
+
+impl Bucket {
+    /// Makes sure, once in a process, that writes on this condition are honoured.
+    pub(super) async fn check_condition(&self, condition: Condition<'_>) -> Result<(), StepError> {
+        let (known, tried) = match condition {
+            Condition::Any => return Ok(()),
+            Condition::IfAbsent => (&self.probe.if_absent, Condition::IfAbsent),
+            // The tag of no content: tags are hashes.
+            Condition::IfMatch(_) => (&self.probe.if_match, Condition::IfMatch("\"none\"")),
+        };
+        if known.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut answer = self.try_condition(tried).await?;
+        if condition == Condition::IfAbsent && matches!(answer, Answer::Written(_)) {
+            // The first process of all makes the object; from now on it is there.
+            answer = self.try_condition(tried).await?;
+        }
+        if matches!(answer, Answer::Written(_)) {
+            return Err(self.ignores(condition));
+        }
+        known.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn try_condition(&self, condition: Condition<'_>) -> Result<Answer, StepError> {
+        let key = format!("{}{HIDDEN}/conditional-writes", self.prefix);
+        self.put_once(&key, CONTENT.to_vec().into(), condition).await
+    }
+
+    /// Makes the error for a store that compare-and-set cannot be built on.
+    pub(super) fn ignores(&self, condition: Condition<'_>) -> StepError {
+        let header = match condition {
+            Condition::IfMatch(_) => "If-Match",
+            Condition::Any | Condition::IfAbsent => "If-None-Match",
+        };
+        StepError::usage(format!(
+            "the server behind store `{}` at `{}` does not honour `{header}`: of two writers, both \
+             would believe that they had won",
+            self.url, self.endpoint
+        ))
+        .hint("use a server with conditional writes: minio/README.md names some")
+    }
+}

@@ -1,0 +1,206 @@
+//! Whole objects in one request.
+
+use std::error::Error;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::types::{ChecksumMode, ServerSideEncryption};
+use contract::StepError;
+
+use super::settings::Encryption;
+use super::{Bucket, error, transfer};
+use crate::object::{Condition, Object, Put};
+
+/// Metadata that marks an object with the write it comes from.
+pub(super) const WRITE_MARK: &str = "lynceus-write";
+
+/// Slowest sending that is still waited for.
+const LEAST_BYTES_PER_SECOND: u64 = 128 * 1024;
+
+/// What the store said to a write.
+pub(super) enum Answer {
+    /// It is there, with this tag.
+    Written(String),
+    /// The condition does not hold.
+    Conflict,
+    /// Another write of the same key was under way, so nothing was decided.
+    Undecided,
+}
+
+impl Bucket {
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Object>, StepError> {
+        let request = self.request("read", "s3:GetObject", key);
+        let mut waits = transfer::Waits::new(&self.settings);
+        loop {
+            let get = self.client.get_object().bucket(&self.name).key(key);
+            let reply = match get.checksum_mode(ChecksumMode::Enabled).send().await {
+                Ok(reply) => reply,
+                Err(error) if error::is_absent(&error) => return Ok(None),
+                Err(error) => return Err(request.error(&error)),
+            };
+            let etag = reply.e_tag().unwrap_or_default().to_owned();
+            match reply.body.collect().await {
+                Ok(bytes) => return Ok(Some(Object { bytes: bytes.to_vec(), etag })),
+                Err(_) => {
+                    let why = "the reply broke off or does not have the object's checksum";
+                    waits.next(&request, &why).await?;
+                }
+            }
+        }
+    }
+
+    /// Writes an object; a reply that got lost is found out about, so that what was written counts
+    /// as written.
+    pub(super) async fn put(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        condition: Condition<'_>,
+    ) -> Result<Put, StepError> {
+        self.check_condition(condition).await?;
+        let body = SdkBody::from(bytes);
+        let mut waits = transfer::Waits::new(&self.settings);
+        loop {
+            let again = body.try_clone().unwrap_or_else(|| SdkBody::from(bytes));
+            match self.put_once(key, again, condition).await? {
+                Answer::Written(etag) => return Ok(Put::Written(etag)),
+                Answer::Conflict => return Ok(Put::Conflict),
+                Answer::Undecided => {
+                    let request = self.request("write", "s3:PutObject", key);
+                    waits.next(&request, &"other writers were in the way").await?;
+                }
+            }
+        }
+    }
+
+    /// Writes an object, with the client's own retries.
+    pub(super) async fn put_once(
+        &self,
+        key: &str,
+        body: SdkBody,
+        condition: Condition<'_>,
+    ) -> Result<Answer, StepError> {
+        let length = body.content_length().unwrap_or_default();
+        let sending = self.sending::<PutObjectError>(length);
+        let mark = self.write_mark();
+        let (encryption, encryption_key) = self.encryption();
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(key)
+            .metadata(WRITE_MARK, &mark)
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(encryption_key)
+            .body(ByteStream::new(body));
+        let put = match condition {
+            Condition::Any => put,
+            Condition::IfAbsent => put.if_none_match("*"),
+            Condition::IfMatch(etag) => put.if_match(quoted(etag)),
+        };
+        let sent = put.customize().config_override(sending).send().await;
+        match sent {
+            Ok(reply) => Ok(Answer::Written(reply.e_tag().unwrap_or_default().to_owned())),
+            Err(error) => match refusal(&error, condition) {
+                Some(Answer::Conflict) => self.own_write(key, &mark).await,
+                Some(answer) => Ok(answer),
+                None if condition != Condition::Any && is_not_implemented(&error) => {
+                    Err(self.ignores(condition))
+                }
+                None => Err(self.request("write", "s3:PutObject", key).error(&error)),
+            },
+        }
+    }
+
+    /// A conflict may be with this very write: done, its reply lost, sent again by the client.
+    async fn own_write(&self, key: &str, mark: &str) -> Result<Answer, StepError> {
+        match self.head_of_write(key, mark).await? {
+            Some(etag) => Ok(Answer::Written(etag)),
+            None => Ok(Answer::Conflict),
+        }
+    }
+
+    /// Returns the tag of an object if it comes from the write with this mark. A user who may not
+    /// read the object cannot find out, and counts as one who did not write it.
+    pub(super) async fn head_of_write(
+        &self,
+        key: &str,
+        mark: &str,
+    ) -> Result<Option<String>, StepError> {
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(head) => {
+                let found = head.metadata().and_then(|metadata| metadata.get(WRITE_MARK));
+                let own = found.is_some_and(|found| found == mark);
+                Ok(head.e_tag().filter(|_| own).map(str::to_owned))
+            }
+            Err(SdkError::ServiceError(reply)) if reply.raw().status().is_client_error() => {
+                Ok(None)
+            }
+            Err(error) => Err(self.request("read", "s3:GetObject", key).error(&error)),
+        }
+    }
+
+    pub(super) fn write_mark(&self) -> String {
+        format!("{:016x}-{}", self.writer, self.writes.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.settings.encryption {
+            Encryption::Bucket => (None, None),
+            Encryption::Store => (Some(ServerSideEncryption::Aes256), None),
+            Encryption::KeyService(key) => (Some(ServerSideEncryption::AwsKms), key.clone()),
+        }
+    }
+
+    /// Returns what differs for a request that sends this many bytes: the reply begins only after
+    /// the last of them, and what changed on its way is sent again.
+    pub(super) fn sending<E>(&self, bytes: u64) -> aws_sdk_s3::config::Builder
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let seconds = Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.settings.connect_deadline)
+            .read_timeout(self.settings.reply_deadline.saturating_add(seconds))
+            .build();
+        let classifier =
+            AwsErrorCodeClassifier::<E>::builder().transient_errors(error::CHANGED).build();
+        aws_sdk_s3::config::Builder::new().timeout_config(timeouts).retry_classifier(classifier)
+    }
+}
+
+/// Says what a refused conditional write means; nothing if it is a failure of another kind. A key
+/// without an object fails `If-Match` with 412 on some servers and with 404 on others.
+fn refusal(
+    error: &SdkError<PutObjectError, HttpResponse>,
+    condition: Condition<'_>,
+) -> Option<Answer> {
+    let SdkError::ServiceError(reply) = error else { return None };
+    match (reply.raw().status().as_u16(), condition) {
+        (_, Condition::Any) => None,
+        (412, _) => Some(Answer::Conflict),
+        (409, _) => Some(Answer::Undecided),
+        (404, Condition::IfMatch(_)) if error::is_absent(error) => Some(Answer::Conflict),
+        _ => None,
+    }
+}
+
+fn is_not_implemented(error: &SdkError<PutObjectError, HttpResponse>) -> bool {
+    let status = error.raw_response().map(|reply| reply.status().as_u16());
+    status == Some(501) || error.code() == Some("NotImplemented")
+}
+
+/// Servers that read the header strictly want a tag's quotes.
+fn quoted(etag: &str) -> String {
+    if etag.starts_with('"') || etag.starts_with("W/") {
+        etag.to_owned()
+    } else {
+        format!("\"{etag}\"")
+    }
+}

@@ -1,0 +1,154 @@
+//! How a bucket is reached: what the environment says, and what a caller says instead.
+//!
+//! Region, endpoint, profile files, keys, session token and web identity are read by `aws-config`,
+//! so they mean what they mean to every other program. The rest is read here, and this is the only
+//! place of the crate that reads the environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_sdk_s3::config::Credentials;
+use contract::StepError;
+
+/// How the store keeps objects at rest.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// As the bucket says.
+    #[default]
+    Bucket,
+    /// With keys of the store (SSE-S3).
+    Store,
+    /// With a key of the key management service (SSE-KMS): this one, or the bucket's.
+    KeyService(Option<String>),
+}
+
+/// How a bucket is reached. [`Default`] leaves everything to the environment's AWS settings.
+#[derive(Debug, Clone)]
+pub struct S3Settings {
+    /// URL of the endpoint instead of `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` and the profile.
+    pub endpoint_url: Option<String>,
+    /// Region instead of `AWS_REGION`, `AWS_DEFAULT_REGION` and the profile; `us-east-1` without any.
+    pub region: Option<String>,
+    /// Keys instead of those that the environment, a profile or a web identity gives.
+    pub credentials: Option<Credentials>,
+    /// Whether the bucket's name stands in the path of a URL; without a value, it does at every
+    /// endpoint that is not the provider's own.
+    pub path_style: Option<bool>,
+    /// How objects are encrypted at rest.
+    pub encryption: Encryption,
+    /// PEM file with the certificates to trust instead of the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// Attempts at a request before it counts as failed.
+    pub attempts: u32,
+    /// First of the waits between attempts, which double; each is cut by a random share.
+    pub first_wait: Duration,
+    /// Time for a connection to come about.
+    pub connect_deadline: Duration,
+    /// Time for a reply to begin and for each pause in it; sending bytes adds to it.
+    pub reply_deadline: Duration,
+}
+
+impl Default for S3Settings {
+    fn default() -> Self {
+        Self {
+            endpoint_url: None,
+            region: None,
+            credentials: None,
+            path_style: None,
+            encryption: Encryption::Bucket,
+            ca_bundle: None,
+            attempts: 5,
+            first_wait: Duration::from_millis(200),
+            connect_deadline: Duration::from_secs(5),
+            reply_deadline: Duration::from_secs(20),
+        }
+    }
+}
+
+impl S3Settings {
+    /// Reads `AWS_CA_BUNDLE`, `LYNCEUS_S3_PATH_STYLE`, `LYNCEUS_S3_SSE` and
+    /// `LYNCEUS_S3_SSE_KMS_KEY_ID`; a value that means nothing is a usage error.
+    pub fn from_environment() -> Result<Self, StepError> {
+        Self::from_variables(&environment_variable)
+    }
+
+    fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, StepError> {
+        let path_style = match variable("LYNCEUS_S3_PATH_STYLE").as_deref() {
+            None => None,
+            Some("true" | "1") => Some(true),
+            Some("false" | "0") => Some(false),
+            Some(_) => return Err(unknown("LYNCEUS_S3_PATH_STYLE", "write `true` or `false`")),
+        };
+        let key = variable("LYNCEUS_S3_SSE_KMS_KEY_ID");
+        let encryption = match (variable("LYNCEUS_S3_SSE").as_deref(), key) {
+            (None, None) => Encryption::Bucket,
+            (Some("s3" | "AES256"), None) => Encryption::Store,
+            (Some("kms" | "aws:kms"), key) | (None, key @ Some(_)) => Encryption::KeyService(key),
+            (Some("s3" | "AES256"), Some(_)) => {
+                let hint = "a key's name goes with `kms`; without it the store takes its own keys";
+                return Err(unknown("LYNCEUS_S3_SSE", hint));
+            }
+            (Some(_), _) => return Err(unknown("LYNCEUS_S3_SSE", "write `s3` or `kms`")),
+        };
+        let ca_bundle = variable("AWS_CA_BUNDLE").map(PathBuf::from);
+        Ok(Self { path_style, encryption, ca_bundle, ..Self::default() })
+    }
+}
+
+fn unknown(name: &str, hint: &str) -> StepError {
+    StepError::usage(format!("the environment's `{name}` has a value that means nothing here"))
+        .hint(hint)
+}
+
+/// An empty variable counts as one that is not set: manifests write those for what is left out.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "every program finds its bucket by the same variables; secrets are not flags"
+)]
+fn environment_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<S3Settings, StepError> {
+        S3Settings::from_variables(&|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn what_is_not_set_is_left_to_the_bucket_and_the_system() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.path_style, None);
+        assert_eq!(settings.encryption, Encryption::Bucket);
+        assert_eq!(settings.ca_bundle, None);
+    }
+
+    #[test]
+    fn encryption_is_named_as_lynceus_or_as_the_protocol_names_it() {
+        for value in ["s3", "AES256"] {
+            assert_eq!(read(&[("LYNCEUS_S3_SSE", value)]).unwrap().encryption, Encryption::Store);
+        }
+        let key = ("LYNCEUS_S3_SSE_KMS_KEY_ID", "my-key");
+        let with_key = Encryption::KeyService(Some("my-key".to_owned()));
+        assert_eq!(read(&[key]).unwrap().encryption, with_key);
+        assert_eq!(read(&[key, ("LYNCEUS_S3_SSE", "aws:kms")]).unwrap().encryption, with_key);
+        let without = read(&[("LYNCEUS_S3_SSE", "kms")]).unwrap().encryption;
+        assert_eq!(without, Encryption::KeyService(None));
+        read(&[key, ("LYNCEUS_S3_SSE", "s3")]).unwrap_err();
+    }
+
+    #[test]
+    fn a_value_that_means_nothing_is_named_and_not_repeated() {
+        for name in ["LYNCEUS_S3_PATH_STYLE", "LYNCEUS_S3_SSE"] {
+            let error = read(&[(name, "hunter2")]).unwrap_err();
+            assert_eq!(error.kind, contract::ErrorKind::Usage);
+            assert!(error.message.contains(name), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        assert_eq!(read(&[("LYNCEUS_S3_PATH_STYLE", "0")]).unwrap().path_style, Some(false));
+    }
+}

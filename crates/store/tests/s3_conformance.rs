@@ -1,0 +1,47 @@
+//! The store in a bucket does what every store must do, on every server.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod conformance;
+mod s3_servers;
+
+use s3_servers::on_every_server;
+use store::ObjectStore;
+
+fn on_a_new_store(name: &str, law: fn(&dyn ObjectStore) -> anyhow::Result<()>) {
+    on_every_server(|server| law(&server.store(name)?)).unwrap();
+}
+
+#[test]
+fn what_was_written_is_read() {
+    on_a_new_store("a", conformance::what_was_written_is_read);
+}
+
+#[test]
+fn a_condition_that_does_not_hold_changes_nothing() {
+    on_a_new_store("b/c", conformance::a_condition_that_does_not_hold_changes_nothing);
+}
+
+#[test]
+fn of_many_writers_at_once_one_wins() {
+    on_a_new_store("d", conformance::of_many_writers_at_once_one_wins);
+}
+
+#[test]
+fn what_is_no_key_is_a_usage_error() {
+    on_a_new_store("e", conformance::what_is_no_key_is_a_usage_error);
+}
+
+#[test]
+fn files_go_in_and_out_whole() {
+    on_a_new_store("f", conformance::files_go_in_and_out_whole);
+}
+
+#[test]
+fn listing_a_dot_before_a_slash_is_sorted_by_bytes() {
+    on_a_new_store("g", conformance::listing_a_dot_before_a_slash_is_sorted_by_bytes);
+}
+
+#[test]
+fn any_listing_is_a_part_of_the_sorted_keys() {
+    on_a_new_store("h", conformance::any_listing_is_a_part_of_the_sorted_keys);
+}

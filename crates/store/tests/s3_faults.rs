@@ -1,0 +1,360 @@
+//! What goes wrong between a store and its server: nothing is lost, nothing is half visible.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod s3_servers;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use contract::ErrorKind;
+use fs_err as fs;
+use s3_servers::in_process::InProcess;
+use s3_servers::proxy::{Fault, Proxy, Seen};
+use s3_servers::{Access, BUCKET, on_every_server};
+use store::{Condition, ObjectStore as _, Put, S3Store};
+
+const MIB: usize = 1024 * 1024;
+
+/// Bytes of which no two pieces are equal.
+fn content(length: usize) -> Vec<u8> {
+    (0..length as u64)
+        .map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).to_le_bytes()[0])
+        .collect()
+}
+
+fn is_part(seen: &Seen<'_>) -> bool {
+    seen.method == "PUT" && seen.target.contains("partNumber=")
+}
+
+fn is_completion(seen: &Seen<'_>) -> bool {
+    seen.method == "POST" && seen.target.contains("uploadId=")
+}
+
+/// Uploads that were begun and neither completed nor given up.
+fn uploads(server: &Access, prefix: &str) -> Result<usize> {
+    server.with_client(async |client| {
+        let listed = client.list_multipart_uploads().bucket(BUCKET).prefix(prefix).send().await?;
+        Ok(listed.uploads().len())
+    })
+}
+
+fn through(server: &Access, name: &str, script: fn(&Seen<'_>) -> Fault) -> Result<(Proxy, S3Store)> {
+    let proxy = Proxy::start(server, script)?;
+    let store = proxy.access().store(name)?;
+    Ok((proxy, store))
+}
+
+#[test]
+fn a_burst_of_slow_down_is_waited_for() {
+    on_every_server(|server| {
+        let (proxy, store) = through(server, "burst", |seen| match seen.before {
+            0..2 => Fault::Reply(503, "SlowDown"),
+            _ => Fault::None,
+        })?;
+        let Put::Written(etag) = store.put("a", b"one", Condition::IfAbsent)? else {
+            anyhow::bail!("a conflict")
+        };
+        ensure!(store.get("a")?.context("no object")?.etag == etag);
+        ensure!(store.list("", None, 9)? == ["a"]);
+        store.delete("a")?;
+        ensure!(proxy.seen().iter().filter(|request| request.starts_with("DELETE")).count() == 3);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn slow_down_without_end_is_an_unavailable_store_that_holds_what_it_held() {
+    on_every_server(|server| {
+        let direct = server.store("throttled")?;
+        direct.put_file("a", std::path::Path::new("Cargo.toml"))?;
+        let before = direct.get("a")?;
+        let (_proxy, store) = through(server, "throttled", |_| Fault::Reply(503, "SlowDown"))?;
+        let error = store.put("a", b"new", Condition::Any).unwrap_err();
+        ensure!(error.kind == ErrorKind::Unavailable && error.message.contains("slow down"));
+        ensure!(direct.get("a")? == before);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_write_whose_reply_got_lost_counts_as_written() {
+    on_every_server(|server| {
+        let (_proxy, store) = through(server, "lost-reply", |seen| {
+            let probe = seen.target.contains(".lynceus");
+            if seen.method == "PUT" && !probe && seen.before % 2 == 0 {
+                Fault::LoseReply
+            } else {
+                Fault::None
+            }
+        })?;
+        let Put::Written(one) = store.put("a", b"one", Condition::IfAbsent)? else {
+            anyhow::bail!("its own write is no conflict")
+        };
+        ensure!(store.get("a")?.context("no object")?.etag == one);
+        let Put::Written(two) = store.put("a", b"two", Condition::IfMatch(&one))? else {
+            anyhow::bail!("its own write is no conflict")
+        };
+        ensure!(store.put("a", b"three", Condition::IfMatch(&one))? == Put::Conflict);
+        ensure!(store.put("a", b"three", Condition::IfAbsent)? == Put::Conflict);
+        let object = store.get("a")?.context("no object")?;
+        ensure!(object.bytes == b"two" && object.etag == two);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_undecided_write_is_tried_again() {
+    on_every_server(|server| {
+        let (_proxy, store) = through(server, "undecided", |seen| match (seen.method, seen.before) {
+            ("PUT", 0..2) => Fault::Reply(409, "ConditionalRequestConflict"),
+            _ => Fault::None,
+        })?;
+        ensure!(store.put("a", b"one", Condition::IfAbsent)? != Put::Conflict);
+        let (_proxy, store) = through(server, "undecided", |seen| match seen.method {
+            "PUT" => Fault::Reply(409, "ConditionalRequestConflict"),
+            _ => Fault::None,
+        })?;
+        let error = store.put("b", b"one", Condition::IfAbsent).unwrap_err();
+        ensure!(error.kind == ErrorKind::Unavailable, "neither written nor another's: {error}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_large_file_goes_up_whole_through_resets_and_lost_replies() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+    let bytes = content(35 * MIB + 1);
+    fs::write(&source, &bytes).unwrap();
+    on_every_server(|server| {
+        let (proxy, store) = through(server, "reset", |seen| match seen.before {
+            0 if is_part(seen) => Fault::CutRequest(MIB),
+            1 if is_part(seen) && seen.target.contains("partNumber=2") => Fault::LoseReply,
+            0 if is_completion(seen) => Fault::LoseReply,
+            _ => Fault::None,
+        })?;
+        let etag = store.put_file("large", &source)?;
+        ensure!(proxy.seen().iter().filter(|request| request.contains("partNumber=")).count() > 10);
+        ensure!(uploads(server, "reset/")? == 0);
+        let direct = server.store("reset")?;
+        ensure!(direct.get_file("large", &target)?);
+        ensure!(fs::read(&target)? == bytes);
+        let object = direct.get("large")?.context("no object")?;
+        ensure!(object.bytes == bytes && object.etag == etag);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_upload_that_fails_leaves_the_old_object_and_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    let source = temp.path().join("source");
+    fs::write(&source, content(20 * MIB)).unwrap();
+    on_every_server(|server| {
+        let direct = server.store("failed")?;
+        ensure!(direct.put("large", b"old", Condition::Any)? != Put::Conflict);
+        let (_proxy, store) = through(server, "failed", |seen| {
+            if seen.target.contains("partNumber=3") { Fault::CutRequest(MIB) } else { Fault::None }
+        })?;
+        let error = store.put_file("large", &source).unwrap_err();
+        ensure!(error.kind == ErrorKind::Unavailable, "{error}");
+        ensure!(direct.get("large")?.context("no object")?.bytes == b"old");
+        ensure!(uploads(server, "failed/")? == 0, "the parts are given up");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_download_that_breaks_off_goes_on() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+    let bytes = content(40 * MIB + 7);
+    fs::write(&source, &bytes).unwrap();
+    on_every_server(|server| {
+        let direct = server.store("cut")?;
+        direct.put_file("large", &source)?;
+        ensure!(direct.put("small", &bytes[..MIB], Condition::Any)? != Put::Conflict);
+        // Each reply is cut, at another place, but the last ones.
+        let (_proxy, store) = through(server, "cut", |seen| match seen.before {
+            0..2 if seen.method == "GET" => Fault::CutReply(MIB / 3 * (seen.before + 1)),
+            _ => Fault::None,
+        })?;
+        ensure!(store.get("small")?.context("no object")?.bytes == bytes[..MIB]);
+        ensure!(store.get_file("large", &target)?);
+        ensure!(fs::read(&target)? == bytes);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_changed_byte_is_never_taken() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+    let bytes = content(40 * MIB + 7);
+    fs::write(&source, &bytes).unwrap();
+    on_every_server(|server| {
+        fs::write(&target, b"old")?;
+        let direct = server.store("changed")?;
+        direct.put_file("large", &source)?;
+        ensure!(direct.put("small", b"small", Condition::Any)? != Put::Conflict);
+        let (_proxy, store) = through(server, "changed", |seen| match seen.method {
+            "GET" => Fault::ChangeReply(3),
+            _ => Fault::None,
+        })?;
+        for error in [store.get("small").unwrap_err(), store.get_file("large", &target).unwrap_err()]
+        {
+            ensure!(error.kind == ErrorKind::Unavailable, "{error}");
+        }
+        ensure!(fs::read(&target)? == b"old", "the file is replaced by a whole one or not at all");
+        ensure!(fs::read_dir(temp.path())?.count() == 2, "nothing is left beside it");
+        // Only in the first reply: it is noticed, and asked for again.
+        let (_proxy, store) = through(server, "changed", |seen| match (seen.method, seen.before) {
+            ("GET", 0) => Fault::ChangeReply(3),
+            _ => Fault::None,
+        })?;
+        ensure!(store.get("small")?.context("no object")?.bytes == b"small");
+        ensure!(store.get_file("large", &target)?);
+        ensure!(fs::read(&target)? == bytes);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_byte_changed_on_the_way_up_is_refused_and_sent_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+    let bytes = content(20 * MIB);
+    fs::write(&source, &bytes).unwrap();
+    on_every_server(|server| {
+        let (_proxy, store) = through(server, "changed-up", |seen| match (seen.method, seen.before) {
+            ("PUT", 0) => Fault::ChangeRequest(2),
+            _ => Fault::None,
+        })?;
+        ensure!(store.put("small", b"small", Condition::IfAbsent)? != Put::Conflict);
+        store.put_file("large", &source)?;
+        let direct = server.store("changed-up")?;
+        ensure!(direct.get("small")?.context("no object")?.bytes == b"small");
+        ensure!(direct.get_file("large", &target)?);
+        ensure!(fs::read(&target)? == bytes);
+        let (_proxy, store) = through(server, "changed-up", |_| Fault::ChangeRequest(2))?;
+        let error = store.put("never", b"small", Condition::Any).unwrap_err();
+        ensure!(error.kind == ErrorKind::Unavailable, "{error}");
+        ensure!(direct.get("never")?.is_none());
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn slow_replies_and_silence_are_waited_for_and_no_longer() {
+    on_every_server(|server| {
+        let (_proxy, store) = through(server, "slow", |_| Fault::Pieces(7))?;
+        let bytes = content(10_000);
+        ensure!(store.put("a", &bytes, Condition::IfAbsent)? != Put::Conflict);
+        ensure!(store.get("a")?.context("no object")?.bytes == bytes);
+        let silent = |times: usize| {
+            Proxy::start(server, move |seen| {
+                if seen.before < times { Fault::Silence } else { Fault::None }
+            })
+        };
+        let open = |proxy: &Proxy| {
+            let settings = store::S3Settings {
+                reply_deadline: Duration::from_millis(300),
+                attempts: 2,
+                ..proxy.access().settings()
+            };
+            S3Store::with_settings(&format!("s3://{BUCKET}/slow"), settings)
+        };
+        let proxy = silent(1)?;
+        ensure!(open(&proxy)?.get("a")?.context("no object")?.bytes == bytes);
+        let proxy = silent(9)?;
+        let error = open(&proxy)?.get("a").unwrap_err();
+        ensure!(error.kind == ErrorKind::Unavailable, "{error}");
+        ensure!(error.message.contains("did not answer in time"), "{error}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn an_object_replaced_while_it_is_read_comes_as_one_or_the_other() {
+    let temp = tempfile::tempdir().unwrap();
+    let (old, new, target) =
+        (temp.path().join("old"), temp.path().join("new"), temp.path().join("target"));
+    let bytes = content(40 * MIB);
+    fs::write(&old, &bytes).unwrap();
+    fs::write(&new, bytes.iter().rev().copied().collect::<Vec<_>>()).unwrap();
+    on_every_server(|server| {
+        let direct = server.store("replaced")?;
+        direct.put_file("large", &old)?;
+        let (replacing, source) = (server.store("replaced")?, new.clone());
+        // Before the second request is answered, the object is another one.
+        let proxy = Proxy::start(server, move |seen| {
+            if seen.method == "GET" && seen.before == 1 {
+                replacing.put_file("large", &source).unwrap();
+            }
+            Fault::None
+        })?;
+        let store = proxy.access().store("replaced")?;
+        ensure!(store.get_file("large", &target)?);
+        ensure!(fs::read(&target)? == fs::read(&new)?);
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_server_that_ignores_conditions_is_refused_before_the_first_one() {
+    let server = InProcess::ignoring_conditions().unwrap();
+    let store = server.access().store("x").unwrap();
+    assert_ne!(store.put("plain", b"1", Condition::Any).unwrap(), Put::Conflict);
+    for condition in [Condition::IfAbsent, Condition::IfMatch("\"x\"")] {
+        let error = store.put("a", b"1", condition).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Usage);
+        assert!(error.message.contains("does not honour `If-"), "{error}");
+        assert!(error.to_string().contains("minio/README.md"), "{error}");
+    }
+    assert_eq!(store.get("a").unwrap(), None, "nothing was written");
+}
+
+#[test]
+fn a_server_that_does_not_know_conditions_is_refused() {
+    let server = InProcess::start().unwrap();
+    let (_proxy, store) =
+        through(server.access(), "x", |_| Fault::Reply(501, "NotImplemented")).unwrap();
+    let error = store.put("a", b"1", Condition::IfAbsent).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Usage);
+    assert!(error.message.contains("does not honour `If-None-Match`"), "{error}");
+}
+
+#[test]
+fn a_good_server_is_asked_once() {
+    on_every_server(|server| {
+        let (proxy, store) = through(server, "asked", |_| Fault::None)?;
+        for number in 0..5 {
+            let key = format!("k{number}");
+            let Put::Written(etag) = store.put(&key, b"1", Condition::IfAbsent)? else {
+                anyhow::bail!("a conflict")
+            };
+            ensure!(store.put(&key, b"2", Condition::IfMatch(&etag))? != Put::Conflict);
+        }
+        let asked = |proxy: &Proxy| {
+            proxy.seen().iter().filter(|request| request.contains(".lynceus")).count()
+        };
+        ensure!(asked(&proxy) == 3, "the first process of all makes the object that is asked about");
+        let (proxy, store) = through(server, "asked", |_| Fault::None)?;
+        ensure!(store.put("k", b"1", Condition::IfAbsent)? != Put::Conflict);
+        ensure!(asked(&proxy) == 1);
+        ensure!(store.list("", None, 9)?.len() == 6, "the object is not one of the store's");
+        Ok(())
+    })
+    .unwrap();
+}

@@ -1,0 +1,127 @@
+//! A server of the protocol in this process, over a temporary folder.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, oneshot};
+
+use super::{Access, BUCKET};
+
+/// A running server; it ends, and its folder goes, with this.
+pub(crate) struct InProcess {
+    access: Access,
+    /// Ends the server when it is dropped.
+    _end: oneshot::Sender<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl InProcess {
+    /// Starts a server that does what the protocol says.
+    pub(crate) fn start() -> Result<Self> {
+        Self::with_conditions(true)
+    }
+
+    /// Starts a server that, like some, takes conditional writes for plain ones.
+    pub(crate) fn ignoring_conditions() -> Result<Self> {
+        Self::with_conditions(false)
+    }
+
+    fn with_conditions(conditions: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs_err::create_dir(folder.path().join(BUCKET))?;
+        let files = FileSystem::new(folder.path()).map_err(|e| anyhow!("{e:?}"))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        if conditions {
+            // Without it signatures are not looked at, so headers can be taken away.
+            builder.set_auth(SimpleAuth::from_single("owner", "owner-secret"));
+        }
+        let root = folder.path().to_owned();
+        let service =
+            OneWriter { service: builder.build(), turn: Arc::default(), conditions, root };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let (end, ended) = oneshot::channel();
+        std::thread::spawn(move || {
+            runtime.spawn(serve(listener, service));
+            // Whether it is told or forgotten, this is the end.
+            drop(runtime.block_on(ended));
+        });
+        let access = Access { endpoint, key: "owner".into(), secret: "owner-secret".into() };
+        Ok(Self { access, _end: end, _folder: folder })
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+}
+
+async fn serve(listener: TcpListener, service: OneWriter) {
+    while let Ok((socket, _)) = listener.accept().await {
+        let service = service.clone();
+        tokio::spawn(async move {
+            let builder = Builder::new(TokioExecutor::new());
+            // A client that goes away is none of the server's business.
+            drop(builder.serve_connection(TokioIo::new(socket), service).await);
+        });
+    }
+}
+
+/// The server checks a condition and then writes, which is not one step: one writer at a time
+/// makes it one.
+#[derive(Clone)]
+struct OneWriter {
+    service: S3Service,
+    turn: Arc<Mutex<()>>,
+    conditions: bool,
+    root: PathBuf,
+}
+
+impl OneWriter {
+    /// Says that a request reads an object by a key which is a folder, or lies below a file: the
+    /// server would fail, where a bucket has no such object.
+    fn reads_no_object(&self, request: &Request<Incoming>) -> bool {
+        let path = self.root.join(request.uri().path().trim_start_matches('/'));
+        let bucket = self.root.join(BUCKET);
+        request.method() == "GET" && path.starts_with(&bucket) && path != bucket && !path.is_file()
+    }
+}
+
+type Reply = Pin<Box<dyn Future<Output = Result<s3s::HttpResponse, s3s::HttpError>> + Send>>;
+
+impl Service<Request<Incoming>> for OneWriter {
+    type Response = s3s::HttpResponse;
+    type Error = s3s::HttpError;
+    type Future = Reply;
+
+    fn call(&self, mut request: Request<Incoming>) -> Reply {
+        let (service, turn) = (self.service.clone(), Arc::clone(&self.turn));
+        if !self.conditions {
+            request.headers_mut().remove("if-match");
+            request.headers_mut().remove("if-none-match");
+        }
+        let reads_no_object = self.reads_no_object(&request);
+        Box::pin(async move {
+            if reads_no_object {
+                let body = "<Error><Code>NoSuchKey</Code></Error>".to_owned();
+                let mut reply = s3s::HttpResponse::new(s3s::Body::from(body));
+                *reply.status_mut() = hyper::StatusCode::NOT_FOUND;
+                return Ok(reply);
+            }
+            let reads = matches!(request.method().as_str(), "GET" | "HEAD");
+            let _turn = if reads { None } else { Some(turn.lock().await) };
+            Service::call(&service, request).await
+        })
+    }
+}
