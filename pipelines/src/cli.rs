@@ -39,7 +39,15 @@ pub struct Cli {
     command: Command,
 }
 
-/// Flags of every command.
+/// `lynceus step`, without the flags of every other command.
+#[derive(Debug, Parser)]
+#[command(name = "lynceus step", version)]
+struct StepCli {
+    #[command(subcommand)]
+    step: StepCommand,
+}
+
+/// Flags of every command but `step`.
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Keep runs, models and scores in this store: a folder or file:///folder
@@ -143,14 +151,19 @@ enum Command {
 
 /// Runs the program with the process's command line and returns its exit code.
 pub fn main() -> ExitCode {
-    match Cli::try_parse_from(std::env::args_os()) {
-        Ok(cli) => ExitCode::from(execute(cli)),
-        Err(error) => {
-            // Clap chooses the stream and the words; nobody is left to tell when that fails.
-            drop(error.print());
-            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let code = match line.get(1) {
+        // A step's flags are its own: `--store` of all other commands has a default, a step's not.
+        Some(word) if word == "step" => {
+            StepCli::try_parse_from(&line[1..]).map(|cli| step::execute(&cli.step))
         }
-    }
+        _ => Cli::try_parse_from(line).map(execute),
+    };
+    ExitCode::from(code.unwrap_or_else(|error| {
+        // Clap chooses the stream and the words; nobody is left to tell when that fails.
+        drop(error.print());
+        u8::try_from(error.exit_code()).unwrap_or(2)
+    }))
 }
 
 fn execute(cli: Cli) -> u8 {

@@ -24,7 +24,10 @@ impl Task {
     pub fn is_cached(&self) -> bool {
         !matches!(
             self.command,
-            StepCommand::Deploy(_) | StepCommand::Score(_) | StepCommand::Alert(_)
+            StepCommand::Deploy(_)
+                | StepCommand::Score(_)
+                | StepCommand::Alert(_)
+                | StepCommand::Report(_)
         ) && !matches!(&self.command, StepCommand::Collect(args) if args.store.is_some())
     }
 
@@ -70,9 +73,16 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Returns the index of a task.
-    pub fn index(&self, name: &str) -> Option<usize> {
-        self.tasks.iter().position(|task| task.name == name)
+    /// Returns the index of a task; an unknown name is a usage error that says what was meant.
+    pub fn find(&self, name: &str) -> Result<usize, StepError> {
+        self.tasks.iter().position(|task| task.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+            let unknown = StepError::usage(format!("there is no task `{name}`"));
+            match document::closest(name, names.iter().copied()) {
+                Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+                None => unknown.hint(format!("tasks: {}", names.join(", "))),
+            }
+        })
     }
 
     /// Returns the tasks whose outputs a task reads, in the plan's order.

@@ -219,7 +219,9 @@ fn check_features(document: &Document) -> Result<(), Problem> {
 fn known_columns(patterns: &[String], names: &[&str], path: &str) -> Result<(), Problem> {
     for pattern in patterns {
         let name = pattern.strip_prefix('!').unwrap_or(pattern);
-        if names.is_empty() || name == "*" || names.contains(&name) {
+        let begins =
+            name.strip_suffix('*').map(|beginning| names.iter().any(|n| n.starts_with(beginning)));
+        if names.is_empty() || begins.unwrap_or_else(|| names.contains(&name)) {
             continue;
         }
         let unknown = problem(path, format!("no query is named `{name}`"));

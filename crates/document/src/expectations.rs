@@ -67,7 +67,7 @@ pub struct RowCount {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NullShare {
-    /// Feature columns; `*` means all, a leading `!` takes one out again.
+    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Largest share of gaps, between 0 and 1.
@@ -81,7 +81,7 @@ pub struct NullShare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
-    /// Feature columns; `*` means all, a leading `!` takes one out again.
+    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Smallest value.
@@ -102,7 +102,7 @@ pub struct Range {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedValues {
-    /// Feature columns; `*` means all, a leading `!` takes one out again.
+    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     pub columns: Vec<String>,
     /// The values.
     pub values: Vec<f64>,
@@ -115,7 +115,7 @@ pub struct AllowedValues {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnCheck {
-    /// Feature columns; `*` means all, a leading `!` takes one out again.
+    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// What a failure does.

@@ -51,7 +51,7 @@ pub enum FeatureRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
-    /// Sample columns; `*` means all, a leading `!` takes one out again.
+    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
 }
@@ -64,7 +64,7 @@ fn all() -> Vec<String> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rolling {
-    /// Sample columns; `*` means all, a leading `!` takes one out again.
+    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Length of the window; it holds this much divided by `step` rows.
@@ -100,7 +100,7 @@ pub enum Statistic {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// Sample columns; `*` means all, a leading `!` takes one out again.
+    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// How much earlier the other sample is.

@@ -26,16 +26,9 @@ pub fn names(stage: Stage) -> &'static [&'static str] {
         Stage::Deploy => &["name", "labels", "gate", "deployment"],
         Stage::Score => &["name", "step", "deployment", "scoring"],
         Stage::Alert => &["name", "step", "alerts"],
-        Stage::Report => &[
-            "name",
-            "description",
-            "step",
-            "labels",
-            "vote",
-            "gate",
-            "deployment",
-            "scoring",
-        ],
+        Stage::Report => {
+            &["name", "description", "step", "labels", "vote", "gate", "deployment", "scoring"]
+        }
     }
 }
 

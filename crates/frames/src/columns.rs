@@ -8,7 +8,7 @@ pub struct UnknownColumn {
 }
 
 /// Resolves the document's column patterns to names, in the order of `available`: a name means
-/// itself, `*` means all, a leading `!` takes a column out again.
+/// itself, `*` means all, `name*` all that begin so, and a leading `!` takes columns out again.
 pub fn resolve<'a>(
     patterns: &[String],
     available: &[&'a str],
@@ -19,9 +19,17 @@ pub fn resolve<'a>(
             Some(name) => (name, false),
             None => (pattern.as_str(), true),
         };
-        if name == "*" {
-            chosen.fill(keep);
-            continue;
+        if let Some(beginning) = name.strip_suffix('*') {
+            let mut matched = beginning.is_empty();
+            for (column, chosen) in available.iter().zip(&mut chosen) {
+                if column.starts_with(beginning) {
+                    (*chosen, matched) = (keep, true);
+                }
+            }
+            if matched {
+                continue;
+            }
+            return Err(UnknownColumn { name: name.to_owned() });
         }
         let index = available.iter().position(|column| *column == name);
         let index = index.ok_or_else(|| UnknownColumn { name: name.to_owned() })?;
@@ -43,6 +51,8 @@ mod tests {
         assert_eq!(of(&["*"]).unwrap(), ["a", "b", "c"]);
         assert_eq!(of(&["*", "!b"]).unwrap(), ["a", "c"]);
         assert_eq!(of(&["c", "a"]).unwrap(), ["a", "c"], "the table's order");
+        assert_eq!(of(&["*", "!b*"]).unwrap(), ["a", "c"]);
         assert_eq!(of(&["d"]).unwrap_err().name, "d");
+        assert_eq!(of(&["d*"]).unwrap_err().name, "d*");
     }
 }

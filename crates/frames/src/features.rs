@@ -108,6 +108,29 @@ impl FeatureTable {
 
     /// Reads a table; one without a contract, or whose columns break it, is refused.
     pub fn read(path: &Path) -> Result<Self, StepError> {
+        let (reader, mut table) = Self::open(path)?;
+        reader.for_each_batch(|batch| table.append(path, batch))?;
+        Ok(table)
+    }
+
+    /// Calls `each` with the table in parts of consecutive rows, so that memory does not grow with
+    /// the file; errors are those of [`FeatureTable::read`] and of `each`. An entity has the same
+    /// number in every part. Returns the contract.
+    pub fn read_parts(
+        path: &Path,
+        mut each: impl FnMut(&Self) -> Result<(), StepError>,
+    ) -> Result<FeatureContract, StepError> {
+        let (reader, mut part) = Self::open(path)?;
+        reader.for_each_batch(|batch| {
+            part.clear();
+            part.append(path, batch)?;
+            each(&part)
+        })?;
+        Ok(part.contract)
+    }
+
+    /// Opens a file and makes the table without rows that fits it.
+    fn open(path: &Path) -> Result<(Reader, Self), StepError> {
         let reader = Reader::open(path)?;
         let shown = path.display();
         let contract = reader.metadata(FeatureContract::METADATA_KEY).ok_or_else(|| {
@@ -124,24 +147,35 @@ impl FeatureTable {
             )));
         }
         let labelled = reader.schema().field_with_name(LABEL).is_ok();
-        let mut table = Table::empty(contract.names());
-        let mut warm_up = Vec::new();
-        let mut labels = labelled.then(RowLabels::default);
-        reader.for_each_batch(|batch| {
-            read_keys(path, batch, &mut table)?;
-            parquet::read_flags(path, batch, WARM_UP, &mut warm_up)?;
-            if let Some(labels) = &mut labels {
-                parquet::read_texts(path, batch, LABEL, |text| labels.label.push(text.to_owned()))?;
-                parquet::read_texts(path, batch, SCENARIO, |text| {
-                    labels.scenario.push(text.to_owned());
-                })?;
-                parquet::read_flags(path, batch, EXCLUDED, &mut labels.excluded)?;
-            }
-            for Column { name, values } in &mut table.columns {
-                parquet::read_numbers(path, batch, name, values)?;
-            }
-            Ok(())
-        })?;
-        Ok(Self { contract, table, warm_up, labels })
+        let table = Table::empty(contract.names());
+        let labels = labelled.then(RowLabels::default);
+        Ok((reader, Self { contract, table, warm_up: Vec::new(), labels }))
+    }
+
+    /// Takes the rows out; the names of the entities stay.
+    fn clear(&mut self) {
+        self.table.times.clear();
+        self.table.entity.clear();
+        self.table.columns.iter_mut().for_each(|column| column.values.clear());
+        self.warm_up.clear();
+        if let Some(labels) = &mut self.labels {
+            *labels = RowLabels::default();
+        }
+    }
+
+    fn append(&mut self, path: &Path, batch: &arrow_array::RecordBatch) -> Result<(), StepError> {
+        read_keys(path, batch, &mut self.table)?;
+        parquet::read_flags(path, batch, WARM_UP, &mut self.warm_up)?;
+        if let Some(labels) = &mut self.labels {
+            parquet::read_texts(path, batch, LABEL, |text| labels.label.push(text.to_owned()))?;
+            parquet::read_texts(path, batch, SCENARIO, |text| {
+                labels.scenario.push(text.to_owned());
+            })?;
+            parquet::read_flags(path, batch, EXCLUDED, &mut labels.excluded)?;
+        }
+        for Column { name, values } in &mut self.table.columns {
+            parquet::read_numbers(path, batch, name, values)?;
+        }
+        Ok(())
     }
 }

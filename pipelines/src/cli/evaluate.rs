@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::score::{EntityScore, Verdict, WindowScore};
-use contract::steps::LabelArgs;
-use contract::{Outcome, Span, StepError, Timestamp};
+use contract::{Span, StepError, Timestamp};
 use document::document::Sample;
 use frames::LabelInterval;
-use frames::labels::read_labels;
 use models::quality::{self, Confusion};
 use serde::Serialize;
 
@@ -92,7 +90,7 @@ fn evaluate(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Evaluation, StepError> {
-    let labels = labels(context, scenarios)?;
+    let labels = label::read(scenarios, &context.document.labels)?;
     let store = context.store.open()?;
     let windows = store::scores::read_after(store.as_ref(), &context.document.name, Some(from), to);
     let windows: Vec<WindowScore> = windows.collect::<Result<_, _>>()?;
@@ -103,25 +101,8 @@ fn evaluate(
     Ok(Evaluation {
         windows: windows.len(),
         figures: figures(&windows, &labels, context.document.step),
-        scenarios: found(&windows, &labels),
+        scenarios: found(&windows, &labels, context.document.labels.guard),
     })
-}
-
-/// Reads a scenario log through the step that every pipeline reads it with.
-fn labels(context: &Context, scenarios: &Path) -> Result<Vec<LabelInterval>, StepError> {
-    let folder = context.store.root.join("work").join(format!("evaluate-{}", std::process::id()));
-    let document = folder.join("document.yaml");
-    document::write(&document, &context.document)?;
-    let args = LabelArgs {
-        document,
-        scenarios: scenarios.to_owned(),
-        labels: folder.join("labels.parquet"),
-        common: contract::step::Common::default(),
-    };
-    let labels =
-        label::run(&args, &mut Outcome::start("label")).and_then(|()| read_labels(&args.labels));
-    contract::artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-    labels
 }
 
 /// Returns the intervals that a verdict falls into.
@@ -143,8 +124,8 @@ fn entities(windows: &[WindowScore]) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// A score to rank by: the combined one where there is one, else the weakest limit that any model
-/// passes by.
+/// A score to rank by: the combined one where there is one, else the mean of the models' calibrated
+/// scores.
 fn rank(score: &EntityScore) -> f64 {
     let mean = score.members.iter().map(|member| member.calibrated).sum::<f64>()
         / score.members.len().max(1) as f64;
@@ -193,51 +174,41 @@ fn figures(
     figures
 }
 
-fn found(windows: &[WindowScore], labels: &[LabelInterval]) -> Vec<Found> {
+/// Returns for each scenario whether an alarm came between its own start and end, guard bands or
+/// not: a band keeps rows out of the figures, but an alarm in it is an alarm.
+fn found(windows: &[WindowScore], labels: &[LabelInterval], guard: Span) -> Vec<Found> {
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Vec::new() };
-    let scenarios: Vec<&LabelInterval> = labels
-        .iter()
-        .filter(|interval| {
-            !interval.guard && interval.end > first.time && interval.start < last.time
-        })
-        .collect();
     let entities = entities(windows);
-    let of = |scenario: &&LabelInterval| {
-        let anomalous = windows.iter().flat_map(|window| {
-            window
-                .entities
-                .iter()
-                .filter(|score| {
-                    let begun = Window { time: window.time, scenario };
-                    score.verdict == Verdict::Anomalous && begun.holds(&entities, &score.entity)
-                })
-                .map(|score| (window.time, score))
-        });
-        let anomalous: Vec<(Timestamp, &EntityScore)> = anomalous.collect();
+    let known = labels.iter().filter(|interval| !interval.guard);
+    let whole = known.map(|known| LabelInterval {
+        start: known.start - guard,
+        end: known.end + guard,
+        ..known.clone()
+    });
+    let of = |scenario: LabelInterval| {
+        let holds = |time, score: &EntityScore| {
+            intervals(std::slice::from_ref(&scenario), &entities, time, &score.entity)
+                .next()
+                .is_some()
+        };
+        let scores = windows
+            .iter()
+            .flat_map(|window| window.entities.iter().map(|score| (window.time, score)));
+        let anomalous: Vec<(Timestamp, &EntityScore)> = scores
+            .filter(|(time, score)| score.verdict == Verdict::Anomalous && holds(*time, score))
+            .collect();
         Found {
+            delay_seconds: anomalous.first().map(|(time, _)| (*time - scenario.start).seconds()),
+            causes: causes(&anomalous),
             scenario: scenario.scenario.clone(),
             label: scenario.label.clone(),
             target: scenario.target.clone(),
-            delay_seconds: anomalous.first().map(|(time, _)| (*time - scenario.start).seconds()),
-            causes: causes(&anomalous),
         }
     };
-    scenarios.iter().map(of).collect()
-}
-
-/// A window's time held against a scenario, guard bands and all: the first alarm may come while
-/// the fault still fills its rate windows.
-struct Window<'a> {
-    time: Timestamp,
-    scenario: &'a LabelInterval,
-}
-
-impl Window<'_> {
-    fn holds(&self, entities: &[String], entity: &str) -> bool {
-        let Self { time, scenario } = self;
-        let meant = scenario.target == entity || !entities.contains(&scenario.target);
-        *time > scenario.start && *time <= scenario.end && meant
-    }
+    whole
+        .filter(|scenario| scenario.end > first.time && scenario.start < last.time)
+        .map(of)
+        .collect()
 }
 
 /// Returns the three features with the largest shares over all windows.
@@ -279,10 +250,10 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
         figure("average_precision")
     ));
     text.push_str(&format!(
-        "{:.1} % of normal windows alarmed, {} false episodes in {:.1} normal hours\n",
+        "{:.1} % of normal windows alarmed, {} false episodes in {} of normal behaviour\n",
         100.0 * figure("false_alarm_ratio"),
         figure("false_episodes"),
-        24.0 * figure("normal_days")
+        human_seconds(86_400.0 * figure("normal_days"))
     ));
     print(&text)
 }

@@ -47,15 +47,16 @@ pub(crate) struct ProcessArgs {
 }
 
 impl ProcessArgs {
-    pub(crate) fn options(&self, from: Option<String>, uncached: bool) -> Options {
+    pub(crate) fn options(&self, global: &Global) -> Options {
         let processors = std::thread::available_parallelism()
             .map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX));
         Options {
             jobs: usize::from(self.jobs.unwrap_or(processors)),
             threads: self.threads.unwrap_or(processors),
             retries: self.retries,
-            from,
-            uncached,
+            from: None,
+            uncached: false,
+            data_on_stdout: global.output == OutputFormat::Json,
         }
     }
 }
@@ -67,8 +68,9 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         (None, true) => Some(context.sample()?.train_until),
         (None, false) => None,
     };
-    let run = Prepared::new(&context, now)?;
-    let done = run.execute(&context, &args.process.options(args.from.clone(), false));
+    let run = Prepared::new(&context, now, args.from.as_deref())?;
+    let options = args.process.options(global);
+    let done = run.execute(&context, &Options { from: args.from.clone(), ..options.clone() });
     let record = RunRecord::read(&run.folder)?;
     match global.output {
         OutputFormat::Json => print_json(&record)?,
@@ -77,7 +79,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     done?;
     if args.document.sample {
         let sample = context.sample()?.clone();
-        score::tick(&context, sample.score_until, Some(sample.train_until), &args.process)?;
+        score::tick(&context, sample.score_until, Some(sample.train_until), options)?;
         evaluate::after_sample(global, &context, &sample)?;
     }
     Ok(())
@@ -93,7 +95,11 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(context: &Context, now: Option<Timestamp>) -> Result<Self, StepError> {
+    fn new(
+        context: &Context,
+        now: Option<Timestamp>,
+        from: Option<&str>,
+    ) -> Result<Self, StepError> {
         let document = &context.document;
         let sha256 = document_sha256(document, &context.base)?;
         let name = |now: Timestamp| format!("{}-{}", now.compact(), &sha256[..8]);
@@ -101,9 +107,6 @@ impl Prepared {
             .or_else(|| unfinished(&context.store.root, &document.name, &sha256))
             .unwrap_or_else(clock);
         let folder = context.store.root.join("runs").join(&document.name).join(name(now));
-        fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-        let lock = lock(&folder)?;
-        document::write(&folder.join("document.yaml"), document)?;
         let inputs = Inputs {
             document,
             base: &context.base,
@@ -112,12 +115,17 @@ impl Prepared {
             now,
         };
         let plan = train::plan(&inputs)?;
+        from.map_or(Ok(0), |task| plan.find(task))?;
+        fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+        let lock = lock(&folder)?;
+        document::write(&folder.join("document.yaml"), document)?;
         let earlier = RunRecord::read(&folder).ok();
         let record = RunRecord {
             format: RunRecord::FORMAT,
             run: name(now),
             pipeline: document.name.clone(),
             now,
+            started: clock(),
             document_sha256: sha256,
             status: RunStatus::Running,
             seconds: earlier
@@ -240,13 +248,16 @@ fn summary(folder: &Path, record: &RunRecord) -> String {
     text
 }
 
+/// Returns an outcome's counts in words, rows first, nothing that did not happen.
 fn counts(outcome: &contract::Outcome) -> String {
-    let mut words: Vec<String> = outcome
-        .counts
-        .iter()
-        .take(5)
-        .map(|(name, value)| format!("{value} {}", name.replace('_', " ")))
-        .collect();
+    let mut counts: Vec<(&String, &u64)> =
+        outcome.counts.iter().filter(|(_, count)| **count > 0).collect();
+    counts.sort_by_key(|(name, _)| *name != "rows");
+    let words = counts
+        .into_iter()
+        .take(4)
+        .map(|(name, count)| format!("{count} {}", name.replace('_', " ")));
+    let mut words: Vec<String> = words.collect();
     match outcome.warnings.len() {
         0 => {}
         1 => words.push("1 warning".to_owned()),

@@ -8,7 +8,7 @@ use store::{Watermark, watermark};
 use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on, lock, waiting};
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{RunRecord, RunStatus, Runner, TaskRecord};
+use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord};
 use crate::train::Inputs;
 
 /// Flags of `lynceus score`.
@@ -33,7 +33,7 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
         (None, true) => context.sample()?.score_until,
         (None, false) => clock(),
     };
-    let scored = tick(&context, at, args.since, &args.process)?;
+    let scored = tick(&context, at, args.since, args.process.options(global))?;
     match global.output {
         OutputFormat::Json => print_json(&scored),
         OutputFormat::Text => {
@@ -54,7 +54,7 @@ pub(crate) fn tick(
     context: &Context,
     at: Timestamp,
     since: Option<Timestamp>,
-    process: &ProcessArgs,
+    options: Options,
 ) -> Result<Value, StepError> {
     let document = &context.document;
     if let Some(since) = since {
@@ -78,12 +78,13 @@ pub(crate) fn tick(
         run: name,
         pipeline: document.name.clone(),
         now: at,
+        started: clock(),
         document_sha256: String::new(),
         status: RunStatus::Running,
         seconds: 0.0,
         tasks: waiting(&plan),
     };
-    let options = process.options(None, true);
+    let options = Options { uncached: true, ..options };
     let watch = |_: &TaskRecord| {};
     let runner = Runner {
         root: &context.store.root,

@@ -27,6 +27,8 @@ pub struct Options {
     pub from: Option<String>,
     /// Take nothing from the cache and leave nothing there.
     pub uncached: bool,
+    /// Keep stdout free for data: what tasks say there goes to stderr.
+    pub data_on_stdout: bool,
 }
 
 /// Runs one plan in one run folder.
@@ -106,14 +108,7 @@ impl Runner<'_> {
 
     fn forced(&self) -> Result<BTreeSet<usize>, StepError> {
         let Some(from) = &self.options.from else { return Ok(BTreeSet::new()) };
-        let index = self.plan.index(from).ok_or_else(|| {
-            let names: Vec<&str> = self.plan.tasks.iter().map(|task| task.name.as_str()).collect();
-            let unknown = StepError::usage(format!("there is no task `{from}`"));
-            match document::closest(from, names.iter().copied()) {
-                Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
-                None => unknown.hint(format!("tasks: {}", names.join(", "))),
-            }
-        })?;
+        let index = self.plan.find(from)?;
         Ok(self.plan.with_followers(index).into_iter().collect())
     }
 
@@ -192,11 +187,11 @@ impl Runner<'_> {
         } else {
             Duration::from_secs(1 << (attempts - 1).min(5))
         };
-        let (program, task, threads) = (program.to_owned(), task.clone(), self.options.threads);
+        let (program, task, options) = (program.to_owned(), task.clone(), self.options.clone());
         running.spawn(async move {
             tokio::time::sleep(wait).await;
             let started = Instant::now();
-            let attempt = match process::start(&program, &task, &folder, threads) {
+            let attempt = match process::start(&program, &task, &folder, &options) {
                 Ok(child) => process::finish(child, &folder).await,
                 Err(error) => Err(error),
             };

@@ -9,7 +9,7 @@ use fs_err as fs;
 use tokio::process::{Child, Command};
 
 use crate::plan::Task;
-use crate::run::RUNNER;
+use crate::run::{Options, RUNNER};
 
 /// How one attempt of a task ended.
 #[derive(Debug)]
@@ -32,14 +32,15 @@ pub(super) fn start(
     program: &Path,
     task: &Task,
     folder: &Path,
-    threads: u16,
+    options: &Options,
 ) -> Result<Child, StepError> {
     let (outcome, log) = (folder.join("outcome.json"), folder.join("log.jsonl"));
     let write_error = |e: std::io::Error| StepError::writing(folder, &e);
     fs::create_dir_all(folder).map_err(write_error)?;
     artifact::remove(&outcome).map_err(write_error)?;
     let mut command = task.command.clone();
-    *command.common_mut() = Common { outcome: Some(outcome), log: LogFormat::Json, threads };
+    *command.common_mut() =
+        Common { outcome: Some(outcome), log: LogFormat::Json, threads: options.threads };
     let log = fs::OpenOptions::new().create(true).append(true).open(log).map_err(write_error)?;
     Command::new(program)
         .arg("step")
@@ -47,6 +48,11 @@ pub(super) fn start(
         .args(command.command_line()?)
         .env(RUNNER, std::process::id().to_string())
         .stdin(Stdio::null())
+        .stdout(if options.data_on_stdout {
+            Stdio::from(std::io::stderr())
+        } else {
+            Stdio::inherit()
+        })
         .stderr(log.into_parts().0)
         .kill_on_drop(true)
         .spawn()

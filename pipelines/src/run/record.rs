@@ -75,6 +75,8 @@ pub struct RunRecord {
     pub pipeline: String,
     /// What the run takes for the present.
     pub now: Timestamp,
+    /// When it was started, by the clock.
+    pub started: Timestamp,
     /// SHA-256 of the document it runs.
     pub document_sha256: String,
     /// How far it came.
@@ -105,7 +107,7 @@ impl RunRecord {
     }
 }
 
-/// Returns a pipeline's runs with their folders, oldest first; folders without a readable record
+/// Returns a pipeline's runs with their folders, in the order in which they were started; folders without a readable record
 /// are left out.
 pub fn read_runs(root: &Path, pipeline: &str) -> Vec<(PathBuf, RunRecord)> {
     let folder = root.join("runs").join(pipeline);
@@ -114,6 +116,6 @@ pub fn read_runs(root: &Path, pipeline: &str) -> Vec<(PathBuf, RunRecord)> {
         .map(|entry| entry.path())
         .filter_map(|path| RunRecord::read(&path).ok().map(|record| (path, record)))
         .collect();
-    runs.sort_by(|(_, a), (_, b)| (a.now, &a.run).cmp(&(b.now, &b.run)));
+    runs.sort_by(|(_, a), (_, b)| (a.started, &a.run).cmp(&(b.started, &b.run)));
     runs
 }

@@ -5,8 +5,12 @@
 mod intervals;
 mod log;
 
+use std::path::Path;
+
 use contract::steps::LabelArgs;
 use contract::{Outcome, StepError};
+use document::document::Labels;
+use frames::LabelInterval;
 use frames::labels::write_labels;
 
 /// Writes the intervals of a scenario log.
@@ -28,4 +32,9 @@ pub fn run(args: &LabelArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     outcome.count("intervals", made.intervals.len());
     made.warnings.into_iter().for_each(|warning| outcome.warn(warning));
     write_labels(&args.labels, &made.intervals)
+}
+
+/// Returns the intervals of a scenario log, as [`run`] writes them.
+pub fn read(scenarios: &Path, labels: &Labels) -> Result<Vec<LabelInterval>, StepError> {
+    Ok(intervals::make(scenarios, &log::read(scenarios)?, labels)?.intervals)
 }
