@@ -101,6 +101,7 @@ fn kustomization(folder: &str, resources: Vec<String>) -> Result<Manifest, StepE
         api_version: "kustomize.config.k8s.io/v1beta1".to_owned(),
         kind: "Kustomization".to_owned(),
         resources,
+        ..Kustomization::default()
     };
     manifest(&format!("{folder}kustomization.yaml"), &[text(&kustomization)?])
 }

@@ -218,16 +218,56 @@ pub struct PolicyPort {
     pub port: u16,
 }
 
-/// What kustomize puts together; only what the generated base uses.
+/// A namespace; overlays make it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Namespace {
+    /// `v1`.
+    pub api_version: String,
+    /// `Namespace`.
+    pub kind: String,
+    /// Name and labels: what Pod Security enforces is one of them.
+    pub metadata: Metadata,
+}
+
+/// What kustomize puts together; only what the base and the overlays use.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Kustomization {
     /// `kustomize.config.k8s.io/v1beta1`.
     pub api_version: String,
     /// `Kustomization`.
     pub kind: String,
+    /// The namespace of all objects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Files and folders.
     pub resources: Vec<String>,
+    /// Changes of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<Patch>,
+}
+
+/// A change of objects.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// Which; without it the patch names its object itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<PatchTarget>,
+    /// The change, as YAML in a string.
+    pub patch: String,
+}
+
+/// Which objects a patch changes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchTarget {
+    /// Their kind.
+    pub kind: String,
+    /// Their name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// Where artifacts go, as Argo reads it from a `ConfigMap`.

@@ -12,7 +12,7 @@ use crate::find;
 /// Flags of `lynceus lint`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LintArgs {
-    /// Documents and manifests, or folders of them; without any, all documents and `argo/base`
+    /// Documents and manifests, folders of them, or - for stdin; without any, all documents and `argo/base`
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -23,6 +23,11 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
     let mut manifests = Vec::new();
     let mut count = 0;
     for path in &paths {
+        if path == Path::new("-") {
+            count += 1;
+            manifests.push(stdin()?);
+            continue;
+        }
         for file in yaml_files(path)? {
             count += 1;
             let text = fs::read_to_string(&file).map_err(|e| StepError::reading(&file, &e))?;
@@ -51,6 +56,13 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
         (1, _) => Err(StepError::refused("there is 1 finding")),
         (found, _) => Err(StepError::refused(format!("there are {found} findings"))),
     }
+}
+
+/// Reads manifests from stdin, such as what `kubectl kustomize` prints.
+fn stdin() -> Result<File, StepError> {
+    let text = std::io::read_to_string(std::io::stdin());
+    let text = text.map_err(|e| StepError::reading(Path::new("stdin"), &e))?;
+    Ok(File { name: "stdin".to_owned(), text })
 }
 
 fn defaults(global: &Global) -> Vec<PathBuf> {

@@ -28,6 +28,13 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
             Report { place, findings }.say("security", "pods get this account's token unasked");
         }
     }
+    for (place, namespace) in &objects.namespaces {
+        let enforced = namespace.metadata.labels.get("pod-security.kubernetes.io/enforce");
+        if enforced.is_none_or(|level| level != "restricted") {
+            let mut report = Report { place, findings };
+            report.say("security", "the namespace does not enforce Pod Security `restricted`");
+        }
+    }
     for (place, secret) in &objects.token_secrets {
         if secret.secret_type != "kubernetes.io/service-account-token" {
             Report { place, findings }

@@ -5,8 +5,8 @@ use serde::de::DeserializeOwned;
 
 use super::{File, Finding, Place};
 use crate::argo::cluster::{
-    ConfigMap, Kustomization, Metadata, NetworkPolicy, Role, RoleBinding, ServiceAccount,
-    TokenSecret,
+    ConfigMap, Kustomization, Metadata, Namespace, NetworkPolicy, Role, RoleBinding,
+    ServiceAccount, TokenSecret,
 };
 use crate::argo::workflow::{CronWorkflow, WorkflowTemplate};
 use crate::argo::yaml::{self, Misfit};
@@ -24,6 +24,7 @@ pub(super) struct Objects {
     pub(super) roles: Placed<Role>,
     pub(super) role_bindings: Placed<RoleBinding>,
     pub(super) network_policies: Placed<NetworkPolicy>,
+    pub(super) namespaces: Placed<Namespace>,
     pub(super) kustomizations: Placed<Kustomization>,
 }
 
@@ -76,7 +77,7 @@ impl Objects {
         place.object = format!("{}/{name}", head.kind);
         let expected = match head.kind.as_str() {
             "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
-            "ConfigMap" | "ServiceAccount" | "Secret" => "v1",
+            "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" => "v1",
             "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
             "NetworkPolicy" => "networking.k8s.io/v1",
             "Kustomization" => "kustomize.config.k8s.io/v1beta1",
@@ -100,6 +101,7 @@ impl Objects {
             "Role" => push(&mut self.roles, &place, &text),
             "RoleBinding" => push(&mut self.role_bindings, &place, &text),
             "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
+            "Namespace" => push(&mut self.namespaces, &place, &text),
             _ => push(&mut self.kustomizations, &place, &text),
         };
         if let Err(misfit) = read {

@@ -1,0 +1,341 @@
+//! Manifests broken in one place each, and the rule of the lint that finds it.
+
+use anyhow::{Context as _, ensure};
+use pipelines::argo::lint::{self, Finding};
+
+use super::files;
+
+/// A way to break a manifest: what it is, the file, what stands there, what is put in its place, and
+/// the rule that finds it.
+type Break = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const TRAIN: &str = "cluster/train.yaml";
+const SCORE: &str = "cluster/score.yaml";
+const CRON: &str = "cluster/score-cron.yaml";
+
+/// Fields, templates, tasks and what they hand on.
+const BROKEN_GRAPHS: [Break; 20] = [
+    ("misspelt field", TRAIN, "parallelism:", "paralelism:", "fields"),
+    ("field of a newer Argo", TRAIN, "  parallelism: 4", "  podResources: {}", "fields"),
+    (
+        "singular schedule",
+        CRON,
+        "schedules:\n  - \"* * * * *\"",
+        "schedule: \"* * * * *\"",
+        "fields",
+    ),
+    ("wrong API", TRAIN, "argoproj.io/v1alpha1", "argoproj.io/v1", "kind"),
+    ("unknown kind", TRAIN, "kind: WorkflowTemplate", "kind: WorkflowTemplte", "kind"),
+    ("upper-case name", TRAIN, "name: lynceus-cluster-train", "name: Lynceus", "name"),
+    ("underscore in a task", TRAIN, "train-autoencoder", "train_autoencoder", "name"),
+    ("missing entrypoint", TRAIN, "entrypoint: training", "entrypoint: trainin", "template"),
+    ("missing template", TRAIN, "template: feature", "template: features", "template"),
+    (
+        "missing WorkflowTemplate",
+        CRON,
+        "name: lynceus-cluster-score\n    arg",
+        "name: other\n    arg",
+        "template",
+    ),
+    (
+        "two types of template",
+        TRAIN,
+        "    container:\n",
+        "    dag: {tasks: []}\n    container:\n",
+        "template",
+    ),
+    (
+        "cycle",
+        TRAIN,
+        "template: collect\n",
+        "template: collect\n        dependencies: [validate]\n",
+        "cycle",
+    ),
+    ("unknown dependency", TRAIN, "        - feature\n", "        - featur\n", "dependency"),
+    ("consumer does not wait", TRAIN, "        dependencies:\n        - collect\n", "", "artifact"),
+    ("missing output", TRAIN, "artifacts.samples}}", "artifacts.sample}}", "reference"),
+    ("missing task", TRAIN, "{{tasks.collect.", "{{tasks.colect.", "reference"),
+    (
+        "missing argument",
+        TRAIN,
+        "- name: samples\n            from",
+        "- name: sample\n            from",
+        "artifact",
+    ),
+    ("unknown parameter of a cron", CRON, "- name: now", "- name: today", "parameter"),
+    (
+        "unused parameter",
+        TRAIN,
+        "    - name: seed\n",
+        "    - name: depth\n      value: \"3\"\n    - name: seed\n",
+        "unused",
+    ),
+    (
+        "container set out of order",
+        SCORE,
+        "        dependencies:\n        - feature\n",
+        "",
+        "dependency",
+    ),
+];
+
+/// References, flags and ports.
+const BROKEN_COMMANDS: [Break; 16] = [
+    ("missing parameter", TRAIN, "workflow.parameters.tag", "workflow.parameters.tga", "reference"),
+    (
+        "missing input",
+        TRAIN,
+        "- \"{{inputs.parameters.seed}}\"",
+        "- \"{{inputs.parameters.sed}}\"",
+        "reference",
+    ),
+    (
+        "no closing braces",
+        TRAIN,
+        "- \"{{inputs.parameters.now}}\"",
+        "- \"{{inputs.parameters.now\"",
+        "reference",
+    ),
+    (
+        "scheduled time in a template",
+        TRAIN,
+        "{{workflow.creationTimestamp.RFC3339}}",
+        "{{workflow.scheduledTime}}",
+        "reference",
+    ),
+    (
+        "unresolved default",
+        TRAIN,
+        "- \"{{inputs.parameters.now}}\"",
+        "- \"{{workflow.parameters.now}}\"",
+        "reference",
+    ),
+    ("renamed flag", TRAIN, "- --samples\n", "- --sample\n", "flags"),
+    ("missing flag", TRAIN, "      - --bundle\n      - /work/select/bundle\n", "", "flags"),
+    ("seed that is no number", TRAIN, "value: \"7\"", "value: seven", "flags"),
+    ("store that is a folder", TRAIN, "value: s3://lynceus", "value: /store", "flags"),
+    ("no command", TRAIN, "      command:\n      - /collect\n", "", "command"),
+    ("image of another step", TRAIN, "images}}/collect:", "images}}/feature:", "command"),
+    (
+        "output outside the work folder",
+        TRAIN,
+        "- /work/collect/samples.parquet",
+        "- /tmp/samples.parquet",
+        "path",
+    ),
+    (
+        "artifact that no flag names",
+        TRAIN,
+        "path: /inputs/collect/samples.parquet",
+        "path: /inputs/samples.parquet",
+        "port",
+    ),
+    (
+        "output that nothing keeps",
+        TRAIN,
+        "path: /work/validate/validation.json",
+        "path: /work/validate/other.json",
+        "port",
+    ),
+    (
+        "packed artifact",
+        TRAIN,
+        "samples.parquet\n        archive:\n          none: {}\n",
+        "samples.parquet\n",
+        "artifact",
+    ),
+    (
+        "same key for every run",
+        TRAIN,
+        "runs/cluster/{{workflow.uid}}/collect/samples",
+        "runs/cluster/collect/samples",
+        "artifact",
+    ),
+];
+
+/// Rights, secrets, times and the rest of the namespace.
+const BROKEN_SURROUNDINGS: [Break; 25] = [
+    (
+        "folder's key without a slash",
+        TRAIN,
+        "validate/dataset/\n",
+        "validate/dataset\n",
+        "artifact",
+    ),
+    (
+        "root",
+        TRAIN,
+        "    runAsUser: 65532\n    runAsGroup",
+        "    runAsUser: 0\n    runAsGroup",
+        "security",
+    ),
+    (
+        "writable root",
+        SCORE,
+        "readOnlyRootFilesystem: true",
+        "readOnlyRootFilesystem: false",
+        "security",
+    ),
+    (
+        "privilege escalation",
+        SCORE,
+        "          allowPrivilegeEscalation: false",
+        "          allowPrivilegeEscalation: true",
+        "security",
+    ),
+    (
+        "capability kept",
+        TRAIN,
+        "        capabilities:\n          drop:\n          - ALL\n        readOnly",
+        "        readOnly",
+        "security",
+    ),
+    (
+        "Argo's wait container unsecured",
+        TRAIN,
+        "    - name: wait\n",
+        "    - name: main\n",
+        "security",
+    ),
+    (
+        "service account token",
+        TRAIN,
+        "automountServiceAccountToken: false",
+        "automountServiceAccountToken: true",
+        "security",
+    ),
+    (
+        "host path",
+        TRAIN,
+        "    emptyDir:\n      sizeLimit: 8Gi\n",
+        "    hostPath: {path: /}\n",
+        "fields",
+    ),
+    (
+        "no limits",
+        TRAIN,
+        "        limits:\n          cpu: \"2\"\n",
+        "        limits:\n",
+        "resources",
+    ),
+    (
+        "keys for a step without a store",
+        TRAIN,
+        "      - /feature\n",
+        "      - /feature\n      envFrom: [{secretRef: {name: lynceus-trainer}}]\n",
+        "secret",
+    ),
+    (
+        "no keys for a step with a store",
+        TRAIN,
+        "      - secretRef:\n          name: lynceus-trainer\n",
+        "",
+        "secret",
+    ),
+    (
+        "secret with a value",
+        "executor.yaml",
+        "kind: Secret\n",
+        "kind: Secret\ndata: {token: c2VjcmV0}\n",
+        "fields",
+    ),
+    ("too many rights", "executor.yaml", "  - patch\n", "  - patch\n  - delete\n", "rbac"),
+    (
+        "no role",
+        "executor.yaml",
+        "subjects:\n- kind: ServiceAccount\n  name: lynceus-executor",
+        "subjects:\n- kind: ServiceAccount\n  name: default",
+        "rbac",
+    ),
+    (
+        "no default deny",
+        "network-policies.yaml",
+        "  policyTypes:\n  - Ingress\n  - Egress\n",
+        "  policyTypes:\n  - Egress\n",
+        "network",
+    ),
+    (
+        "no way to the source",
+        "cluster/network-policies.yaml",
+        "port: 9090",
+        "port: 9091",
+        "network",
+    ),
+    ("no way to names", "network-policies.yaml", "protocol: UDP", "protocol: TCP", "network"),
+    (
+        "missing ConfigMap",
+        TRAIN,
+        "name: lynceus-cluster-document",
+        "name: lynceus-document",
+        "reference",
+    ),
+    (
+        "broken document",
+        "cluster/document.yaml",
+        "    step: 1m\n",
+        "    step: 1 minute\n",
+        "document",
+    ),
+    (
+        "deadline on a dag",
+        TRAIN,
+        "    dag:\n",
+        "    activeDeadlineSeconds: 60\n    dag:\n",
+        "deadline",
+    ),
+    ("no deadline", TRAIN, "    activeDeadlineSeconds: 3600\n", "", "deadline"),
+    ("retry on refused data", TRAIN, "['4', '5']", "['3', '4', '5']", "retry"),
+    (
+        "overlapping trainings",
+        TRAIN,
+        "  synchronization:\n    mutexes:\n    - name: lynceus-cluster-train\n",
+        "",
+        "mutex",
+    ),
+    ("overlapping scorings", CRON, "Forbid", "Allow", "schedule"),
+    ("late minute", CRON, "startingDeadlineSeconds: 50", "startingDeadlineSeconds: 0", "schedule"),
+];
+
+fn findings_of((name, file, from, to, _): Break) -> anyhow::Result<Vec<Finding>> {
+    let mut files = files(&[])?;
+    let broken = files.iter_mut().find(|other| other.name == file).context(file)?;
+    ensure!(broken.text.contains(from), "{name}: `{from}` does not stand in {file}");
+    broken.text = broken.text.replacen(from, to, 1);
+    Ok(lint::check(&files))
+}
+
+fn every_one_is_found(breaks: &[Break]) -> anyhow::Result<()> {
+    for one in breaks {
+        let (name, _, _, _, rule) = *one;
+        // Whole, the manifests have no finding at all: whatever is found comes from the break.
+        let findings = findings_of(*one)?;
+        ensure!(
+            findings.iter().any(|finding| finding.rule == rule),
+            "{name}: expected [{rule}], found {findings:#?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn broken_templates_tasks_and_artifacts_are_found() -> anyhow::Result<()> {
+    every_one_is_found(&BROKEN_GRAPHS)
+}
+
+#[test]
+fn broken_references_flags_and_ports_are_found() -> anyhow::Result<()> {
+    every_one_is_found(&BROKEN_COMMANDS)
+}
+
+#[test]
+fn broken_rights_times_and_networks_are_found() -> anyhow::Result<()> {
+    every_one_is_found(&BROKEN_SURROUNDINGS)
+}
+
+#[test]
+fn a_document_of_a_mebibyte_is_found() -> anyhow::Result<()> {
+    let long = format!("description={}", "long ".repeat(210_000));
+    let findings = lint::check(&files(&[&long])?);
+    assert!(findings.iter().any(|finding| finding.rule == "size"), "{findings:?}");
+    Ok(())
+}
