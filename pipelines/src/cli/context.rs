@@ -17,7 +17,7 @@ pub(crate) struct DocumentArgs {
     /// Lay this partial document over it; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) overlay: Vec<PathBuf>,
-    /// Set a field of the document, as in vote.alarm_at=0.6; may be repeated
+    /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
     /// Use the recorded sample that comes with the pipeline instead of its source
@@ -31,7 +31,7 @@ pub(crate) struct Context {
     pub(crate) document: Document,
     /// The folder the document's own paths are relative to, absolute.
     pub(crate) base: PathBuf,
-    pub(crate) store: StoreFolder,
+    pub(crate) store: StorePlace,
 }
 
 impl Context {
@@ -42,7 +42,7 @@ impl Context {
         let sets = args.set.iter().map(String::as_str).collect();
         let document = document::read_with(&found.path, &Changes { overlays, sets })?;
         let base = absolute(&found.base)?;
-        Ok(Self { document, base, store: StoreFolder::new(&global.store)? })
+        Ok(Self { document, base, store: StorePlace::new(&global.store)? })
     }
 
     /// Returns the times of the bundled sample.
@@ -53,16 +53,22 @@ impl Context {
     }
 }
 
-/// A store that is a folder on this machine; runs and the cache lie in it too.
+/// Folder of runs and cache where the store itself is not a folder of this machine.
+const LOCAL_RUNS: &str = ".lynceus";
+
+/// The store, and where runs and the cache lie: in it, if it is a folder of this machine.
 #[derive(Debug, Clone)]
-pub(crate) struct StoreFolder {
+pub(crate) struct StorePlace {
     pub(crate) root: PathBuf,
     pub(crate) url: String,
 }
 
-impl StoreFolder {
+impl StorePlace {
     pub(crate) fn new(url: &str) -> Result<Self, StepError> {
-        // Opening checks the URL; the trait says nothing of folders.
+        if url.contains("://") && !url.starts_with("file://") {
+            return Ok(Self { root: absolute(Path::new(LOCAL_RUNS))?, url: url.to_owned() });
+        }
+        // Opening checks what a folder's URL may look like; the folder itself is not touched.
         drop(store::open(url)?);
         let root = absolute(Path::new(url.strip_prefix("file://").unwrap_or(url)))?;
         Ok(Self { url: format!("file://{}", root.display()), root })

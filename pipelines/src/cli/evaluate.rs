@@ -72,11 +72,9 @@ pub(crate) fn after_sample(
     }
     print("\nscored what follows the training range, with its injected faults:\n")?;
     show(global, &evaluation)?;
+    let (url, name) = (&context.store.url, &context.document.name);
     print(&format!(
-        "\nscores  {}\nmodels  {}\nnext    lynceus run {name} --set source.prometheus.url=http://your-prometheus:9090\n",
-        context.store.root.join("scores").join(&context.document.name).display(),
-        context.store.root.join("models").join(&context.document.name).display(),
-        name = context.document.name
+        "\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\nnext    lynceus run {name} --set source.prometheus.url=http://your-prometheus:9090\n"
     ))
 }
 

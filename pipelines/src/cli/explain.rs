@@ -3,7 +3,7 @@
 use contract::StepError;
 use serde_json::json;
 
-use super::context::StoreFolder;
+use super::context::StorePlace;
 use super::run::state_name;
 use super::{Global, OutputFormat, print, print_json, runs};
 use crate::run::read_runs;
@@ -21,7 +21,7 @@ pub(crate) struct ExplainArgs {
 }
 
 pub(crate) fn execute(global: &Global, args: &ExplainArgs) -> Result<(), StepError> {
-    let store = StoreFolder::new(&global.store)?;
+    let store = StorePlace::new(&global.store)?;
     let (_, run) = runs::find(&store, &args.pipeline, &args.run)?;
     let task = run.task(&args.task).ok_or_else(|| {
         let names: Vec<&str> = run.tasks.iter().map(|task| task.name.as_str()).collect();

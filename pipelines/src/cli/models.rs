@@ -4,7 +4,7 @@ use contract::{StepError, Timestamp};
 use serde_json::json;
 use store::{AliasRecord, Change, Registry};
 
-use super::context::{StoreFolder, clock};
+use super::context::{StorePlace, clock};
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::table;
 
@@ -77,7 +77,7 @@ pub(crate) struct ChangeArgs {
 }
 
 pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), StepError> {
-    let store = StoreFolder::new(&global.store)?.open()?;
+    let store = StorePlace::new(&global.store)?.open()?;
     let registry = |pipeline| Registry::new(store.as_ref(), pipeline);
     match command {
         ModelsCommand::List { pipeline, alias } => list(global, &registry(pipeline), alias),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use contract::StepError;
 
-use super::context::StoreFolder;
+use super::context::StorePlace;
 use super::run::state_name;
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::{RunRecord, human_seconds, read_runs, table};
@@ -30,7 +30,7 @@ pub(crate) enum RunsCommand {
 }
 
 pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), StepError> {
-    let store = StoreFolder::new(&global.store)?;
+    let store = StorePlace::new(&global.store)?;
     match command {
         RunsCommand::List { pipeline } => {
             let runs: Vec<RunRecord> =
@@ -72,7 +72,7 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
 
 /// Finds a run by name, by an unambiguous beginning, or the last one.
 pub(crate) fn find(
-    store: &StoreFolder,
+    store: &StorePlace,
     pipeline: &str,
     run: &str,
 ) -> Result<(PathBuf, RunRecord), StepError> {
