@@ -31,6 +31,9 @@ struct Figures {
 }
 
 /// Returns what a step is given in training.
+///
+/// Of the bundled sample the largest step takes 90 MiB (validate, 552 rows of 78 columns); ten days
+/// of minutes are 26 times its rows.
 pub(super) fn training(stage: Stage) -> Resources {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Collect | Stage::Score => ("100m", "64Mi", "256Mi"),
