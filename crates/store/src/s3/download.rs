@@ -53,7 +53,7 @@ impl Bucket {
                 .map_err(|e| StepError::writing(path, &e))?;
             let download = Download {
                 key,
-                etag: reply.e_tag().unwrap_or_default().to_owned(),
+                etag: request.tag(reply.e_tag())?,
                 path,
                 file,
                 length: u64::try_from(reply.content_length().unwrap_or_default()).unwrap_or(0),
@@ -138,7 +138,9 @@ impl Bucket {
         let range = format!("bytes={start}-{}", end - 1);
         let sent = get.range(range).if_match(&download.etag).send().await;
         match sent {
-            Ok(reply) => Ok(Some(reply.body)),
+            // Some servers ignore the condition on reads.
+            Ok(reply) if reply.e_tag() == Some(&download.etag) => Ok(Some(reply.body)),
+            Ok(_) => Ok(None),
             Err(error) if error::is_absent(&error) || error::is_precondition(&error) => Ok(None),
             Err(error) => Err(self.request("read", "s3:GetObject", download.key).error(&error)),
         }

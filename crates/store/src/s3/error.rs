@@ -16,6 +16,8 @@ pub(super) const CHANGED: &[&str] = &[
     "XAmzContentSHA256Mismatch",
 ];
 
+const NOT_WHOLE: &str = "the reply broke off or is not one of S3";
+
 /// What was asked of the store, for messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
@@ -61,9 +63,21 @@ impl Request<'_> {
                 })
             }
             SdkError::TimeoutError(_) => self.silent(),
-            SdkError::ResponseError(_) => self.broken("the reply broke off or is not S3's"),
+            SdkError::ResponseError(reply) if reply.raw().status().is_client_error() => self.usage(
+                &format!("what answers at `{}` does not speak S3", self.endpoint),
+                "check the endpoint's URL: host, port, `http` or `https`",
+            ),
+            SdkError::ResponseError(_) => self.broken(NOT_WHOLE),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.silent(),
             other => self.unsent(other),
+        }
+    }
+
+    /// Returns an object's tag from a reply, which has one if it is a reply of S3.
+    pub(super) fn tag(&self, etag: Option<&str>) -> Result<String, StepError> {
+        match etag {
+            Some(etag) if !etag.is_empty() => Ok(etag.to_owned()),
+            _ => Err(self.broken(NOT_WHOLE)),
         }
     }
 
@@ -124,6 +138,7 @@ impl Request<'_> {
             (code, _) if CHANGED.contains(&code) => {
                 self.broken("what was sent changed or broke off on its way, again and again")
             }
+            (_, 200..=299) => self.broken(NOT_WHOLE),
             (_, 500..) => self.broken(&format!("the store failed with {}", named(failure))),
             _ => self.usage(
                 &format!("the store refuses the request with {}", named(failure)),

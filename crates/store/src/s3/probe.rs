@@ -47,7 +47,7 @@ impl Bucket {
 
     async fn try_condition(&self, condition: Condition<'_>) -> Result<Answer, StepError> {
         let key = format!("{}{HIDDEN}/conditional-writes", self.prefix);
-        self.put_once(&key, CONTENT.to_vec().into(), condition).await
+        self.put_once(&key, CONTENT.to_vec().into(), condition, &self.write_mark()).await
     }
 
     /// Makes the error for a store that compare-and-set cannot be built on.

@@ -44,7 +44,7 @@ impl Bucket {
                 Err(error) if error::is_absent(&error) => return Ok(None),
                 Err(error) => return Err(request.error(&error)),
             };
-            let etag = reply.e_tag().unwrap_or_default().to_owned();
+            let etag = request.tag(reply.e_tag())?;
             match reply.body.collect().await {
                 Ok(bytes) => return Ok(Some(Object { bytes: bytes.to_vec(), etag })),
                 Err(_) => {
@@ -65,12 +65,17 @@ impl Bucket {
     ) -> Result<Put, StepError> {
         self.check_condition(condition).await?;
         let body = SdkBody::from(bytes);
+        let mark = self.write_mark();
         let mut waits = transfer::Waits::new(&self.settings);
         loop {
             let again = body.try_clone().unwrap_or_else(|| SdkBody::from(bytes));
-            match self.put_once(key, again, condition).await? {
+            match self.put_once(key, again, condition, &mark).await? {
                 Answer::Written(etag) => return Ok(Put::Written(etag)),
-                Answer::Conflict => return Ok(Put::Conflict),
+                // It may be with this very write: done, its reply lost, sent again by the client.
+                Answer::Conflict => {
+                    let own = self.head_of_write(key, &mark).await?;
+                    return Ok(own.map_or(Put::Conflict, Put::Written));
+                }
                 Answer::Undecided => {
                     let request = self.request("write", "s3:PutObject", key);
                     waits.next(&request, &"other writers were in the way").await?;
@@ -79,23 +84,23 @@ impl Bucket {
         }
     }
 
-    /// Writes an object, with the client's own retries.
+    /// Writes an object, with the client's own retries, and marks it as of this write.
     pub(super) async fn put_once(
         &self,
         key: &str,
         body: SdkBody,
         condition: Condition<'_>,
+        mark: &str,
     ) -> Result<Answer, StepError> {
         let length = body.content_length().unwrap_or_default();
         let sending = self.sending::<PutObjectError>(length);
-        let mark = self.write_mark();
         let (encryption, encryption_key) = self.encryption();
         let put = self
             .client
             .put_object()
             .bucket(&self.name)
             .key(key)
-            .metadata(WRITE_MARK, &mark)
+            .metadata(WRITE_MARK, mark)
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(encryption_key)
             .body(ByteStream::new(body));
@@ -104,25 +109,16 @@ impl Bucket {
             Condition::IfAbsent => put.if_none_match("*"),
             Condition::IfMatch(etag) => put.if_match(quoted(etag)),
         };
-        let sent = put.customize().config_override(sending).send().await;
-        match sent {
-            Ok(reply) => Ok(Answer::Written(reply.e_tag().unwrap_or_default().to_owned())),
+        let request = self.request("write", "s3:PutObject", key);
+        match put.customize().config_override(sending).send().await {
+            Ok(reply) => request.tag(reply.e_tag()).map(Answer::Written),
             Err(error) => match refusal(&error, condition) {
-                Some(Answer::Conflict) => self.own_write(key, &mark).await,
                 Some(answer) => Ok(answer),
                 None if condition != Condition::Any && is_not_implemented(&error) => {
                     Err(self.ignores(condition))
                 }
-                None => Err(self.request("write", "s3:PutObject", key).error(&error)),
+                None => Err(request.error(&error)),
             },
-        }
-    }
-
-    /// A conflict may be with this very write: done, its reply lost, sent again by the client.
-    async fn own_write(&self, key: &str, mark: &str) -> Result<Answer, StepError> {
-        match self.head_of_write(key, mark).await? {
-            Some(etag) => Ok(Answer::Written(etag)),
-            None => Ok(Answer::Conflict),
         }
     }
 

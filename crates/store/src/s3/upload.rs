@@ -6,7 +6,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadError;
 use aws_sdk_s3::operation::upload_part::UploadPartError;
 use aws_sdk_s3::primitives::ByteStream;
@@ -51,7 +50,7 @@ impl Bucket {
             return self.put_parts(key, file, meta.len()).await;
         }
         let bytes = fs::read(path).map_err(read_error)?;
-        match self.put_once(key, bytes.into(), Condition::Any).await? {
+        match self.put_once(key, bytes.into(), Condition::Any, &self.write_mark()).await? {
             Answer::Written(etag) => Ok(etag),
             Answer::Conflict | Answer::Undecided => {
                 Err(StepError::bug(format!("`{key}` was refused though nothing was asked of it")))
@@ -88,7 +87,7 @@ impl Bucket {
             Err(error) => Err(error),
         };
         if result.is_err() {
-            // What cannot be cleared now is cleared by the bucket's lifecycle rule.
+            // What cannot be cleared now, the server clears after some days.
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key);
             drop(abort.upload_id(&upload.id).send().await);
         }
@@ -138,6 +137,7 @@ impl Bucket {
         parts: Vec<CompletedPart>,
         mark: &str,
     ) -> Result<String, StepError> {
+        let request = self.request("write", "s3:PutObject", upload.key);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let completed = self
             .client
@@ -151,14 +151,10 @@ impl Bucket {
             .send()
             .await;
         match completed {
-            Ok(completed) => Ok(completed.e_tag().unwrap_or_default().to_owned()),
+            Ok(completed) => request.tag(completed.e_tag()),
             Err(error) => {
-                // An upload that is gone may be one whose completion was done and its reply lost.
-                let own = match error.code() {
-                    Some("NoSuchUpload") => self.head_of_write(upload.key, mark).await?,
-                    _ => None,
-                };
-                let request = self.request("write", "s3:PutObject", upload.key);
+                // It may have been done all the same, and only its reply lost.
+                let own = self.head_of_write(upload.key, mark).await.ok().flatten();
                 own.ok_or_else(|| request.error(&error))
             }
         }

@@ -10,8 +10,11 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use s3s::access::S3Access;
 use s3s::auth::SimpleAuth;
+use s3s::dto::PutObjectInput;
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Request, S3Result};
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot};
@@ -42,13 +45,12 @@ impl InProcess {
         fs_err::create_dir(folder.path().join(BUCKET))?;
         let files = FileSystem::new(folder.path()).map_err(|e| anyhow!("{e:?}"))?;
         let mut builder = S3ServiceBuilder::new(files);
-        if conditions {
-            // Without it signatures are not looked at, so headers can be taken away.
-            builder.set_auth(SimpleAuth::from_single("owner", "owner-secret"));
+        builder.set_auth(SimpleAuth::from_single("owner", "owner-secret"));
+        if !conditions {
+            builder.set_access(IgnoringConditions);
         }
         let root = folder.path().to_owned();
-        let service =
-            OneWriter { service: builder.build(), turn: Arc::default(), conditions, root };
+        let service = OneWriter { service: builder.build(), turn: Arc::default(), root };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let endpoint = format!("http://{}", listener.local_addr()?);
@@ -58,7 +60,8 @@ impl InProcess {
             // Whether it is told or forgotten, this is the end.
             drop(runtime.block_on(ended));
         });
-        let access = Access { endpoint, key: "owner".into(), secret: "owner-secret".into() };
+        let (key, secret) = ("owner".to_owned(), "owner-secret".to_owned());
+        let access = Access { endpoint, key, secret, is_in_process: true };
         Ok(Self { access, _end: end, _folder: folder })
     }
 
@@ -78,13 +81,31 @@ async fn serve(listener: TcpListener, service: OneWriter) {
     }
 }
 
+/// Lets everything through, and forgets what a write depends on.
+struct IgnoringConditions;
+
+impl S3Access for IgnoringConditions {
+    fn put_object<'this, 'request, 'both>(
+        &'this self,
+        request: &'request mut S3Request<PutObjectInput>,
+    ) -> Pin<Box<dyn Future<Output = S3Result<()>> + Send + 'both>>
+    where
+        'this: 'both,
+        'request: 'both,
+        Self: 'both,
+    {
+        request.input.if_match = None;
+        request.input.if_none_match = None;
+        Box::pin(async { Ok(()) })
+    }
+}
+
 /// The server checks a condition and then writes, which is not one step: one writer at a time
 /// makes it one.
 #[derive(Clone)]
 struct OneWriter {
     service: S3Service,
     turn: Arc<Mutex<()>>,
-    conditions: bool,
     root: PathBuf,
 }
 
@@ -105,12 +126,8 @@ impl Service<Request<Incoming>> for OneWriter {
     type Error = s3s::HttpError;
     type Future = Reply;
 
-    fn call(&self, mut request: Request<Incoming>) -> Reply {
+    fn call(&self, request: Request<Incoming>) -> Reply {
         let (service, turn) = (self.service.clone(), Arc::clone(&self.turn));
-        if !self.conditions {
-            request.headers_mut().remove("if-match");
-            request.headers_mut().remove("if-none-match");
-        }
         let reads_no_object = self.reads_no_object(&request);
         Box::pin(async move {
             if reads_no_object {

@@ -39,7 +39,7 @@ pub(crate) fn minio() -> Result<Option<&'static Minio>> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch of the tests")]
-fn is_off() -> bool {
+pub(crate) fn is_off() -> bool {
     std::env::var("LYNCEUS_TEST_MINIO").is_ok_and(|value| value == "off")
 }
 
@@ -108,7 +108,8 @@ impl Minio {
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
         let scheme = if certificates.is_some() { "https" } else { "http" };
         let endpoint = format!("{scheme}://127.0.0.1:{port}");
-        let access = Access { endpoint, key: "owner".into(), secret: "owner-secret".into() };
+        let (key, secret) = ("owner".to_owned(), "owner-secret".to_owned());
+        let access = Access { endpoint, key, secret, is_in_process: false };
         Ok(Some(Self { access, _guard: guard }))
     }
 

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     None,
     /// It is answered with this status and this code, and does not pass.
     Reply(u16, &'static str),
+    /// It is answered with what no server of the protocol says, and does not pass.
+    Garbage,
     /// It passes, and its answer does not.
     LoseReply,
     /// This many bytes of its body pass, then both sides are hung up on.
@@ -126,6 +128,10 @@ impl State {
                 let body = format!("<Error><Code>{code}</Code><Message>x</Message></Error>");
                 let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n", body.len());
                 write!(client, "{head}Connection: close\r\n\r\n{body}")?;
+                return Ok(client.shutdown(Shutdown::Write)?);
+            }
+            Fault::Garbage => {
+                write!(client, "HTTP/1.1 200 x\r\nConnection: close\r\n\r\n<html>hello")?;
                 return Ok(client.shutdown(Shutdown::Write)?);
             }
             Fault::Silence => {
