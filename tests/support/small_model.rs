@@ -77,6 +77,7 @@ pub(crate) fn candidate(folder: &Path, rows: &FeatureTable) -> Result<CandidateM
         contract_sha256: rows.contract.sha256()?,
         rows: rows.rows() as u64,
         trials: Vec::new(),
+        training: None,
         model: FileRecord { file: "model.safetensors".into(), sha256: sha256(&model) },
     };
     write_file(&folder.join("model.safetensors"), &model)?;

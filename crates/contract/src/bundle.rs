@@ -40,6 +40,9 @@ pub struct CandidateManifest {
     pub trials: Vec<Value>,
     /// The fitted parameters.
     pub model: FileRecord,
+    /// What fitting saw in the order of time, for models that score in it; absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<FileRecord>,
 }
 
 impl CandidateManifest {
@@ -67,6 +70,12 @@ pub struct BundleManifest {
     /// Limit of the combined score; for `combine: mean` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined_limit: Option<f64>,
+    /// Levels of the combined score; for `combine: mean` with a limit by expected false alarms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined_levels: Option<AlarmLevels>,
+    /// What the scorer remembers at the end of the data set; absent where nothing is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<FileRecord>,
     /// What was measured, by part of the data set (`validation`, `test`) and then by name.
     pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
     /// What it was made from.
@@ -93,6 +102,25 @@ pub struct Member {
     pub parameters: Value,
     /// Decision score above which it votes for an alarm.
     pub limit: f64,
+    /// Levels of a limit by expected false alarms; absent with other limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<AlarmLevels>,
+}
+
+/// The levels of a limit by expected false alarms, on the scale on which scores are compared.
+///
+/// All but `usual` are distances above the usual level of the time, which begins at `usual`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmLevels {
+    /// Median of the calibration scores.
+    pub usual: f64,
+    /// Above it an alarm begins.
+    pub alarm: f64,
+    /// Above it an alarm goes on.
+    pub stay: f64,
+    /// Above it an alarm is urgent.
+    pub page: f64,
 }
 
 /// What a bundle was made from.

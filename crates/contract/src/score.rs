@@ -55,6 +55,14 @@ pub struct EntityScore {
     /// The features that contributed most, largest share first; for anomalous windows only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// Says that an alarm has, since it began, stood above the higher of two limits: worth waking
+    /// someone. Only a limit by expected false alarms has two.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
+    /// Features whose usual level has moved far from that of the training data, in the order of
+    /// the contract; no alarm by itself. Only models that follow drift say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifting: Vec<String>,
 }
 
 /// A combined score and its limit.

@@ -6,6 +6,7 @@ use crate::deserialize::closest;
 use crate::document::{Document, PrometheusSource, TableSource};
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Statistic};
+use crate::models::Adaptive;
 
 /// What makes no sense, at which field.
 #[derive(Debug)]
@@ -270,6 +271,7 @@ fn check_split(document: &Document) -> Result<(), Problem> {
 fn check_models(document: &Document) -> Result<(), Problem> {
     let models = &document.models;
     require(!models.kinds().is_empty(), "models", || "at least one model is needed".to_owned())?;
+    models.adaptive.as_ref().map_or(Ok(()), check_adaptive)?;
     if let Some(model) = &models.autoencoder {
         require(
             !model.layers.is_empty() && !model.layers.contains(&0),
@@ -317,6 +319,39 @@ fn check_models(document: &Document) -> Result<(), Problem> {
     Ok(())
 }
 
+fn check_adaptive(model: &Adaptive) -> Result<(), Problem> {
+    let path = |field: &str| format!("models.adaptive.{field}");
+    for (field, span) in
+        [("mean_half_life", model.mean_half_life), ("variance_half_life", model.variance_half_life)]
+    {
+        require(span > Span::ZERO, &path(field), || "must be longer than nothing".to_owned())?;
+    }
+    for (field, number) in [
+        ("cap", model.cap),
+        ("clip", model.clip),
+        ("min_range_share", model.min_range_share),
+        ("min_std", model.min_std),
+        ("ridge", model.ridge),
+    ] {
+        require(number > 0.0, &path(field), || "must be above 0".to_owned())?;
+    }
+    for (field, windows) in
+        [("window_rows", &model.window_rows), ("gate_window_rows", &model.gate_window_rows)]
+    {
+        require(windows.len() <= 8, &path(field), || "names more than 8 windows".to_owned())?;
+        require(windows.iter().all(|rows| (2..=1440).contains(rows)), &path(field), || {
+            "a window has between 2 and 1440 rows".to_owned()
+        })?;
+    }
+    require((2..=20).contains(&model.folds), &path("folds"), || {
+        format!("`{}` is not between 2 and 20", model.folds)
+    })?;
+    require((1..=1440).contains(&model.gate_rows), &path("gate_rows"), || {
+        format!("`{}` is not between 1 and 1440", model.gate_rows)
+    })?;
+    share(model.gate_share, &path("gate_share"))
+}
+
 fn check_vote(document: &Document) -> Result<(), Problem> {
     let (vote, kinds) = (&document.vote, document.models.kinds());
     for member in vote.weights.keys() {
@@ -340,6 +375,13 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     require(reachable, "vote.alarm_at", || {
         format!("`{}` is never reached: all weights together are `{all}`", vote.alarm_at)
     })?;
+    if let contract::rules::Limit::FalseAlarms(limit) = &vote.limit {
+        let positive = limit.per_day > 0.0 && limit.page_per_day > 0.0;
+        require(positive, "vote.limit", || "false alarms a day must be above 0".to_owned())?;
+        require(limit.history >= document.step, "vote.limit", || {
+            format!("history `{}` is shorter than one step of `{}`", limit.history, document.step)
+        })?;
+    }
     let limit = vote.limit.share();
     require(limit > 0.0 && limit < 1.0, "vote.limit", || {
         format!("share `{limit}` is not between 0 and 1")

@@ -1,5 +1,6 @@
 //! The models and their parameters.
 
+use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Models {
+    /// Follows each signal's slow drift and scores how unlikely its departures are together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
     /// A network that learns to reproduce normal rows through a bottleneck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoencoder: Option<Autoencoder>,
@@ -28,6 +32,7 @@ impl Models {
     /// Returns the kinds that are set, in the order of their names.
     pub fn kinds(&self) -> Vec<&'static str> {
         let set = [
+            ("adaptive", self.adaptive.is_some()),
             ("autoencoder", self.autoencoder.is_some()),
             ("isolation_forest", self.isolation_forest.is_some()),
             ("mahalanobis", self.mahalanobis.is_some()),
@@ -48,6 +53,64 @@ pub enum Scaling {
     ZScore,
     /// Training median to 0, training interquartile range to 1.
     Robust,
+}
+
+/// A model that follows each signal's slow drift and scores how unlikely its departures from it are
+/// together. It takes plain signals, makes its own windows, and needs no validation part: it is
+/// fitted on that, too, and calibrates itself by cross-fitting.
+///
+/// The defaults come from three machines of the Server Machine Dataset, a day of microservices and
+/// a recorded cluster. What must hold some rows is given in rows, whatever the step; what follows
+/// the course of a day is given in time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Adaptive {
+    /// Time in which a usual level takes in half of a lasting change.
+    pub mean_half_life: Span,
+    /// Time in which a usual variance takes in half of a lasting change.
+    pub variance_half_life: Span,
+    /// Shortest half-life, in rows: with long steps a time would be too few of them.
+    pub min_half_life_rows: u32,
+    /// Usual deviations to which a departure is capped before anything learns from it.
+    pub cap: f64,
+    /// Largest scaled value and largest departure that counts.
+    pub clip: f64,
+    /// Smallest scale of a column, as a share of its range in training.
+    pub min_range_share: f64,
+    /// Smallest usual deviation of a signal, in standard deviations of training.
+    pub min_std: f64,
+    /// Trailing windows over which departures are averaged, in rows.
+    pub window_rows: Vec<u32>,
+    /// Added to the diagonal of the covariance, and the smallest standard deviation of a feature.
+    pub ridge: f64,
+    /// Parts of the training rows of which each is scored by a model of the others.
+    pub folds: u32,
+    /// Windows of the short score that opens the gate for alarms, in rows.
+    pub gate_window_rows: Vec<u32>,
+    /// Newest rows of which one must be unusual by the short score.
+    pub gate_rows: u32,
+    /// Share of training rows that are not unusual by the short score.
+    pub gate_share: f64,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self {
+            mean_half_life: Span::from_seconds(12 * 3600),
+            variance_half_life: Span::from_seconds(24 * 3600),
+            min_half_life_rows: 240,
+            cap: 3.5,
+            clip: 30.0,
+            min_range_share: 0.01,
+            min_std: 0.5,
+            window_rows: vec![5, 15, 30],
+            ridge: 0.3,
+            folds: 4,
+            gate_window_rows: vec![5],
+            gate_rows: 5,
+            gate_share: 0.95,
+        }
+    }
 }
 
 /// An autoencoder.

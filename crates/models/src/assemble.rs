@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Member, Provenance};
-use contract::rules::{Combine, Vote};
-use contract::{Decimal, StepError, artifact, read_json};
+use contract::bundle::{AlarmLevels, BundleManifest, CandidateManifest, FileRecord, Member, Provenance};
+use contract::rules::{Combine, Limit, Vote};
+use contract::{Decimal, Span, StepError, artifact, read_json};
 use frames::FeatureTable;
 use fs_err as fs;
 
+use crate::adaptive::Training;
 use crate::measure::normal_rows;
-use crate::reference::{self, FeatureSketch, Reference, Sketch, levels};
+use crate::reference::{self, FeatureSketch, Reference, ScoreSketch, Sketch, levels};
+use crate::scoring::COMBINED;
 use crate::vote::{self, Scale, Smoothing};
-use crate::{Bundle, Detector, detector, matrix};
+use crate::{Bundle, Model, ScoreState, alarm, matrix};
+
+mod sequence;
 
 /// Normal rows a calibration needs at least.
 pub const FEWEST_CALIBRATION_ROWS: usize = 20;
@@ -24,7 +28,9 @@ pub struct Candidate {
     pub manifest: CandidateManifest,
     /// Bytes of its safetensors file.
     pub model: Vec<u8>,
-    detector: Box<dyn Detector>,
+    loaded: Model,
+    /// What fitting saw, for a model that scores in the order of time.
+    training: Option<Training>,
 }
 
 impl Candidate {
@@ -33,7 +39,14 @@ impl Candidate {
         let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
         let path = folder.join(&manifest.model.file);
         let model = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
-        Self::new(manifest, model)
+        let training = manifest.training.as_ref().map(|record| {
+            let path = folder.join(&record.file);
+            let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+            check_hash(&manifest.kind, record, &bytes)?;
+            Training::parse(&bytes)
+        });
+        let training = training.transpose()?;
+        Ok(Self { training, ..Self::new(manifest, model)? })
     }
 
     /// Puts a manifest and the bytes it names together.
@@ -46,20 +59,31 @@ impl Candidate {
                 CandidateManifest::FORMAT
             )));
         }
-        if artifact::sha256(&model) != manifest.model.sha256 {
-            return Err(StepError::refused(format!(
-                "`{}` of the candidate `{}` is not what its hash says",
-                manifest.model.file, manifest.kind
-            )));
-        }
-        let detector = detector::load(&manifest.kind, &model)?;
-        Ok(Self { manifest, model, detector })
+        check_hash(&manifest.kind, &manifest.model, &model)?;
+        let loaded = Model::load(&manifest.kind, &model)?;
+        Ok(Self { manifest, model, loaded, training: None })
+    }
+
+    /// Returns the candidate with what its fitting saw.
+    #[must_use]
+    pub fn with_training(self, training: Training) -> Self {
+        Self { training: Some(training), ..self }
     }
 
     /// Returns the fitted model.
-    pub fn detector(&self) -> &dyn Detector {
-        &*self.detector
+    pub fn model(&self) -> &Model {
+        &self.loaded
     }
+}
+
+fn check_hash(kind: &str, record: &FileRecord, bytes: &[u8]) -> Result<(), StepError> {
+    if artifact::sha256(bytes) == record.sha256 {
+        return Ok(());
+    }
+    Err(StepError::refused(format!(
+        "`{}` of the candidate `{kind}` is not what its hash says",
+        record.file
+    )))
 }
 
 /// What a bundle is made by, besides its candidates and their calibration rows.
@@ -97,13 +121,12 @@ pub fn assemble(
         ))
         .hint("take a longer `range` or a larger `split.validation`"));
     }
-    let usual = calibration.select(&rows);
-    let calibrated = calibrate(&candidates, &usual, &recipe);
+    let calibrated = calibrate(&candidates, calibration, &rows, &recipe)?;
     let reference_bytes = calibrated.reference.to_bytes()?;
     let mut files = BTreeMap::from([(Reference::FILE.to_owned(), reference_bytes.clone())]);
     let (mut members, mut models) = (Vec::new(), Vec::new());
-    for (candidate, limit) in candidates.into_iter().zip(calibrated.limits) {
-        let Candidate { manifest, model, detector } = candidate;
+    for (candidate, (limit, levels)) in candidates.into_iter().zip(calibrated.limits) {
+        let Candidate { manifest, model, loaded, .. } = candidate;
         let file = format!("{}.safetensors", manifest.kind);
         members.push(Member {
             model: FileRecord { file: file.clone(), sha256: manifest.model.sha256 },
@@ -111,9 +134,10 @@ pub fn assemble(
             seed: manifest.seed,
             parameters: manifest.parameters,
             limit,
+            levels,
         });
         files.insert(file, model);
-        models.push(detector);
+        models.push(loaded);
     }
     let manifest = BundleManifest {
         format: BundleManifest::FORMAT,
@@ -126,10 +150,19 @@ pub fn assemble(
             sha256: artifact::sha256(&reference_bytes),
         },
         combined_limit: calibrated.combined_limit,
+        combined_levels: calibrated.combined_levels,
+        memory: None,
         metrics: BTreeMap::new(),
         provenance: recipe.provenance,
     };
-    Bundle::new(manifest, calibrated.reference, models, files)
+    let mut initial = calibrated.initial;
+    initial.format = ScoreState::FORMAT;
+    initial.reference_sha256.clone_from(&manifest.reference.sha256);
+    let mut bundle = Bundle::new(manifest, calibrated.reference, models, files)?;
+    if !(initial.alarms.is_empty() && initial.memories.is_empty()) {
+        bundle.begin_with(initial)?;
+    }
+    Ok(bundle)
 }
 
 fn check(
@@ -171,42 +204,114 @@ fn check(
 
 /// What the calibration rows say.
 struct Calibrated {
-    /// Fixed limit of each candidate, as a decision score.
-    limits: Vec<f64>,
+    /// Fixed limit of each candidate, as a decision score, and its levels.
+    limits: Vec<(f64, Option<AlarmLevels>)>,
     combined_limit: Option<f64>,
+    combined_levels: Option<AlarmLevels>,
     reference: Reference,
+    initial: ScoreState,
 }
 
-fn calibrate(candidates: &[Candidate], usual: &FeatureTable, recipe: &Recipe) -> Calibrated {
-    let values = matrix(usual);
-    let share = recipe.vote.limit.share();
+fn calibrate(
+    candidates: &[Candidate],
+    calibration: &FeatureTable,
+    rows: &[usize],
+    recipe: &Recipe,
+) -> Result<Calibrated, StepError> {
+    let usual = calibration.select(rows);
+    let values = matrix(&usual);
+    let vote = &recipe.vote;
+    let share = vote.limit.share();
     let (mut limits, mut members, mut scales) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let mut sums: Vec<Vec<f64>> = Vec::new();
+    let (mut sums, mut initial) = (Vec::<Vec<f64>>::new(), ScoreState::default());
     for candidate in candidates {
-        let decisions = candidate.detector.decision(values.view(), recipe.threads);
-        let scale = Scale::of(candidate.detector.is_ratio_scaled(), &decisions);
-        limits.push(upper_quantile(&decisions, share));
-        members.insert(candidate.manifest.kind.clone(), scale.with_sketch(&decisions));
+        let kind = &candidate.manifest.kind;
+        let (decisions, series) = match (&candidate.loaded, &candidate.training) {
+            (Model::Rows(detector), _) => {
+                let decisions = detector.decision(values.view(), recipe.threads);
+                let series = by_entity(&usual, &decisions);
+                (decisions, series)
+            }
+            (Model::Sequence(model), Some(training)) => {
+                initial.memories.clone_from(&training.memories);
+                let decisions = sequence::decisions(model, training, calibration);
+                (rows.iter().map(|row| decisions[*row]).collect(), training.scores.clone())
+            }
+            (Model::Sequence(_), None) => return Err(sequence::without_training(kind)),
+        };
+        let seen: Vec<f64> = series.values().flatten().copied().collect();
+        let scale = Scale::of(candidate.loaded.is_ratio_scaled(), &seen);
+        let forward = |scores: &Vec<f64>| scores.iter().map(|score| scale.forward(*score)).collect();
+        let series = series.iter().map(|(entity, scores)| (entity.clone(), forward(scores)));
+        let step = usual.contract.step;
+        let levels = calibrate_levels(vote, step, kind, &series.collect(), &mut initial);
+        let limit = levels.map(|levels| scale.backward(levels.usual + levels.alarm));
+        limits.push((limit.unwrap_or_else(|| upper_quantile(&seen, share)), levels));
+        members.insert(kind.clone(), scale.with_sketch(&seen));
         scales.push(scale);
         sums.push(decisions);
     }
-    let combined = combine(candidates, &scales, &sums, (usual, &recipe.vote));
-    let combined_limit =
-        (recipe.vote.combine == Combine::Mean).then(|| upper_quantile(&combined, share));
+    let combined = combine(candidates, &scales, &sums, (&usual, vote));
+    let (mut combined_limit, mut combined_levels) = (None, None);
+    if vote.combine == Combine::Mean {
+        let series = by_entity(&usual, &combined);
+        // Members' own levels judge nothing here.
+        initial.alarms.clear();
+        combined_levels =
+            calibrate_levels(vote, usual.contract.step, COMBINED, &series, &mut initial);
+        let limit = combined_levels.map(|levels| levels.usual + levels.alarm);
+        combined_limit = Some(limit.unwrap_or_else(|| upper_quantile(&combined, share)));
+    }
+    let reference = reference_of(&usual, members, Scale::of(false, &combined).with_sketch(&combined));
+    Ok(Calibrated { limits, combined_limit, combined_levels, reference, initial })
+}
+
+fn reference_of(
+    usual: &FeatureTable,
+    members: BTreeMap<String, ScoreSketch>,
+    combined: ScoreSketch,
+) -> Reference {
     let features = usual.table.columns.iter();
     let features = features.map(|column| FeatureSketch {
         name: column.name.clone(),
         sketch: Sketch::of(&column.values),
     });
-    let reference = Reference {
+    Reference {
         format: Reference::FORMAT,
         rows: usual.rows() as u64,
         levels: levels().to_vec(),
         features: features.collect(),
         members,
-        combined: Scale::of(false, &combined).with_sketch(&combined),
-    };
-    Calibrated { limits, combined_limit, reference }
+        combined,
+    }
+}
+
+/// Finds the levels of a series of scores for a limit by expected false alarms, and notes the
+/// state that the series leaves; nothing for other limits.
+fn calibrate_levels(
+    vote: &Vote,
+    step: Span,
+    name: &str,
+    series: &BTreeMap<String, Vec<f64>>,
+    initial: &mut ScoreState,
+) -> Option<AlarmLevels> {
+    let Limit::FalseAlarms(limit) = &vote.limit else { return None };
+    let scores: Vec<&[f64]> = series.values().map(Vec::as_slice).collect();
+    let (levels, states) = alarm::calibrate(limit, step, &scores);
+    let states = series.keys().cloned().zip(states).collect();
+    initial.alarms.insert(name.to_owned(), states);
+    Some(levels)
+}
+
+/// Returns the scores of each entity in the order of time.
+fn by_entity(table: &FeatureTable, scores: &[f64]) -> BTreeMap<String, Vec<f64>> {
+    let mut order: Vec<usize> = (0..table.rows()).collect();
+    order.sort_by_key(|row| table.table.times[*row]);
+    let mut series: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for row in order {
+        series.entry(table.table.entity_of(row).to_owned()).or_default().push(scores[row]);
+    }
+    series
 }
 
 /// Returns the combined scores as scoring makes them: smoothed in order of time, by entity.

@@ -4,22 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use contract::artifact;
-use contract::bundle::{BundleManifest, FileRecord, Member};
+use contract::bundle::{AlarmLevels, BundleManifest, FileRecord, Member};
 use contract::rules::Combine;
-use contract::score::{Cause, Combined, EntityScore, MemberScore, Verdict};
-use contract::{Decimal, StepError, Timestamp};
+use contract::{Decimal, StepError};
 use frames::FeatureTable;
 use fs_err as fs;
-use ndarray::Axis;
-use serde::{Deserialize, Serialize};
 
-use crate::limit::{Judged, LimitRule, LimitState};
+use crate::limit::LimitRule;
 use crate::reference::Reference;
-use crate::vote::{self, Scale, Smoothing};
-use crate::{Detector, detector, matrix};
-
-/// Name of the series of combined scores in a [`ScoreState`].
-const COMBINED: &str = "combined";
+use crate::vote::Scale;
+use crate::{Model, ScoreOptions, ScoreState};
 
 /// Evenly spaced quantiles of the reference that stand in for a past not yet seen.
 const PRIOR: usize = 121;
@@ -27,69 +21,30 @@ const PRIOR: usize = 121;
 /// A bundle in memory.
 #[derive(Debug)]
 pub struct Bundle {
-    manifest: BundleManifest,
-    reference: Reference,
+    pub(crate) manifest: BundleManifest,
+    pub(crate) reference: Reference,
     files: BTreeMap<String, Vec<u8>>,
-    members: Vec<LoadedMember>,
-    combined: Series,
+    pub(crate) members: Vec<LoadedMember>,
+    pub(crate) combined: Series,
+    /// What scoring remembers at the end of the data set: where it begins.
+    pub(crate) initial: ScoreState,
 }
 
 #[derive(Debug)]
-struct LoadedMember {
-    kind: String,
-    detector: Box<dyn Detector>,
-    weight: Decimal,
-    series: Series,
+pub(crate) struct LoadedMember {
+    pub(crate) kind: String,
+    pub(crate) model: Model,
+    pub(crate) weight: Decimal,
+    pub(crate) series: Series,
 }
 
 /// A series of scores with its scale and limit.
 #[derive(Debug)]
-struct Series {
-    scale: Scale,
-    rule: LimitRule,
-}
-
-/// How rows are scored.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ScoreOptions {
-    /// Share of a row's features that must be there, 0 to 1; other rows are `no_data`.
-    pub min_completeness: f64,
-    /// Threads; the scores do not depend on it.
-    pub threads: usize,
-}
-
-/// What scoring remembers from row to row: it belongs to one bundle and travels in the watermark.
-///
-/// Scoring a range from a given state gives the same scores and the same state every time.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ScoreState {
-    /// Version of this format; 0 in a state that has seen nothing.
-    pub format: u32,
-    /// SHA-256 of the reference of the bundle whose scores these are; another bundle starts anew.
-    pub reference_sha256: String,
-    limits: BTreeMap<String, LimitState>,
-    smoothing: Smoothing,
-}
-
-impl ScoreState {
-    /// Version this build writes.
-    pub const FORMAT: u32 = 1;
-}
-
-/// What was said of rows; one item a row in every vector, in the order of the rows.
-#[derive(Debug, Default)]
-pub(crate) struct Verdicts {
-    pub(crate) of_rows: Vec<Verdict>,
-    /// Combined score, on which rows can be ranked; for `no_data` it is `NaN`.
-    pub(crate) combined: Vec<f64>,
-    combined_limits: Vec<f64>,
-    completeness: Vec<f64>,
-    votes: Vec<Decimal>,
-    /// Decision scores by member, then by row.
-    pub(crate) decisions: Vec<Vec<f64>>,
-    /// Limits by member, then by row, as decision scores.
-    limits: Vec<Vec<f64>>,
+pub(crate) struct Series {
+    pub(crate) scale: Scale,
+    pub(crate) rule: LimitRule,
+    /// Levels of a limit by expected false alarms; `rule` does not count then.
+    pub(crate) levels: Option<AlarmLevels>,
 }
 
 impl Bundle {
@@ -121,26 +76,28 @@ impl Bundle {
         let reference = Reference::parse(verified(files, &manifest.reference)?)?;
         let models = manifest.members.iter().map(|member| {
             let bytes = verified(files, &member.model)?;
-            let model = detector::load(&member.kind, bytes).map_err(|e| StepError {
+            let model = Model::load(&member.kind, bytes).map_err(|e| StepError {
                 message: format!("`{}`: {}", member.model.file, e.message),
                 ..e
             })?;
             Ok(model)
         });
         let models = models.collect::<Result<Vec<_>, StepError>>()?;
-        let named =
-            manifest.members.iter().map(|member| &member.model).chain([&manifest.reference]);
+        let initial = manifest.memory.as_ref().map(|record| verified(files, record));
+        let initial = initial.transpose()?.map(ScoreState::parse).transpose()?.unwrap_or_default();
+        let named = manifest.members.iter().map(|member| &member.model);
+        let named = named.chain([&manifest.reference]).chain(&manifest.memory);
         let kept = named
             .filter_map(|record| Some((record.file.clone(), files.get(&record.file)?.clone())));
         let files = kept.collect();
-        Self::new(manifest, reference, models, files)
+        Ok(Self { initial, ..Self::new(manifest, reference, models, files)? })
     }
 
     /// Puts the parts together; `files` holds every file the manifest names.
     pub(crate) fn new(
         manifest: BundleManifest,
         reference: Reference,
-        models: Vec<Box<dyn Detector>>,
+        models: Vec<Model>,
         files: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, StepError> {
         let refused =
@@ -150,16 +107,16 @@ impl Bundle {
             return Err(refused("has no members".to_owned()));
         }
         let mut members: Vec<LoadedMember> = Vec::new();
-        for (member, detector) in manifest.members.iter().zip(models) {
-            if detector.columns() != columns {
-                let found = detector.columns();
+        for (member, model) in manifest.members.iter().zip(models) {
+            if model.columns() != columns {
+                let found = model.columns();
                 let kind = &member.kind;
                 return Err(refused(format!("has {columns} features, its `{kind}` takes {found}")));
             }
             if members.iter().any(|other| other.kind == member.kind) {
                 return Err(refused(format!("has two members `{}`", member.kind)));
             }
-            members.push(loaded(&manifest, &reference, member, detector)?);
+            members.push(loaded(&manifest, &reference, member, model)?);
         }
         let score = &reference.combined;
         let scale = Scale { logarithmic: false, centre: score.centre, spread: score.spread };
@@ -170,8 +127,9 @@ impl Bundle {
             return Err(refused("combines by mean and has no `combined_limit`".to_owned()));
         }
         let rule = LimitRule::new(&manifest.vote.limit, fixed, score.spread, &prior);
-        let combined = Series { scale, rule };
-        Ok(Self { manifest, reference, files, members, combined })
+        let combined = Series { scale, rule, levels: manifest.combined_levels };
+        let initial = ScoreState::default();
+        Ok(Self { manifest, reference, files, members, combined, initial })
     }
 
     /// Returns the manifest.
@@ -184,9 +142,31 @@ impl Bundle {
         &self.reference
     }
 
-    /// Returns the members' detectors, in the order of the manifest.
-    pub fn detectors(&self) -> impl Iterator<Item = &dyn Detector> {
-        self.members.iter().map(|member| &*member.detector)
+    /// Returns the members' models, in the order of the manifest.
+    pub fn models(&self) -> impl Iterator<Item = &Model> {
+        self.members.iter().map(|member| &member.model)
+    }
+
+    /// Notes what scoring remembers where it begins.
+    pub(crate) fn begin_with(&mut self, initial: ScoreState) -> Result<(), StepError> {
+        let bytes = artifact::json_bytes(&initial)?;
+        let file = ScoreState::FILE.to_owned();
+        self.manifest.memory =
+            Some(FileRecord { file: file.clone(), sha256: artifact::sha256(&bytes) });
+        self.files.insert(file, bytes);
+        self.initial = initial;
+        Ok(())
+    }
+
+    /// Scores a part that follows the data set so far, so that scoring begins after it; does
+    /// nothing for a bundle that needs no past. A part that was measured comes after measuring it.
+    pub fn advance(&mut self, part: &FeatureTable, threads: usize) -> Result<(), StepError> {
+        if self.manifest.memory.is_none() {
+            return Ok(());
+        }
+        let mut state = ScoreState::default();
+        self.judge(part, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+        self.begin_with(state)
     }
 
     /// Notes what was measured on a part of the data set (`validation`, `test`).
@@ -223,239 +203,6 @@ impl Bundle {
         }
     }
 
-    /// Scores rows: one verdict a row, in the order of the rows.
-    ///
-    /// Rows are judged in order of time, and `state` moves with them. A row of which too little is
-    /// there, or that lies in the features' warm-up, is `no_data` and teaches nothing.
-    pub fn score(
-        &self,
-        table: &FeatureTable,
-        state: &mut ScoreState,
-        options: ScoreOptions,
-    ) -> Result<Vec<EntityScore>, StepError> {
-        let verdicts = self.judge(table, state, options)?;
-        Ok((0..table.rows()).map(|row| self.entity_score(table, &verdicts, row)).collect())
-    }
-
-    pub(crate) fn judge(
-        &self,
-        table: &FeatureTable,
-        state: &mut ScoreState,
-        options: ScoreOptions,
-    ) -> Result<Verdicts, StepError> {
-        self.check_contract(table)?;
-        self.adopt(state);
-        let rows = table.rows();
-        let mut verdicts = self.decide(table, options);
-        let mut order: Vec<usize> = (0..rows).collect();
-        order.sort_by_key(|row| table.table.times[*row]);
-        for row in order.iter().copied() {
-            if verdicts.of_rows[row] != Verdict::NoData {
-                self.judge_row(table, &mut verdicts, row, state);
-            }
-        }
-        if let Some(last) = order.last() {
-            self.forget(state, table.table.times[*last]);
-        }
-        Ok(verdicts)
-    }
-
-    /// Makes a state this bundle's own: scores of another bundle are on another scale.
-    fn adopt(&self, state: &mut ScoreState) {
-        let ours = &self.manifest.reference.sha256;
-        if state.format != ScoreState::FORMAT || state.reference_sha256 != *ours {
-            *state = ScoreState {
-                format: ScoreState::FORMAT,
-                reference_sha256: ours.clone(),
-                ..ScoreState::default()
-            };
-        }
-    }
-
-    fn forget(&self, state: &mut ScoreState, now: Timestamp) {
-        let history = match &self.manifest.vote.limit {
-            contract::rules::Limit::Quantile(_) => contract::Span::ZERO,
-            contract::rules::Limit::Trailing(limit) => limit.history,
-        };
-        state.limits.values_mut().for_each(|limits| limits.forget_before(now - history));
-        state.smoothing.forget_before(now - self.manifest.vote.smoothing);
-    }
-
-    /// Computes what does not depend on other rows: completeness and decision scores.
-    fn decide(&self, table: &FeatureTable, options: ScoreOptions) -> Verdicts {
-        let rows = table.rows();
-        let values = matrix(table);
-        let columns = values.ncols().max(1) as f64;
-        let present =
-            |row: ndarray::ArrayView1<'_, f64>| row.iter().filter(|v| v.is_finite()).count();
-        let completeness: Vec<f64> =
-            values.rows().into_iter().map(|row| present(row) as f64 / columns).collect();
-        let scored: Vec<usize> = (0..rows)
-            .filter(|&row| completeness[row] >= options.min_completeness && !table.warm_up[row])
-            .collect();
-        let mut verdicts = vec![Verdict::NoData; rows];
-        scored.iter().for_each(|row| verdicts[*row] = Verdict::Normal);
-        let chosen;
-        let view = if scored.len() == rows {
-            values.view()
-        } else {
-            chosen = values.select(Axis(0), &scored);
-            chosen.view()
-        };
-        let decisions = self.members.iter().map(|member| {
-            let mut by_row = vec![f64::NAN; rows];
-            let decisions = member.detector.decision(view, options.threads);
-            scored.iter().zip(decisions).for_each(|(row, decision)| by_row[*row] = decision);
-            by_row
-        });
-        let nothing = vec![f64::NAN; rows];
-        Verdicts {
-            of_rows: verdicts,
-            combined: nothing.clone(),
-            combined_limits: nothing.clone(),
-            completeness,
-            votes: vec![Decimal::ZERO; rows],
-            decisions: decisions.collect(),
-            limits: vec![nothing; self.members.len()],
-        }
-    }
-
-    /// Holds a row's scores against the limits of its time, and lets the limits learn.
-    fn judge_row(
-        &self,
-        table: &FeatureTable,
-        verdicts: &mut Verdicts,
-        row: usize,
-        state: &mut ScoreState,
-    ) {
-        let (time, entity) = (table.table.times[row], table.table.entity_of(row));
-        let rules = &self.manifest.vote;
-        for (index, member) in self.members.iter().enumerate() {
-            let decision = verdicts.decisions[index][row];
-            let Series { scale, rule } = &member.series;
-            let limit =
-                rule.limit_for(state.limits.entry(member.kind.clone()).or_default(), entity);
-            verdicts.limits[index][row] = scale.backward(limit);
-            if decision > scale.backward(limit) {
-                verdicts.votes[row] = verdicts.votes[row] + member.weight;
-            }
-        }
-        let standardised = self.members.iter().enumerate().map(|(index, member)| {
-            (member.kind.as_str(), member.series.scale.standardised(verdicts.decisions[index][row]))
-        });
-        let mean = vote::mean(rules, standardised);
-        let combined = match rules.combine {
-            Combine::Votes => mean,
-            Combine::Mean => state.smoothing.add(entity, time, mean, rules.smoothing),
-        };
-        let combined_state = state.limits.entry(COMBINED.to_owned()).or_default();
-        let combined_limit = self.combined.rule.limit_for(combined_state, entity);
-        let alarmed = match rules.combine {
-            Combine::Votes => verdicts.votes[row] >= rules.alarm_at,
-            Combine::Mean => combined > combined_limit,
-        };
-        if alarmed {
-            verdicts.of_rows[row] = Verdict::Anomalous;
-        }
-        (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
-        self.observe(verdicts, row, state, (entity, time));
-    }
-
-    fn observe(
-        &self,
-        verdicts: &Verdicts,
-        row: usize,
-        state: &mut ScoreState,
-        (entity, time): (&str, Timestamp),
-    ) {
-        let alarmed = verdicts.of_rows[row] == Verdict::Anomalous;
-        if self.manifest.vote.combine == Combine::Mean {
-            let judged = Judged { score: verdicts.combined[row], alarmed };
-            let limits = state.limits.entry(COMBINED.to_owned()).or_default();
-            return self.combined.rule.observe(limits, entity, time, judged);
-        }
-        for (index, member) in self.members.iter().enumerate() {
-            let Series { scale, rule } = &member.series;
-            let score = scale.forward(verdicts.decisions[index][row]);
-            let limits = state.limits.entry(member.kind.clone()).or_default();
-            rule.observe(limits, entity, time, Judged { score, alarmed });
-        }
-    }
-
-    fn entity_score(&self, table: &FeatureTable, verdicts: &Verdicts, row: usize) -> EntityScore {
-        let verdict = verdicts.of_rows[row];
-        let mean = self.manifest.vote.combine == Combine::Mean;
-        let there = verdict != Verdict::NoData;
-        let combined = (mean && there).then(|| Combined {
-            score: verdicts.combined[row],
-            limit: verdicts.combined_limits[row],
-        });
-        let members = self.members.iter().enumerate().filter(|_| there);
-        let members = members.map(|(index, member)| {
-            let (decision, limit) = (verdicts.decisions[index][row], verdicts.limits[index][row]);
-            MemberScore {
-                kind: member.kind.clone(),
-                decision,
-                calibrated: self.reference.calibrated(&member.kind, decision),
-                limit,
-                vote: decision > limit,
-            }
-        });
-        let members: Vec<MemberScore> = members.collect();
-        let causes = match verdict {
-            Verdict::Anomalous => self.causes(table, row, &members),
-            Verdict::Normal | Verdict::NoData => Vec::new(),
-        };
-        EntityScore {
-            entity: table.table.entity_of(row).to_owned(),
-            verdict,
-            completeness: verdicts.completeness[row],
-            votes: verdicts.votes[row],
-            combined,
-            members,
-            causes,
-        }
-    }
-
-    /// Returns the three features with the largest shares: the mean of the members' attributions,
-    /// by weight and, for `combine: mean`, by how far each member's score stands out. Members that
-    /// did not vote are left out where any did.
-    fn causes(&self, table: &FeatureTable, row: usize, scores: &[MemberScore]) -> Vec<Cause> {
-        let columns = &table.table.columns;
-        let values =
-            columns.iter().map(|column| column.values[row]).collect::<ndarray::Array1<f64>>();
-        let any_vote = scores.iter().any(|score| score.vote);
-        let mut shares = vec![0.0; columns.len()];
-        for (member, score) in self.members.iter().zip(scores) {
-            let weight = match self.manifest.vote.combine {
-                _ if any_vote && !score.vote => continue,
-                Combine::Votes => member.weight.to_f64(),
-                Combine::Mean => {
-                    member.weight.to_f64()
-                        * member.series.scale.standardised(score.decision).max(0.0)
-                }
-            };
-            let attribution = member.detector.attribution(values.view());
-            shares.iter_mut().zip(attribution).for_each(|(share, part)| *share += weight * part);
-        }
-        let shares = detector::shares(shares);
-        let mut order: Vec<usize> =
-            (0..shares.len()).filter(|&column| shares[column] > 0.0).collect();
-        order.sort_by(|a, b| shares[*b].total_cmp(&shares[*a]).then(a.cmp(b)));
-        let causes = order.into_iter().take(3).map(|column| {
-            let feature = &self.manifest.contract.columns[column];
-            let sketch = self.reference.feature(&feature.name);
-            Cause {
-                feature: feature.name.clone(),
-                share: shares[column],
-                value: Some(values[column]).filter(|value| value.is_finite()),
-                unit: feature.unit.clone(),
-                usual_low: sketch.map_or(0.0, |sketch| sketch.at(0.01)),
-                usual_high: sketch.map_or(0.0, |sketch| sketch.at(0.99)),
-            }
-        });
-        causes.collect()
-    }
 }
 
 fn missing(file: &str) -> StepError {
@@ -479,7 +226,7 @@ fn loaded(
     manifest: &BundleManifest,
     reference: &Reference,
     member: &Member,
-    detector: Box<dyn Detector>,
+    model: Model,
 ) -> Result<LoadedMember, StepError> {
     let score = reference.members.get(&member.kind).ok_or_else(|| {
         StepError::refused(format!(
@@ -488,15 +235,15 @@ fn loaded(
             member.kind
         ))
     })?;
-    let logarithmic = detector.is_ratio_scaled();
+    let logarithmic = model.is_ratio_scaled();
     let scale = Scale { logarithmic, centre: score.centre, spread: score.spread };
     let fixed = scale.forward(member.limit);
     let rule = LimitRule::new(&manifest.vote.limit, fixed, score.spread, &prior(&scale, score));
     Ok(LoadedMember {
         kind: member.kind.clone(),
-        detector,
+        model,
         weight: manifest.vote.weight(&member.kind),
-        series: Series { scale, rule },
+        series: Series { scale, rule, levels: member.levels },
     })
 }
 

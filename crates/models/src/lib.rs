@@ -6,28 +6,35 @@
 //! [`vote`] of all members against their [`limit`]s is the verdict. A [`Bundle`] is all of that,
 //! read from a folder and verified by hash.
 
+pub mod adaptive;
+pub mod alarm;
 pub mod assemble;
 pub mod autoencoder;
 mod blocks;
 pub mod bundle;
 pub mod detector;
+mod explain;
 pub mod isolation_forest;
 pub mod limit;
 pub mod mahalanobis;
 pub mod matrix;
 pub mod measure;
+pub mod model;
 pub mod one_class_svm;
 pub mod quality;
 pub mod reference;
 pub mod scaler;
+mod scoring;
 pub mod tensors;
 pub mod vote;
 pub mod z_score;
 
 pub use assemble::{Candidate, Recipe, assemble};
-pub use bundle::{Bundle, ScoreOptions, ScoreState};
+pub use bundle::Bundle;
 pub use detector::{Detector, load, save};
 pub use matrix::matrix;
+pub use model::Model;
 pub use reference::{Reference, Sketch};
 pub use scaler::{Scaler, Scaling};
+pub use scoring::{ScoreOptions, ScoreState};
 pub use tensors::Tensors;

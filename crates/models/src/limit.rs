@@ -46,7 +46,7 @@ impl LimitRule {
     /// `prior` its quantiles over the reference rows.
     pub fn new(limit: &Limit, fixed: f64, spread: f64, prior: &[f64]) -> Self {
         let trailing = match limit {
-            Limit::Quantile(_) => None,
+            Limit::Quantile(_) | Limit::FalseAlarms(_) => None,
             Limit::Trailing(trailing) => Some(trailing.clone()),
         };
         Self { fixed, trailing, deviation_floor: DEVIATION_FLOOR * spread, prior: prior.to_vec() }

@@ -7,7 +7,7 @@ use contract::{StepError, Timestamp};
 use frames::FeatureTable;
 
 use crate::Bundle;
-use crate::bundle::{ScoreOptions, ScoreState, Verdicts};
+use crate::scoring::{ScoreOptions, ScoreState, Verdicts};
 use crate::quality::{self, Confusion};
 
 /// What is known of the rows that count: those that are neither excluded nor without data.

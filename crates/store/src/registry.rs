@@ -323,7 +323,8 @@ fn names_manifest(version: &str, bytes: &[u8]) -> bool {
 }
 
 fn records(manifest: &BundleManifest) -> impl Iterator<Item = &FileRecord> {
-    manifest.members.iter().map(|member| &member.model).chain([&manifest.reference])
+    let models = manifest.members.iter().map(|member| &member.model);
+    models.chain([&manifest.reference]).chain(&manifest.memory)
 }
 
 fn parse_manifest(name: &str, bytes: &[u8]) -> Result<BundleManifest, StepError> {

@@ -228,6 +228,8 @@ mod tests {
                 combined: None,
                 members: Vec::new(),
                 causes: Vec::new(),
+                urgent: false,
+                drifting: Vec::new(),
             })
         };
         WindowScore {

@@ -223,5 +223,7 @@ fn without_data(entity: String) -> EntityScore {
         combined: None,
         members: Vec::new(),
         causes: Vec::new(),
+        urgent: false,
+        drifting: Vec::new(),
     }
 }

@@ -41,6 +41,10 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         bundle.set_metrics(name, figures);
         let members = bundle.measure_members(part, normal, threads)?;
         outcome.detail(&format!("{name}.members"), &members)?;
+        // The last rows of the training part's model are those of the validation part.
+        if name != "validation" {
+            bundle.advance(part, threads)?;
+        }
     }
     outcome.detail("limits", &limits(&bundle))?;
     bundle.write(&args.bundle)

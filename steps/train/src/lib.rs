@@ -5,6 +5,7 @@
 //! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`]. The same rows,
 //! parameters and seed give the same bytes at any number of threads.
 
+pub mod adaptive;
 pub mod autoencoder;
 pub mod error;
 pub mod isolation_forest;
@@ -23,8 +24,9 @@ use document::models::Models;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
-use models::{Detector, matrix};
-use ndarray::Array2;
+use models::adaptive::Training;
+use models::{Detector, Model, matrix};
+use ndarray::{Array2, Axis};
 use serde_json::Value;
 
 pub use error::FitError;
@@ -47,10 +49,11 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         models: &document.models,
         seed: args.seed,
         threads: usize::from(args.common.threads),
-        validation: matrix(&validation),
+        validation: &validation,
     };
-    let (model, parameters) = job.fit(matrix(&train), outcome)?;
-    let bytes = models::save(&*model)?;
+    let Fitted { model, parameters, training } = job.fit(&train, outcome)?;
+    let bytes = model.save()?;
+    let training = training.map(|training| training.to_bytes()).transpose()?;
     outcome.count("model_bytes", bytes.len());
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
@@ -60,10 +63,17 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         contract_sha256: train.contract.sha256()?,
         rows: train.rows() as u64,
         trials: Vec::new(),
+        training: training.as_ref().map(|bytes| FileRecord {
+            file: Training::FILE.to_owned(),
+            sha256: artifact::sha256(bytes),
+        }),
         model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&bytes) },
     };
     artifact::write_folder(&args.candidate, |folder| {
         artifact::write_file(&folder.join(MODEL_FILE), &bytes)?;
+        if let Some(bytes) = &training {
+            artifact::write_file(&folder.join(Training::FILE), bytes)?;
+        }
         contract::write_json(&folder.join(CandidateManifest::FILE), &manifest)
     })
 }
@@ -74,7 +84,7 @@ fn known_kind(models: &Models, name: &str) -> Result<&'static str, StepError> {
         return Ok(kind);
     }
     let error = StepError::usage(format!("the document has no model `{name}`"));
-    Err(match document::closest(name, models::detector::KINDS) {
+    Err(match document::closest(name, models::model::KINDS) {
         Some(meant) if meant == name => error.hint(format!("set `models.{name}` in the document")),
         Some(meant) => error.hint(format!("did you mean `{meant}`?")),
         None if set.is_empty() => error.hint("set one under `models` in the document"),
@@ -102,16 +112,28 @@ struct Job<'a> {
     models: &'a Models,
     seed: u64,
     threads: usize,
-    validation: Array2<f64>,
+    validation: &'a FeatureTable,
 }
 
-type Fitted = (Box<dyn Detector>, Value);
+/// A fitted model, its parameters as the document names them, and what fitting saw.
+struct Fitted {
+    model: Model,
+    parameters: Value,
+    training: Option<Training>,
+}
+
+impl Fitted {
+    fn of(model: impl Detector + 'static, parameters: Value) -> Self {
+        Self { model: Model::Rows(Box::new(model)), parameters, training: None }
+    }
+}
 
 impl Job<'_> {
-    fn fit(self, rows: Array2<f64>, outcome: &mut Outcome) -> Result<Fitted, StepError> {
+    fn fit(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, StepError> {
         let kind = self.kind;
-        let rows = DatasetBase::new(rows, ());
+        let rows = DatasetBase::new(matrix(train), ());
         let fitted = match kind {
+            "adaptive" => self.adaptive(train, outcome),
             "autoencoder" => self.autoencoder(&rows, outcome),
             "isolation_forest" => self.isolation_forest(&rows, outcome),
             "mahalanobis" => self.mahalanobis(&rows),
@@ -121,6 +143,27 @@ impl Job<'_> {
         fitted.map_err(|error| error.of_model(kind))
     }
 
+    /// It calibrates itself on rows it was not fitted on, so the validation part is fitted on, too.
+    fn adaptive(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, FitError> {
+        let settings = self.models.adaptive.clone().unwrap_or_default();
+        let parameters = parameters(&settings);
+        let parts = [train, self.validation];
+        let rows = || parts.iter().flat_map(|part| (0..part.rows()).map(move |row| (part, row)));
+        let order = adaptive::Order {
+            step: train.contract.step,
+            times: rows().map(|(part, row)| part.table.times[row]).collect(),
+            entities: rows().map(|(part, row)| part.table.entity_of(row).to_owned()).collect(),
+        };
+        let values = parts.map(matrix);
+        let values = ndarray::concatenate(Axis(0), &[values[0].view(), values[1].view()]);
+        let values = values.map_err(|e| FitError::Linfa(e.into()))?;
+        outcome.count("rows_with_validation", values.nrows());
+        let fitted =
+            adaptive::AdaptiveParams::new(settings, order).fit(&DatasetBase::new(values, ()))?;
+        let model = Model::Sequence(Box::new(fitted.model));
+        Ok(Fitted { model, parameters, training: Some(fitted.training) })
+    }
+
     fn autoencoder(
         self,
         rows: &DatasetBase<Array2<f64>, ()>,
@@ -128,7 +171,7 @@ impl Job<'_> {
     ) -> Result<Fitted, FitError> {
         let settings = self.models.autoencoder.clone().unwrap_or_default();
         let parameters = parameters(&settings);
-        let validation = Some(self.validation);
+        let validation = Some(matrix(self.validation));
         let params = autoencoder::AutoencoderParams::new(settings, self.seed, validation);
         let fitted = params.fit(rows)?;
         outcome.count("epochs", fitted.losses.len());
@@ -138,7 +181,7 @@ impl Job<'_> {
         if let Some(loss) = fitted.validation_losses.iter().copied().reduce(f64::min) {
             outcome.metric("validation_loss", loss);
         }
-        Ok((Box::new(fitted.model), parameters))
+        Ok(Fitted::of(fitted.model, parameters))
     }
 
     fn isolation_forest(
@@ -151,13 +194,13 @@ impl Job<'_> {
         let parameters = parameters(&settings);
         let params =
             isolation_forest::IsolationForestParams::new(settings, self.seed, self.threads);
-        Ok((Box::new(params.fit(rows)?), parameters))
+        Ok(Fitted::of(params.fit(rows)?, parameters))
     }
 
     fn mahalanobis(self, rows: &DatasetBase<Array2<f64>, ()>) -> Result<Fitted, FitError> {
         let settings = self.models.mahalanobis.clone().unwrap_or_default();
         let parameters = parameters(&settings);
-        Ok((Box::new(mahalanobis::MahalanobisParams::new(settings).fit(rows)?), parameters))
+        Ok(Fitted::of(mahalanobis::MahalanobisParams::new(settings).fit(rows)?, parameters))
     }
 
     fn one_class_svm(
@@ -179,13 +222,13 @@ impl Job<'_> {
         if !fitted.converged {
             outcome.warn("the solver ran out of iterations before it met its tolerance");
         }
-        Ok((Box::new(fitted.model), parameters))
+        Ok(Fitted::of(fitted.model, parameters))
     }
 
     fn z_score(self, rows: &DatasetBase<Array2<f64>, ()>) -> Result<Fitted, FitError> {
         let settings = self.models.z_score.clone().unwrap_or_default();
         let parameters = parameters(&settings);
-        Ok((Box::new(z_score::ZScoreParams::new(settings).fit(rows)?), parameters))
+        Ok(Fitted::of(z_score::ZScoreParams::new(settings).fit(rows)?, parameters))
     }
 }
 

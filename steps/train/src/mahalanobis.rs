@@ -66,7 +66,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for MahalanobisValidParams {
 }
 
 /// Returns the inverse of the lower Cholesky factor, or nothing where a pivot vanishes.
-fn inverse_cholesky(matrix: &Array2<f64>) -> Option<Array2<f64>> {
+pub(crate) fn inverse_cholesky(matrix: &Array2<f64>) -> Option<Array2<f64>> {
     let size = matrix.nrows();
     let mut factor = Array2::<f64>::zeros((size, size));
     for row in 0..size {

@@ -45,9 +45,12 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
             seed: 7,
             parameters: serde_json::json!({"limit": 3.0}),
             limit: 1.0,
+            levels: None,
         }],
         reference: record("reference.json", b"{}\n")?,
         combined_limit: None,
+        combined_levels: None,
+        memory: None,
         metrics: BTreeMap::new(),
         provenance: Provenance {
             version: "0.1.0".into(),

@@ -104,6 +104,8 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             combined: None,
             members: Vec::new(),
             causes,
+            urgent: false,
+            drifting: Vec::new(),
         })
     };
     WindowScore {

@@ -1,0 +1,180 @@
+//! Follows each signal's slow drift and scores how unlikely its departures are together.
+//!
+//! Each column is scaled by its training mean and deviation. Its usual level and variance move on
+//! with every row (exponentially, with half-lives of hours, by innovations that are capped), and
+//! what counts is the departure from them. The departures, with their means and deviations over
+//! short trailing windows, are scored by two distances ([`Distance`]). A second, shorter score
+//! opens a gate for alarms while the newest rows are unusual themselves, so that an alarm ends
+//! when the event does and not when the longest window has forgotten it.
+//!
+//! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
+//! [`Memory`]. A lasting change is learned within hours; a slow creep is learned as well, so a
+//! usual level that moves far is named on its own ([`Memory::drifting`]).
+
+mod distance;
+mod memory;
+
+use std::collections::BTreeMap;
+
+use contract::{StepError, artifact};
+use serde::{Deserialize, Serialize};
+
+pub use distance::Distance;
+pub use memory::{Following, MOST_CARRIED_ROWS, MOST_WINDOW_ROWS, MOST_WINDOWS, Memory};
+
+use crate::Tensors;
+use crate::detector::shares;
+
+/// The model's kind, as the document names it.
+pub const KIND: &str = "adaptive";
+
+/// A fitted model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adaptive {
+    following: Following,
+    long: Distance,
+    short: Distance,
+    gate_limit: f64,
+}
+
+/// What the model says of a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The score; higher is more anomalous.
+    pub decision: f64,
+    /// Says that one of the newest rows is unusual by itself: only then an alarm may stand.
+    pub open: bool,
+}
+
+/// What fitting saw: scores of the training rows and the memory at their end, by entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Version of this format.
+    pub format: u32,
+    /// Scores of the training rows in the order of time, each by a model that was fitted without
+    /// it.
+    pub scores: BTreeMap<String, Vec<f64>>,
+    /// The memory after the last training row.
+    pub memories: BTreeMap<String, Memory>,
+}
+
+impl Training {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+    /// Name of the file in a candidate.
+    pub const FILE: &str = "training.json";
+
+    /// Reads the file's bytes; anything off is refused.
+    pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
+        let training: Self = artifact::parse_json(Self::FILE, bytes)?;
+        if training.format != Self::FORMAT {
+            return Err(StepError::refused(format!(
+                "`{}` has format {}, this version reads {}",
+                Self::FILE,
+                training.format,
+                Self::FORMAT
+            )));
+        }
+        Ok(training)
+    }
+
+    /// Returns the file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StepError> {
+        serde_json::to_vec(self)
+            .map_err(|e| StepError::bug(format!("cannot write `{}`: {e}", Self::FILE)))
+    }
+}
+
+impl Adaptive {
+    /// Makes the model; the distances must be over the features of the windows, and those of the
+    /// gate.
+    pub fn new(
+        following: Following,
+        long: Distance,
+        short: Distance,
+        gate_limit: f64,
+    ) -> Result<Self, StepError> {
+        let features = [&following.windows, &following.gate_windows];
+        let features = features.map(|windows| following.features(windows));
+        if features != [long.features(), short.features()] {
+            return Err(StepError::bug("the distances are not over the features of the windows"));
+        }
+        Ok(Self { following, long, short, gate_limit })
+    }
+
+    /// Returns how signals are followed.
+    pub fn following(&self) -> &Following {
+        &self.following
+    }
+
+    /// Returns how many columns a row must have.
+    pub fn columns(&self) -> usize {
+        self.following.columns()
+    }
+
+    /// Moves an entity's memory by a row and scores it; `NaN` is a gap.
+    ///
+    /// # Panics
+    /// If the row does not have [`Adaptive::columns`] columns.
+    pub fn step(&self, memory: &mut Memory, time_ms: i64, values: &[f64]) -> Step {
+        let following = &self.following;
+        if !following.fits(memory) {
+            *memory = following.fresh();
+        }
+        following.follow(memory, time_ms, values);
+        let decision = self.long.score(&self.features(memory, &following.windows));
+        let short = self.short.score(&self.features(memory, &following.gate_windows));
+        while memory.short_scores.len() >= following.gate_rows {
+            memory.short_scores.pop_front();
+        }
+        memory.short_scores.push_back(short);
+        let open = memory.short_scores.iter().any(|score| *score > self.gate_limit);
+        Step { decision, open }
+    }
+
+    /// Returns the last short score of an entity: that of the gate.
+    pub fn short_score(memory: &Memory) -> Option<f64> {
+        memory.short_scores.back().copied()
+    }
+
+    /// Returns each column's share of the newest row's score: not negative, summing to 1. It is
+    /// what the column's own departure and its windows contribute to the two distances
+    /// ([`Distance::contributions`]); what lowers the score counts nothing.
+    ///
+    /// # Panics
+    /// If the memory saw no row.
+    pub fn attribution(&self, memory: &Memory) -> Vec<f64> {
+        let parts = self.long.contributions(&self.features(memory, &self.following.windows));
+        let columns = self.columns();
+        let mut sums = vec![0.0; columns];
+        for block in parts.chunks_exact(columns) {
+            sums.iter_mut().zip(block).for_each(|(sum, part)| *sum += part);
+        }
+        shares(sums)
+    }
+
+    fn features(&self, memory: &Memory, windows: &[usize]) -> Vec<f64> {
+        let mut features = vec![0.0; self.following.features(windows)];
+        self.following.write_features(memory, windows, &mut features);
+        features
+    }
+
+    /// Returns the fitted parameters.
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        self.following.write(&mut tensors);
+        self.long.write("long", &mut tensors);
+        self.short.write("short", &mut tensors);
+        tensors.insert_f64("gate_limit", &[1], vec![self.gate_limit]);
+        tensors
+    }
+
+    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
+        let following = Following::read(tensors)?;
+        let long = Distance::read("long", following.features(&following.windows), tensors)?;
+        let short = Distance::read("short", following.features(&following.gate_windows), tensors)?;
+        let gate_limit = tensors.take_number("gate_limit")?;
+        Self::new(following, long, short, gate_limit)
+    }
+}

@@ -1,0 +1,298 @@
+//! What an adaptive model remembers of an entity, and how it follows it.
+
+use std::collections::VecDeque;
+
+use contract::StepError;
+use serde::{Deserialize, Serialize};
+
+use crate::Tensors;
+
+/// Rows without a value, or without any row, that the last one stands in for.
+pub const MOST_CARRIED_ROWS: u32 = 15;
+
+/// Deviations of training that a usual level must move for a drift notice; below half of it the
+/// notice ends.
+const DRIFT_BOUND: f64 = 3.0;
+
+/// How signals are scaled and followed: fixed at training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Following {
+    /// Distance between rows in milliseconds.
+    pub step_ms: i64,
+    /// Training mean of each column.
+    pub centre: Vec<f64>,
+    /// Training scale of each column; 0 for a column that training never saw a value of.
+    pub scale: Vec<f64>,
+    /// Share of its innovation that the usual level takes in with each row.
+    pub mean_rate: f64,
+    /// Share of its innovation that the usual variance takes in with each row.
+    pub variance_rate: f64,
+    /// Smallest usual deviation, in training scales.
+    pub deviation_floor: f64,
+    /// Usual deviations to which an innovation is capped before anything learns from it.
+    pub cap: f64,
+    /// Largest scaled value and largest departure that counts.
+    pub clip: f64,
+    /// Rows of the windows.
+    pub windows: Vec<usize>,
+    /// Rows of the windows of the short score.
+    pub gate_windows: Vec<usize>,
+    /// Newest rows of which one must have a short score above the gate's limit.
+    pub gate_rows: usize,
+}
+
+/// What is remembered of one entity; the next row moves it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Time of the last row; absent before the first.
+    time_ms: Option<i64>,
+    /// Usual level of each column, in training scales from the training mean.
+    means: Vec<f64>,
+    /// Usual variance of each column.
+    variances: Vec<f64>,
+    /// Last scaled value of each column and how many rows ago it was there; absent when too old.
+    last: Vec<Option<(f64, u32)>>,
+    /// Departures of the last rows, oldest first.
+    recent: VecDeque<Vec<f64>>,
+    /// Short scores of the last judged rows, oldest first.
+    pub(crate) short_scores: VecDeque<f64>,
+    /// Columns that a drift notice stands for.
+    drifting: Vec<usize>,
+}
+
+impl Following {
+    /// Returns the number of columns.
+    pub fn columns(&self) -> usize {
+        self.centre.len()
+    }
+
+    /// Returns how many features the windows make: each column's departure, and mean and standard
+    /// deviation over every window.
+    pub fn features(&self, windows: &[usize]) -> usize {
+        self.columns() * (1 + 2 * windows.len())
+    }
+
+    /// Returns the memory of an entity that nothing is known of.
+    pub fn fresh(&self) -> Memory {
+        let columns = self.columns();
+        Memory {
+            time_ms: None,
+            means: vec![0.0; columns],
+            variances: vec![1.0; columns],
+            last: vec![None; columns],
+            recent: VecDeque::new(),
+            short_scores: VecDeque::new(),
+            drifting: Vec::new(),
+        }
+    }
+
+    /// Says whether a memory can be of this model: one read from a file may hold anything.
+    pub fn fits(&self, memory: &Memory) -> bool {
+        let columns = self.columns();
+        let lengths = [memory.means.len(), memory.variances.len(), memory.last.len()];
+        lengths == [columns; 3]
+            && memory.recent.iter().all(|row| row.len() == columns)
+            && memory.recent.len() <= self.longest()
+            && memory.short_scores.len() <= self.gate_rows
+            && memory.drifting.iter().all(|column| *column < columns)
+    }
+
+    fn longest(&self) -> usize {
+        self.windows.iter().chain(&self.gate_windows).copied().max().unwrap_or(1).max(1)
+    }
+
+    /// Moves a memory by a row: the columns' values, `NaN` for a gap.
+    ///
+    /// Rows missing before it are made up for by the last row; after more than
+    /// [`MOST_CARRIED_ROWS`] of them the windows begin anew. A row that is not later than the last
+    /// one begins them anew, too.
+    ///
+    /// # Panics
+    /// If the row or the memory has other columns.
+    pub fn follow(&self, memory: &mut Memory, time_ms: i64, values: &[f64]) {
+        assert_eq!(values.len(), self.columns(), "a row has the columns of the model");
+        let steps = memory.time_ms.map(|last| time_ms.saturating_sub(last) / self.step_ms.max(1));
+        match steps {
+            Some(1) | None => {}
+            Some(steps) if (1..=i64::from(MOST_CARRIED_ROWS) + 1).contains(&steps) => {
+                let nothing = vec![f64::NAN; values.len()];
+                (1..steps).for_each(|_| self.tick(memory, &nothing));
+            }
+            Some(_) => {
+                memory.recent.clear();
+                memory.last.fill(None);
+            }
+        }
+        self.tick(memory, values);
+        memory.time_ms = Some(time_ms);
+        for (column, mean) in memory.means.iter().enumerate() {
+            let known = memory.drifting.binary_search(&column);
+            match known {
+                Err(place) if mean.abs() > DRIFT_BOUND => memory.drifting.insert(place, column),
+                Ok(place) if mean.abs() < 0.5 * DRIFT_BOUND => {
+                    memory.drifting.remove(place);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tick(&self, memory: &mut Memory, values: &[f64]) {
+        let mut departures = if memory.recent.len() >= self.longest() {
+            memory.recent.pop_front().unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        departures.clear();
+        for (column, value) in values.iter().enumerate() {
+            let scaled = self.carried(&mut memory.last[column], column, *value);
+            let Some(scaled) = scaled else {
+                departures.push(0.0);
+                continue;
+            };
+            let (mean, variance) = (&mut memory.means[column], &mut memory.variances[column]);
+            let usual = variance.sqrt().max(self.deviation_floor);
+            let difference = scaled - *mean;
+            departures.push((difference / usual).clamp(-self.clip, self.clip));
+            let innovation = difference.clamp(-self.cap * usual, self.cap * usual);
+            *mean += self.mean_rate * innovation;
+            *variance += self.variance_rate * (innovation * innovation - *variance);
+        }
+        memory.recent.push_back(departures);
+    }
+
+    /// Returns a column's scaled value, or the last one while that is young enough.
+    fn carried(&self, last: &mut Option<(f64, u32)>, column: usize, value: f64) -> Option<f64> {
+        let scale = self.scale[column];
+        if value.is_finite() && scale > 0.0 {
+            // A finite value may still overflow here; the clip brings it back.
+            let scaled = ((value - self.centre[column]) / scale).clamp(-self.clip, self.clip);
+            *last = Some((scaled, 0));
+        } else if let Some((_, age)) = last {
+            *age = age.saturating_add(1);
+            if *age > MOST_CARRIED_ROWS {
+                *last = None;
+            }
+        }
+        last.map(|(scaled, _)| scaled)
+    }
+
+    /// Writes the newest row's features: the departures, then for each window the columns' means
+    /// and the columns' standard deviations (n in the divisor) over its rows, of which there are
+    /// fewer at first.
+    ///
+    /// # Panics
+    /// If the memory saw no row, or `features` does not have [`Following::features`] items.
+    pub fn write_features(&self, memory: &Memory, windows: &[usize], features: &mut [f64]) {
+        let columns = self.columns();
+        let newest = memory.recent.back().expect("a row was followed");
+        let (departures, rest) = features.split_at_mut(columns);
+        departures.copy_from_slice(newest);
+        for (window, part) in windows.iter().zip(rest.chunks_exact_mut(2 * columns)) {
+            let (means, deviations) = part.split_at_mut(columns);
+            let rows = memory.recent.len().min(*window);
+            let of_window = || memory.recent.iter().skip(memory.recent.len() - rows);
+            means.fill(0.0);
+            deviations.fill(0.0);
+            for row in of_window() {
+                means.iter_mut().zip(row).for_each(|(mean, value)| *mean += value);
+            }
+            means.iter_mut().for_each(|mean| *mean /= rows as f64);
+            for row in of_window() {
+                let pairs = row.iter().zip(means.iter());
+                deviations.iter_mut().zip(pairs).for_each(|(deviation, (value, mean))| {
+                    *deviation += (value - mean) * (value - mean);
+                });
+            }
+            deviations.iter_mut().for_each(|square| *square = (*square / rows as f64).sqrt());
+        }
+    }
+
+    pub(crate) fn write(&self, tensors: &mut Tensors) {
+        let whole = |values: &[usize]| values.iter().map(|value| *value as f64).collect::<Vec<_>>();
+        let columns = self.columns();
+        tensors.insert_f64("centre", &[columns], self.centre.clone());
+        tensors.insert_f64("scale", &[columns], self.scale.clone());
+        tensors.insert_f64("windows", &[self.windows.len()], whole(&self.windows));
+        tensors.insert_f64("gate_windows", &[self.gate_windows.len()], whole(&self.gate_windows));
+        #[expect(clippy::cast_precision_loss, reason = "a step is far below 2^53 ms")]
+        let step = self.step_ms as f64;
+        let numbers = [
+            ("step_ms", step),
+            ("mean_rate", self.mean_rate),
+            ("variance_rate", self.variance_rate),
+            ("deviation_floor", self.deviation_floor),
+            ("cap", self.cap),
+            ("clip", self.clip),
+            ("gate_rows", self.gate_rows as f64),
+        ];
+        for (name, number) in numbers {
+            tensors.insert_f64(name, &[1], vec![number]);
+        }
+    }
+
+    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
+        let out_of_range =
+            |name: &str| StepError::refused(format!("tensor `{name}` is out of range"));
+        let columns = tensors.length("centre")?;
+        let centre = tensors.take_f64("centre", &[columns])?;
+        let scale = tensors.take_f64("scale", &[columns])?;
+        if columns == 0 || scale.iter().any(|scale| *scale < 0.0) {
+            return Err(out_of_range("scale"));
+        }
+        let rows = |number: f64| {
+            let whole = (1.0..=MOST_WINDOW_ROWS as f64).contains(&number);
+            whole.then(|| crate::reference::whole(number))
+        };
+        let mut windows = |name: &str| -> Result<Vec<usize>, StepError> {
+            let length = tensors.length(name)?;
+            let numbers = tensors.take_f64(name, &[length])?;
+            let windows: Option<Vec<usize>> = numbers.into_iter().map(rows).collect();
+            windows.filter(|w| w.len() <= MOST_WINDOWS).ok_or_else(|| out_of_range(name))
+        };
+        let (windows, gate_windows) = (windows("windows")?, windows("gate_windows")?);
+        let mut number = |name: &str, low: f64, high: f64| -> Result<f64, StepError> {
+            let number = tensors.take_number(name)?;
+            (low..=high).contains(&number).then_some(number).ok_or_else(|| out_of_range(name))
+        };
+        let step = number("step_ms", 1.0, 1e15)?;
+        Ok(Self {
+            step_ms: i64::try_from(crate::reference::whole(step)).unwrap_or(i64::MAX),
+            mean_rate: number("mean_rate", 0.0, 1.0)?,
+            variance_rate: number("variance_rate", 0.0, 1.0)?,
+            deviation_floor: number("deviation_floor", 1e-6, 1e6)?,
+            cap: number("cap", 0.0, 1e6)?,
+            clip: number("clip", 0.0, 1e6)?,
+            gate_rows: rows(number("gate_rows", 1.0, MOST_WINDOW_ROWS as f64)?)
+                .ok_or_else(|| out_of_range("gate_rows"))?,
+            centre,
+            scale,
+            windows,
+            gate_windows,
+        })
+    }
+}
+
+/// Most rows of a window.
+pub const MOST_WINDOW_ROWS: usize = 1440;
+
+/// Most windows.
+pub const MOST_WINDOWS: usize = 8;
+
+impl Memory {
+    /// Returns the time of the last row.
+    pub(crate) fn time_ms(&self) -> Option<i64> {
+        self.time_ms
+    }
+
+    /// Notes the short scores of the last rows, oldest first.
+    pub fn set_short_scores(&mut self, scores: &[f64]) {
+        self.short_scores = scores.iter().copied().collect();
+    }
+
+    /// Returns the columns whose usual level has moved far from the training mean, in order.
+    pub fn drifting(&self) -> &[usize] {
+        &self.drifting
+    }
+}

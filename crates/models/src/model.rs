@@ -1,0 +1,67 @@
+//! A model of either shape: one that scores each row by itself, or one that scores rows in the
+//! order of time.
+
+use contract::StepError;
+
+use crate::adaptive::{self, Adaptive};
+use crate::{Detector, Tensors, detector};
+
+/// The kinds that [`Model::load`] knows, in the order of their names.
+pub const KINDS: [&str; 6] =
+    ["adaptive", "autoencoder", "isolation_forest", "mahalanobis", "one_class_svm", "z_score"];
+
+/// A fitted model.
+#[derive(Debug)]
+pub enum Model {
+    /// It scores each row by itself.
+    Rows(Box<dyn Detector>),
+    /// It scores the rows of an entity in the order of time, with a memory.
+    Sequence(Box<Adaptive>),
+}
+
+impl Model {
+    /// Reads a model of a kind from the bytes of its safetensors file; anything off is refused.
+    pub fn load(kind: &str, bytes: &[u8]) -> Result<Self, StepError> {
+        if kind != adaptive::KIND {
+            return Ok(Self::Rows(detector::load(kind, bytes)?));
+        }
+        let mut tensors = Tensors::decode(kind, bytes)?;
+        let model = Adaptive::read(&mut tensors)?;
+        tensors.finish()?;
+        Ok(Self::Sequence(Box::new(model)))
+    }
+
+    /// Returns the bytes of the model's safetensors file; the same model gives the same bytes.
+    pub fn save(&self) -> Result<Vec<u8>, StepError> {
+        match self {
+            Self::Rows(detector) => detector::save(&**detector),
+            Self::Sequence(model) => model.tensors().encode(adaptive::KIND),
+        }
+    }
+
+    /// Returns the kind of model, as the document names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rows(detector) => detector.kind(),
+            Self::Sequence(_) => adaptive::KIND,
+        }
+    }
+
+    /// Returns how many columns a row must have.
+    pub fn columns(&self) -> usize {
+        match self {
+            Self::Rows(detector) => detector.columns(),
+            Self::Sequence(model) => model.columns(),
+        }
+    }
+
+    /// Says whether the score spans orders of magnitude, so that its logarithm is what compares
+    /// and averages well.
+    pub fn is_ratio_scaled(&self) -> bool {
+        match self {
+            Self::Rows(detector) => detector.is_ratio_scaled(),
+            // The score is a logarithm already.
+            Self::Sequence(_) => false,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Scoring: rows judged in the order of time, and what is remembered from row to row.
+
+use std::collections::BTreeMap;
+
+use contract::rules::Combine;
+use contract::score::{EntityScore, Verdict};
+use contract::{Decimal, Span, StepError, Timestamp, artifact};
+use frames::FeatureTable;
+use ndarray::{Array2, ArrayView1, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::adaptive::{Adaptive, Memory};
+use crate::alarm::AlarmState;
+use crate::bundle::Series;
+use crate::limit::{Judged, LimitState};
+use crate::vote::{self, Smoothing};
+use crate::{Bundle, Model, matrix};
+
+/// Name of the series of combined scores in a [`ScoreState`].
+pub(crate) const COMBINED: &str = "combined";
+
+/// How long an entity that is not seen is remembered at least: a pod that is gone needs no memory.
+const MEMORY_KEPT: Span = Span::from_seconds(3 * 86_400);
+
+/// How rows are scored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScoreOptions {
+    /// Share of a row's features that must be there, 0 to 1; other rows are `no_data`.
+    pub min_completeness: f64,
+    /// Threads; the scores do not depend on it.
+    pub threads: usize,
+}
+
+/// What scoring remembers from row to row: it belongs to one bundle and travels in the watermark.
+///
+/// Scoring a range from a given state gives the same scores and the same state every time.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScoreState {
+    /// Version of this format; 0 in a state that has seen nothing.
+    pub format: u32,
+    /// SHA-256 of the reference of the bundle whose scores these are; another bundle starts anew.
+    pub reference_sha256: String,
+    limits: BTreeMap<String, LimitState>,
+    smoothing: Smoothing,
+    /// Limits by expected false alarms: by series of scores, then by entity.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) alarms: BTreeMap<String, BTreeMap<String, AlarmState>>,
+    /// What the model that follows its signals remembers, by entity.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) memories: BTreeMap<String, Memory>,
+}
+
+impl ScoreState {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+    /// Name of the file in a bundle that holds the state at the end of the data set.
+    pub const FILE: &str = "memory.json";
+
+    /// Reads the file's bytes; anything off is refused.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, StepError> {
+        let state: Self = artifact::parse_json(Self::FILE, bytes)?;
+        if state.format == Self::FORMAT {
+            return Ok(state);
+        }
+        Err(StepError::refused(format!(
+            "`{}` has format {}, this version reads {}",
+            Self::FILE,
+            state.format,
+            Self::FORMAT
+        )))
+    }
+}
+
+/// A row that is judged.
+struct Row<'a> {
+    row: usize,
+    time: Timestamp,
+    entity: &'a str,
+    values: ArrayView1<'a, f64>,
+}
+
+/// What was said of rows; one item a row in every vector, in the order of the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    pub(crate) of_rows: Vec<Verdict>,
+    /// Combined score, on which rows can be ranked; for `no_data` it is `NaN`.
+    pub(crate) combined: Vec<f64>,
+    pub(crate) combined_limits: Vec<f64>,
+    pub(crate) completeness: Vec<f64>,
+    pub(crate) votes: Vec<Decimal>,
+    /// Decision scores by member, then by row.
+    pub(crate) decisions: Vec<Vec<f64>>,
+    /// Limits by member, then by row, as decision scores.
+    pub(crate) limits: Vec<Vec<f64>>,
+    /// Votes by member, then by row.
+    pub(crate) voted: Vec<Vec<bool>>,
+    pub(crate) urgent: Vec<bool>,
+    /// Columns of a drift notice, by row.
+    pub(crate) drifting: BTreeMap<usize, Vec<usize>>,
+    /// Attributions of the model that follows its signals, by anomalous row.
+    pub(crate) attributions: BTreeMap<usize, Vec<f64>>,
+}
+
+impl Bundle {
+    /// Scores rows: one verdict a row, in the order of the rows.
+    ///
+    /// Rows are judged in order of time, and `state` moves with them. A row of which too little is
+    /// there, or that lies in the features' warm-up, is `no_data` and teaches nothing.
+    pub fn score(
+        &self,
+        table: &FeatureTable,
+        state: &mut ScoreState,
+        options: ScoreOptions,
+    ) -> Result<Vec<EntityScore>, StepError> {
+        let verdicts = self.judge(table, state, options)?;
+        Ok((0..table.rows()).map(|row| self.entity_score(table, &verdicts, row)).collect())
+    }
+
+    pub(crate) fn judge(
+        &self,
+        table: &FeatureTable,
+        state: &mut ScoreState,
+        options: ScoreOptions,
+    ) -> Result<Verdicts, StepError> {
+        self.check_contract(table)?;
+        self.adopt(state);
+        let rows = table.rows();
+        let values = matrix(table);
+        let mut verdicts = self.decide(table, &values, options);
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.sort_by_key(|row| table.table.times[*row]);
+        for row in order.iter().copied() {
+            if verdicts.of_rows[row] != Verdict::NoData {
+                let of_row = Row {
+                    row,
+                    time: table.table.times[row],
+                    entity: table.table.entity_of(row),
+                    values: values.row(row),
+                };
+                self.judge_row(&of_row, &mut verdicts, state);
+            }
+        }
+        if let Some(last) = order.last() {
+            self.forget(state, table.table.times[*last]);
+        }
+        Ok(verdicts)
+    }
+
+    /// Makes a state this bundle's own: scores of another bundle are on another scale.
+    fn adopt(&self, state: &mut ScoreState) {
+        let ours = &self.manifest.reference.sha256;
+        if state.format != ScoreState::FORMAT || state.reference_sha256 != *ours {
+            *state = ScoreState {
+                format: ScoreState::FORMAT,
+                reference_sha256: ours.clone(),
+                ..self.initial.clone()
+            };
+        }
+    }
+
+    fn forget(&self, state: &mut ScoreState, now: Timestamp) {
+        let history = match &self.manifest.vote.limit {
+            contract::rules::Limit::Quantile(_) => contract::Span::ZERO,
+            contract::rules::Limit::Trailing(limit) => limit.history,
+            contract::rules::Limit::FalseAlarms(limit) => limit.history,
+        };
+        state.limits.values_mut().for_each(|limits| limits.forget_before(now - history));
+        state.smoothing.forget_before(now - self.manifest.vote.smoothing);
+        let oldest = (now - history.max(MEMORY_KEPT)).ms();
+        for alarms in state.alarms.values_mut() {
+            alarms.retain(|_, alarm| alarm.time_ms > oldest);
+        }
+        state.memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
+    }
+
+    /// Computes what does not depend on other rows: completeness, and the decision scores of
+    /// models that score each row by itself.
+    fn decide(
+        &self,
+        table: &FeatureTable,
+        values: &Array2<f64>,
+        options: ScoreOptions,
+    ) -> Verdicts {
+        let rows = table.rows();
+        let columns = values.ncols().max(1) as f64;
+        let present =
+            |row: ndarray::ArrayView1<'_, f64>| row.iter().filter(|v| v.is_finite()).count();
+        let completeness: Vec<f64> =
+            values.rows().into_iter().map(|row| present(row) as f64 / columns).collect();
+        let scored: Vec<usize> = (0..rows)
+            .filter(|&row| completeness[row] >= options.min_completeness && !table.warm_up[row])
+            .collect();
+        let mut verdicts = vec![Verdict::NoData; rows];
+        scored.iter().for_each(|row| verdicts[*row] = Verdict::Normal);
+        let chosen;
+        let view = if scored.len() == rows {
+            values.view()
+        } else {
+            chosen = values.select(Axis(0), &scored);
+            chosen.view()
+        };
+        let decisions = self.members.iter().map(|member| {
+            let mut by_row = vec![f64::NAN; rows];
+            let Model::Rows(detector) = &member.model else { return by_row };
+            let decisions = detector.decision(view, options.threads);
+            scored.iter().zip(decisions).for_each(|(row, decision)| by_row[*row] = decision);
+            by_row
+        });
+        let nothing = vec![f64::NAN; rows];
+        Verdicts {
+            of_rows: verdicts,
+            combined: nothing.clone(),
+            combined_limits: nothing.clone(),
+            completeness,
+            votes: vec![Decimal::ZERO; rows],
+            decisions: decisions.collect(),
+            limits: vec![nothing; self.members.len()],
+            voted: vec![vec![false; rows]; self.members.len()],
+            urgent: vec![false; rows],
+            drifting: BTreeMap::new(),
+            attributions: BTreeMap::new(),
+        }
+    }
+
+    /// Holds a row's scores against the limits of its time, and lets the limits learn.
+    fn judge_row(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
+        let (row, rules) = (of.row, &self.manifest.vote);
+        let open = self.follow(of, verdicts, state);
+        for (index, member) in self.members.iter().enumerate() {
+            let decision = verdicts.decisions[index][row];
+            let limit = member.series.scale.backward(member.series.limit(
+                state,
+                &member.kind,
+                of.entity,
+            ));
+            verdicts.limits[index][row] = limit;
+            let may_vote = open || matches!(member.model, Model::Rows(_));
+            if may_vote && decision > limit {
+                verdicts.voted[index][row] = true;
+                verdicts.votes[row] = verdicts.votes[row] + member.weight;
+            }
+        }
+        let standardised = self.members.iter().enumerate().map(|(index, member)| {
+            (member.kind.as_str(), member.series.scale.standardised(verdicts.decisions[index][row]))
+        });
+        let mean = vote::mean(rules, standardised);
+        let combined = match rules.combine {
+            Combine::Votes => mean,
+            Combine::Mean => state.smoothing.add(of.entity, of.time, mean, rules.smoothing),
+        };
+        let combined_limit = self.combined.limit(state, COMBINED, of.entity);
+        let alarmed = match rules.combine {
+            Combine::Votes => verdicts.votes[row] >= rules.alarm_at,
+            Combine::Mean => open && combined > combined_limit,
+        };
+        if alarmed {
+            verdicts.of_rows[row] = Verdict::Anomalous;
+        }
+        (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
+        verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
+        self.attribute(of, verdicts, state);
+    }
+
+    /// Moves the memory of the model that follows its signals and notes its score. Says whether an
+    /// alarm may stand as far as that model is concerned; without one it always may.
+    fn follow(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) -> bool {
+        let Some((index, model)) = self.sequence() else { return true };
+        let memory = entry(&mut state.memories, of.entity, || model.following().fresh());
+        let step = model.step(memory, of.time.ms(), &of.values.to_vec());
+        verdicts.decisions[index][of.row] = step.decision;
+        if !memory.drifting().is_empty() {
+            verdicts.drifting.insert(of.row, memory.drifting().to_vec());
+        }
+        step.open
+    }
+
+    /// Returns the model that follows its signals, if there is one, and its number.
+    fn sequence(&self) -> Option<(usize, &Adaptive)> {
+        self.members.iter().enumerate().find_map(|(index, member)| match &member.model {
+            Model::Sequence(model) => Some((index, &**model)),
+            Model::Rows(_) => None,
+        })
+    }
+
+    /// The shares of an alarm's features are known only while the memory stands at its row.
+    fn attribute(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &ScoreState) {
+        if verdicts.of_rows[of.row] != Verdict::Anomalous {
+            return;
+        }
+        let Some((_, model)) = self.sequence() else { return };
+        let memory = state.memories.get(of.entity);
+        let shares = memory.map(|memory| model.attribution(memory));
+        verdicts.attributions.insert(of.row, shares.unwrap_or_default());
+    }
+
+    /// Lets the limits learn; says whether a limit that alarms calls its alarm urgent.
+    fn observe(&self, of: &Row<'_>, verdicts: &Verdicts, state: &mut ScoreState) -> bool {
+        let alarmed = verdicts.of_rows[of.row] == Verdict::Anomalous;
+        if self.manifest.vote.combine == Combine::Mean {
+            let judged = Judged { score: verdicts.combined[of.row], alarmed };
+            return self.combined.observe(state, COMBINED, of, judged);
+        }
+        let mut urgent = false;
+        for (index, member) in self.members.iter().enumerate() {
+            let score = member.series.scale.forward(verdicts.decisions[index][of.row]);
+            // A level that holds an alarm up is the member's own; what a trailing limit leaves out
+            // are the alarms of all.
+            let own = member.series.levels.is_some();
+            let alarmed = if own { verdicts.voted[index][of.row] } else { alarmed };
+            urgent |= member.series.observe(state, &member.kind, of, Judged { score, alarmed });
+        }
+        urgent
+    }
+}
+
+impl Series {
+    fn limit(&self, state: &mut ScoreState, series: &str, entity: &str) -> f64 {
+        match &self.levels {
+            Some(levels) => {
+                let alarms = entry(&mut state.alarms, series, BTreeMap::default);
+                entry(alarms, entity, AlarmState::default).limit(levels)
+            }
+            None => {
+                self.rule.limit_for(entry(&mut state.limits, series, LimitState::default), entity)
+            }
+        }
+    }
+
+    fn observe(&self, state: &mut ScoreState, series: &str, of: &Row<'_>, judged: Judged) -> bool {
+        let Some(levels) = &self.levels else {
+            let limits = entry(&mut state.limits, series, LimitState::default);
+            self.rule.observe(limits, of.entity, of.time, judged);
+            return false;
+        };
+        let alarms = entry(&mut state.alarms, series, BTreeMap::default);
+        let alarm = entry(alarms, of.entity, AlarmState::default);
+        alarm.observe(levels, of.time.ms(), judged.score, judged.alarmed);
+        alarm.is_urgent()
+    }
+}
+
+/// Returns what a map holds under a name; makes it, and the name, only where there is none.
+fn entry<'a, T>(
+    map: &'a mut BTreeMap<String, T>,
+    name: &str,
+    make: impl FnOnce() -> T,
+) -> &'a mut T {
+    if !map.contains_key(name) {
+        map.insert(name.to_owned(), make());
+    }
+    map.get_mut(name).expect("it was inserted where it was missing")
+}

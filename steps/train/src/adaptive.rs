@@ -1,0 +1,337 @@
+//! Fitting an adaptive model.
+//!
+//! One pass over the rows follows the signals and gathers the moments of the window features, fold
+//! by fold; a second one scores every row by distances that were fitted without its fold. The
+//! features themselves are never held: they are seven times the data.
+
+use std::collections::BTreeMap;
+
+use contract::{Span, Timestamp};
+use document::models::Adaptive as Settings;
+use linfa::ParamGuard;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit;
+use models::adaptive::{Adaptive, Distance, Following, Memory, Training};
+use models::reference::quantile;
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+
+use crate::mahalanobis::inverse_cholesky;
+use crate::{FitError, rows};
+
+/// Rows to fit on at least.
+const FEWEST_ROWS: usize = 40;
+
+/// First rows of an entity that do not count for the gate's limit, while the windows fill.
+const MOST_WARM_UP_ROWS: usize = 60;
+
+/// Rows whose features are multiplied at a time.
+const BLOCK_ROWS: usize = 256;
+
+/// When and of what each row is: the records' order in time, and their entities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Distance between rows.
+    pub step: Span,
+    /// Time of each row.
+    pub times: Vec<Timestamp>,
+    /// Entity of each row.
+    pub entities: Vec<String>,
+}
+
+/// Checked parameters of the adaptive model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdaptiveValidParams {
+    settings: Settings,
+    order: Order,
+}
+
+/// Parameters of the adaptive model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdaptiveParams(AdaptiveValidParams);
+
+impl AdaptiveParams {
+    /// Takes the document's parameters; `order` is that of the records to be fitted on.
+    pub fn new(settings: Settings, order: Order) -> Self {
+        Self(AdaptiveValidParams { settings, order })
+    }
+}
+
+impl ParamGuard for AdaptiveParams {
+    type Checked = AdaptiveValidParams;
+    type Error = FitError;
+
+    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
+        let settings = &self.0.settings;
+        for (name, number) in [
+            ("cap", settings.cap),
+            ("clip", settings.clip),
+            ("min_range_share", settings.min_range_share),
+            ("min_std", settings.min_std),
+            ("ridge", settings.ridge),
+        ] {
+            if !(number.is_finite() && number > 0.0) {
+                return Err(FitError::parameter(name, number, "more than 0"));
+            }
+        }
+        if !(2..=20).contains(&settings.folds) {
+            return Err(FitError::parameter("folds", settings.folds, "2 to 20"));
+        }
+        Ok(&self.0)
+    }
+
+    fn check(self) -> Result<Self::Checked, FitError> {
+        self.check_ref()?;
+        Ok(self.0)
+    }
+}
+
+/// A fitted model and what fitting saw.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fitted {
+    /// The model.
+    pub model: Adaptive,
+    /// Scores and memories.
+    pub training: Training,
+}
+
+impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
+    type Object = Fitted;
+
+    fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<Fitted, FitError> {
+        rows::check(&dataset.records, FEWEST_ROWS)?;
+        let following = self.following(dataset.records.view());
+        let pass = Pass {
+            following: &following,
+            records: dataset.records.view(),
+            series: self.series(dataset.records.nrows()),
+            times: &self.order.times,
+            folds: self.settings.folds as usize,
+        };
+        let long = self.distances(&pass, &following.windows)?;
+        let short = self.distances(&pass, &following.gate_windows)?;
+        let Scored { long: scores, short: short_scores, memories } = pass.score(&long, &short);
+        let gate_limit = self.gate_limit(&short_scores);
+        let training = Training { format: Training::FORMAT, scores, memories };
+        let (long, short) = (long.whole, short.whole);
+        let model = Adaptive::new(following, long, short, gate_limit).map_err(FitError::Model)?;
+        Ok(Fitted { model, training })
+    }
+}
+
+impl AdaptiveValidParams {
+    fn following(&self, records: ArrayView2<'_, f64>) -> Following {
+        let settings = &self.settings;
+        let rate = |half_life: Span| {
+            let rows = half_life.seconds() / self.order.step.seconds();
+            1.0 - 0.5_f64.powf(1.0 / rows.max(f64::from(settings.min_half_life_rows)))
+        };
+        let columns = records.columns().into_iter();
+        let (centre, scale) =
+            columns.map(|column| centre_and_scale(column.iter(), settings.min_range_share)).unzip();
+        let windows = |rows: &[u32]| rows.iter().map(|rows| *rows as usize).collect();
+        Following {
+            step_ms: self.order.step.ms(),
+            centre,
+            scale,
+            mean_rate: rate(settings.mean_half_life),
+            variance_rate: rate(settings.variance_half_life),
+            deviation_floor: settings.min_std,
+            cap: settings.cap,
+            clip: settings.clip,
+            windows: windows(&settings.window_rows),
+            gate_windows: windows(&settings.gate_window_rows),
+            gate_rows: settings.gate_rows as usize,
+        }
+    }
+
+    /// Returns the rows of each entity in the order of time.
+    fn series(&self, rows: usize) -> BTreeMap<&str, Vec<usize>> {
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.sort_by_key(|row| self.order.times[*row]);
+        let mut series: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for row in order {
+            series.entry(&self.order.entities[row]).or_default().push(row);
+        }
+        series
+    }
+
+    fn distances(&self, pass: &Pass<'_>, windows: &[usize]) -> Result<Distances, FitError> {
+        let moments = pass.moments(windows);
+        let mut whole = Moments::new(pass.following.features(windows));
+        moments.iter().for_each(|fold| whole.add(fold));
+        let ridge = self.settings.ridge;
+        let without = moments.iter().map(|fold| whole.without(fold).distance(ridge));
+        Ok(Distances { without: without.collect::<Result<_, _>>()?, whole: whole.distance(ridge)? })
+    }
+
+    fn gate_limit(&self, short_scores: &BTreeMap<String, Vec<f64>>) -> f64 {
+        let warm = |scores: &[f64]| MOST_WARM_UP_ROWS.min(scores.len() / 10);
+        let mut sorted: Vec<f64> =
+            short_scores.values().flat_map(|scores| &scores[warm(scores)..]).copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        quantile(&sorted, self.settings.gate_share)
+    }
+}
+
+/// Returns the mean of the finite values and their standard deviation, which is at least a share
+/// of their range, and of the mean where there is no range; a scale of 0 where there is no value.
+fn centre_and_scale<'a>(values: impl Iterator<Item = &'a f64>, min_range_share: f64) -> (f64, f64) {
+    // Beyond this squares would be infinite.
+    let values: Vec<f64> = values.copied().filter(|value| value.abs() <= 1e150).collect();
+    if values.is_empty() {
+        return (0.0, 0.0);
+    }
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let (low, high) =
+        values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        });
+    let range = high - low;
+    if range > 0.0 {
+        let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        (mean, (squares / count).sqrt().max(min_range_share * range))
+    } else {
+        (mean, (0.01 * mean.abs()).max(1e-6))
+    }
+}
+
+/// Distances fitted without each fold, and on all rows.
+struct Distances {
+    without: Vec<Distance>,
+    whole: Distance,
+}
+
+/// The rows, entity by entity in the order of time.
+struct Pass<'a> {
+    following: &'a Following,
+    records: ArrayView2<'a, f64>,
+    series: BTreeMap<&'a str, Vec<usize>>,
+    times: &'a [Timestamp],
+    folds: usize,
+}
+
+/// What scoring the training rows gives, by entity.
+struct Scored {
+    long: BTreeMap<String, Vec<f64>>,
+    short: BTreeMap<String, Vec<f64>>,
+    memories: BTreeMap<String, Memory>,
+}
+
+impl Pass<'_> {
+    /// Follows an entity's rows, calling `each` with the row's fold and the memory at it.
+    fn follow(&self, rows: &[usize], mut each: impl FnMut(usize, &mut Memory)) -> Memory {
+        let mut memory = self.following.fresh();
+        let mut fold = 0;
+        for (index, &row) in rows.iter().enumerate() {
+            while index >= rows.len() * (fold + 1) / self.folds {
+                fold += 1;
+            }
+            let values = self.records.row(row).to_vec();
+            self.following.follow(&mut memory, self.times[row].ms(), &values);
+            each(fold, &mut memory);
+        }
+        memory
+    }
+
+    fn moments(&self, windows: &[usize]) -> Vec<Moments> {
+        let features = self.following.features(windows);
+        let mut moments: Vec<Moments> = (0..self.folds).map(|_| Moments::new(features)).collect();
+        for rows in self.series.values() {
+            let mut block: (usize, Vec<f64>) = (0, Vec::with_capacity(BLOCK_ROWS * features));
+            let mut row = vec![0.0; features];
+            self.follow(rows, |fold, memory| {
+                if fold != block.0 || block.1.len() >= BLOCK_ROWS * features {
+                    moments[block.0].take(&mut block.1);
+                    block.0 = fold;
+                }
+                self.following.write_features(memory, windows, &mut row);
+                block.1.extend_from_slice(&row);
+            });
+            moments[block.0].take(&mut block.1);
+        }
+        moments
+    }
+
+    fn score(&self, long: &Distances, short: &Distances) -> Scored {
+        let (windows, gate) = (&self.following.windows, &self.following.gate_windows);
+        let mut features = vec![0.0; self.following.features(windows)];
+        let mut gate_features = vec![0.0; self.following.features(gate)];
+        let mut scored =
+            Scored { long: BTreeMap::new(), short: BTreeMap::new(), memories: BTreeMap::new() };
+        for (entity, rows) in &self.series {
+            let (mut scores, mut short_scores) = (Vec::new(), Vec::new());
+            let mut memory = self.follow(rows, |fold, memory| {
+                self.following.write_features(memory, windows, &mut features);
+                scores.push(long.without[fold].score(&features));
+                self.following.write_features(memory, gate, &mut gate_features);
+                short_scores.push(short.without[fold].score(&gate_features));
+            });
+            let newest = short_scores.len().saturating_sub(self.following.gate_rows - 1);
+            memory.set_short_scores(&short_scores[newest..]);
+            scored.long.insert((*entity).to_owned(), scores);
+            scored.short.insert((*entity).to_owned(), short_scores);
+            scored.memories.insert((*entity).to_owned(), memory);
+        }
+        scored
+    }
+}
+
+/// Sums of features and of their products over rows.
+#[derive(Clone)]
+struct Moments {
+    rows: f64,
+    sums: Array1<f64>,
+    products: Array2<f64>,
+}
+
+impl Moments {
+    fn new(features: usize) -> Self {
+        let products = Array2::zeros((features, features));
+        Self { rows: 0.0, sums: Array1::zeros(features), products }
+    }
+
+    /// Takes in a block of rows and leaves it empty.
+    fn take(&mut self, block: &mut Vec<f64>) {
+        let features = self.sums.len();
+        if let Ok(rows) = ArrayView2::from_shape((block.len() / features, features), block) {
+            self.rows += rows.nrows() as f64;
+            self.sums += &rows.sum_axis(Axis(0));
+            ndarray::linalg::general_mat_mul(1.0, &rows.t(), &rows, 1.0, &mut self.products);
+        }
+        block.clear();
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.sums += &other.sums;
+        self.products += &other.products;
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self {
+            rows: self.rows - other.rows,
+            sums: &self.sums - &other.sums,
+            products: &self.products - &other.products,
+        }
+    }
+
+    /// Makes the distance; the ridge is also the smallest standard deviation.
+    fn distance(self, ridge: f64) -> Result<Distance, FitError> {
+        let Self { rows, sums, mut products } = self;
+        let mean = sums / rows;
+        // Departures lie around 0 within a few deviations, so nothing is lost by subtracting here.
+        for ((row, column), product) in products.indexed_iter_mut() {
+            *product -= rows * mean[row] * mean[column];
+        }
+        let variances = products.diag().mapv(|squares| (squares / rows).max(0.0));
+        let deviation = variances.mapv(|variance| variance.sqrt().max(ridge));
+        products /= rows - 1.0;
+        products.diag_mut().iter_mut().for_each(|variance| *variance += ridge);
+        let whitening = inverse_cholesky(&products).ok_or(FitError::Singular)?;
+        let rows = whitening.rows().into_iter().enumerate();
+        let triangle = rows.flat_map(|(index, row)| row.to_vec().into_iter().take(index + 1));
+        Distance::new(mean.to_vec(), deviation.to_vec(), triangle.collect())
+            .map_err(FitError::Model)
+    }
+}
