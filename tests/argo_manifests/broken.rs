@@ -27,7 +27,7 @@ const BROKEN_GRAPHS: [Break; 20] = [
     ("wrong API", TRAIN, "argoproj.io/v1alpha1", "argoproj.io/v1", "kind"),
     ("unknown kind", TRAIN, "kind: WorkflowTemplate", "kind: WorkflowTemplte", "kind"),
     ("upper-case name", TRAIN, "name: lynceus-cluster-train", "name: Lynceus", "name"),
-    ("underscore in a task", TRAIN, "train-autoencoder", "train_autoencoder", "name"),
+    ("underscore in a task", TRAIN, "- name: train-", "- name: train_", "name"),
     ("missing entrypoint", TRAIN, "entrypoint: training", "entrypoint: trainin", "template"),
     ("missing template", TRAIN, "template: feature", "template: features", "template"),
     (
