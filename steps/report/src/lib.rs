@@ -1,9 +1,45 @@
-//! Makes a page of a run.
+//! `report`: what a run did and what the scores say, on one page.
+//!
+//! The page is a single HTML file without scripts and without anything from elsewhere; figures are
+//! SVG. The same inputs and flags give the same bytes. What is missing in a run is said on the
+//! page: a run that was refused or killed has a report too.
+
+pub mod axis;
+pub mod chart;
+pub mod curves;
+pub mod envelope;
+pub mod features;
+pub mod figures;
+pub mod gather;
+pub mod page;
+pub mod runs;
+pub mod scores;
+pub mod tables;
+pub mod truth;
+pub mod units;
 
 use contract::steps::ReportArgs;
-use contract::{Outcome, StepError};
+use contract::{Outcome, StepError, artifact};
 
 /// Runs the step.
-pub fn run(_args: &ReportArgs, _outcome: &mut Outcome) -> Result<(), StepError> {
-    Err(StepError::bug("`report` is not written yet"))
+///
+/// Errors: usage for a run, store, document or labels file that is not there and for a range
+/// without windows, refused for one that cannot be read. What is missing or broken *inside* a run
+/// is no error.
+pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
+    let contents = gather::gather(args)?;
+    let page = page::page(&contents)?;
+    for note in &contents.notes {
+        outcome.warn(note.clone());
+    }
+    outcome.count("runs", contents.runs.len());
+    outcome.count("page_bytes", page.html.len());
+    if let Some(scored) = &contents.scored {
+        outcome.count("windows", usize::try_from(scored.history.windows).unwrap_or(usize::MAX));
+        outcome.count("alarms", scored.history.alarms().len());
+    }
+    if let Some(folder) = &args.tables {
+        tables::write(folder, &page.tables)?;
+    }
+    artifact::write_file(&args.report, page.html.as_bytes())
 }

@@ -1,0 +1,222 @@
+//! Axes with round ticks: of values in a unit that people read, and of time in UTC.
+
+use std::ops::Range;
+
+use contract::{Span, Timestamp};
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+
+use crate::units::{Unit, number};
+
+/// An axis of a chart with the ticks that are written beside it.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    low: f64,
+    high: f64,
+    ticks: Vec<(f64, String)>,
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Distances between ticks of time that people count in.
+const TIME_STEPS: [i64; 19] = [
+    1000,
+    5000,
+    10_000,
+    30_000,
+    MINUTE,
+    2 * MINUTE,
+    5 * MINUTE,
+    10 * MINUTE,
+    15 * MINUTE,
+    30 * MINUTE,
+    HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    DAY,
+    2 * DAY,
+    7 * DAY,
+    28 * DAY,
+    364 * DAY,
+];
+
+impl Axis {
+    /// Makes an axis from `low` to `high` with given ticks; an empty range is widened.
+    pub fn new(low: f64, high: f64, ticks: Vec<(f64, String)>) -> Self {
+        let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
+        let high = if high > low { high } else { low + low.abs().max(1.0) * 1e-9 };
+        Self { low, high, ticks }
+    }
+
+    /// Makes an axis for values from `low` to `high`, written in `unit`, with about `count` ticks.
+    /// It begins at zero where that is not far away.
+    pub fn of_values(low: f64, high: f64, unit: &Unit, count: usize) -> Self {
+        let (low, high) = (low / unit.size, high / unit.size);
+        let flat = if high > low { 0.0 } else { (high.abs() * 0.1).max(f64::MIN_POSITIVE) };
+        let flat = if low == 0.0 && high == 0.0 { 1.0 } else { flat };
+        let room = (high - low) * 0.1 + flat;
+        let bottom = if low >= 0.0 && low <= 0.6 * high.max(f64::MIN_POSITIVE) || low == 0.0 {
+            0.0
+        } else {
+            low - room
+        };
+        let top = if high <= 0.0 && low < 0.0 { (high + room).min(0.0) } else { high + room };
+        let ticks = round_ticks(bottom, top, count);
+        let ticks = ticks.into_iter().map(|tick| (tick * unit.size, number(tick)));
+        Self::new(bottom * unit.size, top * unit.size, ticks.collect())
+    }
+
+    /// Makes an axis of time with at most `count` ticks.
+    pub fn of_time(start: Timestamp, end: Timestamp, count: usize) -> Self {
+        let range = end.ms().saturating_sub(start.ms()).max(1);
+        let fits = |step: &&i64| range / **step <= i64::try_from(count).unwrap_or(i64::MAX);
+        let step = TIME_STEPS.iter().find(fits).copied().unwrap_or(range);
+        let first = start.floor(Span::from_ms(step)).ms();
+        let mut ticks = Vec::new();
+        let mut at = first;
+        while at <= end.ms() && ticks.len() <= count {
+            if at >= start.ms() {
+                ticks.push((at as f64, time_label(Timestamp::from_ms(at), step)));
+            }
+            at = at.saturating_add(step);
+        }
+        Self::new(start.ms() as f64, end.ms() as f64, ticks)
+    }
+
+    /// Returns where the axis begins.
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// Returns where the axis ends.
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
+    /// Returns the value at a share of the axis, 0 to 1.
+    pub fn at(&self, share: f64) -> f64 {
+        self.low + share * (self.high - self.low)
+    }
+
+    /// Returns what is written at a tick.
+    pub fn label(&self, value: f64) -> String {
+        let found = self.ticks.iter().find(|(tick, _)| *tick == value);
+        found.map(|(_, text)| text.clone()).unwrap_or_default()
+    }
+}
+
+/// Days as `21 Nov`, shorter steps as `08:36`, with seconds only where they matter.
+fn time_label(time: Timestamp, step: i64) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = time.to_string();
+    let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+    if step >= DAY || (step >= HOUR && clock.starts_with("00:00")) {
+        let mut parts = date.split('-').skip(1).filter_map(|part| part.parse::<usize>().ok());
+        let (month, day) = (parts.next().unwrap_or(1), parts.next().unwrap_or(1));
+        return format!("{day} {}", MONTHS[(month - 1) % 12]);
+    }
+    let length = if step < MINUTE { 8 } else { 5 };
+    clock.get(..length).unwrap_or(clock).to_owned()
+}
+
+/// Returns multiples of 1, 2 or 5 times a power of ten between two values, about `count` of them.
+fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
+    let rough = (high - low) / count.max(1) as f64;
+    if !rough.is_finite() || rough <= 0.0 {
+        return Vec::new();
+    }
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+    let step = step.into_iter().find(|step| *step >= rough * 0.7).unwrap_or(rough);
+    let (first, last) = ((low / step).ceil(), (high / step).floor());
+    if !(first.is_finite() && last - first <= 100.0) {
+        return Vec::new();
+    }
+    let mut ticks = Vec::new();
+    let mut index = first;
+    while index <= last {
+        // Multiplying keeps the error of one rounding; adding would gather them. No minus zero.
+        ticks.push(index * step + 0.0);
+        index += 1.0;
+    }
+    ticks
+}
+
+impl Ranged for Axis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let share = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        let length = f64::from(limit.1 - limit.0);
+        // Not finite only for a value that is not: it is drawn at the beginning.
+        limit.0 + if share.is_finite() { (length * share).round() as i32 } else { 0 }
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.ticks.iter().map(|(tick, _)| *tick).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.low..self.high
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_in_the_unit_people_read() {
+        let mebibyte = 1024.0 * 1024.0;
+        let axis = Axis::of_values(0.0, 350.0 * mebibyte, &Unit::of("bytes", 350.0 * mebibyte), 4);
+        assert_eq!(texts(&axis), ["0", "100", "200", "300"]);
+        assert_eq!(axis.ticks[1].0, 100.0 * mebibyte);
+        let axis = Axis::of_values(0.101, 0.109, &Unit::of("seconds", 0.109), 4);
+        assert_eq!(texts(&axis), ["102", "104", "106", "108"]);
+    }
+
+    #[test]
+    fn time_is_written_as_clock_or_day() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let axis = Axis::of_time(at("2026-11-21T08:36:00Z"), at("2026-11-21T09:22:00Z"), 6);
+        assert_eq!(texts(&axis), ["08:40", "08:50", "09:00", "09:10", "09:20"]);
+        let axis = Axis::of_time(at("2026-11-01T08:00:00Z"), at("2026-11-30T09:00:00Z"), 6);
+        assert_eq!(texts(&axis), ["5 Nov", "12 Nov", "19 Nov", "26 Nov"]);
+        let axis = Axis::of_time(at("2026-11-20T20:00:00Z"), at("2026-11-21T09:00:00Z"), 6);
+        assert_eq!(texts(&axis), ["21:00", "21 Nov", "03:00", "06:00", "09:00"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_range_gives_an_axis_that_holds_it(
+            low in prop::num::f64::ANY,
+            width in prop::num::f64::ANY,
+            count in 0..10_usize,
+        ) {
+            let unit = Unit::of("bytes", low);
+            let axis = Axis::of_values(low, low + width.abs(), &unit, count);
+            prop_assert!(axis.low < axis.high);
+            prop_assert!(axis.ticks.len() <= 101);
+            for value in [low, low + width, f64::NAN, f64::INFINITY] {
+                prop_assert!((10..=90).contains(&axis.map(&value, (10, 90))));
+            }
+        }
+
+        #[test]
+        fn any_times_give_few_ticks(start in -1i64 << 52..1i64 << 52, length in 0..1i64 << 45) {
+            let start = Timestamp::from_ms(start);
+            let axis = Axis::of_time(start, start + Span::from_ms(length), 6);
+            prop_assert!(axis.ticks.len() <= 7);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Everything a page shows, read from runs and a store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use contract::bundle::BundleManifest;
+use contract::steps::ReportArgs;
+use contract::{Span, StepError, Timestamp};
+use document::Document;
+use frames::labels::read_labels;
+use models::Bundle;
+use store::{AliasRecord, ObjectStore, Registry};
+
+use crate::features::{FeatureHistory, labels_of_rows};
+use crate::runs::Run;
+use crate::scores::{Rules, ScoreHistory, again};
+use crate::truth::Truth;
+
+/// How far back a page shows scores without `--from`.
+const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
+
+/// What a page is made from.
+#[derive(Debug)]
+pub struct Contents {
+    /// The document.
+    pub document: Document,
+    /// The present, as far as the page knows.
+    pub now: Timestamp,
+    /// The runs, in order of their present.
+    pub runs: Vec<Run>,
+    /// The features of the runs.
+    pub features: FeatureHistory,
+    /// Labelled faults.
+    pub truth: Truth,
+    /// A training run's own data set, scored again with its bundle.
+    pub rescored: Option<Rescored>,
+    /// The scores of a store.
+    pub scored: Option<Scored>,
+    /// What could not be shown, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// A data set scored with the bundle that was made of it.
+#[derive(Debug)]
+pub struct Rescored {
+    /// The scores of the training, validation and test parts.
+    pub history: ScoreHistory,
+    /// Time after which rows were scored, where there were too many for all.
+    pub after: Option<Timestamp>,
+}
+
+/// Scores of a range of a store.
+#[derive(Debug)]
+pub struct Scored {
+    /// The scores.
+    pub history: ScoreHistory,
+    /// The range that was asked for: windows that end after the first and not after the second.
+    pub range: (Timestamp, Timestamp),
+    /// What the alias named, oldest first.
+    pub aliases: Vec<AliasRecord>,
+    /// The manifests of the versions that scored, as far as they could be read.
+    pub manifests: BTreeMap<String, BundleManifest>,
+}
+
+/// Reads what the flags name. Only what they name must be there; what is missing inside a run is
+/// said on the page.
+pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
+    let document = document::read(&args.document)?;
+    let mut runs: Vec<Run> = args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
+    runs.sort_by(|a, b| (a.record.now, &a.record.run).cmp(&(b.record.now, &b.record.run)));
+    let mut notes = Vec::new();
+    let truth = truth(args, &document, &runs, &mut notes)?;
+    let features = features(&runs, &truth, &mut notes);
+    let rules = Rules {
+        step: document.step,
+        quiet: document.alerts.resolve_after,
+        alarm_at: document.vote.alarm_at.to_f64(),
+    };
+    let threads = usize::from(args.common.threads);
+    let rescored = match runs.iter().rev().find(|run| run.is_training()) {
+        Some(run) => rescored(run, &rules, &truth, threads, &mut notes),
+        None => None,
+    };
+    let scored = match &args.store {
+        Some(url) => {
+            let store = store::open(url)?;
+            Some(scored(store.as_ref(), args, &document, rules, &truth)?)
+        }
+        None => None,
+    };
+    Ok(Contents { document, now: args.now, runs, features, truth, rescored, scored, notes })
+}
+
+/// Finds the labels: those that were given, a run's, or those that came with the data.
+fn truth(
+    args: &ReportArgs,
+    document: &Document,
+    runs: &[Run],
+    notes: &mut Vec<String>,
+) -> Result<Truth, StepError> {
+    let normal = &document.labels.normal;
+    if let Some(path) = &args.labels {
+        return Ok(Truth::of(read_labels(path)?, normal));
+    }
+    let there = |file: &str| runs.iter().rev().find_map(|run| run.there(file));
+    let read: Option<(PathBuf, fn(&Path) -> Result<_, StepError>)> =
+        match there("label/labels.parquet") {
+            Some(path) => Some((path, read_labels)),
+            None => there("feature/features.parquet").map(|path| (path, labels_of_rows as fn(&Path) -> _)),
+        };
+    let Some((path, read)) = read else { return Ok(Truth::default()) };
+    match read(&path) {
+        Ok(intervals) => Ok(Truth::of(intervals, normal)),
+        Err(error) => {
+            notes.push(format!("The labels cannot be shown: {}.", error.message));
+            Ok(Truth::default())
+        }
+    }
+}
+
+fn features(runs: &[Run], truth: &Truth, notes: &mut Vec<String>) -> FeatureHistory {
+    let mut history = FeatureHistory::default();
+    for run in runs {
+        let Some(path) = run.there("feature/features.parquet") else { continue };
+        if let Err(error) = history.read(&path, truth) {
+            let run = &run.record.run;
+            notes.push(format!("The features of {run} cannot be shown: {}.", error.message));
+        }
+    }
+    history
+}
+
+fn rescored(
+    run: &Run,
+    rules: &Rules,
+    truth: &Truth,
+    threads: usize,
+    notes: &mut Vec<String>,
+) -> Option<Rescored> {
+    let bundle = run.there("select/bundle")?;
+    match rescore(run, &bundle, rules, truth, threads) {
+        Ok(rescored) => Some(rescored),
+        Err(error) => {
+            let text = format!("The detectors' scores cannot be shown: {}.", error.message);
+            notes.push(text);
+            None
+        }
+    }
+}
+
+fn rescore(
+    run: &Run,
+    bundle: &Path,
+    rules: &Rules,
+    truth: &Truth,
+    threads: usize,
+) -> Result<Rescored, StepError> {
+    let bundle = Bundle::read(bundle)?;
+    let parts = run.validation.iter().flat_map(|validation| &validation.parts);
+    let parts: Vec<_> = parts.filter(|part| part.rows > 0).collect();
+    let range = parts.first().and_then(|part| part.first).zip(parts.last().and_then(|part| part.last));
+    let truth = match range {
+        Some((first, last)) => truth.within(first - rules.step, last),
+        None => truth.clone(),
+    };
+    let mut history = ScoreHistory::new(rules.clone(), truth);
+    let rows: u64 = parts.iter().map(|part| part.rows).sum();
+    let after = range.filter(|_| rows > again::MOST_ROWS).map(|(first, last)| {
+        let share = again::MOST_ROWS as f64 / rows as f64;
+        Timestamp::from_ms(last.ms() - ((last - first).ms() as f64 * share) as i64)
+    });
+    for name in frames::Dataset::FILES {
+        if let Some(path) = run.there(&format!("validate/dataset/{name}")) {
+            again::add_part(&mut history, &bundle, &path, after, threads)?;
+        }
+    }
+    history.finish();
+    Ok(Rescored { history, after })
+}
+
+fn scored(
+    store: &dyn ObjectStore,
+    args: &ReportArgs,
+    document: &Document,
+    rules: Rules,
+    truth: &Truth,
+) -> Result<Scored, StepError> {
+    // A window is due only when its data had time to arrive.
+    let until = args.to.unwrap_or(args.now - document.scoring.delay).floor(rules.step);
+    let after = args.from.unwrap_or(until - DEFAULT_RANGE);
+    if after >= until {
+        return Err(StepError::usage(format!("no window lies after `{after}` and up to `{until}`"))
+            .hint("--from must come before --to"));
+    }
+    let registry = Registry::new(store, &document.name);
+    let mut history = ScoreHistory::new(rules, truth.within(after, until));
+    let mut bundles: BTreeMap<String, Option<Bundle>> = BTreeMap::new();
+    for window in store::scores::read_after(store, &document.name, Some(after), until) {
+        let window = window?;
+        if !bundles.contains_key(&window.version) {
+            // Without the bundle there are no limits to draw, and all the rest.
+            let files = registry.fetch(&window.version, None);
+            let bundle = files.and_then(|files| Bundle::from_files(&files)).ok();
+            bundles.insert(window.version.clone(), bundle);
+        }
+        let bundle = bundles.get(&window.version).and_then(Option::as_ref);
+        history.add(&window, bundle.map(Bundle::reference));
+    }
+    history.note_bounds(after, until);
+    history.finish();
+    let manifest = |(version, bundle): (String, Option<Bundle>)| {
+        Some((version, bundle?.manifest().clone()))
+    };
+    Ok(Scored {
+        history,
+        range: (after, until),
+        aliases: registry.history(&document.deployment.alias)?,
+        manifests: bundles.into_iter().filter_map(manifest).collect(),
+    })
+}

@@ -1,0 +1,155 @@
+//! The page: HTML that needs nothing else, escaped by maud wherever a name or text comes from
+//! outside.
+
+mod data;
+mod detectors;
+mod faults;
+mod features;
+mod runs;
+mod summary;
+mod versions;
+
+use contract::StepError;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::gather::Contents;
+use crate::tables::Table;
+use crate::units;
+
+/// The style sheet; `</` does not occur in it, so it cannot end its element early.
+const STYLE: &str = include_str!("page/style.css");
+
+/// Forbids whatever the page does not need, should a name ever slip through the escaping.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// A page with the tables in it.
+#[derive(Debug)]
+pub struct Page {
+    /// The document.
+    pub html: String,
+    /// Its tables, in order.
+    pub tables: Vec<Table>,
+}
+
+/// A part of the page under a heading of its own.
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    body: Markup,
+}
+
+/// Makes the page.
+pub fn page(contents: &Contents) -> Result<Page, StepError> {
+    let mut tables = Vec::new();
+    let sections = [
+        faults::section(contents, &mut tables)?,
+        detectors::section(contents, &mut tables)?,
+        features::section(contents, &mut tables)?,
+        data::section(contents, &mut tables),
+        versions::section(contents, &mut tables),
+        runs::tasks(contents, &mut tables),
+        runs::lineage(contents),
+        runs::model_card(contents),
+    ];
+    let sections: Vec<Section> = sections.into_iter().flatten().collect();
+    let title = format!("Lynceus report: {}", contents.document.name);
+    let html = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#main" { "Skip to the report" }
+                header { (summary::header(contents)) (navigation(&sections)) }
+                main id="main" {
+                    (summary::tiles(contents))
+                    (notes(contents))
+                    @for section in &sections {
+                        section id=(section.id) aria-labelledby=(format!("{}-title", section.id)) {
+                            h2 id=(format!("{}-title", section.id)) { (section.title) }
+                            (section.body)
+                        }
+                    }
+                }
+                (footer(contents, &tables))
+            }
+        }
+    };
+    Ok(Page { html: html.into_string(), tables })
+}
+
+fn navigation(sections: &[Section]) -> Markup {
+    html! {
+        nav aria-label="Sections" { ul {
+            @for section in sections {
+                li { a href=(format!("#{}", section.id)) { (section.title) } }
+            }
+        } }
+    }
+}
+
+/// What could not be read, before anything that might look complete without it.
+fn notes(contents: &Contents) -> Markup {
+    let of_runs = contents.runs.iter().flat_map(|run| {
+        run.unreadable.iter().map(|what| format!("Run {}: {what}.", run.record.run))
+    });
+    let notes: Vec<String> = contents.notes.iter().cloned().chain(of_runs).collect();
+    html! {
+        @if !notes.is_empty() {
+            div.warn role="note" aria-label="What is missing on this page" {
+                @for note in &notes { p { (note) } }
+            }
+        }
+    }
+}
+
+fn footer(contents: &Contents, tables: &[Table]) -> Markup {
+    let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
+    html! {
+        footer {
+            p {
+                "Made by Lynceus " (contract::VERSION) " at " (units::time(contents.now))
+                ". All times are UTC. Figures are drawn from the smallest and the largest value of "
+                "each short span of time, so that no single window disappears."
+            }
+            @if !names.is_empty() {
+                p {
+                    "The tables (" (names.join(", ")) ") can be had as CSV and JSON: "
+                    code { "report --tables DIR" } "."
+                }
+            }
+        }
+    }
+}
+
+/// Explains the marks of figures over time.
+fn key(entries: &[(&str, &str)]) -> Markup {
+    html! {
+        ul.key.plain {
+            @for (class, text) in entries {
+                li { i class=(class) aria-hidden="true" {} (text) }
+            }
+        }
+    }
+}
+
+/// A figure: a bold title, what it says in words, and the drawing.
+fn figure(title: &Markup, words: &str, drawing: &Markup) -> Markup {
+    html! {
+        figure {
+            figcaption { strong { (title) } @if !words.is_empty() { " " (words) } }
+            (drawing)
+        }
+    }
+}
+
+/// Returns an entity's name for readers: the whole has none.
+fn entity(name: &str) -> &str {
+    if name.is_empty() { "the whole" } else { name }
+}

@@ -1,0 +1,203 @@
+//! The data: its range, its parts, its gaps, and what it was expected to look like.
+
+use maud::{Markup, html};
+
+use super::Section;
+use crate::gather::Contents;
+use crate::runs::{Finding, Run, Validation};
+use crate::tables::{Cell, Table};
+use crate::units;
+
+pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
+    if contents.runs.is_empty() {
+        return None;
+    }
+    let run = contents.runs.iter().rev().find(|run| run.is_training());
+    let validation = run.and_then(|run| run.validation.as_ref());
+    let expectations = validation.map(expectations);
+    let parts = validation.map(parts);
+    let body = html! {
+        (facts(contents, run))
+        @if let Some(parts) = &parts { (parts.html()) }
+        @if let Some(validation) = validation { (verdict(validation)) }
+        @else if run.is_some() { p { "The run did not come to hold the data against its expectations." } }
+        @if let Some(validation) = validation { (broken(validation)) }
+        @if let Some(table) = &expectations { @if !table.is_empty() {
+            details { summary { "All expectations" } (table.html()) }
+        } }
+        (gaps(contents))
+    };
+    tables.extend(parts.into_iter().chain(expectations).filter(|table| !table.is_empty()));
+    Some(Section { id: "data", title: "The data", body })
+}
+
+fn facts(contents: &Contents, run: Option<&Run>) -> Markup {
+    let history = &contents.features;
+    let collected = run.or(contents.runs.last()).and_then(|run| run.outcome("collect"));
+    let count = |name: &str| collected.and_then(|outcome| outcome.counts.get(name)).copied();
+    html! {
+        dl.facts {
+            @if let Some((first, last)) = history.range {
+                dt { "Range" }
+                dd { (units::time(first)) " to " (units::until(first, last)) " UTC (" (units::span(last - first)) ")" }
+                dt { "Windows" }
+                dd { (units::count(history.rows)) " rows, one every " (units::span(history.step))
+                    " for " (units::counted(history.entities.len().max(1) as u64, "entity").replace("entitys", "entities")) }
+                dt { "Features" }
+                dd { (history.series.len()) }
+            }
+            @if let Some(points) = count("points") {
+                dt { "Samples collected" }
+                dd { (units::count(points)) " values, " (units::count(count("nan_values").unwrap_or(0)))
+                    " of them not a number; " (units::count(count("gaps").unwrap_or(0))) " gaps" }
+            }
+            @if let Some(requests) = count("requests") {
+                dt { "Requests" }
+                dd { (units::count(requests)) ", " (units::count(count("retries").unwrap_or(0))) " retried" }
+            }
+            @if let Some(validation) = run.and_then(|run| run.validation.as_ref()) {
+                dt { "Warm-up" }
+                dd { (units::counted(validation.warm_up_rows, "row")) " left out, whose features would reach back too far" }
+            }
+        }
+    }
+}
+
+fn parts(validation: &Validation) -> Table {
+    let mut table = Table::new(
+        "parts",
+        "Parts of the data set, in order of time",
+        &[("part", "Part"), ("rows", "#Rows"), ("first", "First window (UTC)"), ("last", "Last")],
+    );
+    for part in &validation.parts {
+        let time = |time: Option<contract::Timestamp>| time.map_or_else(Cell::empty, Cell::time);
+        table.push(vec![
+            Cell::text(&part.part),
+            Cell::count(part.rows),
+            time(part.first),
+            time(part.last),
+        ]);
+    }
+    table
+}
+
+fn verdict(validation: &Validation) -> Markup {
+    let failed = validation.expectations.iter().filter(|finding| !finding.passed);
+    let errors = failed.clone().filter(|finding| finding.severity == "error").count() as u64;
+    let warnings = failed.count() as u64 - errors;
+    let all = validation.expectations.len() as u64;
+    html! {
+        h3 { "Expectations" }
+        p {
+            @if validation.passed { span.good { "Accepted." } } @else { span.bad { "Refused." } }
+            " " (units::counted(all, "expectation")) " checked, "
+            @if errors + warnings == 0 { "all hold." } @else {
+                (errors) " broken and " (warnings) " broken with a warning only."
+            }
+        }
+    }
+}
+
+/// Broken expectations in short: one row for all columns of which the same is said.
+fn broken(validation: &Validation) -> Markup {
+    let mut groups: Vec<(&Finding, Vec<&Finding>)> = Vec::new();
+    let broken = validation.expectations.iter().filter(|finding| !finding.passed);
+    for finding in broken {
+        let same = |(first, _): &&mut (&Finding, Vec<&Finding>)| {
+            (&first.expectation, &first.severity, &first.expected, &first.found)
+                == (&finding.expectation, &finding.severity, &finding.expected, &finding.found)
+        };
+        match groups.iter_mut().find(same) {
+            Some((_, group)) => group.push(finding),
+            None => groups.push((finding, vec![finding])),
+        }
+    }
+    groups.sort_by_key(|(first, _)| first.severity != "error");
+    let mut table = Table::new(
+        "broken",
+        "Expectations that do not hold, errors first",
+        &[
+            ("expectation", "Expectation"),
+            ("severity", "Severity"),
+            ("expected", "~Expected"),
+            ("found", "~Found"),
+            ("columns", "Features"),
+            ("failing_times", "First times (UTC)"),
+        ],
+    );
+    for (first, group) in groups {
+        table.push(vec![
+            Cell::text(units::words(&first.expectation)),
+            Cell::text(&first.severity),
+            Cell::text(&first.expected),
+            Cell::text(&first.found),
+            Cell::text(few(group.iter().filter_map(|finding| finding.column.clone()), "\n")),
+            Cell::text(few(first.failing_times.iter().map(|time| units::time(*time)), "\n")),
+        ]);
+    }
+    html! { @if !table.is_empty() { (table.html()) } }
+}
+
+/// Joins the first few texts, and says how many more there are.
+fn few(texts: impl Iterator<Item = String>, between: &str) -> String {
+    let mut texts: Vec<String> = texts.collect();
+    match texts.len() {
+        0 => "–".to_owned(),
+        1..=4 => texts.join(between),
+        all => {
+            texts.truncate(3);
+            format!("{}{between}and {} more", texts.join(between), all - 3)
+        }
+    }
+}
+
+/// Broken expectations first, then those that hold.
+fn expectations(validation: &Validation) -> Table {
+    let mut table = Table::new(
+        "expectations",
+        "What the features were expected to look like, what was found, and when it was not so",
+        &[
+            ("expectation", "Expectation"),
+            ("column", "Feature"),
+            ("holds", "Holds"),
+            ("severity", "Severity"),
+            ("expected", "~Expected"),
+            ("found", "~Found"),
+            ("failing_rows", "#Rows"),
+            ("failing_times", "Times (UTC)"),
+        ],
+    );
+    let mut findings: Vec<_> = validation.expectations.iter().collect();
+    findings.sort_by_key(|finding| (finding.passed, finding.severity != "error"));
+    for finding in findings {
+        let shown = few(finding.failing_times.iter().map(|time| units::time(*time)), "\n");
+        let exact: Vec<String> = finding.failing_times.iter().map(ToString::to_string).collect();
+        table.push(vec![
+            Cell::text(units::words(&finding.expectation)),
+            finding.column.as_ref().map_or_else(Cell::empty, Cell::code),
+            Cell::of(if finding.passed { "yes" } else { "no" }, finding.passed),
+            Cell::text(&finding.severity),
+            Cell::text(&finding.expected),
+            Cell::text(&finding.found),
+            Cell::count(finding.failing_rows),
+            Cell::of(shown, exact.join(" ")),
+        ]);
+    }
+    table
+}
+
+fn gaps(contents: &Contents) -> Markup {
+    let gaps = &contents.features.gaps;
+    html! {
+        @if !gaps.is_empty() {
+            h3 { "Gaps in time" }
+            p { "No entity has a row from" }
+            ul {
+                @for (from, to) in gaps.iter().take(20) {
+                    li { (units::time(*from)) " to " (units::until(*from, *to)) " (" (units::span(*to - *from)) ")" }
+                }
+                @if gaps.len() > 20 { li { "and " (gaps.len() - 20) " more" } }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Each model on its own: how rare its scores were, and how well they rank.
+
+use contract::{StepError, Timestamp};
+use maud::{Markup, html};
+
+use super::{Section, figure, key};
+use crate::curves::{Curves, Figure};
+use crate::figures::{self, Backdrop};
+use crate::gather::Contents;
+use crate::scores::{MemberHistory, ScoreHistory};
+use crate::tables::{Cell, Table};
+use crate::units;
+
+pub(super) fn section(
+    contents: &Contents,
+    tables: &mut Vec<Table>,
+) -> Result<Option<Section>, StepError> {
+    let scored = contents.scored.as_ref().map(|scored| (&scored.history, Some(scored.range)));
+    let scored = scored.filter(|(history, _)| !history.members.is_empty());
+    let rescored = contents.rescored.as_ref().map(|rescored| (&rescored.history, None));
+    let Some((history, range)) = scored.or(rescored) else { return Ok(None) };
+    let Some(range) = range.or(history.range.map(|(first, last)| (first - history.step(), last)))
+    else {
+        return Ok(None);
+    };
+    let curves = curves(history);
+    let quality = quality(&curves);
+    let body = html! {
+        @if scored.is_none() { (own_data(contents)) }
+        p {
+            "The height says how rare a score is: at “1 in 100”, one of a hundred rows of the "
+            "training data's validation part scored as high, at “never” none did. Above the dashed "
+            "line the model votes for an alarm."
+        }
+        @for member in &history.members { (timeline(member, history, range)?) }
+        (marks(history, scored.is_none()))
+        (ranking(history, &curves)?)
+        @if !quality.is_empty() { (quality.html()) }
+    };
+    if !quality.is_empty() {
+        tables.push(quality);
+    }
+    Ok(Some(Section { id: "detectors", title: "Each detector", body }))
+}
+
+/// Says that a run's own data set was scored again.
+fn own_data(contents: &Contents) -> Markup {
+    let after = contents.rescored.as_ref().and_then(|rescored| rescored.after);
+    html! {
+        p {
+            "This is the run's own data set, scored again with its bundle: the first part is what "
+            "the models learned from, the rest they had not seen."
+            @if let Some(after) = after {
+                " The data set is large; only windows after " (units::time(after)) " are shown."
+            }
+        }
+    }
+}
+
+/// Explains the marks that occur.
+fn marks(history: &ScoreHistory, own_data: bool) -> Markup {
+    let mut entries = vec![("s0", "score"), ("limit", "limit")];
+    if history.entities.iter().any(|entity| !entity.alarms.is_empty()) {
+        entries.push(("alarm", "alarm of the vote"));
+    }
+    if !history.scenarios.is_empty() {
+        entries.push(("fault", "labelled fault"));
+    }
+    if own_data && history.parts.len() > 1 {
+        entries.push(("switch", "where the next part begins: training, validation, test"));
+    }
+    key(&entries)
+}
+
+fn timeline(
+    member: &MemberHistory,
+    history: &ScoreHistory,
+    range: (Timestamp, Timestamp),
+) -> Result<Markup, StepError> {
+    let backdrop = Backdrop::of(history, range);
+    let name = units::words(&member.kind);
+    let words = format!("voted for an alarm {}.", times(member.votes));
+    let alternative = format!("How rare the scores of the {name} were over time. It {words}");
+    let drawing = figures::member(member, &backdrop, &alternative)?;
+    Ok(figure(&html! { (name) }, &words, &drawing))
+}
+
+fn times(count: u64) -> String {
+    match count {
+        0 => "never".to_owned(),
+        1 => "once".to_owned(),
+        more => format!("{} times", units::count(more)),
+    }
+}
+
+/// Curves of each model and of the combined score, where there are labels.
+fn curves(history: &ScoreHistory) -> Vec<Curves> {
+    // Rows of a labelled fault say the same: whole minutes are drawn again, not single rows.
+    let block = (60_000 / history.step().ms().max(1)).clamp(5, 60);
+    let block = usize::try_from(block).unwrap_or(5) * history.entities.len().max(1);
+    let combined = ("combined score", &history.verdict.ranked);
+    let members = history.members.iter().map(|member| (member.kind.as_str(), &member.ranked));
+    let all = members.chain(std::iter::once(combined));
+    all.filter_map(|(name, ranked)| Curves::of(name, ranked, block)).collect()
+}
+
+fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepError> {
+    let Some(first) = curves.first() else {
+        let why = match (history.too_many, history.scenarios.is_empty()) {
+            (true, _) => "There are too many labelled rows to draw curves from.",
+            (_, true) => {
+                "No labelled fault lies in this range, so nothing can be said here about how many \
+                 faults the detectors find: an alarm, or none, is all that is known."
+            }
+            _ => "The range has no rows of both kinds, so there are no curves.",
+        };
+        return Ok(html! { p { (why) } });
+    };
+    let list = |pick: fn(&Curves) -> &Figure| {
+        let one = |curve: &Curves| {
+            format!("{} {}", units::words(&curve.name), units::number(pick(curve).value))
+        };
+        curves.iter().map(one).collect::<Vec<_>>().join(", ")
+    };
+    let (roc, precision) = (list(|curve| &curve.roc_auc), list(|curve| &curve.average_precision));
+    let roc = figures::curves(curves, true, &format!("ROC curves. Areas: {roc}."))?;
+    let precision = figures::curves(
+        curves,
+        false,
+        &format!("Precision over recall. Average precision: {precision}."),
+    )?;
+    let classes = ["s0", "s1", "s2", "s3", "s4", "s5"];
+    Ok(html! {
+        h3 { "How well they rank" }
+        p {
+            "Made of " (units::count(first.rows as u64)) " labelled rows, "
+            (units::count(first.anomalous as u64)) " of them within faults; guard bands count neither way."
+        }
+        div.pair {
+            (figure(&html! { "ROC:" }, "share of faulty rows found over share of normal rows called anomalous.", &roc))
+            (figure(&html! { "Precision and recall:" }, "share of alarms that are right over share of faulty rows found.", &precision))
+        }
+        ul.key {
+            @for (index, curve) in curves.iter().enumerate() {
+                li { i class=(classes[index % classes.len()]) aria-hidden="true" {} (units::words(&curve.name)) }
+            }
+        }
+    })
+}
+
+fn quality(curves: &[Curves]) -> Table {
+    let mut table = Table::new(
+        "quality",
+        "How well each score ranks rows; in brackets the bounds of 95 of 100 resamples of blocks of rows",
+        &[
+            ("score", "Score"),
+            ("roc_auc", "#ROC AUC"),
+            ("roc_auc_interval", "#Interval"),
+            ("average_precision", "#Average precision"),
+            ("average_precision_interval", "#Interval"),
+        ],
+    );
+    let interval = |figure: &Figure| match figure.interval {
+        Some((low, high)) => Cell::text(format!("[{low:.3}, {high:.3}]")),
+        None => Cell::empty(),
+    };
+    let value = |figure: &Figure| Cell::of(format!("{:.3}", figure.value), figure.value);
+    for curve in curves {
+        table.push(vec![
+            Cell::of(units::words(&curve.name), curve.name.as_str()),
+            value(&curve.roc_auc),
+            interval(&curve.roc_auc),
+            value(&curve.average_precision),
+            interval(&curve.average_precision),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,264 @@
+//! When something was wrong: the verdict over time, the labelled faults, the alarms.
+
+use contract::score::Cause;
+use contract::{StepError, Timestamp};
+use maud::{Markup, html};
+
+use super::{Section, entity, figure, key};
+use crate::figures::{self, Backdrop, MOST_ROWS};
+use crate::gather::{Contents, Scored};
+use crate::scores::{Alarm, Found, ScoreHistory};
+use crate::tables::{Cell, Table};
+use crate::units::{self, Unit};
+
+pub(super) fn section(
+    contents: &Contents,
+    tables: &mut Vec<Table>,
+) -> Result<Option<Section>, StepError> {
+    let Some(Scored { history, range, .. }) = &contents.scored else { return Ok(None) };
+    let body = if history.windows == 0 {
+        html! {
+            p { "No window between " (units::time(range.0)) " and " (units::time(range.1))
+                " was scored." }
+        }
+    } else {
+        let faults = faults(history);
+        let alarms = match history.is_whole() {
+            true => alarms(history).without("entity"),
+            false => alarms(history),
+        };
+        let entities = entities(history);
+        let body = html! {
+            (timeline(contents, history, *range)?)
+            @if !faults.is_empty() { (faults.html()) }
+            @if alarms.is_empty() { p { "No window was anomalous." } } @else { (alarms.html()) }
+            @if history.entities.len() > 1 { (map(history, *range)?) (entities.html()) }
+            (missing(history))
+        };
+        tables.extend([faults, alarms, entities].into_iter().filter(|table| !table.is_empty()));
+        body
+    };
+    Ok(Some(Section { id: "alarms", title: "What was wrong, and when", body }))
+}
+
+fn timeline(
+    contents: &Contents,
+    history: &ScoreHistory,
+    range: (Timestamp, Timestamp),
+) -> Result<Markup, StepError> {
+    let backdrop = Backdrop::of(history, range);
+    let (title, what) = match history.verdict.combined {
+        true => ("Combined score", "the models' mean score in usual deviations"),
+        false => ("Votes", "the weights of the models that called a window anomalous"),
+    };
+    let many = if history.entities.len() > 1 { ", of whoever is highest" } else { "" };
+    let limit = match history.verdict.combined {
+        true => "the limit",
+        false => "the votes an alarm takes",
+    };
+    let alternative = alternative(history);
+    let mut entries = vec![("s0", "score"), ("limit", limit), ("alarm", "alarm")];
+    if !history.scenarios.is_empty() {
+        entries.push(("fault", "labelled fault, by its number"));
+    }
+    if !history.missing.is_empty() {
+        entries.push(("missing", "not scored"));
+    }
+    if history.versions.len() > 1 {
+        entries.push(("switch", "another model version"));
+    }
+    let words = format!("{what}{many}, in windows of {}.", units::span(contents.document.step));
+    let drawing = figures::verdict(history, &backdrop, &alternative)?;
+    Ok(html! { (figure(&html! { (title) ":" }, &words, &drawing)) (key(&entries)) })
+}
+
+fn alternative(history: &ScoreHistory) -> String {
+    let alarms = history.alarms();
+    let mut text = format!(
+        "Score over time with {}, alarms and faults. {}",
+        if history.verdict.combined { "its limit" } else { "the votes an alarm takes" },
+        units::counted(alarms.len() as u64, "alarm")
+    );
+    for alarm in alarms.iter().take(10) {
+        text.push_str(&format!(
+            "; {} to {}",
+            units::time(alarm.start),
+            units::until(alarm.start, alarm.end)
+        ));
+    }
+    text.push_str(". The tables below hold the same.");
+    text
+}
+
+fn map(
+    history: &ScoreHistory,
+    range: (Timestamp, Timestamp),
+) -> Result<Markup, StepError> {
+    let troubled = history.entities.iter().filter(|e| e.anomalous + e.no_data > 0).count();
+    if troubled == 0 {
+        return Ok(html! {});
+    }
+    let backdrop = Backdrop::of(history, range);
+    let words = format!(
+        "{} of {} were anomalous or without data at some time{}.",
+        troubled,
+        history.entities.len(),
+        if troubled > MOST_ROWS { ", the most anomalous are shown" } else { "" }
+    );
+    let alternative = format!("Alarms over time, a row for each of them. {words}");
+    let drawing = figures::alarm_map(history, &backdrop, &alternative)?;
+    let entries = [("alarm", "alarm"), ("missing", "no data"), ("fault", "labelled fault")];
+    Ok(html! { (figure(&html! { "Who:" }, &words, &drawing)) (key(&entries)) })
+}
+
+fn faults(history: &ScoreHistory) -> Table {
+    let mut table = Table::new(
+        "faults",
+        "Labelled faults: whether each was found, how long after its start the first window was \
+         anomalous, and the features that explain it",
+        &[
+            ("number", "#No."),
+            ("label", "Fault"),
+            ("target", "~Target"),
+            ("start", "Start (UTC)"),
+            ("end", "End"),
+            ("found", "Found"),
+            ("delay_seconds", "#Delay"),
+            ("anomalous_share", "#Anomalous"),
+            ("causes", "~Explained by"),
+        ],
+    );
+    for found in &history.scenarios {
+        let Found { scenario, rows, anomalous, first, causes, .. } = found;
+        let word = match (first, rows) {
+            (Some(_), _) => "yes",
+            (None, 0) => "not scored",
+            (None, _) => "no",
+        };
+        let share = (*rows > 0).then(|| *anomalous as f64 / *rows as f64);
+        table.push(vec![
+            Cell::count(scenario.number as u64),
+            Cell::of(units::words(&scenario.label), scenario.label.as_str()),
+            Cell::text(&scenario.target),
+            Cell::time(scenario.start),
+            Cell::of(units::until(scenario.start, scenario.end), scenario.end.to_string()),
+            Cell::of(word, first.is_some()),
+            Cell::span(found.delay()),
+            Cell::share(share),
+            names(causes),
+        ]);
+    }
+    table
+}
+
+/// Names causes with their shares.
+fn names(causes: &[Cause]) -> Cell {
+    let one = |cause: &Cause| format!("{} {}", cause.feature, units::percent(cause.share));
+    listed(causes, one)
+}
+
+fn alarms(history: &ScoreHistory) -> Table {
+    let mut table = Table::new(
+        "alarms",
+        "Alarms: stretches of anomalous windows, with the features that explain them and what is \
+         usual for these",
+        &[
+            ("start", "Start (UTC)"),
+            ("end", "End"),
+            ("entity", "Who"),
+            ("anomalous_windows", "#Windows"),
+            ("fault", "Fault"),
+            ("voted", "~Models"),
+            ("causes", "~Explained by"),
+        ],
+    );
+    for alarm in history.alarms() {
+        let voted: Vec<String> = alarm.voted.iter().map(|kind| units::words(kind)).collect();
+        table.push(vec![
+            Cell::time(alarm.start),
+            Cell::of(units::until(alarm.start, alarm.end), alarm.end.to_string()),
+            Cell::of(entity(&alarm.entity), alarm.entity.as_str()),
+            Cell::count(alarm.windows),
+            fault(history, alarm),
+            Cell::of(voted.join(", "), voted.join(" ")),
+            explained(&alarm.causes),
+        ]);
+    }
+    table
+}
+
+fn fault(history: &ScoreHistory, alarm: &Alarm) -> Cell {
+    let number = alarm.scenario.and_then(|index| history.scenarios.get(index));
+    match number.map(|found| found.scenario.number) {
+        Some(number) => Cell::of(number.to_string(), number),
+        None if alarm.excluded => Cell::of("guard band", serde_json::Value::Null),
+        None if history.scenarios.is_empty() => Cell::empty(),
+        None => Cell::of("none", serde_json::Value::Null),
+    }
+}
+
+/// Names causes with their value and usual range.
+fn explained(causes: &[Cause]) -> Cell {
+    listed(causes, |cause| {
+        let largest = cause.value.unwrap_or(0.0).abs().max(cause.usual_high.abs());
+        let unit = Unit::of(&cause.unit, largest);
+        let is = cause.value.map_or_else(|| "missing".to_owned(), |value| unit.write(value));
+        let [low, high] =
+            [cause.usual_low, cause.usual_high].map(|value| units::number(value / unit.size));
+        format!("{} {is}, usually {low} to {high}", cause.feature)
+    })
+}
+
+fn listed(causes: &[Cause], one: impl Fn(&Cause) -> String) -> Cell {
+    let lines: Vec<String> = causes.iter().map(one).collect();
+    let names: Vec<&str> = causes.iter().map(|cause| cause.feature.as_str()).collect();
+    if lines.is_empty() { Cell::empty() } else { Cell::of(lines.join("\n"), names.join(" ")) }
+}
+
+fn entities(history: &ScoreHistory) -> Table {
+    let mut table = Table::new(
+        "entities",
+        "Verdicts by entity, the most anomalous first",
+        &[
+            ("entity", "Who"),
+            ("normal_windows", "#Normal"),
+            ("anomalous_windows", "#Anomalous"),
+            ("no_data_windows", "#No data"),
+            ("alarms", "#Alarms"),
+        ],
+    );
+    let mut entities: Vec<_> = history.entities.iter().collect();
+    entities.sort_by(|a, b| b.anomalous.cmp(&a.anomalous).then_with(|| a.name.cmp(&b.name)));
+    for found in entities {
+        table.push(vec![
+            Cell::of(entity(&found.name), found.name.as_str()),
+            Cell::count(found.normal),
+            Cell::count(found.anomalous),
+            Cell::count(found.no_data),
+            Cell::count(found.alarms.len() as u64),
+        ]);
+    }
+    table
+}
+
+fn missing(history: &ScoreHistory) -> Markup {
+    let step = history.step();
+    let windows = |(from, to): &(Timestamp, Timestamp)| (*to - *from).in_steps(step) as u64 + 1;
+    let total: u64 = history.missing.iter().map(windows).sum();
+    let silent: u64 = history.entities.iter().map(|entity| entity.no_data).sum();
+    html! {
+        h3 { "Windows that are missing" }
+        @if total == 0 { p { "Every window of the range was scored." } } @else {
+            p { (units::counted(total, "window")) " of the range " @if total == 1 { "was" } @else { "were" } " not scored:" }
+            ul {
+                @for (from, to) in history.missing.iter().take(20) {
+                    li { (units::time(*from)) " to " (units::until(*from, *to)) }
+                }
+                @if history.missing.len() > 20 { li { "and " (history.missing.len() - 20) " more stretches" } }
+            }
+        }
+        @if silent > 0 {
+            p { (units::counted(silent, "verdict")) " could not be given because too much of the data was missing." }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The runs themselves: tasks, lineage by hashes, and the model card.
+
+use contract::bundle::BundleManifest;
+use contract::rules::{Combine, Limit};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use super::Section;
+use crate::gather::Contents;
+use crate::runs::{Run, Task};
+use crate::tables::{Cell, Table};
+use crate::units;
+
+pub(super) fn tasks(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
+    if contents.runs.is_empty() {
+        return None;
+    }
+    let table = task_table(&contents.runs);
+    let body = html! {
+        @for run in &contents.runs { (summary(run)) }
+        (table.html())
+        @for run in &contents.runs { (warnings(run)) }
+    };
+    tables.push(table);
+    Some(Section { id: "run", title: "The run", body })
+}
+
+fn summary(run: &Run) -> Markup {
+    let versions: std::collections::BTreeSet<&str> = run
+        .tasks
+        .iter()
+        .filter_map(|task| Some(task.outcome.as_ref()?.version.as_str()))
+        .collect();
+    let versions: Vec<&str> = versions.into_iter().collect();
+    html! {
+        h3 { "Run " (run.record.run) }
+        dl.facts {
+            dt { "Pipeline" } dd { (run.record.pipeline) }
+            dt { "Ended" } dd { (run.record.status.word()) ", after " (units::seconds(run.record.seconds)) " in all" }
+            dt { "Its present" } dd { (units::time(run.record.now)) " UTC" }
+            @if !run.record.document_sha256.is_empty() {
+                dt { "Document" } dd { code { (units::short(&run.record.document_sha256)) } }
+            }
+            @if !versions.is_empty() { dt { "Lynceus" } dd { (versions.join(", ")) } }
+        }
+    }
+}
+
+fn task_table(runs: &[Run]) -> Table {
+    let mut table = Table::new(
+        "tasks",
+        "Tasks: time and memory of each, and why it ran or was taken from an earlier run",
+        &[
+            ("task", "Task"),
+            ("state", "State"),
+            ("seconds", "#Time"),
+            ("peak_memory_bytes", "#Memory"),
+            ("attempts", "#Attempts"),
+            ("counts", "~What it counted"),
+            ("why", "~Why"),
+        ],
+    );
+    for run in runs {
+        for task in &run.tasks {
+            table.push(task_row(task));
+        }
+    }
+    table
+}
+
+fn task_row(Task { record, outcome }: &Task) -> Vec<Cell> {
+    let counts = outcome.iter().flat_map(|outcome| &outcome.counts);
+    let counts: Vec<String> = counts
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("{} {}", units::words(name), units::count(*count)))
+        .collect();
+    let error = outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
+    let why = error.map_or_else(|| record.why.clone(), ToString::to_string).replace('\n', "; ");
+    let ran = record.attempts > 0;
+    let seconds = if ran { Cell::seconds(record.seconds) } else { Cell::empty() };
+    let memory = outcome.as_ref().map(|outcome| outcome.peak_memory_bytes);
+    vec![
+        Cell::text(&record.name),
+        Cell::text(record.state.word()),
+        seconds,
+        memory.filter(|bytes| *bytes > 0).map_or_else(Cell::empty, Cell::bytes),
+        Cell::count(u64::from(record.attempts)),
+        Cell::text(counts.join(", ")),
+        Cell::text(why),
+    ]
+}
+
+fn warnings(run: &Run) -> Markup {
+    // What `validate` warns of stands under the data, where there is its report.
+    let told = |task: &&Task| task.record.name != "validate" || run.validation.is_none();
+    let warnings = run.tasks.iter().filter(told).flat_map(|task| {
+        let warnings = task.outcome.iter().flat_map(|outcome| &outcome.warnings);
+        warnings.map(|warning| (task.record.name.as_str(), warning.as_str()))
+    });
+    let warnings: Vec<(&str, &str)> = warnings.collect();
+    html! {
+        @if !warnings.is_empty() {
+            h3 { "Warnings of run " (run.record.run) }
+            ul { @for (task, warning) in warnings { li { strong { (task) } ": " (warning) } } }
+        }
+    }
+}
+
+pub(super) fn lineage(contents: &Contents) -> Option<Section> {
+    let run = contents.runs.iter().rev().find(|run| run.is_training())?;
+    let node = |title: &str, hash: Option<&str>, note: Option<String>| {
+        html! {
+            b { (title) }
+            @match hash {
+                Some(hash) => code { (units::short(hash)) },
+                None => small { "not there" },
+            }
+            @if let Some(note) = note { " " small { (note) } }
+        }
+    };
+    let rows = |task: &str| {
+        let count = run.outcome(task)?.counts.get("rows").copied()?;
+        Some(units::counted(count, "row"))
+    };
+    let dataset = run.output_hash("validate", "dataset").or_else(|| {
+        run.bundle.as_ref().map(|bundle| bundle.provenance.dataset_sha256.as_str())
+    });
+    let candidates: Vec<(String, Option<&str>)> = run
+        .tasks
+        .iter()
+        .filter_map(|task| Some((task.record.name.strip_prefix("train-")?, task)))
+        .map(|(kind, task)| {
+            (units::words(kind), run.output_hash(&task.record.name, "candidate"))
+        })
+        .collect();
+    let version = run.deployment.as_ref().map(|deployment| deployment.version.as_str());
+    let body = html! {
+        p { "What was made of what, by the first digits of each SHA-256; the same digits mean the same bytes." }
+        ol.flow {
+            li { (node("samples", run.output_hash("collect", "samples"), rows("collect"))) }
+            li { (node("features", run.output_hash("feature", "features"), rows("feature"))) }
+            li { (node("data set", dataset, None)) }
+            li {
+                b { "candidates" }
+                ul { @for (kind, hash) in &candidates {
+                    li { @match hash {
+                        Some(hash) => code { (units::short(hash)) },
+                        None => small { "not there" },
+                    } " " small { (kind) } }
+                } }
+            }
+            li { (node("bundle", run.output_hash("select", "bundle"), None)) }
+            li {
+                b { "version" }
+                @match version { Some(version) => code { (version) }, None => small { "none" } }
+            }
+        }
+    };
+    Some(Section { id: "lineage", title: "Lineage", body })
+}
+
+pub(super) fn model_card(contents: &Contents) -> Option<Section> {
+    let of_run = contents.runs.iter().rev().find_map(|run| run.bundle.as_ref());
+    let last = contents.scored.as_ref().and_then(|scored| {
+        let (_, version) = scored.history.versions.last()?;
+        scored.manifests.get(version)
+    });
+    let bundle = last.or(of_run)?;
+    let document = &contents.document;
+    let watched = match document.description.as_str() {
+        "" => document.name.as_str(),
+        description => description,
+    };
+    let provenance = &bundle.provenance;
+    let body = html! {
+        dl.facts {
+            dt { "What it is for" }
+            dd { "Saying for each window of " (units::span(bundle.contract.step)) " whether this behaves as it used to: " (watched) "." }
+            dt { "What it learned from" }
+            dd {
+                (units::counted(provenance.train_rows, "row")) " from " (units::time(provenance.train_start))
+                " to " (units::until(provenance.train_start, provenance.train_end)) " UTC, "
+                (bundle.contract.columns.len()) " features, data set " code { (units::short(&provenance.dataset_sha256)) }
+            }
+            dt { "Models" }
+            dd { @for member in &bundle.members {
+                div { (units::words(&member.kind)) " (weight " (bundle.vote.weight(&member.kind)) ", seed " (member.seed) "): " (parameters(&member.parameters)) }
+            } }
+            dt { "When it alarms" } dd { (vote(bundle)) }
+            dt { "Made with" } dd { "Lynceus " (provenance.version) }
+            dt { "Limits" }
+            dd {
+                "It knows only what was normal in the data it learned from: a change that is wanted, "
+                "such as a new release or more load, looks as anomalous as a fault until it is "
+                "trained again, and a fault that was there all the time looks normal. It names "
+                "features that moved, not the cause behind them. It takes features made by the same "
+                "document only, and refuses others."
+                @if !bundle.metrics.values().any(|figures| figures.contains_key("recall")) {
+                    " There were no labelled faults in its own data set, so how many faults it finds "
+                    "was not measured when it was made."
+                }
+            }
+        }
+    };
+    Some(Section { id: "card", title: "Model card", body })
+}
+
+fn parameters(value: &Value) -> String {
+    let Value::Object(fields) = value else { return value.to_string() };
+    let one = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(text) => units::words(text),
+            other => other.to_string(),
+        };
+        format!("{} {value}", units::words(name))
+    };
+    fields.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn vote(bundle: &BundleManifest) -> String {
+    let vote = &bundle.vote;
+    let limit = match &vote.limit {
+        Limit::Quantile(limit) => {
+            format!("a limit that {} of the validation rows stay below", units::percent(limit.share))
+        }
+        Limit::Trailing(limit) => format!(
+            "a limit that follows the last {}: {} usual deviations above their median, never below \
+             what {} of the validation rows stay below",
+            units::span(limit.history),
+            units::number(limit.times),
+            units::percent(limit.share)
+        ),
+        Limit::FalseAlarms(limit) => format!(
+            "a limit above the usual level of the last {} that is expected to be passed {} times a \
+             day",
+            units::span(limit.history),
+            units::number(limit.per_day)
+        ),
+    };
+    match vote.combine {
+        Combine::Votes => format!(
+            "When the weights of the models above their limits add up to {} or more; each has {limit}.",
+            vote.alarm_at
+        ),
+        Combine::Mean => {
+            let smoothing = match vote.smoothing.ms() {
+                0 => String::new(),
+                _ => format!(", averaged over {},", units::span(vote.smoothing)),
+            };
+            format!("When the weighted mean of the models' scores{smoothing} passes {limit}.")
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Model versions: champion against challenger, and which one was live when.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+
+use super::Section;
+use crate::gather::{Contents, Scored};
+use crate::runs::{Deployment, Figures};
+use crate::tables::{Cell, Table};
+use crate::units;
+
+pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
+    let deployment = contents.runs.iter().rev().find_map(|run| run.deployment.as_ref());
+    let comparison = deployment.map(comparison);
+    let measured = measured(contents, deployment);
+    let history = contents.scored.as_ref().map(history);
+    let switches = contents.scored.as_ref().map(switches);
+    if deployment.is_none() && history.as_ref().is_none_or(Table::is_empty) && measured.is_empty() {
+        return None;
+    }
+    let body = html! {
+        @if let Some(deployment) = deployment { (gate(deployment)) }
+        @if let Some(table) = &comparison { @if !table.is_empty() { (table.html()) } }
+        @else if !measured.is_empty() { (measured.html()) }
+        @if let Some(switches) = &switches { (switches) }
+        @if let Some(table) = &history { @if !table.is_empty() { (table.html()) } }
+    };
+    let all = comparison.into_iter().chain(history).filter(|table| !table.is_empty());
+    tables.extend(all);
+    Some(Section { id: "versions", title: "Model versions", body })
+}
+
+fn gate(deployment: &Deployment) -> Markup {
+    let Deployment { version, alias, champion, why, .. } = deployment;
+    html! {
+        p {
+            @match (deployment.promoted, deployment.live) {
+                (true, _) => { span.good { "Promoted." } },
+                (false, true) => { span.good { "Live." } },
+                (false, false) => { span.bad { "Not promoted." } },
+            }
+            " Version " code { (version) }
+            @if deployment.promoted { " took over the alias " code { (alias) } }
+            @else if deployment.live { " holds the alias " code { (alias) } }
+            @else { " is registered, but the alias " code { (alias) } " stays where it is" }
+            @if let Some(champion) = champion {
+                @if deployment.promoted { " from " } @else { "; the champion is " }
+                code { (champion) }
+            }
+            ": " (why.trim_end_matches('.')) "."
+        }
+        @if let Some(compared) = &deployment.comparison {
+            p {
+                "Held against each other: " (units::words(&compared.figure)) " on the "
+                (compared.part) " part, where the challenger may be lower by "
+                (units::number(compared.max_regression)) "."
+            }
+        }
+    }
+}
+
+/// Figures of challenger and champion side by side.
+fn comparison(deployment: &Deployment) -> Table {
+    let mut table = Table::new(
+        "comparison",
+        "The new version and the champion, measured on the same rows",
+        &[
+            ("part", "Part"),
+            ("figure", "Figure"),
+            ("challenger", "#New"),
+            ("champion", "#Champion"),
+            ("difference", "#Difference"),
+        ],
+    );
+    let names: BTreeSet<(&String, &String)> = deployment
+        .figures
+        .iter()
+        .chain(&deployment.champion_figures)
+        .flat_map(|(part, figures)| figures.keys().map(move |name| (part, name)))
+        .collect();
+    let get = |figures: &Figures, part: &str, name: &str| figures.get(part)?.get(name).copied();
+    // Validation before test, as the data lies.
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_by_key(|(part, _)| part.as_str() != "validation");
+    for (part, name) in names {
+        let new = get(&deployment.figures, part, name);
+        let old = get(&deployment.champion_figures, part, name);
+        let difference = new.zip(old).map(|(new, old)| new - old);
+        let sign = |value: f64| if value > 0.0 { "+" } else { "" };
+        table.push(vec![
+            Cell::text(part),
+            Cell::of(units::words(name), name.as_str()),
+            figure(name, new),
+            figure(name, old),
+            difference.map_or_else(Cell::empty, |value| {
+                Cell::of(format!("{}{}", sign(value), units::number(value)), value)
+            }),
+        ]);
+    }
+    if deployment.champion_figures.is_empty() {
+        "What the new version reaches".clone_into(&mut table.caption);
+        return table.without("champion").without("difference");
+    }
+    table
+}
+
+/// Writes a figure in what it is measured in.
+fn figure(name: &str, value: Option<f64>) -> Cell {
+    match value {
+        None => Cell::empty(),
+        Some(value) if name.ends_with("_ratio") => Cell::share(Some(value)),
+        Some(value) if name.contains("_seconds") => Cell::seconds(value),
+        Some(value) if ["rows", "events"].contains(&name) => {
+            Cell::of(units::count(value.max(0.0) as u64), value)
+        }
+        Some(value) => Cell::number(Some(value)),
+    }
+}
+
+/// Figures of a bundle that was not deployed.
+fn measured(contents: &Contents, deployment: Option<&Deployment>) -> Table {
+    let mut table = Table::new(
+        "figures",
+        "What the bundle reaches",
+        &[("part", "Part"), ("figure", "Figure"), ("value", "#Value")],
+    );
+    let bundle = contents.runs.iter().rev().find_map(|run| run.bundle.as_ref());
+    let metrics = bundle.filter(|_| deployment.is_none()).into_iter().flat_map(|b| &b.metrics);
+    for (part, figures) in metrics {
+        for (name, value) in figures {
+            let name_cell = Cell::of(units::words(name), name.as_str());
+            table.push(vec![Cell::text(part), name_cell, figure(name, Some(*value))]);
+        }
+    }
+    table
+}
+
+fn switches(scored: &Scored) -> Markup {
+    let versions = &scored.history.versions;
+    html! {
+        @if let [(_, only)] = versions.as_slice() {
+            p { "All windows of the range were scored by version " code { (only) } "." }
+        } @else if !versions.is_empty() {
+            h3 { "Which version scored" }
+            ul { @for (since, version) in versions {
+                li { "from " (units::time(*since)) " on: " code { (version) } }
+            } }
+        }
+    }
+}
+
+fn history(scored: &Scored) -> Table {
+    let mut table = Table::new(
+        "versions",
+        "What the alias named, the newest last",
+        &[
+            ("since", "Since (UTC)"),
+            ("version", "Version"),
+            ("by", "By"),
+            ("why", "~Why"),
+            ("previous", "Before it"),
+        ],
+    );
+    for record in &scored.aliases {
+        table.push(vec![
+            Cell::time(record.since),
+            Cell::code(&record.version),
+            Cell::text(&record.by),
+            Cell::text(&record.why),
+            record.previous.as_ref().map_or_else(Cell::empty, Cell::code),
+        ]);
+    }
+    table
+}

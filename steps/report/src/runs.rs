@@ -1,0 +1,307 @@
+//! A run's folder as the runner and the steps left it: whatever is there is shown, and what is
+//! missing or cannot be read is said.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use contract::bundle::{BundleManifest, CandidateManifest};
+use contract::{Outcome, StepError, Timestamp, read_json};
+use fs_err as fs;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// How far a run or a task came, as `run.json` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A task waits for others.
+    Waiting,
+    /// It is running, or was killed while it was.
+    Running,
+    /// It is done.
+    Done,
+    /// A task's outputs were taken from an earlier run.
+    Cached,
+    /// The data was refused.
+    Refused,
+    /// It failed.
+    Failed,
+    /// Something a task needs failed.
+    Skipped,
+}
+
+impl State {
+    /// Returns the state in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "not finished",
+            Self::Done => "done",
+            Self::Cached => "from the cache",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// `run.json`, as far as a page shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Record {
+    /// The run's name.
+    pub run: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// What the run took for the present.
+    pub now: Timestamp,
+    /// SHA-256 of the document; empty where the runner did not note it.
+    #[serde(default)]
+    pub document_sha256: String,
+    /// How far it came.
+    pub status: State,
+    /// Wall time.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Its tasks, in the plan's order.
+    #[serde(default)]
+    pub tasks: Vec<TaskRecord>,
+}
+
+/// One task of `run.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct TaskRecord {
+    /// Name in the plan, which is its folder's.
+    pub name: String,
+    /// How far it came.
+    pub state: State,
+    /// Why it ran or did not.
+    #[serde(default)]
+    pub why: String,
+    /// How often it was started.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Wall time of the last attempt.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+/// A task with what it said of itself.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// What the runner noted.
+    pub record: TaskRecord,
+    /// `outcome.json`, if the task wrote one in this run.
+    pub outcome: Option<Outcome>,
+}
+
+/// One expectation of `validation.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Finding {
+    /// The expectation's name in the document.
+    pub expectation: String,
+    /// The feature column, if it is about one.
+    #[serde(default)]
+    pub column: Option<String>,
+    /// `error` or `warn`.
+    pub severity: String,
+    /// Says whether it holds.
+    pub passed: bool,
+    /// What must be.
+    pub expected: String,
+    /// What is.
+    pub found: String,
+    /// How many rows break it.
+    #[serde(default)]
+    pub failing_rows: u64,
+    /// The times of the first of them.
+    #[serde(default)]
+    pub failing_times: Vec<Timestamp>,
+}
+
+/// One part of `validation.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Part {
+    /// `train`, `validation` or `test`.
+    pub part: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Time of the first row.
+    #[serde(default)]
+    pub first: Option<Timestamp>,
+    /// Time of the last row.
+    #[serde(default)]
+    pub last: Option<Timestamp>,
+}
+
+/// `validation.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Validation {
+    /// Says whether a data set was made.
+    pub passed: bool,
+    /// Rows that are no warm-up.
+    pub rows: u64,
+    /// Rows whose samples do not reach back far enough.
+    #[serde(default)]
+    pub warm_up_rows: u64,
+    /// The parts, in order of time.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// Every expectation.
+    #[serde(default)]
+    pub expectations: Vec<Finding>,
+}
+
+/// Figures by part of the data set, then by name.
+pub type Figures = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// What was held against what in `deployment.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Comparison {
+    /// Part of the data set.
+    pub part: String,
+    /// The figure.
+    pub figure: String,
+    /// The challenger's.
+    pub challenger: Option<f64>,
+    /// The champion's.
+    pub champion: Option<f64>,
+    /// How much lower the challenger's may be.
+    #[serde(default)]
+    pub max_regression: f64,
+}
+
+/// `deployment.json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Deployment {
+    /// The version that was registered.
+    pub version: String,
+    /// The alias it was a candidate for.
+    pub alias: String,
+    /// The alias names it from this deployment on.
+    pub promoted: bool,
+    /// The alias names it now.
+    #[serde(default)]
+    pub live: bool,
+    /// Why it was promoted or not.
+    pub why: String,
+    /// The version that was live before.
+    #[serde(default)]
+    pub champion: Option<String>,
+    /// What was held against what.
+    #[serde(default)]
+    pub comparison: Option<Comparison>,
+    /// The version's figures.
+    #[serde(default)]
+    pub figures: Figures,
+    /// The champion's figures on the same rows.
+    #[serde(default)]
+    pub champion_figures: Figures,
+}
+
+/// A run's folder, read as far as it goes.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// `run.json`.
+    pub record: Record,
+    /// The tasks with their outcomes.
+    pub tasks: Vec<Task>,
+    /// `validation.json`.
+    pub validation: Option<Validation>,
+    /// The candidates' manifests, by task.
+    pub candidates: BTreeMap<String, CandidateManifest>,
+    /// The bundle's manifest.
+    pub bundle: Option<BundleManifest>,
+    /// `deployment.json`.
+    pub deployment: Option<Deployment>,
+    /// Files that are there and cannot be read, with the reason.
+    pub unreadable: Vec<String>,
+}
+
+impl Run {
+    /// Reads a run's folder.
+    ///
+    /// Errors: usage for a folder without `run.json`, refused where that cannot be read; anything
+    /// else that is missing or broken is noted in the run.
+    pub fn read(folder: &Path) -> Result<Self, StepError> {
+        let record: Record = read_json(&folder.join("run.json")).map_err(|error| {
+            error.hint("give the folder of a run: the store has them in `runs/<pipeline>/`")
+        })?;
+        let mut run = Self {
+            folder: folder.to_owned(),
+            tasks: Vec::new(),
+            validation: None,
+            candidates: BTreeMap::new(),
+            bundle: None,
+            deployment: None,
+            unreadable: Vec::new(),
+            record,
+        };
+        for record in run.record.tasks.clone() {
+            // A name with a path in it is none of ours, and would lead out of the folder.
+            let name = Path::new(&record.name).file_name().unwrap_or_default().to_owned();
+            let outcome = run.optional(&Path::new(&name).join("outcome.json"));
+            if record.name.starts_with("train") {
+                let file = Path::new(&name).join("candidate").join(CandidateManifest::FILE);
+                if let Some(candidate) = run.optional(&file) {
+                    run.candidates.insert(record.name.clone(), candidate);
+                }
+            }
+            run.tasks.push(Task { record, outcome });
+        }
+        run.validation = run.optional(Path::new("validate/validation.json"));
+        run.bundle = run.optional(&Path::new("select/bundle").join(BundleManifest::FILE));
+        run.deployment = run.optional(Path::new("deploy/deployment.json"));
+        Ok(run)
+    }
+
+    /// Reads a file that may be missing; one that is broken is noted.
+    fn optional<T: DeserializeOwned>(&mut self, file: &Path) -> Option<T> {
+        let path = self.folder.join(file);
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            _ => {}
+        }
+        match read_json(&path) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.unreadable.push(format!("{}: {}", file.display(), error.message));
+                None
+            }
+        }
+    }
+
+    /// Returns the path of a file or folder of the run, if it is there.
+    pub fn there(&self, file: &str) -> Option<PathBuf> {
+        let path = self.folder.join(file);
+        fs::metadata(&path).is_ok().then_some(path)
+    }
+
+    /// Notes that something of the run cannot be shown.
+    pub fn note(&mut self, what: &str, error: &StepError) {
+        self.unreadable.push(format!("{what}: {}", error.message));
+    }
+
+    /// Says whether models are trained in this run, or would have been.
+    pub fn is_training(&self) -> bool {
+        self.record.tasks.iter().any(|task| task.name.starts_with("train") || task.name == "select")
+    }
+
+    /// Returns the task that ended the run before its end, if one did.
+    pub fn stopped_at(&self) -> Option<&Task> {
+        let failed = |task: &&Task| matches!(task.record.state, State::Failed | State::Refused);
+        let unfinished = |task: &&Task| matches!(task.record.state, State::Running);
+        self.tasks.iter().find(failed).or_else(|| self.tasks.iter().find(unfinished))
+    }
+
+    /// Returns a task's outcome.
+    pub fn outcome(&self, task: &str) -> Option<&Outcome> {
+        self.tasks.iter().find(|found| found.record.name == task)?.outcome.as_ref()
+    }
+
+    /// Returns the hash of what a task wrote, by port.
+    pub fn output_hash(&self, task: &str, port: &str) -> Option<&str> {
+        Some(self.outcome(task)?.outputs.get(port)?.sha256.as_str())
+    }
+}

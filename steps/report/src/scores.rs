@@ -1,0 +1,611 @@
+//! What was said of each window, gathered window by window into what a page shows.
+//!
+//! Score objects of a store and rows that a bundle scores again come through the same door.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use contract::score::{Cause, EntityScore, MemberScore, Verdict, WindowScore};
+use contract::{Span, StepError, Timestamp};
+use models::Reference;
+
+use crate::envelope::Envelope;
+use crate::truth::{Known, Scenario, Truth};
+
+/// Spans of an envelope; a wide figure has about so many pixels.
+const SPANS: usize = 1024;
+
+/// Labelled rows that curves are drawn from at most.
+const MOST_RANKED: usize = 500_000;
+
+/// Rarity of a score above every reference row's, and the top of its axis.
+pub const NEVER_SEEN: f64 = 3.6;
+
+/// Rarity that a sketch can still tell from never seen: one row in two thousand.
+const RAREST: f64 = 3.3;
+
+/// Returns how rare a calibrated score is: the decimal logarithm of N, where one reference row in N
+/// scored as high.
+pub fn rarity(calibrated: f64) -> f64 {
+    match calibrated {
+        c if c >= 1.0 || c.is_nan() => NEVER_SEEN,
+        c => (-(1.0 - c.max(0.0)).log10()).min(RAREST),
+    }
+}
+
+/// A row with a label: what curves are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked {
+    /// The score it is ranked by.
+    pub score: f64,
+    /// Says whether it belongs to a scenario.
+    pub anomalous: bool,
+}
+
+/// One model over time.
+#[derive(Debug, Clone)]
+pub struct MemberHistory {
+    /// Kind of model.
+    pub kind: String,
+    /// Rarity of its score, of the most unusual entity in each window.
+    pub rarity: Envelope,
+    /// Rarity at which it votes for an alarm.
+    pub limit: Envelope,
+    /// Rows in which it voted for an alarm.
+    pub votes: u64,
+    /// Its decision scores with labels; empty without labelled faults, or with too many rows.
+    pub ranked: Vec<Ranked>,
+}
+
+/// The whole over time: the sum of votes, or the combined score, against where alarms begin.
+#[derive(Debug, Clone)]
+pub struct VerdictHistory {
+    /// Of the most unusual entity in each window.
+    pub score: Envelope,
+    /// Its limit.
+    pub limit: Envelope,
+    /// Says that it is a combined score and not a sum of votes.
+    pub combined: bool,
+    /// Scores with labels, as far as there is a combined score.
+    pub ranked: Vec<Ranked>,
+}
+
+/// A stretch of anomalous windows of one entity; short quiet stretches in it belong to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alarm {
+    /// The entity.
+    pub entity: String,
+    /// Start of its first anomalous window.
+    pub start: Timestamp,
+    /// End of its last anomalous window.
+    pub end: Timestamp,
+    /// Anomalous windows.
+    pub windows: u64,
+    /// Kinds of models that voted in any of them.
+    pub voted: BTreeSet<String>,
+    /// Features that explain it, the largest mean share first.
+    pub causes: Vec<Cause>,
+    /// Number of the scenario it falls into, if any.
+    pub scenario: Option<usize>,
+    /// Says that it lies in guard bands only and counts neither way.
+    pub excluded: bool,
+}
+
+/// One entity over time.
+#[derive(Debug, Clone, Default)]
+pub struct EntityHistory {
+    /// Its name.
+    pub name: String,
+    /// Windows by verdict.
+    pub normal: u64,
+    /// Windows by verdict.
+    pub anomalous: u64,
+    /// Windows by verdict.
+    pub no_data: u64,
+    /// Its alarms, in order of time.
+    pub alarms: Vec<Alarm>,
+    /// Stretches without data: start of the first and end of the last window.
+    pub silent: Vec<(Timestamp, Timestamp)>,
+    open: Option<Open>,
+}
+
+/// An alarm that may still go on.
+#[derive(Debug, Clone)]
+struct Open {
+    alarm: Alarm,
+    causes: CauseSums,
+    outside: bool,
+}
+
+/// Shares of causes added up, with the value of the window in which the share was largest.
+#[derive(Debug, Clone, Default)]
+struct CauseSums(BTreeMap<String, (f64, Cause)>);
+
+impl CauseSums {
+    fn add(&mut self, causes: &[Cause]) {
+        for cause in causes {
+            match self.0.get_mut(&cause.feature) {
+                Some((sum, strongest)) => {
+                    *sum += cause.share;
+                    if cause.share > strongest.share {
+                        *strongest = cause.clone();
+                    }
+                }
+                None => {
+                    self.0.insert(cause.feature.clone(), (cause.share, cause.clone()));
+                }
+            }
+        }
+    }
+
+    /// Returns the three with the largest sums; their shares are means over `windows`.
+    fn largest(self, windows: u64) -> Vec<Cause> {
+        let mut causes: Vec<(f64, Cause)> = self.0.into_values().collect();
+        causes.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.feature.cmp(&b.1.feature)));
+        let mean = |(sum, cause): (f64, Cause)| Cause { share: sum / windows.max(1) as f64, ..cause };
+        causes.into_iter().take(3).map(mean).collect()
+    }
+}
+
+/// What became of a scenario.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Rows of it that were scored.
+    pub rows: u64,
+    /// Rows of it that were anomalous.
+    pub anomalous: u64,
+    /// End of the first anomalous window.
+    pub first: Option<Timestamp>,
+    /// Features that explain it, the largest mean share first.
+    pub causes: Vec<Cause>,
+    sums: CauseSums,
+}
+
+impl Found {
+    /// Returns the time from the scenario's start to the first anomalous window.
+    pub fn delay(&self) -> Option<Span> {
+        self.first.map(|first| first - self.scenario.start)
+    }
+}
+
+/// Rows with a label against verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Anomalous rows with an alarm.
+    pub found: u64,
+    /// Anomalous rows without one.
+    pub missed: u64,
+    /// Normal rows with an alarm.
+    pub false_alarms: u64,
+    /// Normal rows without one.
+    pub quiet: u64,
+}
+
+/// What scores are gathered under.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Distance between windows.
+    pub step: Span,
+    /// Quiet windows in a row that an alarm goes on over.
+    pub quiet: u32,
+    /// Where alarms begin, for pipelines that add up votes.
+    pub alarm_at: f64,
+}
+
+/// Windows, gathered.
+#[derive(Debug, Clone)]
+pub struct ScoreHistory {
+    rules: Rules,
+    truth: Truth,
+    names: BTreeSet<String>,
+    numbers: BTreeMap<String, usize>,
+    /// The entities, in the order in which they were first seen.
+    pub entities: Vec<EntityHistory>,
+    /// The models, in the order of the first window.
+    pub members: Vec<MemberHistory>,
+    /// The verdict's own score.
+    pub verdict: VerdictHistory,
+    /// The scenarios in the range.
+    pub scenarios: Vec<Found>,
+    /// Rows with a label against verdicts.
+    pub counts: Counts,
+    /// Which version scored from which window on.
+    pub versions: Vec<(Timestamp, String)>,
+    /// Where the parts of a data set begin, for a data set that is scored again.
+    pub parts: Vec<Timestamp>,
+    /// Windows that were not scored: end of the first and the last of each stretch.
+    pub missing: Vec<(Timestamp, Timestamp)>,
+    /// First and last window.
+    pub range: Option<(Timestamp, Timestamp)>,
+    /// Number of windows.
+    pub windows: u64,
+    /// Labelled rows were too many to draw curves from.
+    pub too_many: bool,
+}
+
+impl ScoreHistory {
+    /// Makes an empty history; `truth` holds the scenarios of the range.
+    pub fn new(rules: Rules, truth: Truth) -> Self {
+        let envelope = || Envelope::new(rules.step.ms(), SPANS);
+        let found = |scenario: &Scenario| Found {
+            scenario: scenario.clone(),
+            rows: 0,
+            anomalous: 0,
+            first: None,
+            causes: Vec::new(),
+            sums: CauseSums::default(),
+        };
+        let scenarios = truth.scenarios().iter().map(found).collect();
+        let verdict = VerdictHistory {
+            score: envelope(),
+            limit: envelope(),
+            combined: false,
+            ranked: Vec::new(),
+        };
+        Self {
+            rules,
+            truth,
+            names: BTreeSet::new(),
+            numbers: BTreeMap::new(),
+            entities: Vec::new(),
+            members: Vec::new(),
+            verdict,
+            scenarios,
+            counts: Counts::default(),
+            versions: Vec::new(),
+            parts: Vec::new(),
+            missing: Vec::new(),
+            range: None,
+            windows: 0,
+            too_many: false,
+        }
+    }
+
+    /// Returns the scenarios of the range.
+    pub fn truth(&self) -> &Truth {
+        &self.truth
+    }
+
+    /// Returns the distance between windows.
+    pub fn step(&self) -> Span {
+        self.rules.step
+    }
+
+    /// Says whether the pipeline watches one thing that has no name: a cluster as a whole.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.entities.as_slice(), [only] if only.name.is_empty())
+    }
+
+    /// Returns all alarms, in order of time.
+    pub fn alarms(&self) -> Vec<&Alarm> {
+        let mut alarms: Vec<&Alarm> =
+            self.entities.iter().flat_map(|entity| &entity.alarms).collect();
+        alarms.sort_by(|a, b| (a.start, &a.entity).cmp(&(b.start, &b.entity)));
+        alarms
+    }
+
+    /// Adds a window; windows come in order of time. The reference of the version that scored it
+    /// says how rare a limit is; without it no limits are drawn.
+    pub fn add(&mut self, window: &WindowScore, reference: Option<&Reference>) {
+        self.note_time(window);
+        // In most windows the entities are those of the one before, and asking is dear.
+        let same = |(index, score): (usize, &EntityScore)| {
+            self.entities.get(index).is_some_and(|entity| entity.name == score.entity)
+        };
+        if !window.entities.iter().enumerate().all(same) {
+            self.names.extend(window.entities.iter().map(|score| score.entity.clone()));
+        }
+        for (index, score) in window.entities.iter().enumerate() {
+            let number = self.number(index, &score.entity);
+            let known = self.truth.at(window.time, &score.entity, &self.names);
+            self.count(score, known, window.time);
+            self.rank(score, known);
+            let (rules, time) = (&self.rules, window.time);
+            self.entities[number].add(score, known, time, rules);
+        }
+        self.draw_members(window, reference);
+        self.draw_verdict(window);
+    }
+
+    /// Ends what is still open.
+    pub fn finish(&mut self) {
+        self.entities.iter_mut().for_each(EntityHistory::close);
+        for found in &mut self.scenarios {
+            found.causes = std::mem::take(&mut found.sums).largest(found.anomalous);
+        }
+    }
+
+    /// Notes as missing what lies between a range that was asked for and the windows there are;
+    /// `until` is the last window that had to be scored.
+    pub fn note_bounds(&mut self, after: Timestamp, until: Timestamp) {
+        let step = self.rules.step;
+        let Some((first, last)) = self.range else { return };
+        if first - after > step {
+            self.missing.insert(0, (after + step, first - step));
+        }
+        if until - last >= step {
+            self.missing.push((last + step, until));
+        }
+    }
+
+    /// Begins another part of a data set: what lies between two parts is not missing.
+    fn begin_part(&mut self, first: Timestamp) {
+        self.parts.push(first);
+        if let Some((_, last)) = &mut self.range {
+            *last = first - self.rules.step;
+        }
+        self.entities.iter_mut().for_each(EntityHistory::close);
+    }
+
+    fn note_time(&mut self, window: &WindowScore) {
+        let (time, step) = (window.time, self.rules.step);
+        self.windows += 1;
+        if self.versions.last().is_none_or(|(_, version)| *version != window.version) {
+            self.versions.push((time, window.version.clone()));
+        }
+        match &mut self.range {
+            None => self.range = Some((time, time)),
+            Some((_, last)) => {
+                if time - *last > step {
+                    self.missing.push((*last + step, time - step));
+                }
+                *last = time.max(*last);
+            }
+        }
+    }
+
+    /// Returns an entity's number; in most windows it is where it was in the one before.
+    fn number(&mut self, index: usize, name: &str) -> usize {
+        if self.entities.get(index).is_some_and(|entity| entity.name == name) {
+            return index;
+        }
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.entities.len();
+        self.entities.push(EntityHistory { name: name.to_owned(), ..EntityHistory::default() });
+        self.numbers.insert(name.to_owned(), number);
+        number
+    }
+
+    fn count(&mut self, score: &EntityScore, known: Known, time: Timestamp) {
+        if score.verdict == Verdict::NoData {
+            return;
+        }
+        let alarm = score.verdict == Verdict::Anomalous;
+        let counts = &mut self.counts;
+        match (known.is_faulty(), known.is_normal(), alarm) {
+            (true, _, true) => counts.found += 1,
+            (true, _, false) => counts.missed += 1,
+            (_, true, true) => counts.false_alarms += 1,
+            (_, true, false) => counts.quiet += 1,
+            (false, false, _) => {}
+        }
+        // A guard band keeps rows out of the figures, but an alarm in it is an alarm.
+        if let Some(number) = known.scenario {
+            let found = &mut self.scenarios[number];
+            found.rows += 1;
+            if alarm {
+                found.anomalous += 1;
+                found.first = Some(found.first.map_or(time, |first| first.min(time)));
+                found.sums.add(&score.causes);
+            }
+        }
+    }
+
+    fn rank(&mut self, score: &EntityScore, known: Known) {
+        let rows = self.counts.found + self.counts.missed + self.counts.quiet
+            + self.counts.false_alarms;
+        if self.scenarios.is_empty() || known.excluded || self.too_many {
+            return;
+        }
+        if rows > MOST_RANKED as u64 {
+            self.too_many = true;
+            self.verdict.ranked = Vec::new();
+            self.members.iter_mut().for_each(|member| member.ranked = Vec::new());
+            return;
+        }
+        let anomalous = known.is_faulty();
+        for (index, member) in score.members.iter().enumerate() {
+            let ranked = Ranked { score: member.decision, anomalous };
+            self.member(index, &member.kind).ranked.push(ranked);
+        }
+        if let Some(combined) = score.combined {
+            self.verdict.ranked.push(Ranked { score: combined.score, anomalous });
+        }
+    }
+
+    fn member(&mut self, index: usize, kind: &str) -> &mut MemberHistory {
+        let there = |member: &MemberHistory| member.kind == kind;
+        let index = match self.members.get(index).is_some_and(there) {
+            true => index,
+            false => match self.members.iter().position(there) {
+                Some(index) => index,
+                None => {
+                    let envelope = || Envelope::new(self.rules.step.ms(), SPANS);
+                    self.members.push(MemberHistory {
+                        kind: kind.to_owned(),
+                        rarity: envelope(),
+                        limit: envelope(),
+                        votes: 0,
+                        ranked: Vec::new(),
+                    });
+                    self.members.len() - 1
+                }
+            },
+        };
+        &mut self.members[index]
+    }
+
+    fn draw_members(&mut self, window: &WindowScore, reference: Option<&Reference>) {
+        let time = window.time.ms();
+        let kinds = window.entities.iter().map(|entity| entity.members.len()).max().unwrap_or(0);
+        for index in 0..kinds {
+            let members = || window.entities.iter().filter_map(|entity| entity.members.get(index));
+            let higher = |a: &&MemberScore, b: &&MemberScore| a.calibrated.total_cmp(&b.calibrated);
+            let Some(highest) = members().max_by(higher) else { continue };
+            let votes = members().filter(|member| member.vote).count() as u64;
+            let limit = reference.map(|known| known.calibrated(&highest.kind, highest.limit));
+            let member = self.member(index, &highest.kind);
+            member.votes += votes;
+            member.rarity.push(time, rarity(highest.calibrated));
+            if let Some(limit) = limit {
+                member.limit.push(time, rarity(limit));
+            }
+        }
+    }
+
+    fn draw_verdict(&mut self, window: &WindowScore) {
+        let time = window.time.ms();
+        let there = || window.entities.iter().filter(|score| score.verdict != Verdict::NoData);
+        let combined = there().filter_map(|score| score.combined);
+        let above = |score: &contract::score::Combined| score.score - score.limit;
+        if let Some(most) = combined.max_by(|a, b| above(a).total_cmp(&above(b))) {
+            self.verdict.combined = true;
+            self.verdict.score.push(time, most.score);
+            self.verdict.limit.push(time, most.limit);
+        } else if let Some(votes) = there().map(|score| score.votes).max() {
+            self.verdict.score.push(time, votes.to_f64());
+            self.verdict.limit.push(time, self.rules.alarm_at);
+        }
+    }
+}
+
+impl EntityHistory {
+    fn add(&mut self, score: &EntityScore, known: Known, time: Timestamp, rules: &Rules) {
+        let start = time - rules.step;
+        if let Some(open) = &self.open {
+            let quiet = (start - open.alarm.end).in_steps(rules.step);
+            if quiet >= rules.quiet.max(1) as usize {
+                self.close();
+            }
+        }
+        match score.verdict {
+            Verdict::Normal => self.normal += 1,
+            Verdict::Anomalous => {
+                self.anomalous += 1;
+                self.alarm(score, known, (start, time));
+            }
+            Verdict::NoData => {
+                self.no_data += 1;
+                match self.silent.last_mut() {
+                    Some((_, end)) if *end == start => *end = time,
+                    _ => self.silent.push((start, time)),
+                }
+            }
+        }
+    }
+
+    fn alarm(&mut self, score: &EntityScore, known: Known, (start, end): (Timestamp, Timestamp)) {
+        let open = self.open.get_or_insert_with(|| Open {
+            alarm: Alarm {
+                entity: score.entity.clone(),
+                start,
+                end,
+                windows: 0,
+                voted: BTreeSet::new(),
+                causes: Vec::new(),
+                scenario: None,
+                excluded: false,
+            },
+            causes: CauseSums::default(),
+            outside: false,
+        });
+        let alarm = &mut open.alarm;
+        alarm.end = end;
+        alarm.windows += 1;
+        for member in score.members.iter().filter(|member| member.vote) {
+            if !alarm.voted.contains(&member.kind) {
+                alarm.voted.insert(member.kind.clone());
+            }
+        }
+        open.causes.add(&score.causes);
+        alarm.scenario = alarm.scenario.or(known.scenario);
+        open.outside |= known.is_normal();
+    }
+
+    fn close(&mut self) {
+        if let Some(Open { mut alarm, causes, outside }) = self.open.take() {
+            alarm.causes = causes.largest(alarm.windows);
+            alarm.excluded = alarm.scenario.is_none() && !outside;
+            self.alarms.push(alarm);
+        }
+    }
+}
+
+/// Scores a data set's rows again with a bundle, part by part, each from an empty state as
+/// `select` measured them.
+pub mod again {
+    use std::path::Path;
+
+    use contract::bundle::BundleManifest;
+    use frames::FeatureTable;
+    use models::{Bundle, ScoreOptions, ScoreState};
+
+    use super::{ScoreHistory, StepError, Timestamp, WindowScore};
+
+    /// Rows that are scored again at most; a page of a larger data set shows the last ones.
+    pub const MOST_ROWS: u64 = 200_000;
+
+    /// Adds the rows of one part that end after `after`.
+    pub fn add_part(
+        history: &mut ScoreHistory,
+        bundle: &Bundle,
+        path: &Path,
+        after: Option<Timestamp>,
+        threads: usize,
+    ) -> Result<(), StepError> {
+        let options = ScoreOptions { min_completeness: 0.0, threads };
+        let mut state = ScoreState::default();
+        let mut window: Option<WindowScore> = None;
+        let mut begun = false;
+        let reference = bundle.reference();
+        FeatureTable::read_parts(path, |part| {
+            let late = |row: &usize| after.is_none_or(|after| part.table.times[*row] > after);
+            let rows: Vec<usize> = (0..part.rows()).filter(late).collect();
+            let chosen;
+            let part = if rows.len() == part.rows() {
+                part
+            } else {
+                chosen = part.select(&rows);
+                &chosen
+            };
+            if let (false, Some(first)) = (begun, part.table.times.first()) {
+                history.begin_part(*first);
+                begun = true;
+            }
+            let scores = bundle.score(part, &mut state, options)?;
+            for (score, time) in scores.into_iter().zip(&part.table.times) {
+                match &mut window {
+                    Some(window) if window.time == *time => window.entities.push(score),
+                    _ => {
+                        let next = of_version(bundle.manifest(), *time, score);
+                        if let Some(done) = window.replace(next) {
+                            history.add(&done, Some(reference));
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        if let Some(done) = window {
+            history.add(&done, Some(reference));
+        }
+        Ok(())
+    }
+
+    fn of_version(
+        manifest: &BundleManifest,
+        time: Timestamp,
+        score: contract::score::EntityScore,
+    ) -> WindowScore {
+        WindowScore {
+            format: WindowScore::FORMAT,
+            pipeline: manifest.pipeline.clone(),
+            time,
+            version: String::new(),
+            entities: vec![score],
+        }
+    }
+}

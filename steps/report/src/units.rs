@@ -1,0 +1,229 @@
+//! Numbers and times as people read them.
+
+use contract::{Span, Timestamp};
+
+/// A unit to write numbers of a column in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// One of these in the column's own unit.
+    pub size: f64,
+    /// What is written behind the number, with a space in front where one belongs; may be empty.
+    pub suffix: String,
+}
+
+const KIBI: f64 = 1024.0;
+
+impl Unit {
+    /// Returns the unit that suits numbers up to `largest` of a column whose unit is `name`.
+    pub fn of(name: &str, largest: f64) -> Self {
+        let largest = largest.abs();
+        let pick = |steps: &[(f64, &str)]| {
+            // Nothing at all is nothing of the column's own unit.
+            let fits = |size: f64| if largest == 0.0 { size == 1.0 } else { largest >= size };
+            let found = steps.iter().rev().find(|(size, _)| fits(*size)).or(steps.first());
+            let (size, suffix) = found.copied().unwrap_or((1.0, ""));
+            Self { size, suffix: suffix.to_owned() }
+        };
+        let bytes = [
+            (1.0, " B"),
+            (KIBI, " KiB"),
+            (KIBI * KIBI, " MiB"),
+            (KIBI * KIBI * KIBI, " GiB"),
+            (KIBI * KIBI * KIBI * KIBI, " TiB"),
+        ];
+        match name {
+            "bytes" => pick(&bytes),
+            "bytes_per_second" => {
+                let unit = pick(&bytes);
+                Self { suffix: format!("{}/s", unit.suffix), ..unit }
+            }
+            "seconds" => {
+                pick(&[(1e-6, " µs"), (1e-3, " ms"), (1.0, " s"), (120.0, " min"), (7200.0, " h")])
+                    .minutes_and_hours()
+            }
+            "ratio" => Self { size: 0.01, suffix: " %".to_owned() },
+            "seconds_per_second" => Self { size: 0.001, suffix: " ms/s".to_owned() },
+            "" => pick(&[(1.0, ""), (1e4, " k"), (1e6, " M"), (1e9, " G")]).thousands(""),
+            "per_second" => pick(&[(1.0, "/s"), (1e4, " k/s"), (1e6, " M/s"), (1e9, " G/s")])
+                .thousands(""),
+            other => {
+                let words = other.replace("_per_", "/").replace('_', " ");
+                pick(&[(1.0, " "), (1e4, " k "), (1e6, " M "), (1e9, " G ")]).thousands(&words)
+            }
+        }
+    }
+
+    /// Units begin where they read better, which for these is not at one of them.
+    fn minutes_and_hours(self) -> Self {
+        let size = match self.suffix.as_str() {
+            " min" => 60.0,
+            " h" => 3600.0,
+            _ => self.size,
+        };
+        Self { size, ..self }
+    }
+
+    fn thousands(self, words: &str) -> Self {
+        let size = if self.size == 1e4 { 1e3 } else { self.size };
+        Self { size, suffix: format!("{}{words}", self.suffix) }
+    }
+
+    /// Writes a number of the column's own unit in this unit.
+    pub fn write(&self, value: f64) -> String {
+        format!("{}{}", number(value / self.size), self.suffix)
+    }
+}
+
+/// Writes a number of a column's own unit in the unit that suits it.
+pub fn quantity(unit: &str, value: f64) -> String {
+    Unit::of(unit, value).write(value)
+}
+
+/// Writes a number with three significant digits, without zeros at its end.
+pub fn number(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return if value == 0.0 { "0".to_owned() } else { "–".to_owned() };
+    }
+    let magnitude = value.abs().log10().floor();
+    if !(-4.0..7.0).contains(&magnitude) {
+        return format!("{value:.1e}");
+    }
+    let digits = (2.0 - magnitude).clamp(0.0, 7.0) as usize;
+    let text = format!("{value:.digits$}");
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    text.replace('-', "−")
+}
+
+/// Writes a share of one as per cent with one digit behind the point.
+pub fn percent(share: f64) -> String {
+    match share {
+        s if !s.is_finite() => "–".to_owned(),
+        s if s > 0.0 && s < 0.0005 => "< 0.1 %".to_owned(),
+        s if s < 1.0 && s > 0.9995 => "> 99.9 %".to_owned(),
+        s => format!("{:.1} %", s * 100.0).replace(".0 %", " %"),
+    }
+}
+
+/// Writes a count with narrow spaces between groups of three digits.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Writes a number of things: `1 alarm`, `2 alarms`.
+pub fn counted(value: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
+/// Writes bytes: `12 KiB`, `3.4 MiB`.
+pub fn bytes(value: u64) -> String {
+    quantity("bytes", value as f64)
+}
+
+/// Writes seconds: `4 ms`, `1.2 s`, `3 min 5 s`, `2 h 5 min`, `3 d 4 h`.
+pub fn seconds(value: f64) -> String {
+    let parts = |whole: f64, part: f64, names: [&str; 2]| {
+        let (first, rest) = ((value / whole).floor(), (value % whole / part).floor());
+        match rest {
+            0.0 => format!("{first:.0} {}", names[0]),
+            rest => format!("{first:.0} {} {rest:.0} {}", names[0], names[1]),
+        }
+    };
+    match value {
+        v if v < 1.0 => format!("{:.0} ms", v * 1000.0),
+        v if v < 60.0 => format!("{} s", number(v)),
+        v if v < 3600.0 => parts(60.0, 1.0, ["min", "s"]),
+        v if v < 86_400.0 => parts(3600.0, 60.0, ["h", "min"]),
+        _ => parts(86_400.0, 3600.0, ["d", "h"]),
+    }
+}
+
+/// Writes a length of time.
+pub fn span(span: Span) -> String {
+    seconds(span.seconds())
+}
+
+/// Writes a time: `2026-11-21 08:36:07`, in UTC.
+pub fn time(time: Timestamp) -> String {
+    let text = time.to_string();
+    text.replace('T', " ").trim_end_matches('Z').to_owned()
+}
+
+/// Writes a time without its day: `08:36:07`, in UTC.
+pub fn clock(time: Timestamp) -> String {
+    let text = time.to_string();
+    let clock = text.split('T').nth(1).unwrap_or_default();
+    clock.trim_end_matches('Z').to_owned()
+}
+
+/// Writes the end of a range after its start: without the day where that is the same.
+pub fn until(start: Timestamp, end: Timestamp) -> String {
+    if start.date() == end.date() { clock(end) } else { time(end) }
+}
+
+/// Returns the first digits of a hash.
+pub fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+/// Returns a name in words: `isolation_forest` becomes `isolation forest`.
+pub fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_unit_that_people_read() {
+        for (unit, value, text) in [
+            ("bytes", 3_565_158.0, "3.4 MiB"),
+            ("bytes_per_second", 2048.0, "2 KiB/s"),
+            ("seconds", 0.0042, "4.2 ms"),
+            ("seconds", 90.0, "90 s"),
+            ("seconds", 600.0, "10 min"),
+            ("ratio", 0.034, "3.4 %"),
+            ("per_second", 12.34, "12.3/s"),
+            ("per_second", 12_340.0, "12.3 k/s"),
+            ("cores", 1.5, "1.5 cores"),
+            ("pods", 0.0, "0 pods"),
+            ("", -1_500_000.0, "−1.5 M"),
+            ("seconds", 0.0, "0 s"),
+        ] {
+            assert_eq!(quantity(unit, value), text, "{unit} {value}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_have_two_parts_at_most() {
+        let written = [0.0042, 1.24, 185.0, 3600.0, 90_060.0].map(seconds);
+        assert_eq!(written, ["4 ms", "1.24 s", "3 min 5 s", "1 h", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn shares_and_counts_are_never_rounded_to_all_or_nothing() {
+        assert_eq!([0.0, 0.0001, 0.25, 0.123, 0.99999, 1.0].map(percent), [
+            "0 %", "< 0.1 %", "25 %", "12.3 %", "> 99.9 %", "100 %"
+        ]);
+        assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!([1, 2].map(|n| counted(n, "alarm")), ["1 alarm", "2 alarms"]);
+    }
+
+    #[test]
+    fn an_end_on_the_same_day_is_a_clock_time() {
+        let start: Timestamp = "2026-11-21T08:36:07Z".parse().unwrap();
+        assert_eq!(until(start, start + Span::from_seconds(60)), "08:37:07");
+        assert_eq!(until(start, start + Span::from_seconds(86_400)), "2026-11-22 08:36:07");
+    }
+}
