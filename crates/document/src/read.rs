@@ -42,7 +42,8 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
     for node in over {
         document.overlay(node);
     }
-    drop(document.take("profiles"));
+    // What was laid over is part of the document now.
+    drop((document.take("profiles"), document.take("profile")));
     typed(&document)
 }
 
@@ -50,7 +51,8 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
 pub fn parse(name: &str, text: &str) -> Result<Document, StepError> {
     let mut document = node::parse(name, text)?;
     lay_profile(&mut document, &[])?;
-    drop(document.take("profiles"));
+    // What was laid over is part of the document now.
+    drop((document.take("profiles"), document.take("profile")));
     typed(&document)
 }
 

@@ -142,14 +142,10 @@ impl Figures {
         let days = normal as f64 * part.contract.step.seconds() / 86_400.0;
         self.add("false_alarm_ratio", confusion.false_alarm_ratio());
         self.add("false_alarms_per_day", confusion.false_alarms as f64 / days);
-        // An episode is a run of false alarms of one entity, however long.
-        let mut running: BTreeMap<u32, bool> = BTreeMap::new();
-        let mut episodes = 0_u64;
-        for ((&row, &anomalous), &alarm) in truth.rows.iter().zip(&truth.anomalous).zip(alarms) {
-            let false_alarm = alarm && !anomalous;
-            let before = running.insert(part.table.entity[row], false_alarm).unwrap_or(false);
-            episodes += u64::from(false_alarm && !before);
-        }
+        let rows = truth.rows.iter().zip(&truth.anomalous).zip(alarms);
+        let episodes = quality::false_episodes(
+            rows.map(|((&row, &anomalous), &alarm)| (part.table.entity[row], alarm, anomalous)),
+        );
         self.add("false_episodes_per_day", episodes as f64 / days);
     }
 

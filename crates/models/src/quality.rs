@@ -1,5 +1,7 @@
 //! How good scores and alarms are: the figures, each as scikit-learn defines it where it has it.
 
+use std::collections::BTreeMap;
+
 /// Returns the area under the ROC curve: the chance that an anomalous row scores higher than a
 /// normal one, ties counting half. Nothing without rows of both kinds.
 pub fn roc_auc(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
@@ -67,6 +69,26 @@ fn tied_groups(scores: &[f64], anomalous: &[bool]) -> Vec<(f64, f64, f64)> {
         }
     }
     groups
+}
+
+/// Counts false episodes: runs of alarms of one entity, however long, that touch no anomalous row.
+/// An alarm that outlasts the event it found is not one.
+///
+/// Rows come in the order of time as (entity, alarm, anomalous); rows that count nowhere are left
+/// out.
+pub fn false_episodes<E: Ord>(rows: impl IntoIterator<Item = (E, bool, bool)>) -> u64 {
+    // For each entity, whether the run that is going on has touched an anomalous row.
+    let mut running: BTreeMap<E, Option<bool>> = BTreeMap::new();
+    let mut episodes = 0;
+    for (entity, alarm, anomalous) in rows {
+        let run = running.entry(entity).or_default();
+        match (alarm, &mut *run) {
+            (true, Some(touched)) => *touched |= anomalous,
+            (true, None) => *run = Some(anomalous),
+            (false, _) => episodes += u64::from(run.take() == Some(false)),
+        }
+    }
+    episodes + running.values().filter(|run| **run == Some(false)).count() as u64
 }
 
 /// Alarms against truth, row by row.

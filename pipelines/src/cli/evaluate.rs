@@ -122,9 +122,12 @@ fn entities(windows: &[WindowScore]) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// A score to rank by: the combined one where there is one, else the mean of the models' calibrated
-/// scores.
+/// A score to rank by: the combined one where there is one, that of a model alone, else the mean of
+/// the models' calibrated scores.
 fn rank(score: &EntityScore) -> f64 {
+    if let [only] = score.members.as_slice() {
+        return only.decision;
+    }
     let mean = score.members.iter().map(|member| member.calibrated).sum::<f64>()
         / score.members.len().max(1) as f64;
     score.combined.map_or(mean, |combined| combined.score)
@@ -137,7 +140,7 @@ fn figures(
 ) -> BTreeMap<&'static str, f64> {
     let entities = entities(windows);
     let (mut ranks, mut alarms, mut anomalous) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut episodes, mut in_false_alarm) = (0_u64, BTreeMap::new());
+    let mut rows = Vec::new();
     for window in windows {
         for score in &window.entities {
             let inside: Vec<_> = intervals(labels, &entities, window.time, &score.entity).collect();
@@ -146,9 +149,7 @@ fn figures(
                 continue;
             }
             let alarm = score.verdict == Verdict::Anomalous;
-            let false_alarm = alarm && inside.is_empty();
-            let before = in_false_alarm.insert(&score.entity, false_alarm).unwrap_or(false);
-            episodes += u64::from(false_alarm && !before);
+            rows.push((&score.entity, alarm, !inside.is_empty()));
             ranks.push(rank(score));
             alarms.push(alarm);
             anomalous.push(!inside.is_empty());
@@ -161,7 +162,7 @@ fn figures(
         ("recall", confusion.recall()),
         ("f1", confusion.f1()),
         ("false_alarm_ratio", confusion.false_alarm_ratio()),
-        ("false_episodes", episodes as f64),
+        ("false_episodes", quality::false_episodes(rows) as f64),
         ("normal_days", normal_days),
     ]);
     figures.extend(quality::roc_auc(&ranks, &anomalous).map(|value| ("roc_auc", value)));
