@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::progress::Progress;
-use super::{Global, OutputFormat, evaluate, print, print_json, say, score};
+use super::{Global, OutputFormat, evaluate, print, print_json, report, say, score};
 use crate::plan::Plan;
 use crate::run::{
     Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes, human_seconds,
@@ -77,12 +77,24 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         OutputFormat::Text => print(&summary(&run.folder, &record))?,
     }
     done?;
+    let page = run.folder.join("report.html");
     if args.document.sample {
         let sample = context.sample()?.clone();
         score::tick(&context, sample.score_until, Some(sample.train_until), options)?;
         evaluate::after_sample(global, &context, &sample)?;
+        report::write(
+            &context,
+            &run.folder,
+            Some((sample.train_until, sample.score_until)),
+            &page,
+        )?;
+    } else {
+        report::write(&context, &run.folder, None, &page)?;
     }
-    Ok(())
+    match global.output {
+        OutputFormat::Json => Ok(()),
+        OutputFormat::Text => print(&format!("report  {}\n", page.display())),
+    }
 }
 
 /// A run with its folder, its plan and its record, new or found half done.
@@ -242,9 +254,9 @@ fn summary(folder: &Path, record: &RunRecord) -> String {
         let of = |name: &str| {
             deployment.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
-        text.push_str(&format!("\nmodel  {}: {}\n", of("version"), of("why")));
+        text.push_str(&format!("\nmodel   {}: {}\n", of("version"), of("why")));
     }
-    text.push_str(&format!("run    {} ({})\n", folder.display(), human_seconds(record.seconds)));
+    text.push_str(&format!("run     {} ({})\n", folder.display(), human_seconds(record.seconds)));
     text
 }
 

@@ -56,15 +56,26 @@ pub struct MemberHistory {
     pub ranked: Vec<Ranked>,
 }
 
-/// The whole over time: the sum of votes, or the combined score, against where alarms begin.
+/// What a verdict rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The sum of the votes of several models.
+    Votes,
+    /// The models' combined score.
+    Combined,
+    /// The score of the only model.
+    Only,
+}
+
+/// The whole over time: what the verdict rests on, against where alarms begin.
 #[derive(Debug, Clone)]
 pub struct VerdictHistory {
+    /// What it rests on.
+    pub basis: Basis,
     /// Of the most unusual entity in each window.
     pub score: Envelope,
     /// Its limit.
     pub limit: Envelope,
-    /// Says that it is a combined score and not a sum of votes.
-    pub combined: bool,
     /// Scores with labels, as far as there is a combined score.
     pub ranked: Vec<Ranked>,
 }
@@ -86,6 +97,8 @@ pub struct Alarm {
     pub causes: Vec<Cause>,
     /// Number of the scenario it falls into, if any.
     pub scenario: Option<usize>,
+    /// Worth waking someone.
+    pub urgent: bool,
     /// Says that it lies in guard bands only and counts neither way.
     pub excluded: bool,
 }
@@ -210,6 +223,8 @@ pub struct ScoreHistory {
     pub scenarios: Vec<Found>,
     /// Rows with a label against verdicts.
     pub counts: Counts,
+    /// Features whose usual level was said to have moved: in how many verdicts, first and last.
+    pub drifting: BTreeMap<String, (u64, Timestamp, Timestamp)>,
     /// Which version scored from which window on.
     pub versions: Vec<(Timestamp, String)>,
     /// Where the parts of a data set begin, for a data set that is scored again.
@@ -240,7 +255,7 @@ impl ScoreHistory {
         let verdict = VerdictHistory {
             score: envelope(),
             limit: envelope(),
-            combined: false,
+            basis: Basis::Votes,
             ranked: Vec::new(),
         };
         Self {
@@ -253,6 +268,7 @@ impl ScoreHistory {
             verdict,
             scenarios,
             counts: Counts::default(),
+            drifting: BTreeMap::new(),
             versions: Vec::new(),
             parts: Vec::new(),
             missing: Vec::new(),
@@ -301,6 +317,11 @@ impl ScoreHistory {
             let known = self.truth.at(window.time, &score.entity, &self.names);
             self.count(score, known, window.time);
             self.rank(score, known);
+            for feature in &score.drifting {
+                let first = (0, window.time, window.time);
+                let noted = self.drifting.entry(feature.clone()).or_insert(first);
+                (noted.0, noted.2) = (noted.0 + 1, window.time);
+            }
             let (rules, time) = (&self.rules, window.time);
             self.entities[number].add(score, known, time, rules);
         }
@@ -462,9 +483,20 @@ impl ScoreHistory {
         let combined = there().filter_map(|score| score.combined);
         let above = |score: &contract::score::Combined| score.score - score.limit;
         if let Some(most) = combined.max_by(|a, b| above(a).total_cmp(&above(b))) {
-            self.verdict.combined = true;
+            self.verdict.basis = Basis::Combined;
             self.verdict.score.push(time, most.score);
             self.verdict.limit.push(time, most.limit);
+            return;
+        }
+        let only = there().filter_map(|score| match score.members.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        });
+        let above = |member: &MemberScore| member.decision - member.limit;
+        if let Some(only) = only.max_by(|a, b| above(a).total_cmp(&above(b))) {
+            self.verdict.basis = Basis::Only;
+            self.verdict.score.push(time, only.decision);
+            self.verdict.limit.push(time, only.limit);
         } else if let Some(votes) = there().map(|score| score.votes).max() {
             self.verdict.score.push(time, votes.to_f64());
             self.verdict.limit.push(time, self.rules.alarm_at);
@@ -507,6 +539,7 @@ impl EntityHistory {
                 voted: BTreeSet::new(),
                 causes: Vec::new(),
                 scenario: None,
+                urgent: false,
                 excluded: false,
             },
             causes: CauseSums::default(),
@@ -515,6 +548,7 @@ impl EntityHistory {
         let alarm = &mut open.alarm;
         alarm.end = end;
         alarm.windows += 1;
+        alarm.urgent |= score.urgent;
         for member in score.members.iter().filter(|member| member.vote) {
             if !alarm.voted.contains(&member.kind) {
                 alarm.voted.insert(member.kind.clone());
@@ -534,8 +568,7 @@ impl EntityHistory {
     }
 }
 
-/// Scores a data set's rows again with a bundle, part by part, each from an empty state as
-/// `select` measured them.
+/// Scores a data set's rows again with a bundle, part after part.
 pub mod again {
     use std::path::Path;
 
@@ -548,16 +581,36 @@ pub mod again {
     /// Rows that are scored again at most; a page of a larger data set shows the last ones.
     pub const MOST_ROWS: u64 = 200_000;
 
-    /// Adds the rows of one part that end after `after`.
+    /// A bundle with what it remembers from part to part.
+    #[derive(Debug)]
+    pub struct Scorer<'a> {
+        /// The bundle.
+        pub bundle: &'a Bundle,
+        /// Rows after this time are scored.
+        pub after: Option<Timestamp>,
+        /// Threads.
+        pub threads: usize,
+        state: ScoreState,
+    }
+
+    impl<'a> Scorer<'a> {
+        /// Begins without a past: what a bundle remembers is the end of the very rows.
+        pub fn new(bundle: &'a Bundle, after: Option<Timestamp>, threads: usize) -> Self {
+            let mut state = ScoreState::default();
+            state.format = ScoreState::FORMAT;
+            state.reference_sha256.clone_from(&bundle.manifest().reference.sha256);
+            Self { bundle, after, threads, state }
+        }
+    }
+
+    /// Adds the rows of one part.
     pub fn add_part(
         history: &mut ScoreHistory,
-        bundle: &Bundle,
+        scorer: &mut Scorer<'_>,
         path: &Path,
-        after: Option<Timestamp>,
-        threads: usize,
     ) -> Result<(), StepError> {
-        let options = ScoreOptions { min_completeness: 0.0, threads };
-        let mut state = ScoreState::default();
+        let Scorer { bundle, after, threads, state } = scorer;
+        let options = ScoreOptions { min_completeness: 0.0, threads: *threads };
         let mut window: Option<WindowScore> = None;
         let mut begun = false;
         let reference = bundle.reference();
@@ -575,7 +628,7 @@ pub mod again {
                 history.begin_part(*first);
                 begun = true;
             }
-            let scores = bundle.score(part, &mut state, options)?;
+            let scores = bundle.score(part, state, options)?;
             for (score, time) in scores.into_iter().zip(&part.table.times) {
                 match &mut window {
                     Some(window) if window.time == *time => window.entities.push(score),

@@ -1,0 +1,61 @@
+//! `lynceus report`: a run, and the scores of a time range, on one page.
+
+use std::path::{Path, PathBuf};
+
+use contract::steps::ReportArgs as StepArgs;
+use contract::{Outcome, Span, StepError, Timestamp};
+
+use super::context::{Context, DocumentArgs, clock};
+use super::{Global, print, runs};
+
+/// Flags of `lynceus report`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Show this run: its name, its beginning, or `last`
+    #[arg(long, value_name = "RUN", default_value = "last")]
+    run: String,
+    /// Show the scores of so long before `--to` as well
+    #[arg(long, value_name = "DURATION")]
+    last: Option<Span>,
+    /// Show scores up to this time instead of the clock
+    #[arg(long, value_name = "TIME", requires = "last")]
+    to: Option<Timestamp>,
+    /// Write the page here [default: report.html in the run's folder]
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub(crate) fn execute(global: &Global, args: &ReportArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let (run, _) = runs::find(&context.store, &context.document.name, &args.run)?;
+    let to = args.to.unwrap_or_else(clock);
+    let range = args.last.map(|last| (to - last, to));
+    let page = args.report.clone().unwrap_or_else(|| run.join("report.html"));
+    write(&context, &run, range, &page)?;
+    print(&format!("{}\n", page.display()))
+}
+
+/// Writes the page of a run, with the scores of a range if there is one.
+pub(crate) fn write(
+    context: &Context,
+    run: &Path,
+    range: Option<(Timestamp, Timestamp)>,
+    page: &Path,
+) -> Result<(), StepError> {
+    let record = crate::run::RunRecord::read(run)?;
+    let args = StepArgs {
+        document: run.join("document.yaml"),
+        run: vec![run.to_owned()],
+        store: range.map(|_| context.store.url.clone()),
+        from: range.map(|(from, _)| from),
+        to: range.map(|(_, to)| to),
+        labels: None,
+        now: range.map_or(record.now, |(_, to)| to),
+        report: page.to_owned(),
+        tables: Some(page.with_extension("tables")),
+        common: contract::step::Common::default(),
+    };
+    report::run(&args, &mut Outcome::start("report"))
+}
