@@ -40,5 +40,10 @@ if [ "${1:-}" != --quick ]; then
     fi
 fi
 
+if [ "${LYNCEUS_TEST_MINIO:-on}" != off ]; then
+    echo "== MinIO (LYNCEUS_TEST_MINIO=off leaves out what runs against it)"
+    tests/support/minio.sh >/dev/null
+fi
+
 echo "== tests"
 cargo test --locked --workspace

@@ -218,7 +218,7 @@ fn objects_are_encrypted_as_asked() {
         for key in ["a", "large"] {
             let found = server.with_client(async |client| {
                 let head = client.head_object().bucket(BUCKET).key(format!("{name}/{key}"));
-                Ok(head.send().await?.server_side_encryption().map(|kind| kind.to_string()))
+                Ok(head.send().await?.server_side_encryption().map(ToString::to_string))
             });
             assert_eq!(found.unwrap().as_deref(), Some(expected));
         }

@@ -1,5 +1,4 @@
 //! What goes wrong between a store and its server: nothing is lost, nothing is half visible.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod s3_servers;
 
@@ -54,7 +53,11 @@ fn keeps_checksums(server: &Access, key: &str) -> Result<bool> {
     })
 }
 
-fn through(server: &Access, name: &str, script: fn(&Seen<'_>) -> Fault) -> Result<(Proxy, S3Store)> {
+fn through(
+    server: &Access,
+    name: &str,
+    script: fn(&Seen<'_>) -> Fault,
+) -> Result<(Proxy, S3Store)> {
     let proxy = Proxy::start(server, script)?;
     let store = proxy.access().store(name)?;
     Ok((proxy, store))
@@ -124,10 +127,11 @@ fn a_write_whose_reply_got_lost_counts_as_written() {
 #[test]
 fn an_undecided_write_is_tried_again() {
     on_every_server(|server| {
-        let (_proxy, store) = through(server, "undecided", |seen| match (seen.method, seen.before) {
-            ("PUT", 0..2) => Fault::Reply(409, "ConditionalRequestConflict"),
-            _ => Fault::None,
-        })?;
+        let (_proxy, store) =
+            through(server, "undecided", |seen| match (seen.method, seen.before) {
+                ("PUT", 0..2) => Fault::Reply(409, "ConditionalRequestConflict"),
+                _ => Fault::None,
+            })?;
         ensure!(store.put("a", b"one", Condition::IfAbsent)? != Put::Conflict);
         let (_proxy, store) = through(server, "undecided", |seen| match seen.method {
             "PUT" => Fault::Reply(409, "ConditionalRequestConflict"),
@@ -236,10 +240,11 @@ fn a_changed_byte_is_never_taken() {
         ensure!(fs::read(&target)? == b"old", "the file is replaced by a whole one or not at all");
         ensure!(fs::read_dir(temp.path())?.count() == 2, "nothing is left beside it");
         // Only in the first reply: it is noticed, and asked for again.
-        let (_proxy, store) = through(server, "changed", |seen| match (seen.method, seen.before) {
-            ("GET", 0) => Fault::ChangeReply(3),
-            _ => Fault::None,
-        })?;
+        let (_proxy, store) =
+            through(server, "changed", |seen| match (seen.method, seen.before) {
+                ("GET", 0) => Fault::ChangeReply(3),
+                _ => Fault::None,
+            })?;
         ensure!(store.get("small")?.context("no object")?.bytes == b"small");
         ensure!(store.get_file("large", &target)?);
         ensure!(fs::read(&target)? == bytes);
@@ -255,10 +260,11 @@ fn a_byte_changed_on_the_way_up_is_refused_and_sent_again() {
     let bytes = content(20 * MIB);
     fs::write(&source, &bytes).unwrap();
     on_every_server(|server| {
-        let (_proxy, store) = through(server, "changed-up", |seen| match (seen.method, seen.before) {
-            ("PUT", 0) => Fault::ChangeRequest(2),
-            _ => Fault::None,
-        })?;
+        let (_proxy, store) =
+            through(server, "changed-up", |seen| match (seen.method, seen.before) {
+                ("PUT", 0) => Fault::ChangeRequest(2),
+                _ => Fault::None,
+            })?;
         ensure!(store.put("small", b"small", Condition::IfAbsent)? != Put::Conflict);
         store.put_file("large", &source)?;
         let direct = server.store("changed-up")?;
@@ -282,9 +288,12 @@ fn slow_replies_and_silence_are_waited_for_and_no_longer() {
         ensure!(store.put("a", &bytes, Condition::IfAbsent)? != Put::Conflict);
         ensure!(store.get("a")?.context("no object")?.bytes == bytes);
         let silent = |times: usize| {
-            Proxy::start(server, move |seen| {
-                if seen.before < times { Fault::Silence } else { Fault::None }
-            })
+            Proxy::start(
+                server,
+                move |seen| {
+                    if seen.before < times { Fault::Silence } else { Fault::None }
+                },
+            )
         };
         let open = |proxy: &Proxy| {
             let settings = store::S3Settings {
@@ -370,7 +379,10 @@ fn a_good_server_is_asked_once() {
         let asked = |proxy: &Proxy| {
             proxy.seen().iter().filter(|request| request.contains(".lynceus")).count()
         };
-        ensure!(asked(&proxy) == 3, "the first process of all makes the object that is asked about");
+        ensure!(
+            asked(&proxy) == 3,
+            "the first process of all makes the object that is asked about"
+        );
         let (proxy, store) = through(server, "asked", |_| Fault::None)?;
         ensure!(store.put("k", b"1", Condition::IfAbsent)? != Put::Conflict);
         ensure!(asked(&proxy) == 1);

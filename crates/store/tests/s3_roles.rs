@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::LifecycleExpiration;
 use contract::ErrorKind;
 use contract::score::WindowScore;
 use fs_err as fs;
@@ -49,13 +50,16 @@ fn deployment() -> Result<Option<Deployment>> {
     let minio = Minio::start(None)?;
     let temp = tempfile::tempdir()?;
     let credentials = temp.path().join("credentials");
-    let write = |file: &str, text: &str| contract::artifact::write_file(&credentials.join(file), text.as_bytes());
+    let write = |file: &str, text: &str| {
+        contract::artifact::write_file(&credentials.join(file), text.as_bytes())
+    };
     write("root/MINIO_ROOT_USER", &minio.access().key)?;
     write("root/MINIO_ROOT_PASSWORD", &minio.access().secret)?;
     run(Command::new(folder().join("credentials.sh")).arg(&credentials))?;
     let read = |role: &str, name: &str| fs::read_to_string(credentials.join(role).join(name));
     let users = ROLES.map(|role| -> Result<Access> {
-        let (key, secret) = (read(role, "AWS_ACCESS_KEY_ID")?, read(role, "AWS_SECRET_ACCESS_KEY")?);
+        let (key, secret) =
+            (read(role, "AWS_ACCESS_KEY_ID")?, read(role, "AWS_SECRET_ACCESS_KEY")?);
         ensure!(secret.len() == 48 && key.starts_with(role));
         Ok(minio.access().as_user(&key, &secret))
     });
@@ -167,7 +171,7 @@ async fn allowed<T, E>(
 where
     E: aws_sdk_s3::error::ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    match call.await {
+    match Box::pin(call).await {
         Ok(_) => Ok(true),
         Err(error) if error.code() == Some("AccessDenied") => Ok(false),
         Err(error) => Err(error.into()),
@@ -180,7 +184,7 @@ async fn check_keys(client: &Client, role: &str) -> Result<()> {
         ensure!(allowed(get).await? == readers.contains(role), "{role} reads {key}");
         let body = ByteStream::from_static(b"x");
         let put = client.put_object().bucket(BUCKET).key(key).body(body).send();
-        ensure!(allowed(put).await? == writers.contains(role), "{role} writes {key}");
+        ensure!(Box::pin(allowed(put)).await? == writers.contains(role), "{role} writes {key}");
         let delete = client.delete_object().bucket(BUCKET).key(key).send();
         ensure!(!allowed(delete).await?, "{role} deletes {key}");
         let version = client.delete_object().bucket(BUCKET).key(key).version_id("null").send();
@@ -197,10 +201,7 @@ async fn check_administration(client: &Client, role: &str) -> Result<()> {
             "s3:PutBucketPolicy",
             allowed(client.put_bucket_policy().bucket(BUCKET).policy("{}").send()).await?,
         ),
-        (
-            "s3:GetBucketPolicy",
-            allowed(client.get_bucket_policy().bucket(BUCKET).send()).await?,
-        ),
+        ("s3:GetBucketPolicy", allowed(client.get_bucket_policy().bucket(BUCKET).send()).await?),
         (
             "s3:GetBucketVersioning",
             allowed(client.get_bucket_versioning().bucket(BUCKET).send()).await?,
@@ -249,7 +250,7 @@ fn each_role_can_do_its_job_and_is_refused_everything_else() {
         deployment
             .user(role)
             .with_client(async |client| {
-                check_keys(&client, role).await?;
+                Box::pin(check_keys(&client, role)).await?;
                 check_administration(&client, role).await
             })
             .unwrap();
@@ -262,8 +263,7 @@ fn who_is_refused_is_told_which_permission_is_missing_for_what() {
     let at = time("2026-11-21T11:00:00Z");
     let mark =
         Watermark { format: Watermark::FORMAT, scored_to: at, state: serde_json::json!(null) };
-    let error =
-        watermark::write(&deployment.store("trainer"), PIPELINE, &mark, None).unwrap_err();
+    let error = watermark::write(&deployment.store("trainer"), PIPELINE, &mark, None).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Usage);
     assert!(error.message.contains("`s3:PutObject`"), "{error}");
     assert!(error.message.contains("`state/cluster/watermark.json`"), "{error}");
@@ -277,7 +277,8 @@ fn who_is_refused_is_told_which_permission_is_missing_for_what() {
 fn the_bucket_keeps_what_was_replaced_and_tidies_what_is_old() {
     let Some(deployment) = deployment().unwrap() else { return };
     let lifecycle: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(folder().join("lifecycle.json")).unwrap()).unwrap();
+        serde_json::from_str(&fs::read_to_string(folder().join("lifecycle.json")).unwrap())
+            .unwrap();
     let rules = lifecycle["Rules"].as_array().unwrap();
     deployment
         .minio
@@ -285,14 +286,13 @@ fn the_bucket_keeps_what_was_replaced_and_tidies_what_is_old() {
         .with_client(async |client| {
             let versioning = client.get_bucket_versioning().bucket(BUCKET).send().await?;
             ensure!(versioning.status().is_some_and(|status| status.as_str() == "Enabled"));
-            let applied =
-                client.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await?;
+            let applied = client.get_bucket_lifecycle_configuration().bucket(BUCKET).send().await?;
             ensure!(applied.rules().len() == rules.len());
             for rule in applied.rules() {
                 let prefix = rule.filter().and_then(|filter| filter.prefix()).unwrap_or_default();
                 let expected = rules.iter().find(|rule| rule["Filter"]["Prefix"] == prefix);
                 let expected = expected.with_context(|| format!("a rule for `{prefix}`"))?;
-                let days = rule.expiration().and_then(|expiration| expiration.days());
+                let days = rule.expiration().and_then(LifecycleExpiration::days);
                 ensure!(days.map(i64::from) == expected["Expiration"]["Days"].as_i64());
                 ensure!(days.is_none() || !prefix.starts_with("models"), "models never expire");
             }

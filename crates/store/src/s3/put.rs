@@ -45,13 +45,11 @@ impl Bucket {
                 Err(error) => return Err(request.error(&error)),
             };
             let etag = request.tag(reply.e_tag())?;
-            match reply.body.collect().await {
-                Ok(bytes) => return Ok(Some(Object { bytes: bytes.to_vec(), etag })),
-                Err(_) => {
-                    let why = "the reply broke off or does not have the object's checksum";
-                    waits.next(&request, &why).await?;
-                }
+            if let Ok(bytes) = reply.body.collect().await {
+                return Ok(Some(Object { bytes: bytes.to_vec(), etag }));
             }
+            let why = "the reply broke off or does not have the object's checksum";
+            waits.next(&request, &why).await?;
         }
     }
 

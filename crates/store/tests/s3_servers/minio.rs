@@ -1,4 +1,4 @@
-//! A real MinIO, built by `tests/support/minio.sh`, with a folder and a port of its own.
+//! A real `MinIO`, built by `tests/support/minio.sh`, with a folder and a port of its own.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;

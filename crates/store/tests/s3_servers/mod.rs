@@ -1,4 +1,4 @@
-//! Servers of the S3 protocol for the tests: one within this process, and a real MinIO.
+//! Servers of the S3 protocol for the tests: one within this process, and a real `MinIO`.
 
 #![allow(dead_code, reason = "each test program that has this module uses a part of it")]
 
