@@ -1,5 +1,4 @@
 //! Where keys come from: the environment, profile files, a session, a web identity.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod s3_servers;
 
