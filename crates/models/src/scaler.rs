@@ -88,6 +88,13 @@ fn is_there(value: f64) -> bool {
     value.abs() <= LARGEST
 }
 
+/// Without branches, so that a compiler can do several at once.
+#[inline]
+fn scaled_value(value: f64, offset: f64, factor: f64, fill: f64) -> f64 {
+    let value = if is_there(value) { value } else { fill };
+    ((value - offset) * factor).clamp(-LARGEST_SCALED, LARGEST_SCALED)
+}
+
 impl Scaler {
     /// Learns a scaler from rows of shape (rows, columns).
     pub fn fit(rows: ArrayView2<'_, f64>, scaling: Scaling) -> Self {
@@ -140,17 +147,16 @@ impl Scaler {
 
     /// Scales one value of a column; the column must be one of [`Scaler::columns`].
     pub fn scale(&self, column: usize, value: f64) -> f64 {
-        let value = if is_there(value) { value } else { self.fill[column] };
-        let scaled = (value - self.offset[column]) * self.factor[column];
-        scaled.clamp(-LARGEST_SCALED, LARGEST_SCALED)
+        scaled_value(value, self.offset[column], self.factor[column], self.fill[column])
     }
 
     /// Scales whole rows, one after another in `rows`, into as many values of `scaled`.
     pub(crate) fn scale_rows<T>(&self, rows: &[f64], scaled: &mut [T], cast: impl Fn(f64) -> T) {
         let columns = self.columns().max(1);
         for (row, target) in rows.chunks_exact(columns).zip(scaled.chunks_exact_mut(columns)) {
-            for (column, (value, slot)) in row.iter().zip(target).enumerate() {
-                *slot = cast(self.scale(column, *value));
+            let numbers = self.offset.iter().zip(&self.factor).zip(&self.fill);
+            for ((value, slot), ((offset, factor), fill)) in row.iter().zip(target).zip(numbers) {
+                *slot = cast(scaled_value(*value, *offset, *factor, *fill));
             }
         }
     }

@@ -134,7 +134,8 @@ fn every_kind_makes_the_same_candidate_on_any_number_of_threads() {
         assert_eq!(candidate.manifest.kind, kind);
         assert_eq!((candidate.manifest.rows, candidate.manifest.seed), (400, 7));
         let rows = matrix(&part(&usual(), 50));
-        let scores = candidate.detector().decision(rows.view(), 1);
+        let model = models::load(kind, &candidate.model).unwrap();
+        let scores = model.decision(rows.view(), 1);
         assert!(scores.iter().all(|score| score.is_finite()), "{kind}");
         let warnings = place.outcome().warnings;
         assert!(warnings.iter().any(|warning| warning.contains("`never_there`")), "{warnings:?}");

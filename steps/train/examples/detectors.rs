@@ -1,8 +1,8 @@
-//! Measures fitting and scoring on a file of numbers: `measure ROWS.f64 COLUMNS [THREADS]`.
+//! Measures fitting and scoring: `detectors ROWS.f64 MANY.f64 COLUMNS THREADS [PART]`.
 //!
-//! The file holds rows of little-endian doubles. `examples/measure.py` makes one, runs scikit-learn
-//! and PyTorch on the same rows and prints both sides with their ratios. Figures are JSON lines:
-//! wall seconds, medians of several runs; peak memory after each.
+//! The files hold rows of little-endian doubles, to fit on and to score with the forest. `examples/detectors.py` makes one, runs scikit-learn
+//! and `PyTorch` on the same rows and prints both sides with their ratios. Figures are JSON lines:
+//! medians of several runs in seconds, wall and CPU; peak memory after each.
 
 use std::time::Instant;
 
@@ -11,25 +11,21 @@ use document::models::{Autoencoder, IsolationForest, OneClassSvm, Scaling};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::Detector;
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use train::autoencoder::AutoencoderParams;
 use train::isolation_forest::IsolationForestParams;
 use train::one_class_svm::OneClassSvmParams;
 
 const RUNS: usize = 5;
-const MANY: usize = 1_000_000;
 
 fn main() -> Result<()> {
     let mut flags = std::env::args().skip(1);
-    let path = flags.next().context("a file of numbers")?;
+    let path = flags.next().context("a file of rows")?;
+    let many = flags.next().context("a file of many rows")?;
     let columns: usize = flags.next().context("the number of columns")?.parse()?;
-    let threads: usize = flags.next().map_or(Ok(1), |text| text.parse())?;
+    let threads: usize = flags.next().context("the number of threads")?.parse()?;
     let only = flags.next();
-    let values: Vec<f64> = fs_err::read(path)?
-        .chunks_exact(8)
-        .map(|word| f64::from_le_bytes(word.try_into().unwrap_or_default()))
-        .collect();
-    let rows = Array2::from_shape_vec((values.len() / columns, columns), values)?;
+    let rows = read(&path, columns)?;
     let rows = DatasetBase::new(rows, ());
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("svm") {
@@ -41,8 +37,7 @@ fn main() -> Result<()> {
     if wanted("forest") {
         let params = IsolationForestParams::new(IsolationForest::default(), 0, threads);
         let forest = measured("isolation_forest fit", RUNS, || params.fit(&rows))?;
-        let repeated: Vec<usize> = (0..MANY).map(|row| row % rows.records().nrows()).collect();
-        let many = rows.records().select(Axis(0), &repeated);
+        let many = read(&many, columns)?;
         score("isolation_forest score 1M", &forest, &many, threads)?;
     }
     if wanted("autoencoder") {
@@ -51,6 +46,13 @@ fn main() -> Result<()> {
         score("autoencoder score", &fitted.model, rows.records(), threads)?;
     }
     Ok(())
+}
+
+fn read(path: &str, columns: usize) -> Result<Array2<f64>> {
+    let words = fs_err::read(path)?;
+    let words = words.chunks_exact(8).map(|word| word.try_into().unwrap_or_default());
+    let values: Vec<f64> = words.map(f64::from_le_bytes).collect();
+    Ok(Array2::from_shape_vec((values.len() / columns, columns), values)?)
 }
 
 fn score(name: &str, model: &dyn Detector, rows: &Array2<f64>, threads: usize) -> Result<()> {
@@ -64,14 +66,25 @@ where
 {
     let mut seconds = Vec::new();
     let mut last = None;
+    let cpu = cpu_seconds();
     for _ in 0..runs {
         let start = Instant::now();
         last = Some(work().map_err(Into::into)?);
         seconds.push(start.elapsed().as_secs_f64());
     }
+    let cpu = (cpu_seconds() - cpu) / runs as f64;
     seconds.sort_by(f64::total_cmp);
     let memory = contract::outcome::peak_memory_bytes() as f64 / 1024.0 / 1024.0;
     let median = seconds[seconds.len() / 2];
-    println!("{{\"work\": \"{name}\", \"seconds\": {median:.4}, \"peak_mib\": {memory:.1}}}");
+    println!(
+        "{{\"work\": \"{name}\", \"seconds\": {median:.4}, \"cpu_seconds\": {cpu:.3}, \"peak_mib\": {memory:.1}}}"
+    );
     last.context("at least one run")
+}
+
+/// CPU time of the process, of all its threads; Linux counts it in hundredths of a second.
+fn cpu_seconds() -> f64 {
+    let text = fs_err::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
