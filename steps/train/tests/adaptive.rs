@@ -1,0 +1,182 @@
+//! The adaptive model against the same computed with numpy (`data/make_adaptive.py`), row by row.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use contract::rules::FalseAlarmLimit;
+use contract::{Span, Timestamp};
+use document::models::Adaptive as Settings;
+use linfa::ParamGuard as _;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit as _;
+use models::adaptive::{Adaptive, Memory};
+use models::alarm;
+use ndarray::Array2;
+use serde::Deserialize;
+use train::adaptive::{AdaptiveParams, Fitted, Order};
+
+const STEP: Span = Span::from_seconds(60);
+
+#[derive(Deserialize)]
+struct Expected {
+    train: Vec<Vec<f64>>,
+    test: Vec<Vec<f64>>,
+    training_scores: Vec<f64>,
+    levels: contract::bundle::AlarmLevels,
+    long: Vec<f64>,
+    short: Vec<f64>,
+    excess: Vec<f64>,
+    alarms: Vec<bool>,
+}
+
+fn expected() -> Expected {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/adaptive.json");
+    serde_json::from_str(&fs_err::read_to_string(path).unwrap()).unwrap()
+}
+
+fn minute(row: usize) -> Timestamp {
+    Timestamp::from_ms(1_790_000_000_000 + 60_000 * i64::try_from(row).unwrap())
+}
+
+fn fit(rows: &[Vec<f64>], settings: Settings) -> Fitted {
+    let order = Order {
+        step: STEP,
+        times: (0..rows.len()).map(minute).collect(),
+        entities: vec![String::new(); rows.len()],
+    };
+    let values = rows.iter().flatten().copied().collect();
+    let values = Array2::from_shape_vec((rows.len(), rows[0].len()), values).unwrap();
+    AdaptiveParams::new(settings, order).check().unwrap().fit(&DatasetBase::from(values)).unwrap()
+}
+
+fn close(found: f64, expected: f64) -> bool {
+    (found - expected).abs() < 1e-8
+}
+
+#[test]
+fn scores_levels_and_alarms_are_those_of_numpy() {
+    let expected = expected();
+    let Fitted { model, mut training } = fit(&expected.train, Settings::default());
+    let scores = training.scores.remove("").unwrap();
+    for (row, (found, expected)) in scores.iter().zip(&expected.training_scores).enumerate() {
+        assert!(close(*found, *expected), "training row {row}: {found}, not {expected}");
+    }
+    let (levels, mut states) = alarm::calibrate(&FalseAlarmLimit::default(), STEP, &[&scores]);
+    for (found, expected) in [
+        (levels.usual, expected.levels.usual),
+        (levels.alarm, expected.levels.alarm),
+        (levels.stay, expected.levels.stay),
+        (levels.page, expected.levels.page),
+    ] {
+        assert!(close(found, expected), "{levels:?}");
+    }
+    let (mut memory, mut state) = (training.memories.remove("").unwrap(), states.remove(0));
+    let mut alarmed = false;
+    for (row, values) in expected.test.iter().enumerate() {
+        let time = minute(expected.train.len() + row).ms();
+        let step = model.step(&mut memory, time, values);
+        let limit = state.limit(&levels);
+        let excess = step.decision - limit + if alarmed { levels.stay } else { levels.alarm };
+        alarmed = step.open && step.decision > limit;
+        state.observe(&levels, time, step.decision, alarmed);
+        assert!(close(step.decision, expected.long[row]), "row {row}: {}", step.decision);
+        assert!(close(Adaptive::short_score(&memory).unwrap(), expected.short[row]), "row {row}");
+        assert!(close(excess, expected.excess[row]), "row {row}: {excess}");
+        assert_eq!(alarmed, expected.alarms[row], "row {row}");
+    }
+    assert!(expected.alarms.contains(&true));
+}
+
+#[test]
+fn a_memory_that_travelled_as_text_goes_on_to_the_same_bits() {
+    let expected = expected();
+    let Fitted { model, mut training } = fit(&expected.train, Settings::default());
+    let mut whole = training.memories.remove("").unwrap();
+    let mut travelling = whole.clone();
+    for (row, values) in expected.test.iter().enumerate() {
+        // A few rows are missing, and a few values.
+        if row % 17 == 3 {
+            continue;
+        }
+        let mut values = values.clone();
+        if row % 11 == 5 {
+            values[row % 3] = f64::NAN;
+        }
+        let time = minute(expected.train.len() + row).ms();
+        let text = serde_json::to_string(&travelling).unwrap();
+        travelling = serde_json::from_str(&text).unwrap();
+        let steps = [&mut whole, &mut travelling].map(|memory| model.step(memory, time, &values));
+        assert_eq!(steps[0].decision.to_bits(), steps[1].decision.to_bits(), "row {row}");
+    }
+    assert_eq!(whole, travelling);
+}
+
+#[test]
+fn a_missing_row_is_made_up_for_by_the_last_and_a_long_gap_begins_anew() {
+    let rows = expected().train;
+    let Fitted { model, mut training } = fit(&rows, Settings::default());
+    let last = training.memories.remove("").unwrap();
+    let decide = |memory: &mut Memory, at: usize, values: &[f64]| {
+        model.step(memory, minute(rows.len() + at).ms(), values).decision
+    };
+    let (mut with_gap, mut filled) = (last.clone(), last.clone());
+    let (first, next) = (&rows[10], &rows[11]);
+    decide(&mut with_gap, 0, first);
+    let after_gap = decide(&mut with_gap, 3, next);
+    for at in [0, 1, 2] {
+        decide(&mut filled, at, first);
+    }
+    assert_eq!(after_gap.to_bits(), decide(&mut filled, 3, next).to_bits());
+
+    let nothing = [f64::NAN; 3];
+    let mut blind = last.clone();
+    let decisions: Vec<f64> = (0..40).map(|at| decide(&mut blind, at, &nothing)).collect();
+    assert!(decisions.iter().all(|decision| decision.is_finite()));
+    let mut later = last.clone();
+    assert!(decide(&mut later, 5000, first).is_finite(), "after a long gap");
+    assert!(decide(&mut later, 100, first).is_finite(), "back in time");
+}
+
+#[test]
+fn a_creep_that_teaches_the_model_is_named() {
+    let rows = expected().train;
+    let Fitted { model, mut training } = fit(&rows, Settings::default());
+    let mut memory = training.memories.remove("").unwrap();
+    assert!(memory.drifting().is_empty());
+    for row in 0..2880 {
+        let mut values = rows[row % 1600].clone();
+        values[1] += 4000.0 * (row.min(1440) as f64 / 1440.0);
+        model.step(&mut memory, minute(rows.len() + row).ms(), &values);
+    }
+    assert_eq!(memory.drifting(), [1]);
+}
+
+#[test]
+fn the_share_of_a_fault_goes_to_its_signal() {
+    let expected = expected();
+    let Fitted { model, mut training } = fit(&expected.train, Settings::default());
+    let mut memory = training.memories.remove("").unwrap();
+    for (row, values) in expected.test[..110].iter().enumerate() {
+        model.step(&mut memory, minute(expected.train.len() + row).ms(), values);
+    }
+    let shares = model.attribution(&memory);
+    assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{shares:?}");
+    assert!(shares[0] > 0.5, "the first signal is off since row 100: {shares:?}");
+}
+
+#[test]
+fn a_tiny_a_constant_and_an_empty_column_do_no_harm() {
+    let rows: Vec<Vec<f64>> =
+        (0..200).map(|row| vec![5.0, f64::NAN, 1e-30 * f64::from(row % 7)]).collect();
+    let Fitted { model, mut training } = fit(&rows, Settings::default());
+    let mut memory = training.memories.remove("").unwrap();
+    let mut decide = |at: usize, values: [f64; 3]| {
+        model.step(&mut memory, minute(200 + at).ms(), &values).decision
+    };
+    let usual = decide(0, [5.0, f64::NAN, 0.0]);
+    let empty = decide(1, [5.0, 1e300, 0.0]);
+    assert!(empty < usual + 1.0, "a column without training says nothing: {usual} {empty}");
+    let moved = decide(2, [6.0, f64::NAN, 0.0]);
+    assert!(moved > empty + 2.0, "a constant that moves scores: {empty} {moved}");
+    let infinite = decide(3, [f64::INFINITY, f64::NEG_INFINITY, f64::MAX]);
+    assert!(infinite.is_finite());
+}
