@@ -109,7 +109,7 @@ fn a_plan_shows_who_waits_for_whom() -> anyhow::Result<()> {
         task.map(|task| task["needs"].to_string()).unwrap_or_default()
     };
     assert_eq!(needs("feature"), r#"["collect","label"]"#);
-    assert_eq!(needs("train-autoencoder"), r#"["validate"]"#);
+    assert_eq!(needs("train-adaptive"), r#"["validate"]"#);
     assert_eq!(needs("deploy"), r#"["validate","select"]"#);
     let scoring = workspace.run(&["plan", "cluster", "--score"])?;
     assert!(scoring.contains("alert    score"), "{scoring}");

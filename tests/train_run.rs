@@ -63,11 +63,11 @@ fn a_second_run_takes_everything_from_the_cache_and_changes_nothing() -> anyhow:
 fn a_changed_parameter_runs_what_depends_on_it_and_explain_says_so() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     workspace.run(&TRAIN)?;
-    let changed = ["run", "cluster", "--sample", "--set", "models.isolation_forest.trees=60"];
+    let changed = ["run", "cluster", "--sample", "--set", "models.adaptive.ridge=0.4"];
     workspace.run(&changed)?;
     let states = states(&workspace)?;
-    assert_eq!(names_in(&states, "done"), ["train-isolation_forest", "select", "deploy"]);
-    let explained = workspace.run(&["explain", "last", "train-isolation_forest"])?;
+    assert_eq!(names_in(&states, "done"), ["train-adaptive", "select", "deploy"]);
+    let explained = workspace.run(&["explain", "last", "train-adaptive"])?;
     assert!(
         explained.contains("the sections of the document that it reads changed"),
         "{explained}"

@@ -58,9 +58,10 @@ impl Workspace {
     }
 
     /// Returns the hash of every file of the store that a run promises to repeat: artifacts, models,
-    /// scores and states, but no timings and logs.
+    /// scores and states, but no timings, logs and pages that show timings.
     pub(crate) fn promised(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let about_the_process = ["run.json", "outcome.json", "log.jsonl"];
+        let about_the_process =
+            ["run.json", "outcome.json", "log.jsonl", "report.html", "tasks.csv", "tasks.json"];
         let mut hashes = BTreeMap::new();
         for file in contract::artifact::files_below(&self.store())? {
             let name = file.rsplit('/').next().unwrap_or_default();

@@ -8,6 +8,7 @@ mod manifests;
 mod models;
 mod plan;
 mod progress;
+mod report;
 mod run;
 mod runs;
 mod score;
@@ -106,11 +107,14 @@ enum Command {
         after_help = "Example: lynceus evaluate cluster --scenarios scenarios.csv --from 2026-11-21T08:36:00Z --to 2026-11-21T09:22:00Z"
     )]
     Evaluate(evaluate::EvaluateArgs),
+    /// Write a run, and the scores of a time range, as one self-contained page
+    #[command(after_help = "Example: lynceus report cluster --last 24h")]
+    Report(report::ReportArgs),
     /// Show the tasks of a pipeline, what they read and write, and what they wait for
     #[command(after_help = "Example: lynceus plan cluster --sample")]
     Plan(plan::PlanArgs),
     /// Say why a task of a run ran or did not, input by input
-    #[command(after_help = "Example: lynceus explain last train-autoencoder --pipeline cluster")]
+    #[command(after_help = "Example: lynceus explain last train-adaptive --pipeline cluster")]
     Explain(explain::ExplainArgs),
     /// List runs, or show one
     #[command(after_help = "Example: lynceus runs list cluster")]
@@ -173,6 +177,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Run(args) => run::execute(&global, &args),
         Command::Score(args) => score::execute(&global, &args),
         Command::Evaluate(args) => evaluate::execute(&global, &args),
+        Command::Report(args) => report::execute(&global, &args),
         Command::Plan(args) => plan::execute(&global, &args),
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),

@@ -249,10 +249,10 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
         figure("average_precision")
     ));
     text.push_str(&format!(
-        "{:.1} % of normal windows alarmed, {} false episodes in {} of normal behaviour\n",
-        100.0 * figure("false_alarm_ratio"),
+        "{} alarms began outside a fault; in the {} between faults {:.1} % of the windows were alarmed\n",
         figure("false_episodes"),
-        human_seconds(86_400.0 * figure("normal_days"))
+        human_seconds(86_400.0 * figure("normal_days")),
+        100.0 * figure("false_alarm_ratio")
     ));
     print(&text)
 }
