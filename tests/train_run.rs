@@ -39,6 +39,28 @@ fn the_sample_is_trained_on_scored_and_its_faults_are_found() -> anyhow::Result<
         assert!(line.contains("found"), "{line}");
         assert!(!line.contains("not found"), "{line}");
     }
+    let found =
+        |label: &str| said.lines().filter(|line| line.starts_with(label)).collect::<Vec<_>>();
+    let (memory, cpu) = (found("memory_stress"), found("cpu_stress"));
+    assert_eq!(memory.len(), 2, "{said}");
+    for (line, cause) in [
+        (memory[0], "container_memory_working_set_bytes"),
+        (memory[1], "container_memory_working_set_bytes"),
+        (cpu[0], "container_cpu_usage_cores"),
+    ] {
+        let first = line.split(',').next().unwrap_or_default();
+        assert!(first.ends_with(cause), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_settings_of_the_paper_are_a_profile() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.run(&["run", "cluster", "--sample", "--set", "profile=aligo"])?;
+    let done = names_in(&states(&workspace)?, "done");
+    let trained: Vec<&str> = done.iter().filter_map(|name| name.strip_prefix("train-")).collect();
+    assert_eq!(trained, ["autoencoder", "isolation_forest", "one_class_svm"]);
     Ok(())
 }
 
@@ -134,7 +156,7 @@ fn models_are_listed_shown_and_rolled_back() -> anyhow::Result<()> {
         "cluster",
         "--sample",
         "--set",
-        "models.isolation_forest.trees=60",
+        "models.adaptive.ridge=0.4",
         "--set",
         "gate.max_regression=1",
     ])?;

@@ -211,7 +211,6 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 
@@ -219,9 +218,7 @@ mod tests {
 
     /// Scores of an exponential distribution, evenly spread and shuffled by a fixed stride.
     fn scores(count: usize) -> Vec<f64> {
-        (0..count)
-            .map(|row| -(1.0 - ((row * 7919) % count) as f64 / count as f64).ln())
-            .collect()
+        (0..count).map(|row| -(1.0 - ((row * 7919) % count) as f64 / count as f64).ln()).collect()
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use contract::bundle::{AlarmLevels, BundleManifest, CandidateManifest, FileRecord, Member, Provenance};
+use contract::bundle::{
+    AlarmLevels, BundleManifest, CandidateManifest, FileRecord, Member, Provenance,
+};
 use contract::rules::{Combine, Limit, Vote};
 use contract::{Decimal, Span, StepError, artifact, read_json};
 use frames::FeatureTable;
@@ -241,7 +243,8 @@ fn calibrate(
         };
         let seen: Vec<f64> = series.values().flatten().copied().collect();
         let scale = Scale::of(candidate.loaded.is_ratio_scaled(), &seen);
-        let forward = |scores: &Vec<f64>| scores.iter().map(|score| scale.forward(*score)).collect();
+        let forward =
+            |scores: &Vec<f64>| scores.iter().map(|score| scale.forward(*score)).collect();
         let series = series.iter().map(|(entity, scores)| (entity.clone(), forward(scores)));
         let step = usual.contract.step;
         let levels = calibrate_levels(vote, step, kind, &series.collect(), &mut initial);
@@ -262,7 +265,8 @@ fn calibrate(
         let limit = combined_levels.map(|levels| levels.usual + levels.alarm);
         combined_limit = Some(limit.unwrap_or_else(|| upper_quantile(&combined, share)));
     }
-    let reference = reference_of(&usual, members, Scale::of(false, &combined).with_sketch(&combined));
+    let reference =
+        reference_of(&usual, members, Scale::of(false, &combined).with_sketch(&combined));
     Ok(Calibrated { limits, combined_limit, combined_levels, reference, initial })
 }
 

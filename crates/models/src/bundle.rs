@@ -202,7 +202,6 @@ impl Bundle {
             .hint("train again, or score with the document the model was trained with")),
         }
     }
-
 }
 
 fn missing(file: &str) -> StepError {

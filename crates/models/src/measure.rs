@@ -7,8 +7,8 @@ use contract::{StepError, Timestamp};
 use frames::FeatureTable;
 
 use crate::Bundle;
-use crate::scoring::{ScoreOptions, ScoreState, Verdicts};
 use crate::quality::{self, Confusion};
+use crate::scoring::{ScoreOptions, ScoreState, Verdicts};
 
 /// What is known of the rows that count: those that are neither excluded nor without data.
 struct Truth {

@@ -74,7 +74,7 @@ impl ScoreState {
 
 /// A row that is judged.
 struct Row<'a> {
-    row: usize,
+    number: usize,
     time: Timestamp,
     entity: &'a str,
     values: ArrayView1<'a, f64>,
@@ -133,7 +133,7 @@ impl Bundle {
         for row in order.iter().copied() {
             if verdicts.of_rows[row] != Verdict::NoData {
                 let of_row = Row {
-                    row,
+                    number: row,
                     time: table.table.times[row],
                     entity: table.table.entity_of(row),
                     values: values.row(row),
@@ -225,15 +225,12 @@ impl Bundle {
 
     /// Holds a row's scores against the limits of its time, and lets the limits learn.
     fn judge_row(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
-        let (row, rules) = (of.row, &self.manifest.vote);
+        let (row, rules) = (of.number, &self.manifest.vote);
         let open = self.follow(of, verdicts, state);
         for (index, member) in self.members.iter().enumerate() {
             let decision = verdicts.decisions[index][row];
-            let limit = member.series.scale.backward(member.series.limit(
-                state,
-                &member.kind,
-                of.entity,
-            ));
+            let limit =
+                member.series.scale.backward(member.series.limit(state, &member.kind, of.entity));
             verdicts.limits[index][row] = limit;
             let may_vote = open || matches!(member.model, Model::Rows(_));
             if may_vote && decision > limit {
@@ -268,9 +265,9 @@ impl Bundle {
         let Some((index, model)) = self.sequence() else { return true };
         let memory = entry(&mut state.memories, of.entity, || model.following().fresh());
         let step = model.step(memory, of.time.ms(), &of.values.to_vec());
-        verdicts.decisions[index][of.row] = step.decision;
+        verdicts.decisions[index][of.number] = step.decision;
         if !memory.drifting().is_empty() {
-            verdicts.drifting.insert(of.row, memory.drifting().to_vec());
+            verdicts.drifting.insert(of.number, memory.drifting().to_vec());
         }
         step.open
     }
@@ -285,29 +282,29 @@ impl Bundle {
 
     /// The shares of an alarm's features are known only while the memory stands at its row.
     fn attribute(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &ScoreState) {
-        if verdicts.of_rows[of.row] != Verdict::Anomalous {
+        if verdicts.of_rows[of.number] != Verdict::Anomalous {
             return;
         }
         let Some((_, model)) = self.sequence() else { return };
         let memory = state.memories.get(of.entity);
         let shares = memory.map(|memory| model.attribution(memory));
-        verdicts.attributions.insert(of.row, shares.unwrap_or_default());
+        verdicts.attributions.insert(of.number, shares.unwrap_or_default());
     }
 
     /// Lets the limits learn; says whether a limit that alarms calls its alarm urgent.
     fn observe(&self, of: &Row<'_>, verdicts: &Verdicts, state: &mut ScoreState) -> bool {
-        let alarmed = verdicts.of_rows[of.row] == Verdict::Anomalous;
+        let alarmed = verdicts.of_rows[of.number] == Verdict::Anomalous;
         if self.manifest.vote.combine == Combine::Mean {
-            let judged = Judged { score: verdicts.combined[of.row], alarmed };
+            let judged = Judged { score: verdicts.combined[of.number], alarmed };
             return self.combined.observe(state, COMBINED, of, judged);
         }
         let mut urgent = false;
         for (index, member) in self.members.iter().enumerate() {
-            let score = member.series.scale.forward(verdicts.decisions[index][of.row]);
+            let score = member.series.scale.forward(verdicts.decisions[index][of.number]);
             // A level that holds an alarm up is the member's own; what a trailing limit leaves out
             // are the alarms of all.
             let own = member.series.levels.is_some();
-            let alarmed = if own { verdicts.voted[index][of.row] } else { alarmed };
+            let alarmed = if own { verdicts.voted[index][of.number] } else { alarmed };
             urgent |= member.series.observe(state, &member.kind, of, Judged { score, alarmed });
         }
         urgent

@@ -79,7 +79,8 @@ impl Distance {
     }
 
     fn squares(&self, centred: &[f64]) -> f64 {
-        let scaled = centred.iter().zip(&self.deviation).map(|(value, deviation)| value / deviation);
+        let scaled =
+            centred.iter().zip(&self.deviation).map(|(value, deviation)| value / deviation);
         scaled.map(|z| z * z).sum()
     }
 
@@ -110,8 +111,7 @@ impl Distance {
     ) -> Result<Self, StepError> {
         let mean = tensors.take_f64(&format!("{prefix}.mean"), &[features])?;
         let deviation = tensors.take_f64(&format!("{prefix}.deviation"), &[features])?;
-        let whitening =
-            tensors.take_f64(&format!("{prefix}.whitening"), &[triangle(features)])?;
+        let whitening = tensors.take_f64(&format!("{prefix}.whitening"), &[triangle(features)])?;
         let refused = |name: &str| {
             Err(StepError::refused(format!("tensor `{prefix}.{name}` is out of range")))
         };
