@@ -50,7 +50,7 @@ fn ctrl_c_is_quiet_and_the_same_command_goes_on() -> anyhow::Result<()> {
     let mut child =
         workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let record = workspace.store().join("runs/cluster");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while Instant::now() < deadline
         && !fs_err::read_dir(&record).is_ok_and(|mut runs| runs.next().is_some())
     {

@@ -51,7 +51,7 @@ struct StepCli {
 /// Flags of every command but `step`.
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// Keep runs, models and scores in this store: a folder or file:///folder
+    /// Keep runs, models and scores in this store: a folder, `file:///folder` or `s3://bucket/prefix`
     #[arg(
         long,
         global = true,

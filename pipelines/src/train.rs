@@ -39,99 +39,127 @@ impl Inputs<'_> {
 
 /// Makes the training plan of a document, top to bottom in the order of the data.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
-    let document = inputs.document_file();
-    let folder = inputs.folder;
-    let (samples, labels) =
-        (folder.join("collect/samples.parquet"), folder.join("label/labels.parquet"));
-    let (features, dataset) =
-        (folder.join("feature/features.parquet"), folder.join("validate/dataset"));
-    let bundle = folder.join("select/bundle");
-    let mut tasks = Vec::new();
-
-    tasks.push(Task::new(
-        "collect",
-        StepCommand::Collect(CollectArgs {
-            document: document.clone(),
-            samples: samples.clone(),
-            now: inputs.now,
-            start: None,
-            store: None,
-            source: inputs.source(),
-            record: None,
-            common: Common::default(),
-        }),
-    ));
-    let scenarios = inputs.document.labels.scenarios.as_ref().map(|path| inputs.base.join(path));
-    if let Some(scenarios) = &scenarios {
-        tasks.push(Task::new(
-            "label",
-            StepCommand::Label(LabelArgs {
-                document: document.clone(),
-                scenarios: scenarios.clone(),
-                labels: labels.clone(),
-                common: Common::default(),
-            }),
-        ));
-    }
-    tasks.push(Task::new(
-        "feature",
-        StepCommand::Feature(FeatureArgs {
-            document: document.clone(),
-            samples,
-            labels: scenarios.map(|_| labels),
-            features: features.clone(),
-            common: Common::default(),
-        }),
-    ));
-    tasks.push(Task::new(
-        "validate",
-        StepCommand::Validate(ValidateArgs {
-            document: document.clone(),
-            features,
-            dataset: dataset.clone(),
-            validation: folder.join("validate/validation.json"),
-            now: inputs.now,
-            common: Common::default(),
-        }),
-    ));
-    let mut candidates = Vec::new();
-    for kind in inputs.document.models.kinds() {
-        let name = format!("train-{kind}");
-        let candidate = folder.join(&name).join("candidate");
-        candidates.push(candidate.clone());
-        tasks.push(Task::new(
-            name,
-            StepCommand::Train(TrainArgs {
-                document: document.clone(),
-                dataset: dataset.clone(),
-                model: kind.to_owned(),
-                seed: inputs.document.seed,
-                candidate,
-                common: Common::default(),
-            }),
-        ));
-    }
-    tasks.push(Task::new(
-        "select",
-        StepCommand::Select(SelectArgs {
-            document: document.clone(),
-            dataset: dataset.clone(),
-            candidate: candidates,
-            bundle: bundle.clone(),
-            common: Common::default(),
-        }),
-    ));
-    tasks.push(Task::new(
-        "deploy",
-        StepCommand::Deploy(DeployArgs {
-            document,
-            bundle,
-            dataset,
-            store: inputs.store.to_owned(),
-            now: inputs.now,
-            deployment: folder.join("deploy/deployment.json"),
-            common: Common::default(),
-        }),
-    ));
+    let files = Files::new(inputs);
+    let mut tasks = vec![collect(inputs, &files)];
+    tasks.extend(label(inputs, &files));
+    tasks.push(feature(inputs, &files));
+    tasks.push(validate(inputs, &files));
+    let models = inputs.document.models.kinds().into_iter().map(|kind| train(inputs, &files, kind));
+    let (models, candidates): (Vec<Task>, Vec<PathBuf>) = models.unzip();
+    tasks.extend(models);
+    tasks.push(select(&files, candidates));
+    tasks.push(deploy(inputs, &files));
     Plan::new(tasks)
+}
+
+/// What one task writes and another reads.
+struct Files {
+    document: PathBuf,
+    samples: PathBuf,
+    labels: PathBuf,
+    features: PathBuf,
+    dataset: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Files {
+    fn new(inputs: &Inputs<'_>) -> Self {
+        let folder = inputs.folder;
+        Self {
+            document: inputs.document_file(),
+            samples: folder.join("collect/samples.parquet"),
+            labels: folder.join("label/labels.parquet"),
+            features: folder.join("feature/features.parquet"),
+            dataset: folder.join("validate/dataset"),
+            bundle: folder.join("select/bundle"),
+        }
+    }
+}
+
+fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
+    let args = CollectArgs {
+        document: files.document.clone(),
+        samples: files.samples.clone(),
+        now: inputs.now,
+        start: None,
+        store: None,
+        source: inputs.source(),
+        record: None,
+        common: Common::default(),
+    };
+    Task::new("collect", StepCommand::Collect(args))
+}
+
+fn label(inputs: &Inputs<'_>, files: &Files) -> Option<Task> {
+    let scenarios = inputs.document.labels.scenarios.as_ref()?;
+    let args = LabelArgs {
+        document: files.document.clone(),
+        scenarios: inputs.base.join(scenarios),
+        labels: files.labels.clone(),
+        common: Common::default(),
+    };
+    Some(Task::new("label", StepCommand::Label(args)))
+}
+
+fn feature(inputs: &Inputs<'_>, files: &Files) -> Task {
+    let labelled = inputs.document.labels.scenarios.is_some();
+    let args = FeatureArgs {
+        document: files.document.clone(),
+        samples: files.samples.clone(),
+        labels: labelled.then(|| files.labels.clone()),
+        features: files.features.clone(),
+        common: Common::default(),
+    };
+    Task::new("feature", StepCommand::Feature(args))
+}
+
+fn validate(inputs: &Inputs<'_>, files: &Files) -> Task {
+    let args = ValidateArgs {
+        document: files.document.clone(),
+        features: files.features.clone(),
+        dataset: files.dataset.clone(),
+        validation: inputs.folder.join("validate/validation.json"),
+        now: inputs.now,
+        common: Common::default(),
+    };
+    Task::new("validate", StepCommand::Validate(args))
+}
+
+/// Returns the task that fits a model, and where its candidate will lie.
+fn train(inputs: &Inputs<'_>, files: &Files, kind: &str) -> (Task, PathBuf) {
+    let name = format!("train-{kind}");
+    let candidate = inputs.folder.join(&name).join("candidate");
+    let args = TrainArgs {
+        document: files.document.clone(),
+        dataset: files.dataset.clone(),
+        model: kind.to_owned(),
+        seed: inputs.document.seed,
+        candidate: candidate.clone(),
+        common: Common::default(),
+    };
+    (Task::new(name, StepCommand::Train(args)), candidate)
+}
+
+fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
+    let args = SelectArgs {
+        document: files.document.clone(),
+        dataset: files.dataset.clone(),
+        candidate: candidates,
+        bundle: files.bundle.clone(),
+        common: Common::default(),
+    };
+    Task::new("select", StepCommand::Select(args))
+}
+
+fn deploy(inputs: &Inputs<'_>, files: &Files) -> Task {
+    let args = DeployArgs {
+        document: files.document.clone(),
+        bundle: files.bundle.clone(),
+        dataset: files.dataset.clone(),
+        store: inputs.store.to_owned(),
+        now: inputs.now,
+        deployment: inputs.folder.join("deploy/deployment.json"),
+        common: Common::default(),
+    };
+    Task::new("deploy", StepCommand::Deploy(args))
 }

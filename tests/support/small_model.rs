@@ -7,7 +7,7 @@ use anyhow::Result;
 use contract::artifact::{sha256, write_file};
 use contract::bundle::{CandidateManifest, FileRecord};
 use contract::{FeatureColumn, FeatureContract, Span, Timestamp, write_json};
-use frames::{Column, FeatureTable, Table};
+use frames::{FeatureTable, Table};
 use models::z_score::ZScore;
 use models::{Scaler, Scaling};
 
@@ -83,13 +83,6 @@ pub(crate) fn candidate(folder: &Path, rows: &FeatureTable) -> Result<CandidateM
     write_file(&folder.join("model.safetensors"), &model)?;
     write_json(&folder.join(CandidateManifest::FILE), &manifest)?;
     Ok(manifest)
-}
-
-/// Returns a table without a column's values.
-pub(crate) fn with_gap(mut table: FeatureTable, column: usize) -> FeatureTable {
-    let Column { values, .. } = &mut table.table.columns[column];
-    values.iter_mut().for_each(|value| *value = f64::NAN);
-    table
 }
 
 /// Returns the files of a folder with their hashes.

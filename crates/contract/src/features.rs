@@ -119,17 +119,19 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut FeatureContract);
+
     #[test]
     fn every_departure_is_named_and_changes_the_hash() {
         let base = contract();
         assert_eq!(base.first_difference(&contract()), None);
-        let changes: [(&str, fn(&mut FeatureContract)); 6] = [
+        let changes: [(&str, Change); 6] = [
             ("step `30s` is not `1m`", |c| c.step = Span::from_seconds(30)),
             ("fill `drop_row` is not `zero`", |c| c.fill = "drop_row".into()),
             ("column 2 `b` is missing", |c| drop(c.columns.pop())),
             ("column 1 is `b`, expected `a`", |c| c.columns.swap(0, 1)),
             ("column `a` is in `seconds`, expected `bytes`", |c| {
-                c.columns[0].unit = "seconds".into()
+                c.columns[0].unit = "seconds".into();
             }),
             ("lookback `1s` is not `0s`", |c| c.lookback = Span::from_seconds(1)),
         ];

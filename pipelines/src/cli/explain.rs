@@ -53,7 +53,7 @@ pub(crate) fn execute(global: &Global, args: &ExplainArgs) -> Result<(), StepErr
     }
     match &earlier {
         Some(earlier) if differences.is_empty() => {
-            text.push_str(&format!("nothing differs from run {}\n", earlier.run))
+            text.push_str(&format!("nothing differs from run {}\n", earlier.run));
         }
         Some(earlier) => {
             text.push_str(&format!("against run {}:\n", earlier.run));

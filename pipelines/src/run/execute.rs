@@ -61,9 +61,7 @@ impl Runner<'_> {
     ///
     /// The record says at every moment how far the run came; a killed run goes on where it was.
     pub async fn run(&self, record: &mut RunRecord) -> Result<(), StepError> {
-        let program = std::env::current_exe()
-            .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
-        let build = fingerprint(&program);
+        let program = Program::this()?;
         let forced = self.forced()?;
         let started = Instant::now();
         let earlier_seconds = record.seconds;
@@ -72,7 +70,7 @@ impl Runner<'_> {
         let mut failure: Option<StepError> = None;
         loop {
             if failure.is_none() {
-                self.start_ready(record, &mut running, &program, &build, &forced)?;
+                self.start_ready(record, &mut running, &program, &forced)?;
             }
             record.seconds = earlier_seconds + started.elapsed().as_secs_f64();
             record.write(self.folder)?;
@@ -118,8 +116,7 @@ impl Runner<'_> {
         &self,
         record: &mut RunRecord,
         running: &mut JoinSet<Ended>,
-        program: &Path,
-        build: &str,
+        program: &Program,
         forced: &BTreeSet<usize>,
     ) -> Result<(), StepError> {
         for index in 0..self.plan.tasks.len() {
@@ -133,7 +130,7 @@ impl Runner<'_> {
             }
             let task = &self.plan.tasks[index];
             if !self.options.uncached {
-                let parts = KeyParts::gather(task, self.document, build)?;
+                let parts = KeyParts::gather(task, self.document, &program.build)?;
                 let why = self.reason_to_run(index, &parts, forced)?;
                 record.tasks[index].parts = Some(parts);
                 match why {
@@ -150,7 +147,7 @@ impl Runner<'_> {
             let why = std::mem::take(&mut record.tasks[index].why);
             self.change(record, index, TaskState::Running, why);
             record.tasks[index].attempts = 0;
-            self.attempt(record, index, running, program)?;
+            self.attempt(record, index, running, program);
         }
         Ok(())
     }
@@ -176,8 +173,8 @@ impl Runner<'_> {
         record: &mut RunRecord,
         index: usize,
         running: &mut JoinSet<Ended>,
-        program: &Path,
-    ) -> Result<(), StepError> {
+        program: &Program,
+    ) {
         let task = &self.plan.tasks[index];
         let attempts = record.tasks[index].attempts;
         record.tasks[index].attempts += 1;
@@ -187,7 +184,7 @@ impl Runner<'_> {
         } else {
             Duration::from_secs(1 << (attempts - 1).min(5))
         };
-        let (program, task, options) = (program.to_owned(), task.clone(), self.options.clone());
+        let (program, task, options) = (program.path.clone(), task.clone(), self.options.clone());
         running.spawn(async move {
             tokio::time::sleep(wait).await;
             let started = Instant::now();
@@ -197,7 +194,6 @@ impl Runner<'_> {
             };
             (index, attempt, started.elapsed())
         });
-        Ok(())
     }
 
     /// Notes how an attempt ended; starts another one, or returns the task's error.
@@ -206,7 +202,7 @@ impl Runner<'_> {
         record: &mut RunRecord,
         (index, attempt, took): Ended,
         running: &mut JoinSet<Ended>,
-        program: &Path,
+        program: &Program,
     ) -> Result<Option<StepError>, StepError> {
         let attempt = attempt?;
         let task = &mut record.tasks[index];
@@ -222,7 +218,7 @@ impl Runner<'_> {
             return Ok(None);
         }
         if attempt.is_retried() && task.attempts <= self.options.retries {
-            self.attempt(record, index, running, program)?;
+            self.attempt(record, index, running, program);
             (self.watch)(&record.tasks[index]);
             return Ok(None);
         }
@@ -291,13 +287,22 @@ impl Interrupt {
     }
 }
 
-/// Names the build of a program: its version, and what tells two builds of a version apart on one
-/// machine.
-fn fingerprint(program: &Path) -> String {
-    let built = fs_err::metadata(program).ok().and_then(|meta| {
-        let modified = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-        Some(format!("{}:{}", meta.len(), modified.as_nanos()))
-    });
-    let built = artifact::sha256(built.unwrap_or_default().as_bytes());
-    format!("{} ({})", contract::VERSION, &built[..8])
+/// This program, which is also each task's.
+struct Program {
+    path: PathBuf,
+    /// Its version, and what tells two builds of a version apart on one machine.
+    build: String,
+}
+
+impl Program {
+    fn this() -> Result<Self, StepError> {
+        let path = std::env::current_exe()
+            .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
+        let built = fs_err::metadata(&path).ok().and_then(|meta| {
+            let modified = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+            Some(format!("{}:{}", meta.len(), modified.as_nanos()))
+        });
+        let built = artifact::sha256(built.unwrap_or_default().as_bytes());
+        Ok(Self { path, build: format!("{} ({})", contract::VERSION, &built[..8]) })
+    }
 }

@@ -16,8 +16,14 @@ use contract::{FeatureContract, read_json};
 use frames::FeatureTable;
 use models::{Candidate, Recipe, assemble};
 use serde_json::Value;
-use small_model::{candidate, document, features, hashes, minute, with_gap};
+use small_model::{candidate, document, features, hashes, minute};
 use store::{Change, FolderStore, Registry, Watermark, scores, watermark};
+
+/// Returns a table without a column's values.
+fn with_gap(mut table: FeatureTable, column: usize) -> FeatureTable {
+    table.table.columns[column].values.iter_mut().for_each(|value| *value = f64::NAN);
+    table
+}
 
 struct Scorer {
     temp: tempfile::TempDir,

@@ -82,8 +82,10 @@ fn labelled() -> FeatureTable {
 fn with_labels_the_figures_are_those_of_a_detector() {
     let metrics = Selection::new(labelled()).manifest().metrics;
     let test = &metrics["test"];
-    assert_eq!((test["roc_auc"], test["recall"], test["events_found"]), (1.0, 1.0, 1.0));
-    assert_eq!(test["detection_delay_seconds_mean"], 60.0);
+    for figure in ["roc_auc", "recall", "events_found"] {
+        assert!((test[figure] - 1.0).abs() < 1e-12, "{figure}");
+    }
+    assert!((test["detection_delay_seconds_mean"] - 60.0).abs() < 1e-9);
     assert!(!test.contains_key("inlier_ratio"));
 }
 
