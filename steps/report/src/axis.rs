@@ -45,7 +45,8 @@ const TIME_STEPS: [i64; 19] = [
 impl Axis {
     /// Makes an axis from `low` to `high` with given ticks; an empty range is widened.
     pub fn new(low: f64, high: f64, ticks: Vec<(f64, String)>) -> Self {
-        let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
+        let (low, high) =
+            if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
         let high = if high > low { high } else { low + low.abs().max(1.0) * 1e-9 };
         Self { low, high, ticks }
     }
@@ -132,17 +133,12 @@ fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
     let step = step.into_iter().find(|step| *step >= rough * 0.7).unwrap_or(rough);
     let (first, last) = ((low / step).ceil(), (high / step).floor());
-    if !(first.is_finite() && last - first <= 100.0) {
+    if !(0.0..=100.0).contains(&(last - first)) {
         return Vec::new();
     }
-    let mut ticks = Vec::new();
-    let mut index = first;
-    while index <= last {
-        // Multiplying keeps the error of one rounding; adding would gather them. No minus zero.
-        ticks.push(index * step + 0.0);
-        index += 1.0;
-    }
-    ticks
+    // Counted in whole numbers: far from zero, adding one to a float may change nothing.
+    let count = (last - first) as u32;
+    (0..=count).map(|index| (first + f64::from(index)) * step + 0.0).collect()
 }
 
 impl Ranged for Axis {

@@ -6,8 +6,8 @@
 
 use contract::StepError;
 use plotters::prelude::{
-    ChartBuilder, IntoDrawingArea as _, IntoTextStyle as _, PathElement, Polygon,
-    RGBColor, Rectangle, SVGBackend, ShapeStyle, Text,
+    ChartBuilder, IntoDrawingArea as _, IntoTextStyle as _, PathElement, Polygon, RGBColor,
+    Rectangle, SVGBackend, ShapeStyle, Text,
 };
 use plotters::style::Color as _;
 use plotters::style::text_anchor::{HPos, Pos, VPos};

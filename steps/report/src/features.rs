@@ -51,7 +51,8 @@ impl Sample {
     fn quantiles(&self, levels: [f64; 3]) -> Option<[f64; 3]> {
         let mut sorted = self.values.clone();
         sorted.sort_unstable_by(f64::total_cmp);
-        (!sorted.is_empty()).then(|| levels.map(|level| models::reference::quantile(&sorted, level)))
+        (!sorted.is_empty())
+            .then(|| levels.map(|level| models::reference::quantile(&sorted, level)))
     }
 }
 
@@ -196,10 +197,15 @@ impl FeatureHistory {
         let numbers = self.numbers(part);
         let entities: BTreeSet<String> = self.entities.iter().cloned().collect();
         let windows = windows(part);
-        let known: Vec<Vec<Known>> = windows.iter().map(|rows| {
-            let time = part.table.times[rows.start];
-            rows.clone().map(|row| truth.at(time, part.table.entity_of(row), &entities)).collect()
-        }).collect();
+        let known: Vec<Vec<Known>> = windows
+            .iter()
+            .map(|rows| {
+                let time = part.table.times[rows.start];
+                rows.clone()
+                    .map(|row| truth.at(time, part.table.entity_of(row), &entities))
+                    .collect()
+            })
+            .collect();
         for rows in &windows {
             self.note_time(part.table.times[rows.start]);
         }
@@ -278,7 +284,8 @@ impl Series {
     fn prepare(&mut self, step: Span, lines: usize) {
         if lines < self.lines.len() {
             // Entities became many on the way: the lines there are become one band.
-            let mut points: Vec<_> = self.lines.iter().flat_map(Envelope::lines).flatten().collect();
+            let mut points: Vec<_> =
+                self.lines.iter().flat_map(Envelope::lines).flatten().collect();
             points.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
             let mut all = Envelope::new(step.ms(), SPANS);
             points.into_iter().for_each(|(time, value)| all.push(time, value));

@@ -8,12 +8,14 @@ use crate::chart::{Chart, Ink, Mark, Size};
 use crate::curves::Curves;
 use crate::envelope::Envelope;
 use crate::features::{FeatureHistory, MOST_LINES, Series};
-use crate::scores::{MemberHistory, NEVER_SEEN, ScoreHistory};
+use crate::scores::{Basis, MemberHistory, NEVER_SEEN, ScoreHistory};
 use crate::truth::{Scenario, Truth};
 use crate::units::{self, Unit};
 
 /// A figure across the page.
 const WIDE: Size = Size { width: 1080, height: 190, left: 66 };
+/// The same on a middling screen.
+const MIDDLE: Size = Size { width: 680, height: 180, left: 64 };
 /// The same on a small screen.
 const NARROW: Size = Size { width: 340, height: 170, left: 62 };
 /// One of many.
@@ -157,11 +159,12 @@ fn without_middles(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     (0..points.len()).filter(|index| !middle(*index)).map(|index| points[index]).collect()
 }
 
-/// Draws a chart in both sizes; the style sheet shows the one that fits.
-fn both(draw: impl Fn(Size) -> Chart, alternative: &str) -> Result<Markup, StepError> {
-    let wide = draw(WIDE).svg("wide", alternative)?;
-    let narrow = draw(NARROW).svg("narrow", alternative)?;
-    Ok(html! { (PreEscaped(wide)) (PreEscaped(narrow)) })
+/// Draws a chart in all sizes; the style sheet shows the one that fits.
+fn all_sizes(draw: impl Fn(Size) -> Chart, alternative: &str) -> Result<Markup, StepError> {
+    let sizes = [("wide", WIDE), ("middle", MIDDLE), ("narrow", NARROW)];
+    let drawn = sizes.map(|(class, size)| draw(size).svg(class, alternative));
+    let drawn = drawn.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(html! { @for drawing in drawn { (PreEscaped(drawing)) } })
 }
 
 /// Draws the verdict's own score over time.
@@ -174,7 +177,9 @@ pub fn verdict(
     let (low, high) = verdict.score.bounds().unwrap_or((0.0, 1.0));
     let (_, limit) = verdict.limit.bounds().unwrap_or((0.0, 1.0));
     // A fault may score a hundred times the limit; then the limit would lie on the floor.
-    let steep = verdict.combined && high > 12.0 * limit.abs().max(1.0);
+    let steep = verdict.basis != Basis::Votes
+        && low > -limit.abs().max(1.0)
+        && high > 12.0 * limit.abs().max(1.0);
     let scale = |value: f64| if steep { (1.0 + value.max(0.0)).log10() } else { value };
     let y = || match steep {
         true => logarithmic(high),
@@ -188,7 +193,7 @@ pub fn verdict(
         marks.extend(backdrop.numbers(size, &y));
         Chart { size, x: backdrop.axis(size), y, marks }
     };
-    both(draw, alternative)
+    all_sizes(draw, alternative)
 }
 
 /// An axis of `log10(1 + value)` from 0 on.
@@ -217,7 +222,7 @@ pub fn member(
         marks.extend(backdrop.numbers(size, &y));
         Chart { size, x: backdrop.axis(size), y, marks }
     };
-    both(draw, alternative)
+    all_sizes(draw, alternative)
 }
 
 /// Draws when which entity was anomalous or silent: one row each, the most anomalous on top.
@@ -258,7 +263,7 @@ pub fn alarm_map(
         all.extend(backdrop.numbers(size, &y));
         Chart { size, x: backdrop.axis(size), y, marks: all }
     };
-    both(draw, alternative)
+    all_sizes(draw, alternative)
 }
 
 /// Keeps the end of a long name: names of pods differ there.

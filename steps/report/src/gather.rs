@@ -66,7 +66,8 @@ pub struct Scored {
 /// said on the page.
 pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
     let document = document::read(&args.document)?;
-    let mut runs: Vec<Run> = args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
+    let mut runs: Vec<Run> =
+        args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
     runs.sort_by(|a, b| (a.record.now, &a.record.run).cmp(&(b.record.now, &b.record.run)));
     let mut notes = Vec::new();
     let truth = truth(args, &document, &runs, &mut notes)?;
@@ -106,7 +107,8 @@ fn truth(
     let read: Option<(PathBuf, fn(&Path) -> Result<_, StepError>)> =
         match there("label/labels.parquet") {
             Some(path) => Some((path, read_labels)),
-            None => there("feature/features.parquet").map(|path| (path, labels_of_rows as fn(&Path) -> _)),
+            None => there("feature/features.parquet")
+                .map(|path| (path, labels_of_rows as fn(&Path) -> _)),
         };
     let Some((path, read)) = read else { return Ok(Truth::default()) };
     match read(&path) {
@@ -158,7 +160,8 @@ fn rescore(
     let bundle = Bundle::read(bundle)?;
     let parts = run.validation.iter().flat_map(|validation| &validation.parts);
     let parts: Vec<_> = parts.filter(|part| part.rows > 0).collect();
-    let range = parts.first().and_then(|part| part.first).zip(parts.last().and_then(|part| part.last));
+    let range =
+        parts.first().and_then(|part| part.first).zip(parts.last().and_then(|part| part.last));
     let truth = match range {
         Some((first, last)) => truth.within(first - rules.step, last),
         None => truth.clone(),
@@ -169,9 +172,10 @@ fn rescore(
         let share = again::MOST_ROWS as f64 / rows as f64;
         Timestamp::from_ms(last.ms() - ((last - first).ms() as f64 * share) as i64)
     });
+    let mut scorer = again::Scorer::new(&bundle, after, threads);
     for name in frames::Dataset::FILES {
         if let Some(path) = run.there(&format!("validate/dataset/{name}")) {
-            again::add_part(&mut history, &bundle, &path, after, threads)?;
+            again::add_part(&mut history, &mut scorer, &path)?;
         }
     }
     history.finish();
@@ -189,8 +193,10 @@ fn scored(
     let until = args.to.unwrap_or(args.now - document.scoring.delay).floor(rules.step);
     let after = args.from.unwrap_or(until - DEFAULT_RANGE);
     if after >= until {
-        return Err(StepError::usage(format!("no window lies after `{after}` and up to `{until}`"))
-            .hint("--from must come before --to"));
+        return Err(StepError::usage(format!(
+            "no window lies after `{after}` and up to `{until}`"
+        ))
+        .hint("--from must come before --to"));
     }
     let registry = Registry::new(store, &document.name);
     let mut history = ScoreHistory::new(rules, truth.within(after, until));
@@ -208,9 +214,8 @@ fn scored(
     }
     history.note_bounds(after, until);
     history.finish();
-    let manifest = |(version, bundle): (String, Option<Bundle>)| {
-        Some((version, bundle?.manifest().clone()))
-    };
+    let manifest =
+        |(version, bundle): (String, Option<Bundle>)| Some((version, bundle?.manifest().clone()));
     Ok(Scored {
         history,
         range: (after, until),

@@ -154,7 +154,8 @@ impl CauseSums {
     fn largest(self, windows: u64) -> Vec<Cause> {
         let mut causes: Vec<(f64, Cause)> = self.0.into_values().collect();
         causes.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.feature.cmp(&b.1.feature)));
-        let mean = |(sum, cause): (f64, Cause)| Cause { share: sum / windows.max(1) as f64, ..cause };
+        let mean =
+            |(sum, cause): (f64, Cause)| Cause { share: sum / windows.max(1) as f64, ..cause };
         causes.into_iter().take(3).map(mean).collect()
     }
 }
@@ -416,8 +417,8 @@ impl ScoreHistory {
     }
 
     fn rank(&mut self, score: &EntityScore, known: Known) {
-        let rows = self.counts.found + self.counts.missed + self.counts.quiet
-            + self.counts.false_alarms;
+        let rows =
+            self.counts.found + self.counts.missed + self.counts.quiet + self.counts.false_alarms;
         if self.scenarios.is_empty() || known.excluded || self.too_many {
             return;
         }

@@ -161,7 +161,7 @@ impl Table {
         let id = format!("table-{}", self.name);
         let more = self.rows.len().saturating_sub(SHOWN);
         html! {
-            div.scroll role="region" tabindex="0" aria-labelledby=(id) {
+            section.scroll tabindex="0" aria-labelledby=(id) {
                 table {
                     caption id=(id) { span { (self.caption) } }
                     thead { tr {
@@ -232,7 +232,7 @@ pub fn breakable(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('_').enumerate() {
             @if index > 0 { "_" wbr; }
-            (part)
+            (part.replace(" %", "\u{a0}%"))
         }
     }
 }
@@ -264,7 +264,8 @@ mod tests {
     fn files_hold_numbers_as_they_are() {
         let csv = String::from_utf8(table().csv().unwrap()).unwrap();
         assert_eq!(csv, "name,size_bytes\n\"<a>, \"\"b\"\"\",2048\nc,\n");
-        let expected = r#"[{"name":"<a>, \"b\"","size_bytes":2048},{"name":"c","size_bytes":null}]"#;
+        let expected =
+            r#"[{"name":"<a>, \"b\"","size_bytes":2048},{"name":"c","size_bytes":null}]"#;
         assert_eq!(table().json().to_string(), expected);
     }
 
@@ -274,7 +275,10 @@ mod tests {
         assert!(page.contains("&lt;a&gt;") && !page.contains("<a>"), "{page}");
         assert!(page.contains(r#"<th class="num" scope="col">Size</th>"#), "{page}");
         assert!(page.contains(r#"<th scope="row">c</th>"#), "{page}");
-        assert!(page.contains("<caption id=\"table-t\"><span>what &amp; why</span></caption>"), "{page}");
+        assert!(
+            page.contains("<caption id=\"table-t\"><span>what &amp; why</span></caption>"),
+            "{page}"
+        );
         assert!(page.contains("2 KiB"), "{page}");
     }
 

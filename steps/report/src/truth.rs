@@ -160,26 +160,32 @@ mod tests {
 
     #[test]
     fn guard_bands_count_neither_way_and_belong_to_the_fault_as_far_as_they_reach_into_it() {
-        let parts =
-            vec![interval(0, 20, "", true), interval(20, 40, "", false), interval(40, 60, "", true)];
+        let parts = vec![
+            interval(0, 20, "", true),
+            interval(20, 40, "", false),
+            interval(40, 60, "", true),
+        ];
         let truth = Truth::of(parts, &[]);
         let all = BTreeSet::from([String::new()]);
         let at = |ms| truth.at(Timestamp::from_ms(ms), "", &all);
         let (start, end) = (truth.scenarios()[0].start.ms(), truth.scenarios()[0].end.ms());
         assert_eq!((start, end), (10, 50), "as in the scenario log");
         let guarded = |scenario| Known { scenario, excluded: true };
-        assert_eq!([0, 10, 11, 20, 21, 40, 41, 50, 51, 61].map(at), [
-            NORMAL,
-            guarded(None),
-            guarded(Some(0)),
-            guarded(Some(0)),
-            FAULTY,
-            FAULTY,
-            guarded(Some(0)),
-            guarded(Some(0)),
-            guarded(None),
-            NORMAL,
-        ]);
+        assert_eq!(
+            [0, 10, 11, 20, 21, 40, 41, 50, 51, 61].map(at),
+            [
+                NORMAL,
+                guarded(None),
+                guarded(Some(0)),
+                guarded(Some(0)),
+                FAULTY,
+                FAULTY,
+                guarded(Some(0)),
+                guarded(Some(0)),
+                guarded(None),
+                NORMAL,
+            ]
+        );
     }
 
     #[test]

@@ -44,8 +44,9 @@ impl Unit {
             "ratio" => Self { size: 0.01, suffix: " %".to_owned() },
             "seconds_per_second" => Self { size: 0.001, suffix: " ms/s".to_owned() },
             "" => pick(&[(1.0, ""), (1e4, " k"), (1e6, " M"), (1e9, " G")]).thousands(""),
-            "per_second" => pick(&[(1.0, "/s"), (1e4, " k/s"), (1e6, " M/s"), (1e9, " G/s")])
-                .thousands(""),
+            "per_second" => {
+                pick(&[(1.0, "/s"), (1e4, " k/s"), (1e6, " M/s"), (1e9, " G/s")]).thousands("")
+            }
             other => {
                 let words = other.replace("_per_", "/").replace('_', " ");
                 pick(&[(1.0, " "), (1e4, " k "), (1e6, " M "), (1e9, " G ")]).thousands(&words)
@@ -213,9 +214,10 @@ mod tests {
 
     #[test]
     fn shares_and_counts_are_never_rounded_to_all_or_nothing() {
-        assert_eq!([0.0, 0.0001, 0.25, 0.123, 0.99999, 1.0].map(percent), [
-            "0 %", "< 0.1 %", "25 %", "12.3 %", "> 99.9 %", "100 %"
-        ]);
+        assert_eq!(
+            [0.0, 0.0001, 0.25, 0.123, 0.99999, 1.0].map(percent),
+            ["0 %", "< 0.1 %", "25 %", "12.3 %", "> 99.9 %", "100 %"]
+        );
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!([1, 2].map(|n| counted(n, "alarm")), ["1 alarm", "2 alarms"]);
     }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{Section, entity, figure, key};
 use crate::figures::{self, Backdrop, MOST_ROWS};
 use crate::gather::{Contents, Scored};
-use crate::scores::{Alarm, Found, ScoreHistory};
+use crate::scores::{Alarm, Basis, Found, ScoreHistory};
 use crate::tables::{Cell, Table};
 use crate::units::{self, Unit};
 
@@ -23,19 +23,26 @@ pub(super) fn section(
         }
     } else {
         let faults = faults(history);
-        let alarms = match history.is_whole() {
-            true => alarms(history).without("entity"),
-            false => alarms(history),
-        };
+        let mut alarms = alarms(history);
+        let drift = drift(history);
+        if history.is_whole() {
+            alarms = alarms.without("entity");
+        }
+        if !history.alarms().iter().any(|alarm| alarm.urgent) {
+            alarms = alarms.without("urgent");
+        }
         let entities = entities(history);
         let body = html! {
             (timeline(contents, history, *range)?)
             @if !faults.is_empty() { (faults.html()) }
             @if alarms.is_empty() { p { "No window was anomalous." } } @else { (alarms.html()) }
             @if history.entities.len() > 1 { (map(history, *range)?) (entities.html()) }
+            @if !drift.is_empty() { (drift.html()) }
             (missing(history))
         };
-        tables.extend([faults, alarms, entities].into_iter().filter(|table| !table.is_empty()));
+        tables.extend(
+            [faults, alarms, entities, drift].into_iter().filter(|table| !table.is_empty()),
+        );
         body
     };
     Ok(Some(Section { id: "alarms", title: "What was wrong, and when", body }))
@@ -47,15 +54,18 @@ fn timeline(
     range: (Timestamp, Timestamp),
 ) -> Result<Markup, StepError> {
     let backdrop = Backdrop::of(history, range);
-    let (title, what) = match history.verdict.combined {
-        true => ("Combined score", "the models' mean score in usual deviations"),
-        false => ("Votes", "the weights of the models that called a window anomalous"),
+    let (title, what, limit) = match history.verdict.basis {
+        Basis::Combined => {
+            ("Combined score", "the models' mean score in usual deviations", "its limit")
+        }
+        Basis::Votes => (
+            "Votes",
+            "the weights of the models that called a window anomalous",
+            "the votes an alarm takes",
+        ),
+        Basis::Only => ("Score", "the model's own score", "its limit"),
     };
     let many = if history.entities.len() > 1 { ", of whoever is highest" } else { "" };
-    let limit = match history.verdict.combined {
-        true => "the limit",
-        false => "the votes an alarm takes",
-    };
     let alternative = alternative(history);
     let mut entries = vec![("s0", "score"), ("limit", limit), ("alarm", "alarm")];
     if !history.scenarios.is_empty() {
@@ -75,8 +85,7 @@ fn timeline(
 fn alternative(history: &ScoreHistory) -> String {
     let alarms = history.alarms();
     let mut text = format!(
-        "Score over time with {}, alarms and faults. {}",
-        if history.verdict.combined { "its limit" } else { "the votes an alarm takes" },
+        "Score over time with its limit, alarms and faults. {}",
         units::counted(alarms.len() as u64, "alarm")
     );
     for alarm in alarms.iter().take(10) {
@@ -90,10 +99,7 @@ fn alternative(history: &ScoreHistory) -> String {
     text
 }
 
-fn map(
-    history: &ScoreHistory,
-    range: (Timestamp, Timestamp),
-) -> Result<Markup, StepError> {
+fn map(history: &ScoreHistory, range: (Timestamp, Timestamp)) -> Result<Markup, StepError> {
     let troubled = history.entities.iter().filter(|e| e.anomalous + e.no_data > 0).count();
     if troubled == 0 {
         return Ok(html! {});
@@ -112,10 +118,13 @@ fn map(
 }
 
 fn faults(history: &ScoreHistory) -> Table {
+    let day = Day::of(history);
     let mut table = Table::new(
         "faults",
-        "Labelled faults: whether each was found, how long after its start the first window was \
-         anomalous, and the features that explain it",
+        format!(
+            "Labelled faults{day}: whether each was found, how long after its start the first \
+             window was anomalous, and the features that explain it"
+        ),
         &[
             ("number", "#No."),
             ("label", "Fault"),
@@ -140,7 +149,7 @@ fn faults(history: &ScoreHistory) -> Table {
             Cell::count(scenario.number as u64),
             Cell::of(units::words(&scenario.label), scenario.label.as_str()),
             Cell::text(&scenario.target),
-            Cell::time(scenario.start),
+            day.time(scenario.start),
             Cell::of(units::until(scenario.start, scenario.end), scenario.end.to_string()),
             Cell::of(word, first.is_some()),
             Cell::span(found.delay()),
@@ -151,6 +160,29 @@ fn faults(history: &ScoreHistory) -> Table {
     table
 }
 
+/// The one day of a range, which need not be said in every row; nothing for longer ranges.
+struct Day(Option<String>);
+
+impl Day {
+    fn of(history: &ScoreHistory) -> Self {
+        let (first, last) = history.range.unwrap_or((Timestamp::from_ms(0), Timestamp::from_ms(0)));
+        Self((first.date() == last.date()).then(|| first.date()))
+    }
+
+    fn time(&self, time: Timestamp) -> Cell {
+        match &self.0 {
+            Some(day) if time.date() == *day => Cell::of(units::clock(time), time.to_string()),
+            _ => Cell::time(time),
+        }
+    }
+}
+
+impl std::fmt::Display for Day {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |day| write!(f, " on {day}"))
+    }
+}
+
 /// Names causes with their shares.
 fn names(causes: &[Cause]) -> Cell {
     let one = |cause: &Cause| format!("{} {}", cause.feature, units::percent(cause.share));
@@ -158,16 +190,20 @@ fn names(causes: &[Cause]) -> Cell {
 }
 
 fn alarms(history: &ScoreHistory) -> Table {
+    let day = Day::of(history);
     let mut table = Table::new(
         "alarms",
-        "Alarms: stretches of anomalous windows, with the features that explain them and what is \
-         usual for these",
+        format!(
+            "Alarms{day}: stretches of anomalous windows, with the features that explain them and \
+             what is usual for these"
+        ),
         &[
             ("start", "Start (UTC)"),
             ("end", "End"),
             ("entity", "Who"),
             ("anomalous_windows", "#Windows"),
             ("fault", "Fault"),
+            ("urgent", "Urgent"),
             ("voted", "~Models"),
             ("causes", "~Explained by"),
         ],
@@ -175,11 +211,12 @@ fn alarms(history: &ScoreHistory) -> Table {
     for alarm in history.alarms() {
         let voted: Vec<String> = alarm.voted.iter().map(|kind| units::words(kind)).collect();
         table.push(vec![
-            Cell::time(alarm.start),
+            day.time(alarm.start),
             Cell::of(units::until(alarm.start, alarm.end), alarm.end.to_string()),
             Cell::of(entity(&alarm.entity), alarm.entity.as_str()),
             Cell::count(alarm.windows),
             fault(history, alarm),
+            Cell::of(if alarm.urgent { "yes" } else { "no" }, alarm.urgent),
             Cell::of(voted.join(", "), voted.join(" ")),
             explained(&alarm.causes),
         ]);
@@ -241,6 +278,24 @@ fn entities(history: &ScoreHistory) -> Table {
     table
 }
 
+fn drift(history: &ScoreHistory) -> Table {
+    let mut table = Table::new(
+        "drift",
+        "Features whose usual level has moved far from that of the training data; no alarm by itself",
+        &[
+            ("feature", "Feature"),
+            ("verdicts", "#Verdicts"),
+            ("first", "First (UTC)"),
+            ("last", "Last"),
+        ],
+    );
+    for (feature, (verdicts, first, last)) in &history.drifting {
+        let name = Cell::code(feature);
+        table.push(vec![name, Cell::count(*verdicts), Cell::time(*first), Cell::time(*last)]);
+    }
+    table
+}
+
 fn missing(history: &ScoreHistory) -> Markup {
     let step = history.step();
     let windows = |(from, to): &(Timestamp, Timestamp)| (*to - *from).in_steps(step) as u64 + 1;
@@ -252,7 +307,7 @@ fn missing(history: &ScoreHistory) -> Markup {
             p { (units::counted(total, "window")) " of the range " @if total == 1 { "was" } @else { "were" } " not scored:" }
             ul {
                 @for (from, to) in history.missing.iter().take(20) {
-                    li { (units::time(*from)) " to " (units::until(*from, *to)) }
+                    li { (units::time(*from)) @if from != to { " to " (units::until(*from, *to)) } }
                 }
                 @if history.missing.len() > 20 { li { "and " (history.missing.len() - 20) " more stretches" } }
             }

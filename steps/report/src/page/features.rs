@@ -103,7 +103,11 @@ fn one(
     let farthest = moved.filter(|moved| moved.widths > 0.5).map_or_else(String::new, |moved| {
         let name = history.entities.get(moved.entity as usize).map_or("", String::as_str);
         let of = if many { format!(" of {}", entity(name)) } else { String::new() };
-        format!(" Farthest from usual{of} at {}: {}.", units::time(moved.time), unit.write(moved.value))
+        format!(
+            " Farthest from usual{of} at {}: {}.",
+            units::time(moved.time),
+            unit.write(moved.value)
+        )
     });
     let usual = series.usual().map_or_else(String::new, |usual| {
         format!(" Usually {} to {}.", unit.write(usual.low), unit.write(usual.high))

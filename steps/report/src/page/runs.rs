@@ -26,11 +26,8 @@ pub(super) fn tasks(contents: &Contents, tables: &mut Vec<Table>) -> Option<Sect
 }
 
 fn summary(run: &Run) -> Markup {
-    let versions: std::collections::BTreeSet<&str> = run
-        .tasks
-        .iter()
-        .filter_map(|task| Some(task.outcome.as_ref()?.version.as_str()))
-        .collect();
+    let versions: std::collections::BTreeSet<&str> =
+        run.tasks.iter().filter_map(|task| Some(task.outcome.as_ref()?.version.as_str())).collect();
     let versions: Vec<&str> = versions.into_iter().collect();
     html! {
         h3 { "Run " (run.record.run) }
@@ -122,16 +119,14 @@ pub(super) fn lineage(contents: &Contents) -> Option<Section> {
         let count = run.outcome(task)?.counts.get("rows").copied()?;
         Some(units::counted(count, "row"))
     };
-    let dataset = run.output_hash("validate", "dataset").or_else(|| {
-        run.bundle.as_ref().map(|bundle| bundle.provenance.dataset_sha256.as_str())
-    });
+    let dataset = run
+        .output_hash("validate", "dataset")
+        .or_else(|| run.bundle.as_ref().map(|bundle| bundle.provenance.dataset_sha256.as_str()));
     let candidates: Vec<(String, Option<&str>)> = run
         .tasks
         .iter()
         .filter_map(|task| Some((task.record.name.strip_prefix("train-")?, task)))
-        .map(|(kind, task)| {
-            (units::words(kind), run.output_hash(&task.record.name, "candidate"))
-        })
+        .map(|(kind, task)| (units::words(kind), run.output_hash(&task.record.name, "candidate")))
         .collect();
     let version = run.deployment.as_ref().map(|deployment| deployment.version.as_str());
     let body = html! {
@@ -221,7 +216,10 @@ fn vote(bundle: &BundleManifest) -> String {
     let vote = &bundle.vote;
     let limit = match &vote.limit {
         Limit::Quantile(limit) => {
-            format!("a limit that {} of the validation rows stay below", units::percent(limit.share))
+            format!(
+                "a limit that {} of the validation rows stay below",
+                units::percent(limit.share)
+            )
         }
         Limit::Trailing(limit) => format!(
             "a limit that follows the last {}: {} usual deviations above their median, never below \

@@ -83,8 +83,8 @@ fn entities(history: &ScoreHistory) -> String {
     match history.entities.as_slice() {
         [] => String::new(),
         [only] if only.name.is_empty() => String::new(),
-        [only] => format!(" of {}", only.name),
-        many => format!(" of {} entities", units::count(many.len() as u64)),
+        [only] => format!(" for {}", only.name),
+        many => format!(" for {} entities", units::count(many.len() as u64)),
     }
 }
 
@@ -134,11 +134,8 @@ fn training(contents: &Contents) -> String {
     let Some(deployment) = &run.deployment else { return ended(run) };
     let models = run.bundle.as_ref().map_or(0, |bundle| bundle.members.len()) as u64;
     let rows = run.bundle.as_ref().map_or(0, |bundle| bundle.provenance.train_rows);
-    let trained = format!(
-        "{} learned from {}",
-        units::counted(models, "model"),
-        units::counted(rows, "row")
-    );
+    let trained =
+        format!("{} learned from {}", units::counted(models, "model"), units::counted(rows, "row"));
     let became = match (deployment.promoted, deployment.live) {
         (true, _) => "went live",
         (false, true) => "is live",
@@ -199,7 +196,10 @@ pub(super) fn tiles(contents: &Contents) -> Markup {
         add("windows scored", units::count(history.windows));
         add("alarms", units::count(figures.alarms));
         if !history.scenarios.is_empty() {
-            add("labelled faults found", format!("{} of {}", figures.found, history.scenarios.len()));
+            add(
+                "labelled faults found",
+                format!("{} of {}", figures.found, history.scenarios.len()),
+            );
             if let Some(delay) = figures.delay {
                 add("median time to the first alarm", units::span(delay));
             }

@@ -1,0 +1,209 @@
+//! The program over runs and stores: what its page says, and what it is made of.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod html;
+mod made;
+
+use html::Parsed;
+use made::{Made, at};
+use serde_json::{Value, json};
+
+#[test]
+fn a_training_run_becomes_a_page_that_says_what_went_live_and_why() {
+    let made = Made::new(&[""]).unwrap();
+    let page = made.page(&["--run", "run"]).unwrap();
+    let parsed = Parsed::of(&page);
+    let text = parsed.text();
+    for words in [
+        "a new version went live",
+        "its inlier ratio on validation is 0.9900, the champion's 0.9700",
+        "memory_used_bytes",
+        "Promoted. Version 20261121T095900Z-aaaaaaaaaaaa took over the alias live from",
+        "gap length",
+        "2026-11-21 08:07:00",
+        "from the cache",
+        "why train-z_score",
+        "a warning of select",
+        "33.4 MiB",
+        "dddddddddddd",
+        "What it is for",
+        "There were no labelled faults in its own data set",
+    ] {
+        assert!(text.contains(words), "{words} is not in: {text}");
+    }
+    parsed.check();
+    assert_eq!(parsed.elements("svg").len(), 3 + 2, "a detector in three sizes, two features");
+}
+
+#[test]
+fn scores_become_a_page_with_faults_alarms_and_what_is_missing() {
+    let made = Made::new(&[""]).unwrap();
+    let page = made.whole_page().unwrap();
+    let parsed = Parsed::of(&page);
+    let text = parsed.text();
+    for words in [
+        "It found 1 of 2 labelled faults, half of them within 1 min of their start",
+        "and raised 4 alarms outside of any",
+        "memory stress",
+        "3 windows of the range were not scored",
+        "2026-11-21 13:00:00 to 13:02:00",
+        "All windows of the range were scored by version",
+        "How well they rank",
+        "z score",
+    ] {
+        assert!(text.contains(words), "{words} is not in: {text}");
+    }
+    parsed.check();
+}
+
+#[test]
+fn scores_alone_need_no_run() {
+    let made = Made::new(&["node-a", "node-b"]).unwrap();
+    let page = made.page(&["--store", "store", "--from", &at(199)]).unwrap();
+    let text = Parsed::of(&page).text();
+    assert!(text.contains("cluster: 4 alarms"), "{text}");
+    assert!(text.contains("117 windows of 1 min for 2 entities. It raised 4 alarms, anomalous for 9.8 % of what was scored"), "{text}");
+    assert!(text.contains("node-b"), "{text}");
+    assert!(text.contains("No labelled fault lies in this range"), "{text}");
+}
+
+#[test]
+fn a_range_without_scores_is_said_and_no_failure() {
+    let made = Made::new(&[""]).unwrap();
+    let page = made.page(&["--store", "store", "--from", &at(5), "--to", &at(10)]).unwrap();
+    assert!(Parsed::of(&page).text().contains("No window of that range was scored"));
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes_at_any_thread_count() {
+    let made = Made::new(&["a", "b"]).unwrap();
+    let flags = ["--run", "run", "--store", "store", "--from", &at(199)];
+    let page = made.page(&flags).unwrap();
+    for threads in ["1", "2"] {
+        let mut flags = flags.to_vec();
+        flags.extend(["--threads", threads]);
+        assert_eq!(made.page(&flags).unwrap(), page);
+    }
+    let flags: Vec<&str> = [&flags[..], &["--tables", "tables"]].concat();
+    assert_eq!(made.page(&flags).unwrap(), page, "tables are beside it");
+    let first = contract::artifact::sha256_path(&made.path("tables")).unwrap();
+    made.page(&flags).unwrap();
+    assert_eq!(contract::artifact::sha256_path(&made.path("tables")).unwrap(), first);
+}
+
+#[test]
+fn a_run_refused_at_validate_has_a_page_that_says_so() {
+    let made = Made::new(&[""]).unwrap();
+    for name in ["train-z_score", "select", "deploy", "validate/dataset"] {
+        fs_err::remove_dir_all(made.path("run").join(name)).unwrap();
+    }
+    let error = json!({"kind": "refused", "message": "an expectation does not hold: row_count"});
+    made.outcome("validate", json!("refused"), 3, Some(error)).unwrap();
+    let states = [
+        ("feature", "done"),
+        ("validate", "failed"),
+        ("train-z_score", "skipped"),
+        ("select", "skipped"),
+    ];
+    let tasks = states.map(|(name, state)| json!({"name": name, "state": state, "attempts": 1}));
+    made.record("refused", &json!(tasks)).unwrap();
+    let page = made.page(&["--run", "run"]).unwrap();
+    let parsed = Parsed::of(&page);
+    let text = parsed.text();
+    assert!(text.contains("cluster: the data was refused"), "{text}");
+    assert!(
+        text.contains("The run was refused at validate: an expectation does not hold: row_count."),
+        "{text}"
+    );
+    assert!(text.contains("memory_used_bytes"), "its features are shown: {text}");
+    parsed.check();
+}
+
+#[test]
+fn whatever_is_missing_or_broken_in_a_run_there_is_a_page() {
+    let made = Made::new(&[""]).unwrap();
+    let files = contract::artifact::files_below(&made.path("run")).unwrap();
+    let whole = made.whole_page().unwrap();
+    for file in files.iter().filter(|file| !["run.json", "document.yaml"].contains(&file.as_str()))
+    {
+        let path = made.path("run").join(file);
+        let bytes = fs_err::read(&path).unwrap();
+        fs_err::remove_file(&path).unwrap();
+        Parsed::of(&made.whole_page().unwrap()).check();
+        for broken in [&b""[..], b"{\"format\": 1", &bytes[..bytes.len() / 2]] {
+            made.overwrite(&path, broken).unwrap();
+            let page = made.whole_page().unwrap();
+            Parsed::of(&page).check();
+            assert!(page != whole || file.contains("candidate"), "{file} matters");
+        }
+        made.overwrite(&path, &bytes).unwrap();
+    }
+    assert_eq!(made.whole_page().unwrap(), whole, "all is in place again");
+}
+
+#[test]
+fn names_from_outside_stay_text() {
+    let hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt;";
+    let made = Made::new(&[hostile, "]]></svg><style>*{display:none}"]).unwrap();
+    let error = json!({"kind": "refused", "message": hostile, "hint": hostile});
+    made.outcome("select", json!("refused"), 3, Some(error)).unwrap();
+    let page = made.whole_page().unwrap();
+    let parsed = Parsed::of(&page);
+    parsed.check();
+    assert!(parsed.text().contains(hostile), "shown as it is");
+    assert_eq!(parsed.elements("style").len(), 1);
+    assert!(parsed.elements("img").is_empty() && parsed.elements("script").is_empty());
+}
+
+#[test]
+fn a_hundred_entities_fit_on_a_small_page() {
+    let names: Vec<String> = (0..100).map(|number| format!("node-{number:03}")).collect();
+    let made = Made::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    let page = made.whole_page().unwrap();
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    let parsed = Parsed::of(&page);
+    parsed.check();
+    assert!(parsed.text().contains("from the smallest to the largest of all"));
+}
+
+#[test]
+fn tables_hold_numbers_as_they_are() {
+    let made = Made::new(&[""]).unwrap();
+    let flags = ["--run", "run", "--store", "store", "--from", &at(199), "--tables", "tables"];
+    made.page(&flags).unwrap();
+    let faults: Value = contract::read_json(&made.path("tables/faults.json")).unwrap();
+    assert_eq!(faults[1]["delay_seconds"], json!(60.0), "{faults}");
+    assert_eq!((&faults[0]["found"], &faults[1]["found"]), (&json!(false), &json!(true)));
+    assert_eq!(faults[1]["causes"], json!("memory_used_bytes cpu_busy_ratio"));
+    let tasks = fs_err::read_to_string(made.path("tables/tasks.csv")).unwrap();
+    assert!(tasks.starts_with("task,state,seconds,peak_memory_bytes"), "{tasks}");
+    assert!(tasks.contains("select,done,0.25,35000000,1,"), "{tasks}");
+    let comparison: Value = contract::read_json(&made.path("tables/comparison.json")).unwrap();
+    assert_eq!(comparison[0]["challenger"], json!(0.99));
+    for file in contract::artifact::files_below(&made.path("tables")).unwrap() {
+        assert!(file.ends_with(".csv") || file.ends_with(".json"), "{file}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_broken_data() {
+    let made = Made::new(&[""]).unwrap();
+    let key = store::scores::key("cluster", made::minute(205));
+    made.overwrite(&made.path("store").join(key), b"{").unwrap();
+    for (flags, code, words) in [
+        (vec![], 2, "--run"),
+        (vec!["--run", "nowhere"], 2, "run.json"),
+        (vec!["--run", "store"], 2, "runs/<pipeline>/"),
+        (vec!["--run", "run", "--from", "2026-11-21T00:00:00Z"], 2, "--store"),
+        (vec!["--store", "store", "--from", "2027-01-01T00:00:00Z"], 2, "--from must come"),
+        (vec!["--store", "store", "--labels", "nowhere.parquet"], 2, "nowhere.parquet"),
+        (vec!["--store", "store", "--from", "2026-11-21T11:00:00Z"], 3, "20261121T112500Z"),
+    ] {
+        let output = made.output(&flags).unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {stderr}");
+        assert!(stderr.contains(words), "{flags:?}: {stderr}");
+        assert!(!made.path("report.html").exists(), "no half-written page");
+    }
+}
