@@ -178,7 +178,7 @@ fn what_makes_no_sense_together_is_refused() {
         (
             "quantile: {share: 0.99}",
             "quantile: {share: 0.99}\n    trailing: {}",
-            "expected one of quantile, trailing, found quantile and trailing",
+            "expected one of quantile, trailing, false_alarms, found quantile and trailing",
         ),
     ] {
         let said = refusal(from, to);
