@@ -122,6 +122,10 @@ fn cells(
     counts.off_grid = times.iter().filter(|ms| **ms % step.ms() != 0).count();
     let (entity, names) = ranked_entities(samples);
     let windows: Vec<i64> = times.iter().map(|ms| window_end(*ms, step)).collect();
+    // Sources mostly give what is in order already; that is every tick of the scorer.
+    if let Some(cells) = cells_in_order(&entity, &windows, names.len()) {
+        return Ok((cells, names));
+    }
     let keys = DataFrame::new(
         times.len(),
         vec![
@@ -131,11 +135,40 @@ fn cells(
             Keys::new("row".into(), (0..rows).collect::<Vec<u32>>()),
         ],
     );
-    let found = keys.and_then(last_of_each_window).map_err(|e| bug(&e))?;
-    let (seen, distinct) = (total(&found, "seen"), total(&found, "distinct"));
-    counts.duplicates = seen.map_err(|e| bug(&e))? - distinct.map_err(|e| bug(&e))?;
-    counts.superseded = times_superseded(&found).map_err(|e| bug(&e))?;
-    Ok((read_cells(&found).map_err(|e| bug(&e))?, names))
+    Ok((keys.and_then(|keys| sorted_cells(keys, counts)).map_err(|e| bug(&e))?, names))
+}
+
+/// Returns the cells of samples whose windows grow from row to row of each entity, each row being
+/// a cell of its own; nothing if they do not.
+fn cells_in_order(entity: &[u32], windows: &[i64], entities: usize) -> Option<Cells> {
+    let mut last = vec![i64::MIN; entities];
+    for (entity, window) in entity.iter().zip(windows) {
+        let last = &mut last[*entity as usize];
+        if window <= last {
+            return None;
+        }
+        *last = *window;
+    }
+    let mut row: Vec<u32> = (0..u32::try_from(entity.len()).ok()?).collect();
+    row.sort_by_key(|row| entity[*row as usize]);
+    Some(Cells {
+        entity: row.iter().map(|row| entity[*row as usize]).collect(),
+        window_ms: row.iter().map(|row| windows[*row as usize]).collect(),
+        row,
+    })
+}
+
+/// Sorts samples in any order and keeps the last one of each entity and window.
+fn sorted_cells(keys: DataFrame, counts: &mut GridCounts) -> Result<Cells, PolarsError> {
+    let found = last_of_each_window(keys)?;
+    let distinct = total(&found, "distinct")?;
+    counts.duplicates = total(&found, "seen")? - distinct;
+    counts.superseded = distinct - found.height();
+    Ok(Cells {
+        entity: found.column("entity")?.u32()?.iter().flatten().collect(),
+        window_ms: found.column("window")?.i64()?.iter().flatten().collect(),
+        row: found.column("row")?.u32()?.iter().flatten().collect(),
+    })
 }
 
 /// Returns each row's entity as an index of the sorted names, and those names.
@@ -169,18 +202,6 @@ fn last_of_each_window(keys: DataFrame) -> Result<DataFrame, PolarsError> {
 
 fn total(found: &DataFrame, name: &str) -> Result<usize, PolarsError> {
     Ok(found.column(name)?.u32()?.iter().flatten().map(|count| count as usize).sum())
-}
-
-fn times_superseded(found: &DataFrame) -> Result<usize, PolarsError> {
-    Ok(total(found, "distinct")? - found.height())
-}
-
-fn read_cells(found: &DataFrame) -> Result<Cells, PolarsError> {
-    Ok(Cells {
-        entity: found.column("entity")?.u32()?.iter().flatten().collect(),
-        window_ms: found.column("window")?.i64()?.iter().flatten().collect(),
-        row: found.column("row")?.u32()?.iter().flatten().collect(),
-    })
 }
 
 /// Lays the cells out with a row for every step between an entity's first and last.
