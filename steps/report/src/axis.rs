@@ -103,7 +103,7 @@ impl Axis {
 
     /// Returns what is written at a tick.
     pub fn label(&self, value: f64) -> String {
-        let found = self.ticks.iter().find(|(tick, _)| *tick == value);
+        let found = self.ticks.iter().find(|(tick, _)| tick.total_cmp(&value).is_eq());
         found.map(|(_, text)| text.clone()).unwrap_or_default()
     }
 }
@@ -117,7 +117,7 @@ fn time_label(time: Timestamp, step: i64) -> String {
     if step >= DAY || (step >= HOUR && clock.starts_with("00:00")) {
         let mut parts = date.split('-').skip(1).filter_map(|part| part.parse::<usize>().ok());
         let (month, day) = (parts.next().unwrap_or(1), parts.next().unwrap_or(1));
-        return format!("{day} {}", MONTHS[(month - 1) % 12]);
+        return format!("{day} {}", MONTHS.get(month.saturating_sub(1)).unwrap_or(&"?"));
     }
     let length = if step < MINUTE { 8 } else { 5 };
     clock.get(..length).unwrap_or(clock).to_owned()
@@ -137,8 +137,13 @@ fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
         return Vec::new();
     }
     // Counted in whole numbers: far from zero, adding one to a float may change nothing.
-    let count = (last - first) as u32;
-    (0..=count).map(|index| (first + f64::from(index)) * step + 0.0).collect()
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be 0 to 100"
+    )]
+    let steps = (last - first) as u32;
+    (0..=steps).map(|index| (first + f64::from(index)) * step + 0.0).collect()
 }
 
 impl Ranged for Axis {
@@ -148,8 +153,10 @@ impl Ranged for Axis {
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let share = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         let length = f64::from(limit.1 - limit.0);
-        // Not finite only for a value that is not: it is drawn at the beginning.
-        limit.0 + if share.is_finite() { (length * share).round() as i32 } else { 0 }
+        // A value that is not finite is drawn at the beginning, as a cast from it is zero.
+        #[expect(clippy::cast_possible_truncation, reason = "a share of whole pixels")]
+        let pixels = (length * share).round() as i32;
+        limit.0 + pixels
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
@@ -162,6 +169,7 @@ impl Ranged for Axis {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use proptest::prelude::*;
 

@@ -118,6 +118,7 @@ fn thinned(points: &[(f64, f64)]) -> Points {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use proptest::prelude::*;
 

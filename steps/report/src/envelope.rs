@@ -113,20 +113,12 @@ impl Envelope {
     pub fn lines(&self) -> Vec<Vec<Point>> {
         let mut lines: Vec<Vec<Point>> = Vec::new();
         for (connected, span) in self.connected() {
-            let (first, second) = match span.low.0 <= span.high.0 {
-                true => (span.low, span.high),
-                false => (span.high, span.low),
-            };
-            let line = match lines.last_mut() {
-                Some(line) if connected => line,
-                _ => {
-                    lines.push(Vec::new());
-                    lines.last_mut().expect("one was just added")
-                }
-            };
-            line.push(first);
-            if second != first {
-                line.push(second);
+            let falling = span.low.0 > span.high.0;
+            let points = if falling { [span.high, span.low] } else { [span.low, span.high] };
+            let points = if span.low == span.high { &points[..1] } else { &points[..] };
+            match lines.last_mut() {
+                Some(line) if connected => line.extend(points),
+                _ => lines.push(points.to_vec()),
             }
         }
         lines
@@ -165,6 +157,13 @@ impl Envelope {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::float_cmp,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small whole numbers, and values that are to be the same"
+)]
 mod tests {
     use proptest::prelude::*;
 

@@ -67,6 +67,9 @@ pub struct Usual {
     pub high: f64,
 }
 
+/// The smallest and the largest value, each with its time.
+type Extremes = [(f64, i64); 2];
+
 /// One feature over time.
 #[derive(Debug, Clone)]
 pub struct Series {
@@ -80,7 +83,7 @@ pub struct Series {
     pub gaps: u64,
     sample: Sample,
     /// Smallest and largest value of each entity, with their times: in scenarios, and elsewhere.
-    extremes: Vec<[Option<[(f64, i64); 2]>; 2]>,
+    extremes: Vec<[Option<Extremes>; 2]>,
 }
 
 impl Series {

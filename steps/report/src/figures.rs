@@ -145,16 +145,14 @@ fn lines(envelope: &Envelope, size: Size, ink: Ink, scale: impl Fn(f64) -> f64) 
     let points = lines.map(|line| {
         line.into_iter().map(|(time, value)| (time as f64, scale(value))).collect::<Vec<_>>()
     });
-    points.map(|points| Mark::Line(without_middles(points), ink)).collect()
+    points.map(|points| Mark::Line(without_middles(&points), ink)).collect()
 }
 
 /// Leaves out points between two of the same value: limits are mostly level.
-fn without_middles(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+fn without_middles(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let level = |a: usize, b: usize| points[a].1.total_cmp(&points[b].1).is_eq();
     let middle = |index: usize| {
-        index > 0
-            && index + 1 < points.len()
-            && points[index - 1].1 == points[index].1
-            && points[index + 1].1 == points[index].1
+        index > 0 && index + 1 < points.len() && level(index - 1, index) && level(index, index + 1)
     };
     (0..points.len()).filter(|index| !middle(*index)).map(|index| points[index]).collect()
 }
@@ -181,9 +179,11 @@ pub fn verdict(
         && low > -limit.abs().max(1.0)
         && high > 12.0 * limit.abs().max(1.0);
     let scale = |value: f64| if steep { (1.0 + value.max(0.0)).log10() } else { value };
-    let y = || match steep {
-        true => logarithmic(high),
-        false => Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4),
+    let y = || {
+        if steep {
+            return logarithmic(high);
+        }
+        Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4)
     };
     let draw = |size: Size| {
         let y = y();

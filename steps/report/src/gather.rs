@@ -1,7 +1,7 @@
 //! Everything a page shows, read from runs and a store.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use contract::bundle::BundleManifest;
 use contract::steps::ReportArgs;
@@ -104,14 +104,13 @@ fn truth(
         return Ok(Truth::of(read_labels(path)?, normal));
     }
     let there = |file: &str| runs.iter().rev().find_map(|run| run.there(file));
-    let read: Option<(PathBuf, fn(&Path) -> Result<_, StepError>)> =
-        match there("label/labels.parquet") {
-            Some(path) => Some((path, read_labels)),
-            None => there("feature/features.parquet")
-                .map(|path| (path, labels_of_rows as fn(&Path) -> _)),
-        };
-    let Some((path, read)) = read else { return Ok(Truth::default()) };
-    match read(&path) {
+    let read = match there("label/labels.parquet") {
+        Some(path) => read_labels(&path),
+        None => {
+            there("feature/features.parquet").map_or(Ok(Vec::new()), |path| labels_of_rows(&path))
+        }
+    };
+    match read {
         Ok(intervals) => Ok(Truth::of(intervals, normal)),
         Err(error) => {
             notes.push(format!("The labels cannot be shown: {}.", error.message));
@@ -169,8 +168,9 @@ fn rescore(
     let mut history = ScoreHistory::new(rules.clone(), truth);
     let rows: u64 = parts.iter().map(|part| part.rows).sum();
     let after = range.filter(|_| rows > again::MOST_ROWS).map(|(first, last)| {
-        let share = again::MOST_ROWS as f64 / rows as f64;
-        Timestamp::from_ms(last.ms() - ((last - first).ms() as f64 * share) as i64)
+        let kept = i128::from((last - first).ms()) * i128::from(again::MOST_ROWS);
+        let kept = i64::try_from(kept / i128::from(rows)).unwrap_or(i64::MAX);
+        last - Span::from_ms(kept)
     });
     let mut scorer = again::Scorer::new(&bundle, after, threads);
     for name in frames::Dataset::FILES {

@@ -440,23 +440,19 @@ impl ScoreHistory {
 
     fn member(&mut self, index: usize, kind: &str) -> &mut MemberHistory {
         let there = |member: &MemberHistory| member.kind == kind;
-        let index = match self.members.get(index).is_some_and(there) {
-            true => index,
-            false => match self.members.iter().position(there) {
-                Some(index) => index,
-                None => {
-                    let envelope = || Envelope::new(self.rules.step.ms(), SPANS);
-                    self.members.push(MemberHistory {
-                        kind: kind.to_owned(),
-                        rarity: envelope(),
-                        limit: envelope(),
-                        votes: 0,
-                        ranked: Vec::new(),
-                    });
-                    self.members.len() - 1
-                }
-            },
-        };
+        let here = self.members.get(index).is_some_and(there);
+        let known = if here { Some(index) } else { self.members.iter().position(there) };
+        let index = known.unwrap_or_else(|| {
+            let envelope = || Envelope::new(self.rules.step.ms(), SPANS);
+            self.members.push(MemberHistory {
+                kind: kind.to_owned(),
+                rarity: envelope(),
+                limit: envelope(),
+                votes: 0,
+                ranked: Vec::new(),
+            });
+            self.members.len() - 1
+        });
         &mut self.members[index]
     }
 

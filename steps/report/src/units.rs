@@ -19,7 +19,8 @@ impl Unit {
         let largest = largest.abs();
         let pick = |steps: &[(f64, &str)]| {
             // Nothing at all is nothing of the column's own unit.
-            let fits = |size: f64| if largest == 0.0 { size == 1.0 } else { largest >= size };
+            let least = if largest > 0.0 { largest } else { 1.0 };
+            let fits = |size: f64| least >= size;
             let found = steps.iter().rev().find(|(size, _)| fits(*size)).or(steps.first());
             let (size, suffix) = found.copied().unwrap_or((1.0, ""));
             Self { size, suffix: suffix.to_owned() }
@@ -65,7 +66,7 @@ impl Unit {
     }
 
     fn thousands(self, words: &str) -> Self {
-        let size = if self.size == 1e4 { 1e3 } else { self.size };
+        let size = if self.suffix.starts_with(" k") { 1e3 } else { self.size };
         Self { size, suffix: format!("{}{words}", self.suffix) }
     }
 
@@ -89,12 +90,16 @@ pub fn number(value: f64) -> String {
     if !(-4.0..7.0).contains(&magnitude) {
         return format!("{value:.1e}");
     }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to 0 to 7"
+    )]
     let digits = (2.0 - magnitude).clamp(0.0, 7.0) as usize;
-    let text = format!("{value:.digits$}");
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
+    let mut text = format!("{value:.digits$}");
+    if text.contains('.') {
+        text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    }
     text.replace('-', "−")
 }
 

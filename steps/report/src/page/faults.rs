@@ -11,6 +11,9 @@ use crate::scores::{Alarm, Basis, Found, ScoreHistory};
 use crate::tables::{Cell, Table};
 use crate::units::{self, Unit};
 
+/// Alarms up to this number are shown without being asked for.
+const MOST_OPEN: usize = 20;
+
 pub(super) fn section(
     contents: &Contents,
     tables: &mut Vec<Table>,
@@ -35,8 +38,11 @@ pub(super) fn section(
         let body = html! {
             (timeline(contents, history, *range)?)
             @if !faults.is_empty() { (faults.html()) }
-            @if alarms.is_empty() { p { "No window was anomalous." } } @else { (alarms.html()) }
-            @if history.entities.len() > 1 { (map(history, *range)?) (entities.html()) }
+            @if history.entities.len() > 1 { (map(history, *range)?) }
+            @if alarms.is_empty() { p { "No window was anomalous." } }
+            @else if history.alarms().len() <= MOST_OPEN { (alarms.html()) }
+            @else { details { summary { "All " (units::counted(history.alarms().len() as u64, "alarm")) } (alarms.html()) } }
+            @if history.entities.len() > 1 { (entities.html()) }
             @if !drift.is_empty() { (drift.html()) }
             (missing(history))
         };
@@ -200,7 +206,7 @@ fn alarms(history: &ScoreHistory) -> Table {
         &[
             ("start", "Start (UTC)"),
             ("end", "End"),
-            ("entity", "Who"),
+            ("entity", "~Who"),
             ("anomalous_windows", "#Windows"),
             ("fault", "Fault"),
             ("urgent", "Urgent"),
@@ -257,7 +263,7 @@ fn entities(history: &ScoreHistory) -> Table {
         "entities",
         "Verdicts by entity, the most anomalous first",
         &[
-            ("entity", "Who"),
+            ("entity", "~Who"),
             ("normal_windows", "#Normal"),
             ("anomalous_windows", "#Anomalous"),
             ("no_data_windows", "#No data"),

@@ -116,9 +116,11 @@ fn of_scores(history: &ScoreHistory) -> String {
         0 => "no alarm outside of any".to_owned(),
         outside => format!("{} outside of any", units::counted(outside, "alarm")),
     };
-    let delay = figures.delay.map_or_else(String::new, |delay| {
-        format!(", half of them within {} of their start", units::span(delay))
-    });
+    let delay = match (figures.delay, figures.found) {
+        (None, _) => String::new(),
+        (Some(delay), 1) => format!(", {} after its start", units::span(delay)),
+        (Some(delay), _) => format!(", half of them within {} of their start", units::span(delay)),
+    };
     format!(
         "It found {} of {}{delay}, and raised {outside}.",
         figures.found,

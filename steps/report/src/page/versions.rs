@@ -111,9 +111,7 @@ fn figure(name: &str, value: Option<f64>) -> Cell {
         None => Cell::empty(),
         Some(value) if name.ends_with("_ratio") => Cell::share(Some(value)),
         Some(value) if name.contains("_seconds") => Cell::seconds(value),
-        Some(value) if ["rows", "events"].contains(&name) => {
-            Cell::of(units::count(value.max(0.0) as u64), value)
-        }
+        Some(value) if ["rows", "events"].contains(&name) => Cell::of(format!("{value:.0}"), value),
         Some(value) => Cell::number(Some(value)),
     }
 }

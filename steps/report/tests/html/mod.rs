@@ -62,7 +62,7 @@ impl Parsed {
         let known: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(ids.len(), known.len(), "ids are unique: {ids:?}");
         for element in &all {
-            self.check_alone(element);
+            check_alone(element);
             for attribute in ["aria-labelledby", "href"] {
                 let target = element.get(attribute).map(|target| target.trim_start_matches('#'));
                 assert!(target.is_none_or(|id| known.contains(id)), "{element:?}");
@@ -75,31 +75,6 @@ impl Parsed {
         assert_eq!(self.elements("html")[0].get("lang"), Some("en"));
     }
 
-    /// Nothing runs, nothing comes from elsewhere, and everything has words.
-    fn check_alone(&self, element: &Element) {
-        let forbidden = ["script", "iframe", "object", "embed", "link", "img", "base", "form"];
-        assert!(!forbidden.contains(&element.name.as_str()), "{element:?}");
-        for (name, value) in &element.attributes {
-            assert!(!name.starts_with("on") && name != "src" && name != "style", "{element:?}");
-            assert!(name != "href" || value.starts_with('#'), "{element:?}");
-            assert!(!value.contains("url("), "{element:?}");
-        }
-        match element.name.as_str() {
-            "svg" => {
-                assert_eq!(element.get("role"), Some("img"));
-                assert!(element.get("aria-label").is_some_and(|label| label.len() > 20));
-            }
-            "table" => assert!(element.has_child("caption") && element.has_child("thead")),
-            "th" => assert!(element.get("scope").is_some()),
-            "figure" => assert!(element.has_child("figcaption")),
-            "polyline" | "polygon" => {
-                let points = element.get("points").unwrap_or_default();
-                assert!(!points.contains("NaN") && !points.is_empty(), "{element:?}");
-            }
-            _ => {}
-        }
-    }
-
     /// No level of headings is left out on the way down.
     fn check_headings(&self) {
         let mut before = 0;
@@ -110,6 +85,31 @@ impl Parsed {
                 before = level;
             }
         }
+    }
+}
+
+/// Nothing runs, nothing comes from elsewhere, and everything has words.
+fn check_alone(element: &Element) {
+    let forbidden = ["script", "iframe", "object", "embed", "link", "img", "base", "form"];
+    assert!(!forbidden.contains(&element.name.as_str()), "{element:?}");
+    for (name, value) in &element.attributes {
+        assert!(!name.starts_with("on") && name != "src" && name != "style", "{element:?}");
+        assert!(name != "href" || value.starts_with('#'), "{element:?}");
+        assert!(!value.contains("url("), "{element:?}");
+    }
+    match element.name.as_str() {
+        "svg" => {
+            assert_eq!(element.get("role"), Some("img"));
+            assert!(element.get("aria-label").is_some_and(|label| label.len() > 20));
+        }
+        "table" => assert!(element.has_child("caption") && element.has_child("thead")),
+        "th" => assert!(element.get("scope").is_some()),
+        "figure" => assert!(element.has_child("figcaption")),
+        "polyline" | "polygon" => {
+            let points = element.get("points").unwrap_or_default();
+            assert!(!points.contains("NaN") && !points.is_empty(), "{element:?}");
+        }
+        _ => {}
     }
 }
 

@@ -143,7 +143,7 @@ impl Made {
         let names =
             ["collect", "label", "feature", "validate", "train-z_score", "select", "deploy"];
         for name in names {
-            self.outcome(name, json!("done"), 0, None)?;
+            self.outcome(name, "done", 0, None)?;
         }
         let tasks = names.map(|name| {
             let state = if name == "collect" { "cached" } else { "done" };
@@ -157,9 +157,9 @@ impl Made {
     pub(crate) fn outcome(
         &self,
         task: &str,
-        status: serde_json::Value,
+        status: &str,
         exit_code: u8,
-        error: Option<serde_json::Value>,
+        error: Option<&serde_json::Value>,
     ) -> Result<()> {
         let hash = format!("{:x}", task.len()).repeat(64);
         let outcome = json!({
@@ -233,11 +233,11 @@ impl Made {
         let from = (minute(TEST) - Span::from_seconds(60)).to_string();
         self.page(&["--run", "run", "--store", "store", "--from", &from])
     }
+}
 
-    /// Puts other bytes into a file of the run.
-    pub(crate) fn overwrite(&self, file: &Path, bytes: &[u8]) -> Result<()> {
-        Ok(write_file(file, bytes)?)
-    }
+/// Puts other bytes into a file.
+pub(crate) fn overwrite(file: &Path, bytes: &[u8]) -> Result<()> {
+    Ok(write_file(file, bytes)?)
 }
 
 /// Returns a time as the command line takes it.
