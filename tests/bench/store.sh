@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.."
 what=${1:-all}
 
 tools=$(tests/support/minio.sh)
-cargo build --locked --release --quiet -p store --example measure
+[ -n "${BENCH_BUILT:-}" ] || cargo build --locked --release --quiet -p store --example measure
 measure=${CARGO_TARGET_DIR:-target}/release/examples/measure
 
 folder=$(mktemp -d "${BENCH_FOLDER:-/tmp}/store.XXXXXX")

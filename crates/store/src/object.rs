@@ -51,6 +51,12 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Reads an object whole; nothing if no object has the key.
     fn get(&self, key: &str) -> Result<Option<Object>, StepError>;
 
+    /// Reads objects whole, each as [`ObjectStore::get`] does, in the order of the keys. A store
+    /// that is far away asks for several at once.
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Object>>, StepError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     /// Writes an object whole if the condition holds; the check and the write are one step for
     /// every other process.
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError>;

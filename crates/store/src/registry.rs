@@ -182,13 +182,17 @@ impl<'a> Registry<'a> {
         // The alias is read first: whatever is appended meanwhile is in the listing.
         let current = self.alias(alias)?;
         let prefix = format!("models/{}/history/{alias}/", self.pipeline);
-        let mut entries = Vec::new();
+        let mut keys = Vec::new();
         self.for_each_key(&prefix, |key| {
-            if let Some(object) = self.store.get(key)? {
-                entries.push(AliasRecord::parse(key, &object.bytes)?);
-            }
+            keys.push(key.to_owned());
             Ok(())
         })?;
+        let objects = self.store.get_many(&keys)?;
+        let present =
+            keys.iter().zip(&objects).filter_map(|(key, object)| Some((key, object.as_ref()?)));
+        let mut entries = present
+            .map(|(key, object)| AliasRecord::parse(key, &object.bytes))
+            .collect::<Result<Vec<_>, _>>()?;
         // Its entry is missing when the process that set the alias died before it wrote one.
         if let Some(current) = current
             && !entries.iter().any(|entry| entry.change == current.change)

@@ -1,7 +1,7 @@
 //! A store in a bucket of S3 or of any server that speaks its protocol.
 //!
 //! Compare-and-set is the protocol's own: `If-None-Match: *` and `If-Match`. A store that does not
-//! know them would lose writes silently, so it is asked before the first one ([`probe`]).
+//! know them would lose writes silently, so it is asked before the first one.
 
 mod checksum;
 mod connect;
@@ -19,6 +19,7 @@ use std::sync::atomic::AtomicU64;
 
 use aws_sdk_s3::Client;
 use contract::StepError;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::key;
@@ -30,6 +31,9 @@ pub use settings::{Encryption, S3Settings};
 /// Keys asked for at a time, the most that the protocol allows.
 const PAGE: usize = 1000;
 
+/// Small objects asked for at once.
+const READS_IN_FLIGHT: usize = 16;
+
 /// Beginning of keys that are the store's own, as in a folder.
 const HIDDEN: &str = ".lynceus";
 
@@ -38,8 +42,18 @@ const HIDDEN: &str = ".lynceus";
 /// It owns the runtime that its requests run on, so its methods wait; they must not be called from
 /// within another runtime.
 pub struct S3Store {
-    runtime: Runtime,
+    /// Only gone while this is dropped.
+    runtime: Option<Runtime>,
     bucket: Bucket,
+}
+
+impl Drop for S3Store {
+    fn drop(&mut self) {
+        // Waiting for its end would be a panic within another runtime, and nothing is under way.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// The bucket and how it is used; everything here is asynchronous.
@@ -75,26 +89,31 @@ impl S3Store {
     /// Opens `s3://bucket/prefix` with settings of the caller's.
     pub fn with_settings(url: &str, settings: S3Settings) -> Result<Self, StepError> {
         let (name, prefix) = parse(url)?;
+        refuse_nesting()?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| StepError::unavailable(format!("cannot start a runtime: {e}")))?;
-        let connection = block_on(&runtime, connect::connect(&settings))??;
+        let connection = runtime.block_on(connect::connect(&settings))?;
         let bucket = Bucket::new(connection, settings, name, prefix);
-        Ok(Self { runtime, bucket })
+        Ok(Self { runtime: Some(runtime), bucket })
     }
 
     fn wait<T>(&self, work: impl Future<Output = Result<T, StepError>>) -> Result<T, StepError> {
-        block_on(&self.runtime, work)?
+        refuse_nesting()?;
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(work),
+            None => Err(StepError::bug("a store in `s3://` was used after its end")),
+        }
     }
 }
 
-/// Waits for work; the runtime would panic inside another one.
-fn block_on<F: Future>(runtime: &Runtime, work: F) -> Result<F::Output, StepError> {
-    if Handle::try_current().is_ok() {
-        return Err(StepError::bug("a store in `s3://` was used within a runtime"));
+/// A runtime panics within another one.
+fn refuse_nesting() -> Result<(), StepError> {
+    match Handle::try_current() {
+        Ok(_) => Err(StepError::bug("a store in `s3://` was used within a runtime")),
+        Err(_) => Ok(()),
     }
-    Ok(runtime.block_on(work))
 }
 
 /// Splits a URL into the bucket's name and the beginning of all keys.
@@ -132,6 +151,12 @@ impl ObjectStore for S3Store {
     fn get(&self, key: &str) -> Result<Option<Object>, StepError> {
         let key = self.bucket.key(key)?;
         self.wait(self.bucket.get(&key))
+    }
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Object>>, StepError> {
+        let keys = keys.iter().map(|key| self.bucket.key(key)).collect::<Result<Vec<_>, _>>()?;
+        let objects = stream::iter(&keys).map(|key| self.bucket.get(key));
+        self.wait(objects.buffered(READS_IN_FLIGHT).try_collect())
     }
 
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError> {
@@ -301,7 +326,11 @@ mod tests {
     #[test]
     fn within_a_runtime_it_is_a_bug_and_no_panic() {
         let runtime = Builder::new_current_thread().build().unwrap();
-        let opened = runtime.block_on(async { S3Store::open("s3://bucket") });
-        assert_eq!(opened.unwrap_err().kind, ErrorKind::Bug);
+        let store = S3Store::with_settings("s3://bucket/x", S3Settings::default()).unwrap();
+        runtime.block_on(async {
+            assert_eq!(S3Store::open("s3://bucket").unwrap_err().kind, ErrorKind::Bug);
+            assert_eq!(store.get("a").unwrap_err().kind, ErrorKind::Bug);
+            drop(store);
+        });
     }
 }

@@ -7,7 +7,10 @@ use contract::artifact::{json_bytes, parse_json};
 use contract::score::WindowScore;
 use contract::{StepError, Timestamp};
 
-use crate::object::{Condition, ObjectStore, Put};
+use crate::object::{Condition, Object, ObjectStore, Put};
+
+/// Objects read at a time.
+const AT_ONCE: usize = 64;
 
 /// Keys asked for at a time.
 const PAGE: usize = 500;
@@ -38,8 +41,7 @@ pub fn read(
 }
 
 /// Returns the windows that end after `after` (nothing: from the first) and not after `until`, in
-/// the order of time. Objects are read as they are asked for, so memory does not grow with the
-/// range; an object that cannot be read or parsed is an error and ends the range.
+/// the order of time. Objects are read a few at a time, so memory does not grow with the range; an object that cannot be read or parsed is an error and ends the range.
 pub fn read_after<'a>(
     store: &'a dyn ObjectStore,
     pipeline: &str,
@@ -52,6 +54,7 @@ pub fn read_after<'a>(
         cursor: after.map(|time| key(pipeline, time)),
         last: key(pipeline, until),
         keys: VecDeque::new(),
+        objects: VecDeque::new(),
         done: after.is_some_and(|after| after >= until),
     }
 }
@@ -64,11 +67,13 @@ pub struct ScoreReader<'a> {
     cursor: Option<String>,
     last: String,
     keys: VecDeque<String>,
+    objects: VecDeque<(String, Object)>,
     done: bool,
 }
 
 impl ScoreReader<'_> {
-    fn next_key(&mut self) -> Result<Option<String>, StepError> {
+    /// Lists keys until some are due or the range ends.
+    fn list(&mut self) -> Result<(), StepError> {
         while self.keys.is_empty() && !self.done {
             let page = self.store.list(&self.prefix, self.cursor.as_deref(), PAGE)?;
             self.done = page.len() < PAGE || page.last().is_some_and(|key| *key > self.last);
@@ -76,17 +81,23 @@ impl ScoreReader<'_> {
             let due = |key: &String| *key <= self.last && key.strip_suffix(".json").is_some();
             self.keys.extend(page.into_iter().filter(due));
         }
-        Ok(self.keys.pop_front())
+        Ok(())
     }
 
     fn next_score(&mut self) -> Result<Option<WindowScore>, StepError> {
-        while let Some(key) = self.next_key()? {
-            // One that was removed since it was listed is no longer a window to read.
-            if let Some(object) = self.store.get(&key)? {
-                return parse(&key, &object.bytes).map(Some);
+        while self.objects.is_empty() {
+            self.list()?;
+            if self.keys.is_empty() {
+                return Ok(None);
             }
+            let keys: Vec<_> = self.keys.drain(..self.keys.len().min(AT_ONCE)).collect();
+            let objects = self.store.get_many(&keys)?;
+            // One that was removed since it was listed is no longer a window to read.
+            let present = keys.into_iter().zip(objects);
+            self.objects.extend(present.filter_map(|(key, object)| Some((key, object?))));
         }
-        Ok(None)
+        let Some((key, object)) = self.objects.pop_front() else { return Ok(None) };
+        parse(&key, &object.bytes).map(Some)
     }
 }
 
@@ -98,6 +109,7 @@ impl Iterator for ScoreReader<'_> {
         if score.is_err() {
             self.done = true;
             self.keys.clear();
+            self.objects.clear();
         }
         score.transpose()
     }

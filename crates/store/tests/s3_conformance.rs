@@ -43,5 +43,5 @@ fn listing_a_dot_before_a_slash_is_sorted_by_bytes() {
 
 #[test]
 fn any_listing_is_a_part_of_the_sorted_keys() {
-    on_a_new_store("h", conformance::any_listing_is_a_part_of_the_sorted_keys);
+    on_a_new_store("h", |store| conformance::any_listing_is_a_part_of_the_sorted_keys(store, 40));
 }

@@ -91,6 +91,8 @@ async fn region(settings: &S3Settings) -> Region {
         .or_else(ProfileFileRegionProvider::new())
         .region()
         .await
+        // Manifests set what they leave out to nothing.
+        .filter(|region| !region.as_ref().is_empty())
         .unwrap_or(Region::from_static(DEFAULT_REGION))
 }
 

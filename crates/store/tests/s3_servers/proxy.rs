@@ -144,8 +144,9 @@ impl State {
             _ => {}
         }
         let mut server = TcpStream::connect(("127.0.0.1", self.upstream))?;
-        server.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes())?;
-        server.write_all(&body)?;
+        // In one piece: a server that needs no body to refuse a request hangs up on the rest.
+        let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        server.write_all(&[head.as_bytes(), &body].concat())?;
         if matches!(fault, Fault::CutRequest(_)) {
             server.shutdown(Shutdown::Both)?;
             return Ok(client.shutdown(Shutdown::Both)?);
