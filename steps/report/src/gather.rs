@@ -15,6 +15,7 @@ use crate::features::{FeatureHistory, labels_of_rows};
 use crate::runs::Run;
 use crate::scores::{Rules, ScoreHistory, again};
 use crate::truth::Truth;
+use crate::windows;
 
 /// How far back a page shows scores without `--from`.
 const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
@@ -201,8 +202,9 @@ fn scored(
     let registry = Registry::new(store, &document.name);
     let mut history = ScoreHistory::new(rules, truth.within(after, until));
     let mut bundles: BTreeMap<String, Option<Bundle>> = BTreeMap::new();
-    for window in store::scores::read_after(store, &document.name, Some(after), until) {
-        let window = window?;
+    let range = windows::Range { pipeline: &document.name, after, until, step: document.step };
+    let threads = usize::from(args.common.threads);
+    windows::for_each(store, range, threads, |window| {
         if !bundles.contains_key(&window.version) {
             // Without the bundle there are no limits to draw, and all the rest.
             let files = registry.fetch(&window.version, None);
@@ -211,7 +213,8 @@ fn scored(
         }
         let bundle = bundles.get(&window.version).and_then(Option::as_ref);
         history.add(&window, bundle.map(Bundle::reference));
-    }
+        Ok(())
+    })?;
     history.note_bounds(after, until);
     history.finish();
     let manifest =

@@ -17,6 +17,7 @@ pub mod scores;
 pub mod tables;
 pub mod truth;
 pub mod units;
+pub mod windows;
 
 use contract::steps::ReportArgs;
 use contract::{Outcome, StepError, artifact};

@@ -1,0 +1,126 @@
+//! Score objects of a range, read and parsed on several threads and handed on in order of time.
+
+use std::sync::mpsc::sync_channel;
+
+use contract::score::WindowScore;
+use contract::{Span, StepError, Timestamp};
+use store::{ObjectStore, scores};
+
+/// Windows that a thread reads at a time: memory grows with these, and not with the range.
+const CHUNK: i64 = 64;
+
+/// Which windows.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<'a> {
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// Windows that end after this time,
+    pub after: Timestamp,
+    /// and not after this one.
+    pub until: Timestamp,
+    /// Distance between windows.
+    pub step: Span,
+}
+
+/// Calls `each` with the windows of a range, in order of time; the first error ends it.
+pub fn for_each(
+    store: &dyn ObjectStore,
+    range: Range<'_>,
+    threads: usize,
+    mut each: impl FnMut(WindowScore) -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    let Range { pipeline, after, until, step } = range;
+    if threads <= 1 {
+        let windows = scores::read_after(store, pipeline, Some(after), until);
+        return windows.into_iter().try_for_each(|window| each(window?));
+    }
+    let chunk = Span::from_ms(step.ms().max(1).saturating_mul(CHUNK));
+    let chunks = ((until - after).ms() - 1) / chunk.ms() + 1;
+    let read = |number: i64| -> Result<Vec<WindowScore>, StepError> {
+        let from = after + Span::from_ms(chunk.ms() * number);
+        scores::read_after(store, pipeline, Some(from), until.min(from + chunk)).collect()
+    };
+    let workers = i64::try_from(threads).unwrap_or(1).min(chunks.max(1));
+    std::thread::scope(|scope| {
+        let mut parts = Vec::new();
+        for worker in 0..workers {
+            let (sender, receiver) = sync_channel(1);
+            parts.push(receiver);
+            let numbers = (worker..chunks).step_by(usize::try_from(workers).unwrap_or(1));
+            scope.spawn(move || {
+                for number in numbers {
+                    // Nobody listens any more once an earlier part ended in an error.
+                    if sender.send(read(number)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        for number in 0..chunks {
+            let part = &parts[usize::try_from(number % workers).unwrap_or(0)];
+            let windows = part
+                .recv()
+                .map_err(|_| StepError::bug("a thread that reads scores ended early"))?;
+            windows?.into_iter().try_for_each(&mut each)?;
+        }
+        drop(parts);
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use store::FolderStore;
+
+    use super::*;
+
+    fn filled(windows: i64) -> (tempfile::TempDir, FolderStore) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(temp.path()).unwrap();
+        for number in (1..=windows).filter(|number| number % 7 != 0) {
+            let time = Timestamp::from_ms(number * 60_000);
+            let (pipeline, version) = ("p".to_owned(), "v".to_owned());
+            let score = WindowScore { format: 1, pipeline, time, version, entities: Vec::new() };
+            assert!(scores::write_once(&store, &score).unwrap());
+        }
+        (temp, store)
+    }
+
+    fn range(windows: i64) -> Range<'static> {
+        let (after, until) = (Timestamp::from_ms(60_000), Timestamp::from_ms(windows * 60_000));
+        Range { pipeline: "p", after, until, step: Span::from_seconds(60) }
+    }
+
+    #[test]
+    fn windows_come_in_order_at_any_number_of_threads() {
+        for windows in [2, 64, 65, 66, 200] {
+            let (_temp, store) = filled(windows);
+            let expected: Vec<i64> =
+                (2..=windows).filter(|number| number % 7 != 0).map(|n| n * 60_000).collect();
+            for threads in [1, 2, 5] {
+                let mut found = Vec::new();
+                let each = |window: WindowScore| {
+                    found.push(window.time.ms());
+                    Ok(())
+                };
+                for_each(&store, range(windows), threads, each).unwrap();
+                assert_eq!(found, expected, "{windows} {threads}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_error_in_order_ends_it() {
+        let (temp, store) = filled(200);
+        for number in [90, 150] {
+            let key = scores::key("p", Timestamp::from_ms(number * 60_000));
+            contract::artifact::write_file(&temp.path().join(key), b"{").unwrap();
+        }
+        for threads in [1, 2, 5] {
+            let error = for_each(&store, range(200), threads, |_| Ok(())).unwrap_err();
+            assert!(error.message.contains("T013000Z"), "{error}");
+            let stop = for_each(&store, range(200), threads, |_| Err(StepError::usage("stop")));
+            assert_eq!(stop.unwrap_err().message, "stop");
+        }
+    }
+}
