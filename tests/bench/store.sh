@@ -66,7 +66,7 @@ deploy() {
 
 size() {
     echo "== 10,000 versions and 100,000 score objects"
-    measured fill "$measure" fill s3://lynceus/size 10000 100000
+    measured fill "$measure" fill s3://lynceus/size "${BENCH_VERSIONS:-10000}" "${BENCH_WINDOWS:-100000}"
     "$measure" commands s3://lynceus/size
 }
 
