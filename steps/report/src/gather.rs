@@ -11,9 +11,10 @@ use frames::labels::read_labels;
 use models::Bundle;
 use store::{AliasRecord, ObjectStore, Registry};
 
+use crate::again;
 use crate::features::{FeatureHistory, labels_of_rows};
 use crate::runs::Run;
-use crate::scores::{Rules, ScoreHistory, again};
+use crate::scores::{Rules, ScoreHistory};
 use crate::truth::Truth;
 use crate::windows;
 

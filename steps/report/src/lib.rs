@@ -4,8 +4,11 @@
 //! SVG. The same inputs and flags give the same bytes. What is missing in a run is said on the
 //! page: a run that was refused or killed has a report too.
 
+pub mod again;
+pub mod alarms;
 pub mod axis;
 pub mod chart;
+pub mod compare;
 pub mod curves;
 pub mod envelope;
 pub mod features;
@@ -21,6 +24,8 @@ pub mod windows;
 
 use contract::steps::ReportArgs;
 use contract::{Outcome, StepError, artifact};
+
+pub use crate::compare::{Comparison, compare};
 
 /// Runs the step.
 ///

@@ -56,14 +56,7 @@ pub fn page(contents: &Contents) -> Result<Page, StepError> {
     let html = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
-            }
+            (head(&title))
             body {
                 a.skip href="#main" { "Skip to the report" }
                 header { (summary::header(contents)) (navigation(&sections)) }
@@ -82,6 +75,35 @@ pub fn page(contents: &Contents) -> Result<Page, StepError> {
         }
     };
     Ok(Page { html: html.into_string(), tables })
+}
+
+fn head(title: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta http-equiv="Content-Security-Policy" content=(POLICY);
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) }
+            style { (PreEscaped(STYLE)) }
+        }
+    }
+}
+
+/// Makes a page of a heading and parts.
+pub(crate) fn plain(title: &str, parts: &[Markup]) -> String {
+    let html = html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body {
+                header { h1 { (title) } }
+                main { @for part in parts { (part) } }
+                footer { p { "Made by Lynceus " (contract::VERSION) ". All times are UTC." } }
+            }
+        }
+    };
+    html.into_string()
 }
 
 fn navigation(sections: &[Section]) -> Markup {

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::score::{Cause, EntityScore, MemberScore, Verdict, WindowScore};
-use contract::{Span, StepError, Timestamp};
+use contract::score::{EntityScore, MemberScore, Verdict, WindowScore};
+use contract::{Span, Timestamp};
 use models::Reference;
 
+use crate::alarms::{Alarm, EntityHistory, Found};
 use crate::envelope::Envelope;
-use crate::truth::{Known, Scenario, Truth};
+use crate::truth::{Known, Truth};
 
 /// Spans of an envelope; a wide figure has about so many pixels.
 const SPANS: usize = 1024;
@@ -80,109 +81,6 @@ pub struct VerdictHistory {
     pub ranked: Vec<Ranked>,
 }
 
-/// A stretch of anomalous windows of one entity; short quiet stretches in it belong to it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Alarm {
-    /// The entity.
-    pub entity: String,
-    /// Start of its first anomalous window.
-    pub start: Timestamp,
-    /// End of its last anomalous window.
-    pub end: Timestamp,
-    /// Anomalous windows.
-    pub windows: u64,
-    /// Kinds of models that voted in any of them.
-    pub voted: BTreeSet<String>,
-    /// Features that explain it, the largest mean share first.
-    pub causes: Vec<Cause>,
-    /// Number of the scenario it falls into, if any.
-    pub scenario: Option<usize>,
-    /// Worth waking someone.
-    pub urgent: bool,
-    /// Says that it lies in guard bands only and counts neither way.
-    pub excluded: bool,
-}
-
-/// One entity over time.
-#[derive(Debug, Clone, Default)]
-pub struct EntityHistory {
-    /// Its name.
-    pub name: String,
-    /// Windows by verdict.
-    pub normal: u64,
-    /// Windows by verdict.
-    pub anomalous: u64,
-    /// Windows by verdict.
-    pub no_data: u64,
-    /// Its alarms, in order of time.
-    pub alarms: Vec<Alarm>,
-    /// Stretches without data: start of the first and end of the last window.
-    pub silent: Vec<(Timestamp, Timestamp)>,
-    open: Option<Open>,
-}
-
-/// An alarm that may still go on.
-#[derive(Debug, Clone)]
-struct Open {
-    alarm: Alarm,
-    causes: CauseSums,
-    outside: bool,
-}
-
-/// Shares of causes added up, with the value of the window in which the share was largest.
-#[derive(Debug, Clone, Default)]
-struct CauseSums(BTreeMap<String, (f64, Cause)>);
-
-impl CauseSums {
-    fn add(&mut self, causes: &[Cause]) {
-        for cause in causes {
-            match self.0.get_mut(&cause.feature) {
-                Some((sum, strongest)) => {
-                    *sum += cause.share;
-                    if cause.share > strongest.share {
-                        *strongest = cause.clone();
-                    }
-                }
-                None => {
-                    self.0.insert(cause.feature.clone(), (cause.share, cause.clone()));
-                }
-            }
-        }
-    }
-
-    /// Returns the three with the largest sums; their shares are means over `windows`.
-    fn largest(self, windows: u64) -> Vec<Cause> {
-        let mut causes: Vec<(f64, Cause)> = self.0.into_values().collect();
-        causes.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.feature.cmp(&b.1.feature)));
-        let mean =
-            |(sum, cause): (f64, Cause)| Cause { share: sum / windows.max(1) as f64, ..cause };
-        causes.into_iter().take(3).map(mean).collect()
-    }
-}
-
-/// What became of a scenario.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The scenario.
-    pub scenario: Scenario,
-    /// Rows of it that were scored.
-    pub rows: u64,
-    /// Rows of it that were anomalous.
-    pub anomalous: u64,
-    /// End of the first anomalous window.
-    pub first: Option<Timestamp>,
-    /// Features that explain it, the largest mean share first.
-    pub causes: Vec<Cause>,
-    sums: CauseSums,
-}
-
-impl Found {
-    /// Returns the time from the scenario's start to the first anomalous window.
-    pub fn delay(&self) -> Option<Span> {
-        self.first.map(|first| first - self.scenario.start)
-    }
-}
-
 /// Rows with a label against verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -244,15 +142,7 @@ impl ScoreHistory {
     /// Makes an empty history; `truth` holds the scenarios of the range.
     pub fn new(rules: Rules, truth: Truth) -> Self {
         let envelope = || Envelope::new(rules.step.ms(), SPANS);
-        let found = |scenario: &Scenario| Found {
-            scenario: scenario.clone(),
-            rows: 0,
-            anomalous: 0,
-            first: None,
-            causes: Vec::new(),
-            sums: CauseSums::default(),
-        };
-        let scenarios = truth.scenarios().iter().map(found).collect();
+        let scenarios = truth.scenarios().iter().map(Found::new).collect();
         let verdict = VerdictHistory {
             score: envelope(),
             limit: envelope(),
@@ -333,9 +223,7 @@ impl ScoreHistory {
     /// Ends what is still open.
     pub fn finish(&mut self) {
         self.entities.iter_mut().for_each(EntityHistory::close);
-        for found in &mut self.scenarios {
-            found.causes = std::mem::take(&mut found.sums).largest(found.anomalous);
-        }
+        self.scenarios.iter_mut().for_each(Found::close);
     }
 
     /// Notes as missing what lies between a range that was asked for and the windows there are;
@@ -352,7 +240,7 @@ impl ScoreHistory {
     }
 
     /// Begins another part of a data set: what lies between two parts is not missing.
-    fn begin_part(&mut self, first: Timestamp) {
+    pub fn begin_part(&mut self, first: Timestamp) {
         self.parts.push(first);
         if let Some((_, last)) = &mut self.range {
             *last = first - self.rules.step;
@@ -386,7 +274,7 @@ impl ScoreHistory {
             return *number;
         }
         let number = self.entities.len();
-        self.entities.push(EntityHistory { name: name.to_owned(), ..EntityHistory::default() });
+        self.entities.push(EntityHistory::named(name));
         self.numbers.insert(name.to_owned(), number);
         number
     }
@@ -406,13 +294,7 @@ impl ScoreHistory {
         }
         // A guard band keeps rows out of the figures, but an alarm in it is an alarm.
         if let Some(number) = known.scenario {
-            let found = &mut self.scenarios[number];
-            found.rows += 1;
-            if alarm {
-                found.anomalous += 1;
-                found.first = Some(found.first.map_or(time, |first| first.min(time)));
-                found.sums.add(&score.causes);
-            }
+            self.scenarios[number].add(score, time);
         }
     }
 
@@ -497,165 +379,6 @@ impl ScoreHistory {
         } else if let Some(votes) = there().map(|score| score.votes).max() {
             self.verdict.score.push(time, votes.to_f64());
             self.verdict.limit.push(time, self.rules.alarm_at);
-        }
-    }
-}
-
-impl EntityHistory {
-    fn add(&mut self, score: &EntityScore, known: Known, time: Timestamp, rules: &Rules) {
-        let start = time - rules.step;
-        if let Some(open) = &self.open {
-            let quiet = (start - open.alarm.end).in_steps(rules.step);
-            if quiet >= rules.quiet.max(1) as usize {
-                self.close();
-            }
-        }
-        match score.verdict {
-            Verdict::Normal => self.normal += 1,
-            Verdict::Anomalous => {
-                self.anomalous += 1;
-                self.alarm(score, known, (start, time));
-            }
-            Verdict::NoData => {
-                self.no_data += 1;
-                match self.silent.last_mut() {
-                    Some((_, end)) if *end == start => *end = time,
-                    _ => self.silent.push((start, time)),
-                }
-            }
-        }
-    }
-
-    fn alarm(&mut self, score: &EntityScore, known: Known, (start, end): (Timestamp, Timestamp)) {
-        let open = self.open.get_or_insert_with(|| Open {
-            alarm: Alarm {
-                entity: score.entity.clone(),
-                start,
-                end,
-                windows: 0,
-                voted: BTreeSet::new(),
-                causes: Vec::new(),
-                scenario: None,
-                urgent: false,
-                excluded: false,
-            },
-            causes: CauseSums::default(),
-            outside: false,
-        });
-        let alarm = &mut open.alarm;
-        alarm.end = end;
-        alarm.windows += 1;
-        alarm.urgent |= score.urgent;
-        for member in score.members.iter().filter(|member| member.vote) {
-            if !alarm.voted.contains(&member.kind) {
-                alarm.voted.insert(member.kind.clone());
-            }
-        }
-        open.causes.add(&score.causes);
-        alarm.scenario = alarm.scenario.or(known.scenario);
-        open.outside |= known.is_normal();
-    }
-
-    fn close(&mut self) {
-        if let Some(Open { mut alarm, causes, outside }) = self.open.take() {
-            alarm.causes = causes.largest(alarm.windows);
-            alarm.excluded = alarm.scenario.is_none() && !outside;
-            self.alarms.push(alarm);
-        }
-    }
-}
-
-/// Scores a data set's rows again with a bundle, part after part.
-pub mod again {
-    use std::path::Path;
-
-    use contract::bundle::BundleManifest;
-    use frames::FeatureTable;
-    use models::{Bundle, ScoreOptions, ScoreState};
-
-    use super::{ScoreHistory, StepError, Timestamp, WindowScore};
-
-    /// Rows that are scored again at most; a page of a larger data set shows the last ones.
-    pub const MOST_ROWS: u64 = 200_000;
-
-    /// A bundle with what it remembers from part to part.
-    #[derive(Debug)]
-    pub struct Scorer<'a> {
-        /// The bundle.
-        pub bundle: &'a Bundle,
-        /// Rows after this time are scored.
-        pub after: Option<Timestamp>,
-        /// Threads.
-        pub threads: usize,
-        state: ScoreState,
-    }
-
-    impl<'a> Scorer<'a> {
-        /// Begins without a past: what a bundle remembers is the end of the very rows.
-        pub fn new(bundle: &'a Bundle, after: Option<Timestamp>, threads: usize) -> Self {
-            let mut state = ScoreState::default();
-            state.format = ScoreState::FORMAT;
-            state.reference_sha256.clone_from(&bundle.manifest().reference.sha256);
-            Self { bundle, after, threads, state }
-        }
-    }
-
-    /// Adds the rows of one part.
-    pub fn add_part(
-        history: &mut ScoreHistory,
-        scorer: &mut Scorer<'_>,
-        path: &Path,
-    ) -> Result<(), StepError> {
-        let Scorer { bundle, after, threads, state } = scorer;
-        let options = ScoreOptions { min_completeness: 0.0, threads: *threads };
-        let mut window: Option<WindowScore> = None;
-        let mut begun = false;
-        let reference = bundle.reference();
-        FeatureTable::read_parts(path, |part| {
-            let late = |row: &usize| after.is_none_or(|after| part.table.times[*row] > after);
-            let rows: Vec<usize> = (0..part.rows()).filter(late).collect();
-            let chosen;
-            let part = if rows.len() == part.rows() {
-                part
-            } else {
-                chosen = part.select(&rows);
-                &chosen
-            };
-            if let (false, Some(first)) = (begun, part.table.times.first()) {
-                history.begin_part(*first);
-                begun = true;
-            }
-            let scores = bundle.score(part, state, options)?;
-            for (score, time) in scores.into_iter().zip(&part.table.times) {
-                match &mut window {
-                    Some(window) if window.time == *time => window.entities.push(score),
-                    _ => {
-                        let next = of_version(bundle.manifest(), *time, score);
-                        if let Some(done) = window.replace(next) {
-                            history.add(&done, Some(reference));
-                        }
-                    }
-                }
-            }
-            Ok(())
-        })?;
-        if let Some(done) = window {
-            history.add(&done, Some(reference));
-        }
-        Ok(())
-    }
-
-    fn of_version(
-        manifest: &BundleManifest,
-        time: Timestamp,
-        score: contract::score::EntityScore,
-    ) -> WindowScore {
-        WindowScore {
-            format: WindowScore::FORMAT,
-            pipeline: manifest.pipeline.clone(),
-            time,
-            version: String::new(),
-            entities: vec![score],
         }
     }
 }

@@ -161,7 +161,7 @@ impl Table {
         let id = format!("table-{}", self.name);
         let more = self.rows.len().saturating_sub(SHOWN);
         html! {
-            section.scroll tabindex="0" aria-labelledby=(id) {
+            div.scroll role="group" tabindex="0" aria-labelledby=(id) {
                 table {
                     caption id=(id) { span { (self.caption) } }
                     thead { tr {
@@ -183,6 +183,13 @@ impl Table {
                 p.note { (units::counted(more as u64, "more row")) " in the table's files." }
             }
         }
+    }
+
+    /// Returns head and rows as people read them, for a terminal.
+    pub fn text(&self) -> Vec<Vec<String>> {
+        let head = self.columns.iter().map(|column| column.head.to_owned()).collect();
+        let rows = self.rows.iter().map(|row| row.iter().map(|cell| cell.text.clone()).collect());
+        std::iter::once(head).chain(rows).collect()
     }
 
     /// Returns the rows as JSON: an object each, by the columns' keys.

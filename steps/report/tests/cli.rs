@@ -206,3 +206,24 @@ fn wrong_usage_is_told_apart_from_broken_data() {
         assert!(!made.path("report.html").exists(), "no half-written page");
     }
 }
+
+#[test]
+fn runs_side_by_side_name_what_differs() {
+    let (one, other) = (Made::new(&[""]).unwrap(), Made::new(&[""]).unwrap());
+    let document = fs_err::read_to_string(other.path("run/document.yaml")).unwrap();
+    let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
+    overwrite(&other.path("run/document.yaml"), document.as_bytes()).unwrap();
+    let compared = report::compare(&[&one.path("run"), &other.path("run")]).unwrap();
+    let json = compared.json();
+    let documents = json["documents"].as_array().unwrap();
+    assert_eq!(documents.len(), 1, "{documents:?}");
+    assert_eq!(documents[0], json!({"what": "models.z_score.limit", "a": "3.0", "b": "4.0"}));
+    assert_eq!(json["figures"][0]["difference"], json!(0.0));
+    let page = compared.html();
+    Parsed::of(&page).check();
+    assert!(Parsed::of(&page).text().contains("models.z_score.limit 3.0 4.0"));
+    assert_eq!(report::compare(&[&one.path("run")]).unwrap_err().kind.exit_code(), 2);
+    fs_err::remove_file(one.path("run/validate/validation.json")).unwrap();
+    fs_err::remove_dir_all(one.path("run/select")).unwrap();
+    Parsed::of(&report::compare(&[&one.path("run"), &other.path("run")]).unwrap().html()).check();
+}

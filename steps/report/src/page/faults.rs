@@ -5,9 +5,10 @@ use contract::{StepError, Timestamp};
 use maud::{Markup, html};
 
 use super::{Section, entity, figure, key};
+use crate::alarms::{Alarm, Found};
 use crate::figures::{self, Backdrop, MOST_ROWS};
 use crate::gather::{Contents, Scored};
-use crate::scores::{Alarm, Basis, Found, ScoreHistory};
+use crate::scores::{Basis, ScoreHistory};
 use crate::tables::{Cell, Table};
 use crate::units::{self, Unit};
 

@@ -178,7 +178,7 @@ impl Figures {
         let alarms = history.alarms();
         let outside = alarms.iter().filter(|alarm| alarm.scenario.is_none() && !alarm.excluded);
         let mut delays: Vec<Span> =
-            history.scenarios.iter().filter_map(crate::scores::Found::delay).collect();
+            history.scenarios.iter().filter_map(crate::alarms::Found::delay).collect();
         delays.sort();
         Self {
             alarms: alarms.len() as u64,
