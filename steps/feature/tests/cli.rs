@@ -1,5 +1,4 @@
 //! The real binary: what it accepts, and what it leaves behind.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 

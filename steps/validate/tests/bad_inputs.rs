@@ -1,5 +1,4 @@
 //! The real binary: documents, features and flags it cannot use, and how it refuses them.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../../../tests/support/mangle.rs"]
 mod mangle;
