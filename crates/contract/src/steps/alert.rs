@@ -1,0 +1,52 @@
+//! The flags of `alert`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::option;
+use crate::Timestamp;
+use crate::step::{Common, Port, Stage, StepArgs};
+
+/// Flags of `alert`.
+#[derive(Debug, Clone, PartialEq, Args, Serialize)]
+pub struct AlertArgs {
+    /// Read the pipeline document from this file
+    #[arg(long, value_name = "FILE")]
+    pub document: PathBuf,
+    /// Read scores from this store, and keep there what was told
+    #[arg(long, value_name = "URL")]
+    pub store: String,
+    /// Take this as the present, for cool-down and messages
+    #[arg(long, value_name = "TIME")]
+    pub now: Timestamp,
+    /// Come after the step that writes this file; the scores themselves are read from the store
+    #[arg(long, value_name = "FILE")]
+    pub scored: Option<PathBuf>,
+    /// Write the messages sent to this JSON file
+    #[arg(long, value_name = "FILE")]
+    pub messages: PathBuf,
+    /// The flags every step has
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+impl StepArgs for AlertArgs {
+    const STAGE: Stage = Stage::Alert;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn inputs(&self) -> Vec<Port<'_>> {
+        let mut ports = vec![Port::new("document", &self.document)];
+        ports.extend(option("scored", self.scored.as_ref()));
+        ports
+    }
+
+    fn outputs(&self) -> Vec<Port<'_>> {
+        vec![Port::new("messages", &self.messages)]
+    }
+}

@@ -1,0 +1,67 @@
+//! The flags of `report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::option;
+use crate::Timestamp;
+use crate::step::{Common, Port, Stage, StepArgs};
+
+/// Flags of `report`.
+#[derive(Debug, Clone, PartialEq, Args, Serialize)]
+pub struct ReportArgs {
+    /// Read the pipeline document from this file
+    #[arg(long, value_name = "FILE")]
+    pub document: PathBuf,
+    /// Show the run in this folder; give a training run and a scoring run to see both on one page
+    #[arg(long, value_name = "DIR", required_unless_present = "store")]
+    pub run: Vec<PathBuf>,
+    /// Show the scores and model switches in this store
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Show scores of windows that end after this time, instead of one day before `--to`
+    #[arg(long, value_name = "TIME", requires = "store")]
+    pub from: Option<Timestamp>,
+    /// Show scores of windows that end at or before this time, instead of up to `--now`
+    #[arg(long, value_name = "TIME", requires = "store")]
+    pub to: Option<Timestamp>,
+    /// Read the labels to hold scores against from this Parquet file, instead of from a run
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Take this as the present, which the page says it was made at
+    #[arg(long, value_name = "TIME")]
+    pub now: Timestamp,
+    /// Write the page to this HTML file
+    #[arg(long, value_name = "FILE")]
+    pub report: PathBuf,
+    /// Write the page's tables to this folder, each as CSV and as JSON
+    #[arg(long, value_name = "DIR")]
+    pub tables: Option<PathBuf>,
+    /// The flags every step has
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+impl StepArgs for ReportArgs {
+    const STAGE: Stage = Stage::Report;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn inputs(&self) -> Vec<Port<'_>> {
+        let mut ports = vec![Port::new("document", &self.document)];
+        ports.extend(self.run.iter().map(|path| Port::new("run", path)));
+        ports.extend(option("labels", self.labels.as_ref()));
+        ports
+    }
+
+    fn outputs(&self) -> Vec<Port<'_>> {
+        let mut ports = vec![Port::new("report", &self.report)];
+        ports.extend(option("tables", self.tables.as_ref()));
+        ports
+    }
+}

@@ -1,0 +1,49 @@
+//! The flags of `score`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::Timestamp;
+use crate::step::{Common, Port, Stage, StepArgs};
+
+/// Flags of `score`.
+#[derive(Debug, Clone, PartialEq, Args, Serialize)]
+pub struct ScoreArgs {
+    /// Read the pipeline document from this file
+    #[arg(long, value_name = "FILE")]
+    pub document: PathBuf,
+    /// Read the features from this Parquet file
+    #[arg(long, value_name = "FILE")]
+    pub features: PathBuf,
+    /// Take the live bundle from this store, and write scores and watermark there
+    #[arg(long, value_name = "URL")]
+    pub store: String,
+    /// Take this as the present: the windows up to it, minus the document's delay, are due
+    #[arg(long, value_name = "TIME")]
+    pub now: Timestamp,
+    /// Write which windows were scored, with the alarms, to this JSON file
+    #[arg(long, value_name = "FILE")]
+    pub scored: PathBuf,
+    /// The flags every step has
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+impl StepArgs for ScoreArgs {
+    const STAGE: Stage = Stage::Score;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn inputs(&self) -> Vec<Port<'_>> {
+        vec![Port::new("document", &self.document), Port::new("features", &self.features)]
+    }
+
+    fn outputs(&self) -> Vec<Port<'_>> {
+        vec![Port::new("scored", &self.scored)]
+    }
+}

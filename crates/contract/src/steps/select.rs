@@ -1,0 +1,48 @@
+//! The flags of `select`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::step::{Common, Port, Stage, StepArgs};
+
+/// Flags of `select`.
+#[derive(Debug, Clone, PartialEq, Args, Serialize)]
+pub struct SelectArgs {
+    /// Read the pipeline document from this file
+    #[arg(long, value_name = "FILE")]
+    pub document: PathBuf,
+    /// Read the split data set from this folder
+    #[arg(long, value_name = "DIR")]
+    pub dataset: PathBuf,
+    /// Read a fitted model from this folder; once for each model of the vote
+    #[arg(long, value_name = "DIR", required = true)]
+    pub candidate: Vec<PathBuf>,
+    /// Write the bundle to this folder
+    #[arg(long, value_name = "DIR")]
+    pub bundle: PathBuf,
+    /// The flags every step has
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+impl StepArgs for SelectArgs {
+    const STAGE: Stage = Stage::Select;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn inputs(&self) -> Vec<Port<'_>> {
+        let mut ports =
+            vec![Port::new("document", &self.document), Port::new("dataset", &self.dataset)];
+        ports.extend(self.candidate.iter().map(|path| Port::new("candidate", path)));
+        ports
+    }
+
+    fn outputs(&self) -> Vec<Port<'_>> {
+        vec![Port::new("bundle", &self.bundle)]
+    }
+}
