@@ -15,13 +15,87 @@ pub struct WindowScore {
     pub time: Timestamp,
     /// Version of the bundle that scored it.
     pub version: String,
+    /// Version that scored the window before, where it was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_from: Option<String>,
     /// One verdict for each entity, in the order of their names.
     pub entities: Vec<EntityScore>,
+    /// What the challenger said of the same rows; nobody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowScore>,
+    /// How far the day that ends here is from the training data; in the first window of each hour,
+    /// once there is enough of a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
 }
 
 impl WindowScore {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
+
+    /// Makes a window that nothing special happened in.
+    pub fn new(
+        pipeline: impl Into<String>,
+        time: Timestamp,
+        version: impl Into<String>,
+        entities: Vec<EntityScore>,
+    ) -> Self {
+        Self {
+            format: Self::FORMAT,
+            pipeline: pipeline.into(),
+            time,
+            version: version.into(),
+            switched_from: None,
+            entities,
+            shadow: None,
+            drift: None,
+        }
+    }
+}
+
+/// What the bundle said that the alias `shadow` names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShadowScore {
+    /// Version of that bundle.
+    pub version: String,
+    /// One verdict for each entity, in the order of their names, without causes.
+    pub entities: Vec<EntityScore>,
+}
+
+/// How far the features of the last day are from the reference rows of the bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    /// End of the first window that counts.
+    pub since: Timestamp,
+    /// Rows that count: windows times entities.
+    pub rows: u64,
+    /// Each feature, in the order of the contract.
+    pub features: Vec<FeatureDrift>,
+}
+
+impl Drift {
+    /// Returns the features that drifted.
+    pub fn drifted(&self) -> impl Iterator<Item = &FeatureDrift> {
+        self.features.iter().filter(|feature| feature.drifted)
+    }
+}
+
+/// How far one feature is from its reference.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureDrift {
+    /// The feature.
+    pub feature: String,
+    /// Population stability index less what it would be by chance, at least 0; absent where the
+    /// day or the reference has no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stability_index: Option<f64>,
+    /// Share of the rows without a value.
+    pub missing_ratio: f64,
+    /// The same share of the reference rows.
+    pub usual_missing_ratio: f64,
+    /// Says that one of the two is further off than the document allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drifted: bool,
 }
 
 /// What is thought of an entity in a window.

@@ -91,13 +91,7 @@ fn write_share(url: &str, writer: usize, versions: usize, windows: usize) -> Res
         registry.put_version(temp.path())?;
     }
     for number in (writer..windows).step_by(WRITERS) {
-        let score = WindowScore {
-            format: WindowScore::FORMAT,
-            pipeline: PIPELINE.to_owned(),
-            time: at(number),
-            version: "measured".to_owned(),
-            entities: Vec::new(),
-        };
+        let score = WindowScore::new(PIPELINE, at(number), "measured", Vec::new());
         scores::write_once(store.as_ref(), &score)?;
     }
     Ok(())

@@ -121,13 +121,7 @@ fn scorer_does_its_job(store: &dyn ObjectStore) -> Result<()> {
     Registry::new(store, PIPELINE).fetch(&live.version, None)?;
     ensure!(Registry::new(store, PIPELINE).alias("shadow")?.is_none(), "absent, not forbidden");
     let at = time("2026-11-21T11:00:00Z");
-    let score = WindowScore {
-        format: WindowScore::FORMAT,
-        pipeline: PIPELINE.to_owned(),
-        time: at,
-        version: live.version,
-        entities: Vec::new(),
-    };
+    let score = WindowScore::new(PIPELINE, at, live.version, Vec::new());
     ensure!(scores::write_once(store, &score)? && !scores::write_once(store, &score)?);
     ensure!(scores::read_after(store, PIPELINE, None, at).count() == 1);
     let mark =

@@ -13,13 +13,7 @@ fn time(text: &str) -> Timestamp {
 }
 
 fn window(time: Timestamp, version: &str) -> WindowScore {
-    WindowScore {
-        format: WindowScore::FORMAT,
-        pipeline: PIPELINE.to_owned(),
-        time,
-        version: version.to_owned(),
-        entities: Vec::new(),
-    }
+    WindowScore::new(PIPELINE, time, version, Vec::new())
 }
 
 fn times(

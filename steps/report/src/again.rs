@@ -81,11 +81,5 @@ pub fn add_part(
 }
 
 fn of_version(manifest: &BundleManifest, time: Timestamp, score: EntityScore) -> WindowScore {
-    WindowScore {
-        format: WindowScore::FORMAT,
-        pipeline: manifest.pipeline.clone(),
-        time,
-        version: String::new(),
-        entities: vec![score],
-    }
+    WindowScore::new(manifest.pipeline.clone(), time, "", vec![score])
 }

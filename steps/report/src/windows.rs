@@ -79,8 +79,7 @@ mod tests {
         let store = FolderStore::open(temp.path()).unwrap();
         for number in (1..=windows).filter(|number| number % 7 != 0) {
             let time = Timestamp::from_ms(number * 60_000);
-            let (pipeline, version) = ("p".to_owned(), "v".to_owned());
-            let score = WindowScore { format: 1, pipeline, time, version, entities: Vec::new() };
+            let score = WindowScore::new("p", time, "v", Vec::new());
             assert!(scores::write_once(&store, &score).unwrap());
         }
         (temp, store)

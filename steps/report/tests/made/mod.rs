@@ -204,9 +204,7 @@ impl Made {
                 continue;
             }
             let entities = entities.to_vec();
-            let (pipeline, version) = ("cluster".to_owned(), version.clone());
-            let window =
-                WindowScore { format: WindowScore::FORMAT, pipeline, time, version, entities };
+            let window = WindowScore::new("cluster", time, version.clone(), entities);
             ensure!(scores::write_once(&store, &window)?, "no window twice");
         }
         Ok(())
