@@ -1,16 +1,19 @@
 //! Random trees that isolate rare rows early (Liu, Ting, Zhou: Isolation Forest, ICDM 2008), with
 //! hyperplane splits as an option (Hariri, Carrasco Kind, Brunner: Extended Isolation Forest, 2019).
 
+mod perfect;
+
 use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
+use self::perfect::{Block, PerfectTree};
 use crate::blocks::score_blocks;
 use crate::detector::{Detector, shares};
 use crate::scaler::single;
 use crate::{Scaler, Tensors};
 
-/// Rows scored together: their scaled values and one tree fit the first-level cache.
-const BLOCK_ROWS: usize = 256;
+/// Rows that a thread takes at a time.
+const BLOCK_ROWS: usize = 8 * perfect::ROWS;
 
 /// Rows that walk down a tree side by side, so that their memory accesses overlap.
 const LANES: usize = 8;
@@ -64,6 +67,8 @@ pub struct IsolationForest {
     subsample: u32,
     trees: Vec<Tree>,
     walks: Vec<Walk>,
+    /// The trees for scoring many rows; nothing where one is too deep or splits several columns.
+    perfect: Option<Vec<PerfectTree>>,
 }
 
 /// Returns the expected path length of an unsuccessful search in a binary tree of `rows` leaves:
@@ -189,8 +194,9 @@ impl IsolationForest {
             return Err(StepError::refused("the forest has no trees, no rows or no columns"));
         }
         let walks = trees.iter().map(|tree| tree.walk(width, scaler.columns()));
-        let walks = walks.collect::<Result<_, _>>()?;
-        Ok(Self { scaler, width, subsample, trees, walks })
+        let walks = walks.collect::<Result<Vec<_>, _>>()?;
+        let perfect = if width == 1 { walks.iter().map(PerfectTree::of).collect() } else { None };
+        Ok(Self { scaler, width, subsample, trees, walks, perfect })
     }
 
     /// Adds each row's path length in tree number `index`.
@@ -208,6 +214,26 @@ impl IsolationForest {
             }
             *sum += walk.lengths[node];
         }
+    }
+
+    /// Adds the path lengths of all full blocks of rows and returns how many rows that were.
+    fn add_to_blocks<const WIDTH: usize>(
+        &self,
+        trees: &[PerfectTree],
+        rows: &[f64],
+        sums: &mut [f64],
+    ) -> usize {
+        let full = sums.len() / perfect::ROWS;
+        if full == 0 {
+            return 0;
+        }
+        let mut block = Block::<WIDTH>::new();
+        let parts = rows.chunks_exact(perfect::ROWS * self.columns());
+        for (rows, sums) in parts.zip(sums.chunks_exact_mut(perfect::ROWS)) {
+            block.fill(rows, &self.scaler);
+            trees.iter().for_each(|tree| tree.add_lengths(&block, sums));
+        }
+        full * perfect::ROWS
     }
 
     /// Adds to each column what its splits shortened the row's way in a tree by.
@@ -287,9 +313,15 @@ impl Detector for IsolationForest {
         assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
         let expected = expected_path_length(self.subsample).max(f64::MIN_POSITIVE);
         score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
+            let done = match &self.perfect {
+                Some(trees) if columns <= 32 => self.add_to_blocks::<32>(trees, rows, scores),
+                Some(trees) if columns <= 128 => self.add_to_blocks::<128>(trees, rows, scores),
+                _ => 0,
+            };
+            let (rows, rest) = (&rows[done * columns..], &mut scores[done..]);
             let mut scaled = vec![0.0_f32; rows.len()];
             self.scaler.scale_rows(rows, &mut scaled, single);
-            (0..self.trees.len()).for_each(|tree| self.add_lengths(tree, &scaled, scores));
+            (0..self.trees.len()).for_each(|tree| self.add_lengths(tree, &scaled, rest));
             for score in scores {
                 *score = (-(*score / self.trees.len() as f64) / expected).exp2();
             }
