@@ -32,7 +32,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
             "feature",
             StepCommand::Feature(FeatureArgs {
                 document: document.clone(),
-                samples,
+                samples: samples.clone(),
                 labels: None,
                 features: features.clone(),
                 common: Common::default(),
@@ -43,8 +43,10 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
             StepCommand::Score(ScoreArgs {
                 document: document.clone(),
                 features,
+                samples: Some(samples),
                 store: inputs.store.to_owned(),
                 now: inputs.now,
+                model_cache: None,
                 scored: scored.clone(),
                 common: Common::default(),
             }),
@@ -56,6 +58,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 store: inputs.store.to_owned(),
                 now: inputs.now,
                 scored: Some(scored),
+                ended: Vec::new(),
                 messages: folder.join("alert/messages.json"),
                 common: Common::default(),
             }),

@@ -175,6 +175,8 @@ mod tests {
             StepCommand::Score(ScoreArgs {
                 document,
                 features: "f.parquet".into(),
+                samples: Some("s.parquet".into()),
+                model_cache: None,
                 store: "file:///tmp/store".into(),
                 now,
                 scored: "scored.json".into(),

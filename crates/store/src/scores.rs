@@ -12,6 +12,9 @@ use crate::object::{Condition, Object, ObjectStore, Put};
 /// Objects read at a time.
 const AT_ONCE: usize = 64;
 
+/// Objects written at a time.
+const WRITERS: usize = 8;
+
 /// Keys asked for at a time.
 const PAGE: usize = 500;
 
@@ -28,6 +31,24 @@ pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, 
         Put::Written(_) => Ok(true),
         Put::Conflict => Ok(false),
     }
+}
+
+/// Writes the objects of windows as [`write_once`] does, several at once; returns which were written.
+/// They appear in no particular order.
+pub fn write_all(store: &dyn ObjectStore, scores: &[&WindowScore]) -> Result<Vec<bool>, StepError> {
+    let share = scores.len().div_ceil(WRITERS).max(1);
+    let shares: Vec<Result<Vec<bool>, StepError>> = std::thread::scope(|scope| {
+        let write = |share: &[&WindowScore]| share.iter().map(|s| write_once(store, s)).collect();
+        // One window, which is every tick, needs no thread.
+        if scores.len() <= 1 {
+            return vec![write(scores)];
+        }
+        let writers = scores.chunks(share).map(|share| scope.spawn(move || write(share)));
+        let writers: Vec<_> = writers.collect();
+        let broken = || Err(StepError::bug("writing scores ended in a panic"));
+        writers.into_iter().map(|writer| writer.join().unwrap_or_else(|_| broken())).collect()
+    });
+    Ok(shares.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Reads one window's object; nothing if it was not scored.

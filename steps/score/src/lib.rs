@@ -4,214 +4,234 @@
 //! gets one object, written only if it is not there; then the watermark and the scorer's state
 //! move in one compare-and-set. A tick that is killed in between is repeated by the next one and
 //! finds its objects written.
+//!
+//! `windows` says what is due, `rows` which rows can be scored, `scorer` fetches the bundles and
+//! judges, `drift` counts the day, `state` is what goes from tick to tick, `metrics` shows it.
 
+mod drift;
+mod rows;
+mod scored;
+mod scorer;
+mod state;
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::score::{EntityScore, ShadowScore, Verdict, WindowScore};
 use contract::steps::ScoreArgs;
 use contract::{Outcome, StepError, Timestamp, write_json};
 use document::Document;
 use frames::FeatureTable;
-use models::{Bundle, ScoreOptions, ScoreState};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use store::{AliasRecord, ObjectStore, Registry, Stored, Watermark, scores, watermark};
+use models::{ScoreOptions, ScoreState};
+use store::{ObjectStore, Watermark, scores, watermark};
 
+use crate::drift::Bins;
+use crate::rows::{DueRows, Measured};
+use crate::scored::Scored;
+use crate::scorer::Scorer;
+pub use crate::state::ScorerState;
 use crate::windows::Windows;
 
 /// Windows after which an entity that is not seen any more is forgotten: a pod that is gone is no
 /// alarm for ever.
 const FORGOTTEN_AFTER_WINDOWS: i64 = 60;
 
-/// Alarms that `scored.json` shows; all of them are in the score objects.
-const SHOWN_ALARMS: usize = 100;
+/// Windows that have an object already, by time.
+type Known = BTreeMap<Timestamp, WindowScore>;
 
-/// What the scorer carries from tick to tick, beside the watermark.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct ScorerState {
-    /// What the bundle remembers of recent scores.
-    scores: ScoreState,
-    /// When each entity was last seen.
-    entities: BTreeMap<String, Timestamp>,
-}
-
-/// `scored.json`: what a tick did.
-#[derive(Debug, Serialize)]
-struct Scored {
-    version: String,
-    after: Timestamp,
-    until: Timestamp,
-    windows: usize,
-    anomalous: usize,
-    no_data: usize,
-    /// Windows that had an object before: a tick was killed or lost a race after writing it.
-    #[serde(rename = "scored_before")]
-    known: usize,
-    alarms: Vec<Alarm>,
-}
-
-#[derive(Debug, Serialize)]
-struct Alarm {
-    time: Timestamp,
-    #[serde(flatten)]
-    score: EntityScore,
+/// What a tick works with.
+struct Tick<'a> {
+    document: &'a Document,
+    live: Scorer,
+    shadow: Option<Scorer>,
+    known: Known,
+    options: ScoreOptions,
 }
 
 /// Runs the step.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let store = store::open(&args.store)?;
-    let (bundle, live) = live_bundle(store.as_ref(), &document)?;
+    let store = store.as_ref();
+    let cache = args.model_cache.as_deref();
+    let live = Scorer::live(store, &document, cache)?;
     let features = FeatureTable::read(&args.features)?;
-    bundle.check_contract(&features)?;
+    live.bundle.check_contract(&features)?;
+    let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
+    let measured = measured.transpose()?;
 
-    let current = watermark::read(store.as_ref(), &document.name)?;
+    let current = watermark::read(store, &document.name)?;
     let scored_to = current.as_ref().map(|stored| stored.value.scored_to);
+    let mut state =
+        ScorerState::read(&document.name, current.as_ref().map(|stored| &stored.value))?;
     let due = Windows::due(&document, args.now, scored_to);
-    let mut state = ScorerState::read(&document.name, current.as_ref())?;
-    let options = ScoreOptions {
-        min_completeness: document.scoring.min_completeness,
-        threads: args.common.threads.into(),
-    };
-    let windows = judge(&bundle, &features, &due, &mut state, options)?;
+    let known = known(store, &document, &due)?;
+    let min_completeness = document.scoring.min_completeness;
+    let rows = DueRows::new(&features, &due, measured.as_ref(), min_completeness);
+    let heard = rows.heard.max(known.last_key_value().map(|(time, _)| *time));
+    let due = due.until_silence(document.scoring.every, heard)?;
+    let shadow = Scorer::shadow(store, &document, cache, &features, outcome);
+    let options = ScoreOptions { min_completeness, threads: args.common.threads.into() };
+    let tick = Tick { document: &document, live, shadow, known, options };
 
-    let mut scored = Scored::new(&live.version, &due);
-    for (time, entities) in windows {
-        let window = WindowScore {
-            format: WindowScore::FORMAT,
-            pipeline: document.name.clone(),
-            time,
-            version: live.version.clone(),
-            entities,
-        };
-        let written = scores::write_once(store.as_ref(), &window)?;
-        scored.note(window, written);
-    }
+    let mut scored =
+        Scored::new(&tick.live.version, tick.shadow.as_ref().map(|s| s.version.as_str()), &due);
+    let windows = tick.windows(&rows, &due, &mut state)?;
+    tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
         let moved =
             Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
-        watermark::write(store.as_ref(), &document.name, &moved, expected)?;
+        watermark::write(store, &document.name, &moved, expected)?;
     }
     scored.tell(outcome);
     write_json(&args.scored, &scored)
 }
 
-impl ScorerState {
-    fn read(pipeline: &str, current: Option<&Stored<Watermark>>) -> Result<Self, StepError> {
-        let Some(state) =
-            current.map(|stored| &stored.value.state).filter(|state| !state.is_null())
-        else {
-            return Ok(Self::default());
+/// Reads the objects that windows have already: those of a tick that was killed before it moved
+/// the watermark.
+fn known(store: &dyn ObjectStore, document: &Document, due: &Windows) -> Result<Known, StepError> {
+    scores::read_after(store, &document.name, Some(due.after), due.until)
+        .map(|window| window.map(|window| (window.time, window)))
+        .collect()
+}
+
+impl Tick<'_> {
+    /// Makes every due window's object, in the order of time, and moves the state with them; what
+    /// has an object already is taken as it is.
+    fn windows(
+        &self,
+        rows: &DueRows,
+        due: &Windows,
+        state: &mut ScorerState,
+    ) -> Result<Vec<WindowScore>, StepError> {
+        let mut verdicts =
+            self.judge(&self.live, rows, &mut state.scores, |window| Some(&window.version))?;
+        let mut shadow = self.judge_shadow(rows, state)?;
+        let bins = Bins::of(&self.live.bundle);
+        let keep = contract::Span::from_ms(FORGOTTEN_AFTER_WINDOWS * due.step.ms());
+        let mut windows = Vec::new();
+        for time in due.times() {
+            let missed = state.see(time, time - keep, &rows.present(time));
+            let known = self.known.get(&time);
+            // What another version has scored begins no day of this one, either.
+            if known.is_none_or(|window| window.version == self.live.version) {
+                state.day.count(&bins, time, &rows.table, rows.of(time));
+            }
+            let limits = &self.document.scoring.drift;
+            let drift = state.day.report(&bins, time, due.step, limits);
+            let window = known.cloned().unwrap_or_else(|| {
+                let version = &self.live.version;
+                let entities = complete(verdicts.remove(&time).unwrap_or_default(), missed);
+                let is_other = !state.version.is_empty() && state.version != *version;
+                WindowScore {
+                    switched_from: is_other.then(|| state.version.clone()),
+                    shadow: shadow.as_mut().map(|shadow| shadow.take(time)),
+                    drift: drift.clone(),
+                    ..WindowScore::new(&self.document.name, time, version, entities)
+                }
+            });
+            state.version.clone_from(&window.version);
+            state.windows_total += 1;
+            state.drift = drift.or(state.drift.take());
+            windows.push(window);
+        }
+        Ok(windows)
+    }
+
+    fn judge(
+        &self,
+        scorer: &Scorer,
+        rows: &DueRows,
+        state: &mut ScoreState,
+        version: impl Fn(&WindowScore) -> Option<&String>,
+    ) -> Result<BTreeMap<Timestamp, Vec<EntityScore>>, StepError> {
+        let by_other = |window: &&WindowScore| version(window) != Some(&scorer.version);
+        let others: BTreeSet<Timestamp> =
+            self.known.values().filter(by_other).map(|window| window.time).collect();
+        scorer.judge(rows, state, self.options, &others)
+    }
+
+    fn judge_shadow(
+        &self,
+        rows: &DueRows,
+        state: &mut ScorerState,
+    ) -> Result<Option<Shadow>, StepError> {
+        let Some(scorer) = &self.shadow else {
+            state.shadow = None;
+            return Ok(None);
         };
-        serde_json::from_value(state.clone()).map_err(|e| {
-            StepError::refused(format!("the scorer's state of `{pipeline}` cannot be read: {e}"))
-        })
+        let of_shadow = state.shadow.get_or_insert_default();
+        let verdicts = self.judge(scorer, rows, of_shadow, |window| {
+            window.shadow.as_ref().map(|shadow| &shadow.version)
+        })?;
+        Ok(Some(Shadow { version: scorer.version.clone(), verdicts }))
     }
 
-    fn to_json(&self) -> Result<Value, StepError> {
-        serde_json::to_value(self)
-            .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))
+    /// Writes the windows that have no object.
+    ///
+    /// Errors: a lost race where another scorer has written one meanwhile with another version:
+    /// what it said stays, and this tick's state does not follow from it.
+    fn write(
+        &self,
+        store: &dyn ObjectStore,
+        windows: Vec<WindowScore>,
+        scored: &mut Scored,
+    ) -> Result<(), StepError> {
+        let is_new = |window: &&WindowScore| !self.known.contains_key(&window.time);
+        let new: Vec<&WindowScore> = windows.iter().filter(is_new).collect();
+        let written = scores::write_all(store, &new)?;
+        let outdone = new.iter().zip(&written).filter(|(_, written)| !**written);
+        let outdone: BTreeSet<Timestamp> = outdone.map(|(window, _)| window.time).collect();
+        for window in windows {
+            let is_outdone = outdone.contains(&window.time);
+            if is_outdone {
+                self.check_same(store, &window)?;
+            }
+            let is_written = is_new(&&window) && !is_outdone;
+            scored.note(window, is_written);
+        }
+        Ok(())
+    }
+
+    fn check_same(&self, store: &dyn ObjectStore, window: &WindowScore) -> Result<(), StepError> {
+        let there = scores::read(store, &self.document.name, window.time)?;
+        match there.filter(|there| there.version != window.version) {
+            None => Ok(()),
+            Some(there) => Err(StepError::lost_race(format!(
+                "the window `{}` was just scored by version `{}`, not `{}`",
+                window.time, there.version, window.version
+            ))
+            .hint("run again: what the other one did is then taken into account")),
+        }
     }
 }
 
-impl Scored {
-    fn new(version: &str, due: &Windows) -> Self {
-        Self {
-            version: version.to_owned(),
-            after: due.after,
-            until: due.until,
-            windows: 0,
-            anomalous: 0,
-            no_data: 0,
-            known: 0,
-            alarms: Vec::new(),
-        }
-    }
-
-    /// Counts a window; `written` says that it had not been scored before.
-    fn note(&mut self, window: WindowScore, written: bool) {
-        let has = |verdict| window.entities.iter().any(|entity| entity.verdict == verdict);
-        self.windows += 1;
-        self.anomalous += usize::from(has(Verdict::Anomalous));
-        self.no_data += usize::from(has(Verdict::NoData));
-        self.known += usize::from(!written);
-        let alarms =
-            window.entities.into_iter().filter(|entity| entity.verdict == Verdict::Anomalous);
-        let room = SHOWN_ALARMS.saturating_sub(self.alarms.len());
-        self.alarms.extend(alarms.take(room).map(|score| Alarm { time: window.time, score }));
-    }
-
-    fn tell(&self, outcome: &mut Outcome) {
-        outcome.count("windows", self.windows);
-        outcome.count("anomalous", self.anomalous);
-        outcome.count("no_data", self.no_data);
-        outcome.count("scored_before", self.known);
-        outcome.details.insert("version".to_owned(), self.version.as_str().into());
-    }
+/// What the challenger said.
+struct Shadow {
+    version: String,
+    verdicts: BTreeMap<Timestamp, Vec<EntityScore>>,
 }
 
-/// Fetches the bundle that the document's alias names.
-fn live_bundle(
-    store: &dyn ObjectStore,
-    document: &Document,
-) -> Result<(Bundle, AliasRecord), StepError> {
-    let (name, alias) = (&document.name, &document.deployment.alias);
-    let registry = Registry::new(store, name);
-    let live = registry.alias(alias)?.ok_or_else(|| {
-        StepError::refused(format!(
-            "no model of `{name}` is `{alias}` in store `{}`",
-            store.describe()
-        ))
-        .hint(format!("train one: lynceus run {name}"))
-    })?;
-    let bundle = Bundle::from_files(&registry.fetch(&live.version, None)?)?;
-    Ok((bundle, live))
-}
-
-/// Gives every due window its verdicts, in the order of time, and moves the state with them.
-///
-/// An entity that was seen lately and has no row in a window is `no_data` there; where nothing was
-/// ever seen, the cluster as a whole is.
-fn judge(
-    bundle: &Bundle,
-    features: &FeatureTable,
-    due: &Windows,
-    state: &mut ScorerState,
-    options: ScoreOptions,
-) -> Result<Vec<(Timestamp, Vec<EntityScore>)>, StepError> {
-    let rows: Vec<usize> = (0..features.rows())
-        .filter(|&row| due.contains(features.table.times[row]) && !features.warm_up[row])
-        .collect();
-    let rows = features.select(&rows);
-    let verdicts = bundle.score(&rows, &mut state.scores, options)?;
-    let mut by_time: BTreeMap<Timestamp, Vec<EntityScore>> = BTreeMap::new();
-    for (time, verdict) in rows.table.times.iter().zip(verdicts) {
-        by_time.entry(*time).or_default().push(verdict);
-    }
-    let windows = due.times().map(|time| {
-        let mut entities = by_time.remove(&time).unwrap_or_default();
-        for entity in &entities {
-            state.entities.insert(entity.entity.clone(), time);
-        }
-        let oldest = Timestamp::from_ms(time.ms() - FORGOTTEN_AFTER_WINDOWS * due.step.ms());
-        state.entities.retain(|_, seen| *seen >= oldest);
-        let missing = state
-            .entities
-            .keys()
-            .filter(|name| !entities.iter().any(|score| score.entity == **name));
-        let missing: Vec<String> = missing.cloned().collect();
-        entities.extend(missing.into_iter().map(without_data));
-        if entities.is_empty() {
-            entities.push(without_data(String::new()));
-        }
+impl Shadow {
+    /// Takes a window's verdicts, without what only people who are told need.
+    fn take(&mut self, time: Timestamp) -> ShadowScore {
+        let mut entities = self.verdicts.remove(&time).unwrap_or_default();
+        entities.iter_mut().for_each(|entity| entity.causes.clear());
         entities.sort_by(|a, b| a.entity.cmp(&b.entity));
-        (time, entities)
-    });
-    Ok(windows.collect())
+        ShadowScore { version: self.version.clone(), entities }
+    }
+}
+
+/// Adds those who were seen lately and have no row; where nobody ever was, the cluster as a whole
+/// has none.
+fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntityScore> {
+    entities.extend(missed.into_iter().map(without_data));
+    if entities.is_empty() {
+        entities.push(without_data(String::new()));
+    }
+    entities.sort_by(|a, b| a.entity.cmp(&b.entity));
+    entities
 }
 
 fn without_data(entity: String) -> EntityScore {

@@ -1,6 +1,6 @@
 //! Which windows are due.
 
-use contract::{Span, Timestamp};
+use contract::{Span, StepError, Timestamp};
 use document::Document;
 
 /// The windows that end in `(after, until]`, `step` apart.
@@ -9,6 +9,10 @@ pub(crate) struct Windows {
     pub(crate) after: Timestamp,
     pub(crate) until: Timestamp,
     pub(crate) step: Span,
+    /// Windows after the watermark that are older than the document catches up.
+    pub(crate) given_up: usize,
+    /// Windows after `until` that wait because nothing was heard in them.
+    pub(crate) silent: usize,
 }
 
 impl Windows {
@@ -19,8 +23,40 @@ impl Windows {
         let step = document.step;
         let until = (now - document.scoring.delay).floor(step);
         let oldest = (until - document.scoring.catch_up).floor(step);
-        let after = scored_to.map_or(until - step, |scored_to| scored_to.floor(step)).max(oldest);
-        Self { after, until: until.max(after), step }
+        let scored_to = scored_to.map_or(until - step, |scored_to| scored_to.floor(step));
+        let after = scored_to.max(oldest);
+        let given_up = (after - scored_to).in_steps(step);
+        Self { after, until: until.max(after), step, given_up, silent: 0 }
+    }
+
+    /// Returns the windows without those at the end in which nothing was heard, but for the share
+    /// of one tick. `heard` is the end of the last window that somebody was heard in.
+    ///
+    /// A source that is silent is told of at the pace of the clock. A clock that jumped ahead finds
+    /// nothing in the future, and the windows it would have used up are scored when they are there.
+    ///
+    /// Errors: refused where the clock stands more than the catch-up after the last window, and
+    /// nothing was heard in all that time: the clock is wrong, or nothing is there to score.
+    pub(crate) fn until_silence(
+        self,
+        every: Span,
+        heard: Option<Timestamp>,
+    ) -> Result<Self, StepError> {
+        if heard.is_none() && self.given_up > 0 {
+            let last =
+                self.after - Span::from_ms(self.step.ms().saturating_mul(whole(self.given_up)));
+            return Err(StepError::refused(format!(
+                "nothing was heard from `{}` to `{}`, and the last window was scored at `{last}`",
+                self.after, self.until
+            ))
+            .hint("check the clock and the source; scoring goes on when the source answers"));
+        }
+        let rounded_up = Span::from_ms(every.ms().saturating_add(self.step.ms() - 1));
+        let share = rounded_up.in_steps(self.step).max(1);
+        let last = heard.unwrap_or(self.after).max(self.after)
+            + Span::from_ms(self.step.ms().saturating_mul(whole(share)));
+        let until = self.until.min(last);
+        Ok(Self { until, silent: (self.until - until).in_steps(self.step), ..self })
     }
 
     pub(crate) fn contains(&self, time: Timestamp) -> bool {
@@ -28,12 +64,16 @@ impl Windows {
     }
 
     pub(crate) fn times(&self) -> impl Iterator<Item = Timestamp> {
-        let Self { after, until, step } = *self;
+        let Self { after, until, step, .. } = *self;
         let count = (until - after).in_steps(step);
         (1..=count).map(move |index| {
-            Timestamp::from_ms(after.ms() + step.ms() * i64::try_from(index).unwrap_or(i64::MAX))
+            Timestamp::from_ms(after.ms().saturating_add(step.ms().saturating_mul(whole(index))))
         })
     }
+}
+
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -69,6 +109,23 @@ mod tests {
         assert_eq!(due(6030, Some(6000)), [0; 0]);
         assert_eq!(due(6030, Some(9000)), [0; 0], "a tick that comes late");
         assert_eq!(due(60_030, Some(0)).len(), 60, "no further back than catch_up");
+    }
+
+    #[test]
+    fn silent_windows_at_the_end_wait_but_for_the_share_of_one_tick() {
+        let document = document(60, 0, 3600);
+        let until = |now, heard: Option<i64>| {
+            let due = Windows::due(&document, seconds(now), Some(seconds(0)));
+            let due = due.until_silence(Span::from_seconds(60), heard.map(seconds))?;
+            Ok::<_, StepError>((due.until.ms() / 1000, due.silent))
+        };
+        assert_eq!(until(60, None).unwrap(), (60, 0), "a silent minute is told of at once");
+        assert_eq!(until(600, None).unwrap(), (60, 9), "a clock that jumped ten minutes ahead");
+        assert_eq!(until(600, Some(300)).unwrap(), (360, 4));
+        assert_eq!(until(600, Some(600)).unwrap(), (600, 0));
+        assert_eq!(until(7200, Some(7200)).unwrap(), (7200, 0), "caught up as far as allowed");
+        let error = until(7200, None).unwrap_err();
+        assert!(error.message.contains("was scored at `1970-01-01T00:00:00Z`"), "{error}");
     }
 
     proptest! {

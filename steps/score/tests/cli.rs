@@ -2,131 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-#[path = "../../../tests/support/small_model.rs"]
-mod small_model;
+mod support;
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
-use contract::bundle::Provenance;
-use contract::score::{Verdict, WindowScore};
-use contract::step::Common;
-use contract::steps::ScoreArgs;
-use contract::{FeatureContract, read_json};
+use contract::FeatureContract;
+use contract::score::Verdict;
 use frames::FeatureTable;
-use models::{Candidate, Recipe, assemble};
 use serde_json::Value;
-use small_model::{candidate, document, features, hashes, minute};
-use store::{Change, FolderStore, Registry, Watermark, scores, watermark};
+use store::{Watermark, watermark};
+use support::Scorer;
+use support::small_model::{features, hashes, minute};
 
 /// Returns a table without a column's values.
 fn with_gap(mut table: FeatureTable, column: usize) -> FeatureTable {
     table.table.columns[column].values.iter_mut().for_each(|value| *value = f64::NAN);
     table
-}
-
-struct Scorer {
-    temp: tempfile::TempDir,
-}
-
-impl Scorer {
-    /// A store whose live model was trained on a hundred quiet minutes, scored up to minute 100.
-    fn new() -> Self {
-        let scorer = Self::without_model();
-        let train = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);
-        scorer.promote(&train, minute(100));
-        scorer.begin(100);
-        scorer
-    }
-
-    fn without_model() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        document(&temp.path().join("cluster.yaml")).unwrap();
-        Self { temp }
-    }
-
-    fn store(&self) -> FolderStore {
-        FolderStore::open(&self.path("store")).unwrap()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
-    }
-
-    fn promote(&self, train: &FeatureTable, now: contract::Timestamp) -> String {
-        candidate(&self.path("candidate"), train).unwrap();
-        let document = document::read(&self.path("cluster.yaml")).unwrap();
-        let recipe = Recipe {
-            pipeline: "cluster".into(),
-            vote: document.vote,
-            normal: document.labels.normal,
-            provenance: Provenance {
-                version: "0.1.0".into(),
-                dataset_sha256: String::new(),
-                train_start: minute(0),
-                train_end: now,
-                train_rows: 100,
-            },
-            threads: 1,
-        };
-        let bundle =
-            assemble(vec![Candidate::read(&self.path("candidate")).unwrap()], train, recipe)
-                .unwrap();
-        bundle.write(&self.path("bundle")).unwrap();
-        let store = self.store();
-        let registry = Registry::new(&store, "cluster");
-        let version = registry.put_version(&self.path("bundle")).unwrap();
-        let change = Change { alias: "live", version: &version, now, by: "test", why: "a test" };
-        registry.promote(&change, registry.alias("live").unwrap().as_ref()).unwrap();
-        version
-    }
-
-    fn begin(&self, scored_to: i64) {
-        let start = Watermark {
-            format: Watermark::FORMAT,
-            scored_to: minute(scored_to),
-            state: Value::Null,
-        };
-        watermark::write(&self.store(), "cluster", &start, None).unwrap();
-    }
-
-    fn args(&self, features: &FeatureTable, now: i64) -> ScoreArgs {
-        features.write(&self.path("features.parquet")).unwrap();
-        ScoreArgs {
-            document: self.path("cluster.yaml"),
-            features: self.path("features.parquet"),
-            store: self.path("store").to_string_lossy().into_owned(),
-            now: minute(now),
-            scored: self.path("scored.json"),
-            common: Common::default(),
-        }
-    }
-
-    fn output(&self, features: &FeatureTable, now: i64) -> Output {
-        let args = self.args(features, now);
-        Command::new(env!("CARGO_BIN_EXE_score"))
-            .args(contract::step::command_line(&args).unwrap())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs a tick, which must succeed, and returns what it says of itself.
-    fn tick(&self, features: &FeatureTable, now: i64) -> Value {
-        let output = self.output(features, now);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        read_json(&self.path("scored.json")).unwrap()
-    }
-
-    /// Runs a tick that must fail and returns its exit code and words.
-    fn refusal(&self, features: &FeatureTable, now: i64) -> (Option<i32>, String) {
-        let output = self.output(features, now);
-        assert!(!self.path("scored.json").exists(), "no half-told story");
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    }
-
-    fn window(&self, number: i64) -> WindowScore {
-        scores::read(&self.store(), "cluster", minute(number)).unwrap().unwrap()
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::option;
 use crate::Timestamp;
 use crate::step::{Common, Port, Stage, StepArgs};
 
@@ -17,12 +18,19 @@ pub struct ScoreArgs {
     /// Read the features from this Parquet file
     #[arg(long, value_name = "FILE")]
     pub features: PathBuf,
+    /// Read what was collected from this Parquet file: a window in which nothing was is `no_data`,
+    /// whatever the features' fill made of it
+    #[arg(long, value_name = "FILE")]
+    pub samples: Option<PathBuf>,
     /// Take the live bundle from this store, and write scores and watermark there
     #[arg(long, value_name = "URL")]
     pub store: String,
     /// Take this as the present: the windows up to it, minus the document's delay, are due
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
+    /// Keep bundles in this folder from tick to tick; what is there is used if its hashes are right
+    #[arg(long, value_name = "DIR")]
+    pub model_cache: Option<PathBuf>,
     /// Write which windows were scored, with the alarms, to this JSON file
     #[arg(long, value_name = "FILE")]
     pub scored: PathBuf,
@@ -40,7 +48,10 @@ impl StepArgs for ScoreArgs {
     }
 
     fn inputs(&self) -> Vec<Port<'_>> {
-        vec![Port::new("document", &self.document), Port::new("features", &self.features)]
+        let mut ports =
+            vec![Port::new("document", &self.document), Port::new("features", &self.features)];
+        ports.extend(option("samples", self.samples.as_ref()));
+        ports
     }
 
     fn outputs(&self) -> Vec<Port<'_>> {

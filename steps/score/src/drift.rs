@@ -1,0 +1,196 @@
+//! How far the last day is from the training data: population stability and missing values.
+//!
+//! Each feature's values are counted in bins whose edges are the deciles of the bundle's reference
+//! rows, all entities together, and nothing else is kept: some kilobytes, whatever is watched.
+//! A value that many reference rows share has a bin of its own, so that leaving a plateau shows.
+//!
+//! The index is the sum over bins of (share - usual share) * ln(share / usual share) (Siddiqi
+//! 2006, "Credit Risk Scorecards"). For samples of one distribution its mean is about
+//! (bins - 1) * (1/n + 1/m), n and m being the numbers of values (Yurdakul 2018, "Statistical
+//! Properties of Population Stability Index"); that much is taken off.
+
+use contract::score::{Drift, FeatureDrift};
+use contract::{Span, Timestamp};
+use document::scoring::DriftLimits;
+use frames::FeatureTable;
+use models::Bundle;
+use models::reference::{Reference, Sketch};
+use serde::{Deserialize, Serialize};
+
+/// Time whose windows are counted together, and leave the day together.
+const STRETCH: Span = Span::from_seconds(3 * 3600);
+const DAY: Span = Span::from_seconds(86_400);
+/// Part of a day that must have been seen: days have mornings and nights.
+const ENOUGH: Span = Span::from_seconds(18 * 3600);
+/// How often drift is said.
+const EVERY: Span = Span::from_seconds(3600);
+/// Share of the reference rows above which a single value gets a bin of its own.
+const PLATEAU: f64 = 0.05;
+
+/// Counts of the last day, by stretches of some hours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DriftTally {
+    /// SHA-256 of the reference whose bins these are; another bundle counts anew.
+    reference_sha256: String,
+    stretches: Vec<Stretch>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stretch {
+    /// End of the first window.
+    since: Timestamp,
+    rows: u64,
+    /// By feature: values in each bin.
+    counts: Vec<Vec<u64>>,
+}
+
+/// The bins of the features of a bundle.
+#[derive(Debug)]
+pub(crate) struct Bins<'a> {
+    reference_sha256: &'a str,
+    reference: &'a Reference,
+    /// By feature: ascending edges; a bin holds what lies above one edge and not above the next.
+    edges: Vec<Vec<f64>>,
+}
+
+impl<'a> Bins<'a> {
+    pub(crate) fn of(bundle: &'a Bundle) -> Self {
+        let reference = bundle.reference();
+        let edges = reference.features.iter().map(|feature| edges(&feature.sketch)).collect();
+        Self { reference_sha256: &bundle.manifest().reference.sha256, reference, edges }
+    }
+}
+
+fn edges(sketch: &Sketch) -> Vec<f64> {
+    if sketch.quantiles.is_empty() {
+        return Vec::new();
+    }
+    let mut edges = Vec::new();
+    for value in (1..10_u32).map(|decile| sketch.at(f64::from(decile) / 10.0)) {
+        if share_up_to(sketch, value) - sketch.share_below(value) > PLATEAU {
+            edges.push(value.next_down());
+        }
+        edges.push(value);
+    }
+    edges.dedup();
+    edges
+}
+
+/// Returns the share of the reference rows at or below a value.
+fn share_up_to(sketch: &Sketch, value: f64) -> f64 {
+    let above = value.next_up();
+    sketch.share_below(above)
+}
+
+impl DriftTally {
+    /// Counts a window's rows. Windows come in order of time.
+    pub(crate) fn count(
+        &mut self,
+        bins: &Bins<'_>,
+        time: Timestamp,
+        features: &FeatureTable,
+        rows: &[usize],
+    ) {
+        if self.reference_sha256 != bins.reference_sha256 {
+            bins.reference_sha256.clone_into(&mut self.reference_sha256);
+            self.stretches.clear();
+        }
+        self.stretches.retain(|stretch| stretch.since.floor(STRETCH) + STRETCH > time - DAY);
+        if rows.is_empty() {
+            return;
+        }
+        let is_open = |stretch: &Stretch| stretch.since.floor(STRETCH) == time.floor(STRETCH);
+        if !self.stretches.last().is_some_and(is_open) {
+            let counts = bins.edges.iter().map(|edges| vec![0; edges.len() + 1]).collect();
+            self.stretches.push(Stretch { since: time, rows: 0, counts });
+        }
+        let Some(stretch) = self.stretches.last_mut() else { return };
+        stretch.rows += rows.len() as u64;
+        let features = bins.edges.iter().zip(&mut stretch.counts).zip(&features.table.columns);
+        for ((edges, counts), column) in features {
+            for value in rows.iter().map(|row| column.values[*row]).filter(|v| v.is_finite()) {
+                let bin = edges.partition_point(|edge| *edge < value);
+                if let Some(count) = counts.get_mut(bin) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Returns what is to be said in the window that ends at `time`: something in the first one of
+    /// each hour, if enough of a day was seen.
+    pub(crate) fn report(
+        &self,
+        bins: &Bins<'_>,
+        time: Timestamp,
+        step: Span,
+        limits: &DriftLimits,
+    ) -> Option<Drift> {
+        let since = self.stretches.first()?.since;
+        if time.floor(EVERY) == (time - step).floor(EVERY) || time - since < ENOUGH {
+            return None;
+        }
+        let rows: u64 = self.stretches.iter().map(|stretch| stretch.rows).sum();
+        let features = bins.reference.features.iter().zip(&bins.edges).enumerate();
+        let features = features.map(|(index, (feature, edges))| {
+            let mut counts = vec![0; edges.len() + 1];
+            for stretch in &self.stretches {
+                let of_stretch = stretch.counts.get(index).into_iter().flatten();
+                counts.iter_mut().zip(of_stretch).for_each(|(sum, count)| *sum += count);
+            }
+            let drift = Counted { rows, counts: &counts, edges, sketch: &feature.sketch };
+            drift.judge(&feature.name, limits)
+        });
+        Some(Drift { since, rows, features: features.collect() })
+    }
+}
+
+/// A feature's day beside its reference.
+struct Counted<'a> {
+    rows: u64,
+    counts: &'a [u64],
+    edges: &'a [f64],
+    sketch: &'a Sketch,
+}
+
+impl Counted<'_> {
+    fn judge(&self, name: &str, limits: &DriftLimits) -> FeatureDrift {
+        let rows = self.rows.max(1) as f64;
+        let values: u64 = self.counts.iter().sum();
+        let missing_ratio = 1.0 - values as f64 / rows;
+        let usual = self.sketch.gap_ratio;
+        // Three standard deviations of a share of so many rows.
+        let chance = 3.0 * (usual * (1.0 - usual) / rows).sqrt();
+        let stability_index = self.stability_index(values);
+        let moved = stability_index.is_some_and(|index| index > limits.stability_index);
+        FeatureDrift {
+            feature: name.to_owned(),
+            stability_index,
+            missing_ratio,
+            usual_missing_ratio: usual,
+            drifted: moved || missing_ratio - usual > limits.missing_ratio + chance,
+        }
+    }
+
+    fn stability_index(&self, values: u64) -> Option<f64> {
+        if values == 0 || self.sketch.count == 0 {
+            return None;
+        }
+        let (here, there) = (values as f64, self.sketch.count as f64);
+        let bins = self.counts.len() as f64;
+        // Half a value in every bin: what was never seen before is unlikely, not impossible.
+        let smoothed = |share: f64, of: f64| (share * of + 0.5) / (of + 0.5 * bins);
+        let mut below = 0.0;
+        let mut index = 0.0;
+        for (bin, count) in self.counts.iter().enumerate() {
+            let up_to = self.edges.get(bin).map_or(1.0, |edge| share_up_to(self.sketch, *edge));
+            let usual = smoothed((up_to - below).max(0.0), there);
+            let share = smoothed(*count as f64 / here, here);
+            index += (share - usual) * (share / usual).ln();
+            below = up_to;
+        }
+        let by_chance = (bins - 1.0) * (1.0 / here + 1.0 / there);
+        Some((index - by_chance).max(0.0))
+    }
+}

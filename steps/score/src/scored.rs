@@ -1,0 +1,98 @@
+//! `scored.json`: what a tick did.
+
+use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::{Outcome, Timestamp};
+use serde::Serialize;
+
+use crate::windows::Windows;
+
+/// Alarms that `scored.json` shows; all of them are in the score objects.
+const SHOWN_ALARMS: usize = 100;
+
+/// `scored.json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Scored {
+    version: String,
+    /// Version of the challenger that scored too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<String>,
+    after: Timestamp,
+    until: Timestamp,
+    windows: usize,
+    anomalous: usize,
+    no_data: usize,
+    /// Windows that had an object before: a tick was killed or lost a race after writing it.
+    scored_before: usize,
+    /// Windows older than the document's `catch_up`, which have no object and will not get one.
+    given_up: usize,
+    /// Windows at the end that wait because nothing was heard in them.
+    silent: usize,
+    /// Features that drifted, as last said in these windows.
+    drifted: Vec<String>,
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Debug, Serialize)]
+struct Alarm {
+    time: Timestamp,
+    #[serde(flatten)]
+    score: EntityScore,
+}
+
+impl Scored {
+    pub(crate) fn new(version: &str, shadow: Option<&str>, due: &Windows) -> Self {
+        Self {
+            version: version.to_owned(),
+            shadow: shadow.map(str::to_owned),
+            after: due.after,
+            until: due.until,
+            windows: 0,
+            anomalous: 0,
+            no_data: 0,
+            scored_before: 0,
+            given_up: due.given_up,
+            silent: due.silent,
+            drifted: Vec::new(),
+            alarms: Vec::new(),
+        }
+    }
+
+    /// Counts a window; `written` says that it had not been scored before.
+    pub(crate) fn note(&mut self, window: WindowScore, written: bool) {
+        let has = |verdict| window.entities.iter().any(|entity| entity.verdict == verdict);
+        self.windows += 1;
+        self.anomalous += usize::from(has(Verdict::Anomalous));
+        self.no_data += usize::from(has(Verdict::NoData));
+        self.scored_before += usize::from(!written);
+        if let Some(drift) = &window.drift {
+            self.drifted = drift.drifted().map(|feature| feature.feature.clone()).collect();
+        }
+        let alarms =
+            window.entities.into_iter().filter(|entity| entity.verdict == Verdict::Anomalous);
+        let room = SHOWN_ALARMS.saturating_sub(self.alarms.len());
+        self.alarms.extend(alarms.take(room).map(|score| Alarm { time: window.time, score }));
+    }
+
+    pub(crate) fn tell(&self, outcome: &mut Outcome) {
+        outcome.count("windows", self.windows);
+        outcome.count("anomalous", self.anomalous);
+        outcome.count("no_data", self.no_data);
+        outcome.count("scored_before", self.scored_before);
+        outcome.count("given_up", self.given_up);
+        outcome.count("silent", self.silent);
+        outcome.count("drifted_features", self.drifted.len());
+        outcome.details.insert("version".to_owned(), self.version.as_str().into());
+        if self.given_up > 0 {
+            outcome.warn(format!(
+                "{} windows are older than `scoring.catch_up` and stay without a score",
+                self.given_up
+            ));
+        }
+        if self.silent > 0 {
+            outcome.warn(format!(
+                "nothing was heard in the last {} windows: they wait for the next tick",
+                self.silent
+            ));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The bundles that score: the live one, and a challenger if there is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use contract::score::EntityScore;
+use contract::{Outcome, StepError, Timestamp};
+use document::Document;
+use frames::FeatureTable;
+use models::{Bundle, ScoreOptions, ScoreState};
+use store::{ObjectStore, Registry};
+
+use crate::rows::DueRows;
+
+/// A bundle and the version it is.
+#[derive(Debug)]
+pub(crate) struct Scorer {
+    pub(crate) bundle: Bundle,
+    pub(crate) version: String,
+}
+
+impl Scorer {
+    /// Fetches the bundle that the document's alias names.
+    pub(crate) fn live(
+        store: &dyn ObjectStore,
+        document: &Document,
+        cache: Option<&Path>,
+    ) -> Result<Self, StepError> {
+        let (name, alias) = (&document.name, &document.deployment.alias);
+        Self::fetch(store, name, alias, cache)?.ok_or_else(|| {
+            StepError::refused(format!(
+                "no model of `{name}` is `{alias}` in store `{}`",
+                store.describe()
+            ))
+            .hint(format!("train one: lynceus run {name}"))
+        })
+    }
+
+    /// Fetches the challenger, if there is one. It must not be in the way: one that cannot be used
+    /// is a warning.
+    pub(crate) fn shadow(
+        store: &dyn ObjectStore,
+        document: &Document,
+        cache: Option<&Path>,
+        features: &FeatureTable,
+        outcome: &mut Outcome,
+    ) -> Option<Self> {
+        let alias = &document.scoring.shadow;
+        if *alias == document.deployment.alias {
+            return None;
+        }
+        let usable = |scorer: Self| scorer.bundle.check_contract(features).map(|()| scorer);
+        let fetched = Self::fetch(store, &document.name, alias, cache);
+        match fetched.and_then(|scorer| scorer.map(usable).transpose()) {
+            Ok(scorer) => scorer,
+            Err(error) => {
+                outcome.warn(format!("`{alias}` does not score: {}", error.message));
+                None
+            }
+        }
+    }
+
+    fn fetch(
+        store: &dyn ObjectStore,
+        pipeline: &str,
+        alias: &str,
+        cache: Option<&Path>,
+    ) -> Result<Option<Self>, StepError> {
+        let registry = Registry::new(store, pipeline);
+        let Some(record) = registry.alias(alias)? else { return Ok(None) };
+        let bundle = Bundle::from_files(&registry.fetch(&record.version, cache)?)?;
+        Ok(Some(Self { bundle, version: record.version }))
+    }
+
+    /// Gives the rows their verdicts, in the order of time, and moves the state with them.
+    ///
+    /// Windows that another version has scored already are left out: a tick was killed after
+    /// writing them, and then the alias moved. Their scores stay what they are, this version begins
+    /// after them, and its state is the one it would have had if that tick had ended.
+    pub(crate) fn judge(
+        &self,
+        rows: &DueRows,
+        state: &mut ScoreState,
+        options: ScoreOptions,
+        others: &BTreeSet<Timestamp>,
+    ) -> Result<BTreeMap<Timestamp, Vec<EntityScore>>, StepError> {
+        let own;
+        let table = if others.is_empty() {
+            &rows.table
+        } else {
+            let times = &rows.table.table.times;
+            let kept: Vec<usize> =
+                (0..times.len()).filter(|row| !others.contains(&times[*row])).collect();
+            own = rows.table.select(&kept);
+            &own
+        };
+        let verdicts = self.bundle.score(table, state, options)?;
+        let mut by_time: BTreeMap<Timestamp, Vec<EntityScore>> = BTreeMap::new();
+        for (time, verdict) in table.table.times.iter().zip(verdicts) {
+            by_time.entry(*time).or_default().push(verdict);
+        }
+        Ok(by_time)
+    }
+}

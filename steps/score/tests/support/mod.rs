@@ -1,0 +1,156 @@
+//! A store, a live model, and windows to score.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+#[path = "../../../../tests/support/small_model.rs"]
+pub(crate) mod small_model;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use contract::bundle::Provenance;
+use contract::read_json;
+use contract::score::WindowScore;
+use contract::step::Common;
+use contract::steps::ScoreArgs;
+use frames::FeatureTable;
+use models::{Candidate, Recipe, assemble};
+use serde_json::Value;
+use small_model::{candidate, document, features, minute};
+use store::{Change, FolderStore, Registry, Watermark, scores, watermark};
+
+pub(crate) struct Scorer {
+    temp: tempfile::TempDir,
+}
+
+impl Scorer {
+    /// A store whose live model was trained on a hundred quiet minutes, scored up to minute 100.
+    pub(crate) fn new() -> Self {
+        let scorer = Self::without_model();
+        let train = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);
+        scorer.promote(&train, minute(100));
+        scorer.begin(100);
+        scorer
+    }
+
+    pub(crate) fn without_model() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        document(&temp.path().join("cluster.yaml")).unwrap();
+        Self { temp }
+    }
+
+    pub(crate) fn store(&self) -> FolderStore {
+        FolderStore::open(&self.path("store")).unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    pub(crate) fn promote(&self, train: &FeatureTable, now: contract::Timestamp) -> String {
+        candidate(&self.path("candidate"), train).unwrap();
+        let document = document::read(&self.path("cluster.yaml")).unwrap();
+        let recipe = Recipe {
+            pipeline: "cluster".into(),
+            vote: document.vote,
+            normal: document.labels.normal,
+            provenance: Provenance {
+                version: "0.1.0".into(),
+                dataset_sha256: String::new(),
+                train_start: minute(0),
+                train_end: now,
+                train_rows: 100,
+            },
+            threads: 1,
+        };
+        let bundle =
+            assemble(vec![Candidate::read(&self.path("candidate")).unwrap()], train, recipe)
+                .unwrap();
+        bundle.write(&self.path("bundle")).unwrap();
+        let store = self.store();
+        let registry = Registry::new(&store, "cluster");
+        let version = registry.put_version(&self.path("bundle")).unwrap();
+        self.point("live", &version, now);
+        version
+    }
+
+    /// Lets an alias name a version.
+    pub(crate) fn point(&self, alias: &str, version: &str, now: contract::Timestamp) {
+        let store = self.store();
+        let registry = Registry::new(&store, "cluster");
+        let change = Change { alias, version, now, by: "test", why: "a test" };
+        registry.promote(&change, registry.alias(alias).unwrap().as_ref()).unwrap();
+    }
+
+    /// Sets the watermark back to what it was, as a kill before its move would leave it.
+    pub(crate) fn set_back(&self, before: &Watermark) {
+        let current = watermark::read(&self.store(), "cluster").unwrap().unwrap();
+        watermark::write(&self.store(), "cluster", before, Some(&current.etag)).unwrap();
+    }
+
+    pub(crate) fn watermark(&self) -> Watermark {
+        watermark::read(&self.store(), "cluster").unwrap().unwrap().value
+    }
+
+    pub(crate) fn begin(&self, scored_to: i64) {
+        let start = Watermark {
+            format: Watermark::FORMAT,
+            scored_to: minute(scored_to),
+            state: Value::Null,
+        };
+        watermark::write(&self.store(), "cluster", &start, None).unwrap();
+    }
+
+    pub(crate) fn args(&self, features: &FeatureTable, now: i64) -> ScoreArgs {
+        features.write(&self.path("features.parquet")).unwrap();
+        ScoreArgs {
+            document: self.path("cluster.yaml"),
+            features: self.path("features.parquet"),
+            samples: None,
+            model_cache: None,
+            store: self.path("store").to_string_lossy().into_owned(),
+            now: minute(now),
+            scored: self.path("scored.json"),
+            common: Common::default(),
+        }
+    }
+
+    pub(crate) fn output(&self, features: &FeatureTable, now: i64) -> Output {
+        self.run(&self.args(features, now))
+    }
+
+    pub(crate) fn run(&self, args: &ScoreArgs) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_score"))
+            .args(contract::step::command_line(args).unwrap())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a tick, which must succeed, and returns what it says of itself.
+    pub(crate) fn tick(&self, features: &FeatureTable, now: i64) -> Value {
+        self.tick_with(&self.args(features, now))
+    }
+
+    pub(crate) fn tick_with(&self, args: &ScoreArgs) -> Value {
+        let output = self.run(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        read_json(&self.path("scored.json")).unwrap()
+    }
+
+    /// Runs a tick that must fail and returns its exit code and words.
+    pub(crate) fn refusal(&self, features: &FeatureTable, now: i64) -> (Option<i32>, String) {
+        let output = self.output(features, now);
+        assert!(!self.path("scored.json").exists(), "no half-told story");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// Returns the version that is live.
+    pub(crate) fn live_version(&self) -> String {
+        let store = self.store();
+        Registry::new(&store, "cluster").alias("live").unwrap().unwrap().version
+    }
+
+    pub(crate) fn window(&self, number: i64) -> WindowScore {
+        scores::read(&self.store(), "cluster", minute(number)).unwrap().unwrap()
+    }
+}
