@@ -8,6 +8,10 @@ use document::features::lookback;
 /// Points a Prometheus gives at most for each series of one request.
 pub(crate) const MAX_POINTS: usize = 11_000;
 
+/// Steps before the lookback that are asked for as well: a sample that is missing just where the
+/// lookback begins must not make its entity look like one that has just appeared.
+const MORE_STEPS: i64 = 5;
+
 /// What is due: the windows that end in `(after, end]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due {
@@ -46,7 +50,10 @@ impl Due {
         if after >= end {
             return Self { after: end, end };
         }
-        Self { after: after - lookback(document), end }
+        let lookback = lookback(document);
+        // Who looks back on nothing needs no history either.
+        let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
+        Self { after: after - lookback - Span::from_ms(more), end }
     }
 
     /// Says whether a time is inside.

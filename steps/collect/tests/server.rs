@@ -242,15 +242,15 @@ fn a_scoring_asks_from_the_watermark_minus_the_lookback() -> Result<()> {
             |time: Option<&contract::Timestamp>| time.map(ToString::to_string).unwrap_or_default();
         Ok((times.len(), text(times.first()), text(times.last())))
     };
-    // Two steps of lookback for the fill, and a single window.
-    let expected = (3, "2026-11-21T08:59:20Z".to_owned(), "2026-11-21T08:59:30Z".to_owned());
+    // Two steps of lookback for the fill, five of history before it, and a single window.
+    let expected = (8, "2026-11-21T08:58:55Z".to_owned(), "2026-11-21T08:59:30Z".to_owned());
     assert_eq!(range(&place)?, expected);
 
     let store = store::open(&url)?;
     let mut tag = None;
     for (scored_to, rows, first) in [
-        ("2026-11-21T08:58:30Z", 12 + 2, "2026-11-21T08:58:25Z"),
-        ("2026-11-21T08:00:00Z", 120 + 2, "2026-11-21T08:49:25Z"),
+        ("2026-11-21T08:58:30Z", 12 + 7, "2026-11-21T08:58:00Z"),
+        ("2026-11-21T08:00:00Z", 120 + 7, "2026-11-21T08:49:00Z"),
         ("2026-11-21T08:59:30Z", 0, ""),
         ("2026-11-21T09:10:00Z", 0, ""),
     ] {
