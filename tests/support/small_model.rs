@@ -77,6 +77,7 @@ pub(crate) fn candidate(folder: &Path, rows: &FeatureTable) -> Result<CandidateM
         contract_sha256: rows.contract.sha256()?,
         rows: rows.rows() as u64,
         trials: Vec::new(),
+        cross_validation: None,
         training: None,
         model: FileRecord { file: "model.safetensors".into(), sha256: sha256(&model) },
     };

@@ -43,6 +43,10 @@ pub struct CandidateManifest {
     /// What fitting saw in the order of time, for models that score in it; absent for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<FileRecord>,
+    /// What it said of runs that were left out of fitting, for models of labelled classes; absent
+    /// for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_validation: Option<Value>,
 }
 
 impl CandidateManifest {
@@ -76,6 +80,9 @@ pub struct BundleManifest {
     /// What the scorer remembers at the end of the data set; absent where nothing is remembered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<FileRecord>,
+    /// What names the kind of an alarm; absent where nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<DiagnosisMember>,
     /// What was measured, by part of the data set (`validation`, `test`) and then by name.
     pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
     /// What it was made from.
@@ -105,6 +112,21 @@ pub struct Member {
     /// Levels of a limit by expected false alarms; absent with other limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<AlarmLevels>,
+}
+
+/// The second stage of a bundle: it has no vote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiagnosisMember {
+    /// The fitted parameters.
+    pub model: FileRecord,
+    /// The seed it was fitted with.
+    pub seed: u64,
+    /// The parameters it was fitted with, as the document names them.
+    pub parameters: Value,
+    /// The kinds of fault it tells apart.
+    pub kinds: Vec<String>,
+    /// What it said of scenarios that were left out of fitting.
+    pub cross_validation: Option<Value>,
 }
 
 /// The levels of a limit by expected false alarms, on the scale on which scores are compared.

@@ -137,6 +137,9 @@ pub struct EntityScore {
     /// the contract; no alarm by itself. Only models that follow drift say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
+    /// Which kind of fault an alarm is taken for; only where the bundle has a second stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosed>,
 }
 
 /// A combined score and its limit.
@@ -161,6 +164,19 @@ pub struct MemberScore {
     pub limit: f64,
     /// Its vote.
     pub vote: bool,
+}
+
+/// Which kind of fault an alarm is taken for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Diagnosed {
+    /// The kind, a label of the scenarios it was learned from; `unknown` where it is like none.
+    pub kind: String,
+    /// The likeliest kind, known or not.
+    pub nearest: String,
+    /// Probability of the likeliest kind, 0 to 1, as if it had to be one of those learned.
+    pub probability: f64,
+    /// How much the row is like the usual pattern of that kind, -1 to 1.
+    pub likeness: f64,
 }
 
 /// A feature's part in an alarm.

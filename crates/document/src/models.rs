@@ -14,6 +14,12 @@ pub struct Models {
     /// A network that learns to reproduce normal rows through a bottleneck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoencoder: Option<Autoencoder>,
+    /// A tree that tells labelled classes apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision_tree: Option<DecisionTree>,
+    /// Says which kind of fault an alarm is; it has no vote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnose: Option<Diagnose>,
     /// Random trees that isolate rare rows early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation_forest: Option<IsolationForest>,
@@ -23,24 +29,43 @@ pub struct Models {
     /// A boundary around the normal rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_class_svm: Option<OneClassSvm>,
+    /// Many trees, each of a sample of rows, that tell labelled classes apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_forest: Option<RandomForest>,
     /// Columns that leave their usual range: the plainest baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub z_score: Option<ZScore>,
 }
 
 impl Models {
-    /// Returns the kinds that are set, in the order of their names.
+    /// Returns the kinds of detectors that are set, in the order of their names.
     pub fn kinds(&self) -> Vec<&'static str> {
         let set = [
             ("adaptive", self.adaptive.is_some()),
             ("autoencoder", self.autoencoder.is_some()),
+            ("decision_tree", self.decision_tree.is_some()),
             ("isolation_forest", self.isolation_forest.is_some()),
             ("mahalanobis", self.mahalanobis.is_some()),
             ("one_class_svm", self.one_class_svm.is_some()),
+            ("random_forest", self.random_forest.is_some()),
             ("z_score", self.z_score.is_some()),
         ];
         set.into_iter().filter_map(|(kind, set)| set.then_some(kind)).collect()
     }
+
+    /// Returns everything that is trained: the detectors, then [`Models::DIAGNOSE`] where it is set.
+    pub fn trained(&self) -> Vec<&'static str> {
+        let diagnose = self.diagnose.as_ref().map(|_| Self::DIAGNOSE);
+        self.kinds().into_iter().chain(diagnose).collect()
+    }
+
+    /// Says whether something is fitted on labelled rows, anomalous ones too.
+    pub fn learn_from_labels(&self) -> bool {
+        self.decision_tree.is_some() || self.random_forest.is_some() || self.diagnose.is_some()
+    }
+
+    /// Name of the second stage, as `train --model` takes it.
+    pub const DIAGNOSE: &str = "diagnose";
 }
 
 /// How a model sees its inputs.
@@ -147,6 +172,90 @@ impl Default for Autoencoder {
             normalise_residuals: false,
             scaling: Scaling::MinMax,
         }
+    }
+}
+
+/// How much the rows of a class count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// Every class counts the same, however few rows it has.
+    Balanced,
+    /// Every row counts the same.
+    Rows,
+}
+
+/// A decision tree: Gini impurity, thresholds between neighbouring values.
+///
+/// It is fitted on the labelled rows of the train part, anomalous ones too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionTree {
+    /// Most splits one after another.
+    pub max_depth: u32,
+    /// Fewest rows of a leaf.
+    pub min_leaf_rows: u32,
+    /// How much the rows of a class count.
+    pub class_weights: ClassWeights,
+}
+
+impl Default for DecisionTree {
+    fn default() -> Self {
+        Self { max_depth: 12, min_leaf_rows: 5, class_weights: ClassWeights::Balanced }
+    }
+}
+
+/// A random forest of decision trees, each grown on as many rows as there are, drawn with
+/// replacement.
+///
+/// It is fitted on the labelled rows of the train part, anomalous ones too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RandomForest {
+    /// Number of trees.
+    pub trees: u32,
+    /// Most splits one after another.
+    pub max_depth: u32,
+    /// Fewest rows of a leaf.
+    pub min_leaf_rows: u32,
+    /// Columns drawn for each split; without it the square root of their number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_columns: Option<u32>,
+    /// How much the rows of a class count.
+    pub class_weights: ClassWeights,
+}
+
+impl Default for RandomForest {
+    fn default() -> Self {
+        Self {
+            trees: 100,
+            max_depth: 32,
+            min_leaf_rows: 1,
+            split_columns: None,
+            class_weights: ClassWeights::Balanced,
+        }
+    }
+}
+
+/// The second stage: which kind of fault an alarm is.
+///
+/// It learns from the labelled rows of the train part: a kind is a label that is not normal. A kind
+/// needs no more than one scenario, but what is learned from one says little about the next; the
+/// figures leave out one scenario at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Diagnose {
+    /// The forest that tells the kinds apart.
+    pub random_forest: RandomForest,
+    /// Probability below which an alarm is of unknown kind.
+    pub min_probability: f64,
+    /// Likeness to the kind's usual pattern, -1 to 1, below which an alarm is of unknown kind.
+    pub min_likeness: f64,
+}
+
+impl Default for Diagnose {
+    fn default() -> Self {
+        Self { random_forest: RandomForest::default(), min_probability: 0.5, min_likeness: 0.5 }
     }
 }
 

@@ -154,6 +154,7 @@ pub fn assemble(
         combined_limit: calibrated.combined_limit,
         combined_levels: calibrated.combined_levels,
         memory: None,
+        diagnosis: None,
         metrics: BTreeMap::new(),
         provenance: recipe.provenance,
     };

@@ -7,6 +7,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
 use crate::autoencoder::Autoencoder;
+use crate::class_trees::{self, ClassTrees};
 use crate::isolation_forest::IsolationForest;
 use crate::mahalanobis::Mahalanobis;
 use crate::one_class_svm::OneClassSvm;
@@ -47,12 +48,24 @@ pub trait Detector: Send + Sync + Debug {
 }
 
 /// The kinds that [`load`] knows, in the order of their names.
-pub const KINDS: [&str; 5] =
-    ["autoencoder", "isolation_forest", "mahalanobis", "one_class_svm", "z_score"];
+pub const KINDS: [&str; 7] = [
+    "autoencoder",
+    "decision_tree",
+    "isolation_forest",
+    "mahalanobis",
+    "one_class_svm",
+    "random_forest",
+    "z_score",
+];
 
 /// Reads a detector of a kind from the bytes of its safetensors file; anything off is refused.
 pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
     let mut tensors = Tensors::decode(kind, bytes)?;
+    if let Some(kind) = class_trees::KINDS.into_iter().find(|known| *known == kind) {
+        let detector = ClassTrees::read(kind, &mut tensors)?;
+        tensors.finish()?;
+        return Ok(Box::new(detector));
+    }
     let detector: Box<dyn Detector> = match kind {
         "autoencoder" => Box::new(Autoencoder::read(&mut tensors)?),
         "isolation_forest" => Box::new(IsolationForest::read(&mut tensors)?),

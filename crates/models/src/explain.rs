@@ -48,6 +48,7 @@ impl Bundle {
             causes,
             urgent: verdicts.urgent[row],
             drifting: self.names(verdicts.drifting.get(&row)),
+            diagnosis: None,
         }
     }
 

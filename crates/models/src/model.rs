@@ -7,8 +7,16 @@ use crate::adaptive::{self, Adaptive};
 use crate::{Detector, Tensors, detector};
 
 /// The kinds that [`Model::load`] knows, in the order of their names.
-pub const KINDS: [&str; 6] =
-    ["adaptive", "autoencoder", "isolation_forest", "mahalanobis", "one_class_svm", "z_score"];
+pub const KINDS: [&str; 8] = [
+    "adaptive",
+    "autoencoder",
+    "decision_tree",
+    "isolation_forest",
+    "mahalanobis",
+    "one_class_svm",
+    "random_forest",
+    "z_score",
+];
 
 /// A fitted model.
 #[derive(Debug)]

@@ -84,7 +84,8 @@ pub fn single(value: f64) -> f32 {
     value as f32
 }
 
-fn is_there(value: f64) -> bool {
+/// Says whether a value is one: no gap, no infinity, and not beyond 1e150.
+pub fn is_there(value: f64) -> bool {
     value.abs() <= LARGEST
 }
 

@@ -83,6 +83,12 @@ impl Tensors {
         self.items.insert(name.to_owned(), (shape.to_vec(), Numbers::U32(values)));
     }
 
+    /// Adds a text, as the numbers of its characters.
+    pub fn insert_text(&mut self, name: &str, text: &str) {
+        let characters: Vec<u32> = text.chars().map(u32::from).collect();
+        self.insert_u32(name, &[characters.len()], characters);
+    }
+
     /// Returns the shape of a tensor, or nothing if there is none of this name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.items.get(name).map(|(shape, _)| shape.as_slice())
@@ -138,6 +144,13 @@ impl Tensors {
             Numbers::U32(values) => Ok(values),
             _ => Err(refused(name, "is not U32")),
         }
+    }
+
+    /// Takes a tensor that holds a text.
+    pub(crate) fn take_text(&mut self, name: &str) -> Result<String, StepError> {
+        let characters = self.take_u32(name, &[self.length(name)?])?;
+        let text = characters.into_iter().map(char::from_u32).collect::<Option<String>>();
+        text.ok_or_else(|| refused(name, "is no text"))
     }
 
     /// Takes a tensor that holds one number.

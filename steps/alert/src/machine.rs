@@ -230,6 +230,7 @@ mod tests {
                 causes: Vec::new(),
                 urgent: false,
                 drifting: Vec::new(),
+                diagnosis: None,
             })
         };
         WindowScore {

@@ -245,5 +245,6 @@ fn without_data(entity: String) -> EntityScore {
         causes: Vec::new(),
         urgent: false,
         drifting: Vec::new(),
+        diagnosis: None,
     }
 }

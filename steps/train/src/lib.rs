@@ -68,6 +68,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
             sha256: artifact::sha256(bytes),
         }),
         model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&bytes) },
+        cross_validation: None,
     };
     artifact::write_folder(&args.candidate, |folder| {
         artifact::write_file(&folder.join(MODEL_FILE), &bytes)?;

@@ -102,6 +102,7 @@ pub(crate) fn candidate(detector: &dyn Detector) -> Result<Candidate> {
         contract_sha256: table(1, 1).contract.sha256()?,
         rows: 200,
         trials: Vec::new(),
+        cross_validation: None,
         training: None,
         model: FileRecord {
             file: "model.safetensors".to_owned(),

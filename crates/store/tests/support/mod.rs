@@ -51,6 +51,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
         combined_limit: None,
         combined_levels: None,
         memory: None,
+        diagnosis: None,
         metrics: BTreeMap::new(),
         provenance: Provenance {
             version: "0.1.0".into(),

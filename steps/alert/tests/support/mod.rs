@@ -106,6 +106,7 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             causes,
             urgent: false,
             drifting: Vec::new(),
+            diagnosis: None,
         })
     };
     WindowScore {

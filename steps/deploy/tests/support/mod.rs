@@ -87,6 +87,7 @@ impl Pipeline {
             contract_sha256: train.contract.sha256()?,
             rows: train.rows() as u64,
             trials: Vec::new(),
+            cross_validation: None,
             training: None,
             model: FileRecord { file: "z_score.safetensors".into(), sha256: sha256(&model) },
         };

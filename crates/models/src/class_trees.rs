@@ -1,0 +1,307 @@
+//! Trees that say which class a row is of: a decision tree (Breiman and others: Classification and
+//! Regression Trees, 1984) or a random forest (Breiman: Random Forests, 2001).
+
+use contract::StepError;
+use ndarray::{ArrayView1, ArrayView2};
+
+use crate::Tensors;
+use crate::blocks::score_blocks;
+use crate::detector::{Detector, shares};
+use crate::scaler::is_there;
+
+/// The kinds of model that are class trees, in the order of their names.
+pub const KINDS: [&str; 2] = ["decision_tree", "random_forest"];
+
+/// Rows that a thread takes at a time.
+const BLOCK_ROWS: usize = 256;
+
+/// The classes of a model, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classes {
+    /// Their names: labels of the scenario log or the table.
+    pub names: Vec<String>,
+    /// Which of them mean that all is well.
+    pub normal: Vec<bool>,
+}
+
+/// One tree: parallel vectors with an item a node, the root first, children after their parent and
+/// side by side.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClassTree {
+    /// Column of the split; 0 at a leaf.
+    pub features: Vec<u32>,
+    /// A row whose value is larger goes right; 0 at a leaf.
+    pub thresholds: Vec<f64>,
+    /// Index of the left child, whose neighbour is the right one; 0 for a leaf.
+    pub lefts: Vec<u32>,
+    /// Weighted share of each class among the training rows of the node, node by node.
+    pub shares: Vec<f32>,
+}
+
+/// How the trees' mean shares become probabilities: `(share + smoothing) ^ exponent`, scaled so
+/// that they sum to 1. Temperature scaling (Guo and others: On Calibration of Modern Neural
+/// Networks, 2017) with room for classes that no tree names.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// Added to every share; above 0.
+    pub smoothing: f64,
+    /// Above 1 where the trees are too modest, below where they are too sure.
+    pub exponent: f64,
+}
+
+/// Class trees as a detector: the score is the probability that a row is of no normal class.
+///
+/// They take unscaled values: only their order counts. A gap, an infinity and a value beyond 1e150
+/// are replaced by the training median.
+///
+/// Attribution: exact along the path. The share of normal classes changes at every split; a column
+/// gets what its splits took from it, over all trees. A column that gave some gets nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassTrees {
+    kind: &'static str,
+    classes: Classes,
+    fill: Vec<f64>,
+    importance: Vec<f64>,
+    calibration: Calibration,
+    trees: Vec<ClassTree>,
+}
+
+fn refused(what: &str) -> StepError {
+    StepError::refused(format!("the class trees {what}"))
+}
+
+impl ClassTree {
+    /// Returns the number of nodes.
+    pub fn nodes(&self) -> usize {
+        self.lefts.len()
+    }
+
+    fn check(&self, classes: usize, columns: usize) -> Result<(), StepError> {
+        let nodes = self.nodes();
+        let sizes = [self.features.len(), self.thresholds.len(), self.shares.len()];
+        if nodes == 0 || sizes != [nodes, nodes, nodes * classes] {
+            return Err(refused("have vectors of different lengths"));
+        }
+        if self.features.iter().any(|feature| *feature as usize >= columns) {
+            return Err(refused("split a column that is not there"));
+        }
+        if !self.shares.iter().all(|share| (0.0..=1.0).contains(share)) {
+            return Err(refused("have shares that are none"));
+        }
+        // Children come after their parent and inside: so every walk ends.
+        let leads_on = |(node, left): (usize, &u32)| {
+            let left = *left as usize;
+            left == 0 || (left > node && left + 1 < nodes)
+        };
+        if self.lefts.iter().enumerate().all(leads_on) {
+            return Ok(());
+        }
+        Err(refused("hold something that is no tree"))
+    }
+
+    /// Returns the nodes a row without gaps passes, the root first.
+    fn path<'a>(&'a self, row: &'a [f64]) -> impl Iterator<Item = usize> + 'a {
+        std::iter::successors(Some(0), |node| {
+            let left = self.lefts[*node] as usize;
+            let goes_right = row[self.features[*node] as usize] > self.thresholds[*node];
+            (left != 0).then(|| left + usize::from(goes_right))
+        })
+    }
+
+    fn shares_of(&self, node: usize, classes: usize) -> &[f32] {
+        &self.shares[node * classes..(node + 1) * classes]
+    }
+}
+
+impl Calibration {
+    /// Leaves shares nearly as they are.
+    pub const NONE: Self = Self { smoothing: 1e-9, exponent: 1.0 };
+
+    /// Turns mean shares into probabilities.
+    pub fn apply(&self, shares: &mut [f64]) {
+        for share in shares.iter_mut() {
+            *share = (*share + self.smoothing).powf(self.exponent);
+        }
+        let total: f64 = shares.iter().sum();
+        shares.iter_mut().for_each(|share| *share /= total);
+    }
+}
+
+impl ClassTrees {
+    /// Makes the model. `kind` is one of [`KINDS`], `fill` the median and `importance` the share
+    /// of each column in what the splits gained.
+    pub fn new(
+        kind: &'static str,
+        classes: Classes,
+        [fill, importance]: [Vec<f64>; 2],
+        trees: Vec<ClassTree>,
+    ) -> Result<Self, StepError> {
+        let count = classes.names.len();
+        let named = classes.normal.len() == count && classes.names.windows(2).all(|n| n[0] < n[1]);
+        if count == 0 || !named {
+            return Err(refused("have no classes, or not in the order of their names"));
+        }
+        if trees.is_empty() || fill.len() != importance.len() {
+            return Err(refused("are none, or their columns do not match"));
+        }
+        trees.iter().try_for_each(|tree| tree.check(count, fill.len()))?;
+        Ok(Self { kind, classes, fill, importance, calibration: Calibration::NONE, trees })
+    }
+
+    /// Sets how shares become probabilities.
+    pub fn calibrated(self, calibration: Calibration) -> Result<Self, StepError> {
+        let Calibration { smoothing, exponent } = calibration;
+        if (1e-12..=1.0).contains(&smoothing) && (0.01..=100.0).contains(&exponent) {
+            return Ok(Self { calibration, ..self });
+        }
+        Err(refused("have a calibration out of range"))
+    }
+
+    /// Returns the classes.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// Returns each column's share in what the splits gained, weighted by rows; they sum to 1, or
+    /// are all 0 where nothing was split.
+    pub fn importance(&self) -> &[f64] {
+        &self.importance
+    }
+
+    /// Returns the mean share of each class over the trees, not calibrated.
+    pub fn mean_shares(&self, row: &[f64]) -> Vec<f64> {
+        let row = self.filled(row);
+        let mut sums = vec![0.0; self.classes.names.len()];
+        for tree in &self.trees {
+            let leaf = tree.path(&row).last().unwrap_or(0);
+            let shares = tree.shares_of(leaf, sums.len());
+            sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += f64::from(*share));
+        }
+        sums.iter_mut().for_each(|sum| *sum /= self.trees.len() as f64);
+        sums
+    }
+
+    /// Returns the probability of each class; they sum to 1.
+    ///
+    /// # Panics
+    /// If the row does not have the columns of the model.
+    pub fn probabilities(&self, row: &[f64]) -> Vec<f64> {
+        assert_eq!(row.len(), self.fill.len(), "a row has the columns of the model");
+        let mut shares = self.mean_shares(row);
+        self.calibration.apply(&mut shares);
+        shares
+    }
+
+    fn filled(&self, row: &[f64]) -> Vec<f64> {
+        let values = row.iter().zip(&self.fill);
+        values.map(|(value, fill)| if is_there(*value) { *value } else { *fill }).collect()
+    }
+
+    fn normal_share(&self, shares: &[f32]) -> f64 {
+        let pairs = shares.iter().zip(&self.classes.normal);
+        pairs.filter(|(_, normal)| **normal).map(|(share, _)| f64::from(*share)).sum()
+    }
+
+    pub(crate) fn read(kind: &'static str, tensors: &mut Tensors) -> Result<Self, StepError> {
+        let columns = tensors.length("fill")?;
+        let fill = tensors.take_f64("fill", &[columns])?;
+        let importance = tensors.take_f64("importance", &[columns])?;
+        let count = tensors.length("class_normal")?;
+        let normal = tensors.take_u32("class_normal", &[count])?;
+        let names = tensors.take_text("class_names")?;
+        let names: Vec<String> = names.split('\n').map(str::to_owned).collect();
+        let calibration = tensors.take_f64("calibration", &[2])?;
+        let calibration = Calibration { smoothing: calibration[0], exponent: calibration[1] };
+        let (nodes, classes) = tensors.dimensions("share")?;
+        let shares = tensors.take_f32("share", &[nodes, classes])?;
+        let features = tensors.take_u32("feature", &[nodes])?;
+        let thresholds = tensors.take_f64("threshold", &[nodes])?;
+        let lefts = tensors.take_u32("left", &[nodes])?;
+        let trees = tensors.length("tree_nodes")?;
+        let sizes = tensors.take_u32("tree_nodes", &[trees])?;
+        if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 {
+            return Err(refused("do not have the nodes that `tree_nodes` says"));
+        }
+        let mut start = 0;
+        let trees = sizes.iter().map(|size| {
+            let range = start..start + *size as usize;
+            start = range.end;
+            ClassTree {
+                shares: shares[range.start * classes..range.end * classes].to_vec(),
+                features: features[range.clone()].to_vec(),
+                thresholds: thresholds[range.clone()].to_vec(),
+                lefts: lefts[range].to_vec(),
+            }
+        });
+        let trees = trees.collect();
+        let normal = normal.iter().map(|normal| *normal != 0).collect();
+        let classes = Classes { names, normal };
+        Self::new(kind, classes, [fill, importance], trees)?.calibrated(calibration)
+    }
+}
+
+impl Detector for ClassTrees {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn columns(&self) -> usize {
+        self.fill.len()
+    }
+
+    fn decision(&self, rows: ArrayView2<'_, f64>, threads: usize) -> Vec<f64> {
+        let columns = self.columns();
+        assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
+        score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
+            for (row, score) in rows.chunks_exact(columns).zip(scores) {
+                let classes = self.probabilities(row).into_iter().zip(&self.classes.normal);
+                *score = classes.filter(|(_, normal)| !**normal).map(|(p, _)| p).sum();
+            }
+        })
+    }
+
+    fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64> {
+        assert_eq!(row.len(), self.columns(), "a row has the columns of the model");
+        let row = self.filled(&row.to_vec());
+        let mut contributions = vec![0.0; row.len()];
+        for tree in &self.trees {
+            let share = |node| self.normal_share(tree.shares_of(node, self.classes.names.len()));
+            let path: Vec<usize> = tree.path(&row).collect();
+            for step in path.windows(2) {
+                let column = tree.features[step[0]] as usize;
+                contributions[column] += share(step[0]) - share(step[1]);
+            }
+        }
+        shares(contributions)
+    }
+
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        let nodes: usize = self.trees.iter().map(ClassTree::nodes).sum();
+        let sizes = self.trees.iter().map(|tree| u32::try_from(tree.nodes()).unwrap_or(u32::MAX));
+        let sizes: Vec<u32> = sizes.collect();
+        let whole = |pick: fn(&ClassTree) -> &Vec<u32>| -> Vec<u32> {
+            self.trees.iter().flat_map(pick).copied().collect()
+        };
+        tensors.insert_f64("fill", &[self.fill.len()], self.fill.clone());
+        tensors.insert_f64("importance", &[self.importance.len()], self.importance.clone());
+        let Calibration { smoothing, exponent } = self.calibration;
+        tensors.insert_f64("calibration", &[2], vec![smoothing, exponent]);
+        let normal: Vec<u32> =
+            self.classes.normal.iter().map(|normal| u32::from(*normal)).collect();
+        tensors.insert_u32("class_normal", &[normal.len()], normal);
+        tensors.insert_text("class_names", &self.classes.names.join("\n"));
+        tensors.insert_u32("tree_nodes", &[sizes.len()], sizes);
+        tensors.insert_u32("feature", &[nodes], whole(|tree| &tree.features));
+        tensors.insert_u32("left", &[nodes], whole(|tree| &tree.lefts));
+        let thresholds = self.trees.iter().flat_map(|tree| &tree.thresholds).copied().collect();
+        tensors.insert_f64("threshold", &[nodes], thresholds);
+        let shares = self.trees.iter().flat_map(|tree| &tree.shares).copied().collect();
+        tensors.insert_f32("share", &[nodes, self.classes.names.len()], shares);
+        tensors
+    }
+
+    fn is_ratio_scaled(&self) -> bool {
+        false
+    }
+}
