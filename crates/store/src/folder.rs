@@ -16,9 +16,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
-use contract::StepError;
 use contract::artifact::{self, OutputFile};
+use contract::{StepError, Timestamp};
 use fs_err as fs;
 
 use crate::key;
@@ -245,6 +246,46 @@ impl ObjectStore for FolderStore {
             Ok(()) => Ok(listing.found),
             Err(e) => Err(self.error("list", prefix, &e)),
         }
+    }
+
+    fn folders(&self, folder: &str) -> Result<Vec<String>, StepError> {
+        key::check_folder(folder)?;
+        let named = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for name in entries(&self.root.join(folder))? {
+                let Some(name) = name.strip_suffix('/') else { continue };
+                // A folder whose objects were all deleted stays behind and counts for nothing.
+                let below = format!("{folder}{name}/");
+                let mut listing = Listing {
+                    root: &self.root,
+                    prefix: &below,
+                    after: "",
+                    limit: 1,
+                    found: Vec::new(),
+                };
+                listing.walk(&below)?;
+                if !listing.found.is_empty() {
+                    names.push(name.to_owned());
+                }
+            }
+            names.sort_unstable();
+            Ok(names)
+        };
+        named().map_err(|e| self.error("list", folder, &e))
+    }
+
+    fn modified(&self, keys: &[String]) -> Result<Vec<Option<Timestamp>>, StepError> {
+        let of = |key: &String| match fs::metadata(self.path(key)?) {
+            Ok(meta) if meta.is_dir() => Ok(None),
+            Ok(meta) => {
+                let since = meta.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+                let ms = since.and_then(|since| i64::try_from(since.as_millis()).ok());
+                Ok(Some(Timestamp::from_ms(ms.unwrap_or(0))))
+            }
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(self.error("read", key, &e)),
+        };
+        keys.iter().map(of).collect()
     }
 
     fn delete(&self, key: &str) -> Result<(), StepError> {

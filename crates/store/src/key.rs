@@ -44,6 +44,15 @@ pub fn check_part(name: &str) -> Result<(), StepError> {
     check(name)
 }
 
+/// Checks the beginning of keys up to a `/`: nothing, or parts as in a key, each followed by `/`.
+pub fn check_folder(folder: &str) -> Result<(), StepError> {
+    match folder.strip_suffix('/') {
+        Some(parts) => check(parts),
+        None if folder.is_empty() => Ok(()),
+        None => check(&format!("{folder}/")),
+    }
+}
+
 /// Returns a key as it may stand in a one-line message.
 fn shown(key: &str) -> String {
     let text: String = key.chars().take(80).flat_map(char::escape_debug).collect();

@@ -4,7 +4,9 @@
 //! one object, changed by compare-and-set ([`Condition`]); everything else is written once.
 
 pub mod alias;
+pub mod check;
 pub mod folder;
+pub mod garbage;
 pub mod key;
 pub mod object;
 pub mod registry;

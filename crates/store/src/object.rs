@@ -3,9 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use contract::StepError;
+use contract::{StepError, Timestamp};
 
 use crate::{FolderStore, S3Store};
+
+/// Keys asked for at a time, the most that S3 allows.
+const PAGE: usize = 1000;
 
 /// An object's content and the tag of that content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,15 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<String>, StepError>;
 
+    /// Returns what stands between `folder` (nothing, or parts that end with `/`) and the next `/`
+    /// in the keys that begin with it, each once, in ascending order. The cost depends on how many
+    /// there are, not on how many keys lie below them.
+    fn folders(&self, folder: &str) -> Result<Vec<String>, StepError>;
+
+    /// Returns when each object was written, by the store's clock, in the order of the keys;
+    /// nothing where no object has the key.
+    fn modified(&self, keys: &[String]) -> Result<Vec<Option<Timestamp>>, StepError>;
+
     /// Removes an object; one that is not there is fine.
     fn delete(&self, key: &str) -> Result<(), StepError>;
 
@@ -79,6 +91,23 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Copies an object into a file, in pieces; the file appears whole or not at all. Returns
     /// whether an object has the key.
     fn get_file(&self, key: &str, path: &Path) -> Result<bool, StepError>;
+}
+
+/// Calls `each` with every key that begins with the text `prefix`, in ascending order.
+pub fn for_each_key(
+    store: &dyn ObjectStore,
+    prefix: &str,
+    mut each: impl FnMut(&str) -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = store.list(prefix, after.as_deref(), PAGE)?;
+        page.iter().try_for_each(|key| each(key))?;
+        match page.last() {
+            Some(last) if page.len() >= PAGE => after = Some(last.clone()),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Opens the store that a URL names: `s3://bucket/prefix`, `file:///absolute/path`, or a path.

@@ -18,13 +18,10 @@ use fs_err as fs;
 use crate::FolderStore;
 use crate::alias::{AliasRecord, Change};
 use crate::key::check_part;
-use crate::object::{Condition, ObjectStore, Put};
+use crate::object::{Condition, ObjectStore, Put, for_each_key};
 
 /// Files of a bundle by name, `bundle.json` among them.
 pub type BundleFiles = BTreeMap<String, Vec<u8>>;
-
-/// Keys asked for at a time.
-const PAGE: usize = 1000;
 
 /// Digits of the manifest's SHA-256 in a version's name.
 const HASH_DIGITS: usize = 12;
@@ -78,7 +75,7 @@ impl<'a> Registry<'a> {
     pub fn versions(&self) -> Result<Vec<String>, StepError> {
         let prefix = format!("models/{}/versions/", self.pipeline);
         let mut versions = Vec::new();
-        self.for_each_key(&prefix, |key| {
+        for_each_key(self.store, &prefix, |key| {
             let name = key.strip_prefix(&prefix).unwrap_or(key);
             if let Some((version, BundleManifest::FILE)) = name.split_once('/') {
                 versions.push(version.to_owned());
@@ -87,6 +84,39 @@ impl<'a> Registry<'a> {
         })?;
         versions.sort();
         Ok(versions)
+    }
+
+    /// Returns the last `limit` of the registered versions in the order of their names, and whether
+    /// there are more; the cost hardly grows with their number.
+    pub fn latest_versions(&self, limit: usize) -> Result<(Vec<String>, bool), StepError> {
+        let names = self.store.folders(&format!("models/{}/versions/", self.pipeline))?;
+        let mut latest = Vec::new();
+        let mut rest = names.as_slice();
+        while latest.len() <= limit && !rest.is_empty() {
+            let (before, names) = rest.split_at(rest.len().saturating_sub(limit + 1));
+            rest = before;
+            let keys = names.iter().map(|name| self.version_key(name, BundleManifest::FILE));
+            let written = self.store.modified(&keys.collect::<Vec<_>>())?;
+            // Without its manifest a version is not there, or not yet.
+            let there = names.iter().zip(written).rev().filter(|(_, written)| written.is_some());
+            latest.extend(there.map(|(name, _)| name.clone()));
+        }
+        let more = latest.len() > limit;
+        latest.truncate(limit);
+        latest.reverse();
+        Ok((latest, more))
+    }
+
+    /// Returns the names of the aliases there are, in order.
+    pub fn aliases(&self) -> Result<Vec<String>, StepError> {
+        let prefix = format!("models/{}/aliases/", self.pipeline);
+        let mut aliases = Vec::new();
+        for_each_key(self.store, &prefix, |key| {
+            let name = key.strip_prefix(&prefix).and_then(|name| name.strip_suffix(".json"));
+            aliases.extend(name.map(str::to_owned));
+            Ok(())
+        })?;
+        Ok(aliases)
     }
 
     /// Reads a version's manifest; one that is not registered, or not the bytes its name promises,
@@ -183,7 +213,7 @@ impl<'a> Registry<'a> {
         let current = self.alias(alias)?;
         let prefix = format!("models/{}/history/{alias}/", self.pipeline);
         let mut keys = Vec::new();
-        self.for_each_key(&prefix, |key| {
+        for_each_key(self.store, &prefix, |key| {
             keys.push(key.to_owned());
             Ok(())
         })?;
@@ -289,22 +319,6 @@ impl<'a> Registry<'a> {
             return StepError::refused(message).hint("list the versions that are registered");
         }
         StepError::refused(format!("`{}` is missing in `{store}`", self.version_key(version, file)))
-    }
-
-    fn for_each_key(
-        &self,
-        prefix: &str,
-        mut each: impl FnMut(&str) -> Result<(), StepError>,
-    ) -> Result<(), StepError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.store.list(prefix, after.as_deref(), PAGE)?;
-            page.iter().try_for_each(|key| each(key))?;
-            match page.last() {
-                Some(last) if page.len() >= PAGE => after = Some(last.clone()),
-                _ => return Ok(()),
-            }
-        }
     }
 
     fn version_key(&self, version: &str, file: &str) -> String {

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use aws_sdk_s3::Client;
-use contract::StepError;
+use contract::{StepError, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -176,6 +176,17 @@ impl ObjectStore for S3Store {
         self.wait(self.bucket.list(prefix, after, limit))
     }
 
+    fn folders(&self, folder: &str) -> Result<Vec<String>, StepError> {
+        key::check_folder(folder)?;
+        self.wait(self.bucket.folders(folder))
+    }
+
+    fn modified(&self, keys: &[String]) -> Result<Vec<Option<Timestamp>>, StepError> {
+        let keys = keys.iter().map(|key| self.bucket.key(key)).collect::<Result<Vec<_>, _>>()?;
+        let times = stream::iter(&keys).map(|key| self.bucket.modified(key));
+        self.wait(times.buffered(READS_IN_FLIGHT).try_collect())
+    }
+
     fn delete(&self, key: &str) -> Result<(), StepError> {
         let key = self.bucket.key(key)?;
         self.wait(self.bucket.delete(&key))
@@ -265,6 +276,40 @@ impl Bucket {
             }
         }
         Ok(keys)
+    }
+
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StepError> {
+        let full = format!("{}{folder}", self.prefix);
+        let request = self.request("list", "s3:ListBucket", &full);
+        let mut names = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let list =
+                self.client.list_objects_v2().bucket(&self.name).prefix(&full).delimiter("/");
+            let page = list.set_continuation_token(token.take()).send().await;
+            let page = page.map_err(|e| request.error(&e))?;
+            let found = page.common_prefixes().iter().filter_map(|common| common.prefix());
+            let found = found.filter_map(|name| name.strip_prefix(&full)?.strip_suffix('/'));
+            names.extend(found.filter(|name| key::check_part(name).is_ok()).map(str::to_owned));
+            match page.next_continuation_token() {
+                Some(next) if page.is_truncated().unwrap_or(false) => token = Some(next.to_owned()),
+                _ => break,
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    async fn modified(&self, key: &str) -> Result<Option<Timestamp>, StepError> {
+        let request = self.request("read", "s3:GetObject", key);
+        match self.client.head_object().bucket(&self.name).key(key).send().await {
+            Ok(head) => {
+                let ms = head.last_modified().and_then(|at| at.to_millis().ok());
+                Ok(Some(Timestamp::from_ms(ms.unwrap_or(0))))
+            }
+            Err(error) if error::is_absent(&error) => Ok(None),
+            Err(error) => Err(request.error(&error)),
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), StepError> {

@@ -1,7 +1,8 @@
-//! Many processes at once, and processes killed at any moment, over a folder.
+//! Many processes at once over every store, and processes killed at any moment over a folder.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod race;
+mod s3_servers;
 mod support;
 
 use std::io::{BufRead as _, BufReader};
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use race::{next_line, said, say, start};
+use s3_servers::{BUCKET, on_every_server};
 use store::{Condition, FolderStore, ObjectStore as _, Put};
 
 #[test]
@@ -22,6 +24,13 @@ fn of_64_processes_each_promotes_once_and_losers_know() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(&temp.path().join("store")).unwrap();
     race::of_64_processes_each_promotes_once(&store.describe(), &[], &store);
+    on_every_server(|server| {
+        let store = server.store("race")?;
+        let url = format!("s3://{BUCKET}/race");
+        race::of_64_processes_each_promotes_once(&url, &server.environment(), &store);
+        Ok(())
+    })
+    .unwrap();
 }
 
 const OBJECT_BYTES: usize = 300_000;

@@ -56,6 +56,12 @@ impl ObjectStore for DiesAt<'_> {
     ) -> Result<Vec<String>, StepError> {
         self.0.list(prefix, after, limit)
     }
+    fn folders(&self, folder: &str) -> Result<Vec<String>, StepError> {
+        self.0.folders(folder)
+    }
+    fn modified(&self, keys: &[String]) -> Result<Vec<Option<Timestamp>>, StepError> {
+        self.0.modified(keys)
+    }
     fn delete(&self, key: &str) -> Result<(), StepError> {
         self.0.delete(key)
     }
@@ -133,6 +139,26 @@ fn changed_bytes_are_refused_naming_the_file_and_both_hashes() {
     let error = registry.put_version(&bundle).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Refused);
     assert!(error.message.contains("reference.json"), "{error}");
+}
+
+#[test]
+fn the_latest_versions_are_those_that_are_whole() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = FolderStore::open(&temp.path().join("store")).unwrap();
+    let registry = Registry::new(&store, PIPELINE);
+    assert_eq!(registry.latest_versions(2).unwrap(), (Vec::new(), false));
+    let versions = versions(&registry, temp.path(), 5);
+    let latest = |limit| registry.latest_versions(limit).unwrap();
+    assert_eq!(latest(2), (versions[3..].to_vec(), true));
+    assert_eq!(latest(5), (versions.clone(), false));
+    assert_eq!(latest(9), (versions.clone(), false));
+    assert_eq!(latest(0), (Vec::new(), true));
+    for unfinished in [&versions[4], &versions[2]] {
+        store.delete(&format!("models/cluster/versions/{unfinished}/bundle.json")).unwrap();
+    }
+    assert_eq!(latest(1), (versions[3..4].to_vec(), true));
+    assert_eq!(latest(2), ([0, 1, 3].map(|n| versions[n].clone())[1..].to_vec(), true));
+    assert_eq!(latest(3), ([0, 1, 3].map(|n| versions[n].clone()).to_vec(), false));
 }
 
 fn hash(bytes: &[u8]) -> String {

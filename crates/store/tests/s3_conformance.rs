@@ -42,6 +42,21 @@ fn listing_a_dot_before_a_slash_is_sorted_by_bytes() {
 }
 
 #[test]
+fn folders_are_named_once_and_hold_something() {
+    on_a_new_store("i", conformance::folders_are_named_once_and_hold_something);
+}
+
+#[test]
+fn an_object_knows_when_it_was_written() {
+    on_a_new_store("j", conformance::an_object_knows_when_it_was_written);
+}
+
+#[test]
+fn an_owner_may_do_everything_and_a_check_leaves_nothing() {
+    on_a_new_store("k", conformance::an_owner_may_do_everything_and_a_check_leaves_nothing);
+}
+
+#[test]
 fn any_listing_is_a_part_of_the_sorted_keys() {
     on_a_new_store("h", |store| conformance::any_listing_is_a_part_of_the_sorted_keys(store, 40));
 }

@@ -252,6 +252,29 @@ fn each_role_can_do_its_job_and_is_refused_everything_else() {
 }
 
 #[test]
+fn a_check_of_the_store_tells_the_roles_apart() {
+    let Some(deployment) = deployment().unwrap() else { return };
+    for role in ROLES {
+        let check = store::check::check(&deployment.store(role)).unwrap();
+        let own = check.roles.iter().find(|other| other.role == role).unwrap();
+        assert_eq!(own.lacks, [""; 0], "{role}");
+        assert_eq!(own.beyond, [""; 0], "{role}");
+        let others = check.roles.iter().filter(|other| other.role != role);
+        assert!(others.clone().count() == 2, "{:?}", check.roles);
+        for other in others {
+            let differs = !other.lacks.is_empty() || !other.beyond.is_empty();
+            assert!(differs, "{role} would do as {}", other.role);
+        }
+        let written = check.areas.iter().filter(|area| area.write).count();
+        assert_eq!(check.left_behind.len(), written, "nobody may delete");
+        let refused = check.areas.iter().filter(|area| !area.write);
+        for area in refused {
+            assert!(area.refusals.iter().any(|why| why.contains("s3:PutObject")), "{area:?}");
+        }
+    }
+}
+
+#[test]
 fn who_is_refused_is_told_which_permission_is_missing_for_what() {
     let Some(deployment) = deployment().unwrap() else { return };
     let at = time("2026-11-21T11:00:00Z");

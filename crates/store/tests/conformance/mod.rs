@@ -138,6 +138,50 @@ pub(crate) fn listing_a_dot_before_a_slash_is_sorted_by_bytes(
     Ok(())
 }
 
+pub(crate) fn folders_are_named_once_and_hold_something(store: &dyn ObjectStore) -> Result<()> {
+    for key in ["a/b/c", "a/b/d/e", "a/b.c/x", "a/e", "b/x", "c"] {
+        written(store.put(key, b"", Condition::Any)?)?;
+    }
+    ensure!(store.folders("")? == ["a", "b"]);
+    ensure!(store.folders("a/")? == ["b", "b.c"]);
+    ensure!(store.folders("a/b/")? == ["d"] && store.folders("a/b/d/")?.is_empty());
+    ensure!(store.folders("absent/")?.is_empty());
+    store.delete("a/b.c/x")?;
+    ensure!(store.folders("a/")? == ["b"], "what is empty is no folder");
+    for folder in ["a", "../", "/", "a//"] {
+        let error = store.folders(folder).err().with_context(|| format!("`{folder}` is taken"))?;
+        ensure!(error.kind == ErrorKind::Usage);
+    }
+    Ok(())
+}
+
+pub(crate) fn an_object_knows_when_it_was_written(store: &dyn ObjectStore) -> Result<()> {
+    let keys = ["a/b", "absent", "a", "z"].map(str::to_owned);
+    written(store.put("a/b", b"one", Condition::Any)?)?;
+    written(store.put("z", b"two", Condition::Any)?)?;
+    let first = store.modified(&keys)?;
+    ensure!(first[0].is_some() && first[1..3] == [None, None] && first[3] >= first[0]);
+    ensure!(first[0] > "2026-01-01T00:00:00Z".parse().ok(), "{first:?}");
+    written(store.put("a/b", b"three", Condition::Any)?)?;
+    ensure!(store.modified(&keys)?[0] >= first[3], "in the order of the writes");
+    Ok(())
+}
+
+pub(crate) fn an_owner_may_do_everything_and_a_check_leaves_nothing(
+    store: &dyn ObjectStore,
+) -> Result<()> {
+    let check = store::check::check(store)?;
+    for area in &check.areas {
+        ensure!(area.list && area.read && area.write && area.compare && area.delete, "{area:?}");
+        ensure!(area.refusals.is_empty(), "{area:?}");
+    }
+    ensure!(check.roles.iter().all(|role| role.lacks.is_empty()), "{:?}", check.roles);
+    let scorer = check.roles.iter().find(|role| role.role == "scorer").context("no scorer")?;
+    ensure!(scorer.beyond.contains(&"write versions".to_owned()), "{scorer:?}");
+    ensure!(check.left_behind.is_empty() && store.list("", None, 9)?.is_empty());
+    Ok(())
+}
+
 /// Law: a listing is the sorted set of keys, cut to the prefix, what comes after, and the limit.
 pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
     store: &dyn ObjectStore,
@@ -164,7 +208,8 @@ pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
                 other.starts_with(&format!("{key}/")) || key.starts_with(&format!("{other}/"))
             };
             if !present.iter().any(nested) {
-                prop_assert!(store.put(&key, b"", Condition::Any).is_ok());
+                let put = store.put(&key, b"", Condition::Any);
+                prop_assert!(put.is_ok(), "{put:?}");
                 present.insert(key);
             }
         }
@@ -172,7 +217,8 @@ pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
         let matching = present.iter().filter(|key| key.starts_with(&prefix));
         let expected: Vec<_> =
             matching.filter(|key| after.as_ref().is_none_or(|after| *key > after)).collect();
-        let listed = store.list(&prefix, after.as_deref(), limit).unwrap_or_default();
+        let failed = |error: contract::StepError| TestCaseError::fail(error.to_string());
+        let listed = store.list(&prefix, after.as_deref(), limit).map_err(failed)?;
         let cut: Vec<_> = expected.iter().take(limit).collect();
         prop_assert_eq!(
             listed.iter().collect::<Vec<_>>(),
@@ -181,7 +227,7 @@ pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
         // Page by page, every key comes once.
         let (mut paged, mut cursor) = (Vec::new(), after);
         loop {
-            let page = store.list(&prefix, cursor.as_deref(), 3).unwrap_or_default();
+            let page = store.list(&prefix, cursor.as_deref(), 3).map_err(failed)?;
             let Some(last) = page.last() else { break };
             cursor = Some(last.clone());
             paged.extend(page);

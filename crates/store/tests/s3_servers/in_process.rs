@@ -115,7 +115,8 @@ impl OneWriter {
     fn reads_no_object(&self, request: &Request<Incoming>) -> bool {
         let path = self.root.join(request.uri().path().trim_start_matches('/'));
         let bucket = self.root.join(BUCKET);
-        request.method() == "GET" && path.starts_with(&bucket) && path != bucket && !path.is_file()
+        let reads = matches!(request.method().as_str(), "GET" | "HEAD");
+        reads && path.starts_with(&bucket) && path != bucket && !path.is_file()
     }
 }
 

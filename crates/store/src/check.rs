@@ -1,0 +1,165 @@
+//! What the user of this process may do in a store, found out by doing it.
+//!
+//! Each part of the store is tried with an object of a pipeline that no document can name, so
+//! nothing that is there is touched. What may not be deleted again stays behind; the next check
+//! writes over it.
+
+use contract::{ErrorKind, StepError};
+use serde::Serialize;
+
+use crate::object::{Condition, ObjectStore, Put};
+
+const CONTENT: &[u8] = b"Lynceus tries here what it may do.\n";
+
+/// Where users of different roles have different rights: name, an object there, which roles read
+/// it, which roles write it.
+const AREAS: [(&str, &str, &str, &str); 8] = [
+    ("versions", "models/_check/versions/_check/bundle.json", "trainer scorer reader", "trainer"),
+    ("aliases", "models/_check/aliases/_check.json", "trainer scorer reader", "trainer"),
+    ("history", "models/_check/history/_check/_check.json", "trainer scorer reader", "trainer"),
+    ("runs", "runs/_check/_check/run.json", "trainer reader", "trainer"),
+    ("inputs", "inputs/_check/_check.csv", "trainer reader", ""),
+    ("scores", "scores/_check/_check.json", "scorer reader", "scorer"),
+    ("watermark", "state/_check/watermark.json", "scorer reader", "scorer"),
+    ("alerts", "state/_check/alerts.json", "trainer scorer reader", "trainer scorer"),
+];
+
+/// The roles of `minio/policies/`.
+pub const ROLES: [&str; 3] = ["trainer", "scorer", "reader"];
+
+/// What may be done in a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The store's URL.
+    pub store: String,
+    /// Part by part.
+    pub areas: Vec<Area>,
+    /// What each role would lack, and what it would not need.
+    pub roles: Vec<Role>,
+    /// Objects of the check that may not be deleted.
+    pub left_behind: Vec<String>,
+}
+
+/// What may be done in a part of the store.
+#[expect(clippy::struct_excessive_bools, reason = "a row of a table of yes and no")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Area {
+    /// Its name: `versions`, `aliases`, `history`, `runs`, `inputs`, `scores`, `watermark`, `alerts`.
+    pub name: &'static str,
+    /// Names of objects may be listed.
+    pub list: bool,
+    /// Objects may be read.
+    pub read: bool,
+    /// Objects may be written.
+    pub write: bool,
+    /// Writes on a condition may be made, and are honoured.
+    pub compare: bool,
+    /// Objects may be deleted; no role needs this.
+    pub delete: bool,
+    /// Why not, in the store's words.
+    pub refusals: Vec<String>,
+}
+
+/// How a user would do in a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Role {
+    /// `trainer`, `scorer` or `reader`.
+    pub role: &'static str,
+    /// What the role needs and this user may not, as in `write scores`.
+    pub lacks: Vec<String>,
+    /// What this user may and the role does not need.
+    pub beyond: Vec<String>,
+}
+
+/// Tries a store part by part.
+///
+/// Errors: whatever keeps the store from being reached or listed at all; what the user may not do
+/// is no error.
+pub fn check(store: &dyn ObjectStore) -> Result<Check, StepError> {
+    // Wrong keys and buckets that are not there fail everything alike, and should be said once.
+    store.list("", None, 1)?;
+    let mut left_behind = Vec::new();
+    let mut areas = Vec::new();
+    for (name, key, ..) in AREAS {
+        areas.push(area(store, name, key, &mut left_behind)?);
+    }
+    let roles = ROLES.map(|role| as_role(role, &areas)).into();
+    Ok(Check { store: store.describe(), areas, roles, left_behind })
+}
+
+fn area(
+    store: &dyn ObjectStore,
+    name: &'static str,
+    key: &str,
+    left_behind: &mut Vec<String>,
+) -> Result<Area, StepError> {
+    let mut refusals = Vec::new();
+    let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let list = allowed(store.list(folder, None, 1), &mut refusals)?.is_some();
+    let read = allowed(store.get(key), &mut refusals)?.is_some();
+    let written = allowed(store.put(key, CONTENT, Condition::Any), &mut refusals)?;
+    let mut compare = false;
+    if let Some(Put::Written(etag)) = &written {
+        compare = allowed(compares(store, key, etag), &mut refusals)?.is_some();
+    }
+    let delete = allowed(store.delete(key), &mut refusals)?.is_some();
+    if written.is_some() && !delete {
+        left_behind.push(key.to_owned());
+    }
+    Ok(Area { name, list, read, write: written.is_some(), compare, delete, refusals })
+}
+
+/// Makes sure that a condition that does not hold keeps a write from happening, and one that holds
+/// does not.
+fn compares(store: &dyn ObjectStore, key: &str, etag: &str) -> Result<(), StepError> {
+    let wrong = |what: &str| {
+        StepError::usage(format!("store `{}`: {what} (`{key}`)", store.describe()))
+            .hint("use a server with conditional writes: minio/README.md names some")
+    };
+    if store.put(key, CONTENT, Condition::IfAbsent)? != Put::Conflict {
+        return Err(wrong("an object that was there was written as if it were not"));
+    }
+    if store.put(key, CONTENT, Condition::IfMatch("00000000000000000000000000000000"))?
+        != Put::Conflict
+    {
+        return Err(wrong("an object was replaced by who does not know it"));
+    }
+    match store.put(key, CONTENT, Condition::IfMatch(etag))? {
+        Put::Written(_) => Ok(()),
+        Put::Conflict => Err(wrong("an object was not replaced by who knows it")),
+    }
+}
+
+/// Tells what the user may not do from what failed.
+fn allowed<T>(
+    done: Result<T, StepError>,
+    refusals: &mut Vec<String>,
+) -> Result<Option<T>, StepError> {
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(error) if error.kind == ErrorKind::Usage => {
+            refusals.push(error.message);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn as_role(role: &'static str, areas: &[Area]) -> Role {
+    let (mut lacks, mut beyond) = (Vec::new(), Vec::new());
+    for (area, (name, _, readers, writers)) in areas.iter().zip(AREAS) {
+        let (reads, writes) = (readers.contains(role), writers.contains(role));
+        for (what, may, needs) in [
+            ("read", area.list && area.read, reads),
+            ("write", area.write && area.compare, writes),
+            ("delete in", area.delete, false),
+        ] {
+            match (may, needs) {
+                (false, true) => lacks.push(format!("{what} {name}")),
+                (true, false) => beyond.push(format!("{what} {name}")),
+                _ => {}
+            }
+        }
+    }
+    Role { role, lacks, beyond }
+}

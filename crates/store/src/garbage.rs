@@ -1,0 +1,172 @@
+//! What a store holds that nothing needs any more.
+//!
+//! A version is needed as long as an alias names it or goes back to it, and as long as it was live
+//! at a time that lies within the retention. A run is needed within the retention. Whatever was
+//! written lately is left alone, since somebody may be about to name it.
+
+use std::collections::BTreeSet;
+
+use contract::bundle::BundleManifest;
+use contract::{Span, StepError, Timestamp};
+use serde::Serialize;
+
+use crate::object::{ObjectStore, for_each_key};
+use crate::{AliasRecord, Registry};
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The present.
+    pub now: Timestamp,
+    /// What was live or run so long ago is still needed.
+    pub keep: Span,
+    /// Nothing with an object younger than this is touched.
+    pub untouched: Span,
+}
+
+impl Retention {
+    /// What was written before this may go if nothing needs it.
+    fn touched_before(self) -> Timestamp {
+        self.now - self.untouched
+    }
+}
+
+/// What a piece of garbage was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A version of a model, or what is left of one that was never whole.
+    Version,
+    /// A run with its artifacts.
+    Run,
+    /// An entry of the cache.
+    Cache,
+}
+
+impl Kind {
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Run => "run",
+            Self::Cache => "cache",
+        }
+    }
+}
+
+/// Something that may be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Garbage {
+    /// What it was.
+    pub kind: Kind,
+    /// Of which pipeline; empty for the cache, which has none.
+    pub pipeline: String,
+    /// The version, the run, the entry.
+    pub name: String,
+    /// When the last of its objects was written, by the store's clock.
+    pub written: Timestamp,
+    /// Its objects, in the order of removal: first the one without which the others are nothing.
+    pub keys: Vec<String>,
+}
+
+/// Looks for garbage; changes nothing.
+pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage>, StepError> {
+    let mut found = Vec::new();
+    for pipeline in store.folders("models/")? {
+        let needed = needed_versions(store, &pipeline, retention)?;
+        for version in store.folders(&format!("models/{pipeline}/versions/"))? {
+            if !needed.contains(&version) {
+                let prefix = format!("models/{pipeline}/versions/{version}/");
+                let garbage = of(store, Kind::Version, (&pipeline, &version), &prefix)?;
+                found.extend(garbage.filter(|it| it.written < retention.touched_before()));
+            }
+        }
+    }
+    let old_before = retention.touched_before().min(retention.now - retention.keep);
+    let old = |it: &Garbage| it.written < old_before;
+    for pipeline in store.folders("runs/")? {
+        for run in store.folders(&format!("runs/{pipeline}/"))? {
+            let prefix = format!("runs/{pipeline}/{run}/");
+            found.extend(of(store, Kind::Run, (&pipeline, &run), &prefix)?.filter(old));
+        }
+    }
+    found.extend(cache(store)?.into_iter().filter(old));
+    Ok(found)
+}
+
+/// Removes a piece of garbage, unless a version is named by an alias by now; returns whether it
+/// did.
+pub fn remove(store: &dyn ObjectStore, garbage: &Garbage) -> Result<bool, StepError> {
+    // Aliases move while garbage is removed: they are read again before each version.
+    let registry = Registry::new(store, &garbage.pipeline);
+    if garbage.kind == Kind::Version && named_versions(&registry)?.contains(&garbage.name) {
+        return Ok(false);
+    }
+    garbage.keys.iter().try_for_each(|key| store.delete(key))?;
+    Ok(true)
+}
+
+fn needed_versions(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    retention: Retention,
+) -> Result<BTreeSet<String>, StepError> {
+    let registry = Registry::new(store, pipeline);
+    let mut needed = BTreeSet::new();
+    for alias in registry.aliases()? {
+        let history = registry.history(&alias)?;
+        let is_within = |entry: &AliasRecord| entry.since >= retention.now - retention.keep;
+        let within = history.iter().position(is_within).unwrap_or(history.len());
+        // The last one before was live when the retention begins.
+        let live = &history[within.saturating_sub(1)..];
+        needed.extend(live.iter().map(|entry| entry.version.clone()));
+    }
+    needed.extend(named_versions(&registry)?);
+    Ok(needed)
+}
+
+/// Returns what the aliases name and what they go back to.
+fn named_versions(registry: &Registry<'_>) -> Result<BTreeSet<String>, StepError> {
+    let mut named = BTreeSet::new();
+    for alias in registry.aliases()? {
+        if let Some(record) = registry.alias(&alias)? {
+            named.insert(record.version);
+            named.extend(record.previous);
+        }
+    }
+    Ok(named)
+}
+
+/// Gathers a folder's objects; nothing if they are gone by now.
+fn of(
+    store: &dyn ObjectStore,
+    kind: Kind,
+    (pipeline, name): (&str, &str),
+    prefix: &str,
+) -> Result<Option<Garbage>, StepError> {
+    let mut keys = Vec::new();
+    for_each_key(store, prefix, |key| {
+        keys.push(key.to_owned());
+        Ok(())
+    })?;
+    // Without its manifest a version is not listed, so a removal that is cut short leaves no half.
+    keys.sort_by_key(|key| !key.ends_with(BundleManifest::FILE));
+    let newest = store.modified(&keys)?.into_iter().flatten().max();
+    let (pipeline, name) = (pipeline.to_owned(), name.to_owned());
+    Ok(newest.map(|written| Garbage { kind, pipeline, name, written, keys }))
+}
+
+fn cache(store: &dyn ObjectStore) -> Result<Vec<Garbage>, StepError> {
+    let mut keys = Vec::new();
+    for_each_key(store, "cache/", |key| {
+        keys.push(key.to_owned());
+        Ok(())
+    })?;
+    let written = store.modified(&keys)?;
+    let entry = |(key, written): (String, Option<Timestamp>)| {
+        let name = key.rsplit('/').next().unwrap_or(&key).to_owned();
+        let pipeline = String::new();
+        Some(Garbage { kind: Kind::Cache, pipeline, name, written: written?, keys: vec![key] })
+    };
+    Ok(keys.into_iter().zip(written).filter_map(entry).collect())
+}
