@@ -1,5 +1,6 @@
 //! The command line of `lynceus`.
 
+mod compare;
 mod context;
 mod evaluate;
 mod explain;
@@ -110,6 +111,9 @@ enum Command {
     /// Write a run, and the scores of a time range, as one self-contained page
     #[command(after_help = "Example: lynceus report cluster --last 24h")]
     Report(report::ReportArgs),
+    /// Show runs side by side: what differs, what each reaches, and whether that means anything
+    #[command(after_help = "Example: lynceus compare 20261121T083600Z last --html compare.html")]
+    Compare(compare::CompareArgs),
     /// Show the tasks of a pipeline, what they read and write, and what they wait for
     #[command(after_help = "Example: lynceus plan cluster --sample")]
     Plan(plan::PlanArgs),
@@ -178,6 +182,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Score(args) => score::execute(&global, &args),
         Command::Evaluate(args) => evaluate::execute(&global, &args),
         Command::Report(args) => report::execute(&global, &args),
+        Command::Compare(args) => compare::execute(&global, &args),
         Command::Plan(args) => plan::execute(&global, &args),
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),

@@ -122,17 +122,6 @@ fn entities(windows: &[WindowScore]) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// A score to rank by: the combined one where there is one, that of a model alone, else the mean of
-/// the models' calibrated scores.
-fn rank(score: &EntityScore) -> f64 {
-    if let [only] = score.members.as_slice() {
-        return only.decision;
-    }
-    let mean = score.members.iter().map(|member| member.calibrated).sum::<f64>()
-        / score.members.len().max(1) as f64;
-    score.combined.map_or(mean, |combined| combined.score)
-}
-
 fn figures(
     windows: &[WindowScore],
     labels: &[LabelInterval],
@@ -150,7 +139,7 @@ fn figures(
             }
             let alarm = score.verdict == Verdict::Anomalous;
             rows.push((&score.entity, alarm, !inside.is_empty()));
-            ranks.push(rank(score));
+            ranks.push(report::scores::rank(score));
             alarms.push(alarm);
             anomalous.push(!inside.is_empty());
         }

@@ -7,6 +7,8 @@ use contract::{Outcome, Span, StepError, Timestamp};
 
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, print, runs};
+use crate::run::{RunRecord, RunStatus, read_runs};
+use crate::scored;
 
 /// Flags of `lynceus report`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +46,15 @@ pub(crate) fn write(
     range: Option<(Timestamp, Timestamp)>,
     page: &Path,
 ) -> Result<(), StepError> {
-    let record = crate::run::RunRecord::read(run)?;
+    let record = RunRecord::read(run)?;
+    let (root, pipeline) = (&context.store.root, &context.document.name);
+    let ticks = |kind: &str| match range {
+        Some((from, _)) => scored::files(root, pipeline, kind, Some(from.min(record.now))),
+        None => Vec::new(),
+    };
+    let runs = read_runs(root, pipeline);
+    let place = runs.iter().position(|(folder, _)| folder == run).unwrap_or(0);
+    let trained = |(_, record): &&(PathBuf, RunRecord)| record.status == RunStatus::Done;
     let args = StepArgs {
         document: run.join("document.yaml"),
         run: vec![run.to_owned()],
@@ -52,6 +62,9 @@ pub(crate) fn write(
         from: range.map(|(from, _)| from),
         to: range.map(|(_, to)| to),
         labels: None,
+        features: ticks(scored::FEATURES),
+        messages: ticks(scored::MESSAGES),
+        previous: runs[..place].iter().rev().find(trained).map(|(folder, _)| folder.clone()),
         now: range.map_or(record.now, |(_, to)| to),
         report: page.to_owned(),
         tables: Some(page.with_extension("tables")),

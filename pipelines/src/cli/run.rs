@@ -76,8 +76,12 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         OutputFormat::Json => print_json(&record)?,
         OutputFormat::Text => print(&summary(&run.folder, &record))?,
     }
-    done?;
     let page = run.folder.join("report.html");
+    if done.is_err() {
+        // Why it stopped is on the page too; what stopped it is what the command ends with.
+        drop(report::write(&context, &run.folder, None, &page));
+    }
+    done?;
     if args.document.sample {
         let sample = context.sample()?.clone();
         score::tick(&context, sample.score_until, Some(sample.train_until), options)?;

@@ -9,6 +9,7 @@ use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on, lock, waiting};
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord};
+use crate::scored;
 use crate::train::Inputs;
 
 /// Flags of `lynceus score`.
@@ -49,7 +50,7 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
 }
 
 /// Scores what is due at `at` and returns what `score` says of it. The run's folder is kept only
-/// when it failed: what it found is in the store.
+/// when it failed: what it found is in the store, and its features are kept beside the cache.
 pub(crate) fn tick(
     context: &Context,
     at: Timestamp,
@@ -95,10 +96,11 @@ pub(crate) fn tick(
         watch: &watch,
     };
     block_on(runner.run(&mut record))?;
-    let scored = read_json(&folder.join("score/scored.json"))?;
+    let told = read_json(&folder.join("score/scored.json"))?;
+    scored::keep(&context.store.root, &document.name, at, &folder)?;
     artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     drop(lock);
-    Ok(scored)
+    Ok(told)
 }
 
 /// Sets the watermark of a pipeline that has none.

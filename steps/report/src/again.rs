@@ -33,22 +33,44 @@ impl<'a> Scorer<'a> {
         state.reference_sha256.clone_from(&bundle.manifest().reference.sha256);
         Self { bundle, after, threads, state }
     }
+
+    /// Begins where the bundle's own data set ended, for rows that come after it.
+    pub fn going_on(bundle: &'a Bundle, after: Timestamp, threads: usize) -> Self {
+        Self { bundle, after: Some(after), threads, state: ScoreState::default() }
+    }
 }
 
-/// Adds the rows of one part.
+/// Adds the rows of one part of a data set.
 pub fn add_part(
     history: &mut ScoreHistory,
     scorer: &mut Scorer<'_>,
     path: &Path,
 ) -> Result<(), StepError> {
+    let reference = scorer.bundle.reference();
+    let mut begun = false;
+    for_each(scorer, path, |window| {
+        if !begun {
+            history.begin_part(window.time);
+            begun = true;
+        }
+        history.add(window, Some(reference));
+    })
+}
+
+/// Calls `each` with every window of a table, scored, in order of time.
+pub fn for_each(
+    scorer: &mut Scorer<'_>,
+    path: &Path,
+    mut each: impl FnMut(&WindowScore),
+) -> Result<(), StepError> {
     let Scorer { bundle, after, threads, state } = scorer;
     let options = ScoreOptions { min_completeness: 0.0, threads: *threads };
     let mut window: Option<WindowScore> = None;
-    let mut begun = false;
-    let reference = bundle.reference();
     FeatureTable::read_parts(path, |part| {
-        let late = |row: &usize| after.is_none_or(|after| part.table.times[*row] > after);
-        let rows: Vec<usize> = (0..part.rows()).filter(late).collect();
+        let due = |row: &usize| {
+            !part.warm_up[*row] && after.is_none_or(|after| part.table.times[*row] > after)
+        };
+        let rows: Vec<usize> = (0..part.rows()).filter(due).collect();
         let chosen;
         let part = if rows.len() == part.rows() {
             part
@@ -56,10 +78,6 @@ pub fn add_part(
             chosen = part.select(&rows);
             &chosen
         };
-        if let (false, Some(first)) = (begun, part.table.times.first()) {
-            history.begin_part(*first);
-            begun = true;
-        }
         let scores = bundle.score(part, state, options)?;
         for (score, time) in scores.into_iter().zip(&part.table.times) {
             match &mut window {
@@ -67,7 +85,7 @@ pub fn add_part(
                 _ => {
                     let next = of_version(bundle.manifest(), *time, score);
                     if let Some(done) = window.replace(next) {
-                        history.add(&done, Some(reference));
+                        each(&done);
                     }
                 }
             }
@@ -75,7 +93,7 @@ pub fn add_part(
         Ok(())
     })?;
     if let Some(done) = window {
-        history.add(&done, Some(reference));
+        each(&done);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Axes with round ticks: of values in a unit that people read, and of time in UTC.
+//! Axes with round ticks: of values in a unit that people read, and of time.
 
 use std::ops::Range;
 
@@ -6,6 +6,7 @@ use contract::{Span, Timestamp};
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 
 use crate::units::{Unit, number};
+use crate::zone::Zone;
 
 /// An axis of a chart with the ticks that are written beside it.
 #[derive(Debug, Clone)]
@@ -69,19 +70,23 @@ impl Axis {
         Self::new(bottom * unit.size, top * unit.size, ticks.collect())
     }
 
-    /// Makes an axis of time with at most `count` ticks.
-    pub fn of_time(start: Timestamp, end: Timestamp, count: usize) -> Self {
+    /// Makes an axis of time with at most `count` ticks, which are round on the clocks of a zone.
+    pub fn of_time(zone: &Zone, start: Timestamp, end: Timestamp, count: usize) -> Self {
         let range = end.ms().saturating_sub(start.ms()).max(1);
         let fits = |step: &&i64| range / **step <= i64::try_from(count).unwrap_or(i64::MAX);
         let step = TIME_STEPS.iter().find(fits).copied().unwrap_or(range);
-        let first = start.floor(Span::from_ms(step)).ms();
         let mut ticks = Vec::new();
-        let mut at = first;
-        while at <= end.ms() && ticks.len() <= count {
-            if at >= start.ms() {
-                ticks.push((at as f64, time_label(Timestamp::from_ms(at), step)));
+        let mut shown = (start + zone.offset(start)).floor(Span::from_ms(step));
+        loop {
+            // The clocks may be put forward or back on the way.
+            let at = shown - zone.offset(shown - zone.offset(start));
+            if at > end || ticks.len() > count {
+                break;
             }
-            at = at.saturating_add(step);
+            if at >= start {
+                ticks.push((at.ms() as f64, time_label(zone, at, step)));
+            }
+            shown = shown + Span::from_ms(step);
         }
         Self::new(start.ms() as f64, end.ms() as f64, ticks)
     }
@@ -109,18 +114,13 @@ impl Axis {
 }
 
 /// Days as `21 Nov`, shorter steps as `08:36`, with seconds only where they matter.
-fn time_label(time: Timestamp, step: i64) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = time.to_string();
-    let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+fn time_label(zone: &Zone, time: Timestamp, step: i64) -> String {
+    let clock = zone.clock(time);
     if step >= DAY || (step >= HOUR && clock.starts_with("00:00")) {
-        let mut parts = date.split('-').skip(1).filter_map(|part| part.parse::<usize>().ok());
-        let (month, day) = (parts.next().unwrap_or(1), parts.next().unwrap_or(1));
-        return format!("{day} {}", MONTHS.get(month.saturating_sub(1)).unwrap_or(&"?"));
+        return zone.day(time);
     }
     let length = if step < MINUTE { 8 } else { 5 };
-    clock.get(..length).unwrap_or(clock).to_owned()
+    clock.get(..length).unwrap_or(&clock).to_owned()
 }
 
 /// Returns multiples of 1, 2 or 5 times a power of ten between two values, about `count` of them.
@@ -192,11 +192,14 @@ mod tests {
     #[test]
     fn time_is_written_as_clock_or_day() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let axis = Axis::of_time(at("2026-11-21T08:36:00Z"), at("2026-11-21T09:22:00Z"), 6);
+        let axis =
+            Axis::of_time(&Zone::utc(), at("2026-11-21T08:36:00Z"), at("2026-11-21T09:22:00Z"), 6);
         assert_eq!(texts(&axis), ["08:40", "08:50", "09:00", "09:10", "09:20"]);
-        let axis = Axis::of_time(at("2026-11-01T08:00:00Z"), at("2026-11-30T09:00:00Z"), 6);
+        let axis =
+            Axis::of_time(&Zone::utc(), at("2026-11-01T08:00:00Z"), at("2026-11-30T09:00:00Z"), 6);
         assert_eq!(texts(&axis), ["5 Nov", "12 Nov", "19 Nov", "26 Nov"]);
-        let axis = Axis::of_time(at("2026-11-20T20:00:00Z"), at("2026-11-21T09:00:00Z"), 6);
+        let axis =
+            Axis::of_time(&Zone::utc(), at("2026-11-20T20:00:00Z"), at("2026-11-21T09:00:00Z"), 6);
         assert_eq!(texts(&axis), ["21:00", "21 Nov", "03:00", "06:00", "09:00"]);
     }
 
@@ -219,7 +222,7 @@ mod tests {
         #[test]
         fn any_times_give_few_ticks(start in -1i64 << 52..1i64 << 52, length in 0..1i64 << 45) {
             let start = Timestamp::from_ms(start);
-            let axis = Axis::of_time(start, start + Span::from_ms(length), 6);
+            let axis = Axis::of_time(&Zone::utc(), start, start + Span::from_ms(length), 6);
             prop_assert!(axis.ticks.len() <= 7);
         }
     }

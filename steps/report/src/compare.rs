@@ -1,69 +1,108 @@
-//! Two or more runs side by side: documents, data, figures, time and memory.
+//! Two or more runs side by side: documents, data, figures, faults, time and memory.
+
+mod figures;
+mod later;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use contract::{StepError, artifact};
-use maud::Markup;
-use serde_json::{Map, Value};
+use contract::{StepError, Timestamp, artifact};
+use frames::labels::read_labels;
+use maud::html;
+use serde_json::{Map, Value, json};
 
+use self::later::Judged;
 use crate::page;
 use crate::runs::Run;
 use crate::tables::{Cell, Table};
-use crate::units;
+use crate::truth::Truth;
+use crate::zone::Zone;
+use crate::{fields, units};
 
 /// Runs side by side.
 #[derive(Debug)]
 pub struct Comparison {
     /// Names of the runs, in the order in which they were given.
     pub runs: Vec<String>,
-    /// Differences of documents, data, figures, and tasks; tables without a difference are empty.
+    /// What it comes to, in a few sentences.
+    pub summary: String,
+    /// The runs, and what differs in documents, data, figures, faults, time and memory; tables
+    /// without a row are left out when they are shown.
     pub tables: Vec<Table>,
 }
 
-/// Compares the runs in these folders, in this order.
+/// Keys and heads of the runs' columns.
+const COLUMNS: [(&str, &str); 6] =
+    [("a", "~A"), ("b", "~B"), ("c", "~C"), ("d", "~D"), ("e", "~E"), ("f", "~F")];
+
+/// Compares the runs in these folders, in this order, the later ones against the first.
 ///
-/// Errors: usage for fewer than two folders or one that is no run, refused where its record cannot
-/// be read. What is missing inside a run is absent in the tables.
-pub fn compare(folders: &[&Path]) -> Result<Comparison, StepError> {
-    if folders.len() < 2 {
-        return Err(StepError::usage("it takes two runs to compare"));
+/// The models are held against each other on the rows of `features` that come after the data of
+/// all of them: files in order of time, such as scoring leaves them.
+///
+/// Errors: usage for fewer than two folders, more than six or one that is no run, refused where its
+/// record cannot be read. What is missing inside a run is absent in the tables.
+pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, StepError> {
+    if !(2..=COLUMNS.len()).contains(&folders.len()) {
+        let message = format!("{} runs cannot be compared", folders.len());
+        return Err(StepError::usage(message).hint("give two to six"));
     }
     let runs: Vec<Run> =
         folders.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
-    let documents: Vec<BTreeMap<String, String>> = runs.iter().map(document).collect();
-    let tables = vec![
-        side_by_side("documents", "Fields of the document that differ", &documents, true),
-        side_by_side("data", "The data", &runs.iter().map(data).collect::<Vec<_>>(), false),
-        figures(&runs),
-        side_by_side(
-            "seconds",
-            "Time of each task",
-            &runs.iter().map(seconds).collect::<Vec<_>>(),
-            false,
-        ),
-        side_by_side(
-            "memory",
-            "Memory of each task",
-            &runs.iter().map(memory).collect::<Vec<_>>(),
-            false,
-        ),
+    let zone = zone(&runs);
+    let documents: Vec<BTreeMap<String, String>> = runs.iter().map(fields::of).collect();
+    let (judged, notes) = judged(&runs, features);
+    let documents = differing("documents", "Fields of the document that differ", &documents);
+    let data: Vec<_> = runs.iter().map(|run| data(run, &zone)).collect();
+    let data = differing("data", "What differs in the data", &data);
+    let later = figures::later(&judged);
+    let faults = figures::faults(&judged, &zone);
+    let said = [
+        figures::of_documents(documents.len(), &documents),
+        figures::of_data(&runs),
+        figures::of_later(&judged),
+        figures::of_cost(&runs),
     ];
-    Ok(Comparison { runs: runs.into_iter().map(|run| run.record.run).collect(), tables })
+    let mut summary = said.join(" ");
+    notes.iter().for_each(|note| summary.push_str(&format!(" {note}")));
+    let tables = vec![
+        overview(&runs, &zone),
+        later,
+        faults,
+        figures::own(&runs),
+        documents,
+        data,
+        each("seconds", "Time of each task", &runs, seconds),
+        each("memory", "Most memory of each task", &runs, memory),
+    ];
+    let runs = runs.into_iter().map(|run| run.record.run).collect();
+    Ok(Comparison { runs, summary, tables })
 }
 
 impl Comparison {
     /// Returns the page.
     pub fn html(&self) -> String {
-        let title = format!("Lynceus: {}", self.runs.join(" and "));
-        let tables: Vec<Markup> = self.shown().map(Table::html).collect();
-        page::plain(&title, &tables)
+        let title = format!("Lynceus: {} runs side by side", self.runs.len());
+        let heads = [
+            ("The runs", &["runs"][..]),
+            ("How good they are", &["later", "faults", "figures"]),
+            ("What differs", &["documents", "data"]),
+            ("What they took", &["seconds", "memory"]),
+        ];
+        let section = |(head, names): &(&'static str, &[&str])| {
+            let tables = || self.shown().filter(|table| names.contains(&table.name));
+            let body = html! { @for table in tables() { (table.html()) } };
+            (tables().count() > 0).then_some((*head, body))
+        };
+        let sections: Vec<_> = heads.iter().filter_map(section).collect();
+        page::plain(&title, &self.summary, &sections)
     }
 
-    /// Returns the tables as JSON, by name.
+    /// Returns the tables as JSON, by name, with the summary.
     pub fn json(&self) -> Value {
+        let summary = ("summary".to_owned(), json!(self.summary));
         let tables = self.tables.iter().map(|table| (table.name.to_owned(), table.json()));
-        Value::Object(tables.collect::<Map<_, _>>())
+        Value::Object(std::iter::once(summary).chain(tables).collect::<Map<_, _>>())
     }
 
     /// Writes the page.
@@ -81,81 +120,125 @@ impl Comparison {
     }
 }
 
-/// Keys of the runs' columns; more runs than there are names share none.
-const COLUMNS: [(&str, &str); 6] =
-    [("a", "~A"), ("b", "~B"), ("c", "~C"), ("d", "~D"), ("e", "~E"), ("f", "~F")];
-
-fn head(runs: usize) -> Vec<(&'static str, &'static str)> {
-    let mut columns = vec![("what", "")];
-    columns.extend(COLUMNS.iter().take(runs));
-    columns
+/// The zone of the last run's document.
+fn zone(runs: &[Run]) -> Zone {
+    let documents = runs.iter().rev().map(|run| run.folder.join("document.yaml"));
+    let document = documents.filter_map(|path| document::read(&path).ok()).next();
+    document.map_or_else(Zone::utc, |document| Zone::named(&document.alerts.time_zone))
 }
 
-/// Makes a table of what each run says of the same things.
-fn side_by_side(
-    name: &'static str,
-    caption: &str,
-    runs: &[BTreeMap<String, String>],
-    differences_only: bool,
-) -> Table {
-    let mut table = Table::new(name, caption, &head(runs.len()));
-    let keys: BTreeSet<&String> = runs.iter().flat_map(BTreeMap::keys).collect();
-    for key in keys {
-        let said: Vec<Option<&String>> = runs.iter().map(|run| run.get(key)).collect();
-        if differences_only && said.windows(2).all(|pair| pair[0] == pair[1]) {
-            continue;
+/// Holds each run's bundle against the rows after the data of all of them; nothing where there are
+/// no bundles or no such rows, and a note for a bundle that does not take them.
+fn judged(runs: &[Run], features: &[&Path]) -> (Vec<Option<Judged>>, Vec<String>) {
+    let last =
+        |run: &Run| run.validation.iter().flat_map(|v| &v.parts).filter_map(|p| p.last).max();
+    let after: Option<Timestamp> = runs.iter().filter_map(last).max();
+    let labels = runs.iter().rev().find_map(|run| {
+        let normal = document::read(&run.folder.join("document.yaml")).ok()?.labels.normal;
+        let intervals = read_labels(&run.there("label/labels.parquet")?).ok()?;
+        Some(Truth::of(intervals, &normal))
+    });
+    let truth = labels.unwrap_or_default();
+    let mut notes = Vec::new();
+    let mut one = |run: &Run| {
+        let after = after.filter(|_| run.bundle.is_some() && !features.is_empty())?;
+        match later::judge(run, features, after, &truth) {
+            Ok(judged) => (judged.rows() > 0).then_some(judged),
+            Err(error) => {
+                let run = &run.record.run;
+                notes.push(format!("Run {run} cannot be held against later rows: {error}."));
+                None
+            }
         }
-        let cells = said.into_iter().take(COLUMNS.len());
-        let cells = cells.map(|said| said.map_or_else(Cell::empty, Cell::text));
-        table.push(std::iter::once(Cell::text(key)).chain(cells).collect());
+    };
+    let judged = runs.iter().map(&mut one).collect();
+    (judged, notes)
+}
+
+/// Returns the head of a table with a column for each run.
+fn head(first: (&'static str, &'static str), runs: usize) -> Vec<(&'static str, &'static str)> {
+    std::iter::once(first).chain(COLUMNS.into_iter().take(runs)).collect()
+}
+
+/// Which letter means which run.
+fn overview(runs: &[Run], zone: &Zone) -> Table {
+    let mut table = Table::new(
+        "runs",
+        format!("The runs; times are {}", zone.name()),
+        &[
+            ("column", "Column"),
+            ("run", "Run"),
+            ("now", "Its present"),
+            ("status", "Ended"),
+            ("seconds", "#Time"),
+            ("version", "Version"),
+            ("became", "~What became of it"),
+        ],
+    );
+    for ((column, head), run) in COLUMNS.iter().zip(runs) {
+        let deployment = run.deployment.as_ref();
+        table.push(vec![
+            Cell::of(head.trim_start_matches('~'), *column),
+            Cell::code(&run.record.run),
+            Cell::time(zone, run.record.now),
+            Cell::text(run.record.status.word()),
+            Cell::seconds(run.record.seconds),
+            deployment.map_or_else(Cell::empty, |deployment| Cell::code(&deployment.version)),
+            deployment.map_or_else(Cell::empty, |deployment| Cell::text(&deployment.why)),
+        ]);
     }
     table
 }
 
-/// Returns the document's fields by path, as JSON.
-fn document(run: &Run) -> BTreeMap<String, String> {
-    let mut fields = BTreeMap::new();
-    let document = document::read(&run.folder.join("document.yaml")).ok();
-    if let Some(value) = document.and_then(|document| serde_json::to_value(document).ok()) {
-        flatten("", &value, &mut fields);
+/// Makes a table of what the runs say differently of the same things.
+fn differing(name: &'static str, caption: &str, said: &[BTreeMap<String, String>]) -> Table {
+    let mut table = Table::new(name, caption, &head(("what", ""), said.len()));
+    for (what, said) in fields::differences(said) {
+        let cells = said.into_iter().map(|said| said.map_or_else(Cell::empty, Cell::text));
+        table.push(std::iter::once(Cell::text(what)).chain(cells).collect());
     }
-    fields
+    table
 }
 
-fn flatten(path: &str, value: &Value, fields: &mut BTreeMap<String, String>) {
-    let join =
-        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    match value {
-        Value::Object(object) if !object.is_empty() => {
-            object.iter().for_each(|(name, value)| flatten(&join(name), value, fields));
-        }
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            for (index, item) in items.iter().enumerate() {
-                flatten(&join(&index.to_string()), item, fields);
-            }
-        }
-        Value::String(text) => {
-            fields.insert(path.to_owned(), text.clone());
-        }
-        other => {
-            fields.insert(path.to_owned(), other.to_string());
+/// Makes a table of what each task of each run took.
+fn each(
+    name: &'static str,
+    caption: &str,
+    runs: &[Run],
+    took: fn(&Run) -> BTreeMap<String, Cell>,
+) -> Table {
+    let took: Vec<BTreeMap<String, Cell>> = runs.iter().map(took).collect();
+    let mut table = Table::new(name, caption, &head(("task", "Task"), runs.len()));
+    let known: BTreeSet<&String> = took.iter().flat_map(BTreeMap::keys).collect();
+    let planned = runs.iter().flat_map(|run| &run.tasks).map(|task| task.record.name.as_str());
+    let mut order: Vec<&str> = Vec::new();
+    for task in planned.chain(["all"]) {
+        if known.contains(&task.to_owned()) && !order.contains(&task) {
+            order.push(task);
         }
     }
+    for task in order {
+        let cells = took.iter().map(|run| run.get(task).cloned().unwrap_or_else(Cell::empty));
+        table.push(std::iter::once(Cell::text(task)).chain(cells).collect());
+    }
+    table
 }
 
-fn data(run: &Run) -> BTreeMap<String, String> {
+fn data(run: &Run, zone: &Zone) -> BTreeMap<String, String> {
     let mut said = BTreeMap::new();
     let parts = run.validation.iter().flat_map(|validation| &validation.parts);
     for part in parts {
         said.insert(format!("{} rows", part.part), units::count(part.rows));
         if let (Some(first), Some(last)) = (part.first, part.last) {
-            let range = format!("{} to {}", units::time(first), units::until(first, last));
-            said.insert(format!("{} range (UTC)", part.part), range);
+            let range = format!("{} to {}", zone.time(first), zone.until(first, last));
+            said.insert(format!("{} range", part.part), range);
         }
     }
     if let Some(validation) = &run.validation {
-        let broken = validation.expectations.iter().filter(|finding| !finding.passed).count();
-        said.insert("broken expectations".to_owned(), broken.to_string());
+        for finding in validation.expectations.iter().filter(|finding| !finding.passed) {
+            let of = finding.column.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+            said.insert(format!("broken: {}{of}", finding.expectation), finding.found.clone());
+        }
     }
     if let Some(bundle) = &run.bundle {
         let hash = units::short(&bundle.provenance.dataset_sha256).to_owned();
@@ -165,41 +248,16 @@ fn data(run: &Run) -> BTreeMap<String, String> {
     said
 }
 
-/// Figures of the bundles, with how the last differs from the first.
-fn figures(runs: &[Run]) -> Table {
-    let mut columns = head(runs.len());
-    columns.push(("difference", "#Last less first"));
-    let mut table = Table::new("figures", "Figures of each run's own data set", &columns);
-    let of = |run: &Run| {
-        let metrics = run.bundle.iter().flat_map(|bundle| &bundle.metrics);
-        let named = metrics.flat_map(|(part, figures)| {
-            figures.iter().map(move |(name, value)| (format!("{part} {name}"), *value))
-        });
-        named.collect::<BTreeMap<String, f64>>()
-    };
-    let runs: Vec<BTreeMap<String, f64>> = runs.iter().take(COLUMNS.len()).map(of).collect();
-    let keys: BTreeSet<&String> = runs.iter().flat_map(BTreeMap::keys).collect();
-    for key in keys {
-        let values: Vec<Option<f64>> = runs.iter().map(|run| run.get(key).copied()).collect();
-        let ends = values.first().copied().flatten().zip(values.last().copied().flatten());
-        let mut row = vec![Cell::of(units::words(key), key.as_str())];
-        row.extend(values.into_iter().map(Cell::number));
-        row.push(Cell::number(ends.map(|(first, last)| last - first)));
-        table.push(row);
-    }
-    table
-}
-
-fn seconds(run: &Run) -> BTreeMap<String, String> {
+fn seconds(run: &Run) -> BTreeMap<String, Cell> {
     let tasks = run.tasks.iter().filter(|task| task.record.attempts > 0);
-    let tasks = tasks.map(|task| (task.record.name.clone(), units::seconds(task.record.seconds)));
-    tasks.chain([("all".to_owned(), units::seconds(run.record.seconds))]).collect()
+    let tasks = tasks.map(|task| (task.record.name.clone(), Cell::seconds(task.record.seconds)));
+    tasks.chain([("all".to_owned(), Cell::seconds(run.record.seconds))]).collect()
 }
 
-fn memory(run: &Run) -> BTreeMap<String, String> {
-    let tasks = run.tasks.iter().filter_map(|task| {
+fn memory(run: &Run) -> BTreeMap<String, Cell> {
+    let tasks = run.tasks.iter().filter(|task| task.record.attempts > 0).filter_map(|task| {
         let bytes = task.outcome.as_ref()?.peak_memory_bytes;
-        Some((task.record.name.clone(), units::bytes(bytes)))
+        Some((task.record.name.clone(), Cell::bytes(bytes)))
     });
     tasks.collect()
 }

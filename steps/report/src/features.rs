@@ -183,13 +183,19 @@ pub fn labels_of_rows(path: &Path) -> Result<Vec<LabelInterval>, StepError> {
 }
 
 impl FeatureHistory {
-    /// Adds a features file; files come in order of time, and one with other columns than the
-    /// first is refused.
+    /// Adds a features file; files come in order of time, windows that an earlier one had are left
+    /// out, and a file with other columns than the first is refused.
     pub fn read(&mut self, path: &Path, truth: &Truth) -> Result<(), StepError> {
-        FeatureTable::read_parts(path, |part| self.add(part, truth)).map(drop)
+        let known = self.range.map(|(_, last)| last);
+        FeatureTable::read_parts(path, |part| self.add(part, truth, known)).map(drop)
     }
 
-    fn add(&mut self, part: &FeatureTable, truth: &Truth) -> Result<(), StepError> {
+    fn add(
+        &mut self,
+        part: &FeatureTable,
+        truth: &Truth,
+        known: Option<Timestamp>,
+    ) -> Result<(), StepError> {
         if self.series.is_empty() {
             self.start(part);
         }
@@ -199,7 +205,8 @@ impl FeatureHistory {
         }
         let numbers = self.numbers(part);
         let entities: BTreeSet<String> = self.entities.iter().cloned().collect();
-        let windows = windows(part);
+        let mut windows = windows(part);
+        windows.retain(|rows| known.is_none_or(|known| part.table.times[rows.start] > known));
         let known: Vec<Vec<Known>> = windows
             .iter()
             .map(|rows| {

@@ -7,10 +7,12 @@ use crate::axis::Axis;
 use crate::chart::{Chart, Ink, Mark, Size};
 use crate::curves::Curves;
 use crate::envelope::Envelope;
-use crate::features::{FeatureHistory, MOST_LINES, Series};
+use crate::features::{MOST_LINES, Series};
+use crate::gather::Contents;
 use crate::scores::{Basis, MemberHistory, NEVER_SEEN, ScoreHistory};
 use crate::truth::{Scenario, Truth};
 use crate::units::{self, Unit};
+use crate::zone::Zone;
 
 /// A figure across the page.
 const WIDE: Size = Size { width: 1080, height: 190, left: 66 };
@@ -35,11 +37,16 @@ pub struct Backdrop<'a> {
     missing: &'a [(Timestamp, Timestamp)],
     switches: Vec<Timestamp>,
     step: Span,
+    zone: &'a Zone,
 }
 
 impl<'a> Backdrop<'a> {
     /// Takes faults, alarms, missing windows and model switches from a history of scores.
-    pub fn of(history: &'a ScoreHistory, range: (Timestamp, Timestamp)) -> Self {
+    pub fn of(
+        contents: &'a Contents,
+        history: &'a ScoreHistory,
+        range: (Timestamp, Timestamp),
+    ) -> Self {
         let alarms = history.alarms().into_iter().map(|alarm| (alarm.start, alarm.end));
         Self {
             range,
@@ -54,11 +61,13 @@ impl<'a> Backdrop<'a> {
                 .chain(history.parts.iter().copied().skip(1))
                 .collect(),
             step: history.step(),
+            zone: &contents.zone,
         }
     }
 
     /// Takes the faults alone.
-    pub fn of_features(history: &'a FeatureHistory, truth: &'a Truth) -> Option<Self> {
+    pub fn of_features(contents: &'a Contents) -> Option<Self> {
+        let (history, truth) = (&contents.features, &contents.truth);
         let (first, last) = history.range?;
         Some(Self {
             range: (first - history.step, last),
@@ -67,6 +76,7 @@ impl<'a> Backdrop<'a> {
             missing: &[],
             switches: Vec::new(),
             step: history.step,
+            zone: &contents.zone,
         })
     }
 
@@ -76,7 +86,7 @@ impl<'a> Backdrop<'a> {
     }
 
     fn axis(&self, size: Size) -> Axis {
-        Axis::of_time(self.range.0, self.range.1, if size.width > 500 { 10 } else { 4 })
+        Axis::of_time(self.zone, self.range.0, self.range.1, if size.width > 500 { 10 } else { 4 })
     }
 
     /// Returns faults and missing windows over the whole height, and alarms at the foot.

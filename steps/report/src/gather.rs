@@ -1,22 +1,25 @@
 //! Everything a page shows, read from runs and a store.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use contract::bundle::BundleManifest;
 use contract::steps::ReportArgs;
 use contract::{Span, StepError, Timestamp};
 use document::Document;
 use frames::labels::read_labels;
-use models::Bundle;
+use models::{Bundle, Reference};
 use store::{AliasRecord, ObjectStore, Registry};
 
-use crate::again;
+use crate::drift::Moved;
 use crate::features::{FeatureHistory, labels_of_rows};
+use crate::messages::Message;
 use crate::runs::Run;
 use crate::scores::{Rules, ScoreHistory};
 use crate::truth::Truth;
 use crate::windows;
+use crate::zone::Zone;
+use crate::{again, drift, messages};
 
 /// How far back a page shows scores without `--from`.
 const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
@@ -28,6 +31,8 @@ pub struct Contents {
     pub document: Document,
     /// The present, as far as the page knows.
     pub now: Timestamp,
+    /// The zone whose clocks the page shows.
+    pub zone: Zone,
     /// The runs, in order of their present.
     pub runs: Vec<Run>,
     /// The features of the runs.
@@ -38,6 +43,12 @@ pub struct Contents {
     pub rescored: Option<Rescored>,
     /// The scores of a store.
     pub scored: Option<Scored>,
+    /// The run before, to hold the document and the data against.
+    pub previous: Option<Run>,
+    /// How far the data of the new model is from that of the model before.
+    pub drift: Vec<Moved>,
+    /// Messages that were sent.
+    pub messages: Vec<Message>,
     /// What could not be shown, in sentences.
     pub notes: Vec<String>,
 }
@@ -70,15 +81,15 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
     let document = document::read(&args.document)?;
     let mut runs: Vec<Run> =
         args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
+    for run in runs.iter_mut().filter(|run| run.record.pipeline.is_empty()) {
+        run.record.pipeline.clone_from(&document.name);
+        run.record.now = args.now;
+    }
     runs.sort_by(|a, b| (a.record.now, &a.record.run).cmp(&(b.record.now, &b.record.run)));
     let mut notes = Vec::new();
     let truth = truth(args, &document, &runs, &mut notes)?;
-    let features = features(&runs, &truth, &mut notes);
-    let rules = Rules {
-        step: document.step,
-        quiet: document.alerts.resolve_after,
-        alarm_at: document.vote.alarm_at.to_f64(),
-    };
+    let features = features(&runs, &args.features, &truth, &mut notes);
+    let rules = rules(&document);
     let threads = usize::from(args.common.threads);
     let rescored = match runs.iter().rev().find(|run| run.is_training()) {
         Some(run) => rescored(run, &rules, &truth, threads, &mut notes),
@@ -91,7 +102,43 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
         }
         None => None,
     };
-    Ok(Contents { document, now: args.now, runs, features, truth, rescored, scored, notes })
+    let zone = Zone::named(&document.alerts.time_zone);
+    let previous = args.previous.as_ref().map(|folder| Run::read(folder)).transpose()?;
+    Ok(Contents {
+        document,
+        zone,
+        now: args.now,
+        features,
+        truth,
+        rescored,
+        scored,
+        drift: drift(&runs, previous.as_ref()),
+        previous,
+        messages: messages::read(&args.messages, &mut notes),
+        runs,
+        notes,
+    })
+}
+
+/// Holds the data of the last run's bundle against that of the run before; nothing where one of
+/// them has none.
+fn drift(runs: &[Run], previous: Option<&Run>) -> Vec<Moved> {
+    let reference = |run: &Run| {
+        let bytes = fs_err::read(run.there("select/bundle/reference.json")?).ok()?;
+        Reference::parse(&bytes).ok()
+    };
+    let last = runs.iter().rev().find(|run| run.is_training()).and_then(reference);
+    let both = previous.and_then(reference).zip(last);
+    both.map(|(before, after)| drift::between(&before, &after)).unwrap_or_default()
+}
+
+/// Returns what a document's scores are gathered under.
+pub(crate) fn rules(document: &Document) -> Rules {
+    Rules {
+        step: document.step,
+        quiet: document.alerts.resolve_after,
+        alarm_at: document.vote.alarm_at.to_f64(),
+    }
 }
 
 /// Finds the labels: those that were given, a run's, or those that came with the data.
@@ -121,7 +168,12 @@ fn truth(
     }
 }
 
-fn features(runs: &[Run], truth: &Truth, notes: &mut Vec<String>) -> FeatureHistory {
+fn features(
+    runs: &[Run],
+    files: &[PathBuf],
+    truth: &Truth,
+    notes: &mut Vec<String>,
+) -> FeatureHistory {
     let mut history = FeatureHistory::default();
     for run in runs {
         let Some(path) = run.there("feature/features.parquet") else { continue };
@@ -129,6 +181,10 @@ fn features(runs: &[Run], truth: &Truth, notes: &mut Vec<String>) -> FeatureHist
             let run = &run.record.run;
             notes.push(format!("The features of {run} cannot be shown: {}.", error.message));
         }
+    }
+    let later = files.iter().filter_map(|file| history.read(file, truth).err());
+    if let Some(error) = later.last() {
+        notes.push(format!("Not all features of the scored windows can be shown: {error}."));
     }
     history
 }

@@ -3,9 +3,12 @@
 
 mod data;
 mod detectors;
+mod drift;
 mod faults;
 mod features;
+mod messages;
 mod runs;
+mod search;
 mod summary;
 mod versions;
 
@@ -14,7 +17,6 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::gather::Contents;
 use crate::tables::Table;
-use crate::units;
 
 /// The style sheet; `</` does not occur in it, so it cannot end its element early.
 const STYLE: &str = include_str!("page/style.css");
@@ -46,6 +48,7 @@ pub fn page(contents: &Contents) -> Result<Page, StepError> {
         detectors::section(contents, &mut tables)?,
         features::section(contents, &mut tables)?,
         data::section(contents, &mut tables),
+        search::section(contents, &mut tables),
         versions::section(contents, &mut tables),
         runs::tasks(contents, &mut tables),
         runs::lineage(contents),
@@ -90,16 +93,18 @@ fn head(title: &str) -> Markup {
     }
 }
 
-/// Makes a page of a heading and parts.
-pub(crate) fn plain(title: &str, parts: &[Markup]) -> String {
+/// Makes a page of a heading, a sentence or two under it, and sections.
+pub(crate) fn plain(title: &str, lead: &str, sections: &[(&'static str, Markup)]) -> String {
     let html = html! {
         (DOCTYPE)
         html lang="en" {
             (head(title))
             body {
-                header { h1 { (title) } }
-                main { @for part in parts { (part) } }
-                footer { p { "Made by Lynceus " (contract::VERSION) ". All times are UTC." } }
+                header { h1 { (title) } p.lead { (lead) } }
+                main {
+                    @for (title, body) in sections { section { h2 { (title) } (body) } }
+                }
+                footer { p { "Made by Lynceus " (contract::VERSION) "." } }
             }
         }
     };
@@ -136,8 +141,8 @@ fn footer(contents: &Contents, tables: &[Table]) -> Markup {
     html! {
         footer {
             p {
-                "Made by Lynceus " (contract::VERSION) " at " (units::time(contents.now))
-                ". All times are UTC. Figures are drawn from the smallest and the largest value of "
+                "Made by Lynceus " (contract::VERSION) " at " (contents.zone.time(contents.now))
+                ". All times are " (contents.zone.name()) ". Figures are drawn from the smallest and the largest value of "
                 "each short span of time, so that no single window disappears."
             }
             @if !names.is_empty() {

@@ -1,6 +1,8 @@
 //! A run's folder as the runner and the steps left it: whatever is there is shown, and what is
 //! missing or cannot be read is said.
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,80 +11,32 @@ use contract::{Outcome, StepError, Timestamp, read_json};
 use fs_err as fs;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-/// How far a run or a task came, as `run.json` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// A task waits for others.
-    Waiting,
-    /// It is running, or was killed while it was.
-    Running,
-    /// It is done.
-    Done,
-    /// A task's outputs were taken from an earlier run.
-    Cached,
-    /// The data was refused.
-    Refused,
-    /// It failed.
-    Failed,
-    /// Something a task needs failed.
-    Skipped,
-}
+pub use self::record::{Record, State, TaskRecord};
+use crate::curves::Figure;
 
-impl State {
-    /// Returns the state in a word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "not finished",
-            Self::Done => "done",
-            Self::Cached => "from the cache",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// `run.json`, as far as a page shows it.
+/// What a search tried.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Record {
-    /// The run's name.
-    pub run: String,
-    /// The pipeline.
-    pub pipeline: String,
-    /// What the run took for the present.
-    pub now: Timestamp,
-    /// SHA-256 of the document; empty where the runner did not note it.
+pub struct Trial {
+    /// Its number, from 1 or 0 on.
     #[serde(default)]
-    pub document_sha256: String,
-    /// How far it came.
-    pub status: State,
-    /// Wall time.
+    pub trial: u64,
+    /// The parameters it tried.
+    #[serde(default)]
+    pub parameters: Value,
+    /// What trials were ranked by.
+    #[serde(default)]
+    pub metric: String,
+    /// What it reached; absent where it failed.
+    #[serde(default)]
+    pub value: Option<f64>,
+    /// How long it took.
     #[serde(default)]
     pub seconds: f64,
-    /// Its tasks, in the plan's order.
+    /// The model was fitted with its parameters in the end.
     #[serde(default)]
-    pub tasks: Vec<TaskRecord>,
-}
-
-/// One task of `run.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TaskRecord {
-    /// Name in the plan, which is its folder's.
-    pub name: String,
-    /// How far it came.
-    pub state: State,
-    /// Why it ran or did not.
-    #[serde(default)]
-    pub why: String,
-    /// How often it was started.
-    #[serde(default)]
-    pub attempts: u32,
-    /// Wall time of the last attempt.
-    #[serde(default)]
-    pub seconds: f64,
+    pub kept: bool,
 }
 
 /// A task with what it said of itself.
@@ -198,6 +152,22 @@ pub struct Deployment {
     pub champion_figures: Figures,
 }
 
+/// Reads figures that are numbers, or numbers with the bounds of their interval: `{"value": 0.9,
+/// "low": 0.8, "high": 0.95}`.
+fn figures(metrics: &Value) -> BTreeMap<String, BTreeMap<String, Figure>> {
+    let figure = |value: &Value| {
+        let bounds = || Some((value["low"].as_f64()?, value["high"].as_f64()?));
+        let number = value.as_f64().or_else(|| value["value"].as_f64())?;
+        Some(Figure { value: number, interval: bounds() })
+    };
+    let part = |value: &Value| {
+        let figures = value.as_object().into_iter().flatten();
+        figures.filter_map(|(name, value)| Some((name.clone(), figure(value)?))).collect()
+    };
+    let parts = metrics.as_object().into_iter().flatten();
+    parts.map(|(name, value)| (name.clone(), part(value))).collect()
+}
+
 /// A run's folder, read as far as it goes.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -211,8 +181,12 @@ pub struct Run {
     pub validation: Option<Validation>,
     /// The candidates' manifests, by task.
     pub candidates: BTreeMap<String, CandidateManifest>,
+    /// What searches tried, by task.
+    pub trials: BTreeMap<String, Vec<Trial>>,
     /// The bundle's manifest.
     pub bundle: Option<BundleManifest>,
+    /// The bundle's figures with their intervals, by part of the data set and then by name.
+    pub figures: BTreeMap<String, BTreeMap<String, Figure>>,
     /// `deployment.json`.
     pub deployment: Option<Deployment>,
     /// Files that are there and cannot be read, with the reason.
@@ -225,15 +199,15 @@ impl Run {
     /// Errors: usage for a folder without `run.json`, refused where that cannot be read; anything
     /// else that is missing or broken is noted in the run.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
-        let record: Record = read_json(&folder.join("run.json")).map_err(|error| {
-            error.hint("give the folder of a run: the store has them in `runs/<pipeline>/`")
-        })?;
+        let record = Record::read(folder)?;
         let mut run = Self {
             folder: folder.to_owned(),
             tasks: Vec::new(),
             validation: None,
             candidates: BTreeMap::new(),
+            trials: BTreeMap::new(),
             bundle: None,
+            figures: BTreeMap::new(),
             deployment: None,
             unreadable: Vec::new(),
             record,
@@ -247,11 +221,20 @@ impl Run {
                 if let Some(candidate) = run.optional(&file) {
                     run.candidates.insert(record.name.clone(), candidate);
                 }
+                if let Some(trials) = run.optional(&Path::new(&name).join("candidate/trials.json"))
+                {
+                    run.trials.insert(record.name.clone(), trials);
+                }
             }
             run.tasks.push(Task { record, outcome });
         }
         run.validation = run.optional(Path::new("validate/validation.json"));
-        run.bundle = run.optional(&Path::new("select/bundle").join(BundleManifest::FILE));
+        let manifest = Path::new("select/bundle").join(BundleManifest::FILE);
+        run.bundle = run.optional(&manifest);
+        if run.bundle.is_some() {
+            let value: Option<Value> = run.optional(&manifest);
+            run.figures = value.map(|manifest| figures(&manifest["metrics"])).unwrap_or_default();
+        }
         run.deployment = run.optional(Path::new("deploy/deployment.json"));
         Ok(run)
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::score::{EntityScore, MemberScore, Verdict, WindowScore};
+use contract::score::{Drift, EntityScore, MemberScore, Verdict, WindowScore};
 use contract::{Span, Timestamp};
 use models::Reference;
 
@@ -31,6 +31,17 @@ pub fn rarity(calibrated: f64) -> f64 {
         c if c >= 1.0 || c.is_nan() => NEVER_SEEN,
         c => (-(1.0 - c.max(0.0)).log10()).min(RAREST),
     }
+}
+
+/// Returns the score to rank an entity's windows by: the combined one where there is one, that of a
+/// model alone, else the mean of the models' calibrated scores.
+pub fn rank(score: &EntityScore) -> f64 {
+    if let [only] = score.members.as_slice() {
+        return only.decision;
+    }
+    let mean = score.members.iter().map(|member| member.calibrated).sum::<f64>()
+        / score.members.len().max(1) as f64;
+    score.combined.map_or(mean, |combined| combined.score)
 }
 
 /// A row with a label: what curves are drawn from.
@@ -124,6 +135,8 @@ pub struct ScoreHistory {
     pub counts: Counts,
     /// Features whose usual level was said to have moved: in how many verdicts, first and last.
     pub drifting: BTreeMap<String, (u64, Timestamp, Timestamp)>,
+    /// The last day that scoring held against the training data, with its end.
+    pub day: Option<(Timestamp, Drift)>,
     /// Which version scored from which window on.
     pub versions: Vec<(Timestamp, String)>,
     /// Where the parts of a data set begin, for a data set that is scored again.
@@ -160,6 +173,7 @@ impl ScoreHistory {
             scenarios,
             counts: Counts::default(),
             drifting: BTreeMap::new(),
+            day: None,
             versions: Vec::new(),
             parts: Vec::new(),
             missing: Vec::new(),
@@ -196,6 +210,9 @@ impl ScoreHistory {
     /// says how rare a limit is; without it no limits are drawn.
     pub fn add(&mut self, window: &WindowScore, reference: Option<&Reference>) {
         self.note_time(window);
+        if let Some(drift) = &window.drift {
+            self.day = Some((window.time, drift.clone()));
+        }
         // In most windows the entities are those of the one before, and asking is dear.
         let same = |(index, score): (usize, &EntityScore)| {
             self.entities.get(index).is_some_and(|entity| entity.name == score.entity)

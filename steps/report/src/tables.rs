@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use crate::units;
+use crate::zone::Zone;
 
 /// Rows of a table that the page shows at most; the files hold all.
 const SHOWN: usize = 60;
@@ -79,8 +80,8 @@ impl Cell {
     }
 
     /// Makes a cell of a time.
-    pub fn time(value: Timestamp) -> Self {
-        Self::of(units::time(value), value.to_string())
+    pub fn time(zone: &Zone, value: Timestamp) -> Self {
+        Self::of(zone.time(value), value.to_string())
     }
 
     /// Makes a cell of nothing.
@@ -148,6 +149,11 @@ impl Table {
             }
         }
         self
+    }
+
+    /// Returns the number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
     }
 
     /// Says whether there is no row.

@@ -1,6 +1,6 @@
-//! Numbers and times as people read them.
+//! Numbers as people read them.
 
-use contract::{Span, Timestamp};
+use contract::Span;
 
 /// A unit to write numbers of a column in.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,24 +159,6 @@ pub fn span(span: Span) -> String {
     seconds(span.seconds())
 }
 
-/// Writes a time: `2026-11-21 08:36:07`, in UTC.
-pub fn time(time: Timestamp) -> String {
-    let text = time.to_string();
-    text.replace('T', " ").trim_end_matches('Z').to_owned()
-}
-
-/// Writes a time without its day: `08:36:07`, in UTC.
-pub fn clock(time: Timestamp) -> String {
-    let text = time.to_string();
-    let clock = text.split('T').nth(1).unwrap_or_default();
-    clock.trim_end_matches('Z').to_owned()
-}
-
-/// Writes the end of a range after its start: without the day where that is the same.
-pub fn until(start: Timestamp, end: Timestamp) -> String {
-    if start.date() == end.date() { clock(end) } else { time(end) }
-}
-
 /// Returns the first digits of a hash.
 pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
@@ -225,12 +207,5 @@ mod tests {
         );
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!([1, 2].map(|n| counted(n, "alarm")), ["1 alarm", "2 alarms"]);
-    }
-
-    #[test]
-    fn an_end_on_the_same_day_is_a_clock_time() {
-        let start: Timestamp = "2026-11-21T08:36:07Z".parse().unwrap();
-        assert_eq!(until(start, start + Span::from_seconds(60)), "08:37:07");
-        assert_eq!(until(start, start + Span::from_seconds(86_400)), "2026-11-22 08:36:07");
     }
 }

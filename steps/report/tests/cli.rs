@@ -213,17 +213,124 @@ fn runs_side_by_side_name_what_differs() {
     let document = fs_err::read_to_string(other.path("run/document.yaml")).unwrap();
     let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
     overwrite(&other.path("run/document.yaml"), document.as_bytes()).unwrap();
-    let compared = report::compare(&[&one.path("run"), &other.path("run")]).unwrap();
+    let (a, b) = (one.path("run"), other.path("run"));
+    let later = one.later().unwrap();
+    let compared = report::compare(&[&a, &b], &[&later]).unwrap();
     let json = compared.json();
     let documents = json["documents"].as_array().unwrap();
     assert_eq!(documents.len(), 1, "{documents:?}");
     assert_eq!(documents[0], json!({"what": "models.z_score.limit", "a": "3.0", "b": "4.0"}));
     assert_eq!(json["figures"][0]["difference"], json!(0.0));
+    assert_eq!(json["figures"][0]["meaning"], json!("the same"));
+    let recall = json["later"].as_array().unwrap().iter().find(|row| row["figure"] == "recall");
+    let recall = recall.unwrap();
+    assert_eq!(
+        (&recall["a"]["value"], &recall["meaning"]),
+        (&recall["b"]["value"], &json!("the same"))
+    );
+    let fault = &json["faults"][1];
+    assert_eq!((&fault["a"], &fault["change"]), (&json!(60.0), &json!("the same")));
+    assert_eq!(json["faults"][0]["change"], json!("not found by either"));
     let page = compared.html();
     Parsed::of(&page).check();
-    assert!(Parsed::of(&page).text().contains("models.z_score.limit 3.0 4.0"));
-    assert_eq!(report::compare(&[&one.path("run")]).unwrap_err().kind.exit_code(), 2);
+    let text = Parsed::of(&page).text();
+    assert!(text.contains("models.z_score.limit 3.0 4.0"), "{text}");
+    assert!(text.contains("The documents differ in one field: models.z_score.limit."), "{text}");
+    assert!(text.contains("A finds 1 and B 1 of 2 labelled faults"), "{text}");
+    for few in [&[&*a][..], &[&*a; 7]] {
+        assert_eq!(report::compare(few, &[]).unwrap_err().kind.exit_code(), 2);
+    }
     fs_err::remove_file(one.path("run/validate/validation.json")).unwrap();
     fs_err::remove_dir_all(one.path("run/select")).unwrap();
-    Parsed::of(&report::compare(&[&one.path("run"), &other.path("run")]).unwrap().html()).check();
+    let compared = report::compare(&[&a, &b], &[&later]).unwrap();
+    Parsed::of(&compared.html()).check();
+    assert!(
+        compared.summary.contains("Not every run came to make a bundle"),
+        "{}",
+        compared.summary
+    );
+}
+
+#[test]
+fn a_run_of_pods_needs_no_record() {
+    let made = Made::new(&[""]).unwrap();
+    fs_err::remove_file(made.path("run/run.json")).unwrap();
+    let page = made.page(&["--run", "run"]).unwrap();
+    let parsed = Parsed::of(&page);
+    parsed.check();
+    let text = parsed.text();
+    assert!(text.contains("cluster: a new version went live"), "{text}");
+    let order = ["collect", "label", "feature", "validate", "train-z_score", "select", "deploy"];
+    let places: Vec<_> = order.iter().map(|task| text.find(&format!(" {task} done"))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {text}");
+}
+
+#[test]
+fn what_differs_from_the_run_before_is_said() {
+    let (before, now) = (Made::new(&[""]).unwrap(), Made::new(&[""]).unwrap());
+    let document = fs_err::read_to_string(now.path("run/document.yaml")).unwrap();
+    let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
+    overwrite(&now.path("run/document.yaml"), document.as_bytes()).unwrap();
+    let before = before.path("run").display().to_string();
+    let page = now.page(&["--run", "run", "--previous", &before]).unwrap();
+    let parsed = Parsed::of(&page);
+    parsed.check();
+    let text = parsed.text();
+    assert!(text.contains("models.z_score.limit 3.0 4.0"), "{text}");
+    assert!(text.contains("no feature has moved far"), "{text}");
+    let page = now.page(&["--run", "run", "--previous", "run"]).unwrap();
+    assert!(Parsed::of(&page).text().contains("Its document is that of the run before"));
+}
+
+#[test]
+fn trials_messages_and_later_features_are_shown() {
+    let made = Made::new(&[""]).unwrap();
+    let trial = |number: u64, value: f64, kept: bool| {
+        json!({"trial": number, "parameters": {"limit": number}, "metric": "average_precision",
+            "value": value, "seconds": 0.5, "kept": kept})
+    };
+    let trials = json!([trial(1, 0.5, false), trial(2, 0.75, true)]);
+    let file = made.path("run/train-z_score/candidate/trials.json");
+    overwrite(&file, trials.to_string().as_bytes()).unwrap();
+    let sent = json!({"message": {"time": at(250), "title": "cluster is <anomalous>",
+        "urgent": true}, "channels": ["stdout"]});
+    let messages = json!({"format": 1, "sent": [sent]}).to_string();
+    overwrite(&made.path("messages.json"), messages.as_bytes()).unwrap();
+    let later = made.later().unwrap().display().to_string();
+    let page = made
+        .page(&[
+            "--run",
+            "run",
+            "--store",
+            "store",
+            "--from",
+            &at(199),
+            "--features",
+            &later,
+            "--messages",
+            "messages.json",
+        ])
+        .unwrap();
+    let parsed = Parsed::of(&page);
+    parsed.check();
+    let text = parsed.text();
+    for words in [
+        "z score: 2 trials in 1 s; number 2 was kept, with average precision 0.75",
+        "1 message went out",
+        "cluster is <anomalous> yes stdout",
+        "320 rows, one every 1 min",
+    ] {
+        assert!(text.contains(words), "{words} is not in: {text}");
+    }
+}
+
+#[test]
+fn times_are_those_of_the_documents_zone() {
+    let made = Made::new(&[""]).unwrap();
+    let document = fs_err::read_to_string(made.path("run/document.yaml")).unwrap();
+    let document = format!("{document}\nalerts: {{time_zone: Asia/Tokyo}}\n");
+    overwrite(&made.path("run/document.yaml"), document.as_bytes()).unwrap();
+    let text = Parsed::of(&made.whole_page().unwrap()).text();
+    assert!(text.contains("All times are Asia/Tokyo"), "{text}");
+    assert!(text.contains("2026-11-21 22:00:00 to 22:02:00"), "13:00 in UTC: {text}");
 }

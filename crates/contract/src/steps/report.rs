@@ -30,6 +30,15 @@ pub struct ReportArgs {
     /// Read the labels to hold scores against from this Parquet file, instead of from a run
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
+    /// Show the features in these files after those of the runs: scoring leaves one a tick
+    #[arg(long, value_name = "FILE")]
+    pub features: Vec<PathBuf>,
+    /// Show the messages in these files: `alert` writes one a tick
+    #[arg(long, value_name = "FILE")]
+    pub messages: Vec<PathBuf>,
+    /// Say what differs from the run in this folder: its document, and the data of its model
+    #[arg(long, value_name = "DIR")]
+    pub previous: Option<PathBuf>,
     /// Take this as the present, which the page says it was made at
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
@@ -56,6 +65,9 @@ impl StepArgs for ReportArgs {
         let mut ports = vec![Port::new("document", &self.document)];
         ports.extend(self.run.iter().map(|path| Port::new("run", path)));
         ports.extend(option("labels", self.labels.as_ref()));
+        ports.extend(self.features.iter().map(|path| Port::new("features", path)));
+        ports.extend(self.messages.iter().map(|path| Port::new("messages", path)));
+        ports.extend(option("previous", self.previous.as_ref()));
         ports
     }
 

@@ -6,40 +6,45 @@ use super::Section;
 use crate::gather::Contents;
 use crate::runs::{Finding, Run, Validation};
 use crate::tables::{Cell, Table};
-use crate::units;
+use crate::zone::Zone;
+use crate::{drift, units};
 
 pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
     if contents.runs.is_empty() {
         return None;
     }
+    let zone = &contents.zone;
     let run = contents.runs.iter().rev().find(|run| run.is_training());
     let validation = run.and_then(|run| run.validation.as_ref());
-    let expectations = validation.map(expectations);
-    let parts = validation.map(parts);
+    let expectations = validation.map(|validation| expectations(validation, zone));
+    let parts = validation.map(|validation| parts(validation, zone));
+    let drift = drift_table(contents);
     let body = html! {
         (facts(contents, run))
         @if let Some(parts) = &parts { (parts.html()) }
         @if let Some(validation) = validation { (verdict(validation)) }
         @else if run.is_some() { p { "The run did not come to hold the data against its expectations." } }
-        @if let Some(validation) = validation { (broken(validation)) }
+        @if let Some(validation) = validation { (broken(validation, zone)) }
         @if let Some(table) = &expectations { @if !table.is_empty() {
             details { summary { "All expectations" } (table.html()) }
         } }
         (gaps(contents))
+        (drifted(contents, &drift))
     };
+    tables.extend((!drift.is_empty()).then_some(drift));
     tables.extend(parts.into_iter().chain(expectations).filter(|table| !table.is_empty()));
     Some(Section { id: "data", title: "The data", body })
 }
 
 fn facts(contents: &Contents, run: Option<&Run>) -> Markup {
-    let history = &contents.features;
+    let (history, zone) = (&contents.features, &contents.zone);
     let collected = run.or(contents.runs.last()).and_then(|run| run.outcome("collect"));
     let count = |name: &str| collected.and_then(|outcome| outcome.counts.get(name)).copied();
     html! {
         dl.facts {
             @if let Some((first, last)) = history.range {
                 dt { "Range" }
-                dd { (units::time(first)) " to " (units::until(first, last)) " UTC (" (units::span(last - first)) ")" }
+                dd { (zone.time(first)) " to " (zone.until(first, last)) " (" (units::span(last - first)) ")" }
                 dt { "Windows" }
                 dd { (units::count(history.rows)) " rows, one every " (units::span(history.step))
                     " for " (units::counted(history.entities.len().max(1) as u64, "entity").replace("entitys", "entities")) }
@@ -63,14 +68,16 @@ fn facts(contents: &Contents, run: Option<&Run>) -> Markup {
     }
 }
 
-fn parts(validation: &Validation) -> Table {
+fn parts(validation: &Validation, zone: &Zone) -> Table {
     let mut table = Table::new(
         "parts",
         "Parts of the data set, in order of time",
-        &[("part", "Part"), ("rows", "#Rows"), ("first", "First window (UTC)"), ("last", "Last")],
+        &[("part", "Part"), ("rows", "#Rows"), ("first", "First window"), ("last", "Last")],
     );
     for part in &validation.parts {
-        let time = |time: Option<contract::Timestamp>| time.map_or_else(Cell::empty, Cell::time);
+        let time = |time: Option<contract::Timestamp>| {
+            time.map_or_else(Cell::empty, |time| Cell::time(zone, time))
+        };
         table.push(vec![
             Cell::text(&part.part),
             Cell::count(part.rows),
@@ -99,7 +106,7 @@ fn verdict(validation: &Validation) -> Markup {
 }
 
 /// Broken expectations in short: one row for all columns of which the same is said.
-fn broken(validation: &Validation) -> Markup {
+fn broken(validation: &Validation, zone: &Zone) -> Markup {
     let mut groups: Vec<(&Finding, Vec<&Finding>)> = Vec::new();
     let broken = validation.expectations.iter().filter(|finding| !finding.passed);
     for finding in broken {
@@ -122,7 +129,7 @@ fn broken(validation: &Validation) -> Markup {
             ("expected", "~Expected"),
             ("found", "~Found"),
             ("columns", "Features"),
-            ("failing_times", "First times (UTC)"),
+            ("failing_times", "First times"),
         ],
     );
     for (first, group) in groups {
@@ -132,7 +139,7 @@ fn broken(validation: &Validation) -> Markup {
             Cell::text(&first.expected),
             Cell::text(&first.found),
             Cell::text(few(group.iter().filter_map(|finding| finding.column.clone()), "\n")),
-            Cell::text(few(first.failing_times.iter().map(|time| units::time(*time)), "\n")),
+            Cell::text(few(first.failing_times.iter().map(|time| zone.time(*time)), "\n")),
         ]);
     }
     html! { @if !table.is_empty() { (table.html()) } }
@@ -152,7 +159,7 @@ fn few(texts: impl Iterator<Item = String>, between: &str) -> String {
 }
 
 /// Broken expectations first, then those that hold.
-fn expectations(validation: &Validation) -> Table {
+fn expectations(validation: &Validation, zone: &Zone) -> Table {
     let mut table = Table::new(
         "expectations",
         "What the features were expected to look like, what was found, and when it was not so",
@@ -164,13 +171,13 @@ fn expectations(validation: &Validation) -> Table {
             ("expected", "~Expected"),
             ("found", "~Found"),
             ("failing_rows", "#Rows"),
-            ("failing_times", "Times (UTC)"),
+            ("failing_times", "Times"),
         ],
     );
     let mut findings: Vec<_> = validation.expectations.iter().collect();
     findings.sort_by_key(|finding| (finding.passed, finding.severity != "error"));
     for finding in findings {
-        let shown = few(finding.failing_times.iter().map(|time| units::time(*time)), "\n");
+        let shown = few(finding.failing_times.iter().map(|time| zone.time(*time)), "\n");
         let exact: Vec<String> = finding.failing_times.iter().map(ToString::to_string).collect();
         table.push(vec![
             Cell::text(units::words(&finding.expectation)),
@@ -187,17 +194,79 @@ fn expectations(validation: &Validation) -> Table {
 }
 
 fn gaps(contents: &Contents) -> Markup {
-    let gaps = &contents.features.gaps;
+    let (gaps, zone) = (&contents.features.gaps, &contents.zone);
     html! {
         @if !gaps.is_empty() {
             h3 { "Gaps in time" }
             p { "No entity has a row from" }
             ul {
                 @for (from, to) in gaps.iter().take(20) {
-                    li { (units::time(*from)) " to " (units::until(*from, *to)) " (" (units::span(*to - *from)) ")" }
+                    li { (zone.time(*from)) " to " (zone.until(*from, *to)) " (" (units::span(*to - *from)) ")" }
                 }
                 @if gaps.len() > 20 { li { "and " (gaps.len() - 20) " more" } }
             }
+        }
+    }
+}
+
+/// Features of the new model's data against those of the model before.
+fn drift_table(contents: &Contents) -> Table {
+    let mut table = Table::new(
+        "data_drift",
+        "Each feature's data against that of the run before, those that moved farthest first; \
+         above 0.1 the stability index says that a feature has moved, above 0.25 far",
+        &[
+            ("feature", "Feature"),
+            ("stability_index", "#Stability index"),
+            ("median_before", "#Median before"),
+            ("median", "#Median now"),
+            ("gap_ratio_before", "#Gaps before"),
+            ("gap_ratio", "#Gaps now"),
+        ],
+    );
+    let unit = |name: &str| {
+        let series = contents.features.series.iter().find(|series| series.column.name == name);
+        series.map_or("", |series| series.column.unit.as_str())
+    };
+    for moved in &contents.drift {
+        let median = |value: Option<f64>| {
+            value.map_or_else(Cell::empty, |value| Cell::quantity(unit(&moved.feature), value))
+        };
+        table.push(vec![
+            Cell::code(&moved.feature),
+            Cell::number(moved.stability_index),
+            median(moved.medians.map(|medians| medians.0)),
+            median(moved.medians.map(|medians| medians.1)),
+            Cell::share(Some(moved.gaps.0)),
+            Cell::share(Some(moved.gaps.1)),
+        ]);
+    }
+    table
+}
+
+fn drifted(contents: &Contents, table: &Table) -> Markup {
+    let Some(before) = &contents.previous else { return html! {} };
+    let far = |moved: &&drift::Moved| moved.stability_index.is_some_and(|index| index > drift::FAR);
+    let far = contents.drift.iter().filter(far).count();
+    let version = before.deployment.as_ref().map(|deployment| deployment.version.as_str());
+    let last = contents.runs.iter().rev().find_map(|run| run.deployment.as_ref());
+    let champion = last.and_then(|deployment| deployment.champion.as_deref());
+    html! {
+        h3 { "Drift against the model before" }
+        @if table.is_empty() {
+            p { "The run before left no model to hold the data against." }
+        } @else {
+            p {
+                @if version.is_some() && version == champion { "Against the data of the live model, " }
+                @else { "Against the data of the run before, " }
+                code { (version.unwrap_or(&before.record.run)) } ", "
+                @match far {
+                    0 => { "no feature has moved far." },
+                    1 => { "one feature has moved far." },
+                    more => { (more) " features have moved far." },
+                }
+            }
+            details { summary { "All features" } (table.html()) }
         }
     }
 }

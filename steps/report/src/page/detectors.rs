@@ -25,6 +25,7 @@ pub(super) fn section(
     };
     let curves = curves(history);
     let quality = quality(&curves);
+    let confusion = confusion(history);
     let body = html! {
         @if scored.is_none() { (own_data(contents)) }
         p {
@@ -32,11 +33,13 @@ pub(super) fn section(
             "training data's validation part scored as high, at “never” none did. Above the dashed "
             "line the model votes for an alarm."
         }
-        @for member in &history.members { (timeline(member, history, range)?) }
+        @for member in &history.members { (timeline(member, history, range, contents)?) }
         (marks(history, scored.is_none()))
         (ranking(history, &curves)?)
         @if !quality.is_empty() { (quality.html()) }
+        @if !confusion.is_empty() { (confusion.html()) }
     };
+    tables.extend((!confusion.is_empty()).then_some(confusion));
     if !quality.is_empty() {
         tables.push(quality);
     }
@@ -45,13 +48,14 @@ pub(super) fn section(
 
 /// Says that a run's own data set was scored again.
 fn own_data(contents: &Contents) -> Markup {
+    let zone = &contents.zone;
     let after = contents.rescored.as_ref().and_then(|rescored| rescored.after);
     html! {
         p {
             "This is the run's own data set, scored again with its bundle: the first part is what "
             "the models learned from, the rest they had not seen."
             @if let Some(after) = after {
-                " The data set is large; only windows after " (units::time(after)) " are shown."
+                " The data set is large; only windows after " (zone.time(after)) " are shown."
             }
         }
     }
@@ -76,8 +80,9 @@ fn timeline(
     member: &MemberHistory,
     history: &ScoreHistory,
     range: (Timestamp, Timestamp),
+    contents: &Contents,
 ) -> Result<Markup, StepError> {
-    let backdrop = Backdrop::of(history, range);
+    let backdrop = Backdrop::of(contents, history, range);
     let name = units::words(&member.kind);
     let words = format!("voted for an alarm {}.", times(member.votes));
     let alternative = format!("How rare the scores of the {name} were over time. It {words}");
@@ -146,6 +151,35 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
             }
         }
     })
+}
+
+/// Verdicts against what is known.
+fn confusion(history: &ScoreHistory) -> Table {
+    let mut table = Table::new(
+        "confusion",
+        "The verdicts against what is known, in rows; guard bands count neither way",
+        &[
+            ("known", "What was known"),
+            ("anomalous", "#Called anomalous"),
+            ("normal", "#Called normal"),
+            ("share_right", "#Right"),
+        ],
+    );
+    let counts = history.counts;
+    let rows = [
+        ("a labelled fault", counts.found, counts.missed, counts.found),
+        ("nothing wrong", counts.false_alarms, counts.quiet, counts.quiet),
+    ];
+    if history.scenarios.is_empty() {
+        return table;
+    }
+    for (known, anomalous, normal, right) in rows {
+        let all = anomalous + normal;
+        let share = (all > 0).then(|| right as f64 / all as f64);
+        let counts = [Cell::count(anomalous), Cell::count(normal)];
+        table.push([vec![Cell::text(known)], counts.to_vec(), vec![Cell::share(share)]].concat());
+    }
+    table
 }
 
 fn quality(curves: &[Curves]) -> Table {

@@ -4,13 +4,14 @@ use contract::score::Cause;
 use contract::{StepError, Timestamp};
 use maud::{Markup, html};
 
-use super::{Section, entity, figure, key};
+use super::{Section, drift, entity, figure, key, messages};
 use crate::alarms::{Alarm, Found};
 use crate::figures::{self, Backdrop, MOST_ROWS};
-use crate::gather::{Contents, Scored};
+use crate::gather::{Contents, Rescored, Scored};
 use crate::scores::{Basis, ScoreHistory};
 use crate::tables::{Cell, Table};
 use crate::units::{self, Unit};
+use crate::zone::Zone;
 
 /// Alarms up to this number are shown without being asked for.
 const MOST_OPEN: usize = 20;
@@ -19,16 +20,19 @@ pub(super) fn section(
     contents: &Contents,
     tables: &mut Vec<Table>,
 ) -> Result<Option<Section>, StepError> {
-    let Some(Scored { history, range, .. }) = &contents.scored else { return Ok(None) };
+    let Some(Scored { history, range, .. }) = &contents.scored else {
+        return own_data(contents, tables);
+    };
+    let zone = &contents.zone;
     let body = if history.windows == 0 {
         html! {
-            p { "No window between " (units::time(range.0)) " and " (units::time(range.1))
+            p { "No window between " (zone.time(range.0)) " and " (zone.time(range.1))
                 " was scored." }
         }
     } else {
-        let faults = faults(history);
-        let mut alarms = alarms(history);
-        let drift = drift(history);
+        let faults = faults(history, zone);
+        let mut alarms = alarms(history, zone);
+        let (drift, day) = (drift::table(history, zone), drift::day(history));
         if history.is_whole() {
             alarms = alarms.without("entity");
         }
@@ -36,23 +40,39 @@ pub(super) fn section(
             alarms = alarms.without("urgent");
         }
         let entities = entities(history);
+        let messages = messages::table(contents);
         let body = html! {
             (timeline(contents, history, *range)?)
             @if !faults.is_empty() { (faults.html()) }
-            @if history.entities.len() > 1 { (map(history, *range)?) }
+            @if history.entities.len() > 1 { (map(contents, history, *range)?) }
             @if alarms.is_empty() { p { "No window was anomalous." } }
             @else if history.alarms().len() <= MOST_OPEN { (alarms.html()) }
             @else { details { summary { "All " (units::counted(history.alarms().len() as u64, "alarm")) } (alarms.html()) } }
             @if history.entities.len() > 1 { (entities.html()) }
-            @if !drift.is_empty() { (drift.html()) }
-            (missing(history))
+            (drift::html(history, &drift, &day, zone))
+            (missing(history, zone))
+            (messages::html(&messages))
         };
-        tables.extend(
-            [faults, alarms, entities, drift].into_iter().filter(|table| !table.is_empty()),
-        );
+        let all = [faults, alarms, entities, drift, day, messages];
+        tables.extend(all.into_iter().filter(|table| !table.is_empty()));
         body
     };
     Ok(Some(Section { id: "alarms", title: "What was wrong, and when", body }))
+}
+
+/// What a training run's models say of the labelled faults in its own data.
+fn own_data(contents: &Contents, tables: &mut Vec<Table>) -> Result<Option<Section>, StepError> {
+    let Some(Rescored { history, .. }) = &contents.rescored else { return Ok(None) };
+    let range = history.range.map(|(first, last)| (first - history.step(), last));
+    let Some(range) = range.filter(|_| !history.scenarios.is_empty()) else { return Ok(None) };
+    let faults = faults(history, &contents.zone);
+    let body = html! {
+        p { "What the new models say of the faults in their own data, part of which they learned from." }
+        (timeline(contents, history, range)?)
+        (faults.html())
+    };
+    tables.push(faults);
+    Ok(Some(Section { id: "alarms", title: "What was wrong in its data, and when", body }))
 }
 
 fn timeline(
@@ -60,7 +80,7 @@ fn timeline(
     history: &ScoreHistory,
     range: (Timestamp, Timestamp),
 ) -> Result<Markup, StepError> {
-    let backdrop = Backdrop::of(history, range);
+    let backdrop = Backdrop::of(contents, history, range);
     let (title, what, limit) = match history.verdict.basis {
         Basis::Combined => {
             ("Combined score", "the models' mean score in usual deviations", "its limit")
@@ -73,7 +93,7 @@ fn timeline(
         Basis::Only => ("Score", "the model's own score", "its limit"),
     };
     let many = if history.entities.len() > 1 { ", of whoever is highest" } else { "" };
-    let alternative = alternative(history);
+    let alternative = alternative(history, &contents.zone);
     let mut entries = vec![("s0", "score"), ("limit", limit), ("alarm", "alarm")];
     if !history.scenarios.is_empty() {
         entries.push(("fault", "labelled fault, by its number"));
@@ -89,7 +109,7 @@ fn timeline(
     Ok(html! { (figure(&html! { (title) ":" }, &words, &drawing)) (key(&entries)) })
 }
 
-fn alternative(history: &ScoreHistory) -> String {
+fn alternative(history: &ScoreHistory, zone: &Zone) -> String {
     let alarms = history.alarms();
     let mut text = format!(
         "Score over time with its limit, alarms and faults. {}",
@@ -98,20 +118,24 @@ fn alternative(history: &ScoreHistory) -> String {
     for alarm in alarms.iter().take(10) {
         text.push_str(&format!(
             "; {} to {}",
-            units::time(alarm.start),
-            units::until(alarm.start, alarm.end)
+            zone.time(alarm.start),
+            zone.until(alarm.start, alarm.end)
         ));
     }
     text.push_str(". The tables below hold the same.");
     text
 }
 
-fn map(history: &ScoreHistory, range: (Timestamp, Timestamp)) -> Result<Markup, StepError> {
+fn map(
+    contents: &Contents,
+    history: &ScoreHistory,
+    range: (Timestamp, Timestamp),
+) -> Result<Markup, StepError> {
     let troubled = history.entities.iter().filter(|e| e.anomalous + e.no_data > 0).count();
     if troubled == 0 {
         return Ok(html! {});
     }
-    let backdrop = Backdrop::of(history, range);
+    let backdrop = Backdrop::of(contents, history, range);
     let words = format!(
         "{} of {} were anomalous or without data at some time{}.",
         troubled,
@@ -124,8 +148,8 @@ fn map(history: &ScoreHistory, range: (Timestamp, Timestamp)) -> Result<Markup, 
     Ok(html! { (figure(&html! { "Who:" }, &words, &drawing)) (key(&entries)) })
 }
 
-fn faults(history: &ScoreHistory) -> Table {
-    let day = Day::of(history);
+fn faults(history: &ScoreHistory, zone: &Zone) -> Table {
+    let day = Day::of(history, zone);
     let mut table = Table::new(
         "faults",
         format!(
@@ -136,7 +160,7 @@ fn faults(history: &ScoreHistory) -> Table {
             ("number", "#No."),
             ("label", "Fault"),
             ("target", "~Target"),
-            ("start", "Start (UTC)"),
+            ("start", "Start"),
             ("end", "End"),
             ("found", "Found"),
             ("delay_seconds", "#Delay"),
@@ -157,7 +181,7 @@ fn faults(history: &ScoreHistory) -> Table {
             Cell::of(units::words(&scenario.label), scenario.label.as_str()),
             Cell::text(&scenario.target),
             day.time(scenario.start),
-            Cell::of(units::until(scenario.start, scenario.end), scenario.end.to_string()),
+            Cell::of(zone.until(scenario.start, scenario.end), scenario.end.to_string()),
             Cell::of(word, first.is_some()),
             Cell::span(found.delay()),
             Cell::share(share),
@@ -168,23 +192,25 @@ fn faults(history: &ScoreHistory) -> Table {
 }
 
 /// The one day of a range, which need not be said in every row; nothing for longer ranges.
-struct Day(Option<String>);
+struct Day<'a>(Option<String>, &'a Zone);
 
-impl Day {
-    fn of(history: &ScoreHistory) -> Self {
+impl<'a> Day<'a> {
+    fn of(history: &ScoreHistory, zone: &'a Zone) -> Self {
         let (first, last) = history.range.unwrap_or((Timestamp::from_ms(0), Timestamp::from_ms(0)));
-        Self((first.date() == last.date()).then(|| first.date()))
+        let (first, last) = (zone.date(first), zone.date(last));
+        Self((first == last).then_some(first), zone)
     }
 
     fn time(&self, time: Timestamp) -> Cell {
+        let zone = self.1;
         match &self.0 {
-            Some(day) if time.date() == *day => Cell::of(units::clock(time), time.to_string()),
-            _ => Cell::time(time),
+            Some(day) if zone.date(time) == *day => Cell::of(zone.clock(time), time.to_string()),
+            _ => Cell::time(zone, time),
         }
     }
 }
 
-impl std::fmt::Display for Day {
+impl std::fmt::Display for Day<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.as_ref().map_or(Ok(()), |day| write!(f, " on {day}"))
     }
@@ -196,8 +222,8 @@ fn names(causes: &[Cause]) -> Cell {
     listed(causes, one)
 }
 
-fn alarms(history: &ScoreHistory) -> Table {
-    let day = Day::of(history);
+fn alarms(history: &ScoreHistory, zone: &Zone) -> Table {
+    let day = Day::of(history, zone);
     let mut table = Table::new(
         "alarms",
         format!(
@@ -205,7 +231,7 @@ fn alarms(history: &ScoreHistory) -> Table {
              what is usual for these"
         ),
         &[
-            ("start", "Start (UTC)"),
+            ("start", "Start"),
             ("end", "End"),
             ("entity", "~Who"),
             ("anomalous_windows", "#Windows"),
@@ -219,7 +245,7 @@ fn alarms(history: &ScoreHistory) -> Table {
         let voted: Vec<String> = alarm.voted.iter().map(|kind| units::words(kind)).collect();
         table.push(vec![
             day.time(alarm.start),
-            Cell::of(units::until(alarm.start, alarm.end), alarm.end.to_string()),
+            Cell::of(zone.until(alarm.start, alarm.end), alarm.end.to_string()),
             Cell::of(entity(&alarm.entity), alarm.entity.as_str()),
             Cell::count(alarm.windows),
             fault(history, alarm),
@@ -285,25 +311,7 @@ fn entities(history: &ScoreHistory) -> Table {
     table
 }
 
-fn drift(history: &ScoreHistory) -> Table {
-    let mut table = Table::new(
-        "drift",
-        "Features whose usual level has moved far from that of the training data; no alarm by itself",
-        &[
-            ("feature", "Feature"),
-            ("verdicts", "#Verdicts"),
-            ("first", "First (UTC)"),
-            ("last", "Last"),
-        ],
-    );
-    for (feature, (verdicts, first, last)) in &history.drifting {
-        let name = Cell::code(feature);
-        table.push(vec![name, Cell::count(*verdicts), Cell::time(*first), Cell::time(*last)]);
-    }
-    table
-}
-
-fn missing(history: &ScoreHistory) -> Markup {
+fn missing(history: &ScoreHistory, zone: &Zone) -> Markup {
     let step = history.step();
     let windows = |(from, to): &(Timestamp, Timestamp)| (*to - *from).in_steps(step) as u64 + 1;
     let total: u64 = history.missing.iter().map(windows).sum();
@@ -314,7 +322,7 @@ fn missing(history: &ScoreHistory) -> Markup {
             p { (units::counted(total, "window")) " of the range " @if total == 1 { "was" } @else { "were" } " not scored:" }
             ul {
                 @for (from, to) in history.missing.iter().take(20) {
-                    li { (units::time(*from)) @if from != to { " to " (units::until(*from, *to)) } }
+                    li { (zone.time(*from)) @if from != to { " to " (zone.until(*from, *to)) } }
                 }
                 @if history.missing.len() > 20 { li { "and " (history.missing.len() - 20) " more stretches" } }
             }

@@ -6,7 +6,7 @@ use contract::StepError;
 use maud::{Markup, html};
 
 use super::{Section, entity, figure, key};
-use crate::features::{FeatureHistory, MOST_LINES, Moved, Series};
+use crate::features::{MOST_LINES, Moved, Series};
 use crate::figures::{self, Backdrop};
 use crate::gather::Contents;
 use crate::tables::{Cell, Table, breakable};
@@ -20,14 +20,14 @@ pub(super) fn section(
     tables: &mut Vec<Table>,
 ) -> Result<Option<Section>, StepError> {
     let history = &contents.features;
-    let Some(backdrop) = Backdrop::of_features(history, &contents.truth) else { return Ok(None) };
+    let Some(backdrop) = Backdrop::of_features(contents) else { return Ok(None) };
     let order = order(contents);
     let drawn: Vec<Markup> = order
         .iter()
-        .map(|(series, moved)| one(series, *moved, history, &backdrop))
+        .map(|(series, moved)| one(series, *moved, contents, &backdrop))
         .collect::<Result<_, _>>()?;
     let (open, folded) = drawn.split_at(drawn.len().min(OPEN));
-    let table = table(&order, history);
+    let table = table(&order, contents);
     let mut entries = Vec::new();
     if backdrop.has_faults() {
         entries.push(("fault", "labelled fault, by its number"));
@@ -89,9 +89,10 @@ fn order(contents: &Contents) -> Ordered<'_> {
 fn one(
     series: &Series,
     moved: Option<Moved>,
-    history: &FeatureHistory,
+    contents: &Contents,
     backdrop: &Backdrop<'_>,
 ) -> Result<Markup, StepError> {
+    let (history, zone) = (&contents.features, &contents.zone);
     let bounds = series.lines.iter().filter_map(crate::envelope::Envelope::bounds);
     let all = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
     let Some((low, high)) = all else {
@@ -105,7 +106,7 @@ fn one(
         let of = if many { format!(" of {}", entity(name)) } else { String::new() };
         format!(
             " Farthest from usual{of} at {}: {}.",
-            units::time(moved.time),
+            zone.time(moved.time),
             unit.write(moved.value)
         )
     });
@@ -124,7 +125,8 @@ fn one(
     Ok(figure(&html! { code { (breakable(&series.column.name)) } }, &words, &drawing))
 }
 
-fn table(order: &Ordered<'_>, history: &FeatureHistory) -> Table {
+fn table(order: &Ordered<'_>, contents: &Contents) -> Table {
+    let (history, zone) = (&contents.features, &contents.zone);
     let mut table = Table::new(
         "features",
         "Features: the range in which 98 of 100 values lie while nothing is known to be wrong, and \
@@ -137,7 +139,7 @@ fn table(order: &Ordered<'_>, history: &FeatureHistory) -> Table {
             ("usual_high", "#Usual to"),
             ("moved_widths", "#Left by"),
             ("moved_value", "#Farthest value"),
-            ("moved_time", "At (UTC)"),
+            ("moved_time", "At"),
             ("moved_entity", "Of"),
             ("gap_ratio", "#Gaps"),
             ("formula", "~Made of"),
@@ -159,7 +161,7 @@ fn table(order: &Ordered<'_>, history: &FeatureHistory) -> Table {
             quantity(usual.map(|usual| usual.high)),
             Cell::number(moved.map(|moved| moved.widths)),
             quantity(moved.map(|moved| moved.value)),
-            moved.map_or_else(Cell::empty, |moved| Cell::time(moved.time)),
+            moved.map_or_else(Cell::empty, |moved| Cell::time(zone, moved.time)),
             name.map_or_else(Cell::empty, |name| Cell::of(entity(name), name.as_str())),
             Cell::share(Some(series.gaps as f64 / rows)),
             Cell::code(&series.column.formula),

@@ -9,23 +9,27 @@ use super::Section;
 use crate::gather::Contents;
 use crate::runs::{Run, Task};
 use crate::tables::{Cell, Table};
-use crate::units;
+use crate::zone::Zone;
+use crate::{fields, units};
 
 pub(super) fn tasks(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
     if contents.runs.is_empty() {
         return None;
     }
     let table = task_table(&contents.runs);
+    let changed = changed(contents);
     let body = html! {
-        @for run in &contents.runs { (summary(run)) }
+        @for run in &contents.runs { (summary(run, &contents.zone)) }
+        (changes(contents, &changed))
         (table.html())
         @for run in &contents.runs { (warnings(run)) }
     };
     tables.push(table);
+    tables.extend((!changed.is_empty()).then_some(changed));
     Some(Section { id: "run", title: "The run", body })
 }
 
-fn summary(run: &Run) -> Markup {
+fn summary(run: &Run, zone: &Zone) -> Markup {
     let versions: std::collections::BTreeSet<&str> =
         run.tasks.iter().filter_map(|task| Some(task.outcome.as_ref()?.version.as_str())).collect();
     let versions: Vec<&str> = versions.into_iter().collect();
@@ -34,11 +38,42 @@ fn summary(run: &Run) -> Markup {
         dl.facts {
             dt { "Pipeline" } dd { (run.record.pipeline) }
             dt { "Ended" } dd { (run.record.status.word()) ", after " (units::seconds(run.record.seconds)) " in all" }
-            dt { "Its present" } dd { (units::time(run.record.now)) " UTC" }
+            dt { "Its present" } dd { (zone.time(run.record.now)) }
             @if !run.record.document_sha256.is_empty() {
                 dt { "Document" } dd { code { (units::short(&run.record.document_sha256)) } }
             }
             @if !versions.is_empty() { dt { "Lynceus" } dd { (versions.join(", ")) } }
+        }
+    }
+}
+
+/// Fields of the document that the run before had otherwise.
+fn changed(contents: &Contents) -> Table {
+    let mut table = Table::new(
+        "changes",
+        "What the document says differently from that of the run before",
+        &[("field", "Field"), ("before", "~Before"), ("now", "~Now")],
+    );
+    let last = contents.runs.iter().rev().find(|run| run.is_training());
+    let Some((before, last)) = contents.previous.as_ref().zip(last) else { return table };
+    for (field, said) in fields::differences(&[fields::of(before), fields::of(last)]) {
+        let said = said.into_iter().map(|said| said.map_or_else(Cell::empty, Cell::text));
+        table.push(std::iter::once(Cell::code(field)).chain(said).collect());
+    }
+    table
+}
+
+fn changes(contents: &Contents, changed: &Table) -> Markup {
+    html! {
+        @match &contents.previous {
+            None => { p { "There is no run before it to hold its document against." } },
+            Some(before) if changed.is_empty() => {
+                p { "Its document is that of the run before, " code { (before.record.run) } "." }
+            },
+            Some(before) => {
+                p { "The run before was " code { (before.record.run) } "." }
+                (changed.html())
+            },
         }
     }
 }
@@ -166,15 +201,15 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
         "" => document.name.as_str(),
         description => description,
     };
-    let provenance = &bundle.provenance;
+    let (provenance, zone) = (&bundle.provenance, &contents.zone);
     let body = html! {
         dl.facts {
             dt { "What it is for" }
             dd { "Saying for each window of " (units::span(bundle.contract.step)) " whether this behaves as it used to: " (watched) "." }
             dt { "What it learned from" }
             dd {
-                (units::counted(provenance.train_rows, "row")) " from " (units::time(provenance.train_start))
-                " to " (units::until(provenance.train_start, provenance.train_end)) " UTC, "
+                (units::counted(provenance.train_rows, "row")) " from " (zone.time(provenance.train_start))
+                " to " (zone.until(provenance.train_start, provenance.train_end)) ", "
                 (bundle.contract.columns.len()) " features, data set " code { (units::short(&provenance.dataset_sha256)) }
             }
             dt { "Models" }
@@ -200,7 +235,7 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
     Some(Section { id: "card", title: "Model card", body })
 }
 
-fn parameters(value: &Value) -> String {
+pub(super) fn parameters(value: &Value) -> String {
     let Value::Object(fields) = value else { return value.to_string() };
     let one = |(name, value): (&String, &Value)| {
         let value = match value {

@@ -55,13 +55,14 @@ fn watched(contents: &Contents) -> String {
         "" => format!("pipeline {}", contents.document.name),
         description => description.to_owned(),
     };
-    let step = contents.document.step;
+    let (step, zone) = (contents.document.step, &contents.zone);
     if let Some(Scored { history, range: (after, until), .. }) = &contents.scored {
         let (after, until) = (*after, *until);
         return format!(
-            "Lynceus watched {what} from {} to {} UTC: {} of {}{}.",
-            units::time(after),
-            units::until(after, until),
+            "Lynceus watched {what} from {} to {} {}: {} of {}{}.",
+            zone.time(after),
+            zone.until(after, until),
+            zone.name(),
             units::counted(history.windows, "window"),
             units::span(step),
             entities(history)
@@ -69,9 +70,10 @@ fn watched(contents: &Contents) -> String {
     }
     match contents.features.range {
         Some((first, last)) => format!(
-            "Lynceus looked at {what} from {} to {} UTC: {} features in windows of {}.",
-            units::time(first),
-            units::until(first, last),
+            "Lynceus looked at {what} from {} to {} {}: {} features in windows of {}.",
+            zone.time(first),
+            zone.until(first, last),
+            zone.name(),
             contents.features.series.len(),
             units::span(step)
         ),
@@ -121,8 +123,17 @@ fn of_scores(history: &ScoreHistory) -> String {
         (Some(delay), 1) => format!(", {} after its start", units::span(delay)),
         (Some(delay), _) => format!(", half of them within {} of their start", units::span(delay)),
     };
+    let counts = history.counts;
+    let quiet = counts.false_alarms + counts.quiet;
+    let between = match counts.false_alarms {
+        0 => String::new(),
+        alarmed => format!(
+            " While nothing was wrong, {} of what was scored was still, or again, in alarm.",
+            units::percent(alarmed as f64 / quiet.max(1) as f64)
+        ),
+    };
     format!(
-        "It found {} of {}{delay}, and raised {outside}.",
+        "It found {} of {}{delay}, and raised {outside}.{between}",
         figures.found,
         units::counted(history.scenarios.len() as u64, "labelled fault"),
     )

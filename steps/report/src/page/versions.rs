@@ -9,13 +9,14 @@ use crate::gather::{Contents, Scored};
 use crate::runs::{Deployment, Figures};
 use crate::tables::{Cell, Table};
 use crate::units;
+use crate::zone::Zone;
 
 pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
     let deployment = contents.runs.iter().rev().find_map(|run| run.deployment.as_ref());
     let comparison = deployment.map(comparison);
     let measured = measured(contents, deployment);
-    let history = contents.scored.as_ref().map(history);
-    let switches = contents.scored.as_ref().map(switches);
+    let history = contents.scored.as_ref().map(|scored| history(scored, &contents.zone));
+    let switches = contents.scored.as_ref().map(|scored| switches(scored, &contents.zone));
     if deployment.is_none() && history.as_ref().is_none_or(Table::is_empty) && measured.is_empty() {
         return None;
     }
@@ -134,7 +135,7 @@ fn measured(contents: &Contents, deployment: Option<&Deployment>) -> Table {
     table
 }
 
-fn switches(scored: &Scored) -> Markup {
+fn switches(scored: &Scored, zone: &Zone) -> Markup {
     let versions = &scored.history.versions;
     html! {
         @if let [(_, only)] = versions.as_slice() {
@@ -142,18 +143,18 @@ fn switches(scored: &Scored) -> Markup {
         } @else if !versions.is_empty() {
             h3 { "Which version scored" }
             ul { @for (since, version) in versions {
-                li { "from " (units::time(*since)) " on: " code { (version) } }
+                li { "from " (zone.time(*since)) " on: " code { (version) } }
             } }
         }
     }
 }
 
-fn history(scored: &Scored) -> Table {
+fn history(scored: &Scored, zone: &Zone) -> Table {
     let mut table = Table::new(
         "versions",
         "What the alias named, the newest last",
         &[
-            ("since", "Since (UTC)"),
+            ("since", "Since"),
             ("version", "Version"),
             ("by", "By"),
             ("why", "~Why"),
@@ -162,7 +163,7 @@ fn history(scored: &Scored) -> Table {
     );
     for record in &scored.aliases {
         table.push(vec![
-            Cell::time(record.since),
+            Cell::time(zone, record.since),
             Cell::code(&record.version),
             Cell::text(&record.by),
             Cell::text(&record.why),

@@ -88,6 +88,13 @@ impl Made {
         Ok(dataset.write(&self.path("run/validate/dataset"))?)
     }
 
+    /// Writes the features of what is scored, and returns where.
+    pub(crate) fn later(&self) -> Result<PathBuf> {
+        let path = self.path("later.parquet");
+        self.rows(TEST..SCORED).write(&path)?;
+        Ok(path)
+    }
+
     fn write_models(&self) -> Result<()> {
         let candidate = self.path("run/train-z_score/candidate");
         small_model::candidate(&candidate, &self.rows(0..TRAIN))?;

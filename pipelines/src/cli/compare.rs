@@ -1,0 +1,51 @@
+//! `lynceus compare`: runs side by side.
+
+use std::path::{Path, PathBuf};
+
+use contract::StepError;
+
+use super::context::StorePlace;
+use super::{Global, OutputFormat, print, print_json, runs};
+use crate::run::table;
+use crate::scored;
+
+/// Flags of `lynceus compare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompareArgs {
+    /// Runs, the one to compare with first: their names, their beginnings, `last`, or their folders
+    #[arg(value_name = "RUN", num_args = 2..=6, required = true)]
+    runs: Vec<String>,
+    /// Name of the pipeline
+    #[arg(long, default_value = "cluster")]
+    pipeline: String,
+    /// Write a page with the same as well
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+pub(crate) fn execute(global: &Global, args: &CompareArgs) -> Result<(), StepError> {
+    let store = StorePlace::new(&global.store)?;
+    let find = |run: &String| match Path::new(run).join("run.json").exists() {
+        true => Ok(PathBuf::from(run)),
+        false => runs::find(&store, &args.pipeline, run).map(|(folder, _)| folder),
+    };
+    let folders: Vec<PathBuf> = args.runs.iter().map(find).collect::<Result<_, _>>()?;
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
+    let features = scored::files(&store.root, &args.pipeline, scored::FEATURES, None);
+    let features: Vec<&Path> = features.iter().map(PathBuf::as_path).collect();
+    let comparison = report::compare(&folders, &features)?;
+    if let Some(page) = &args.html {
+        comparison.write(page)?;
+    }
+    if global.output == OutputFormat::Json {
+        return print_json(&comparison.json());
+    }
+    let mut text = format!("{}\n", comparison.summary);
+    for (caption, rows) in comparison.text() {
+        text.push_str(&format!("\n{caption}\n{}", table(&rows)));
+    }
+    if let Some(page) = &args.html {
+        text.push_str(&format!("\npage  {}\n", page.display()));
+    }
+    print(&text)
+}

@@ -1,0 +1,78 @@
+//! Features of the windows that were scored here, and messages that were sent: kept beside the cache for pages and comparisons,
+//! and of no other use.
+
+use std::path::{Path, PathBuf};
+
+use contract::{StepError, Timestamp};
+use fs_err as fs;
+
+/// Kind of the files with a tick's features.
+pub const FEATURES: &str = "parquet";
+/// Kind of the files with what a tick sent.
+pub const MESSAGES: &str = "json";
+/// Ticks of which something is kept: a day of minutes.
+const MOST_TICKS: usize = 1440;
+
+fn folder(root: &Path, pipeline: &str) -> PathBuf {
+    root.join("cache/scored").join(pipeline)
+}
+
+/// Keeps what a tick at `now` left in its folder, and forgets the oldest ticks beyond a day's.
+pub fn keep(root: &Path, pipeline: &str, now: Timestamp, tick: &Path) -> Result<(), StepError> {
+    let folder = folder(root, pipeline);
+    fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    for (file, kind) in [("feature/features.parquet", FEATURES), ("alert/messages.json", MESSAGES)]
+    {
+        let place = folder.join(format!("{}.{kind}", now.compact()));
+        match fs::rename(tick.join(file), &place) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StepError::writing(&place, &error));
+            }
+            _ => {}
+        }
+        let kept = files(root, pipeline, kind, None);
+        for old in &kept[..kept.len().saturating_sub(MOST_TICKS)] {
+            fs::remove_file(old).map_err(|e| StepError::writing(old, &e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the files of a kind that are kept of ticks at or after a time, oldest first.
+pub fn files(root: &Path, pipeline: &str, kind: &str, from: Option<Timestamp>) -> Vec<PathBuf> {
+    let first = from.map(|from| format!("{}.{kind}", from.compact())).unwrap_or_default();
+    let entries = fs::read_dir(folder(root, pipeline)).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == kind))
+        .filter(|path| path.file_name().is_some_and(|name| *name >= *first))
+        .collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::Span;
+
+    use super::*;
+
+    #[test]
+    fn a_day_of_ticks_is_kept_and_no_more() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |tick: usize| {
+            Timestamp::from_ms(0) + Span::from_seconds(60 * i64::try_from(tick).unwrap())
+        };
+        for tick in 0..MOST_TICKS + 3 {
+            let features = root.path().join("tick/feature/features.parquet");
+            contract::artifact::write_file(&features, b"x").unwrap();
+            keep(root.path(), "p", at(tick), &root.path().join("tick")).unwrap();
+        }
+        let kept = files(root.path(), "p", FEATURES, None);
+        assert_eq!(kept.len(), MOST_TICKS);
+        let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(name(&kept[0]), at(3).compact());
+        assert_eq!(files(root.path(), "p", FEATURES, Some(at(MOST_TICKS))).len(), 3);
+        assert!(files(root.path(), "q", FEATURES, None).is_empty());
+    }
+}

@@ -1,0 +1,323 @@
+//! Figures of several runs: what each reaches, and whether the difference means anything.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::later::{FIGURES, Judged};
+use super::{COLUMNS, head};
+use crate::alarms::Found;
+use crate::curves::Figure;
+use crate::runs::Run;
+use crate::tables::{Cell, Table};
+use crate::units;
+use crate::zone::Zone;
+
+/// What a difference of the last run to the first comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Same,
+    Better,
+    Worse,
+    Chance,
+    Unknown,
+}
+
+impl Meaning {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Same => "the same",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Chance => "may be chance",
+            Self::Unknown => "cannot be said",
+        }
+    }
+
+    /// Judges a difference with its interval.
+    fn of(difference: Option<Figure>, more_is_better: bool) -> Self {
+        match difference {
+            None => Self::Unknown,
+            Some(Figure { value, .. }) if value == 0.0 => Self::Same,
+            Some(Figure { interval: None, .. }) => Self::Unknown,
+            Some(Figure { interval: Some((low, high)), .. }) => match (low > 0.0, high < 0.0) {
+                (true, _) => [Self::Worse, Self::Better][usize::from(more_is_better)],
+                (_, true) => [Self::Better, Self::Worse][usize::from(more_is_better)],
+                _ => Self::Chance,
+            },
+        }
+    }
+}
+
+/// Writes a figure with its interval.
+fn cell(name: &str, figure: Option<Figure>) -> Cell {
+    let Some(Figure { value, interval }) = figure else { return Cell::empty() };
+    let write = |value: f64| match name {
+        name if name.ends_with("_ratio") => units::percent(value),
+        name if name.contains("_seconds") => units::seconds(value),
+        _ => units::number(value),
+    };
+    match interval {
+        None => Cell::of(write(value), value),
+        Some((low, high)) => Cell::of(
+            format!("{} [{}, {}]", write(value), write(low), write(high)),
+            json!({"value": value, "low": low, "high": high}),
+        ),
+    }
+}
+
+fn difference(figure: Option<Figure>) -> Cell {
+    let signed =
+        |value: f64| format!("{}{}", if value > 0.0 { "+" } else { "" }, units::number(value));
+    match figure {
+        None => Cell::empty(),
+        Some(Figure { value, interval: None }) => Cell::of(signed(value), value),
+        Some(Figure { value, interval: Some((low, high)) }) => Cell::of(
+            format!("{} [{}, {}]", signed(value), signed(low), signed(high)),
+            json!({"value": value, "low": low, "high": high}),
+        ),
+    }
+}
+
+fn with_difference(
+    first: (&'static str, &'static str),
+    runs: usize,
+) -> Vec<(&'static str, &'static str)> {
+    let mut columns = head(first, runs);
+    columns.push(("difference", "~Last less first"));
+    columns.push(("meaning", "Which is"));
+    columns
+}
+
+/// Figures of the runs' models on rows that none of them was made from.
+pub(super) fn later(judged: &[Option<Judged>]) -> Table {
+    let rows = judged.iter().flatten().map(Judged::rows).max().unwrap_or(0);
+    let caption = format!(
+        "The models on the same {} that none of them was made from; in brackets the bounds of 95 \
+         of 100 resamples of blocks of rows, for the difference of the very same blocks",
+        units::counted(rows as u64, "row")
+    );
+    let mut table =
+        Table::new("later", caption, &with_difference(("figure", "Figure"), judged.len()));
+    if judged.iter().flatten().count() < 2 {
+        return table;
+    }
+    let ends = judged.first().zip(judged.last());
+    for (name, more_is_better) in FIGURES {
+        let figures: Vec<Option<Figure>> =
+            judged.iter().map(|judged| judged.as_ref()?.figure(name)).collect();
+        if figures.iter().all(Option::is_none) {
+            continue;
+        }
+        let less = ends.and_then(|(first, last)| last.as_ref()?.difference(first.as_ref()?, name));
+        let mut row = vec![Cell::of(units::words(name), name)];
+        row.extend(figures.into_iter().map(|figure| cell(name, figure)));
+        row.push(difference(less));
+        row.push(Cell::text(Meaning::of(less, more_is_better).word()));
+        table.push(row);
+    }
+    table
+}
+
+/// Which labelled faults each run's models find, and how long after their start.
+pub(super) fn faults(judged: &[Option<Judged>], zone: &Zone) -> Table {
+    let mut columns = head(("start", "Start"), judged.len());
+    columns.insert(1, ("label", "Fault"));
+    columns.insert(2, ("target", "~Target"));
+    columns.push(("change", "Last against first"));
+    let mut table = Table::new(
+        "faults",
+        "Labelled faults after the runs' data: time from the start of each to the first anomalous \
+         window",
+        &columns,
+    );
+    if judged.iter().flatten().count() < 2 {
+        return table;
+    }
+    let Some(all) = judged.iter().flatten().next() else { return table };
+    for (index, found) in all.scenarios.iter().enumerate() {
+        let of = |judged: &'_ Option<Judged>| judged.as_ref()?.scenarios.get(index).cloned();
+        let each: Vec<Option<Found>> = judged.iter().map(of).collect();
+        if each.iter().flatten().all(|found| found.rows == 0) {
+            continue;
+        }
+        let scenario = &found.scenario;
+        let mut row = vec![
+            Cell::time(zone, scenario.start),
+            Cell::of(units::words(&scenario.label), scenario.label.as_str()),
+            Cell::text(&scenario.target),
+        ];
+        row.extend(each.iter().map(|found| match found {
+            None => Cell::empty(),
+            Some(found) => match found.delay() {
+                Some(delay) => Cell::of(units::span(delay), delay.seconds()),
+                None => Cell::of("not found", Value::Null),
+            },
+        }));
+        row.push(Cell::text(change(each.first(), each.last())));
+        table.push(row);
+    }
+    table
+}
+
+fn change(first: Option<&Option<Found>>, last: Option<&Option<Found>>) -> String {
+    let (Some(Some(first)), Some(Some(last))) = (first, last) else { return "–".to_owned() };
+    match (first.delay(), last.delay()) {
+        (None, None) => "not found by either".to_owned(),
+        (None, Some(_)) => "gained".to_owned(),
+        (Some(_), None) => "lost".to_owned(),
+        (Some(a), Some(b)) if a == b => "the same".to_owned(),
+        (Some(a), Some(b)) if a > b => {
+            format!("{} sooner", units::seconds(a.seconds() - b.seconds()))
+        }
+        (Some(a), Some(b)) => format!("{} later", units::seconds(b.seconds() - a.seconds())),
+    }
+}
+
+/// Figures of each run's own data set.
+pub(super) fn own(runs: &[Run]) -> Table {
+    let mut table = Table::new(
+        "figures",
+        "What each run measured on its own data set",
+        &with_difference(("figure", "Figure"), runs.len()),
+    );
+    let same_rows = of_data_sets(runs) == Some(true);
+    let names: BTreeSet<(&String, &String)> = runs
+        .iter()
+        .flat_map(|run| &run.figures)
+        .flat_map(|(part, figures)| figures.keys().map(move |name| (part, name)))
+        .collect();
+    // Validation before test, as the data lies.
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_by_key(|(part, _)| part.as_str() != "validation");
+    for (part, name) in names {
+        let each: Vec<Option<Figure>> =
+            runs.iter().map(|run| run.figures.get(part)?.get(name).copied()).collect();
+        let ends = each.first().copied().flatten().zip(each.last().copied().flatten());
+        let less = ends.map(|(first, last)| last.value - first.value);
+        let meaning = match ends {
+            _ if name == "rows" => None,
+            Some(_) if !same_rows => Some("of other rows"),
+            Some((first, last)) => Some(apart(name, first, last).word()),
+            None => None,
+        };
+        let mut row =
+            vec![Cell::of(units::words(&format!("{part} {name}")), format!("{part}.{name}"))];
+        row.extend(each.into_iter().map(|figure| cell(name, figure)));
+        row.push(difference(less.map(|value| Figure { value, interval: None })));
+        row.push(meaning.map_or_else(Cell::empty, Cell::text));
+        table.push(row);
+    }
+    table
+}
+
+/// Judges two figures of the same rows by their own intervals, which must lie apart.
+fn apart(name: &str, first: Figure, last: Figure) -> Meaning {
+    let less_is_better = name.starts_with("false_") || name.contains("delay");
+    let value = last.value - first.value;
+    let interval = first.interval.zip(last.interval);
+    let interval = interval.map(|(first, last)| (last.0 - first.1, last.1 - first.0));
+    Meaning::of(Some(Figure { value, interval }), !less_is_better)
+}
+
+/// Says whether all runs have the same data set; nothing where one has none.
+fn of_data_sets(runs: &[Run]) -> Option<bool> {
+    let hashes: Option<Vec<&str>> = runs
+        .iter()
+        .map(|run| Some(run.bundle.as_ref()?.provenance.dataset_sha256.as_str()))
+        .collect();
+    Some(hashes?.windows(2).all(|pair| pair[0] == pair[1]))
+}
+
+pub(super) fn of_documents(fields: usize, table: &Table) -> String {
+    match fields {
+        0 => "The documents are the same.".to_owned(),
+        1 => {
+            let name = table.text().get(1).and_then(|row| row.first().cloned());
+            format!("The documents differ in one field: {}.", name.unwrap_or_default())
+        }
+        more => format!("The documents differ in {more} fields."),
+    }
+}
+
+pub(super) fn of_data(runs: &[Run]) -> String {
+    let said = match of_data_sets(runs) {
+        Some(true) => "All were made from the same data set.",
+        Some(false) => "They were made from different data sets.",
+        None => "Not every run came to make a bundle.",
+    };
+    said.to_owned()
+}
+
+pub(super) fn of_later(judged: &[Option<Judged>]) -> String {
+    let (Some(Some(first)), Some(Some(last))) = (judged.first(), judged.last()) else {
+        return "There are no later rows to hold their models against each other on.".to_owned();
+    };
+    let name = "average_precision";
+    let less = last.difference(first, name);
+    let found = |judged: &Judged| judged.scenarios.iter().filter(|f| f.delay().is_some()).count();
+    let there = first.scenarios.iter().filter(|found| found.rows > 0).count();
+    let rows = units::counted(first.rows() as u64, "row");
+    if there == 0 {
+        return format!("On {rows} after their data there was no labelled fault.");
+    }
+    let letters = [COLUMNS[0], COLUMNS[judged.len().clamp(1, COLUMNS.len()) - 1]];
+    let [a, b] = letters.map(|(_, head)| head.trim_start_matches('~'));
+    let value = |judged: &Judged| {
+        judged.figure(name).map_or_else(|| "–".to_owned(), |figure| units::number(figure.value))
+    };
+    format!(
+        "On {rows} after their data, {a} finds {} and {b} {} of {there} labelled faults, with an \
+         average precision of {} and {}: {}.",
+        found(first),
+        found(last),
+        value(first),
+        value(last),
+        match Meaning::of(less, true) {
+            Meaning::Same => "no difference".to_owned(),
+            Meaning::Better => format!("{b} is better, beyond chance"),
+            Meaning::Worse => format!("{b} is worse, beyond chance"),
+            Meaning::Chance => "a difference that may be chance".to_owned(),
+            Meaning::Unknown => "whether that means anything cannot be said".to_owned(),
+        }
+    )
+}
+
+pub(super) fn of_cost(runs: &[Run]) -> String {
+    let time: Vec<String> = runs.iter().map(|run| units::seconds(run.record.seconds)).collect();
+    format!("They took {}.", time.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(value: f64, interval: Option<(f64, f64)>) -> Option<Figure> {
+        Some(Figure { value, interval })
+    }
+
+    #[test]
+    fn a_difference_means_something_only_when_its_interval_excludes_none() {
+        for (less, more_is_better, expected) in [
+            (figure(0.0, Some((0.0, 0.0))), true, Meaning::Same),
+            (figure(0.1, Some((0.05, 0.2))), true, Meaning::Better),
+            (figure(0.1, Some((0.05, 0.2))), false, Meaning::Worse),
+            (figure(-0.1, Some((-0.2, -0.05))), true, Meaning::Worse),
+            (figure(-0.1, Some((-0.2, -0.05))), false, Meaning::Better),
+            (figure(0.1, Some((-0.05, 0.2))), true, Meaning::Chance),
+            (figure(0.1, None), true, Meaning::Unknown),
+            (None, true, Meaning::Unknown),
+        ] {
+            assert_eq!(Meaning::of(less, more_is_better), expected, "{less:?} {more_is_better}");
+        }
+    }
+
+    #[test]
+    fn figures_of_the_same_rows_differ_when_their_intervals_lie_apart() {
+        let of = |value: f64, low: f64, high: f64| Figure { value, interval: Some((low, high)) };
+        assert_eq!(apart("f1", of(0.5, 0.4, 0.6), of(0.8, 0.7, 0.9)), Meaning::Better);
+        assert_eq!(apart("f1", of(0.5, 0.4, 0.6), of(0.6, 0.55, 0.9)), Meaning::Chance);
+        let name = "false_alarms_per_day";
+        assert_eq!(apart(name, of(1.0, 0.5, 2.0), of(9.0, 5.0, 20.0)), Meaning::Worse);
+    }
+}

@@ -1,0 +1,148 @@
+//! Runs held against rows that none of them was made from.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use contract::score::Verdict;
+use contract::{StepError, Timestamp};
+use models::Bundle;
+use models::quality::{self, Confusion};
+
+use crate::again::{self, Scorer};
+use crate::alarms::Found;
+use crate::curves::Figure;
+use crate::gather;
+use crate::runs::Run;
+use crate::scores::{ScoreHistory, rank};
+use crate::truth::Truth;
+
+/// Rows that all resamples of an interval may add up to.
+const RESAMPLED_ROWS: usize = 4_000_000;
+
+/// Resamples of an interval at most, and at least.
+const RESAMPLES: (usize, usize) = (200, 50);
+
+/// One row that counts: not in a guard band, and not without data.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    time: Timestamp,
+    entity: String,
+    anomalous: bool,
+    alarm: bool,
+    score: f64,
+}
+
+/// What one run's bundle says of the rows.
+#[derive(Debug)]
+pub(super) struct Judged {
+    rows: Vec<Row>,
+    /// What became of each labelled fault.
+    pub(super) scenarios: Vec<Found>,
+    /// Rows that intervals draw at a time.
+    block: usize,
+}
+
+/// The figures that runs are held against each other by, and whether more is better.
+pub(super) const FIGURES: [(&str, bool); 6] = [
+    ("average_precision", true),
+    ("roc_auc", true),
+    ("f1", true),
+    ("recall", true),
+    ("precision", true),
+    ("false_alarm_ratio", false),
+];
+
+/// Scores the rows after a time with a run's bundle.
+pub(super) fn judge(
+    run: &Run,
+    features: &[&Path],
+    after: Timestamp,
+    truth: &Truth,
+) -> Result<Judged, StepError> {
+    let bundle = Bundle::read(&run.folder.join("select/bundle"))?;
+    let document = document::read(&run.folder.join("document.yaml"))?;
+    let mut history = ScoreHistory::new(gather::rules(&document), truth.clone());
+    let (mut rows, mut entities) = (Vec::new(), BTreeSet::new());
+    let mut scorer = Scorer::going_on(&bundle, after, 1);
+    for file in features {
+        again::for_each(&mut scorer, file, |window| {
+            entities.extend(window.entities.iter().map(|score| score.entity.clone()));
+            let there = window.entities.iter().filter(|score| score.verdict != Verdict::NoData);
+            for score in there {
+                let known = truth.at(window.time, &score.entity, &entities);
+                if known.is_faulty() || known.is_normal() {
+                    rows.push(Row {
+                        time: window.time,
+                        entity: score.entity.clone(),
+                        anomalous: known.is_faulty(),
+                        alarm: score.verdict == Verdict::Anomalous,
+                        score: rank(score),
+                    });
+                }
+            }
+            history.add(window, Some(bundle.reference()));
+        })?;
+        // A row that two ticks read is scored once.
+        scorer.after = rows.last().map(|row: &Row| row.time).max(scorer.after);
+    }
+    history.finish();
+    let block = (60_000 / document.step.ms().max(1)).clamp(5, 60);
+    let block = usize::try_from(block).unwrap_or(5) * entities.len().max(1);
+    Ok(Judged { rows, scenarios: history.scenarios, block })
+}
+
+impl Judged {
+    /// Returns the number of rows that count.
+    pub(super) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Returns a figure with its interval; nothing where it is not defined.
+    pub(super) fn figure(&self, name: &str) -> Option<Figure> {
+        let all: Vec<usize> = (0..self.rows.len()).collect();
+        let value = self.measured(name, &all)?;
+        Some(Figure { value, interval: self.interval(|rows| self.measured(name, rows)) })
+    }
+
+    /// Returns how much higher a figure is than another run's, on the same resamples of the same
+    /// rows; nothing where the rows are not the same.
+    pub(super) fn difference(&self, other: &Self, name: &str) -> Option<Figure> {
+        let key = |row: &Row| (row.time, row.anomalous);
+        if !self.rows.iter().map(key).eq(other.rows.iter().map(key)) {
+            return None;
+        }
+        let less = |rows: &[usize]| Some(self.measured(name, rows)? - other.measured(name, rows)?);
+        let all: Vec<usize> = (0..self.rows.len()).collect();
+        Some(Figure { value: less(&all)?, interval: self.interval(less) })
+    }
+
+    fn interval(&self, figure: impl Fn(&[usize]) -> Option<f64>) -> Option<(f64, f64)> {
+        let resamples = RESAMPLES.0.min(RESAMPLED_ROWS / self.rows.len().max(1));
+        let enough = resamples >= RESAMPLES.1;
+        enough
+            .then(|| quality::bootstrap_interval(self.rows.len(), self.block, resamples, 7, figure))
+            .flatten()
+    }
+
+    fn measured(&self, name: &str, rows: &[usize]) -> Option<f64> {
+        let truth: Vec<bool> = rows.iter().map(|row| self.rows[*row].anomalous).collect();
+        let ranked = |figure: fn(&[f64], &[bool]) -> Option<f64>| {
+            let scores: Vec<f64> = rows.iter().map(|row| self.rows[*row].score).collect();
+            figure(&scores, &truth)
+        };
+        let alarms = || {
+            let alarms: Vec<bool> = rows.iter().map(|row| self.rows[*row].alarm).collect();
+            Confusion::of(&alarms, &truth)
+        };
+        let labelled = truth.contains(&true);
+        match name {
+            "average_precision" => ranked(quality::average_precision),
+            "roc_auc" => ranked(quality::roc_auc),
+            "false_alarm_ratio" => Some(alarms().false_alarm_ratio()),
+            "f1" if labelled => Some(alarms().f1()),
+            "recall" if labelled => Some(alarms().recall()),
+            "precision" if labelled => Some(alarms().precision()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How far the scored data is from the training data: no alarm by itself.
+
+use maud::{Markup, html};
+
+use crate::scores::ScoreHistory;
+use crate::tables::{Cell, Table};
+use crate::zone::Zone;
+
+/// Features that models which follow drift spoke of.
+pub(super) fn table(history: &ScoreHistory, zone: &Zone) -> Table {
+    let mut table = Table::new(
+        "drift",
+        "Features whose usual level has moved far from that of the training data; no alarm by itself",
+        &[("feature", "Feature"), ("verdicts", "#Verdicts"), ("first", "First"), ("last", "Last")],
+    );
+    for (feature, (verdicts, first, last)) in &history.drifting {
+        let name = Cell::code(feature);
+        table.push(vec![
+            name,
+            Cell::count(*verdicts),
+            Cell::time(zone, *first),
+            Cell::time(zone, *last),
+        ]);
+    }
+    table
+}
+
+/// The last day that scoring held against the training data.
+pub(super) fn day(history: &ScoreHistory) -> Table {
+    let mut table = Table::new(
+        "day_drift",
+        "The last day against the training data, feature by feature; above 0.1 the stability index \
+         says that a feature has moved, above 0.25 far",
+        &[
+            ("feature", "Feature"),
+            ("stability_index", "#Stability index"),
+            ("missing_ratio", "#Missing"),
+            ("usual_missing_ratio", "#Usually missing"),
+            ("drifted", "Drifted"),
+        ],
+    );
+    let Some((_, drift)) = &history.day else { return table };
+    let mut features: Vec<_> = drift.features.iter().collect();
+    features.sort_by_key(|feature| !feature.drifted);
+    for feature in features {
+        table.push(vec![
+            Cell::code(&feature.feature),
+            Cell::number(feature.stability_index),
+            Cell::share(Some(feature.missing_ratio)),
+            Cell::share(Some(feature.usual_missing_ratio)),
+            Cell::of(if feature.drifted { "yes" } else { "no" }, feature.drifted),
+        ]);
+    }
+    table
+}
+
+/// Shows both, or says that nothing drifts.
+pub(super) fn html(history: &ScoreHistory, table: &Table, day: &Table, zone: &Zone) -> Markup {
+    html! {
+        h3 { "Drift" }
+        @if table.is_empty() && day.is_empty() {
+            p { "No model spoke of a feature whose usual level has moved far." }
+        }
+        @if !table.is_empty() { (table.html()) }
+        @if let Some((time, drift)) = &history.day {
+            p { "On the day up to " (zone.time(*time)) ", " @match drift.drifted().count() {
+                0 => { "no feature drifted." },
+                1 => { "one feature drifted." },
+                more => { (more) " features drifted." },
+            } }
+            details { summary { "All features" } (day.html()) }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What people were told, and which windows came late.
+
+use maud::{Markup, html};
+
+use crate::gather::Contents;
+use crate::tables::{Cell, Table};
+use crate::units;
+
+/// Returns the messages of the range as a table.
+pub(super) fn table(contents: &Contents) -> Table {
+    let mut table = Table::new(
+        "messages",
+        "Messages that were sent",
+        &[("time", "Time"), ("title", "~Message"), ("urgent", "Urgent"), ("channels", "Through")],
+    );
+    let range = contents.scored.as_ref().map(|scored| scored.range);
+    let inside = |time| range.is_none_or(|(after, until)| time > after && time <= until);
+    for message in contents.messages.iter().filter(|message| inside(message.time)) {
+        table.push(vec![
+            Cell::time(&contents.zone, message.time),
+            Cell::text(&message.title),
+            Cell::of(if message.urgent { "yes" } else { "no" }, message.urgent),
+            Cell::of(message.channels.join(", "), message.channels.join(" ")),
+        ]);
+    }
+    table
+}
+
+/// Shows the messages, or says that none is known.
+pub(super) fn html(table: &Table) -> Markup {
+    html! {
+        h3 { "Who was told" }
+        @if table.is_empty() {
+            p { "No message of this range is known here: none was sent, or a cluster's pods sent them." }
+        } @else {
+            p { (units::counted(table.len() as u64, "message")) " went out." }
+            (table.html())
+        }
+    }
+}
