@@ -1,5 +1,7 @@
 //! What types cannot say: whether the parts of a document make sense together.
 
+mod alerts;
+
 use contract::Span;
 
 use crate::deserialize::closest;
@@ -54,7 +56,8 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     check_split(document)?;
     check_models(document)?;
     check_vote(document)?;
-    check_shares(document)
+    check_shares(document)?;
+    alerts::check(&document.alerts)
 }
 
 fn is_name(name: &str, joiner: char) -> bool {
@@ -95,22 +98,22 @@ fn check_source(document: &Document) -> Result<(), Problem> {
     source.table.as_ref().map_or(Ok(()), check_table)
 }
 
-fn check_prometheus(source: &PrometheusSource) -> Result<(), Problem> {
-    let url = &source.url;
+fn check_url(url: &str, path: &str) -> Result<(), Problem> {
+    let field = format!("{path}.url");
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
-        return Err(problem("source.prometheus.url", format!("`{url}` is no URL"))
+        return Err(problem(&field, format!("`{url}` is no URL"))
             .hint("write it as in http://prometheus.monitoring:9090"));
     };
     // The URL itself is not repeated here: it may hold what must not be shown.
-    require(
-        !rest.split('/').next().unwrap_or_default().contains('@'),
-        "source.prometheus.url",
-        || {
-            "a user or password does not belong into a URL; use basic_auth with password_file"
-                .to_owned()
-        },
-    )?;
+    require(!rest.split('/').next().unwrap_or_default().contains('@'), &field, || {
+        "a user or password does not belong into a URL; use basic_auth with password_file"
+            .to_owned()
+    })
+}
+
+fn check_prometheus(source: &PrometheusSource) -> Result<(), Problem> {
+    check_url(&source.url, "source.prometheus")?;
     require(source.parallel >= 1, "source.prometheus.parallel", || {
         "must be at least 1".to_owned()
     })?;
@@ -392,11 +395,21 @@ fn check_shares(document: &Document) -> Result<(), Problem> {
     share(document.gate.max_false_alarm_ratio, "gate.max_false_alarm_ratio")?;
     share(document.gate.max_regression, "gate.max_regression")?;
     share(document.scoring.min_completeness, "scoring.min_completeness")?;
-    require(document.alerts.for_windows >= 1, "alerts.for", || "must be at least 1".to_owned())?;
-    require(document.alerts.resolve_after >= 1, "alerts.resolve_after", || {
-        "must be at least 1".to_owned()
-    })?;
-    require(is_name(&document.deployment.alias, '-'), "deployment.alias", || {
-        format!("`{}` is no alias: lower-case letters, digits and `-`", document.deployment.alias)
+    share(document.scoring.drift.missing_ratio, "scoring.drift.missing_ratio")?;
+    require(
+        document.scoring.drift.stability_index >= 0.0,
+        "scoring.drift.stability_index",
+        || "must be 0 or more".to_owned(),
+    )?;
+    if let Some(remote) = &document.scoring.metrics.remote_write {
+        check_url(&remote.url, "scoring.metrics.remote_write")?;
+    }
+    check_alias(&document.scoring.shadow, "scoring.shadow")?;
+    check_alias(&document.deployment.alias, "deployment.alias")
+}
+
+fn check_alias(alias: &str, path: &str) -> Result<(), Problem> {
+    require(is_name(alias, '-'), path, || {
+        format!("`{alias}` is no alias: lower-case letters, digits and `-`")
     })
 }

@@ -8,9 +8,11 @@ use contract::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alerts::Alerts;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
 use crate::models::Models;
+use crate::scoring::Scoring;
 
 /// A pipeline: where data comes from, what is made of it, which models watch it, who is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -326,78 +328,4 @@ impl Default for Deployment {
     fn default() -> Self {
         Self { alias: "live".into() }
     }
-}
-
-/// When windows are scored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Scoring {
-    /// How often a scorer is started.
-    pub every: Span,
-    /// How long to wait for late scrapes before a window is due.
-    pub delay: Span,
-    /// How far back missed windows are made up for.
-    pub catch_up: Span,
-    /// Share of a window's features that must be there for it to be scored; others are `no_data`.
-    pub min_completeness: f64,
-}
-
-impl Default for Scoring {
-    fn default() -> Self {
-        Self {
-            every: Span::from_seconds(60),
-            delay: Span::from_seconds(30),
-            catch_up: Span::from_seconds(86_400),
-            min_completeness: 0.5,
-        }
-    }
-}
-
-/// Who is told, and when.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Alerts {
-    /// Anomalous windows in a row before an alert fires.
-    #[serde(rename = "for")]
-    pub for_windows: u32,
-    /// Normal windows in a row before it is resolved.
-    pub resolve_after: u32,
-    /// Time after a message in which the same entity does not fire again.
-    pub cool_down: Span,
-    /// Where messages go.
-    pub channels: Vec<Channel>,
-}
-
-impl Default for Alerts {
-    fn default() -> Self {
-        Self {
-            for_windows: 1,
-            resolve_after: 3,
-            cool_down: Span::from_seconds(600),
-            channels: vec![Channel::Stdout(StdoutChannel {})],
-        }
-    }
-}
-
-/// Where messages go.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// A line on standard output.
-    Stdout(StdoutChannel),
-    /// A JSON line at the end of a file.
-    File(FileChannel),
-}
-
-/// Standard output; it has no settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StdoutChannel {}
-
-/// A file of JSON lines.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FileChannel {
-    /// The file; it is made when it is not there.
-    pub path: PathBuf,
 }

@@ -3,6 +3,7 @@
 //! [`read_with`] reads a YAML file, lays its profile, overlays and single fields over it, and
 //! gives back typed sections. Whatever does not fit is refused with file, line, column and field.
 
+pub mod alerts;
 mod check;
 mod deserialize;
 pub mod document;
@@ -11,7 +12,9 @@ pub mod features;
 pub mod models;
 mod node;
 mod read;
+pub mod scoring;
 pub mod sections;
+pub mod template;
 
 pub use deserialize::closest;
 pub use document::Document;

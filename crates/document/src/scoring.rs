@@ -87,10 +87,10 @@ pub struct RemoteWrite {
     /// password: use `basic_auth`.
     pub url: String,
     /// Deadline of one request.
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "five_seconds")]
     pub timeout: Span,
     /// Attempts after the first, on 429, 5xx and timeouts; what fails then goes with the next tick.
-    #[serde(default = "two")]
+    #[serde(default = "one")]
     pub retries: u8,
     /// File with a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,10 +109,10 @@ pub struct RemoteWrite {
     pub headers: BTreeMap<String, String>,
 }
 
-fn ten_seconds() -> Span {
-    Span::from_seconds(10)
+fn five_seconds() -> Span {
+    Span::from_seconds(5)
 }
 
-fn two() -> u8 {
-    2
+fn one() -> u8 {
+    1
 }

@@ -3,7 +3,7 @@
 
 use contract::StepError;
 use document::Document;
-use document::document::Channel;
+use document::alerts::Channel;
 
 use super::cluster::{
     EgressRule, IpBlock, NetworkPolicy, NetworkPolicySpec, Object, Peer, PolicyPort, Selector,

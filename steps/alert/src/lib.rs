@@ -3,14 +3,20 @@
 //! It follows the score objects with a cursor of its own, so a dead channel never holds scoring
 //! back. [`machine`] says what changed in a window, [`message`] groups it, [`outbox`] delivers.
 //! Messages are saved with the cursor *before* they are sent and crossed out after: two runs at
-//! once cannot both make them, and a run killed at any moment repeats at most the one it was
-//! sending, with the same key.
+//! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
+//! moment repeats at most the one it was sending, with the same key.
 
 pub mod channels;
+pub mod lease;
 pub mod machine;
 pub mod message;
 pub mod outbox;
+mod quantity;
+mod silence;
+mod state;
 mod text;
+pub mod training;
+pub mod wording;
 
 use std::path::Path;
 
@@ -18,37 +24,17 @@ use contract::steps::AlertArgs;
 use contract::{Outcome, StepError, Timestamp, write_json};
 use document::Document;
 use serde::{Deserialize, Serialize};
-use store::{ObjectStore, Stored, state, watermark};
+use store::{ObjectStore, watermark};
 
-use crate::machine::{Rules, Tracks};
-use crate::message::Batch;
-use crate::outbox::{Delivery, Pending, Sent};
+use crate::lease::Lease;
+use crate::machine::Rules;
+use crate::message::{Batch, Message};
+use crate::outbox::{Delivery, Pending, Sender, Sent};
+use crate::state::Keeper;
+use crate::training::Training;
+use crate::wording::Wording;
 
-const STATE: &str = "alerts";
-
-/// `state/<pipeline>/alerts.json`: what the next run carries on from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AlertState {
-    /// Version of this format.
-    pub format: u32,
-    /// End of the last window that was looked at.
-    pub told_to: Option<Timestamp>,
-    /// Where each entity stands.
-    pub tracks: Tracks,
-    /// Messages that have not reached every channel, oldest first.
-    pub pending: Vec<Pending>,
-}
-
-impl AlertState {
-    /// Version this build writes.
-    pub const FORMAT: u32 = 1;
-}
-
-impl Default for AlertState {
-    fn default() -> Self {
-        Self { format: Self::FORMAT, told_to: None, tracks: Tracks::default(), pending: Vec::new() }
-    }
-}
+pub use state::AlertState;
 
 /// `messages`: what a run of the step sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,72 +54,92 @@ pub struct Messages {
 /// Runs the step.
 ///
 /// Errors: unavailable when a channel could not be reached (the state is saved, the others were
-/// told, the next run tries again), lost race when another run has told the same windows.
+/// told, the next run tries again), lost race when another run is telling or has told the same.
 pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let store = store::open(&args.store)?;
     let folder = args.document.parent().unwrap_or(Path::new("."));
-    let mut channels = channels::open(&document.alerts.channels, folder);
+    let channels = channels::open(&document.alerts.channels, folder);
     let names: Vec<String> = channels.iter().map(|channel| channel.name().to_owned()).collect();
+    let wording = Wording::new(&document)?;
 
-    let Stored { value: mut state, mut etag } = read_state(store.as_ref(), &document.name)?;
+    let (mut keeper, mut state) = Keeper::open(store.as_ref(), &document.name, args.now)?;
     let before = state.clone();
-    let (batch, windows) = follow(store.as_ref(), &document, args.now, &mut state)?;
-    let changed = batch.changes();
-    let pending = |message| Pending { message, channels: names.clone() };
-    state.pending.extend(batch.into_messages().into_iter().map(pending));
-    for gone in outbox::forget_unknown(&mut state.pending, &names) {
+    // What a run left that is over, or that died.
+    state.lease = None;
+    let messages = if args.ended.is_empty() {
+        follow(store.as_ref(), &document, args.now, &mut state, outcome)?
+    } else {
+        training(args, &document, &mut state)?
+    };
+    let pending = |message| Pending { message: wording.apply(message), channels: names.clone() };
+    state.pending.extend(messages.into_iter().map(pending));
+    for gone in outbox::forget_unknown(&mut state, &names) {
         outcome.warn(format!(
             "channel `{gone}` is no longer in the document: some messages never reached it"
         ));
     }
-    outbox::shorten(&mut state.pending);
+    outbox::shorten(&mut state.pending, &wording);
 
-    let mut save = |state: &AlertState| {
-        let expected = (!etag.is_empty()).then_some(etag.as_str());
-        etag = state::write(store.as_ref(), &document.name, STATE, state, expected)?;
-        Ok(())
+    let mut sender = Sender {
+        channels,
+        send: document.alerts.send,
+        now: args.now,
+        wording: &wording,
+        pipeline: &document.name,
+        save: &mut |state| keeper.save(state),
     };
     let mut delivery = Delivery::default();
-    if state != before {
-        save(&state)?;
-    }
-    let saved = outbox::deliver(&mut state, &mut channels, &mut delivery, &mut save);
+    let saved = tell(&mut sender, &before, &mut state, &mut delivery);
 
-    outcome.count("windows", windows);
-    outcome.count("changes", changed);
     outcome.count("messages_sent", delivery.sent.len());
     outcome.count("messages_pending", state.pending.len());
     let result = saved.and_then(|()| told(&delivery, outcome));
-    let Delivery { sent, .. } = delivery;
     let AlertState { told_to, pending, .. } = state;
-    let pipeline = document.name;
-    write_json(&args.messages, &Messages { format: 1, pipeline, told_to, sent, pending })?;
+    let messages = Messages {
+        format: 1,
+        pipeline: document.name.clone(),
+        told_to,
+        sent: delivery.sent,
+        pending,
+    };
+    write_json(&args.messages, &messages)?;
     result
 }
 
-fn read_state(store: &dyn ObjectStore, pipeline: &str) -> Result<Stored<AlertState>, StepError> {
-    let stored = state::read::<AlertState>(store, pipeline, STATE)?;
-    let stored = stored.unwrap_or(Stored { value: AlertState::default(), etag: String::new() });
-    if stored.value.format == AlertState::FORMAT {
-        return Ok(stored);
+/// Saves what was made, sends it under a lease, and saves what is left.
+fn tell(
+    sender: &mut Sender<'_>,
+    before: &AlertState,
+    state: &mut AlertState,
+    delivery: &mut Delivery,
+) -> Result<(), StepError> {
+    // What is only repeated needs no lease: whoever hears it twice hears the same.
+    sender.refresh(state, delivery);
+    let sends = sender.has_work(state);
+    if sends {
+        state.lease = Some(Lease::of_this_process(sender.now));
     }
-    Err(StepError::refused(format!(
-        "`{}` has format {}, this version reads format {}",
-        state::key(pipeline, STATE),
-        stored.value.format,
-        AlertState::FORMAT
-    )))
+    if state != before {
+        (sender.save)(state)?;
+    }
+    if !sends {
+        return Ok(());
+    }
+    sender.deliver(state, delivery)?;
+    state.lease = None;
+    (sender.save)(state)
 }
 
-/// Moves the state over every window that was scored since; returns what is to be told, and the
-/// number of windows.
+/// Moves the state over every window that was scored since; returns what is to be told, without
+/// words.
 fn follow(
     store: &dyn ObjectStore,
     document: &Document,
     now: Timestamp,
     state: &mut AlertState,
-) -> Result<(Batch, usize), StepError> {
+    outcome: &mut Outcome,
+) -> Result<Vec<Message>, StepError> {
     let rules = Rules::of(&document.alerts);
     // Behind the watermark every window has its object: nothing can appear before the cursor.
     let scored = watermark::read(store, &document.name)?;
@@ -141,15 +147,38 @@ fn follow(
     let (mut batch, mut windows) = (Batch::default(), 0);
     for score in store::scores::read_after(store, &document.name, state.told_to, until) {
         let score = score?;
-        batch.add(&score, state.tracks.observe(&score, &rules));
+        let changes = state.tracks.observe(&score, &rules);
+        state.note(&changes);
+        batch.add(&score, changes);
         state.told_to = Some(score.time);
         windows += 1;
     }
-    Ok((batch, windows))
+    outcome.count("windows", windows);
+    outcome.count("changes", batch.changes());
+    outcome.count("firing", state.firing.len());
+    Ok(batch.into_messages())
+}
+
+/// Returns the message about a training that has ended, if the document wants it and it was not
+/// told before.
+fn training(
+    args: &AlertArgs,
+    document: &Document,
+    state: &mut AlertState,
+) -> Result<Vec<Message>, StepError> {
+    let training = Training::read(&args.ended)?;
+    if !document.alerts.training.contains(&training.result) {
+        return Ok(Vec::new());
+    }
+    let message = Message::of_training(&document.name, training, args.now);
+    Ok(if state.is_new_training(&message.key) { vec![message] } else { Vec::new() })
 }
 
 /// Reports each channel that failed; any of them makes the run one to be tried again.
 fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
+    for (name, until) in &delivery.paused {
+        outcome.warn(format!("channel `{name}` wants to be left alone until {until}"));
+    }
     for (name, error) in &delivery.failed {
         outcome.warn(format!("channel `{name}`: {}", error.message));
     }

@@ -7,21 +7,16 @@ use std::collections::BTreeMap;
 
 use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Span, Timestamp};
-use document::document::Alerts;
+use document::alerts::{Alerts, Silence};
 use serde::{Deserialize, Serialize};
 
+use crate::silence::is_silent;
+
 /// What can be wrong with an entity; each has a state of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// It does not behave as it used to.
-    Anomaly,
-    /// Too much of its data is missing to say.
-    NoData,
-}
+pub use document::alerts::AlertKind as Kind;
 
 /// When an alert fires and when it is resolved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rules {
     /// Bad windows in a row before an alert fires, at least 1.
     pub for_windows: u32,
@@ -29,6 +24,12 @@ pub struct Rules {
     pub resolve_after: u32,
     /// Time after a message in which the same alert does not fire again.
     pub cool_down: Span,
+    /// Time after which an alert that still fires is told again; nothing for never.
+    pub repeat: Option<Span>,
+    /// Kinds that are told; the others never fire.
+    pub kinds: Vec<Kind>,
+    /// What nobody is told of.
+    pub silences: Vec<Silence>,
 }
 
 impl Rules {
@@ -38,8 +39,26 @@ impl Rules {
             for_windows: alerts.for_windows.max(1),
             resolve_after: alerts.resolve_after.max(1),
             cool_down: alerts.cool_down,
+            repeat: alerts.repeat,
+            kinds: alerts.kinds.clone(),
+            silences: alerts.silences.clone(),
         }
     }
+}
+
+/// Why people are told of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It begins.
+    #[default]
+    Begins,
+    /// It has become worth waking someone.
+    Worsens,
+    /// It still lasts, and the document wants to be reminded.
+    Lasts,
+    /// It ends.
+    Ends,
 }
 
 /// A change that people are told of.
@@ -49,10 +68,16 @@ pub struct Change<'a> {
     pub entity: String,
     /// What was or is wrong with it.
     pub kind: Kind,
+    /// Why it is told.
+    pub reason: Reason,
+    /// Says that it is, or was, worth waking someone.
+    pub urgent: bool,
     /// End of the first window in which it was.
     pub since: Timestamp,
     /// End of the first window in which it no longer was; nothing for an alert that fires.
     pub ended: Option<Timestamp>,
+    /// Features that have moved, for drift.
+    pub drifting: Vec<String>,
     /// The entity's verdict in the window of the change; nothing when it is no longer reported.
     pub score: Option<&'a EntityScore>,
 }
@@ -69,6 +94,8 @@ struct Track {
     good_since: Option<Timestamp>,
     /// Set while firing: when it began.
     firing_since: Option<Timestamp>,
+    /// While firing: it was told as worth waking someone.
+    urgent: bool,
     /// Window of the last message about it.
     told_at: Option<Timestamp>,
 }
@@ -82,18 +109,55 @@ enum Sign {
     Silent,
 }
 
-impl Kind {
-    const ALL: [Self; 2] = [Self::Anomaly, Self::NoData];
+/// What is seen of one kind of alert of one entity in a window.
+#[derive(Debug, Clone, Copy)]
+struct Sight {
+    sign: Sign,
+    urgent: bool,
+    /// Nobody is to be told now.
+    silent: bool,
+}
 
-    fn sign(self, verdict: Verdict) -> Sign {
-        match (self, verdict) {
-            (Self::Anomaly, Verdict::Anomalous) | (Self::NoData, Verdict::NoData) => Sign::Bad,
-            // Nobody knows whether it behaves: that neither ends an anomaly nor begins one.
-            (Self::Anomaly, Verdict::NoData) => Sign::Silent,
-            (Self::Anomaly, Verdict::Normal)
-            | (Self::NoData, Verdict::Normal | Verdict::Anomalous) => Sign::Good,
+/// Why, since when, until when, and whether it is urgent.
+type News = (Reason, Timestamp, Option<Timestamp>, bool);
+
+const KINDS: [Kind; 3] = [Kind::Anomaly, Kind::NoData, Kind::Drift];
+
+/// Returns what a window says of one kind of alert of an entity, which may not be in it.
+fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
+    if kind == Kind::Drift {
+        return drift_sign(name, entity, score);
+    }
+    match (kind, entity.map(|entity| entity.verdict)) {
+        (Kind::Anomaly, Some(Verdict::Anomalous)) | (Kind::NoData, Some(Verdict::NoData)) => {
+            Sign::Bad
+        }
+        // Nobody knows whether it behaves: that neither ends an anomaly nor begins one.
+        (Kind::Anomaly, Some(Verdict::NoData)) => Sign::Silent,
+        _ => Sign::Good,
+    }
+}
+
+/// Drift is slow: most windows say nothing of it, and one that looks at the whole day ends it.
+fn drift_sign(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
+    let looks = score.drift.is_some();
+    match drifting(name, entity, score).is_empty() {
+        false => Sign::Bad,
+        true if looks || (entity.is_none() && !name.is_empty()) => Sign::Good,
+        true => Sign::Silent,
+    }
+}
+
+/// Returns the features that have moved, of an entity or, where the name is empty, of all.
+fn drifting(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Vec<String> {
+    let mut features = entity.map(|entity| entity.drifting.clone()).unwrap_or_default();
+    let day = score.drift.as_ref().filter(|_| name.is_empty());
+    for feature in day.into_iter().flat_map(|drift| drift.drifted()) {
+        if !features.contains(&feature.feature) {
+            features.push(feature.feature.clone());
         }
     }
+    features
 }
 
 impl Track {
@@ -106,25 +170,30 @@ impl Track {
         self.firing_since.is_none() && self.bad == 0 && !self.is_cooling(time, rules)
     }
 
-    /// Takes one window in; returns since when and until when if that is to be told.
-    fn observe(
-        &mut self,
-        sign: Sign,
-        time: Timestamp,
-        rules: &Rules,
-    ) -> Option<(Timestamp, Option<Timestamp>)> {
-        match sign {
+    /// Takes one window in; returns what is to be told.
+    fn observe(&mut self, sight: Sight, time: Timestamp, rules: &Rules) -> Option<News> {
+        match sight.sign {
             Sign::Silent => None,
             Sign::Bad => {
                 (self.good, self.good_since) = (0, None);
                 self.bad = self.bad.saturating_add(1);
-                let since = *self.bad_since.get_or_insert(time);
-                let due = self.bad >= rules.for_windows && !self.is_cooling(time, rules);
-                if self.firing_since.is_some() || !due {
+                let bad_since = *self.bad_since.get_or_insert(time);
+                if sight.silent {
                     return None;
                 }
-                (self.firing_since, self.told_at) = (Some(since), Some(time));
-                Some((since, None))
+                let reason = match self.firing_since {
+                    Some(_) if sight.urgent && !self.urgent => Reason::Worsens,
+                    Some(_) if self.is_to_repeat(time, rules) => Reason::Lasts,
+                    Some(_) => return None,
+                    None if self.bad < rules.for_windows || self.is_cooling(time, rules) => {
+                        return None;
+                    }
+                    None => Reason::Begins,
+                };
+                let since = *self.firing_since.get_or_insert(bad_since);
+                self.told_at = Some(time);
+                self.urgent |= sight.urgent;
+                Some((reason, since, None, self.urgent))
             }
             Sign::Good => {
                 (self.bad, self.bad_since) = (0, None);
@@ -134,10 +203,16 @@ impl Track {
                 if self.good < rules.resolve_after {
                     return None;
                 }
+                let urgent = self.urgent;
                 *self = Self { told_at: Some(time), ..Self::default() };
-                Some((since, Some(ended)))
+                Some((Reason::Ends, since, Some(ended), urgent))
             }
         }
+    }
+
+    fn is_to_repeat(&self, time: Timestamp, rules: &Rules) -> bool {
+        let told = self.told_at.zip(rules.repeat);
+        told.is_some_and(|(told, repeat)| time >= told + repeat)
     }
 }
 
@@ -158,23 +233,38 @@ impl Tracks {
         }
         // Most entities are normal and have nothing to remember.
         let seen = score.entities.iter().filter(|entity| {
-            entity.verdict != Verdict::Normal || self.0.contains_key(&entity.entity)
+            let plain = entity.verdict == Verdict::Normal && entity.drifting.is_empty();
+            !plain || self.0.contains_key(&entity.entity)
         });
+        if score.drift.is_some() && rules.kinds.contains(&Kind::Drift) {
+            entities.insert("", None);
+        }
         entities.extend(seen.map(|entity| (entity.entity.as_str(), Some(entity))));
         let entities: Vec<_> =
             entities.into_iter().map(|(name, entity)| (name.to_owned(), entity)).collect();
         let mut changes = Vec::new();
         for (name, entity) in entities {
-            for kind in Kind::ALL {
-                let sign = entity.map_or(Sign::Good, |entity| kind.sign(entity.verdict));
+            for kind in KINDS {
+                let is_told = rules.kinds.contains(&kind);
+                let sight = Sight {
+                    sign: if is_told { sign(kind, &name, entity, score) } else { Sign::Good },
+                    urgent: kind == Kind::Anomaly && entity.is_some_and(|entity| entity.urgent),
+                    silent: is_silent(&rules.silences, &name, kind, score.time),
+                };
                 let mut track = self.0.get(&name).and_then(|kinds| kinds.get(&kind)).copied();
-                let seen = track.get_or_insert_default().observe(sign, score.time, rules);
+                let seen = track.get_or_insert_default().observe(sight, score.time, rules);
                 self.keep(&name, kind, track.filter(|track| !track.is_idle(score.time, rules)));
-                changes.extend(seen.map(|(since, ended)| Change {
+                changes.extend(seen.map(|(reason, since, ended, urgent)| Change {
                     entity: name.clone(),
                     kind,
+                    reason,
+                    urgent,
                     since,
                     ended,
+                    drifting: match kind {
+                        Kind::Drift => drifting(&name, entity, score),
+                        _ => Vec::new(),
+                    },
                     score: entity,
                 }));
             }
@@ -209,13 +299,21 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules =
-        Rules { for_windows: 2, resolve_after: 2, cool_down: Span::from_seconds(600) };
+    fn rules() -> Rules {
+        Rules {
+            for_windows: 2,
+            resolve_after: 2,
+            cool_down: Span::from_seconds(600),
+            repeat: None,
+            kinds: KINDS.to_vec(),
+            silences: Vec::new(),
+        }
+    }
 
     fn window(minute: i64, verdicts: &str) -> WindowScore {
         let entity = |(index, sign)| {
             let verdict = match sign {
-                'a' => Verdict::Anomalous,
+                'a' | 'u' => Verdict::Anomalous,
                 'n' => Verdict::NoData,
                 '-' => return None,
                 _ => Verdict::Normal,
@@ -228,18 +326,13 @@ mod tests {
                 combined: None,
                 members: Vec::new(),
                 causes: Vec::new(),
-                urgent: false,
-                drifting: Vec::new(),
+                urgent: sign == 'u',
+                drifting: if sign == 'd' { vec!["load".into()] } else { Vec::new() },
                 diagnosis: None,
             })
         };
-        WindowScore {
-            format: WindowScore::FORMAT,
-            pipeline: "cluster".into(),
-            time: Timestamp::from_ms(minute * 60_000),
-            version: "v".into(),
-            entities: verdicts.chars().enumerate().filter_map(entity).collect(),
-        }
+        let entities = verdicts.chars().enumerate().filter_map(entity).collect();
+        WindowScore::new("cluster", Timestamp::from_ms(minute * 60_000), "v", entities)
     }
 
     /// One letter a minute for a single entity; returns the changes as `<minute>+` and `<minute>-`.
@@ -248,11 +341,18 @@ mod tests {
         let mut told = Vec::new();
         for (minute, sign) in (0..).zip(verdicts.chars()) {
             for change in tracks.observe(&window(minute, &sign.to_string()), &rules) {
-                let kind = if change.kind == Kind::Anomaly { "" } else { "n" };
-                told.push(format!(
-                    "{minute}{kind}{}",
-                    if change.ended.is_some() { "-" } else { "+" }
-                ));
+                let kind = match change.kind {
+                    Kind::Anomaly => "",
+                    Kind::NoData => "n",
+                    Kind::Drift => "d",
+                };
+                let sign = match change.reason {
+                    Reason::Begins => "+",
+                    Reason::Worsens => "!",
+                    Reason::Lasts => "~",
+                    Reason::Ends => "-",
+                };
+                told.push(format!("{minute}{kind}{sign}"));
             }
         }
         told.join(" ")
@@ -260,44 +360,44 @@ mod tests {
 
     #[test]
     fn an_alert_fires_after_for_windows_and_ends_after_resolve_after() {
-        assert_eq!(told(".a.a.a.", RULES), "", "never two in a row");
-        assert_eq!(told(".aa", RULES), "2+");
-        assert_eq!(told(".aaaaaa", RULES), "2+", "once");
-        assert_eq!(told(".aa.a.a", RULES), "2+", "never two normal ones in a row");
-        assert_eq!(told(".aa..", RULES), "2+ 4-");
+        assert_eq!(told(".a.a.a.", rules()), "", "never two in a row");
+        assert_eq!(told(".aa", rules()), "2+");
+        assert_eq!(told(".aaaaaa", rules()), "2+", "once");
+        assert_eq!(told(".aa.a.a", rules()), "2+", "never two normal ones in a row");
+        assert_eq!(told(".aa..", rules()), "2+ 4-");
     }
 
     #[test]
     fn in_cool_down_it_does_not_fire_and_afterwards_it_does() {
-        assert_eq!(told("aa..aa.....", RULES), "1+ 3-");
-        assert_eq!(told("aa..aaaaaaaaaaaa", RULES), "1+ 3- 13+", "ten minutes after the message");
-        let no_cool_down = Rules { cool_down: Span::ZERO, ..RULES };
+        assert_eq!(told("aa..aa.....", rules()), "1+ 3-");
+        assert_eq!(told("aa..aaaaaaaaaaaa", rules()), "1+ 3- 13+", "ten minutes after the message");
+        let no_cool_down = Rules { cool_down: Span::ZERO, ..rules() };
         assert_eq!(told("aa..aa..", no_cool_down), "1+ 3- 5+ 7-");
     }
 
     #[test]
     fn missing_data_is_an_alert_of_its_own_and_no_sign_of_health() {
-        assert_eq!(told("nn..", RULES), "1n+ 3n-");
-        assert_eq!(told("aannn.a", RULES), "1+ 3n+ 6n-", "the anomaly goes on");
-        assert_eq!(told("aannn..", RULES), "1+ 3n+ 6- 6n-");
-        assert_eq!(told("ana", RULES), "2+", "an unknown window does not interrupt");
+        assert_eq!(told("nn..", rules()), "1n+ 3n-");
+        assert_eq!(told("aannn.a", rules()), "1+ 3n+ 6n-", "the anomaly goes on");
+        assert_eq!(told("aannn..", rules()), "1+ 3n+ 6- 6n-");
+        assert_eq!(told("ana", rules()), "2+", "an unknown window does not interrupt");
     }
 
     #[test]
     fn an_entity_that_is_no_longer_reported_ends_and_is_forgotten() {
         let mut tracks = Tracks::default();
         for minute in 0..2 {
-            tracks.observe(&window(minute, "aa"), &RULES);
+            tracks.observe(&window(minute, "aa"), &rules());
         }
         assert_eq!(tracks.firing().count(), 2);
         let gone = window(2, ".");
-        assert!(tracks.observe(&gone, &RULES).is_empty());
+        assert!(tracks.observe(&gone, &rules()).is_empty());
         let last = window(3, ".-");
-        let changes = tracks.observe(&last, &RULES);
+        let changes = tracks.observe(&last, &rules());
         assert_eq!(changes.iter().map(|c| c.score.is_some()).collect::<Vec<_>>(), [true, false]);
         assert_eq!(changes[1].ended, Some(Timestamp::from_ms(120_000)));
         for minute in 4..20 {
-            assert!(tracks.observe(&window(minute, "-."), &RULES).is_empty());
+            assert!(tracks.observe(&window(minute, "-."), &rules()).is_empty());
         }
         assert_eq!(tracks, Tracks::default(), "nothing is kept of what is over");
     }
@@ -306,12 +406,85 @@ mod tests {
     fn a_window_without_entities_says_nothing() {
         let mut tracks = Tracks::default();
         for minute in 0..2 {
-            tracks.observe(&window(minute, "a"), &RULES);
+            tracks.observe(&window(minute, "a"), &rules());
         }
         let before = tracks.clone();
-        assert!(tracks.observe(&window(2, ""), &RULES).is_empty());
-        assert!(tracks.observe(&window(3, ""), &RULES).is_empty());
+        assert!(tracks.observe(&window(2, ""), &rules()).is_empty());
+        assert!(tracks.observe(&window(3, ""), &rules()).is_empty());
         assert_eq!(tracks, before);
+    }
+
+    #[test]
+    fn what_lasts_is_told_again_and_what_becomes_urgent_at_once() {
+        assert_eq!(told(".aauuu..", rules()), "2+ 3! 7-", "once");
+        assert_eq!(told(".uu..", rules()), "2+ 4-", "urgent from the beginning");
+        let repeat = Rules { repeat: Some(Span::from_seconds(180)), ..rules() };
+        assert_eq!(told(".aaaaaaaa", repeat.clone()), "2+ 5~ 8~");
+        assert_eq!(told(".aaaauaaa", repeat), "2+ 5! 8~", "and then counted from there");
+    }
+
+    #[test]
+    fn what_begins_in_a_silence_is_told_when_it_is_over() {
+        let silence = |from: i64, until: i64| Silence {
+            entity: None,
+            kinds: vec![Kind::Anomaly],
+            from: Some(Timestamp::from_ms(from * 60_000)),
+            until: Some(Timestamp::from_ms(until * 60_000)),
+            why: String::new(),
+        };
+        let silent = |from, until| Rules { silences: vec![silence(from, until)], ..rules() };
+        assert_eq!(told("aaaaaa", silent(0, 4)), "4+");
+        assert_eq!(told("aaa...", silent(0, 4)), "", "nobody has heard of it");
+        assert_eq!(told("aaaa..", silent(2, 9)), "1+ 5-", "who was told hears the end");
+        assert_eq!(told("aauuuu", silent(2, 4)), "1+ 4!");
+        assert_eq!(told("nn..", silent(0, 9)), "1n+ 3n-", "another kind");
+    }
+
+    #[test]
+    fn kinds_that_are_not_wanted_never_fire_and_what_fires_of_them_ends() {
+        let only_no_data = Rules { kinds: vec![Kind::NoData], ..rules() };
+        assert_eq!(told("aaaann", only_no_data.clone()), "5n+");
+        let mut tracks = Tracks::default();
+        for minute in 0..2 {
+            tracks.observe(&window(minute, "a"), &rules());
+        }
+        for minute in 2..4 {
+            tracks.observe(&window(minute, "a"), &only_no_data);
+        }
+        assert_eq!(tracks.firing().count(), 0);
+    }
+
+    #[test]
+    fn drift_lasts_until_a_window_looks_at_the_whole_day() {
+        assert_eq!(told("dd......", rules()), "1d+");
+        let mut tracks = Tracks::default();
+        let mut changes = 0;
+        let mut observe = |minute, letter, drifted: Option<bool>| {
+            let mut score = window(minute, letter);
+            score.drift = drifted.map(|drifted| contract::score::Drift {
+                since: Timestamp::from_ms(0),
+                rows: 1440,
+                features: vec![contract::score::FeatureDrift {
+                    feature: "load".into(),
+                    stability_index: Some(0.7),
+                    missing_ratio: 0.0,
+                    usual_missing_ratio: 0.0,
+                    drifted,
+                }],
+            });
+            let told = tracks.observe(&score, &rules());
+            changes += told.len();
+            let whole =
+                |change: &Change<'_>| change.kind == Kind::Drift && change.entity.is_empty();
+            assert!(told.iter().all(whole));
+            changes
+        };
+        for (minute, drifted, expected) in
+            [(0, true, 0), (60, true, 1), (120, false, 1), (180, false, 2)]
+        {
+            assert_eq!(observe(minute, ".", Some(drifted)), expected);
+            assert_eq!(observe(minute + 1, ".", None), expected);
+        }
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use contract::score::{Cause, Combined, WindowScore};
+use contract::score::{Cause, Combined, MemberScore, WindowScore};
 use contract::{Decimal, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{Change, Kind};
-use crate::text;
+use crate::machine::{Change, Kind, Reason};
+use crate::training::Training;
 
 /// Messages that one run sends at most; more become one summary.
 pub const MAX_MESSAGES: usize = 10;
+/// Features that an alert names.
+const CAUSES: usize = 3;
 
 /// Says which way an alert changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +33,12 @@ pub struct Alert {
     pub kind: Kind,
     /// Which way it changed.
     pub status: Status,
+    /// Why it is told.
+    #[serde(default)]
+    pub reason: Reason,
+    /// Says that it is, or was, worth waking someone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
     /// End of the first window in which it was.
     pub since: Timestamp,
     /// End of the first window in which it no longer was.
@@ -49,32 +57,77 @@ pub struct Alert {
     /// Combined score and its limit, where the pipeline has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined: Option<Combined>,
-    /// The features that contributed most; for anomalies that begin.
+    /// What each model said; for anomalies that fire.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberScore>,
+    /// The three features that contributed most; for anomalies that fire.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// Features that have moved; for drift that fires.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifting: Vec<String>,
+    /// Links for the entity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
 }
 
 impl Alert {
-    fn of(change: Change<'_>) -> Self {
+    pub(crate) fn of(change: Change<'_>) -> Self {
         let firing = change.ended.is_none();
-        let causes = change.score.filter(|_| firing).map(|score| score.causes.clone());
+        let score = change.score.filter(|_| firing);
+        let anomaly = score.filter(|_| change.kind == Kind::Anomaly);
         Self {
             entity: change.entity,
             kind: change.kind,
             status: if firing { Status::Firing } else { Status::Resolved },
+            reason: change.reason,
+            urgent: change.urgent,
             since: change.since,
             ended: change.ended,
-            gone: change.score.is_none(),
+            // Drift may be of all entities together, which is none of them.
+            gone: change.score.is_none() && change.kind != Kind::Drift,
             changes: 1,
             completeness: change.score.map(|score| score.completeness),
             votes: change.score.map_or(Decimal::ZERO, |score| score.votes),
             combined: change.score.and_then(|score| score.combined),
-            causes: causes.unwrap_or_default(),
+            members: anomaly.map(|score| score.members.clone()).unwrap_or_default(),
+            causes: anomaly
+                .map(|score| score.causes.iter().take(CAUSES).cloned().collect())
+                .unwrap_or_default(),
+            drifting: if firing { change.drifting } else { Vec::new() },
+            links: Vec::new(),
         }
+    }
+
+    /// Says whether two are about the same thing.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.entity, self.kind) == (&other.entity, other.kind)
     }
 }
 
-/// What is sent: everything that changed in a window, or in several.
+/// A link in a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name in the document.
+    pub name: String,
+    /// The URL.
+    pub url: String,
+}
+
+/// A channel that cannot be reached, or can again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelNews {
+    /// Its name.
+    pub name: String,
+    /// Since when it could not be reached.
+    pub since: Timestamp,
+    /// Why not; nothing once it can again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What is sent: everything that changed in a window, or in several; or how a training ended; or
+/// that another channel cannot be reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Version of this format.
@@ -85,12 +138,24 @@ pub struct Message {
     pub pipeline: String,
     /// End of the first window it tells of.
     pub from: Timestamp,
-    /// End of the last window it tells of.
+    /// End of the last window it tells of, or the present of what it tells of.
     pub time: Timestamp,
-    /// Version of the models that scored the last of them.
+    /// Version of the models that scored the last of them; empty where there is none.
     pub version: String,
+    /// Says that it is worth waking someone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
     /// What changed; one item for each entity and kind, those that fire first, anomalies first.
     pub alerts: Vec<Alert>,
+    /// How a training ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    /// What is wrong with another channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<ChannelNews>,
+    /// Links for all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
     /// One line for a list or a notification.
     pub title: String,
     /// Plain text for a terminal or a phone; begins with the title.
@@ -101,24 +166,51 @@ impl Message {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Makes the message of one window.
-    fn of(score: &WindowScore, changes: Vec<Change<'_>>) -> Self {
-        let message = Self {
+    /// Makes a message without content at a point in time; `key` is what follows the pipeline.
+    fn empty(pipeline: &str, key: &str, time: Timestamp) -> Self {
+        Self {
             format: Self::FORMAT,
-            key: format!("{}/{}", score.pipeline, score.time.compact()),
-            pipeline: score.pipeline.clone(),
-            from: score.time,
-            time: score.time,
-            version: score.version.clone(),
-            alerts: changes.into_iter().map(Alert::of).collect(),
+            key: format!("{pipeline}/{key}"),
+            pipeline: pipeline.to_owned(),
+            from: time,
+            time,
+            version: String::new(),
+            urgent: false,
+            alerts: Vec::new(),
+            training: None,
+            channel: None,
+            links: Vec::new(),
             title: String::new(),
             text: String::new(),
+        }
+    }
+
+    /// Makes the message about a training.
+    pub(crate) fn of_training(pipeline: &str, training: Training, now: Timestamp) -> Self {
+        let key = format!("training/{}/{}", now.compact(), training.word());
+        let version = training.version.clone().unwrap_or_default();
+        Self { version, training: Some(training), ..Self::empty(pipeline, &key, now) }
+    }
+
+    /// Makes the message about a channel.
+    pub(crate) fn of_channel(pipeline: &str, news: ChannelNews, now: Timestamp) -> Self {
+        let word = if news.why.is_some() { "fails" } else { "works" };
+        let key = format!("channel/{}/{word}/{}", news.name, now.compact());
+        Self { channel: Some(news), ..Self::empty(pipeline, &key, now) }
+    }
+
+    /// Makes the message of one window, without words.
+    fn of(score: &WindowScore, changes: Vec<Change<'_>>) -> Self {
+        let message = Self {
+            version: score.version.clone(),
+            alerts: changes.into_iter().map(Alert::of).collect(),
+            ..Self::empty(&score.pipeline, &score.time.compact(), score.time)
         };
-        message.worded()
+        message.sorted()
     }
 
     /// Makes one message of two, `later` being the later one: of each alert it tells the last
-    /// change, and how many there were.
+    /// change, and how many there were. The words are still to be found.
     #[must_use]
     pub fn merge(self, later: Self) -> Self {
         let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
@@ -132,6 +224,7 @@ impl Message {
                 if alert.causes.is_empty() {
                     alert.causes = earlier.causes;
                 }
+                alert.urgent |= earlier.urgent;
             }
             alerts.insert(name, alert);
         }
@@ -142,13 +235,13 @@ impl Message {
             alerts: alerts.into_values().collect(),
             ..later
         };
-        message.worded()
+        message.sorted()
     }
 
-    fn worded(mut self) -> Self {
+    fn sorted(mut self) -> Self {
         self.alerts.sort_by_key(|alert| (alert.status, alert.kind));
-        self.title = text::title(&self);
-        self.text = text::body(&self);
+        let urgent = |alert: &Alert| alert.urgent && alert.status == Status::Firing;
+        self.urgent = self.alerts.iter().any(urgent);
         self
     }
 }
@@ -185,7 +278,7 @@ impl Batch {
         self.changes
     }
 
-    /// Returns the messages, oldest first.
+    /// Returns the messages without words, oldest first.
     pub fn into_messages(self) -> Vec<Message> {
         self.messages.into_iter().chain(self.summary).collect()
     }

@@ -1,24 +1,33 @@
-//! Messages under way: sent through every channel, crossed out one by one, kept for the next run
+//! Messages under way: sent through the channels, crossed out one by one, kept for the next run
 //! where a channel fails.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use contract::StepError;
+use contract::{StepError, Timestamp};
+use document::alerts::Send;
 use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
-use crate::channels::Channel;
-use crate::message::Message;
+use crate::channels::{Channel, Failure};
+use crate::message::{Alert, ChannelNews, Message};
+use crate::wording::Wording;
 
 /// Messages kept for a channel that cannot be reached; more become one summary.
 pub const MAX_PENDING: usize = 50;
+/// Seconds after which a run begins no further sending, so that its lease is not over while it
+/// sends: what is left is for the next run.
+pub const SENDING_SECONDS: u64 = 90;
+/// Seconds of one run that a single slow channel may take from the others.
+const CHANNEL_SECONDS: u64 = 20;
 
 /// A message and the channels it has not reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pending {
     /// The message.
     pub message: Message,
-    /// Names of the channels that are still to be told.
+    /// Names of the channels that are still to be told; with `send: first` the first that takes it
+    /// is the last.
     pub channels: Vec<String>,
 }
 
@@ -31,6 +40,17 @@ pub struct Sent {
     pub channels: Vec<String>,
 }
 
+/// What is known of a channel that does not work as it should.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Since when it cannot be reached; nothing if it only wants a pause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Timestamp>,
+    /// Until when it wants to be left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
 /// What became of a run's messages.
 #[derive(Debug, Default)]
 pub struct Delivery {
@@ -38,70 +58,209 @@ pub struct Delivery {
     pub sent: Vec<Sent>,
     /// The channels that failed, by name.
     pub failed: BTreeMap<String, StepError>,
+    /// The channels that want a pause, and until when.
+    pub paused: BTreeMap<String, Timestamp>,
+    /// What each channel has taken of the run's time.
+    spent: BTreeMap<String, Duration>,
 }
 
 /// Takes channels that the document no longer has off the messages, and returns their names.
 /// Messages that nobody is left for are dropped.
-pub fn forget_unknown(pending: &mut Vec<Pending>, names: &[String]) -> BTreeSet<String> {
+pub fn forget_unknown(state: &mut AlertState, names: &[String]) -> BTreeSet<String> {
     let mut gone = BTreeSet::new();
-    for Pending { channels, .. } in pending.iter_mut() {
+    for Pending { channels, .. } in &mut state.pending {
         gone.extend(channels.extract_if(.., |name| !names.contains(name)));
     }
-    pending.retain(|pending| !pending.channels.is_empty());
+    state.pending.retain(|pending| !pending.channels.is_empty());
+    state.trouble.retain(|name, _| names.contains(name));
     gone
 }
 
-/// Makes one message of those that wait for the same channels, where they are more than
-/// [`MAX_PENDING`], so that a channel that stays dead does not let the state grow.
-pub fn shorten(pending: &mut Vec<Pending>) {
+/// Makes one message of those about alerts that wait for the same channels, where they are more
+/// than [`MAX_PENDING`], so that a channel that stays dead does not let the state grow.
+pub fn shorten(pending: &mut Vec<Pending>, wording: &Wording<'_>) {
+    let is_summed = |one: &Pending| !one.message.alerts.is_empty();
     let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    for Pending { channels, .. } in pending.iter() {
-        *counts.entry(channels.clone()).or_default() += 1;
+    for one in pending.iter().filter(|one| is_summed(one)) {
+        *counts.entry(one.channels.clone()).or_default() += 1;
     }
-    for channels in
-        counts.into_iter().filter_map(|(key, count)| (count > MAX_PENDING).then_some(key))
-    {
-        let long: Vec<_> = pending.extract_if(.., |one| one.channels == channels).collect();
+    for channels in counts.into_iter().filter(|(_, n)| *n > MAX_PENDING).map(|(names, _)| names) {
+        let long: Vec<_> =
+            pending.extract_if(.., |one| one.channels == channels && is_summed(one)).collect();
         let message = long.into_iter().map(|pending| pending.message).reduce(Message::merge);
-        pending.extend(message.map(|message| Pending { message, channels }));
+        pending
+            .extend(message.map(|message| Pending { message: wording.apply(message), channels }));
+    }
+    // News of trainings and channels are few; whoever was away for so long needs the last ones.
+    let others = pending.iter().filter(|one| !is_summed(one)).count();
+    let mut surplus = others.saturating_sub(MAX_PENDING);
+    pending.retain(|one| {
+        let drops = !is_summed(one) && surplus > 0;
+        surplus -= usize::from(drops);
+        !drops
+    });
+}
+
+/// Sends what is pending.
+pub struct Sender<'a> {
+    /// The channels, the preferred first.
+    pub channels: Vec<Box<dyn Channel>>,
+    /// Which of them get a message.
+    pub send: Send,
+    /// The present.
+    pub now: Timestamp,
+    /// The words of messages that are made on the way.
+    pub wording: &'a Wording<'a>,
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// Saves the state.
+    pub save: &'a mut dyn FnMut(&AlertState) -> Result<(), StepError>,
+}
+
+impl std::fmt::Debug for Sender<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender").field("pipeline", &self.pipeline).finish_non_exhaustive()
     }
 }
 
-/// Sends what is pending, oldest first, and saves the state after each message that reached
-/// somebody. A channel that fails is left alone for the rest of the run, and the others are not.
-///
-/// Errors are those of `save`; a failing channel is none.
-pub fn deliver(
-    state: &mut AlertState,
-    channels: &mut [Box<dyn Channel>],
-    delivery: &mut Delivery,
-    save: &mut dyn FnMut(&AlertState) -> Result<(), StepError>,
-) -> Result<(), StepError> {
-    let mut index = 0;
-    while let Some(Pending { message, channels: waiting }) = state.pending.get_mut(index) {
-        let mut told = Vec::new();
-        for channel in channels.iter_mut() {
-            let name = channel.name().to_owned();
-            if !waiting.contains(&name) || delivery.failed.contains_key(&name) {
-                continue;
+impl Sender<'_> {
+    /// Says whether there is a message that some channel may be sent now.
+    pub fn has_work(&self, state: &AlertState) -> bool {
+        let waits = |name: &String| {
+            state.trouble.get(name).and_then(|trouble| trouble.not_before) > Some(self.now)
+        };
+        state.pending.iter().any(|pending| !pending.channels.iter().all(waits))
+    }
+
+    /// Sends what is pending, oldest first, and saves the state after each message that reached
+    /// somebody. A channel that fails is left alone for the rest of the run, the others are told
+    /// of it, and get their messages.
+    ///
+    /// Errors are those of `save`; a failing channel is none.
+    pub fn deliver(
+        &mut self,
+        state: &mut AlertState,
+        delivery: &mut Delivery,
+    ) -> Result<(), StepError> {
+        let started = Instant::now();
+        let mut index = 0;
+        while index < state.pending.len() {
+            let message = state.pending[index].message.clone();
+            for number in 0..self.channels.len() {
+                let name = self.channels[number].name().to_owned();
+                let waiting = state.pending[index].channels.contains(&name);
+                if !waiting || self.is_out(&name, state, delivery, started) {
+                    continue;
+                }
+                let begun = Instant::now();
+                let result = self.channels[number].send(&message, self.now);
+                *delivery.spent.entry(name.clone()).or_default() += begun.elapsed();
+                let told = result.is_ok();
+                self.note(&name, result, state, delivery);
+                if told {
+                    let waiting = &mut state.pending[index].channels;
+                    match self.send {
+                        Send::All => waiting.retain(|other| *other != name),
+                        Send::First => waiting.clear(),
+                    }
+                    delivery.note_sent(&message, name);
+                    // Of a run that is killed now, the next one repeats nothing.
+                    (self.save)(state)?;
+                }
             }
-            match channel.send(message) {
-                Ok(()) => told.push(name),
-                Err(error) => drop(delivery.failed.insert(name, error)),
+            if state.pending[index].channels.is_empty() {
+                state.pending.remove(index);
+            } else {
+                index += 1;
             }
         }
-        waiting.retain(|name| !told.contains(name));
-        let done = waiting.is_empty();
-        let sent = (!told.is_empty()).then(|| Sent { message: message.clone(), channels: told });
-        if done {
-            state.pending.remove(index);
-        } else {
-            index += 1;
+        Ok(())
+    }
+
+    /// Tells the channels that must hear of it again and again what is firing.
+    pub fn refresh(&mut self, state: &mut AlertState, delivery: &mut Delivery) {
+        let firing: Vec<Alert> = state.firing.clone();
+        if firing.is_empty() {
+            return;
         }
-        if let Some(sent) = sent {
-            delivery.sent.push(sent);
-            save(state)?;
+        let started = Instant::now();
+        for number in 0..self.channels.len() {
+            let name = self.channels[number].name().to_owned();
+            if !self.is_out(&name, state, delivery, started)
+                && let Some(result) =
+                    self.channels[number].refresh(self.pipeline, &firing, self.now)
+            {
+                self.note(&name, result, state, delivery);
+            }
         }
     }
-    Ok(())
+
+    /// Says whether a channel is to be left alone in this run.
+    fn is_out(
+        &self,
+        name: &str,
+        state: &AlertState,
+        delivery: &mut Delivery,
+        started: Instant,
+    ) -> bool {
+        let pause = state.trouble.get(name).and_then(|trouble| trouble.not_before);
+        if let Some(until) = pause.filter(|until| *until > self.now) {
+            delivery.paused.insert(name.to_owned(), until);
+            return true;
+        }
+        let spent = delivery.spent.get(name).copied().unwrap_or_default();
+        delivery.failed.contains_key(name)
+            || spent >= Duration::from_secs(CHANNEL_SECONDS)
+            || started.elapsed() >= Duration::from_secs(SENDING_SECONDS)
+    }
+
+    /// Notes how a channel answered, and tells the others when that has changed.
+    fn note(
+        &self,
+        name: &str,
+        result: Result<(), Failure>,
+        state: &mut AlertState,
+        delivery: &mut Delivery,
+    ) {
+        let failing_since = state.trouble.get(name).and_then(|trouble| trouble.failing_since);
+        let Err(failure) = result else {
+            state.trouble.remove(name);
+            if let Some(since) = failing_since {
+                self.tell_others(ChannelNews { name: name.to_owned(), since, why: None }, state);
+            }
+            return;
+        };
+        let not_before = failure.retry_after.map(|pause| self.now + pause);
+        delivery.paused.extend(not_before.map(|until| (name.to_owned(), until)));
+        if failure.is_limit {
+            state.trouble.insert(name.to_owned(), Trouble { failing_since, not_before });
+            return;
+        }
+        let why = failure.error.message.clone();
+        delivery.failed.insert(name.to_owned(), failure.error);
+        let since = failing_since.unwrap_or(self.now);
+        state.trouble.insert(name.to_owned(), Trouble { failing_since: Some(since), not_before });
+        if failing_since.is_none() {
+            self.tell_others(ChannelNews { name: name.to_owned(), since, why: Some(why) }, state);
+        }
+    }
+
+    /// Adds a message about a channel for all others.
+    fn tell_others(&self, news: ChannelNews, state: &mut AlertState) {
+        let others = self.channels.iter().map(|channel| channel.name().to_owned());
+        let channels: Vec<String> = others.filter(|other| *other != news.name).collect();
+        if !channels.is_empty() {
+            let message = Message::of_channel(self.pipeline, news, self.now);
+            state.pending.push(Pending { message: self.wording.apply(message), channels });
+        }
+    }
+}
+
+impl Delivery {
+    fn note_sent(&mut self, message: &Message, channel: String) {
+        match self.sent.last_mut() {
+            Some(sent) if sent.message.key == message.key => sent.channels.push(channel),
+            _ => self.sent.push(Sent { message: message.clone(), channels: vec![channel] }),
+        }
+    }
 }

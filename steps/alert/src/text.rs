@@ -2,12 +2,18 @@
 
 use contract::score::Cause;
 use contract::{Span, Timestamp};
+use jiff::tz::TimeZone;
 
-use crate::machine::Kind;
-use crate::message::{Alert, Message, Status};
+use crate::machine::{Kind, Reason};
+use crate::message::{Alert, Link, Message, Status};
+use crate::quantity::{clean, digits, quantity};
+
+mod training;
 
 /// Entities that a message names; the others are counted.
 const NAMED: usize = 5;
+/// Features that have moved which a message names.
+const DRIFTING: usize = 5;
 
 /// Alerts of the same kind that changed the same way.
 struct Group<'a> {
@@ -16,48 +22,83 @@ struct Group<'a> {
 
 /// Returns one line that says what changed and where.
 pub(crate) fn title(message: &Message) -> String {
-    let groups = groups(&message.alerts);
     let pipeline = clean(&message.pipeline);
+    if let Some(training) = &message.training {
+        return format!("{pipeline}: {}", training::title(training));
+    }
+    if let Some(channel) = &message.channel {
+        let verb = if channel.why.is_some() { "cannot be reached" } else { "can be reached again" };
+        return format!("{pipeline}: channel {} {verb}", clean(&channel.name));
+    }
+    let groups = groups(&message.alerts);
+    let urgent = if message.urgent { "URGENT " } else { "" };
     if let [Group { alerts }] = groups.as_slice()
         && let [alert] = alerts.as_slice()
         && alert.entity.is_empty()
     {
-        return format!("{pipeline} {}", verb(alert, true));
+        return format!("{urgent}{pipeline} {}", verb(alert, true));
     }
     let words: Vec<_> = groups.iter().map(Group::title).collect();
-    format!("{pipeline}: {}", words.join(", "))
+    format!("{urgent}{pipeline}: {}", words.join(", "))
 }
 
-/// Returns the title and what is known of each change.
-pub(crate) fn body(message: &Message) -> String {
+/// Returns one line about one alert.
+pub(crate) fn of_alert(pipeline: &str, alert: &Alert) -> String {
+    let pipeline = clean(pipeline);
+    match alert.entity.as_str() {
+        "" => format!("{pipeline} {}", verb(alert, true)),
+        _ => format!("{pipeline}: {} {}", place(alert), verb(alert, true)),
+    }
+}
+
+/// Returns the title and what is known of each change, with times in a zone and in UTC.
+pub(crate) fn body(message: &Message, zone: &TimeZone) -> String {
     let mut lines = vec![title(message)];
+    if let Some(training) = &message.training {
+        lines.extend(training::lines(training));
+    } else if let Some(channel) = &message.channel {
+        lines.push(format!("since {}", shown(channel.since, zone)));
+        lines.extend(channel.why.as_ref().map(|why| clean(why)));
+    } else {
+        lines.extend(alert_lines(message, zone));
+    }
+    lines.extend(message.links.iter().map(|Link { name, url }| format!("{}: {url}", clean(name))));
+    lines.join("\n")
+}
+
+fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
+    let mut lines = Vec::new();
     let groups = groups(&message.alerts);
     for group in &groups {
         let lonely = groups.len() == 1 && group.alerts.len() == 1;
         for alert in group.alerts.iter().take(NAMED) {
-            if !lonely {
-                lines.push(format!("- {}: {}", place(alert), clock(alert, true)));
+            if lonely {
+                lines.push(clock(alert, false, zone));
+                lines.extend(score(alert));
+                lines.extend(alert.causes.iter().map(|cause| format!("- {}", words(cause))));
+                lines.extend(drifting(alert));
+            } else {
+                lines.push(format!("- {}: {}", place(alert), clock(alert, true, zone)));
                 lines
                     .extend(alert.causes.iter().take(1).map(|cause| format!("  {}", words(cause))));
-                continue;
             }
-            lines.push(clock(alert, false));
-            lines.extend(alert.causes.iter().map(|cause| format!("- {}", words(cause))));
         }
         if group.alerts.len() > NAMED {
             lines.push(format!("- and {} more", group.alerts.len() - NAMED));
         }
     }
     if message.from != message.time {
-        lines.push(format!("summary of {} to {}", shown(message.from), shown(message.time)));
+        let (from, to) = (shown(message.from, zone), shown(message.time, zone));
+        lines.push(format!("summary of {from} to {to}"));
     }
     lines.push(format!("model {}", clean(&message.version)));
-    lines.join("\n")
+    lines
 }
 
 fn groups(alerts: &[Alert]) -> Vec<Group<'_>> {
     let same = |one: &Alert, other: &Alert| {
-        (one.status, one.kind, one.gone) == (other.status, other.kind, other.gone)
+        (one.status, one.kind, one.reason, one.gone)
+            == (other.status, other.kind, other.reason, other.gone)
     };
     let mut groups: Vec<Group<'_>> = Vec::new();
     for alert in alerts {
@@ -82,24 +123,29 @@ fn place(alert: &Alert) -> String {
     if alert.entity.is_empty() { "all of it".to_owned() } else { clean(&alert.entity) }
 }
 
-fn verb(alert: &Alert, one: bool) -> &'static str {
-    match (alert.gone, alert.status, alert.kind, one) {
-        (true, _, _, true) => "is no longer reported",
-        (true, _, _, false) => "are no longer reported",
-        (_, Status::Firing, Kind::Anomaly, true) => "is anomalous",
-        (_, Status::Firing, Kind::Anomaly, false) => "are anomalous",
-        (_, Status::Firing, Kind::NoData, true) => "sends no data",
-        (_, Status::Firing, Kind::NoData, false) => "send no data",
-        (_, Status::Resolved, Kind::Anomaly, true) => "is normal again",
-        (_, Status::Resolved, Kind::Anomaly, false) => "are normal again",
-        (_, Status::Resolved, Kind::NoData, true) => "sends data again",
-        (_, Status::Resolved, Kind::NoData, false) => "send data again",
+fn verb(alert: &Alert, one: bool) -> String {
+    let (is, s) = if one { ("is", "s") } else { ("are", "") };
+    let state = match alert.kind {
+        _ if alert.gone => format!("{is} no longer reported"),
+        Kind::Anomaly if alert.status == Status::Resolved => format!("{is} normal again"),
+        Kind::NoData if alert.status == Status::Resolved => format!("send{s} data again"),
+        Kind::Drift if alert.status == Status::Resolved => format!("no longer drift{s}"),
+        Kind::Anomaly if alert.reason == Reason::Lasts => format!("{is} still anomalous"),
+        Kind::Anomaly => format!("{is} anomalous"),
+        Kind::NoData if alert.reason == Reason::Lasts => format!("still send{s} no data"),
+        Kind::NoData => format!("send{s} no data"),
+        Kind::Drift if alert.reason == Reason::Lasts => format!("still drift{s}"),
+        Kind::Drift => format!("drift{s} from what the model was trained on"),
+    };
+    match alert.reason {
+        Reason::Worsens => format!("{state}, now urgent"),
+        _ => state,
     }
 }
 
 /// Returns since when, or from when to when; in a summary also how often.
-fn clock(alert: &Alert, short: bool) -> String {
-    let since = shown(alert.since);
+fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
+    let since = shown(alert.since, zone);
     let mut parts = vec![match (alert.ended, alert.kind) {
         (None, _) => format!("since {since}"),
         (Some(ended), kind) => {
@@ -107,8 +153,9 @@ fn clock(alert: &Alert, short: bool) -> String {
                 _ if short => "",
                 Kind::Anomaly => "anomalous ",
                 Kind::NoData => "without data ",
+                Kind::Drift => "drifting ",
             };
-            format!("{what}from {since} to {} ({})", shown(ended), ended - alert.since)
+            format!("{what}from {since} to {} ({})", shown(ended, zone), ended - alert.since)
         }
     }];
     if alert.changes > 1 {
@@ -121,82 +168,89 @@ fn clock(alert: &Alert, short: bool) -> String {
     parts.join(", ")
 }
 
-fn words(cause: &Cause) -> String {
+/// Returns how far the score is above its limit; nothing where no model said so.
+fn score(alert: &Alert) -> Option<String> {
+    let line = |name: &str, score: f64, limit: f64| {
+        let times = score / limit;
+        let times = if times.is_finite() && times >= 1.0 {
+            format!(" ({} times)", digits(times))
+        } else {
+            String::new()
+        };
+        format!("{name} {}, alarm above {}{times}", digits(score), digits(limit))
+    };
+    if alert.status == Status::Resolved {
+        return None;
+    }
+    if let Some(combined) = alert.combined {
+        return Some(line("score", combined.score, combined.limit));
+    }
+    let voters: Vec<_> = alert.members.iter().filter(|member| member.vote).collect();
+    match voters.as_slice() {
+        [] => None,
+        [member] => Some(line(&clean(&member.kind), member.decision, member.limit)),
+        voters => {
+            let kinds: Vec<_> = voters.iter().map(|member| clean(&member.kind)).collect();
+            Some(format!("{} of {} models: {}", kinds.len(), alert.members.len(), kinds.join(", ")))
+        }
+    }
+}
+
+fn drifting(alert: &Alert) -> Option<String> {
+    let names: Vec<_> = alert.drifting.iter().take(DRIFTING).map(|name| clean(name)).collect();
+    let more = alert.drifting.len().saturating_sub(DRIFTING);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| format!("- {}{more}", names.join(", ")))
+}
+
+/// Returns a feature with its value, its usual range, and how many of these ranges lie between.
+pub(crate) fn words(cause: &Cause) -> String {
+    let (value, usual) = value_and_usual(cause);
+    let width = cause.usual_high - cause.usual_low;
+    let beyond = cause.value.map_or(0.0, |value| {
+        let above = (value - cause.usual_high) / width;
+        above.max((cause.usual_low - value) / width)
+    });
+    let how_far = match cause.value {
+        Some(value) if beyond.is_finite() && beyond >= 1.0 => {
+            let side = if value > cause.usual_high { "above" } else { "below" };
+            format!(" ({side} by {} times that range)", digits(beyond))
+        }
+        _ => String::new(),
+    };
+    format!("{} {value}, usually {usual}{how_far}", clean(&cause.feature))
+}
+
+/// Returns a cause's value and its usual range, with the unit.
+pub(crate) fn value_and_usual(cause: &Cause) -> (String, String) {
     let value = cause.value.map_or("missing".to_owned(), |value| quantity(value, &cause.unit));
     let low = quantity(cause.usual_low, &cause.unit);
     let high = quantity(cause.usual_high, &cause.unit);
-    let usual = if low == high { low } else { format!("{low} to {high}") };
-    format!("{} {value}, usually {usual}", clean(&cause.feature))
+    (value, if low == high { low } else { format!("{low} to {high}") })
 }
 
-/// Returns a time to the minute where it is a whole one.
-fn shown(time: Timestamp) -> String {
-    let text = time.to_string();
-    let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
-    let clock = clock.trim_end_matches('Z');
-    format!("{date} {} UTC", clock.strip_suffix(":00").unwrap_or(clock))
+/// Returns a length of time to the second.
+pub(crate) fn length(span: Span) -> String {
+    Span::from_ms(span.ms() - span.ms() % 1000).to_string()
 }
 
-/// Returns a number with its unit, to three significant digits.
-fn quantity(value: f64, unit: &str) -> String {
-    match unit {
-        "ratio" => format!("{} %", digits(value * 100.0)),
-        "bytes" => bytes(value),
-        "bytes_per_second" => format!("{}/s", bytes(value)),
-        "per_second" => format!("{}/s", digits(value)),
-        "seconds" => seconds(value),
-        "" => digits(value),
-        unit => format!("{} {}", digits(value), clean(unit)),
-    }
-}
-
-fn bytes(value: f64) -> String {
-    let (mut value, mut unit) = (value, "B");
-    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
-        if value.abs() < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    format!("{} {unit}", digits(value))
-}
-
-fn seconds(value: f64) -> String {
-    match value.abs() {
-        size if (120.0..1e12).contains(&size) => {
-            // Whole seconds within 12 digits fit.
-            #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
-            let whole = value.round() as i64;
-            Span::from_seconds(whole).to_string()
-        }
-        size if size >= 1.0 || size == 0.0 => format!("{} s", digits(value)),
-        size if size >= 1e-3 => format!("{} ms", digits(value * 1e3)),
-        _ => format!("{} \u{b5}s", digits(value * 1e6)),
-    }
-}
-
-/// Returns a number to three significant digits, or whole where it is large.
-fn digits(value: f64) -> String {
-    let size = value.abs();
-    if size >= 1e9 || (size < 1e-4 && size > 0.0) {
-        return format!("{value:.2e}");
-    }
-    let places = match size {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 1.0 => 2,
-        size if size >= 0.1 => 3,
-        size if size >= 0.01 => 4,
-        _ => 6,
+/// Returns a time to the minute where it is a whole one: in the zone, and in UTC behind it.
+pub(crate) fn shown(time: Timestamp, zone: &TimeZone) -> String {
+    let in_zone = |zone: &TimeZone| {
+        let zoned = jiff::Timestamp::from_millisecond(time.ms())
+            .unwrap_or(jiff::Timestamp::MAX)
+            .to_zoned(zone.clone());
+        let clock = if time.ms() % 60_000 == 0 { "%H:%M" } else { "%H:%M:%S" };
+        (zoned.strftime("%Y-%m-%d").to_string(), zoned.strftime(clock).to_string(), zoned)
     };
-    let text = format!("{value:.places$}");
-    let text = if places > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
-}
-
-/// Returns text that came from outside without what would move a terminal's cursor.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let (utc_date, utc_clock, _) = in_zone(&TimeZone::UTC);
+    let (date, clock, zoned) = in_zone(zone);
+    let name = zoned.strftime("%Z").to_string();
+    if name == "UTC" {
+        return format!("{date} {clock} UTC");
+    }
+    let utc = if utc_date == date { utc_clock } else { format!("{utc_date} {utc_clock}") };
+    format!("{date} {clock} {name} ({utc} UTC)")
 }
 
 #[cfg(test)]
@@ -204,37 +258,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_as_people_write_them() {
-        for (value, unit, text) in [
-            (0.9812, "ratio", "98.1 %"),
-            (0.0, "ratio", "0 %"),
-            (8_482_560_000.0, "bytes", "7.9 GiB"),
-            (512.0, "bytes", "512 B"),
-            (1536.0, "bytes_per_second", "1.5 KiB/s"),
-            (12.345, "per_second", "12.3/s"),
-            (0.0042, "seconds", "4.2 ms"),
-            (3.0e-6, "seconds", "3 \u{b5}s"),
-            (320.4, "seconds", "5m20s"),
-            (-0.000_001, "", "-1.00e-6"),
-            (123_456.7, "", "123457"),
-            (1.5e12, "", "1.50e12"),
-            (2.5, "cores", "2.5 cores"),
-            (f64::INFINITY, "", "inf"),
-            (f64::NAN, "seconds", "NaN \u{b5}s"),
-        ] {
-            assert_eq!(quantity(value, unit), text);
-        }
+    fn a_time_is_told_to_the_minute_in_the_zone_and_in_utc() {
+        let shown = |text: &str, zone: &str| {
+            super::shown(text.parse().unwrap(), &TimeZone::get(zone).unwrap())
+        };
+        assert_eq!(shown("2026-11-21T08:36:00Z", "UTC"), "2026-11-21 08:36 UTC");
+        assert_eq!(shown("2026-11-21T08:36:07Z", "UTC"), "2026-11-21 08:36:07 UTC");
+        let brussels = "Europe/Brussels";
+        assert_eq!(shown("2026-11-21T08:36:00Z", brussels), "2026-11-21 09:36 CET (08:36 UTC)");
+        assert_eq!(shown("2026-07-21T08:36:00Z", brussels), "2026-07-21 10:36 CEST (08:36 UTC)");
+        assert_eq!(
+            shown("2026-11-21T23:36:00Z", brussels),
+            "2026-11-22 00:36 CET (2026-11-21 23:36 UTC)"
+        );
     }
 
     #[test]
-    fn a_time_is_told_to_the_minute() {
-        let shown = |text: &str| super::shown(text.parse().unwrap());
-        assert_eq!(shown("2026-11-21T08:36:00Z"), "2026-11-21 08:36 UTC");
-        assert_eq!(shown("2026-11-21T08:36:07Z"), "2026-11-21 08:36:07 UTC");
-    }
-
-    #[test]
-    fn a_name_cannot_write_elsewhere_on_the_terminal() {
-        assert_eq!(clean("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+    fn a_cause_says_how_many_usual_ranges_it_is_off() {
+        let cause = |value, usual_low, usual_high| {
+            words(&Cause {
+                feature: "f".into(),
+                share: 1.0,
+                value,
+                unit: String::new(),
+                usual_low,
+                usual_high,
+            })
+        };
+        assert_eq!(
+            cause(Some(17.0), 1.0, 3.0),
+            "f 17, usually 1 to 3 (above by 7 times that range)"
+        );
+        assert_eq!(
+            cause(Some(-9.0), 1.0, 3.0),
+            "f -9, usually 1 to 3 (below by 5 times that range)"
+        );
+        assert_eq!(cause(Some(4.0), 1.0, 3.0), "f 4, usually 1 to 3");
+        assert_eq!(cause(Some(4.0), 0.0, 0.0), "f 4, usually 0", "no range, no times");
+        assert_eq!(cause(None, 1.0, 3.0), "f missing, usually 1 to 3");
     }
 }

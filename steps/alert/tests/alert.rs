@@ -9,6 +9,7 @@ use alert::machine::{Rules, Tracks};
 use alert::message::{Batch, MAX_MESSAGES, Message, Status};
 use alert::{AlertState, Messages};
 use contract::{ErrorKind, Outcome, Span, StepError, read_json};
+use document::alerts::Alerts;
 use fs_err as fs;
 use proptest::prelude::*;
 use store::{Condition, ObjectStore as _, Put, Watermark, watermark};
@@ -40,8 +41,8 @@ fn a_message_says_what_where_since_when_why_and_by_which_model() {
         format!(
             "cluster is anomalous\n\
              since 2026-11-21 08:01 UTC\n\
-             - memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB\n\
-             - cpu_busy_ratio 98.7 %, usually 10 % to 40 %\n\
+             - memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
+             - cpu_busy_ratio 98.7 %, usually 10 % to 40 % (above by 1.96 times that range)\n\
              - load missing, usually 0\n\
              model {VERSION}"
         )
@@ -70,7 +71,7 @@ fn many_entities_that_change_together_are_one_message() {
     let node = |number: usize| {
         format!(
             "- node-0{number}: since 2026-11-21 08:01 UTC\n  \
-             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB\n"
+             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n"
         )
     };
     assert_eq!(messages[0].title, "cluster: 40 are anomalous, node-00 sends no data");
@@ -117,10 +118,10 @@ fn a_day_made_up_for_is_one_summary() {
         format!(
             "cluster: node-02 is anomalous, node-01 sends no data, node-00 is normal again\n\
              - node-02: since 2026-11-21 08:07 UTC\n  \
-             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB\n\
+             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
              - node-01: since 2026-11-21 18:00 UTC, 12.5 % of its features are there\n\
              - node-00: from 2026-11-22 07:58 UTC to 2026-11-22 07:59 UTC (1m), 1440 changes\n  \
-             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB\n\
+             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
              summary of 2026-11-21 08:00 UTC to 2026-11-22 07:59 UTC\n\
              model {VERSION}"
         )
@@ -145,7 +146,7 @@ fn nothing_beyond_the_watermark_or_the_present_is_told() {
 }
 
 #[test]
-fn a_channel_that_fails_stops_no_other_and_is_told_later() {
+fn a_channel_that_fails_stops_no_other_is_told_of_once_and_gets_its_messages_later() {
     let both = format!("{FILE}{STDOUT}");
     let pipeline = Pipeline::new(AT_ONCE, &both).unwrap();
     pipeline.score(0, ["a", "."]).unwrap();
@@ -157,22 +158,49 @@ fn a_channel_that_fails_stops_no_other_and_is_told_later() {
     assert!(error.message.contains("file told/alerts.jsonl"), "{error}");
     assert_eq!(outcome.warnings.len(), 1, "once, not for each message");
     assert!(messages.sent.iter().all(|sent| sent.channels == ["stdout"]));
-    assert_eq!((messages.sent.len(), messages.pending.len()), (2, 2));
+    assert_eq!((messages.sent.len(), messages.pending.len()), (3, 2));
+    let news = &messages.sent[2].message;
+    assert_eq!(news.title, "cluster: channel file told/alerts.jsonl cannot be reached");
+    assert!(news.text.contains("since 2026-11-21 08:01 UTC\ncannot write"), "{}", news.text);
+    let (result, messages, _) = run(&pipeline, 2);
+    assert!(result.is_err() && messages.sent.is_empty(), "it is told once");
     let keys: Vec<_> = messages.pending.iter().map(|one| one.message.key.clone()).collect();
 
     pipeline.score(2, ["a"]).unwrap();
     fs::remove_file(&in_the_way).unwrap();
-    let (result, messages, _) = run(&pipeline, 2);
+    let (result, messages, _) = run(&pipeline, 3);
     result.unwrap();
     let channels: Vec<_> = messages.sent.iter().map(|sent| sent.channels.join("+")).collect();
     let file = "file told/alerts.jsonl";
-    assert_eq!(channels, [file, file, &format!("{file}+stdout")], "oldest first, none twice");
+    let expected = [file, file, &format!("{file}+stdout"), "stdout"];
+    assert_eq!(channels, expected, "oldest first, none twice");
+    let back = &messages.sent[3].message;
+    assert_eq!(back.title, "cluster: channel file told/alerts.jsonl can be reached again");
     let told = pipeline.told().unwrap();
     assert_eq!(
         told.iter().map(|message| &message.key).take(2).collect::<Vec<_>>(),
         keys.iter().collect::<Vec<_>>()
     );
     assert_eq!(told.len(), 3);
+    assert!(sent(&pipeline, 4).is_empty());
+}
+
+#[test]
+fn with_send_first_the_next_channel_is_told_where_the_preferred_one_fails() {
+    let rules = format!("{AT_ONCE}  send: first\n");
+    let pipeline = Pipeline::new(&rules, &format!("{FILE}{STDOUT}")).unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    let (result, messages, _) = run(&pipeline, 0);
+    result.unwrap();
+    assert_eq!(messages.sent[0].channels, ["file told/alerts.jsonl"], "and nobody else");
+    fs::remove_dir_all(pipeline.folder().join("told")).unwrap();
+    fs::write(pipeline.folder().join("told"), b"").unwrap();
+    pipeline.score(1, ["."]).unwrap();
+    let (result, messages, _) = run(&pipeline, 1);
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Unavailable, "somebody has to look at it");
+    assert_eq!(messages.sent.len(), 2, "the message, and that the first channel is dead");
+    assert!(messages.sent.iter().all(|sent| sent.channels == ["stdout"]));
+    assert!(messages.pending.is_empty(), "it was told, so the first channel is not told later");
 }
 
 #[test]
@@ -255,7 +283,8 @@ proptest! {
         cuts in prop::collection::btree_set(0..60_usize, 0..20),
         (for_windows, resolve_after, cool_down) in (1..4_u32, 1..4_u32, 0..8_i64),
     ) {
-        let rules = Rules { for_windows, resolve_after, cool_down: Span::from_seconds(60 * cool_down) };
+        let cool_down = Span::from_seconds(60 * cool_down);
+        let rules = Rules { for_windows, resolve_after, cool_down, ..Rules::of(&Alerts::default()) };
         let run = |tracks: &mut Tracks, range: std::ops::Range<usize>| {
             let mut messages = Vec::new();
             for (number, verdicts) in (0..).zip(&windows).skip(range.start).take(range.len()) {
@@ -289,7 +318,8 @@ proptest! {
     /// Law: a summary tells every change, and how each alert stands at the end.
     #[test]
     fn a_summary_counts_every_change(windows in prop::collection::vec("[an.]{3}", 40..80)) {
-        let rules = Rules { for_windows: 1, resolve_after: 1, cool_down: Span::ZERO };
+        let usual = Rules::of(&Alerts::default());
+        let rules = Rules { for_windows: 1, resolve_after: 1, cool_down: Span::ZERO, ..usual };
         let (mut tracks, mut batch, mut each) = (Tracks::default(), Batch::default(), Vec::new());
         for (number, verdicts) in (0..).zip(&windows) {
             let score = window(minute(number), verdicts);

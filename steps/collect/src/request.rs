@@ -7,7 +7,9 @@ use contract::{Span, StepError};
 use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 
-use crate::client::{Endpoint, causes, shown};
+use client::{causes, shown};
+
+use crate::client::Endpoint;
 use crate::range::Grid;
 use crate::reply::{self, Reply, ReplyError, one_line};
 

@@ -24,6 +24,10 @@ pub struct AlertArgs {
     /// Come after the step that writes this file; the scores themselves are read from the store
     #[arg(long, value_name = "FILE")]
     pub scored: Option<PathBuf>,
+    /// Tell how a training ended instead of what was scored, by this outcome of one of its tasks;
+    /// once for each task, in their order (one that never ran has left no file)
+    #[arg(long, value_name = "FILE", conflicts_with = "scored")]
+    pub ended: Vec<PathBuf>,
     /// Write the messages sent to this JSON file
     #[arg(long, value_name = "FILE")]
     pub messages: PathBuf,
@@ -43,6 +47,7 @@ impl StepArgs for AlertArgs {
     fn inputs(&self) -> Vec<Port<'_>> {
         let mut ports = vec![Port::new("document", &self.document)];
         ports.extend(option("scored", self.scored.as_ref()));
+        ports.extend(self.ended.iter().map(|path| Port::new("ended", path)));
         ports
     }
 

@@ -3,10 +3,10 @@
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use contract::StepError;
+use contract::{StepError, Timestamp};
 use fs_err as fs;
 
-use crate::channels::Channel;
+use crate::channels::{Channel, Failure};
 use crate::message::Message;
 
 /// A file of JSON lines; the file and its folder are made when they are not there.
@@ -54,13 +54,14 @@ impl Channel for File {
         &self.name
     }
 
-    fn send(&mut self, message: &Message) -> Result<(), StepError> {
+    fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(message)
             .map_err(|e| StepError::bug(format!("cannot write a message as JSON: {e}")))?;
         line.push(b'\n');
         self.append(&line).map_err(|e| {
             let error = StepError::writing(&self.path, &e);
             StepError::unavailable(error.message)
-        })
+        })?;
+        Ok(())
     }
 }

@@ -1,32 +1,73 @@
 //! Where messages go: one trait, one file for each kind of channel.
 
+mod alertmanager;
+mod email;
 mod file;
+mod http;
+mod secret;
+mod slack;
 mod stdout;
+mod telegram;
+mod webhook;
 
 use std::path::Path;
 
-use contract::StepError;
-use document::document as settings;
+use contract::{Span, StepError, Timestamp};
+use document::alerts as settings;
 
-use crate::message::Message;
+use crate::message::{Alert, Message};
 
+pub use alertmanager::Alertmanager;
+pub use email::Email;
 pub use file::File;
+pub use slack::Slack;
 pub use stdout::Stdout;
+pub use telegram::Telegram;
+pub use webhook::Webhook;
+
+/// Why a message could not be handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed; without secrets.
+    pub error: StepError,
+    /// How long the other side wants to be left alone.
+    pub retry_after: Option<Span>,
+    /// Says that the other side works and was asked too often.
+    pub is_limit: bool,
+}
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Self {
+        Self { error, retry_after: None, is_limit: false }
+    }
+}
 
 /// A way to tell people.
 ///
 /// Only what the other side has taken is sent: a message that could not be handed over is an
 /// error, and comes again in the next run, with the same key. A channel with a deadline of its own
-/// (an HTTP request) keeps it, so that it never holds the others back for long.
+/// (an HTTP request) keeps it, so that it never holds the others back for long. What a channel
+/// needs (a secret, a client) is looked for when it sends, so that one that is set up wrongly stops
+/// no other.
 pub trait Channel {
     /// Returns the channel's name in state and messages: the same from run to run for the same
     /// settings, unique in a document, and without secrets.
     fn name(&self) -> &str;
 
-    /// Sends one message.
+    /// Sends one message; `now` is the present of the run.
     ///
     /// Errors carry no secrets; those of an outside service are [`contract::ErrorKind::Unavailable`].
-    fn send(&mut self, message: &Message) -> Result<(), StepError>;
+    fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure>;
+
+    /// Says again what is firing, to a channel that forgets it otherwise; nothing for the others.
+    fn refresh(
+        &mut self,
+        _pipeline: &str,
+        _firing: &[Alert],
+        _now: Timestamp,
+    ) -> Option<Result<(), Failure>> {
+        None
+    }
 }
 
 /// Makes the channels of a document that lies in `folder`; one that is listed twice counts once.
@@ -36,10 +77,25 @@ pub fn open(settings: &[settings::Channel], folder: &Path) -> Vec<Box<dyn Channe
         let channel: Box<dyn Channel> = match settings {
             settings::Channel::Stdout(settings::StdoutChannel {}) => Box::new(Stdout),
             settings::Channel::File(file) => Box::new(File::new(&file.path, folder)),
+            settings::Channel::Telegram(telegram) => Box::new(Telegram::new(telegram, folder)),
+            settings::Channel::Slack(slack) => Box::new(Slack::new(slack, folder)),
+            settings::Channel::Alertmanager(server) => Box::new(Alertmanager::new(server, folder)),
+            settings::Channel::Webhook(webhook) => Box::new(Webhook::new(webhook, folder)),
+            settings::Channel::Email(email) => Box::new(Email::new(email, folder)),
         };
         if channels.iter().all(|other| other.name() != channel.name()) {
             channels.push(channel);
         }
     }
     channels
+}
+
+/// Returns at most `limit` characters of a text, with a mark where it was cut.
+fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(limit.saturating_sub(2)).collect();
+    cut.push_str("\n\u{2026}");
+    cut
 }

@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use contract::StepError;
+use contract::{StepError, Timestamp};
 
-use crate::channels::Channel;
+use crate::channels::{Channel, Failure};
 use crate::message::Message;
 
 /// Standard output; an empty line follows each message.
@@ -16,10 +16,11 @@ impl Channel for Stdout {
         "stdout"
     }
 
-    fn send(&mut self, message: &Message) -> Result<(), StepError> {
+    fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{}\n", message.text)
             .and_then(|()| stdout.flush())
-            .map_err(|e| StepError::unavailable(format!("cannot write to standard output: {e}")))
+            .map_err(|e| StepError::unavailable(format!("cannot write to standard output: {e}")))?;
+        Ok(())
     }
 }

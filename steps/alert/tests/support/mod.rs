@@ -59,6 +59,7 @@ impl Pipeline {
             store: format!("file://{}", self.store_folder().display()),
             now,
             scored: None,
+            ended: Vec::new(),
             messages: self.folder().join("messages.json"),
             common: Common::default(),
         }
@@ -109,13 +110,12 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             diagnosis: None,
         })
     };
-    WindowScore {
-        format: WindowScore::FORMAT,
-        pipeline: "cluster".into(),
+    WindowScore::new(
+        "cluster",
         time,
-        version: VERSION.into(),
-        entities: verdicts.chars().enumerate().filter_map(entity).collect(),
-    }
+        VERSION,
+        verdicts.chars().enumerate().filter_map(entity).collect(),
+    )
 }
 
 fn causes() -> Vec<Cause> {

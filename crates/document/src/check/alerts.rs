@@ -1,0 +1,168 @@
+//! Whether the section `alerts` makes sense.
+
+use contract::Span;
+
+use super::{Problem, problem, require};
+use crate::alerts::{AlertmanagerChannel, Alerts, Channel, EmailChannel, Secret, SmtpSecurity};
+use crate::template;
+
+/// What a link may name.
+const PLACEHOLDERS: [&str; 4] = ["pipeline", "entity", "from", "to"];
+
+pub(super) fn check(alerts: &Alerts) -> Result<(), Problem> {
+    require(alerts.for_windows >= 1, "alerts.for", || "must be at least 1".to_owned())?;
+    require(alerts.resolve_after >= 1, "alerts.resolve_after", || "must be at least 1".to_owned())?;
+    longer_than_nothing(alerts.repeat.unwrap_or(Span::from_seconds(1)), "alerts.repeat")?;
+    if jiff::tz::TimeZone::get(&alerts.time_zone).is_err() {
+        let unknown = format!("`{}` is no time zone", alerts.time_zone);
+        return Err(problem("alerts.time_zone", unknown)
+            .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
+    }
+    for (name, link) in &alerts.links {
+        check_link(link).map_err(|what| problem(&format!("alerts.links.{name}"), what))?;
+    }
+    let templates =
+        [("title", alerts.templates.title.as_ref()), ("text", alerts.templates.text.as_ref())];
+    for (field, template) in templates {
+        template
+            .map_or(Ok(()), |template| template::check(template))
+            .map_err(|error| problem(&format!("alerts.templates.{field}"), error.to_string()))?;
+    }
+    for (index, silence) in alerts.silences.iter().enumerate() {
+        if let (Some(from), Some(until)) = (silence.from, silence.until) {
+            require(from < until, &format!("alerts.silences.{index}.until"), || {
+                format!("`{until}` is not after `{from}`")
+            })?;
+        }
+    }
+    for (index, channel) in alerts.channels.iter().enumerate() {
+        check_channel(channel, &format!("alerts.channels.{index}"))?;
+    }
+    Ok(())
+}
+
+fn longer_than_nothing(span: Span, path: &str) -> Result<(), Problem> {
+    require(span > Span::ZERO, path, || "must be longer than nothing".to_owned())
+}
+
+fn check_link(link: &str) -> Result<(), String> {
+    if !link.starts_with("http://") && !link.starts_with("https://") {
+        return Err("is neither http:// nor https://".to_owned());
+    }
+    for part in link.split('{').skip(1) {
+        let name = part.split_once('}').map_or(part, |(name, _)| name);
+        if !PLACEHOLDERS.contains(&name) {
+            return Err(format!("`{{{name}}}` stands for nothing; {}", known()));
+        }
+    }
+    Ok(())
+}
+
+fn known() -> String {
+    let names: Vec<_> = PLACEHOLDERS.iter().map(|name| format!("{{{name}}}")).collect();
+    format!("there are {}", names.join(", "))
+}
+
+fn check_channel(channel: &Channel, path: &str) -> Result<(), Problem> {
+    let (name, timeout, url, secret) = match channel {
+        Channel::Stdout(_) => return Ok(()),
+        Channel::File(file) => {
+            return require(
+                !file.path.as_os_str().is_empty(),
+                &format!("{path}.file.path"),
+                || "is empty".to_owned(),
+            );
+        }
+        Channel::Telegram(telegram) => {
+            let is_chat = telegram.chat.parse::<i64>().is_ok()
+                || telegram.chat.strip_prefix('@').is_some_and(|name| !name.is_empty());
+            require(is_chat, &format!("{path}.telegram.chat"), || {
+                format!("`{}` is neither a chat's number nor `@name`", telegram.chat)
+            })?;
+            ("telegram", telegram.timeout, Some(&telegram.url), Some(("token", &telegram.token)))
+        }
+        Channel::Slack(slack) => ("slack", slack.timeout, None, Some(("webhook", &slack.webhook))),
+        Channel::Alertmanager(server) => {
+            check_alertmanager(server, &format!("{path}.alertmanager"))?;
+            ("alertmanager", server.timeout, Some(&server.url), None)
+        }
+        Channel::Webhook(webhook) => {
+            let key = webhook.signing_key.as_ref().map(|key| ("signing_key", key));
+            ("webhook", webhook.timeout, Some(&webhook.url), key)
+        }
+        Channel::Email(email) => {
+            check_email(email, &format!("{path}.email"))?;
+            let password = email.password.as_ref().map(|password| ("password", password));
+            ("email", email.timeout, None, password)
+        }
+    };
+    longer_than_nothing(timeout, &format!("{path}.{name}.timeout"))?;
+    if let Some(url) = url {
+        check_url(url, &format!("{path}.{name}.url"))?;
+    }
+    secret.map_or(Ok(()), |(field, secret)| check_secret(secret, &format!("{path}.{name}.{field}")))
+}
+
+fn check_url(url: &str, path: &str) -> Result<(), Problem> {
+    // The text is not repeated: it may hold what must not be shown.
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let host = host.filter(|host| !host.is_empty());
+    require(host.is_some(), path, || "is no URL: write it as in https://host:9093".to_owned())?;
+    require(host.is_none_or(|host| !host.contains('@')), path, || {
+        "must not carry a user or a password".to_owned()
+    })
+}
+
+fn check_secret(secret: &Secret, path: &str) -> Result<(), Problem> {
+    match secret {
+        Secret::File(file) => {
+            require(!file.as_os_str().is_empty(), &format!("{path}.file"), || "is empty".to_owned())
+        }
+        Secret::Env(name) => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            // Not repeated either: it may be the secret itself, put in the wrong place.
+            require(is_name && name.chars().all(plain), &format!("{path}.env"), || {
+                "is no name of an environment variable: letters, digits and `_`".to_owned()
+            })
+        }
+    }
+}
+
+fn check_alertmanager(server: &AlertmanagerChannel, path: &str) -> Result<(), Problem> {
+    require(
+        server.expire_after >= Span::from_seconds(60),
+        &format!("{path}.expire_after"),
+        || "must be at least 1m".to_owned(),
+    )?;
+    for name in server.labels.keys() {
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        require(is_name, &format!("{path}.labels.{name}"), || {
+            format!("`{name}` is no label name: letters, digits and `_`")
+        })?;
+        let own = ["alertname", "pipeline", "entity", "kind", "severity"].contains(&name.as_str());
+        require(!own, &format!("{path}.labels.{name}"), || format!("`{name}` is set by Lynceus"))?;
+    }
+    require(
+        server.bearer_token_file.is_none() || server.basic_auth.is_none(),
+        &format!("{path}.basic_auth"),
+        || "bearer_token_file and basic_auth exclude each other".to_owned(),
+    )
+}
+
+fn check_email(email: &EmailChannel, path: &str) -> Result<(), Problem> {
+    require(!email.host.is_empty(), &format!("{path}.host"), || "is empty".to_owned())?;
+    require(!email.to.is_empty(), &format!("{path}.to"), || "names nobody".to_owned())?;
+    for address in email.to.iter().chain([&email.from]) {
+        require(address.contains('@'), path, || format!("`{address}` is no address"))?;
+    }
+    require(email.username.is_some() == email.password.is_some(), path, || {
+        "username and password come together or not at all".to_owned()
+    })?;
+    let open = email.security == SmtpSecurity::None;
+    require(!(open && email.username.is_some()), &format!("{path}.security"), || {
+        "a password is not sent without encryption".to_owned()
+    })
+}

@@ -1,0 +1,179 @@
+//! An Alertmanager, through its API v2: <https://prometheus.io/docs/alerting/latest/clients/>.
+//!
+//! It groups, silences and repeats by itself and forgets what is not said again, so each run says
+//! again what is firing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use client::{Files, Server, base_url, basic, bearer, below, shown};
+use contract::{Span, Timestamp};
+use document::alerts::AlertmanagerChannel;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use serde::Serialize;
+
+use crate::channels::http::{self, Shown};
+use crate::channels::{Channel, Failure};
+use crate::machine::{Kind, Reason};
+use crate::message::{Alert, Message, Status};
+use crate::text;
+use crate::wording::kind_name;
+
+/// How long the alert about another channel lasts unless it ends before: nobody says it again.
+const CHANNEL_ALERT: Span = Span::from_seconds(86_400);
+
+/// An Alertmanager.
+#[derive(Debug)]
+pub struct Alertmanager {
+    name: String,
+    settings: AlertmanagerChannel,
+    folder: PathBuf,
+}
+
+/// What `POST /api/v2/alerts` takes a list of.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PostableAlert {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<&'static str, String>,
+    starts_at: Timestamp,
+    ends_at: Timestamp,
+    #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
+    generator_url: Option<String>,
+}
+
+impl Alertmanager {
+    /// Names the server by its URL; files are relative to `folder`.
+    pub fn new(settings: &AlertmanagerChannel, folder: &Path) -> Self {
+        let url = reqwest::Url::parse(&settings.url).map(|url| shown(&url)).unwrap_or_default();
+        Self {
+            name: format!("alertmanager {}", url.trim_end_matches('/')),
+            settings: settings.clone(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Makes an alert. Its labels say which one it is, so they must not change while it fires.
+    fn alert(&self, pipeline: &str, alert: &Alert, urgent: bool, now: Timestamp) -> PostableAlert {
+        let alertname = match alert.kind {
+            Kind::Anomaly => "LynceusAnomaly",
+            Kind::NoData => "LynceusNoData",
+            Kind::Drift => "LynceusDrift",
+        };
+        let mut labels = self.labels(alertname, pipeline, if urgent { "page" } else { "warning" });
+        labels.insert("kind".into(), kind_name(alert).into());
+        if !alert.entity.is_empty() {
+            labels.insert("entity".into(), alert.entity.clone());
+        }
+        let ends_at = match alert.ended {
+            Some(ended) => ended.max(alert.since),
+            None => now + self.settings.expire_after,
+        };
+        let causes: Vec<String> = alert.causes.iter().map(text::words).collect();
+        let details = if causes.is_empty() { alert.drifting.clone() } else { causes };
+        let mut annotations = BTreeMap::from([("summary", text::of_alert(pipeline, alert))]);
+        if !details.is_empty() {
+            annotations.insert("description", details.join("\n"));
+        }
+        PostableAlert {
+            labels,
+            annotations,
+            starts_at: alert.since,
+            ends_at,
+            generator_url: alert.links.first().map(|link| link.url.clone()),
+        }
+    }
+
+    fn labels(&self, name: &str, pipeline: &str, severity: &str) -> BTreeMap<String, String> {
+        let own = [("alertname", name), ("pipeline", pipeline), ("severity", severity)];
+        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.settings.labels.clone().into_iter().chain(own).collect()
+    }
+
+    /// Returns what a message means here: nothing for the news of a training, which is no alert.
+    fn alerts(&self, message: &Message, now: Timestamp) -> Vec<PostableAlert> {
+        let mut alerts = Vec::new();
+        for alert in &message.alerts {
+            let ends = alert.status == Status::Resolved;
+            if alert.urgent && (ends || alert.reason == Reason::Worsens) {
+                // The one that did not wake anybody is over.
+                let over = Alert { ended: Some(message.time), ..alert.clone() };
+                alerts.push(self.alert(&message.pipeline, &over, false, now));
+            }
+            alerts.push(self.alert(&message.pipeline, alert, alert.urgent, now));
+        }
+        if let Some(channel) = &message.channel {
+            let mut labels = self.labels("LynceusChannelDown", &message.pipeline, "warning");
+            labels.insert("channel".into(), channel.name.clone());
+            let ends_at = match channel.why {
+                Some(_) => now + CHANNEL_ALERT,
+                None => message.time.max(channel.since),
+            };
+            alerts.push(PostableAlert {
+                labels,
+                annotations: [
+                    ("summary", message.title.clone()),
+                    ("description", message.text.clone()),
+                ]
+                .into(),
+                starts_at: channel.since,
+                ends_at,
+                generator_url: None,
+            });
+        }
+        alerts
+    }
+
+    fn post(&self, alerts: &[PostableAlert]) -> Result<(), Failure> {
+        let base = base_url("alerts.channels.alertmanager.url", &self.settings.url)?;
+        let url = below(base, "/api/v2/alerts");
+        let mut headers = HeaderMap::new();
+        if let Some(file) = &self.settings.bearer_token_file {
+            headers.insert(AUTHORIZATION, bearer(&self.folder, file)?);
+        }
+        if let Some(user) = &self.settings.basic_auth {
+            let value = basic(&self.folder, &user.username, &user.password_file)?;
+            headers.insert(AUTHORIZATION, value);
+        }
+        let server = Server {
+            field: "alerts.channels.alertmanager",
+            url: &url,
+            timeout: self.settings.timeout,
+            headers: HeaderMap::new(),
+            files: Files {
+                folder: &self.folder,
+                ca_file: self.settings.ca_file.as_deref(),
+                client_identity_file: self.settings.client_identity_file.as_deref(),
+            },
+        };
+        let name = format!("`{}`", shown(&url));
+        let shown = Shown { name: &name, secret: None };
+        let reply = http::post(server, &shown, headers, http::json(&alerts)?)?;
+        match reply.status {
+            200 => Ok(()),
+            _ => Err(shown.refusal(&reply, &reply.body)),
+        }
+    }
+}
+
+impl Channel for Alertmanager {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure> {
+        let alerts = self.alerts(message, now);
+        if alerts.is_empty() { Ok(()) } else { self.post(&alerts) }
+    }
+
+    fn refresh(
+        &mut self,
+        pipeline: &str,
+        firing: &[Alert],
+        now: Timestamp,
+    ) -> Option<Result<(), Failure>> {
+        let alerts: Vec<_> =
+            firing.iter().map(|alert| self.alert(pipeline, alert, alert.urgent, now)).collect();
+        Some(self.post(&alerts))
+    }
+}

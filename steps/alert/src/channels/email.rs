@@ -1,0 +1,113 @@
+//! E-mail, through an SMTP server (RFC 5321), encrypted as the document says.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use contract::{StepError, Timestamp, artifact};
+use document::alerts::{EmailChannel, SmtpSecurity};
+use fs_err as fs;
+use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, SinglePart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::{SmtpTransport, Transport as _};
+
+use crate::channels::http::Shown;
+use crate::channels::{Channel, Failure, secret};
+use crate::message::Message;
+
+/// Recipients behind an SMTP server.
+#[derive(Debug)]
+pub struct Email {
+    name: String,
+    settings: EmailChannel,
+    folder: PathBuf,
+}
+
+impl Email {
+    /// Names the recipients and the server; files are relative to `folder`.
+    pub fn new(settings: &EmailChannel, folder: &Path) -> Self {
+        Self {
+            name: format!(
+                "email {} by {}:{}",
+                settings.to.join(","),
+                settings.host,
+                settings.port()
+            ),
+            settings: settings.clone(),
+            folder: folder.to_owned(),
+        }
+    }
+
+    fn mail(&self, message: &Message) -> Result<lettre::Message, StepError> {
+        let mailbox = |address: &str| -> Result<Mailbox, StepError> {
+            address.parse().map_err(|e| {
+                StepError::usage(format!("`alerts.channels.email`: `{address}` is no address: {e}"))
+            })
+        };
+        let time = Duration::from_millis(u64::try_from(message.time.ms()).unwrap_or(0));
+        // The same for each repeat, so that a mail program shows it once.
+        let id = &artifact::sha256(message.key.as_bytes())[..32];
+        let mut builder = lettre::Message::builder()
+            .from(mailbox(&self.settings.from)?)
+            .subject(&message.title)
+            .date(SystemTime::UNIX_EPOCH + time)
+            .message_id(Some(format!("<{id}@lynceus.invalid>")));
+        for address in &self.settings.to {
+            builder = builder.to(mailbox(address)?);
+        }
+        let part = SinglePart::builder().header(ContentType::TEXT_PLAIN).body(message.text.clone());
+        builder
+            .singlepart(part)
+            .map_err(|e| StepError::bug(format!("cannot write a message as e-mail: {e}")))
+    }
+
+    fn tls(&self) -> Result<Tls, StepError> {
+        if self.settings.security == SmtpSecurity::None {
+            return Ok(Tls::None);
+        }
+        let wrong = |e| {
+            StepError::usage(format!("cannot set up TLS for `alerts.channels.email`: {e}"))
+                .hint("name the certificates to trust with ca_file")
+        };
+        let mut parameters = TlsParameters::builder(self.settings.host.clone());
+        if let Some(ca_file) = &self.settings.ca_file {
+            let path = self.folder.join(ca_file);
+            let pem = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+            let certificate = Certificate::from_pem(&pem).map_err(wrong)?;
+            parameters = parameters
+                .certificate_store(CertificateStore::None)
+                .add_root_certificate(certificate);
+        }
+        let parameters = parameters.build().map_err(wrong)?;
+        Ok(match self.settings.security {
+            SmtpSecurity::Tls => Tls::Wrapper(parameters),
+            _ => Tls::Required(parameters),
+        })
+    }
+}
+
+impl Channel for Email {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
+        let mail = self.mail(message)?;
+        let mut transport = SmtpTransport::builder_dangerous(&self.settings.host)
+            .port(self.settings.port())
+            .timeout(Some(self.settings.timeout.to_std()))
+            .tls(self.tls()?);
+        let mut password = None;
+        if let (Some(username), Some(secret)) = (&self.settings.username, &self.settings.password) {
+            let read = secret::read(secret, &self.folder)?;
+            transport = transport.credentials(Credentials::new(username.clone(), read.clone()));
+            password = Some(read);
+        }
+        transport.build().send(&mail).map(drop).map_err(|error| {
+            let name = format!("SMTP server `{}:{}`", self.settings.host, self.settings.port());
+            let shown = Shown { name: &name, secret: password.as_deref() };
+            StepError::unavailable(format!("{name}: {}", shown.quote(&error.to_string()))).into()
+        })
+    }
+}

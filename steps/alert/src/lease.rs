@@ -1,0 +1,101 @@
+//! Who is sending: two runs at once must not send the same message twice.
+//!
+//! A run that has something to send writes its lease into the state by compare-and-set, and takes
+//! it out with its last write. One that died leaves it behind: it is over after [`LEASE`] by the
+//! windows' clock, and at once for a run on the same machine, which sees that the process is gone.
+
+use std::path::Path;
+
+use contract::{Span, Timestamp};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+/// Time after which a lease is over, whoever has it. A run stops sending well before
+/// ([`crate::outbox::SENDING_SECONDS`]).
+pub const LEASE: Span = Span::from_seconds(180);
+
+/// What a run that sends leaves in the state as long as it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The present of the run.
+    pub since: Timestamp,
+    /// The process, where the system can tell: boot, process namespace, number and start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
+}
+
+impl Lease {
+    /// Makes the lease of this process.
+    pub fn of_this_process(now: Timestamp) -> Self {
+        Self { since: now, process: process(std::process::id()) }
+    }
+
+    /// Says whether its holder may still be sending.
+    ///
+    /// The present of two runs may be in any order, and far apart for one that makes up for the
+    /// past, so a lease counts only near its own time.
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        let near = now < self.since + LEASE && now > self.since - LEASE;
+        near && !self.process.as_deref().is_some_and(is_gone)
+    }
+}
+
+/// Says that a process was one of this machine and no longer runs.
+fn is_gone(recorded: &str) -> bool {
+    let Some(place) = place() else { return false };
+    let Some((number, _)) = recorded.strip_prefix(&place).and_then(|rest| rest.split_once(' '))
+    else {
+        return false;
+    };
+    let Ok(number) = number.parse() else { return false };
+    process(number).as_deref() != Some(recorded)
+}
+
+/// Describes a process so that no other one ever is described alike; nothing if it does not run.
+fn process(number: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    // The name in parentheses may hold anything; what follows it does not. A zombie is dead.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    // proc(5): the start time is field 22, the state field 3.
+    let start = fields.nth(18)?;
+    (state != "Z").then_some(())?;
+    Some(format!("{}{number} {start}", place()?))
+}
+
+/// Describes where process numbers count: this boot of the machine, this namespace.
+fn place() -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;
+    Some(format!("{} {} ", boot.trim(), namespace.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_ms(1000 * seconds)
+    }
+
+    #[test]
+    fn a_lease_is_held_near_its_own_time_alone() {
+        let lease = Lease { since: at(1000), process: None };
+        for (now, held) in [(1000, true), (1179, true), (1180, false), (821, true), (820, false)] {
+            assert_eq!(lease.is_held(at(now)), held, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_ended_holds_nothing_and_one_elsewhere_may() {
+        let own = Lease::of_this_process(at(0));
+        assert!(own.is_held(at(1)));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let place = place().unwrap();
+        let gone = Lease { process: Some(format!("{place}{} 1", child.id())), ..own.clone() };
+        child.wait().unwrap();
+        assert!(!gone.is_held(at(1)));
+        let elsewhere = Lease { process: Some("boot pid:[1] 7 1".into()), ..own };
+        assert!(elsewhere.is_held(at(1)));
+    }
+}

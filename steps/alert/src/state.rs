@@ -1,0 +1,134 @@
+//! What the next run carries on from, changed by compare-and-set.
+
+use std::collections::BTreeMap;
+
+use contract::{StepError, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::{ObjectStore, Stored, state};
+
+use crate::lease::Lease;
+use crate::machine::{Change, Tracks};
+use crate::message::{Alert, Status};
+use crate::outbox::{Pending, Trouble};
+
+const STATE: &str = "alerts";
+/// Trainings whose message is remembered.
+const TRAININGS: usize = 20;
+
+/// `state/<pipeline>/alerts.json`: what the next run carries on from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertState {
+    /// Version of this format.
+    pub format: u32,
+    /// End of the last window that was looked at.
+    pub told_to: Option<Timestamp>,
+    /// Where each entity stands.
+    pub tracks: Tracks,
+    /// What is firing, as it was last told, in the order of entities and kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firing: Vec<Alert>,
+    /// Messages that have not reached every channel, oldest first.
+    pub pending: Vec<Pending>,
+    /// Channels that do not work as they should, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trouble: BTreeMap<String, Trouble>,
+    /// Keys of the messages about the last trainings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trainings: Vec<String>,
+    /// Who is sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+}
+
+impl AlertState {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+
+    /// Keeps what is firing up to date with what changed.
+    pub(crate) fn note(&mut self, changes: &[Change<'_>]) {
+        for change in changes {
+            let alert = Alert::of(change.clone());
+            self.firing.retain(|other| !other.is_same(&alert));
+            if alert.status == Status::Firing {
+                let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
+                let place = self.firing.partition_point(|other| name(other) < name(&alert));
+                self.firing.insert(place, alert);
+            }
+        }
+    }
+
+    /// Remembers the message about a training; returns whether it is a new one.
+    pub(crate) fn is_new_training(&mut self, key: &str) -> bool {
+        if self.trainings.iter().any(|other| other == key) {
+            return false;
+        }
+        self.trainings.push(key.to_owned());
+        let surplus = self.trainings.len().saturating_sub(TRAININGS);
+        self.trainings.drain(..surplus);
+        true
+    }
+}
+
+impl Default for AlertState {
+    fn default() -> Self {
+        Self {
+            format: Self::FORMAT,
+            told_to: None,
+            tracks: Tracks::default(),
+            firing: Vec::new(),
+            pending: Vec::new(),
+            trouble: BTreeMap::new(),
+            trainings: Vec::new(),
+            lease: None,
+        }
+    }
+}
+
+/// The one who may change the state.
+#[derive(Debug)]
+pub(crate) struct Keeper<'a> {
+    store: &'a dyn ObjectStore,
+    pipeline: &'a str,
+    /// Tag of what is in the store; nothing where there is no state yet.
+    etag: Option<String>,
+}
+
+impl<'a> Keeper<'a> {
+    /// Reads the state.
+    ///
+    /// Errors: lost race while another run is sending; refused for a state of another format.
+    pub(crate) fn open(
+        store: &'a dyn ObjectStore,
+        pipeline: &'a str,
+        now: Timestamp,
+    ) -> Result<(Self, AlertState), StepError> {
+        let stored = state::read::<AlertState>(store, pipeline, STATE)?;
+        let (etag, state) = match stored {
+            Some(Stored { value, etag }) => (Some(etag), value),
+            None => (None, AlertState::default()),
+        };
+        if state.format != AlertState::FORMAT {
+            return Err(StepError::refused(format!(
+                "`{}` has format {}, this version reads format {}",
+                state::key(pipeline, STATE),
+                state.format,
+                AlertState::FORMAT
+            )));
+        }
+        match &state.lease {
+            Some(lease) if lease.is_held(now) => Err(StepError::lost_race(format!(
+                "another run is telling people of `{pipeline}` since {}",
+                lease.since
+            ))
+            .hint("what is still to be told is told by it or by the next run")),
+            _ => Ok((Self { store, pipeline, etag }, state)),
+        }
+    }
+
+    /// Writes the state if nobody else has since.
+    pub(crate) fn save(&mut self, state: &AlertState) -> Result<(), StepError> {
+        let expected = self.etag.as_deref();
+        self.etag = Some(state::write(self.store, self.pipeline, STATE, state, expected)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! The words about a training.
+
+use document::alerts::TrainingResult;
+
+use crate::quantity::{clean, digits};
+use crate::training::{Figure, Training};
+
+/// Figures that say how much was measured, which no version is better or worse by.
+const SIZES: [&str; 1] = ["rows"];
+
+pub(super) fn title(training: &Training) -> &'static str {
+    match training.result {
+        TrainingResult::Promoted => "new model is live",
+        TrainingResult::Finished => "training finished, the live model stays",
+        TrainingResult::Refused if training.version.is_some() => "new model was refused",
+        TrainingResult::Refused => "training was refused",
+        TrainingResult::Failed => "training failed",
+    }
+}
+
+pub(super) fn lines(training: &Training) -> Vec<String> {
+    let mut lines = Vec::new();
+    let task = training.task.as_ref().map(|task| format!("{}: ", clean(task)));
+    lines.push(format!("{}{}", task.unwrap_or_default(), clean(&training.why)));
+    let rows = training.rows.map(|rows| format!(", trained on {rows} rows")).unwrap_or_default();
+    if let Some(version) = &training.version {
+        lines.push(format!("model {}{rows}", clean(version)));
+    }
+    if let Some(champion) = &training.champion {
+        let word = match training.result {
+            TrainingResult::Promoted => "before",
+            _ => "live",
+        };
+        lines.push(format!("{word} {}", clean(champion)));
+    }
+    let mut part = "";
+    for figure in training.figures.iter().filter(|figure| !SIZES.contains(&figure.name.as_str())) {
+        let Some(line) = line(figure) else { continue };
+        if part != figure.part {
+            part = &figure.part;
+            lines.push(format!("{}:", clean(part)));
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+/// Returns a figure, and what it was for the champion; nothing where neither was measured.
+fn line(figure: &Figure) -> Option<String> {
+    let shown = |value: Option<f64>| {
+        let value = value.filter(|value| value.is_finite())?;
+        Some(if figure.name.ends_with("_ratio") {
+            format!("{} %", digits(value * 100.0))
+        } else {
+            digits(value)
+        })
+    };
+    let name = clean(&figure.name).replace('_', " ");
+    match (shown(figure.champion), shown(figure.version)) {
+        (None, None) => None,
+        (None, Some(new)) => Some(format!("- {name} {new}")),
+        (Some(old), None) => Some(format!("- {name} not measured, was {old}")),
+        (Some(old), Some(new)) if old == new => Some(format!("- {name} {new}, as before")),
+        (Some(old), Some(new)) => Some(format!("- {name} {new}, was {old}")),
+    }
+}
