@@ -36,8 +36,10 @@ pub(crate) enum Fault {
 pub(crate) struct Request {
     /// Request line and header lines.
     pub(crate) head: String,
-    /// The body.
+    /// The body; what is no text in it is replaced.
     pub(crate) body: String,
+    /// The body as it came.
+    bytes: Vec<u8>,
 }
 
 /// A proxy on a free port of 127.0.0.1; it ends when this is dropped.
@@ -139,7 +141,9 @@ impl State {
                 return Ok(());
             }
             Fault::HangUp => return Ok(client.shutdown(Shutdown::Both)?),
-            Fault::Ask(from, to) => request.body = request.body.replacen(from, to, 1),
+            Fault::Ask(from, to) => {
+                request.bytes = request.body.replacen(from, to, 1).into_bytes();
+            }
             Fault::None | Fault::CutBody | Fault::HalfBody | Fault::Answer(..) => {}
         }
         let (status, mut body) = self.pass_on(&request)?;
@@ -166,12 +170,14 @@ impl State {
         let port = self.upstream.context("the script of a proxy without upstream is over")?;
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         let line = request.head.lines().next().unwrap_or_default().replace("HTTP/1.1", "HTTP/1.0");
-        write!(
-            stream,
-            "{line}\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{}",
-            request.body.len(),
-            request.body
-        )?;
+        let content = request.head.lines().filter(|line| {
+            let name = line.to_lowercase();
+            name.starts_with("content-type:") || name.starts_with("content-encoding:")
+        });
+        let content: String = content.map(|line| format!("{line}\r\n")).collect();
+        let length = request.bytes.len();
+        write!(stream, "{line}\r\nHost: x\r\n{content}Content-Length: {length}\r\n\r\n")?;
+        stream.write_all(&request.bytes)?;
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply)?;
         let head = reply.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("no reply")?;
@@ -192,5 +198,5 @@ fn read_request(client: &TcpStream) -> Result<Request> {
     let length = length.lines().find_map(|line| line.strip_prefix("content-length:"));
     let mut body = vec![0; length.map_or(Ok(0), |length| length.trim().parse())?];
     reader.read_exact(&mut body)?;
-    Ok(Request { head, body: String::from_utf8(body)? })
+    Ok(Request { head, body: String::from_utf8_lossy(&body).into_owned(), bytes: body })
 }

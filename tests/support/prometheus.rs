@@ -44,6 +44,11 @@ impl Prometheus {
         Self::serve(folder, flags)
     }
 
+    /// Starts a server that holds nothing, with further flags.
+    pub(crate) fn empty(flags: &[&str]) -> Result<Self> {
+        Self::serve(tempfile::tempdir()?, flags)
+    }
+
     fn serve(folder: tempfile::TempDir, flags: &[&str]) -> Result<Self> {
         fs_err::write(folder.path().join("prometheus.yml"), "global: {}\n")?;
         // Another process may take the port between the two uses of it: then the next is tried.

@@ -9,6 +9,7 @@
 //! judges, `drift` counts the day, `state` is what goes from tick to tick, `metrics` shows it.
 
 mod drift;
+pub mod metrics;
 mod rows;
 mod scored;
 mod scorer;
@@ -16,6 +17,7 @@ mod state;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use contract::score::{EntityScore, ShadowScore, Verdict, WindowScore};
 use contract::steps::ScoreArgs;
@@ -26,6 +28,7 @@ use models::{ScoreOptions, ScoreState};
 use store::{ObjectStore, Watermark, scores, watermark};
 
 use crate::drift::Bins;
+use crate::metrics::TickEnd;
 use crate::rows::{DueRows, Measured};
 use crate::scored::Scored;
 use crate::scorer::Scorer;
@@ -49,33 +52,22 @@ struct Tick<'a> {
 }
 
 /// Runs the step.
+///
+/// Errors: refused without a live model, for features that are not what it was trained on, and
+/// where nothing was heard for longer than is caught up; a lost race where another scorer was
+/// quicker.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let store = store::open(&args.store)?;
     let store = store.as_ref();
-    let cache = args.model_cache.as_deref();
-    let live = Scorer::live(store, &document, cache)?;
-    let features = FeatureTable::read(&args.features)?;
-    live.bundle.check_contract(&features)?;
-    let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
-    let measured = measured.transpose()?;
-
     let current = watermark::read(store, &document.name)?;
-    let scored_to = current.as_ref().map(|stored| stored.value.scored_to);
     let mut state =
         ScorerState::read(&document.name, current.as_ref().map(|stored| &stored.value))?;
+    let scored_to = current.as_ref().map(|stored| stored.value.scored_to);
     let due = Windows::due(&document, args.now, scored_to);
-    let known = known(store, &document, &due)?;
-    let min_completeness = document.scoring.min_completeness;
-    let rows = DueRows::new(&features, &due, measured.as_ref(), min_completeness);
-    let heard = rows.heard.max(known.last_key_value().map(|(time, _)| *time));
-    let due = due.until_silence(document.scoring.every, heard)?;
-    let shadow = Scorer::shadow(store, &document, cache, &features, outcome);
-    let options = ScoreOptions { min_completeness, threads: args.common.threads.into() };
-    let tick = Tick { document: &document, live, shadow, known, options };
+    let (tick, rows, due) = prepare(args, &document, store, due, outcome)?;
 
-    let mut scored =
-        Scored::new(&tick.live.version, tick.shadow.as_ref().map(|s| s.version.as_str()), &due);
+    let mut scored = Scored::new(&tick.live.version, tick.shadow.as_ref(), &due);
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
@@ -85,7 +77,40 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         watermark::write(store, &document.name, &moved, expected)?;
     }
     scored.tell(outcome);
+    let end = TickEnd {
+        document: &document,
+        now: args.now,
+        before: due.after,
+        scored_to: due.until,
+        windows_total: state.windows_total,
+        drift: state.drift.as_ref(),
+    };
+    end.show(store, args.document.parent().unwrap_or(Path::new("")), outcome);
     write_json(&args.scored, &scored)
+}
+
+/// Reads what a tick needs: bundles, rows, what was scored before; and says which windows it does.
+fn prepare<'a>(
+    args: &ScoreArgs,
+    document: &'a Document,
+    store: &dyn ObjectStore,
+    due: Windows,
+    outcome: &mut Outcome,
+) -> Result<(Tick<'a>, DueRows, Windows), StepError> {
+    let cache = args.model_cache.as_deref();
+    let live = Scorer::live(store, document, cache)?;
+    let features = FeatureTable::read(&args.features)?;
+    live.bundle.check_contract(&features)?;
+    let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
+    let measured = measured.transpose()?;
+    let known = known(store, document, &due)?;
+    let min_completeness = document.scoring.min_completeness;
+    let rows = DueRows::new(&features, &due, measured.as_ref(), min_completeness);
+    let heard = rows.heard.max(known.last_key_value().map(|(time, _)| *time));
+    let due = due.until_silence(document.scoring.every, heard)?;
+    let shadow = Scorer::shadow(store, document, cache, &features, outcome);
+    let options = ScoreOptions { min_completeness, threads: args.common.threads.into() };
+    Ok((Tick { document, live, shadow, known, options }, rows, due))
 }
 
 /// Reads the objects that windows have already: those of a tick that was killed before it moved

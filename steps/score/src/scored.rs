@@ -4,6 +4,7 @@ use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Outcome, Timestamp};
 use serde::Serialize;
 
+use crate::scorer::Scorer;
 use crate::windows::Windows;
 
 /// Alarms that `scored.json` shows; all of them are in the score objects.
@@ -40,10 +41,10 @@ struct Alarm {
 }
 
 impl Scored {
-    pub(crate) fn new(version: &str, shadow: Option<&str>, due: &Windows) -> Self {
+    pub(crate) fn new(version: &str, shadow: Option<&Scorer>, due: &Windows) -> Self {
         Self {
             version: version.to_owned(),
-            shadow: shadow.map(str::to_owned),
+            shadow: shadow.map(|scorer| scorer.version.clone()),
             after: due.after,
             until: due.until,
             windows: 0,

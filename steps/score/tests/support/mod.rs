@@ -33,6 +33,23 @@ impl Scorer {
         scorer
     }
 
+    /// The same, scored up to another minute, with more lines in the document.
+    pub(crate) fn begun_at(number: i64, more: &str) -> Self {
+        let scorer = Self::without_model();
+        scorer.add_to_document(more);
+        scorer.promote(&features(&(0..100).collect::<Vec<_>>(), &[""], &[]), minute(100));
+        scorer.begin(number);
+        scorer
+    }
+
+    /// Adds to the document's last section, `scoring`.
+    pub(crate) fn add_to_document(&self, more: &str) {
+        let path = self.path("cluster.yaml");
+        let text = fs_err::read_to_string(&path).unwrap();
+        let text = text.trim_end().strip_suffix('}').unwrap();
+        fs_err::write(&path, format!("{text}, {more}}}\n")).unwrap();
+    }
+
     pub(crate) fn without_model() -> Self {
         let temp = tempfile::tempdir().unwrap();
         document(&temp.path().join("cluster.yaml")).unwrap();
