@@ -13,7 +13,10 @@ mod report;
 mod run;
 mod runs;
 mod score;
+mod scores;
+mod status;
 mod step;
+mod store;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -103,6 +106,12 @@ enum Command {
     /// Score the windows that are due, and tell people
     #[command(after_help = "Example: lynceus score cluster --at 2026-11-21T09:22:00Z")]
     Score(score::ScoreArgs),
+    /// Show what was said of the windows of a time range
+    #[command(after_help = "Example: lynceus scores cluster --last 10m --watch")]
+    Scores(scores::ScoresArgs),
+    /// Show how a pipeline is: last window, lag, live model, open alarms, drift
+    #[command(after_help = "Example: lynceus status cluster")]
+    Status(status::StatusArgs),
     /// Hold the scores of a time range against a scenario log
     #[command(
         after_help = "Example: lynceus evaluate cluster --scenarios scenarios.csv --from 2026-11-21T08:36:00Z --to 2026-11-21T09:22:00Z"
@@ -131,6 +140,11 @@ enum Command {
     Models {
         #[command(subcommand)]
         command: models::ModelsCommand,
+    },
+    /// Say what may be done in a store, and what it no longer needs
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
     },
     /// Write the manifests of Argo Workflows, or say which differ from their documents
     #[command(after_help = "Example: lynceus manifests --check")]
@@ -180,6 +194,8 @@ fn execute(cli: Cli) -> u8 {
         Command::Step { step } => return step::execute(&step),
         Command::Run(args) => run::execute(&global, &args),
         Command::Score(args) => score::execute(&global, &args),
+        Command::Scores(args) => scores::execute(&global, &args),
+        Command::Status(args) => status::execute(&global, &args),
         Command::Evaluate(args) => evaluate::execute(&global, &args),
         Command::Report(args) => report::execute(&global, &args),
         Command::Compare(args) => compare::execute(&global, &args),
@@ -187,6 +203,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),
         Command::Models { command } => models::execute(&global, &command),
+        Command::Store { command } => store::execute(&global, &command),
         Command::Manifests(args) => manifests::execute(&global, &args),
         Command::Lint(args) => lint::execute(&global, &args),
         Command::Schema => print_json(&document::schema()),

@@ -1,17 +1,19 @@
 //! `lynceus models`: the registry.
 
-use contract::{StepError, Timestamp};
+mod compare;
+
+use contract::{Span, StepError, Timestamp};
 use serde_json::json;
 use store::{AliasRecord, Change, Registry};
 
 use super::context::{StorePlace, clock};
-use super::{Global, OutputFormat, print, print_json};
+use super::{Global, OutputFormat, print, print_json, say};
 use crate::run::table;
 
 /// What to do with models.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ModelsCommand {
-    /// List the versions of a pipeline
+    /// List the latest versions of a pipeline, oldest first
     #[command(after_help = "Example: lynceus models list cluster")]
     List {
         /// Name of the pipeline
@@ -19,6 +21,9 @@ pub(crate) enum ModelsCommand {
         /// Mark the version that this alias names
         #[arg(long, default_value = "live")]
         alias: String,
+        /// List so many of them
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
     },
     /// Show what a version is made of and what was measured
     #[command(after_help = "Example: lynceus models show cluster live")]
@@ -36,6 +41,19 @@ pub(crate) enum ModelsCommand {
         /// The alias
         #[arg(long, default_value = "live")]
         alias: String,
+    },
+    /// Compare what two versions said of the same windows, the live one and its challenger
+    #[command(after_help = "Example: lynceus models compare cluster live shadow --last 24h")]
+    Compare {
+        /// Name of the pipeline
+        pipeline: String,
+        /// An alias or a version
+        first: String,
+        /// An alias or a version
+        second: String,
+        /// Compare so much of the time before the last scored window
+        #[arg(long, value_name = "DURATION", default_value = "24h")]
+        last: Span,
     },
     /// Let an alias name a version
     #[command(
@@ -80,7 +98,9 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
     let store = StorePlace::new(&global.store)?.open()?;
     let registry = |pipeline| Registry::new(store.as_ref(), pipeline);
     match command {
-        ModelsCommand::List { pipeline, alias } => list(global, &registry(pipeline), alias),
+        ModelsCommand::List { pipeline, alias, limit } => {
+            list(global, &registry(pipeline), alias, *limit)
+        }
         ModelsCommand::Show { pipeline, version } => {
             let registry = registry(pipeline);
             let alias = registry.alias(version)?;
@@ -89,6 +109,9 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
         }
         ModelsCommand::History { pipeline, alias } => {
             show(global, &registry(pipeline).history(alias)?)
+        }
+        ModelsCommand::Compare { pipeline, first, second, last } => {
+            compare::execute(global, store.as_ref(), pipeline, [first, second], *last)
         }
         ModelsCommand::Promote { pipeline, version, change, why } => {
             let registry = registry(pipeline);
@@ -104,8 +127,18 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
     }
 }
 
-fn list(global: &Global, registry: &Registry<'_>, alias: &str) -> Result<(), StepError> {
-    let (versions, live) = (registry.versions()?, registry.alias(alias)?);
+fn list(
+    global: &Global,
+    registry: &Registry<'_>,
+    alias: &str,
+    limit: u32,
+) -> Result<(), StepError> {
+    let live = registry.alias(alias)?;
+    let (versions, more) =
+        registry.latest_versions(usize::try_from(limit).unwrap_or(usize::MAX))?;
+    if more {
+        say(&format!("the latest {limit} versions; `--limit` shows more"));
+    }
     let is_live = |version: &str| live.as_ref().is_some_and(|record| record.version == version);
     if global.output == OutputFormat::Json {
         let versions =

@@ -1,0 +1,144 @@
+//! `lynceus scores`: what was said of the windows of a time range.
+
+use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::{Span, StepError, Timestamp};
+use store::{ObjectStore, scores, watermark};
+
+use super::context::{Context, DocumentArgs};
+use super::{Global, OutputFormat, print, print_json};
+use crate::run::table;
+
+/// Time between two looks for new windows.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Flags of `lynceus scores`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ScoresArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Show windows that end after this time, instead of `--last` before the end
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Show windows that end at or before this time [default: the last scored window]
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// Show so much of the time before the end
+    #[arg(long, value_name = "DURATION", default_value = "1h", conflicts_with = "from")]
+    last: Span,
+    /// Show this entity alone; may be repeated
+    #[arg(long, value_name = "NAME")]
+    entity: Vec<String>,
+    /// Go on with each new window until Ctrl-C
+    #[arg(long, conflicts_with = "to")]
+    watch: bool,
+}
+
+pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let (store, pipeline) = (context.store.open()?, &context.document.name);
+    let scored_to = || -> Result<Option<Timestamp>, StepError> {
+        Ok(watermark::read(store.as_ref(), pipeline)?.map(|stored| stored.value.scored_to))
+    };
+    let Some(end) = args.to.map_or_else(scored_to, |to| Ok(Some(to)))? else {
+        return Err(StepError::refused(format!("no window of `{pipeline}` was scored yet"))
+            .hint(format!("lynceus score {pipeline} does it")));
+    };
+    let mut after = args.from.unwrap_or(end - args.last);
+    let windows = read(store.as_ref(), pipeline, (after, end), args)?;
+    if args.watch {
+        show_lines(global, &windows, true)?;
+    } else {
+        return show(global, &windows);
+    }
+    after = after.max(end);
+    loop {
+        std::thread::sleep(PAUSE);
+        let Some(end) = scored_to()?.filter(|end| *end > after) else { continue };
+        show_lines(global, &read(store.as_ref(), pipeline, (after, end), args)?, false)?;
+        after = end;
+    }
+}
+
+fn read(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    (after, end): (Timestamp, Timestamp),
+    args: &ScoresArgs,
+) -> Result<Vec<WindowScore>, StepError> {
+    let wanted = |entity: &EntityScore| {
+        args.entity.is_empty() || args.entity.iter().any(|name| *name == entity.entity)
+    };
+    scores::read_after(store, pipeline, Some(after), end)
+        .map(|window| {
+            let mut window = window?;
+            window.entities.retain(wanted);
+            Ok(window)
+        })
+        .collect()
+}
+
+fn show(global: &Global, windows: &[WindowScore]) -> Result<(), StepError> {
+    if global.output == OutputFormat::Json {
+        return print_json(&windows);
+    }
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    rows.extend(windows.iter().flat_map(rows_of));
+    print(&table(&rows))
+}
+
+/// Shows windows as they come: one JSON object a line, or rows as wide as most are.
+fn show_lines(global: &Global, windows: &[WindowScore], with_head: bool) -> Result<(), StepError> {
+    if global.output == OutputFormat::Json {
+        for window in windows {
+            let line = serde_json::to_string(window)
+                .map_err(|e| StepError::bug(format!("cannot write a window: {e}")))?;
+            print(&format!("{line}\n"))?;
+        }
+        return Ok(());
+    }
+    let head = with_head.then(|| HEAD.map(str::to_owned).to_vec());
+    let rows = head.into_iter().chain(windows.iter().flat_map(rows_of));
+    let lines: String = rows.map(|row| line(&row)).collect();
+    print(&lines)
+}
+
+fn line(row: &[String]) -> String {
+    let cells: Vec<String> = row
+        .iter()
+        .zip([20, 24, 9, 6, 5, 0])
+        .map(|(cell, width)| format!("{cell:<width$}"))
+        .collect();
+    format!("{}\n", cells.join("  ").trim_end())
+}
+
+const HEAD: [&str; 6] = ["window", "entity", "verdict", "score", "votes", "because of"];
+
+fn rows_of(window: &WindowScore) -> Vec<Vec<String>> {
+    let rows = window.entities.iter().map(|entity| {
+        let causes: Vec<&str> = entity.causes.iter().map(|cause| cause.feature.as_str()).collect();
+        let score = highest(entity).map(|score| format!("{score:.4}")).unwrap_or_default();
+        vec![
+            window.time.to_string(),
+            entity.entity.clone(),
+            verdict(entity.verdict).to_owned(),
+            score,
+            entity.votes.to_string(),
+            causes.join(", "),
+        ]
+    });
+    rows.collect()
+}
+
+/// Returns the highest calibrated score of the models; nothing without data.
+fn highest(entity: &EntityScore) -> Option<f64> {
+    entity.members.iter().map(|member| member.calibrated).max_by(f64::total_cmp)
+}
+
+/// Names a verdict for a person.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Normal => "normal",
+        Verdict::Anomalous => "anomalous",
+        Verdict::NoData => "no data",
+    }
+}
