@@ -65,14 +65,14 @@ certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 root=$context/root
-mkdir -p "$root/etc/ssl/certs" "$root/tmp" "$root/work"
+mkdir -p "$root/etc/ssl/certs" "$root/tmp" "$root/lynceus"
 install -m 0644 "$certificates" "$root/etc/ssl/certs/ca-certificates.crt"
-echo 'lynceus:x:65532:65532:lynceus:/work:/sbin/nologin' >"$root/etc/passwd"
+echo 'lynceus:x:65532:65532:lynceus:/lynceus:/sbin/nologin' >"$root/etc/passwd"
 echo 'lynceus:x:65532:' >"$root/etc/group"
 # Without this file the C library asks DNS before /etc/hosts on some systems.
 echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 chmod 0644 "$root"/etc/{passwd,group,nsswitch.conf}
-chmod 1777 "$root/tmp" "$root/work"
+chmod 1777 "$root/tmp" "$root/lynceus"
 chmod 0755 "$root" "$root"/etc "$root"/etc/ssl "$root"/etc/ssl/certs
 find "$root" -exec touch --no-dereference -d "@$SOURCE_DATE_EPOCH" {} +
 

@@ -111,7 +111,7 @@ const BROKEN_COMMANDS: [Break; 16] = [
         "reference",
     ),
     ("renamed flag", TRAIN, "- --samples\n", "- --sample\n", "flags"),
-    ("missing flag", TRAIN, "      - --bundle\n      - /work/select/bundle\n", "", "flags"),
+    ("missing flag", TRAIN, "      - --bundle\n      - /lynceus/select/bundle\n", "", "flags"),
     ("seed that is no number", TRAIN, "value: \"7\"", "value: seven", "flags"),
     ("store that is a folder", TRAIN, "value: s3://lynceus", "value: /store", "flags"),
     ("no command", TRAIN, "      command:\n      - /collect\n", "", "command"),
@@ -119,7 +119,7 @@ const BROKEN_COMMANDS: [Break; 16] = [
     (
         "output outside the work folder",
         TRAIN,
-        "- /work/collect/samples.parquet",
+        "- /lynceus/collect/samples.parquet",
         "- /tmp/samples.parquet",
         "path",
     ),
@@ -133,8 +133,8 @@ const BROKEN_COMMANDS: [Break; 16] = [
     (
         "output that nothing keeps",
         TRAIN,
-        "path: /work/validate/validation.json",
-        "path: /work/validate/other.json",
+        "path: /lynceus/validate/validation.json",
+        "path: /lynceus/validate/other.json",
         "port",
     ),
     (

@@ -17,7 +17,7 @@ use super::{figures, names, yaml};
 use crate::plan::Task;
 
 /// Where outputs are written: the one folder of a pod that can be.
-pub(super) const WORK: &str = "/work";
+pub(super) const WORK: &str = "/lynceus";
 /// Where Argo lays what other pods wrote.
 pub(super) const INPUTS: &str = "/inputs";
 /// The folder of the document.
