@@ -1,6 +1,7 @@
 //! The product as a whole: the real program, real data, real servers. A module is one question.
 
 mod argo_manifests;
+mod bucket;
 mod command_line;
 mod kill_and_resume;
 mod score_minute;
@@ -8,6 +9,9 @@ mod train_run;
 mod workspace;
 
 /// A test file that nobody lists is a test that nobody runs.
+#[path = "support/minio.rs"]
+mod minio;
+
 #[test]
 fn every_file_of_tests_is_listed() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");

@@ -2,6 +2,7 @@
 
 mod cache;
 mod execute;
+pub mod mirror;
 mod process;
 mod record;
 mod summary;

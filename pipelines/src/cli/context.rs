@@ -7,6 +7,7 @@ use document::{Changes, Document};
 
 use super::Global;
 use crate::find;
+use crate::run::{RunRecord, mirror, read_runs};
 
 /// Flags that name a document and change it.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,7 +41,6 @@ impl Context {
         let sample = args.sample.then(|| find::sample(&found)).transpose()?;
         let overlays = sample.iter().chain(&args.overlay).map(PathBuf::as_path).collect();
         let sets = args.set.iter().map(String::as_str).collect();
-        let document = document::read_with(&found.path, &Changes { overlays, sets })?;
         let base = absolute(&found.base)?;
         Ok(Self { document, base, store: StorePlace::new(&global.store)? })
     }
@@ -80,6 +80,49 @@ impl StorePlace {
 }
 
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
+
+    /// Opens the store if runs do not lie in it, but on this machine.
+    fn open_apart(&self) -> Result<Option<Box<dyn store::ObjectStore>>, StepError> {
+        let is_folder = self.url.starts_with("file://");
+        if is_folder { Ok(None) } else { self.open().map(Some) }
+    }
+
+    /// Makes sure that the store can be reached, before any work is done for it.
+    pub(crate) fn reach(&self) -> Result<(), StepError> {
+        let store = self.open_apart()?;
+        store.map_or(Ok(()), |store| store.list("", None, 1).map(drop))
+    }
+
+    /// Puts a run's files into the store, where they do not lie in it.
+    pub(crate) fn keep_run(&self, folder: &Path) -> Result<(), StepError> {
+        let store = self.open_apart()?;
+        store.map_or(Ok(()), |store| mirror::upload(store.as_ref(), &self.root, folder).map(drop))
+    }
+
+    /// Returns a pipeline's runs with their folders, in the order in which they were started: those
+    /// of this machine, and those of the store, whose folders may not be there yet.
+    pub(crate) fn runs(&self, pipeline: &str) -> Result<Vec<(PathBuf, RunRecord)>, StepError> {
+        let mut runs = read_runs(&self.root, pipeline);
+        if let Some(store) = self.open_apart()? {
+            let folder = self.root.join("runs").join(pipeline);
+            for record in mirror::records(store.as_ref(), pipeline)? {
+                if !runs.iter().any(|(_, known)| known.run == record.run) {
+                    runs.push((folder.join(&record.run), record));
+                }
+            }
+            runs.sort_by(|(_, a), (_, b)| (a.started, &a.run).cmp(&(b.started, &b.run)));
+        }
+        Ok(runs)
+    }
+
+    /// Makes sure that a run's files lie on this machine.
+    pub(crate) fn bring_run(&self, folder: &Path) -> Result<(), StepError> {
+        if RunRecord::read(folder).is_ok() {
+            return Ok(());
+        }
+        let store = self.open_apart()?;
+        store.map_or(Ok(()), |store| mirror::download(store.as_ref(), &self.root, folder))
+    }
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     std::path::absolute(path)
         .map_err(|e| StepError::usage(format!("cannot tell where `{}` is: {e}", path.display())))

@@ -6,7 +6,6 @@ use serde_json::json;
 use super::context::StorePlace;
 use super::run::state_name;
 use super::{Global, OutputFormat, print, print_json, runs};
-use crate::run::read_runs;
 
 /// Flags of `lynceus explain`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +30,7 @@ pub(crate) fn execute(global: &Global, args: &ExplainArgs) -> Result<(), StepErr
             None => unknown.hint(format!("tasks: {}", names.join(", "))),
         }
     })?;
-    let before = read_runs(&store.root, &args.pipeline).into_iter().map(|(_, record)| record);
+    let before = store.runs(&args.pipeline)?.into_iter().map(|(_, record)| record);
     let before = before
         .take_while(|earlier| earlier.run != run.run)
         .filter(|earlier| earlier.task(&args.task).is_some_and(|task| task.parts.is_some()));

@@ -68,36 +68,47 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         (None, true) => Some(context.sample()?.train_until),
         (None, false) => None,
     };
+    context.store.reach()?;
     let run = Prepared::new(&context, now, args.from.as_deref())?;
     let options = args.process.options(global);
-    let done = run.execute(&context, &Options { from: args.from.clone(), ..options.clone() });
-    let record = RunRecord::read(&run.folder)?;
+    let done = run.execute(&context, &Options { from: args.from.clone(), ..options });
+    let record = match RunRecord::read(&run.folder) {
+        Ok(record) => record,
+        Err(error) => return done.and(Err(error)),
+    };
     match global.output {
         OutputFormat::Json => print_json(&record)?,
         OutputFormat::Text => print(&summary(&run.folder, &record))?,
     }
     let page = run.folder.join("report.html");
-    if done.is_err() {
+    let told = match &done {
+        Ok(()) => after(global, args, &context, &page),
         // Why it stopped is on the page too; what stopped it is what the command ends with.
-        drop(report::write(&context, &run.folder, None, &page));
+        Err(_) => report::write(&context, &run.folder, None, &page),
+    };
+    // What is interrupted goes on here, and is kept when it ended.
+    if record.status != RunStatus::Running {
+        context.store.keep_run(&run.folder)?;
     }
     done?;
-    if args.document.sample {
-        let sample = context.sample()?.clone();
-        score::tick(&context, sample.score_until, Some(sample.train_until), options)?;
-        evaluate::after_sample(global, &context, &sample)?;
-        report::write(
-            &context,
-            &run.folder,
-            Some((sample.train_until, sample.score_until)),
-            &page,
-        )?;
-    } else {
-        report::write(&context, &run.folder, None, &page)?;
-    }
+    told?;
     match global.output {
         OutputFormat::Json => Ok(()),
         OutputFormat::Text => print(&format!("report  {}\n", page.display())),
+    }
+}
+
+/// Does what follows a training that went well: scores the sample, and writes the page.
+fn after(global: &Global, args: &RunArgs, context: &Context, page: &Path) -> Result<(), StepError> {
+    let run = page.parent().unwrap_or(page);
+    if args.document.sample {
+        let sample = context.sample()?.clone();
+        let options = args.process.options(global);
+        score::tick(context, sample.score_until, Some(sample.train_until), options)?;
+        evaluate::after_sample(global, context, &sample)?;
+        report::write(context, run, Some((sample.train_until, sample.score_until)), page)
+    } else {
+        report::write(context, run, None, page)
     }
 }
 
@@ -195,10 +206,11 @@ pub(crate) fn block_on<T>(
         .block_on(future)
 }
 
-/// Returns the present of the last run of this document that was killed or interrupted: the same
-/// command goes on with it.
+/// Returns the present of the last training, if it was one of this document that was killed or
+/// interrupted: the same command goes on with it.
 fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Timestamp> {
-    let (folder, last) = read_runs(root, pipeline).pop()?;
+    let mut runs = read_runs(root, pipeline).into_iter().rev();
+    let (folder, last) = runs.find(|(_, run)| run.is_training())?;
     if last.status != RunStatus::Running || last.document_sha256 != document_sha256 {
         return None;
     }

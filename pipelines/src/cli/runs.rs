@@ -7,7 +7,7 @@ use contract::StepError;
 use super::context::StorePlace;
 use super::run::state_name;
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{RunRecord, human_seconds, read_runs, table};
+use crate::run::{RunRecord, human_seconds, table};
 
 /// What to do with runs.
 #[derive(Debug, clap::Subcommand)]
@@ -34,7 +34,7 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
     match command {
         RunsCommand::List { pipeline } => {
             let runs: Vec<RunRecord> =
-                read_runs(&store.root, pipeline).into_iter().map(|(_, record)| record).collect();
+                store.runs(pipeline)?.into_iter().map(|(_, record)| record).collect();
             if global.output == OutputFormat::Json {
                 return print_json(&runs);
             }
@@ -70,23 +70,28 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
     }
 }
 
-/// Finds a run by name, by an unambiguous beginning, or the last one.
+/// Finds a run by name, by an unambiguous beginning, or the last training.
 pub(crate) fn find(
     store: &StorePlace,
     pipeline: &str,
     run: &str,
 ) -> Result<(PathBuf, RunRecord), StepError> {
-    let mut runs = read_runs(&store.root, pipeline);
+    let runs = store.runs(pipeline)?;
     if run == "last" {
-        return runs.pop().ok_or_else(|| {
+        let last = runs.into_iter().rev().find(|(_, run)| run.is_training()).ok_or_else(|| {
             StepError::usage(format!("pipeline `{pipeline}` has no runs in `{}`", store.url))
                 .hint("lynceus run starts one")
-        });
+        })?;
+        store.bring_run(&last.0)?;
+        return Ok(last);
     }
     let mut matching: Vec<_> =
         runs.into_iter().filter(|(_, record)| record.run.starts_with(run)).collect();
     match (matching.pop(), matching.len()) {
-        (Some(found), 0) => Ok(found),
+        (Some(found), 0) => {
+            store.bring_run(&found.0)?;
+            Ok(found)
+        }
         (Some(_), _) => {
             Err(StepError::usage(format!("several runs of `{pipeline}` begin with `{run}`")))
         }

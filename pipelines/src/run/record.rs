@@ -77,7 +77,7 @@ pub struct RunRecord {
     pub now: Timestamp,
     /// When it was started, by the clock.
     pub started: Timestamp,
-    /// SHA-256 of the document it runs.
+    /// SHA-256 of the document it runs; empty for a scoring, which is never gone on with.
     pub document_sha256: String,
     /// How far it came.
     pub status: RunStatus,
@@ -99,6 +99,11 @@ impl RunRecord {
     /// Writes the record into a run's folder.
     pub fn write(&self, folder: &Path) -> Result<(), StepError> {
         write_json(&folder.join("run.json"), self)
+    }
+
+    /// Says whether the run makes a model; the others score.
+    pub fn is_training(&self) -> bool {
+        !self.document_sha256.is_empty()
     }
 
     /// Returns a task by name.

@@ -1,0 +1,163 @@
+//! Does a bucket hold what a folder holds? The whole product over a real `MinIO`.
+
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, ensure};
+use contract::artifact::{files_below, sha256_path};
+
+use crate::minio::{Server, is_off};
+use crate::workspace::{Workspace, differences, pipelines};
+
+const BUCKET: &str = "lynceus";
+const TRAIN: [&str; 3] = ["run", "cluster", "--sample"];
+
+/// Returns the server of all tests, with the bucket; nothing if `LYNCEUS_TEST_MINIO` is `off`.
+pub(crate) fn server() -> anyhow::Result<Option<&'static Server>> {
+    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+    let start = || {
+        let server = Server::start(None)?;
+        server.client(&["mb", &format!("test/{BUCKET}")])?;
+        Ok(server)
+    };
+    if is_off() {
+        return Ok(None);
+    }
+    let server =
+        SERVER.get_or_init(|| start().map_err(|error: anyhow::Error| format!("{error:#}")));
+    server.as_ref().map(Some).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// A machine whose store is in the bucket.
+struct Machine<'a> {
+    server: &'a Server,
+    folder: tempfile::TempDir,
+    prefix: &'a str,
+}
+
+impl<'a> Machine<'a> {
+    fn new(server: &'a Server, prefix: &'a str) -> anyhow::Result<Self> {
+        Ok(Self { server, folder: tempfile::tempdir()?, prefix })
+    }
+
+    fn lynceus(&self, arguments: &[&str]) -> Command {
+        self.on(&format!("s3://{BUCKET}/{}", self.prefix), arguments)
+    }
+
+    fn on(&self, store: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lynceus"));
+        command.current_dir(self.folder.path()).args(arguments).envs(self.server.environment());
+        command.args(["--store", store, "--pipelines"]).arg(pipelines());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = self.lynceus(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {}\n{said}", output.status);
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn json(&self, arguments: &[&str]) -> anyhow::Result<serde_json::Value> {
+        let arguments = [arguments, &["--output", "json"]].concat();
+        Ok(serde_json::from_str(&self.run(&arguments)?)?)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_bucket_holds_the_bytes_that_a_folder_holds_under_the_same_keys() -> anyhow::Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let (folder, machine) = (Workspace::new()?, Machine::new(server, "same")?);
+    let by_folder = folder.run(&TRAIN)?;
+    let by_bucket = machine.run(&TRAIN)?;
+    let found = |text: &str| text.lines().filter(|line| line.contains("found")).count();
+    assert_eq!(found(&by_bucket), found(&by_folder), "{by_bucket}");
+
+    // `mc` brings the bucket to where a folder's store would lie.
+    let mirror = Workspace::new()?;
+    let place = mirror.store().display().to_string();
+    server.client(&["mirror", "--quiet", &format!("test/{BUCKET}/same"), &place])?;
+    assert_eq!(differences(&folder.promised()?, &mirror.promised()?), [""; 0]);
+    let files = files_below(&mirror.store())?;
+    for name in ["run.json", "log.jsonl", "outcome.json", "report.html", "document.yaml"] {
+        assert!(files.iter().any(|file| file.ends_with(name)), "{name} of the run in {files:?}");
+    }
+
+    machine.run(&TRAIN)?;
+    let shown = machine.json(&["runs", "show", "last"])?;
+    let states = shown["tasks"].as_array().context("tasks")?;
+    let ran = states.iter().filter(|task| task["state"] == "done");
+    let ran: Vec<_> = ran.filter_map(|task| task["name"].as_str()).collect();
+    assert_eq!(ran, ["deploy"], "the second run takes the rest from the cache");
+    let again = Workspace::new()?;
+    let place = again.store().display().to_string();
+    server.client(&["mirror", "--quiet", &format!("test/{BUCKET}/same"), &place])?;
+    assert_eq!(differences(&mirror.promised()?, &again.promised()?), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn another_machine_shows_a_run_that_it_did_not_do() -> anyhow::Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let (first, second) = (Machine::new(server, "other")?, Machine::new(server, "other")?);
+    first.run(&TRAIN)?;
+    let runs = first.json(&["runs", "list", "cluster"])?;
+    assert_eq!(second.json(&["runs", "list", "cluster"])?, runs);
+    assert!(!second.folder.path().join(".lynceus").exists(), "a list brings nothing");
+    let explained = second.run(&["explain", "last", "train-adaptive"])?;
+    assert_eq!(explained, first.run(&["explain", "last", "train-adaptive"])?);
+    let page = second.run(&["report", "cluster", "--sample"])?;
+    assert!(fs_err::read_to_string(page.trim())?.contains("<html"), "{page}");
+
+    let run = runs[0]["run"].as_str().context("a name")?;
+    let below = format!(".lynceus/runs/cluster/{run}");
+    for file in ["select/bundle/bundle.json", "validate/validation.json", "run.json"] {
+        let of =
+            |machine: &Machine<'_>| sha256_path(&machine.folder.path().join(&below).join(file));
+        assert_eq!(of(&first)?, of(&second)?, "{file}");
+    }
+    let models = second.json(&["models", "list", "cluster", "--limit", "1"])?;
+    assert_eq!(models[0]["live"], true);
+    Ok(())
+}
+
+#[test]
+fn what_may_be_done_is_said_and_what_is_old_may_go() -> anyhow::Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let machine = Machine::new(server, "tidy")?;
+    let said = machine.run(&["store", "check", "--role", "trainer"])?;
+    assert!(said.contains("trainer: all it needs, and more: "), "{said}");
+    machine.run(&["run", "cluster", "--now", "2026-11-21T08:36:00Z", "--sample"])?;
+    assert_eq!(machine.run(&["store", "gc"])?, "nothing to remove\n");
+    let late = ["store", "gc", "--now", "2030-01-01T00:00:00Z"];
+    let found = machine.json(&late)?;
+    assert_eq!(found["found"].as_array().map(Vec::len), Some(1), "the run, not the live version");
+    assert_eq!(found["found"][0]["kind"], "run");
+    assert_eq!(found["removed"].as_array().map(Vec::len), Some(0), "only when told to");
+    machine.run(&[late.as_slice(), &["--remove"]].concat())?;
+    assert_eq!(machine.run(&late)?, "nothing to remove\n");
+    machine.run(&["models", "show", "cluster", "live"])?;
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_said_before_any_work() -> anyhow::Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let machine = Machine::new(server, "early")?;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut command = machine.lynceus(&TRAIN);
+    let output = command.env("AWS_ENDPOINT_URL", format!("http://{closed}")).output()?;
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("cannot be reached"), "{}", said(&output));
+    let output = machine.on("s3://no-such-bucket", &TRAIN).output()?;
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let output = machine.lynceus(&TRAIN).env("AWS_SECRET_ACCESS_KEY", "hunter2").output()?;
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(!said(&output).contains("hunter2"), "{}", said(&output));
+    assert!(!machine.folder.path().join(".lynceus").exists(), "nothing was begun");
+    Ok(())
+}
