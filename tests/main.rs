@@ -4,14 +4,16 @@ mod argo_manifests;
 mod bucket;
 mod command_line;
 mod kill_and_resume;
+mod report_page;
+mod score_faults;
 mod score_minute;
 mod train_run;
 mod workspace;
 
-/// A test file that nobody lists is a test that nobody runs.
 #[path = "support/minio.rs"]
 mod minio;
 
+/// A test file that nobody lists is a test that nobody runs.
 #[test]
 fn every_file_of_tests_is_listed() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");

@@ -1,15 +1,17 @@
 //! A pipeline of two restless features and one z-score model, small enough to see through.
 
+#![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use contract::artifact::{sha256, write_file};
-use contract::bundle::{CandidateManifest, FileRecord};
+use contract::bundle::{CandidateManifest, FileRecord, Provenance};
 use contract::{FeatureColumn, FeatureContract, Span, Timestamp, write_json};
 use frames::{FeatureTable, Table};
 use models::z_score::ZScore;
-use models::{Scaler, Scaling};
+use models::{Candidate, Recipe, Scaler, Scaling, assemble};
 
 /// Names of the features; the third is no feature of the model.
 pub(crate) const COLUMNS: [&str; 2] = ["memory_used_bytes", "cpu_busy_ratio"];
@@ -84,6 +86,31 @@ pub(crate) fn candidate(folder: &Path, rows: &FeatureTable) -> Result<CandidateM
     write_file(&folder.join("model.safetensors"), &model)?;
     write_json(&folder.join(CandidateManifest::FILE), &manifest)?;
     Ok(manifest)
+}
+
+/// Makes a bundle folder of a candidate that was fitted on the rows, for the pipeline of a document.
+pub(crate) fn bundle(
+    folder: &Path,
+    candidate: &Path,
+    document: &Path,
+    rows: &FeatureTable,
+    train_end: Timestamp,
+) -> Result<()> {
+    let document = document::read(document)?;
+    let recipe = Recipe {
+        pipeline: document.name,
+        vote: document.vote,
+        normal: document.labels.normal,
+        provenance: Provenance {
+            version: "0.1.0".into(),
+            dataset_sha256: String::new(),
+            train_start: minute(0),
+            train_end,
+            train_rows: rows.rows() as u64,
+        },
+        threads: 1,
+    };
+    Ok(assemble(vec![Candidate::read(candidate)?], rows, recipe)?.write(folder)?)
 }
 
 /// Returns the files of a folder with their hashes.

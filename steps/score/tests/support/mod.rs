@@ -8,15 +8,13 @@ pub(crate) mod small_model;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use contract::bundle::Provenance;
 use contract::read_json;
 use contract::score::WindowScore;
 use contract::step::Common;
 use contract::steps::ScoreArgs;
 use frames::FeatureTable;
-use models::{Candidate, Recipe, assemble};
 use serde_json::Value;
-use small_model::{candidate, document, features, minute};
+use small_model::{bundle, candidate, document, features, minute};
 use store::{Change, FolderStore, Registry, Watermark, scores, watermark};
 
 pub(crate) struct Scorer {
@@ -65,28 +63,12 @@ impl Scorer {
     }
 
     pub(crate) fn promote(&self, train: &FeatureTable, now: contract::Timestamp) -> String {
-        candidate(&self.path("candidate"), train).unwrap();
-        let document = document::read(&self.path("cluster.yaml")).unwrap();
-        let recipe = Recipe {
-            pipeline: "cluster".into(),
-            vote: document.vote,
-            normal: document.labels.normal,
-            provenance: Provenance {
-                version: "0.1.0".into(),
-                dataset_sha256: String::new(),
-                train_start: minute(0),
-                train_end: now,
-                train_rows: 100,
-            },
-            threads: 1,
-        };
-        let bundle =
-            assemble(vec![Candidate::read(&self.path("candidate")).unwrap()], train, recipe)
-                .unwrap();
-        bundle.write(&self.path("bundle")).unwrap();
+        let (folder, fitted) = (self.path("bundle"), self.path("candidate"));
+        candidate(&fitted, train).unwrap();
+        bundle(&folder, &fitted, &self.path("cluster.yaml"), train, now).unwrap();
         let store = self.store();
         let registry = Registry::new(&store, "cluster");
-        let version = registry.put_version(&self.path("bundle")).unwrap();
+        let version = registry.put_version(&folder).unwrap();
         self.point("live", &version, now);
         version
     }
