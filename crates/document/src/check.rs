@@ -66,9 +66,31 @@ fn is_name(name: &str, joiner: char) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == joiner)
 }
 
+/// No time in a document is longer: ten years.
+const LONGEST: Span = Span::from_seconds(10 * 365 * 86_400);
+/// Steps that a range has at most: a year of seconds, which no memory holds twice.
+const MOST_STEPS: usize = 50_000_000;
+
 fn check_spans(document: &Document) -> Result<(), Problem> {
     require(document.step > Span::ZERO && document.step.ms() % 1000 == 0, "step", || {
         format!("`{}` is not a whole number of seconds", document.step)
+    })?;
+    for (path, span) in [
+        ("range", document.range),
+        ("rate_window", document.rate_window),
+        ("split.gap", document.split.gap),
+        ("scoring.delay", document.scoring.delay),
+        ("scoring.every", document.scoring.every),
+        ("scoring.catch_up", document.scoring.catch_up),
+        ("labels.guard", document.labels.guard),
+    ] {
+        require(span <= LONGEST, path, || format!("`{span}` is longer than `{LONGEST}`"))?;
+    }
+    require(!document.labels.normal.is_empty(), "labels.normal", || {
+        "no label is normal: nothing would be left to learn from".to_owned()
+    })?;
+    require(document.range.in_steps(document.step) <= MOST_STEPS, "range", || {
+        format!("`{}` has more than {MOST_STEPS} steps of `{}`", document.range, document.step)
     })?;
     require(document.range >= document.step, "range", || {
         format!("`{}` is shorter than one step of `{}`", document.range, document.step)
@@ -100,12 +122,12 @@ fn check_source(document: &Document) -> Result<(), Problem> {
 
 fn check_url(url: &str, path: &str) -> Result<(), Problem> {
     let field = format!("{path}.url");
+    // The URL itself is not repeated here: it may hold what must not be shown.
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
-        return Err(problem(&field, format!("`{url}` is no URL"))
+        return Err(problem(&field, "it does not begin with http:// or https:// and a host")
             .hint("write it as in http://prometheus.monitoring:9090"));
     };
-    // The URL itself is not repeated here: it may hold what must not be shown.
     require(!rest.split('/').next().unwrap_or_default().contains('@'), &field, || {
         "a user or password does not belong into a URL; use basic_auth with password_file"
             .to_owned()
@@ -114,6 +136,18 @@ fn check_url(url: &str, path: &str) -> Result<(), Problem> {
 
 fn check_prometheus(source: &PrometheusSource) -> Result<(), Problem> {
     check_url(&source.url, "source.prometheus")?;
+    for name in source.headers.keys() {
+        let secret = ["authorization", "proxy-authorization", "cookie"];
+        require(
+            !secret.contains(&name.to_ascii_lowercase().as_str()),
+            "source.prometheus.headers",
+            || {
+                format!(
+                    "`{name}` does not belong into a document; use bearer_token_file or basic_auth"
+                )
+            },
+        )?;
+    }
     require(source.parallel >= 1, "source.prometheus.parallel", || {
         "must be at least 1".to_owned()
     })?;

@@ -11,6 +11,7 @@ pub mod expectations;
 pub mod features;
 pub mod models;
 mod node;
+mod paths;
 mod read;
 pub mod scoring;
 pub mod sections;

@@ -84,9 +84,24 @@ impl Node {
         }
     }
 
-    /// Lays another tree over this one: maps are merged, `null` takes a key out, anything else
-    /// replaces what was there.
-    pub(crate) fn overlay(&mut self, other: Self) {
+    /// Lays another tree over this one: maps are merged, `null` takes a key out, a map of numbers
+    /// changes the items of a list (counted from 0), anything else replaces what was there.
+    pub(crate) fn overlay(&mut self, mut other: Self) {
+        if !matches!((&self.value, &other.value), (Value::Map(_), Value::Map(_))) {
+            other.without_nulls();
+        }
+        if let (Value::List(items), Value::Map(changes)) = (&mut self.value, &other.value) {
+            // `--set queries.0.promql=up`: items by their number.
+            let item = |key: &Key| key.text.parse().ok().filter(|item: &usize| *item < items.len());
+            if let Some(numbers) =
+                changes.iter().map(|(key, _)| item(key)).collect::<Option<Vec<_>>>()
+            {
+                for (number, (_, change)) in numbers.into_iter().zip(changes) {
+                    items[number].overlay(change.clone());
+                }
+                return;
+            }
+        }
         if let (Value::Map(entries), Value::Map(changes)) = (&mut self.value, &other.value) {
             for (key, change) in changes {
                 let index = entries.iter().position(|(k, _)| k.text == key.text);
@@ -94,11 +109,23 @@ impl Node {
                     (Some(index), Value::Null) => drop(entries.remove(index)),
                     (None, Value::Null) => {}
                     (Some(index), _) => entries[index].1.overlay(change.clone()),
-                    (None, _) => entries.push((key.clone(), change.clone())),
+                    (None, _) => {
+                        let mut change = change.clone();
+                        change.without_nulls();
+                        entries.push((key.clone(), change));
+                    }
                 }
             }
         } else {
             *self = other;
+        }
+    }
+
+    /// Takes out what `null` takes out where nothing lies below.
+    fn without_nulls(&mut self) {
+        if let Value::Map(entries) = &mut self.value {
+            entries.retain(|(_, node)| !matches!(node.value, Value::Null));
+            entries.iter_mut().for_each(|(_, node)| node.without_nulls());
         }
     }
 
@@ -232,6 +259,7 @@ impl<'a> Loader<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Value, StepError> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
         loop {
             let (event, place) = self.next()?;
             let text = match event {
@@ -239,11 +267,9 @@ impl<'a> Loader<'a> {
                 Event::Scalar(text, ..) => text.into_owned(),
                 _ => return Err(at(&place, "a field name must be plain text")),
             };
-            if let Some((first, _)) = entries.iter().find(|(key, _)| key.text == text) {
-                return Err(at(
-                    &place,
-                    &format!("field `{text}` stands twice, first in line {}", first.place.line),
-                ));
+            if let Some(first) = lines.insert(text.clone(), place.line) {
+                let message = format!("field `{text}` stands twice, first in line {first}");
+                return Err(at(&place, &message));
             }
             let (event, value_place) = self.next()?;
             let node = self.node(event, value_place, depth + 1)?;

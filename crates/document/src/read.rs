@@ -88,8 +88,12 @@ fn parse_set(set: &str) -> Result<Node, StepError> {
 /// Lays the profile over the document that the last of document, overlays and fields names.
 fn lay_profile(document: &mut Node, over: &[Node]) -> Result<(), StepError> {
     let named = over.iter().rev().find_map(|node| node.get("profile")).or(document.get("profile"));
-    let Some(Node { value: Value::Scalar { text: name, .. }, place }) = named.cloned() else {
-        return Ok(());
+    let (name, place) = match named.cloned() {
+        None | Some(Node { value: Value::Null, .. }) => return Ok(()),
+        Some(Node { value: Value::Scalar { text, .. }, place }) => (text, place),
+        Some(Node { place, .. }) => {
+            return Err(node::at(&place, "`profile`: expected the name of one profile"));
+        }
     };
     let profiles = document.get("profiles").cloned();
     let Some(profile) = profiles.as_ref().and_then(|profiles| profiles.get(&name)) else {

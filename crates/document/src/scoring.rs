@@ -64,7 +64,7 @@ impl Default for DriftLimits {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
-    /// File in the Prometheus text format for node_exporter's textfile collector, rewritten by each
+    /// File in the Prometheus text format for `node_exporter`'s textfile collector, rewritten by each
     /// tick with the last window; relative to the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub textfile: Option<PathBuf>,

@@ -20,7 +20,7 @@ pub fn names(stage: Stage) -> &'static [&'static str] {
         ],
         Stage::Label => &["labels"],
         Stage::Feature => &["step", "queries", "rate_window", "labels", "fill", "features"],
-        Stage::Validate => &["step", "labels", "expectations", "split"],
+        Stage::Validate => &["step", "queries", "labels", "expectations", "split", "models"],
         Stage::Train => &["models", "labels"],
         Stage::Select => &["name", "labels", "vote", "scoring"],
         Stage::Deploy => &["name", "labels", "gate", "deployment"],

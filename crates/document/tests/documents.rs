@@ -103,6 +103,34 @@ fn null_takes_a_field_out() {
 }
 
 #[test]
+fn a_profile_that_takes_out_what_the_document_never_had_takes_out_nothing() {
+    let text = SMALL.replace(
+        "vote: {alarm_at: 0.6}",
+        "gate: {max_regression: null, max_false_alarm_ratio: 0.5}",
+    );
+    let document = read(&text, None, &["profile=strict"]).unwrap();
+    assert!((document.gate.max_false_alarm_ratio - 0.5).abs() < 1e-12);
+    let said = read(SMALL, None, &["profile=[strict]"]).unwrap_err();
+    assert!(said.contains("expected the name of one profile"), "{said}");
+}
+
+#[test]
+fn an_item_of_a_list_is_set_by_its_number() {
+    let document = read(SMALL, None, &["queries.0.promql=up"]).unwrap();
+    assert_eq!((document.queries[0].promql.as_str(), document.queries.len()), ("up", 1));
+    let said = read(SMALL, None, &["queries.1.promql=up"]).unwrap_err();
+    assert!(said.contains("`queries`: expected a list"), "{said}");
+}
+
+#[test]
+fn no_password_of_a_url_is_ever_repeated() {
+    for url in ["HTTP://me:hunter2@h", "me:hunter2@h:9090", "http://me:hunter2@h"] {
+        let said = refusal("http://localhost:9090", url);
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn what_is_misspelt_is_named_with_place_and_meaning() {
     assert_eq!(
         refusal("  isolation_forest: {trees: 10}", "  isolation_forest: {treees: 10}"),
@@ -170,7 +198,15 @@ fn what_makes_no_sense_together_is_refused() {
             "is not a whole number of steps of `1m`",
         ),
         ("http://localhost:9090", "http://me:secret@localhost:9090", "does not belong into a URL"),
-        ("http://localhost:9090", "localhost:9090", "is no URL"),
+        ("http://localhost:9090", "localhost:9090", "does not begin with http://"),
+        (
+            "url: \"http://localhost:9090\"",
+            "url: \"http://h\", headers: {Authorization: Bearer x}",
+            "`Authorization` does not belong into a document",
+        ),
+        ("range: 1d", "range: 99999999d", "`99999999d` is longer than"),
+        ("step: 1m\nrange: 1d", "step: 1s\nrange: 3000d", "has more than 50000000 steps"),
+        ("features:", "labels: {normal: []}\nfeatures:", "no label is normal"),
         ("share: 0.99", "share: 99", "is not between 0 and 1"),
         ("name: small", "name: Small", "is no pipeline name"),
         ("name: small", "name: small\nname: other", "field `name` stands twice, first in line 3"),

@@ -42,6 +42,9 @@ impl Context {
         let overlays = sample.iter().chain(&args.overlay).map(PathBuf::as_path).collect();
         let sets = args.set.iter().map(String::as_str).collect();
         let base = absolute(&found.base)?;
+        // Each run has a copy of the document in its own folder.
+        let document =
+            document::read_with(&found.path, &Changes { overlays, sets })?.with_base(&base);
         Ok(Self { document, base, store: StorePlace::new(&global.store)? })
     }
 
@@ -77,9 +80,6 @@ impl StorePlace {
     pub(crate) fn open(&self) -> Result<Box<dyn store::ObjectStore>, StepError> {
         store::open(&self.url)
     }
-}
-
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
 
     /// Opens the store if runs do not lie in it, but on this machine.
     fn open_apart(&self) -> Result<Option<Box<dyn store::ObjectStore>>, StepError> {
@@ -123,6 +123,9 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
         let store = self.open_apart()?;
         store.map_or(Ok(()), |store| mirror::download(store.as_ref(), &self.root, folder))
     }
+}
+
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     std::path::absolute(path)
         .map_err(|e| StepError::usage(format!("cannot tell where `{}` is: {e}", path.display())))

@@ -1,0 +1,99 @@
+//! The files a document names: secrets, certificates, files of channels and metrics.
+
+use std::path::{Path, PathBuf};
+
+use crate::Document;
+use crate::alerts::{Channel, Secret};
+use crate::document::BasicAuth;
+
+impl Document {
+    /// Makes the files it names absolute: relative ones are below `base`, the document's folder, so
+    /// that a copy of the document elsewhere names the same files.
+    ///
+    /// Where the samples and the scenario log lie is not among them: the steps get those as flags.
+    #[must_use]
+    pub fn with_base(mut self, base: &Path) -> Self {
+        for path in self.paths_mut().filter(|path| path.is_relative()) {
+            *path = base.join(&*path);
+        }
+        self
+    }
+
+    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let mut paths: Vec<&mut PathBuf> = Vec::new();
+        if let Some(source) = &mut self.source.prometheus {
+            paths.extend(&mut source.bearer_token_file);
+            paths.extend(password(&mut source.basic_auth));
+            paths.extend(&mut source.ca_file);
+            paths.extend(&mut source.client_identity_file);
+        }
+        let metrics = &mut self.scoring.metrics;
+        paths.extend(&mut metrics.textfile);
+        if let Some(remote) = &mut metrics.remote_write {
+            paths.extend(&mut remote.bearer_token_file);
+            paths.extend(password(&mut remote.basic_auth));
+            paths.extend(&mut remote.ca_file);
+            paths.extend(&mut remote.client_identity_file);
+        }
+        paths.into_iter().chain(self.alerts.channels.iter_mut().flat_map(of_channel))
+    }
+}
+
+fn of_channel(channel: &mut Channel) -> Vec<&mut PathBuf> {
+    let mut paths: Vec<&mut PathBuf> = Vec::new();
+    match channel {
+        Channel::Stdout(_) => {}
+        Channel::File(channel) => paths.push(&mut channel.path),
+        Channel::Telegram(channel) => paths.extend(secret(&mut channel.token)),
+        Channel::Slack(channel) => paths.extend(secret(&mut channel.webhook)),
+        Channel::Alertmanager(channel) => {
+            paths.extend(&mut channel.bearer_token_file);
+            paths.extend(password(&mut channel.basic_auth));
+            paths.extend(&mut channel.ca_file);
+            paths.extend(&mut channel.client_identity_file);
+        }
+        Channel::Webhook(channel) => {
+            paths.extend(channel.signing_key.as_mut().and_then(secret));
+            paths.extend(&mut channel.ca_file);
+        }
+        Channel::Email(channel) => {
+            paths.extend(channel.password.as_mut().and_then(secret));
+            paths.extend(&mut channel.ca_file);
+        }
+    }
+    paths
+}
+
+fn password(auth: &mut Option<BasicAuth>) -> Option<&mut PathBuf> {
+    auth.as_mut().map(|auth| &mut auth.password_file)
+}
+
+fn secret(secret: &mut Secret) -> Option<&mut PathBuf> {
+    match secret {
+        Secret::File(path) => Some(path),
+        Secret::Env(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_relative_file_is_below_the_base_and_absolute_ones_stay() {
+        let auth = "{username: u, password_file: p}";
+        let text = format!(
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\n\
+             source: {{prometheus: {{url: 'http://h', bearer_token_file: t, ca_file: /c}}}}\n\
+             queries: [{{name: up, promql: up}}]\nfeatures: [{{raw: {{}}}}]\nmodels: {{z_score: {{}}}}\n\
+             vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n\
+             scoring: {{metrics: {{textfile: m, remote_write: {{url: 'http://h', basic_auth: {auth}}}}}}}\n\
+             alerts: {{channels: [{{file: {{path: f}}}}, {{telegram: {{chat: '1', token: {{file: t}}}}}}, \
+             {{slack: {{webhook: {{env: S}}}}}}]}}\n"
+        );
+        let mut document = crate::parse("x.yaml", &text).unwrap().with_base(Path::new("/base"));
+        let paths: Vec<&Path> = document.paths_mut().map(|path| path.as_path()).collect();
+        let expected = ["/base/t", "/c", "/base/m", "/base/p", "/base/f", "/base/t"];
+        assert_eq!(paths, expected.map(Path::new));
+    }
+}
