@@ -142,7 +142,8 @@ pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Looku
     Ok(Lookup::Hit(format!("same program, parameters and inputs as in run {}", entry.run)))
 }
 
-/// Remembers a task's outputs.
+/// Remembers a task's outputs. Several runs may do so at once, so each writes under a name of its own
+/// and the last one's entry stays.
 pub(super) fn remember(
     root: &Path,
     run: &str,
@@ -154,7 +155,10 @@ pub(super) fn remember(
         let below = output.path.strip_prefix(root).unwrap_or(output.path).to_owned();
         outputs.insert(output.name.to_owned(), (below, artifact::sha256_path(output.path)?));
     }
-    write_json(&entry_path(root, &parts.key()?), &Entry { run: run.to_owned(), outputs })
+    let entry = entry_path(root, &parts.key()?);
+    let own = entry.with_extension(format!("{}.json", std::process::id()));
+    write_json(&own, &Entry { run: run.to_owned(), outputs })?;
+    fs::rename(&own, &entry).map_err(|e| StepError::writing(&entry, &e))
 }
 
 /// Copies a file or folder, whole or not at all; a hard link serves where there can be one, since

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::{ErrorKind, Outcome, StepError, artifact};
@@ -61,6 +63,19 @@ impl Runner<'_> {
     ///
     /// The record says at every moment how far the run came; a killed run goes on where it was.
     pub async fn run(&self, record: &mut RunRecord) -> Result<(), StepError> {
+        record.write(self.folder)?;
+        let done = self.run_tasks(record).await;
+        record.status = match &done {
+            Ok(()) => RunStatus::Done,
+            Err(error) if error.message == super::INTERRUPTED => RunStatus::Running,
+            Err(error) if error.kind == ErrorKind::Refused => RunStatus::Refused,
+            Err(_) => RunStatus::Failed,
+        };
+        record.write(self.folder)?;
+        done
+    }
+
+    async fn run_tasks(&self, record: &mut RunRecord) -> Result<(), StepError> {
         let program = Program::this()?;
         let forced = self.forced()?;
         let started = Instant::now();
@@ -86,22 +101,35 @@ impl Runner<'_> {
                 () = interrupt.wait() => {
                     // Dropping the set kills the tasks; their outputs appear whole or not at all.
                     drop(running);
-                    record.write(self.folder)?;
                     return Err(interrupted());
                 }
             }
         }
-        for task in record.tasks.iter_mut().filter(|task| task.state == TaskState::Waiting) {
-            task.state = TaskState::Skipped;
-            "something it needs failed".clone_into(&mut task.why);
-        }
-        record.status = match &failure {
-            None => RunStatus::Done,
-            Some(error) if error.kind == ErrorKind::Refused => RunStatus::Refused,
-            Some(_) => RunStatus::Failed,
-        };
-        record.write(self.folder)?;
+        self.skip_waiting(record);
         failure.map_or(Ok(()), Err)
+    }
+
+    /// Says of each task that was not started why: what it needs failed, or the run ended early.
+    fn skip_waiting(&self, record: &mut RunRecord) {
+        let name = |index: usize| self.plan.tasks[index].name.clone();
+        for index in 0..record.tasks.len() {
+            let is = |task: usize, state| record.tasks[task].state == state;
+            if !is(index, TaskState::Waiting) {
+                continue;
+            }
+            let missing = |needed: &&usize| {
+                is(**needed, TaskState::Failed) || is(**needed, TaskState::Skipped)
+            };
+            let failed = (0..record.tasks.len()).find(|task| is(*task, TaskState::Failed));
+            let why = match (self.plan.needs(index).iter().find(missing), failed) {
+                (Some(needed), _) => format!("it needs `{}`", name(*needed)),
+                (None, Some(failed)) => {
+                    format!("the run ended before it: `{}` failed", name(failed))
+                }
+                (None, None) => "the run ended before it".to_owned(),
+            };
+            self.change(record, index, TaskState::Skipped, why);
+        }
     }
 
     fn forced(&self) -> Result<BTreeSet<usize>, StepError> {
@@ -235,10 +263,15 @@ impl Runner<'_> {
             return error;
         }
         let log = self.task_folder(index).join("log.jsonl");
-        let message =
-            format!("{name}: ended with exit code {} and said nothing of it", attempt.exit_code);
+        let message = match attempt.exit_code {
+            code @ 129.. => format!("{name}: ended by signal {}", code - 128),
+            code => format!("{name}: ended with exit code {code} and said nothing of it"),
+        };
         let kind = match attempt.exit_code {
             2 => ErrorKind::Usage,
+            3 => ErrorKind::Refused,
+            4 => ErrorKind::Unavailable,
+            5 => ErrorKind::LostRace,
             _ => ErrorKind::Bug,
         };
         StepError::new(kind, message).hint(format!("its log is `{}`", log.display()))
@@ -262,12 +295,67 @@ fn interrupted() -> StepError {
 }
 
 /// Ctrl-C and SIGTERM.
-struct Interrupt {
+struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
+/// Says that a runner waits for signals itself, to end in an orderly way.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+
+/// Ends the program on a signal while no runner listens: once asked for, signals do nothing by
+/// themselves any more for as long as the process lives.
+fn end_on_signals_between_runs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async {
+                let Ok(mut signals) = Signals::new() else { return };
+                loop {
+                    signals.wait().await;
+                    if !LISTENING.load(Ordering::SeqCst) {
+                        #[expect(
+                            clippy::exit,
+                            reason = "as a signal does, but with our exit code"
+                        )]
+                        std::process::exit(130);
+                    }
+                }
+            });
+        });
+    });
+}
+
+/// A runner's ear for signals.
+struct Interrupt {
+    signals: Signals,
+    /// The program is about to end by itself.
+    heard: bool,
+}
+
 impl Interrupt {
+    fn new() -> Result<Self, StepError> {
+        let signals = Signals::new()?;
+        end_on_signals_between_runs();
+        LISTENING.store(true, Ordering::SeqCst);
+        Ok(Self { signals, heard: false })
+    }
+
+    async fn wait(&mut self) {
+        self.signals.wait().await;
+        self.heard = true;
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        LISTENING.store(self.heard, Ordering::SeqCst);
+    }
+}
+
+impl Signals {
     fn new() -> Result<Self, StepError> {
         let listen = |kind| {
             signal(kind)

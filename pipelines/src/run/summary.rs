@@ -2,10 +2,11 @@
 
 /// Returns seconds as people read them: `4 ms`, `1.2 s`, `3 min 5 s`.
 pub fn human_seconds(seconds: f64) -> String {
+    // Rounded before it is split, so that nothing reads `1000 ms` or `1 min 60 s`.
     match seconds {
-        s if s < 1.0 => format!("{:.0} ms", s * 1000.0),
-        s if s < 60.0 => format!("{s:.1} s"),
-        s => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+        s if (s * 1000.0).round() < 1000.0 => format!("{:.0} ms", s * 1000.0),
+        s if (s * 10.0).round() < 600.0 => format!("{s:.1} s"),
+        s => format!("{:.0} min {:.0} s", (s.round() / 60.0).floor(), s.round() % 60.0),
     }
 }
 
@@ -46,7 +47,8 @@ mod tests {
 
     #[test]
     fn figures_have_the_unit_that_people_read() {
-        assert_eq!([0.0042, 1.24, 185.0].map(human_seconds), ["4 ms", "1.2 s", "3 min 5 s"]);
+        let read = [0.0042, 1.24, 185.0, 0.9996, 119.7].map(human_seconds);
+        assert_eq!(read, ["4 ms", "1.2 s", "3 min 5 s", "1.0 s", "2 min 0 s"]);
         assert_eq!([12, 2048, 3_565_158].map(human_bytes), ["12 B", "2 KiB", "3.4 MiB"]);
     }
 }
