@@ -47,11 +47,13 @@ impl OutputFile {
     /// Syncs the file and renames it to its path.
     pub fn publish(mut self) -> Result<(), StepError> {
         let write_error = |e: io::Error| StepError::writing(&self.path, &e);
-        if let Some(file) = self.file.take() {
+        if let Some(file) = &self.file {
             file.sync_all().map_err(write_error)?;
             fs::rename(partial(&self.path), &self.path).map_err(write_error)?;
             sync_parent(&self.path);
         }
+        // Only now is there nothing left to remove.
+        self.file = None;
         Ok(())
     }
 

@@ -25,7 +25,7 @@ impl Timestamp {
     /// Returns the last multiple of `step` at or before this time.
     #[must_use]
     pub fn floor(self, step: Span) -> Self {
-        Self(self.0 - self.0.rem_euclid(step.ms().max(1)))
+        Self(self.0.saturating_sub(self.0.rem_euclid(step.ms().max(1))))
     }
 
     /// Returns the calendar day in UTC as `YYYY-MM-DD`.
