@@ -15,6 +15,9 @@ use contract::{StepError, Timestamp};
 
 use crate::parquet::Reader;
 
+/// Milliseconds since 1970 of the years 0 to 9999.
+const FIRST_AND_LAST_MS: std::ops::Range<i64> = -62_167_219_200_000..253_402_300_800_000;
+
 /// What a column of a foreign table holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForeignKind {
@@ -94,10 +97,19 @@ impl ForeignRows<'_> {
         texts(column).ok_or_else(|| self.wrong(name, column, "text"))
     }
 
-    /// Returns a column of timestamps; a null is `None`, less than a millisecond is cut off.
+    /// Returns a column of timestamps; a null is `None`, less than a millisecond is cut off. A time
+    /// that no calendar writes with four digits of a year is refused: it is of another unit.
     pub fn times(&self, name: &str) -> Result<Vec<Option<Timestamp>>, StepError> {
         let column = self.column(name, "a timestamp")?;
-        times(column).ok_or_else(|| self.wrong(name, column, "a timestamp"))
+        let times = times(column).ok_or_else(|| self.wrong(name, column, "a timestamp"))?;
+        match times.iter().flatten().find(|time| !FIRST_AND_LAST_MS.contains(&time.ms())) {
+            None => Ok(times),
+            Some(time) => Err(StepError::refused(format!(
+                "`{}`: column `{name}`: `{}` ms since 1970 is no time of this age",
+                self.path.display(),
+                time.ms()
+            ))),
+        }
     }
 
     fn column(&self, name: &str, expected: &str) -> Result<&ArrayRef, StepError> {

@@ -15,7 +15,7 @@ use fs_err as fs;
 use crate::assemble::Chunk;
 use crate::range::ChunkPlan;
 use crate::reply::{self, LabelSet, Point, Reply};
-use crate::request::seconds;
+use crate::request::{LONGEST_REPLY_BYTES, seconds};
 
 /// A folder of recorded replies.
 #[derive(Debug)]
@@ -76,9 +76,17 @@ fn read_reply(path: &Path) -> Result<Reply, StepError> {
     let mut body = fs::read(path).map_err(|error| StepError::reading(path, &error))?;
     if body.starts_with(&[0x1f, 0x8b]) {
         let mut plain = Vec::new();
-        MultiGzDecoder::new(body.as_slice()).read_to_end(&mut plain).map_err(|error| {
+        let longest = LONGEST_REPLY_BYTES as u64;
+        let mut unpacked = MultiGzDecoder::new(body.as_slice()).take(longest + 1);
+        unpacked.read_to_end(&mut plain).map_err(|error| {
             StepError::refused(format!("cannot unpack `{}`: {error}", path.display()))
         })?;
+        if plain.len() as u64 > longest {
+            return Err(StepError::refused(format!(
+                "`{}` unpacks to more than {longest} bytes",
+                path.display()
+            )));
+        }
         body = plain;
     }
     reply::parse(&body)

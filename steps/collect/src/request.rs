@@ -14,7 +14,7 @@ use crate::range::Grid;
 use crate::reply::{self, Reply, ReplyError, one_line};
 
 /// A reply of more bytes than this is not read to its end.
-const LONGEST_REPLY_BYTES: usize = 512 << 20;
+pub(crate) const LONGEST_REPLY_BYTES: usize = 512 << 20;
 /// Bytes of an error page that are read for its message.
 const LONGEST_ERROR_BYTES: usize = 64 << 10;
 /// A server that wants a longer pause than this is called unavailable at once.

@@ -52,8 +52,9 @@ pub(crate) fn from_intervals(
 
 /// Labels rows by the labels of their samples.
 ///
-/// A row without a sample has the label of the one before and counts in no metric. Consecutive
-/// rows of an entity with the same anomalous label are one scenario, named after its first row.
+/// A row without a sample has the label of the one before and counts in no metric; so does a sample
+/// without a label, of which nobody said what it was. Consecutive rows of an entity with the same
+/// anomalous label are one scenario, named after its first row.
 pub(crate) fn from_samples(
     grid: &Grid,
     sample_labels: &[String],
@@ -76,6 +77,12 @@ pub(crate) fn from_samples(
     for (row, grid_row) in rows.iter().enumerate() {
         let label = carried[*grid_row as usize];
         let entity = table.entity[row];
+        if label.is_empty() {
+            labels.label.push(normal_label(normal));
+            labels.scenario.push(String::new());
+            labels.excluded.push(true);
+            continue;
+        }
         let scenario = match before.remove(&entity) {
             _ if normal.iter().any(|normal| normal == label) => String::new(),
             Some((same, scenario)) if same == label => scenario,

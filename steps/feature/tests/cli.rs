@@ -115,6 +115,14 @@ fn a_scenario_log_labels_rows_and_the_samples_own_labels_stand_in_for_it() {
     assert_eq!(labels.scenario[39], labels.scenario[31], "one scenario for each entity");
     assert_eq!(labels.scenario[29], "");
 
+    // What nobody labelled is no fault, and counts in no metric.
+    rows.labels.iter_mut().skip(34).for_each(String::clear);
+    fixture.samples(&rows);
+    done(&fixture.run(&[]));
+    let labels = fixture.features().labels.unwrap();
+    assert_eq!((labels.label[33].as_str(), labels.label[34].as_str()), ("attack", "normal"));
+    assert_eq!((labels.scenario[34].as_str(), labels.excluded[34]), ("", true));
+
     let interval = LabelInterval {
         start: Timestamp::from_ms(60_000),
         end: Timestamp::from_ms(180_000),

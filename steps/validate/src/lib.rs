@@ -49,11 +49,15 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
         parts: parts.summaries(&table),
         expectations: findings,
     };
+    // What an earlier attempt left must not pass for this one's.
+    artifact::remove(&args.dataset).map_err(|e| StepError::writing(&args.dataset, &e))?;
     write_json(&args.validation, &validation)?;
     tell(&validation, &parts, outcome);
     validation.verdict()?;
     too_few?;
-    write_dataset(args, &table, &parts)
+    let labelled = parts.labelled.as_ref().filter(|_| document.models.learn_from_labels());
+    let labelled = labelled.map(|rows| table.select(rows));
+    write_dataset(args, &table, &parts, labelled.as_ref())
 }
 
 /// Notes what failed with a warning only, and how the rows were split.
@@ -82,11 +86,15 @@ fn write_dataset(
     args: &ValidateArgs,
     table: &FeatureTable,
     parts: &Parts,
+    labelled: Option<&FeatureTable>,
 ) -> Result<(), StepError> {
     let [train, validation, test] = Part::ALL.map(|part| table.select(parts.rows(part)));
     let statistics = statistics::describe(&train)?;
     artifact::write_folder(&args.dataset, |folder| {
         Dataset { train, validation, test }.write(folder)?;
+        if let Some(labelled) = labelled {
+            labelled.write(&folder.join(Dataset::LABELLED_FILE))?;
+        }
         write_json(&folder.join(STATISTICS_FILE), &statistics)
     })
 }

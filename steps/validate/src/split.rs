@@ -38,6 +38,8 @@ pub(crate) struct Parts {
     rows: [Vec<usize>; 3],
     /// Rows in the gaps between the parts.
     pub(crate) gap_rows: usize,
+    /// Rows of the train part before it lost those, where there are labels.
+    pub(crate) labelled: Option<Vec<usize>>,
     /// Rows of the train part that are known not to be normal, or not known to be.
     pub(crate) left_out_rows: usize,
 }
@@ -57,7 +59,8 @@ pub(crate) fn split(table: &FeatureTable, document: &Document) -> Parts {
     let train_end = place(distinct.len(), 1.0 - shares.validation - shares.test);
     let validation_end = place(distinct.len(), 1.0 - shares.test).max(train_end);
     let bounds = [0..train_end, train_end..validation_end, validation_end..distinct.len()];
-    let mut parts = Parts { rows: [const { Vec::new() }; 3], gap_rows: 0, left_out_rows: 0 };
+    let mut parts =
+        Parts { rows: [const { Vec::new() }; 3], gap_rows: 0, labelled: None, left_out_rows: 0 };
     let mut last: Option<Timestamp> = None;
     let mut rows = order.into_iter().peekable();
     for (part, bounds) in bounds.into_iter().enumerate() {
@@ -101,6 +104,7 @@ impl Parts {
         let Some(labels) = &table.labels else { return };
         let train = &mut self.rows[Part::Train as usize];
         let before = train.len();
+        self.labelled = Some(train.clone());
         train.retain(|row| !labels.excluded[*row] && normal.contains(&labels.label[*row]));
         self.left_out_rows = before - train.len();
     }
@@ -160,7 +164,7 @@ fn needed_range(table: &FeatureTable, document: &Document) -> Span {
     let train = steps(MIN_TRAIN_ROWS, 1.0 - shares.validation - shares.test, Span::ZERO);
     let validation = steps(MIN_VALIDATION_ROWS, shares.validation, shares.gap);
     #[expect(clippy::cast_possible_truncation, reason = "a conversion that saturates")]
-    let steps = train.max(validation) as i64 + 1;
+    let steps = (train.max(validation) as i64).saturating_add(1);
     table.contract.lookback + Span::from_ms(steps.saturating_mul(step.ms()))
 }
 
