@@ -21,6 +21,10 @@ impl Dataset {
     /// Names of the parts' files.
     pub const FILES: [&str; 3] = ["train.parquet", "validation.parquet", "test.parquet"];
 
+    /// Name of a further file: the labelled rows of the train part, anomalous ones too. It is there
+    /// where something is fitted on labels.
+    pub const LABELLED_FILE: &str = "labelled.parquet";
+
     /// Reads the three parts of a folder.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
         let [train, validation, test] =

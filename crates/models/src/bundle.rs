@@ -13,7 +13,7 @@ use fs_err as fs;
 use crate::limit::LimitRule;
 use crate::reference::Reference;
 use crate::vote::Scale;
-use crate::{Model, ScoreOptions, ScoreState};
+use crate::{Diagnosis, Model, ScoreOptions, ScoreState};
 
 /// Evenly spaced quantiles of the reference that stand in for a past not yet seen.
 const PRIOR: usize = 121;
@@ -28,6 +28,8 @@ pub struct Bundle {
     pub(crate) combined: Series,
     /// What scoring remembers at the end of the data set: where it begins.
     pub(crate) initial: ScoreState,
+    /// What names the kind of an alarm.
+    pub(crate) diagnosis: Option<Diagnosis>,
 }
 
 #[derive(Debug)]
@@ -85,12 +87,36 @@ impl Bundle {
         let models = models.collect::<Result<Vec<_>, StepError>>()?;
         let initial = manifest.memory.as_ref().map(|record| verified(files, record));
         let initial = initial.transpose()?.map(ScoreState::parse).transpose()?.unwrap_or_default();
+        let second = manifest.diagnosis.as_ref().map(|member| &member.model);
+        let diagnosis = second.map(|record| Diagnosis::load(verified(files, record)?));
+        let diagnosis = diagnosis.transpose()?;
         let named = manifest.members.iter().map(|member| &member.model);
-        let named = named.chain([&manifest.reference]).chain(&manifest.memory);
+        let named = named.chain([&manifest.reference]).chain(&manifest.memory).chain(second);
         let kept = named
             .filter_map(|record| Some((record.file.clone(), files.get(&record.file)?.clone())));
         let files = kept.collect();
-        Ok(Self { initial, ..Self::new(manifest, reference, models, files)? })
+        let mut bundle = Self { initial, ..Self::new(manifest, reference, models, files)? };
+        if let Some(diagnosis) = diagnosis {
+            bundle.set_diagnosis(diagnosis)?;
+        }
+        Ok(bundle)
+    }
+
+    /// Takes a second stage that fits the bundle's features.
+    pub(crate) fn set_diagnosis(&mut self, diagnosis: Diagnosis) -> Result<(), StepError> {
+        let (columns, found) = (self.manifest.contract.columns.len(), diagnosis.columns());
+        if found != columns {
+            return Err(StepError::refused(format!(
+                "`{}` has {columns} features, its second stage takes {found}",
+                BundleManifest::FILE
+            )));
+        }
+        self.diagnosis = Some(diagnosis);
+        Ok(())
+    }
+
+    pub(crate) fn keep_file(&mut self, name: &str, bytes: Vec<u8>) {
+        self.files.insert(name.to_owned(), bytes);
     }
 
     /// Puts the parts together; `files` holds every file the manifest names.
@@ -129,7 +155,7 @@ impl Bundle {
         let rule = LimitRule::new(&manifest.vote.limit, fixed, score.spread, &prior);
         let combined = Series { scale, rule, levels: manifest.combined_levels };
         let initial = ScoreState::default();
-        Ok(Self { manifest, reference, files, members, combined, initial })
+        Ok(Self { manifest, reference, files, members, combined, initial, diagnosis: None })
     }
 
     /// Returns the manifest.

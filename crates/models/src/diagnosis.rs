@@ -10,7 +10,7 @@ use crate::{ClassTrees, Scaler, Tensors};
 pub const UNKNOWN: &str = "unknown";
 
 /// Name of the model, in files and in the document.
-const KIND: &str = "diagnose";
+pub(crate) const KIND: &str = "diagnose";
 
 /// The kind of forest it rests on.
 const FOREST: &str = "random_forest";

@@ -48,7 +48,7 @@ impl Bundle {
             causes,
             urgent: verdicts.urgent[row],
             drifting: self.names(verdicts.drifting.get(&row)),
-            diagnosis: None,
+            diagnosis: self.diagnosed(table, row, verdict),
         }
     }
 

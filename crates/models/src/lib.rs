@@ -14,6 +14,7 @@ mod blocks;
 pub mod bundle;
 pub mod class_trees;
 pub mod detector;
+pub mod diagnosed;
 pub mod diagnosis;
 mod explain;
 pub mod isolation_forest;

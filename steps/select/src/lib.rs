@@ -10,14 +10,22 @@ use contract::bundle::Provenance;
 use contract::steps::SelectArgs;
 use contract::{Outcome, StepError, Timestamp, artifact};
 use frames::{Dataset, FeatureTable};
+use models::diagnosed::is_diagnosis;
 use models::{Candidate, Recipe, assemble};
 
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let dataset = Dataset::read(&args.dataset)?;
-    let candidates: Vec<Candidate> =
-        args.candidate.iter().map(|folder| Candidate::read(folder)).collect::<Result<_, _>>()?;
+    let mut candidates = Vec::new();
+    let mut second_stages = Vec::new();
+    for folder in &args.candidate {
+        if is_diagnosis(folder)? {
+            second_stages.push(folder);
+        } else {
+            candidates.push(Candidate::read(folder)?);
+        }
+    }
     let threads = usize::from(args.common.threads);
     let normal = &document.labels.normal;
     let recipe = Recipe {
@@ -30,11 +38,20 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     outcome.count("candidates", candidates.len());
 
     let mut bundle = assemble(candidates, &dataset.validation, recipe)?;
+    second_stages.into_iter().try_for_each(|folder| bundle.add_diagnosis(folder))?;
+    if let Some(diagnosis) = &bundle.manifest().diagnosis {
+        outcome.detail("diagnosis", diagnosis)?;
+    }
     for (name, part) in [("validation", &dataset.validation), ("test", &dataset.test)] {
         if part.rows() == 0 {
             continue;
         }
-        let figures = bundle.measure(part, normal, threads)?;
+        let mut figures = bundle.measure(part, normal, threads)?;
+        if let Some(confusion) = bundle.measure_diagnosis(part, normal, threads)? {
+            let diagnosed = bundle.diagnosis_figures(&confusion).into_iter().flatten();
+            figures.extend(diagnosed.map(|(name, value)| (name.to_owned(), value)));
+            outcome.detail(&format!("{name}.diagnosis"), &confusion)?;
+        }
         for (figure, value) in &figures {
             outcome.metric(&format!("{name}.{figure}"), *value);
         }

@@ -30,6 +30,15 @@ pub enum FitError {
     /// No column of the rows holds a value.
     #[error("every feature of every row is a gap")]
     NoValues,
+    /// There are too few classes, or too many.
+    #[error("the labelled rows are of {found} classes, needed are 2 to 100")]
+    Classes {
+        /// Classes there are.
+        found: usize,
+    },
+    /// All classes are normal, or none is.
+    #[error("the labelled rows are all normal, or none is")]
+    OneSided,
     /// The covariance cannot be inverted.
     #[error("the covariance of the features cannot be inverted")]
     Singular,
@@ -74,6 +83,8 @@ impl FitError {
             Self::NoColumns | Self::NoValues => {
                 StepError::refused(message).hint("check `features` and `fill` of the document")
             }
+            Self::Classes { .. } | Self::OneSided => StepError::refused(message)
+                .hint("take a `range` with more scenarios in it, and check `labels.normal`"),
             Self::Singular => {
                 StepError::refused(message).hint(format!("raise `models.{kind}.ridge`"))
             }

@@ -7,19 +7,27 @@
 
 pub mod adaptive;
 pub mod autoencoder;
+mod class_tree;
+pub mod cross_validation;
+pub mod decision_tree;
+pub mod diagnose;
 pub mod error;
 pub mod isolation_forest;
+pub mod labelled;
 mod linear;
 pub mod mahalanobis;
 mod nystroem;
 pub mod one_class_svm;
+pub mod random_forest;
 mod rows;
 mod smo;
+mod supervised;
 pub mod z_score;
 
 use contract::bundle::{CandidateManifest, FileRecord};
 use contract::steps::TrainArgs;
 use contract::{Outcome, StepError, artifact};
+use document::Document;
 use document::models::Models;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
@@ -31,6 +39,8 @@ use serde_json::Value;
 
 pub use error::FitError;
 
+use crate::labelled::Labelled;
+
 /// Name of the model's file in a candidate folder.
 const MODEL_FILE: &str = "model.safetensors";
 
@@ -38,6 +48,9 @@ const MODEL_FILE: &str = "model.safetensors";
 pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let kind = known_kind(&document.models, &args.model)?;
+    if supervised::KINDS.contains(&kind) {
+        return run_supervised(args, kind, &document, outcome);
+    }
     let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
     let train = FeatureTable::read(&train)?;
     let validation = FeatureTable::read(&validation)?;
@@ -70,22 +83,62 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&bytes) },
         cross_validation: None,
     };
+    write(args, &manifest, &bytes, training.as_deref())
+}
+
+/// Fits a model of labelled classes and writes its candidate folder.
+fn run_supervised(
+    args: &TrainArgs,
+    kind: &'static str,
+    document: &Document,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let (table, labelled) = Labelled::read(&args.dataset, &document.labels.normal)?;
+    outcome.count("rows", table.rows());
+    outcome.count("features", table.table.columns.len());
+    warn_of_empty_columns(&table, outcome);
+    let seed_and_threads = [args.seed, u64::from(args.common.threads)];
+    let fitted = supervised::fit(kind, document, &labelled, seed_and_threads, outcome)?;
+    outcome.count("model_bytes", fitted.model.len());
+    let sha256 = artifact::sha256(&fitted.model);
+    let manifest = CandidateManifest {
+        format: CandidateManifest::FORMAT,
+        kind: kind.to_owned(),
+        seed: args.seed,
+        parameters: fitted.parameters,
+        contract_sha256: table.contract.sha256()?,
+        rows: labelled.class.len() as u64,
+        trials: Vec::new(),
+        training: None,
+        model: FileRecord { file: MODEL_FILE.to_owned(), sha256 },
+        cross_validation: Some(fitted.cross_validation),
+    };
+    write(args, &manifest, &fitted.model, None)
+}
+
+fn write(
+    args: &TrainArgs,
+    manifest: &CandidateManifest,
+    model: &[u8],
+    training: Option<&[u8]>,
+) -> Result<(), StepError> {
     artifact::write_folder(&args.candidate, |folder| {
-        artifact::write_file(&folder.join(MODEL_FILE), &bytes)?;
-        if let Some(bytes) = &training {
+        artifact::write_file(&folder.join(MODEL_FILE), model)?;
+        if let Some(bytes) = training {
             artifact::write_file(&folder.join(Training::FILE), bytes)?;
         }
-        contract::write_json(&folder.join(CandidateManifest::FILE), &manifest)
+        contract::write_json(&folder.join(CandidateManifest::FILE), manifest)
     })
 }
 
 fn known_kind(models: &Models, name: &str) -> Result<&'static str, StepError> {
-    let set = models.kinds();
+    let set = models.trained();
     if let Some(kind) = set.iter().find(|kind| **kind == name) {
         return Ok(kind);
     }
     let error = StepError::usage(format!("the document has no model `{name}`"));
-    Err(match document::closest(name, models::model::KINDS) {
+    let known = models::model::KINDS.into_iter().chain([Models::DIAGNOSE]);
+    Err(match document::closest(name, known) {
         Some(meant) if meant == name => error.hint(format!("set `models.{name}` in the document")),
         Some(meant) => error.hint(format!("did you mean `{meant}`?")),
         None if set.is_empty() => error.hint("set one under `models` in the document"),

@@ -1,0 +1,116 @@
+//! The second stage inside a bundle: how it gets there, what it says of alarms, how right it is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use contract::bundle::{CandidateManifest, DiagnosisMember, FileRecord};
+use contract::score::{Diagnosed, Verdict};
+use contract::{StepError, artifact, read_json};
+use frames::FeatureTable;
+use fs_err as fs;
+
+use crate::diagnosis::{Diagnosis, KIND, UNKNOWN};
+use crate::scoring::{ScoreOptions, ScoreState};
+use crate::{Bundle, matrix};
+
+/// Name of the second stage's file in a bundle.
+const FILE: &str = "diagnose.safetensors";
+
+/// Alarmed rows by their label and then by what they were called.
+pub type Confusion = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// Says whether a candidate folder holds a second stage.
+pub fn is_diagnosis(folder: &Path) -> Result<bool, StepError> {
+    let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
+    Ok(manifest.kind == KIND)
+}
+
+impl Bundle {
+    /// Takes the second stage from its candidate folder. Refused are one that was fitted on other
+    /// features, and one that is not what its hash says.
+    pub fn add_diagnosis(&mut self, folder: &Path) -> Result<(), StepError> {
+        let candidate: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
+        let path = folder.join(&candidate.model.file);
+        let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+        if artifact::sha256(&bytes) != candidate.model.sha256 {
+            return Err(StepError::refused(format!(
+                "`{}` is not what its hash says",
+                path.display()
+            )));
+        }
+        if candidate.contract_sha256 != self.manifest.contract.sha256()? {
+            return Err(StepError::refused(format!(
+                "the candidate `{KIND}` was fitted on other features than the detectors"
+            )));
+        }
+        if self.diagnosis.is_some() {
+            return Err(StepError::usage(format!("two candidates are `{KIND}`")));
+        }
+        let diagnosis = Diagnosis::load(&bytes)?;
+        self.manifest.diagnosis = Some(DiagnosisMember {
+            model: FileRecord { file: FILE.to_owned(), sha256: candidate.model.sha256 },
+            seed: candidate.seed,
+            parameters: candidate.parameters,
+            kinds: diagnosis.kinds().to_vec(),
+            cross_validation: candidate.cross_validation,
+        });
+        self.set_diagnosis(diagnosis)?;
+        self.keep_file(FILE, bytes);
+        Ok(())
+    }
+
+    /// Returns what an alarm is taken for; nothing without a second stage, or for other rows.
+    pub(crate) fn diagnosed(
+        &self,
+        table: &FeatureTable,
+        row: usize,
+        verdict: Verdict,
+    ) -> Option<Diagnosed> {
+        let diagnosis = self.diagnosis.as_ref().filter(|_| verdict == Verdict::Anomalous)?;
+        let values: Vec<f64> =
+            table.table.columns.iter().map(|column| column.values[row]).collect();
+        Some(diagnosis.diagnose(&values))
+    }
+
+    /// Scores a part of the data set from an empty state and says what its alarmed rows of labels
+    /// that are not normal were called; nothing without a second stage or labels.
+    pub fn measure_diagnosis(
+        &self,
+        part: &FeatureTable,
+        normal: &[String],
+        threads: usize,
+    ) -> Result<Option<Confusion>, StepError> {
+        let (Some(diagnosis), Some(labels)) = (&self.diagnosis, &part.labels) else {
+            return Ok(None);
+        };
+        let options = ScoreOptions { min_completeness: 0.0, threads };
+        let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
+        let values = matrix(part);
+        let mut confusion = Confusion::new();
+        for row in 0..part.rows() {
+            let label = &labels.label[row];
+            let counts = verdicts.of_rows[row] == Verdict::Anomalous
+                && !labels.excluded[row]
+                && !normal.contains(label);
+            if counts {
+                let called = diagnosis.diagnose(&values.row(row).to_vec()).kind;
+                *confusion.entry(label.clone()).or_default().entry(called).or_insert(0) += 1;
+            }
+        }
+        Ok(Some(confusion))
+    }
+
+    /// Returns how many rows of a confusion there are, and the share that was called right: by
+    /// their label, or `unknown` where no such kind was learned. Nothing without rows.
+    pub fn diagnosis_figures(&self, confusion: &Confusion) -> Option<[(&'static str, f64); 2]> {
+        let kinds = self.diagnosis.as_ref()?.kinds();
+        let (mut rows, mut right) = (0, 0);
+        for (label, called) in confusion {
+            let expected = if kinds.contains(label) { label } else { UNKNOWN };
+            rows += called.values().sum::<u64>();
+            right += called.get(expected).copied().unwrap_or(0);
+        }
+        let share = right as f64 / rows as f64;
+        (rows > 0).then_some([("diagnosis_rows", rows as f64), ("diagnosis_right", share)])
+    }
+}

@@ -1,0 +1,164 @@
+//! What class models say of rows they were not fitted on: one run is left out at a time.
+//!
+//! Rows of a run are alike for other reasons than their class. Rows left out at random would make
+//! every model look perfect.
+
+use std::collections::BTreeMap;
+
+use linfa::dataset::DatasetBase;
+use models::ClassTrees;
+use models::class_trees::Calibration;
+use ndarray::{Array1, Array2};
+use serde::Serialize;
+
+use crate::FitError;
+use crate::labelled::Labelled;
+
+/// Runs up to which each is a fold of its own.
+const MOST_FOLDS: usize = 20;
+
+/// What was said of a row that was left out.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) row: usize,
+    /// Mean share of each class over the trees.
+    pub(crate) shares: Vec<f64>,
+    /// Says that the row's class was among the rows fitted on: else it cannot be found.
+    pub(crate) known: bool,
+    /// Number of the fold, by which [`HeldOut::folds`] are found.
+    pub(crate) fold: usize,
+}
+
+/// What was fitted without the rows of a fold.
+pub(crate) struct Fold {
+    /// The rows it was fitted on.
+    pub(crate) rest: Vec<usize>,
+    /// Nothing where the rest was of one class.
+    pub(crate) model: Option<ClassTrees>,
+}
+
+/// All rows that could be left out, and what was fitted without them.
+pub(crate) struct HeldOut {
+    pub(crate) rows: Vec<Held>,
+    pub(crate) folds: Vec<Fold>,
+}
+
+/// How right a class model was on runs it was not fitted on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct CrossValidation {
+    /// Parts of which each was left out once.
+    pub folds: usize,
+    /// Rows that were left out and whose class the others had, too.
+    pub rows: usize,
+    /// Share of them that were given their class.
+    pub accuracy: f64,
+    /// Mean over the classes of that share.
+    pub balanced_accuracy: f64,
+    /// Mean negative logarithm of the probability of the right class, every class counted alike.
+    pub log_loss: f64,
+    /// Rows by class and then by what they were called; rows of a class that no other run has
+    /// count here only.
+    pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+type Fitted = Result<ClassTrees, FitError>;
+
+/// Fits on all runs but those of a fold, for every fold, and asks about the rows left out. A fold
+/// whose rest is of one class is left out altogether.
+pub(crate) fn hold_out(
+    labelled: &Labelled,
+    fit: impl Fn(&DatasetBase<Array2<f64>, Array1<usize>>) -> Fitted,
+) -> Result<HeldOut, FitError> {
+    let (folds, count) = labelled.folds(MOST_FOLDS);
+    let mut held = HeldOut { rows: Vec::new(), folds: Vec::new() };
+    for fold in 0..count {
+        let (out, rest): (Vec<usize>, Vec<usize>) =
+            (0..folds.len()).partition(|row| folds[*row] == fold);
+        let mut known = vec![false; labelled.classes.names.len()];
+        rest.iter().for_each(|row| known[labelled.class[*row]] = true);
+        if known.iter().filter(|known| **known).count() < 2 {
+            held.folds.push(Fold { rest, model: None });
+            continue;
+        }
+        let model = fit(&labelled.dataset(&rest))?;
+        held.rows.extend(out.into_iter().map(|row| Held {
+            row,
+            shares: model.mean_shares(&labelled.values.row(row).to_vec()),
+            known: known[labelled.class[row]],
+            fold,
+        }));
+        held.folds.push(Fold { rest, model: Some(model) });
+    }
+    Ok(held)
+}
+
+impl HeldOut {
+    /// Finds the calibration with the least log loss on rows of known classes; without any it is
+    /// none. Every class counts the same, as everywhere else in a model of balanced classes.
+    pub(crate) fn calibrate(&self, labelled: &Labelled) -> Calibration {
+        let mut best = (Calibration::NONE, f64::INFINITY);
+        for smoothing in [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1] {
+            for step in 0..=16 {
+                // From 1/4 to 4.
+                let exponent = 2.0_f64.powf(f64::from(step) / 4.0 - 2.0);
+                let calibration = Calibration { smoothing, exponent };
+                let loss = self.log_loss(labelled, calibration);
+                if loss < best.1 {
+                    best = (calibration, loss);
+                }
+            }
+        }
+        best.0
+    }
+
+    fn log_loss(&self, labelled: &Labelled, calibration: Calibration) -> f64 {
+        let mut sums = vec![(0.0, 0.0); labelled.classes.names.len()];
+        for held in self.rows.iter().filter(|held| held.known) {
+            let class = labelled.class[held.row];
+            let mut shares = held.shares.clone();
+            calibration.apply(&mut shares);
+            sums[class].0 -= shares[class].max(f64::MIN_POSITIVE).ln();
+            sums[class].1 += 1.0;
+        }
+        mean(sums.iter().filter(|(_, rows)| *rows > 0.0).map(|(sum, rows)| sum / rows))
+    }
+
+    /// Sums up; `name` says what a row left out is called.
+    pub(crate) fn figures(
+        &self,
+        labelled: &Labelled,
+        calibration: Calibration,
+        name: impl Fn(&Held) -> String,
+    ) -> CrossValidation {
+        let mut figures = CrossValidation { folds: self.folds.len(), ..Default::default() };
+        let mut right = vec![(0.0, 0.0); labelled.classes.names.len()];
+        for held in &self.rows {
+            let class = labelled.class[held.row];
+            let (expected, found) = (&labelled.classes.names[class], name(held));
+            if held.known {
+                figures.rows += 1;
+                right[class].0 += f64::from(u8::from(found == *expected));
+                right[class].1 += 1.0;
+            }
+            *figures.confusion.entry(expected.clone()).or_default().entry(found).or_insert(0) += 1;
+        }
+        let total: f64 = right.iter().map(|(right, _)| right).sum();
+        figures.accuracy = total / figures.rows.max(1) as f64;
+        let seen = right.iter().filter(|(_, rows)| *rows > 0.0);
+        figures.balanced_accuracy = mean(seen.map(|(right, rows)| right / rows));
+        figures.log_loss = self.log_loss(labelled, calibration);
+        figures
+    }
+}
+
+/// Returns the likeliest class: the first of equals.
+pub(crate) fn likeliest(shares: &[f64]) -> usize {
+    let pairs = shares.iter().copied().enumerate();
+    pairs.fold((0, -1.0), |best, pair| if pair.1 > best.1 { pair } else { best }).0
+}
+
+/// Returns the mean; 0 of nothing.
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    if count > 0.0 { sum / count } else { 0.0 }
+}

@@ -1,0 +1,72 @@
+//! Fitting a decision tree.
+
+use document::models::DecisionTree as Settings;
+use linfa::ParamGuard;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit;
+use models::ClassTrees;
+use models::class_trees::Classes;
+use ndarray::{Array1, Array2};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::FitError;
+use crate::class_tree::{Grower, Growth, Member, Sample};
+
+/// Checked parameters of the decision tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecisionTreeValidParams {
+    settings: Settings,
+    classes: Classes,
+}
+
+/// Parameters of the decision tree.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecisionTreeParams(DecisionTreeValidParams);
+
+impl DecisionTreeParams {
+    /// Takes the document's parameters and the classes; targets are their indices.
+    pub fn new(settings: Settings, classes: Classes) -> Self {
+        Self(DecisionTreeValidParams { settings, classes })
+    }
+}
+
+impl DecisionTreeValidParams {
+    fn growth(&self, columns: usize) -> Growth {
+        let Settings { max_depth, min_leaf_rows, .. } = self.settings;
+        Growth { max_depth, min_leaf_rows, split_columns: columns }
+    }
+}
+
+impl ParamGuard for DecisionTreeParams {
+    type Checked = DecisionTreeValidParams;
+    type Error = FitError;
+
+    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
+        self.0.growth(0).check()?;
+        Ok(&self.0)
+    }
+
+    fn check(self) -> Result<Self::Checked, FitError> {
+        self.check_ref()?;
+        Ok(self.0)
+    }
+}
+
+impl Fit<Array2<f64>, Array1<usize>, FitError> for DecisionTreeValidParams {
+    type Object = ClassTrees;
+
+    fn fit(
+        &self,
+        dataset: &DatasetBase<Array2<f64>, Array1<usize>>,
+    ) -> Result<ClassTrees, FitError> {
+        let weights = self.settings.class_weights;
+        let sample = Sample::new(&dataset.records, &dataset.targets, &self.classes, weights)?;
+        let members = (0..sample.rows()).map(|row| Member { row, copies: 1 }).collect();
+        let growth = self.growth(sample.columns());
+        // Every column is tried at every split: nothing is drawn.
+        let random = ChaCha8Rng::seed_from_u64(0);
+        let grown = Grower { sample: &sample, growth, random }.grow(members);
+        sample.model("decision_tree", self.classes.clone(), vec![grown])
+    }
+}

@@ -1,0 +1,181 @@
+//! Fitting the second stage: which kind of fault an alarm is.
+
+use contract::score::Diagnosed;
+use document::models::{Diagnose as Settings, RandomForest};
+use linfa::ParamGuard as _;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit as _;
+use models::class_trees::Calibration;
+use models::diagnosis::{Diagnosis, pattern};
+use models::{ClassTrees, Scaler, Scaling};
+use ndarray::{Array1, Array2, Axis};
+use serde::Serialize;
+
+use crate::FitError;
+use crate::cross_validation::{CrossValidation, HeldOut, hold_out};
+use crate::labelled::Labelled;
+use crate::random_forest::RandomForestParams;
+
+/// Normal rows from which on they say what is normal; with fewer all rows do.
+const FEWEST_NORMAL_ROWS: usize = 32;
+
+/// A fitted second stage and what it said of runs left out.
+#[derive(Debug)]
+pub struct Fitted {
+    /// The model.
+    pub model: Diagnosis,
+    /// How right it was.
+    pub figures: Figures,
+}
+
+/// How right a second stage was on scenarios it was not fitted on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figures {
+    /// Over all rows; `unknown` is an answer, too.
+    #[serde(flatten)]
+    pub rows: CrossValidation,
+    /// One item a run, in the order of their first rows.
+    pub runs: Vec<RunFigures>,
+}
+
+/// What was said of a run that was left out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunFigures {
+    /// Its name.
+    pub run: String,
+    /// Its kind.
+    pub kind: String,
+    /// Says that other runs are of this kind; else `unknown` is the right answer.
+    pub known: bool,
+    /// Its rows.
+    pub rows: usize,
+    /// What most of its rows were called.
+    pub called: String,
+    /// Share of its rows that were called right: the kind, or `unknown` where it is not known.
+    pub right: f64,
+    /// Mean likeness to the likeliest kind.
+    pub likeness: f64,
+}
+
+/// Parameters of the second stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiagnoseParams {
+    settings: Settings,
+    seed: u64,
+    threads: usize,
+}
+
+impl DiagnoseParams {
+    /// Takes the document's parameters; the model does not depend on the number of threads.
+    pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
+        Self { settings, seed, threads }
+    }
+
+    /// Fits the kinds among labelled rows; normal rows say what is normal.
+    pub fn fit(&self, labelled: &Labelled) -> Result<Fitted, FitError> {
+        let limits = [self.settings.min_probability, self.settings.min_likeness];
+        if !(0.0..=1.0).contains(&limits[0]) {
+            return Err(FitError::parameter("min_probability", limits[0], "0 to 1"));
+        }
+        if !(-1.0..=1.0).contains(&limits[1]) {
+            return Err(FitError::parameter("min_likeness", limits[1], "-1 to 1"));
+        }
+        let (normal, faults) = (labelled.only(true), labelled.only(false));
+        let usual = if normal.class.len() < FEWEST_NORMAL_ROWS { labelled } else { &normal };
+        let scaler = Scaler::fit(usual.values.view(), Scaling::Robust);
+        let fit = |rows: &DatasetBase<Array2<f64>, Array1<usize>>| self.forest(&faults, rows);
+        let forest = fit(&faults.all())?;
+        let held = hold_out(&faults, fit)?;
+        let calibration = held.calibrate(&faults);
+        let make = |forest: ClassTrees, rows: &[usize]| {
+            let forest = forest.calibrated(calibration)?;
+            Diagnosis::new(forest, scaler.clone(), patterns(&faults, &scaler, rows), limits)
+        };
+        let figures = figures(&faults, &held, calibration, &make)?;
+        let all: Vec<usize> = (0..faults.class.len()).collect();
+        let model = make(forest, &all).map_err(FitError::Model)?;
+        Ok(Fitted { model, figures })
+    }
+
+    fn forest(
+        &self,
+        faults: &Labelled,
+        rows: &DatasetBase<Array2<f64>, Array1<usize>>,
+    ) -> Result<ClassTrees, FitError> {
+        let settings: RandomForest = self.settings.random_forest.clone();
+        let classes = faults.classes.clone();
+        RandomForestParams::new(settings, classes, self.seed, self.threads).check()?.fit(rows)
+    }
+}
+
+/// Asks the whole stage, patterns and all, about the runs left out.
+fn figures(
+    faults: &Labelled,
+    held: &HeldOut,
+    calibration: Calibration,
+    make: impl Fn(ClassTrees, &[usize]) -> Result<Diagnosis, contract::StepError>,
+) -> Result<Figures, FitError> {
+    let mut said: Vec<Option<Diagnosed>> = vec![None; faults.class.len()];
+    for (number, fold) in held.folds.iter().enumerate() {
+        let Some(forest) = &fold.model else { continue };
+        let model = make(forest.clone(), &fold.rest).map_err(FitError::Model)?;
+        for held in held.rows.iter().filter(|held| held.fold == number) {
+            said[held.row] = Some(model.diagnose(&faults.values.row(held.row).to_vec()));
+        }
+    }
+    let called = |row: usize| said[row].as_ref().map_or("", |said| &said.kind).to_owned();
+    let rows = held.figures(faults, calibration, |held| called(held.row));
+    Ok(Figures { rows, runs: runs(faults, held, &said) })
+}
+
+/// Returns the mean pattern of each kind over some rows; of a kind without rows it is nothing.
+fn patterns(faults: &Labelled, scaler: &Scaler, rows: &[usize]) -> Vec<f64> {
+    let kinds = faults.classes.names.len();
+    let mut sums = Array2::<f64>::zeros((kinds, faults.values.ncols()));
+    let mut counts = vec![0.0_f64; kinds];
+    for row in rows {
+        let kind = faults.class[*row];
+        counts[kind] += 1.0;
+        let distances = pattern(scaler, &faults.values.row(*row).to_vec());
+        sums.row_mut(kind).iter_mut().zip(distances).for_each(|(sum, distance)| *sum += distance);
+    }
+    for (mut sums, count) in sums.axis_iter_mut(Axis(0)).zip(counts) {
+        sums.mapv_inplace(|sum| sum / count.max(1.0));
+    }
+    sums.into_iter().collect()
+}
+
+fn runs(faults: &Labelled, held: &HeldOut, said: &[Option<Diagnosed>]) -> Vec<RunFigures> {
+    let mut order: Vec<&String> = Vec::new();
+    for held in &held.rows {
+        let run = &faults.runs[held.row];
+        if !order.contains(&run) {
+            order.push(run);
+        }
+    }
+    let of_run = |run: &String| {
+        let rows: Vec<_> = held.rows.iter().filter(|held| faults.runs[held.row] == *run).collect();
+        let first = rows.first()?;
+        let kind = faults.classes.names[faults.class[first.row]].clone();
+        let right = if first.known { kind.as_str() } else { models::diagnosis::UNKNOWN };
+        let said: Vec<&Diagnosed> =
+            rows.iter().filter_map(|held| said[held.row].as_ref()).collect();
+        let share = |name: &str| {
+            said.iter().filter(|said| said.kind == name).count() as f64 / said.len().max(1) as f64
+        };
+        let mut names: Vec<&str> = said.iter().map(|said| said.kind.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let most = names.into_iter().reduce(|a, b| if share(b) > share(a) { b } else { a });
+        Some(RunFigures {
+            run: run.clone(),
+            known: first.known,
+            rows: rows.len(),
+            called: most.unwrap_or_default().to_owned(),
+            right: share(right),
+            likeness: said.iter().map(|said| said.likeness).sum::<f64>() / said.len().max(1) as f64,
+            kind,
+        })
+    };
+    order.into_iter().filter_map(of_run).collect()
+}

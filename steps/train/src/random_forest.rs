@@ -1,0 +1,97 @@
+//! Fitting a random forest (Breiman, 2001): every tree from a seed of its own, on as many rows as
+//! there are, drawn with replacement, and with columns drawn anew for each split.
+//!
+//! Columns are drawn for each split, not once a tree: a tree that never sees the one column that
+//! tells two classes apart is a vote lost.
+
+use document::models::RandomForest as Settings;
+use linfa::ParamGuard;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit;
+use models::ClassTrees;
+use models::class_trees::Classes;
+use ndarray::{Array1, Array2};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::class_tree::{Grower, Grown, Growth, Member, Sample};
+use crate::{FitError, rows};
+
+/// Checked parameters of the random forest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RandomForestValidParams {
+    settings: Settings,
+    classes: Classes,
+    seed: u64,
+    threads: usize,
+}
+
+/// Parameters of the random forest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RandomForestParams(RandomForestValidParams);
+
+impl RandomForestParams {
+    /// Takes the document's parameters and the classes; targets are their indices. The forest does
+    /// not depend on the number of threads.
+    pub fn new(settings: Settings, classes: Classes, seed: u64, threads: usize) -> Self {
+        Self(RandomForestValidParams { settings, classes, seed, threads })
+    }
+}
+
+impl RandomForestValidParams {
+    fn growth(&self, columns: usize) -> Growth {
+        let Settings { max_depth, min_leaf_rows, split_columns, .. } = self.settings;
+        // As scikit-learn: the square root, rounded down.
+        let split_columns = split_columns.map_or(columns.isqrt().max(1), |count| count as usize);
+        Growth { max_depth, min_leaf_rows, split_columns }
+    }
+}
+
+impl ParamGuard for RandomForestParams {
+    type Checked = RandomForestValidParams;
+    type Error = FitError;
+
+    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
+        let Settings { trees, split_columns, .. } = self.0.settings;
+        if !(1..=10_000).contains(&trees) {
+            return Err(FitError::parameter("trees", trees, "1 to 10000"));
+        }
+        if split_columns == Some(0) {
+            return Err(FitError::parameter("split_columns", 0, "1 or more"));
+        }
+        self.0.growth(1).check()?;
+        Ok(&self.0)
+    }
+
+    fn check(self) -> Result<Self::Checked, FitError> {
+        self.check_ref()?;
+        Ok(self.0)
+    }
+}
+
+impl Fit<Array2<f64>, Array1<usize>, FitError> for RandomForestValidParams {
+    type Object = ClassTrees;
+
+    fn fit(
+        &self,
+        dataset: &DatasetBase<Array2<f64>, Array1<usize>>,
+    ) -> Result<ClassTrees, FitError> {
+        let weights = self.settings.class_weights;
+        let sample = Sample::new(&dataset.records, &dataset.targets, &self.classes, weights)?;
+        let growth = self.growth(sample.columns());
+        let grow = |number: u64| {
+            let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+            random.set_stream(number);
+            let mut copies = vec![0_u32; sample.rows()];
+            (0..copies.len()).for_each(|_| copies[rows::below(&mut random, sample.rows())] += 1);
+            let drawn = copies.into_iter().enumerate().filter(|(_, copies)| *copies > 0);
+            let members = drawn.map(|(row, copies)| Member { row, copies }).collect();
+            Grower { sample: &sample, growth, random }.grow(members)
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build()?;
+        let numbers = 0..u64::from(self.settings.trees);
+        let grown = pool.install(|| numbers.into_par_iter().map(grow).collect::<Vec<Grown>>());
+        sample.model("random_forest", self.classes.clone(), grown)
+    }
+}
