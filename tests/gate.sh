@@ -8,11 +8,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The tests run a real Prometheus (and its promtool) of their own; nothing is started as a service.
+# The tests run a real Prometheus (and its promtool), Alertmanager and SMTP server of their own;
+# nothing is started as a service.
 needed=()
 command -v prometheus >/dev/null && command -v promtool >/dev/null || needed+=(prometheus)
 command -v curl >/dev/null || needed+=(curl)
 command -v openssl >/dev/null || needed+=(openssl)
+[ -x /usr/bin/prometheus-alertmanager ] || needed+=(prometheus-alertmanager)
+/usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || needed+=(python3-aiosmtpd)
+if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then
+    # Pages are looked at in a browser, with the fonts that the pictures of tests/golden have, and
+    # held against an HTML validator.
+    command -v chromium >/dev/null || needed+=(chromium)
+    [ -d /usr/share/fonts/truetype/dejavu ] || needed+=(fonts-dejavu-core)
+    [ -d /usr/share/fonts/truetype/liberation ] || needed+=(fonts-liberation)
+    command -v npm >/dev/null || needed+=(nodejs npm)
+fi
 if [ ${#needed[@]} -gt 0 ]; then
     echo "== installing ${needed[*]}"
     sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
@@ -43,6 +54,11 @@ fi
 if [ "${LYNCEUS_TEST_MINIO:-on}" != off ]; then
     echo "== MinIO (LYNCEUS_TEST_MINIO=off leaves out what runs against it)"
     tests/support/minio.sh >/dev/null
+fi
+
+if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then
+    echo "== HTML validator (LYNCEUS_TEST_BROWSER=off leaves out what needs it or a browser)"
+    tests/support/html_validate.sh >/dev/null
 fi
 
 echo "== tests"

@@ -88,7 +88,8 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
         }
     }
     if message.from != message.time {
-        let (from, to) = (shown(message.from, zone), shown(message.time, zone));
+        let from = shown(message.from, zone);
+        let to = shown_after(message.from, message.time, zone);
         lines.push(format!("summary of {from} to {to}"));
     }
     lines.push(format!("model {}", clean(&message.version)));
@@ -155,7 +156,8 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
                 Kind::NoData => "without data ",
                 Kind::Drift => "drifting ",
             };
-            format!("{what}from {since} to {} ({})", shown(ended, zone), ended - alert.since)
+            let to = shown_after(alert.since, ended, zone);
+            format!("{what}from {since} to {to} ({})", ended - alert.since)
         }
     }];
     if alert.changes > 1 {
@@ -236,21 +238,31 @@ pub(crate) fn length(span: Span) -> String {
 
 /// Returns a time to the minute where it is a whole one: in the zone, and in UTC behind it.
 pub(crate) fn shown(time: Timestamp, zone: &TimeZone) -> String {
-    let in_zone = |zone: &TimeZone| {
-        let zoned = jiff::Timestamp::from_millisecond(time.ms())
-            .unwrap_or(jiff::Timestamp::MAX)
-            .to_zoned(zone.clone());
-        let clock = if time.ms() % 60_000 == 0 { "%H:%M" } else { "%H:%M:%S" };
-        (zoned.strftime("%Y-%m-%d").to_string(), zoned.strftime(clock).to_string(), zoned)
-    };
-    let (utc_date, utc_clock, _) = in_zone(&TimeZone::UTC);
-    let (date, clock, zoned) = in_zone(zone);
-    let name = zoned.strftime("%Z").to_string();
+    let (date, clock, name) = parts(time, zone);
     if name == "UTC" {
         return format!("{date} {clock} UTC");
     }
+    let (utc_date, utc_clock, _) = parts(time, &TimeZone::UTC);
     let utc = if utc_date == date { utc_clock } else { format!("{utc_date} {utc_clock}") };
     format!("{date} {clock} {name} ({utc} UTC)")
+}
+
+/// Returns a time as [`shown`] does, without the date where it is that of an earlier time.
+fn shown_after(earlier: Timestamp, time: Timestamp, zone: &TimeZone) -> String {
+    let (date, ..) = parts(earlier, zone);
+    let text = shown(time, zone);
+    let without = text.strip_prefix(&format!("{date} ")).map(str::to_owned);
+    without.unwrap_or(text)
+}
+
+/// Returns date, clock and the zone's short name.
+fn parts(time: Timestamp, zone: &TimeZone) -> (String, String, String) {
+    let zoned = jiff::Timestamp::from_millisecond(time.ms())
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_zoned(zone.clone());
+    let clock = if time.ms() % 60_000 == 0 { "%H:%M" } else { "%H:%M:%S" };
+    let text = |format| zoned.strftime(format).to_string();
+    (text("%Y-%m-%d"), text(clock), text("%Z"))
 }
 
 #[cfg(test)]

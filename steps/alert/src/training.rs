@@ -80,15 +80,7 @@ impl Training {
                 early = early.or(Some(outcome));
             }
         }
-        let mut training = deployment.map(Self::of).unwrap_or(Self {
-            result: TrainingResult::Failed,
-            version: None,
-            task: None,
-            why: "a task ended without saying why".to_owned(),
-            champion: None,
-            rows: None,
-            figures: Vec::new(),
-        });
+        let mut training = deployment.map_or_else(Self::failed, Self::of);
         training.rows = rows;
         if let Some(outcome) = early {
             let refused = outcome.status == Status::Refused;
@@ -101,13 +93,27 @@ impl Training {
         Ok(training)
     }
 
+    /// A training of which nobody said how it ended.
+    fn failed() -> Self {
+        Self {
+            result: TrainingResult::Failed,
+            version: None,
+            task: None,
+            why: "a task ended without saying why".to_owned(),
+            champion: None,
+            rows: None,
+            figures: Vec::new(),
+        }
+    }
+
     fn of(deployment: Deployment) -> Self {
         // A version that is live already has nobody it was held against.
         let again = deployment.live && !deployment.promoted && deployment.since.is_some();
         Self {
-            result: match deployment.promoted {
-                true => TrainingResult::Promoted,
-                false => TrainingResult::Finished,
+            result: if deployment.promoted {
+                TrainingResult::Promoted
+            } else {
+                TrainingResult::Finished
             },
             figures: figures(&deployment.figures, &deployment.champion_figures),
             version: Some(deployment.version),

@@ -12,8 +12,8 @@ use contract::{ErrorKind, Outcome, Span, StepError, read_json};
 use document::alerts::Alerts;
 use fs_err as fs;
 use proptest::prelude::*;
-use store::{Condition, ObjectStore as _, Put, Watermark, watermark};
-use support::{FILE, Pipeline, STDOUT, VERSION, minute, window};
+use store::{Condition, ObjectStore as _, Put, Watermark, state, watermark};
+use support::{FILE, Pipeline, STDOUT, VERSION, minute, outcomes, window};
 
 const AT_ONCE: &str = "  for: 1\n  resolve_after: 1\n  cool_down: 0s\n";
 
@@ -51,7 +51,7 @@ fn a_message_says_what_where_since_when_why_and_by_which_model() {
         messages[1].text,
         format!(
             "cluster is normal again\n\
-             anomalous from 2026-11-21 08:01 UTC to 2026-11-21 08:04 UTC (3m)\n\
+             anomalous from 2026-11-21 08:01 UTC to 08:04 UTC (3m)\n\
              model {VERSION}"
         )
     );
@@ -120,7 +120,7 @@ fn a_day_made_up_for_is_one_summary() {
              - node-02: since 2026-11-21 08:07 UTC\n  \
              memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
              - node-01: since 2026-11-21 18:00 UTC, 12.5 % of its features are there\n\
-             - node-00: from 2026-11-22 07:58 UTC to 2026-11-22 07:59 UTC (1m), 1440 changes\n  \
+             - node-00: from 2026-11-22 07:58 UTC to 07:59 UTC (1m), 1440 changes\n  \
              memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
              summary of 2026-11-21 08:00 UTC to 2026-11-22 07:59 UTC\n\
              model {VERSION}"
@@ -344,4 +344,85 @@ proptest! {
         prop_assert_eq!(firing.len(), tracks.firing().count());
         prop_assert_eq!(expected.len(), firing.len());
     }
+}
+
+#[test]
+fn a_training_is_told_once_and_only_if_the_document_asks_for_it() {
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    let refusal = StepError::refused("its average precision on test is too low");
+    let trainings: [(_, _, _); 4] = [
+        (Some(outcomes::deployment(true)), None, "cluster: new model is live"),
+        (
+            Some(outcomes::deployment(false)),
+            None,
+            "cluster: training finished, the live model stays",
+        ),
+        (
+            Some(outcomes::deployment(false)),
+            Some(("deploy", &refusal)),
+            "cluster: new model was refused",
+        ),
+        (None, Some(("validate", &refusal)), "cluster: training was refused"),
+    ];
+    for (number, (deployment, refusal, title)) in (0..).zip(trainings) {
+        let mut args = pipeline.args(minute(number));
+        args.ended = outcomes::training(pipeline.folder(), deployment.as_ref(), refusal);
+        let tell = || {
+            let told = pipeline.told().unwrap().len();
+            alert::run(&args, &mut Outcome::start("alert")).unwrap();
+            pipeline.told().unwrap().split_off(told)
+        };
+        pipeline.document(AT_ONCE, FILE).unwrap();
+        assert!(tell().is_empty());
+        let rules = format!("{AT_ONCE}  training: [promoted, finished, refused, failed]\n");
+        pipeline.document(&rules, FILE).unwrap();
+        assert_eq!(tell().iter().map(|one| one.title.as_str()).collect::<Vec<_>>(), [title]);
+        assert!(tell().is_empty(), "the same training again");
+    }
+}
+
+#[test]
+fn a_training_that_ended_without_a_word_has_failed() {
+    let pipeline = Pipeline::new(&format!("{AT_ONCE}  training: [failed]\n"), FILE).unwrap();
+    let mut args = pipeline.args(minute(0));
+    args.ended = vec![pipeline.folder().join("nowhere.json")];
+    alert::run(&args, &mut Outcome::start("alert")).unwrap();
+    assert_eq!(
+        pipeline.told().unwrap()[0].text,
+        "cluster: training failed\na task ended without saying why"
+    );
+}
+
+#[test]
+fn templates_and_links_are_filled_in() {
+    let rules = "  for: 1\n  links: {dashboard: 'https://g/{pipeline}?f={from}&t={to}&e={entity}'}\n  \
+                 templates:\n    title: '[{{ pipeline }}] {{ title }}'\n    text: |\n      \
+                 {{ time }}: {% for alert in alerts %}{{ alert.entity }} {{ alert.kind }} {{ alert.status }}\n      \
+                 {{ alert.causes[0].text }}\n      {{ alert.links[0].url }}{% endfor %}\n";
+    let pipeline = Pipeline::new(rules, FILE).unwrap();
+    pipeline.score(0, [".a"]).unwrap();
+    let messages = sent(&pipeline, 0);
+    assert_eq!(messages[0].title, "[cluster] cluster: node-01 is anomalous");
+    assert_eq!(
+        messages[0].text.trim_end(),
+        "2026-11-21 08:00 UTC: node-01 anomaly firing\n\
+         memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
+         https://g/cluster?f=1795246200000&t=1795248300000&e=node-01"
+    );
+}
+
+#[test]
+fn who_holds_the_lease_sends_alone_until_it_is_over() {
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    let lease = alert::lease::Lease { since: minute(0), process: Some("another machine".into()) };
+    let state = AlertState { lease: Some(lease), ..AlertState::default() };
+    state::write(&pipeline.store().unwrap(), "cluster", "alerts", &state, None).unwrap();
+    for now in [0, 2] {
+        let args = pipeline.args(minute(now));
+        let error = alert::run(&args, &mut Outcome::start("alert")).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::LostRace);
+    }
+    assert!(pipeline.told().unwrap().is_empty());
+    assert_eq!(sent(&pipeline, 3).len(), 1, "three minutes on");
 }

@@ -74,6 +74,13 @@ impl Email {
         if let Some(ca_file) = &self.settings.ca_file {
             let path = self.folder.join(ca_file);
             let pem = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+            // A file without one would be taken for trust in nobody.
+            if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
+                let file = ca_file.display();
+                return Err(StepError::usage(format!(
+                    "`alerts.channels.email.ca_file`: `{file}` holds no certificate in PEM"
+                )));
+            }
             let certificate = Certificate::from_pem(&pem).map_err(wrong)?;
             parameters = parameters
                 .certificate_store(CertificateStore::None)

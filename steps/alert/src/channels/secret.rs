@@ -11,7 +11,6 @@ pub(super) fn read(secret: &Secret, folder: &Path) -> Result<String, StepError> 
     match secret {
         Secret::File(file) => read_secret(folder, file),
         Secret::Env(name) => {
-            #[expect(clippy::disallowed_methods, reason = "the document names this variable")]
             let value = std::env::var_os(name);
             let value = value.and_then(|value| text(value.into_encoded_bytes()));
             value.ok_or_else(|| {

@@ -1,5 +1,9 @@
 //! A pipeline with a store, a document and score objects made by hand.
 
+#![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
+
+pub(crate) mod outcomes;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;

@@ -1,0 +1,198 @@
+//! Sequences of windows and what is told of them.
+
+use contract::Decimal;
+
+use super::*;
+
+fn rules() -> Rules {
+    Rules {
+        for_windows: 2,
+        resolve_after: 2,
+        cool_down: Span::from_seconds(600),
+        repeat: None,
+        kinds: KINDS.to_vec(),
+        silences: Vec::new(),
+    }
+}
+
+fn window(minute: i64, verdicts: &str) -> WindowScore {
+    let entity = |(index, sign)| {
+        let verdict = match sign {
+            'a' | 'u' => Verdict::Anomalous,
+            'n' => Verdict::NoData,
+            '-' => return None,
+            _ => Verdict::Normal,
+        };
+        Some(EntityScore {
+            entity: format!("node-{index}"),
+            verdict,
+            completeness: 1.0,
+            votes: Decimal::ZERO,
+            combined: None,
+            members: Vec::new(),
+            causes: Vec::new(),
+            urgent: sign == 'u',
+            drifting: if sign == 'd' { vec!["load".into()] } else { Vec::new() },
+            diagnosis: None,
+        })
+    };
+    let entities = verdicts.chars().enumerate().filter_map(entity).collect();
+    WindowScore::new("cluster", Timestamp::from_ms(minute * 60_000), "v", entities)
+}
+
+/// One letter a minute for a single entity; returns the changes as `<minute>+` and `<minute>-`.
+fn told(verdicts: &str, rules: &Rules) -> String {
+    let mut tracks = Tracks::default();
+    let mut told = Vec::new();
+    for (minute, sign) in (0..).zip(verdicts.chars()) {
+        for change in tracks.observe(&window(minute, &sign.to_string()), rules) {
+            let kind = match change.kind {
+                Kind::Anomaly => "",
+                Kind::NoData => "n",
+                Kind::Drift => "d",
+            };
+            let sign = match change.reason {
+                Reason::Begins => "+",
+                Reason::Worsens => "!",
+                Reason::Lasts => "~",
+                Reason::Ends => "-",
+            };
+            told.push(format!("{minute}{kind}{sign}"));
+        }
+    }
+    told.join(" ")
+}
+
+#[test]
+fn an_alert_fires_after_for_windows_and_ends_after_resolve_after() {
+    assert_eq!(told(".a.a.a.", &rules()), "", "never two in a row");
+    assert_eq!(told(".aa", &rules()), "2+");
+    assert_eq!(told(".aaaaaa", &rules()), "2+", "once");
+    assert_eq!(told(".aa.a.a", &rules()), "2+", "never two normal ones in a row");
+    assert_eq!(told(".aa..", &rules()), "2+ 4-");
+}
+
+#[test]
+fn in_cool_down_it_does_not_fire_and_afterwards_it_does() {
+    assert_eq!(told("aa..aa.....", &rules()), "1+ 3-");
+    assert_eq!(told("aa..aaaaaaaaaaaa", &rules()), "1+ 3- 13+", "ten minutes after the message");
+    let no_cool_down = Rules { cool_down: Span::ZERO, ..rules() };
+    assert_eq!(told("aa..aa..", &no_cool_down), "1+ 3- 5+ 7-");
+}
+
+#[test]
+fn missing_data_is_an_alert_of_its_own_and_no_sign_of_health() {
+    assert_eq!(told("nn..", &rules()), "1n+ 3n-");
+    assert_eq!(told("aannn.a", &rules()), "1+ 3n+ 6n-", "the anomaly goes on");
+    assert_eq!(told("aannn..", &rules()), "1+ 3n+ 6- 6n-");
+    assert_eq!(told("ana", &rules()), "2+", "an unknown window does not interrupt");
+}
+
+#[test]
+fn an_entity_that_is_no_longer_reported_ends_and_is_forgotten() {
+    let mut tracks = Tracks::default();
+    for minute in 0..2 {
+        tracks.observe(&window(minute, "aa"), &rules());
+    }
+    assert_eq!(tracks.firing().count(), 2);
+    let gone = window(2, ".");
+    assert!(tracks.observe(&gone, &rules()).is_empty());
+    let last = window(3, ".-");
+    let changes = tracks.observe(&last, &rules());
+    assert_eq!(changes.iter().map(|c| c.score.is_some()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(changes[1].ended, Some(Timestamp::from_ms(120_000)));
+    for minute in 4..20 {
+        assert!(tracks.observe(&window(minute, "-."), &rules()).is_empty());
+    }
+    assert_eq!(tracks, Tracks::default(), "nothing is kept of what is over");
+}
+
+#[test]
+fn a_window_without_entities_says_nothing() {
+    let mut tracks = Tracks::default();
+    for minute in 0..2 {
+        tracks.observe(&window(minute, "a"), &rules());
+    }
+    let before = tracks.clone();
+    assert!(tracks.observe(&window(2, ""), &rules()).is_empty());
+    assert!(tracks.observe(&window(3, ""), &rules()).is_empty());
+    assert_eq!(tracks, before);
+}
+
+#[test]
+fn what_lasts_is_told_again_and_what_becomes_urgent_at_once() {
+    assert_eq!(told(".aauuu..", &rules()), "2+ 3! 7-", "once");
+    assert_eq!(told(".uu..", &rules()), "2+ 4-", "urgent from the beginning");
+    let repeat = Rules { repeat: Some(Span::from_seconds(180)), ..rules() };
+    assert_eq!(told(".aaaaaaaa", &repeat), "2+ 5~ 8~");
+    assert_eq!(told(".aaaauaaa", &repeat), "2+ 5! 8~", "and then counted from there");
+}
+
+#[test]
+fn what_begins_in_a_silence_is_told_when_it_is_over() {
+    let silence = |from: i64, until: i64| Silence {
+        entity: None,
+        kinds: vec![Kind::Anomaly],
+        from: Some(Timestamp::from_ms(from * 60_000)),
+        until: Some(Timestamp::from_ms(until * 60_000)),
+        why: String::new(),
+    };
+    let silent = |from, until| Rules { silences: vec![silence(from, until)], ..rules() };
+    assert_eq!(told("aaaaaa", &silent(0, 4)), "4+");
+    assert_eq!(told("aaa...", &silent(0, 4)), "", "nobody has heard of it");
+    assert_eq!(told("aaaa..", &silent(2, 9)), "1+ 5-", "who was told hears the end");
+    assert_eq!(told("aauuuu", &silent(2, 4)), "1+ 4!");
+    assert_eq!(told("nn..", &silent(0, 9)), "1n+ 3n-", "another kind");
+}
+
+#[test]
+fn kinds_that_are_not_wanted_never_fire_and_what_fires_of_them_ends() {
+    let only_no_data = Rules { kinds: vec![Kind::NoData], ..rules() };
+    assert_eq!(told("aaaann", &only_no_data), "5n+");
+    let mut tracks = Tracks::default();
+    for minute in 0..2 {
+        tracks.observe(&window(minute, "a"), &rules());
+    }
+    for minute in 2..4 {
+        tracks.observe(&window(minute, "a"), &only_no_data);
+    }
+    assert_eq!(tracks.firing().count(), 0);
+}
+
+#[test]
+fn drift_lasts_until_a_window_looks_at_the_whole_day() {
+    assert_eq!(told("dd......", &rules()), "1d+");
+    let mut tracks = Tracks::default();
+    let mut changes = 0;
+    let mut observe = |minute, letter, drifted: Option<bool>| {
+        let mut score = window(minute, letter);
+        score.drift = drifted.map(|drifted| contract::score::Drift {
+            since: Timestamp::from_ms(0),
+            rows: 1440,
+            features: vec![contract::score::FeatureDrift {
+                feature: "load".into(),
+                stability_index: Some(0.7),
+                missing_ratio: 0.0,
+                usual_missing_ratio: 0.0,
+                drifted,
+            }],
+        });
+        let told = tracks.observe(&score, &rules());
+        changes += told.len();
+        let whole = |change: &Change<'_>| change.kind == Kind::Drift && change.entity.is_empty();
+        assert!(told.iter().all(whole));
+        changes
+    };
+    for (minute, drifted, expected) in
+        [(0, true, 0), (60, true, 1), (120, false, 1), (180, false, 2)]
+    {
+        assert_eq!(observe(minute, ".", Some(drifted)), expected);
+        assert_eq!(observe(minute + 1, ".", None), expected);
+    }
+}
+
+#[test]
+fn a_zero_in_the_document_means_one() {
+    let rules = Rules::of(&Alerts { for_windows: 0, resolve_after: 0, ..Alerts::default() });
+    assert_eq!((rules.for_windows, rules.resolve_after), (1, 1));
+}
