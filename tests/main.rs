@@ -1,9 +1,12 @@
 //! The product as a whole: the real program, real data, real servers. A module is one question.
 
+mod argo_emulation;
 mod argo_manifests;
 mod bucket;
+mod broken_runs;
 mod command_line;
 mod kill_and_resume;
+mod readme;
 mod report_page;
 mod score_faults;
 mod score_minute;
@@ -12,6 +15,8 @@ mod workspace;
 
 #[path = "support/minio.rs"]
 mod minio;
+#[path = "support/prometheus.rs"]
+mod prometheus;
 
 /// A test file that nobody lists is a test that nobody runs.
 #[test]

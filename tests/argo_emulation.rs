@@ -1,0 +1,143 @@
+//! Does the text of the manifests do in a cluster what `lynceus` does here? Nothing but the YAML is
+//! run: its DAG, its keys, its references, its retries; the users and the bucket are those of
+//! `minio/`.
+
+mod cluster;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use contract::artifact::{files_below, sha256_path};
+use document::Changes;
+use serde_json::Value;
+
+use crate::minio::is_off;
+use crate::prometheus::Prometheus;
+use crate::workspace::{Workspace, differences, pipelines};
+use cluster::{Cluster, Ran};
+
+const NOW: &str = "2026-11-21T08:36:00Z";
+const SCORED_AT: &str = "2026-11-21T08:36:05Z";
+/// A Prometheus by its name in the cluster.
+const PROMETHEUS: &str = "http://prometheus.monitoring:9090";
+
+/// Makes the manifests of the sample, with further fields set, and reads their text.
+fn manifests(sets: &[&str]) -> anyhow::Result<Vec<Value>> {
+    let sample = pipelines().join("samples/cluster.yaml");
+    let changes = Changes { overlays: vec![&sample], sets: sets.to_vec() };
+    let mut document = document::read_with(&pipelines().join("cluster.yaml"), &changes)?;
+    document.sample = None;
+    let manifests = pipelines::argo::generate(&[document])?;
+    cluster::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
+}
+
+/// Hashes of the files of a folder by name, without what is about the process.
+fn hashes(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut hashes = BTreeMap::new();
+    for file in files_below(folder)? {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        if !["outcome.json", "log.jsonl", "deployment.json"].contains(&name) {
+            hashes.insert(file.clone(), sha256_path(&folder.join(&file))?);
+        }
+    }
+    Ok(hashes)
+}
+
+/// A bucket's content, mirrored by `mc`.
+fn mirrored(cluster: &Cluster) -> anyhow::Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    let place = folder.path().display().to_string();
+    cluster.server.client(&["mirror", "--quiet", "test/lynceus", &place])?;
+    Ok(folder)
+}
+
+fn upload_sample(cluster: &Cluster) -> anyhow::Result<()> {
+    let sample = format!("{}/", pipelines().join("samples/cluster").display());
+    let inputs = "test/lynceus/inputs/cluster/samples/cluster/";
+    cluster.server.client(&["--quiet", "cp", "--recursive", &sample, inputs]).map(drop)
+}
+
+fn codes<'a>(ran: &'a [Ran], step: &str) -> &'a [i32] {
+    ran.iter().find(|(name, _)| name == step).map_or(&[], |(_, codes)| codes)
+}
+
+#[test]
+fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::Result<()> {
+    if is_off() {
+        return Ok(());
+    }
+    let prometheus = Prometheus::recorded()?;
+    let mut cluster = Cluster::start()?;
+    cluster.names.push((PROMETHEUS.to_owned(), prometheus.url()));
+    // A store that is away for a moment is the most usual of failures.
+    cluster.cut_off = Some("deploy");
+    upload_sample(&cluster)?;
+
+    let objects = manifests(&[])?;
+    let (training, is_well) =
+        cluster.submit(&objects, "lynceus-cluster-train", "uid-1", &[("now", NOW)])?;
+    assert!(is_well, "{:?}", training.ran);
+    assert_eq!(codes(&training.ran, "collect"), [0]);
+    assert_eq!(codes(&training.ran, "deploy"), [4, 0], "tried again, as the expression says");
+
+    let local = Workspace::new()?;
+    let sample = pipelines().join("samples/cluster.yaml").display().to_string();
+    local.run(&["run", "cluster", "--overlay", &sample, "--now", NOW])?;
+    let bucket = mirrored(&cluster)?;
+    let same = |part: &str| -> anyhow::Result<()> {
+        let (here, there) =
+            (hashes(&local.store().join(part))?, hashes(&bucket.path().join(part))?);
+        assert_eq!(differences(&here, &there), [""; 0], "{part}");
+        assert!(!here.is_empty(), "{part}");
+        Ok(())
+    };
+    same("models")?;
+    let runs =
+        fs_err::read_dir(local.store().join("runs/cluster"))?.collect::<Result<Vec<_>, _>>()?;
+    let [run] = runs.as_slice() else { anyhow::bail!("one run") };
+    let (here, there) = (hashes(&run.path())?, hashes(&bucket.path().join("runs/cluster/uid-1"))?);
+    let artifacts = there.iter().filter(|(name, sha256)| here.get(*name) == Some(sha256)).count();
+    assert_eq!(artifacts, there.len(), "{:?}", differences(&here, &there));
+    assert!(artifacts > 8, "{there:?}");
+
+    let live = [format!("source.prometheus.url={PROMETHEUS}"), "source.recording=null".to_owned()];
+    let objects = manifests(&[&live[0], &live[1]])?;
+    let (scoring, is_well) =
+        cluster.submit(&objects, "lynceus-cluster-score", "uid-2", &[("now", SCORED_AT)])?;
+    assert!(is_well, "{:?}", scoring.ran);
+    let order: Vec<&str> = scoring.ran.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(order, ["collect", "feature", "score", "alert"]);
+    let here = format!("source.prometheus.url={}", prometheus.url());
+    let tick = ["score", "cluster", "--overlay", &sample, "--set", &here, "--set", &live[1]];
+    local.run(&[tick.as_slice(), &["--at", SCORED_AT]].concat())?;
+    let bucket = mirrored(&cluster)?;
+    for part in ["scores", "state"] {
+        let (here, there) = (local.store().join(part), bucket.path().join(part));
+        assert_eq!(differences(&hashes(&here)?, &hashes(&there)?), [""; 0], "{part}");
+    }
+    assert_eq!(hashes(&bucket.path().join("scores"))?.len(), 1, "one window");
+    Ok(())
+}
+
+#[test]
+fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Result<()> {
+    if is_off() {
+        return Ok(());
+    }
+    let cluster = Cluster::start()?;
+    upload_sample(&cluster)?;
+    let objects = manifests(&["expectations=[{row_count: {min: 100000}}]"])?;
+    let (training, is_well) =
+        cluster.submit(&objects, "lynceus-cluster-train", "uid-3", &[("now", NOW)])?;
+    assert!(!is_well);
+    assert_eq!(codes(&training.ran, "validate"), [3], "{:?}", training.ran);
+    assert!(codes(&training.ran, "deploy").is_empty(), "{:?}", training.ran);
+    let bucket = mirrored(&cluster)?;
+    let found = bucket.path().join("runs/cluster/uid-3/validate/validation.json");
+    let found = fs_err::read_to_string(found).context("the findings")?;
+    assert!(found.contains("row_count"), "{found}");
+    assert!(!bucket.path().join("models").exists());
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Texts of manifests: references and expressions.
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// Returns a list's items; what is absent has none.
+pub(super) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Returns a text, which must be one: Argo takes no number or boolean for it.
+pub(super) fn text(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("{value} is no text"))
+}
+
+/// Puts what each `{{reference}}` stands for in its place, as often as there are any.
+pub(super) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    let mut resolved = text.to_owned();
+    for _ in 0..9 {
+        let Some((before, rest)) = resolved.split_once("{{") else { return Ok(resolved) };
+        let (name, after) = rest.split_once("}}").context("no end of a reference")?;
+        let value = of(name.trim()).with_context(|| format!("`{name}` stands for nothing"))?;
+        resolved = format!("{before}{value}{after}");
+    }
+    bail!("`{text}` has no end of references")
+}
+
+/// Evaluates a retry expression: comparisons of the last attempt, joined by `||`.
+pub(super) fn is_retried(expression: &str, code: i32) -> Result<bool> {
+    let status = if code > 0 { "Failed" } else { "Error" };
+    let mut holds = false;
+    for part in expression.split("||").map(str::trim) {
+        let quoted: Vec<&str> = part.split('\'').skip(1).step_by(2).collect();
+        holds |= match part.split_once(' ') {
+            Some(("lastRetry.exitCode", rest)) if rest.starts_with("in [") => {
+                quoted.contains(&code.to_string().as_str())
+            }
+            Some(("lastRetry.status", rest)) if rest.starts_with("== ") => quoted == [status],
+            _ => bail!("`{part}` is no expression that is known here"),
+        };
+    }
+    Ok(holds)
+}
+
+#[test]
+fn expressions_decide_by_the_exit_code_as_a_text() -> Result<()> {
+    let expression = "lastRetry.exitCode in ['4', '5'] || lastRetry.status == 'Error'";
+    for (code, expected) in [(1, false), (2, false), (3, false), (4, true), (5, true), (45, false)]
+    {
+        assert_eq!(is_retried(expression, code)?, expected, "{code}");
+    }
+    assert!(is_retried("asInt(lastRetry.exitCode) > 3", 4).is_err());
+    Ok(())
+}
