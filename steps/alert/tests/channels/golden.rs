@@ -110,7 +110,7 @@ const SITUATIONS: [Situation; 6] = [
         run(pipeline, 7)
     }),
     ("grouped", None, |pipeline| {
-        scored(pipeline, |_| {}, &"a".repeat(40), 0);
+        scored(pipeline, |_| {}, &"a".repeat(7), 0);
         run(pipeline, 0)
     }),
     ("no_data", None, |pipeline| {
