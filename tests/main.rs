@@ -2,8 +2,8 @@
 
 mod argo_emulation;
 mod argo_manifests;
-mod bucket;
 mod broken_runs;
+mod bucket;
 mod command_line;
 mod kill_and_resume;
 mod readme;

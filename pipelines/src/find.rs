@@ -47,6 +47,23 @@ pub fn sample(found: &Found) -> Result<PathBuf, StepError> {
     Err(StepError::usage(format!("this pipeline has no sample: `{}` is not there", path.display())))
 }
 
+/// Refuses the name of a pipeline of which there is nothing in the store and no document either: it
+/// is misspelt.
+pub(crate) fn known(pipeline: &str, folder: &Path) -> Result<(), StepError> {
+    let names = names(folder);
+    if names.iter().any(|name| name == pipeline) {
+        return Ok(());
+    }
+    let unknown = StepError::usage(format!(
+        "there is no pipeline `{pipeline}`: the store has nothing of it, and `{}` no document",
+        folder.display()
+    ));
+    Err(match closest(pipeline, names.iter().map(String::as_str)) {
+        Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+        None => unknown,
+    })
+}
+
 /// Returns the names of the documents of a folder, in order.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries =

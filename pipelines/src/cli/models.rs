@@ -99,7 +99,7 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
     let registry = |pipeline| Registry::new(store.as_ref(), pipeline);
     match command {
         ModelsCommand::List { pipeline, alias, limit } => {
-            list(global, &registry(pipeline), alias, *limit)
+            list(global, (pipeline, &registry(pipeline)), alias, *limit)
         }
         ModelsCommand::Show { pipeline, version } => {
             let registry = registry(pipeline);
@@ -129,13 +129,16 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
 
 fn list(
     global: &Global,
-    registry: &Registry<'_>,
+    (pipeline, registry): (&str, &Registry<'_>),
     alias: &str,
     limit: u32,
 ) -> Result<(), StepError> {
     let live = registry.alias(alias)?;
     let (versions, more) =
         registry.latest_versions(usize::try_from(limit).unwrap_or(usize::MAX))?;
+    if versions.is_empty() {
+        crate::find::known(pipeline, &global.pipelines)?;
+    }
     if more {
         say(&format!("the latest {limit} versions; `--limit` shows more"));
     }

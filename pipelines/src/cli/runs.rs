@@ -7,6 +7,7 @@ use contract::StepError;
 use super::context::StorePlace;
 use super::run::state_name;
 use super::{Global, OutputFormat, print, print_json};
+
 use crate::run::{RunRecord, human_seconds, table};
 
 /// What to do with runs.
@@ -35,6 +36,9 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
         RunsCommand::List { pipeline } => {
             let runs: Vec<RunRecord> =
                 store.runs(pipeline)?.into_iter().map(|(_, record)| record).collect();
+            if runs.is_empty() {
+                crate::find::known(pipeline, &global.pipelines)?;
+            }
             if global.output == OutputFormat::Json {
                 return print_json(&runs);
             }
