@@ -1,7 +1,9 @@
 //! Would Argo take the manifests, and does `lynceus lint` find what it would not?
 
 mod broken;
+mod readers;
 mod schema;
+mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -5,8 +5,10 @@
 //! [`lint`] reads manifests back and says what a cluster would refuse, without one.
 
 pub mod cluster;
+pub mod dashboard;
 pub mod lint;
 pub mod pod;
+pub mod rules;
 pub mod workflow;
 pub mod yaml;
 
@@ -19,6 +21,7 @@ mod training;
 
 use contract::StepError;
 use document::Document;
+use document::scoring::Metrics;
 use serde::Serialize;
 
 use cluster::{ConfigMap, Kustomization, Metadata};
@@ -80,6 +83,14 @@ fn of_pipeline(document: &Document) -> Result<Vec<Manifest>, StepError> {
         manifests.push(manifest("score.yaml", &[text(&scoring::template(document)?)?])?);
         manifests.push(manifest("score-cron.yaml", &[text(&scoring::cron(document)?)?])?);
     }
+    // Without metrics there is nothing to look at.
+    if document.source.path().is_none() && document.scoring.metrics != Metrics::default() {
+        let rules = text_map(document, "rules", ("rules.yaml", rules::write(document)?), RULES);
+        manifests.push(manifest("rules.yaml", &[text(&rules)?])?);
+        let page = ("json", dashboard::write(document)?);
+        let dashboard = text_map(document, "dashboard", page, DASHBOARD);
+        manifests.push(manifest("dashboard.yaml", &[text(&dashboard)?])?);
+    }
     let policies = network::of_pipeline(document)?;
     if !policies.is_empty() {
         manifests.push(manifest("network-policies.yaml", &policies)?);
@@ -94,6 +105,24 @@ fn config_map(document: &Document) -> Result<ConfigMap, StepError> {
         metadata: metadata(&names(document).document, Some(document)),
         data: [("document.yaml".to_owned(), yaml::write(document)?)].into(),
     })
+}
+
+/// Makes a map of one text, with the label by which others find it.
+fn text_map(
+    document: &Document,
+    what: &str,
+    (ending, text): (&str, String),
+    found_by: &str,
+) -> ConfigMap {
+    let name = format!("lynceus-{}", document.name);
+    let mut metadata = metadata(&format!("{name}-{what}"), Some(document));
+    metadata.labels.extend([label(found_by, "1")]);
+    ConfigMap {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        metadata,
+        data: [(format!("{name}.{ending}"), text)].into(),
+    }
 }
 
 fn kustomization(folder: &str, resources: Vec<String>) -> Result<Manifest, StepError> {
@@ -138,6 +167,10 @@ fn names(document: &Document) -> Names {
         alert_secret: name("alert"),
     }
 }
+
+/// The label by which Grafana's sidecar finds dashboards, and one for rule files.
+const DASHBOARD: &str = "grafana_dashboard";
+const RULES: &str = "prometheus_rules";
 
 const PART_OF: &str = "app.kubernetes.io/part-of";
 const COMPONENT: &str = "app.kubernetes.io/component";

@@ -73,7 +73,7 @@ const BROKEN_GRAPHS: [Break; 20] = [
     (
         "container set out of order",
         SCORE,
-        "        dependencies:\n        - feature\n",
+        "        dependencies:\n        - collect\n        - feature\n",
         "",
         "dependency",
     ),

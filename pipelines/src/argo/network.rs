@@ -47,21 +47,49 @@ pub(super) fn shared() -> Result<Vec<String>, StepError> {
 
 /// Makes the policies of a pipeline's pods.
 pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError> {
-    let of = |what: &str, grant: &str, rule| {
+    let of = |what: &str, grant: &str, rules| {
         let mut pods = labels(document);
         pods.extend([label(grant, "allowed")]);
-        policy(&format!("lynceus-{}-{what}", document.name), Some(document), pods, vec![rule])
+        policy(&format!("lynceus-{}-{what}", document.name), Some(document), pods, rules)
     };
     let mut policies = Vec::new();
     if let Some(source) = &document.source.prometheus {
-        policies.push(text(&of("source", SOURCE, destination(&source.url)?))?);
+        policies.push(text(&of("source", SOURCE, vec![destination(&source.url)?]))?);
     }
-    let is_local = |channel: &Channel| matches!(channel, Channel::Stdout(_) | Channel::File(_));
-    if !document.alerts.channels.iter().all(is_local) {
-        let anywhere = EgressRule { to: Vec::new(), ports: vec![port("TCP", 443)] };
-        policies.push(text(&of("alert", ALERT, anywhere))?);
+    if let Some(server) = &document.scoring.metrics.remote_write {
+        let (way, source) = (destination(&server.url)?, document.source.prometheus.as_ref());
+        // Mostly it is where the samples come from, and the way is open.
+        if source.map(|source| destination(&source.url)).transpose()?.as_ref() != Some(&way) {
+            policies.push(text(&of("metrics", SOURCE, vec![way]))?);
+        }
+    }
+    let rules = channels(document)?;
+    if !rules.is_empty() {
+        policies.push(text(&of("alert", ALERT, rules))?);
     }
     Ok(policies)
+}
+
+/// Returns the ways to the alert channels, each once.
+fn channels(document: &Document) -> Result<Vec<EgressRule>, StepError> {
+    let mut rules: Vec<EgressRule> = Vec::new();
+    for channel in &document.alerts.channels {
+        let rule = match channel {
+            Channel::Stdout(_) | Channel::File(_) => continue,
+            Channel::Telegram(telegram) => destination(&telegram.url)?,
+            // Its URL is a secret, and its host Slack's.
+            Channel::Slack(_) => EgressRule { to: Vec::new(), ports: vec![port("TCP", 443)] },
+            Channel::Alertmanager(server) => destination(&server.url)?,
+            Channel::Webhook(webhook) => destination(&webhook.url)?,
+            Channel::Email(email) => {
+                destination(&format!("smtp://{}:{}", email.host, email.port()))?
+            }
+        };
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
 }
 
 fn policy(
@@ -141,6 +169,27 @@ mod tests {
         let outside = of("https://metrics.example.com/api");
         assert!(outside.to.is_empty());
         assert_eq!(outside.ports, [port("TCP", 443)]);
+    }
+
+    #[test]
+    fn each_way_to_a_channel_is_open_once_and_no_other() {
+        let document = document::parse(
+            "x",
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {recording: {path: r}}\n\
+             queries: [{name: load, promql: node_load1}]\nfeatures: [raw]\nmodels: {z_score: {}}\n\
+             vote: {combine: votes, limit: {quantile: {share: 0.99}}}\nalerts:\n  channels:\n\
+             \x20   - stdout\n    - telegram: {chat: '1', token: {env: T}}\n    - slack: {webhook: {env: S}}\n\
+             \x20   - alertmanager: {url: 'http://alertmanager.monitoring:9093'}\n\
+             \x20   - email: {host: 10.1.2.3, from: a@b, to: [c@d]}\n",
+        );
+        let rules = channels(&document.unwrap()).unwrap();
+        let ports: Vec<u16> = rules.iter().map(|rule| rule.ports[0].port).collect();
+        assert_eq!(ports, [443, 9093, 587]);
+        assert_eq!(
+            rules[1].to[0].namespace_selector.clone().unwrap().match_labels[NAMESPACE],
+            "monitoring"
+        );
+        assert_eq!(rules[2].to[0].ip_block.clone().unwrap().cidr, "10.1.2.3/32");
     }
 
     #[test]

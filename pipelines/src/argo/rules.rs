@@ -1,0 +1,87 @@
+//! Prometheus rules for those who alert through Prometheus: what `alert` tells, from the series that
+//! `score` writes.
+
+use std::collections::BTreeMap;
+
+use contract::{Span, StepError};
+use document::Document;
+use serde::Serialize;
+
+use super::yaml;
+
+/// Time without a new window after which scoring is said to have stopped, at least.
+const STOPPED: Span = Span::from_seconds(900);
+
+#[derive(Serialize)]
+struct Rules {
+    groups: Vec<Group>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    name: String,
+    rules: Vec<Rule>,
+}
+
+#[derive(Serialize)]
+struct Rule {
+    alert: &'static str,
+    expr: String,
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    holds: Option<String>,
+    labels: BTreeMap<&'static str, &'static str>,
+    annotations: BTreeMap<&'static str, String>,
+}
+
+/// Returns the text of a pipeline's rule file.
+pub fn write(document: &Document) -> Result<String, StepError> {
+    let name = &document.name;
+    let of = format!("{{pipeline=\"{name}\"}}");
+    // The first window that is bad is one of those that must be.
+    let windows = i64::from(document.alerts.for_windows.saturating_sub(1));
+    let holds = Span::from_ms(document.step.ms().saturating_mul(windows));
+    let stopped = Span::from_ms(STOPPED.ms().max(document.scoring.every.ms().saturating_mul(5)));
+    let limit = document.scoring.drift.stability_index;
+    let entity = format!("`{{{{ $labels.entity }}}}` of {name}");
+    let rules = vec![
+        rule("LynceusAnomaly", format!("lynceus_anomaly{of} == 1"), holds)
+            .says("warning", format!("{entity} does not behave as it used to")),
+        rule("LynceusNoData", format!("lynceus_no_data{of} == 1"), holds)
+            .says("warning", format!("too much data of {entity} is missing to say how it is")),
+        rule(
+            "LynceusScoringStopped",
+            format!(
+                "absent_over_time(lynceus_windows_scored_total{of}[{stopped}]) \
+                 or changes(lynceus_windows_scored_total{of}[{stopped}]) == 0"
+            ),
+            stopped,
+        )
+        .says("critical", format!("no window of {name} was scored for {stopped}")),
+        rule(
+            "LynceusFeatureDrift",
+            // Drift is said once an hour.
+            format!("last_over_time(lynceus_feature_drift{of}[2h]) > {limit}"),
+            Span::ZERO,
+        )
+        .says(
+            "info",
+            format!(
+                "the last day of `{{{{ $labels.feature }}}}` is unlike the training data of {name}"
+            ),
+        ),
+    ];
+    yaml::write(&Rules { groups: vec![Group { name: format!("lynceus-{name}"), rules }] })
+}
+
+fn rule(alert: &'static str, expr: String, holds: Span) -> Rule {
+    let holds = (holds > Span::ZERO).then(|| holds.to_string());
+    Rule { alert, expr, holds, labels: BTreeMap::new(), annotations: BTreeMap::new() }
+}
+
+impl Rule {
+    fn says(mut self, severity: &'static str, summary: String) -> Self {
+        self.labels.insert("severity", severity);
+        self.annotations.insert("summary", summary);
+        self
+    }
+}

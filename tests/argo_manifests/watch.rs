@@ -1,0 +1,126 @@
+//! Do the dashboard and the rules ask for series that exist, and do the rules say what they should?
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use document::Document;
+use pipelines::argo::{dashboard, rules};
+use serde_json::Value;
+
+use super::cluster;
+
+/// Returns every metric of Lynceus that a text names.
+fn named(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("lynceus_")).collect()
+}
+
+fn expressions(document: &Document) -> anyhow::Result<Vec<String>> {
+    let board: Value = serde_json::from_str(&dashboard::write(document)?)?;
+    let panels = board["panels"].as_array().context("panels")?;
+    let of_panel = |panel: &Value| Some(panel["targets"][0]["expr"].as_str()?.to_owned());
+    Ok(panels.iter().filter_map(of_panel).collect())
+}
+
+#[test]
+fn the_dashboard_asks_for_series_that_are_written_and_for_the_documents_queries()
+-> anyhow::Result<()> {
+    let document = cluster(&[])?;
+    let known: BTreeSet<&str> = score::metrics::METRICS.iter().map(|metric| metric.name).collect();
+    let expressions = expressions(&document)?;
+    let asked: BTreeSet<&str> = expressions.iter().flat_map(|text| named(text)).collect();
+    let without_no_use: BTreeSet<&str> = known.iter().copied().collect();
+    assert_eq!(asked, without_no_use, "every series has a place, and none is made up");
+    assert!(named(&rules::write(&document)?).is_subset(&known));
+    let own = expressions.iter().filter(|text| named(text).is_empty());
+    let window = document.rate_window.to_string();
+    let queries: Vec<String> =
+        document.queries.iter().map(|q| q.promql.replace("$rate_window", &window)).collect();
+    assert_eq!(own.cloned().collect::<Vec<_>>(), queries);
+    Ok(())
+}
+
+#[test]
+fn an_entity_can_be_chosen_where_there_are_some() -> anyhow::Result<()> {
+    let mut document = cluster(&[])?;
+    assert!(!dashboard::write(&document)?.contains("$entity"));
+    document.queries[0].entity = Some("node".into());
+    let board = dashboard::write(&document)?;
+    assert!(board.contains("entity=~\\\"$entity\\\"") && board.contains("{{node}}"), "{board}");
+    Ok(())
+}
+
+#[test]
+fn without_metrics_there_is_no_dashboard() -> anyhow::Result<()> {
+    let files = |sets: &[&str]| -> anyhow::Result<Vec<String>> {
+        Ok(super::files(sets)?.into_iter().map(|file| file.name).collect())
+    };
+    assert!(files(&[])?.contains(&"cluster/dashboard.yaml".to_owned()));
+    let off = files(&["scoring.metrics=null"])?;
+    assert!(
+        !off.iter().any(|name| name.ends_with("dashboard.yaml") || name.ends_with("rules.yaml"))
+    );
+    Ok(())
+}
+
+/// What promtool plays against the rules: minutes of series, and what must fire when.
+const PLAY: &str = r#"
+rule_files: [rules.yaml]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: lynceus_anomaly{pipeline="cluster", entity="node-1"}
+        values: "0 1 0 1 1 1 0x60"
+      - series: lynceus_no_data{pipeline="cluster", entity="node-1"}
+        values: "0x30 1x30"
+      - series: lynceus_windows_scored_total{pipeline="cluster"}
+        values: "1+1x60 _x60"
+      - series: lynceus_feature_drift{pipeline="cluster", feature="a"}
+        values: "0.1 _x59 0.4 _x200"
+    alert_rule_test:
+      - {eval_time: 1m, alertname: LynceusAnomaly}
+      - {eval_time: 3m, alertname: LynceusAnomaly}
+      - eval_time: 5m
+        alertname: LynceusAnomaly
+        exp_alerts:
+          - exp_labels: {severity: warning, pipeline: cluster, entity: node-1}
+            exp_annotations: {summary: "`node-1` of cluster does not behave as it used to"}
+      - {eval_time: 6m, alertname: LynceusAnomaly}
+      - {eval_time: 30m, alertname: LynceusNoData}
+      - eval_time: 33m
+        alertname: LynceusNoData
+        exp_alerts:
+          - exp_labels: {severity: warning, pipeline: cluster, entity: node-1}
+            exp_annotations: {summary: "too much data of `node-1` of cluster is missing to say how it is"}
+      - {eval_time: 60m, alertname: LynceusScoringStopped}
+      - eval_time: 100m
+        alertname: LynceusScoringStopped
+        exp_alerts:
+          - exp_labels: {severity: critical, pipeline: cluster}
+            exp_annotations: {summary: "no window of cluster was scored for 15m"}
+      - {eval_time: 59m, alertname: LynceusFeatureDrift}
+      - eval_time: 90m
+        alertname: LynceusFeatureDrift
+        exp_alerts:
+          - exp_labels: {severity: info, pipeline: cluster, feature: a}
+            exp_annotations: {summary: "the last day of `a` is unlike the training data of cluster"}
+"#;
+
+#[test]
+fn promtool_approves_of_the_rules_and_they_fire_when_they_should() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs_err::write(folder.path().join("rules.yaml"), rules::write(&cluster(&[])?)?)?;
+    fs_err::write(folder.path().join("play.yaml"), PLAY)?;
+    for arguments in [["check", "rules", "rules.yaml"], ["test", "rules", "play.yaml"]] {
+        let output = Command::new("promtool")
+            .current_dir(folder.path())
+            .args(arguments)
+            .output()
+            .context("cannot start `promtool`: apt-get install prometheus")?;
+        let said = [output.stdout, output.stderr].concat();
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said));
+    }
+    Ok(())
+}
