@@ -233,7 +233,7 @@ impl schemars::JsonSchema for Span {
         schemars::json_schema!({
             "type": "string",
             "description": "a length of time: a number and a unit (w, d, h, m, s, ms), such as `10d`, `5m`, `1h30m`",
-            "pattern": "^([0-9]+(w|d|h|ms|m|s))+$",
+            "pattern": "^(0|([0-9]+(w|d|h|ms|m|s))+)$",
         })
     }
 }

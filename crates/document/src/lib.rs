@@ -23,5 +23,36 @@ pub use read::{Changes, parse, read, read_with, write};
 
 /// Returns the JSON Schema of a document, for editors.
 pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(Document).to_value()
+    let mut schema = schemars::schema_for!(Document).to_value();
+    allow_bare_names(&mut schema);
+    schema
+}
+
+/// Allows `- raw` where `- raw: {}` is allowed: the reader takes a name alone for one without fields.
+fn allow_bare_names(schema: &mut serde_json::Value) {
+    let Some(definitions) = schema.get_mut("$defs").and_then(|defs| defs.as_object_mut()) else {
+        return;
+    };
+    let needs_nothing = |definition: &serde_json::Value| {
+        definition.get("required").and_then(|names| names.as_array()).is_none_or(Vec::is_empty)
+    };
+    let bare: Vec<String> = definitions
+        .iter()
+        .filter(|(_, definition)| needs_nothing(definition))
+        .map(|(name, _)| format!("#/$defs/{name}"))
+        .collect();
+    let choices = definitions.values_mut().filter_map(|definition| definition.get_mut("oneOf"));
+    for choices in choices.filter_map(|choices| choices.as_array_mut()) {
+        let names: Vec<serde_json::Value> = choices
+            .iter()
+            .filter_map(|choice| {
+                let (name, inner) = choice.get("properties")?.as_object()?.iter().next()?;
+                let inner = inner.get("$ref")?.as_str()?;
+                bare.iter().any(|bare| bare == inner).then(|| name.as_str().into())
+            })
+            .collect();
+        if !names.is_empty() {
+            choices.push(serde_json::json!({"enum": names}));
+        }
+    }
 }

@@ -80,6 +80,37 @@ pub enum Scaling {
     Robust,
 }
 
+/// A search for a model's parameters: random trials, the better third of which goes on to more
+/// training rows, and the best on all of them is kept. The document's own parameters are the first
+/// trial. Only the training and validation parts are seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Search {
+    /// Trials, the document's own parameters among them.
+    pub trials: u32,
+    /// What trials are ranked by; without it average precision where the validation part has
+    /// labelled anomalies, and otherwise injected faults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<SearchMetric>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { trials: 40, metric: None }
+    }
+}
+
+/// What the trials of a search are ranked by, on the validation part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchMetric {
+    /// Average precision by the labels.
+    AveragePrecision,
+    /// Average precision in finding faults that were put into a tenth of the rows, which needs no
+    /// labels.
+    InjectedFaults,
+}
+
 /// A model that follows each signal's slow drift and scores how unlikely its departures from it are
 /// together. It takes plain signals, makes its own windows, and needs no validation part: it is
 /// fitted on that, too, and calibrates itself by cross-fitting.
@@ -114,8 +145,11 @@ pub struct Adaptive {
     pub gate_window_rows: Vec<u32>,
     /// Newest rows of which one must be unusual by the short score.
     pub gate_rows: u32,
-    /// Share of training rows that are not unusual by the short score.
+    /// Share of training rows that are not unusual by the short score, or without a window.
     pub gate_share: f64,
+    /// Newest rows of which one must be unusual without any window for an alarm to go on, so that
+    /// it ends when the signals are back; 0 leaves that to the gate.
+    pub stay_rows: u32,
 }
 
 impl Default for Adaptive {
@@ -134,6 +168,7 @@ impl Default for Adaptive {
             gate_window_rows: vec![5],
             gate_rows: 5,
             gate_share: 0.95,
+            stay_rows: 3,
         }
     }
 }
@@ -158,6 +193,9 @@ pub struct Autoencoder {
     pub normalise_residuals: bool,
     /// How inputs are scaled.
     pub scaling: Scaling,
+    /// Searches for better parameters than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
 }
 
 impl Default for Autoencoder {
@@ -171,6 +209,7 @@ impl Default for Autoencoder {
             patience: 0,
             normalise_residuals: false,
             scaling: Scaling::MinMax,
+            search: None,
         }
     }
 }
@@ -251,11 +290,18 @@ pub struct Diagnose {
     pub min_probability: f64,
     /// Likeness to the kind's usual pattern, -1 to 1, below which an alarm is of unknown kind.
     pub min_likeness: f64,
+    /// How much likeness counts beside the forest, 0 or more.
+    pub likeness_weight: f64,
 }
 
 impl Default for Diagnose {
     fn default() -> Self {
-        Self { random_forest: RandomForest::default(), min_probability: 0.5, min_likeness: 0.5 }
+        Self {
+            random_forest: RandomForest::default(),
+            min_probability: 0.5,
+            min_likeness: 0.9,
+            likeness_weight: 20.0,
+        }
     }
 }
 
@@ -271,11 +317,14 @@ pub struct IsolationForest {
     pub extension: u32,
     /// How inputs are scaled.
     pub scaling: Scaling,
+    /// Searches for better parameters than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
 }
 
 impl Default for IsolationForest {
     fn default() -> Self {
-        Self { trees: 50, samples: 256, extension: 0, scaling: Scaling::ZScore }
+        Self { trees: 50, samples: 256, extension: 0, scaling: Scaling::ZScore, search: None }
     }
 }
 
@@ -287,11 +336,14 @@ pub struct Mahalanobis {
     pub ridge: f64,
     /// Smallest standard deviation of a column, in its own unit, when it is scaled.
     pub min_std: f64,
+    /// Searches for better parameters than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
 }
 
 impl Default for Mahalanobis {
     fn default() -> Self {
-        Self { ridge: 0.1, min_std: 0.01 }
+        Self { ridge: 0.1, min_std: 0.01, search: None }
     }
 }
 
@@ -313,6 +365,9 @@ pub struct OneClassSvm {
     pub max_exact_rows: u32,
     /// How inputs are scaled.
     pub scaling: Scaling,
+    /// Searches for better parameters than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
 }
 
 impl Default for OneClassSvm {
@@ -324,6 +379,7 @@ impl Default for OneClassSvm {
             cache_mib: 16,
             max_exact_rows: 25_000,
             scaling: Scaling::MinMax,
+            search: None,
         }
     }
 }
@@ -334,10 +390,13 @@ impl Default for OneClassSvm {
 pub struct ZScore {
     /// Standard deviations from the mean within which a column counts nothing.
     pub limit: f64,
+    /// Searches for better parameters than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
 }
 
 impl Default for ZScore {
     fn default() -> Self {
-        Self { limit: 3.0 }
+        Self { limit: 3.0, search: None }
     }
 }

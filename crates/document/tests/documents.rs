@@ -68,6 +68,30 @@ fn every_document_of_the_repository_is_read_and_comes_back_from_what_is_written(
 }
 
 #[test]
+fn every_document_of_the_repository_fits_the_schema_that_editors_get() {
+    let schema = document::schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    let mut checked = 0;
+    for entry in fs_err::read_dir(&pipelines).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = fs_err::read_to_string(&path).unwrap();
+            let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+            let errors: Vec<String> = validator
+                .iter_errors(&value)
+                .map(|e| format!("{}: {e}", e.instance_path()))
+                .collect();
+            assert_eq!(errors, [""; 0], "{}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 0);
+    let misspelt = serde_json::json!({"format": 1, "nmae": "x"});
+    assert!(!validator.is_valid(&misspelt));
+}
+
+#[test]
 fn weights_are_exact_and_a_rule_without_fields_takes_the_defaults() {
     let document = read(SMALL, None, &[]).unwrap();
     let sum: contract::Decimal = document.vote.weights.values().copied().sum();
