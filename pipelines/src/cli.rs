@@ -121,7 +121,7 @@ enum Command {
     #[command(after_help = "Example: lynceus report cluster --last 24h")]
     Report(report::ReportArgs),
     /// Show runs side by side: what differs, what each reaches, and whether that means anything
-    #[command(after_help = "Example: lynceus compare 20261121T083600Z last --html compare.html")]
+    #[command(after_help = "Example: lynceus compare previous last --html compare.html")]
     Compare(compare::CompareArgs),
     /// Show the tasks of a pipeline, what they read and write, and what they wait for
     #[command(after_help = "Example: lynceus plan cluster --sample")]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{
-    CollectArgs, DeployArgs, FeatureArgs, LabelArgs, SelectArgs, StepCommand, TrainArgs,
-    ValidateArgs,
+    CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs, StepCommand,
+    TrainArgs, ValidateArgs,
 };
 use contract::{StepError, Timestamp};
 use document::Document;
@@ -150,6 +150,28 @@ fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
         common: Common::default(),
     };
     Task::new("select", StepCommand::Select(args))
+}
+
+/// Returns the task that makes the page of a run in a cluster. It is none of the plan's: it comes
+/// after a run that was refused as well, and reads whatever there is.
+pub(crate) fn report(inputs: &Inputs<'_>) -> Task {
+    let args = ReportArgs {
+        document: inputs.document_file(),
+        run: vec![inputs.folder.join("run")],
+        store: None,
+        from: None,
+        to: None,
+        labels: None,
+        features: Vec::new(),
+        messages: Vec::new(),
+        previous: None,
+        now: inputs.now,
+        report: inputs.folder.join("report/report.html"),
+        picture: None,
+        tables: Some(inputs.folder.join("report/tables")),
+        common: Common::default(),
+    };
+    Task::new("report", StepCommand::Report(args))
 }
 
 fn deploy(inputs: &Inputs<'_>, files: &Files) -> Task {

@@ -34,12 +34,28 @@ impl Prometheus {
 
     /// Starts a server with the recorded cluster and further flags.
     pub(crate) fn start(flags: &[&str]) -> Result<Self> {
+        Self::with(&recorded_text()?, flags)
+    }
+
+    /// Starts a server with the recorded cluster so many seconds later than it was.
+    pub(crate) fn later(seconds: f64) -> Result<Self> {
+        let mut text = String::new();
+        for line in recorded_text()?.lines() {
+            match line.rsplit_once(' ').filter(|_| !line.starts_with('#')) {
+                Some((sample, time)) => {
+                    let time: f64 = time.parse().with_context(|| line.to_owned())?;
+                    text.push_str(&format!("{sample} {:.3}\n", time + seconds));
+                }
+                None => text.push_str(&format!("{line}\n")),
+            }
+        }
+        Self::with(&text, &[])
+    }
+
+    fn with(openmetrics: &str, flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let raw = folder.path().join("raw.openmetrics");
-        let packed = fs_err::read(recorded_samples())?;
-        let mut text = Vec::new();
-        flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut text)?;
-        fs_err::write(&raw, text)?;
+        fs_err::write(&raw, openmetrics)?;
         fill(&raw, &folder.path().join("data"))?;
         Self::serve(folder, flags)
     }
@@ -102,6 +118,13 @@ impl Drop for Prometheus {
     fn drop(&mut self) {
         end(&mut self.server);
     }
+}
+
+fn recorded_text() -> Result<String> {
+    let packed = fs_err::read(recorded_samples())?;
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Returns the recorded raw samples.

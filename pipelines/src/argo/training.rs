@@ -50,9 +50,11 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     for index in 0..plan.tasks.len() {
         templates.push(task_template(document, &plan, index)?);
     }
+    let report = report(document)?;
     let names = names(document);
     let mut spec = WorkflowSpec {
         entrypoint: Some(ENTRYPOINT.to_owned()),
+        on_exit: Some(report.name.clone()),
         arguments: Some(Arguments { parameters: arguments, artifacts: Vec::new() }),
         active_deadline_seconds: Some(figures::TRAINING_DEADLINE_SECONDS),
         parallelism: Some(figures::PARALLELISM),
@@ -71,7 +73,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         service_account_name: Some(names.train.clone()),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
         volumes: step::volumes(document, "8Gi"),
-        templates,
+        templates: templates.into_iter().chain([report]).collect(),
         ..WorkflowSpec::default()
     };
     step::secure(&mut spec)?;
@@ -242,6 +244,43 @@ fn task_template(document: &Document, plan: &Plan, index: usize) -> Result<Templ
             artifacts: output_artifacts(document, task),
         }),
         container: Some(step::container(task, &surroundings)?),
+        active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
+        retry_strategy: Some(figures::retry()),
+        ..Template::default()
+    })
+}
+
+/// Makes the template of the page, which comes after all tasks, however they ended: everything that
+/// the run left under its keys becomes one folder again.
+fn report(document: &Document) -> Result<Template, StepError> {
+    let task = train::report(&inputs(document));
+    let stage = task.command.stage();
+    let surroundings = Surroundings {
+        document,
+        resources: figures::training(stage),
+        store_secret: access::TRAINER,
+        shares_work: false,
+    };
+    let run = Artifact {
+        name: "run".to_owned(),
+        path: Some(step::input_path(&format!("{WORK}/run"), false)?),
+        // A run that was refused at its first task may have left nothing.
+        optional: Some(true),
+        s3: Some(S3Key { key: format!("runs/{}/{{{{workflow.uid}}}}/", document.name) }),
+        archive: Some(Archive::default()),
+        ..Artifact::default()
+    };
+    let mut given = parameter("now", "{{workflow.creationTimestamp.RFC3339}}");
+    given.artifacts.push(run);
+    Ok(Template {
+        name: argo_name(&task),
+        metadata: Some(PodMetadata { labels: [label(COMPONENT, stage.name())].into() }),
+        inputs: Some(given),
+        outputs: Some(Arguments {
+            parameters: Vec::new(),
+            artifacts: output_artifacts(document, &task),
+        }),
+        container: Some(step::container(&task, &surroundings)?),
         active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
         retry_strategy: Some(figures::retry()),
         ..Template::default()

@@ -24,6 +24,9 @@ pub struct WorkflowSpec {
     /// The template of `templates` to start with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<String>,
+    /// The template that runs after all others, however they ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_exit: Option<String>,
     /// Its parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Arguments>,

@@ -6,13 +6,14 @@ use contract::StepError;
 
 use super::context::StorePlace;
 use super::{Global, OutputFormat, print, print_json, runs};
-use crate::run::table;
+use crate::run::{read_runs, table};
 use crate::scored;
 
 /// Flags of `lynceus compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareArgs {
-    /// Runs, the one to compare with first: their names, their beginnings, `last`, or their folders
+    /// Runs, the one to compare with first: their names, their beginnings, `previous`,
+    /// `last`, or their folders
     #[arg(value_name = "RUN", num_args = 2..=6, required = true)]
     runs: Vec<String>,
     /// Name of the pipeline
@@ -25,11 +26,8 @@ pub(crate) struct CompareArgs {
 
 pub(crate) fn execute(global: &Global, args: &CompareArgs) -> Result<(), StepError> {
     let store = StorePlace::new(&global.store)?;
-    let find = |run: &String| match Path::new(run).join("run.json").exists() {
-        true => Ok(PathBuf::from(run)),
-        false => runs::find(&store, &args.pipeline, run).map(|(folder, _)| folder),
-    };
-    let folders: Vec<PathBuf> = args.runs.iter().map(find).collect::<Result<_, _>>()?;
+    let folders: Vec<PathBuf> =
+        args.runs.iter().map(|run| find(&store, &args.pipeline, run)).collect::<Result<_, _>>()?;
     let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
     let features = scored::files(&store.root, &args.pipeline, scored::FEATURES, None);
     let features: Vec<&Path> = features.iter().map(PathBuf::as_path).collect();
@@ -48,4 +46,19 @@ pub(crate) fn execute(global: &Global, args: &CompareArgs) -> Result<(), StepErr
         text.push_str(&format!("\npage  {}\n", page.display()));
     }
     print(&text)
+}
+
+/// Finds the folder of a run.
+fn find(store: &StorePlace, pipeline: &str, run: &str) -> Result<PathBuf, StepError> {
+    if Path::new(run).join("run.json").exists() {
+        return Ok(PathBuf::from(run));
+    }
+    if run == "previous" {
+        let before = read_runs(&store.root, pipeline).into_iter().rev().nth(1);
+        return before.map(|(folder, _)| folder).ok_or_else(|| {
+            StepError::usage(format!("pipeline `{pipeline}` has no two runs in `{}`", store.url))
+                .hint("lynceus run starts one")
+        });
+    }
+    runs::find(store, pipeline, run).map(|(folder, _)| folder)
 }

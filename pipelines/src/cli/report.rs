@@ -67,6 +67,7 @@ pub(crate) fn write(
         previous: runs[..place].iter().rev().find(trained).map(|(folder, _)| folder.clone()),
         now: range.map_or(record.now, |(_, to)| to),
         report: page.to_owned(),
+        picture: range.map(|_| page.with_extension("svg")),
         tables: Some(page.with_extension("tables")),
         common: contract::step::Common::default(),
     };

@@ -33,6 +33,10 @@ pub struct Comparison {
 
 /// Keys and heads of the runs' columns.
 const COLUMNS: [(&str, &str); 6] =
+    [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("e", "E"), ("f", "F")];
+
+/// The same for columns that hold text of many words.
+const TEXTS: [(&str, &str); 6] =
     [("a", "~A"), ("b", "~B"), ("c", "~C"), ("d", "~D"), ("e", "~E"), ("f", "~F")];
 
 /// Compares the runs in these folders, in this order, the later ones against the first.
@@ -178,7 +182,7 @@ fn overview(runs: &[Run], zone: &Zone) -> Table {
     for ((column, head), run) in COLUMNS.iter().zip(runs) {
         let deployment = run.deployment.as_ref();
         table.push(vec![
-            Cell::of(head.trim_start_matches('~'), *column),
+            Cell::of(*head, *column),
             Cell::code(&run.record.run),
             Cell::time(zone, run.record.now),
             Cell::text(run.record.status.word()),
@@ -192,7 +196,8 @@ fn overview(runs: &[Run], zone: &Zone) -> Table {
 
 /// Makes a table of what the runs say differently of the same things.
 fn differing(name: &'static str, caption: &str, said: &[BTreeMap<String, String>]) -> Table {
-    let mut table = Table::new(name, caption, &head(("what", ""), said.len()));
+    let columns: Vec<_> = [("what", "")].into_iter().chain(TEXTS).take(1 + said.len()).collect();
+    let mut table = Table::new(name, caption, &columns);
     for (what, said) in fields::differences(said) {
         let cells = said.into_iter().map(|said| said.map_or_else(Cell::empty, Cell::text));
         table.push(std::iter::once(Cell::text(what)).chain(cells).collect());

@@ -181,6 +181,19 @@ pub fn verdict(
     backdrop: &Backdrop<'_>,
     alternative: &str,
 ) -> Result<Markup, StepError> {
+    all_sizes(|size| verdict_chart(history, backdrop, size), alternative)
+}
+
+/// Draws it by itself, across a page.
+pub fn verdict_alone(
+    history: &ScoreHistory,
+    backdrop: &Backdrop<'_>,
+    alternative: &str,
+) -> Result<String, StepError> {
+    verdict_chart(history, backdrop, WIDE).svg("picture", alternative)
+}
+
+fn verdict_chart(history: &ScoreHistory, backdrop: &Backdrop<'_>, size: Size) -> Chart {
     let verdict = &history.verdict;
     let (low, high) = verdict.score.bounds().unwrap_or((0.0, 1.0));
     let (_, limit) = verdict.limit.bounds().unwrap_or((0.0, 1.0));
@@ -189,21 +202,15 @@ pub fn verdict(
         && low > -limit.abs().max(1.0)
         && high > 12.0 * limit.abs().max(1.0);
     let scale = |value: f64| if steep { (1.0 + value.max(0.0)).log10() } else { value };
-    let y = || {
-        if steep {
-            return logarithmic(high);
-        }
-        Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4)
+    let y = match steep {
+        true => logarithmic(high),
+        false => Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4),
     };
-    let draw = |size: Size| {
-        let y = y();
-        let mut marks = backdrop.marks(size, &y);
-        marks.extend(lines(&verdict.score, size, Ink::Series(0), scale));
-        marks.extend(lines(&verdict.limit, size, Ink::Limit, scale));
-        marks.extend(backdrop.numbers(size, &y));
-        Chart { size, x: backdrop.axis(size), y, marks }
-    };
-    all_sizes(draw, alternative)
+    let mut marks = backdrop.marks(size, &y);
+    marks.extend(lines(&verdict.score, size, Ink::Series(0), scale));
+    marks.extend(lines(&verdict.limit, size, Ink::Limit, scale));
+    marks.extend(backdrop.numbers(size, &y));
+    Chart { size, x: backdrop.axis(size), y, marks }
 }
 
 /// An axis of `log10(1 + value)` from 0 on.

@@ -51,5 +51,8 @@ pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(folder) = &args.tables {
         tables::write(folder, &page.tables)?;
     }
+    if let Some(path) = &args.picture {
+        artifact::write_file(path, page::picture(&contents)?.as_bytes())?;
+    }
     artifact::write_file(&args.report, page.html.as_bytes())
 }

@@ -45,6 +45,9 @@ pub struct ReportArgs {
     /// Write the page to this HTML file
     #[arg(long, value_name = "FILE")]
     pub report: PathBuf,
+    /// Draw the first figure of the scores to this SVG file, to be shown by itself
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub picture: Option<PathBuf>,
     /// Write the page's tables to this folder, each as CSV and as JSON
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl StepArgs for ReportArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         let mut ports = vec![Port::new("report", &self.report)];
+        ports.extend(option("picture", self.picture.as_ref()));
         ports.extend(option("tables", self.tables.as_ref()));
         ports
     }

@@ -11,6 +11,9 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
         Some(name) => report.say("template", format!("the entrypoint `{name}` is no template")),
         None => report.say("template", "the workflow has no entrypoint"),
     }
+    if let Some(name) = &spec.on_exit {
+        exit_handler(spec, name, report);
+    }
     let mut names = BTreeSet::new();
     for template in &spec.templates {
         if !names.insert(&template.name) {
@@ -51,6 +54,19 @@ fn entrypoint(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
             let parameter = &parameter.name;
             report.say("parameter", format!("the entrypoint's `{parameter}` is no argument"));
         }
+    }
+}
+
+/// Nobody gives the template that comes last anything: it says itself what its inputs are.
+fn exit_handler(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
+    let Some(template) = template_named(spec, name) else {
+        return report.say("template", format!("`{name}`, which comes last, is no template"));
+    };
+    let inputs = template.inputs.clone().unwrap_or_default();
+    let parameters = inputs.parameters.iter().filter(|parameter| parameter.value.is_none());
+    let artifacts = inputs.artifacts.iter().filter(|artifact| artifact.s3.is_none());
+    for input in parameters.map(|p| &p.name).chain(artifacts.map(|artifact| &artifact.name)) {
+        report.say("parameter", format!("`{name}`, which comes last, is not given `{input}`"));
     }
 }
 
@@ -169,7 +185,8 @@ fn unused(spec: &WorkflowSpec, report: &mut Report<'_>) {
     for template in &spec.templates {
         let name = &template.name;
         let is_used =
-            spec.entrypoint.as_ref() == Some(name) || tasks().any(|task| task.template == *name);
+            [&spec.entrypoint, &spec.on_exit].into_iter().flatten().any(|used| used == name)
+                || tasks().any(|task| task.template == *name);
         if !is_used {
             report.say("unused", format!("nothing uses the template `{name}`"));
         }

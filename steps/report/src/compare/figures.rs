@@ -84,7 +84,7 @@ fn with_difference(
     runs: usize,
 ) -> Vec<(&'static str, &'static str)> {
     let mut columns = head(first, runs);
-    columns.push(("difference", "~Last less first"));
+    columns.push(("difference", "Last less first"));
     columns.push(("meaning", "Which is"));
     columns
 }
@@ -262,7 +262,7 @@ pub(super) fn of_later(judged: &[Option<Judged>]) -> String {
         return format!("On {rows} after their data there was no labelled fault.");
     }
     let letters = [COLUMNS[0], COLUMNS[judged.len().clamp(1, COLUMNS.len()) - 1]];
-    let [a, b] = letters.map(|(_, head)| head.trim_start_matches('~'));
+    let [a, b] = letters.map(|(_, head)| head);
     let value = |judged: &Judged| {
         judged.figure(name).map_or_else(|| "–".to_owned(), |figure| units::number(figure.value))
     };

@@ -109,6 +109,13 @@ fn timeline(
     Ok(html! { (figure(&html! { (title) ":" }, &words, &drawing)) (key(&entries)) })
 }
 
+/// Draws the verdict over time by itself.
+pub(super) fn picture(contents: &Contents) -> Result<String, StepError> {
+    let Some(Scored { history, range, .. }) = &contents.scored else { return Ok(String::new()) };
+    let backdrop = Backdrop::of(contents, history, *range);
+    figures::verdict_alone(history, &backdrop, &alternative(history, &contents.zone))
+}
+
 fn alternative(history: &ScoreHistory, zone: &Zone) -> String {
     let alarms = history.alarms();
     let mut text = format!(

@@ -1,0 +1,183 @@
+//! Does a newcomer see at a glance what was watched, what was wrong, and how good the models are?
+//! The sample's own pages, in a real browser and before a validator.
+
+#[path = "support/browser.rs"]
+mod browser;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::workspace::Workspace;
+
+/// Share of a picture that may look otherwise than when a person looked at it: numbers such as
+/// seconds and memory are in it.
+const OTHER: f64 = 0.02;
+
+/// Runs the sample twice, the second time with another parameter, and keeps the folder.
+fn sample() -> Result<&'static Workspace> {
+    static SAMPLE: OnceLock<Workspace> = OnceLock::new();
+    if let Some(workspace) = SAMPLE.get() {
+        return Ok(workspace);
+    }
+    let workspace = Workspace::new()?;
+    workspace.run(&["run", "cluster", "--sample"])?;
+    workspace.run(&["run", "cluster", "--sample", "--set", "models.adaptive.ridge=0.4"])?;
+    let compare = workspace.path().join("compare.html").display().to_string();
+    let [first, last] = runs(&workspace)?;
+    workspace.run(&["compare", &first, &last, "--html", &compare])?;
+    // Another test may have been quicker; then this one's folder goes.
+    Ok(SAMPLE.get_or_init(|| workspace))
+}
+
+fn runs(workspace: &Workspace) -> Result<[String; 2]> {
+    let runs = workspace.json(&["runs", "list", "cluster"])?;
+    let name = |index: usize| runs[index]["run"].as_str().map(str::to_owned);
+    Ok([name(0).context("a first run")?, name(1).context("a second run")?])
+}
+
+fn page(workspace: &Workspace, run: &str, file: &str) -> PathBuf {
+    workspace.store().join("runs/cluster").join(run).join(file)
+}
+
+/// Returns the pages: of the first run, of one with a run before it, and of both side by side.
+fn pages() -> Result<[PathBuf; 3]> {
+    let workspace = sample()?;
+    let [first, last] = runs(workspace)?;
+    let of = |run: &str| page(workspace, run, "report.html");
+    Ok([of(&first), of(&last), workspace.path().join("compare.html")])
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn updating() -> bool {
+    std::env::var_os("LYNCEUS_UPDATE").is_some()
+}
+
+#[test]
+fn every_page_fits_every_screen_and_can_be_read_by_anyone() -> Result<()> {
+    if !browser::wanted() {
+        return Ok(());
+    }
+    for page in pages()? {
+        let text = fs_err::read_to_string(&page)?;
+        ensure!(text.len() < 1_000_000, "{}: {} bytes", page.display(), text.len());
+        browser::check(&text).with_context(|| page.display().to_string())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_pages_look_as_they_did_when_a_person_looked_at_them() -> Result<()> {
+    if !browser::wanted() {
+        return Ok(());
+    }
+    let [page, _, compare] = pages()?;
+    let made = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let golden = repository().join("tests/golden/pages");
+    for (name, page, width, height, dark) in [
+        ("report-360", &page, 360, 1500, false),
+        ("report-800", &page, 800, 1500, false),
+        ("report-1400", &page, 1400, 1500, false),
+        ("report-1400-dark", &page, 1400, 1500, true),
+        ("compare-1400", &compare, 1400, 1500, false),
+    ] {
+        let picture = made.join(format!("{name}.png"));
+        browser::picture(page, width, height, dark, &picture)?;
+        let reference = golden.join(format!("{name}.png"));
+        if updating() {
+            fs_err::create_dir_all(&golden)?;
+            fs_err::copy(&picture, &reference)?;
+        }
+        let other = browser::difference(&reference.canonicalize()?, &picture)?;
+        ensure!(
+            other <= OTHER,
+            "{:.1} % of {} looks otherwise than {}: look at it, and take it with LYNCEUS_UPDATE=1",
+            other * 100.0,
+            picture.display(),
+            reference.display()
+        );
+    }
+    let (light, dark) = (golden.join("report-1400.png"), golden.join("report-1400-dark.png"));
+    let other = browser::difference(&light.canonicalize()?, &dark.canonicalize()?)?;
+    ensure!(other > 0.5, "a page in the dark is told from one in the light: {other}");
+    Ok(())
+}
+
+#[test]
+fn a_validator_finds_nothing_wrong_with_any_page() -> Result<()> {
+    if !browser::wanted() {
+        return Ok(());
+    }
+    let found = Command::new(repository().join("tests/support/html_validate.sh")).output()?;
+    ensure!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let program = String::from_utf8(found.stdout)?;
+    let folder = tempfile::tempdir()?;
+    fs_err::write(
+        folder.path().join(".htmlvalidate.json"),
+        r#"{"root": true, "extends": ["html-validate:standard", "html-validate:a11y"]}"#,
+    )?;
+    let validate = |file: &Path| {
+        let mut command = Command::new(program.trim());
+        command.current_dir(folder.path()).arg(file).output().context("the validator starts")
+    };
+    for (number, page) in pages()?.iter().enumerate() {
+        let copy = folder.path().join(format!("{number}.html"));
+        fs_err::copy(page, &copy)?;
+        let output = validate(&copy)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "{}: {said}", page.display());
+        let broken = fs_err::read_to_string(&copy)?.replacen("<main", "<main><p><div></p><main", 1);
+        fs_err::write(&copy, broken)?;
+        ensure!(!validate(&copy)?.status.success(), "it finds what is broken");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_readmes_picture_is_the_one_that_its_first_command_draws() -> Result<()> {
+    let workspace = sample()?;
+    let [first, _] = runs(workspace)?;
+    let drawn = fs_err::read_to_string(page(workspace, &first, "report.svg"))?;
+    let kept = repository().join("pipelines/samples/cluster.svg");
+    if updating() {
+        fs_err::write(&kept, &drawn)?;
+    }
+    ensure!(
+        fs_err::read_to_string(&kept)? == drawn,
+        "`LYNCEUS_UPDATE=1 cargo test -p pipelines` takes the new picture"
+    );
+    let readme = fs_err::read_to_string(repository().join("README.md"))?;
+    ensure!(readme.contains("(pipelines/samples/cluster.svg)"), "the README shows it");
+    Ok(())
+}
+
+#[test]
+fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> {
+    let workspace = sample()?;
+    let [first, last] = runs(workspace)?;
+    let compared = workspace.json(&["compare", &first, &last])?;
+    let documents = &compared["documents"];
+    ensure!(documents[0]["what"] == "models.adaptive.ridge", "{documents}");
+    ensure!(documents.as_array().map(Vec::len) == Some(1), "{documents}");
+    ensure!(compared["faults"].as_array().map(Vec::len) == Some(8), "{compared}");
+    let ranked = &compared["later"][0];
+    ensure!(ranked["figure"] == "average_precision", "{ranked}");
+    for run in ["a", "b"] {
+        let of = |bound: &str| ranked[run][bound].as_f64().context("a bound");
+        ensure!(of("low")? <= of("value")? && of("value")? <= of("high")?, "{ranked}");
+    }
+    ensure!(ranked["meaning"].is_string(), "{ranked}");
+    let text = workspace.run(&["compare", &first, "last"])?;
+    ensure!(
+        text.starts_with("The documents differ in one field: models.adaptive.ridge."),
+        "{text}"
+    );
+    let output = workspace.output(&["compare", &first])?;
+    ensure!(output.status.code() == Some(2), "one run alone");
+    Ok(())
+}
