@@ -13,7 +13,7 @@ use document::alerts::Alerts;
 use fs_err as fs;
 use proptest::prelude::*;
 use store::{Condition, ObjectStore as _, Put, Watermark, state, watermark};
-use support::{FILE, Pipeline, STDOUT, VERSION, minute, outcomes, window};
+use support::{FILE, Pipeline, STDOUT, VERSION, minute, window};
 
 const AT_ONCE: &str = "  for: 1\n  resolve_after: 1\n  cool_down: 0s\n";
 
@@ -347,53 +347,6 @@ proptest! {
 }
 
 #[test]
-fn a_training_is_told_once_and_only_if_the_document_asks_for_it() {
-    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
-    let refusal = StepError::refused("its average precision on test is too low");
-    let trainings: [(_, _, _); 4] = [
-        (Some(outcomes::deployment(true)), None, "cluster: new model is live"),
-        (
-            Some(outcomes::deployment(false)),
-            None,
-            "cluster: training finished, the live model stays",
-        ),
-        (
-            Some(outcomes::deployment(false)),
-            Some(("deploy", &refusal)),
-            "cluster: new model was refused",
-        ),
-        (None, Some(("validate", &refusal)), "cluster: training was refused"),
-    ];
-    for (number, (deployment, refusal, title)) in (0..).zip(trainings) {
-        let mut args = pipeline.args(minute(number));
-        args.ended = outcomes::training(pipeline.folder(), deployment.as_ref(), refusal);
-        let tell = || {
-            let told = pipeline.told().unwrap().len();
-            alert::run(&args, &mut Outcome::start("alert")).unwrap();
-            pipeline.told().unwrap().split_off(told)
-        };
-        pipeline.document(AT_ONCE, FILE).unwrap();
-        assert!(tell().is_empty());
-        let rules = format!("{AT_ONCE}  training: [promoted, finished, refused, failed]\n");
-        pipeline.document(&rules, FILE).unwrap();
-        assert_eq!(tell().iter().map(|one| one.title.as_str()).collect::<Vec<_>>(), [title]);
-        assert!(tell().is_empty(), "the same training again");
-    }
-}
-
-#[test]
-fn a_training_that_ended_without_a_word_has_failed() {
-    let pipeline = Pipeline::new(&format!("{AT_ONCE}  training: [failed]\n"), FILE).unwrap();
-    let mut args = pipeline.args(minute(0));
-    args.ended = vec![pipeline.folder().join("nowhere.json")];
-    alert::run(&args, &mut Outcome::start("alert")).unwrap();
-    assert_eq!(
-        pipeline.told().unwrap()[0].text,
-        "cluster: training failed\na task ended without saying why"
-    );
-}
-
-#[test]
 fn templates_and_links_are_filled_in() {
     let rules = "  for: 1\n  links: {dashboard: 'https://g/{pipeline}?f={from}&t={to}&e={entity}'}\n  \
                  templates:\n    title: '[{{ pipeline }}] {{ title }}'\n    text: |\n      \
@@ -425,4 +378,20 @@ fn who_holds_the_lease_sends_alone_until_it_is_over() {
     }
     assert!(pipeline.told().unwrap().is_empty());
     assert_eq!(sent(&pipeline, 3).len(), 1, "three minutes on");
+}
+
+#[test]
+fn the_examples_of_the_readme_are_read() {
+    let readme = include_str!("../README.md");
+    let mut blocks =
+        readme.split("```yaml\n").skip(1).map(|text| text.split("```").next().unwrap());
+    let (section, templates) = (blocks.next().unwrap(), blocks.next().unwrap());
+    let pipeline = Pipeline::new("", FILE).unwrap();
+    let path = pipeline.folder().join("cluster.yaml");
+    let usual = fs::read_to_string(&path).unwrap();
+    let head = usual.split("alerts:\n").next().unwrap();
+    fs::write(&path, format!("{head}{section}{templates}")).unwrap();
+    let document = document::read(&path).unwrap();
+    assert_eq!(document.alerts.channels.len(), 7);
+    assert!(document.alerts.templates.text.is_some());
 }
