@@ -11,6 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 const MAX_DEPTH: usize = 64;
 /// Most values of a document with its aliases expanded.
 const MAX_NODES: usize = 100_000;
+const TOO_LARGE: &str = "nested too deeply or too large";
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,7 +218,7 @@ impl<'a> Loader<'a> {
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Node, StepError> {
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            return Err(at(&place, "nested too deeply or too large"));
+            return Err(at(&place, TOO_LARGE));
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
@@ -232,15 +233,19 @@ impl<'a> Loader<'a> {
                 let node = self
                     .anchors
                     .get(&anchor)
-                    .cloned()
                     .ok_or_else(|| at(&place, "alias of an unknown anchor"))?;
-                self.nodes += count(&node);
-                return Ok(node);
+                self.nodes += count(node);
+                if depth + height(node) > MAX_DEPTH || self.nodes > MAX_NODES {
+                    return Err(at(&place, TOO_LARGE));
+                }
+                return Ok(node.clone());
             }
             _ => return Err(at(&place, "unexpected end of the document")),
         };
         let node = Node { value, place };
         if anchor > 0 {
+            // The copy counts as well: each level of nested anchors copies all below it.
+            self.nodes += count(&node);
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -275,6 +280,15 @@ impl<'a> Loader<'a> {
             let node = self.node(event, value_place, depth + 1)?;
             entries.push((Key { text, place }, node));
         }
+    }
+}
+
+/// Returns the levels below a node.
+fn height(node: &Node) -> usize {
+    match &node.value {
+        Value::List(items) => items.iter().map(|node| 1 + height(node)).max().unwrap_or(0),
+        Value::Map(entries) => entries.iter().map(|(_, node)| 1 + height(node)).max().unwrap_or(0),
+        Value::Null | Value::Scalar { .. } => 0,
     }
 }
 

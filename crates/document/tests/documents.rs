@@ -274,6 +274,11 @@ fn a_bomb_of_aliases_is_refused() {
         text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
     }
     assert!(read(&text, None, &[]).unwrap_err().contains("too large"));
+    let mut ladder = "a0: &a0 [[[[[[[[[[x]]]]]]]]]]\n".to_owned();
+    for level in 1..30 {
+        ladder.push_str(&format!("a{level}: &a{level} [[[[[*a{}]]]]]\n", level - 1));
+    }
+    assert!(read(&ladder, None, &[]).unwrap_err().contains("nested too deeply"));
     let deep = "[".repeat(10_000);
     assert!(read(&deep, None, &[]).is_err());
 }
