@@ -1,9 +1,11 @@
 //! Does a run that is killed at any moment end, when it is resumed, with the bytes of one that was
 //! not?
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use pipelines::run::{RunRecord, TaskState};
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::workspace::{Workspace, differences};
@@ -21,6 +23,7 @@ fn a_run_killed_at_fifty_random_moments_ends_with_the_same_bytes() -> anyhow::Re
 
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let mut kills = 0;
+    let mut struck = BTreeSet::new();
     while kills < KILLS {
         let workspace = Workspace::new()?;
         // A store that is killed in again and again gets further each time: outputs that are whole
@@ -37,11 +40,24 @@ fn a_run_killed_at_fifty_random_moments_ends_with_the_same_bytes() -> anyhow::Re
                 break;
             }
             kills += 1;
+            struck.extend(running(&workspace)?);
         }
         workspace.run(&TRAIN)?;
         assert_eq!(differences(&expected, &workspace.promised()?), [""; 0], "after {kills} kills");
     }
+    assert!(struck.len() >= 4, "the kills struck {struck:?} alone");
     Ok(())
+}
+
+/// Returns the tasks that were running when the program was killed.
+fn running(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
+    let mut tasks = Vec::new();
+    for run in fs_err::read_dir(workspace.store().join("runs/cluster")).into_iter().flatten() {
+        let Ok(record) = RunRecord::read(&run?.path()) else { continue };
+        let running = record.tasks.iter().filter(|task| task.state == TaskState::Running);
+        tasks.extend(running.map(|task| task.name.clone()));
+    }
+    Ok(tasks)
 }
 
 #[test]
