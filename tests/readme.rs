@@ -1,8 +1,5 @@
 //! Does every command that the README shows do what it says?
 
-#[path = "support/prometheus.rs"]
-mod prometheus;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use contract::Timestamp;
 use document::Changes;
 
-use self::prometheus::Prometheus;
+use crate::prometheus::Prometheus;
 
 /// The recording is quiet up to here.
 const QUIET_UNTIL: &str = "2026-11-21T08:36:00Z";

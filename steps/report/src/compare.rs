@@ -1,6 +1,6 @@
 //! Two or more runs side by side: documents, data, figures, faults, time and memory.
 
-mod figures;
+pub(crate) mod figures;
 mod later;
 
 use std::collections::{BTreeMap, BTreeSet};

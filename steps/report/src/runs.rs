@@ -152,20 +152,18 @@ pub struct Deployment {
     pub champion_figures: Figures,
 }
 
-/// Reads figures that are numbers, or numbers with the bounds of their interval: `{"value": 0.9,
-/// "low": 0.8, "high": 0.95}`.
-fn figures(metrics: &Value) -> BTreeMap<String, BTreeMap<String, Figure>> {
-    let figure = |value: &Value| {
-        let bounds = || Some((value["low"].as_f64()?, value["high"].as_f64()?));
-        let number = value.as_f64().or_else(|| value["value"].as_f64())?;
-        Some(Figure { value: number, interval: bounds() })
+/// Gives figures their intervals: the bounds of `f1` are the figures `f1_low` and `f1_high`.
+pub fn with_intervals(figures: &BTreeMap<String, f64>) -> BTreeMap<String, Figure> {
+    let bound = |name: &str, end: &str| figures.get(&format!("{name}{end}")).copied();
+    let is_bound = |name: &str| {
+        let of = |end: &str| name.strip_suffix(end).is_some_and(|of| figures.contains_key(of));
+        of("_low") || of("_high")
     };
-    let part = |value: &Value| {
-        let figures = value.as_object().into_iter().flatten();
-        figures.filter_map(|(name, value)| Some((name.clone(), figure(value)?))).collect()
+    let with = |(name, value): (&String, &f64)| {
+        let interval = bound(name, "_low").zip(bound(name, "_high"));
+        (name.clone(), Figure { value: *value, interval })
     };
-    let parts = metrics.as_object().into_iter().flatten();
-    parts.map(|(name, value)| (name.clone(), part(value))).collect()
+    figures.iter().filter(|(name, _)| !is_bound(name)).map(with).collect()
 }
 
 /// A run's folder, read as far as it goes.
@@ -185,8 +183,6 @@ pub struct Run {
     pub trials: BTreeMap<String, Vec<Trial>>,
     /// The bundle's manifest.
     pub bundle: Option<BundleManifest>,
-    /// The bundle's figures with their intervals, by part of the data set and then by name.
-    pub figures: BTreeMap<String, BTreeMap<String, Figure>>,
     /// `deployment.json`.
     pub deployment: Option<Deployment>,
     /// Files that are there and cannot be read, with the reason.
@@ -207,7 +203,6 @@ impl Run {
             candidates: BTreeMap::new(),
             trials: BTreeMap::new(),
             bundle: None,
-            figures: BTreeMap::new(),
             deployment: None,
             unreadable: Vec::new(),
             record,
@@ -229,12 +224,7 @@ impl Run {
             run.tasks.push(Task { record, outcome });
         }
         run.validation = run.optional(Path::new("validate/validation.json"));
-        let manifest = Path::new("select/bundle").join(BundleManifest::FILE);
-        run.bundle = run.optional(&manifest);
-        if run.bundle.is_some() {
-            let value: Option<Value> = run.optional(&manifest);
-            run.figures = value.map(|manifest| figures(&manifest["metrics"])).unwrap_or_default();
-        }
+        run.bundle = run.optional(&Path::new("select/bundle").join(BundleManifest::FILE));
         run.deployment = run.optional(Path::new("deploy/deployment.json"));
         Ok(run)
     }
@@ -259,6 +249,12 @@ impl Run {
     pub fn there(&self, file: &str) -> Option<PathBuf> {
         let path = self.folder.join(file);
         fs::metadata(&path).is_ok().then_some(path)
+    }
+
+    /// Returns the bundle's figures with their intervals, by part of the data set.
+    pub fn figures(&self) -> BTreeMap<String, BTreeMap<String, Figure>> {
+        let parts = self.bundle.iter().flat_map(|bundle| &bundle.metrics);
+        parts.map(|(part, figures)| (part.clone(), with_intervals(figures))).collect()
     }
 
     /// Notes that something of the run cannot be shown.

@@ -50,11 +50,12 @@ impl Meaning {
 }
 
 /// Writes a figure with its interval.
-fn cell(name: &str, figure: Option<Figure>) -> Cell {
+pub(crate) fn cell(name: &str, figure: Option<Figure>) -> Cell {
     let Some(Figure { value, interval }) = figure else { return Cell::empty() };
     let write = |value: f64| match name {
         name if name.ends_with("_ratio") => units::percent(value),
         name if name.contains("_seconds") => units::seconds(value),
+        "rows" | "events" => format!("{value:.0}"),
         _ => units::number(value),
     };
     match interval {
@@ -182,9 +183,10 @@ pub(super) fn own(runs: &[Run]) -> Table {
         &with_difference(("figure", "Figure"), runs.len()),
     );
     let same_rows = of_data_sets(runs) == Some(true);
-    let names: BTreeSet<(&String, &String)> = runs
+    let measured: Vec<_> = runs.iter().map(Run::figures).collect();
+    let names: BTreeSet<(&String, &String)> = measured
         .iter()
-        .flat_map(|run| &run.figures)
+        .flatten()
         .flat_map(|(part, figures)| figures.keys().map(move |name| (part, name)))
         .collect();
     // Validation before test, as the data lies.
@@ -192,7 +194,7 @@ pub(super) fn own(runs: &[Run]) -> Table {
     names.sort_by_key(|(part, _)| part.as_str() != "validation");
     for (part, name) in names {
         let each: Vec<Option<Figure>> =
-            runs.iter().map(|run| run.figures.get(part)?.get(name).copied()).collect();
+            measured.iter().map(|run| run.get(part)?.get(name).copied()).collect();
         let ends = each.first().copied().flatten().zip(each.last().copied().flatten());
         let less = ends.map(|(first, last)| last.value - first.value);
         let meaning = match ends {

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 
 use super::Section;
+use crate::compare::figures;
 use crate::gather::{Contents, Scored};
-use crate::runs::{Deployment, Figures};
+use crate::runs::{Deployment, Figures, Run, with_intervals};
 use crate::tables::{Cell, Table};
 use crate::units;
 use crate::zone::Zone;
@@ -65,7 +66,8 @@ fn gate(deployment: &Deployment) -> Markup {
 fn comparison(deployment: &Deployment) -> Table {
     let mut table = Table::new(
         "comparison",
-        "The new version and the champion, measured on the same rows",
+        "The new version and the champion, measured on the same rows; in brackets the bounds of 95 \
+         of 100 resamples",
         &[
             ("part", "Part"),
             ("figure", "Figure"),
@@ -74,62 +76,51 @@ fn comparison(deployment: &Deployment) -> Table {
             ("difference", "#Difference"),
         ],
     );
-    let names: BTreeSet<(&String, &String)> = deployment
-        .figures
-        .iter()
-        .chain(&deployment.champion_figures)
-        .flat_map(|(part, figures)| figures.keys().map(move |name| (part, name)))
-        .collect();
-    let get = |figures: &Figures, part: &str, name: &str| figures.get(part)?.get(name).copied();
+    let parts: BTreeSet<&String> =
+        deployment.figures.keys().chain(deployment.champion_figures.keys()).collect();
     // Validation before test, as the data lies.
-    let mut names: Vec<_> = names.into_iter().collect();
-    names.sort_by_key(|(part, _)| part.as_str() != "validation");
-    for (part, name) in names {
-        let new = get(&deployment.figures, part, name);
-        let old = get(&deployment.champion_figures, part, name);
-        let difference = new.zip(old).map(|(new, old)| new - old);
-        let sign = |value: f64| if value > 0.0 { "+" } else { "" };
-        table.push(vec![
-            Cell::text(part),
-            Cell::of(units::words(name), name.as_str()),
-            figure(name, new),
-            figure(name, old),
-            difference.map_or_else(Cell::empty, |value| {
-                Cell::of(format!("{}{}", sign(value), units::number(value)), value)
-            }),
-        ]);
+    let mut parts: Vec<&String> = parts.into_iter().collect();
+    parts.sort_by_key(|part| part.as_str() != "validation");
+    for part in parts {
+        let of = |figures: &Figures| figures.get(part).map(with_intervals).unwrap_or_default();
+        let (new, old) = (of(&deployment.figures), of(&deployment.champion_figures));
+        let names: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+        for name in names {
+            let (new, old) = (new.get(name).copied(), old.get(name).copied());
+            let difference = new.zip(old).map(|(new, old)| new.value - old.value);
+            let sign = |value: f64| if value > 0.0 { "+" } else { "" };
+            table.push(vec![
+                Cell::text(part),
+                Cell::of(units::words(name), name.as_str()),
+                figures::cell(name, new),
+                figures::cell(name, old),
+                difference.map_or_else(Cell::empty, |value| {
+                    Cell::of(format!("{}{}", sign(value), units::number(value)), value)
+                }),
+            ]);
+        }
     }
     if deployment.champion_figures.is_empty() {
-        "What the new version reaches".clone_into(&mut table.caption);
+        "What the new version reaches; in brackets the bounds of 95 of 100 resamples"
+            .clone_into(&mut table.caption);
         return table.without("champion").without("difference");
     }
     table
-}
-
-/// Writes a figure in what it is measured in.
-fn figure(name: &str, value: Option<f64>) -> Cell {
-    match value {
-        None => Cell::empty(),
-        Some(value) if name.ends_with("_ratio") => Cell::share(Some(value)),
-        Some(value) if name.contains("_seconds") => Cell::seconds(value),
-        Some(value) if ["rows", "events"].contains(&name) => Cell::of(format!("{value:.0}"), value),
-        Some(value) => Cell::number(Some(value)),
-    }
 }
 
 /// Figures of a bundle that was not deployed.
 fn measured(contents: &Contents, deployment: Option<&Deployment>) -> Table {
     let mut table = Table::new(
         "figures",
-        "What the bundle reaches",
+        "What the bundle reaches; in brackets the bounds of 95 of 100 resamples",
         &[("part", "Part"), ("figure", "Figure"), ("value", "#Value")],
     );
-    let bundle = contents.runs.iter().rev().find_map(|run| run.bundle.as_ref());
-    let metrics = bundle.filter(|_| deployment.is_none()).into_iter().flat_map(|b| &b.metrics);
-    for (part, figures) in metrics {
-        for (name, value) in figures {
-            let name_cell = Cell::of(units::words(name), name.as_str());
-            table.push(vec![Cell::text(part), name_cell, figure(name, Some(*value))]);
+    let run = contents.runs.iter().rev().find(|run| run.bundle.is_some());
+    let measured = run.filter(|_| deployment.is_none()).map(Run::figures).unwrap_or_default();
+    for (part, all) in measured {
+        for (name, value) in all {
+            let named = Cell::of(units::words(&name), name.as_str());
+            table.push(vec![Cell::text(&part), named, figures::cell(&name, Some(value))]);
         }
     }
     table
