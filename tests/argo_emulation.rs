@@ -129,8 +129,12 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
     let cluster = Cluster::start()?;
     upload_sample(&cluster)?;
     let objects = manifests(&["expectations=[{row_count: {min: 100000}}]"])?;
-    let (training, is_well) =
-        cluster.submit(&objects, "lynceus-cluster-train", "uid-3", &[("now", NOW)])?;
+    let (training, is_well) = cluster.submit(
+        &objects,
+        "lynceus-cluster-train",
+        "uid-3",
+        &[("now", NOW), ("range", "20m")],
+    )?;
     assert!(!is_well);
     assert_eq!(codes(&training.ran, "validate"), [3], "{:?}", training.ran);
     assert!(codes(&training.ran, "deploy").is_empty(), "{:?}", training.ran);
@@ -138,6 +142,9 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
     let found = bucket.path().join("runs/cluster/uid-3/validate/validation.json");
     let found = fs_err::read_to_string(found).context("the findings")?;
     assert!(found.contains("row_count"), "{found}");
+    let collected = bucket.path().join("runs/cluster/uid-3/collect/outcome.json");
+    let collected: Value = contract::read_json(&collected)?;
+    assert_eq!(collected["counts"]["rows"], 240, "20 minutes of 5 s, as submitted: {collected}");
     assert!(!bucket.path().join("models").exists());
     Ok(())
 }

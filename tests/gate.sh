@@ -24,6 +24,9 @@ if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then
     [ -d /usr/share/fonts/truetype/liberation ] || needed+=(fonts-liberation)
     command -v npm >/dev/null || needed+=(nodejs npm)
 fi
+if [ "${LYNCEUS_TEST_PYTHON:-on}" != off ]; then
+    /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || needed+=(python3-venv)
+fi
 if [ ${#needed[@]} -gt 0 ]; then
     echo "== installing ${needed[*]}"
     sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
@@ -59,6 +62,11 @@ fi
 if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then
     echo "== HTML validator (LYNCEUS_TEST_BROWSER=off leaves out what needs it or a browser)"
     tests/support/html_validate.sh >/dev/null
+fi
+
+if [ "${LYNCEUS_TEST_PYTHON:-on}" != off ]; then
+    echo "== Python readers of manifests (LYNCEUS_TEST_PYTHON=off leaves them out)"
+    tests/support/python.sh >/dev/null
 fi
 
 echo "== tests"

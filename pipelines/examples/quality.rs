@@ -162,6 +162,7 @@ impl Set<'_> {
                 samples: samples.clone(),
                 now: start + Span::from_seconds(86_400 * 3650),
                 start: None,
+                range: None,
                 store: None,
                 source: None,
                 record: None,

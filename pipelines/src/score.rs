@@ -24,6 +24,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 start: None,
                 store: Some(inputs.store.to_owned()),
                 source: inputs.source(),
+                range: None,
                 record: None,
                 common: Common::default(),
             }),

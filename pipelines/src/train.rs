@@ -83,6 +83,7 @@ fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
         samples: files.samples.clone(),
         now: inputs.now,
         start: None,
+        range: None,
         store: None,
         source: inputs.source(),
         record: None,

@@ -152,6 +152,7 @@ mod tests {
                 samples: "s.parquet".into(),
                 now,
                 start: Some(now),
+                range: None,
                 store: None,
                 source: Some("recording".into()),
                 record: None,

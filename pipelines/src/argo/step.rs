@@ -77,11 +77,6 @@ pub(super) fn image(stage: Stage) -> String {
 
 /// Returns the parameters that every template has, in an order that overlays rely on.
 pub(super) fn parameters() -> Vec<Parameter> {
-    let parameter = |name: &str, value: &str, description: &str| Parameter {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        description: Some(description.to_owned()),
-    };
     vec![
         parameter("images", "localhost/lynceus", "registry and folder of the images"),
         parameter("tag", contract::VERSION, "tag of the images"),
@@ -100,6 +95,15 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
     *command.common_mut() = Common {
         outcome: Some(outcome(task).into()),
         log: LogFormat::Json,
+/// Makes a parameter with what stands in when it is not given.
+pub(super) fn parameter(name: &str, value: &str, description: &str) -> Parameter {
+    Parameter {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        description: Some(description.to_owned()),
+    }
+}
+
         threads: threads(command.stage(), surroundings),
     };
     let inputs = command.inputs();
@@ -116,7 +120,7 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
         }
         let is_input = inputs.iter().any(|port| port.name == flag);
         line.push(match flag.as_str() {
-            "now" | "seed" => format!("{{{{inputs.parameters.{flag}}}}}"),
+            "now" | "seed" | "range" => format!("{{{{inputs.parameters.{flag}}}}}"),
             _ if is_input => input_path(&word, surroundings.shares_work)?,
             _ => word,
         });

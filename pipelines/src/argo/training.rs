@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use contract::steps::StepCommand;
 use contract::{StepError, Timestamp};
 use document::Document;
 
@@ -25,6 +26,9 @@ const WEEK_SECONDS: u32 = 7 * 86_400;
 /// The first template. Tasks are named after stages, so none has this name.
 const ENTRYPOINT: &str = "training";
 
+/// The flags that are parameters of a workflow and go through its entrypoint's inputs.
+const PASSED: [&str; 3] = ["now", "seed", "range"];
+
 /// Returns the inputs of a plan as it runs in pods.
 pub(super) fn inputs(document: &Document) -> Inputs<'_> {
     Inputs {
@@ -39,13 +43,24 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
 
 /// Makes the template.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
-    let plan = train::plan(&inputs(document))?;
+    let mut plan = train::plan(&inputs(document))?;
+    for task in &mut plan.tasks {
+        if let StepCommand::Collect(args) = &mut task.command {
+            args.range = Some(document.range);
+        }
+    }
     let mut arguments = step::parameters();
-    arguments.push(Parameter {
-        name: "seed".to_owned(),
-        value: Some(document.seed.to_string()),
-        description: Some("seed of everything random".to_owned()),
-    });
+    arguments.push(step::parameter(
+        "seed",
+        &document.seed.to_string(),
+        "seed of everything random",
+    ));
+    let range = document.range.to_string();
+    arguments.push(step::parameter(
+        "range",
+        &range,
+        "how much time before the present to train on",
+    ));
     let mut templates = vec![dag(&document.name, &plan)?];
     for index in 0..plan.tasks.len() {
         templates.push(task_template(document, &plan, index)?);
@@ -135,7 +150,7 @@ pub(super) fn declared(names: &[&str]) -> Vec<Parameter> {
 /// a default that is itself a reference is resolved there, and not in `workflow.parameters`.
 fn passed(task: &Task) -> Result<Vec<&'static str>, StepError> {
     let parameters = task.command.parameters()?;
-    Ok(["now", "seed"].into_iter().filter(|name| parameters.contains_key(*name)).collect())
+    Ok(PASSED.into_iter().filter(|name| parameters.contains_key(*name)).collect())
 }
 
 /// Returns a task's name as Argo allows it: letters, digits and `-`.
@@ -166,7 +181,7 @@ fn dag(pipeline: &str, plan: &Plan) -> Result<Template, StepError> {
     }
     Ok(Template {
         name: ENTRYPOINT.to_owned(),
-        inputs: Some(Arguments { parameters: declared(&["now", "seed"]), artifacts: Vec::new() }),
+        inputs: Some(Arguments { parameters: declared(&PASSED), artifacts: Vec::new() }),
         dag: Some(Dag { tasks }),
         ..Template::default()
     })

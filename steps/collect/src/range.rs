@@ -25,10 +25,10 @@ impl Due {
     /// Returns the range of a training: the document's `range`, or from `--start` on.
     pub(crate) fn for_training(document: &Document, args: &CollectArgs) -> Result<Self, StepError> {
         let end = args.now.floor(document.step);
-        let after = args.start.unwrap_or(end - document.range);
+        let after = args.start.unwrap_or(end - args.range.unwrap_or(document.range));
         if after >= end {
             return Err(StepError::usage(format!(
-                "`--start {after}` leaves no window before `{end}`, the last one at `--now`"
+                "a start at `{after}` leaves no window before `{end}`, the last one at `--now`"
             )));
         }
         Ok(Self { after, end })

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::option;
-use crate::Timestamp;
 use crate::step::{Common, Port, Stage, StepArgs};
+use crate::{Span, Timestamp};
 
 /// Flags of `collect`.
 #[derive(Debug, Clone, PartialEq, Args, Serialize)]
@@ -24,6 +24,9 @@ pub struct CollectArgs {
     /// Start after this time instead of the document's `range` before the end
     #[arg(long, value_name = "TIME", conflicts_with = "store")]
     pub start: Option<Timestamp>,
+    /// Collect so much time before the end instead of the document's `range`
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["start", "store"])]
+    pub range: Option<Span>,
     /// Collect for scoring: start at the watermark in this store, minus the features' lookback
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
