@@ -15,20 +15,48 @@ pub(crate) const KIND: &str = "diagnose";
 /// The kind of forest it rests on.
 const FOREST: &str = "random_forest";
 
+/// Distances from normal within this, as inverse hyperbolic sines, are noise and no part of a
+/// pattern.
+const NOISE: f64 = 1.0;
+
 /// A fitted second stage.
 ///
-/// A forest gives each kind a probability. It would do so for anything, so a row must be like the
-/// kind as well: its pattern, the inverse hyperbolic sine of each column's distance from normal in
-/// usual spreads, must point the way the kind's mean pattern points (cosine). Trees see only the
-/// columns they split; the pattern sees all.
+/// A forest gives each kind a probability, by the columns its trees split. Beside it stands the
+/// pattern of a row: the inverse hyperbolic sine of each column's distance from normal in usual
+/// spreads, less what is noise. Its likeness to a kind is the cosine between it and the kind's mean
+/// pattern. A kind's probability is the forest's times `exp(likeness_weight * likeness)`, scaled so
+/// that all sum to 1. The forest alone would name a kind for anything: a row must be like it, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnosis {
     forest: ClassTrees,
     scaler: Scaler,
     /// Mean pattern of each kind, kind by kind.
     patterns: Vec<f64>,
-    min_probability: f64,
-    min_likeness: f64,
+    limits: Limits,
+}
+
+/// When a row is of unknown kind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Probability below which it is.
+    pub min_probability: f64,
+    /// Likeness below which it is, -1 to 1.
+    pub min_likeness: f64,
+    /// How much likeness counts beside the forest.
+    pub likeness_weight: f64,
+}
+
+impl Limits {
+    fn check(self) -> Result<Self, StepError> {
+        let Self { min_probability, min_likeness, likeness_weight } = self;
+        if (0.0..=1.0).contains(&min_probability)
+            && (-1.0..=1.0).contains(&min_likeness)
+            && (0.0..=1000.0).contains(&likeness_weight)
+        {
+            return Ok(self);
+        }
+        Err(StepError::refused("the limits of the diagnosis are out of range"))
+    }
 }
 
 impl Diagnosis {
@@ -38,7 +66,7 @@ impl Diagnosis {
         forest: ClassTrees,
         scaler: Scaler,
         patterns: Vec<f64>,
-        [min_probability, min_likeness]: [f64; 2],
+        limits: Limits,
     ) -> Result<Self, StepError> {
         let columns = forest.columns();
         if scaler.columns() != columns || patterns.len() != columns * forest.classes().names.len() {
@@ -47,7 +75,7 @@ impl Diagnosis {
         if forest.kind() != FOREST {
             return Err(StepError::refused("the diagnosis does not rest on a random forest"));
         }
-        Ok(Self { forest, scaler, patterns, min_probability, min_likeness })
+        Ok(Self { forest, scaler, patterns, limits: limits.check()? })
     }
 
     /// Returns the number of columns of a row.
@@ -60,21 +88,42 @@ impl Diagnosis {
         &self.forest.classes().names
     }
 
+    /// Returns the probability of each kind, as if it had to be one of them, and the likeness.
+    ///
+    /// # Panics
+    /// If the row does not have [`Diagnosis::columns`] columns.
+    pub fn probabilities(&self, row: &[f64]) -> Vec<(f64, f64)> {
+        let forest = self.forest.probabilities(row);
+        let seen = pattern(&self.scaler, row);
+        let patterns = self.patterns.chunks_exact(self.columns());
+        let likeness: Vec<f64> = patterns.map(|usual| cosine(&seen, usual)).collect();
+        let highest = likeness.iter().copied().fold(-1.0, f64::max);
+        let weight = self.limits.likeness_weight;
+        let weighted = forest.iter().zip(&likeness);
+        // Against the highest: nothing overflows.
+        let weighted: Vec<f64> = weighted
+            .map(|(share, likeness)| share * (weight * (likeness - highest)).exp())
+            .collect();
+        let total: f64 = weighted.iter().sum();
+        weighted.into_iter().map(|weighted| weighted / total).zip(likeness).collect()
+    }
+
     /// Says of which kind a row is.
     ///
     /// # Panics
     /// If the row does not have [`Diagnosis::columns`] columns.
     pub fn diagnose(&self, row: &[f64]) -> Diagnosed {
-        let probabilities = self.forest.probabilities(row);
-        let pairs = probabilities.iter().copied().enumerate();
-        // The first of equals: the order of the names decides.
-        let (best, probability) =
-            pairs.fold((0, 0.0), |best, pair| if pair.1 > best.1 { pair } else { best });
-        let columns = self.columns();
-        let usual = &self.patterns[best * columns..(best + 1) * columns];
-        let likeness = cosine(&pattern(&self.scaler, row), usual);
-        let known = probability >= self.min_probability && likeness >= self.min_likeness;
-        let nearest = self.kinds()[best].clone();
+        let mut best = (0, 0.0, 0.0);
+        for (kind, (probability, likeness)) in self.probabilities(row).into_iter().enumerate() {
+            // The first of equals: the order of the names decides.
+            if probability > best.1 {
+                best = (kind, probability, likeness);
+            }
+        }
+        let (kind, probability, likeness) = best;
+        let Limits { min_probability, min_likeness, .. } = self.limits;
+        let nearest = self.kinds()[kind].clone();
+        let known = probability >= min_probability && likeness >= min_likeness;
         let kind = if known { nearest.clone() } else { UNKNOWN.to_owned() };
         Diagnosed { kind, nearest, probability, likeness }
     }
@@ -85,8 +134,10 @@ impl Diagnosis {
         self.scaler.write(&mut tensors);
         let shape = [self.kinds().len(), self.columns()];
         tensors.insert_f64("pattern", &shape, self.patterns.clone());
-        tensors.insert_f64("min_probability", &[1], vec![self.min_probability]);
-        tensors.insert_f64("min_likeness", &[1], vec![self.min_likeness]);
+        let Limits { min_probability, min_likeness, likeness_weight } = self.limits;
+        tensors.insert_f64("min_probability", &[1], vec![min_probability]);
+        tensors.insert_f64("min_likeness", &[1], vec![min_likeness]);
+        tensors.insert_f64("likeness_weight", &[1], vec![likeness_weight]);
         tensors.encode(KIND)
     }
 
@@ -96,19 +147,25 @@ impl Diagnosis {
         let scaler = Scaler::read(&mut tensors)?;
         let (kinds, columns) = tensors.dimensions("pattern")?;
         let patterns = tensors.take_f64("pattern", &[kinds, columns])?;
-        let limits =
-            [tensors.take_number("min_probability")?, tensors.take_number("min_likeness")?];
+        let limits = Limits {
+            min_probability: tensors.take_number("min_probability")?,
+            min_likeness: tensors.take_number("min_likeness")?,
+            likeness_weight: tensors.take_number("likeness_weight")?,
+        };
         let forest = ClassTrees::read(FOREST, &mut tensors)?;
         tensors.finish()?;
         Self::new(forest, scaler, patterns, limits)
     }
 }
 
-/// Returns how far each column is from normal: the inverse hyperbolic sine of its scaled value.
-/// A gap is no distance.
+/// Returns how far each column is from normal: the inverse hyperbolic sine of its scaled value,
+/// less 1 towards 0. A gap is no distance.
 pub fn pattern(scaler: &Scaler, row: &[f64]) -> Vec<f64> {
-    let values = row.iter().enumerate();
-    values.map(|(column, value)| scaler.scale(column, *value).asinh()).collect()
+    let distance = |(column, value): (usize, &f64)| {
+        let distance = scaler.scale(column, *value).asinh();
+        distance.signum() * (distance.abs() - NOISE).max(0.0)
+    };
+    row.iter().enumerate().map(distance).collect()
 }
 
 /// Returns the cosine between two patterns, -1 to 1; 0 where one of them is no pattern at all.

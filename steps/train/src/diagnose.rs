@@ -6,7 +6,7 @@ use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::class_trees::Calibration;
-use models::diagnosis::{Diagnosis, pattern};
+use models::diagnosis::{Diagnosis, Limits, pattern};
 use models::{ClassTrees, Scaler, Scaling};
 use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
@@ -73,28 +73,40 @@ impl DiagnoseParams {
 
     /// Fits the kinds among labelled rows; normal rows say what is normal.
     pub fn fit(&self, labelled: &Labelled) -> Result<Fitted, FitError> {
-        let limits = [self.settings.min_probability, self.settings.min_likeness];
-        if !(0.0..=1.0).contains(&limits[0]) {
-            return Err(FitError::parameter("min_probability", limits[0], "0 to 1"));
-        }
-        if !(-1.0..=1.0).contains(&limits[1]) {
-            return Err(FitError::parameter("min_likeness", limits[1], "-1 to 1"));
-        }
+        let limits = self.limits()?;
         let (normal, faults) = (labelled.only(true), labelled.only(false));
+        let found = faults.classes.names.len();
+        if found < 2 {
+            return Err(FitError::Classes { found });
+        }
         let usual = if normal.class.len() < FEWEST_NORMAL_ROWS { labelled } else { &normal };
         let scaler = Scaler::fit(usual.values.view(), Scaling::Robust);
         let fit = |rows: &DatasetBase<Array2<f64>, Array1<usize>>| self.forest(&faults, rows);
         let forest = fit(&faults.all())?;
-        let held = hold_out(&faults, fit)?;
+        let mut held = hold_out(&faults, fit)?;
         let calibration = held.calibrate(&faults);
         let make = |forest: ClassTrees, rows: &[usize]| {
             let forest = forest.calibrated(calibration)?;
             Diagnosis::new(forest, scaler.clone(), patterns(&faults, &scaler, rows), limits)
         };
-        let figures = figures(&faults, &held, calibration, &make)?;
+        let figures = figures(&faults, &mut held, &make)?;
         let all: Vec<usize> = (0..faults.class.len()).collect();
         let model = make(forest, &all).map_err(FitError::Model)?;
         Ok(Fitted { model, figures })
+    }
+
+    fn limits(&self) -> Result<Limits, FitError> {
+        let Settings { min_probability, min_likeness, likeness_weight, .. } = self.settings;
+        if !(0.0..=1.0).contains(&min_probability) {
+            return Err(FitError::parameter("min_probability", min_probability, "0 to 1"));
+        }
+        if !(-1.0..=1.0).contains(&min_likeness) {
+            return Err(FitError::parameter("min_likeness", min_likeness, "-1 to 1"));
+        }
+        if !(0.0..=1000.0).contains(&likeness_weight) {
+            return Err(FitError::parameter("likeness_weight", likeness_weight, "0 to 1000"));
+        }
+        Ok(Limits { min_probability, min_likeness, likeness_weight })
     }
 
     fn forest(
@@ -111,20 +123,22 @@ impl DiagnoseParams {
 /// Asks the whole stage, patterns and all, about the runs left out.
 fn figures(
     faults: &Labelled,
-    held: &HeldOut,
-    calibration: Calibration,
+    held: &mut HeldOut,
     make: impl Fn(ClassTrees, &[usize]) -> Result<Diagnosis, contract::StepError>,
 ) -> Result<Figures, FitError> {
     let mut said: Vec<Option<Diagnosed>> = vec![None; faults.class.len()];
     for (number, fold) in held.folds.iter().enumerate() {
         let Some(forest) = &fold.model else { continue };
         let model = make(forest.clone(), &fold.rest).map_err(FitError::Model)?;
-        for held in held.rows.iter().filter(|held| held.fold == number) {
-            said[held.row] = Some(model.diagnose(&faults.values.row(held.row).to_vec()));
+        for held in held.rows.iter_mut().filter(|held| held.fold == number) {
+            let row = faults.values.row(held.row).to_vec();
+            held.shares = model.probabilities(&row).into_iter().map(|kind| kind.0).collect();
+            said[held.row] = Some(model.diagnose(&row));
         }
     }
     let called = |row: usize| said[row].as_ref().map_or("", |said| &said.kind).to_owned();
-    let rows = held.figures(faults, calibration, |held| called(held.row));
+    // The shares are probabilities now.
+    let rows = held.figures(faults, Calibration::NONE, |held| called(held.row));
     Ok(Figures { rows, runs: runs(faults, held, &said) })
 }
 

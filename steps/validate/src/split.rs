@@ -254,6 +254,9 @@ mod tests {
             let normal: Vec<usize> =
                 plain.rows(Part::Train).iter().filter(|row| !anomalous[**row]).copied().collect();
             prop_assert_eq!(labelled.rows(Part::Train), &normal);
+            let all = plain.rows(Part::Train).to_vec();
+            prop_assert_eq!(labelled.labelled.as_ref(), Some(&all), "what learns from labels has all");
+            prop_assert!(plain.labelled.is_none());
             prop_assert_eq!(labelled.left_out_rows, plain.rows(Part::Train).len() - normal.len());
             for part in [Part::Validation, Part::Test] {
                 prop_assert_eq!(labelled.rows(part), plain.rows(part));
