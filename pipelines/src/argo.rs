@@ -13,6 +13,7 @@ pub mod workflow;
 pub mod yaml;
 
 mod access;
+mod ending;
 mod figures;
 mod network;
 mod scoring;

@@ -2,6 +2,7 @@
 
 mod cache;
 mod execute;
+mod last;
 pub mod mirror;
 mod process;
 mod record;

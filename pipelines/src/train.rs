@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{
-    CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs, StepCommand,
-    TrainArgs, ValidateArgs,
+    AlertArgs, CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs,
+    StepCommand, TrainArgs, ValidateArgs,
 };
 use contract::{StepError, Timestamp};
 use document::Document;
@@ -151,6 +151,25 @@ fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
         common: Common::default(),
     };
     Task::new("select", StepCommand::Select(args))
+}
+
+/// Returns the task that tells how a training ended, where the document asks for it. It is none of
+/// the plan's: it comes after a run that was refused as well, and reads the outcomes there are.
+pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
+    if inputs.document.alerts.training.is_empty() {
+        return None;
+    }
+    let outcome = |task: &Task| inputs.folder.join(&task.name).join("outcome.json");
+    let args = AlertArgs {
+        document: inputs.document_file(),
+        store: inputs.store.to_owned(),
+        now: inputs.now,
+        scored: None,
+        ended: plan.tasks.iter().map(outcome).collect(),
+        messages: inputs.folder.join("alert/messages.json"),
+        common: Common::default(),
+    };
+    Some(Task::new("alert", StepCommand::Alert(args)))
 }
 
 /// Returns the task that makes the page of a run in a cluster. It is none of the plan's: it comes

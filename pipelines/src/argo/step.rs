@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use contract::step::{Common, LogFormat};
 use contract::{Stage, StepError};
 use document::Document;
+use document::alerts::{Channel, Secret};
 
 use super::cluster::reference;
 use super::figures::USER;
@@ -58,11 +59,16 @@ pub(super) fn container(
         EnvFrom { config_map_ref: Some(reference(super::access::STORE)), ..EnvFrom::default() };
     let keys =
         EnvFrom { secret_ref: Some(reference(surroundings.store_secret)), ..EnvFrom::default() };
+    let mut env_from = if opens_store { vec![settings, keys] } else { Vec::new() };
+    if stage == Stage::Alert && reads_variables(surroundings.document) {
+        let secret = reference(&names(surroundings.document).alert_secret);
+        env_from.push(EnvFrom { secret_ref: Some(secret), ..EnvFrom::default() });
+    }
     Ok(Container {
         image: image(stage),
         command: vec![format!("/{stage}")],
         args: arguments(task, surroundings)?,
-        env_from: if opens_store { vec![settings, keys] } else { Vec::new() },
+        env_from,
         resources: Some(surroundings.resources.clone()),
         security_context: Some(security_context()),
         volume_mounts: mounts,
@@ -175,6 +181,18 @@ pub(super) fn reads_files(document: &Document) -> bool {
             || source.basic_auth.is_some()
             || source.ca_file.is_some()
             || source.client_identity_file.is_some()
+    })
+}
+
+/// Says whether an alert channel takes its secret from an environment variable.
+fn reads_variables(document: &Document) -> bool {
+    let is_variable = |secret: Option<&Secret>| matches!(secret, Some(Secret::Env(_)));
+    document.alerts.channels.iter().any(|channel| match channel {
+        Channel::Telegram(telegram) => is_variable(Some(&telegram.token)),
+        Channel::Slack(slack) => is_variable(Some(&slack.webhook)),
+        Channel::Webhook(webhook) => is_variable(webhook.signing_key.as_ref()),
+        Channel::Email(email) => is_variable(email.password.as_ref()),
+        Channel::Stdout(_) | Channel::File(_) | Channel::Alertmanager(_) => false,
     })
 }
 

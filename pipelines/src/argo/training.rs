@@ -14,7 +14,7 @@ use super::workflow::{
     CronWorkflowSpec, Dag, DagTask, Mutex, Parameter, PodGc, PodMetadata, S3Key, Synchronization,
     Template, TtlStrategy, WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
-use super::{COMPONENT, SOURCE, access, label, labels, metadata, names};
+use super::{COMPONENT, SOURCE, access, ending, label, labels, metadata, names};
 use crate::plan::{Plan, Task};
 use crate::train::{self, Inputs};
 
@@ -65,11 +65,15 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     for index in 0..plan.tasks.len() {
         templates.push(task_template(document, &plan, index)?);
     }
-    let report = report(document)?;
+    let last = ending::templates(document, &plan, report(document)?)?;
+    let mut volumes = step::volumes(document, "8Gi");
+    if last.len() > 1 {
+        volumes.push(step::alert_volume(document));
+    }
     let names = names(document);
     let mut spec = WorkflowSpec {
         entrypoint: Some(ENTRYPOINT.to_owned()),
-        on_exit: Some(report.name.clone()),
+        on_exit: last.first().map(|template| template.name.clone()),
         arguments: Some(Arguments { parameters: arguments, artifacts: Vec::new() }),
         active_deadline_seconds: Some(figures::TRAINING_DEADLINE_SECONDS),
         parallelism: Some(figures::PARALLELISM),
@@ -87,8 +91,8 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         archive_logs: Some(true),
         service_account_name: Some(names.train.clone()),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
-        volumes: step::volumes(document, "8Gi"),
-        templates: templates.into_iter().chain([report]).collect(),
+        volumes,
+        templates: templates.into_iter().chain(last).collect(),
         ..WorkflowSpec::default()
     };
     step::secure(&mut spec)?;
@@ -306,7 +310,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
 ///
 /// The outcome and reports come first: Argo uploads in this order, after a refusal too, and stops at
 /// the first that is absent.
-fn output_artifacts(document: &Document, task: &Task) -> Vec<Artifact> {
+pub(super) fn output_artifacts(document: &Document, task: &Task) -> Vec<Artifact> {
     let artifact = |name: &str, path: &Path| Artifact {
         name: name.to_owned(),
         path: Some(path.display().to_string()),

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::context::{Context, DocumentArgs, clock};
 use super::progress::Progress;
 use super::{Global, OutputFormat, evaluate, print, print_json, report, say, score};
-use crate::plan::Plan;
+use crate::plan::{Plan, Task};
 use crate::run::{
-    Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes, human_seconds,
-    read_runs, table,
+    INTERRUPTED, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes,
+    human_seconds, read_runs, table,
 };
 use crate::train::{self, Inputs};
 
@@ -117,6 +117,8 @@ struct Prepared {
     folder: PathBuf,
     plan: Plan,
     record: RunRecord,
+    /// Told how the run ended, where the document asks for it.
+    last: Option<Task>,
     /// Held as long as the run is: no second process runs in the same folder.
     lock: fs::File,
 }
@@ -160,7 +162,8 @@ impl Prepared {
                 .map_or(0.0, |earlier| earlier.seconds),
             tasks: waiting(&plan),
         };
-        Ok(Self { folder, plan, record, lock })
+        let last = train::alert(&inputs, &plan);
+        Ok(Self { plan, record, last, lock, folder: folder.clone() })
     }
 
     fn execute(&self, context: &Context, options: &Options) -> Result<(), StepError> {
@@ -176,9 +179,22 @@ impl Prepared {
         };
         let done = block_on(runner.run(&mut self.record.clone()));
         progress.finish();
+        self.tell(&runner, &done);
         // Unlocked by hand only so that the field is seen to be of use.
         drop(self.lock.file().unlock());
         done
+    }
+}
+
+impl Prepared {
+    /// Tells people how the run ended. What cannot be told now is kept in the store, and changes
+    /// nothing of the run.
+    fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {
+        let interrupted = done.as_ref().is_err_and(|error| error.message == INTERRUPTED);
+        let Some(task) = self.last.as_ref().filter(|_| !interrupted) else { return };
+        if let Err(error) = block_on(runner.run_last(task)) {
+            say(&format!("how the training ended was not told to everyone: {}", error.message));
+        }
     }
 }
 

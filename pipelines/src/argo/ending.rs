@@ -1,0 +1,109 @@
+//! What comes after a training, however it ended: its page, and the news of it.
+
+use contract::StepError;
+use document::Document;
+
+use super::step::{self, Surroundings, WORK};
+use super::training::{inputs, parameter};
+use super::workflow::{Archive, Artifact, Dag, DagTask, PodMetadata, S3Key, Template};
+use super::{ALERT, COMPONENT, access, figures, label};
+use crate::plan::{Plan, Task};
+use crate::train;
+
+/// The template of all that comes last. Tasks are named after stages, so none has this name.
+const ENDING: &str = "ending";
+
+/// Returns the templates that come last; the workflow's exit handler is the first of them.
+pub(super) fn templates(
+    document: &Document,
+    plan: &Plan,
+    report: Template,
+) -> Result<Vec<Template>, StepError> {
+    let Some(task) = train::alert(&inputs(document), plan) else { return Ok(vec![report]) };
+    let alert = alert(document, &task)?;
+    let task = |template: &Template| DagTask {
+        name: template.name.clone(),
+        template: template.name.clone(),
+        ..DagTask::default()
+    };
+    let both = Template {
+        name: ENDING.to_owned(),
+        dag: Some(Dag { tasks: vec![task(&report), task(&alert)] }),
+        ..Template::default()
+    };
+    Ok(vec![both, report, alert])
+}
+
+/// Makes the template of the news: it reads the outcomes that the tasks left under their keys.
+fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
+    let stage = task.command.stage();
+    let surroundings = Surroundings {
+        document,
+        resources: figures::training(stage),
+        store_secret: access::TRAINER,
+        shares_work: false,
+    };
+    let mut given = parameter("now", "{{workflow.creationTimestamp.RFC3339}}");
+    let ports = task.command.inputs();
+    for (number, port) in ports.iter().filter(|port| port.name == "ended").enumerate() {
+        let below = port.path.strip_prefix(WORK).unwrap_or(port.path).display();
+        given.artifacts.push(Artifact {
+            name: format!("ended-{number}"),
+            path: Some(step::input_path(&port.path.display().to_string(), false)?),
+            // A task that never ran has left none.
+            optional: Some(true),
+            s3: Some(S3Key { key: format!("runs/{}/{{{{workflow.uid}}}}/{below}", document.name) }),
+            archive: Some(Archive::default()),
+            ..Artifact::default()
+        });
+    }
+    let pod_labels = [label(COMPONENT, stage.name()), label(ALERT, "allowed")];
+    Ok(Template {
+        name: task.name.clone(),
+        metadata: Some(PodMetadata { labels: pod_labels.into() }),
+        inputs: Some(given),
+        outputs: Some(super::workflow::Arguments {
+            parameters: Vec::new(),
+            artifacts: super::training::output_artifacts(document, task),
+        }),
+        container: Some(step::container(task, &surroundings)?),
+        active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
+        retry_strategy: Some(figures::retry()),
+        ..Template::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_news_of_a_training_come_last_and_read_what_there_is() {
+        let document = |training: &str| {
+            let text = format!(
+                "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{prometheus: {{url: 'http://p.monitoring:9090'}}}}\n\
+                 queries: [{{name: load, promql: node_load1}}]\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
+                 vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
+                 alerts:\n  training: [{training}]\n  channels:\n    - slack: {{webhook: {{env: SLACK}}}}\n"
+            );
+            document::parse("x.yaml", &text).unwrap()
+        };
+        let spec = |training| super::super::training::template(&document(training)).unwrap().spec;
+        assert_eq!(spec("").on_exit.as_deref(), Some("report"), "nobody wants to hear of it");
+        let spec = spec("promoted");
+        assert_eq!(spec.on_exit.as_deref(), Some(ENDING));
+        assert!(spec.volumes.iter().any(|volume| volume.name == "alert"));
+        let alert = spec.templates.iter().find(|template| template.name == "alert").unwrap();
+        let container = alert.container.as_ref().unwrap();
+        let ended = container.args.iter().filter(|word| *word == "--ended").count();
+        let inputs = alert.inputs.as_ref().unwrap();
+        assert_eq!(ended, inputs.artifacts.len());
+        for artifact in &inputs.artifacts {
+            assert!(container.args.contains(artifact.path.as_ref().unwrap()), "{artifact:?}");
+            assert_eq!(artifact.optional, Some(true));
+        }
+        let secret = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+        assert!(secret.into_iter().any(|secret| secret.name == "lynceus-x-alert"));
+        assert_eq!(alert.metadata.as_ref().unwrap().labels[ALERT], "allowed");
+    }
+}
