@@ -7,6 +7,9 @@
 #   images/build.sh --profile release       a quicker build of larger programs
 #   images/build.sh --programs-only         stop before any image is built
 #
+# It needs cargo-auditable, which writes the list of its crates into each program, and jq for the same
+# list as /sbom.cdx.json of each image: `cargo install --locked cargo-auditable@0.7`.
+#
 # LYNCEUS_IMAGES (registry and folder, default localhost/lynceus) and LYNCEUS_TAG (default the
 # workspace's version) name the images; CONTAINER_ENGINE chooses podman or docker. Two builds of a
 # commit on one machine give the same layers: times are the commit's, paths are taken out of the
@@ -48,7 +51,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/images}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 echo "== programs: ${steps[*]} ($profile)"
-cargo build --locked --profile "$profile" --target "$target" "${packages[@]}" --bins
+command -v cargo-auditable >/dev/null || { echo "error: cargo-auditable is not installed: cargo install --locked cargo-auditable@0.7" >&2; exit 4; }
+cargo auditable build --locked --profile "$profile" --target "$target" "${packages[@]}" --bins
 built=$CARGO_TARGET_DIR/$target/$profile
 [ -z "$programs_only" ] || exit 0
 
@@ -82,6 +86,8 @@ for step in "${steps[@]}"; do
     mkdir -m 0755 "$context/program"
     install -m 0755 "$built/$step" "$context/program/$step"
     ln -s "$step" "$context/program/step"
+    images/sbom "$step" | jq --compact-output . >"$context/program/sbom.cdx.json"
+    chmod 0644 "$context/program/sbom.cdx.json"
     find "$context/program" -exec touch --no-dereference -d "@$SOURCE_DATE_EPOCH" {} +
     # podman sets all times of a layer itself; docker's builder takes them from the variable.
     times=(--build-arg "SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH")

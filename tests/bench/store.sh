@@ -5,6 +5,7 @@
 #   tests/bench/store.sh transfer     1 GiB up and down, seconds and peak memory
 #   tests/bench/store.sh deploy       put and promote a bundle
 #   tests/bench/store.sh size         commands over 10,000 versions and 100,000 score objects
+#   tests/bench/store.sh run          `lynceus run cluster` into the bucket and into a folder
 #
 # Needs what tests/support/minio.sh needs; `aws` only for the comparison (pip install awscli).
 set -euo pipefail
@@ -70,8 +71,25 @@ size() {
     "$measure" commands s3://lynceus/size
 }
 
+run() {
+    echo "== the sample, trained, scored and reported: a folder, and the bucket (aim: 1.5 times the folder)"
+    [ -n "${BENCH_BUILT:-}" ] || cargo build --locked --release --quiet -p pipelines --bin lynceus
+    local lynceus
+    lynceus=$(realpath "${LYNCEUS:-${CARGO_TARGET_DIR:-target}/release/lynceus}")
+    export LYNCEUS_PIPELINES=$PWD/pipelines
+    for round in 1 2 3 4 5; do
+        mkdir -p "$folder/here$round"
+        cd "$folder/here$round"
+        measured "run, folder" "$lynceus" run cluster --sample --store "$folder/store$round"
+        measured "run, bucket" "$lynceus" run cluster --sample --store "s3://lynceus/run$round"
+        measured "again, folder" "$lynceus" run cluster --sample --store "$folder/store$round"
+        measured "again, bucket" "$lynceus" run cluster --sample --store "s3://lynceus/run$round"
+        cd - >/dev/null
+    done
+}
+
 case $what in
-all) transfer; deploy; size ;;
-transfer | deploy | size) "$what" ;;
-*) sed -n '2,9p' "$0"; exit 2 ;;
+all) transfer; deploy; size; run ;;
+transfer | deploy | size | run) "$what" ;;
+*) sed -n '2,10p' "$0"; exit 2 ;;
 esac

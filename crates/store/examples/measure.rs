@@ -107,6 +107,9 @@ fn commands(url: &str) -> Result<()> {
     registry.alias("live")?;
     say("open and read an alias", start);
     let start = Instant::now();
+    let (latest, _) = registry.latest_versions(20)?;
+    say(&format!("list the latest {} versions", latest.len()), start);
+    let start = Instant::now();
     let versions = registry.versions()?;
     say(&format!("list {} versions", versions.len()), start);
     let start = Instant::now();
