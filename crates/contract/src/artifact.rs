@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fs_err as fs;
 use serde::Serialize;
@@ -9,6 +10,20 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use crate::StepError;
+
+/// Says that this process's outputs need not survive a power cut.
+static SCRATCH: AtomicBool = AtomicBool::new(false);
+
+/// Says whether this process's outputs, from now on, need not survive a power cut: they still appear
+/// whole or not at all to whoever reads them while the machine runs, a kill included. Waiting for
+/// the disk is most of the time that a scoring tick takes.
+pub fn scratch(is_scratch: bool) {
+    SCRATCH.store(is_scratch, Ordering::Relaxed);
+}
+
+fn is_scratch() -> bool {
+    SCRATCH.load(Ordering::Relaxed)
+}
 
 /// Returns where an output is written before it is renamed to `path`.
 ///
@@ -44,11 +59,13 @@ impl OutputFile {
         Ok(Self { path: path.to_owned(), file: Some(file) })
     }
 
-    /// Syncs the file and renames it to its path.
+    /// Syncs the file, unless it is [`scratch`], and renames it to its path.
     pub fn publish(mut self) -> Result<(), StepError> {
         let write_error = |e: io::Error| StepError::writing(&self.path, &e);
         if let Some(file) = &self.file {
-            file.sync_all().map_err(write_error)?;
+            if !is_scratch() {
+                file.sync_all().map_err(write_error)?;
+            }
             fs::rename(partial(&self.path), &self.path).map_err(write_error)?;
             sync_parent(&self.path);
         }
@@ -118,6 +135,9 @@ pub fn remove(path: &Path) -> io::Result<()> {
 
 /// Makes a rename durable. A file system that cannot sync folders loses nothing it promised.
 fn sync_parent(path: &Path) {
+    if is_scratch() {
+        return;
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(folder) = fs::File::open(folder) {
         drop(folder.sync_all());

@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Outcome, StepError, write_json};
+use crate::{Outcome, StepError, artifact, write_json};
 
 /// A stage of the pipeline: folder, crate, binary, image, Argo task and log field share this word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,11 +110,15 @@ pub struct Common {
     /// Use this many threads; the outputs do not depend on it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Every step")]
     pub threads: u16,
+    /// Do not wait until outputs are on the disk: they are read once and thrown away; what goes into
+    /// a store is waited for all the same
+    #[arg(long, help_heading = "Every step")]
+    pub scratch: bool,
 }
 
 impl Default for Common {
     fn default() -> Self {
-        Self { outcome: None, log: LogFormat::Text, threads: 1 }
+        Self { outcome: None, log: LogFormat::Text, threads: 1, scratch: false }
     }
 }
 
@@ -162,6 +166,7 @@ pub fn main<A: StepArgs>(about: &'static str, run: StepFunction<A>) -> ExitCode 
 /// Runs a step with parsed flags and returns its exit code.
 pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
     start_logging(args.common().log);
+    artifact::scratch(args.common().scratch);
     let stage = A::STAGE;
     let mut outcome = Outcome::start(stage.name());
     let mut result = run(args, &mut outcome);
