@@ -174,7 +174,7 @@ impl State {
             let name = line.to_lowercase();
             name.starts_with("content-type:") || name.starts_with("content-encoding:")
         });
-        let content: String = content.map(|line| format!("{line}\r\n")).collect();
+        let content: String = content.flat_map(|line| [line, "\r\n"]).collect();
         let length = request.bytes.len();
         write!(stream, "{line}\r\nHost: x\r\n{content}Content-Length: {length}\r\n\r\n")?;
         stream.write_all(&request.bytes)?;

@@ -23,7 +23,8 @@ pub(crate) struct Scored {
     anomalous: usize,
     no_data: usize,
     /// Windows that had an object before: a tick was killed or lost a race after writing it.
-    scored_before: usize,
+    #[serde(rename = "scored_before")]
+    known: usize,
     /// Windows older than the document's `catch_up`, which have no object and will not get one.
     given_up: usize,
     /// Windows at the end that wait because nothing was heard in them.
@@ -50,7 +51,7 @@ impl Scored {
             windows: 0,
             anomalous: 0,
             no_data: 0,
-            scored_before: 0,
+            known: 0,
             given_up: due.given_up,
             silent: due.silent,
             drifted: Vec::new(),
@@ -64,7 +65,7 @@ impl Scored {
         self.windows += 1;
         self.anomalous += usize::from(has(Verdict::Anomalous));
         self.no_data += usize::from(has(Verdict::NoData));
-        self.scored_before += usize::from(!written);
+        self.known += usize::from(!written);
         if let Some(drift) = &window.drift {
             self.drifted = drift.drifted().map(|feature| feature.feature.clone()).collect();
         }
@@ -78,7 +79,7 @@ impl Scored {
         outcome.count("windows", self.windows);
         outcome.count("anomalous", self.anomalous);
         outcome.count("no_data", self.no_data);
-        outcome.count("scored_before", self.scored_before);
+        outcome.count("scored_before", self.known);
         outcome.count("given_up", self.given_up);
         outcome.count("silent", self.silent);
         outcome.count("drifted_features", self.drifted.len());

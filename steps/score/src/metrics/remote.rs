@@ -247,8 +247,8 @@ fn field(to: &mut Vec<u8>, number: u8, bytes: &[u8]) {
 /// Appends an integer, seven bits a byte, the lowest first.
 fn varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        to.push((value & 0x7f) as u8 | 0x80);
+        to.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    to.push(value as u8);
+    to.push(value.to_le_bytes()[0]);
 }

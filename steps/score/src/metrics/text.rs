@@ -1,4 +1,4 @@
-//! The Prometheus text format, for files that node_exporter's textfile collector reads.
+//! The Prometheus text format, for files that `node_exporter`'s textfile collector reads.
 
 use super::{Kind, METRICS, Sample};
 

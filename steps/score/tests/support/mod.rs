@@ -120,6 +120,7 @@ impl Scorer {
 
     pub(crate) fn run(&self, args: &ScoreArgs) -> Output {
         Command::new(env!("CARGO_BIN_EXE_score"))
+            .current_dir(self.temp.path())
             .args(contract::step::command_line(args).unwrap())
             .output()
             .unwrap()
