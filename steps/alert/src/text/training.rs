@@ -34,8 +34,8 @@ pub(super) fn lines(training: &Training) -> Vec<String> {
         lines.push(format!("{word} {}", clean(champion)));
     }
     let mut part = "";
-    for figure in training.figures.iter().filter(|figure| !SIZES.contains(&figure.name.as_str())) {
-        let Some(line) = line(figure) else { continue };
+    for figure in training.figures.iter().filter(|figure| is_told(figure, &training.figures)) {
+        let Some(line) = line(figure, &training.figures) else { continue };
         if part != figure.part {
             part = &figure.part;
             lines.push(format!("{}:", clean(part)));
@@ -45,8 +45,21 @@ pub(super) fn lines(training: &Training) -> Vec<String> {
     lines
 }
 
-/// Returns a figure, and what it was for the champion; nothing where neither was measured.
-fn line(figure: &Figure) -> Option<String> {
+/// Says whether a figure has a line of its own: a size has none, nor a bound of another figure.
+fn is_told(figure: &Figure, all: &[Figure]) -> bool {
+    let name = &figure.name;
+    let bound = name.strip_suffix("_low").or_else(|| name.strip_suffix("_high"));
+    let is_bound = bound.is_some_and(|of| find(all, &figure.part, of).is_some());
+    !SIZES.contains(&name.as_str()) && !is_bound
+}
+
+fn find<'a>(all: &'a [Figure], part: &str, name: &str) -> Option<&'a Figure> {
+    all.iter().find(|figure| figure.part == part && figure.name == name)
+}
+
+/// Returns a figure, between which bounds it lies, and what it was for the champion; nothing where
+/// neither was measured.
+fn line(figure: &Figure, all: &[Figure]) -> Option<String> {
     let shown = |value: Option<f64>| {
         let value = value.filter(|value| value.is_finite())?;
         Some(if figure.name.ends_with("_ratio") {
@@ -55,12 +68,18 @@ fn line(figure: &Figure) -> Option<String> {
             digits(value)
         })
     };
+    let bound = |ending: &str| {
+        let name = format!("{}{ending}", figure.name);
+        shown(find(all, &figure.part, &name).and_then(|bound| bound.version))
+    };
+    let bounds = bound("_low").zip(bound("_high"));
+    let bounds = bounds.map(|(low, high)| format!(" ({low} to {high})")).unwrap_or_default();
     let name = clean(&figure.name).replace('_', " ");
     match (shown(figure.champion), shown(figure.version)) {
         (None, None) => None,
-        (None, Some(new)) => Some(format!("- {name} {new}")),
+        (None, Some(new)) => Some(format!("- {name} {new}{bounds}")),
         (Some(old), None) => Some(format!("- {name} not measured, was {old}")),
-        (Some(old), Some(new)) if old == new => Some(format!("- {name} {new}, as before")),
-        (Some(old), Some(new)) => Some(format!("- {name} {new}, was {old}")),
+        (Some(old), Some(new)) if old == new => Some(format!("- {name} {new}{bounds}, as before")),
+        (Some(old), Some(new)) => Some(format!("- {name} {new}{bounds}, was {old}")),
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn deployment(promoted: bool) -> serde_json::Value {
         "comparison": {"part": "test", "figure": "average_precision", "challenger": new,
             "champion": old, "max_regression": 0.02},
         "figures": {
-            "test": {"average_precision": new, "false_alarm_ratio": 0.0125, "rows": 1440.0},
+            "test": {"average_precision": new, "false_alarm_ratio": 0.0125,
+                "false_alarm_ratio_low": 0.0079, "false_alarm_ratio_high": 0.0197, "rows": 1440.0},
             "validation": {"false_alarm_ratio": 0.02, "rows": 1440.0}},
         "champion_figures": {
             "test": {"average_precision": old, "false_alarm_ratio": 0.0125, "rows": 1440.0},
