@@ -69,7 +69,7 @@ for (const width of [360, 800, 1400]) {
 /// Compares two pictures in small squares: light and colour of a square are means, so that a
 /// number that changed or a font that is hinted otherwise does not count, and a layout that changed
 /// does.
-const COMPARE: &str = r#"<!DOCTYPE html><html><head><title></title></head><body><script>
+const COMPARE: &str = r"<!DOCTYPE html><html><head><title></title></head><body><script>
 const side = 8, load = name => new Promise((done, failed) => { const i = new Image(); i.onload = () => done(i); i.onerror = () => failed(name); i.src = name; });
 const squares = image => { const c = document.createElement('canvas'); c.width = Math.ceil(image.width / side); c.height = Math.ceil(image.height / side); const x = c.getContext('2d'); x.imageSmoothingQuality = 'high'; x.drawImage(image, 0, 0, c.width, c.height); return [c.width, c.height, x.getImageData(0, 0, c.width, c.height).data]; };
 Promise.all(['REFERENCE', 'PICTURE'].map(load)).then(images => {
@@ -79,7 +79,7 @@ Promise.all(['REFERENCE', 'PICTURE'].map(load)).then(images => {
   for (let i = 0; i < a[2].length; i += 4) other += [0, 1, 2].some(k => Math.abs(a[2][i + k] - b[2][i + k]) > 32);
   return other / (a[2].length / 4);
 }).then(share => document.title = JSON.stringify(share), error => document.title = JSON.stringify('' + error));
-</script></body></html>"#;
+</script></body></html>";
 
 /// Says whether tests with a browser are wanted.
 #[expect(clippy::print_stdout, reason = "a test that is left out says so")]

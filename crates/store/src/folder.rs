@@ -225,6 +225,15 @@ impl ObjectStore for FolderStore {
         }
     }
 
+    fn bytes_of_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
+        let of = |key: &String| match fs::read(self.path(key)?) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if is_absent(&e) => Ok(None),
+            Err(e) => Err(self.error("read", key, &e)),
+        };
+        keys.iter().map(of).collect()
+    }
+
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError> {
         let written = self.publish(key, condition, &|file| file.write_all(bytes))?;
         Ok(if written { Put::Written(artifact::sha256(bytes)) } else { Put::Conflict })

@@ -60,6 +60,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
+    /// Reads the bytes of objects, as [`ObjectStore::get_many`] does, without their tags: a store
+    /// that would have to compute these need not.
+    fn bytes_of_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
+        let objects = self.get_many(keys)?;
+        Ok(objects.into_iter().map(|object| object.map(|object| object.bytes)).collect())
+    }
+
     /// Writes an object whole if the condition holds; the check and the write are one step for
     /// every other process.
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError>;

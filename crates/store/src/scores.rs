@@ -7,7 +7,7 @@ use contract::artifact::{json_bytes, parse_json};
 use contract::score::WindowScore;
 use contract::{StepError, Timestamp};
 
-use crate::object::{Condition, Object, ObjectStore, Put};
+use crate::object::{Condition, ObjectStore, Put};
 
 /// Objects read at a time.
 const AT_ONCE: usize = 64;
@@ -88,7 +88,7 @@ pub struct ScoreReader<'a> {
     cursor: Option<String>,
     last: String,
     keys: VecDeque<String>,
-    objects: VecDeque<(String, Object)>,
+    objects: VecDeque<(String, Vec<u8>)>,
     done: bool,
 }
 
@@ -112,13 +112,13 @@ impl ScoreReader<'_> {
                 return Ok(None);
             }
             let keys: Vec<_> = self.keys.drain(..self.keys.len().min(AT_ONCE)).collect();
-            let objects = self.store.get_many(&keys)?;
+            let objects = self.store.bytes_of_many(&keys)?;
             // One that was removed since it was listed is no longer a window to read.
             let present = keys.into_iter().zip(objects);
             self.objects.extend(present.filter_map(|(key, object)| Some((key, object?))));
         }
-        let Some((key, object)) = self.objects.pop_front() else { return Ok(None) };
-        parse(&key, &object.bytes).map(Some)
+        let Some((key, bytes)) = self.objects.pop_front() else { return Ok(None) };
+        parse(&key, &bytes).map(Some)
     }
 }
 

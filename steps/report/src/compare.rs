@@ -126,8 +126,8 @@ impl Comparison {
 
 /// The zone of the last run's document.
 fn zone(runs: &[Run]) -> Zone {
-    let documents = runs.iter().rev().map(|run| run.folder.join("document.yaml"));
-    let document = documents.filter_map(|path| document::read(&path).ok()).next();
+    let mut documents = runs.iter().rev().map(|run| run.folder.join("document.yaml"));
+    let document = documents.find_map(|path| document::read(&path).ok());
     document.map_or_else(Zone::utc, |document| Zone::named(&document.alerts.time_zone))
 }
 

@@ -202,9 +202,10 @@ fn verdict_chart(history: &ScoreHistory, backdrop: &Backdrop<'_>, size: Size) ->
         && low > -limit.abs().max(1.0)
         && high > 12.0 * limit.abs().max(1.0);
     let scale = |value: f64| if steep { (1.0 + value.max(0.0)).log10() } else { value };
-    let y = match steep {
-        true => logarithmic(high),
-        false => Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4),
+    let y = if steep {
+        logarithmic(high)
+    } else {
+        Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4)
     };
     let mut marks = backdrop.marks(size, &y);
     marks.extend(lines(&verdict.score, size, Ink::Series(0), scale));

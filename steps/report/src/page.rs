@@ -3,6 +3,7 @@
 
 mod data;
 mod detectors;
+mod diagnosis;
 mod drift;
 mod faults;
 mod features;
@@ -46,6 +47,7 @@ pub fn page(contents: &Contents) -> Result<Page, StepError> {
     let sections = [
         faults::section(contents, &mut tables)?,
         detectors::section(contents, &mut tables)?,
+        diagnosis::section(contents, &mut tables),
         features::section(contents, &mut tables)?,
         data::section(contents, &mut tables),
         search::section(contents, &mut tables),

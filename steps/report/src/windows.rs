@@ -6,8 +6,9 @@ use contract::score::WindowScore;
 use contract::{Span, StepError, Timestamp};
 use store::{ObjectStore, scores};
 
-/// Windows that a thread reads at a time: memory grows with these, and not with the range.
-const CHUNK: i64 = 64;
+/// Windows that a thread reads at a time: memory grows with these, and not with the range. Each
+/// chunk asks for a page of keys, which has 500.
+const CHUNK: i64 = 480;
 
 /// Which windows.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn windows_come_in_order_at_any_number_of_threads() {
-        for windows in [2, 64, 65, 66, 200] {
+        for windows in [2, 480, 481, 482, 1200] {
             let (_temp, store) = filled(windows);
             let expected: Vec<i64> =
                 (2..=windows).filter(|number| number % 7 != 0).map(|n| n * 60_000).collect();
@@ -110,15 +111,15 @@ mod tests {
 
     #[test]
     fn the_first_error_in_order_ends_it() {
-        let (temp, store) = filled(200);
-        for number in [90, 150] {
+        let (temp, store) = filled(1200);
+        for number in [700, 900] {
             let key = scores::key("p", Timestamp::from_ms(number * 60_000));
             contract::artifact::write_file(&temp.path().join(key), b"{").unwrap();
         }
         for threads in [1, 2, 5] {
-            let error = for_each(&store, range(200), threads, |_| Ok(())).unwrap_err();
-            assert!(error.message.contains("T013000Z"), "{error}");
-            let stop = for_each(&store, range(200), threads, |_| Err(StepError::usage("stop")));
+            let error = for_each(&store, range(1200), threads, |_| Ok(())).unwrap_err();
+            assert!(error.message.contains("T114000Z"), "{error}");
+            let stop = for_each(&store, range(1200), threads, |_| Err(StepError::usage("stop")));
             assert_eq!(stop.unwrap_err().message, "stop");
         }
     }

@@ -325,6 +325,21 @@ fn trials_messages_and_later_features_are_shown() {
 }
 
 #[test]
+fn what_the_second_stage_called_alarms_is_a_table() {
+    let made = Made::new(&[""]).unwrap();
+    let file = made.path("run/select/outcome.json");
+    let mut outcome: Value = contract::read_json(&file).unwrap();
+    let called = json!({"cpu_stress": {"cpu_stress": 5, "unknown": 2}});
+    outcome["details"] = json!({"test.diagnosis": called});
+    contract::write_json(&file, &outcome).unwrap();
+    let parsed = Parsed::of(&made.page(&["--run", "run"]).unwrap());
+    parsed.check();
+    let text = parsed.text();
+    assert!(text.contains("On the test part it named 7 alarmed rows, 2 kinds"), "{text}");
+    assert!(text.contains("test cpu stress unknown 2 no"), "{text}");
+}
+
+#[test]
 fn times_are_those_of_the_documents_zone() {
     let made = Made::new(&[""]).unwrap();
     let document = fs_err::read_to_string(made.path("run/document.yaml")).unwrap();

@@ -36,15 +36,15 @@ impl Meaning {
 
     /// Judges a difference with its interval.
     fn of(difference: Option<Figure>, more_is_better: bool) -> Self {
-        match difference {
-            None => Self::Unknown,
-            Some(Figure { value, .. }) if value == 0.0 => Self::Same,
-            Some(Figure { interval: None, .. }) => Self::Unknown,
-            Some(Figure { interval: Some((low, high)), .. }) => match (low > 0.0, high < 0.0) {
-                (true, _) => [Self::Worse, Self::Better][usize::from(more_is_better)],
-                (_, true) => [Self::Better, Self::Worse][usize::from(more_is_better)],
-                _ => Self::Chance,
-            },
+        let Some(Figure { value, interval }) = difference else { return Self::Unknown };
+        if value.abs() < f64::EPSILON {
+            return Self::Same;
+        }
+        let Some((low, high)) = interval else { return Self::Unknown };
+        match (low > 0.0, high < 0.0) {
+            (true, _) => [Self::Worse, Self::Better][usize::from(more_is_better)],
+            (_, true) => [Self::Better, Self::Worse][usize::from(more_is_better)],
+            _ => Self::Chance,
         }
     }
 }
@@ -294,24 +294,21 @@ pub(super) fn of_cost(runs: &[Run]) -> String {
 mod tests {
     use super::*;
 
-    fn figure(value: f64, interval: Option<(f64, f64)>) -> Option<Figure> {
-        Some(Figure { value, interval })
-    }
-
     #[test]
     fn a_difference_means_something_only_when_its_interval_excludes_none() {
-        for (less, more_is_better, expected) in [
-            (figure(0.0, Some((0.0, 0.0))), true, Meaning::Same),
-            (figure(0.1, Some((0.05, 0.2))), true, Meaning::Better),
-            (figure(0.1, Some((0.05, 0.2))), false, Meaning::Worse),
-            (figure(-0.1, Some((-0.2, -0.05))), true, Meaning::Worse),
-            (figure(-0.1, Some((-0.2, -0.05))), false, Meaning::Better),
-            (figure(0.1, Some((-0.05, 0.2))), true, Meaning::Chance),
-            (figure(0.1, None), true, Meaning::Unknown),
-            (None, true, Meaning::Unknown),
+        for (value, interval, more_is_better, expected) in [
+            (0.0, Some((0.0, 0.0)), true, Meaning::Same),
+            (0.1, Some((0.05, 0.2)), true, Meaning::Better),
+            (0.1, Some((0.05, 0.2)), false, Meaning::Worse),
+            (-0.1, Some((-0.2, -0.05)), true, Meaning::Worse),
+            (-0.1, Some((-0.2, -0.05)), false, Meaning::Better),
+            (0.1, Some((-0.05, 0.2)), true, Meaning::Chance),
+            (0.1, None, true, Meaning::Unknown),
         ] {
+            let less = Some(Figure { value, interval });
             assert_eq!(Meaning::of(less, more_is_better), expected, "{less:?} {more_is_better}");
         }
+        assert_eq!(Meaning::of(None, true), Meaning::Unknown);
     }
 
     #[test]
