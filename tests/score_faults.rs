@@ -148,24 +148,27 @@ fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow
     }
     let started = Instant::now();
     killed.tick(101)?;
-    let length = started.elapsed() / 2;
+    let mut length = started.elapsed() / 2;
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let (mut kills, mut kills_of_alert) = (0, 0);
     for number in 102..=100 + TICKS {
-        // Kills until the hundred is full; two in a row at most, then a tick that ends.
-        for _ in 0..2 {
-            if kills == KILLS || random.random_bool(0.45) {
+        // Kills until the hundred is full; three in a row at most, then perhaps a tick that ends.
+        for _ in 0..3 {
+            if kills == KILLS || random.random_bool(0.3) {
                 break;
             }
-            let after = length.mul_f64(random.random_range(0.2..1.1));
-            if random.random_bool(0.5) {
-                kills += usize::from(kill(&killed.score(number), after)?);
+            let after = length.mul_f64(random.random_range(0.1..1.0));
+            let of_score = random.random_bool(0.5);
+            let running = if of_score {
+                kill(&killed.score(number), after)?
             } else {
                 command(&killed.score(number))?.output()?;
-                let running = kill(&killed.alert(number), after)?;
-                kills += usize::from(running);
-                kills_of_alert += usize::from(running);
-            }
+                kill(&killed.alert(number), after)?
+            };
+            kills += usize::from(running);
+            kills_of_alert += usize::from(running && !of_score);
+            // A machine that is busy at one time and not at another: moments stay within the step.
+            length = length.mul_f64(if running { 1.05 } else { 0.8 });
         }
         if random.random_bool(0.5) || number == 100 + TICKS {
             killed.tick(number)?;
@@ -220,6 +223,7 @@ fn trained(server: &prometheus::Prometheus) -> anyhow::Result<Workspace> {
         {name: available_bytes, promql: 'sum(node_memory_MemAvailable_bytes)'}]\n\
         features: [raw: {}, {rolling: {window: 1m, statistics: [mean]}}]\nmodels: {z_score: {}}\n\
         vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
+        gate: {max_false_alarm_ratio: 1}\n\
         scoring: {every: 1m, delay: 0s, catch_up: 2h}\n";
     fs_err::write(workspace.path().join("node.yaml"), text)?;
     let url = format!("source.prometheus.url={}", server.url());

@@ -14,6 +14,8 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let samples = folder.join("collect/samples.parquet");
     let features = folder.join("feature/features.parquet");
     let scored = folder.join("score/scored.json");
+    // What goes from step to step is thrown away when the tick ends.
+    let common = Common { scratch: true, ..Common::default() };
     Plan::new(vec![
         Task::new(
             "collect",
@@ -22,11 +24,11 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 samples: samples.clone(),
                 now: inputs.now,
                 start: None,
+                range: None,
                 store: Some(inputs.store.to_owned()),
                 source: inputs.source(),
-                range: None,
                 record: None,
-                common: Common::default(),
+                common: common.clone(),
             }),
         ),
         Task::new(
@@ -36,7 +38,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 samples: samples.clone(),
                 labels: None,
                 features: features.clone(),
-                common: Common::default(),
+                common: common.clone(),
             }),
         ),
         Task::new(
@@ -49,7 +51,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 now: inputs.now,
                 model_cache: None,
                 scored: scored.clone(),
-                common: Common::default(),
+                common: common.clone(),
             }),
         ),
         Task::new(
@@ -61,7 +63,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 scored: Some(scored),
                 ended: Vec::new(),
                 messages: folder.join("alert/messages.json"),
-                common: Common::default(),
+                common: common.clone(),
             }),
         ),
     ])

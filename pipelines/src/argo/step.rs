@@ -95,12 +95,6 @@ pub(super) fn parameters() -> Vec<Parameter> {
     ]
 }
 
-/// Prints a task's flags with the pod's paths, and with references for what is known only then.
-fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>, StepError> {
-    let mut command = task.command.clone();
-    *command.common_mut() = Common {
-        outcome: Some(outcome(task).into()),
-        log: LogFormat::Json,
 /// Makes a parameter with what stands in when it is not given.
 pub(super) fn parameter(name: &str, value: &str, description: &str) -> Parameter {
     Parameter {
@@ -110,7 +104,14 @@ pub(super) fn parameter(name: &str, value: &str, description: &str) -> Parameter
     }
 }
 
+/// Prints a task's flags with the pod's paths, and with references for what is known only then.
+fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>, StepError> {
+    let mut command = task.command.clone();
+    *command.common_mut() = Common {
+        outcome: Some(outcome(task).into()),
+        log: LogFormat::Json,
         threads: threads(command.stage(), surroundings),
+        scratch: task.command.common().scratch,
     };
     let inputs = command.inputs();
     let mut flag = String::new();

@@ -1,5 +1,6 @@
 //! `lynceus score`: the scoring pipeline, once.
 
+use contract::steps::StepCommand;
 use contract::{StepError, Timestamp, artifact, read_json};
 use fs_err as fs;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use store::{Watermark, watermark};
 use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on, lock, waiting};
 use super::{Global, OutputFormat, print, print_json};
+use crate::plan::Plan;
 use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord};
 use crate::scored;
 use crate::train::Inputs;
@@ -73,7 +75,8 @@ pub(crate) fn tick(
         store: &context.store.url,
         now: at,
     };
-    let plan = crate::score::plan(&inputs)?;
+    let mut plan = crate::score::plan(&inputs)?;
+    keep_models(&mut plan, context);
     let mut record = RunRecord {
         format: RunRecord::FORMAT,
         run: name,
@@ -95,7 +98,10 @@ pub(crate) fn tick(
         options: &options,
         watch: &watch,
     };
-    block_on(runner.run(&mut record))?;
+    artifact::scratch(true);
+    let ran = block_on(runner.run(&mut record));
+    artifact::scratch(false);
+    ran?;
     let told: Value = read_json(&folder.join("score/scored.json"))?;
     // A tick that comes again has nothing to add to what the first one left.
     if told.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
@@ -104,6 +110,18 @@ pub(crate) fn tick(
     artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     drop(lock);
     Ok(told)
+}
+
+/// Keeps bundles between ticks where the store is not a folder of this machine.
+fn keep_models(plan: &mut Plan, context: &Context) {
+    if context.store.url.starts_with("file://") {
+        return;
+    }
+    for task in &mut plan.tasks {
+        if let StepCommand::Score(args) = &mut task.command {
+            args.model_cache = Some(context.store.root.join("cache/models"));
+        }
+    }
 }
 
 /// Sets the watermark of a pipeline that has none.

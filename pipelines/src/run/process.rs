@@ -39,8 +39,12 @@ pub(super) fn start(
     fs::create_dir_all(folder).map_err(write_error)?;
     artifact::remove(&outcome).map_err(write_error)?;
     let mut command = task.command.clone();
-    *command.common_mut() =
-        Common { outcome: Some(outcome), log: LogFormat::Json, threads: options.threads };
+    *command.common_mut() = Common {
+        outcome: Some(outcome),
+        log: LogFormat::Json,
+        threads: options.threads,
+        scratch: task.command.common().scratch,
+    };
     let log = fs::OpenOptions::new().create(true).append(true).open(log).map_err(write_error)?;
     Command::new(program)
         .arg("step")
