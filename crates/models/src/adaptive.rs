@@ -5,7 +5,8 @@
 //! what counts is the departure from them. The departures, with their means and deviations over
 //! short trailing windows, are scored by two distances ([`Distance`]). A second, shorter score
 //! opens a gate for alarms while the newest rows are unusual themselves, so that an alarm ends
-//! when the event does and not when the longest window has forgotten it.
+//! when the event does and not when the longest window has forgotten it. Once an alarm stands it
+//! goes on only while one of the newest rows is unusual without any window ([`Adaptive::judged`]).
 //!
 //! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
 //! [`Memory`]. A lasting change is learned within hours; a slow creep is learned as well, so a
@@ -14,7 +15,7 @@
 mod distance;
 mod memory;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use contract::{StepError, artifact};
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,42 @@ pub const KIND: &str = "adaptive";
 pub struct Adaptive {
     following: Following,
     long: Distance,
-    short: Distance,
-    gate_limit: f64,
+    short: Gate,
+    level: Option<Gate>,
 }
+
+/// A score of the newest rows and the limit above which they are unusual by it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// Makes the score.
+    pub distance: Distance,
+    /// Above it a row is unusual.
+    pub limit: f64,
+}
+
+impl Gate {
+    fn is_open(&self, scores: &VecDeque<f64>) -> bool {
+        scores.iter().any(|score| *score > self.limit)
+    }
+
+    fn write(&self, prefix: &str, limit: &str, tensors: &mut Tensors) {
+        self.distance.write(prefix, tensors);
+        tensors.insert_f64(limit, &[1], vec![self.limit]);
+    }
+
+    fn read(
+        (prefix, limit): (&str, &str),
+        features: usize,
+        tensors: &mut Tensors,
+    ) -> Result<Self, StepError> {
+        let distance = Distance::read(prefix, features, tensors)?;
+        Ok(Self { distance, limit: tensors.take_number(limit)? })
+    }
+}
+
+/// Names of the tensors of the two gates.
+const SHORT: (&str, &str) = ("short", "gate_limit");
+const LEVEL: (&str, &str) = ("level", "level_limit");
 
 /// What the model says of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,20 +121,24 @@ impl Training {
 }
 
 impl Adaptive {
-    /// Makes the model; the distances must be over the features of the windows, and those of the
-    /// gate.
+    /// Makes the model; the distances must be over the features of the windows, those of the gate,
+    /// and, for `level`, no window. `level` is there where [`Following::stay_rows`] is not 0.
     pub fn new(
         following: Following,
         long: Distance,
-        short: Distance,
-        gate_limit: f64,
+        short: Gate,
+        level: Option<Gate>,
     ) -> Result<Self, StepError> {
         let features = [&following.windows, &following.gate_windows];
         let features = features.map(|windows| following.features(windows));
-        if features != [long.features(), short.features()] {
+        let fits = |level: &Gate| level.distance.features() == following.columns();
+        if features != [long.features(), short.distance.features()]
+            || !level.as_ref().is_none_or(fits)
+            || level.is_some() != (following.stay_rows > 0)
+        {
             return Err(StepError::bug("the distances are not over the features of the windows"));
         }
-        Ok(Self { following, long, short, gate_limit })
+        Ok(Self { following, long, short, level })
     }
 
     /// Returns how signals are followed.
@@ -124,13 +162,29 @@ impl Adaptive {
         }
         following.follow(memory, time_ms, values);
         let decision = self.long.score(&self.features(memory, &following.windows));
-        let short = self.short.score(&self.features(memory, &following.gate_windows));
-        while memory.short_scores.len() >= following.gate_rows {
-            memory.short_scores.pop_front();
+        let short = self.short.distance.score(&self.features(memory, &following.gate_windows));
+        push(&mut memory.short_scores, short, following.gate_rows);
+        let mut open = self.short.is_open(&memory.short_scores);
+        if let Some(level) = &self.level {
+            let score = level.distance.score(&self.features(memory, &[]));
+            push(&mut memory.level_scores, score, following.stay_rows);
+            if memory.alarmed || memory.ended {
+                open = level.is_open(&memory.level_scores);
+            }
         }
-        memory.short_scores.push_back(short);
-        let open = memory.short_scores.iter().any(|score| *score > self.gate_limit);
         Step { decision, open }
+    }
+
+    /// Notes whether an alarm stands after the row that [`Adaptive::step`] has just scored.
+    ///
+    /// An alarm that stands goes on only while one of the newest rows is unusual by itself, as no
+    /// window is as quick to forget. It does not begin anew for what the windows still hold: until
+    /// the gate has closed once, a row that is unusual by itself must come.
+    pub fn judged(&self, memory: &mut Memory, alarmed: bool) {
+        let ended = memory.ended || (memory.alarmed && !alarmed);
+        memory.ended =
+            self.level.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
+        memory.alarmed = self.level.is_some() && alarmed;
     }
 
     /// Returns the last short score of an entity: that of the gate.
@@ -165,16 +219,28 @@ impl Adaptive {
         let mut tensors = Tensors::default();
         self.following.write(&mut tensors);
         self.long.write("long", &mut tensors);
-        self.short.write("short", &mut tensors);
-        tensors.insert_f64("gate_limit", &[1], vec![self.gate_limit]);
+        self.short.write(SHORT.0, SHORT.1, &mut tensors);
+        if let Some(level) = &self.level {
+            level.write(LEVEL.0, LEVEL.1, &mut tensors);
+        }
         tensors
     }
 
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
         let following = Following::read(tensors)?;
         let long = Distance::read("long", following.features(&following.windows), tensors)?;
-        let short = Distance::read("short", following.features(&following.gate_windows), tensors)?;
-        let gate_limit = tensors.take_number("gate_limit")?;
-        Self::new(following, long, short, gate_limit)
+        let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
+        let level = (following.stay_rows > 0)
+            .then(|| Gate::read(LEVEL, following.columns(), tensors))
+            .transpose()?;
+        Self::new(following, long, short, level)
     }
+}
+
+/// Adds a score and forgets the oldest beyond so many.
+fn push(scores: &mut VecDeque<f64>, score: f64, most: usize) {
+    while scores.len() >= most.max(1) {
+        scores.pop_front();
+    }
+    scores.push_back(score);
 }

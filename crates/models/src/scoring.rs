@@ -254,6 +254,11 @@ impl Bundle {
         if alarmed {
             verdicts.of_rows[row] = Verdict::Anomalous;
         }
+        if let Some((_, model)) = self.sequence()
+            && let Some(memory) = state.memories.get_mut(of.entity)
+        {
+            model.judged(memory, alarmed);
+        }
         (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
         verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
         self.attribute(of, verdicts, state);

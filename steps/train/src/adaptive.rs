@@ -11,7 +11,7 @@ use document::models::Adaptive as Settings;
 use linfa::ParamGuard;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
-use models::adaptive::{Adaptive, Distance, Following, Memory, Training};
+use models::adaptive::{Adaptive, Distance, Following, Gate, Memory, Training};
 use models::reference::quantile;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
@@ -109,11 +109,17 @@ impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
         };
         let long = self.distances(&pass, &following.windows)?;
         let short = self.distances(&pass, &following.gate_windows)?;
-        let Scored { long: scores, short: short_scores, memories } = pass.score(&long, &short);
-        let gate_limit = self.gate_limit(&short_scores);
+        let level = self.distances(&pass, &[])?;
+        let Scored { long: scores, short: short_scores, level: level_scores, memories } =
+            pass.score([&long, &short, &level]);
         let training = Training { format: Training::FORMAT, scores, memories };
-        let (long, short) = (long.whole, short.whole);
-        let model = Adaptive::new(following, long, short, gate_limit).map_err(FitError::Model)?;
+        let gate = |distances: Distances, scores| Gate {
+            distance: distances.whole,
+            limit: self.gate_limit(scores),
+        };
+        let short = gate(short, &short_scores);
+        let level = (following.stay_rows > 0).then(|| gate(level, &level_scores));
+        let model = Adaptive::new(following, long.whole, short, level).map_err(FitError::Model)?;
         Ok(Fitted { model, training })
     }
 }
@@ -141,6 +147,7 @@ impl AdaptiveValidParams {
             windows: windows(&settings.window_rows),
             gate_windows: windows(&settings.gate_window_rows),
             gate_rows: settings.gate_rows as usize,
+            stay_rows: settings.stay_rows as usize,
         }
     }
 
@@ -212,9 +219,11 @@ struct Pass<'a> {
 }
 
 /// What scoring the training rows gives, by entity.
+#[derive(Default)]
 struct Scored {
     long: BTreeMap<String, Vec<f64>>,
     short: BTreeMap<String, Vec<f64>>,
+    level: BTreeMap<String, Vec<f64>>,
     memories: BTreeMap<String, Memory>,
 }
 
@@ -253,24 +262,32 @@ impl Pass<'_> {
         moments
     }
 
-    fn score(&self, long: &Distances, short: &Distances) -> Scored {
-        let (windows, gate) = (&self.following.windows, &self.following.gate_windows);
-        let mut features = vec![0.0; self.following.features(windows)];
-        let mut gate_features = vec![0.0; self.following.features(gate)];
-        let mut scored =
-            Scored { long: BTreeMap::new(), short: BTreeMap::new(), memories: BTreeMap::new() };
+    /// Scores every row by distances without its fold: those of the windows, of the gate's and of
+    /// no window.
+    fn score(&self, distances: [&Distances; 3]) -> Scored {
+        let of_windows = [&self.following.windows, &self.following.gate_windows, &Vec::new()];
+        let mut features = of_windows.map(|windows| vec![0.0; self.following.features(windows)]);
+        let mut scored = Scored::default();
+        let newest = |scores: &[f64], rows: usize| {
+            scores[scores.len().saturating_sub(rows.saturating_sub(1))..].to_vec()
+        };
         for (entity, rows) in &self.series {
-            let (mut scores, mut short_scores) = (Vec::new(), Vec::new());
+            let mut scores: [Vec<f64>; 3] = Default::default();
             let mut memory = self.follow(rows, |fold, memory| {
-                self.following.write_features(memory, windows, &mut features);
-                scores.push(long.without[fold].score(&features));
-                self.following.write_features(memory, gate, &mut gate_features);
-                short_scores.push(short.without[fold].score(&gate_features));
+                for (index, scores) in scores.iter_mut().enumerate() {
+                    let features = &mut features[index];
+                    self.following.write_features(memory, of_windows[index], features);
+                    scores.push(distances[index].without[fold].score(features));
+                }
             });
-            let newest = short_scores.len().saturating_sub(self.following.gate_rows - 1);
-            memory.set_short_scores(&short_scores[newest..]);
-            scored.long.insert((*entity).to_owned(), scores);
-            scored.short.insert((*entity).to_owned(), short_scores);
+            let [long, short, level] = scores;
+            memory.set_last_scores(
+                &newest(&short, self.following.gate_rows),
+                &newest(&level, self.following.stay_rows),
+            );
+            scored.long.insert((*entity).to_owned(), long);
+            scored.short.insert((*entity).to_owned(), short);
+            scored.level.insert((*entity).to_owned(), level);
             scored.memories.insert((*entity).to_owned(), memory);
         }
         scored

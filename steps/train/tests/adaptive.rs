@@ -78,6 +78,7 @@ fn scores_levels_and_alarms_are_those_of_numpy() {
         let excess = step.decision - limit + if alarmed { levels.stay } else { levels.alarm };
         alarmed = step.open && step.decision > limit;
         state.observe(&levels, time, step.decision, alarmed);
+        model.judged(&mut memory, alarmed);
         assert!(close(step.decision, expected.long[row]), "row {row}: {}", step.decision);
         assert!(close(Adaptive::short_score(&memory).unwrap(), expected.short[row]), "row {row}");
         assert!(close(excess, expected.excess[row]), "row {row}: {excess}");

@@ -39,6 +39,9 @@ pub struct Following {
     pub gate_windows: Vec<usize>,
     /// Newest rows of which one must have a short score above the gate's limit.
     pub gate_rows: usize,
+    /// Newest rows of which one must be unusual without a window for an alarm to go on; 0 where
+    /// the gate alone decides.
+    pub stay_rows: usize,
 }
 
 /// What is remembered of one entity; the next row moves it.
@@ -57,6 +60,15 @@ pub struct Memory {
     recent: VecDeque<Vec<f64>>,
     /// Short scores of the last judged rows, oldest first.
     pub(crate) short_scores: VecDeque<f64>,
+    /// Scores without a window of the last judged rows, oldest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(crate) level_scores: VecDeque<f64>,
+    /// Says that an alarm stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) alarmed: bool,
+    /// Says that one has ended while the gate was open, and the gate has not closed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ended: bool,
     /// Columns that a drift notice stands for.
     drifting: Vec<usize>,
 }
@@ -83,6 +95,9 @@ impl Following {
             last: vec![None; columns],
             recent: VecDeque::new(),
             short_scores: VecDeque::new(),
+            level_scores: VecDeque::new(),
+            alarmed: false,
+            ended: false,
             drifting: Vec::new(),
         }
     }
@@ -95,6 +110,7 @@ impl Following {
             && memory.recent.iter().all(|row| row.len() == columns)
             && memory.recent.len() <= self.longest()
             && memory.short_scores.len() <= self.gate_rows
+            && memory.level_scores.len() <= self.stay_rows
             && memory.drifting.iter().all(|column| *column < columns)
     }
 
@@ -226,6 +242,7 @@ impl Following {
             ("cap", self.cap),
             ("clip", self.clip),
             ("gate_rows", self.gate_rows as f64),
+            ("stay_rows", self.stay_rows as f64),
         ];
         for (name, number) in numbers {
             tensors.insert_f64(name, &[1], vec![number]);
@@ -252,10 +269,14 @@ impl Following {
             windows.filter(|w| w.len() <= MOST_WINDOWS).ok_or_else(|| out_of_range(name))
         };
         let (windows, gate_windows) = (windows("windows")?, windows("gate_windows")?);
+        let has_stay_rows = tensors.shape("stay_rows").is_some();
         let mut number = |name: &str, low: f64, high: f64| -> Result<f64, StepError> {
             let number = tensors.take_number(name)?;
             (low..=high).contains(&number).then_some(number).ok_or_else(|| out_of_range(name))
         };
+        // Bundles of before have none: their alarms end with the gate.
+        let stay_rows =
+            if has_stay_rows { number("stay_rows", 0.0, MOST_WINDOW_ROWS as f64)? } else { 0.0 };
         let step = number("step_ms", 1.0, 1e15)?;
         Ok(Self {
             step_ms: i64::try_from(crate::reference::whole(step)).unwrap_or(i64::MAX),
@@ -266,6 +287,7 @@ impl Following {
             clip: number("clip", 0.0, 1e6)?,
             gate_rows: rows(number("gate_rows", 1.0, MOST_WINDOW_ROWS as f64)?)
                 .ok_or_else(|| out_of_range("gate_rows"))?,
+            stay_rows: crate::reference::whole(stay_rows),
             centre,
             scale,
             windows,
@@ -286,9 +308,10 @@ impl Memory {
         self.time_ms
     }
 
-    /// Notes the short scores of the last rows, oldest first.
-    pub fn set_short_scores(&mut self, scores: &[f64]) {
-        self.short_scores = scores.iter().copied().collect();
+    /// Notes the short scores and those without a window of the last rows, oldest first.
+    pub fn set_last_scores(&mut self, short: &[f64], level: &[f64]) {
+        self.short_scores = short.iter().copied().collect();
+        self.level_scores = level.iter().copied().collect();
     }
 
     /// Returns the columns whose usual level has moved far from the training mean, in order.

@@ -120,7 +120,7 @@ class Offset:
             self.block = []
 
 
-def judge(long, short, count):
+def judge(long, short, level, count):
     warm = min(60, count // 10)
     usual = np.median(long[warm:count])
     offset, excess = Offset(long[:count], usual), np.empty(len(long))
@@ -133,11 +133,15 @@ def judge(long, short, count):
     page = max(alarm, tail(train, threshold, 1 / 7))
     stay = min(alarm, np.quantile(train, 0.99))
     gate = np.quantile(short[warm:count], 0.95)
-    recent, standing, rows, alarms = deque(short[count - 4 : count], maxlen=5), False, 0, []
+    bare = np.quantile(level[warm:count], 0.95)
+    recent, standing, ended, rows, alarms = deque(short[count - 4 : count], maxlen=5), False, False, 0, []
     for row in range(count, len(long)):
         excess[row] = long[row] - offset.value()
         recent.append(short[row])
-        standing = bool(excess[row] > (stay if standing else alarm) and max(recent) > gate)
+        gate_open = max(recent) > gate
+        may = max(level[row - 2 : row + 1]) > bare if standing or ended else gate_open
+        before, standing = standing, bool(excess[row] > (stay if standing else alarm) and may)
+        ended = bool((ended or before) and not standing and gate_open)
         alarms.append(standing)
         rows = rows + 1 if standing else 0
         if rows == 0 or rows > 1440:
@@ -152,7 +156,7 @@ def main():
     scaled = np.clip((np.r_[train, test] - mean) / spread, -30, 30)
     rows, count = departures(scaled), len(train)
     long, short = scores(rows, count, WINDOWS), scores(rows, count, GATE_WINDOWS)
-    levels, excess, alarms = judge(long, short, count)
+    levels, excess, alarms = judge(long, short, scores(rows, count, ()), count)
     lists = {"long": long[count:], "short": short[count:], "excess": excess}
     expected = {
         "train": train.tolist(),
