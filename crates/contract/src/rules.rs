@@ -16,6 +16,10 @@ pub struct Vote {
     /// Weight of each model, by its kind; a model without one has weight 1.
     #[serde(default)]
     pub weights: BTreeMap<String, Decimal>,
+    /// Learn the weights on the validation part where it has labelled anomalies, so that they sum
+    /// to the number of models; otherwise each model has weight 1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learn_weights: bool,
     /// Sum of the weights of the models that must agree for an alarm; for `combine: votes` only.
     #[serde(default = "one")]
     pub alarm_at: Decimal,

@@ -407,6 +407,9 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     if let Some((member, weight)) = negative {
         return Err(problem(&format!("vote.weights.{member}"), format!("`{weight}` is negative")));
     }
+    require(!vote.learn_weights || vote.weights.is_empty(), "vote.weights", || {
+        "weights are given and are to be learned, too".to_owned()
+    })?;
     let all = kinds.iter().map(|kind| vote.weight(kind)).sum();
     let reachable = vote.combine == contract::rules::Combine::Mean || vote.alarm_at <= all;
     require(reachable, "vote.alarm_at", || {

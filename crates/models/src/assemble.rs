@@ -19,6 +19,7 @@ use crate::vote::{self, Scale, Smoothing};
 use crate::{Bundle, Model, ScoreState, alarm, matrix};
 
 mod sequence;
+mod weights;
 
 /// Normal rows a calibration needs at least.
 pub const FEWEST_CALIBRATION_ROWS: usize = 20;
@@ -111,7 +112,7 @@ pub struct Recipe {
 pub fn assemble(
     mut candidates: Vec<Candidate>,
     calibration: &FeatureTable,
-    recipe: Recipe,
+    mut recipe: Recipe,
 ) -> Result<Bundle, StepError> {
     candidates.sort_by(|a, b| a.manifest.kind.cmp(&b.manifest.kind));
     check(&candidates, calibration, &recipe.vote)?;
@@ -122,6 +123,9 @@ pub fn assemble(
             rows.len()
         ))
         .hint("take a longer `range` or a larger `split.validation`"));
+    }
+    if recipe.vote.learn_weights {
+        recipe.vote.weights = weights::learned(&candidates, calibration, &rows, &recipe)?;
     }
     let calibrated = calibrate(&candidates, calibration, &rows, &recipe)?;
     let reference_bytes = calibrated.reference.to_bytes()?;

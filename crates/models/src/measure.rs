@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use contract::StepError;
 use contract::score::Verdict;
-use contract::{StepError, Timestamp};
 use frames::FeatureTable;
 
 use crate::Bundle;
-use crate::quality::{self, Confusion};
-use crate::scoring::{ScoreOptions, ScoreState, Verdicts};
+use crate::quality;
+use crate::scoring::{ScoreOptions, ScoreState};
+
+mod events;
+mod figures;
+
+pub use figures::{Counted, figures};
 
 /// What is known of the rows that count: those that are neither excluded nor without data.
 struct Truth {
@@ -30,6 +35,13 @@ impl Truth {
         let anomalous = rows.iter().map(|&row| is_anomalous(row)).collect();
         Self { rows, anomalous, labelled: part.labels.is_some() }
     }
+
+    fn sort_by_time(&mut self, part: &FeatureTable) {
+        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        order.sort_by_key(|index| part.table.times[self.rows[*index]]);
+        self.rows = order.iter().map(|index| self.rows[*index]).collect();
+        self.anomalous = order.iter().map(|index| self.anomalous[*index]).collect();
+    }
 }
 
 /// Returns the rows of a part that are known, or taken, to be normal: not anomalous by label, not
@@ -40,15 +52,17 @@ pub fn normal_rows(part: &FeatureTable, normal: &[String]) -> Vec<usize> {
     pairs.filter_map(|(row, anomalous)| (!anomalous).then_some(row)).collect()
 }
 
+/// Returns the rows of a part that count by its labels, and whether each is anomalous: none in a
+/// guard band, none in warm-up; none at all without labels.
+pub(crate) fn counted_rows(part: &FeatureTable, normal: &[String]) -> (Vec<usize>, Vec<bool>) {
+    let truth = Truth::of(part, normal, |row| !part.warm_up[row]);
+    if truth.labelled { (truth.rows, truth.anomalous) } else { (Vec::new(), Vec::new()) }
+}
+
 impl Bundle {
-    /// Scores a part of the data set from an empty state and returns figures by name.
-    ///
-    /// Always: `rows`. Without labels: `inlier_ratio`, the share of rows without an alarm. With
-    /// labels: `false_alarm_ratio`, `false_alarms_per_day` and `false_episodes_per_day` (per
-    /// entity, where there are normal rows), `precision`, `recall`, `f1`, `events`,
-    /// `events_found` (a share) and `detection_delay_seconds_mean` (where any was found), and
-    /// `roc_auc`, `average_precision`, `best_f1` of the combined score (where there are rows of
-    /// both kinds). Labels in `normal` mean normal. Excluded and `no_data` rows count nowhere.
+    /// Scores a part of the data set from an empty state and returns figures by name: `rows`, and
+    /// without labels `inlier_ratio`, the share of rows without an alarm, with labels those of
+    /// [`figures`]. Labels in `normal` mean normal. Excluded and `no_data` rows count nowhere.
     pub fn measure(
         &self,
         part: &FeatureTable,
@@ -57,28 +71,28 @@ impl Bundle {
     ) -> Result<BTreeMap<String, f64>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
         let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
-        let truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
-        let alarms: Vec<bool> =
-            truth.rows.iter().map(|&row| verdicts.of_rows[row] == Verdict::Anomalous).collect();
-        let mut figures = Figures::default();
-        figures.add("rows", truth.rows.len() as f64);
-        if truth.rows.is_empty() {
-            return Ok(figures.0);
-        }
-        let confusion = Confusion::of(&alarms, &truth.anomalous);
+        let mut truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
+        truth.sort_by_time(part);
+        let is_alarm = |row: usize| verdicts.of_rows[row] == Verdict::Anomalous;
+        let alarms: Vec<bool> = truth.rows.iter().map(|&row| is_alarm(row)).collect();
+        let rows = truth.rows.len() as f64;
+        let mut named = BTreeMap::from([("rows".to_owned(), rows)]);
         if !truth.labelled {
-            figures.add("inlier_ratio", 1.0 - confusion.false_alarm_ratio());
-            return Ok(figures.0);
+            let alarmed = alarms.iter().filter(|alarm| **alarm).count() as f64;
+            if rows > 0.0 {
+                named.insert("inlier_ratio".to_owned(), 1.0 - alarmed / rows);
+            }
+            return Ok(named);
         }
-        figures.add_false_alarms(part, &truth, &alarms, confusion);
-        if truth.anomalous.contains(&true) {
-            figures.add("precision", confusion.precision());
-            figures.add("recall", confusion.recall());
-            figures.add("f1", confusion.f1());
-            figures.add_events(part, &truth, &alarms);
-        }
-        figures.add_ranking(&truth, &verdicts);
-        Ok(figures.0)
+        let delays = events::delays(part, &truth, is_alarm);
+        let counted = Counted {
+            entities: truth.rows.iter().map(|&row| part.table.entity[row]).collect(),
+            scores: truth.rows.iter().map(|&row| verdicts.combined[row]).collect(),
+            alarms,
+            anomalous: truth.anomalous,
+        };
+        named.extend(figures(&counted, &delays, part.contract.step));
+        Ok(named)
     }
 
     /// Returns `roc_auc` and `average_precision` of each member's own score, by kind; empty
@@ -102,86 +116,5 @@ impl Bundle {
             Some((member.kind.clone(), figures.into()))
         });
         Ok(measured.collect())
-    }
-}
-
-#[derive(Default)]
-struct Figures(BTreeMap<String, f64>);
-
-impl Figures {
-    fn add(&mut self, name: &str, value: f64) {
-        if value.is_finite() {
-            self.0.insert(name.to_owned(), value);
-        }
-    }
-
-    fn add_ranking(&mut self, truth: &Truth, verdicts: &Verdicts) {
-        let scores: Vec<f64> = truth.rows.iter().map(|&row| verdicts.combined[row]).collect();
-        if let Some(auc) = quality::roc_auc(&scores, &truth.anomalous) {
-            self.add("roc_auc", auc);
-        }
-        if let Some(precision) = quality::average_precision(&scores, &truth.anomalous) {
-            self.add("average_precision", precision);
-        }
-        if let Some((f1, _)) = quality::best_f1(&scores, &truth.anomalous) {
-            self.add("best_f1", f1);
-        }
-    }
-
-    fn add_false_alarms(
-        &mut self,
-        part: &FeatureTable,
-        truth: &Truth,
-        alarms: &[bool],
-        confusion: Confusion,
-    ) {
-        let normal = confusion.false_alarms + confusion.quiet;
-        if normal == 0 {
-            return;
-        }
-        let days = normal as f64 * part.contract.step.seconds() / 86_400.0;
-        self.add("false_alarm_ratio", confusion.false_alarm_ratio());
-        self.add("false_alarms_per_day", confusion.false_alarms as f64 / days);
-        let rows = truth.rows.iter().zip(&truth.anomalous).zip(alarms);
-        let episodes = quality::false_episodes(
-            rows.map(|((&row, &anomalous), &alarm)| (part.table.entity[row], alarm, anomalous)),
-        );
-        self.add("false_episodes_per_day", episodes as f64 / days);
-    }
-
-    /// An event is a scenario, or a run of anomalous rows of one entity where there is no scenario
-    /// log; an alarm anywhere in it finds it. Its delay runs from the start of its first window.
-    fn add_events(&mut self, part: &FeatureTable, truth: &Truth, alarms: &[bool]) {
-        let mut events: BTreeMap<String, (Timestamp, Option<Timestamp>)> = BTreeMap::new();
-        let mut runs: BTreeMap<u32, (bool, u64)> = BTreeMap::new();
-        for ((&row, &anomalous), &alarm) in truth.rows.iter().zip(&truth.anomalous).zip(alarms) {
-            let (inside, number) = runs.entry(part.table.entity[row]).or_default();
-            if anomalous && !*inside {
-                *number += 1;
-            }
-            *inside = anomalous;
-            if !anomalous {
-                continue;
-            }
-            let scenario = part.labels.as_ref().map_or("", |labels| labels.scenario[row].as_str());
-            let name = match scenario {
-                "" => format!("{} run {number}", part.table.entity_of(row)),
-                scenario => scenario.to_owned(),
-            };
-            let time = part.table.times[row];
-            let (start, found) = events.entry(name).or_insert((time, None));
-            *start = time.min(*start);
-            if alarm {
-                *found = Some(found.map_or(time, |first| first.min(time)));
-            }
-        }
-        let delays: Vec<f64> = events
-            .values()
-            .filter_map(|(start, found)| Some((found.as_ref().copied()? - *start).seconds()))
-            .map(|seconds| seconds + part.contract.step.seconds())
-            .collect();
-        self.add("events", events.len() as f64);
-        self.add("events_found", delays.len() as f64 / events.len() as f64);
-        self.add("detection_delay_seconds_mean", delays.iter().sum::<f64>() / delays.len() as f64);
     }
 }

@@ -71,24 +71,56 @@ fn tied_groups(scores: &[f64], anomalous: &[bool]) -> Vec<(f64, f64, f64)> {
     groups
 }
 
-/// Counts false episodes: runs of alarms of one entity, however long, that touch no anomalous row.
-/// An alarm that outlasts the event it found is not one.
-///
-/// Rows come in the order of time as (entity, alarm, anomalous); rows that count nowhere are left
-/// out.
-pub fn false_episodes<E: Ord>(rows: impl IntoIterator<Item = (E, bool, bool)>) -> u64 {
-    // For each entity, whether the run that is going on has touched an anomalous row.
-    let mut running: BTreeMap<E, Option<bool>> = BTreeMap::new();
-    let mut episodes = 0;
-    for (entity, alarm, anomalous) in rows {
-        let run = running.entry(entity).or_default();
-        match (alarm, &mut *run) {
-            (true, Some(touched)) => *touched |= anomalous,
-            (true, None) => *run = Some(anomalous),
-            (false, _) => episodes += u64::from(run.take() == Some(false)),
+/// Runs of alarms of one entity, however long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Episodes {
+    /// All of them.
+    pub all: u64,
+    /// Those that touch no anomalous row. An alarm that outlasts the event it found is none.
+    pub without_event: u64,
+}
+
+impl Episodes {
+    /// Counts them; rows come in the order of time as (entity, alarm, anomalous), and rows that
+    /// count nowhere are left out.
+    pub fn of<E: Ord>(rows: impl IntoIterator<Item = (E, bool, bool)>) -> Self {
+        // For each entity, whether the run that is going on has touched an anomalous row.
+        let mut running: BTreeMap<E, Option<bool>> = BTreeMap::new();
+        let mut ended = Vec::new();
+        for (entity, alarm, anomalous) in rows {
+            let run = running.entry(entity).or_default();
+            match (alarm, &mut *run) {
+                (true, Some(touched)) => *touched |= anomalous,
+                (true, None) => *run = Some(anomalous),
+                (false, _) => ended.extend(run.take()),
+            }
         }
+        ended.extend(running.into_values().flatten());
+        let without_event = ended.iter().filter(|touched| !**touched).count();
+        Self { all: ended.len() as u64, without_event: without_event as u64 }
     }
-    episodes + running.values().filter(|run| **run == Some(false)).count() as u64
+}
+
+/// Returns alarms with every run of an entity's anomalous rows alarmed as a whole where one of its
+/// rows is: the point adjustment of Xu et al. 2018, which flatters. A run as long as a day is found
+/// by one lucky guess.
+pub fn point_adjusted<E: Ord + Copy>(
+    entities: &[E],
+    alarms: &[bool],
+    anomalous: &[bool],
+) -> Vec<bool> {
+    let mut adjusted = alarms.to_vec();
+    let mut runs: BTreeMap<E, Vec<usize>> = BTreeMap::new();
+    let mut close = |run: &mut Vec<usize>| {
+        let found = run.iter().any(|row| alarms[*row]);
+        run.drain(..).for_each(|row| adjusted[row] |= found);
+    };
+    for (row, (entity, anomalous)) in entities.iter().zip(anomalous).enumerate() {
+        let run = runs.entry(*entity).or_default();
+        if *anomalous { run.push(row) } else { close(run) }
+    }
+    runs.values_mut().for_each(close);
+    adjusted
 }
 
 /// Alarms against truth, row by row.
@@ -147,8 +179,9 @@ fn share(part: u64, whole: u64) -> f64 {
 
 /// Returns the bounds between which a figure lies in 95 of 100 resamples of the rows.
 ///
-/// Whole blocks of `block` consecutive rows are drawn with replacement, since rows close in time
-/// say the same; the same seed gives the same bounds. Resamples for which `figure` is not defined
+/// Blocks of `block` consecutive rows, wherever they begin, are drawn with replacement, since rows
+/// close in time say the same (the moving-block bootstrap: Künsch 1989); the same seed gives the
+/// same bounds. Resamples for which `figure` is not defined
 /// are left out; nothing where that leaves fewer than ten.
 pub fn bootstrap_interval(
     rows: usize,
@@ -157,17 +190,21 @@ pub fn bootstrap_interval(
     seed: u64,
     figure: impl Fn(&[usize]) -> Option<f64>,
 ) -> Option<(f64, f64)> {
-    let block = block.clamp(1, rows.max(1));
-    let blocks = rows.div_ceil(block).max(1);
+    if rows == 0 {
+        return None;
+    }
+    let block = block.clamp(1, rows);
+    let blocks = rows.div_ceil(block);
     let mut random = SplitMix64(seed);
     let mut sample = Vec::with_capacity(rows);
     let mut figures: Vec<f64> = (0..resamples)
         .filter_map(|_| {
             sample.clear();
             for _ in 0..blocks {
-                let start = random.below(blocks) * block;
-                sample.extend(start..(start + block).min(rows));
+                let start = random.below(rows - block + 1);
+                sample.extend(start..start + block);
             }
+            sample.truncate(rows);
             figure(&sample)
         })
         .collect();
@@ -232,6 +269,27 @@ mod tests {
         let (f1, threshold) = best_f1(&scores, &[false, false, true, true]).unwrap();
         assert!((f1 - 0.8).abs() < 1e-12);
         assert_eq!(threshold, 0.35);
+    }
+
+    #[test]
+    fn an_alarm_that_touches_an_event_is_no_false_episode() {
+        let rows = [(0, true, false), (0, true, true), (1, true, false), (0, false, false)];
+        let counted = Episodes::of(rows.into_iter().chain([(0, true, false)]));
+        assert_eq!(counted, Episodes { all: 3, without_event: 2 });
+        assert_eq!(Episodes::of([(0, false, true)]), Episodes::default());
+    }
+
+    #[test]
+    fn point_adjustment_fills_the_runs_that_were_touched_and_no_other() {
+        let anomalous = [true, true, true, false, true, true];
+        let alarms = [false, true, false, true, false, false];
+        assert_eq!(
+            point_adjusted(&[0; 6], &alarms, &anomalous),
+            [true, true, true, true, false, false]
+        );
+        let entities = [0, 1, 0, 1, 0, 1];
+        let adjusted = point_adjusted(&entities, &alarms, &anomalous);
+        assert_eq!(adjusted, [false, true, false, true, false, false], "each entity by itself");
     }
 
     #[test]

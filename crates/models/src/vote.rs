@@ -127,6 +127,7 @@ mod tests {
         Vote {
             combine: Combine::Votes,
             weights: weights.into(),
+            learn_weights: false,
             alarm_at: "0.9".parse().unwrap(),
             smoothing: Span::ZERO,
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),

@@ -7,7 +7,8 @@ use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Span, StepError, Timestamp};
 use document::document::Sample;
 use frames::LabelInterval;
-use models::quality::{self, Confusion};
+use models::measure::{self, Counted};
+use models::quality::Episodes;
 use serde::Serialize;
 
 use super::context::{Context, DocumentArgs};
@@ -34,7 +35,7 @@ pub(crate) struct EvaluateArgs {
 #[derive(Debug, Serialize)]
 struct Evaluation {
     windows: usize,
-    figures: BTreeMap<&'static str, f64>,
+    figures: BTreeMap<String, f64>,
     scenarios: Vec<Found>,
 }
 
@@ -96,10 +97,12 @@ fn evaluate(
         return Err(StepError::refused(format!("no window between {from} and {to} was scored"))
             .hint(format!("lynceus score {} does it", context.document.name)));
     }
+    let scenarios = found(&windows, &labels, context.document.labels.guard);
+    let delays: Vec<Option<f64>> = scenarios.iter().map(|found| found.delay_seconds).collect();
     Ok(Evaluation {
         windows: windows.len(),
-        figures: figures(&windows, &labels, context.document.step),
-        scenarios: found(&windows, &labels, context.document.labels.guard),
+        figures: figures(&windows, &labels, &delays, context.document.step),
+        scenarios,
     })
 }
 
@@ -122,14 +125,15 @@ fn entities(windows: &[WindowScore]) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
+/// Returns the figures of [`measure::figures`], with `false_episodes` and `normal_days`.
 fn figures(
     windows: &[WindowScore],
     labels: &[LabelInterval],
+    delays: &[Option<f64>],
     step: Span,
-) -> BTreeMap<&'static str, f64> {
+) -> BTreeMap<String, f64> {
     let entities = entities(windows);
-    let (mut ranks, mut alarms, mut anomalous) = (Vec::new(), Vec::new(), Vec::new());
-    let mut rows = Vec::new();
+    let mut counted = Counted::default();
     for window in windows {
         for score in &window.entities {
             let inside: Vec<_> = intervals(labels, &entities, window.time, &score.entity).collect();
@@ -137,28 +141,18 @@ fn figures(
             if guarded || score.verdict == Verdict::NoData {
                 continue;
             }
-            let alarm = score.verdict == Verdict::Anomalous;
-            rows.push((&score.entity, alarm, !inside.is_empty()));
-            ranks.push(report::scores::rank(score));
-            alarms.push(alarm);
-            anomalous.push(!inside.is_empty());
+            counted.entities.push(score.entity.as_str());
+            counted.scores.push(report::scores::rank(score));
+            counted.alarms.push(score.verdict == Verdict::Anomalous);
+            counted.anomalous.push(!inside.is_empty());
         }
     }
-    let confusion = Confusion::of(&alarms, &anomalous);
-    let normal_days = (confusion.quiet + confusion.false_alarms) as f64 * step.seconds() / 86_400.0;
-    let mut figures = BTreeMap::from([
-        ("precision", confusion.precision()),
-        ("recall", confusion.recall()),
-        ("f1", confusion.f1()),
-        ("false_alarm_ratio", confusion.false_alarm_ratio()),
-        ("false_episodes", quality::false_episodes(rows) as f64),
-        ("normal_days", normal_days),
-    ]);
-    figures.extend(quality::roc_auc(&ranks, &anomalous).map(|value| ("roc_auc", value)));
-    figures.extend(
-        quality::average_precision(&ranks, &anomalous).map(|value| ("average_precision", value)),
-    );
-    figures.retain(|_, value| value.is_finite());
+    let normal = counted.anomalous.iter().filter(|anomalous| !**anomalous).count();
+    let rows = counted.entities.iter().zip(&counted.alarms).zip(&counted.anomalous);
+    let episodes = Episodes::of(rows.map(|((entity, alarm), odd)| (*entity, *alarm, *odd)));
+    let mut figures = measure::figures(&counted, delays, step);
+    figures.insert("false_episodes".to_owned(), episodes.without_event as f64);
+    figures.insert("normal_days".to_owned(), normal as f64 * step.seconds() / 86_400.0);
     figures
 }
 
@@ -237,6 +231,12 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
         figure("roc_auc"),
         figure("average_precision")
     ));
+    if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(|name| evaluation.figures.get(name))
+    {
+        text.push_str(&format!(
+            "with other windows of the same kind F1 would lie between {low:.2} and {high:.2} in 95 of 100 cases\n"
+        ));
+    }
     text.push_str(&format!(
         "{} alarms began outside a fault; in the {} between faults {:.1} % of the windows were alarmed\n",
         figure("false_episodes"),

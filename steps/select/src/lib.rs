@@ -42,6 +42,14 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(diagnosis) = &bundle.manifest().diagnosis {
         outcome.detail("diagnosis", diagnosis)?;
     }
+    if document.vote.learn_weights {
+        let weights = &bundle.manifest().vote.weights;
+        let learned = weights.iter().map(|(kind, weight)| (kind, weight.to_f64()));
+        outcome.detail("weights", &learned.collect::<BTreeMap<_, _>>())?;
+        if weights.is_empty() {
+            outcome.warn("no weights were learned, the validation part has no labelled anomalies: each model has weight 1");
+        }
+    }
     for (name, part) in [("validation", &dataset.validation), ("test", &dataset.test)] {
         if part.rows() == 0 {
             continue;

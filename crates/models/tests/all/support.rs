@@ -117,6 +117,7 @@ pub(crate) fn votes() -> Vote {
     Vote {
         combine: Combine::Votes,
         weights: BTreeMap::new(),
+        learn_weights: false,
         alarm_at: "3".parse().unwrap_or(Decimal::ONE),
         smoothing: Span::ZERO,
         limit: Limit::Quantile(QuantileLimit { share: 0.99 }),

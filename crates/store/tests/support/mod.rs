@@ -35,6 +35,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
         vote: Vote {
             combine: Combine::Votes,
             weights: BTreeMap::new(),
+            learn_weights: false,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),

@@ -94,6 +94,7 @@ impl Pipeline {
         let vote = Vote {
             combine: Combine::Votes,
             weights: std::collections::BTreeMap::new(),
+            learn_weights: false,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
