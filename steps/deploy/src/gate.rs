@@ -45,15 +45,22 @@ impl Figures {
         self.0.get(part)?.get(name).copied().filter(|value| value.is_finite())
     }
 
-    /// Returns the share of normal validation rows that were called anomalous.
-    fn false_alarm_ratio(&self) -> Option<f64> {
-        let inliers = self.get(VALIDATION, INLIER_RATIO).map(|inliers| 1.0 - inliers);
-        self.get(VALIDATION, FALSE_ALARM_RATIO).or(inliers)
+    /// Returns the part that says how often a version cries wolf: the test part, which no model,
+    /// limit or weight has seen; the validation part where there is no test part.
+    fn quiet_part(&self) -> &'static str {
+        let measured = |part: &&&str| self.false_alarm_ratio(part).is_some();
+        [TEST, VALIDATION].iter().find(measured).unwrap_or(&VALIDATION)
+    }
+
+    /// Returns the share of a part's normal rows that were called anomalous.
+    fn false_alarm_ratio(&self, part: &str) -> Option<f64> {
+        let inliers = self.get(part, INLIER_RATIO).map(|inliers| 1.0 - inliers);
+        self.get(part, FALSE_ALARM_RATIO).or(inliers)
     }
 
     fn value(&self, part: &str, figure: &str) -> Option<f64> {
         match figure {
-            INLIER_RATIO => self.false_alarm_ratio().map(|ratio| 1.0 - ratio),
+            INLIER_RATIO => self.false_alarm_ratio(part).map(|ratio| 1.0 - ratio),
             _ => self.get(part, figure),
         }
     }
@@ -88,19 +95,20 @@ pub struct Decision {
 /// Decides on a version that has nobody to be compared with: its false alarms alone count.
 pub fn without_champion(gate: &Gate, challenger: &Figures) -> Decision {
     let allowed = percent(gate.max_false_alarm_ratio);
-    let (promote, why) = match challenger.false_alarm_ratio() {
-        None => (false, "its false alarms on validation could not be measured".to_owned()),
+    let part = challenger.quiet_part();
+    let (promote, why) = match challenger.false_alarm_ratio(part) {
+        None => (false, format!("its false alarms on {part} could not be measured")),
         Some(ratio) if ratio <= gate.max_false_alarm_ratio => (
             true,
             format!(
-                "it calls {} of normal validation rows anomalous, {allowed} are allowed",
+                "it calls {} of normal {part} rows anomalous, {allowed} are allowed",
                 percent(ratio)
             ),
         ),
         Some(ratio) => (
             false,
             format!(
-                "it calls {} of normal validation rows anomalous, only {allowed} are allowed",
+                "it calls {} of normal {part} rows anomalous, only {allowed} are allowed",
                 percent(ratio)
             ),
         ),
@@ -116,7 +124,7 @@ pub fn with_champion(gate: &Gate, challenger: &Figures, champion: &Figures) -> D
     };
     let (part, figure) = match [TEST, VALIDATION].into_iter().find(ranked) {
         Some(part) => (part, AVERAGE_PRECISION),
-        None => (VALIDATION, INLIER_RATIO),
+        None => (challenger.quiet_part(), INLIER_RATIO),
     };
     let comparison = Comparison {
         part: part.to_owned(),
@@ -149,13 +157,14 @@ fn judge(
         return (false, why);
     }
     // A better ranking is worth nothing to whom it wakes every night.
-    let ratios = (challenger.false_alarm_ratio(), champion.false_alarm_ratio());
+    let quiet = challenger.quiet_part();
+    let ratios = (challenger.false_alarm_ratio(quiet), champion.false_alarm_ratio(quiet));
     if let (Some(new), Some(old)) = ratios
         && new > gate.max_false_alarm_ratio
         && new > old
     {
         let why = format!(
-            "it calls {} of normal validation rows anomalous, the champion {}, and only {} are allowed",
+            "it calls {} of normal {quiet} rows anomalous, the champion {}, and only {} are allowed",
             percent(new),
             percent(old),
             percent(gate.max_false_alarm_ratio)
@@ -198,7 +207,12 @@ mod tests {
             (alarms(0.1001), false, "only 10 % are allowed"),
             (alarms(f64::NAN), false, "could not be measured"),
             (Figures::default(), false, "could not be measured"),
-            (figures(&[(TEST, FALSE_ALARM_RATIO, 0.0)]), false, "could not be measured"),
+            (figures(&[(TEST, FALSE_ALARM_RATIO, 0.0)]), true, "it calls 0 % of normal test rows"),
+            (
+                figures(&[(TEST, FALSE_ALARM_RATIO, 0.2), (VALIDATION, FALSE_ALARM_RATIO, 0.0)]),
+                false,
+                "it calls 20 % of normal test rows",
+            ),
         ] {
             let decision = without_champion(&gate, &figures);
             assert_eq!(decision.promote, promote, "{figures:?}");
@@ -236,14 +250,14 @@ mod tests {
     #[test]
     fn the_share_of_inliers_decides_without_labels() {
         let inliers =
-            |value| figures(&[(VALIDATION, INLIER_RATIO, value), (TEST, INLIER_RATIO, 0.1)]);
+            |value| figures(&[(VALIDATION, INLIER_RATIO, 0.1), (TEST, INLIER_RATIO, value)]);
         let decide = |new, old| with_champion(&gate(0.1, 0.02), &inliers(new), &inliers(old));
         assert!(decide(0.95, 0.96).promote);
         let worse = decide(0.92, 0.96);
         assert!(!worse.promote);
         assert_eq!(
             worse.why,
-            "its inlier ratio on validation is 0.9200, more than 0.02 below the champion's 0.9600"
+            "its inlier ratio on test is 0.9200, more than 0.02 below the champion's 0.9600"
         );
     }
 
