@@ -20,6 +20,7 @@ mod nystroem;
 pub mod one_class_svm;
 pub mod random_forest;
 mod rows;
+pub mod search;
 mod smo;
 mod supervised;
 pub mod z_score;
@@ -28,7 +29,7 @@ use contract::bundle::{CandidateManifest, FileRecord};
 use contract::steps::TrainArgs;
 use contract::{Outcome, StepError, artifact};
 use document::Document;
-use document::models::Models;
+use document::models::{Models, Search};
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
@@ -40,6 +41,7 @@ use serde_json::Value;
 pub use error::FitError;
 
 use crate::labelled::Labelled;
+use crate::search::{Hunt, Searched};
 
 /// Name of the model's file in a candidate folder.
 const MODEL_FILE: &str = "model.safetensors";
@@ -57,14 +59,23 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     outcome.count("rows", train.rows());
     outcome.count("features", train.table.columns.len());
     warn_of_empty_columns(&train, outcome);
+    let mut models = document.models.clone();
+    let mut trials = Vec::new();
+    if let Some(search) = search::asked_for(&document.models, kind) {
+        let parts = (&train, &validation);
+        let searched = searched(args, &document, (kind, search), parts, outcome)?;
+        models = with_parameters(kind, &searched.parameters).map_err(|e| e.of_model(kind))?;
+        trials = searched.trials;
+    }
     let job = Job {
         kind,
-        models: &document.models,
+        models: &models,
         seed: args.seed,
         threads: usize::from(args.common.threads),
         validation: &validation,
     };
-    let Fitted { model, parameters, training } = job.fit(&train, outcome)?;
+    let Fitted { model, parameters, training } =
+        job.fit(&train, outcome).map_err(|error| error.of_model(kind))?;
     let bytes = model.save()?;
     let training = training.map(|training| training.to_bytes()).transpose()?;
     outcome.count("model_bytes", bytes.len());
@@ -75,7 +86,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         parameters,
         contract_sha256: train.contract.sha256()?,
         rows: train.rows() as u64,
-        trials: Vec::new(),
+        trials: trials.iter().map(self::parameters).collect(),
         training: training.as_ref().map(|bytes| FileRecord {
             file: Training::FILE.to_owned(),
             sha256: artifact::sha256(bytes),
@@ -116,6 +127,52 @@ fn run_supervised(
     write(args, &manifest, &fitted.model, None)
 }
 
+/// Searches for a kind's parameters and notes what was tried.
+fn searched(
+    args: &TrainArgs,
+    document: &Document,
+    (kind, search): (&'static str, &Search),
+    (train, validation): (&FeatureTable, &FeatureTable),
+    outcome: &mut Outcome,
+) -> Result<Searched, StepError> {
+    let mut own = parameters(&document.models)[kind].take();
+    if let Some(fields) = own.as_object_mut() {
+        fields.remove("search");
+    }
+    let hunt = Hunt {
+        kind,
+        parameters: own,
+        search,
+        seed: args.seed,
+        threads: usize::from(args.common.threads),
+        train,
+        validation,
+        normal: &document.labels.normal,
+    };
+    let searched = hunt.run(|parameters, rows| {
+        let models = with_parameters(kind, parameters)?;
+        let job = Job { kind, models: &models, seed: args.seed, threads: 1, validation };
+        Ok(job.fit(rows, &mut Outcome::start("trial"))?.model)
+    })?;
+    outcome.count("trials", searched.trials.len());
+    if let Some(kept) = searched.trials.iter().find(|trial| trial.kept) {
+        outcome.metric("search_value", kept.value.unwrap_or(f64::NAN));
+    }
+    let with_seconds = searched.trials.iter().map(|trial| {
+        let mut fields = parameters(trial);
+        fields["seconds"] = trial.seconds.into();
+        fields
+    });
+    outcome.detail("trials", &with_seconds.collect::<Vec<Value>>())?;
+    Ok(searched)
+}
+
+/// Returns models of which one kind is set, to parameters that were drawn.
+fn with_parameters(kind: &str, parameters: &Value) -> Result<Models, FitError> {
+    serde_json::from_value(serde_json::json!({ kind: parameters }))
+        .map_err(|e| FitError::Model(StepError::bug(format!("a trial cannot be read: {e}"))))
+}
+
 fn write(
     args: &TrainArgs,
     manifest: &CandidateManifest,
@@ -126,6 +183,9 @@ fn write(
         artifact::write_file(&folder.join(MODEL_FILE), model)?;
         if let Some(bytes) = training {
             artifact::write_file(&folder.join(Training::FILE), bytes)?;
+        }
+        if !manifest.trials.is_empty() {
+            contract::write_json(&folder.join(search::FILE), &manifest.trials)?;
         }
         contract::write_json(&folder.join(CandidateManifest::FILE), manifest)
     })
@@ -183,18 +243,16 @@ impl Fitted {
 }
 
 impl Job<'_> {
-    fn fit(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, StepError> {
-        let kind = self.kind;
+    fn fit(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, FitError> {
         let rows = DatasetBase::new(matrix(train), ());
-        let fitted = match kind {
+        match self.kind {
             "adaptive" => self.adaptive(train, outcome),
             "autoencoder" => self.autoencoder(&rows, outcome),
             "isolation_forest" => self.isolation_forest(&rows, outcome),
             "mahalanobis" => self.mahalanobis(&rows),
             "one_class_svm" => self.one_class_svm(&rows, outcome),
             _ => self.z_score(&rows),
-        };
-        fitted.map_err(|error| error.of_model(kind))
+        }
     }
 
     /// It calibrates itself on rows it was not fitted on, so the validation part is fitted on, too.

@@ -32,7 +32,7 @@ impl ParamGuard for MahalanobisParams {
     type Error = FitError;
 
     fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let Settings { ridge, min_std } = self.0.settings;
+        let Settings { ridge, min_std, .. } = self.0.settings;
         if !(ridge.is_finite() && ridge >= 0.0) {
             return Err(FitError::parameter("ridge", ridge, "0 or more"));
         }

@@ -1,0 +1,187 @@
+//! A search for a model's parameters: random trials with successive halving.
+//!
+//! Trials are fitted on every ninth row of the training part, the better third of them on every
+//! third, and the better third of those on all (Jamieson, Talwalkar: Non-stochastic best arm
+//! identification and hyperparameter optimization, 2016). They are ranked on the validation part
+//! alone, by its labels where it has anomalies, otherwise by how well they find faults that are put
+//! into it ([`criterion`]). The document's own parameters are the first trial and are never
+//! dropped, so what is kept is no worse than they are, as far as the validation part can tell.
+
+pub mod criterion;
+pub mod space;
+
+use std::time::Instant;
+
+use contract::StepError;
+use document::models::{Models, Search};
+use frames::FeatureTable;
+use models::Model;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::FitError;
+use criterion::Criterion;
+
+/// Name of the file in a candidate that holds what was tried.
+pub const FILE: &str = "trials.json";
+
+/// Strides through the training rows, round by round.
+const STRIDES: [usize; 3] = [9, 3, 1];
+
+/// Of so many trials the best goes on to the next round.
+const KEPT_OF: usize = 3;
+
+/// Rows that a round is fitted on at least; a round that has fewer is left out.
+const FEWEST_ROWS: usize = 200;
+
+/// Trials of a search at most.
+const MOST_TRIALS: u32 = 10_000;
+
+/// What became of one trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trial {
+    /// Its number; 0 is the document's own.
+    pub trial: usize,
+    /// The parameters.
+    pub parameters: Value,
+    /// What trials were ranked by.
+    pub metric: &'static str,
+    /// What it reached in its last round; absent where it could not be fitted.
+    pub value: Option<f64>,
+    /// Rows it was fitted on in its last round.
+    pub rows: usize,
+    /// The model is fitted with its parameters.
+    pub kept: bool,
+    /// Seconds of all its rounds; not in the candidate, whose bytes depend on its inputs alone.
+    #[serde(skip)]
+    pub seconds: f64,
+}
+
+/// The trials, and the parameters that were kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Searched {
+    /// All trials, by number.
+    pub trials: Vec<Trial>,
+    /// The parameters of the one that was kept.
+    pub parameters: Value,
+}
+
+/// What is searched, and on what.
+pub struct Hunt<'a> {
+    /// The kind of model.
+    pub kind: &'static str,
+    /// The document's own parameters.
+    pub parameters: Value,
+    /// How many trials, and what they are ranked by.
+    pub search: &'a Search,
+    /// Trials are drawn, and models fitted, from this seed.
+    pub seed: u64,
+    /// Trials side by side; what is found does not depend on it.
+    pub threads: usize,
+    /// Rows to fit on.
+    pub train: &'a FeatureTable,
+    /// Rows to rank by.
+    pub validation: &'a FeatureTable,
+    /// Labels that mean normal.
+    pub normal: &'a [String],
+}
+
+/// Returns the search that a kind's parameters ask for.
+pub fn asked_for<'a>(models: &'a Models, kind: &str) -> Option<&'a Search> {
+    match kind {
+        "autoencoder" => models.autoencoder.as_ref()?.search.as_ref(),
+        "isolation_forest" => models.isolation_forest.as_ref()?.search.as_ref(),
+        "mahalanobis" => models.mahalanobis.as_ref()?.search.as_ref(),
+        "one_class_svm" => models.one_class_svm.as_ref()?.search.as_ref(),
+        "z_score" => models.z_score.as_ref()?.search.as_ref(),
+        _ => None,
+    }
+}
+
+impl Hunt<'_> {
+    /// Runs the trials; `fit` fits the kind with parameters on rows, on one thread.
+    ///
+    /// Errors: usage for a number of trials that is not 1 to 10,000, or a metric that needs labels
+    /// which the validation part does not have; refused where the validation part is too short, or
+    /// the document's own parameters cannot be fitted.
+    pub fn run(
+        &self,
+        fit: impl Fn(&Value, &FeatureTable) -> Result<Model, FitError> + Sync,
+    ) -> Result<Searched, StepError> {
+        if !(1..=MOST_TRIALS).contains(&self.search.trials) {
+            let trials = self.search.trials;
+            return Err(
+                FitError::parameter("search.trials", trials, "1 to 10000").of_model(self.kind)
+            );
+        }
+        let criterion = Criterion::new(self)?;
+        let mut trials = self.draw(&criterion);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build();
+        let pool = pool.map_err(|error| FitError::from(error).of_model(self.kind))?;
+        let mut standing: Vec<usize> = (0..trials.len()).collect();
+        let strides = STRIDES.iter().copied();
+        let rows = self.train.rows();
+        for stride in strides.filter(|stride| *stride == 1 || rows / stride >= FEWEST_ROWS) {
+            let chosen: Vec<usize> = (0..rows).step_by(stride).collect();
+            let part = self.train.select(&chosen);
+            let reach = |number: &usize| {
+                let start = Instant::now();
+                let model = fit(&trials[*number].parameters, &part);
+                (model.map(|model| criterion.value(&model)), start.elapsed().as_secs_f64())
+            };
+            let reached: Vec<_> = pool.install(|| standing.par_iter().map(reach).collect());
+            for (number, (value, seconds)) in standing.iter().zip(reached) {
+                let trial = &mut trials[*number];
+                (trial.rows, trial.seconds) = (part.rows(), trial.seconds + seconds);
+                trial.value = match value {
+                    Ok(value) => Some(value).filter(|value| value.is_finite()),
+                    // What was drawn may not suit the rows; what was asked for must.
+                    Err(error) if *number == 0 => return Err(error.of_model(self.kind)),
+                    Err(_) => None,
+                };
+            }
+            if stride != 1 {
+                standing = best(&trials, &standing);
+            }
+        }
+        let kept = best(&trials, &standing)[0];
+        trials[kept].kept = true;
+        Ok(Searched { parameters: trials[kept].parameters.clone(), trials })
+    }
+
+    fn draw(&self, criterion: &Criterion) -> Vec<Trial> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        let metric = criterion.metric();
+        let columns = self.train.table.columns.len();
+        let data = space::Data { columns, labelled: criterion.is_labelled() };
+        let drawn = (1..self.search.trials)
+            .map(|_| space::draw(self.kind, &self.parameters, data, &mut random));
+        let all = std::iter::once(self.parameters.clone()).chain(drawn);
+        let trial = |(trial, parameters)| Trial {
+            trial,
+            parameters,
+            metric,
+            value: None,
+            rows: 0,
+            kept: false,
+            seconds: 0.0,
+        };
+        all.enumerate().map(trial).collect()
+    }
+}
+
+/// Returns the better third of the trials, the best first and of equals the earlier, and the
+/// document's own.
+fn best(trials: &[Trial], standing: &[usize]) -> Vec<usize> {
+    let value = |number: &usize| trials[*number].value.unwrap_or(f64::NEG_INFINITY);
+    let mut order = standing.to_vec();
+    order.sort_by(|a, b| value(b).total_cmp(&value(a)).then(a.cmp(b)));
+    let kept = standing.len().div_ceil(KEPT_OF);
+    let own = order.iter().skip(kept).position(|number| *number == 0);
+    order.truncate(kept);
+    order.extend(own.map(|_| 0));
+    order
+}
