@@ -1,8 +1,9 @@
 //! Measures fitting and scoring: `detectors ROWS.f64 MANY.f64 COLUMNS THREADS [PART]`.
 //!
-//! The files hold rows of little-endian doubles, to fit on and to score with the forest. `examples/detectors.py` makes one, runs scikit-learn
-//! and `PyTorch` on the same rows and prints both sides with their ratios. Figures are JSON lines:
-//! medians of several runs in seconds, wall and CPU; peak memory after each.
+//! The files hold rows of little-endian doubles, to fit on and to score with the forest.
+//! `tests/bench/peers.sh` makes them, runs scikit-learn and `PyTorch` on the same rows and prints both
+//! sides with their ratios. Figures are JSON lines: medians of several runs in seconds, wall and CPU;
+//! peak memory after each.
 
 use std::time::Instant;
 
