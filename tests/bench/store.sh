@@ -72,7 +72,7 @@ size() {
 }
 
 run() {
-    echo "== the sample, trained, scored and reported: a folder, and the bucket (aim: 1.5 times the folder)"
+    echo "== a folder, and the bucket (aim: 1.5 times the folder): the sample trained on; the same, its 552 windows scored and reported; again"
     [ -n "${BENCH_BUILT:-}" ] || cargo build --locked --release --quiet -p pipelines --bin lynceus
     local lynceus
     lynceus=$(realpath "${LYNCEUS:-${CARGO_TARGET_DIR:-target}/release/lynceus}")
@@ -80,6 +80,10 @@ run() {
     for round in 1 2 3 4 5; do
         mkdir -p "$folder/here$round"
         cd "$folder/here$round"
+        local train=(run cluster --overlay "$LYNCEUS_PIPELINES/samples/cluster.yaml" --now 2026-11-21T08:36:00Z)
+        measured "train, folder" "$lynceus" "${train[@]}" --store "$folder/train$round"
+        measured "train, bucket" "$lynceus" "${train[@]}" --store "s3://lynceus/train$round"
+        rm -rf .lynceus
         measured "run, folder" "$lynceus" run cluster --sample --store "$folder/store$round"
         measured "run, bucket" "$lynceus" run cluster --sample --store "s3://lynceus/run$round"
         measured "again, folder" "$lynceus" run cluster --sample --store "$folder/store$round"
