@@ -89,7 +89,7 @@ impl DiagnoseParams {
             let forest = forest.calibrated(calibration)?;
             Diagnosis::new(forest, scaler.clone(), patterns(&faults, &scaler, rows), limits)
         };
-        let figures = figures(&faults, &mut held, &make)?;
+        let figures = figures(&faults, &mut held, make)?;
         let all: Vec<usize> = (0..faults.class.len()).collect();
         let model = make(forest, &all).map_err(FitError::Model)?;
         Ok(Fitted { model, figures })
