@@ -175,3 +175,32 @@ fn models_are_listed_shown_and_rolled_back() -> anyhow::Result<()> {
     assert_eq!(history[2]["version"], first["version"]);
     Ok(())
 }
+
+#[test]
+fn how_a_training_ended_is_told_where_the_document_asks_for_it() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let told = workspace.path().join("told.jsonl");
+    let channels = format!("alerts.channels=[{{file: {{path: '{}'}}}}]", told.display());
+    let asks = ["--set", "alerts.training=[promoted, refused]", "--set", &channels];
+    workspace.run(&[&TRAIN[..], &asks].concat())?;
+    let refused = ["--set", "expectations=[{row_count: {min: 100000}}]"];
+    let output = workspace.output(&[&TRAIN[..], &asks, &refused].concat())?;
+    assert_eq!(output.status.code(), Some(3));
+    let mut titles = Vec::new();
+    for line in fs_err::read_to_string(&told)?.lines() {
+        let message: Value = serde_json::from_str(line)?;
+        let training = &message["training"];
+        if !training.is_null() {
+            assert_eq!(message["text"].as_str().map(|text| text.contains("URGENT")), Some(false));
+            titles.push((training["result"].clone(), message["title"].clone()));
+        }
+    }
+    assert_eq!(
+        titles,
+        [
+            ("promoted".into(), "cluster: new model is live".into()),
+            ("refused".into(), "cluster: training was refused".into()),
+        ]
+    );
+    Ok(())
+}
