@@ -106,6 +106,6 @@ fn at_once(
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..TRANSFERS.min(names.len())).map(|_| scope.spawn(work)).collect();
         let broken = || Err(StepError::bug("a transfer ended in a panic"));
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| broken())).collect()
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| broken()))
     })
 }
