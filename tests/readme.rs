@@ -107,7 +107,8 @@ fn every_command_of_the_readme_works() -> Result<()> {
         ensure!(line.starts_with("cargo lynceus "), "no test runs `{line}`");
         // What follows a training on a server's data is about that pipeline.
         let asks = line.contains("source.prometheus.url=");
-        served = asks || (served && !line.contains("--sample") && !line.contains(" compare "));
+        let follows = line.contains(" models ") || line.contains(" report ");
+        served = asks || (served && follows);
         // A page that is written by name goes where the test may write.
         let page = place.folder.path().join("compare.html");
         let line = line.replace("--html compare.html", &format!("--html {}", page.display()));
