@@ -53,9 +53,10 @@ fn datasource() -> Value {
 
 fn panels(document: &Document, by_entity: bool) -> Vec<Value> {
     let of = format!("{{pipeline=\"{}\"}}", document.name);
-    let chosen = match by_entity {
-        true => format!("{{pipeline=\"{}\", entity=~\"$entity\"}}", document.name),
-        false => of.clone(),
+    let chosen = if by_entity {
+        format!("{{pipeline=\"{}\", entity=~\"$entity\"}}", document.name)
+    } else {
+        of.clone()
     };
     let mut grid = Grid::default();
     grid.row("Overview");

@@ -67,6 +67,8 @@ pub(crate) fn tick(
     let folder = context.store.root.join("runs").join(&document.name).join(&name);
     fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     let lock = lock(&folder)?;
+    // The folder is gone when the tick ends; what must last is in the store.
+    artifact::scratch(true);
     document::write(&folder.join("document.yaml"), document)?;
     let inputs = Inputs {
         document,
@@ -98,7 +100,6 @@ pub(crate) fn tick(
         options: &options,
         watch: &watch,
     };
-    artifact::scratch(true);
     let ran = block_on(runner.run(&mut record));
     artifact::scratch(false);
     ran?;

@@ -65,9 +65,8 @@ fn read(
     (after, end): (Timestamp, Timestamp),
     args: &ScoresArgs,
 ) -> Result<Vec<WindowScore>, StepError> {
-    let wanted = |entity: &EntityScore| {
-        args.entity.is_empty() || args.entity.iter().any(|name| *name == entity.entity)
-    };
+    let wanted =
+        |entity: &EntityScore| args.entity.is_empty() || args.entity.contains(&entity.entity);
     scores::read_after(store, pipeline, Some(after), end)
         .map(|window| {
             let mut window = window?;

@@ -45,7 +45,8 @@ struct Version {
 
 #[derive(Debug, Serialize)]
 struct Scoring {
-    scored_to: Timestamp,
+    #[serde(rename = "scored_to")]
+    last_window: Timestamp,
     lag_seconds: f64,
     /// Says that more time went by than a tick and the document's delay.
     late: bool,
@@ -127,7 +128,7 @@ fn scoring(
     let usual = document.scoring.delay + document.step + document.scoring.every;
     let lag = now - scored_to;
     Ok(Scoring {
-        scored_to,
+        last_window: scored_to,
         lag_seconds: lag.seconds(),
         late: lag > usual,
         windows_total: scorer.windows_total,
@@ -152,7 +153,7 @@ fn text(status: &Status) -> String {
         Some(it) => {
             let lag = human_seconds(it.lag_seconds);
             let late = if it.late { ", late" } else { "" };
-            rows.push(row("last window", &format!("{} ({lag} ago{late})", it.scored_to)));
+            rows.push(row("last window", &format!("{} ({lag} ago{late})", it.last_window)));
             rows.push(row(
                 "in it",
                 &format!(
