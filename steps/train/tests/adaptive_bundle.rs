@@ -1,0 +1,195 @@
+//! Bundles with the adaptive model: several entities, and files that were mangled.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::BTreeMap;
+
+use contract::artifact::{json_bytes, sha256};
+use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
+use contract::rules::{Combine, FalseAlarmLimit, Limit, Vote};
+use contract::score::Verdict;
+use contract::{Decimal, ErrorKind, FeatureColumn, FeatureContract, Span, Timestamp};
+use document::models::Adaptive as Settings;
+use frames::{FeatureTable, Table};
+use linfa::ParamGuard as _;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit as _;
+use models::adaptive::Training;
+use models::{Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, assemble, matrix};
+use train::adaptive::{AdaptiveParams, Order};
+
+const STEP: Span = Span::from_seconds(60);
+const ENTITIES: [&str; 2] = ["node-a", "node-b"];
+
+/// Minutes of two nodes on different levels; the signals of the node in `odd` jump in minutes 40
+/// to 60.
+fn table(first: usize, minutes: usize, odd: Option<usize>) -> FeatureTable {
+    let column = |name: &str| FeatureColumn {
+        name: name.to_owned(),
+        unit: String::new(),
+        formula: "raw".to_owned(),
+    };
+    let contract = FeatureContract {
+        format: FeatureContract::FORMAT,
+        step: STEP,
+        lookback: Span::ZERO,
+        fill: "zero".to_owned(),
+        columns: ["load", "memory"].map(column).to_vec(),
+    };
+    let mut table = Table::empty(["load", "memory"]);
+    let entities = ENTITIES.map(|name| table.entity_index(name));
+    for minute in 0..minutes {
+        for (node, entity) in entities.iter().enumerate() {
+            let at = first + minute;
+            let noise = |factor: usize| (at * factor + 31 * node) % 97;
+            let jump = if odd == Some(node) && (40..60).contains(&minute) { 900.0 } else { 0.0 };
+            table.times.push(Timestamp::from_ms(60_000 * i64::try_from(at).unwrap()));
+            table.entity.push(*entity);
+            table.columns[0].values.push(noise(7919) as f64 + jump);
+            table.columns[1].values.push(noise(104_729) as f64 + 10.0 * node as f64);
+        }
+    }
+    let rows = table.rows();
+    FeatureTable { contract, table, warm_up: vec![false; rows], labels: None }
+}
+
+fn candidate(rows: &FeatureTable) -> (Vec<u8>, Training) {
+    let order = Order {
+        step: STEP,
+        times: rows.table.times.clone(),
+        entities: (0..rows.rows()).map(|row| rows.table.entity_of(row).to_owned()).collect(),
+    };
+    let params = AdaptiveParams::new(Settings::default(), order).check().unwrap();
+    let fitted = params.fit(&DatasetBase::from(matrix(rows))).unwrap();
+    (Model::Sequence(Box::new(fitted.model)).save().unwrap(), fitted.training)
+}
+
+fn bundle(threads: usize) -> Bundle {
+    let rows = table(0, 600, None);
+    let (model, training) = candidate(&rows);
+    let manifest = CandidateManifest {
+        format: CandidateManifest::FORMAT,
+        kind: "adaptive".to_owned(),
+        seed: 7,
+        parameters: serde_json::json!({}),
+        contract_sha256: rows.contract.sha256().unwrap(),
+        rows: 600,
+        trials: Vec::new(),
+        training: None,
+        model: FileRecord { file: "model.safetensors".to_owned(), sha256: sha256(&model) },
+        cross_validation: None,
+    };
+    let vote = Vote {
+        combine: Combine::Votes,
+        weights: BTreeMap::new(),
+        learn_weights: false,
+        alarm_at: Decimal::ONE,
+        smoothing: Span::ZERO,
+        limit: Limit::FalseAlarms(FalseAlarmLimit::default()),
+    };
+    let recipe = Recipe {
+        pipeline: "nodes".to_owned(),
+        vote,
+        normal: vec!["normal".to_owned()],
+        provenance: Provenance {
+            version: "0".to_owned(),
+            dataset_sha256: String::new(),
+            train_start: Timestamp::from_ms(0),
+            train_end: Timestamp::from_ms(0),
+            train_rows: 600,
+        },
+        threads,
+    };
+    let candidate = Candidate::new(manifest, model).unwrap().with_training(training);
+    let calibration: Vec<usize> = (800..1200).collect();
+    assemble(vec![candidate], &rows.select(&calibration), recipe).unwrap()
+}
+
+const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 1 };
+
+#[test]
+fn each_entity_is_followed_by_itself() {
+    let bundle = bundle(1);
+    assert_eq!(bundle.to_files().unwrap(), self::bundle(2).to_files().unwrap(), "any threads");
+    let table = table(600, 120, Some(1));
+    let scores = bundle.score(&table, &mut ScoreState::default(), OPTIONS).unwrap();
+    let alarmed = |node: usize| {
+        let of_node = scores.iter().skip(node).step_by(ENTITIES.len());
+        let minutes = of_node.enumerate().filter(|(_, score)| score.verdict == Verdict::Anomalous);
+        minutes.map(|(minute, _)| minute).collect::<Vec<_>>()
+    };
+    assert_eq!(alarmed(0), Vec::<usize>::new(), "its neighbour is not well, it is");
+    let found = alarmed(1);
+    assert!(found.first().is_some_and(|minute| (40..=41).contains(minute)), "{found:?}");
+    // The windows of half an hour remember it; without a row that is unusual by itself that is no
+    // alarm, and one row in twenty is.
+    let late = found.iter().filter(|minute| **minute > 62).count();
+    assert!(late <= 6, "{found:?}");
+    assert!(found.iter().filter(|minute| (40..60).contains(*minute)).count() >= 19, "{found:?}");
+
+    // A node alone is scored as it is beside the other.
+    let only: Vec<usize> = (0..table.rows()).filter(|row| row % 2 == 1).collect();
+    let alone = bundle.score(&table.select(&only), &mut ScoreState::default(), OPTIONS).unwrap();
+    assert!(alone.iter().zip(scores.iter().skip(1).step_by(2)).all(|(a, b)| a == b));
+}
+
+/// The bytes with one of them changed, and cut, at places all over them.
+fn mangled(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let places = (0..bytes.len()).step_by(bytes.len() / 250);
+    places
+        .flat_map(move |place| {
+            let changed = |byte: u8| {
+                let mut copy = bytes.to_vec();
+                copy[place] = byte;
+                copy
+            };
+            [changed(bytes[place] ^ 0x55), changed(b'9'), changed(b'}'), bytes[..place].to_vec()]
+        })
+        .filter(move |mangled| mangled != bytes)
+}
+
+#[test]
+fn a_thousand_mangled_memories_are_refused_or_score_without_harm() {
+    let files = bundle(1).to_files().unwrap();
+    let rows = table(600, 10, None);
+    let mut refused = 0;
+    for memory in mangled(&files[ScoreState::FILE]) {
+        let mut files = files.clone();
+        files.insert(ScoreState::FILE.to_owned(), memory.clone());
+        let kind = Bundle::from_files(&files).err().map(|error| error.kind);
+        assert_eq!(kind, Some(ErrorKind::Refused), "its hash is another");
+        // One that vouches for what was mangled.
+        let mut manifest: BundleManifest =
+            serde_json::from_slice(&files[BundleManifest::FILE]).unwrap();
+        manifest.memory.as_mut().unwrap().sha256 = sha256(&memory);
+        files.insert(BundleManifest::FILE.to_owned(), json_bytes(&manifest).unwrap());
+        match Bundle::from_files(&files) {
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Refused);
+                refused += 1;
+            }
+            Ok(bundle) => {
+                let scores = bundle.score(&rows, &mut ScoreState::default(), OPTIONS).unwrap();
+                let decisions = scores.iter().flat_map(|score| &score.members);
+                assert!(decisions.clone().count() > 0);
+                for member in decisions {
+                    assert!(member.decision.is_finite(), "{}", String::from_utf8_lossy(&memory));
+                }
+            }
+        }
+    }
+    assert!(refused > 250, "{refused}");
+}
+
+#[test]
+fn a_thousand_mangled_trainings_are_refused_or_read() {
+    let (_, training) = candidate(&table(0, 200, None));
+    let mut refused = 0;
+    for bytes in mangled(&training.to_bytes().unwrap()) {
+        if let Err(error) = Training::parse(&bytes) {
+            assert_eq!(error.kind, ErrorKind::Refused);
+            refused += 1;
+        }
+    }
+    assert!(refused > 250, "{refused}");
+}
