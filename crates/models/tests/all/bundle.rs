@@ -107,6 +107,21 @@ fn figures_are_measured_with_and_without_labels() {
 }
 
 #[test]
+fn the_delay_counts_from_the_start_of_the_scenario_and_not_from_the_end_of_its_guard_band() {
+    let mut table = table(300, 250);
+    let labels = table.labels.as_mut().unwrap();
+    // A scenario from minute 247 on, with two minutes of guard on both sides of its start.
+    for row in 246..250 {
+        labels.label[row] = "memory".to_owned();
+        labels.scenario[row] = "memory-1".to_owned();
+        labels.excluded[row] = true;
+    }
+    let measured = bundle(votes()).unwrap().measure(&table, &normal(), 1).unwrap();
+    assert_eq!(measured["detection_delay_seconds_mean"], 180.0, "it shows in minute 250");
+    assert_eq!((measured["rows"], measured["events"]), (296.0, 1.0));
+}
+
+#[test]
 fn rows_of_a_guard_band_count_neither_way() {
     let bundle = bundle(votes()).unwrap();
     let mut part = table(300, 250);
