@@ -1,7 +1,5 @@
 //! Does scoring survive what happens to it: kills, races, outages?
 
-#[path = "support/prometheus.rs"]
-mod prometheus;
 #[path = "support/small_model.rs"]
 mod small_model;
 
@@ -18,6 +16,7 @@ use serde_json::Value;
 use small_model::{bundle, candidate, document, features, minute};
 use store::{Change, FolderStore, Registry, Watermark, watermark};
 
+use crate::prometheus;
 use crate::workspace::{Workspace, differences};
 
 const TICKS: i64 = 200;

@@ -22,11 +22,11 @@ fn python() -> anyhow::Result<Option<Command>> {
     Ok(Some(python))
 }
 
+/// What the others said, and the text of each file.
+type Read = (Output, Vec<(String, String)>);
+
 /// Writes manifests into a folder and has them read.
-fn read_by_others(
-    folder: &Path,
-    change: impl Fn(&str) -> String,
-) -> anyhow::Result<Option<(Output, Vec<(String, String)>)>> {
+fn read_by_others(folder: &Path, change: impl Fn(&str) -> String) -> anyhow::Result<Option<Read>> {
     let Some(mut python) = python()? else { return Ok(None) };
     let mut texts = Vec::new();
     for file in files(&["labels.scenarios=logs/scenarios.csv", "description=yes"])? {
