@@ -61,16 +61,19 @@ def process(command, runs=1, before=None):
         if before:
             before()
         start = time.perf_counter()
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            child = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err)
+        temporary = tempfile.TemporaryFile
+        with temporary("w+") as out, temporary("w+") as err, tempfile.NamedTemporaryFile("r") as memory:
+            # A child begins with the peak memory of its parent, and this one's is large.
+            small = ["/usr/bin/time", "-q", "-o", memory.name, "-f", "%M"]
+            child = subprocess.Popen([*small, *map(str, command)], stdout=out, stderr=err)
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)
             out.seek(0), err.seek(0)
-            said = out.read()
+            said, peak = out.read(), memory.read().split()
             if child.returncode != 0:
                 sys.exit(f"{' '.join(map(str, command))} failed:\n{err.read()[-2000:]}")
         wall = time.perf_counter() - start
-        figures.append((wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024))
+        figures.append((wall, usage.ru_utime + usage.ru_stime, int(peak[-1]) / 1024))
     middle = [sorted(column)[len(figures) // 2] for column in zip(*figures)]
     return {"seconds": middle[0], "cpu_seconds": middle[1], "peak_mib": middle[2]}, said
 
@@ -315,9 +318,12 @@ def of_processes(rows, work, runs):
     deployment = ["--deployment", work / "deployment.json", "--now", LATER]
     process(step("deploy", *doc, "--bundle", bundle, "--dataset", dataset, "--store", store, *deployment))
     # The table's last window, scored by the live version; each run from the same state.
-    last = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(1_767_225_600 + 60 * (len(rows) - 1)))
+    before, last = (
+        time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(1_767_225_600 + 60 * (len(rows) - back)))
+        for back in (2, 1)
+    )
     row = work / "row.parquet"
-    process(step("collect", *doc, "--samples", work / "one.parquet", "--now", last, "--start", last))
+    process(step("collect", *doc, "--samples", work / "one.parquet", "--now", last, "--start", before))
     process(step("feature", *doc, "--samples", work / "one.parquet", "--features", row))
     state = [work / "store/scores", work / "store/state"]
 

@@ -10,6 +10,7 @@
 # `peers.txt` (about 6 GB, PyTorch as PyPI has it) is made below target/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+command -v /usr/bin/time >/dev/null || { echo "needs GNU time: apt-get install time" >&2; exit 1; }
 environment=${CARGO_TARGET_DIR:-target}/peers
 if ! cmp -s tests/bench/peers.txt "$environment/peers.txt"; then
     python3 -m venv --clear "$environment"
