@@ -25,8 +25,8 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Serialize)]
 struct Status {
     pipeline: String,
-    live: Option<Version>,
-    shadow: Option<Version>,
+    live: Option<Named>,
+    shadow: Option<Named>,
     /// Absent before the first window was scored.
     scoring: Option<Scoring>,
     /// Alerts that are firing, in the order of their entities.
@@ -36,8 +36,9 @@ struct Status {
     drift: Option<Drift>,
 }
 
+/// What an alias names.
 #[derive(Debug, Serialize)]
-struct Version {
+struct Named {
     version: String,
     since: Timestamp,
     why: String,
@@ -83,9 +84,9 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
     let document = &context.document;
     let pipeline = &document.name;
     let registry = Registry::new(store, pipeline);
-    let version = |alias: &str| -> Result<Option<Version>, StepError> {
+    let version = |alias: &str| -> Result<Option<Named>, StepError> {
         let record = registry.alias(alias)?;
-        Ok(record.map(|it| Version { version: it.version, since: it.since, why: it.why }))
+        Ok(record.map(|it| Named { version: it.version, since: it.since, why: it.why }))
     };
     let mark = watermark::read(store, pipeline)?.map(|stored| stored.value);
     let scorer = ScorerState::read(pipeline, mark.as_ref())?;
@@ -140,7 +141,7 @@ fn scoring(
 
 fn text(status: &Status) -> String {
     let mut rows = vec![row("pipeline", &status.pipeline)];
-    let version = |version: &Option<Version>| match version {
+    let version = |version: &Option<Named>| match version {
         Some(it) => format!("{} since {} ({})", it.version, it.since, it.why),
         None => "none".to_owned(),
     };

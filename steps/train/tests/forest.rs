@@ -1,5 +1,4 @@
 //! Scoring of many rows by a grown isolation forest, against one row at a time.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use document::models::IsolationForest;
 use linfa::dataset::DatasetBase;

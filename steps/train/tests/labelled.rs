@@ -6,7 +6,7 @@ use linfa::dataset::DatasetBase;
 use linfa::traits::{Fit as _, Predict as _};
 use linfa::{Error, ParamGuard as _};
 use models::class_trees::{Calibration, Classes};
-use models::{ClassTrees, Detector, Diagnosis};
+use models::{ClassTrees, Detector as _, Diagnosis};
 use ndarray::{Array1, Array2, Axis};
 use proptest::prelude::*;
 use serde_json::Value;

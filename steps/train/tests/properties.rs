@@ -36,7 +36,8 @@ fn fitted(rows: &Array2<f64>) -> Vec<Box<dyn Detector>> {
     let autoencoder = AutoencoderParams::new(autoencoder, 1, None);
     let forest = IsolationForest { extension: 3, ..IsolationForest::default() };
     let forest = IsolationForestParams::new(forest, 1, 2);
-    let mahalanobis = MahalanobisParams::new(Mahalanobis { ridge: 0.01, min_std: 0.0 });
+    let mahalanobis =
+        MahalanobisParams::new(Mahalanobis { ridge: 0.01, min_std: 0.0, search: None });
     let svm = OneClassSvm { scaling: Scaling::ZScore, ..OneClassSvm::default() };
     let svm = OneClassSvmParams::new(svm, 1, 2);
     let z_score = ZScoreParams::new(ZScore::default());

@@ -157,7 +157,7 @@ fn the_forest_ranks_and_scores_as_scikit_learn_does_within_the_noise_of_seeds() 
 #[test]
 fn the_mahalanobis_distance_is_that_of_numpy() {
     let reference = reference();
-    let params = MahalanobisParams::new(Mahalanobis { ridge: 0.1, min_std: 0.0 });
+    let params = MahalanobisParams::new(Mahalanobis { ridge: 0.1, min_std: 0.0, search: None });
     let model = params.fit(&dataset(&reference.train)).unwrap();
     let expected = numbers(&reference.json["log_mahalanobis"]);
     assert!(worst_difference(&model.decision(reference.test.view(), 1), &expected) < 1e-9);
@@ -166,7 +166,8 @@ fn the_mahalanobis_distance_is_that_of_numpy() {
 #[test]
 fn the_mean_squared_z_score_is_that_of_scikit_learn() {
     let reference = reference();
-    let params = train::z_score::ZScoreParams::new(document::models::ZScore { limit: 0.0 });
+    let params =
+        train::z_score::ZScoreParams::new(document::models::ZScore { limit: 0.0, search: None });
     let model = params.fit(&dataset(&reference.train)).unwrap();
     let expected = numbers(&reference.json["mean_square_z"]);
     assert!(worst_difference(&model.decision(reference.test.view(), 1), &expected) < 1e-9);

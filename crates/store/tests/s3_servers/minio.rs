@@ -8,9 +8,9 @@ use anyhow::Result;
 use super::{Access, BUCKET};
 
 #[path = "../../../../tests/support/minio.rs"]
-mod server;
+pub(crate) mod server;
 
-pub(crate) use server::{is_off, tools};
+pub(crate) use server::is_off;
 
 /// A running server.
 pub(crate) struct Minio {
