@@ -58,10 +58,19 @@ impl Workspace {
     }
 
     /// Returns the hash of every file of the store that a run promises to repeat: artifacts, models,
-    /// scores and states, but no timings, logs and pages that show timings.
+    /// scores and states, but no timings, logs, pages that show timings, and no list of messages: a
+    /// kill between sending one and noting it sends it again.
     pub(crate) fn promised(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let about_the_process =
-            ["run.json", "outcome.json", "log.jsonl", "report.html", "tasks.csv", "tasks.json"];
+        let about_the_process = [
+            "run.json",
+            "outcome.json",
+            "log.jsonl",
+            "report.html",
+            "tasks.csv",
+            "tasks.json",
+            "messages.csv",
+            "messages.json",
+        ];
         let mut hashes = BTreeMap::new();
         for file in contract::artifact::files_below(&self.store())? {
             let name = file.rsplit('/').next().unwrap_or_default();

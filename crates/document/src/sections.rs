@@ -32,7 +32,8 @@ pub fn names(stage: Stage) -> &'static [&'static str] {
     }
 }
 
-/// Returns the hash of the sections a stage reads; `train` reads only the model it is to fit.
+/// Returns the hash of the sections a stage reads; `train` reads only the model it is to fit, and
+/// `validate` only which kinds there are.
 ///
 /// Two documents with the same hash are the same document to that stage.
 pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<String, StepError> {
@@ -45,9 +46,11 @@ pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<
             kept.insert((*name).to_owned(), section.take());
         }
     }
-    if let (Some(model), Some(serde_json::Value::Object(models))) = (model, kept.get_mut("models"))
-    {
-        models.retain(|kind, _| kind == model);
+    if let Some(serde_json::Value::Object(models)) = kept.get_mut("models") {
+        models.retain(|kind, _| model.is_none_or(|model| kind == model));
+        if stage == Stage::Validate {
+            models.values_mut().for_each(|settings| *settings = serde_json::Value::Null);
+        }
     }
     Ok(artifact::sha256(&serde_json::to_vec(&kept).map_err(bug)?))
 }

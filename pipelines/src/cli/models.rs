@@ -48,8 +48,10 @@ pub(crate) enum ModelsCommand {
         /// Name of the pipeline
         pipeline: String,
         /// An alias or a version
+        #[arg(default_value = "live")]
         first: String,
         /// An alias or a version
+        #[arg(default_value = "shadow")]
         second: String,
         /// Compare so much of the time before the last scored window
         #[arg(long, value_name = "DURATION", default_value = "24h")]
