@@ -6,11 +6,18 @@ pub(crate) fn cuts(whole: &[u8]) -> impl Iterator<Item = &[u8]> {
     [0, 1, 4, 100, end / 2, end - 8, end - 1].into_iter().map(move |length| &whole[..length])
 }
 
-/// Returns some 24 copies of the file with one changed byte each, spread evenly, and the byte's place.
-pub(crate) fn changed_bytes(whole: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
-    (0..whole.len()).step_by(whole.len() / 24).map(move |place| {
+/// Tries some 24 copies of the file with one changed byte each, spread evenly: `run` gets the copy and
+/// returns the program's exit code and what it said, which must be a verdict and no panic.
+pub(crate) fn no_changed_byte_makes_a_panic(
+    whole: &[u8],
+    mut run: impl FnMut(&[u8]) -> (Option<i32>, String),
+) {
+    for place in (0..whole.len()).step_by(whole.len() / 24) {
         let mut mangled = whole.to_vec();
         mangled[place] ^= 0x55;
-        (place, mangled)
-    })
+        let (code, said) = run(&mangled);
+        // A changed value is a value; anything else must be refused.
+        assert!(matches!(code, Some(0 | 2 | 3)), "byte {place}: {said}");
+        assert!(!said.contains("panicked"), "byte {place}: {said}");
+    }
 }

@@ -1,11 +1,12 @@
 //! What types cannot say: whether the parts of a document make sense together.
 
 mod alerts;
+mod source;
 
 use contract::Span;
 
 use crate::deserialize::closest;
-use crate::document::{Document, PrometheusSource, TableSource};
+use crate::document::Document;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Statistic};
 use crate::models::Adaptive;
@@ -49,8 +50,8 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
         )
     })?;
     check_spans(document)?;
-    check_source(document)?;
-    check_queries(document)?;
+    source::check(document)?;
+    source::check_queries(document)?;
     check_features(document)?;
     check_expectations(document)?;
     check_split(document)?;
@@ -106,92 +107,32 @@ fn check_spans(document: &Document) -> Result<(), Problem> {
     })
 }
 
-fn check_source(document: &Document) -> Result<(), Problem> {
-    let source = &document.source;
-    let set = [source.prometheus.is_some(), source.recording.is_some(), source.table.is_some()];
-    if set.iter().filter(|set| **set).count() != 1 {
-        return Err(problem(
-            "source",
-            "exactly one of prometheus, recording and table must be set",
-        )
-        .hint("an overlay takes a source out with null, as in `prometheus: null`"));
-    }
-    source.prometheus.as_ref().map_or(Ok(()), check_prometheus)?;
-    source.table.as_ref().map_or(Ok(()), check_table)
-}
-
+/// Checks a URL, which is never repeated: it may hold what must not be shown.
 fn check_url(url: &str, path: &str) -> Result<(), Problem> {
-    let field = format!("{path}.url");
-    // The URL itself is not repeated here: it may hold what must not be shown.
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let Some(rest) = rest.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
-        return Err(problem(&field, "it does not begin with http:// or https:// and a host")
-            .hint("write it as in http://prometheus.monitoring:9090"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let Some(host) = host.filter(|host| !host.is_empty()) else {
+        return Err(problem(
+            path,
+            "is no URL: it does not begin with http:// or https:// and a host",
+        )
+        .hint("write it as in http://prometheus.monitoring:9090"));
     };
-    require(!rest.split('/').next().unwrap_or_default().contains('@'), &field, || {
-        "a user or password does not belong into a URL; use basic_auth with password_file"
-            .to_owned()
+    require(!host.contains('@'), path, || {
+        "must not carry a user or a password, which does not belong into a URL".to_owned()
     })
 }
 
-fn check_prometheus(source: &PrometheusSource) -> Result<(), Problem> {
-    check_url(&source.url, "source.prometheus")?;
-    for name in source.headers.keys() {
-        let secret = ["authorization", "proxy-authorization", "cookie"];
-        require(
-            !secret.contains(&name.to_ascii_lowercase().as_str()),
-            "source.prometheus.headers",
-            || {
-                format!(
-                    "`{name}` does not belong into a document; use bearer_token_file or basic_auth"
-                )
-            },
-        )?;
+fn check_headers<'a>(
+    mut names: impl Iterator<Item = &'a String>,
+    path: &str,
+) -> Result<(), Problem> {
+    let secret = ["authorization", "proxy-authorization", "cookie"];
+    match names.find(|name| secret.contains(&name.to_ascii_lowercase().as_str())) {
+        None => Ok(()),
+        Some(name) => Err(problem(path, format!("`{name}` does not belong into a document"))
+            .hint("use bearer_token_file or basic_auth with password_file")),
     }
-    require(source.parallel >= 1, "source.prometheus.parallel", || {
-        "must be at least 1".to_owned()
-    })?;
-    require(source.timeout > Span::ZERO, "source.prometheus.timeout", || {
-        "must be longer than nothing".to_owned()
-    })?;
-    require(
-        source.bearer_token_file.is_none() || source.basic_auth.is_none(),
-        "source.prometheus.basic_auth",
-        || "bearer_token_file and basic_auth exclude each other".to_owned(),
-    )
-}
-
-fn check_table(source: &TableSource) -> Result<(), Problem> {
-    let delimiter = source.delimiter.replace("\\t", "\t");
-    require(delimiter.len() == 1, "source.table.delimiter", || {
-        format!("`{}` is not one plain character", source.delimiter)
-    })?;
-    require(source.time.is_some() || source.start.is_some(), "source.table", || {
-        "without a `time` column the table needs a `start`".to_owned()
-    })
-}
-
-fn check_queries(document: &Document) -> Result<(), Problem> {
-    if document.source.table.is_none() && document.queries.is_empty() {
-        return Err(problem("queries", "a Prometheus source needs at least one query"));
-    }
-    for (index, query) in document.queries.iter().enumerate() {
-        let path = |field: &str| format!("queries.{index}.{field}");
-        require(is_name(&query.name, '_'), &path("name"), || {
-            format!(
-                "`{}` is no column name: lower-case letters, digits and `_`, starting with a letter",
-                query.name
-            )
-        })?;
-        let twice = document.queries[..index].iter().any(|other| other.name == query.name);
-        require(!twice, &path("name"), || format!("a second query is named `{}`", query.name))?;
-        require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
-        let reserved = ["time", "entity", "label"].contains(&query.name.as_str());
-        require(!reserved, &path("name"), || {
-            format!("`{}` is a column of every table", query.name)
-        })?;
-    }
-    Ok(())
 }
 
 fn check_features(document: &Document) -> Result<(), Problem> {
@@ -439,7 +380,8 @@ fn check_shares(document: &Document) -> Result<(), Problem> {
         || "must be 0 or more".to_owned(),
     )?;
     if let Some(remote) = &document.scoring.metrics.remote_write {
-        check_url(&remote.url, "scoring.metrics.remote_write")?;
+        check_url(&remote.url, "scoring.metrics.remote_write.url")?;
+        check_headers(remote.headers.keys(), "scoring.metrics.remote_write.headers")?;
     }
     check_alias(&document.scoring.shadow, "scoring.shadow")?;
     check_alias(&document.deployment.alias, "deployment.alias")

@@ -14,6 +14,7 @@ mod node;
 mod paths;
 mod read;
 pub mod scoring;
+pub mod search;
 pub mod sections;
 pub mod template;
 

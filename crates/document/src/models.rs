@@ -4,6 +4,8 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::search::Search;
+
 /// The models of a pipeline: each kind that is set is trained and votes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -78,37 +80,6 @@ pub enum Scaling {
     ZScore,
     /// Training median to 0, training interquartile range to 1.
     Robust,
-}
-
-/// A search for a model's parameters: random trials, the better third of which goes on to more
-/// training rows, and the best on all of them is kept. The document's own parameters are the first
-/// trial. Only the training and validation parts are seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Search {
-    /// Trials, the document's own parameters among them.
-    pub trials: u32,
-    /// What trials are ranked by; without it average precision where the validation part has
-    /// labelled anomalies, and otherwise injected faults.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metric: Option<SearchMetric>,
-}
-
-impl Default for Search {
-    fn default() -> Self {
-        Self { trials: 40, metric: None }
-    }
-}
-
-/// What the trials of a search are ranked by, on the validation part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SearchMetric {
-    /// Average precision by the labels.
-    AveragePrecision,
-    /// Average precision in finding faults that were put into a tenth of the rows, which needs no
-    /// labels.
-    InjectedFaults,
 }
 
 /// A model that follows each signal's slow drift and scores how unlikely its departures from it are

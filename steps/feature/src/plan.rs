@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{FeatureColumn, FeatureContract, Span, StepError};
+use contract::{FeatureColumn, FeatureContract, StepError};
 use document::Document;
 use document::features::{Calendar, FeatureRule, Ratio, Rolling, Statistic};
 use frames::FeatureTable;
@@ -81,7 +81,6 @@ impl<'a> Builder<'a> {
             FeatureRule::Rolling(rule) => self.rolling(number, rule)?,
             FeatureRule::Difference(rule) => {
                 let (lag, step) = (rule.lag, self.document.step);
-                whole_steps(number, "lag", lag, step)?;
                 for column in self.resolve(number, &rule.columns)? {
                     let name = format!("{column}_difference_{lag}");
                     let formula = format!("difference({column}, {lag})");
@@ -144,7 +143,6 @@ impl<'a> Builder<'a> {
 
     fn rolling(&mut self, number: usize, rule: &Rolling) -> Result<(), StepError> {
         let (span, step) = (rule.window, self.document.step);
-        whole_steps(number, "window", span, step)?;
         let window = Window::new(span.in_steps(step), rule.min_share);
         for column in self.resolve(number, &rule.columns)? {
             for statistic in &rule.statistics {
@@ -275,15 +273,6 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn whole_steps(number: usize, field: &str, span: Span, step: Span) -> Result<(), StepError> {
-    if step.ms() > 0 && span >= step && span.ms() % step.ms() == 0 {
-        return Ok(());
-    }
-    Err(StepError::usage(format!(
-        "feature rule {number}: {field} `{span}` is not a whole number of steps of `{step}`"
-    )))
-}
-
 /// Writes a quantile as a percentage for a name: 0.9 as `90`, 0.999 as `99_9`.
 fn percent(quantile: f64) -> String {
     let text = quantile.to_string();
@@ -297,6 +286,8 @@ fn percent(quantile: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use contract::Span;
+
     use super::*;
 
     fn document(features: &str) -> Document {

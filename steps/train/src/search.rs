@@ -13,7 +13,8 @@ pub mod space;
 use std::time::Instant;
 
 use contract::StepError;
-use document::models::{Models, Search};
+use document::models::Models;
+use document::search::Search;
 use frames::FeatureTable;
 use models::Model;
 use rand::SeedableRng as _;

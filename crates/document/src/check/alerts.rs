@@ -2,7 +2,7 @@
 
 use contract::Span;
 
-use super::{Problem, problem, require};
+use super::{Problem, check_url, problem, require};
 use crate::alerts::{AlertmanagerChannel, Alerts, Channel, EmailChannel, Secret, SmtpSecurity};
 use crate::template;
 
@@ -101,17 +101,6 @@ fn check_channel(channel: &Channel, path: &str) -> Result<(), Problem> {
         check_url(url, &format!("{path}.{name}.url"))?;
     }
     secret.map_or(Ok(()), |(field, secret)| check_secret(secret, &format!("{path}.{name}.{field}")))
-}
-
-fn check_url(url: &str, path: &str) -> Result<(), Problem> {
-    // The text is not repeated: it may hold what must not be shown.
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let host = host.filter(|host| !host.is_empty());
-    require(host.is_some(), path, || "is no URL: write it as in https://host:9093".to_owned())?;
-    require(host.is_none_or(|host| !host.contains('@')), path, || {
-        "must not carry a user or a password".to_owned()
-    })
 }
 
 fn check_secret(secret: &Secret, path: &str) -> Result<(), Problem> {

@@ -99,3 +99,32 @@ pub(crate) fn prometheus_document(url: &str, settings: &str, queries: &[(&str, &
         queries.concat()
     )
 }
+
+/// Queries whose series are all in the raw samples, as they were recorded.
+pub(crate) const QUERIES: [(&str, &str); 6] = [
+    (
+        "container_cpu_usage_cores",
+        r#"sum(rate(container_cpu_usage_seconds_total{container!=""}[$rate_window]))"#,
+    ),
+    (
+        "container_memory_working_set_bytes",
+        r#"sum(container_memory_working_set_bytes{container!=""})"#,
+    ),
+    (
+        "container_network_receive_packets",
+        r#"sum(rate(container_network_receive_packets_total{pod!=""}[$rate_window]))"#,
+    ),
+    ("workqueue_depth", "sum(workqueue_depth)"),
+    ("scheduling_failed_pods", r#"sum(scheduler_pending_pods{queue="unschedulable"})"#),
+    ("active_client_connections", "sum(nginx_connections_active)"),
+];
+
+/// A document whose range is three chunks: 25,200 seconds, of which the last 92 minutes were
+/// recorded.
+pub(crate) fn three_chunks(url: &str, settings: &str, queries: &[(&str, &str)]) -> String {
+    prometheus_document(url, settings, queries)
+        .replace("step: 5s\nrange: 92m", "step: 1s\nrange: 7h")
+}
+
+/// One of them.
+pub(crate) const ONE: [(&str, &str); 1] = [("workqueue_depth", "sum(workqueue_depth)")];

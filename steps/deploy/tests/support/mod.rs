@@ -1,23 +1,21 @@
 //! A pipeline with a data set and real bundles of one small model each.
 
+#[path = "../../../../tests/support/small_model.rs"]
+mod small_model;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use contract::artifact::{sha256, write_file};
-use contract::bundle::{CandidateManifest, FileRecord, Provenance};
+use contract::bundle::Provenance;
 use contract::rules::{Combine, Limit, QuantileLimit, Vote};
 use contract::step::Common;
 use contract::steps::DeployArgs;
-use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp};
+use contract::{Decimal, FeatureColumn, FeatureContract, Span};
 use frames::{Column, Dataset, FeatureTable, RowLabels, Table};
-use models::z_score::ZScore;
-use models::{Candidate, Recipe, Scaler, Scaling, assemble};
+use models::{Candidate, Recipe, assemble};
+pub(crate) use small_model::minute;
 use store::{FolderStore, Registry};
-
-/// 2026-11-21T08:00:00Z and so many minutes.
-pub(crate) fn minute(number: i64) -> Timestamp {
-    Timestamp::from_ms(1_795_248_000_000) + Span::from_seconds(60 * number)
-}
 
 pub(crate) struct Pipeline {
     temp: tempfile::TempDir,
@@ -77,20 +75,8 @@ impl Pipeline {
         let Dataset { train, validation, .. } = self.dataset();
         let mut seen = train.clone();
         seen.table.columns[0].values.iter_mut().for_each(|value| *value *= blindness);
-        let scaler = Scaler::fit(models::matrix(&seen).view(), Scaling::ZScore);
-        let model = models::save(&ZScore::new(scaler, 3.0))?;
-        let manifest = CandidateManifest {
-            format: CandidateManifest::FORMAT,
-            kind: "z_score".into(),
-            seed: 7,
-            parameters: serde_json::json!({"limit": 3.0}),
-            contract_sha256: train.contract.sha256()?,
-            rows: train.rows() as u64,
-            trials: Vec::new(),
-            cross_validation: None,
-            training: None,
-            model: FileRecord { file: "z_score.safetensors".into(), sha256: sha256(&model) },
-        };
+        let candidate = self.folder().join(format!("{name}-candidate"));
+        small_model::candidate(&candidate, &seen)?;
         let vote = Vote {
             combine: Combine::Votes,
             weights: std::collections::BTreeMap::new(),
@@ -112,7 +98,7 @@ impl Pipeline {
             },
             threads: 1,
         };
-        let candidate = Candidate::new(manifest, model)?;
+        let candidate = Candidate::read(&candidate)?;
         let mut bundle = assemble(vec![candidate], &validation, recipe)?;
         bundle.set_metrics("validation", bundle.measure(&validation, &["normal".into()], 1)?);
         let folder = self.folder().join(name);

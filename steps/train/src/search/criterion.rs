@@ -11,7 +11,7 @@
 //! average, a random setting 0.25, the best 0.42, and nearly all of that gap was how inputs are scaled.
 
 use contract::StepError;
-use document::models::SearchMetric;
+use document::search::SearchMetric;
 use models::measure::normal_rows;
 use models::reference::quantile;
 use models::{Model, matrix, quality};
