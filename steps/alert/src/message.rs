@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::score::{Cause, Combined, MemberScore, WindowScore};
+use contract::score::{Cause, Combined, Diagnosed, MemberScore, WindowScore};
 use contract::{Decimal, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,10 @@ pub struct Alert {
     /// The three features that contributed most; for anomalies that fire.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
+    /// Which kind of fault it is taken for, where the pipeline has a second stage; for anomalies that
+    /// fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosed>,
     /// Features that have moved; for drift that fires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
@@ -94,6 +98,7 @@ impl Alert {
             causes: anomaly
                 .map(|score| score.causes.iter().take(CAUSES).cloned().collect())
                 .unwrap_or_default(),
+            diagnosis: anomaly.and_then(|score| score.diagnosis.clone()),
             drifting: if firing { change.drifting } else { Vec::new() },
             links: Vec::new(),
         }

@@ -1,6 +1,6 @@
 //! The words of a message: short lines that read well in a terminal and on a phone.
 
-use contract::score::Cause;
+use contract::score::{Cause, Diagnosed};
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
@@ -75,6 +75,7 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
             if lonely {
                 lines.push(clock(alert, false, zone));
                 lines.extend(score(alert));
+                lines.extend(alert.diagnosis.as_ref().map(diagnosis));
                 lines.extend(alert.causes.iter().map(|cause| format!("- {}", words(cause))));
                 lines.extend(drifting(alert));
             } else {
@@ -168,6 +169,16 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
         parts.push(format!("{} of its features are there", quantity(there, "ratio")));
     }
     parts.join(", ")
+}
+
+/// Returns which kind of fault an alarm is taken for, and how surely.
+fn diagnosis(found: &Diagnosed) -> String {
+    let percent = digits(found.probability * 100.0);
+    if found.kind == found.nearest {
+        format!("looks like {} ({percent} %)", clean(&found.kind))
+    } else {
+        format!("unlike every known kind of fault, nearest {} ({percent} %)", clean(&found.nearest))
+    }
 }
 
 /// Returns how far the score is above its limit; nothing where no model said so.
@@ -283,6 +294,17 @@ mod tests {
             shown("2026-11-21T23:36:00Z", brussels),
             "2026-11-22 00:36 CET (2026-11-21 23:36 UTC)"
         );
+    }
+
+    #[test]
+    fn an_alarm_says_which_kind_of_fault_it_looks_like() {
+        let of = |kind: &str, nearest: &str| {
+            let (kind, nearest) = (kind.to_owned(), nearest.to_owned());
+            diagnosis(&Diagnosed { kind, nearest, probability: 0.921, likeness: 0.5 })
+        };
+        assert_eq!(of("memory_stress", "memory_stress"), "looks like memory_stress (92.1 %)");
+        let unknown = "unlike every known kind of fault, nearest cpu_stress (92.1 %)";
+        assert_eq!(of("unknown", "cpu_stress"), unknown);
     }
 
     #[test]
