@@ -6,7 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5}
-cargo build --release --locked --quiet -p feature --bins --examples
+# Beside the program: alone it would be built with other features of what is shared, and all of that anew.
+cargo build --release --locked --quiet -p pipelines -p feature --bin feature --example make_samples
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 make=target/release/examples/make_samples
 

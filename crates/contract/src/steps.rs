@@ -43,24 +43,54 @@ fn option<'a>(name: &'static str, path: Option<&'a PathBuf>) -> impl Iterator<It
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum StepCommand {
     /// Fetch raw samples for a time range
+    #[command(
+        after_help = "Example: lynceus step collect --document cluster.yaml --samples samples.parquet --now 2026-11-21T08:36:00Z"
+    )]
     Collect(CollectArgs),
     /// Turn a scenario log into labels with guard bands
+    #[command(
+        after_help = "Example: lynceus step label --document cluster.yaml --scenarios scenarios.csv --labels labels.parquet"
+    )]
     Label(LabelArgs),
     /// Make one row of features per window and entity
+    #[command(
+        after_help = "Example: lynceus step feature --document cluster.yaml --samples samples.parquet --features features.parquet"
+    )]
     Feature(FeatureArgs),
     /// Hold features against expectations and split them by time
+    #[command(
+        after_help = "Example: lynceus step validate --document cluster.yaml --features features.parquet --dataset dataset --validation validation.json --now 2026-11-21T08:36:00Z"
+    )]
     Validate(ValidateArgs),
     /// Fit one model
+    #[command(
+        after_help = "Example: lynceus step train --document cluster.yaml --dataset dataset --model adaptive --seed 7 --candidate candidate"
+    )]
     Train(TrainArgs),
     /// Calibrate, vote and measure: make a bundle of candidates
+    #[command(
+        after_help = "Example: lynceus step select --document cluster.yaml --dataset dataset --candidate candidate --bundle bundle"
+    )]
     Select(SelectArgs),
     /// Register a bundle and promote it if it is good enough
+    #[command(
+        after_help = "Example: lynceus step deploy --document cluster.yaml --bundle bundle --dataset dataset --store file:///var/lib/lynceus --deployment deployment.json --now 2026-11-21T08:36:00Z"
+    )]
     Deploy(DeployArgs),
     /// Score the windows that are due with the live bundle
+    #[command(
+        after_help = "Example: lynceus step score --document cluster.yaml --features features.parquet --store file:///var/lib/lynceus --scored scored.json --now 2026-11-21T08:37:00Z"
+    )]
     Score(ScoreArgs),
     /// Tell people what began and what ended
+    #[command(
+        after_help = "Example: lynceus step alert --document cluster.yaml --store file:///var/lib/lynceus --messages messages.json --now 2026-11-21T08:37:00Z"
+    )]
     Alert(AlertArgs),
     /// Make a page that shows a run and its scores
+    #[command(
+        after_help = "Example: lynceus step report --document cluster.yaml --run run --report report.html --now 2026-11-21T08:36:00Z"
+    )]
     Report(ReportArgs),
 }
 
@@ -178,7 +208,7 @@ mod tests {
                 features: "f.parquet".into(),
                 samples: Some("s.parquet".into()),
                 model_cache: None,
-                store: "file:///tmp/store".into(),
+                store: "file:///var/lib/lynceus".into(),
                 now,
                 scored: "scored.json".into(),
                 common,

@@ -10,7 +10,7 @@ use contract::{Decimal, Span, Timestamp};
 
 const DOCUMENT: &str = "format: 1\nname: large\nstep: 1m\nrange: 1d\n\
     source: {recording: {path: r}}\nqueries: [{name: load, promql: node_load1}]\n\
-    features: [raw]\nmodels: {z_score: {}}\n";
+    features: [raw]\nmodels: {z_score: {}}\nvote: {combine: votes, limit: {quantile: {share: 0.99}}}\n";
 const START: &str = "2026-10-01T00:00:00Z";
 
 fn main() -> Result<()> {
