@@ -17,6 +17,11 @@ fn folder(root: &Path, pipeline: &str) -> PathBuf {
     root.join("cache/scored").join(pipeline)
 }
 
+/// Says whether features are kept of the tick at `now`.
+pub fn is_kept(root: &Path, pipeline: &str, now: Timestamp) -> bool {
+    folder(root, pipeline).join(format!("{}.{FEATURES}", now.compact())).exists()
+}
+
 /// Keeps what a tick at `now` left in its folder, and forgets the oldest ticks beyond a day's.
 pub fn keep(root: &Path, pipeline: &str, now: Timestamp, tick: &Path) -> Result<(), StepError> {
     let folder = folder(root, pipeline);

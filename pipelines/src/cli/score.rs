@@ -67,8 +67,11 @@ pub(crate) fn tick(
     let folder = context.store.root.join("runs").join(&document.name).join(&name);
     fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     let lock = lock(&folder)?;
-    // What a killed tick of this time left; this one may find nothing to do.
-    scored::keep(&context.store.root, &document.name, at, &folder)?;
+    // What the first killed tick of this time left: this one, and others killed since, may have
+    // found nothing to do.
+    if !scored::is_kept(&context.store.root, &document.name, at) {
+        scored::keep(&context.store.root, &document.name, at, &folder)?;
+    }
     // The folder is gone when the tick ends; what must last is in the store.
     artifact::scratch(true);
     document::write(&folder.join("document.yaml"), document)?;
