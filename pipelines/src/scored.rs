@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::{StepError, Timestamp};
+use contract::{StepError, Timestamp, artifact};
 use fs_err as fs;
 
 /// Kind of the files with a tick's features.
@@ -35,9 +35,11 @@ pub fn keep(root: &Path, pipeline: &str, now: Timestamp, tick: &Path) -> Result<
             }
             _ => {}
         }
-        let kept = files(root, pipeline, kind, None);
-        for old in &kept[..kept.len().saturating_sub(MOST_TICKS)] {
-            fs::remove_file(old).map_err(|e| StepError::writing(old, &e))?;
+    }
+    let kept = files(root, pipeline, FEATURES, None);
+    for old in &kept[..kept.len().saturating_sub(MOST_TICKS)] {
+        for file in [old.clone(), old.with_extension(MESSAGES)] {
+            artifact::remove(&file).map_err(|e| StepError::writing(&file, &e))?;
         }
     }
     Ok(())

@@ -30,19 +30,31 @@ pub fn text(bytes: Vec<u8>) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Returns the value of `Authorization` for the bearer token that a file holds.
-pub fn bearer(folder: &Path, file: &Path) -> Result<HeaderValue, StepError> {
-    authorization(file, &format!("Bearer {}", read_secret(folder, file)?))
+/// Returns the value of `Authorization` for the bearer token that a file holds, or for a user and the
+/// file with the password; nothing where a document names neither.
+pub fn authorization(
+    folder: &Path,
+    bearer_token_file: Option<&Path>,
+    user: Option<(&str, &Path)>,
+) -> Result<Option<HeaderValue>, StepError> {
+    match (user, bearer_token_file) {
+        (Some((name, file)), _) => basic(folder, name, file).map(Some),
+        (None, Some(file)) => bearer(folder, file).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
-/// Returns the value of `Authorization` for a user whose password a file holds.
-pub fn basic(folder: &Path, username: &str, file: &Path) -> Result<HeaderValue, StepError> {
+fn bearer(folder: &Path, file: &Path) -> Result<HeaderValue, StepError> {
+    header_value(file, &format!("Bearer {}", read_secret(folder, file)?))
+}
+
+fn basic(folder: &Path, username: &str, file: &Path) -> Result<HeaderValue, StepError> {
     let pair = format!("{username}:{}", read_secret(folder, file)?);
-    authorization(file, &format!("Basic {}", base64(pair.as_bytes())))
+    header_value(file, &format!("Basic {}", base64(pair.as_bytes())))
 }
 
-fn authorization(file: &Path, value: &str) -> Result<HeaderValue, StepError> {
-    HeaderValue::from_str(value).map(sensitive).map_err(|_| {
+fn header_value(file: &Path, text: &str) -> Result<HeaderValue, StepError> {
+    HeaderValue::from_str(text).map(sensitive).map_err(|_| {
         StepError::usage(format!("`{}` holds what cannot be sent in a header", file.display()))
             .hint("the file must hold the secret alone, in one line")
     })

@@ -1,7 +1,7 @@
 //! The pipeline document: every section, its fields, their units and defaults.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use contract::rules::Vote;
 use contract::{Span, Timestamp};
@@ -173,6 +173,13 @@ pub struct BasicAuth {
     pub username: String,
     /// File with the password.
     pub password_file: PathBuf,
+}
+
+impl BasicAuth {
+    /// Returns the name and the file with the password.
+    pub fn user(&self) -> (&str, &Path) {
+        (&self.username, &self.password_file)
+    }
 }
 
 /// A folder of recorded replies.

@@ -6,7 +6,7 @@ use contract::StepError;
 
 use super::context::StorePlace;
 use super::{Global, OutputFormat, print, print_json, runs};
-use crate::run::{read_runs, table};
+use crate::run::table;
 use crate::scored;
 
 /// Flags of `lynceus compare`.
@@ -52,13 +52,6 @@ pub(crate) fn execute(global: &Global, args: &CompareArgs) -> Result<(), StepErr
 fn find(store: &StorePlace, pipeline: &str, run: &str) -> Result<PathBuf, StepError> {
     if Path::new(run).join("run.json").exists() {
         return Ok(PathBuf::from(run));
-    }
-    if run == "previous" {
-        let before = read_runs(&store.root, pipeline).into_iter().rev().nth(1);
-        return before.map(|(folder, _)| folder).ok_or_else(|| {
-            StepError::usage(format!("pipeline `{pipeline}` has no two runs in `{}`", store.url))
-                .hint("lynceus run starts one")
-        });
     }
     runs::find(store, pipeline, run).map(|(folder, _)| folder)
 }

@@ -142,7 +142,7 @@ fn figures(
                 continue;
             }
             counted.entities.push(score.entity.as_str());
-            counted.scores.push(report::scores::rank(score));
+            counted.scores.push(report::ranking::rank(score));
             counted.alarms.push(score.verdict == Verdict::Anomalous);
             counted.anomalous.push(!inside.is_empty());
         }

@@ -184,9 +184,7 @@ impl Prepared {
         drop(self.lock.file().unlock());
         done
     }
-}
 
-impl Prepared {
     /// Tells people how the run ended. What cannot be told now is kept in the store, and changes
     /// nothing of the run.
     fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {

@@ -22,7 +22,7 @@ pub(crate) enum RunsCommand {
     /// Show the tasks of a run
     #[command(after_help = "Example: lynceus runs show last --pipeline cluster")]
     Show {
-        /// Name of the run, its beginning, or `last`
+        /// Name of the run, its beginning, `previous`, or `last`
         run: String,
         /// Name of the pipeline
         #[arg(long, default_value = "cluster")]
@@ -74,20 +74,23 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
     }
 }
 
-/// Finds a run by name, by an unambiguous beginning, or the last training.
+/// Finds a run by name, by an unambiguous beginning, or the last training or the one before.
 pub(crate) fn find(
     store: &StorePlace,
     pipeline: &str,
     run: &str,
 ) -> Result<(PathBuf, RunRecord), StepError> {
     let runs = store.runs(pipeline)?;
-    if run == "last" {
-        let last = runs.into_iter().rev().find(|(_, run)| run.is_training()).ok_or_else(|| {
-            StepError::usage(format!("pipeline `{pipeline}` has no runs in `{}`", store.url))
+    let by_age = ["last", "previous"].iter().position(|name| *name == run);
+    if let Some(younger) = by_age {
+        let mut trainings = runs.into_iter().rev().filter(|(_, run)| run.is_training());
+        let found = trainings.nth(younger).ok_or_else(|| {
+            let few = if younger == 0 { "no runs" } else { "no two runs" };
+            StepError::usage(format!("pipeline `{pipeline}` has {few} in `{}`", store.url))
                 .hint("lynceus run starts one")
         })?;
-        store.bring_run(&last.0)?;
-        return Ok(last);
+        store.bring_run(&found.0)?;
+        return Ok(found);
     }
     let mut matching: Vec<_> =
         runs.into_iter().filter(|(_, record)| record.run.starts_with(run)).collect();

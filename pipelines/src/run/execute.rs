@@ -207,11 +207,7 @@ impl Runner<'_> {
         let attempts = record.tasks[index].attempts;
         record.tasks[index].attempts += 1;
         let folder = self.task_folder(index);
-        let wait = if attempts == 0 {
-            Duration::ZERO
-        } else {
-            Duration::from_secs(1 << (attempts - 1).min(5))
-        };
+        let wait = pause_before(attempts);
         let (program, task, options) = (program.path.clone(), task.clone(), self.options.clone());
         running.spawn(async move {
             tokio::time::sleep(wait).await;
@@ -286,6 +282,14 @@ impl Runner<'_> {
 
     fn task_folder(&self, index: usize) -> PathBuf {
         self.folder.join(&self.plan.tasks[index].name)
+    }
+}
+
+/// Returns how long an attempt waits after so many others failed.
+pub(super) fn pause_before(attempts: u32) -> Duration {
+    match attempts {
+        0 => Duration::ZERO,
+        failed => Duration::from_secs(1 << (failed - 1).min(5)),
     }
 }
 
@@ -376,14 +380,14 @@ impl Signals {
 }
 
 /// This program, which is also each task's.
-struct Program {
-    path: PathBuf,
+pub(super) struct Program {
+    pub(super) path: PathBuf,
     /// Its version, and what tells two builds of a version apart on one machine.
     build: String,
 }
 
 impl Program {
-    fn this() -> Result<Self, StepError> {
+    pub(super) fn this() -> Result<Self, StepError> {
         let path = std::env::current_exe()
             .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
         let built = fs_err::metadata(&path).ok().and_then(|meta| {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use client::{Files, Server, base_url, basic, bearer, below, shown};
+use client::{Files, Server, base_url, below, shown};
 use contract::StepError;
-use document::document::PrometheusSource;
+use document::document::{BasicAuth, PrometheusSource};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Url};
 
@@ -54,12 +54,9 @@ fn range_url(base: &str) -> Result<Url, StepError> {
 
 fn headers(source: &PrometheusSource, folder: &Path) -> Result<HeaderMap, StepError> {
     let mut headers = client::headers("source.prometheus.headers", &source.headers)?;
-    if let Some(file) = &source.bearer_token_file {
-        headers.insert(AUTHORIZATION, bearer(folder, file)?);
-    }
-    if let Some(user) = &source.basic_auth {
-        headers.insert(AUTHORIZATION, basic(folder, &user.username, &user.password_file)?);
-    }
+    let user = source.basic_auth.as_ref().map(BasicAuth::user);
+    let value = client::authorization(folder, source.bearer_token_file.as_deref(), user)?;
+    headers.extend(value.map(|value| (AUTHORIZATION, value)));
     Ok(headers)
 }
 

@@ -18,6 +18,7 @@ pub mod figures;
 pub mod gather;
 pub mod messages;
 pub mod page;
+pub mod ranking;
 pub mod runs;
 pub mod scores;
 pub mod tables;

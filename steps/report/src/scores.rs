@@ -10,6 +10,7 @@ use models::Reference;
 
 use crate::alarms::{Alarm, EntityHistory, Found};
 use crate::envelope::Envelope;
+use crate::ranking::rarity;
 use crate::truth::{Known, Truth};
 
 /// Spans of an envelope; a wide figure has about so many pixels.
@@ -17,32 +18,6 @@ const SPANS: usize = 1024;
 
 /// Labelled rows that curves are drawn from at most.
 const MOST_RANKED: usize = 500_000;
-
-/// Rarity of a score above every reference row's, and the top of its axis.
-pub const NEVER_SEEN: f64 = 3.6;
-
-/// Rarity that a sketch can still tell from never seen: one row in two thousand.
-const RAREST: f64 = 3.3;
-
-/// Returns how rare a calibrated score is: the decimal logarithm of N, where one reference row in N
-/// scored as high.
-pub fn rarity(calibrated: f64) -> f64 {
-    match calibrated {
-        c if c >= 1.0 || c.is_nan() => NEVER_SEEN,
-        c => (-(1.0 - c.max(0.0)).log10()).min(RAREST),
-    }
-}
-
-/// Returns the score to rank an entity's windows by: the combined one where there is one, that of a
-/// model alone, else the mean of the models' calibrated scores.
-pub fn rank(score: &EntityScore) -> f64 {
-    if let [only] = score.members.as_slice() {
-        return only.decision;
-    }
-    let mean = score.members.iter().map(|member| member.calibrated).sum::<f64>()
-        / score.members.len().max(1) as f64;
-    score.combined.map_or(mean, |combined| combined.score)
-}
 
 /// A row with a label: what curves are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod support;
+
 use std::collections::BTreeMap;
 
 use contract::artifact::{json_bytes, sha256};
 use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
 use contract::rules::{Combine, FalseAlarmLimit, Limit, Vote};
 use contract::score::Verdict;
-use contract::{Decimal, ErrorKind, FeatureColumn, FeatureContract, Span, Timestamp};
+use contract::{Decimal, ErrorKind, Span, Timestamp};
 use document::models::Adaptive as Settings;
 use frames::{FeatureTable, Table};
 use linfa::ParamGuard as _;
@@ -16,6 +18,7 @@ use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::adaptive::Training;
 use models::{Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, assemble, matrix};
+use support::contract;
 use train::adaptive::{AdaptiveParams, Order};
 
 const STEP: Span = Span::from_seconds(60);
@@ -24,18 +27,7 @@ const ENTITIES: [&str; 2] = ["node-a", "node-b"];
 /// Minutes of two nodes on different levels; the signals of the node in `odd` jump in minutes 40
 /// to 60.
 fn table(first: usize, minutes: usize, odd: Option<usize>) -> FeatureTable {
-    let column = |name: &str| FeatureColumn {
-        name: name.to_owned(),
-        unit: String::new(),
-        formula: "raw".to_owned(),
-    };
-    let contract = FeatureContract {
-        format: FeatureContract::FORMAT,
-        step: STEP,
-        lookback: Span::ZERO,
-        fill: "zero".to_owned(),
-        columns: ["load", "memory"].map(column).to_vec(),
-    };
+    let contract = contract(&["load", "memory"], "zero");
     let mut table = Table::empty(["load", "memory"]);
     let entities = ENTITIES.map(|name| table.entity_index(name));
     for minute in 0..minutes {

@@ -1,13 +1,16 @@
 //! The binary `train` from a data set folder to a candidate folder.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use contract::bundle::CandidateManifest;
-use contract::{FeatureColumn, FeatureContract, Outcome, Span, Timestamp};
+use contract::{Outcome, Timestamp};
 use frames::{Dataset, FeatureTable, Table};
 use models::{Candidate, matrix};
+use support::contract;
 use tempfile::TempDir;
 
 const KINDS: [&str; 5] =
@@ -49,18 +52,7 @@ fn usual() -> Columns {
 }
 
 fn part(columns: &Columns, rows: usize) -> FeatureTable {
-    let column = |name: &str| FeatureColumn {
-        name: name.to_owned(),
-        unit: String::new(),
-        formula: "raw".to_owned(),
-    };
-    let contract = FeatureContract {
-        format: FeatureContract::FORMAT,
-        step: Span::from_seconds(60),
-        lookback: Span::ZERO,
-        fill: "zero".to_owned(),
-        columns: columns.iter().map(|(name, _)| column(name)).collect(),
-    };
+    let contract = contract(&columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "zero");
     let mut table = Table::empty(columns.iter().map(|(name, _)| *name));
     let entity = table.entity_index("");
     for row in 0..rows {

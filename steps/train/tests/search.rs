@@ -2,31 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod support;
+
 use contract::step::Common;
 use contract::steps::TrainArgs;
-use contract::{
-    ErrorKind, FeatureColumn, FeatureContract, Outcome, Span, StepError, Timestamp, artifact,
-    read_json,
-};
+use contract::{ErrorKind, Outcome, StepError, Timestamp, artifact, read_json};
 use frames::{Dataset, FeatureTable, RowLabels, Table};
 use serde_json::Value;
+use support::contract;
 use tempfile::TempDir;
 
 /// Rows of three waves and noise that follows one of them; anomalous rows break that relation.
 fn part(first: usize, rows: usize, labelled: bool) -> FeatureTable {
     let names = ["one", "two", "noise"];
-    let column = |name: &str| FeatureColumn {
-        name: name.to_owned(),
-        unit: String::new(),
-        formula: "raw".to_owned(),
-    };
-    let contract = FeatureContract {
-        format: FeatureContract::FORMAT,
-        step: Span::from_seconds(60),
-        lookback: Span::ZERO,
-        fill: "zero".to_owned(),
-        columns: names.map(column).to_vec(),
-    };
+    let contract = contract(&names, "zero");
     let mut table = Table::empty(names);
     let entity = table.entity_index("");
     let odd = |row: usize| labelled && row % 50 < 5;

@@ -1,14 +1,17 @@
 //! The binary `train` on labelled rows, and what becomes of its candidates in a bundle.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod support;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use contract::bundle::{CandidateManifest, Provenance};
 use contract::score::Verdict;
-use contract::{FeatureColumn, FeatureContract, Outcome, Span, Timestamp, artifact};
+use contract::{Outcome, Timestamp, artifact};
 use frames::{Dataset, FeatureTable, RowLabels, Table};
 use models::{Bundle, Candidate, Recipe, ScoreOptions, ScoreState, assemble};
+use support::contract;
 use tempfile::TempDir;
 
 const KINDS: [&str; 3] = ["decision_tree", "diagnose", "random_forest"];
@@ -39,18 +42,7 @@ const COLUMNS: [&str; 4] = ["cpu", "memory", "requests", "errors"];
 /// Rows a minute apart; each scenario of `faults` takes eight of every twenty rows, one after
 /// another, and lifts the column of its kind.
 fn part(rows: usize, faults: &[&str]) -> FeatureTable {
-    let columns = COLUMNS.map(|name| FeatureColumn {
-        name: name.to_owned(),
-        unit: String::new(),
-        formula: "raw".to_owned(),
-    });
-    let contract = FeatureContract {
-        format: FeatureContract::FORMAT,
-        step: Span::from_seconds(60),
-        lookback: Span::ZERO,
-        fill: "none".to_owned(),
-        columns: columns.to_vec(),
-    };
+    let contract = contract(&COLUMNS, "none");
     let mut table = Table::empty(COLUMNS);
     let entity = table.entity_index("node-a");
     let mut labels = RowLabels::default();

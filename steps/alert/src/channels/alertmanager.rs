@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use client::{Files, Server, base_url, basic, bearer, below, shown};
+use client::{Files, Server, base_url, below, shown};
 use contract::{Span, Timestamp};
 use document::alerts::AlertmanagerChannel;
+use document::document::BasicAuth;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde::Serialize;
 
@@ -128,13 +129,10 @@ impl Alertmanager {
         let base = base_url("alerts.channels.alertmanager.url", &self.settings.url)?;
         let url = below(base, "/api/v2/alerts");
         let mut headers = HeaderMap::new();
-        if let Some(file) = &self.settings.bearer_token_file {
-            headers.insert(AUTHORIZATION, bearer(&self.folder, file)?);
-        }
-        if let Some(user) = &self.settings.basic_auth {
-            let value = basic(&self.folder, &user.username, &user.password_file)?;
-            headers.insert(AUTHORIZATION, value);
-        }
+        let user = self.settings.basic_auth.as_ref().map(BasicAuth::user);
+        let token = self.settings.bearer_token_file.as_deref();
+        let value = client::authorization(&self.folder, token, user)?;
+        headers.extend(value.map(|value| (AUTHORIZATION, value)));
         let server = Server {
             field: "alerts.channels.alertmanager",
             url: &url,

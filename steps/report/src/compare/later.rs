@@ -12,8 +12,9 @@ use crate::again::{self, Scorer};
 use crate::alarms::Found;
 use crate::curves::Figure;
 use crate::gather;
+use crate::ranking::rank;
 use crate::runs::Run;
-use crate::scores::{ScoreHistory, rank};
+use crate::scores::ScoreHistory;
 use crate::truth::Truth;
 
 /// Rows that all resamples of an interval may add up to.

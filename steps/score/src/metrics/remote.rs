@@ -9,6 +9,7 @@ use std::path::Path;
 
 use client::{Files, Server};
 use contract::{StepError, Timestamp};
+use document::document::BasicAuth;
 use document::scoring::RemoteWrite;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
@@ -117,13 +118,9 @@ impl Sender {
     fn new(server: &RemoteWrite, folder: &Path) -> Result<Self, StepError> {
         let url = client::base_url(&format!("{FIELD}.url"), &server.url)?;
         let mut headers = client::headers(&format!("{FIELD}.headers"), &server.headers)?;
-        if let Some(file) = &server.bearer_token_file {
-            headers.insert(AUTHORIZATION, client::bearer(folder, file)?);
-        }
-        if let Some(user) = &server.basic_auth {
-            let password = client::basic(folder, &user.username, &user.password_file)?;
-            headers.insert(AUTHORIZATION, password);
-        }
+        let user = server.basic_auth.as_ref().map(BasicAuth::user);
+        let value = client::authorization(folder, server.bearer_token_file.as_deref(), user)?;
+        headers.extend(value.map(|value| (AUTHORIZATION, value)));
         headers.extend(protocol());
         let client = client::client(Server {
             field: FIELD,
