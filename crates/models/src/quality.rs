@@ -177,12 +177,9 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Returns the bounds between which a figure lies in 95 of 100 resamples of the rows.
-///
-/// Blocks of `block` consecutive rows, wherever they begin, are drawn with replacement, since rows
-/// close in time say the same (the moving-block bootstrap: Künsch 1989); the same seed gives the
-/// same bounds. Resamples for which `figure` is not defined
-/// are left out; nothing where that leaves fewer than ten.
+/// Returns the bounds between which a figure lies in 95 of 100 resamples of the rows, which are
+/// those of [`for_each_resample`]. Resamples for which `figure` is not defined are left out;
+/// nothing where that leaves fewer than ten.
 pub fn bootstrap_interval(
     rows: usize,
     block: usize,
@@ -190,30 +187,48 @@ pub fn bootstrap_interval(
     seed: u64,
     figure: impl Fn(&[usize]) -> Option<f64>,
 ) -> Option<(f64, f64)> {
-    if rows == 0 {
+    let mut figures = Vec::new();
+    for_each_resample(rows, block, resamples, seed, |sample| figures.extend(figure(sample)));
+    bounds(&mut figures)
+}
+
+/// Returns the bounds between which 95 of 100 values lie; nothing for fewer than ten.
+pub fn bounds(values: &mut [f64]) -> Option<(f64, f64)> {
+    if values.len() < 10 {
         return None;
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |level| crate::reference::quantile(values, level);
+    Some((at(0.025), at(0.975)))
+}
+
+/// Calls `each` with the numbers of the rows of every resample.
+///
+/// Blocks of `block` consecutive rows, wherever they begin, are drawn with replacement, since rows
+/// close in time say the same (the moving-block bootstrap: Künsch 1989); the same seed draws the
+/// same rows.
+pub fn for_each_resample(
+    rows: usize,
+    block: usize,
+    resamples: usize,
+    seed: u64,
+    mut each: impl FnMut(&[usize]),
+) {
+    if rows == 0 {
+        return;
     }
     let block = block.clamp(1, rows);
-    let blocks = rows.div_ceil(block);
     let mut random = SplitMix64(seed);
-    let mut sample = Vec::with_capacity(rows);
-    let mut figures: Vec<f64> = (0..resamples)
-        .filter_map(|_| {
-            sample.clear();
-            for _ in 0..blocks {
-                let start = random.below(rows - block + 1);
-                sample.extend(start..start + block);
-            }
-            sample.truncate(rows);
-            figure(&sample)
-        })
-        .collect();
-    if figures.len() < 10 {
-        return None;
+    let mut sample = Vec::with_capacity(rows + block);
+    for _ in 0..resamples {
+        sample.clear();
+        for _ in 0..rows.div_ceil(block) {
+            let start = random.below(rows - block + 1);
+            sample.extend(start..start + block);
+        }
+        sample.truncate(rows);
+        each(&sample);
     }
-    figures.sort_unstable_by(f64::total_cmp);
-    let at = |level| crate::reference::quantile(&figures, level);
-    Some((at(0.025), at(0.975)))
 }
 
 /// Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014. Good enough to pick

@@ -23,6 +23,8 @@ pub struct Alarm {
     pub voted: BTreeSet<String>,
     /// Features that explain it, the largest mean share first.
     pub causes: Vec<Cause>,
+    /// Kinds of faults it was taken for, with the windows in which it was.
+    pub called: BTreeMap<String, u64>,
     /// Number of the scenario it falls into, if any.
     pub scenario: Option<usize>,
     /// Worth waking someone.
@@ -88,6 +90,12 @@ impl CauseSums {
     }
 }
 
+fn count_kind(called: &mut BTreeMap<String, u64>, score: &EntityScore) {
+    if let Some(diagnosed) = &score.diagnosis {
+        *called.entry(diagnosed.kind.clone()).or_default() += 1;
+    }
+}
+
 /// What became of a scenario.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -101,6 +109,8 @@ pub struct Found {
     pub first: Option<Timestamp>,
     /// Features that explain it, the largest mean share first.
     pub causes: Vec<Cause>,
+    /// Kinds of faults it was taken for, with the windows in which it was.
+    pub called: BTreeMap<String, u64>,
     sums: CauseSums,
 }
 
@@ -112,6 +122,7 @@ impl Found {
             anomalous: 0,
             first: None,
             causes: Vec::new(),
+            called: BTreeMap::new(),
             sums: CauseSums::default(),
         }
     }
@@ -122,6 +133,7 @@ impl Found {
             self.anomalous += 1;
             self.first = Some(self.first.map_or(time, |first| first.min(time)));
             self.sums.add(&score.causes);
+            count_kind(&mut self.called, score);
         }
     }
 
@@ -179,6 +191,7 @@ impl EntityHistory {
                 windows: 0,
                 voted: BTreeSet::new(),
                 causes: Vec::new(),
+                called: BTreeMap::new(),
                 scenario: None,
                 urgent: false,
                 excluded: false,
@@ -195,6 +208,7 @@ impl EntityHistory {
                 alarm.voted.insert(member.kind.clone());
             }
         }
+        count_kind(&mut alarm.called, score);
         open.causes.add(&score.causes);
         alarm.scenario = alarm.scenario.or(known.scenario);
         open.outside |= known.is_normal();

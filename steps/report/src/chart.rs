@@ -35,6 +35,12 @@ pub enum Ink {
     Missing,
     /// The range between the extremes of many series.
     Band,
+    /// The bounds of a series, by its number.
+    Bounds(usize),
+    /// A box with something in it.
+    Card,
+    /// A label that is read first.
+    Title,
     /// Where the model changed.
     Switch,
 }
@@ -43,7 +49,7 @@ pub enum Ink {
 pub const SERIES: usize = 6;
 
 impl Ink {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 23] = [
         Self::Text,
         Self::Grid,
         Self::Axis,
@@ -59,6 +65,14 @@ impl Ink {
         Self::Series(3),
         Self::Series(4),
         Self::Series(5),
+        Self::Bounds(0),
+        Self::Bounds(1),
+        Self::Bounds(2),
+        Self::Bounds(3),
+        Self::Bounds(4),
+        Self::Bounds(5),
+        Self::Card,
+        Self::Title,
     ];
 
     /// Returns the class of the style sheet.
@@ -73,21 +87,24 @@ impl Ink {
             Self::Missing => "missing",
             Self::Band => "band",
             Self::Switch => "switch",
+            Self::Card => "card",
+            Self::Title => "title",
+            Self::Bounds(number) => ["b0", "b1", "b2", "b3", "b4", "b5"][number % SERIES],
             Self::Series(number) => ["s0", "s1", "s2", "s3", "s4", "s5"][number % SERIES],
         }
     }
 
     /// Returns a colour that stands for the class until the drawing is done.
-    fn colour(self) -> RGBColor {
+    pub(crate) fn colour(self) -> RGBColor {
         let number = Self::ALL.iter().position(|ink| ink.class() == self.class()).unwrap_or(0);
         RGBColor(0, 1, u8::try_from(number).unwrap_or(0))
     }
 
-    fn filled(self) -> ShapeStyle {
+    pub(crate) fn filled(self) -> ShapeStyle {
         self.colour().filled()
     }
 
-    fn stroke(self) -> ShapeStyle {
+    pub(crate) fn stroke(self) -> ShapeStyle {
         self.colour().stroke_width(1)
     }
 }
@@ -104,10 +121,10 @@ pub struct Size {
 }
 
 /// Plotters counts in whole pixels; half pixels are fine enough.
-const SCALE: u32 = 2;
+pub(crate) const SCALE: u32 = 2;
 
 /// Height of labels in CSS pixels; the style sheet has the same figure times [`SCALE`].
-const FONT: u32 = 11;
+pub(crate) const FONT: u32 = 11;
 
 /// Something drawn over the grid.
 #[derive(Debug, Clone)]
@@ -141,16 +158,8 @@ impl Chart {
     /// Returns the figure as an SVG element that says `alternative` to who cannot see it. `class`
     /// is its class in the style sheet.
     pub fn svg(&self, class: &str, alternative: &str) -> Result<String, StepError> {
-        let (width, height) = (self.size.width * SCALE, self.size.height * SCALE);
-        let mut drawn = String::new();
-        self.draw(SVGBackend::with_string(&mut drawn, (width, height)))
-            .map_err(|e| StepError::bug(format!("cannot draw a figure: {e}")))?;
-        let mut svg = format!(
-            r#"<svg class="{class}" viewBox="0 0 {width} {height}" role="img" aria-label="{}">"#,
-            escaped(alternative)
-        );
-        shorten(&drawn, &mut svg);
-        Ok(svg)
+        let size = (self.size.width, self.size.height);
+        element(size, class, alternative, |backend| self.draw(backend))
     }
 
     fn draw(&self, backend: SVGBackend<'_>) -> Result<(), Box<dyn std::error::Error>> {
@@ -186,6 +195,26 @@ impl Chart {
         root.present()?;
         Ok(())
     }
+}
+
+/// Returns what `draw` draws, `size` CSS pixels wide and high, as an SVG element that says
+/// `alternative` to who cannot see it.
+pub(crate) fn element(
+    size: (u32, u32),
+    class: &str,
+    alternative: &str,
+    draw: impl FnOnce(SVGBackend<'_>) -> Result<(), Box<dyn std::error::Error>>,
+) -> Result<String, StepError> {
+    let (width, height) = (size.0 * SCALE, size.1 * SCALE);
+    let mut drawn = String::new();
+    draw(SVGBackend::with_string(&mut drawn, (width, height)))
+        .map_err(|e| StepError::bug(format!("cannot draw a figure: {e}")))?;
+    let mut svg = format!(
+        r#"<svg class="{class}" viewBox="0 0 {width} {height}" role="img" aria-label="{}">"#,
+        escaped(alternative)
+    );
+    shorten(&drawn, &mut svg);
+    Ok(svg)
 }
 
 type Plot<'a, 'b> = plotters::chart::ChartContext<

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use self::later::Judged;
 use crate::page;
-use crate::runs::Run;
+use crate::runs::{Run, Task};
 use crate::tables::{Cell, Table};
 use crate::truth::Truth;
 use crate::zone::Zone;
@@ -35,7 +35,26 @@ pub struct Comparison {
 const COLUMNS: [(&str, &str); 6] =
     [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("e", "E"), ("f", "F")];
 
-/// The same for columns that hold text of many words.
+/// Keys and heads of the columns that hold a later run against the first: by how much it differs,
+/// and what that means.
+const AGAINST_FIRST: [[(&str, &str); 2]; 5] = [
+    [("b_difference", "B less A"), ("b_meaning", "Which is")],
+    [("c_difference", "C less A"), ("c_meaning", "Which is")],
+    [("d_difference", "D less A"), ("d_meaning", "Which is")],
+    [("e_difference", "E less A"), ("e_meaning", "Which is")],
+    [("f_difference", "F less A"), ("f_meaning", "Which is")],
+];
+
+/// The same for faults: what became of each.
+const CHANGES: [(&str, &str); 5] = [
+    ("b_change", "B against A"),
+    ("c_change", "C against A"),
+    ("d_change", "D against A"),
+    ("e_change", "E against A"),
+    ("f_change", "F against A"),
+];
+
+/// Keys and heads of the runs' columns where they hold text of many words.
 const TEXTS: [(&str, &str); 6] =
     [("a", "~A"), ("b", "~B"), ("c", "~C"), ("d", "~D"), ("e", "~E"), ("f", "~F")];
 
@@ -76,7 +95,7 @@ pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, Step
         figures::own(&runs),
         documents,
         data,
-        each("seconds", "Time of each task", &runs, seconds),
+        each("seconds", "Time of each task; of one from the cache, when it ran", &runs, seconds),
         each("memory", "Most memory of each task", &runs, memory),
     ];
     let runs = runs.into_iter().map(|run| run.record.run).collect();
@@ -254,15 +273,13 @@ fn data(run: &Run, zone: &Zone) -> BTreeMap<String, String> {
 }
 
 fn seconds(run: &Run) -> BTreeMap<String, Cell> {
-    let tasks = run.tasks.iter().filter(|task| task.record.attempts > 0);
-    let tasks = tasks.map(|task| (task.record.name.clone(), Cell::seconds(task.record.seconds)));
-    tasks.chain([("all".to_owned(), Cell::seconds(run.record.seconds))]).collect()
+    let seconds = |task: &Task| Some((task.record.name.clone(), Cell::seconds(task.seconds()?)));
+    let all = ("all".to_owned(), Cell::seconds(run.record.seconds));
+    run.tasks.iter().filter_map(seconds).chain([all]).collect()
 }
 
 fn memory(run: &Run) -> BTreeMap<String, Cell> {
-    let tasks = run.tasks.iter().filter(|task| task.record.attempts > 0).filter_map(|task| {
-        let bytes = task.outcome.as_ref()?.peak_memory_bytes;
-        Some((task.record.name.clone(), Cell::bytes(bytes)))
-    });
-    tasks.collect()
+    let bytes =
+        |task: &Task| Some((task.record.name.clone(), Cell::bytes(task.peak_memory_bytes()?)));
+    run.tasks.iter().filter_map(bytes).collect()
 }

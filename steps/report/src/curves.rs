@@ -10,8 +10,14 @@ const RESAMPLED_ROWS: usize = 4_000_000;
 /// Resamples of an interval at most, and at least.
 const RESAMPLES: (usize, usize) = (200, 50);
 
+/// Seed of the resamples.
+pub(crate) const SEED: u64 = 7;
+
 /// Points of a drawn curve at most.
 const POINTS: usize = 240;
+
+/// Places at which a band is as wide as the resamples say.
+const PLACES: usize = 60;
 
 /// A figure and the bounds that 95 of 100 resamples lie between.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,15 +28,30 @@ pub struct Figure {
     pub interval: Option<(f64, f64)>,
 }
 
+/// Points in order of their first coordinate.
+type Points = Vec<(f64, f64)>;
+
+/// A place, and the bounds that 95 of 100 resampled curves lie between there.
+pub type Band = Vec<(f64, f64, f64)>;
+
+/// A curve and how far it may be trusted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Curve {
+    /// The curve.
+    pub points: Points,
+    /// Its bounds, place by place; empty where figures have no interval.
+    pub band: Band,
+}
+
 /// How well one score ranks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curves {
     /// What is ranked: a kind of model, or `combined score`.
     pub name: String,
     /// False-alarm share and share found, from (0, 0) to (1, 1).
-    pub roc: Vec<(f64, f64)>,
+    pub roc: Curve,
     /// Share found and precision, in order of the share found.
-    pub precision_recall: Vec<(f64, f64)>,
+    pub precision_recall: Curve,
     /// Area under the ROC curve.
     pub roc_auc: Figure,
     /// Average precision.
@@ -49,22 +70,21 @@ impl Curves {
         let truth: Vec<bool> = ranked.iter().map(|row| row.anomalous).collect();
         let roc_auc = quality::roc_auc(&scores, &truth)?;
         let average_precision = quality::average_precision(&scores, &truth)?;
-        let (roc, precision_recall) = points(ranked);
+        let order = Order::of(ranked);
+        let (roc, precision_recall) = order.curves(&vec![1.0; ranked.len()])?;
+        let resamples = resamples(ranked.len());
         let interval = |figure: fn(&[f64], &[bool]) -> Option<f64>| {
-            let resamples = RESAMPLES.0.min(RESAMPLED_ROWS / ranked.len().max(1));
-            if resamples < RESAMPLES.1 {
-                return None;
-            }
-            quality::bootstrap_interval(ranked.len(), block, resamples, 7, |rows| {
+            quality::bootstrap_interval(ranked.len(), block, resamples, SEED, |rows| {
                 let scores: Vec<f64> = rows.iter().map(|row| scores[*row]).collect();
                 let truth: Vec<bool> = rows.iter().map(|row| truth[*row]).collect();
                 figure(&scores, &truth)
             })
         };
+        let (roc_band, precision_band) = order.bands(block, resamples);
         Some(Self {
             name: name.to_owned(),
-            roc: thinned(&roc),
-            precision_recall: thinned(&precision_recall),
+            roc: Curve { points: thinned(&roc), band: roc_band },
+            precision_recall: Curve { points: thinned(&precision_recall), band: precision_band },
             roc_auc: Figure { value: roc_auc, interval: interval(quality::roc_auc) },
             average_precision: Figure {
                 value: average_precision,
@@ -76,29 +96,81 @@ impl Curves {
     }
 }
 
-type Points = Vec<(f64, f64)>;
-
-/// Walks down the scores and notes both curves at each distinct one.
-fn points(ranked: &[Ranked]) -> (Points, Points) {
-    let mut rows: Vec<Ranked> = ranked.to_vec();
-    rows.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
-    let positives = rows.iter().filter(|row| row.anomalous).count().max(1) as f64;
-    let negatives = (rows.len() as f64 - positives).max(1.0);
-    let (mut found, mut wrong) = (0.0, 0.0);
-    let (mut roc, mut precision) = (vec![(0.0, 0.0)], Vec::new());
-    for (index, row) in rows.iter().enumerate() {
-        if row.anomalous {
-            found += 1.0;
-        } else {
-            wrong += 1.0;
-        }
-        let last = rows.get(index + 1).is_none_or(|next| next.score.total_cmp(&row.score).is_ne());
-        if last {
-            roc.push((wrong / negatives, found / positives));
-            precision.push((found / positives, found / (found + wrong)));
-        }
+/// Returns how many resamples an interval of so many rows takes; none where they are too many.
+pub(crate) fn resamples(rows: usize) -> usize {
+    match RESAMPLES.0.min(RESAMPLED_ROWS / rows.max(1)) {
+        too_few if too_few < RESAMPLES.1 => 0,
+        enough => enough,
     }
-    (roc, precision)
+}
+
+/// Rows from the highest score to the lowest.
+struct Order<'a> {
+    ranked: &'a [Ranked],
+    rows: Vec<usize>,
+}
+
+impl<'a> Order<'a> {
+    fn of(ranked: &'a [Ranked]) -> Self {
+        let mut rows: Vec<usize> = (0..ranked.len()).collect();
+        rows.sort_by(|a, b| ranked[*b].score.total_cmp(&ranked[*a].score));
+        Self { ranked, rows }
+    }
+
+    /// Walks down the scores and notes both curves at each distinct one; nothing without rows of
+    /// both kinds. Each row counts as often as `times` says.
+    fn curves(&self, times: &[f64]) -> Option<(Points, Points)> {
+        let of = |kind: bool| -> f64 {
+            let rows = self.ranked.iter().zip(times).filter(|(row, _)| row.anomalous == kind);
+            rows.map(|(_, times)| times).sum()
+        };
+        let (positives, negatives) = (of(true), of(false));
+        if positives == 0.0 || negatives == 0.0 {
+            return None;
+        }
+        let (mut found, mut wrong) = (0.0, 0.0);
+        let (mut roc, mut precision) = (vec![(0.0, 0.0)], Vec::new());
+        for (index, row) in self.rows.iter().enumerate() {
+            let Ranked { score, anomalous } = self.ranked[*row];
+            *(if anomalous { &mut found } else { &mut wrong }) += times[*row];
+            let next = self.rows.get(index + 1).map(|row| self.ranked[*row].score);
+            let last = next.is_none_or(|next| next.total_cmp(&score).is_ne());
+            if last && found + wrong > 0.0 {
+                roc.push((wrong / negatives, found / positives));
+                precision.push((found / positives, found / (found + wrong)));
+            }
+        }
+        Some((roc, precision))
+    }
+
+    /// Returns the bands of both curves, each at the same distances.
+    fn bands(&self, block: usize, resamples: usize) -> (Band, Band) {
+        let places: Vec<f64> = (0..=PLACES).map(|place| place as f64 / PLACES as f64).collect();
+        let mut heights = vec![(Vec::new(), Vec::new()); places.len()];
+        let mut times = vec![0.0; self.rows.len()];
+        quality::for_each_resample(self.rows.len(), block, resamples, SEED, |rows| {
+            times.fill(0.0);
+            rows.iter().for_each(|row| times[*row] += 1.0);
+            let Some((roc, precision)) = self.curves(&times) else { return };
+            for (place, (found, right)) in places.iter().zip(&mut heights) {
+                // The highest share found at no more false alarms, and the precision where so
+                // much was found first.
+                let after = roc.partition_point(|point| point.0 <= *place);
+                found.push(roc[after.saturating_sub(1)].1);
+                let first = precision.partition_point(|point| point.0 < *place);
+                right.push(precision[first.min(precision.len() - 1)].1);
+            }
+        });
+        let bounds = |place: f64, heights: &mut [f64]| {
+            quality::bounds(heights).map(|(low, high)| (place, low, high))
+        };
+        let mut both = (Band::new(), Band::new());
+        for (place, (found, right)) in places.into_iter().zip(&mut heights) {
+            both.0.extend(bounds(place, found));
+            both.1.extend(bounds(place, right));
+        }
+        both
+    }
 }
 
 /// Keeps the ends, and else points that lie apart by more than a fraction of the figure.
@@ -135,9 +207,41 @@ mod tests {
         let rows = ranked(&[(0.1, false), (0.2, false), (0.8, true), (0.9, true)]);
         let curves = Curves::of("x", &rows, 1).unwrap();
         assert_eq!(curves.roc_auc.value, 1.0);
-        assert!(curves.roc.contains(&(0.0, 1.0)), "{:?}", curves.roc);
-        assert_eq!(curves.precision_recall[0], (0.5, 1.0));
+        assert!(curves.roc.points.contains(&(0.0, 1.0)), "{:?}", curves.roc);
+        assert_eq!(curves.precision_recall.points[0], (0.5, 1.0));
         assert_eq!(Curves::of("x", &rows[..2], 1), None, "one kind of rows only");
+    }
+
+    #[test]
+    fn a_band_holds_its_curve_and_is_narrow_where_there_is_nothing_to_doubt() {
+        let noise = |row: usize| (row * 37 % 101) as f64 / 100.0;
+        let odd = |row: usize| row % 50 >= 40;
+        let shifted = |row: usize| noise(row) + if odd(row) { 0.5 } else { 0.0 };
+        let rows: Vec<_> = (0..1000).map(|row| (shifted(row), odd(row))).collect();
+        let Curves { roc, precision_recall, .. } = Curves::of("x", &ranked(&rows), 20).unwrap();
+        let inside = |curve: &Curve, x: f64, y: f64| {
+            let near = |place: &&(f64, f64, f64)| (place.0 - x).abs() < 0.5 / PLACES as f64;
+            curve
+                .band
+                .iter()
+                .find(near)
+                .is_none_or(|(_, low, high)| (low - 0.03..high + 0.03).contains(&y))
+        };
+        for curve in [&roc, &precision_recall] {
+            assert_eq!(curve.band.len(), PLACES + 1);
+            // Where a curve rises straight up, only its top is in the band.
+            let beyond: Vec<_> = curve.points.iter().filter(|(x, _)| *x > 0.05).collect();
+            let held = beyond.iter().filter(|(x, y)| inside(curve, *x, *y)).count();
+            assert!(held * 10 >= beyond.len() * 9, "{held} of {}: {curve:?}", beyond.len());
+        }
+        let width = |place: &(f64, f64, f64)| place.2 - place.1;
+        assert!(roc.band.iter().any(|place| width(place) > 0.05), "{:?}", roc.band);
+        assert!(width(&roc.band[PLACES]) < 1e-9, "all is found where all is an alarm");
+        let sure: Vec<_> = (0..1000).map(|row| (f64::from(u8::from(odd(row))), odd(row))).collect();
+        let sure = Curves::of("x", &ranked(&sure), 20).unwrap();
+        assert!(sure.roc.band.iter().all(|place| width(place) < 1e-9), "{:?}", sure.roc.band);
+        let few = Curves::of("x", &ranked(&[(0.0, false), (1.0, true)]), 1).unwrap();
+        assert!(few.roc.band.len() <= PLACES + 1);
     }
 
     proptest! {
@@ -146,11 +250,16 @@ mod tests {
             rows in prop::collection::vec((0.0..1.0_f64, any::<bool>()), 2..300),
         ) {
             let Some(curves) = Curves::of("x", &ranked(&rows), 10) else { return Ok(()) };
-            prop_assert!(curves.roc.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1));
-            prop_assert_eq!(curves.roc.last(), Some(&(1.0, 1.0)));
-            prop_assert!(curves.roc.len() <= 2 * POINTS + 2);
+            let (roc, precision) = (&curves.roc, &curves.precision_recall);
+            prop_assert!(roc.points.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1));
+            prop_assert_eq!(roc.points.last(), Some(&(1.0, 1.0)));
+            prop_assert!(roc.points.len() <= 2 * POINTS + 2);
             let inside = |(x, y): &(f64, f64)| (0.0..=1.0).contains(x) && (0.0..=1.0).contains(y);
-            prop_assert!(curves.roc.iter().chain(&curves.precision_recall).all(inside));
+            prop_assert!(roc.points.iter().chain(&precision.points).all(inside));
+            for (place, low, high) in roc.band.iter().chain(&precision.band) {
+                prop_assert!(inside(&(*place, *low)) && inside(&(*place, *high)) && low <= high);
+            }
+            prop_assert!(roc.band.is_sorted_by(|a, b| a.1 <= b.1 && a.2 <= b.2));
         }
     }
 }

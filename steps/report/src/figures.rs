@@ -325,7 +325,7 @@ pub fn feature(
     Ok(PreEscaped(chart.svg("small", alternative)?))
 }
 
-/// Draws ROC curves, or precision over recall.
+/// Draws ROC curves, or precision over recall, each with its bounds behind it.
 pub fn curves(curves: &[Curves], roc: bool, alternative: &str) -> Result<Markup, StepError> {
     let axis = || {
         let ticks = [0.0, 0.25, 0.5, 0.75, 1.0];
@@ -336,9 +336,12 @@ pub fn curves(curves: &[Curves], roc: bool, alternative: &str) -> Result<Markup,
     if roc {
         marks.push(Mark::Line(vec![(0.0, 0.0), (1.0, 1.0)], Ink::Grid));
     }
-    for (index, curve) in curves.iter().enumerate() {
-        let points = if roc { &curve.roc } else { &curve.precision_recall };
-        marks.push(Mark::Line(points.clone(), Ink::Series(index)));
+    let each = || curves.iter().map(|all| if roc { &all.roc } else { &all.precision_recall });
+    for (index, curve) in each().enumerate().filter(|(_, curve)| !curve.band.is_empty()) {
+        marks.push(Mark::Area(curve.band.clone(), Ink::Bounds(index)));
+    }
+    for (index, curve) in each().enumerate() {
+        marks.push(Mark::Line(curve.points.clone(), Ink::Series(index)));
     }
     let chart = Chart { size: SQUARE, x: axis(), y: axis(), marks };
     Ok(PreEscaped(chart.svg("small curves", alternative)?))

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::bundle::BundleManifest;
+use contract::score::LateWindows;
 use contract::steps::ReportArgs;
 use contract::{Span, StepError, Timestamp};
 use document::Document;
 use frames::labels::read_labels;
 use models::{Bundle, Reference};
-use store::{AliasRecord, ObjectStore, Registry};
+use store::{AliasRecord, ObjectStore, Registry, scores};
 
 use crate::drift::Moved;
 use crate::features::{FeatureHistory, labels_of_rows};
@@ -69,6 +70,10 @@ pub struct Scored {
     pub history: ScoreHistory,
     /// The range that was asked for: windows that end after the first and not after the second.
     pub range: (Timestamp, Timestamp),
+    /// End of the first window that was ever scored, if the range reaches back to it.
+    pub began: Option<Timestamp>,
+    /// Windows that were scored late, by tick; absent where the store does not know.
+    pub late: Option<Vec<LateWindows>>,
     /// What the alias named, oldest first.
     pub aliases: Vec<AliasRecord>,
     /// The manifests of the versions that scored, as far as they could be read.
@@ -95,9 +100,11 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
         Some(run) => rescored(run, &rules, &truth, threads, &mut notes),
         None => None,
     };
+    let mut messages = messages::read(&args.messages, &mut notes);
     let scored = match &args.store {
         Some(url) => {
             let store = store::open(url)?;
+            messages::add_remembered(&mut messages, store.as_ref(), &document.name)?;
             Some(scored(store.as_ref(), args, &document, rules, &truth)?)
         }
         None => None,
@@ -114,7 +121,7 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
         scored,
         drift: drift(&runs, previous.as_ref()),
         previous,
-        messages: messages::read(&args.messages, &mut notes),
+        messages,
         runs,
         notes,
     })
@@ -272,6 +279,12 @@ fn scored(
         history.add(&window, bundle.map(Bundle::reference));
         Ok(())
     })?;
+    let first = history.range.map(|(first, _)| first);
+    let began = first.filter(|first| *first > after + document.step);
+    let began = began.map(|first| Ok(is_first(store, &document.name, first)?.then_some(first)));
+    let began = began.transpose()?.flatten();
+    // Nothing was to be scored before.
+    let after = began.map_or(after, |first| first - document.step);
     history.note_bounds(after, until);
     history.finish();
     let manifest =
@@ -279,7 +292,15 @@ fn scored(
     Ok(Scored {
         history,
         range: (after, until),
+        began,
+        late: messages::late(store, &document.name)?,
         aliases: registry.history(&document.deployment.alias)?,
         manifests: bundles.into_iter().filter_map(manifest).collect(),
     })
+}
+
+/// Says whether a window is the first that a pipeline ever scored.
+fn is_first(store: &dyn ObjectStore, pipeline: &str, time: Timestamp) -> Result<bool, StepError> {
+    let first = store.list(&format!("scores/{pipeline}/"), None, 1)?;
+    Ok(first.first().is_some_and(|key| *key == scores::key(pipeline, time)))
 }

@@ -16,6 +16,7 @@ pub mod features;
 pub mod fields;
 pub mod figures;
 pub mod gather;
+pub mod graph;
 pub mod messages;
 pub mod page;
 pub mod ranking;

@@ -1,13 +1,19 @@
-//! Messages that people were sent, as `alert` notes them tick by tick.
+//! Messages that people were sent, and windows that came late: as `alert` notes them tick by tick,
+//! and as a store remembers the last of them.
 
 use std::path::PathBuf;
 
-use contract::{Timestamp, read_json};
+use contract::score::LateWindows;
+use contract::{StepError, Timestamp, read_json};
 use serde::Deserialize;
+use store::{ObjectStore, state};
 
-/// A message that reached somebody, or waits to.
+/// A message that reached somebody.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Message {
+    /// The same for every note of the same message.
+    #[serde(default)]
+    pub key: String,
     /// End of the last window it tells of.
     pub time: Timestamp,
     /// What it says in a line.
@@ -16,8 +22,8 @@ pub struct Message {
     /// Worth waking someone.
     #[serde(default)]
     pub urgent: bool,
-    /// Channels that took it; none while it waits.
-    #[serde(skip)]
+    /// Channels that took it.
+    #[serde(default)]
     pub channels: Vec<String>,
 }
 
@@ -34,6 +40,25 @@ struct Messages {
     sent: Vec<Told>,
 }
 
+/// What the alerts remember in a store, as far as a page shows it.
+#[derive(Debug, Deserialize)]
+struct Alerts {
+    #[serde(default)]
+    told: Vec<Message>,
+}
+
+/// What the scorer remembers beside the watermark, as far as a page shows it.
+#[derive(Debug, Deserialize)]
+struct Scorer {
+    state: Option<Late>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Late {
+    #[serde(default)]
+    late: Vec<LateWindows>,
+}
+
 /// Reads what was sent, in order of the files; a sentence for each file that cannot be read.
 pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
     let mut messages = Vec::new();
@@ -48,4 +73,30 @@ pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
         }
     }
     messages
+}
+
+/// Adds the messages that a store remembers to those that are known, in order of time.
+pub fn add_remembered(
+    messages: &mut Vec<Message>,
+    store: &dyn ObjectStore,
+    pipeline: &str,
+) -> Result<(), StepError> {
+    let alerts = state::read::<Alerts>(store, pipeline, "alerts")?;
+    let told = alerts.into_iter().flat_map(|stored| stored.value.told);
+    for message in told {
+        if !messages.iter().any(|known| known.key == message.key) {
+            messages.push(message);
+        }
+    }
+    messages.sort_by_key(|message| message.time);
+    Ok(())
+}
+
+/// Returns the windows that a store remembers as late; nothing where nothing was scored yet.
+pub fn late(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+) -> Result<Option<Vec<LateWindows>>, StepError> {
+    let scorer = state::read::<Scorer>(store, pipeline, "watermark")?;
+    Ok(scorer.and_then(|stored| stored.value.state).map(|state| state.late))
 }

@@ -7,11 +7,13 @@ mod diagnosis;
 mod drift;
 mod faults;
 mod features;
+mod lineage;
 mod messages;
 mod runs;
 mod search;
 mod summary;
 mod versions;
+mod windows;
 
 use contract::StepError;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -53,7 +55,7 @@ pub fn page(contents: &Contents) -> Result<Page, StepError> {
         search::section(contents, &mut tables),
         versions::section(contents, &mut tables),
         runs::tasks(contents, &mut tables),
-        runs::lineage(contents),
+        lineage::section(contents)?,
         runs::model_card(contents),
     ];
     let sections: Vec<Section> = sections.into_iter().flatten().collect();

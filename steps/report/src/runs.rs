@@ -31,7 +31,7 @@ pub struct Trial {
     /// What it reached; absent where it failed.
     #[serde(default)]
     pub value: Option<f64>,
-    /// How long it took.
+    /// How long it took; nothing where it was not noted.
     #[serde(default)]
     pub seconds: f64,
     /// The model was fitted with its parameters in the end.
@@ -44,8 +44,23 @@ pub struct Trial {
 pub struct Task {
     /// What the runner noted.
     pub record: TaskRecord,
-    /// `outcome.json`, if the task wrote one in this run.
+    /// `outcome.json`, if the task wrote one, in this run or in the one whose outputs were taken.
     pub outcome: Option<Outcome>,
+}
+
+impl Task {
+    /// Returns its wall time in seconds; of one from the cache, what it took when it ran. Nothing
+    /// for one that never did.
+    pub fn seconds(&self) -> Option<f64> {
+        let ran = (self.record.attempts > 0).then_some(self.record.seconds);
+        ran.or_else(|| Some(self.outcome.as_ref()?.seconds))
+    }
+
+    /// Returns the most memory it had in bytes, likewise.
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        let bytes = self.outcome.as_ref()?.peak_memory_bytes;
+        (bytes > 0).then_some(bytes)
+    }
 }
 
 /// One expectation of `validation.json`.

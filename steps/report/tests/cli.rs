@@ -31,7 +31,8 @@ fn a_training_run_becomes_a_page_that_says_what_went_live_and_why() {
         assert!(text.contains(words), "{words} is not in: {text}");
     }
     parsed.check();
-    assert_eq!(parsed.elements("svg").len(), 3 + 2, "a detector in three sizes, two features");
+    let drawn = parsed.elements("svg").len();
+    assert_eq!(drawn, 3 + 2 + 2, "a detector in three sizes, two features, lineage in two sizes");
 }
 
 #[test]
@@ -220,17 +221,17 @@ fn runs_side_by_side_name_what_differs() {
     let documents = json["documents"].as_array().unwrap();
     assert_eq!(documents.len(), 1, "{documents:?}");
     assert_eq!(documents[0], json!({"what": "models.z_score.limit", "a": "3.0", "b": "4.0"}));
-    assert_eq!(json["figures"][0]["difference"], json!(0.0));
-    assert_eq!(json["figures"][0]["meaning"], json!("the same"));
+    assert_eq!(json["figures"][0]["b_difference"], json!(0.0));
+    assert_eq!(json["figures"][0]["b_meaning"], json!("the same"));
     let recall = json["later"].as_array().unwrap().iter().find(|row| row["figure"] == "recall");
     let recall = recall.unwrap();
     assert_eq!(
-        (&recall["a"]["value"], &recall["meaning"]),
+        (&recall["a"]["value"], &recall["b_meaning"]),
         (&recall["b"]["value"], &json!("the same"))
     );
     let fault = &json["faults"][1];
-    assert_eq!((&fault["a"], &fault["change"]), (&json!(60.0), &json!("the same")));
-    assert_eq!(json["faults"][0]["change"], json!("not found by either"));
+    assert_eq!((&fault["a"], &fault["b_change"]), (&json!(60.0), &json!("the same")));
+    assert_eq!(json["faults"][0]["b_change"], json!("not found by either"));
     let page = compared.html();
     Parsed::of(&page).check();
     let text = Parsed::of(&page).text();
@@ -325,6 +326,81 @@ fn trials_messages_and_later_features_are_shown() {
 }
 
 #[test]
+fn what_a_store_remembers_of_ticks_is_shown() {
+    let made = Made::new(&[""]).unwrap();
+    let flags = ["--store", "store", "--from", &at(199)];
+    let text = Parsed::of(&made.page(&flags).unwrap()).text();
+    assert!(text.contains("the store remembers no tick"), "{text}");
+    let write = |name: &str, state: &Value| {
+        store::state::write(&made.store().unwrap(), "cluster", name, state, None).unwrap();
+    };
+    write(
+        "watermark",
+        &json!({"format": 1, "scored_to": at(319), "state": {"late": [
+            {"at": at(150), "first": at(100), "last": at(148)},
+            {"at": at(260), "first": at(241), "last": at(258)},
+        ]}}),
+    );
+    let told = |key: &str, minute: i64, title: &str| json!({"key": key, "time": at(minute), "title": title, "channels": ["chat", "mail"]});
+    let both = [told("b", 260, "one that is known twice"), told("a", 250, "one from a pod")];
+    write("alerts", &json!({"format": 1, "told": both}));
+    let known = json!({"message": told("b", 260, "one that is known twice"), "channels": ["chat"]});
+    overwrite(&made.path("messages.json"), json!({"sent": [known]}).to_string().as_bytes())
+        .unwrap();
+    let flags = [&flags[..], &["--messages", "messages.json", "--tables", "tables"]].concat();
+    let parsed = Parsed::of(&made.page(&flags).unwrap());
+    parsed.check();
+    let text = parsed.text();
+    for words in ["2 messages went out", "one from a pod no chat, mail"] {
+        assert!(text.contains(words), "{words} is not in: {text}");
+    }
+    let late: Value = contract::read_json(&made.path("tables/late.json")).unwrap();
+    let expected = json!([{"first": at(241), "last": at(258), "windows": 18, "at": at(260),
+        "longest_wait_seconds": 1140.0}]);
+    assert_eq!(late, expected, "the other tick is outside of the range");
+}
+
+#[test]
+fn what_was_before_the_first_window_is_not_missing() {
+    let made = Made::new(&[""]).unwrap();
+    let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(0)]).unwrap()).text();
+    assert!(text.contains("Scoring began with the window of"), "{text}");
+    assert!(text.contains("3 windows of the range were not scored"), "{text}");
+    let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(210)]).unwrap()).text();
+    assert!(!text.contains("Scoring began"), "{text}");
+}
+
+#[test]
+fn an_alarm_and_a_fault_say_what_they_looked_like() {
+    let made = Made::new(&[""]).unwrap();
+    let store = made.store().unwrap();
+    let all = store::scores::read_after(&store, "cluster", None, made::minute(400));
+    for (number, window) in all.map(Result::unwrap).enumerate() {
+        let mut window = window;
+        let alarmed = contract::score::Verdict::Anomalous;
+        for score in window.entities.iter_mut().filter(|score| score.verdict == alarmed) {
+            score.diagnosis = Some(contract::score::Diagnosed {
+                kind: if number % 4 == 0 { "disk_stress" } else { "memory_stress" }.to_owned(),
+                nearest: "memory_stress".to_owned(),
+                probability: 0.9,
+                likeness: 0.8,
+            });
+        }
+        let key = store::scores::key("cluster", window.time);
+        overwrite(&made.path("store").join(key), &serde_json::to_vec(&window).unwrap()).unwrap();
+    }
+    let page =
+        made.page(&["--run", "run", "--store", "store", "--from", &at(199), "--tables", "t"]);
+    let parsed = Parsed::of(&page.unwrap());
+    parsed.check();
+    assert!(parsed.text().contains("memory stress ("), "some of its windows: {}", parsed.text());
+    for (table, row) in [("faults", 1), ("alarms", 0)] {
+        let rows: Value = contract::read_json(&made.path(&format!("t/{table}.json"))).unwrap();
+        assert!(rows[row]["looked_like"].is_string(), "{rows}");
+    }
+}
+
+#[test]
 fn what_the_second_stage_called_alarms_is_a_table() {
     let made = Made::new(&[""]).unwrap();
     let file = made.path("run/select/outcome.json");
@@ -335,8 +411,11 @@ fn what_the_second_stage_called_alarms_is_a_table() {
     let parsed = Parsed::of(&made.page(&["--run", "run"]).unwrap());
     parsed.check();
     let text = parsed.text();
-    assert!(text.contains("On the test part it named 7 alarmed rows, 2 kinds"), "{text}");
-    assert!(text.contains("test cpu stress unknown 2 no"), "{text}");
+    assert!(
+        text.contains("On the test part it named 7 alarmed rows, 71.4 % of them rightly"),
+        "{text}"
+    );
+    assert!(text.contains("Was cpu stress unknown cpu stress 5 2"), "{text}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::later::{FIGURES, Judged};
-use super::{COLUMNS, head};
+use super::{AGAINST_FIRST, CHANGES, COLUMNS, head};
 use crate::alarms::Found;
 use crate::curves::Figure;
 use crate::runs::Run;
@@ -13,7 +13,7 @@ use crate::tables::{Cell, Table};
 use crate::units;
 use crate::zone::Zone;
 
-/// What a difference of the last run to the first comes to.
+/// What a difference of a later run to the first comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Same,
@@ -85,8 +85,7 @@ fn with_difference(
     runs: usize,
 ) -> Vec<(&'static str, &'static str)> {
     let mut columns = head(first, runs);
-    columns.push(("difference", "Last less first"));
-    columns.push(("meaning", "Which is"));
+    columns.extend(AGAINST_FIRST.into_iter().take(runs.saturating_sub(1)).flatten());
     columns
 }
 
@@ -103,18 +102,21 @@ pub(super) fn later(judged: &[Option<Judged>]) -> Table {
     if judged.iter().flatten().count() < 2 {
         return table;
     }
-    let ends = judged.first().zip(judged.last());
+    let Some((first, others)) = judged.split_first() else { return table };
     for (name, more_is_better) in FIGURES {
         let figures: Vec<Option<Figure>> =
             judged.iter().map(|judged| judged.as_ref()?.figure(name)).collect();
         if figures.iter().all(Option::is_none) {
             continue;
         }
-        let less = ends.and_then(|(first, last)| last.as_ref()?.difference(first.as_ref()?, name));
         let mut row = vec![Cell::of(units::words(name), name)];
         row.extend(figures.into_iter().map(|figure| cell(name, figure)));
-        row.push(difference(less));
-        row.push(Cell::text(Meaning::of(less, more_is_better).word()));
+        for other in others {
+            let less = other.as_ref().zip(first.as_ref());
+            let less = less.and_then(|(other, first)| other.difference(first, name));
+            row.push(difference(less));
+            row.push(Cell::text(Meaning::of(less, more_is_better).word()));
+        }
         table.push(row);
     }
     table
@@ -125,7 +127,7 @@ pub(super) fn faults(judged: &[Option<Judged>], zone: &Zone) -> Table {
     let mut columns = head(("start", "Start"), judged.len());
     columns.insert(1, ("label", "Fault"));
     columns.insert(2, ("target", "~Target"));
-    columns.push(("change", "Last against first"));
+    columns.extend(CHANGES.into_iter().take(judged.len().saturating_sub(1)));
     let mut table = Table::new(
         "faults",
         "Labelled faults after the runs' data: time from the start of each to the first anomalous \
@@ -155,7 +157,7 @@ pub(super) fn faults(judged: &[Option<Judged>], zone: &Zone) -> Table {
                 None => Cell::of("not found", Value::Null),
             },
         }));
-        row.push(Cell::text(change(each.first(), each.last())));
+        row.extend(each.iter().skip(1).map(|other| Cell::text(change(each.first(), Some(other)))));
         table.push(row);
     }
     table
@@ -195,19 +197,25 @@ pub(super) fn own(runs: &[Run]) -> Table {
     for (part, name) in names {
         let each: Vec<Option<Figure>> =
             measured.iter().map(|run| run.get(part)?.get(name).copied()).collect();
-        let ends = each.first().copied().flatten().zip(each.last().copied().flatten());
-        let less = ends.map(|(first, last)| last.value - first.value);
-        let meaning = match ends {
-            _ if name == "rows" => None,
-            Some(_) if !same_rows => Some("of other rows"),
-            Some((first, last)) => Some(apart(name, first, last).word()),
-            None => None,
+        let first = each.first().copied().flatten();
+        let against_first = |other: &Option<Figure>| {
+            let ends = first.zip(*other);
+            let less = ends.map(|(first, other)| other.value - first.value);
+            let meaning = match ends {
+                _ if name == "rows" => None,
+                Some(_) if !same_rows => Some("of other rows"),
+                Some((first, other)) => Some(apart(name, first, other).word()),
+                None => None,
+            };
+            [
+                difference(less.map(|value| Figure { value, interval: None })),
+                meaning.map_or_else(Cell::empty, Cell::text),
+            ]
         };
         let mut row =
             vec![Cell::of(units::words(&format!("{part} {name}")), format!("{part}.{name}"))];
-        row.extend(each.into_iter().map(|figure| cell(name, figure)));
-        row.push(difference(less.map(|value| Figure { value, interval: None })));
-        row.push(meaning.map_or_else(Cell::empty, Cell::text));
+        row.extend(each.iter().map(|figure| cell(name, *figure)));
+        row.extend(each.iter().skip(1).flat_map(against_first));
         table.push(row);
     }
     table
@@ -252,42 +260,61 @@ pub(super) fn of_data(runs: &[Run]) -> String {
 }
 
 pub(super) fn of_later(judged: &[Option<Judged>]) -> String {
-    let (Some(Some(first)), Some(Some(last))) = (judged.first(), judged.last()) else {
+    let there: Vec<(&str, &Judged)> = COLUMNS
+        .iter()
+        .zip(judged)
+        .filter_map(|((_, letter), judged)| Some((*letter, judged.as_ref()?)))
+        .collect();
+    let [(first_letter, first), others @ ..] = there.as_slice() else {
         return "There are no later rows to hold their models against each other on.".to_owned();
     };
-    let name = "average_precision";
-    let less = last.difference(first, name);
-    let found = |judged: &Judged| judged.scenarios.iter().filter(|f| f.delay().is_some()).count();
-    let there = first.scenarios.iter().filter(|found| found.rows > 0).count();
+    if others.is_empty() {
+        return "There are no later rows to hold their models against each other on.".to_owned();
+    }
+    let faults = first.scenarios.iter().filter(|found| found.rows > 0).count();
     let rows = units::counted(first.rows() as u64, "row");
-    if there == 0 {
+    if faults == 0 {
         return format!("On {rows} after their data there was no labelled fault.");
     }
-    let letters = [COLUMNS[0], COLUMNS[judged.len().clamp(1, COLUMNS.len()) - 1]];
-    let [a, b] = letters.map(|(_, head)| head);
-    let value = |judged: &Judged| {
+    let name = "average_precision";
+    let count = |(number, (letter, judged)): (usize, &(&str, &Judged))| {
+        let found = judged.scenarios.iter().filter(|found| found.delay().is_some()).count();
+        if number == 0 { format!("{letter} finds {found}") } else { format!("{letter} {found}") }
+    };
+    let found = listed(&there.iter().enumerate().map(count).collect::<Vec<_>>());
+    let value = |(_, judged): &(&str, &Judged)| {
         judged.figure(name).map_or_else(|| "–".to_owned(), |figure| units::number(figure.value))
     };
+    let values = listed(&there.iter().map(value).collect::<Vec<_>>());
+    let said = |(letter, judged): &(&str, &Judged)| match Meaning::of(
+        judged.difference(first, name),
+        true,
+    ) {
+        Meaning::Same => format!("{letter} is no different"),
+        Meaning::Better => format!("{letter} is better, beyond chance"),
+        Meaning::Worse => format!("{letter} is worse, beyond chance"),
+        Meaning::Chance => format!("what {letter} differs by may be chance"),
+        Meaning::Unknown => format!("whether {letter} differs cannot be said"),
+    };
+    let said = others.iter().map(said).collect::<Vec<_>>().join("; ");
     format!(
-        "On {rows} after their data, {a} finds {} and {b} {} of {there} labelled faults, with an \
-         average precision of {} and {}: {}.",
-        found(first),
-        found(last),
-        value(first),
-        value(last),
-        match Meaning::of(less, true) {
-            Meaning::Same => "no difference".to_owned(),
-            Meaning::Better => format!("{b} is better, beyond chance"),
-            Meaning::Worse => format!("{b} is worse, beyond chance"),
-            Meaning::Chance => "a difference that may be chance".to_owned(),
-            Meaning::Unknown => "whether that means anything cannot be said".to_owned(),
-        }
+        "On {rows} after their data, {found} of {faults} labelled faults, with an average precision \
+         of {values}. Against {first_letter}, {said}."
     )
+}
+
+/// Joins words: `a, b and c`.
+fn listed(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => only.clone(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
 }
 
 pub(super) fn of_cost(runs: &[Run]) -> String {
     let time: Vec<String> = runs.iter().map(|run| units::seconds(run.record.seconds)).collect();
-    format!("They took {}.", time.join(" and "))
+    format!("They took {}.", listed(&time))
 }
 
 #[cfg(test)]

@@ -10,18 +10,12 @@ use models::quality::{self, Confusion};
 
 use crate::again::{self, Scorer};
 use crate::alarms::Found;
-use crate::curves::Figure;
+use crate::curves::{Figure, SEED, resamples};
 use crate::gather;
 use crate::ranking::rank;
 use crate::runs::Run;
 use crate::scores::ScoreHistory;
 use crate::truth::Truth;
-
-/// Rows that all resamples of an interval may add up to.
-const RESAMPLED_ROWS: usize = 4_000_000;
-
-/// Resamples of an interval at most, and at least.
-const RESAMPLES: (usize, usize) = (200, 50);
 
 /// One row that counts: not in a guard band, and not without data.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,11 +112,8 @@ impl Judged {
     }
 
     fn interval(&self, figure: impl Fn(&[usize]) -> Option<f64>) -> Option<(f64, f64)> {
-        let resamples = RESAMPLES.0.min(RESAMPLED_ROWS / self.rows.len().max(1));
-        let enough = resamples >= RESAMPLES.1;
-        enough
-            .then(|| quality::bootstrap_interval(self.rows.len(), self.block, resamples, 7, figure))
-            .flatten()
+        let resamples = resamples(self.rows.len());
+        quality::bootstrap_interval(self.rows.len(), self.block, resamples, SEED, figure)
     }
 
     fn measured(&self, name: &str, rows: &[usize]) -> Option<f64> {

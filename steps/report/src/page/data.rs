@@ -26,7 +26,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
         @else if run.is_some() { p { "The run did not come to hold the data against its expectations." } }
         @if let Some(validation) = validation { (broken(validation, zone)) }
         @if let Some(table) = &expectations { @if !table.is_empty() {
-            details { summary { "All expectations" } (table.html()) }
+            details.long { summary { "All expectations" } (table.html()) }
         } }
         (gaps(contents))
         (drifted(contents, &drift))
@@ -97,9 +97,11 @@ fn verdict(validation: &Validation) -> Markup {
         h3 { "Expectations" }
         p {
             @if validation.passed { span.good { "Accepted." } } @else { span.bad { "Refused." } }
-            " " (units::counted(all, "expectation")) " checked, "
-            @if errors + warnings == 0 { "all hold." } @else {
-                (errors) " broken and " (warnings) " broken with a warning only."
+            " " (units::counted(all, "expectation")) " checked: "
+            @match (errors, warnings) {
+                (0, 0) => { "all hold." },
+                (0, _) => { "none is broken; " (units::counted(warnings, "warning")) "." },
+                _ => { (errors) " broken, and " (units::counted(warnings, "warning")) "." },
             }
         }
     }

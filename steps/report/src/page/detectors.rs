@@ -121,25 +121,16 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
         };
         return Ok(html! { p { (why) } });
     };
-    let list = |pick: fn(&Curves) -> &Figure| {
-        let one = |curve: &Curves| {
-            format!("{} {}", units::words(&curve.name), units::number(pick(curve).value))
-        };
-        curves.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    let (roc, precision) = (list(|curve| &curve.roc_auc), list(|curve| &curve.average_precision));
-    let roc = figures::curves(curves, true, &format!("ROC curves. Areas: {roc}."))?;
-    let precision = figures::curves(
-        curves,
-        false,
-        &format!("Precision over recall. Average precision: {precision}."),
-    )?;
+    let said = curves.iter().map(in_words).collect::<Vec<_>>().join("; ");
+    let roc = figures::curves(curves, true, &format!("ROC curves. {said}."))?;
+    let precision = figures::curves(curves, false, &format!("Precision over recall. {said}."))?;
     let classes = ["s0", "s1", "s2", "s3", "s4", "s5"];
     Ok(html! {
         h3 { "How well they rank" }
         p {
             "Made of " (units::count(first.rows as u64)) " labelled rows, "
             (units::count(first.anomalous as u64)) " of them within faults; guard bands count neither way."
+            @if !first.roc.band.is_empty() { " The bands hold 95 of 100 resamples of blocks of rows." }
         }
         div.pair {
             (figure(&html! { "ROC:" }, "share of faulty rows found over share of normal rows called anomalous.", &roc))
@@ -147,10 +138,21 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
         }
         ul.key {
             @for (index, curve) in curves.iter().enumerate() {
-                li { i class=(classes[index % classes.len()]) aria-hidden="true" {} (units::words(&curve.name)) }
+                li { i class=(classes[index % classes.len()]) aria-hidden="true" {} (in_words(curve)) }
             }
         }
     })
+}
+
+/// Names a curve with its figures and how far they may be trusted.
+fn in_words(curve: &Curves) -> String {
+    let one = |name: &str, figure: &Figure| match figure.interval {
+        Some((low, high)) => format!("{name} {:.2} ({low:.2} to {high:.2})", figure.value),
+        None => format!("{name} {:.2}", figure.value),
+    };
+    let area = one("area under the ROC curve", &curve.roc_auc);
+    let precision = one("average precision", &curve.average_precision);
+    format!("{}: {area}, {precision}", units::words(&curve.name))
 }
 
 /// Verdicts against what is known.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
+use models::diagnosis::UNKNOWN;
 use serde_json::Value;
 
 use super::Section;
@@ -32,34 +33,71 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
             ("right", "Right"),
         ],
     );
-    let mut said: Vec<Markup> = Vec::new();
+    let known = run.bundle.as_ref().and_then(|bundle| bundle.diagnosis.as_ref());
+    // Of a kind that was not learned, nothing can be said but that.
+    let right = |label: &str, called: &str| match known {
+        Some(known) if !known.kinds.iter().any(|kind| kind == label) => called == UNKNOWN,
+        _ => called == label,
+    };
+    let mut shown: Vec<Markup> = Vec::new();
     for part in ["validation", "test"] {
         let Some(confusion) = of_part(part) else { continue };
-        let kinds: BTreeSet<&String> = confusion.values().flat_map(BTreeMap::keys).collect();
-        let rows: u64 = confusion.values().flat_map(BTreeMap::values).sum();
-        said.push(html! {
-            "On the " (part) " part it named " (units::counted(rows, "alarmed row")) ", "
-            (units::counted(kinds.len() as u64, "kind")) "."
-        });
+        shown.push(matrix(part, &confusion, right));
         for (label, called) in &confusion {
             for (kind, rows) in called {
+                let right = right(label, kind);
                 table.push(vec![
                     Cell::text(part),
                     Cell::of(units::words(label), label.as_str()),
                     Cell::of(units::words(kind), kind.as_str()),
                     Cell::count(*rows),
-                    Cell::of(if kind == label { "yes" } else { "no" }, kind == label),
+                    Cell::of(if right { "yes" } else { "no" }, right),
                 ]);
             }
         }
     }
-    if said.is_empty() {
+    if shown.is_empty() {
         return None;
     }
-    let body = html! {
-        @for sentence in said { p { (sentence) } }
-        @if !table.is_empty() { (table.html()) }
-    };
     tables.extend((!table.is_empty()).then_some(table));
+    let body = html! { @for matrix in shown { (matrix) } };
     Some(Section { id: "diagnosis", title: "Which fault it was taken for", body })
+}
+
+/// What alarmed rows were, against what they were called.
+fn matrix(part: &str, confusion: &Confusion, right: impl Fn(&str, &str) -> bool) -> Markup {
+    let kinds: BTreeSet<&String> = confusion.values().flat_map(BTreeMap::keys).collect();
+    let rows: u64 = confusion.values().flat_map(BTreeMap::values).sum();
+    let each =
+        confusion.iter().flat_map(|(label, called)| called.iter().map(move |it| (label, it)));
+    let named: u64 = each.filter(|(label, (kind, _))| right(label, kind)).map(|(_, it)| it.1).sum();
+    let id = format!("table-diagnosis-{part}");
+    html! {
+        p {
+            "On the " (part) " part it named " (units::counted(rows, "alarmed row"))
+            @if rows > 0 { ", " (units::percent(named as f64 / rows as f64)) " of them rightly" } "."
+        }
+        @if rows > 0 {
+            div.scroll role="group" tabindex="0" aria-labelledby=(id) { table {
+                caption id=(id) { span { "What alarmed rows were, and what they were called; right ones are bold" } }
+                thead { tr {
+                    th scope="col" { "Was" }
+                    @for kind in &kinds { th.num scope="col" { (units::words(kind)) } }
+                } }
+                tbody { @for (label, called) in confusion { tr {
+                    th scope="row" { (units::words(label)) }
+                    @for kind in &kinds { td.num { (count(called.get(*kind), right(label, kind))) } }
+                } } }
+            } }
+        }
+    }
+}
+
+fn count(rows: Option<&u64>, right: bool) -> Markup {
+    let rows = rows.copied().unwrap_or(0);
+    html! { @match (rows, right) {
+        (0, _) => { "–" },
+        (_, true) => { strong { (units::count(rows)) } },
+        _ => { (units::count(rows)) },
+    } }
 }

@@ -1,10 +1,12 @@
 //! When something was wrong: the verdict over time, the labelled faults, the alarms.
 
+use std::collections::BTreeMap;
+
 use contract::score::Cause;
 use contract::{StepError, Timestamp};
 use maud::{Markup, html};
 
-use super::{Section, drift, entity, figure, key, messages};
+use super::{Section, drift, entity, figure, key, messages, windows};
 use crate::alarms::{Alarm, Found};
 use crate::figures::{self, Backdrop, MOST_ROWS};
 use crate::gather::{Contents, Rescored, Scored};
@@ -20,9 +22,8 @@ pub(super) fn section(
     contents: &Contents,
     tables: &mut Vec<Table>,
 ) -> Result<Option<Section>, StepError> {
-    let Some(Scored { history, range, .. }) = &contents.scored else {
-        return own_data(contents, tables);
-    };
+    let Some(scored) = &contents.scored else { return own_data(contents, tables) };
+    let Scored { history, range, .. } = scored;
     let zone = &contents.zone;
     let body = if history.windows == 0 {
         html! {
@@ -39,8 +40,11 @@ pub(super) fn section(
         if !history.alarms().iter().any(|alarm| alarm.urgent) {
             alarms = alarms.without("urgent");
         }
+        if history.members.len() < 2 {
+            alarms = alarms.without("voted");
+        }
         let entities = entities(history);
-        let messages = messages::table(contents);
+        let (messages, late) = (messages::table(contents), windows::late(scored, contents));
         let body = html! {
             (timeline(contents, history, *range)?)
             @if !faults.is_empty() { (faults.html()) }
@@ -50,10 +54,10 @@ pub(super) fn section(
             @else { details { summary { "All " (units::counted(history.alarms().len() as u64, "alarm")) } (alarms.html()) } }
             @if history.entities.len() > 1 { (entities.html()) }
             (drift::html(history, &drift, &day, zone))
-            (missing(history, zone))
+            (windows::html(scored, &late, contents))
             (messages::html(&messages))
         };
-        let all = [faults, alarms, entities, drift, day, messages];
+        let all = [faults, alarms, entities, drift, day, late, messages];
         tables.extend(all.into_iter().filter(|table| !table.is_empty()));
         body
     };
@@ -166,17 +170,18 @@ fn faults(history: &ScoreHistory, zone: &Zone) -> Table {
         &[
             ("number", "#No."),
             ("label", "Fault"),
-            ("target", "~Target"),
-            ("start", "Start"),
-            ("end", "End"),
             ("found", "Found"),
             ("delay_seconds", "#Delay"),
+            ("start", "Start"),
+            ("end", "End"),
             ("anomalous_share", "#Anomalous"),
+            ("looked_like", "Looked like"),
+            ("target", "~Target"),
             ("causes", "~Explained by"),
         ],
     );
     for found in &history.scenarios {
-        let Found { scenario, rows, anomalous, first, causes, .. } = found;
+        let Found { scenario, rows, anomalous, first, causes, called, .. } = found;
         let word = match (first, rows) {
             (Some(_), _) => "yes",
             (None, 0) => "not scored",
@@ -186,14 +191,18 @@ fn faults(history: &ScoreHistory, zone: &Zone) -> Table {
         table.push(vec![
             Cell::count(scenario.number as u64),
             Cell::of(units::words(&scenario.label), scenario.label.as_str()),
-            Cell::text(&scenario.target),
-            day.time(scenario.start),
-            Cell::of(zone.until(scenario.start, scenario.end), scenario.end.to_string()),
             Cell::of(word, first.is_some()),
             Cell::span(found.delay()),
+            day.time(scenario.start),
+            Cell::of(zone.until(scenario.start, scenario.end), scenario.end.to_string()),
             Cell::share(share),
+            looked_like(called),
+            Cell::text(&scenario.target),
             names(causes),
         ]);
+    }
+    if history.scenarios.iter().all(|found| found.called.is_empty()) {
+        return table.without("looked_like");
     }
     table
 }
@@ -243,6 +252,7 @@ fn alarms(history: &ScoreHistory, zone: &Zone) -> Table {
             ("entity", "~Who"),
             ("anomalous_windows", "#Windows"),
             ("fault", "Fault"),
+            ("looked_like", "Looked like"),
             ("urgent", "Urgent"),
             ("voted", "~Models"),
             ("causes", "~Explained by"),
@@ -256,12 +266,25 @@ fn alarms(history: &ScoreHistory, zone: &Zone) -> Table {
             Cell::of(entity(&alarm.entity), alarm.entity.as_str()),
             Cell::count(alarm.windows),
             fault(history, alarm),
+            looked_like(&alarm.called),
             Cell::of(if alarm.urgent { "yes" } else { "no" }, alarm.urgent),
             Cell::of(voted.join(", "), voted.join(" ")),
             explained(&alarm.causes),
         ]);
     }
+    if history.alarms().iter().all(|alarm| alarm.called.is_empty()) {
+        return table.without("looked_like");
+    }
     table
+}
+
+/// Names the kind that most windows were taken for, and how many others were not.
+fn looked_like(called: &BTreeMap<String, u64>) -> Cell {
+    let all: u64 = called.values().sum();
+    let most = called.iter().rev().max_by_key(|(_, windows)| **windows);
+    let Some((kind, windows)) = most else { return Cell::empty() };
+    let share = if *windows == all { String::new() } else { format!(" ({windows} of {all})") };
+    Cell::of(format!("{}{share}", units::words(kind)), kind.as_str())
 }
 
 fn fault(history: &ScoreHistory, alarm: &Alarm) -> Cell {
@@ -316,26 +339,4 @@ fn entities(history: &ScoreHistory) -> Table {
         ]);
     }
     table
-}
-
-fn missing(history: &ScoreHistory, zone: &Zone) -> Markup {
-    let step = history.step();
-    let windows = |(from, to): &(Timestamp, Timestamp)| (*to - *from).in_steps(step) as u64 + 1;
-    let total: u64 = history.missing.iter().map(windows).sum();
-    let silent: u64 = history.entities.iter().map(|entity| entity.no_data).sum();
-    html! {
-        h3 { "Windows that are missing" }
-        @if total == 0 { p { "Every window of the range was scored." } } @else {
-            p { (units::counted(total, "window")) " of the range " @if total == 1 { "was" } @else { "were" } " not scored:" }
-            ul {
-                @for (from, to) in history.missing.iter().take(20) {
-                    li { (zone.time(*from)) @if from != to { " to " (zone.until(*from, *to)) } }
-                }
-                @if history.missing.len() > 20 { li { "and " (history.missing.len() - 20) " more stretches" } }
-            }
-        }
-        @if silent > 0 {
-            p { (units::counted(silent, "verdict")) " could not be given because too much of the data was missing." }
-        }
-    }
 }

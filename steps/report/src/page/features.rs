@@ -55,7 +55,7 @@ pub(super) fn section(
                 div.multiples { @for markup in folded { (markup) } }
             }
         }
-        details {
+        details.long {
             summary { "All features as a table" }
             (table.html())
         }

@@ -1,4 +1,4 @@
-//! The runs themselves: tasks, lineage by hashes, and the model card.
+//! The runs themselves: their tasks, and the model card.
 
 use contract::bundle::BundleManifest;
 use contract::rules::{Combine, Limit};
@@ -81,7 +81,8 @@ fn changes(contents: &Contents, changed: &Table) -> Markup {
 fn task_table(runs: &[Run]) -> Table {
     let mut table = Table::new(
         "tasks",
-        "Tasks: time and memory of each, and why it ran or was taken from an earlier run",
+        "Tasks: time and memory of each, and why it ran or was taken from an earlier run, when it \
+         took so much",
         &[
             ("task", "Task"),
             ("state", "State"),
@@ -100,7 +101,8 @@ fn task_table(runs: &[Run]) -> Table {
     table
 }
 
-fn task_row(Task { record, outcome }: &Task) -> Vec<Cell> {
+fn task_row(task: &Task) -> Vec<Cell> {
+    let Task { record, outcome } = task;
     let counts = outcome.iter().flat_map(|outcome| &outcome.counts);
     let counts: Vec<String> = counts
         .filter(|(_, count)| **count > 0)
@@ -108,14 +110,11 @@ fn task_row(Task { record, outcome }: &Task) -> Vec<Cell> {
         .collect();
     let error = outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
     let why = error.map_or_else(|| record.why.clone(), ToString::to_string).replace('\n', "; ");
-    let ran = record.attempts > 0;
-    let seconds = if ran { Cell::seconds(record.seconds) } else { Cell::empty() };
-    let memory = outcome.as_ref().map(|outcome| outcome.peak_memory_bytes);
     vec![
         Cell::text(&record.name),
         Cell::text(record.state.word()),
-        seconds,
-        memory.filter(|bytes| *bytes > 0).map_or_else(Cell::empty, Cell::bytes),
+        task.seconds().map_or_else(Cell::empty, Cell::seconds),
+        task.peak_memory_bytes().map_or_else(Cell::empty, Cell::bytes),
         Cell::count(u64::from(record.attempts)),
         Cell::text(counts.join(", ")),
         Cell::text(why),
@@ -136,57 +135,6 @@ fn warnings(run: &Run) -> Markup {
             ul { @for (task, warning) in warnings { li { strong { (task) } ": " (warning) } } }
         }
     }
-}
-
-pub(super) fn lineage(contents: &Contents) -> Option<Section> {
-    let run = contents.runs.iter().rev().find(|run| run.is_training())?;
-    let node = |title: &str, hash: Option<&str>, note: Option<String>| {
-        html! {
-            b { (title) }
-            @match hash {
-                Some(hash) => code { (units::short(hash)) },
-                None => small { "not there" },
-            }
-            @if let Some(note) = note { " " small { (note) } }
-        }
-    };
-    let rows = |task: &str| {
-        let count = run.outcome(task)?.counts.get("rows").copied()?;
-        Some(units::counted(count, "row"))
-    };
-    let dataset = run
-        .output_hash("validate", "dataset")
-        .or_else(|| run.bundle.as_ref().map(|bundle| bundle.provenance.dataset_sha256.as_str()));
-    let candidates: Vec<(String, Option<&str>)> = run
-        .tasks
-        .iter()
-        .filter_map(|task| Some((task.record.name.strip_prefix("train-")?, task)))
-        .map(|(kind, task)| (units::words(kind), run.output_hash(&task.record.name, "candidate")))
-        .collect();
-    let version = run.deployment.as_ref().map(|deployment| deployment.version.as_str());
-    let body = html! {
-        p { "What was made of what, by the first digits of each SHA-256; the same digits mean the same bytes." }
-        ol.flow {
-            li { (node("samples", run.output_hash("collect", "samples"), rows("collect"))) }
-            li { (node("features", run.output_hash("feature", "features"), rows("feature"))) }
-            li { (node("data set", dataset, None)) }
-            li {
-                b { "candidates" }
-                ul { @for (kind, hash) in &candidates {
-                    li { @match hash {
-                        Some(hash) => code { (units::short(hash)) },
-                        None => small { "not there" },
-                    } " " small { (kind) } }
-                } }
-            }
-            li { (node("bundle", run.output_hash("select", "bundle"), None)) }
-            li {
-                b { "version" }
-                @match version { Some(version) => code { (version) }, None => small { "none" } }
-            }
-        }
-    };
-    Some(Section { id: "lineage", title: "Lineage", body })
 }
 
 pub(super) fn model_card(contents: &Contents) -> Option<Section> {

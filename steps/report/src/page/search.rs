@@ -39,6 +39,9 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
     if table.is_empty() {
         return None;
     }
+    if run.trials.values().flatten().all(|trial| trial.seconds <= 0.0) {
+        table = table.without("seconds");
+    }
     let body = html! { @for sentence in said { p { (sentence) } } (table.html()) };
     tables.push(table);
     Some(Section { id: "search", title: "The search", body })
@@ -48,8 +51,8 @@ fn sentence(model: &str, trials: &[Trial]) -> Markup {
     let kept = trials.iter().find(|trial| trial.kept);
     let seconds: f64 = trials.iter().map(|trial| trial.seconds).sum();
     html! {
-        strong { (units::words(model)) } ": " (units::counted(trials.len() as u64, "trial")) " in "
-        (units::seconds(seconds))
+        strong { (units::words(model)) } ": " (units::counted(trials.len() as u64, "trial"))
+        @if seconds > 0.0 { " in " (units::seconds(seconds)) }
         @if let Some(kept) = kept {
             "; number " (kept.trial) " was kept"
             @if let Some(value) = kept.value { ", with " (units::words(&kept.metric)) " " (units::number(value)) }
