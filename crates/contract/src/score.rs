@@ -53,6 +53,17 @@ impl WindowScore {
     }
 }
 
+/// Windows that one tick scored more than a tick after they were due: it made up for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateWindows {
+    /// When they were scored.
+    pub at: Timestamp,
+    /// End of the first of them.
+    pub first: Timestamp,
+    /// End of the last of them.
+    pub last: Timestamp,
+}
+
 /// What the bundle said that the alias `shadow` names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShadowScore {

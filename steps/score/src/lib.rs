@@ -71,6 +71,7 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
+        state.note_late(due.late(&document, args.now));
         let moved =
             Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
         let expected = current.as_ref().map(|stored| stored.etag.as_str());

@@ -1,5 +1,6 @@
 //! Which windows are due.
 
+use contract::score::LateWindows;
 use contract::{Span, StepError, Timestamp};
 use document::Document;
 
@@ -59,6 +60,14 @@ impl Windows {
         Ok(Self { until, silent: (self.until - until).in_steps(self.step), ..self })
     }
 
+    /// Returns those that `now` is more than a tick too late for.
+    pub(crate) fn late(&self, document: &Document, now: Timestamp) -> Option<LateWindows> {
+        let first = self.after + self.step;
+        let in_time = now - document.scoring.delay - document.scoring.every;
+        let last = (in_time - Span::from_ms(1)).floor(self.step).min(self.until);
+        (first <= last).then_some(LateWindows { at: now, first, last })
+    }
+
     pub(crate) fn contains(&self, time: Timestamp) -> bool {
         time > self.after && time <= self.until
     }
@@ -109,6 +118,21 @@ mod tests {
         assert_eq!(due(6030, Some(6000)), [0; 0]);
         assert_eq!(due(6030, Some(9000)), [0; 0], "a tick that comes late");
         assert_eq!(due(60_030, Some(0)).len(), 60, "no further back than catch_up");
+    }
+
+    #[test]
+    fn windows_are_late_when_a_tick_that_was_due_did_not_come() {
+        let document = document(60, 30, 3600);
+        let late = |now, scored_to| {
+            let due = Windows::due(&document, seconds(now), Some(seconds(scored_to)));
+            let late = due.late(&document, seconds(now))?;
+            Some((late.first.ms() / 1000, late.last.ms() / 1000))
+        };
+        assert_eq!(late(6060, 5940), None, "the one of 6000 was due at 6030, between two ticks");
+        assert_eq!(late(6090, 5940), None, "at the last moment");
+        assert_eq!(late(6091, 5940), Some((6000, 6000)));
+        assert_eq!(late(6300, 5940), Some((6000, 6180)), "6240 could not be had before");
+        assert_eq!(late(6300, 6240), None, "nothing is due");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use contract::score::Verdict;
 use frames::samples::SampleRows;
 use frames::{FeatureTable, SamplesWriter};
 use fs_err as fs;
+use serde_json::json;
 use support::Scorer;
 use support::small_model::{COLUMNS, features, hashes, minute};
 
@@ -34,6 +35,19 @@ fn a_window_in_which_nothing_was_measured_is_no_data_whatever_the_fill_made_of_i
     scorer.tick_with(&args);
     let verdicts = [101, 102, 103].map(|number| scorer.window(number).entities[0].verdict);
     assert_eq!(verdicts, [Verdict::Normal, Verdict::NoData, Verdict::Normal]);
+}
+
+#[test]
+fn what_a_late_tick_made_up_for_is_remembered() {
+    let scorer = Scorer::new();
+    scorer.tick(&quiet(101..=101), 101);
+    assert_eq!(scorer.watermark().state.get("late"), None);
+    scorer.tick(&quiet(102..=110), 110);
+    let late = scorer.watermark().state["late"].clone();
+    let expected = json!([{"at": minute(110), "first": minute(102), "last": minute(108)}]);
+    assert_eq!(late, expected);
+    scorer.tick(&quiet(102..=110), 110);
+    assert_eq!(scorer.watermark().state["late"], expected, "a tick that has nothing to do");
 }
 
 #[test]
