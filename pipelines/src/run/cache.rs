@@ -137,6 +137,7 @@ pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Looku
         }
         if kept != output.path {
             copy(&kept, output.path)?;
+            copy_outcome(&kept, output.path)?;
         }
     }
     Ok(Lookup::Hit(format!("same program, parameters and inputs as in run {}", entry.run)))
@@ -159,6 +160,13 @@ pub(super) fn remember(
     let own = entry.with_extension(format!("{}.json", std::process::id()));
     write_json(&own, &Entry { run: run.to_owned(), outputs })?;
     fs::rename(&own, &entry).map_err(|e| StepError::writing(&entry, &e))
+}
+
+/// Copies what the earlier task said of itself, which lies beside its outputs, if it is still there:
+/// pages and messages tell of counts and hashes.
+fn copy_outcome(kept: &Path, output: &Path) -> Result<(), StepError> {
+    let [from, to] = [kept, output].map(|path| path.with_file_name("outcome.json"));
+    if from.exists() { copy_file(&from, &to) } else { Ok(()) }
 }
 
 /// Copies a file or folder, whole or not at all; a hard link serves where there can be one, since
