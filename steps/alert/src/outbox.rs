@@ -163,6 +163,7 @@ impl Sender<'_> {
                         Send::All => waiting.retain(|other| *other != name),
                         Send::First => waiting.clear(),
                     }
+                    state.note_told(&message, &name);
                     delivery.note_sent(&message, name);
                     // Of a run that is killed now, the next one repeats nothing.
                     (self.save)(state)?;

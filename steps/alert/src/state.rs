@@ -8,12 +8,31 @@ use store::{ObjectStore, Stored, state};
 
 use crate::lease::Lease;
 use crate::machine::{Change, Tracks};
-use crate::message::{Alert, Status};
+use crate::message::{Alert, Message, Status};
 use crate::outbox::{Pending, Trouble};
 
 const STATE: &str = "alerts";
 /// Trainings whose message is remembered.
 const TRAININGS: usize = 20;
+
+/// Messages that reached somebody and are remembered.
+const TOLD: usize = 100;
+
+/// A message that reached somebody, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The message's key.
+    pub key: String,
+    /// End of the last window it tells of, or the present of what it tells of.
+    pub time: Timestamp,
+    /// One line of it.
+    pub title: String,
+    /// Says that it is worth waking someone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
+    /// Names of the channels that took it.
+    pub channels: Vec<String>,
+}
 
 /// `state/<pipeline>/alerts.json`: what the next run carries on from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +48,9 @@ pub struct AlertState {
     pub firing: Vec<Alert>,
     /// Messages that have not reached every channel, oldest first.
     pub pending: Vec<Pending>,
+    /// The last messages that reached somebody, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Told>,
     /// Channels that do not work as they should, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub trouble: BTreeMap<String, Trouble>,
@@ -57,6 +79,21 @@ impl AlertState {
         }
     }
 
+    /// Remembers that a channel took a message.
+    pub(crate) fn note_told(&mut self, message: &Message, channel: &str) {
+        match self.told.iter_mut().rev().find(|told| told.key == message.key) {
+            Some(told) => told.channels.push(channel.to_owned()),
+            None => self.told.push(Told {
+                key: message.key.clone(),
+                time: message.time,
+                title: message.title.clone(),
+                urgent: message.urgent,
+                channels: vec![channel.to_owned()],
+            }),
+        }
+        self.told.drain(..self.told.len().saturating_sub(TOLD));
+    }
+
     /// Remembers the message about a training; returns whether it is a new one.
     pub(crate) fn is_new_training(&mut self, key: &str) -> bool {
         if self.trainings.iter().any(|other| other == key) {
@@ -77,6 +114,7 @@ impl Default for AlertState {
             tracks: Tracks::default(),
             firing: Vec::new(),
             pending: Vec::new(),
+            told: Vec::new(),
             trouble: BTreeMap::new(),
             trainings: Vec::new(),
             lease: None,

@@ -90,7 +90,12 @@ fn many_entities_that_change_together_are_one_message() {
 fn the_second_run_of_a_minute_sends_nothing_and_changes_nothing() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, ["a"]).unwrap();
-    assert_eq!(sent(&pipeline, 0).len(), 1);
+    let told = sent(&pipeline, 0);
+    assert_eq!(told.len(), 1);
+    let remembered: AlertState =
+        state::read(&pipeline.store().unwrap(), "cluster", "alerts").unwrap().unwrap().value;
+    assert_eq!(remembered.told[0].title, told[0].title);
+    assert_eq!((remembered.told.len(), remembered.told[0].channels.len()), (1, 1));
     let state = pipeline.store().unwrap().get("state/cluster/alerts.json").unwrap();
     assert!(sent(&pipeline, 0).is_empty());
     assert_eq!(pipeline.store().unwrap().get("state/cluster/alerts.json").unwrap(), state);
