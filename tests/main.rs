@@ -13,6 +13,8 @@ mod score_minute;
 mod train_run;
 mod workspace;
 
+#[path = "support/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "support/minio.rs"]
 mod minio;
 #[path = "support/prometheus.rs"]

@@ -1,147 +1,29 @@
 //! Does scoring survive what happens to it: kills, races, outages?
 
+mod outages;
+mod place;
 #[path = "support/small_model.rs"]
 mod small_model;
+mod watched;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::process::{Command, ExitStatus};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use contract::step::Common;
-use contract::steps::{AlertArgs, ScoreArgs, StepCommand};
+use place::{Place, command, kill};
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::Value;
-use small_model::{bundle, candidate, document, features, minute};
-use store::{Change, FolderStore, Registry, Watermark, watermark};
 
+use crate::fault_proxy::{Fault, FaultProxy};
 use crate::prometheus;
 use crate::workspace::{Workspace, differences};
 
 const TICKS: i64 = 200;
 const KILLS: usize = 100;
 
-/// A store with a live model that was scored to minute 100, and features of the minutes that follow.
-struct Place {
-    temp: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> anyhow::Result<Self> {
-        let place = Self { temp: tempfile::tempdir()? };
-        let file = place.path("cluster.yaml");
-        document(&file)?;
-        let alerts = "alerts: {for: 2, resolve_after: 2, cool_down: 3m, channels: [{file: {path: told.jsonl}}]}\n";
-        fs_err::write(&file, fs_err::read_to_string(&file)? + alerts)?;
-        let train = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);
-        candidate(&place.path("candidate"), &train)?;
-        bundle(&place.path("bundle"), &place.path("candidate"), &file, &train, minute(100))?;
-        let store = place.store()?;
-        let registry = Registry::new(&store, "cluster");
-        let version = registry.put_version(&place.path("bundle"))?;
-        let now = minute(100);
-        let change = Change { alias: "live", version: &version, now, by: "test", why: "a test" };
-        registry.promote(&change, None)?;
-        let start =
-            Watermark { format: Watermark::FORMAT, scored_to: minute(100), state: Value::Null };
-        watermark::write(&store, "cluster", &start, None)?;
-        // Six minutes of anomaly, then six of quiet, for one of two entities.
-        let anomalous: Vec<i64> = (100..=100 + TICKS).filter(|m| m / 6 % 2 == 1).collect();
-        let minutes: Vec<i64> = (101..=100 + TICKS).collect();
-        features(&minutes, &["a"], &anomalous).write(&place.path("features.parquet"))?;
-        Ok(place)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
-    }
-
-    fn store(&self) -> anyhow::Result<FolderStore> {
-        Ok(FolderStore::open(&self.path("store"))?)
-    }
-
-    fn score(&self, number: i64) -> StepCommand {
-        StepCommand::Score(ScoreArgs {
-            document: self.path("cluster.yaml"),
-            features: self.path("features.parquet"),
-            samples: None,
-            store: self.path("store").to_string_lossy().into_owned(),
-            now: minute(number),
-            model_cache: None,
-            scored: self.path("scored.json"),
-            common: Common::default(),
-        })
-    }
-
-    fn alert(&self, number: i64) -> StepCommand {
-        StepCommand::Alert(AlertArgs {
-            document: self.path("cluster.yaml"),
-            store: self.path("store").to_string_lossy().into_owned(),
-            now: minute(number),
-            scored: None,
-            ended: Vec::new(),
-            messages: self.path("messages.json"),
-            common: Common::default(),
-        })
-    }
-
-    /// Runs a tick that nothing disturbs.
-    fn tick(&self, number: i64) -> anyhow::Result<()> {
-        for step in [self.score(number), self.alert(number)] {
-            let output = command(&step)?.output()?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{}: {said}", step.stage());
-        }
-        Ok(())
-    }
-
-    /// Returns the hashes of scores and watermark.
-    fn scored(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let hashes = small_model::hashes(&self.path("store"))?;
-        let is_score = |name: &String| name.starts_with("scores/") || name.contains("watermark");
-        Ok(hashes.into_iter().filter(|(name, _)| is_score(name)).collect())
-    }
-
-    /// Returns what people were told, in order, and how many messages came again.
-    fn told(&self) -> anyhow::Result<(Vec<String>, usize)> {
-        let (mut keys, mut told, mut repeated) = (BTreeSet::new(), Vec::new(), 0);
-        for line in fs_err::read_to_string(self.path("told.jsonl"))?.lines() {
-            let message: Value = serde_json::from_str(line)?;
-            if !keys.insert(message["key"].to_string()) {
-                repeated += 1;
-                continue;
-            }
-            for alert in message["alerts"].as_array().context("alerts")? {
-                let of = ["entity", "kind", "status", "since", "ended"];
-                told.push(of.map(|name| alert[name].to_string()).join(" "));
-            }
-        }
-        Ok((told, repeated))
-    }
-}
-
-fn command(step: &StepCommand) -> anyhow::Result<Command> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lynceus"));
-    command.args(["step", step.stage().name()]).args(step.command_line()?);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    Ok(command)
-}
-
-/// Starts a step, kills it after a while and returns whether it had not ended by then.
-fn kill(step: &StepCommand, after: Duration) -> anyhow::Result<bool> {
-    let mut child = command(step)?.stderr(Stdio::null()).spawn()?;
-    // The wait is what is tested: a moment, not a synchronisation.
-    std::thread::sleep(after);
-    let running = child.try_wait()?.is_none();
-    child.kill()?;
-    child.wait()?;
-    Ok(running)
-}
-
 #[test]
 fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow::Result<()> {
-    let (undisturbed, killed) = (Place::new()?, Place::new()?);
+    let (undisturbed, killed) = (Place::new(TICKS)?, Place::new(TICKS)?);
     for number in (110..=100 + TICKS).step_by(10) {
         undisturbed.tick(number)?;
     }
@@ -187,7 +69,7 @@ fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow
 #[test]
 fn of_two_schedulers_at_once_each_window_has_one_score_and_nobody_is_told_twice()
 -> anyhow::Result<()> {
-    let (one, two) = (Place::new()?, Place::new()?);
+    let (one, two) = (Place::new(TICKS)?, Place::new(TICKS)?);
     let mut lost = 0;
     for number in (105..=100 + TICKS).step_by(15) {
         one.tick(number)?;
@@ -256,18 +138,31 @@ fn an_hour_without_prometheus_and_without_a_store_is_made_up_for() -> anyhow::Re
     }
     assert_eq!(scored(&away)?, before);
     // Nor does the store, which is a bucket that nobody serves.
-    let output = Command::new(env!("CARGO_BIN_EXE_lynceus"))
-        .current_dir(away.path())
-        .args(up("2026-11-21T09:16:00Z"))
-        .args(["--store", "s3://bucket/prefix"])
-        .envs([
-            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
-            ("AWS_ACCESS_KEY_ID", "x"),
-            ("AWS_SECRET_ACCESS_KEY", "x"),
-            ("AWS_REGION", "us-east-1"),
-        ])
-        .output()?;
-    assert_eq!(code(output.status), 4, "{}", String::from_utf8_lossy(&output.stderr));
+    let silent = FaultProxy::start(None, &[], Fault::Silence)?;
+    let slow = silent.url();
+    let nobody = "http://127.0.0.1:1";
+    for (arguments, endpoint) in [
+        (&up("2026-11-21T09:16:00Z"), nobody),
+        // Or one that takes requests and never answers: the tick ends all the same.
+        (&up("2026-11-21T09:16:00Z"), slow.as_str()),
+        (&tick("2026-11-21T09:16:00Z").to_vec(), nobody),
+        (&tick("2026-11-21T09:16:00Z").to_vec(), slow.as_str()),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lynceus"))
+            .current_dir(away.path())
+            .args(arguments)
+            .args(["--retries", "0", "--store", "s3://bucket/prefix"])
+            .envs([
+                ("AWS_ENDPOINT_URL", endpoint),
+                ("AWS_ACCESS_KEY_ID", "x"),
+                ("AWS_SECRET_ACCESS_KEY", "x"),
+                ("AWS_REGION", "us-east-1"),
+                ("LYNCEUS_S3_REPLY_SECONDS", "1"),
+            ])
+            .output()?;
+        assert_eq!(code(output.status), 4, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(!silent.requests().is_empty());
 
     let caught_up = away.json(&[&up("2026-11-21T09:16:00Z")[..], &[]].concat())?;
     assert_eq!(caught_up["windows"], 360);
@@ -275,36 +170,5 @@ fn an_hour_without_prometheus_and_without_a_store_is_made_up_for() -> anyhow::Re
         there.run(&up(at))?;
     }
     assert_eq!(differences(&scored(&away)?, &scored(&there)?), [""; 0]);
-    Ok(())
-}
-
-#[test]
-fn a_person_sees_the_scores_the_state_and_how_a_challenger_does() -> anyhow::Result<()> {
-    let server = prometheus::Prometheus::recorded()?;
-    let workspace = trained(&server)?;
-    let url = format!("source.prometheus.url={}", server.url());
-    let said = workspace.run(&["status", "node.yaml"])?;
-    assert!(said.contains("none was scored yet"), "{said}");
-    let output = workspace.output(&["scores", "node.yaml"])?;
-    assert_eq!(code(output.status), 3);
-
-    let live = workspace.json(&["models", "list", "node"])?[0]["version"].clone();
-    let live = live.as_str().context("a version")?;
-    workspace.run(&["models", "promote", "node", live, "--alias", "shadow"])?;
-    let at = "2026-11-21T08:16:00Z";
-    let tick = ["score", "node.yaml", "--at", at, "--since", "2026-11-21T08:15:00Z", "--set", &url];
-    workspace.run(&tick)?;
-    let windows = workspace.json(&["scores", "node.yaml", "--last", "30s"])?;
-    assert_eq!(windows.as_array().map(Vec::len), Some(3));
-    let table = workspace.run(&["scores", "node.yaml", "--from", "2026-11-21T08:15:50Z"])?;
-    assert!(table.contains("2026-11-21T08:16:00Z"), "{table}");
-    let status = workspace.json(&["status", "node.yaml", "--now", "2026-11-21T08:26:00Z"])?;
-    assert_eq!(
-        (&status["live"]["version"], &status["scoring"]["late"]),
-        (&live.into(), &true.into())
-    );
-    assert_eq!(status["scoring"]["windows_total"], 6);
-    let compared = workspace.json(&["models", "compare", "node", "live", "shadow"])?;
-    assert_eq!((&compared["compared"], &compared["agreement_ratio"]), (&6.into(), &1.0.into()));
     Ok(())
 }

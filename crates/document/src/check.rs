@@ -58,7 +58,8 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     check_models(document)?;
     check_vote(document)?;
     check_shares(document)?;
-    alerts::check(&document.alerts)
+    alerts::check(&document.alerts)?;
+    alerts::check_retrain(document)
 }
 
 fn is_name(name: &str, joiner: char) -> bool {

@@ -52,11 +52,28 @@ pub struct DriftLimits {
     pub stability_index: f64,
     /// Share of the last day's rows without a value, beyond the usual share.
     pub missing_ratio: f64,
+    /// Train anew when the drift alert fires; without it nobody does of their own accord.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrain: Option<Retrain>,
 }
 
 impl Default for DriftLimits {
     fn default() -> Self {
-        Self { stability_index: 0.25, missing_ratio: 0.1 }
+        Self { stability_index: 0.25, missing_ratio: 0.1, retrain: None }
+    }
+}
+
+/// A training that drift starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retrain {
+    /// Shortest time between two of them, however the first one ended.
+    pub pause: Span,
+}
+
+impl Default for Retrain {
+    fn default() -> Self {
+        Self { pause: Span::from_seconds(86_400) }
     }
 }
 

@@ -390,6 +390,14 @@ fn what_makes_no_sense_in_alerts_is_refused_at_its_place() {
             "  channels:\n    - email: {host: h, from: a@b, to: [c@d], security: none, username: u, password: {env: P}}\n",
             "without encryption",
         ),
+        (
+            "  kinds: [anomaly]\nscoring: {drift: {retrain: {}}}\n",
+            "which `alerts.kinds` leaves out",
+        ),
+        (
+            "  kinds: [drift]\nscoring: {drift: {retrain: {pause: 0s}}}\n",
+            "`scoring.drift.retrain.pause`: must be longer than nothing",
+        ),
     ] {
         let error = with_alerts(lines).unwrap_err();
         assert!(error.message.starts_with("pipeline.yaml:1"), "{error}");

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod message;
 pub mod outbox;
 mod quantity;
+pub mod retrain;
 mod silence;
 mod state;
 mod text;
@@ -29,7 +30,7 @@ use store::{ObjectStore, watermark};
 use crate::lease::Lease;
 use crate::machine::Rules;
 use crate::message::{Batch, Message};
-use crate::outbox::{Delivery, Pending, Sender, Sent};
+use crate::outbox::{Delivery, Pending, Refused, Sender, Sent};
 use crate::state::Keeper;
 use crate::training::Training;
 use crate::wording::Wording;
@@ -49,6 +50,9 @@ pub struct Messages {
     pub sent: Vec<Sent>,
     /// What is still to be sent through which channels, by the next run.
     pub pending: Vec<Pending>,
+    /// What a channel refused for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
 }
 
 /// Runs the step.
@@ -68,11 +72,14 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     // What a run left that is over, or that died.
     state.lease = None;
     let messages = if args.ended.is_empty() {
-        follow(store.as_ref(), &document, args.now, &mut state, outcome)?
+        let followed = follow(store.as_ref(), &document, args.now, &mut state, outcome)?;
+        // Before the cursor moves: a run that is killed now asks again.
+        retrain::ask(store.as_ref(), &document, args, followed.drifts, outcome)?;
+        followed.messages
     } else {
         training(args, &document, &mut state)?
     };
-    let pending = |message| Pending { message: wording.apply(message), channels: names.clone() };
+    let pending = |message| Pending::new(wording.apply(message), names.clone());
     state.pending.extend(messages.into_iter().map(pending));
     for gone in outbox::forget_unknown(&mut state, &names) {
         outcome.warn(format!(
@@ -94,6 +101,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 
     outcome.count("messages_sent", delivery.sent.len());
     outcome.count("messages_pending", state.pending.len());
+    outcome.count("messages_refused", delivery.refused.len());
     let result = saved.and_then(|()| told(&delivery, outcome));
     let AlertState { told_to, pending, .. } = state;
     let messages = Messages {
@@ -102,6 +110,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         told_to,
         sent: delivery.sent,
         pending,
+        refused: delivery.refused,
     };
     write_json(&args.messages, &messages)?;
     result
@@ -131,24 +140,32 @@ fn tell(
     (sender.save)(state)
 }
 
-/// Moves the state over every window that was scored since; returns what is to be told, without
-/// words.
+/// What the windows say that were scored since.
+struct Followed {
+    /// What is to be told, without words.
+    messages: Vec<Message>,
+    /// Says that the drift alert fires, and not only because nobody has looked since.
+    drifts: bool,
+}
+
+/// Moves the state over every window that was scored since.
 fn follow(
     store: &dyn ObjectStore,
     document: &Document,
     now: Timestamp,
     state: &mut AlertState,
     outcome: &mut Outcome,
-) -> Result<Vec<Message>, StepError> {
+) -> Result<Followed, StepError> {
     let rules = Rules::of(&document.alerts);
     // Behind the watermark every window has its object: nothing can appear before the cursor.
     let scored = watermark::read(store, &document.name)?;
     let until = scored.map_or(now, |scored| scored.value.scored_to.min(now));
-    let (mut batch, mut windows) = (Batch::default(), 0);
+    let (mut batch, mut windows, mut drifts) = (Batch::default(), 0, false);
     for score in store::scores::read_after(store, &document.name, state.told_to, until) {
         let score = score?;
         let changes = state.tracks.observe(&score, &rules);
         state.note(&changes);
+        drifts |= state.tracks.drifts(&score);
         batch.add(&score, changes);
         state.told_to = Some(score.time);
         windows += 1;
@@ -156,7 +173,7 @@ fn follow(
     outcome.count("windows", windows);
     outcome.count("changes", batch.changes());
     outcome.count("firing", state.firing.len());
-    Ok(batch.into_messages())
+    Ok(Followed { messages: batch.into_messages(), drifts })
 }
 
 /// Returns the message about a training that has ended, if the document wants it and it was not
@@ -178,6 +195,13 @@ fn training(
 fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
     for (name, until) in &delivery.paused {
         outcome.warn(format!("channel `{name}` wants to be left alone until {until}"));
+    }
+    for (name, error) in &delivery.doubted {
+        outcome.warn(format!("channel `{name}` refuses a message: {}", error.message));
+    }
+    for refused in &delivery.refused {
+        let Refused { message, channel, why, .. } = refused;
+        outcome.warn(format!("channel `{channel}` refused `{}` for good: {why}", message.title));
     }
     for (name, error) in &delivery.failed {
         outcome.warn(format!("channel `{name}`: {}", error.message));

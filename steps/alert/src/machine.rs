@@ -281,6 +281,15 @@ impl Tracks {
         })
     }
 
+    /// Says that a window which was taken in shows drift, and that its alert fires.
+    pub fn drifts(&self, score: &WindowScore) -> bool {
+        let is_bad = |name: &str| {
+            let entity = score.entities.iter().find(|entity| entity.entity == name);
+            !drifting(name, entity, score).is_empty()
+        };
+        self.firing().any(|(name, kind, _)| kind == Kind::Drift && is_bad(name))
+    }
+
     fn keep(&mut self, entity: &str, kind: Kind, track: Option<Track>) {
         if let Some(track) = track {
             self.0.entry(entity.to_owned()).or_default().insert(kind, track);

@@ -119,16 +119,19 @@ pub struct Link {
     pub url: String,
 }
 
-/// A channel that cannot be reached, or can again.
+/// A channel that cannot be reached, or can again, or refuses a message for good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelNews {
     /// Its name.
     pub name: String,
-    /// Since when it could not be reached.
+    /// Since when it could not be reached, or when it refused the message.
     pub since: Timestamp,
     /// Why not; nothing once it can again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Title of the message that it refused; nothing where it takes or gets none at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// What is sent: everything that changed in a window, or in several; or how a training ended; or
@@ -199,7 +202,11 @@ impl Message {
 
     /// Makes the message about a channel.
     pub(crate) fn of_channel(pipeline: &str, news: ChannelNews, now: Timestamp) -> Self {
-        let word = if news.why.is_some() { "fails" } else { "works" };
+        let word = match (&news.refused, &news.why) {
+            (Some(_), _) => "refuses",
+            (None, Some(_)) => "fails",
+            (None, None) => "works",
+        };
         let key = format!("channel/{}/{word}/{}", news.name, now.compact());
         Self { channel: Some(news), ..Self::empty(pipeline, &key, now) }
     }

@@ -29,6 +29,29 @@ pub struct Pending {
     /// Names of the channels that are still to be told; with `send: first` the first that takes it
     /// is the last.
     pub channels: Vec<String>,
+    /// How often a channel has answered that it does not want this message, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refusals: BTreeMap<String, u32>,
+}
+
+impl Pending {
+    /// A message that nobody was sent yet.
+    pub fn new(message: Message, channels: Vec<String>) -> Self {
+        Self { message, channels, refusals: BTreeMap::new() }
+    }
+}
+
+/// A message that a channel refused for good.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The message.
+    pub message: Message,
+    /// Name of the channel.
+    pub channel: String,
+    /// When it was given up.
+    pub time: Timestamp,
+    /// What the channel answered.
+    pub why: String,
 }
 
 /// A message and the channels that took it in this run.
@@ -49,6 +72,12 @@ pub struct Trouble {
     /// Until when it wants to be left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// Since when it has refused messages for good and taken none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusing_since: Option<Timestamp>,
+    /// What it answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// What became of a run's messages.
@@ -60,6 +89,10 @@ pub struct Delivery {
     pub failed: BTreeMap<String, StepError>,
     /// The channels that want a pause, and until when.
     pub paused: BTreeMap<String, Timestamp>,
+    /// What was given up.
+    pub refused: Vec<Refused>,
+    /// What is not wanted by a channel, and not given up yet: its name and why.
+    pub doubted: Vec<(String, StepError)>,
     /// What each channel has taken of the run's time.
     spent: BTreeMap<String, Duration>,
 }
@@ -88,8 +121,7 @@ pub fn shorten(pending: &mut Vec<Pending>, wording: &Wording<'_>) {
         let long: Vec<_> =
             pending.extract_if(.., |one| one.channels == channels && is_summed(one)).collect();
         let message = long.into_iter().map(|pending| pending.message).reduce(Message::merge);
-        pending
-            .extend(message.map(|message| Pending { message: wording.apply(message), channels }));
+        pending.extend(message.map(|message| Pending::new(wording.apply(message), channels)));
     }
     // News of trainings and channels are few; whoever was away for so long needs the last ones.
     let others = pending.iter().filter(|one| !is_summed(one)).count();
@@ -134,7 +166,8 @@ impl Sender<'_> {
 
     /// Sends what is pending, oldest first, and saves the state after each message that reached
     /// somebody. A channel that fails is left alone for the rest of the run, the others are told
-    /// of it, and get their messages.
+    /// of it, and get their messages. A message that a channel refuses is not in the way of those
+    /// behind it.
     ///
     /// Errors are those of `save`; a failing channel is none.
     pub fn deliver(
@@ -156,7 +189,12 @@ impl Sender<'_> {
                 let result = self.channels[number].send(&message, self.now);
                 *delivery.spent.entry(name.clone()).or_default() += begun.elapsed();
                 let told = result.is_ok();
-                self.note(&name, result, state, delivery);
+                match result {
+                    Err(Failure { error, give_up_after: Some(limit), .. }) => {
+                        self.refused(index, &name, (error, limit), state, delivery);
+                    }
+                    result => self.note(&name, result, state, delivery),
+                }
                 if told {
                     let waiting = &mut state.pending[index].channels;
                     match self.send {
@@ -191,9 +229,56 @@ impl Sender<'_> {
                 && let Some(result) =
                     self.channels[number].refresh(self.pipeline, &firing, self.now)
             {
-                self.note(&name, result, state, delivery);
+                match result {
+                    Err(Failure { error, give_up_after: Some(_), .. }) => {
+                        delivery.doubted.push((name, error));
+                    }
+                    result => self.note(&name, result, state, delivery),
+                }
             }
         }
+    }
+
+    /// Notes that a channel does not want a message, and gives the message up after `limit` times;
+    /// the others are told once, until the channel takes something again.
+    fn refused(
+        &self,
+        index: usize,
+        name: &str,
+        (error, limit): (StepError, u32),
+        state: &mut AlertState,
+        delivery: &mut Delivery,
+    ) {
+        let pending = &mut state.pending[index];
+        let refusals = pending.refusals.entry(name.to_owned()).or_default();
+        *refusals += 1;
+        if *refusals < limit {
+            delivery.doubted.push((name.to_owned(), error));
+            return;
+        }
+        pending.channels.retain(|other| other != name);
+        let refused = Refused {
+            message: pending.message.clone(),
+            channel: name.to_owned(),
+            time: self.now,
+            why: error.message,
+        };
+        let trouble = state.trouble.entry(name.to_owned()).or_default();
+        trouble.why = Some(refused.why.clone());
+        let is_new = trouble.refusing_since.is_none();
+        trouble.refusing_since.get_or_insert(self.now);
+        // Two channels that refuse everything must not tell each other of it for ever.
+        if is_new && refused.message.channel.is_none() {
+            let news = ChannelNews {
+                name: name.to_owned(),
+                since: self.now,
+                why: Some(refused.why.clone()),
+                refused: Some(refused.message.title.clone()),
+            };
+            self.tell_others(news, state);
+        }
+        state.bury(refused.clone());
+        delivery.refused.push(refused);
     }
 
     /// Says whether a channel is to be left alone in this run.
@@ -223,26 +308,30 @@ impl Sender<'_> {
         state: &mut AlertState,
         delivery: &mut Delivery,
     ) {
-        let failing_since = state.trouble.get(name).and_then(|trouble| trouble.failing_since);
+        let before = state.trouble.get(name).cloned().unwrap_or_default();
+        let failing_since = before.failing_since;
+        let news = |since, why| ChannelNews { name: name.to_owned(), since, why, refused: None };
         let Err(failure) = result else {
             state.trouble.remove(name);
             if let Some(since) = failing_since {
-                self.tell_others(ChannelNews { name: name.to_owned(), since, why: None }, state);
+                self.tell_others(news(since, None), state);
             }
             return;
         };
         let not_before = failure.retry_after.map(|pause| self.now + pause);
         delivery.paused.extend(not_before.map(|until| (name.to_owned(), until)));
         if failure.is_limit {
-            state.trouble.insert(name.to_owned(), Trouble { failing_since, not_before });
+            state.trouble.insert(name.to_owned(), Trouble { not_before, ..before });
             return;
         }
-        let why = failure.error.message.clone();
+        let why = Some(failure.error.message.clone());
         delivery.failed.insert(name.to_owned(), failure.error);
         let since = failing_since.unwrap_or(self.now);
-        state.trouble.insert(name.to_owned(), Trouble { failing_since: Some(since), not_before });
+        let trouble =
+            Trouble { failing_since: Some(since), not_before, why: why.clone(), ..before };
+        state.trouble.insert(name.to_owned(), trouble);
         if failing_since.is_none() {
-            self.tell_others(ChannelNews { name: name.to_owned(), since, why: Some(why) }, state);
+            self.tell_others(news(since, why), state);
         }
     }
 
@@ -252,7 +341,7 @@ impl Sender<'_> {
         let channels: Vec<String> = others.filter(|other| *other != news.name).collect();
         if !channels.is_empty() {
             let message = Message::of_channel(self.pipeline, news, self.now);
-            state.pending.push(Pending { message: self.wording.apply(message), channels });
+            state.pending.push(Pending::new(self.wording.apply(message), channels));
         }
     }
 }

@@ -9,11 +9,13 @@ use store::{ObjectStore, Stored, state};
 use crate::lease::Lease;
 use crate::machine::{Change, Tracks};
 use crate::message::{Alert, Message, Status};
-use crate::outbox::{Pending, Trouble};
+use crate::outbox::{Pending, Refused, Trouble};
 
 const STATE: &str = "alerts";
 /// Trainings whose message is remembered.
 const TRAININGS: usize = 20;
+/// Messages that were given up and can still be read.
+const REFUSED: usize = 20;
 
 /// Messages that reached somebody and are remembered.
 const TOLD: usize = 100;
@@ -48,6 +50,9 @@ pub struct AlertState {
     pub firing: Vec<Alert>,
     /// Messages that have not reached every channel, oldest first.
     pub pending: Vec<Pending>,
+    /// The last messages that a channel refused for good, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
     /// The last messages that reached somebody, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Told>,
@@ -77,6 +82,13 @@ impl AlertState {
                 self.firing.insert(place, alert);
             }
         }
+    }
+
+    /// Keeps a message that was given up, where somebody can read it.
+    pub(crate) fn bury(&mut self, refused: Refused) {
+        self.refused.push(refused);
+        let surplus = self.refused.len().saturating_sub(REFUSED);
+        self.refused.drain(..surplus);
     }
 
     /// Remembers that a channel took a message.
@@ -115,6 +127,7 @@ impl Default for AlertState {
             firing: Vec::new(),
             pending: Vec::new(),
             told: Vec::new(),
+            refused: Vec::new(),
             trouble: BTreeMap::new(),
             trainings: Vec::new(),
             lease: None,

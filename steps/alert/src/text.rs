@@ -27,7 +27,11 @@ pub(crate) fn title(message: &Message) -> String {
         return format!("{pipeline}: {}", training::title(training));
     }
     if let Some(channel) = &message.channel {
-        let verb = if channel.why.is_some() { "cannot be reached" } else { "can be reached again" };
+        let verb = match (&channel.refused, &channel.why) {
+            (Some(_), _) => "refused a message",
+            (None, Some(_)) => "cannot be reached",
+            (None, None) => "can be reached again",
+        };
         return format!("{pipeline}: channel {} {verb}", clean(&channel.name));
     }
     let groups = groups(&message.alerts);
@@ -57,8 +61,10 @@ pub(crate) fn body(message: &Message, zone: &TimeZone) -> String {
     if let Some(training) = &message.training {
         lines.extend(training::lines(training));
     } else if let Some(channel) = &message.channel {
-        lines.push(format!("since {}", shown(channel.since, zone)));
+        let when = if channel.refused.is_some() { "at" } else { "since" };
+        lines.push(format!("{when} {}", shown(channel.since, zone)));
         lines.extend(channel.why.as_ref().map(|why| clean(why)));
+        lines.extend(channel.refused.as_ref().map(|title| format!("not sent: {}", clean(title))));
     } else {
         lines.extend(alert_lines(message, zone));
     }

@@ -57,6 +57,13 @@ impl<'a> Wording<'a> {
             };
             message.title = one_line(&filled(&templates.title, &context.title));
             message.text = filled(&templates.text, &context.text);
+            // No channel takes a message without words.
+            if message.text.trim().is_empty() {
+                message.text.clone_from(&context.text);
+            }
+            if message.title.is_empty() {
+                message.title.clone_from(&context.title);
+            }
         }
         message
     }

@@ -3,8 +3,10 @@
 use contract::Span;
 
 use super::{Problem, check_url, problem, require};
-use crate::alerts::{AlertmanagerChannel, Alerts, Channel, EmailChannel, Secret, SmtpSecurity};
-use crate::template;
+use crate::alerts::{
+    AlertKind, AlertmanagerChannel, Alerts, Channel, EmailChannel, Secret, SmtpSecurity,
+};
+use crate::{Document, template};
 
 /// What a link may name.
 const PLACEHOLDERS: [&str; 4] = ["pipeline", "entity", "from", "to"];
@@ -39,6 +41,18 @@ pub(super) fn check(alerts: &Alerts) -> Result<(), Problem> {
         check_channel(channel, &format!("alerts.channels.{index}"))?;
     }
     Ok(())
+}
+
+/// A training that starts by itself starts with the drift alert, so that somebody hears why.
+pub(super) fn check_retrain(document: &Document) -> Result<(), Problem> {
+    let Some(retrain) = &document.scoring.drift.retrain else { return Ok(()) };
+    longer_than_nothing(retrain.pause, "scoring.drift.retrain.pause")?;
+    if document.alerts.kinds.contains(&AlertKind::Drift) {
+        return Ok(());
+    }
+    let what = "a training starts with the drift alert, which `alerts.kinds` leaves out";
+    Err(problem("scoring.drift.retrain", what.to_owned())
+        .hint("write kinds: [anomaly, no_data, drift] in alerts"))
 }
 
 fn longer_than_nothing(span: Span, path: &str) -> Result<(), Problem> {

@@ -104,7 +104,11 @@ impl Alertmanager {
             alerts.push(self.alert(&message.pipeline, alert, alert.urgent, now));
         }
         if let Some(channel) = &message.channel {
-            let mut labels = self.labels("LynceusChannelDown", &message.pipeline, "warning");
+            let name = match channel.refused {
+                Some(_) => "LynceusMessageRefused",
+                None => "LynceusChannelDown",
+            };
+            let mut labels = self.labels(name, &message.pipeline, "warning");
             labels.insert("channel".into(), channel.name.clone());
             let ends_at = match channel.why {
                 Some(_) => now + CHANNEL_ALERT,

@@ -13,7 +13,7 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::{SmtpTransport, Transport as _};
 
 use crate::channels::http::Shown;
-use crate::channels::{Channel, Failure, secret};
+use crate::channels::{Channel, Failure, MANY_REFUSALS, secret};
 use crate::message::Message;
 
 /// Recipients behind an SMTP server.
@@ -114,7 +114,14 @@ impl Channel for Email {
         transport.build().send(&mail).map(drop).map_err(|error| {
             let name = format!("SMTP server `{}:{}`", self.settings.host, self.settings.port());
             let shown = Shown { name: &name, secret: password.as_deref() };
-            StepError::unavailable(format!("{name}: {}", shown.quote(&error.to_string()))).into()
+            let said = shown.quote(&error.to_string());
+            // RFC 5321: 552 too much of it, 554 the transaction failed; the other permanent answers
+            // are about logins and mailboxes.
+            let is_refusal = matches!(error.status().map(u16::from), Some(552 | 554));
+            Failure {
+                give_up_after: is_refusal.then_some(MANY_REFUSALS),
+                ..StepError::unavailable(format!("{name}: {said}")).into()
+            }
         })
     }
 }

@@ -4,7 +4,7 @@ use client::{Server, causes, client};
 use contract::{Span, StepError};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 
-use crate::channels::Failure;
+use crate::channels::{Failure, MANY_REFUSALS};
 use crate::quantity::clean;
 
 /// Bytes of an answer that are read.
@@ -97,7 +97,13 @@ impl Shown<'_> {
         ));
         let is_limit = reply.status == 429;
         let retry_after = reply.retry_after.or(is_limit.then_some(USUAL_PAUSE));
-        Failure { error, retry_after, is_limit }
+        // 401, 403 and 404 are about the channel: whoever set it up can mend them.
+        let give_up_after = match reply.status {
+            400 | 422 => Some(MANY_REFUSALS),
+            413 => Some(1),
+            _ => None,
+        };
+        Failure { error, retry_after, is_limit, give_up_after }
     }
 }
 

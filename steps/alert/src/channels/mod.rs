@@ -34,13 +34,19 @@ pub struct Failure {
     pub retry_after: Option<Span>,
     /// Says that the other side works and was asked too often.
     pub is_limit: bool,
+    /// Set where the other side works and does not want this very message: after so many such
+    /// answers it never will.
+    pub give_up_after: Option<u32>,
 }
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        Self { error, retry_after: None, is_limit: false }
+        Self { error, retry_after: None, is_limit: false, give_up_after: None }
     }
 }
+
+/// Answers after which a message is given up that another try might still have brought through.
+pub(crate) const MANY_REFUSALS: u32 = 5;
 
 /// A way to tell people.
 ///

@@ -67,6 +67,13 @@ impl Telegram {
     }
 }
 
+/// Says whether a refusal is about the chat, which somebody can mend, and not about the message:
+/// the API answers 400 to both.
+fn is_about_the_chat(description: &str) -> bool {
+    let description = description.to_ascii_lowercase();
+    ["chat", "thread", "topic", "peer", "rights"].iter().any(|word| description.contains(word))
+}
+
 impl Channel for Telegram {
     fn name(&self) -> &str {
         &self.name
@@ -106,6 +113,9 @@ impl Channel for Telegram {
                 let mut failure = shown.refusal(&reply, &answer.description);
                 let asked = answer.parameters.retry_after.map(http::pause);
                 failure.retry_after = asked.or(failure.retry_after);
+                if is_about_the_chat(&answer.description) {
+                    failure.give_up_after = None;
+                }
                 Err(failure)
             }
             None => Err(shown.refusal(&reply, "this is no answer of the bot API")),

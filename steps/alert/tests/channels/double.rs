@@ -32,6 +32,7 @@ pub(crate) struct Answer(pub(crate) u16, pub(crate) &'static str, pub(crate) &'s
 pub(crate) struct Double {
     port: u16,
     answer: Arc<Mutex<Option<Answer>>>,
+    exception: Arc<Mutex<Option<(&'static str, Answer)>>>,
     asked: Arc<Mutex<Vec<Request>>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -42,9 +43,11 @@ impl Double {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let answer = Arc::new(Mutex::new(Some(answer)));
+        let exception = Arc::new(Mutex::new(None));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let over = Arc::new(AtomicBool::new(false));
         let (answers, requests, ended) = (answer.clone(), asked.clone(), over.clone());
+        let exceptions = exception.clone();
         let thread = std::thread::spawn(move || {
             // Connections without an answer stay open as long as the server.
             let mut silent = Vec::new();
@@ -54,14 +57,17 @@ impl Double {
                 }
                 let mut stream = stream.unwrap();
                 let Some(request) = read(&stream) else { continue };
+                let exception: Option<(&str, Answer)> = exceptions.lock().unwrap().clone();
+                let is_meant = |(word, _): &(&str, Answer)| request.body.contains(word);
+                let exception = exception.filter(is_meant).map(|(_, answer)| answer);
                 requests.lock().unwrap().push(request);
-                match answers.lock().unwrap().clone() {
+                match exception.or(answers.lock().unwrap().clone()) {
                     None => silent.push(stream),
                     Some(answer) => write(&mut stream, &answer),
                 }
             }
         });
-        Self { port, answer, asked, over, thread: Some(thread) }
+        Self { port, answer, exception, asked, over, thread: Some(thread) }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -71,6 +77,11 @@ impl Double {
     /// Answers like this from now on; nothing means never.
     pub(crate) fn answers(&self, answer: Option<Answer>) {
         *self.answer.lock().unwrap() = answer;
+    }
+
+    /// Answers like this to requests with a word in their body.
+    pub(crate) fn answers_to(&self, word: &'static str, answer: Answer) {
+        *self.exception.lock().unwrap() = Some((word, answer));
     }
 
     /// Returns what was asked since the last call.

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use fs_err as fs;
 
 use super::support::{FILE, Pipeline};
-use super::{AT_ONCE, run};
+use super::{AT_ONCE, Run, run};
 
 const SERVER: &str = include_str!("smtp_server.py");
 
@@ -127,7 +127,6 @@ fn what_the_server_refuses_is_said_without_the_password() {
         (LOGIN.replace("ca.pem", "other.pem"), "", "certificate"),
         (LOGIN.replace(", ca_file: ca.pem", ""), "", "certificate"),
         (LOGIN.replace("ca.pem", "password"), "", "ca_file"),
-        (LOGIN.to_owned(), "  templates: {title: refuse}\n", "554"),
     ] {
         let pipeline = smtp.pipeline(&settings, rules);
         let refused = run(&pipeline, 0);
@@ -136,6 +135,11 @@ fn what_the_server_refuses_is_said_without_the_password() {
         assert!(!refused.kept.contains("hunter"), "{}", refused.kept);
         assert_eq!(pipeline.told().unwrap().len(), 2, "the others are told, and of it");
     }
+    let pipeline = smtp.pipeline(LOGIN, "  templates: {title: refuse}\n");
+    let runs: Vec<Run> = (0..5).map(|minute| run(&pipeline, minute)).collect();
+    assert!(runs.iter().all(|run| run.result.is_ok() && !run.kept.contains("hunter")));
+    assert_eq!(runs[3].waiting().len(), 1);
+    assert!(runs[4].waiting().is_empty() && runs[4].messages.refused[0].why.contains("554"));
     assert!(smtp.mail(1).is_none());
 }
 

@@ -9,6 +9,7 @@ mod chats;
 mod double;
 mod email;
 mod golden;
+mod refusals;
 mod webhook;
 
 use alert::Messages;
@@ -52,6 +53,11 @@ impl Run {
         let error = self.result.as_ref().unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
         error.to_string()
+    }
+
+    /// Returns the names of the channels that still wait for a message.
+    fn waiting(&self) -> Vec<&str> {
+        self.messages.pending.iter().flat_map(|one| &one.channels).map(String::as_str).collect()
     }
 
     fn sent(&self) -> usize {

@@ -11,9 +11,9 @@ use super::support::{FILE, Pipeline};
 use super::{AT_ONCE, run};
 
 const KEY: &str = "hunter2 and more";
-const OK: Answer = Answer(204, "", "");
+pub(crate) const OK: Answer = Answer(204, "", "");
 
-fn webhook(double: &Double) -> Pipeline {
+pub(crate) fn webhook(double: &Double) -> Pipeline {
     let url = double.url();
     let channels = format!(
         "    - webhook: {{url: '{url}/hook?caller=hunter2', signing_key: {{file: key}}, timeout: 2s}}\n{FILE}"

@@ -1,0 +1,126 @@
+//! Messages that a channel does not want, and channels that somebody has to mend.
+
+use alert::AlertState;
+use store::state;
+
+use super::chats::{TELEGRAM_OK, telegram};
+use super::double::{Answer, Double};
+use super::support::{FILE, Pipeline};
+use super::webhook::{self, webhook};
+use super::{AT_ONCE, Run, run};
+
+const UNWANTED: Answer =
+    Answer(400, "", r#"{"ok":false,"description":"Bad Request: can't parse"}"#);
+const NAME: &str = "telegram -1001";
+
+fn kept(pipeline: &Pipeline) -> AlertState {
+    state::read(&pipeline.store().unwrap(), "cluster", "alerts").unwrap().unwrap().value
+}
+
+fn titles(pipeline: &Pipeline) -> Vec<String> {
+    pipeline.told().unwrap().into_iter().map(|message| message.title).collect()
+}
+
+#[test]
+fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behind_it() {
+    let double = Double::new(TELEGRAM_OK);
+    double.answers_to("is anomalous", UNWANTED);
+    let pipeline = telegram(&double, "");
+    pipeline.score(0, ["a", "."]).unwrap();
+    let first = run(&pipeline, 1);
+    first.result.clone().unwrap();
+    assert_eq!(first.waiting(), [NAME], "the message behind it was taken");
+    let told = double.asked().pop().unwrap().json();
+    assert!(told["text"].as_str().unwrap().starts_with("cluster is normal again"));
+    for minute in 2..5 {
+        assert_eq!(run(&pipeline, minute).waiting(), [NAME], "another try may bring it through");
+    }
+    let last = run(&pipeline, 5);
+    last.result.clone().unwrap();
+    assert!(last.waiting().is_empty());
+    assert_eq!(double.asked().len(), 4);
+    let refused = &last.messages.refused[0];
+    assert_eq!((refused.channel.as_str(), refused.message.alerts.len()), (NAME, 1));
+    assert_eq!(kept(&pipeline).refused, last.messages.refused, "somebody can read it");
+    let news = pipeline.told().unwrap().pop().unwrap();
+    assert_eq!(news.title, "cluster: channel telegram -1001 refused a message");
+    let words = "can't parse\nnot sent: cluster is anomalous";
+    assert!(news.text.contains("at 2026-11-21 08:05 UTC\n") && news.text.ends_with(words));
+    assert!(!last.kept.contains("hunter2"), "{}", last.kept);
+
+    pipeline.score(6, ["a"]).unwrap();
+    let given_up: Vec<Run> = (6..11).map(|minute| run(&pipeline, minute)).collect();
+    assert_eq!(given_up[4].messages.refused.len(), 1);
+    assert_eq!(titles(&pipeline).len(), 4, "of a channel that took nothing since, it is told once");
+    pipeline.score(11, ["."]).unwrap();
+    run(&pipeline, 11);
+    let state = kept(&pipeline);
+    assert!(state.trouble.is_empty(), "it takes messages: {:?}", state.trouble);
+    assert_eq!(state.refused.len(), 2);
+}
+
+#[test]
+fn what_is_too_large_is_given_up_at_once() {
+    let double = Double::new(webhook::OK);
+    double.answers_to("anomalous", Answer(413, "", "too large"));
+    let pipeline = webhook(&double);
+    pipeline.score(0, ["a"]).unwrap();
+    let done = run(&pipeline, 0);
+    done.result.clone().unwrap();
+    assert!(done.waiting().is_empty() && !done.kept.contains("hunter2"));
+    assert_eq!((double.asked().len(), done.messages.refused.len()), (1, 1));
+    assert_eq!(titles(&pipeline).len(), 2);
+}
+
+#[test]
+fn what_somebody_can_mend_is_tried_until_it_is_mended_and_holds_nobody_back() {
+    for status in [401, 403, 404] {
+        let double = Double::new(Answer(status, "", "no"));
+        let pipeline = webhook(&double);
+        pipeline.score(0, ["a", "."]).unwrap();
+        for minute in 1..12 {
+            let failed = run(&pipeline, minute);
+            assert!(failed.failure().contains(&format!("status {status}")));
+            assert_eq!(failed.waiting().len(), 2);
+        }
+        assert_eq!(titles(&pipeline).len(), 3, "the others have both, and that it fails");
+        double.answers(Some(webhook::OK));
+        let done = run(&pipeline, 12);
+        done.result.clone().unwrap();
+        assert!(done.waiting().is_empty() && done.messages.refused.is_empty());
+    }
+}
+
+#[test]
+fn channels_that_refuse_everything_do_not_tell_each_other_for_ever() {
+    let double = Double::new(UNWANTED);
+    let url = double.url();
+    let channels =
+        ["one", "two"].map(|name| format!("    - webhook: {{url: '{url}/{name}', timeout: 2s}}\n"));
+    let pipeline = Pipeline::new(AT_ONCE, &channels.concat()).unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    for minute in 0..15 {
+        run(&pipeline, minute).result.unwrap();
+    }
+    let state = kept(&pipeline);
+    assert_eq!(state.refused.len(), 4, "the alert twice, and to each that the other refused it");
+    assert!(state.pending.is_empty() && double.asked().len() == 20);
+    pipeline.score(16, [".", "a"].into_iter().cycle().take(30)).unwrap();
+    for minute in 16..60 {
+        run(&pipeline, minute).result.unwrap();
+    }
+    assert_eq!(kept(&pipeline).refused.len(), 20, "the last ones");
+    assert!(kept(&pipeline).pending.is_empty());
+}
+
+#[test]
+fn a_template_that_leaves_no_words_is_not_what_is_sent() {
+    let rules =
+        format!("{AT_ONCE}  templates: {{title: ' ', text: '{{% if false %}}x{{% endif %}}'}}\n");
+    let pipeline = Pipeline::new(&rules, FILE).unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    run(&pipeline, 0).result.unwrap();
+    let message = pipeline.told().unwrap().pop().unwrap();
+    assert_eq!(message.title, "cluster is anomalous");
+    assert!(message.text.starts_with("cluster is anomalous\n"), "{}", message.text);
+}
