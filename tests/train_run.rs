@@ -56,6 +56,22 @@ fn the_sample_is_trained_on_scored_and_its_faults_are_found() -> anyhow::Result<
 }
 
 #[test]
+fn a_score_is_above_its_limit_exactly_where_there_is_an_alarm() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    workspace.run(&TRAIN)?;
+    let scores = workspace.json(&["scores", "cluster"])?;
+    let windows = scores.as_array().context("scores")?;
+    assert_eq!(windows.len(), 552);
+    for window in windows {
+        let said = &window["entities"][0];
+        let member = &said["members"][0];
+        let above = member["decision"].as_f64() > member["limit"].as_f64();
+        assert_eq!(above, said["verdict"] == "anomalous", "{window}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_settings_of_the_paper_are_a_profile() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     workspace.run(&["run", "cluster", "--sample", "--set", "profile=aligo"])?;

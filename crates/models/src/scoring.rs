@@ -238,10 +238,7 @@ impl Bundle {
                 verdicts.votes[row] = verdicts.votes[row] + member.weight;
             }
         }
-        let standardised = self.members.iter().enumerate().map(|(index, member)| {
-            (member.kind.as_str(), member.series.scale.standardised(verdicts.decisions[index][row]))
-        });
-        let mean = vote::mean(rules, standardised);
+        let mean = self.mean(row, verdicts);
         let combined = match rules.combine {
             Combine::Votes => mean,
             Combine::Mean => state.smoothing.add(of.entity, of.time, mean, rules.smoothing),
@@ -262,6 +259,32 @@ impl Bundle {
         (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
         verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
         self.attribute(of, verdicts, state);
+        if !open {
+            self.withhold(row, verdicts);
+        }
+    }
+
+    /// Takes back to its limit what a score has above it only by rows of before: where no alarm may
+    /// stand, no score is above its limit. The limits have learned from the score as it was.
+    fn withhold(&self, row: usize, verdicts: &mut Verdicts) {
+        let Some((index, _)) = self.sequence() else { return };
+        let limit = verdicts.limits[index][row];
+        let decision = &mut verdicts.decisions[index][row];
+        *decision = decision.min(limit);
+        match self.manifest.vote.combine {
+            Combine::Votes => verdicts.combined[row] = self.mean(row, verdicts),
+            Combine::Mean => {
+                verdicts.combined[row] = verdicts.combined[row].min(verdicts.combined_limits[row]);
+            }
+        }
+    }
+
+    /// Returns the weighted mean of the members' standardised scores of a row.
+    fn mean(&self, row: usize, verdicts: &Verdicts) -> f64 {
+        let standardised = self.members.iter().enumerate().map(|(index, member)| {
+            (member.kind.as_str(), member.series.scale.standardised(verdicts.decisions[index][row]))
+        });
+        vote::mean(&self.manifest.vote, standardised)
     }
 
     /// Moves the memory of the model that follows its signals and notes its score. Says whether an
