@@ -9,7 +9,7 @@ use crate::deserialize::closest;
 use crate::document::Document;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Statistic};
-use crate::models::Adaptive;
+use crate::ranges::OutOfRange;
 
 /// What makes no sense, at which field.
 #[derive(Debug)]
@@ -250,85 +250,9 @@ fn check_split(document: &Document) -> Result<(), Problem> {
 fn check_models(document: &Document) -> Result<(), Problem> {
     let models = &document.models;
     require(!models.kinds().is_empty(), "models", || "at least one model is needed".to_owned())?;
-    models.adaptive.as_ref().map_or(Ok(()), check_adaptive)?;
-    if let Some(model) = &models.autoencoder {
-        require(
-            !model.layers.is_empty() && !model.layers.contains(&0),
-            "models.autoencoder.layers",
-            || "must name at least one layer, none of size 0".to_owned(),
-        )?;
-        require(model.epochs > 0, "models.autoencoder.epochs", || "must be at least 1".to_owned())?;
-        require(model.batch > 0, "models.autoencoder.batch", || "must be at least 1".to_owned())?;
-        require(model.learning_rate > 0.0, "models.autoencoder.learning_rate", || {
-            "must be above 0".to_owned()
-        })?;
-        require(model.noise >= 0.0, "models.autoencoder.noise", || {
-            "must not be negative".to_owned()
-        })?;
-    }
-    if let Some(model) = &models.isolation_forest {
-        require((1..=10_000).contains(&model.trees), "models.isolation_forest.trees", || {
-            format!("`{}` is not between 1 and 10000", model.trees)
-        })?;
-        require((2..=65_536).contains(&model.samples), "models.isolation_forest.samples", || {
-            format!("`{}` is not between 2 and 65536", model.samples)
-        })?;
-    }
-    if let Some(model) = &models.mahalanobis {
-        require(model.ridge > 0.0, "models.mahalanobis.ridge", || "must be above 0".to_owned())?;
-        require(model.min_std > 0.0, "models.mahalanobis.min_std", || {
-            "must be above 0".to_owned()
-        })?;
-    }
-    if let Some(model) = &models.one_class_svm {
-        let fits = model.nu > 0.0 && model.nu <= 1.0;
-        require(fits, "models.one_class_svm.nu", || {
-            format!("`{}` is not above 0 and at most 1", model.nu)
-        })?;
-        require(model.gamma.is_none_or(|gamma| gamma > 0.0), "models.one_class_svm.gamma", || {
-            "must be above 0".to_owned()
-        })?;
-        require(model.tolerance > 0.0, "models.one_class_svm.tolerance", || {
-            "must be above 0".to_owned()
-        })?;
-        require(model.cache_mib > 0, "models.one_class_svm.cache_mib", || {
-            "must be at least 1".to_owned()
-        })?;
-    }
-    Ok(())
-}
-
-fn check_adaptive(model: &Adaptive) -> Result<(), Problem> {
-    let path = |field: &str| format!("models.adaptive.{field}");
-    for (field, span) in
-        [("mean_half_life", model.mean_half_life), ("variance_half_life", model.variance_half_life)]
-    {
-        require(span > Span::ZERO, &path(field), || "must be longer than nothing".to_owned())?;
-    }
-    for (field, number) in [
-        ("cap", model.cap),
-        ("clip", model.clip),
-        ("min_range_share", model.min_range_share),
-        ("min_std", model.min_std),
-        ("ridge", model.ridge),
-    ] {
-        require(number > 0.0, &path(field), || "must be above 0".to_owned())?;
-    }
-    for (field, windows) in
-        [("window_rows", &model.window_rows), ("gate_window_rows", &model.gate_window_rows)]
-    {
-        require(windows.len() <= 8, &path(field), || "names more than 8 windows".to_owned())?;
-        require(windows.iter().all(|rows| (2..=1440).contains(rows)), &path(field), || {
-            "a window has between 2 and 1440 rows".to_owned()
-        })?;
-    }
-    require((2..=20).contains(&model.folds), &path("folds"), || {
-        format!("`{}` is not between 2 and 20", model.folds)
-    })?;
-    require((1..=1440).contains(&model.gate_rows), &path("gate_rows"), || {
-        format!("`{}` is not between 1 and 1440", model.gate_rows)
-    })?;
-    share(model.gate_share, &path("gate_share"))
+    models.check_ranges().map_err(|(kind, OutOfRange { field, value, expected })| {
+        problem(&format!("models.{kind}.{field}"), format!("expected {expected}, found `{value}`"))
+    })
 }
 
 fn check_vote(document: &Document) -> Result<(), Problem> {

@@ -12,6 +12,7 @@ pub mod features;
 pub mod models;
 mod node;
 mod paths;
+pub mod ranges;
 mod read;
 pub mod scoring;
 pub mod search;

@@ -249,6 +249,55 @@ fn what_makes_no_sense_together_is_refused() {
 }
 
 #[test]
+fn a_parameter_of_a_model_out_of_its_range_is_refused_at_its_place() {
+    for (model, field, value) in [
+        ("adaptive", "cap", "0"),
+        ("adaptive", "folds", "1"),
+        ("adaptive", "gate_share", "1.1"),
+        ("adaptive", "window_rows", "[1]"),
+        ("autoencoder", "layers", "[]"),
+        ("autoencoder", "layers", "[8, 0]"),
+        ("autoencoder", "epochs", "0"),
+        ("autoencoder", "batch", "0"),
+        ("autoencoder", "learning_rate", "1.5"),
+        ("autoencoder", "noise", "-0.1"),
+        ("autoencoder", "search.trials", "0"),
+        ("decision_tree", "max_depth", "0"),
+        ("decision_tree", "min_leaf_rows", "0"),
+        ("diagnose", "random_forest.trees", "0"),
+        ("diagnose", "min_probability", "1.01"),
+        ("diagnose", "min_likeness", "-2"),
+        ("diagnose", "likeness_weight", "-1"),
+        ("isolation_forest", "trees", "0"),
+        ("isolation_forest", "samples", "1"),
+        ("mahalanobis", "ridge", "-1"),
+        ("mahalanobis", "min_std", "-0.1"),
+        ("one_class_svm", "nu", "0"),
+        ("one_class_svm", "nu", "1.5"),
+        ("one_class_svm", "gamma", "0"),
+        ("one_class_svm", "tolerance", "1"),
+        ("one_class_svm", "cache_mib", "0"),
+        ("one_class_svm", "max_exact_rows", "1"),
+        ("random_forest", "trees", "10001"),
+        ("random_forest", "max_depth", "65"),
+        ("random_forest", "split_columns", "0"),
+        ("z_score", "limit", "-3"),
+        ("z_score", "search.trials", "10001"),
+    ] {
+        let fields: Vec<&str> = field.split('.').collect();
+        let (inner, close) = (fields.join(": {"), "}".repeat(fields.len() - 1));
+        let other = if model == "z_score" { "mahalanobis" } else { "z_score" };
+        let text = SMALL.replace(
+            "  z_score: {limit: 3}\n  isolation_forest: {trees: 10}\n",
+            &format!("  {model}:\n    {inner}: {value}{close}\n  {other}: {{}}\n"),
+        );
+        let said = read(&text, None, &[]).unwrap_err();
+        let place = format!("`models.{model}.{field}`: expected ");
+        assert!(said.starts_with("small.yaml:14:") && said.contains(&place), "{said}");
+    }
+}
+
+#[test]
 fn what_is_not_yaml_is_refused_with_its_line() {
     for text in [
         "a: [",

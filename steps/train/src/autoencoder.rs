@@ -1,9 +1,11 @@
 //! Training an autoencoder with candle.
 
-use candle_core::{Device, Tensor, Var};
+use std::sync::Arc;
+
+use candle_core::{Device, Var};
 use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
 use document::models::Autoencoder as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::autoencoder::{Autoencoder, Layer};
@@ -13,7 +15,9 @@ use ndarray::{Array2, ArrayView2};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::linear::linear;
+use crate::columns::Columns;
+use crate::network::{Network, Reconstruction};
+use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Smallest usual squared residual of a column, as a share of the largest: what a network
@@ -29,51 +33,18 @@ pub struct AutoencoderValidParams {
 }
 
 /// Parameters of the autoencoder.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AutoencoderParams(AutoencoderValidParams);
+pub type AutoencoderParams = Unchecked<AutoencoderValidParams>;
 
 impl AutoencoderParams {
     /// Takes the document's parameters. The validation rows serve early stopping alone.
     pub fn new(settings: Settings, seed: u64, validation: Option<Array2<f64>>) -> Self {
-        Self(AutoencoderValidParams { settings, seed, validation })
+        Unchecked(AutoencoderValidParams { settings, seed, validation })
     }
 }
 
-impl ParamGuard for AutoencoderParams {
-    type Checked = AutoencoderValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let Settings { layers, epochs, batch, learning_rate, noise, .. } = &self.0.settings;
-        let sizes = || format!("{layers:?}");
-        if layers.is_empty() || layers.len() > 16 {
-            return Err(FitError::parameter("layers", sizes(), "1 to 16 sizes"));
-        }
-        if layers.iter().any(|size| !(1..=4096).contains(size)) {
-            return Err(FitError::parameter("layers", sizes(), "sizes from 1 to 4096"));
-        }
-        if !(1..=10_000).contains(epochs) {
-            return Err(FitError::parameter("epochs", epochs, "1 to 10000"));
-        }
-        if *batch == 0 {
-            return Err(FitError::parameter("batch", batch, "1 or more"));
-        }
-        if !(*learning_rate > 0.0 && *learning_rate <= 1.0) {
-            return Err(FitError::parameter(
-                "learning_rate",
-                learning_rate,
-                "above 0 and at most 1",
-            ));
-        }
-        if !(*noise >= 0.0 && *noise <= 100.0) {
-            return Err(FitError::parameter("noise", noise, "0 to 100"));
-        }
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for AutoencoderValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 
@@ -99,10 +70,9 @@ impl<T> Fit<Array2<f64>, T, FitError> for AutoencoderValidParams {
         let columns = records.ncols();
         let hidden = self.settings.layers.iter().map(|size| *size as usize);
         let sizes: Vec<usize> = [columns].into_iter().chain(hidden).chain([columns]).collect();
-        let layers: Vec<Layer> =
-            sizes.windows(2).map(|pair| first_layer(&mut random, pair[0], pair[1])).collect();
-        let network = Network::new(&layers, self.settings.learning_rate)?;
-        let trained = self.train(network, &scaled(&scaler, records.view()), &scaler, random)?;
+        let parameters = first_parameters(&mut random, &sizes);
+        let learner = Learner::new(sizes, parameters, self.settings.learning_rate)?;
+        let trained = self.train(learner, &scaled(&scaler, records.view()), &scaler, random)?;
         let Trained { layers, losses, validation_losses } = trained;
         let model = self.finish(scaler, layers, records)?;
         Ok(FittedAutoencoder { model, losses, validation_losses })
@@ -119,7 +89,7 @@ struct Trained {
 impl AutoencoderValidParams {
     fn train(
         &self,
-        mut network: Network,
+        mut learner: Learner,
         rows: &Rows,
         scaler: &Scaler,
         mut random: ChaCha8Rng,
@@ -136,10 +106,10 @@ impl AutoencoderValidParams {
             rows::shuffle(&mut random, &mut order);
             let mut sum = 0.0;
             for batch in order.chunks(self.settings.batch as usize) {
-                let clean = rows.tensor(batch)?;
+                let clean = rows.columns(batch);
                 let loss = match self.settings.noise {
-                    0.0 => network.step(&clean, &clean)?,
-                    noise => network.step(&noisy(&clean, noise, &mut random)?, &clean)?,
+                    0.0 => learner.step(clean, None)?,
+                    noise => learner.step(noisy(&clean, noise, &mut random), Some(clean))?,
                 };
                 sum += loss * batch.len() as f64;
             }
@@ -148,10 +118,10 @@ impl AutoencoderValidParams {
             }
             losses.push(sum / rows.count() as f64);
             let Some(watched) = &watched else { continue };
-            let loss = network.loss(watched)?;
+            let loss = learner.loss(watched)?;
             watched_losses.push(loss);
             if best.as_ref().is_none_or(|(least, _)| loss < *least) {
-                (best, since_best) = (Some((loss, network.layers()?)), 0);
+                (best, since_best) = (Some((loss, learner.layers()?)), 0);
             } else {
                 since_best += 1;
             }
@@ -161,7 +131,7 @@ impl AutoencoderValidParams {
         }
         let layers = match best {
             Some((_, layers)) => layers,
-            None => network.layers()?,
+            None => learner.layers()?,
         };
         Ok(Trained { layers, losses, validation_losses: watched_losses })
     }
@@ -205,10 +175,9 @@ impl Rows {
         self.values.len() / self.columns
     }
 
-    fn tensor(&self, rows: &[usize]) -> Result<Tensor, FitError> {
-        let values = rows.iter().flat_map(|row| &self.values[row * self.columns..][..self.columns]);
-        let values: Vec<f32> = values.copied().collect();
-        Ok(Tensor::from_vec(values, (rows.len(), self.columns), &Device::Cpu)?)
+    fn columns(&self, rows: &[usize]) -> Columns {
+        let row = |row: &usize| &self.values[row * self.columns..][..self.columns];
+        Columns::of(self.columns, rows.iter().map(row))
     }
 }
 
@@ -218,79 +187,60 @@ fn scaled(scaler: &Scaler, rows: ArrayView2<'_, f64>) -> Rows {
     Rows { values: values.collect(), columns: scaler.columns() }
 }
 
-fn noisy(clean: &Tensor, noise: f64, random: &mut ChaCha8Rng) -> Result<Tensor, FitError> {
-    let draws = (0..clean.elem_count()).map(|_| single(noise * rows::normal(random))).collect();
-    let draws: Vec<f32> = draws;
-    Ok((clean + Tensor::from_vec(draws, clean.shape(), &Device::Cpu)?)?)
+fn noisy(clean: &Columns, noise: f64, random: &mut ChaCha8Rng) -> Columns {
+    let mut noisy = clean.clone();
+    noisy.change(|value| *value += single(noise * rows::normal(random)));
+    noisy
 }
 
-/// Draws a layer as `PyTorch`'s `Linear` starts: weights and biases evenly between
+/// Draws parameters as `PyTorch`'s `Linear` starts: weights and biases of a layer evenly between
 /// -1 / sqrt(inputs) and 1 / sqrt(inputs).
-fn first_layer(random: &mut ChaCha8Rng, inputs: usize, outputs: usize) -> Layer {
-    let bound = 1.0 / (inputs as f64).sqrt();
-    let mut draw = |count: usize| -> Vec<f32> {
-        (0..count).map(|_| single(bound * (2.0 * rows::uniform(random) - 1.0))).collect()
-    };
-    Layer { inputs, outputs, weight: draw(inputs * outputs), bias: draw(outputs) }
+fn first_parameters(random: &mut ChaCha8Rng, sizes: &[usize]) -> Vec<f32> {
+    let mut parameters = Vec::new();
+    for pair in sizes.windows(2) {
+        let bound = 1.0 / (pair[0] as f64).sqrt();
+        let draws = (0..(pair[0] + 1) * pair[1]).map(|_| 2.0 * rows::uniform(random) - 1.0);
+        parameters.extend(draws.map(|draw| single(bound * draw)));
+    }
+    parameters
 }
 
 /// A network under training.
-struct Network {
-    layers: Vec<(Var, Var)>,
+struct Learner {
+    sizes: Arc<[usize]>,
+    parameters: Var,
     optimiser: AdamW,
 }
 
-impl Network {
-    fn new(layers: &[Layer], learning_rate: f64) -> Result<Self, FitError> {
-        let variables = |layer: &Layer| -> Result<(Var, Var), FitError> {
-            let shape = (layer.outputs, layer.inputs);
-            let weight = Var::from_vec(layer.weight.clone(), shape, &Device::Cpu)?;
-            Ok((weight, Var::from_vec(layer.bias.clone(), layer.outputs, &Device::Cpu)?))
-        };
-        let layers = layers.iter().map(variables).collect::<Result<Vec<_>, _>>()?;
-        let all = layers.iter().flat_map(|(weight, bias)| [weight.clone(), bias.clone()]).collect();
+impl Learner {
+    fn new(sizes: Vec<usize>, parameters: Vec<f32>, learning_rate: f64) -> Result<Self, FitError> {
+        let count = parameters.len();
+        let parameters = Var::from_vec(parameters, count, &Device::Cpu)?;
         // Without decay of the weights this is Adam.
-        let parameters =
-            ParamsAdamW { lr: learning_rate, weight_decay: 0.0, ..ParamsAdamW::default() };
-        Ok(Self { layers, optimiser: AdamW::new(all, parameters)? })
+        let adam = ParamsAdamW { lr: learning_rate, weight_decay: 0.0, ..ParamsAdamW::default() };
+        let optimiser = AdamW::new(vec![parameters.clone()], adam)?;
+        Ok(Self { sizes: sizes.into(), parameters, optimiser })
     }
 
-    fn forward(&self, input: &Tensor) -> Result<Tensor, FitError> {
-        let mut output = input.clone();
-        for (index, (weight, bias)) in self.layers.iter().enumerate() {
-            output = linear(&output, weight, bias)?;
-            if index + 1 < self.layers.len() {
-                output = output.relu()?;
-            }
-        }
-        Ok(output)
-    }
-
-    /// Moves the weights by one step of Adam and returns the mean squared error before it.
-    fn step(&mut self, input: &Tensor, target: &Tensor) -> Result<f64, FitError> {
-        let loss = (self.forward(input)? - target)?.sqr()?.mean_all()?;
+    /// Moves the parameters by one step of Adam and returns the mean squared error before it.
+    fn step(&mut self, input: Columns, target: Option<Columns>) -> Result<f64, FitError> {
+        let batch = Reconstruction::new(Arc::clone(&self.sizes), input, target);
+        let loss = self.parameters.apply_op1(batch)?;
         self.optimiser.backward_step(&loss)?;
         Ok(f64::from(loss.to_scalar::<f32>()?))
     }
 
     fn loss(&self, rows: &Rows) -> Result<f64, FitError> {
+        let parameters = self.parameters.to_vec1()?;
+        let network = Network { sizes: &self.sizes, parameters: &parameters };
         let all: Vec<usize> = (0..rows.count()).collect();
-        let mut sum = 0.0;
-        for batch in all.chunks(4096) {
-            let batch = rows.tensor(batch)?;
-            let loss = (self.forward(&batch)? - &batch)?.sqr()?.mean_all()?;
-            sum += f64::from(loss.to_scalar::<f32>()?) * batch.dim(0)? as f64;
-        }
-        Ok(sum / rows.count() as f64)
+        let of_part = |part: &[usize]| network.loss(&rows.columns(part)) * part.len() as f64;
+        Ok(all.chunks(4096).map(of_part).sum::<f64>() / rows.count() as f64)
     }
 
     fn layers(&self) -> Result<Vec<Layer>, FitError> {
-        let layer = |(weight, bias): &(Var, Var)| -> Result<Layer, FitError> {
-            let (outputs, inputs) = weight.dims2()?;
-            let weight = weight.flatten_all()?.to_vec1()?;
-            Ok(Layer { inputs, outputs, weight, bias: bias.to_vec1()? })
-        };
-        self.layers.iter().map(layer).collect()
+        let parameters = self.parameters.to_vec1()?;
+        Ok(Network { sizes: &self.sizes, parameters: &parameters }.layers())
     }
 }
 
@@ -323,18 +273,21 @@ mod tests {
         let scaled = scaled(&Scaler::fit(rows.view(), models::Scaling::MinMax), rows.view());
         let expected = &json["autoencoder"];
         let learning_rate = expected["learning_rate"].as_f64().unwrap();
-        let mut network = Network::new(&layers(&expected["initial"]), learning_rate).unwrap();
+        let first = layers(&expected["initial"]);
+        let sizes = first.iter().map(|layer| layer.inputs).chain([6]).collect();
+        let parameters = first.iter().flat_map(|layer| [&layer.weight[..], &layer.bias[..]]);
+        let parameters = parameters.flatten().copied().collect();
+        let mut learner = Learner::new(sizes, parameters, learning_rate).unwrap();
         let order: Vec<usize> = (0..rows.nrows()).collect();
         let mut losses = numbers(&expected["losses"]).into_iter();
         for _ in 0..20 {
             for batch in order.chunks(64) {
-                let batch = scaled.tensor(batch).unwrap();
-                let (loss, theirs) =
-                    (network.step(&batch, &batch).unwrap(), losses.next().unwrap());
+                let loss = learner.step(scaled.columns(batch), None).unwrap();
+                let theirs = losses.next().unwrap();
                 assert!((loss - theirs).abs() < 1e-4 * theirs, "{loss}, not {theirs}");
             }
         }
-        for (ours, theirs) in network.layers().unwrap().iter().zip(layers(&expected["final"])) {
+        for (ours, theirs) in learner.layers().unwrap().iter().zip(layers(&expected["final"])) {
             for (our, their) in ours.weight.iter().zip(&theirs.weight) {
                 assert!((our - their).abs() < 2e-3, "{our}, not {their}");
             }

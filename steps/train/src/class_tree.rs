@@ -49,18 +49,6 @@ pub(crate) struct Grown {
     pub(crate) gains: Vec<f64>,
 }
 
-impl Growth {
-    pub(crate) fn check(&self) -> Result<(), FitError> {
-        if !(1..=64).contains(&self.max_depth) {
-            return Err(FitError::parameter("max_depth", self.max_depth, "1 to 64"));
-        }
-        if self.min_leaf_rows == 0 {
-            return Err(FitError::parameter("min_leaf_rows", 0, "1 or more"));
-        }
-        Ok(())
-    }
-}
-
 impl Sample {
     /// Refuses rows that nothing can be learned from, and fewer than two classes.
     pub(crate) fn new(

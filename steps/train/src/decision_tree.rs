@@ -1,7 +1,7 @@
 //! Fitting a decision tree.
 
 use document::models::DecisionTree as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::ClassTrees;
@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::FitError;
 use crate::class_tree::{Grower, Growth, Member, Sample};
+use crate::params::Unchecked;
 
 /// Checked parameters of the decision tree.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,13 +22,12 @@ pub struct DecisionTreeValidParams {
 }
 
 /// Parameters of the decision tree.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DecisionTreeParams(DecisionTreeValidParams);
+pub type DecisionTreeParams = Unchecked<DecisionTreeValidParams>;
 
 impl DecisionTreeParams {
     /// Takes the document's parameters and the classes; targets are their indices.
     pub fn new(settings: Settings, classes: Classes) -> Self {
-        Self(DecisionTreeValidParams { settings, classes })
+        Unchecked(DecisionTreeValidParams { settings, classes })
     }
 }
 
@@ -38,18 +38,9 @@ impl DecisionTreeValidParams {
     }
 }
 
-impl ParamGuard for DecisionTreeParams {
-    type Checked = DecisionTreeValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        self.0.growth(0).check()?;
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for DecisionTreeValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use contract::score::Diagnosed;
 use document::models::{Diagnose as Settings, RandomForest};
+use document::ranges::Ranges as _;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
@@ -73,7 +74,9 @@ impl DiagnoseParams {
 
     /// Fits the kinds among labelled rows; normal rows say what is normal.
     pub fn fit(&self, labelled: &Labelled) -> Result<Fitted, FitError> {
-        let limits = self.limits()?;
+        self.settings.check()?;
+        let Settings { min_probability, min_likeness, likeness_weight, .. } = self.settings;
+        let limits = Limits { min_probability, min_likeness, likeness_weight };
         let (normal, faults) = (labelled.only(true), labelled.only(false));
         let found = faults.classes.names.len();
         if found < 2 {
@@ -93,20 +96,6 @@ impl DiagnoseParams {
         let all: Vec<usize> = (0..faults.class.len()).collect();
         let model = make(forest, &all).map_err(FitError::Model)?;
         Ok(Fitted { model, figures })
-    }
-
-    fn limits(&self) -> Result<Limits, FitError> {
-        let Settings { min_probability, min_likeness, likeness_weight, .. } = self.settings;
-        if !(0.0..=1.0).contains(&min_probability) {
-            return Err(FitError::parameter("min_probability", min_probability, "0 to 1"));
-        }
-        if !(-1.0..=1.0).contains(&min_likeness) {
-            return Err(FitError::parameter("min_likeness", min_likeness, "-1 to 1"));
-        }
-        if !(0.0..=1000.0).contains(&likeness_weight) {
-            return Err(FitError::parameter("likeness_weight", likeness_weight, "0 to 1000"));
-        }
-        Ok(Limits { min_probability, min_likeness, likeness_weight })
     }
 
     fn forest(

@@ -1,21 +1,17 @@
 //! Why a model could not be fitted.
 
+use std::fmt::Display;
+
 use contract::StepError;
+use document::ranges::OutOfRange;
 use thiserror::Error;
 
 /// Why a model could not be fitted.
 #[derive(Debug, Error)]
 pub enum FitError {
     /// A parameter is outside of what it may be.
-    #[error("`{name}` is {value}, expected {expected}")]
-    Parameter {
-        /// The parameter, as the document names it.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What it may be.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Parameter(#[from] OutOfRange),
     /// There is too little to learn from.
     #[error("{found} rows to fit on, needed are {needed}")]
     TooFewRows {
@@ -64,20 +60,17 @@ pub enum FitError {
 
 impl FitError {
     /// Makes the error for a parameter out of its range.
-    pub(crate) fn parameter(
-        name: &'static str,
-        value: impl std::fmt::Display,
-        expected: &'static str,
-    ) -> Self {
-        Self::Parameter { name, value: value.to_string(), expected }
+    pub(crate) fn parameter(field: &str, value: impl Display, expected: &str) -> Self {
+        let [field, expected] = [field, expected].map(str::to_owned);
+        Self::Parameter(OutOfRange { field, value: value.to_string(), expected })
     }
 
     /// Turns it into the step's error; `kind` is the model that was fitted.
     pub fn of_model(self, kind: &str) -> StepError {
         let message = format!("cannot fit `{kind}`: {self}");
         match self {
-            Self::Parameter { name, .. } => StepError::usage(message)
-                .hint(format!("set `models.{kind}.{name}` in the document")),
+            Self::Parameter(OutOfRange { field, .. }) => StepError::usage(message)
+                .hint(format!("set `models.{kind}.{field}` in the document")),
             Self::TooFewRows { .. } => StepError::refused(message)
                 .hint("take a longer `range`, or less for `split.validation` and `split.test`"),
             Self::NoColumns | Self::NoValues => {

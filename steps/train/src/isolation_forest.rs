@@ -2,7 +2,7 @@
 //! order and on any thread.
 
 use document::models::IsolationForest as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::Scaler;
@@ -13,6 +13,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Hyperplanes tried at a node before it is left whole.
@@ -27,34 +28,18 @@ pub struct IsolationForestValidParams {
 }
 
 /// Parameters of the isolation forest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct IsolationForestParams(IsolationForestValidParams);
+pub type IsolationForestParams = Unchecked<IsolationForestValidParams>;
 
 impl IsolationForestParams {
     /// Takes the document's parameters; the forest does not depend on the number of threads.
     pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
-        Self(IsolationForestValidParams { settings, seed, threads })
+        Unchecked(IsolationForestValidParams { settings, seed, threads })
     }
 }
 
-impl ParamGuard for IsolationForestParams {
-    type Checked = IsolationForestValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let Settings { trees, samples, .. } = self.0.settings;
-        if !(1..=10_000).contains(&trees) {
-            return Err(FitError::parameter("trees", trees, "1 to 10000"));
-        }
-        if !(2..=1_000_000).contains(&samples) {
-            return Err(FitError::parameter("samples", samples, "2 to 1000000"));
-        }
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for IsolationForestValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 

@@ -2,22 +2,33 @@
 //!
 //! What it takes to make a model is here (candle, linfa's traits, solvers); what it takes to use
 //! one is in `models`. Every fitter follows linfa: parameters are checked by
-//! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`]. The same rows,
-//! parameters and seed give the same bytes at any number of threads.
+//! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`].
+//!
+//! The same rows, parameters and seed give the same bytes: at any number of threads, because threads
+//! share work by the row, the tree or the trial and what they give is put together in that order; in
+//! any process, because nothing is walked through in the order of a hash map; in any build, because
+//! the compiler neither reorders nor contracts arithmetic; on any processor, because sums and products
+//! are our own loops and do not choose instructions at run time. Two kinds of fitting are right to the
+//! last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
+//! `isolation_forest.extension`) or takes powers, for logarithms, cosines and powers come from the
+//! system's mathematics library; and `adaptive`, whose products are `ndarray`'s.
+//! `tests/golden.rs` holds all others against hashes.
 
 pub mod adaptive;
 pub mod autoencoder;
 mod class_tree;
+mod columns;
 pub mod cross_validation;
 pub mod decision_tree;
 pub mod diagnose;
 pub mod error;
 pub mod isolation_forest;
 pub mod labelled;
-mod linear;
 pub mod mahalanobis;
+mod network;
 mod nystroem;
 pub mod one_class_svm;
+pub mod params;
 pub mod random_forest;
 mod rows;
 pub mod search;
@@ -40,6 +51,7 @@ use ndarray::{Array2, Axis};
 use serde_json::Value;
 
 pub use error::FitError;
+pub use params::Unchecked;
 
 use crate::labelled::Labelled;
 use crate::search::{Hunt, Searched};

@@ -1,13 +1,14 @@
 //! Fitting a Mahalanobis distance.
 
 use document::models::Mahalanobis as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::Scaler;
 use models::mahalanobis::Mahalanobis;
 use ndarray::Array2;
 
+use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Checked parameters of the Mahalanobis distance.
@@ -17,34 +18,18 @@ pub struct MahalanobisValidParams {
 }
 
 /// Parameters of the Mahalanobis distance.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MahalanobisParams(MahalanobisValidParams);
+pub type MahalanobisParams = Unchecked<MahalanobisValidParams>;
 
 impl MahalanobisParams {
     /// Takes the document's parameters.
     pub fn new(settings: Settings) -> Self {
-        Self(MahalanobisValidParams { settings })
+        Unchecked(MahalanobisValidParams { settings })
     }
 }
 
-impl ParamGuard for MahalanobisParams {
-    type Checked = MahalanobisValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let Settings { ridge, min_std, .. } = self.0.settings;
-        if !(ridge.is_finite() && ridge >= 0.0) {
-            return Err(FitError::parameter("ridge", ridge, "0 or more"));
-        }
-        if !(min_std.is_finite() && min_std >= 0.0) {
-            return Err(FitError::parameter("min_std", min_std, "0 or more"));
-        }
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for MahalanobisValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 
@@ -57,12 +42,28 @@ impl<T> Fit<Array2<f64>, T, FitError> for MahalanobisValidParams {
         let scaled = scaler.transform(dataset.records.view());
         let columns = scaled.ncols();
         // Scaled columns have mean 0, so the mean product is the covariance.
-        let mut covariance = scaled.t().dot(&scaled) / scaled.nrows() as f64;
+        let mut covariance = products(&scaled) / scaled.nrows() as f64;
         covariance.diag_mut().iter_mut().for_each(|variance| *variance += self.settings.ridge);
         let whitening = inverse_cholesky(&covariance).ok_or(FitError::Singular)?;
         let whitening = (0..columns * columns).map(|at| whitening[[at / columns, at % columns]]);
         Mahalanobis::new(scaler, whitening.collect()).map_err(FitError::Model)
     }
+}
+
+/// Returns the sum over the rows of the product of each two columns.
+///
+/// `ndarray`'s product uses what the processor at hand offers and rounds otherwise on others; this is
+/// the same on all of them.
+fn products(rows: &Array2<f64>) -> Array2<f64> {
+    let columns = rows.ncols();
+    let mut sums = Array2::<f64>::zeros((columns, columns));
+    for row in rows.rows() {
+        let row = row.to_vec();
+        for (mut sums, value) in sums.rows_mut().into_iter().zip(&row) {
+            sums.iter_mut().zip(&row).for_each(|(sum, other)| *sum += value * other);
+        }
+    }
+    sums
 }
 
 /// Returns the inverse of the lower Cholesky factor, or nothing where a pivot vanishes.

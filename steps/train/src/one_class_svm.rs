@@ -1,7 +1,7 @@
 //! Fitting a one-class support vector machine: exactly, or on a kernel of low rank for many rows.
 
 use document::models::OneClassSvm as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::Scaler;
@@ -9,6 +9,7 @@ use models::one_class_svm::OneClassSvm;
 use models::scaler::single;
 use ndarray::Array2;
 
+use crate::params::Unchecked;
 use crate::smo::{self, Problem};
 use crate::{FitError, nystroem, rows};
 
@@ -21,44 +22,19 @@ pub struct OneClassSvmValidParams {
 }
 
 /// Parameters of the one-class support vector machine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OneClassSvmParams(OneClassSvmValidParams);
+pub type OneClassSvmParams = Unchecked<OneClassSvmValidParams>;
 
 impl OneClassSvmParams {
     /// Takes the document's parameters; the seed picks landmarks where the kernel is approximated,
     /// the machine does not depend on the number of threads.
     pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
-        Self(OneClassSvmValidParams { settings, seed, threads })
+        Unchecked(OneClassSvmValidParams { settings, seed, threads })
     }
 }
 
-impl ParamGuard for OneClassSvmParams {
-    type Checked = OneClassSvmValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let Settings { nu, gamma, tolerance, cache_mib, max_exact_rows, .. } = self.0.settings;
-        if !(nu > 0.0 && nu <= 1.0) {
-            return Err(FitError::parameter("nu", nu, "above 0 and at most 1"));
-        }
-        if let Some(gamma) = gamma.filter(|gamma| !(*gamma > 0.0 && *gamma <= 1e6)) {
-            return Err(FitError::parameter("gamma", gamma, "above 0 and at most 1e6"));
-        }
-        if !(1e-12..1.0).contains(&tolerance) {
-            return Err(FitError::parameter("tolerance", tolerance, "from 1e-12 to below 1"));
-        }
-        if cache_mib == 0 {
-            return Err(FitError::parameter("cache_mib", cache_mib, "1 or more"));
-        }
-        if max_exact_rows < 2 {
-            return Err(FitError::parameter("max_exact_rows", max_exact_rows, "2 or more"));
-        }
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for OneClassSvmValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 

@@ -5,7 +5,7 @@
 //! tells two classes apart is a vote lost.
 
 use document::models::RandomForest as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::ClassTrees;
@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::class_tree::{Grower, Grown, Growth, Member, Sample};
+use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Checked parameters of the random forest.
@@ -28,14 +29,13 @@ pub struct RandomForestValidParams {
 }
 
 /// Parameters of the random forest.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RandomForestParams(RandomForestValidParams);
+pub type RandomForestParams = Unchecked<RandomForestValidParams>;
 
 impl RandomForestParams {
     /// Takes the document's parameters and the classes; targets are their indices. The forest does
     /// not depend on the number of threads.
     pub fn new(settings: Settings, classes: Classes, seed: u64, threads: usize) -> Self {
-        Self(RandomForestValidParams { settings, classes, seed, threads })
+        Unchecked(RandomForestValidParams { settings, classes, seed, threads })
     }
 }
 
@@ -48,25 +48,9 @@ impl RandomForestValidParams {
     }
 }
 
-impl ParamGuard for RandomForestParams {
-    type Checked = RandomForestValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let Settings { trees, split_columns, .. } = self.0.settings;
-        if !(1..=10_000).contains(&trees) {
-            return Err(FitError::parameter("trees", trees, "1 to 10000"));
-        }
-        if split_columns == Some(0) {
-            return Err(FitError::parameter("split_columns", 0, "1 or more"));
-        }
-        self.0.growth(1).check()?;
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for RandomForestValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 

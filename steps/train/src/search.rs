@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use contract::StepError;
 use document::models::Models;
+use document::ranges::Ranges as _;
 use document::search::Search;
 use frames::FeatureTable;
 use models::Model;
@@ -37,9 +38,6 @@ const KEPT_OF: usize = 3;
 
 /// Rows that a round is fitted on at least; a round that has fewer is left out.
 const FEWEST_ROWS: usize = 200;
-
-/// Trials of a search at most.
-const MOST_TRIALS: u32 = 10_000;
 
 /// What became of one trial.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -105,19 +103,14 @@ pub fn asked_for<'a>(models: &'a Models, kind: &str) -> Option<&'a Search> {
 impl Hunt<'_> {
     /// Runs the trials; `fit` fits the kind with parameters on rows, on one thread.
     ///
-    /// Errors: usage for a number of trials that is not 1 to 10,000, or a metric that needs labels
+    /// Errors: usage for a number of trials out of its range, or a metric that needs labels
     /// which the validation part does not have; refused where the validation part is too short, or
     /// the document's own parameters cannot be fitted.
     pub fn run(
         &self,
         fit: impl Fn(&Value, &FeatureTable) -> Result<Model, FitError> + Sync,
     ) -> Result<Searched, StepError> {
-        if !(1..=MOST_TRIALS).contains(&self.search.trials) {
-            let trials = self.search.trials;
-            return Err(
-                FitError::parameter("search.trials", trials, "1 to 10000").of_model(self.kind)
-            );
-        }
+        self.search.check().map_err(|error| FitError::from(error).of_model(self.kind))?;
         let criterion = Criterion::new(self)?;
         let mut trials = self.draw(&criterion);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build();

@@ -1,13 +1,14 @@
 //! Fitting the plainest baseline.
 
 use document::models::ZScore as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::Scaler;
 use models::z_score::ZScore;
 use ndarray::Array2;
 
+use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Checked parameters of the z-score.
@@ -17,31 +18,18 @@ pub struct ZScoreValidParams {
 }
 
 /// Parameters of the z-score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ZScoreParams(ZScoreValidParams);
+pub type ZScoreParams = Unchecked<ZScoreValidParams>;
 
 impl ZScoreParams {
     /// Takes the document's parameters.
     pub fn new(settings: Settings) -> Self {
-        Self(ZScoreValidParams { settings })
+        Unchecked(ZScoreValidParams { settings })
     }
 }
 
-impl ParamGuard for ZScoreParams {
-    type Checked = ZScoreValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let limit = self.0.settings.limit;
-        if !(limit.is_finite() && limit >= 0.0) {
-            return Err(FitError::parameter("limit", limit, "0 or more"));
-        }
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for ZScoreValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 
