@@ -348,6 +348,12 @@ fn the_second_stage_names_what_it_knows_and_calls_the_rest_unknown() {
     assert!(said.likeness < 0.0);
     let back = Diagnosis::load(&fitted.model.save().unwrap()).unwrap();
     assert_eq!(back, fitted.model);
+    // What is not there is like nothing.
+    for row in [[f64::NAN; 6], [f64::NEG_INFINITY; 6], [1e308; 6]] {
+        let said = fitted.model.diagnose(&row);
+        assert_eq!(said.kind, "unknown", "{said:?}");
+        assert!((0.0..=1.0).contains(&said.probability) && said.likeness.abs() <= 1.0, "{said:?}");
+    }
 }
 
 #[test]

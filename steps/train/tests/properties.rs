@@ -5,7 +5,8 @@ use document::models::{Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, S
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::{Detector, quality};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
+use proptest::prelude::*;
 use train::autoencoder::AutoencoderParams;
 use train::isolation_forest::IsolationForestParams;
 use train::mahalanobis::MahalanobisParams;
@@ -25,6 +26,10 @@ fn rows(count: usize, odd_from: usize) -> Array2<f64> {
 }
 
 fn fitted(rows: &Array2<f64>) -> Vec<Box<dyn Detector>> {
+    fitted_on(rows, 2)
+}
+
+fn fitted_on(rows: &Array2<f64>, threads: usize) -> Vec<Box<dyn Detector>> {
     let dataset = DatasetBase::new(rows.clone(), ());
     let autoencoder = Autoencoder {
         layers: vec![8, 3, 8],
@@ -35,11 +40,11 @@ fn fitted(rows: &Array2<f64>) -> Vec<Box<dyn Detector>> {
     };
     let autoencoder = AutoencoderParams::new(autoencoder, 1, None);
     let forest = IsolationForest { extension: 3, ..IsolationForest::default() };
-    let forest = IsolationForestParams::new(forest, 1, 2);
+    let forest = IsolationForestParams::new(forest, 1, threads);
     let mahalanobis =
         MahalanobisParams::new(Mahalanobis { ridge: 0.01, min_std: 0.0, search: None });
     let svm = OneClassSvm { scaling: Scaling::ZScore, ..OneClassSvm::default() };
-    let svm = OneClassSvmParams::new(svm, 1, 2);
+    let svm = OneClassSvmParams::new(svm, 1, threads);
     let z_score = ZScoreParams::new(ZScore::default());
     vec![
         Box::new(autoencoder.fit(&dataset).unwrap().model),
@@ -50,24 +55,103 @@ fn fitted(rows: &Array2<f64>) -> Vec<Box<dyn Detector>> {
     ]
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn scores_do_not_depend_on_the_units_of_the_columns_or_where_they_begin(
+        powers in prop::collection::vec(-20..20_i32, 4),
+        shifts in prop::collection::vec(-8..8_i32, 4),
+    ) {
+        // Whole 1024ths, moved by whole numbers and times powers of two: nothing is rounded.
+        let whole = |rows: Array2<f64>| rows.mapv(|value| (value * 1024.0).round() / 1024.0);
+        let (train, test) = (whole(rows(400, 400)), whole(rows(100, 80)));
+        let moved = |rows: &Array2<f64>| {
+            let mut rows = rows.clone();
+            for (column, (power, shift)) in powers.iter().zip(&shifts).enumerate() {
+                let factor = 2.0_f64.powi(*power);
+                rows.column_mut(column).mapv_inplace(|value| (value + f64::from(*shift)) * factor);
+            }
+            rows
+        };
+        for (one, other) in fitted(&train).iter().zip(fitted(&moved(&train))) {
+            let (expected, found) =
+                (one.decision(test.view(), 1), other.decision(moved(&test).view(), 1));
+            for (expected, found) in expected.iter().zip(found) {
+                let difference = (expected - found).abs();
+                prop_assert!(
+                    difference < 1e-6 * expected.abs().max(1.0),
+                    "{}: {}", one.kind(), difference
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_rows_changes_no_score(order in Just((0..100).collect::<Vec<usize>>()).prop_shuffle()) {
+        let test = rows(100, 80);
+        for model in fitted(&rows(60, 60)) {
+            let scores = model.decision(test.view(), 1);
+            let expected: Vec<f64> = order.iter().map(|row| scores[*row]).collect();
+            prop_assert_eq!(model.decision(test.select(Axis(0), &order).view(), 2), expected);
+        }
+    }
+}
+
 #[test]
-fn scores_do_not_depend_on_the_units_of_the_columns() {
-    let (train, test) = (rows(400, 400), rows(100, 80));
-    // Powers of two: what is left of a difference is not rounding of the unit itself.
-    let unit = |rows: &Array2<f64>| {
-        let mut rows = rows.clone();
-        for (column, factor) in [1.0, 1024.0, 1.0 / 4096.0, 65_536.0].into_iter().enumerate() {
-            rows.column_mut(column).mapv_inplace(|value| value * factor);
-        }
-        rows
+fn fitting_and_scoring_give_the_same_bytes_on_one_thread_and_on_two() {
+    let (train, test) = (rows(700, 700), rows(1500, 1200));
+    for (one, two) in fitted_on(&train, 1).iter().zip(fitted_on(&train, 2)) {
+        assert_eq!(models::save(&**one).unwrap(), models::save(&*two).unwrap(), "{}", one.kind());
+        assert_eq!(one.decision(test.view(), 1), two.decision(test.view(), 2), "{}", one.kind());
+    }
+}
+
+#[test]
+fn poor_rows_give_finite_scores_and_one_row_is_refused() {
+    let wave = |row: usize, column: usize| ((row * (column + 3)) as f64 * 0.7).sin();
+    let column_of_each_kind = |row: usize, column: usize| match column {
+        0 | 1 => wave(row, 0),
+        2 => 7.0,
+        3 if row.is_multiple_of(2) => f64::NAN,
+        4 if row.is_multiple_of(3) => f64::NEG_INFINITY,
+        5 => f64::NAN,
+        6 => 1e300 * wave(row, 6),
+        _ => wave(row, column),
     };
-    for (one, other) in fitted(&train).iter().zip(fitted(&unit(&train))) {
-        let (expected, found) =
-            (one.decision(test.view(), 1), other.decision(unit(&test).view(), 1));
-        for (expected, found) in expected.iter().zip(found) {
-            let difference = (expected - found).abs();
-            assert!(difference < 1e-6 * expected.abs().max(1.0), "{}: {difference}", one.kind());
+    let absurd = |row: usize, column: usize| match row {
+        0 => f64::NAN,
+        1 => f64::INFINITY,
+        2 => -1e308,
+        _ => 1e9 * wave(row, column),
+    };
+    for (what, train) in [
+        (
+            "gaps, infinities, constants and copies",
+            Array2::from_shape_fn((90, 8), |(r, c)| column_of_each_kind(r, c)),
+        ),
+        ("more columns than rows", Array2::from_shape_fn((3, 9), |(r, c)| wave(r, c))),
+        ("two rows", Array2::from_shape_fn((2, 2), |(r, c)| wave(r, c))),
+        ("equal rows", Array2::from_elem((50, 3), 4.0)),
+    ] {
+        for model in fitted(&train) {
+            let test = Array2::from_shape_fn((9, train.ncols()), |(r, c)| absurd(r, c));
+            for rows in [&train, &test] {
+                let scores = model.decision(rows.view(), 1);
+                assert!(scores.iter().all(|score| score.is_finite()), "{what}, {}", model.kind());
+            }
         }
+    }
+    let one = DatasetBase::new(Array2::zeros((1, 3)), ());
+    let refusals = [
+        ZScoreParams::new(ZScore::default()).fit(&one).map(drop),
+        MahalanobisParams::new(Mahalanobis::default()).fit(&one).map(drop),
+        OneClassSvmParams::new(OneClassSvm::default(), 1, 1).fit(&one).map(drop),
+        IsolationForestParams::new(IsolationForest::default(), 1, 1).fit(&one).map(drop),
+        AutoencoderParams::new(Autoencoder::default(), 1, None).fit(&one).map(drop),
+    ];
+    for refusal in refusals {
+        assert_eq!(refusal.unwrap_err().to_string(), "1 rows to fit on, needed are 2");
     }
 }
 

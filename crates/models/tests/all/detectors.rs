@@ -4,13 +4,13 @@ use models::{Scaler, Scaling, detector, matrix};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
-use crate::support::{detectors, table};
+use crate::support::{all_detectors, table};
 
 #[test]
 fn a_row_scores_the_same_alone_in_any_order_and_on_any_number_of_threads() {
     let rows = matrix(&table(1500, 1200));
     let reversed: Vec<usize> = (0..1500).rev().collect();
-    for detector in detectors().unwrap() {
+    for detector in all_detectors().unwrap() {
         let kind = detector.kind();
         let scores = detector.decision(rows.view(), 1);
         assert!(scores.iter().all(|score| score.is_finite()), "{kind}");
@@ -39,7 +39,7 @@ fn a_row_scores_the_same_alone_in_any_order_and_on_any_number_of_threads() {
 #[test]
 fn what_is_far_off_scores_higher_and_is_explained_by_its_column() {
     let rows = matrix(&table(300, 250));
-    for detector in detectors().unwrap() {
+    for detector in all_detectors().unwrap() {
         let kind = detector.kind();
         let scores = detector.decision(rows.view(), 1);
         let largest_normal = scores[..250].iter().copied().fold(f64::MIN, f64::max);
@@ -62,7 +62,7 @@ fn gaps_and_absurd_values_have_finite_scores() {
         [1e149, -1e149, 1e149],
         [0.0, 0.0, 0.0],
     ];
-    for detector in detectors().unwrap() {
+    for detector in all_detectors().unwrap() {
         let scores = detector.decision(rows.view(), 2);
         assert!(scores.iter().all(|score| score.is_finite()), "{}: {scores:?}", detector.kind());
         assert_eq!(scores[0], detector.decision(rows.select(Axis(0), &[0]).view(), 1)[0]);
@@ -78,7 +78,7 @@ fn gaps_and_absurd_values_have_finite_scores() {
 #[test]
 fn a_detector_comes_back_from_its_file_to_the_last_bit() {
     let rows = matrix(&table(300, 250));
-    for before in detectors().unwrap() {
+    for before in all_detectors().unwrap() {
         let bytes = models::save(&*before).unwrap();
         assert_eq!(bytes, models::save(&*before).unwrap(), "the same bytes twice");
         let after = models::load(before.kind(), &bytes).unwrap();
@@ -130,11 +130,11 @@ proptest! {
 
     #[test]
     fn a_mangled_model_file_is_refused_or_scores_finitely(
-        which in 0..5_usize,
+        which in 0..7_usize,
         changes in prop::collection::vec((0.0..1.0_f64, any::<u8>()), 1..6),
         cut in prop::option::weighted(0.2, 0.0..1.0_f64),
     ) {
-        let detector = &detectors().unwrap()[which];
+        let detector = &all_detectors().unwrap()[which];
         let mut bytes = models::save(&**detector).unwrap();
         for (place, byte) in changes {
             let at = models::reference::whole(place * bytes.len() as f64);

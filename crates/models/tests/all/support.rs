@@ -8,11 +8,15 @@ use contract::rules::{Combine, Limit, QuantileLimit, TrailingLimit, Vote};
 use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifact};
 use frames::{Column, FeatureTable, RowLabels};
 use models::autoencoder::{Autoencoder, Layer};
+use models::class_trees::{self, Calibration, ClassTree, Classes};
+use models::diagnosis::Limits;
 use models::isolation_forest::{IsolationForest, Tree};
 use models::mahalanobis::Mahalanobis;
 use models::one_class_svm::OneClassSvm;
 use models::z_score::ZScore;
-use models::{Bundle, Candidate, Detector, Recipe, Scaler, Scaling, assemble, matrix};
+use models::{
+    Bundle, Candidate, ClassTrees, Detector, Diagnosis, Recipe, Scaler, Scaling, assemble, matrix,
+};
 
 /// Columns of the small table.
 pub(crate) const NAMES: [&str; 3] = ["cpu_cores", "memory_bytes", "requests_per_second"];
@@ -91,12 +95,62 @@ pub(crate) fn detectors() -> Result<Vec<Box<dyn Detector>>> {
     ])
 }
 
+/// Makes a tree that calls rows with much memory `memory`, as a model of a kind.
+pub(crate) fn class_trees(kind: &'static str, names: [&str; 2]) -> Result<ClassTrees> {
+    let tree = ClassTree {
+        features: vec![1, 0, 0],
+        thresholds: vec![5e9, 0.0, 0.0],
+        lefts: vec![1, 0, 0],
+        shares: vec![0.5, 0.5, 0.1, 0.9, 1.0, 0.0],
+    };
+    let normal = names.iter().map(|name| *name == "normal").collect();
+    let mut names = names.map(str::to_owned).to_vec();
+    names.sort_unstable();
+    let classes = Classes { names, normal };
+    let columns = [vec![2.0, 4e9, 100.0], vec![0.0, 1.0, 0.0]];
+    let trees = ClassTrees::new(kind, classes, columns, vec![tree.clone(), tree])?;
+    Ok(trees.calibrated(Calibration { smoothing: 0.01, exponent: 1.5 })?)
+}
+
+/// Makes a detector of every kind.
+pub(crate) fn all_detectors() -> Result<Vec<Box<dyn Detector>>> {
+    let mut detectors = detectors()?;
+    for kind in class_trees::KINDS {
+        detectors.push(Box::new(class_trees(kind, ["memory", "normal"])?));
+    }
+    Ok(detectors)
+}
+
+/// Makes a bundle of both kinds of class trees and a second stage.
+pub(crate) fn labelled_bundle() -> Result<Bundle> {
+    let kinds = class_trees::KINDS;
+    let candidates = kinds.iter().map(|kind| candidate(&class_trees(kind, ["memory", "normal"])?));
+    let vote = Vote { alarm_at: Decimal::ONE, ..votes() };
+    let mut bundle = assemble(candidates.collect::<Result<_>>()?, &table(200, 200), recipe(vote))?;
+    let scaler = Scaler::fit(matrix(&table(200, 200)).view(), Scaling::Robust);
+    let limits = Limits { min_probability: 0.5, min_likeness: 0.5, likeness_weight: 20.0 };
+    let forest = class_trees("random_forest", ["memory", "requests"])?;
+    let patterns = vec![0.0, 3.0, 0.0, 0.0, 0.0, 3.0];
+    let model = Diagnosis::new(forest, scaler, patterns, limits)?.save()?;
+    let folder = tempfile::tempdir()?;
+    let manifest = CandidateManifest { kind: "diagnose".to_owned(), ..manifest(&model)? };
+    fs_err::write(folder.path().join(&manifest.model.file), model)?;
+    contract::write_json(&folder.path().join(CandidateManifest::FILE), &manifest)?;
+    bundle.add_diagnosis(folder.path())?;
+    Ok(bundle)
+}
+
 /// Makes a candidate of a detector.
 pub(crate) fn candidate(detector: &dyn Detector) -> Result<Candidate> {
     let model = models::save(detector)?;
-    let manifest = CandidateManifest {
+    let manifest = CandidateManifest { kind: detector.kind().to_owned(), ..manifest(&model)? };
+    Ok(Candidate::new(manifest, model)?)
+}
+
+fn manifest(model: &[u8]) -> Result<CandidateManifest> {
+    Ok(CandidateManifest {
         format: CandidateManifest::FORMAT,
-        kind: detector.kind().to_owned(),
+        kind: String::new(),
         seed: 7,
         parameters: serde_json::json!({}),
         contract_sha256: table(1, 1).contract.sha256()?,
@@ -104,12 +158,8 @@ pub(crate) fn candidate(detector: &dyn Detector) -> Result<Candidate> {
         trials: Vec::new(),
         cross_validation: None,
         training: None,
-        model: FileRecord {
-            file: "model.safetensors".to_owned(),
-            sha256: artifact::sha256(&model),
-        },
-    };
-    Ok(Candidate::new(manifest, model)?)
+        model: FileRecord { file: "model.safetensors".to_owned(), sha256: artifact::sha256(model) },
+    })
 }
 
 /// Three of five votes raise an alarm, against fixed limits.
@@ -139,21 +189,24 @@ pub(crate) fn mean() -> Vote {
 pub(crate) fn bundle(vote: Vote) -> Result<Bundle> {
     let candidates =
         detectors()?.iter().map(|detector| candidate(&**detector)).collect::<Result<_>>()?;
-    let calibration = table(200, 200);
-    let recipe = Recipe {
+    Ok(assemble(candidates, &table(200, 200), recipe(vote))?)
+}
+
+fn recipe(vote: Vote) -> Recipe {
+    let times = table(200, 200).table.times;
+    Recipe {
         pipeline: "small".to_owned(),
         vote,
         normal: normal(),
         provenance: Provenance {
             version: "0.1.0".to_owned(),
             dataset_sha256: "0".repeat(64),
-            train_start: calibration.table.times[0],
-            train_end: calibration.table.times[199],
+            train_start: times[0],
+            train_end: times[199],
             train_rows: 200,
         },
         threads: 1,
-    };
-    Ok(assemble(candidates, &calibration, recipe)?)
+    }
 }
 
 /// Labels that mean normal.
