@@ -3,6 +3,7 @@
 //! `minio/`.
 
 mod cluster;
+mod pod;
 mod text;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ fn manifests(sets: &[&str]) -> anyhow::Result<Vec<Value>> {
     let mut document = document::read_with(&pipelines().join("cluster.yaml"), &changes)?;
     document.sample = None;
     let manifests = pipelines::argo::generate(&[document])?;
-    cluster::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
+    text::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
 }
 
 /// Hashes of the files of a folder by name, without what is about the process.
@@ -81,6 +82,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert!(is_well, "{:?}", training.ran);
     assert_eq!(codes(&training.ran, "collect"), [0]);
     assert_eq!(codes(&training.ran, "deploy"), [4, 0], "tried again, as the expression says");
+    assert_eq!(codes(&training.ran, "report"), [0], "what comes last");
 
     let local = Workspace::new()?;
     let sample = pipelines().join("samples/cluster.yaml").display().to_string();
@@ -97,7 +99,11 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     let runs =
         fs_err::read_dir(local.store().join("runs/cluster"))?.collect::<Result<Vec<_>, _>>()?;
     let [run] = runs.as_slice() else { anyhow::bail!("one run") };
-    let (here, there) = (hashes(&run.path())?, hashes(&bucket.path().join("runs/cluster/uid-1"))?);
+    let there = bucket.path().join("runs/cluster/uid-1");
+    assert!(there.join("report/report.html").is_file(), "the page of the run");
+    // Here it is made when it is asked for.
+    fs_err::remove_dir_all(there.join("report"))?;
+    let (here, there) = (hashes(&run.path())?, hashes(&there)?);
     let artifacts = there.iter().filter(|(name, sha256)| here.get(*name) == Some(sha256)).count();
     assert_eq!(artifacts, there.len(), "{:?}", differences(&here, &there));
     assert!(artifacts > 8, "{there:?}");
@@ -128,7 +134,9 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
     }
     let cluster = Cluster::start()?;
     upload_sample(&cluster)?;
-    let objects = manifests(&["expectations=[{row_count: {min: 100000}}]"])?;
+    let told = ["alerts.channels=[stdout]", "alerts.training=[refused]"];
+    let refused = "expectations=[{row_count: {min: 100000}}]";
+    let objects = manifests(&[refused, told[0], told[1]])?;
     let (training, is_well) = cluster.submit(
         &objects,
         "lynceus-cluster-train",
@@ -138,6 +146,8 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
     assert!(!is_well);
     assert_eq!(codes(&training.ran, "validate"), [3], "{:?}", training.ran);
     assert!(codes(&training.ran, "deploy").is_empty(), "{:?}", training.ran);
+    assert_eq!(codes(&training.ran, "report"), [0], "a run that was refused has a page as well");
+    assert_eq!(codes(&training.ran, "alert"), [0], "and is told");
     let bucket = mirrored(&cluster)?;
     let found = bucket.path().join("runs/cluster/uid-3/validate/validation.json");
     let found = fs_err::read_to_string(found).context("the findings")?;
@@ -146,5 +156,37 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
     let collected: Value = contract::read_json(&collected)?;
     assert_eq!(collected["counts"]["rows"], 240, "20 minutes of 5 s, as submitted: {collected}");
     assert!(!bucket.path().join("models").exists());
+    let messages = bucket.path().join("runs/cluster/uid-3/alert/messages.json");
+    let messages = fs_err::read_to_string(messages)?;
+    assert!(messages.contains("row_count"), "{messages}");
+    Ok(())
+}
+
+#[test]
+fn of_the_documents_models_those_are_trained_that_a_submit_names() -> anyhow::Result<()> {
+    if is_off() {
+        return Ok(());
+    }
+    let cluster = Cluster::start()?;
+    upload_sample(&cluster)?;
+    let two = ["models.z_score={}", "models.isolation_forest={trees: 10}", "models.adaptive=null"];
+    let objects = manifests(&two)?;
+    let submit = |uid, models| {
+        let given = [("now", NOW), ("models", models)];
+        cluster.submit(&objects, "lynceus-cluster-train", uid, &given)
+    };
+    let (training, is_well) = submit("uid-4", "z_score")?;
+    assert!(is_well, "{:?}", training.ran);
+    assert_eq!(training.skipped, ["train-isolation-forest"]);
+    let bucket = mirrored(&cluster)?;
+    let bundle = bucket.path().join("runs/cluster/uid-4/select/bundle/bundle.json");
+    let bundle: Value = contract::read_json(&bundle)?;
+    let members = bundle["members"].as_array().context("members")?;
+    let kinds: Vec<&str> = members.iter().filter_map(|member| member["kind"].as_str()).collect();
+    assert_eq!(kinds, ["z_score"]);
+
+    let (training, is_well) = submit("uid-5", "zscore")?;
+    assert!(!is_well);
+    assert_eq!(codes(&training.ran, "select"), [2], "no such model: {:?}", training.ran);
     Ok(())
 }

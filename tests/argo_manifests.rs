@@ -2,7 +2,6 @@
 
 mod broken;
 mod readers;
-mod schema;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -83,6 +82,8 @@ fn a_document_that_no_pod_could_read_from_is_refused() -> anyhow::Result<()> {
         ("scoring.every=7m", "does not divide an hour or a day"),
         ("labels.scenarios=/etc/scenarios.csv", "cannot be a file of the store"),
         ("labels.scenarios=../scenarios.csv", "cannot be a file of the store"),
+        ("source.prometheus.bearer_token_file=token", "no pod has the file `token`"),
+        ("scoring.metrics.textfile=/var/lib/node_exporter/lynceus.prom", "no pod has the file"),
     ] {
         let error = files(&[set]).err().context(set)?.to_string();
         assert!(error.contains(words), "{set}: {error}");
@@ -132,6 +133,22 @@ fn lint_says_file_line_and_field_and_ends_with_3() -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert_eq!(said, "mine.yaml:3:1: unknown field `stpe` (did you mean `step`?) [document]\n");
+    Ok(())
+}
+
+#[test]
+fn a_profile_that_is_not_chosen_is_checked_too() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let text = fs_err::read_to_string(repository().join("pipelines/cluster.yaml"))?;
+    let broken = text.replacen("one_class_svm: {nu: 0.05", "one_class_svm: {nu: 5", 1);
+    assert_ne!(text, broken);
+    fs_err::write(workspace.path().join("mine.yaml"), &broken)?;
+    let output = workspace.output(&["lint", "mine.yaml"])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let line = broken.lines().position(|line| line.contains("nu: 5")).context("the line")? + 1;
+    assert!(said.starts_with(&format!("mine.yaml:{line}:")), "{said}");
+    assert!(said.contains(" profile/aligo: ") && said.contains("nu"), "{said}");
     Ok(())
 }
 

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Runs every step of the sample pipeline from its image, as the manifests say: user 65532, read-only
 # root, no capabilities, no network. What comes out must be what `lynceus run` makes, byte for byte.
+# Then the manifests themselves run from the images, over a real MinIO (tests/argo_emulation.rs): there
+# a network is given to those steps alone that open the store or ask the source.
 #
-#   images/build.sh && cargo build --release && tests/images.sh
+#   tests/images.sh                  builds what is missing, and runs all of it
 #   tests/images.sh label feature    these steps alone; what they read comes from the local run
 #
-# It needs podman with runc (or CONTAINER_ENGINE) and jq, and is not a part of tests/gate.sh.
+# It needs podman with runc (or CONTAINER_ENGINE) and jq, and is not a part of tests/gate.sh: a first
+# build of the images takes an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,19 +39,26 @@ finish() {
     exit 0
 }
 
+steps=("$@")
+if [ ${#steps[@]} = 0 ]; then
+    for main in steps/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
+fi
+absent=()
+for step in "${steps[@]}"; do
+    "$engine" image inspect "$registry/$step:$tag" >/dev/null 2>&1 || absent+=("$step")
+done
+[ ${#absent[@]} = 0 ] || images/build.sh "${absent[@]}"
+
 starts() { # STEP
     "$engine" run "${confined[@]}" "$registry/$1:$tag" --help | grep -q -- --document
     # The manifests name the program itself.
     "$engine" run "${confined[@]}" --entrypoint "/$1" "$registry/$1:$tag" --version | grep -q "$version"
 }
 
-steps=("$@")
-if [ ${#steps[@]} = 0 ]; then
-    for main in steps/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
-fi
 for step in "${steps[@]}"; do check "$step starts" starts "$step"; done
 
 lynceus=${LYNCEUS:-target/release/lynceus}
+[ -x "$lynceus" ] || cargo build --locked --release --bin lynceus
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export LYNCEUS_PIPELINES=${LYNCEUS_PIPELINES:-$PWD/pipelines}
@@ -83,4 +93,10 @@ for index in $(jq 'keys[]' "$work/plan.json"); do
     check "$name makes the same bytes" diff --recursive --brief \
         --exclude outcome.json --exclude log.jsonl --exclude deployment.json "$ran/$name" "$run/$name"
 done
+
+# The manifests name the default registry and tag.
+if [ $# = 0 ] && [ "$registry:$tag" = "localhost/lynceus:$version" ]; then
+    check "the manifests run from the images" \
+        env LYNCEUS_TEST_IMAGES=on cargo test --locked --quiet -p pipelines --test product argo_emulation
+fi
 finish

@@ -219,6 +219,7 @@ impl Set<'_> {
                 document: file,
                 dataset: folder,
                 candidate: candidates,
+                models: Vec::new(),
                 bundle: bundle.clone(),
                 common: self.common(),
             },

@@ -17,6 +17,7 @@ mod ending;
 mod figures;
 mod network;
 mod scoring;
+mod secrets;
 mod step;
 mod training;
 
@@ -73,6 +74,7 @@ fn shared() -> Result<Vec<Manifest>, StepError> {
 }
 
 fn of_pipeline(document: &Document) -> Result<Vec<Manifest>, StepError> {
+    secrets::check(document)?;
     let mut manifests = vec![
         manifest("document.yaml", &[text(&config_map(document)?)?])?,
         manifest("service-accounts.yaml", &access::accounts(document)?)?,
@@ -153,8 +155,6 @@ struct Names {
     train: String,
     retrain: String,
     score: String,
-    source_secret: String,
-    alert_secret: String,
 }
 
 fn names(document: &Document) -> Names {
@@ -164,8 +164,6 @@ fn names(document: &Document) -> Names {
         train: name("train"),
         retrain: name("retrain"),
         score: name("score"),
-        source_secret: name("source"),
-        alert_secret: name("alert"),
     }
 }
 
@@ -178,6 +176,8 @@ const COMPONENT: &str = "app.kubernetes.io/component";
 const PIPELINE: &str = "lynceus/pipeline";
 /// The label of pods that talk to the source.
 const SOURCE: &str = "lynceus/source";
+/// The label of pods that send metrics.
+const METRICS: &str = "lynceus/metrics";
 /// The label of pods that talk to alert channels.
 const ALERT: &str = "lynceus/alert";
 

@@ -147,6 +147,7 @@ fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
         document: files.document.clone(),
         dataset: files.dataset.clone(),
         candidate: candidates,
+        models: Vec::new(),
         bundle: files.bundle.clone(),
         common: Common::default(),
     };

@@ -2,6 +2,8 @@
 //! temporary folders for volumes, and a real bucket for artifacts.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +12,8 @@ use fs_err as fs;
 use pipelines::argo::yaml;
 use serde_json::Value;
 
-use super::text::{list, resolve, text};
+use super::pod::{Pod, Ready};
+use super::text::{find, holds, is_retried, list, resolve, text};
 use crate::minio::{Server, tools};
 use crate::workspace::pipelines;
 
@@ -37,6 +40,8 @@ pub(super) struct Workflow<'a> {
     spec: &'a Value,
     uid: &'a str,
     parameters: Texts,
+    /// Tasks whose condition did not hold.
+    pub(super) skipped: Vec<String>,
     pub(super) ran: Vec<Ran>,
 }
 
@@ -45,12 +50,6 @@ pub(super) struct Workflow<'a> {
 struct Given {
     parameters: Texts,
     keys: Texts,
-}
-
-/// A pod's folders: where each path of its containers lies on this machine.
-struct Pod {
-    folder: tempfile::TempDir,
-    places: Vec<(String, PathBuf)>,
 }
 
 impl Cluster {
@@ -90,6 +89,7 @@ impl Cluster {
             spec: &template["spec"],
             uid,
             parameters: Texts::new(),
+            skipped: Vec::new(),
             ran: Vec::new(),
         };
         for parameter in list(&template["spec"]["arguments"]["parameters"]) {
@@ -104,7 +104,11 @@ impl Cluster {
         );
         let entrypoint = text(&workflow.spec["entrypoint"])?;
         let given = Given { parameters: workflow.parameters.clone(), keys: Texts::new() };
-        let is_well = workflow.run(entrypoint, &given)?;
+        let is_well = workflow.run(entrypoint, given)?;
+        // What comes last runs however the rest ended; it says itself what it is given.
+        if let Some(last) = workflow.spec["onExit"].as_str() {
+            ensure!(workflow.run(last, Given::default())?, "what comes last: {:?}", workflow.ran);
+        }
         Ok((workflow, is_well))
     }
 
@@ -117,32 +121,32 @@ impl Cluster {
         Ok([read("AWS_ACCESS_KEY_ID")?, read("AWS_SECRET_ACCESS_KEY")?].into())
     }
 
+    /// Says whether the bucket has anything under a key.
+    fn holds(&self, key: &str) -> Result<bool> {
+        let listed = self.server.client(&["ls", "--recursive", &format!("test/lynceus/{key}")])?;
+        Ok(!listed.trim_ascii().is_empty())
+    }
+
     /// Resolves the names of the cluster.
     fn at_home(&self, text: &str) -> String {
         self.names.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 }
 
-fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
-    let found = objects.iter().find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
-    found.with_context(|| format!("no {kind} `{name}`"))
-}
-
-/// Reads the documents of manifests.
-pub(super) fn objects<'a>(files: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
-    let documents = files.flat_map(yaml::documents);
-    documents.map(|(_, text)| Ok(yaml::read(&text)?)).collect()
-}
-
 impl Workflow<'_> {
     /// Runs a template and says whether it ended well.
-    fn run(&mut self, name: &str, given: &Given) -> Result<bool> {
+    fn run(&mut self, name: &str, mut given: Given) -> Result<bool> {
         let template = list(&self.spec["templates"]).iter().find(|it| it["name"] == name);
         let template = template.with_context(|| format!("no template `{name}`"))?;
         for parameter in list(&template["inputs"]["parameters"]) {
             let name = text(&parameter["name"])?;
-            ensure!(given.parameters.contains_key(name), "`{name}` is not given");
+            if !given.parameters.contains_key(name) {
+                let default = text(&parameter["value"]).with_context(|| format!("`{name}`"))?;
+                let default = self.resolve(default, &given)?;
+                given.parameters.insert(name.to_owned(), default);
+            }
         }
+        let given = &given;
         if template["dag"].is_object() {
             return self.dag(&template["dag"], given);
         }
@@ -162,34 +166,50 @@ impl Workflow<'_> {
                     && waits.iter().all(|it| ended.contains_key(it.as_str().unwrap_or_default()))
             };
             let task = tasks.iter().find(is_ready).context("tasks wait for one another")?;
-            let needed = list(&task["dependencies"]).iter().filter_map(Value::as_str);
-            let is_well = needed.clone().all(|name| ended[name]) && {
-                let mut own = Given::default();
-                for parameter in list(&task["arguments"]["parameters"]) {
-                    let value = self.resolve(text(&parameter["value"])?, given)?;
-                    own.parameters.insert(text(&parameter["name"])?.to_owned(), value);
-                }
-                for artifact in list(&task["arguments"]["artifacts"]) {
-                    let key = self.key_of(tasks, text(&artifact["from"])?)?;
-                    own.keys.insert(text(&artifact["name"])?.to_owned(), key);
-                }
-                self.run(text(&task["template"])?, &own)?
-            };
+            let mut needed = list(&task["dependencies"]).iter().filter_map(Value::as_str);
+            // A task that was skipped has ended well for those that wait for it.
+            let is_well = needed.all(|name| ended[name]) && self.task(tasks, task, given)?;
             ended.insert(text(&task["name"])?, is_well);
         }
         Ok(ended.values().all(|is_well| *is_well))
     }
 
-    /// Returns the key that `{{tasks.TASK.outputs.artifacts.NAME}}` stands for.
-    fn key_of(&self, tasks: &[Value], from: &str) -> Result<String> {
+    /// Runs a task whose turn it is, unless its condition does not hold.
+    fn task(&mut self, tasks: &[Value], task: &Value, given: &Given) -> Result<bool> {
+        let name = text(&task["name"])?;
+        if let Some(condition) = task["when"].as_str()
+            && !holds(&self.resolve(condition, given)?)?
+        {
+            self.skipped.push(name.to_owned());
+            return Ok(true);
+        }
+        let mut own = Given::default();
+        for parameter in list(&task["arguments"]["parameters"]) {
+            let value = self.resolve(text(&parameter["value"])?, given)?;
+            own.parameters.insert(text(&parameter["name"])?.to_owned(), value);
+        }
+        for artifact in list(&task["arguments"]["artifacts"]) {
+            let (producer, key) = self.key_of(tasks, text(&artifact["from"])?)?;
+            if self.skipped.contains(&producer) {
+                ensure!(artifact["optional"] == true, "`{name}` needs what `{producer}` writes");
+                continue;
+            }
+            own.keys.insert(text(&artifact["name"])?.to_owned(), key);
+        }
+        self.run(text(&task["template"])?, own)
+    }
+
+    /// Returns the task and the key that `{{tasks.TASK.outputs.artifacts.NAME}}` stands for.
+    fn key_of(&self, tasks: &[Value], from: &str) -> Result<(String, String)> {
         let from = from.trim_start_matches("{{tasks.").trim_end_matches("}}");
         let (task, artifact) = from.split_once(".outputs.artifacts.").context("no output")?;
+        let name = task.to_owned();
         let task = tasks.iter().find(|it| it["name"] == task).context("no task")?;
         let templates = list(&self.spec["templates"]);
         let template = templates.iter().find(|it| it["name"] == task["template"]);
         let outputs = list(&template.context("no template")?["outputs"]["artifacts"]);
         let output = outputs.iter().find(|it| it["name"] == artifact).context("no output")?;
-        self.resolve(text(&output["s3"]["key"])?, &Given::default())
+        Ok((name, self.resolve(text(&output["s3"]["key"])?, &Given::default())?))
     }
 
     /// Runs a pod of one container, again as long as its retry strategy says so.
@@ -204,8 +224,7 @@ impl Workflow<'_> {
             // What a container wrote is kept whatever its end, up to the first file that is absent.
             self.keep(template, given, &pod, code == 0)?;
             let tries_left = retry["limit"].as_u64().unwrap_or(0) >= codes.len() as u64;
-            let again =
-                || super::text::is_retried(retry["expression"].as_str().unwrap_or(""), code);
+            let again = || is_retried(retry["expression"].as_str().unwrap_or(""), code);
             if code == 0 || !tries_left || !again()? {
                 break;
             }
@@ -255,7 +274,9 @@ impl Workflow<'_> {
                 for (file, content) in map["data"].as_object().into_iter().flatten() {
                     fs::write(place.join(file), self.cluster.at_home(text(content)?))?;
                 }
-            } else if volume["emptyDir"].is_null() {
+            } else if volume["emptyDir"].is_object() {
+                fs::set_permissions(&place, Permissions::from_mode(0o777))?;
+            } else {
                 ensure!(volume["secret"]["optional"] == true, "no Secret for `{name}`");
             }
             if !places.iter().any(|(known, _)| *known == path) {
@@ -269,10 +290,16 @@ impl Workflow<'_> {
     fn fetch(&self, template: &Value, given: &Given, pod: &mut Pod) -> Result<()> {
         for artifact in list(&template["inputs"]["artifacts"]) {
             let (name, path) = (text(&artifact["name"])?, text(&artifact["path"])?.to_owned());
-            let key = match given.keys.get(name) {
-                Some(key) => key.clone(),
-                None => self.resolve(text(&artifact["s3"]["key"])?, given)?,
+            let is_optional = artifact["optional"] == true;
+            let key = match (given.keys.get(name), artifact["s3"]["key"].as_str()) {
+                (Some(key), _) => key.clone(),
+                (None, Some(key)) => self.resolve(key, given)?,
+                (None, None) if is_optional => continue,
+                (None, None) => bail!("`{name}` is not given"),
             };
+            if is_optional && !self.cluster.holds(&key)? {
+                continue;
+            }
             let place = pod.folder.path().join("artifacts").join(path.trim_start_matches('/'));
             self.transfer(&format!("store/lynceus/{key}"), &place.display().to_string(), &key)?;
             pod.places.push((path, place));
@@ -320,36 +347,34 @@ impl Workflow<'_> {
         Ok(())
     }
 
-    /// Runs a container and returns its exit code. The step is run by `lynceus`, which is the same
-    /// code as the program of its image.
+    /// Runs a container and returns its exit code.
     fn process(&self, container: &Value, given: &Given, pod: &Pod, is_first: bool) -> Result<i32> {
-        let [command] = list(&container["command"]) else { bail!("needs one command") };
-        let step = text(command)?.trim_start_matches('/');
-        let image = self.resolve(text(&container["image"])?, given)?;
-        ensure!(image == format!("localhost/lynceus/{step}:{}", contract::VERSION), "{image}");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_lynceus"));
-        process.args(["step", step]).current_dir(pod.folder.path());
-        for argument in list(&container["args"]) {
-            process.arg(pod.place(&self.resolve(text(argument)?, given)?));
-        }
-        process.env("AWS_EC2_METADATA_DISABLED", "true");
+        let mut environment: Texts = [("AWS_EC2_METADATA_DISABLED".into(), "true".into())].into();
         for from in list(&container["envFrom"]) {
             if let Some(name) = from["configMapRef"]["name"].as_str() {
                 let map = find(self.objects, "ConfigMap", name)?;
                 for (key, value) in map["data"].as_object().into_iter().flatten() {
-                    process.env(key, self.cluster.at_home(text(value)?));
+                    environment.insert(key.clone(), self.cluster.at_home(text(value)?));
                 }
             }
             if let Some(name) = from["secretRef"]["name"].as_str() {
-                process.envs(self.cluster.secret(name)?);
+                environment.extend(self.cluster.secret(name)?);
             }
         }
+        let step = text(&container["command"][0])?.trim_start_matches('/');
         if is_first && self.cluster.cut_off == Some(step) {
             let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            process.env("AWS_ENDPOINT_URL", format!("http://{closed}"));
+            environment.insert("AWS_ENDPOINT_URL".to_owned(), format!("http://{closed}"));
         }
-        let done = process.output()?;
-        done.status.code().with_context(|| format!("`{step}` was killed"))
+        let arguments = list(&container["args"]).iter();
+        let arguments = arguments.map(|argument| self.resolve(text(argument)?, given));
+        pod.run(&Ready {
+            container,
+            security: &self.spec["securityContext"],
+            image: self.resolve(text(&container["image"])?, given)?,
+            arguments: arguments.collect::<Result<_>>()?,
+            environment,
+        })
     }
 
     fn resolve(&self, text: &str, given: &Given) -> Result<String> {
@@ -363,18 +388,5 @@ impl Workflow<'_> {
                 _ => given.parameters.get(name.strip_prefix("inputs.parameters.")?).cloned(),
             }
         })
-    }
-}
-
-impl Pod {
-    /// Returns where a path of the pod lies on this machine; any other text stays as it is.
-    fn place(&self, path: &str) -> String {
-        let below = |(mount, place): &(String, PathBuf)| {
-            let below = Path::new(path).strip_prefix(mount).ok()?;
-            let place =
-                if below.as_os_str().is_empty() { place.clone() } else { place.join(below) };
-            Some(place.display().to_string())
-        };
-        self.places.iter().find_map(below).unwrap_or_else(|| path.to_owned())
     }
 }

@@ -1,7 +1,20 @@
 //! Texts of manifests: references and expressions.
 
 use anyhow::{Context as _, Result, bail};
+use pipelines::argo::yaml;
 use serde_json::Value;
+
+/// Returns an object by its kind and name.
+pub(super) fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
+    let found = objects.iter().find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+    found.with_context(|| format!("no {kind} `{name}`"))
+}
+
+/// Reads the documents of manifests.
+pub(super) fn objects<'a>(files: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
+    let documents = files.flat_map(yaml::documents);
+    documents.map(|(_, text)| Ok(yaml::read(&text)?)).collect()
+}
 
 /// Returns a list's items; what is absent has none.
 pub(super) fn list(value: &Value) -> &[Value] {
@@ -25,6 +38,21 @@ pub(super) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result
     bail!("`{text}` has no end of references")
 }
 
+/// Evaluates a task's condition: a text in quotes that has one word, as the pattern says.
+pub(super) fn holds(condition: &str) -> Result<bool> {
+    let (given, pattern) =
+        condition.split_once(" =~ ").context("no condition that is known here")?;
+    let quoted = |text: &str| -> Result<String> {
+        let inner = text.trim().strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+        let inner = inner.filter(|inner| !inner.contains('\''));
+        Ok(inner.with_context(|| format!("`{text}` is no text"))?.to_owned())
+    };
+    let (given, pattern) = (quoted(given)?, quoted(pattern)?);
+    let word = pattern.strip_prefix("[ ,]").and_then(|rest| rest.strip_suffix("[ ,]"));
+    let word = word.with_context(|| format!("`{pattern}` is no pattern that is known here"))?;
+    Ok(given.split([' ', ',']).any(|other| other == word))
+}
+
 /// Evaluates a retry expression: comparisons of the last attempt, joined by `||`.
 pub(super) fn is_retried(expression: &str, code: i32) -> Result<bool> {
     let status = if code > 0 { "Failed" } else { "Error" };
@@ -40,6 +68,19 @@ pub(super) fn is_retried(expression: &str, code: i32) -> Result<bool> {
         };
     }
     Ok(holds)
+}
+
+#[test]
+fn a_condition_holds_for_whole_names_alone() -> Result<()> {
+    let of = |models: &str| holds(&format!("' {models} ' =~ '[ ,]z_score[ ,]'"));
+    for models in ["z_score", "adaptive,z_score", "adaptive, z_score", "z_score,adaptive"] {
+        assert!(of(models)?, "{models}");
+    }
+    for models in ["", "adaptive", "robust_z_score", "z_scores", "z-score"] {
+        assert!(!of(models)?, "{models}");
+    }
+    assert!(of("x' =~ 'x' || ' z_score").is_err(), "no expression from outside");
+    Ok(())
 }
 
 #[test]

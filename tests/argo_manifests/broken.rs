@@ -12,6 +12,7 @@ type Break = (&'static str, &'static str, &'static str, &'static str, &'static s
 const TRAIN: &str = "cluster/train.yaml";
 const SCORE: &str = "cluster/score.yaml";
 const CRON: &str = "cluster/score-cron.yaml";
+const POLICIES: &str = "cluster/network-policies.yaml";
 
 /// Fields, templates, tasks and what they hand on.
 const BROKEN_GRAPHS: [Break; 20] = [
@@ -254,13 +255,7 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
         "  policyTypes:\n  - Egress\n",
         "network",
     ),
-    (
-        "no way to the source",
-        "cluster/network-policies.yaml",
-        "port: 9090",
-        "port: 9091",
-        "network",
-    ),
+    ("no way to the source", POLICIES, "port: 9090", "port: 9091", "network"),
     ("no way to names", "network-policies.yaml", "protocol: UDP", "protocol: TCP", "network"),
     (
         "missing ConfigMap",
@@ -296,19 +291,48 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
     ("late minute", CRON, "startingDeadlineSeconds: 50", "startingDeadlineSeconds: 0", "schedule"),
 ];
 
-fn findings_of((name, file, from, to, _): Break) -> anyhow::Result<Vec<Finding>> {
-    let mut files = files(&[])?;
+/// A document with two models, secrets of each kind and ways to each kind of server.
+const TALKATIVE: [&str; 4] = [
+    "models.z_score={}",
+    "source.prometheus.bearer_token_file=/etc/lynceus/source/token",
+    "scoring.metrics.remote_write={url: 'http://mimir.observability:9009/api/v1/push', \
+     bearer_token_file: /etc/lynceus/metrics/token}",
+    "alerts.channels=[{slack: {webhook: {env: SLACK}}}, {email: {host: mail.mail-system, from: a@b, \
+     to: [c@d], username: u, password: {file: /etc/lynceus/alert/password}}}]",
+];
+
+/// Its secrets, ways and models.
+const BROKEN_TALKS: [Break; 9] = [
+    ("no token of the source", TRAIN, "/etc/lynceus/source\n", "/etc/lynceus/sauce\n", "secret"),
+    ("no token of the metrics", SCORE, "/etc/lynceus/metrics\n", "/etc/lynceus/metre\n", "secret"),
+    ("no password of a channel", SCORE, "/etc/lynceus/alert\n", "/etc/lynceus/alarm\n", "secret"),
+    ("no variable of a channel", SCORE, "name: lynceus-cluster-alert\n", "name: other\n", "secret"),
+    ("no way to the metrics", POLICIES, "name: observability", "name: monitoring", "network"),
+    ("no way to a channel", POLICIES, "port: 587", "port: 25", "network"),
+    ("way of other pods", SCORE, "lynceus/alert: allowed", "lynceus/alert: denied", "network"),
+    ("no way to the store", "network-policies.yaml", "port: 9000", "port: 9001", "network"),
+    (
+        "needs a model that may be skipped",
+        TRAIN,
+        "artifacts.candidate}}\"\n            optional: true\n",
+        "artifacts.candidate}}\"\n",
+        "artifact",
+    ),
+];
+
+fn findings_of(sets: &[&str], (name, file, from, to, _): Break) -> anyhow::Result<Vec<Finding>> {
+    let mut files = files(sets)?;
+    ensure!(lint::check(&files).is_empty(), "whole, they have no finding at all");
     let broken = files.iter_mut().find(|other| other.name == file).context(file)?;
     ensure!(broken.text.contains(from), "{name}: `{from}` does not stand in {file}");
     broken.text = broken.text.replacen(from, to, 1);
     Ok(lint::check(&files))
 }
 
-fn every_one_is_found(breaks: &[Break]) -> anyhow::Result<()> {
+fn every_one_is_found(sets: &[&str], breaks: &[Break]) -> anyhow::Result<()> {
     for one in breaks {
         let (name, _, _, _, rule) = *one;
-        // Whole, the manifests have no finding at all: whatever is found comes from the break.
-        let findings = findings_of(*one)?;
+        let findings = findings_of(sets, *one)?;
         ensure!(
             findings.iter().any(|finding| finding.rule == rule),
             "{name}: expected [{rule}], found {findings:#?}"
@@ -319,17 +343,22 @@ fn every_one_is_found(breaks: &[Break]) -> anyhow::Result<()> {
 
 #[test]
 fn broken_templates_tasks_and_artifacts_are_found() -> anyhow::Result<()> {
-    every_one_is_found(&BROKEN_GRAPHS)
+    every_one_is_found(&[], &BROKEN_GRAPHS)
 }
 
 #[test]
 fn broken_references_flags_and_ports_are_found() -> anyhow::Result<()> {
-    every_one_is_found(&BROKEN_COMMANDS)
+    every_one_is_found(&[], &BROKEN_COMMANDS)
 }
 
 #[test]
 fn broken_rights_times_and_networks_are_found() -> anyhow::Result<()> {
-    every_one_is_found(&BROKEN_SURROUNDINGS)
+    every_one_is_found(&[], &BROKEN_SURROUNDINGS)
+}
+
+#[test]
+fn missing_secrets_and_closed_ways_are_found() -> anyhow::Result<()> {
+    every_one_is_found(&TALKATIVE, &BROKEN_TALKS)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use pipelines::argo::yaml;
 use serde_json::Value;
 
@@ -55,13 +55,23 @@ fn a_yaml_1_1_parser_and_heras_models_read_every_value_as_it_is_meant() -> anyho
 }
 
 #[test]
-fn a_field_that_argo_does_not_have_is_seen_by_heras_models() -> anyhow::Result<()> {
-    let temp = tempfile::tempdir()?;
-    let misspell = |text: &str| text.replace("readOnlyRootFilesystem", "readOnlyRootFileSystem");
-    let Some((done, _)) = read_by_others(temp.path(), misspell)? else { return Ok(()) };
-    assert_eq!(done.status.code(), Some(1));
-    let said = String::from_utf8(done.stderr)?;
-    let line = said.lines().find(|line| line.contains("readOnlyRootFileSystem"));
-    assert!(line.context(said.clone())?.ends_with("no such field"), "{said}");
+fn what_argo_does_not_have_lacks_or_holds_as_another_type_is_seen_by_heras_models()
+-> anyhow::Result<()> {
+    for (from, to, words) in [
+        (
+            "readOnlyRootFilesystem",
+            "readOnlyRootFileSystem",
+            "readOnlyRootFileSystem: no such field",
+        ),
+        ("parallelism: 4", "parallelism: '4'", "parallelism: '4' is read as 4"),
+        ("- name: work\n", "- label: work\n", "Field required"),
+    ] {
+        let temp = tempfile::tempdir()?;
+        let change = |text: &str| text.replace(from, to);
+        let Some((done, _)) = read_by_others(temp.path(), change)? else { return Ok(()) };
+        assert_eq!(done.status.code(), Some(1), "{from}");
+        let said = String::from_utf8(done.stderr)?;
+        assert!(said.contains(words), "{words}: {said}");
+    }
     Ok(())
 }

@@ -8,7 +8,13 @@ use document::Document;
 use pipelines::argo::{dashboard, rules};
 use serde_json::Value;
 
-use super::cluster;
+/// The cluster pipeline with its scores sent to a server.
+fn cluster() -> anyhow::Result<Document> {
+    super::cluster(&[METRICS])
+}
+
+const METRICS: &str =
+    "scoring.metrics.remote_write.url=http://prometheus-operated.monitoring:9090/api/v1/write";
 
 /// Returns every metric of Lynceus that a text names.
 fn named(text: &str) -> BTreeSet<&str> {
@@ -26,7 +32,7 @@ fn expressions(document: &Document) -> anyhow::Result<Vec<String>> {
 #[test]
 fn the_dashboard_asks_for_series_that_are_written_and_for_the_documents_queries()
 -> anyhow::Result<()> {
-    let document = cluster(&[])?;
+    let document = cluster()?;
     let known: BTreeSet<&str> = score::metrics::METRICS.iter().map(|metric| metric.name).collect();
     let expressions = expressions(&document)?;
     let asked: BTreeSet<&str> = expressions.iter().flat_map(|text| named(text)).collect();
@@ -43,7 +49,7 @@ fn the_dashboard_asks_for_series_that_are_written_and_for_the_documents_queries(
 
 #[test]
 fn an_entity_can_be_chosen_where_there_are_some() -> anyhow::Result<()> {
-    let mut document = cluster(&[])?;
+    let mut document = cluster()?;
     assert!(!dashboard::write(&document)?.contains("$entity"));
     document.queries[0].entity = Some("node".into());
     let board = dashboard::write(&document)?;
@@ -56,8 +62,8 @@ fn without_metrics_there_is_no_dashboard() -> anyhow::Result<()> {
     let files = |sets: &[&str]| -> anyhow::Result<Vec<String>> {
         Ok(super::files(sets)?.into_iter().map(|file| file.name).collect())
     };
-    assert!(files(&[])?.contains(&"cluster/dashboard.yaml".to_owned()));
-    let off = files(&["scoring.metrics=null"])?;
+    assert!(files(&[METRICS])?.contains(&"cluster/dashboard.yaml".to_owned()));
+    let off = files(&[])?;
     assert!(
         !off.iter().any(|name| name.ends_with("dashboard.yaml") || name.ends_with("rules.yaml"))
     );
@@ -111,7 +117,7 @@ tests:
 #[test]
 fn promtool_approves_of_the_rules_and_they_fire_when_they_should() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    fs_err::write(folder.path().join("rules.yaml"), rules::write(&cluster(&[])?)?)?;
+    fs_err::write(folder.path().join("rules.yaml"), rules::write(&cluster()?)?)?;
     fs_err::write(folder.path().join("play.yaml"), PLAY)?;
     for arguments in [["check", "rules", "rules.yaml"], ["test", "rules", "play.yaml"]] {
         let output = Command::new("promtool")

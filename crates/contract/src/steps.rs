@@ -200,6 +200,7 @@ mod tests {
                 document: document.clone(),
                 dataset: "dataset".into(),
                 candidate: vec!["one".into(), "two".into()],
+                models: vec!["z_score".into()],
                 bundle: "bundle".into(),
                 common: common.clone(),
             }),

@@ -21,7 +21,8 @@ pub mod template;
 
 pub use deserialize::closest;
 pub use document::Document;
-pub use read::{Changes, parse, read, read_with, write};
+pub use paths::NamedFiles;
+pub use read::{Changes, parse, profiles, read, read_with, write};
 
 /// Returns the JSON Schema of a document, for editors.
 pub fn schema() -> serde_json::Value {

@@ -4,7 +4,19 @@ use std::path::{Path, PathBuf};
 
 use crate::Document;
 use crate::alerts::{Channel, Secret};
-use crate::document::BasicAuth;
+use crate::document::{BasicAuth, Source};
+use crate::scoring::Metrics;
+
+/// The files a document names, by what they are for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamedFiles {
+    /// Secrets and certificates of the source.
+    pub source: Vec<PathBuf>,
+    /// Secrets and certificates of the server that takes metrics, and the file they are written to.
+    pub metrics: Vec<PathBuf>,
+    /// Secrets and certificates of the alert channels, and the files they are.
+    pub alerts: Vec<PathBuf>,
+}
 
 impl Document {
     /// Makes the files it names absolute: relative ones are below `base`, the document's folder, so
@@ -19,24 +31,46 @@ impl Document {
         self
     }
 
-    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let mut paths: Vec<&mut PathBuf> = Vec::new();
-        if let Some(source) = &mut self.source.prometheus {
-            paths.extend(&mut source.bearer_token_file);
-            paths.extend(password(&mut source.basic_auth));
-            paths.extend(&mut source.ca_file);
-            paths.extend(&mut source.client_identity_file);
+    /// Returns the files it names, as it names them.
+    pub fn files(&self) -> NamedFiles {
+        let mut document = self.clone();
+        let copies =
+            |paths: Vec<&mut PathBuf>| paths.into_iter().map(|path| path.clone()).collect();
+        NamedFiles {
+            source: copies(of_source(&mut document.source)),
+            metrics: copies(of_metrics(&mut document.scoring.metrics)),
+            alerts: copies(document.alerts.channels.iter_mut().flat_map(of_channel).collect()),
         }
-        let metrics = &mut self.scoring.metrics;
-        paths.extend(&mut metrics.textfile);
-        if let Some(remote) = &mut metrics.remote_write {
-            paths.extend(&mut remote.bearer_token_file);
-            paths.extend(password(&mut remote.basic_auth));
-            paths.extend(&mut remote.ca_file);
-            paths.extend(&mut remote.client_identity_file);
-        }
-        paths.into_iter().chain(self.alerts.channels.iter_mut().flat_map(of_channel))
     }
+
+    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let paths = of_source(&mut self.source).into_iter();
+        let paths = paths.chain(of_metrics(&mut self.scoring.metrics));
+        paths.chain(self.alerts.channels.iter_mut().flat_map(of_channel))
+    }
+}
+
+fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
+    let mut paths: Vec<&mut PathBuf> = Vec::new();
+    if let Some(source) = &mut source.prometheus {
+        paths.extend(&mut source.bearer_token_file);
+        paths.extend(password(&mut source.basic_auth));
+        paths.extend(&mut source.ca_file);
+        paths.extend(&mut source.client_identity_file);
+    }
+    paths
+}
+
+fn of_metrics(metrics: &mut Metrics) -> Vec<&mut PathBuf> {
+    let mut paths: Vec<&mut PathBuf> = Vec::new();
+    paths.extend(&mut metrics.textfile);
+    if let Some(remote) = &mut metrics.remote_write {
+        paths.extend(&mut remote.bearer_token_file);
+        paths.extend(password(&mut remote.basic_auth));
+        paths.extend(&mut remote.ca_file);
+        paths.extend(&mut remote.client_identity_file);
+    }
+    paths
 }
 
 fn of_channel(channel: &mut Channel) -> Vec<&mut PathBuf> {
@@ -95,5 +129,7 @@ mod tests {
         let paths: Vec<&Path> = document.paths_mut().map(|path| path.as_path()).collect();
         let expected = ["/base/t", "/c", "/base/m", "/base/p", "/base/f", "/base/t"];
         assert_eq!(paths, expected.map(Path::new));
+        let NamedFiles { source, metrics, alerts } = document.files();
+        assert_eq!([source, metrics, alerts].concat(), expected.map(PathBuf::from));
     }
 }

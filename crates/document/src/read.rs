@@ -47,6 +47,18 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
     typed(&document)
 }
 
+/// Returns the names of a document's profiles.
+pub fn profiles(path: &Path) -> Result<Vec<String>, StepError> {
+    Ok(profile_names(read_node(path)?.get("profiles")))
+}
+
+fn profile_names(profiles: Option<&Node>) -> Vec<String> {
+    match profiles.map(|profiles| &profiles.value) {
+        Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Parses a document's text; `name` stands for the file in errors.
 pub fn parse(name: &str, text: &str) -> Result<Document, StepError> {
     let mut document = node::parse(name, text)?;
@@ -97,10 +109,7 @@ fn lay_profile(document: &mut Node, over: &[Node]) -> Result<(), StepError> {
     };
     let profiles = document.get("profiles").cloned();
     let Some(profile) = profiles.as_ref().and_then(|profiles| profiles.get(&name)) else {
-        let known = match profiles.map(|profiles| profiles.value) {
-            Some(Value::Map(entries)) => entries.into_iter().map(|(key, _)| key.text).collect(),
-            _ => Vec::new(),
-        };
+        let known = profile_names(profiles.as_ref());
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let hint = match closest(&name, known.iter().copied()) {
             Some(meant) => format!("did you mean `{meant}`?"),

@@ -9,6 +9,7 @@ mod graph;
 mod network;
 mod objects;
 mod references;
+mod secrets;
 mod security;
 mod settings;
 

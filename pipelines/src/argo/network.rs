@@ -1,7 +1,9 @@
 //! What the pods may talk to: the source, the store, the alert channels, names and Argo; nothing
 //! may talk to them.
 
-use contract::StepError;
+use std::net::IpAddr;
+
+use contract::{Stage, StepError};
 use document::Document;
 use document::alerts::Channel;
 
@@ -9,7 +11,7 @@ use super::cluster::{
     EgressRule, IpBlock, NetworkPolicy, NetworkPolicySpec, Object, Peer, PolicyPort, Selector,
 };
 use super::pod::Labels;
-use super::{ALERT, SOURCE, label, labels, metadata, part_of, text};
+use super::{ALERT, METRICS, SOURCE, label, labels, metadata, part_of, text};
 
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
@@ -45,29 +47,36 @@ pub(super) fn shared() -> Result<Vec<String>, StepError> {
     ])
 }
 
-/// Makes the policies of a pipeline's pods.
+/// Makes the policies of a pipeline's pods: which steps reach what, by the labels of their pods.
 pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError> {
-    let of = |what: &str, grant: &str, rules| {
-        let mut pods = labels(document);
-        pods.extend([label(grant, "allowed")]);
-        policy(&format!("lynceus-{}-{what}", document.name), Some(document), pods, rules)
-    };
     let mut policies = Vec::new();
-    if let Some(source) = &document.source.prometheus {
-        policies.push(text(&of("source", SOURCE, vec![destination(&source.url)?]))?);
-    }
-    if let Some(server) = &document.scoring.metrics.remote_write {
-        let (way, source) = (destination(&server.url)?, document.source.prometheus.as_ref());
-        // Mostly it is where the samples come from, and the way is open.
-        if source.map(|source| destination(&source.url)).transpose()?.as_ref() != Some(&way) {
-            policies.push(text(&of("metrics", SOURCE, vec![way]))?);
+    for (what, grant, stage) in [
+        ("source", SOURCE, Stage::Collect),
+        ("metrics", METRICS, Stage::Score),
+        ("alert", ALERT, Stage::Alert),
+    ] {
+        let rules = ways(document, stage)?;
+        if !rules.is_empty() {
+            let mut pods = labels(document);
+            pods.extend([label(grant, "allowed")]);
+            let name = format!("lynceus-{}-{what}", document.name);
+            policies.push(text(&policy(&name, Some(document), pods, rules))?);
         }
     }
-    let rules = channels(document)?;
-    if !rules.is_empty() {
-        policies.push(text(&of("alert", ALERT, rules))?);
-    }
     Ok(policies)
+}
+
+/// Returns the ways that a step needs besides those to names, store and Kubernetes, each once.
+pub(super) fn ways(document: &Document, stage: Stage) -> Result<Vec<EgressRule>, StepError> {
+    let source = document.source.prometheus.as_ref().map(|source| &source.url);
+    let metrics = document.scoring.metrics.remote_write.as_ref().map(|server| &server.url);
+    let url = match stage {
+        Stage::Collect => source,
+        Stage::Score => metrics,
+        Stage::Alert => return channels(document),
+        _ => None,
+    };
+    url.into_iter().map(|url| destination(url)).collect()
 }
 
 /// Returns the ways to the alert channels, each once.
@@ -118,8 +127,8 @@ fn port(protocol: &str, port: u16) -> PolicyPort {
     PolicyPort { protocol: protocol.to_owned(), port }
 }
 
-/// Returns the rule that lets pods reach a URL: a Service's namespace, an address, or for any other
-/// name its port.
+/// Returns the rule that lets pods reach a URL: a Service's namespace, an address, or for a host
+/// outside the cluster its port.
 pub(super) fn destination(url: &str) -> Result<EgressRule, StepError> {
     let (host, number) = host_and_port(url)
         .ok_or_else(|| StepError::usage(format!("`{url}` names no host that a pod could reach")))?;
@@ -127,17 +136,36 @@ pub(super) fn destination(url: &str) -> Result<EgressRule, StepError> {
         namespace_selector: Some(selector([label(NAMESPACE, name)].into())),
         ..Peer::default()
     };
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     let parts: Vec<&str> = host.split('.').collect();
-    let peer = if host.parse::<std::net::Ipv4Addr>().is_ok() {
-        Some(Peer { ip_block: Some(IpBlock { cidr: format!("{host}/32") }), ..Peer::default() })
-    } else {
-        match parts.as_slice() {
-            [_, name] | [_, name, "svc"] | [_, name, "svc", ..] => Some(namespace(name)),
-            _ => None,
+    let peer = match (address, parts.as_slice()) {
+        (Ok(address), _) => {
+            let cidr = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
+            Some(Peer { ip_block: Some(IpBlock { cidr }), ..Peer::default() })
         }
+        // A Service of the pods' own namespace.
+        (_, [_]) => Some(Peer { pod_selector: Some(Selector::default()), ..Peer::default() }),
+        (_, [_, name]) if !is_outside(name, number) => Some(namespace(name)),
+        (_, [_, name, "svc"] | [_, name, "svc", "cluster", "local"]) => Some(namespace(name)),
+        _ => None,
     };
     Ok(EgressRule { to: peer.into_iter().collect(), ports: vec![port("TCP", number)] })
 }
+
+/// Says whether the last part of a name of two parts is that of the Internet rather than a
+/// namespace: `example.com` and `prometheus.monitoring` look the same.
+///
+/// Where it cannot be told, the way is the wider one: any address, on this port. Port 443 is open
+/// for the Kubernetes API anyway. `name.namespace.svc` is always a Service.
+fn is_outside(last: &str, port: u16) -> bool {
+    port == 443 || last.len() == 2 || GENERIC.contains(&last)
+}
+
+/// Top-level domains that name no country and no namespace that anyone would think of.
+const GENERIC: [&str; 20] = [
+    "app", "biz", "cloud", "com", "dev", "edu", "gov", "info", "int", "mil", "mobi", "name", "net",
+    "online", "org", "pro", "shop", "site", "tech", "xyz",
+];
 
 /// Returns the host and port of a URL; a pod's own `localhost` is no host of interest.
 fn host_and_port(url: &str) -> Option<(&str, u16)> {
@@ -146,10 +174,10 @@ fn host_and_port(url: &str) -> Option<(&str, u16)> {
     let authority = authority.rsplit('@').next()?;
     let default = if scheme == "https" { 443 } else { 80 };
     let (host, number) = match authority.rsplit_once(':') {
-        Some((host, number)) => (host, number.parse().ok()?),
-        None => (authority, default),
+        Some((host, number)) if !number.ends_with(']') => (host, number.parse().ok()?),
+        _ => (authority, default),
     };
-    let is_local = host.is_empty() || host == "localhost" || host.starts_with("127.");
+    let is_local = ["", "localhost", "[::1]"].contains(&host) || host.starts_with("127.");
     (!is_local).then_some((host, number))
 }
 
@@ -169,6 +197,32 @@ mod tests {
         let outside = of("https://metrics.example.com/api");
         assert!(outside.to.is_empty());
         assert_eq!(outside.ports, [port("TCP", 443)]);
+    }
+
+    #[test]
+    fn names_of_two_parts_are_services_unless_the_internet_has_them() {
+        let of = |url: &str| destination(url).unwrap().to;
+        let namespace = |url: &str| {
+            let peer = of(url).into_iter().next()?;
+            Some(peer.namespace_selector?.match_labels[NAMESPACE].clone())
+        };
+        for url in [
+            "http://prometheus.monitoring:9090",
+            "http://thanos.observability",
+            "smtp://mail.prod:25",
+        ] {
+            let expected = url.split('.').nth(1).unwrap().split(':').next();
+            assert_eq!(namespace(url).as_deref(), expected, "{url}");
+        }
+        for url in ["https://hooks.example", "http://example.com:8080", "smtp://example.de:587"] {
+            assert_eq!(of(url), [], "{url}: any address, on its port");
+        }
+        assert_eq!(namespace("https://prometheus.dev.svc").as_deref(), Some("dev"));
+        assert_eq!(of("http://prometheus.dev.svc.example.org"), []);
+        let own = of("http://prometheus:9090").remove(0);
+        assert_eq!((own.pod_selector, own.namespace_selector), (Some(Selector::default()), None));
+        let address = of("http://[2001:db8::1]:9090").remove(0).ip_block.unwrap().cidr;
+        assert_eq!(address, "2001:db8::1/128");
     }
 
     #[test]
@@ -194,9 +248,13 @@ mod tests {
 
     #[test]
     fn a_pods_own_address_is_refused() {
-        for url in
-            ["http://localhost:9090", "http://127.0.0.1:9090", "prometheus:9090", "http://:1"]
-        {
+        for url in [
+            "http://localhost:9090",
+            "http://[::1]:9090",
+            "http://127.0.0.1",
+            "p:9090",
+            "http://:1",
+        ] {
             assert!(destination(url).is_err(), "{url}");
         }
     }

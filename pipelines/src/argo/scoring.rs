@@ -1,6 +1,6 @@
 //! The scoring plan as one pod of four containers, and the clock that starts it each minute.
 
-use contract::{Span, StepError};
+use contract::{Span, Stage, StepError};
 use document::Document;
 
 use super::cluster::Object;
@@ -11,7 +11,7 @@ use super::workflow::{
     Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, PodGc, PodMetadata, Template,
     TtlStrategy, WorkflowSpec, WorkflowTemplate,
 };
-use super::{ALERT, COMPONENT, SOURCE, access, label, labels, metadata, names};
+use super::{ALERT, COMPONENT, METRICS, SOURCE, access, label, labels, metadata, names};
 
 /// Less than the minute between two ticks, so that a tick is never made up for beside the next one.
 const STARTING_DEADLINE_SECONDS: u32 = 50;
@@ -35,9 +35,9 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         containers.push(container);
     }
     let names = names(document);
-    let mut volumes = step::volumes(document, "1Gi");
-    volumes.push(step::alert_volume(document));
-    let pod_labels = [label(COMPONENT, "score"), label(SOURCE, "allowed"), label(ALERT, "allowed")];
+    let stages: Vec<Stage> = plan.tasks.iter().map(|task| task.command.stage()).collect();
+    let mut pod_labels = vec![label(COMPONENT, "score")];
+    pod_labels.extend([SOURCE, METRICS, ALERT].map(|way| label(way, "allowed")));
     let mut spec = WorkflowSpec {
         entrypoint: Some("score".to_owned()),
         arguments: Some(Arguments { parameters: step::parameters(), artifacts: Vec::new() }),
@@ -52,10 +52,10 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         service_account_name: Some(names.score.clone()),
         archive_logs: Some(false),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
-        volumes,
+        volumes: step::volumes(document, "1Gi", &stages),
         templates: vec![Template {
             name: "score".to_owned(),
-            metadata: Some(PodMetadata { labels: pod_labels.into() }),
+            metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
             inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
             container_set: Some(ContainerSet {
                 volume_mounts: vec![step::work_mount()],

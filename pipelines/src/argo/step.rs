@@ -5,16 +5,15 @@ use std::path::{Component, Path};
 use contract::step::{Common, LogFormat};
 use contract::{Stage, StepError};
 use document::Document;
-use document::alerts::{Channel, Secret};
 
 use super::cluster::reference;
 use super::figures::USER;
 use super::pod::{
     Capabilities, Container, EmptyDir, EnvFrom, PodSecurityContext, Resources, SeccompProfile,
-    SecretVolume, SecurityContext, Volume, VolumeMount,
+    SecurityContext, Volume, VolumeMount,
 };
 use super::workflow::{Parameter, WorkflowSpec};
-use super::{figures, names, yaml};
+use super::{figures, names, secrets, yaml};
 use crate::plan::Task;
 
 /// Where outputs are written: the one folder of a pod that can be.
@@ -23,10 +22,6 @@ pub(super) const WORK: &str = "/lynceus";
 pub(super) const INPUTS: &str = "/inputs";
 /// The folder of the document.
 pub(super) const DOCUMENT: &str = "/etc/lynceus/document";
-/// The folder of the source's token, password and certificates.
-pub(super) const SOURCE: &str = "/etc/lynceus/source";
-/// The folder of the alert channels' secrets.
-pub(super) const ALERT: &str = "/etc/lynceus/alert";
 
 /// What a container is given besides its task.
 pub(super) struct Surroundings<'a> {
@@ -46,12 +41,7 @@ pub(super) fn container(
     let stage = task.command.stage();
     let opens_store = task.command.parameters()?.contains_key("store");
     let mut mounts = vec![mount("document", DOCUMENT, true)];
-    if stage == Stage::Collect && reads_files(surroundings.document) {
-        mounts.push(mount("source", SOURCE, true));
-    }
-    if stage == Stage::Alert {
-        mounts.push(mount("alert", ALERT, true));
-    }
+    mounts.extend(secrets::mount(surroundings.document, stage));
     if !surroundings.shares_work {
         mounts.push(mount("work", WORK, false));
     }
@@ -60,9 +50,9 @@ pub(super) fn container(
     let keys =
         EnvFrom { secret_ref: Some(reference(surroundings.store_secret)), ..EnvFrom::default() };
     let mut env_from = if opens_store { vec![settings, keys] } else { Vec::new() };
-    if stage == Stage::Alert && reads_variables(surroundings.document) {
-        let secret = reference(&names(surroundings.document).alert_secret);
-        env_from.push(EnvFrom { secret_ref: Some(secret), ..EnvFrom::default() });
+    if let Some(secret) = secrets::environment(surroundings.document, stage) {
+        let secret_ref = Some(reference(&secret));
+        env_from.push(EnvFrom { secret_ref, ..EnvFrom::default() });
     }
     Ok(Container {
         image: image(stage),
@@ -127,7 +117,7 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
         }
         let is_input = inputs.iter().any(|port| port.name == flag);
         line.push(match flag.as_str() {
-            "now" | "seed" | "range" => format!("{{{{inputs.parameters.{flag}}}}}"),
+            "now" | "seed" | "range" | "models" => format!("{{{{inputs.parameters.{flag}}}}}"),
             _ if is_input => input_path(&word, surroundings.shares_work)?,
             _ => word,
         });
@@ -175,29 +165,8 @@ fn threads(stage: Stage, surroundings: &Surroundings<'_>) -> u16 {
     }
 }
 
-/// Says whether the source has a token, a password or certificates in files.
-pub(super) fn reads_files(document: &Document) -> bool {
-    document.source.prometheus.as_ref().is_some_and(|source| {
-        source.bearer_token_file.is_some()
-            || source.basic_auth.is_some()
-            || source.ca_file.is_some()
-            || source.client_identity_file.is_some()
-    })
-}
-
-/// Says whether an alert channel takes its secret from an environment variable.
-fn reads_variables(document: &Document) -> bool {
-    let is_variable = |secret: Option<&Secret>| matches!(secret, Some(Secret::Env(_)));
-    document.alerts.channels.iter().any(|channel| match channel {
-        Channel::Telegram(telegram) => is_variable(Some(&telegram.token)),
-        Channel::Slack(slack) => is_variable(Some(&slack.webhook)),
-        Channel::Webhook(webhook) => is_variable(webhook.signing_key.as_ref()),
-        Channel::Email(email) => is_variable(email.password.as_ref()),
-        Channel::Stdout(_) | Channel::File(_) | Channel::Alertmanager(_) => false,
-    })
-}
-
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+/// Makes the mount of a volume.
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -210,34 +179,16 @@ pub(super) fn work_mount() -> VolumeMount {
     mount("work", WORK, false)
 }
 
-/// Returns the volumes of a workflow's pods.
-pub(super) fn volumes(document: &Document, work_size: &str) -> Vec<Volume> {
+/// Returns the volumes of a workflow's pods, which run these stages.
+pub(super) fn volumes(document: &Document, work_size: &str, stages: &[Stage]) -> Vec<Volume> {
     let volume = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
-    let names = names(document);
-    let secret = |name: &str, optional: bool| {
-        let optional = optional.then_some(true);
-        Some(SecretVolume { secret_name: name.to_owned(), optional })
-    };
     let size_limit = Some(work_size.to_owned());
     let mut volumes = vec![
         Volume { empty_dir: Some(EmptyDir { size_limit }), ..volume("work") },
-        Volume { config_map: Some(reference(&names.document)), ..volume("document") },
+        Volume { config_map: Some(reference(&names(document).document)), ..volume("document") },
     ];
-    if reads_files(document) {
-        volumes.push(Volume { secret: secret(&names.source_secret, false), ..volume("source") });
-    }
+    volumes.extend(secrets::volumes(document, stages));
     volumes
-}
-
-/// Returns the volume of the alert channels' secrets; without channels that need any, the Secret
-/// may be absent.
-pub(super) fn alert_volume(document: &Document) -> Volume {
-    let secret_name = names(document).alert_secret;
-    Volume {
-        name: "alert".to_owned(),
-        secret: Some(SecretVolume { secret_name, optional: Some(true) }),
-        ..Volume::default()
-    }
 }
 
 fn seccomp() -> SeccompProfile {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use contract::steps::StepCommand;
-use contract::{StepError, Timestamp};
+use contract::{Stage, StepError, Timestamp};
 use document::Document;
 
 use super::cluster::Object;
@@ -27,7 +27,7 @@ const WEEK_SECONDS: u32 = 7 * 86_400;
 const ENTRYPOINT: &str = "training";
 
 /// The flags that are parameters of a workflow and go through its entrypoint's inputs.
-const PASSED: [&str; 3] = ["now", "seed", "range"];
+const PASSED: [&str; 4] = ["now", "seed", "range", "models"];
 
 /// Returns the inputs of a plan as it runs in pods.
 pub(super) fn inputs(document: &Document) -> Inputs<'_> {
@@ -44,9 +44,12 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
 /// Makes the template.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
     let mut plan = train::plan(&inputs(document))?;
+    let models = document.models.trained().join(",");
     for task in &mut plan.tasks {
-        if let StepCommand::Collect(args) = &mut task.command {
-            args.range = Some(document.range);
+        match &mut task.command {
+            StepCommand::Collect(args) => args.range = Some(document.range),
+            StepCommand::Select(args) => args.models = vec![models.clone()],
+            _ => {}
         }
     }
     let mut arguments = step::parameters();
@@ -61,15 +64,15 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         &range,
         "how much time before the present to train on",
     ));
+    arguments.push(step::parameter("models", &models, "models of the document to train"));
     let mut templates = vec![dag(&document.name, &plan)?];
     for index in 0..plan.tasks.len() {
         templates.push(task_template(document, &plan, index)?);
     }
     let last = ending::templates(document, &plan, report(document)?)?;
-    let mut volumes = step::volumes(document, "8Gi");
-    if last.len() > 1 {
-        volumes.push(step::alert_volume(document));
-    }
+    let mut stages = vec![Stage::Collect];
+    // The news of a training are there where somebody wants to hear of it.
+    stages.extend((last.len() > 1).then_some(Stage::Alert));
     let names = names(document);
     let mut spec = WorkflowSpec {
         entrypoint: Some(ENTRYPOINT.to_owned()),
@@ -91,7 +94,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         archive_logs: Some(true),
         service_account_name: Some(names.train.clone()),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
-        volumes,
+        volumes: step::volumes(document, "8Gi", &stages),
         templates: templates.into_iter().chain(last).collect(),
         ..WorkflowSpec::default()
     };
@@ -157,6 +160,11 @@ fn passed(task: &Task) -> Result<Vec<&'static str>, StepError> {
     Ok(PASSED.into_iter().filter(|name| parameters.contains_key(*name)).collect())
 }
 
+/// Returns the condition under which a model is trained: `models` names it.
+fn is_wanted(model: &str) -> String {
+    format!("' {{{{inputs.parameters.models}}}} ' =~ '[ ,]{model}[ ,]'")
+}
+
 /// Returns a task's name as Argo allows it: letters, digits and `-`.
 fn argo_name(task: &Task) -> String {
     task.name.replace('_', "-")
@@ -180,6 +188,7 @@ fn dag(pipeline: &str, plan: &Plan) -> Result<Template, StepError> {
             name: argo_name(task),
             template: argo_name(task),
             dependencies: needs.into_iter().map(|needed| argo_name(&plan.tasks[needed])).collect(),
+            when: task.model().map(is_wanted),
             arguments: (given != Arguments::default()).then_some(given),
         });
     }
@@ -213,12 +222,15 @@ fn input_artifacts(
         let mut declared = Artifact {
             name: name.clone(),
             path: Some(step::input_path(&path, false)?),
+            // A model that is not wanted leaves no candidate.
+            optional: producer.and_then(Task::model).map(|_| true),
             ..Artifact::default()
         };
+        let optional = declared.optional;
         let argument = producer.map(|producer| {
             let (producer, port) = (argo_name(producer), port.name);
             let from = Some(format!("{{{{tasks.{producer}.outputs.artifacts.{port}}}}}"));
-            Artifact { name, from, ..Artifact::default() }
+            Artifact { name, from, optional, ..Artifact::default() }
         });
         if argument.is_none() {
             let key = format!("inputs/{pipeline}/{}", step::external(&path)?);
@@ -246,7 +258,7 @@ fn task_template(document: &Document, plan: &Plan, index: usize) -> Result<Templ
         shares_work: false,
     };
     let mut pod_labels = [label(COMPONENT, stage.name())].to_vec();
-    if stage == contract::Stage::Collect {
+    if stage == Stage::Collect {
         pod_labels.push(label(SOURCE, "allowed"));
     }
     let artifacts = input_artifacts(&document.name, plan, index)?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact};
+use document::Changes;
 use fs_err as fs;
 
 use super::{Global, OutputFormat, print, print_json};
@@ -34,8 +35,8 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
             let name = file.display().to_string();
             if lint::is_manifest(&text) {
                 manifests.push(File { name, text });
-            } else if let Err(error) = document::read(&file) {
-                findings.push(finding(name, &error));
+            } else {
+                findings.extend(of_document(&file, name)?);
             }
         }
     }
@@ -56,6 +57,24 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
         (1, _) => Err(StepError::refused("there is 1 finding")),
         (found, _) => Err(StepError::refused(format!("there are {found} findings"))),
     }
+}
+
+/// Checks a document as it is, and with each of its profiles.
+fn of_document(file: &Path, name: String) -> Result<Vec<Finding>, StepError> {
+    if let Err(error) = document::read(file) {
+        return Ok(vec![finding(name, &error)]);
+    }
+    let mut findings = Vec::new();
+    for profile in document::profiles(file)? {
+        let set = format!("profile={profile}");
+        let changes = Changes { overlays: Vec::new(), sets: vec![&set] };
+        if let Err(error) = document::read_with(file, &changes) {
+            let mut found = finding(name.clone(), &error);
+            found.object = format!("profile/{profile}");
+            findings.push(found);
+        }
+    }
+    Ok(findings)
 }
 
 /// Reads manifests from stdin, such as what `kubectl kustomize` prints.

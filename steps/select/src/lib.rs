@@ -5,10 +5,12 @@
 //! quiet the bundle is on rows taken to be normal, not how right it is.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use contract::bundle::Provenance;
+use contract::bundle::{CandidateManifest, Provenance};
 use contract::steps::SelectArgs;
-use contract::{Outcome, StepError, Timestamp, artifact};
+use contract::{Outcome, StepError, Timestamp, artifact, read_json};
+use document::Document;
 use frames::{Dataset, FeatureTable};
 use models::diagnosed::is_diagnosis;
 use models::{Candidate, Recipe, assemble};
@@ -19,7 +21,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let dataset = Dataset::read(&args.dataset)?;
     let mut candidates = Vec::new();
     let mut second_stages = Vec::new();
-    for folder in &args.candidate {
+    for folder in folders(args, &document)? {
         if is_diagnosis(folder)? {
             second_stages.push(folder);
         } else {
@@ -73,6 +75,35 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
     outcome.detail("limits", &limits(&bundle))?;
     bundle.write(&args.bundle)
+}
+
+/// Returns the folders of the candidates; where models are named, those of them alone.
+fn folders<'a>(args: &'a SelectArgs, document: &Document) -> Result<Vec<&'a Path>, StepError> {
+    let folders = args.candidate.iter().map(PathBuf::as_path);
+    let names: Vec<&str> = args.models.iter().map(|name| name.trim()).collect();
+    if names.is_empty() {
+        return Ok(folders.collect());
+    }
+    let known = document.models.trained();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        let error = StepError::usage(format!("`--models`: the document has no model `{unknown}`"));
+        return Err(match document::closest(unknown, known.iter().copied()) {
+            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+            None => error.hint(format!("its models: {}", known.join(", "))),
+        });
+    }
+    let mut by_kind = BTreeMap::new();
+    for folder in folders.filter(|folder| folder.is_dir()) {
+        let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
+        by_kind.insert(manifest.kind, folder);
+    }
+    // In the order of the document, whatever that of the flag is.
+    let named = known.into_iter().filter(|kind| names.contains(kind));
+    let found = named.map(|kind| {
+        let absent = || StepError::usage(format!("there is no candidate of `{kind}`"));
+        by_kind.get(kind).copied().ok_or_else(absent)
+    });
+    found.collect()
 }
 
 fn limits(bundle: &models::Bundle) -> BTreeMap<String, f64> {

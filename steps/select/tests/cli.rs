@@ -36,16 +36,24 @@ impl Selection {
         self.temp.path().join(name)
     }
 
-    fn output(&self, bundle: &str, threads: u16) -> Output {
-        let args = SelectArgs {
+    fn args(&self, bundle: &str, threads: u16) -> SelectArgs {
+        SelectArgs {
             document: self.path("cluster.yaml"),
             dataset: self.path("dataset"),
             candidate: vec![self.path("candidate")],
+            models: Vec::new(),
             bundle: self.path(bundle),
             common: Common { threads, ..Common::default() },
-        };
+        }
+    }
+
+    fn output(&self, bundle: &str, threads: u16) -> Output {
+        Self::output_of(&self.args(bundle, threads))
+    }
+
+    fn output_of(args: &SelectArgs) -> Output {
         Command::new(env!("CARGO_BIN_EXE_select"))
-            .args(contract::step::command_line(&args).unwrap())
+            .args(contract::step::command_line(args).unwrap())
             .output()
             .unwrap()
     }
@@ -115,6 +123,32 @@ fn the_same_inputs_give_the_same_bytes_at_any_thread_count() {
     let one = hashes(&selection.path("one")).unwrap();
     assert_eq!(one, hashes(&selection.path("two")).unwrap());
     assert_eq!(one, hashes(&selection.path("three")).unwrap());
+}
+
+#[test]
+fn of_named_models_alone_the_candidates_are_taken_and_others_may_be_absent() {
+    let selection = Selection::new(labelled());
+    assert!(selection.output("all", 1).status.success());
+    let of = |models: &[&str], candidates: &[&str]| {
+        let output = Selection::output_of(&SelectArgs {
+            candidate: candidates.iter().map(|name| selection.path(name)).collect(),
+            models: models.iter().map(|&name| name.to_owned()).collect(),
+            ..selection.args("some", 1)
+        });
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // As in `-p models='z_score, isolation_forest'`, blanks are no part of a name.
+    let (code, said) = of(&[" z_score "], &["absent", "candidate"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(hashes(&selection.path("some")).unwrap(), hashes(&selection.path("all")).unwrap());
+    for (models, candidates, words) in [
+        (&["zscore"][..], &["candidate"][..], "did you mean `z_score`?"),
+        (&["z_score"], &["absent"], "there is no candidate of `z_score`"),
+    ] {
+        let (code, said) = of(models, candidates);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]

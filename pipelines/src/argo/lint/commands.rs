@@ -6,7 +6,7 @@ use clap::Parser;
 use contract::steps::StepCommand;
 
 use super::objects::Objects;
-use super::{Report, containers, references};
+use super::{Report, containers, references, secrets};
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::workflow::{Arguments, Template, WorkflowSpec};
 
@@ -25,11 +25,15 @@ pub(super) fn template(
     report: &mut Report<'_>,
 ) {
     let mut steps = Vec::new();
+    let document = objects.document(spec);
     for (_, container) in containers(template) {
         let owner = owner(template, container);
         let Some(step) = step(spec, template, container, report) else { continue };
-        secrets(&owner, container, &step, report);
+        secrets::of_store(&owner, container, &step, report);
         files(spec, template, container, &step, report);
+        if let Some(document) = &document {
+            secrets::of_document(spec, container, (document, step.stage()), &owner, report);
+        }
         steps.push((container, step));
     }
     if template.container.is_some() {
@@ -112,22 +116,6 @@ fn value_of(spec: &WorkflowSpec, template: &Template, name: &str, depth: u8) -> 
         let value = calls.find_map(|task| of(task.arguments.as_ref(), name))?;
         Some(resolve(spec, caller, &value, depth + 1))
     })
-}
-
-/// Steps that open the store get its keys; no other step gets any.
-fn secrets(owner: &str, container: &Container, step: &StepCommand, report: &mut Report<'_>) {
-    let parameters = step.parameters().unwrap_or_default();
-    let opens_store = parameters.contains_key("store");
-    let has_keys = container.env_from.iter().any(|from| from.secret_ref.is_some());
-    if opens_store && !has_keys {
-        report.say("secret", format!("`{owner}` opens the store and has no keys of it"));
-    }
-    if !opens_store && has_keys {
-        report.say("secret", format!("`{owner}` does not open the store and has keys of it"));
-    }
-    if parameters.get("store").is_some_and(|store| !store.contains("s3://")) {
-        report.say("flags", format!("`{owner}`: the store of a cluster is a bucket (s3://...)"));
-    }
 }
 
 /// What is written lies on a volume that can be written; what is read lies on a volume or artifact.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Report, template_named};
-use crate::argo::workflow::{Arguments, DagTask, Template, WorkflowSpec};
+use crate::argo::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     match &spec.entrypoint {
@@ -146,6 +146,13 @@ fn artifacts(
         let exists = tasks.iter().any(|other| other.name == producer);
         if exists && !task.dependencies.iter().any(|needed| needed == producer) {
             let message = format!("task `{name}` takes from `{producer}` and does not wait for it");
+            report.say("artifact", message);
+        }
+        let is_optional = |artifact: &Artifact| artifact.optional == Some(true);
+        let mut declared = wanted.artifacts.iter().filter(|other| other.name == artifact.name);
+        let may_be_skipped = tasks.iter().any(|it| it.name == producer && it.when.is_some());
+        if may_be_skipped && !(is_optional(artifact) && declared.all(is_optional)) {
+            let message = format!("task `{name}` needs `{producer}`, which may be skipped");
             report.say("artifact", message);
         }
     }

@@ -1,11 +1,13 @@
 //! Do the policies deny by default, and let each pod reach what its steps need?
 
 use contract::Stage;
+use document::Document;
 
 use super::objects::Objects;
 use super::{Finding, Report, containers};
+use crate::argo::access::STORE;
 use crate::argo::cluster::{EgressRule, NetworkPolicy};
-use crate::argo::network::destination;
+use crate::argo::network::{destination, ways};
 use crate::argo::pod::Labels;
 use crate::argo::workflow::{Template, WorkflowSpec};
 
@@ -54,12 +56,18 @@ fn pod(spec: &WorkflowSpec, template: &Template, objects: &Objects, report: &mut
             report.say("network", format!("`{name}` may not reach {what}: {protocol} {number}"));
         }
     }
-    let stages: Vec<&str> = containers(template)
-        .into_iter()
-        .filter_map(|(_, container)| Some(container.command.first()?.trim_start_matches('/')))
-        .collect();
-    if stages.contains(&Stage::Collect.name()) {
-        source(name, spec, &policies, objects, report);
+    if let Some(number) = store_port(objects)
+        && !rules(&policies).any(|rule| rule.ports.iter().any(|port| port.port == number))
+    {
+        report.say("network", format!("`{name}` may not reach the store: TCP {number}"));
+    }
+    let Some(document) = objects.document(spec) else { return };
+    let programs = containers(template).into_iter().filter_map(|(_, it)| it.command.first());
+    let programs: Vec<&str> = programs.map(|program| program.trim_start_matches('/')).collect();
+    for stage in [Stage::Collect, Stage::Score, Stage::Alert] {
+        if programs.contains(&stage.name()) {
+            reaches(name, &policies, &document, stage, report);
+        }
     }
 }
 
@@ -67,31 +75,42 @@ fn rules<'a>(policies: &'a [&NetworkPolicy]) -> impl Iterator<Item = &'a EgressR
     policies.iter().flat_map(|policy| &policy.spec.egress)
 }
 
-/// The pod may reach the source that its document names.
-fn source(
+/// Returns the port of the store, as the steps and Argo's own containers see it.
+fn store_port(objects: &Objects) -> Option<u16> {
+    let settings = &objects.config_map(STORE)?.data;
+    let url = settings.get("AWS_ENDPOINT_URL").map_or("https://s3.amazonaws.com", String::as_str);
+    Some(destination(url).ok()?.ports.first()?.port)
+}
+
+/// The pod may reach what the document names for a step: source, server of metrics, alert channels.
+fn reaches(
     name: &str,
-    spec: &WorkflowSpec,
     policies: &[&NetworkPolicy],
-    objects: &Objects,
+    document: &Document,
+    stage: Stage,
     report: &mut Report<'_>,
 ) {
-    let maps = spec.volumes.iter().filter_map(|volume| volume.config_map.as_ref());
-    let texts = maps.filter_map(|map| objects.config_map(&map.name)?.data.get("document.yaml"));
-    let mut documents = texts.filter_map(|text| document::parse("document.yaml", text).ok());
-    let Some(source) = documents.next().and_then(|document| document.source.prometheus) else {
-        return;
+    let needed = match ways(document, stage) {
+        Ok(needed) => needed,
+        Err(error) => return report.say("network", error.message),
     };
-    match destination(&source.url) {
-        Err(error) => report.say("network", error.message),
-        Ok(needed) => {
-            let allowed = rules(policies).any(|rule| {
-                needed.ports.iter().all(|port| rule.ports.contains(port))
-                    && (rule.to.is_empty() || rule.to == needed.to)
-            });
-            if !allowed {
-                report
-                    .say("network", format!("`{name}` may not reach its source `{}`", source.url));
-            }
+    for way in needed {
+        let allowed = rules(policies).any(|rule| {
+            way.ports.iter().all(|port| rule.ports.contains(port))
+                && (rule.to.is_empty() || rule.to == way.to)
+        });
+        if !allowed {
+            let ports: Vec<String> = way.ports.iter().map(|port| port.port.to_string()).collect();
+            let (what, ports) = (what(stage), ports.join(", "));
+            report.say("network", format!("`{name}` may not reach {what}: TCP {ports}"));
         }
+    }
+}
+
+fn what(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Collect => "its source",
+        Stage::Score => "the server that takes its metrics",
+        _ => "an alert channel",
     }
 }

@@ -1,5 +1,6 @@
 //! Reading manifests into typed objects, which refuse unknown fields.
 
+use document::Document;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -8,7 +9,7 @@ use crate::argo::cluster::{
     ConfigMap, Kustomization, Metadata, Namespace, NetworkPolicy, Role, RoleBinding,
     ServiceAccount, TokenSecret,
 };
-use crate::argo::workflow::{CronWorkflow, WorkflowTemplate};
+use crate::argo::workflow::{CronWorkflow, WorkflowSpec, WorkflowTemplate};
 use crate::argo::yaml::{self, Misfit};
 
 type Placed<T> = Vec<(Place, T)>;
@@ -118,6 +119,13 @@ impl Objects {
     pub(super) fn config_map(&self, name: &str) -> Option<&ConfigMap> {
         let named = |metadata: &Metadata| metadata.name == name;
         self.config_maps.iter().map(|(_, map)| map).find(|map| named(&map.metadata))
+    }
+
+    /// Returns the document that a workflow's pods are given.
+    pub(super) fn document(&self, spec: &WorkflowSpec) -> Option<Document> {
+        let maps = spec.volumes.iter().filter_map(|volume| volume.config_map.as_ref());
+        let texts = maps.filter_map(|map| self.config_map(&map.name)?.data.get("document.yaml"));
+        texts.filter_map(|text| document::parse("document.yaml", text).ok()).next()
     }
 
     pub(super) fn workflow_template(&self, name: &str) -> Option<&WorkflowTemplate> {

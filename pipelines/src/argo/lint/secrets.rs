@@ -1,0 +1,60 @@
+//! Secrets: does each step get those that it reads, and no other?
+
+use contract::Stage;
+use contract::steps::StepCommand;
+use document::Document;
+
+use super::Report;
+use crate::argo::pod::Container;
+use crate::argo::secrets;
+use crate::argo::workflow::WorkflowSpec;
+
+/// Steps that open the store get its keys; no other step gets any.
+pub(super) fn of_store(
+    owner: &str,
+    container: &Container,
+    step: &StepCommand,
+    report: &mut Report<'_>,
+) {
+    let parameters = step.parameters().unwrap_or_default();
+    let opens_store = parameters.contains_key("store");
+    let has_keys = container.env_from.iter().any(|from| from.secret_ref.is_some());
+    if opens_store && !has_keys {
+        report.say("secret", format!("`{owner}` opens the store and has no keys of it"));
+    }
+    if !opens_store && has_keys {
+        report.say("secret", format!("`{owner}` does not open the store and has keys of it"));
+    }
+    if parameters.get("store").is_some_and(|store| !store.contains("s3://")) {
+        report.say("flags", format!("`{owner}`: the store of a cluster is a bucket (s3://...)"));
+    }
+}
+
+/// The files and variables that the document names for a step are there.
+pub(super) fn of_document(
+    spec: &WorkflowSpec,
+    container: &Container,
+    (document, stage): (&Document, Stage),
+    owner: &str,
+    report: &mut Report<'_>,
+) {
+    let is_there = |name: &str| {
+        let volume = spec.volumes.iter().find(|volume| volume.name == name);
+        volume.is_some_and(|volume| volume.secret.is_some() || volume.empty_dir.is_some())
+    };
+    for file in secrets::files(document, stage) {
+        let mounts = &container.volume_mounts;
+        if !mounts.iter().any(|mount| file.starts_with(&mount.mount_path) && is_there(&mount.name))
+        {
+            let file = file.display();
+            report.say("secret", format!("`{owner}` reads `{file}`, which nothing puts there"));
+        }
+    }
+    if let Some(secret) = secrets::environment(document, stage) {
+        let mut given = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+        if !given.any(|reference| reference.name == secret) {
+            let names = secrets::variables(document).join(", ");
+            report.say("secret", format!("`{owner}` reads {names} and has no Secret `{secret}`"));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A pod: its folders, and its containers as processes or, where images were built, as containers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use super::cluster::Texts;
+use super::text::{list, text};
+
+/// A pod's folders: where each path of its containers lies on this machine.
+pub(super) struct Pod {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) places: Vec<(String, PathBuf)>,
+}
+
+/// A container with everything resolved.
+pub(super) struct Ready<'a> {
+    /// As in the manifest.
+    pub(super) container: &'a Value,
+    /// The pod's `securityContext`.
+    pub(super) security: &'a Value,
+    pub(super) image: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) environment: Texts,
+}
+
+impl Pod {
+    /// Returns where a path of the pod lies on this machine; any other text stays as it is.
+    pub(super) fn place(&self, path: &str) -> String {
+        let below = |(mount, place): &(String, PathBuf)| {
+            let below = Path::new(path).strip_prefix(mount).ok()?;
+            let place =
+                if below.as_os_str().is_empty() { place.clone() } else { place.join(below) };
+            Some(place.display().to_string())
+        };
+        self.places.iter().find_map(below).unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Runs a container and returns its exit code.
+    pub(super) fn run(&self, ready: &Ready<'_>) -> Result<i32> {
+        let [command] = list(&ready.container["command"]) else { bail!("needs one command") };
+        let step = text(command)?.trim_start_matches('/');
+        ensure!(
+            ready.image == format!("localhost/lynceus/{step}:{}", contract::VERSION),
+            "{}",
+            ready.image
+        );
+        let from_images = std::env::var_os("LYNCEUS_TEST_IMAGES").is_some();
+        let mut process =
+            if from_images { self.image(step, ready)? } else { self.program(step, ready) };
+        let done = process.output()?;
+        let code = done.status.code().with_context(|| format!("`{step}` was killed"))?;
+        ensure!(!(125..128).contains(&code), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(code)
+    }
+
+    /// The step is run by `lynceus`, which is the same code as the program of its image.
+    fn program(&self, step: &str, ready: &Ready<'_>) -> Command {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_lynceus"));
+        process.args(["step", step]).current_dir(self.folder.path()).envs(&ready.environment);
+        process.args(ready.arguments.iter().map(|argument| self.place(argument)));
+        process
+    }
+
+    /// The step is run from its image, with the rights and the memory that the manifest gives it.
+    /// Only what talks to the store or the source has a network.
+    fn image(&self, step: &str, ready: &Ready<'_>) -> Result<Command> {
+        let rights = &ready.container["securityContext"];
+        ensure!(rights["readOnlyRootFilesystem"] == true, "{rights}");
+        ensure!(rights["allowPrivilegeEscalation"] == false, "{rights}");
+        ensure!(rights["capabilities"]["drop"] == serde_json::json!(["ALL"]), "{rights}");
+        let user = ready.security["runAsUser"].as_i64().context("runAsUser")?;
+        let group = ready.security["fsGroup"].as_i64().context("fsGroup")?;
+        let memory = text(&ready.container["resources"]["limits"]["memory"])?;
+        let talks = step == "collect" || !list(&ready.container["envFrom"]).is_empty();
+        let mut process = Command::new("podman");
+        // On a machine that is a container itself no limit can be raised, and crun wants cgroups
+        // that are not there.
+        process.args([
+            "--runtime",
+            "runc",
+            "run",
+            "--rm",
+            "--read-only",
+            "--read-only-tmpfs=false",
+        ]);
+        process.args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024"]);
+        process.args(["--cap-drop=all", "--security-opt=no-new-privileges"]);
+        process.arg(format!("--user={user}:{group}"));
+        process.arg(format!("--memory={}", memory.trim_end_matches('i')));
+        process.arg(if talks { "--network=host" } else { "--network=none" });
+        process.arg(format!("--entrypoint={}", text(&ready.container["command"][0])?));
+        for (path, place) in &self.places {
+            let writable = place.ends_with("volumes/work");
+            let mode = if writable { "rw" } else { "ro" };
+            process.arg(format!("--volume={}:{path}:{mode}", place.display()));
+        }
+        // Values go by the process's environment: arguments can be seen by everyone.
+        for name in ready.environment.keys() {
+            process.arg(format!("--env={name}"));
+        }
+        process.envs(&ready.environment).arg(&ready.image).args(&ready.arguments);
+        Ok(process)
+    }
+}
