@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::workspace::Workspace;
 
@@ -153,6 +154,17 @@ fn the_readmes_picture_is_the_one_that_its_first_command_draws() -> Result<()> {
     );
     let readme = fs_err::read_to_string(repository().join("README.md"))?;
     ensure!(readme.contains("(pipelines/samples/cluster.svg)"), "the README shows it");
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = fs_err::read_to_string(page(workspace, &first, "report.html"))?;
+    for (said, found) in [
+        (
+            "all eight faults found, half of them within 9 seconds",
+            "found 8 of 8 labelled faults, half of them within 9 s of their start",
+        ),
+        ("no alarm begins outside of one", "raised no alarm outside of any"),
+    ] {
+        ensure!(readme.contains(said) && text.contains(found), "{said}: {found}");
+    }
     Ok(())
 }
 
@@ -171,13 +183,51 @@ fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> 
         let of = |bound: &str| ranked[run][bound].as_f64().context("a bound");
         ensure!(of("low")? <= of("value")? && of("value")? <= of("high")?, "{ranked}");
     }
-    ensure!(ranked["meaning"].is_string(), "{ranked}");
+    ensure!(ranked["b_meaning"].is_string(), "{ranked}");
     let text = workspace.run(&["compare", &first, "last"])?;
     ensure!(
         text.starts_with("The documents differ in one field: models.adaptive.ridge."),
         "{text}"
     );
+    let three = workspace.json(&["compare", &first, &last, &first])?;
+    ensure!(three["later"][0]["c_meaning"] == "the same", "{}", three["later"]);
+    ensure!(three["later"][0]["b_meaning"] == ranked["b_meaning"], "{}", three["later"]);
+    let summary = three["summary"].as_str().context("a summary")?;
+    ensure!(summary.contains("A finds 8, B 8 and C 8 of 8 labelled faults"), "{summary}");
+    ensure!(summary.contains("C is no different"), "{summary}");
+    for took in ["seconds", "memory"] {
+        let cached = &compared[took][0];
+        ensure!(cached["task"] == "collect" && cached["b"].is_number(), "{cached}");
+    }
     let output = workspace.output(&["compare", &first])?;
     ensure!(output.status.code() == Some(2), "one run alone");
+    Ok(())
+}
+
+#[test]
+fn a_task_from_the_cache_is_told_of_like_one_that_ran() -> Result<()> {
+    let workspace = sample()?;
+    let [_, last] = runs(workspace)?;
+    let text = fs_err::read_to_string(page(workspace, &last, "report.html"))?;
+    ensure!(text.contains("from the cache"), "the second run took from the first");
+    ensure!(!text.contains("not there"), "its lineage is whole");
+    let tasks: Vec<Value> =
+        contract::read_json(&page(workspace, &last, "report.tables/tasks.json"))?;
+    for task in &tasks {
+        let known = ["seconds", "peak_memory_bytes"].map(|took| task[took].is_number());
+        ensure!(known == [true, true], "{task}");
+    }
+    Ok(())
+}
+
+#[test]
+fn windows_that_were_made_up_for_are_called_late() -> Result<()> {
+    let workspace = sample()?;
+    let [first, _] = runs(workspace)?;
+    let late: Vec<Value> =
+        contract::read_json(&page(workspace, &first, "report.tables/late.json"))?;
+    ensure!(late.len() == 1, "one tick scored all: {late:?}");
+    ensure!(late[0]["at"] == "2026-11-21T09:22:00Z", "{late:?}");
+    ensure!(late[0]["windows"].as_u64() > Some(500), "{late:?}");
     Ok(())
 }
