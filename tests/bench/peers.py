@@ -202,6 +202,39 @@ def tick(folder, row_file):
     print(json.dumps({"anomalous": votes >= 9}))
 
 
+def windows(folder, table_file, out):
+    """What a whole scoring run does: a table, three scores and the vote of every row, one JSON a window."""
+    import joblib
+    import numpy as np
+    import pyarrow.csv as csv
+    import torch
+
+    torch.set_num_threads(THREADS)
+    scaler, forest, svm, limits, references = joblib.load(f"{folder}/models.joblib")
+    model = torch.load(f"{folder}/autoencoder.pt", weights_only=False)
+    table = csv.read_csv(table_file)
+    names = [name for name in table.column_names if name.startswith("c")]
+    rows = np.column_stack([table[name].to_numpy() for name in names])
+    scores = (score_autoencoder((scaler, model), rows), -forest.score_samples(rows), -svm.decision_function(rows))
+    calibrated = [np.searchsorted(known, score) / len(known) for known, score in zip(references, scores)]
+    votes = sum(weight * (score > limit) for score, limit, weight in zip(scores, limits, (6, 3, 1)))
+    of_window = {}
+    for index, (end, entity) in enumerate(zip(table["time"].to_pylist(), table["entity"].to_pylist())):
+        of_window.setdefault(end, []).append(
+            {
+                "entity": entity,
+                "anomalous": bool(votes[index] >= 9),
+                "scores": [float(score[index]) for score in scores],
+                "calibrated": [float(score[index]) for score in calibrated],
+            }
+        )
+    Path(out).mkdir(exist_ok=True)
+    for end, entities in of_window.items():
+        part = Path(out) / f"{end}.part"
+        part.write_text(json.dumps({"time": end, "entities": entities}))
+        part.rename(part.with_suffix(".json"))
+
+
 def rank(train_file, test_file):
     """ROC-AUC and average precision of each peer on one labelled set."""
     import numpy as np
@@ -333,7 +366,40 @@ def of_processes(rows, work, runs):
     flags = ["--features", row, "--store", store, "--now", last, "--scored", work / "scored.json"]
     ours, _ = process(step("score", *doc, *flags), 5 * runs, forget)
     theirs, _ = process(python("tick", str(work), str(row)), runs)
-    return [training, ("one tick, models from disk", ours, theirs)]
+    tick = ("one tick, models from disk", ours, theirs)
+    return [training, tick, *of_ticks(rows, work, runs, forget)]
+
+
+def of_ticks(rows, work, runs, forget):
+    """The whole of a scoring run, from a table to score objects and messages: `lynceus score`."""
+    document, store, out = work / "document.yaml", f"file://{work / 'store'}", work / "scored"
+    first = 1_767_225_600 + 60 * len(rows)
+    lines, many = [], many_of(rows)
+    for name, minutes, entities in (
+        ("one window, table to score objects", 1, 1),
+        ("1,000 entities in one window", 1, 1000),
+        ("1,440 windows in one go", 1440, 1),
+    ):
+        table, overlay = work / "due.csv", work / "due.yaml"
+        with open(table, "w") as file:
+            file.write("time,entity," + ",".join(f"c{column:02}" for column in range(COLUMNS)) + "\n")
+            for number, row in zip(range(minutes * entities), many):
+                end = first + 60 * (number // entities + 1)
+                file.write(f"{end},node-{number % entities:04}," + ",".join(map(repr, map(float, row))) + "\n")
+        overlay.write_text(
+            f"source: {{table: {{path: {table}, time: time, time_format: seconds, entity: entity, start: null}}}}\n"
+            f"scoring: {{catch_up: 2d}}\nalerts: {{channels: [{{file: {{path: {work / 'told.jsonl'}}}}}]}}\n"
+        )
+        since, at = (
+            time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(end)) for end in (first, first + 60 * minutes)
+        )
+        flags = ["--overlay", overlay, "--store", store, "--since", since, "--at", at, "--threads", THREADS]
+        ours, said = process([LYNCEUS, "score", document, *flags], 2 * runs + 1, forget)
+        if not said.startswith(f"{minutes} windows scored"):
+            sys.exit(f"{name}: {said}")
+        theirs, _ = process(python("windows", str(work), str(table), str(out)), runs)
+        lines.append((name, ours, theirs))
+    return lines
 
 
 def of_sets(folder, work):
@@ -430,7 +496,7 @@ def main():
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
     if arguments.part:
         name, *files = arguments.part
-        parts = {"detectors": detectors, "train": train, "tick": tick, "rank": rank}
+        parts = {"detectors": detectors, "train": train, "tick": tick, "windows": windows, "rank": rank}
         parts[name](*files)
     else:
         compare(arguments)
