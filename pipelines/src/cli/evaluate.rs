@@ -35,7 +35,8 @@ pub(crate) struct EvaluateArgs {
 #[derive(Debug, Serialize)]
 struct Evaluation {
     windows: usize,
-    figures: BTreeMap<String, f64>,
+    /// By name; those that every evaluation has are null where nothing could be measured.
+    figures: BTreeMap<String, Option<f64>>,
     scenarios: Vec<Found>,
 }
 
@@ -49,7 +50,13 @@ struct Found {
     delay_seconds: Option<f64>,
     /// The features that contributed most to its windows, most first.
     causes: Vec<String>,
+    /// Says that the guard bands leave no window of it for precision, recall and F1.
+    guarded: bool,
 }
+
+/// Figures that are shown even where they could not be measured.
+const USUAL: [&str; 6] =
+    ["precision", "recall", "f1", "roc_auc", "average_precision", "false_alarm_ratio"];
 
 pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
@@ -131,7 +138,7 @@ fn figures(
     labels: &[LabelInterval],
     delays: &[Option<f64>],
     step: Span,
-) -> BTreeMap<String, f64> {
+) -> BTreeMap<String, Option<f64>> {
     let entities = entities(windows);
     let mut counted = Counted::default();
     for window in windows {
@@ -153,7 +160,9 @@ fn figures(
     let mut figures = measure::figures(&counted, delays, step);
     figures.insert("false_episodes".to_owned(), episodes.without_event as f64);
     figures.insert("normal_days".to_owned(), normal as f64 * step.seconds() / 86_400.0);
-    figures
+    let mut named: BTreeMap<String, Option<f64>> = USUAL.map(|name| (name.to_owned(), None)).into();
+    named.extend(figures.into_iter().map(|(name, value)| (name, Some(value))));
+    named
 }
 
 /// Returns for each scenario whether an alarm came between its own start and end, guard bands or
@@ -161,12 +170,7 @@ fn figures(
 fn found(windows: &[WindowScore], labels: &[LabelInterval], guard: Span) -> Vec<Found> {
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Vec::new() };
     let entities = entities(windows);
-    let known = labels.iter().filter(|interval| !interval.guard);
-    let whole = known.map(|known| LabelInterval {
-        start: known.start - guard,
-        end: known.end + guard,
-        ..known.clone()
-    });
+    let whole = labels.iter().filter_map(|interval| whole(interval, labels, guard));
     let of = |scenario: LabelInterval| {
         let holds = |time, score: &EntityScore| {
             intervals(std::slice::from_ref(&scenario), &entities, time, &score.entity)
@@ -185,12 +189,27 @@ fn found(windows: &[WindowScore], labels: &[LabelInterval], guard: Span) -> Vec<
             scenario: scenario.scenario.clone(),
             label: scenario.label.clone(),
             target: scenario.target.clone(),
+            guarded: scenario.guard,
         }
     };
     whole
         .filter(|scenario| scenario.end > first.time && scenario.start < last.time)
         .map(of)
         .collect()
+}
+
+/// Returns the scenario that an interval stands for, from its own start to its own end: what lies
+/// between its guard bands, or, where they leave nothing, the one band that there is.
+fn whole(interval: &LabelInterval, labels: &[LabelInterval], guard: Span) -> Option<LabelInterval> {
+    let same = |other: &&LabelInterval| other.scenario == interval.scenario;
+    if !interval.guard {
+        let (start, end) = (interval.start - guard, interval.end + guard);
+        return Some(LabelInterval { start, end, ..interval.clone() });
+    }
+    // A transition is a band of its own and no scenario: it has no guard around it.
+    let alone = labels.iter().filter(same).count() == 1 && interval.label != label::TRANSITION;
+    let (start, end) = (interval.start + guard, interval.end - guard);
+    alone.then(|| LabelInterval { start, end, ..interval.clone() })
 }
 
 /// Returns the three features with the largest shares over all windows.
@@ -213,35 +232,40 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     rows.extend(evaluation.scenarios.iter().map(|found| {
         let after = found.delay_seconds.map(human_seconds);
         let word = if after.is_some() { "found" } else { "not found" };
-        vec![
-            found.label.clone(),
-            word.to_owned(),
-            after.unwrap_or_default(),
-            found.causes.join(", "),
-        ]
+        let word = if found.guarded { format!("{word} *") } else { word.to_owned() };
+        vec![found.label.clone(), word, after.unwrap_or_default(), found.causes.join(", ")]
     }));
-    let figure = |name: &str| evaluation.figures.get(name).copied().unwrap_or(0.0);
-    let mut text = table(&rows);
+    let figure = |name: &str| evaluation.figures.get(name).copied().flatten();
+    let shown = |name: &str, digits: usize| {
+        figure(name).map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+    };
+    let mut text = if evaluation.scenarios.is_empty() {
+        "no scenario lies in these windows\n".to_owned()
+    } else {
+        table(&rows)
+    };
+    if evaluation.scenarios.iter().any(|found| found.guarded) {
+        text.push_str("* labels.guard leaves no window of it for the figures below\n");
+    }
     text.push_str(&format!(
-        "\n{} windows: precision {:.2}, recall {:.2}, F1 {:.2}, ROC-AUC {:.3}, average precision {:.3}\n",
+        "\n{} windows: precision {}, recall {}, F1 {}, ROC-AUC {}, average precision {}\n",
         evaluation.windows,
-        figure("precision"),
-        figure("recall"),
-        figure("f1"),
-        figure("roc_auc"),
-        figure("average_precision")
+        shown("precision", 2),
+        shown("recall", 2),
+        shown("f1", 2),
+        shown("roc_auc", 3),
+        shown("average_precision", 3)
     ));
-    if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(|name| evaluation.figures.get(name))
-    {
+    if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(figure) {
         text.push_str(&format!(
             "with other windows of the same kind F1 would lie between {low:.2} and {high:.2} in 95 of 100 cases\n"
         ));
     }
     text.push_str(&format!(
-        "{} alarms began outside a fault; in the {} between faults {:.1} % of the windows were alarmed\n",
-        figure("false_episodes"),
-        human_seconds(86_400.0 * figure("normal_days")),
-        100.0 * figure("false_alarm_ratio")
+        "{} alarms began outside a fault; in the {} between faults {} of the windows were alarmed\n",
+        figure("false_episodes").unwrap_or_default(),
+        human_seconds(86_400.0 * figure("normal_days").unwrap_or_default()),
+        figure("false_alarm_ratio").map_or("-".to_owned(), |ratio| format!("{:.1} %", 100.0 * ratio))
     ));
     print(&text)
 }

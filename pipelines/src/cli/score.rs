@@ -1,5 +1,9 @@
 //! `lynceus score`: the scoring pipeline, once.
 
+mod retrain;
+
+use std::path::{Path, PathBuf};
+
 use contract::steps::StepCommand;
 use contract::{StepError, Timestamp, artifact, read_json};
 use fs_err as fs;
@@ -8,11 +12,16 @@ use store::{Watermark, watermark};
 
 use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on, lock, waiting};
-use super::{Global, OutputFormat, print, print_json};
+use super::{Global, OutputFormat, print, print_json, say};
 use crate::plan::Plan;
 use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord};
 use crate::scored;
 use crate::train::Inputs;
+
+/// What the names of ticks' folders end with.
+const TICK: &str = "-score";
+/// Ticks that failed whose folders are kept.
+const FAILED_TICKS: usize = 20;
 
 /// Flags of `lynceus score`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +45,14 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
         (None, true) => context.sample()?.score_until,
         (None, false) => clock(),
     };
-    let scored = tick(&context, at, args.since, args.process.options(global))?;
+    let ticked = tick(&context, at, args.since, args.process.options(global));
+    // A channel that cannot be reached keeps nobody from training.
+    let training = retrain::start(global, &args.document, &context, at);
+    if let Ok(Some(log)) = &training {
+        say(&format!("drift: a training was started, see {}", log.display()));
+    }
+    let scored = ticked?;
+    training?;
     match global.output {
         OutputFormat::Json => print_json(&scored),
         OutputFormat::Text => {
@@ -63,7 +79,8 @@ pub(crate) fn tick(
     if let Some(since) = since {
         begin(context, since)?;
     }
-    let name = format!("{}-score", at.compact());
+    forget_failed(&context.store.root, &document.name)?;
+    let name = format!("{}{TICK}", at.compact());
     let folder = context.store.root.join("runs").join(&document.name).join(&name);
     fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     let lock = lock(&folder)?;
@@ -116,6 +133,31 @@ pub(crate) fn tick(
     artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     drop(lock);
     Ok(told)
+}
+
+/// Returns the folders of a pipeline's ticks that failed on this machine, or are running, oldest
+/// first.
+pub(crate) fn failed_ticks(root: &Path, pipeline: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root.join("runs").join(pipeline)).into_iter().flatten().flatten();
+    let mut ticks: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.to_string_lossy().ends_with(TICK) && path.is_dir())
+        .collect();
+    ticks.sort();
+    ticks
+}
+
+/// Removes the folders of failed ticks beyond the last ones, so that an outage of days fills no
+/// disk; one in which a tick is running stays.
+fn forget_failed(root: &Path, pipeline: &str) -> Result<(), StepError> {
+    let ticks = failed_ticks(root, pipeline);
+    for old in &ticks[..ticks.len().saturating_sub(FAILED_TICKS)] {
+        // Somebody else may be removing it.
+        let Ok(lock) = lock(old) else { continue };
+        artifact::remove(old).map_err(|e| StepError::writing(old, &e))?;
+        drop(lock);
+    }
+    Ok(())
 }
 
 /// Keeps bundles between ticks where the store is not a folder of this machine.

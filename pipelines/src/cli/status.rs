@@ -4,12 +4,14 @@ use alert::AlertState;
 use contract::score::Verdict;
 use contract::{StepError, Timestamp};
 use score::ScorerState;
+use score::metrics::Cursor;
 use serde::Serialize;
 use store::{ObjectStore, Registry, scores, state, watermark};
 
 use super::context::{Context, DocumentArgs, clock};
+use super::score::failed_ticks;
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{human_seconds, table};
+use crate::run::{RunRecord, TaskState, human_seconds, table};
 
 /// Flags of `lynceus status`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +35,19 @@ struct Status {
     alerts: Vec<Firing>,
     /// Messages that have not reached every channel.
     messages_pending: usize,
+    /// Time of the oldest of them.
+    oldest_pending: Option<Timestamp>,
+    /// The last message that a channel refused for good.
+    last_refused: Option<Refused>,
+    /// Channels that do not work as they should.
+    channels: Vec<Trouble>,
+    /// How far the metrics got; absent where they are sent nowhere, or were not yet.
+    metrics: Option<Metrics>,
     drift: Option<Drift>,
+    /// The last training that drift asked for.
+    retrain: Option<alert::retrain::Request>,
+    /// The last tick on this machine, if it failed and no later one has got further.
+    failed_tick: Option<FailedTick>,
 }
 
 /// What an alias names.
@@ -70,6 +84,35 @@ struct Drift {
     features: Vec<contract::score::FeatureDrift>,
 }
 
+#[derive(Debug, Serialize)]
+struct Refused {
+    title: String,
+    channel: String,
+    time: Timestamp,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Trouble {
+    channel: String,
+    #[serde(flatten)]
+    trouble: alert::outbox::Trouble,
+}
+
+#[derive(Debug, Serialize)]
+struct Metrics {
+    sent_to: Timestamp,
+    failing_since: Option<Timestamp>,
+    why: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedTick {
+    at: Timestamp,
+    task: String,
+    why: String,
+}
+
 pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
     let store = context.store.open()?;
@@ -101,6 +144,14 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
         kind,
         since,
     });
+    let scored_to = mark.as_ref().map(|mark| mark.scored_to);
+    let last_refused = told.refused.last().map(|refused| Refused {
+        title: refused.message.title.clone(),
+        channel: refused.channel.clone(),
+        time: refused.time,
+        why: refused.why.clone(),
+    });
+    let trouble = told.trouble.iter();
     Ok(Status {
         pipeline: pipeline.clone(),
         live: version(&document.deployment.alias)?,
@@ -108,10 +159,52 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
         scoring,
         alerts: firing.collect(),
         messages_pending: told.pending.len(),
+        oldest_pending: told.pending.iter().map(|pending| pending.message.time).min(),
+        last_refused,
+        channels: trouble
+            .map(|(channel, trouble)| Trouble {
+                channel: channel.clone(),
+                trouble: trouble.clone(),
+            })
+            .collect(),
+        metrics: metrics(context, store)?,
+        retrain: state::read(store, pipeline, alert::retrain::STATE)?.map(|stored| stored.value),
+        failed_tick: failed_tick(context, scored_to),
         drift: scorer.drift.map(|drift| Drift {
             since: drift.since,
             features: drift.drifted().cloned().collect(),
         }),
+    })
+}
+
+fn metrics(context: &Context, store: &dyn ObjectStore) -> Result<Option<Metrics>, StepError> {
+    if context.document.scoring.metrics.remote_write.is_none() {
+        return Ok(None);
+    }
+    let cursor = Cursor::read(store, &context.document.name)?;
+    Ok(cursor.map(|stored| {
+        let Cursor { sent_to, failing, .. } = stored.value;
+        let (failing_since, why) = failing.map(|failing| (failing.since, failing.why)).unzip();
+        Metrics { sent_to, failing_since, why }
+    }))
+}
+
+/// Returns what stopped the last tick, as its folder says, unless windows were scored that were not
+/// due then.
+fn failed_tick(context: &Context, scored_to: Option<Timestamp>) -> Option<FailedTick> {
+    let folder = failed_ticks(&context.store.root, &context.document.name).pop()?;
+    let record = RunRecord::read(&folder).ok()?;
+    if scored_to.is_some_and(|scored_to| scored_to > record.now) {
+        return None;
+    }
+    let failed = record.tasks.iter().find(|task| task.state == TaskState::Failed)?;
+    let outcome: Option<contract::Outcome> =
+        contract::read_json(&folder.join(&failed.name).join("outcome.json")).ok();
+    let error = outcome.and_then(|outcome| outcome.error);
+    Some(FailedTick {
+        at: record.now,
+        task: failed.name.clone(),
+        why: error.map_or("it ended without saying why".to_owned(), |error| error.message),
     })
 }
 
@@ -165,8 +258,16 @@ fn text(status: &Status) -> String {
             rows.push(row("windows scored", &it.windows_total.to_string()));
         }
     }
+    rows.extend(status.failed_tick.iter().map(|failed| {
+        row("last tick failed", &format!("{}, {}: {}", failed.at, failed.task, failed.why))
+    }));
     rows.push(row("drift", &drift_text(status.drift.as_ref())));
-    rows.push(row("messages pending", &status.messages_pending.to_string()));
+    rows.extend(status.retrain.iter().map(|last| {
+        let word = if last.started { ", started" } else { "" };
+        row("training", &format!("asked for by drift at {}{word}", last.asked))
+    }));
+    rows.extend(status.metrics.iter().map(|metrics| row("metrics", &metrics_text(metrics))));
+    rows.extend(telling(status));
     let mut text = table(&rows);
     if status.alerts.is_empty() {
         return text + "no open alarms\n";
@@ -179,6 +280,37 @@ fn text(status: &Status) -> String {
     }));
     text.push('\n');
     text + &table(&open)
+}
+
+fn metrics_text(metrics: &Metrics) -> String {
+    match (&metrics.failing_since, &metrics.why) {
+        (Some(since), Some(why)) => {
+            format!("sent to {}, failing since {since}: {why}", metrics.sent_to)
+        }
+        _ => format!("sent to {}", metrics.sent_to),
+    }
+}
+
+/// Returns what is not told yet, what never will be, and which channels are in trouble.
+fn telling(status: &Status) -> Vec<Vec<String>> {
+    let oldest = status.oldest_pending.map(|time| format!(", the oldest of {time}"));
+    let pending = format!("{}{}", status.messages_pending, oldest.unwrap_or_default());
+    let mut rows = vec![row("messages pending", &pending)];
+    rows.extend(status.last_refused.iter().map(|refused| {
+        let Refused { title, channel, time, why } = refused;
+        row("message refused", &format!("{time} by {channel}: `{title}`: {why}"))
+    }));
+    for Trouble { channel, trouble } in &status.channels {
+        let why = trouble.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let state = [
+            trouble.failing_since.map(|since| format!("dead since {since}{why}")),
+            trouble.refusing_since.map(|since| format!("refuses messages since {since}{why}")),
+            trouble.not_before.map(|until| format!("left alone until {until}")),
+        ];
+        let Some(state) = state.into_iter().flatten().next() else { continue };
+        rows.push(row("channel", &format!("{channel} {state}")));
+    }
+    rows
 }
 
 fn drift_text(drift: Option<&Drift>) -> String {

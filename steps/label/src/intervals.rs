@@ -10,7 +10,7 @@ use frames::LabelInterval;
 use crate::log::{Scenario, refused};
 
 /// Label of intervals that are neither normal nor a fault: they are guard bands as a whole.
-const TRANSITION: &str = "transition";
+pub const TRANSITION: &str = "transition";
 
 /// What was made of a log.
 #[derive(Debug, Default)]

@@ -13,6 +13,8 @@ use document::document::Labels;
 use frames::LabelInterval;
 use frames::labels::write_labels;
 
+pub use intervals::TRANSITION;
+
 /// Writes the intervals of a scenario log.
 ///
 /// A scenario from `start` to `end` is the windows that end in `(start, end]`. Its guard bands are

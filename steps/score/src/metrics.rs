@@ -5,6 +5,8 @@
 mod remote;
 mod text;
 
+pub use remote::{Cursor, Failing};
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

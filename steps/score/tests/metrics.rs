@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use fault_proxy::{Fault, FaultProxy};
 use fs_err as fs;
 use prometheus::Prometheus;
+use score::metrics::Cursor;
 use serde_json::Value;
 use support::Scorer;
 use support::small_model::{features, minute};
@@ -113,6 +114,28 @@ fn a_server_that_was_away_gets_what_it_missed_and_is_never_in_the_way() {
     let said = tick(&scorer, 104..=104, &[]);
     assert!(!said.contains("remote_write"), "{said}");
     assert_eq!(minutes(&values(&server, "lynceus_anomaly{entity=\"a\"}")), [101, 102, 103, 104]);
+}
+
+#[test]
+fn a_server_without_a_receiver_is_said_once_an_hour_and_has_every_window_when_it_has_one() {
+    let (without, with) =
+        (Prometheus::empty(&FLAGS[1..]).unwrap(), Prometheus::empty(&FLAGS).unwrap());
+    let scorer = Scorer::begun_at(LONG_AGO + 30, &remote_write(&without.url()));
+    let said: Vec<i64> = (40..=120)
+        .step_by(10)
+        .filter(|last| tick(&scorer, last - 9..=*last, &[]).contains("status 404"))
+        .collect();
+    assert_eq!(said, [40, 100], "at the first tick, and an hour later");
+    let cursor = || Cursor::read(&scorer.store(), "cluster").unwrap().unwrap().value;
+    let failing = cursor().failing.unwrap();
+    assert_eq!(failing.since, minute(LONG_AGO + 40));
+    assert_eq!(cursor().sent_to, minute(LONG_AGO + 30));
+    let document = fs::read_to_string(scorer.path("cluster.yaml")).unwrap();
+    fs::write(scorer.path("cluster.yaml"), document.replace(&without.url(), &with.url())).unwrap();
+    tick(&scorer, 121..=130, &[]);
+    assert_eq!((cursor().failing, cursor().sent_to), (None, minute(LONG_AGO + 130)));
+    let anomaly = values(&with, "lynceus_anomaly{entity=\"a\"}");
+    assert_eq!(minutes(&anomaly), (90..=130).collect::<Vec<_>>());
 }
 
 #[test]

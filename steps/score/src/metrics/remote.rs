@@ -2,17 +2,17 @@
 //!
 //! It follows the score objects with a cursor of its own (`state/<pipeline>/metrics.json`), so a
 //! server that is away for an hour gets that hour when it is back, as far as it takes samples that
-//! old.
+//! old. While it does not work it is asked with one window a tick, and said once an hour.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use client::{Files, Server};
-use contract::{StepError, Timestamp};
+use contract::{Span, StepError, Timestamp};
 use document::document::BasicAuth;
 use document::scoring::RemoteWrite;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode, Url};
+use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
 use store::{ObjectStore, Stored, scores, state};
 
@@ -20,23 +20,78 @@ use super::{Labels, Sample, TickEnd};
 
 const FIELD: &str = "scoring.metrics.remote_write";
 const STATE: &str = "metrics";
-/// Samples after which a request is full.
+/// Samples, and windows, after which a request is full: what is too old in one is lost with it.
 const SAMPLES_AT_ONCE: usize = 5000;
+const WINDOWS_AT_ONCE: usize = 60;
+/// Time after which the same failure is said again.
+const SAID_EVERY: Span = Span::from_seconds(3600);
 /// Characters of a refusal that are repeated.
 const LONGEST_QUOTE: usize = 200;
 
-/// `state/<pipeline>/metrics.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor {
-    format: u32,
-    /// End of the last window that was sent.
-    sent_to: Timestamp,
+/// `state/<pipeline>/metrics.json`: how far the server got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Version of this format.
+    pub format: u32,
+    /// End of the last window that was sent, or that the server refused for good.
+    pub sent_to: Timestamp,
+    /// What the last request failed with; nothing when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Failing>,
+}
+
+/// A server that does not take what it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// Since when, whatever the reasons were.
+    pub since: Timestamp,
+    /// When it was last said.
+    pub said: Timestamp,
+    /// What tells this failure from another one: the status, or how there was none.
+    pub kind: String,
+    /// The last failure in words.
+    pub why: String,
+}
+
+impl Cursor {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads the cursor of a pipeline; nothing before the first tick with a server.
+    pub fn read(
+        store: &dyn ObjectStore,
+        pipeline: &str,
+    ) -> Result<Option<Stored<Self>>, StepError> {
+        state::read(store, pipeline, STATE)
+    }
+
+    /// Notes how the last request ended, and says whether somebody has to hear of it.
+    fn note(&mut self, failure: Option<&Failure>, now: Timestamp) -> bool {
+        let Some(failure) = failure else {
+            self.failing = None;
+            return false;
+        };
+        let before = self.failing.take();
+        let is_same = |before: &&Failing| {
+            let lately = now < before.said + SAID_EVERY && before.said < now + SAID_EVERY;
+            before.kind == failure.kind && lately
+        };
+        let said = before.as_ref().filter(is_same).map(|before| before.said);
+        self.failing = Some(Failing {
+            since: before.map_or(now, |before| before.since),
+            said: said.unwrap_or(now),
+            kind: failure.kind.clone(),
+            why: failure.error.message.clone(),
+        });
+        said.is_none()
+    }
 }
 
 /// What became of the samples.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
     pub(super) samples: usize,
+    /// What somebody has to hear of.
     pub(super) error: Option<StepError>,
 }
 
@@ -48,7 +103,9 @@ pub(super) fn send(
     folder: &Path,
 ) -> Sent {
     let mut sent = Sent::default();
-    sent.error = try_send(end, store, (server, folder), &mut sent.samples).err();
+    if let Err(error) = try_send(end, store, (server, folder), &mut sent) {
+        sent.error = Some(error);
+    }
     sent
 }
 
@@ -56,47 +113,22 @@ fn try_send(
     end: &TickEnd<'_>,
     store: &dyn ObjectStore,
     (server, folder): (&RemoteWrite, &Path),
-    samples_sent: &mut usize,
+    sent: &mut Sent,
 ) -> Result<(), StepError> {
     let pipeline = &end.document.name;
-    let stored: Option<Stored<Cursor>> = state::read(store, pipeline, STATE)?;
-    let (cursor, etag) = match &stored {
-        Some(stored) => (stored.value.sent_to, Some(stored.etag.as_str())),
-        None => (end.before, None),
+    let stored = Cursor::read(store, pipeline)?;
+    let (mut cursor, etag) = match &stored {
+        Some(stored) => (stored.value.clone(), Some(stored.etag.as_str())),
+        None => (Cursor { format: Cursor::FORMAT, sent_to: end.before, failing: None }, None),
     };
-    let oldest = end.scored_to - end.document.scoring.catch_up;
-    let after = cursor.max(oldest);
     let sender = Sender::new(server, folder)?;
-    let mut samples = Vec::new();
-    let (mut sent_to, mut full) = (cursor, cursor);
-    let mut result = Ok(());
-    for window in scores::read_after(store, pipeline, Some(after), end.scored_to) {
-        let window = window?;
-        samples.extend(end.of_window(&window));
-        full = window.time;
-        if full == end.scored_to {
-            samples.extend(end.of_tick());
-        }
-        if samples.len() >= SAMPLES_AT_ONCE {
-            result = sender.send(&mut samples, samples_sent);
-            if result.is_err() {
-                break;
-            }
-            sent_to = full;
-        }
+    let failure = sender.send_after(end, store, &mut cursor, &mut sent.samples)?;
+    let is_news = cursor.note(failure.as_ref(), end.now);
+    if stored.as_ref().map(|stored| &stored.value) != Some(&cursor) {
+        state::write(store, pipeline, STATE, &cursor, etag)?;
     }
-    if result.is_ok() && !samples.is_empty() {
-        result = sender.send(&mut samples, samples_sent);
-        sent_to = if result.is_ok() { full } else { sent_to };
-    }
-    // What a server refuses for good it refuses the next time too: it is left behind.
-    if result.as_ref().is_err_and(|error| error.kind == contract::ErrorKind::Refused) {
-        sent_to = end.scored_to;
-    }
-    if sent_to > cursor || stored.is_none() {
-        state::write(store, pipeline, STATE, &Cursor { format: 1, sent_to }, etag)?;
-    }
-    result
+    sent.error = failure.filter(|_| is_news).map(|failure| failure.error);
+    Ok(())
 }
 
 /// A server that takes samples.
@@ -109,9 +141,12 @@ struct Sender {
 }
 
 /// Why a request failed.
-enum Failure {
-    Final(String),
-    Passing(String),
+#[derive(Debug)]
+struct Failure {
+    /// The server works and will never take these samples.
+    is_final: bool,
+    kind: String,
+    error: StepError,
 }
 
 impl Sender {
@@ -141,37 +176,69 @@ impl Sender {
         Ok(Self { client, url, shown, attempts: server.retries.saturating_add(1), runtime })
     }
 
-    /// Sends the samples and empties the list.
+    /// Sends the windows after the cursor and moves it over those that the server took, or refused
+    /// for good; returns what failed last, if anything did.
     ///
-    /// Errors: unavailable for what may pass, refused for what will not.
-    fn send(&self, samples: &mut Vec<Sample>, sent: &mut usize) -> Result<(), StepError> {
-        let count = samples.len();
-        let body = compressed(&encode(samples))?;
-        samples.clear();
-        let mut last = String::new();
+    /// Errors: those of the store.
+    fn send_after(
+        &self,
+        end: &TickEnd<'_>,
+        store: &dyn ObjectStore,
+        cursor: &mut Cursor,
+        samples_sent: &mut usize,
+    ) -> Result<Option<Failure>, StepError> {
+        let oldest = end.scored_to - end.document.scoring.catch_up;
+        let after = cursor.sent_to.max(oldest);
+        // Whoever did not work last time is tried with little.
+        let mut most = if cursor.failing.is_some() { 1 } else { WINDOWS_AT_ONCE };
+        let (mut samples, mut windows, mut failure) = (Vec::new(), 0, None);
+        for window in scores::read_after(store, &end.document.name, Some(after), end.scored_to) {
+            let window = window?;
+            samples.extend(end.of_window(&window));
+            windows += 1;
+            let is_last = window.time == end.scored_to;
+            if is_last {
+                samples.extend(end.of_tick());
+            }
+            if !is_last && windows < most && samples.len() < SAMPLES_AT_ONCE {
+                continue;
+            }
+            failure = self.send(&samples).err();
+            match &failure {
+                None => *samples_sent += samples.len(),
+                // What a server refuses for good it refuses the next time too: it is left behind.
+                Some(failure) if failure.is_final => {}
+                Some(_) => break,
+            }
+            cursor.sent_to = window.time;
+            samples.clear();
+            (windows, most) = (0, WINDOWS_AT_ONCE);
+        }
+        Ok(failure)
+    }
+
+    fn send(&self, samples: &[Sample]) -> Result<(), Failure> {
+        let bug = |error| Failure { is_final: true, kind: "bug".to_owned(), error };
+        let body = compressed(&encode(samples)).map_err(bug)?;
+        let mut result = Ok(());
         for _ in 0..self.attempts {
-            match self.runtime.block_on(self.attempt(body.clone())) {
-                Ok(()) => {
-                    *sent += count;
-                    return Ok(());
-                }
-                Err(Failure::Final(what)) => {
-                    return Err(StepError::refused(format!("`{}`: {what}", self.shown)));
-                }
-                Err(Failure::Passing(what)) => last = what,
+            result = self.runtime.block_on(self.attempt(body.clone()));
+            if result.as_ref().map_or_else(|failure| failure.is_final, |()| true) {
+                break;
             }
         }
-        Err(StepError::unavailable(format!("`{}`: {last}; the next tick sends it", self.shown)))
+        result
     }
 
     async fn attempt(&self, body: Vec<u8>) -> Result<(), Failure> {
         let response = self.client.post(self.url.clone()).body(body).send().await;
         let mut response = response.map_err(|error| {
-            Failure::Passing(if error.is_timeout() {
+            let why = if error.is_timeout() {
                 "no answer in time".to_owned()
             } else {
                 client::causes(&error)
-            })
+            };
+            self.passing("unreachable", &why)
         })?;
         let status = response.status();
         if status.is_success() {
@@ -181,12 +248,20 @@ impl Sender {
         let said = String::from_utf8_lossy(&said);
         let said: String =
             said.lines().next().unwrap_or_default().chars().take(LONGEST_QUOTE).collect();
-        let what = format!("status {}: {said}", status.as_u16());
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            Err(Failure::Passing(what))
-        } else {
-            Err(Failure::Final(what))
+        let kind = format!("status {}", status.as_u16());
+        let what = format!("{kind}: {said}");
+        // 401, 403, 404 and 405 are about the server: somebody can mend them.
+        if matches!(status.as_u16(), 400 | 413 | 422) {
+            let error = StepError::refused(format!("`{}`: {what}", self.shown));
+            return Err(Failure { is_final: true, kind, error });
         }
+        Err(self.passing(&kind, &what))
+    }
+
+    fn passing(&self, kind: &str, what: &str) -> Failure {
+        let message = format!("`{}`: {what}; the next tick sends it", self.shown);
+        let error = StepError::unavailable(message);
+        Failure { is_final: false, kind: kind.to_owned(), error }
     }
 }
 

@@ -1,0 +1,83 @@
+//! Starts the training that drift asks for: a process of its own, which the tick does not wait for.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use alert::retrain::{Request, STATE};
+use contract::{ErrorKind, StepError, Timestamp};
+use fs_err as fs;
+use store::state;
+
+use crate::cli::context::{Context, DocumentArgs};
+use crate::cli::{Global, say};
+
+/// What the training says, beside the runs of its pipeline.
+pub(crate) const LOG: &str = "retrain.log";
+
+/// Starts the training that is asked for, if none of this kind is under way on this machine, and
+/// returns where it says how it does.
+///
+/// The process has the log locked as long as it lives, whoever started it. The request is crossed
+/// out before: a kill in between costs this one training, and never makes two.
+pub(super) fn start(
+    global: &Global,
+    args: &DocumentArgs,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Option<PathBuf>, StepError> {
+    let document = &context.document;
+    // A sample has its own times, which a training by the clock knows nothing of.
+    let settings = document.scoring.drift.retrain.as_ref().filter(|_| !args.sample);
+    let Some(settings) = settings else { return Ok(None) };
+    let store = context.store.open()?;
+    let stored = state::read::<Request>(store.as_ref(), &document.name, STATE)?;
+    let Some(stored) = stored.filter(|stored| stored.value.is_open(now, settings.pause)) else {
+        return Ok(None);
+    };
+    let path = context.store.root.join("runs").join(&document.name).join(LOG);
+    let log = fs::OpenOptions::new().create(true).append(true).open(&path);
+    let log = log.map_err(|e| StepError::writing(&path, &e))?;
+    match log.file().try_lock() {
+        Ok(()) => log.set_len(0).map_err(|e| StepError::writing(&path, &e))?,
+        Err(std::fs::TryLockError::WouldBlock) => {
+            say("drift asks for a training; it starts when the one under way has ended");
+            return Ok(None);
+        }
+        Err(std::fs::TryLockError::Error(error)) => return Err(StepError::writing(&path, &error)),
+    }
+    let started = Request { started: true, ..stored.value };
+    match state::write(store.as_ref(), &document.name, STATE, &started, Some(&stored.etag)) {
+        Err(error) if error.kind == ErrorKind::LostRace => return Ok(None),
+        written => written?,
+    };
+    spawn(global, args, (log, &path), now)?;
+    Ok(Some(path))
+}
+
+fn spawn(
+    global: &Global,
+    args: &DocumentArgs,
+    (log, path): (fs::File, &Path),
+    now: Timestamp,
+) -> Result<(), StepError> {
+    let program = std::env::current_exe()
+        .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
+    let mut command = Command::new(&program);
+    command.arg("run").arg(&args.pipeline).arg("--now").arg(now.to_string());
+    for overlay in &args.overlay {
+        command.arg("--overlay").arg(overlay);
+    }
+    for set in &args.set {
+        command.arg("--set").arg(set);
+    }
+    command.arg("--store").arg(&global.store).arg("--pipelines").arg(&global.pipelines);
+    let log = log.into_parts().0;
+    let copy = log.try_clone().map_err(|e| StepError::writing(path, &e))?;
+    // Ctrl-C at the tick's terminal is not meant for it.
+    let spawned = command.stdin(Stdio::null()).stdout(copy).stderr(log).process_group(0).spawn();
+    // It outlives this process, which ends now; nobody waits for it.
+    spawned
+        .map(drop)
+        .map_err(|e| StepError::unavailable(format!("cannot start `{}`: {e}", program.display())))
+}
