@@ -127,10 +127,13 @@ impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
 impl AdaptiveValidParams {
     fn following(&self, records: ArrayView2<'_, f64>) -> Following {
         let settings = &self.settings;
-        let rate = |half_life: Span| {
-            let rows = half_life.seconds() / self.order.step.seconds();
-            1.0 - 0.5_f64.powf(1.0 / rows.max(f64::from(settings.min_half_life_rows)))
-        };
+        let rows = |half_life: Span| half_life.seconds() / self.order.step.seconds();
+        let least = f64::from(settings.min_half_life_rows);
+        let rate = |half_life_rows: f64| 1.0 - 0.5_f64.powf(1.0 / half_life_rows);
+        // How far a level goes in longer than training lasted was not seen, so it is followed; else
+        // a model of a few hundred rows takes every drift after them for an anomaly. Still shorter
+        // half-lives would learn faults that last.
+        let longest = self.series(records.nrows()).values().map(Vec::len).max().unwrap_or(0);
         let columns = records.columns().into_iter();
         let (centre, scale) =
             columns.map(|column| centre_and_scale(column.iter(), settings.min_range_share)).unzip();
@@ -139,8 +142,8 @@ impl AdaptiveValidParams {
             step_ms: self.order.step.ms(),
             centre,
             scale,
-            mean_rate: rate(settings.mean_half_life),
-            variance_rate: rate(settings.variance_half_life),
+            mean_rate: rate(rows(settings.mean_half_life).min(longest as f64).max(least)),
+            variance_rate: rate(rows(settings.variance_half_life).max(least)),
             deviation_floor: settings.min_std,
             cap: settings.cap,
             clip: settings.clip,

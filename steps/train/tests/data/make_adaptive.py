@@ -39,8 +39,8 @@ def scale(train):
     return mean, np.where(spread > 0, np.maximum(deviation, 0.01 * spread), constant)
 
 
-def departures(scaled):
-    rate = lambda hours: 1 - 0.5 ** (1 / max(240, hours * 3600 / STEP))
+def departures(scaled, count):
+    rate = lambda hours, most: 1 - 0.5 ** (1 / max(240, min(most, hours * 3600 / STEP)))
     mean, variance = np.zeros(scaled.shape[1]), np.ones(scaled.shape[1])
     result = np.empty_like(scaled)
     for row, values in enumerate(scaled):
@@ -48,8 +48,8 @@ def departures(scaled):
         difference = values - mean
         result[row] = np.clip(difference / usual, -30, 30)
         innovation = np.clip(difference, -3.5 * usual, 3.5 * usual)
-        mean = mean + rate(12) * innovation
-        variance = variance + rate(24) * (innovation**2 - variance)
+        mean = mean + rate(12, count) * innovation
+        variance = variance + rate(24, np.inf) * (innovation**2 - variance)
     return result
 
 
@@ -154,7 +154,8 @@ def main():
     train, test = data()
     mean, spread = scale(train)
     scaled = np.clip((np.r_[train, test] - mean) / spread, -30, 30)
-    rows, count = departures(scaled), len(train)
+    count = len(train)
+    rows = departures(scaled, count)
     long, short = scores(rows, count, WINDOWS), scores(rows, count, GATE_WINDOWS)
     levels, excess, alarms = judge(long, short, scores(rows, count, ()), count)
     lists = {"long": long[count:], "short": short[count:], "excess": excess}
