@@ -1,7 +1,8 @@
 //! How well a pipeline's document finds labelled anomalies in tables, through the code of the steps.
 //!
 //! ```text
-//! cargo run --release -p pipelines --example quality -- DIR [--document FILE] [--set FIELD=VALUE]... [--json FILE]
+//! cargo run --release -p pipelines --example quality -- DIR [--document FILE] [--set FIELD=VALUE]...
+//!     [--missing SHARE [--seed NUMBER]] [--json FILE]
 //! ```
 //!
 //! DIR holds a pair of tables for each set, `<set>_train` and `<set>_test`, as `.csv`, `.csv.gz` or
@@ -9,6 +10,11 @@
 //! 0 where it is normal. The document's source, queries and labels give way to the tables; what it
 //! says of features, models and limits is measured. The test part is scored from the end of the
 //! training part on, limits and all: no figure but ROC-AUC and average precision knows the labels.
+//! A text column names entities with `--set source.table.entity=COLUMN`; a row without a label
+//! counts nowhere.
+//!
+//! With `--missing`, that share of the steps of both tables, drawn at random, has no values: what
+//! `feature` sees where a source did not answer. Their labels stay, so the same rows are counted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,8 +25,11 @@ use contract::step::Common;
 use contract::steps::{CollectArgs, FeatureArgs, SelectArgs, TrainArgs};
 use contract::{Outcome, Span, Timestamp};
 use document::{Changes, Document};
-use frames::{Dataset, FeatureTable};
+use frames::samples::SampleRows;
+use frames::{Dataset, FeatureTable, Samples, SamplesWriter};
 use models::Bundle;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 /// 2026-01-01T00:00:00Z: tables without times begin here.
 const START: Timestamp = Timestamp::from_ms(1_767_225_600_000);
@@ -49,6 +58,12 @@ struct Arguments {
     /// Change a field of the document, as in `--set profile=aligo`
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
+    /// Share of the steps without values, 0 to below 1
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    missing: f64,
+    /// Seed that steps without values are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -125,7 +140,7 @@ impl Set<'_> {
     fn measure(&self) -> Result<Figures> {
         let work = tempfile::tempdir()?;
         let (train, document) = self.features(work.path(), &self.train, START, false)?;
-        let end = train.table.times.last().context("the training table is empty")?;
+        let end = train.table.times.iter().max().context("the training table is empty")?;
         let (test, _) = self.features(work.path(), &self.test, *end + document.step, true)?;
         let bundle = self.bundle(work.path(), &document, &train)?;
         let threads = usize::from(self.arguments.threads);
@@ -170,6 +185,9 @@ impl Set<'_> {
             },
             &mut Outcome::start("quality"),
         )?;
+        if self.arguments.missing > 0.0 {
+            self.thin(&samples, u64::from(labelled))?;
+        }
         feature::run(
             &FeatureArgs {
                 document: file,
@@ -181,6 +199,36 @@ impl Set<'_> {
             &mut Outcome::start("quality"),
         )?;
         Ok((FeatureTable::read(&features)?, document))
+    }
+
+    /// Takes the values of some steps, of all entities at once, out of a samples file.
+    fn thin(&self, samples: &Path, stream: u64) -> Result<()> {
+        let Samples { table, labels } = Samples::read(samples)?;
+        let mut random = ChaCha8Rng::seed_from_u64(self.arguments.seed);
+        random.set_stream(stream);
+        let (mut last, mut missing) = (None, Vec::with_capacity(table.rows()));
+        for time in &table.times {
+            let is_missing = match last {
+                Some((same, is_missing)) if same == *time => is_missing,
+                _ => random.random::<f64>() < self.arguments.missing,
+            };
+            last = Some((*time, is_missing));
+            missing.push(is_missing);
+        }
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        let present = |values: &[f64]| {
+            let rows = values.iter().zip(&missing);
+            rows.map(|(value, missing)| (!missing).then_some(*value)).collect()
+        };
+        let rows = SampleRows {
+            entities: (0..table.rows()).map(|row| table.entity_of(row).to_owned()).collect(),
+            columns: table.columns.iter().map(|column| present(&column.values)).collect(),
+            times: table.times.clone(),
+            labels: labels.clone().unwrap_or_default(),
+        };
+        let mut writer = SamplesWriter::create(samples, &names, labels.is_some())?;
+        writer.write(&rows)?;
+        Ok(writer.publish()?)
     }
 
     /// Splits the rows as `validate` does, fits every model and makes the bundle.
