@@ -64,6 +64,23 @@ pub struct LateWindows {
     pub last: Timestamp,
 }
 
+/// `state/<pipeline>/late.json`: the last ticks that came late. It is about the clock, so it lies
+/// beside the watermark, whose bytes are the same whenever a window is scored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateTicks {
+    /// Version of this format.
+    pub format: u32,
+    /// What each made up for, oldest first.
+    pub ticks: Vec<LateWindows>,
+}
+
+impl LateTicks {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+    /// Name of the state.
+    pub const NAME: &str = "late";
+}
+
 /// What the bundle said that the alias `shadow` names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShadowScore {

@@ -72,8 +72,8 @@ pub struct Scored {
     pub range: (Timestamp, Timestamp),
     /// End of the first window that was ever scored, if the range reaches back to it.
     pub began: Option<Timestamp>,
-    /// Windows that were scored late, by tick; absent where the store does not know.
-    pub late: Option<Vec<LateWindows>>,
+    /// Windows that were scored late, by tick.
+    pub late: Vec<LateWindows>,
     /// What the alias named, oldest first.
     pub aliases: Vec<AliasRecord>,
     /// The manifests of the versions that scored, as far as they could be read.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use contract::score::LateWindows;
+use contract::score::{LateTicks, LateWindows};
 use contract::{StepError, Timestamp, read_json};
 use serde::Deserialize;
 use store::{ObjectStore, state};
@@ -47,18 +47,6 @@ struct Alerts {
     told: Vec<Message>,
 }
 
-/// What the scorer remembers beside the watermark, as far as a page shows it.
-#[derive(Debug, Deserialize)]
-struct Scorer {
-    state: Option<Late>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Late {
-    #[serde(default)]
-    late: Vec<LateWindows>,
-}
-
 /// Reads what was sent, in order of the files; a sentence for each file that cannot be read.
 pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
     let mut messages = Vec::new();
@@ -92,11 +80,8 @@ pub fn add_remembered(
     Ok(())
 }
 
-/// Returns the windows that a store remembers as late; nothing where nothing was scored yet.
-pub fn late(
-    store: &dyn ObjectStore,
-    pipeline: &str,
-) -> Result<Option<Vec<LateWindows>>, StepError> {
-    let scorer = state::read::<Scorer>(store, pipeline, "watermark")?;
-    Ok(scorer.and_then(|stored| stored.value.state).map(|state| state.late))
+/// Returns the windows that a store remembers as late, by tick.
+pub fn late(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<LateWindows>, StepError> {
+    let ticks = state::read::<LateTicks>(store, pipeline, LateTicks::NAME)?;
+    Ok(ticks.map(|stored| stored.value.ticks).unwrap_or_default())
 }

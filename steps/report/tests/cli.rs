@@ -330,16 +330,16 @@ fn what_a_store_remembers_of_ticks_is_shown() {
     let made = Made::new(&[""]).unwrap();
     let flags = ["--store", "store", "--from", &at(199)];
     let text = Parsed::of(&made.page(&flags).unwrap()).text();
-    assert!(text.contains("the store remembers no tick"), "{text}");
+    assert!(text.contains("None was scored late"), "{text}");
     let write = |name: &str, state: &Value| {
         store::state::write(&made.store().unwrap(), "cluster", name, state, None).unwrap();
     };
     write(
-        "watermark",
-        &json!({"format": 1, "scored_to": at(319), "state": {"late": [
+        "late",
+        &json!({"format": 1, "ticks": [
             {"at": at(150), "first": at(100), "last": at(148)},
             {"at": at(260), "first": at(241), "last": at(258)},
-        ]}}),
+        ]}),
     );
     let told = |key: &str, minute: i64, title: &str| json!({"key": key, "time": at(minute), "title": title, "channels": ["chat", "mail"]});
     let both = [told("b", 260, "one that is known twice"), told("a", 250, "one from a pod")];

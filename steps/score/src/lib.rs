@@ -9,6 +9,7 @@
 //! judges, `drift` counts the day, `state` is what goes from tick to tick, `metrics` shows it.
 
 mod drift;
+mod late;
 pub mod metrics;
 mod rows;
 mod scored;
@@ -71,11 +72,16 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
-        state.note_late(due.late(&document, args.now));
         let moved =
             Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(store, &document.name, &moved, expected)?;
+        // The windows are scored: what cannot be remembered of them is no reason to do it again.
+        if let Some(late) = due.late(&document, args.now)
+            && let Err(error) = late::note(store, &document.name, late)
+        {
+            outcome.warn(format!("it is not remembered that windows came late: {}", error.message));
+        }
     }
     scored.tell(outcome);
     let end = TickEnd {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::score::{Drift, LateWindows};
+use contract::score::Drift;
 use contract::{StepError, Timestamp};
 use models::ScoreState;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,6 @@ use serde_json::Value;
 use store::Watermark;
 
 use crate::drift::DriftTally;
-
-/// Late ticks that are remembered.
-const LATE_TICKS: usize = 100;
 
 /// What the scorer carries from tick to tick; it moves in one write with the watermark.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,9 +31,6 @@ pub struct ScorerState {
     /// What was last said of drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// Windows of the last ticks that came late, oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub late: Vec<LateWindows>,
 }
 
 impl ScorerState {
@@ -54,12 +48,6 @@ impl ScorerState {
     pub(crate) fn to_json(&self) -> Result<Value, StepError> {
         serde_json::to_value(self)
             .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))
-    }
-
-    /// Notes which windows of a tick were late, if any, and forgets the oldest.
-    pub(crate) fn note_late(&mut self, late: Option<LateWindows>) {
-        self.late.extend(late);
-        self.late.drain(..self.late.len().saturating_sub(LATE_TICKS));
     }
 
     /// Notes who was seen in a window and forgets who was not seen for long; returns who is missed.

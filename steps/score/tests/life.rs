@@ -4,13 +4,12 @@
 
 mod support;
 
-use contract::score::Verdict;
+use contract::score::{LateTicks, LateWindows, Verdict};
 use frames::samples::SampleRows;
 use frames::{FeatureTable, SamplesWriter};
 use fs_err as fs;
-use serde_json::json;
 use support::Scorer;
-use support::small_model::{COLUMNS, features, hashes, minute};
+use support::small_model::{COLUMNS, features, minute};
 
 fn quiet(minutes: std::ops::RangeInclusive<i64>) -> FeatureTable {
     features(&minutes.collect::<Vec<_>>(), &["a", "b"], &[])
@@ -40,14 +39,17 @@ fn a_window_in_which_nothing_was_measured_is_no_data_whatever_the_fill_made_of_i
 #[test]
 fn what_a_late_tick_made_up_for_is_remembered() {
     let scorer = Scorer::new();
+    let late = || {
+        let stored = store::state::read::<LateTicks>(&scorer.store(), "cluster", LateTicks::NAME);
+        stored.unwrap().map(|stored| stored.value.ticks)
+    };
     scorer.tick(&quiet(101..=101), 101);
-    assert_eq!(scorer.watermark().state.get("late"), None);
+    assert_eq!(late(), None);
     scorer.tick(&quiet(102..=110), 110);
-    let late = scorer.watermark().state["late"].clone();
-    let expected = json!([{"at": minute(110), "first": minute(102), "last": minute(108)}]);
-    assert_eq!(late, expected);
+    let expected = LateWindows { at: minute(110), first: minute(102), last: minute(108) };
+    assert_eq!(late(), Some(vec![expected.clone()]));
     scorer.tick(&quiet(102..=110), 110);
-    assert_eq!(scorer.watermark().state["late"], expected, "a tick that has nothing to do");
+    assert_eq!(late(), Some(vec![expected]), "a tick that has nothing to do");
 }
 
 #[test]
@@ -94,7 +96,7 @@ fn after_a_kill_and_a_switch_the_state_is_that_of_a_tick_that_ended_before_the_s
     assert_eq!(killed.window(106).switched_from.unwrap(), undisturbed.window(105).version);
     assert_eq!(killed.window(107).switched_from, None);
     let [killed, undisturbed] =
-        [killed, undisturbed].map(|scorer| hashes(&scorer.path("store")).unwrap());
+        [killed, undisturbed].map(|scorer| scorer.hashes_but_of_the_clock());
     assert_eq!(killed, undisturbed);
 }
 

@@ -26,7 +26,7 @@ pub(super) fn late(scored: &Scored, contents: &Contents) -> Table {
     );
     let (zone, (after, until)) = (&contents.zone, scored.range);
     let inside = |late: &&LateWindows| late.last > after && late.first <= until;
-    for late in scored.late.iter().flatten().filter(inside) {
+    for late in scored.late.iter().filter(inside) {
         let due = late.first + contents.document.scoring.delay;
         table.push(vec![
             Cell::time(zone, late.first),
@@ -48,11 +48,7 @@ pub(super) fn html(scored: &Scored, late: &Table, contents: &Contents) -> Markup
     html! {
         h3 { "Missing and late windows" }
         (missing(scored, contents))
-        @match &scored.late {
-            None => { p { "When they were scored is not known: the store remembers no tick." } },
-            Some(_) if late.is_empty() => { p { "None was scored late." } },
-            Some(_) => { (late.html()) },
-        }
+        @if late.is_empty() { p { "None was scored late." } } @else { (late.html()) }
         (silent(scored))
     }
 }

@@ -5,11 +5,12 @@
 #[path = "../../../../tests/support/small_model.rs"]
 pub(crate) mod small_model;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use contract::read_json;
-use contract::score::WindowScore;
+use contract::score::{LateTicks, WindowScore};
 use contract::step::Common;
 use contract::steps::ScoreArgs;
 use frames::FeatureTable;
@@ -79,6 +80,13 @@ impl Scorer {
         let registry = Registry::new(&store, "cluster");
         let change = Change { alias, version, now, by: "test", why: "a test" };
         registry.promote(&change, registry.alias(alias).unwrap().as_ref()).unwrap();
+    }
+
+    /// Returns the hashes of what is in the store, but for what is about the clock.
+    pub(crate) fn hashes_but_of_the_clock(&self) -> BTreeMap<String, String> {
+        let mut hashes = small_model::hashes(&self.path("store")).unwrap();
+        hashes.remove(&store::state::key("cluster", LateTicks::NAME));
+        hashes
     }
 
     /// Sets the watermark back to what it was, as a kill before its move would leave it.
