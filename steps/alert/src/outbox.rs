@@ -191,7 +191,7 @@ impl Sender<'_> {
                 let told = result.is_ok();
                 match result {
                     Err(Failure { error, give_up_after: Some(limit), .. }) => {
-                        self.refused(index, &name, (error, limit), state, delivery);
+                        self.refused((index, &name), (error, limit), state, delivery);
                     }
                     result => self.note(&name, result, state, delivery),
                 }
@@ -243,8 +243,7 @@ impl Sender<'_> {
     /// the others are told once, until the channel takes something again.
     fn refused(
         &self,
-        index: usize,
-        name: &str,
+        (index, name): (usize, &str),
         (error, limit): (StepError, u32),
         state: &mut AlertState,
         delivery: &mut Delivery,
