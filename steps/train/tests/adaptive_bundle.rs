@@ -4,20 +4,22 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::artifact::{json_bytes, sha256};
 use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
 use contract::rules::{Combine, FalseAlarmLimit, Limit, Vote};
-use contract::score::Verdict;
+use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, ErrorKind, Span, Timestamp};
 use document::models::Adaptive as Settings;
-use frames::{FeatureTable, Table};
+use frames::{FeatureTable, RowLabels, Table};
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::adaptive::Training;
 use models::{Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, assemble, matrix};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use support::contract;
 use train::adaptive::{AdaptiveParams, Order};
 
@@ -57,15 +59,19 @@ fn candidate(rows: &FeatureTable) -> (Vec<u8>, Training) {
 }
 
 fn bundle(threads: usize) -> Bundle {
-    let rows = table(0, 600, None);
-    let (model, training) = candidate(&rows);
+    bundle_of(&table(0, 600, None), threads)
+}
+
+/// A bundle that is fitted on the rows and calibrated on their last third.
+fn bundle_of(rows: &FeatureTable, threads: usize) -> Bundle {
+    let (model, training) = candidate(rows);
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
         kind: "adaptive".to_owned(),
         seed: 7,
         parameters: serde_json::json!({}),
         contract_sha256: rows.contract.sha256().unwrap(),
-        rows: 600,
+        rows: rows.rows() as u64,
         trials: Vec::new(),
         training: None,
         model: FileRecord { file: "model.safetensors".to_owned(), sha256: sha256(&model) },
@@ -93,8 +99,66 @@ fn bundle(threads: usize) -> Bundle {
         threads,
     };
     let candidate = Candidate::new(manifest, model).unwrap().with_training(training);
-    let calibration: Vec<usize> = (800..1200).collect();
+    let calibration: Vec<usize> = (rows.rows() * 2 / 3..rows.rows()).collect();
     assemble(vec![candidate], &rows.select(&calibration), recipe).unwrap()
+}
+
+/// Minutes of three signals of one cluster, the two parts of which follow one another: `signals`
+/// says what they are in each minute. In the second part there are five faults of 20 minutes.
+fn parts(
+    [first, second]: [usize; 2],
+    mut signals: impl FnMut(usize) -> [f64; 3],
+) -> [FeatureTable; 2] {
+    let names = ["latency", "load", "memory"];
+    let mut of_part = |start: usize, minutes: usize| {
+        let mut table = Table::empty(names);
+        let entity = table.entity_index("");
+        for minute in start..start + minutes {
+            table.times.push(Timestamp::from_ms(60_000 * i64::try_from(minute).unwrap()));
+            table.entity.push(entity);
+            for (column, value) in table.columns.iter_mut().zip(signals(minute)) {
+                column.values.push(value);
+            }
+        }
+        FeatureTable {
+            contract: contract(&names, "none"),
+            warm_up: vec![false; minutes],
+            table,
+            labels: None,
+        }
+    };
+    let [train, mut test] = [(0, first), (first, second)].map(|(start, rows)| of_part(start, rows));
+    let mut labels = RowLabels::default();
+    for minute in 0..second {
+        let fault = (second / 10..second)
+            .step_by(second / 5)
+            .position(|at| (at..at + 20).contains(&minute));
+        if let Some(fault) = fault {
+            test.table.columns[fault % 3].values[minute] += 60.0;
+        }
+        labels.label.push(if fault.is_some() { "fault" } else { "normal" }.to_owned());
+        labels.scenario.push(fault.map(|number| format!("fault {number}")).unwrap_or_default());
+        labels.excluded.push(false);
+    }
+    test.labels = Some(labels);
+    [train, test]
+}
+
+/// What a model of the one part says of the other: the share of normal rows with an alarm, and
+/// how many faults have one.
+fn alarmed(train: &FeatureTable, test: &FeatureTable) -> (f64, usize) {
+    let options = ScoreOptions { min_completeness: 0.0, threads: 1 };
+    let scores = bundle_of(train, 1).score(test, &mut ScoreState::default(), options).unwrap();
+    let labels = test.labels.as_ref().unwrap();
+    let rows = || labels.scenario.iter().zip(&scores);
+    let normal = || rows().filter(|(scenario, _)| scenario.is_empty());
+    let is_alarm = |score: &EntityScore| score.verdict == Verdict::Anomalous;
+    let false_alarms = normal().filter(|(_, score)| is_alarm(score)).count();
+    let found: BTreeSet<&String> = rows()
+        .filter(|(name, score)| !name.is_empty() && is_alarm(score))
+        .map(|(name, _)| name)
+        .collect();
+    (false_alarms as f64 / normal().count() as f64, found.len())
 }
 
 const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 1 };
@@ -123,6 +187,57 @@ fn each_entity_is_followed_by_itself() {
     let only: Vec<usize> = (0..table.rows()).filter(|row| row % 2 == 1).collect();
     let alone = bundle.score(&table.select(&only), &mut ScoreState::default(), OPTIONS).unwrap();
     assert!(alone.iter().zip(scores.iter().skip(1).step_by(2)).all(|(a, b)| a == b));
+}
+
+#[test]
+fn with_one_minute_in_three_missing_few_normal_minutes_alarm() {
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let mut noise = [0.0_f64; 3];
+    let whole = parts([1200, 1500], |minute| {
+        noise.iter_mut().for_each(|noise| *noise = 0.8 * *noise + random.random_range(-5.0..5.0));
+        let wave = 20.0 * (minute as f64 / 229.0).sin();
+        [100.0 + wave + noise[0], 50.0 + noise[1].abs(), 1000.0 - wave + noise[2]]
+    });
+    // As a source that does not answer leaves out a row, and as the grid has an empty one there.
+    let mut absent = |part: &FeatureTable| {
+        let there: Vec<usize> =
+            (0..part.rows()).filter(|_| random.random_range(0..3) > 0).collect();
+        part.select(&there)
+    };
+    let thinned = [absent(&whole[0]), absent(&whole[1])];
+    let emptied = [0, 1].map(|part| {
+        let mut emptied: FeatureTable = whole[part].clone();
+        for row in 0..emptied.rows() {
+            if random.random_range(0..3) == 0 {
+                emptied.table.columns.iter_mut().for_each(|column| column.values[row] = f64::NAN);
+            }
+        }
+        emptied
+    });
+    for (name, train, test) in [
+        ("none", &whole[0], &whole[1]),
+        ("rows of the later part", &whole[0], &thinned[1]),
+        ("rows of both", &thinned[0], &thinned[1]),
+        ("values of the later part", &whole[0], &emptied[1]),
+        ("values of both", &emptied[0], &emptied[1]),
+    ] {
+        let (false_alarms, found) = alarmed(train, test);
+        assert!(false_alarms <= 0.015, "missing: {name}: {false_alarms}");
+        assert!(found >= 4, "missing: {name}: {found} of 5 faults");
+    }
+}
+
+#[test]
+fn a_drift_that_a_few_hundred_rows_have_seen_begin_is_no_alarm() {
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let mut levels = [0.0_f64; 3];
+    let [train, test] = parts([300, 1500], |_| {
+        levels.iter_mut().for_each(|level| *level += random.random_range(-2.0..2.0));
+        levels.map(|level| level + random.random_range(-2.0..2.0))
+    });
+    let (false_alarms, found) = alarmed(&train, &test);
+    assert!(false_alarms <= 0.1, "{false_alarms}");
+    assert!(found >= 4, "{found} of 5 faults");
 }
 
 /// The bytes with one of them changed, and cut, at places all over them.
