@@ -49,7 +49,7 @@ pub fn quantile(sorted: &[f64], level: f64) -> f64 {
         return sorted[below];
     }
     // Rounding may leave it a bit outside.
-    (sorted[below] * (1.0 - part) + sorted[above] * part).clamp(sorted[below], sorted[above])
+    (sorted[below] * (1.0 - part) + sorted[above] * part).max(sorted[below]).min(sorted[above])
 }
 
 /// Quantiles of one column or score over the reference rows.
