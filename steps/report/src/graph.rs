@@ -125,7 +125,8 @@ impl Graph {
         }
         for layer in 1..self.layers.len() {
             let tops = |wanted: usize| rows.iter().filter(move |(_, l)| *l == wanted).map(|r| r.0);
-            let (Some(from), Some(first)) = (tops(layer - 1).last(), tops(layer).next()) else {
+            let (Some(from), Some(first)) = (tops(layer - 1).next_back(), tops(layer).next())
+            else {
                 continue;
             };
             let (end, turn) = (from + ROW, first - (GAP - BETWEEN) / 2);
