@@ -106,19 +106,18 @@ pub(super) fn environment(document: &Document, stage: Stage) -> Option<String> {
 
 /// Returns the environment variables that alert channels take their secrets from.
 pub(super) fn variables(document: &Document) -> Vec<&str> {
-    let secret = |channel| match channel {
-        &Channel::Telegram(ref telegram) => Some(&telegram.token),
+    let secrets = document.alerts.channels.iter().filter_map(|channel| match channel {
+        Channel::Telegram(telegram) => Some(&telegram.token),
         Channel::Slack(slack) => Some(&slack.webhook),
         Channel::Webhook(webhook) => webhook.signing_key.as_ref(),
         Channel::Email(email) => email.password.as_ref(),
         Channel::Stdout(_) | Channel::File(_) | Channel::Alertmanager(_) => None,
-    };
-    let secrets = document.alerts.channels.iter().filter_map(secret);
-    let name = |secret| match secret {
-        &Secret::Env(ref name) => Some(name.as_str()),
+    });
+    let names = secrets.filter_map(|secret| match secret {
+        Secret::Env(name) => Some(name.as_str()),
         Secret::File(_) => None,
-    };
-    secrets.filter_map(name).collect()
+    });
+    names.collect()
 }
 
 /// Returns the files that a step reads or writes because the document names them, apart from those

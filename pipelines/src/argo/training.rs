@@ -52,19 +52,6 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
             _ => {}
         }
     }
-    let mut arguments = step::parameters();
-    arguments.push(step::parameter(
-        "seed",
-        &document.seed.to_string(),
-        "seed of everything random",
-    ));
-    let range = document.range.to_string();
-    arguments.push(step::parameter(
-        "range",
-        &range,
-        "how much time before the present to train on",
-    ));
-    arguments.push(step::parameter("models", &models, "models of the document to train"));
     let mut templates = vec![dag(&document.name, &plan)?];
     for index in 0..plan.tasks.len() {
         templates.push(task_template(document, &plan, index)?);
@@ -77,7 +64,10 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     let mut spec = WorkflowSpec {
         entrypoint: Some(ENTRYPOINT.to_owned()),
         on_exit: last.first().map(|template| template.name.clone()),
-        arguments: Some(Arguments { parameters: arguments, artifacts: Vec::new() }),
+        arguments: Some(Arguments {
+            parameters: parameters(document, &models),
+            artifacts: Vec::new(),
+        }),
         active_deadline_seconds: Some(figures::TRAINING_DEADLINE_SECONDS),
         parallelism: Some(figures::PARALLELISM),
         synchronization: Some(mutex(&names.train)),
@@ -105,6 +95,18 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         metadata: metadata(&names.train, Some(document)),
         spec,
     })
+}
+
+/// Returns what a training can be given.
+fn parameters(document: &Document, models: &str) -> Vec<Parameter> {
+    let mut parameters = step::parameters();
+    let (seed, range) = (document.seed.to_string(), document.range.to_string());
+    parameters.extend([
+        step::parameter("seed", &seed, "seed of everything random"),
+        step::parameter("range", &range, "how much time before the present to train on"),
+        step::parameter("models", models, "models of the document to train"),
+    ]);
+    parameters
 }
 
 /// Makes the clock. It gives the scheduled time as the present, so that a start that is made up for

@@ -124,8 +124,9 @@ impl Objects {
     /// Returns the document that a workflow's pods are given.
     pub(super) fn document(&self, spec: &WorkflowSpec) -> Option<Document> {
         let maps = spec.volumes.iter().filter_map(|volume| volume.config_map.as_ref());
-        let texts = maps.filter_map(|map| self.config_map(&map.name)?.data.get("document.yaml"));
-        texts.filter_map(|text| document::parse("document.yaml", text).ok()).next()
+        let mut texts =
+            maps.filter_map(|map| self.config_map(&map.name)?.data.get("document.yaml"));
+        texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
     pub(super) fn workflow_template(&self, name: &str) -> Option<&WorkflowTemplate> {
