@@ -4,10 +4,11 @@
 #   tests/bench/store.sh              all of it (the last part fills a store, some minutes)
 #   tests/bench/store.sh transfer     1 GiB up and down, seconds and peak memory
 #   tests/bench/store.sh deploy       put and promote a bundle
+#   tests/bench/store.sh scores       a day of windows written as a catch-up does, and read back
 #   tests/bench/store.sh size         commands over 10,000 versions and 100,000 score objects
 #   tests/bench/store.sh run          `lynceus run cluster` into the bucket and into a folder
 #
-# Needs what tests/support/minio.sh needs; `aws` only for the comparison (pip install awscli).
+# Needs what tests/support/minio.sh needs; awscli is installed from PyPI below the target folder, where there is no `aws`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 what=${1:-all}
@@ -45,15 +46,24 @@ print(f"{sys.argv[1]:<28} {seconds:6.2f} s  {used.ru_utime + used.ru_stime:6.2f}
 PYTHON
 }
 
+# Makes sure that there is an `aws`.
+find_aws() {
+    command -v aws >/dev/null && return
+    local place=${CARGO_TARGET_DIR:-$PWD/target}/awscli
+    [ -x "$place/bin/aws" ] || { python3 -m venv "$place" && "$place/bin/pip" install --quiet awscli; }
+    PATH=$place/bin:$PATH
+}
+
 transfer() {
-    echo "== 1 GiB (each three times)"
+    echo "== 1 GiB (each three times; aim: at least 0.8 of the others' speed, at most 100 MB)"
+    find_aws
     head -c 1073741824 /dev/urandom >"$folder/large"
     for _ in 1 2 3; do
         measured "up, lynceus" "$measure" up s3://lynceus/bench large "$folder/large"
-        if command -v aws >/dev/null; then measured "up, aws s3 cp" aws s3 cp --quiet "$folder/large" s3://lynceus/aws/large; fi
+        measured "up, aws s3 cp" aws s3 cp --quiet "$folder/large" s3://lynceus/aws/large
         measured "up, mc cp" "$tools/mc" --quiet cp "$folder/large" bench/lynceus/mc/large
         measured "down, lynceus" "$measure" down s3://lynceus/bench large "$folder/lynceus"
-        if command -v aws >/dev/null; then measured "down, aws s3 cp" aws s3 cp --quiet s3://lynceus/aws/large "$folder/aws"; fi
+        measured "down, aws s3 cp" aws s3 cp --quiet s3://lynceus/aws/large "$folder/aws"
         measured "down, mc cp" "$tools/mc" --quiet cp bench/lynceus/mc/large "$folder/mc-large"
         cmp "$folder/large" "$folder/lynceus"
         rm -f "$folder/lynceus" "$folder/aws" "$folder/mc-large"
@@ -63,6 +73,11 @@ transfer() {
 deploy() {
     echo "== put and promote a bundle, 100 times"
     "$measure" deploy s3://lynceus/deploy 100
+}
+
+scores() {
+    echo "== 1,440 windows (aim: 1 s to read), five times"
+    for round in 1 2 3 4 5; do "$measure" scores "s3://lynceus/scores$round" 1440; done
 }
 
 size() {
@@ -93,7 +108,7 @@ run() {
 }
 
 case $what in
-all) transfer; deploy; size; run ;;
-transfer | deploy | size | run) "$what" ;;
-*) sed -n '2,10p' "$0"; exit 2 ;;
+all) transfer; deploy; scores; size; run ;;
+transfer | deploy | scores | size | run) "$what" ;;
+*) sed -n '2,11p' "$0"; exit 2 ;;
 esac

@@ -4,6 +4,7 @@
 //! measure up URL KEY FILE | down URL KEY FILE     one large object
 //! measure deploy URL ROUNDS                       put and promote a bundle
 //! measure fill URL VERSIONS WINDOWS               a registry and scores of that size
+//! measure scores URL WINDOWS                      write windows as a catch-up does, and read them back
 //! measure commands URL                            what commands ask of a store of that size
 //! ```
 #![expect(clippy::print_stdout, reason = "what was measured is the output")]
@@ -35,6 +36,7 @@ fn main() -> Result<()> {
         }
         ["deploy", url, rounds] => deploy(url, rounds.parse()?)?,
         ["fill", url, versions, windows] => fill(url, versions.parse()?, windows.parse()?)?,
+        ["scores", url, windows] => write_and_read_scores(url, windows.parse()?)?,
         ["commands", url] => commands(url)?,
         _ => bail!("see the head of the source"),
     }
@@ -94,6 +96,23 @@ fn write_share(url: &str, writer: usize, versions: usize, windows: usize) -> Res
         let score = WindowScore::new(PIPELINE, at(number), "measured", Vec::new());
         scores::write_once(store.as_ref(), &score)?;
     }
+    Ok(())
+}
+
+/// Writes windows as a catch-up does, and reads them back.
+fn write_and_read_scores(url: &str, windows: usize) -> Result<()> {
+    let score = |number: usize| WindowScore::new(PIPELINE, at(number), "measured", Vec::new());
+    let windows: Vec<WindowScore> = (1..=windows).map(score).collect();
+    let store = store::open(url)?;
+    let start = Instant::now();
+    scores::write_all(store.as_ref(), &windows.iter().collect::<Vec<_>>())?;
+    let written = start.elapsed().as_secs_f64();
+    // Another process' store, with nothing at hand but the address.
+    let store = store::open(url)?;
+    let start = Instant::now();
+    let read = scores::read_after(store.as_ref(), PIPELINE, Some(at(0)), at(windows.len())).count();
+    let seconds = start.elapsed().as_secs_f64();
+    println!("{} windows written {written:.2} s, {read} read {seconds:.2} s", windows.len());
     Ok(())
 }
 

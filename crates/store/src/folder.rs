@@ -9,6 +9,8 @@
 //! `partial/` the writes under way. Each of those is locked by its writer, so the next writer can
 //! tell what a killed one left behind, and removes it.
 
+mod listing;
+
 use std::collections::hash_map::RandomState;
 use std::fs::TryLockError;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -23,13 +25,17 @@ use contract::{StepError, Timestamp};
 use fs_err as fs;
 
 use crate::key;
-use crate::object::{Condition, Object, ObjectStore, Put};
+use crate::object::{Condition, Listed, Object, ObjectStore, Put};
+use listing::{Listing, entries};
 
 const HIDDEN: &str = ".lynceus";
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Attempts at a write whose hidden file was cleared away between its making and its locking.
 const ATTEMPTS: usize = 8;
+
+/// Objects written at a time: each waits for the disk.
+const WRITERS: usize = 8;
 
 /// A store in a folder.
 #[derive(Debug)]
@@ -225,13 +231,32 @@ impl ObjectStore for FolderStore {
         }
     }
 
-    fn bytes_of_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
-        let of = |key: &String| match fs::read(self.path(key)?) {
+    fn read_listed(&self, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
+        let of = |listed: &Listed| match fs::read(self.path(&listed.key)?) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if is_absent(&e) => Ok(None),
-            Err(e) => Err(self.error("read", key, &e)),
+            Err(e) => Err(self.error("read", &listed.key, &e)),
         };
-        keys.iter().map(of).collect()
+        listed.iter().map(of).collect()
+    }
+
+    fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
+        let put = |(key, bytes): &(String, Vec<u8>)| {
+            Ok(self.put(key, bytes, Condition::IfAbsent)? != Put::Conflict)
+        };
+        let write = |share: &[(String, Vec<u8>)]| share.iter().map(put).collect();
+        // One object, which is every tick's, needs no thread.
+        if objects.len() <= 1 {
+            return write(objects);
+        }
+        let share = objects.len().div_ceil(WRITERS);
+        let shares: Vec<Result<Vec<bool>, StepError>> = std::thread::scope(|scope| {
+            let writers = objects.chunks(share).map(|share| scope.spawn(move || write(share)));
+            let writers: Vec<_> = writers.collect();
+            let broken = || Err(StepError::bug("writing objects ended in a panic"));
+            writers.into_iter().map(|writer| writer.join().unwrap_or_else(|_| broken())).collect()
+        });
+        Ok(shares.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError> {
@@ -334,60 +359,4 @@ impl ObjectStore for FolderStore {
         target.publish()?;
         Ok(true)
     }
-}
-
-/// A walk through the folders in the order of the keys.
-struct Listing<'a> {
-    root: &'a Path,
-    prefix: &'a str,
-    after: &'a str,
-    limit: usize,
-    found: Vec<String>,
-}
-
-impl Listing<'_> {
-    /// Adds the keys below a folder, given as the beginning of its keys (`a/b/`).
-    fn walk(&mut self, folder: &str) -> io::Result<()> {
-        for name in entries(&self.root.join(folder))? {
-            let path = format!("{folder}{name}");
-            if name.ends_with('/') {
-                let wanted = path.starts_with(self.prefix) || self.prefix.starts_with(&path);
-                let past = path.as_str() < self.after && !self.after.starts_with(&path);
-                if wanted && !past {
-                    self.walk(&path)?;
-                }
-            } else if path.starts_with(self.prefix) && path.as_str() > self.after {
-                self.found.push(path);
-            }
-            if self.found.len() >= self.limit {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Returns the names in a folder that can be parts of a key, in the order of the keys below them:
-/// a folder's name ends with its `/`, which decides its place (`a.b` comes before `a/b`).
-fn entries(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if is_absent(&e) => return Ok(names),
-        Err(e) => return Err(e),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let Ok(mut name) = entry.file_name().into_string() else { continue };
-        if key::check_part(&name).is_err() {
-            continue;
-        }
-        let kind = entry.file_type()?;
-        if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
-            name.push('/');
-        }
-        names.push(name);
-    }
-    names.sort_unstable();
-    Ok(names)
 }

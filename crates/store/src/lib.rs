@@ -17,7 +17,7 @@ pub mod watermark;
 
 pub use alias::{AliasRecord, Change};
 pub use folder::FolderStore;
-pub use object::{Condition, Object, ObjectStore, Put, open};
+pub use object::{Condition, Listed, Object, ObjectStore, Put, open};
 pub use registry::{BundleFiles, Registry};
 pub use s3::{S3Settings, S3Store};
 pub use state::Stored;

@@ -20,6 +20,15 @@ pub struct Object {
     pub etag: String,
 }
 
+/// An object as a listing names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// The tag of its content, where the store has it at hand.
+    pub etag: Option<String>,
+}
+
 /// What must hold of an object for it to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition<'a> {
@@ -60,11 +69,21 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
-    /// Reads the bytes of objects, as [`ObjectStore::get_many`] does, without their tags: a store
-    /// that would have to compute these need not.
-    fn bytes_of_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
-        let objects = self.get_many(keys)?;
-        Ok(objects.into_iter().map(|object| object.map(|object| object.bytes)).collect())
+    /// Reads objects that were just listed, without their tags, in the same order; nothing for one
+    /// that was removed since. What a store needs not fetch or compute for that, it does not.
+    fn read_listed(&self, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
+        let bytes = |listed: &Listed| Ok(self.get(&listed.key)?.map(|object| object.bytes));
+        listed.iter().map(bytes).collect()
+    }
+
+    /// Writes each object whose key is not taken yet, several at once and in no particular order;
+    /// returns which were written. Each is written as [`ObjectStore::put`] does; after an error some
+    /// may be there and others not.
+    fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
+        let put = |(key, bytes): &(String, Vec<u8>)| {
+            Ok(self.put(key, bytes, Condition::IfAbsent)? != Put::Conflict)
+        };
+        objects.iter().map(put).collect()
     }
 
     /// Writes an object whole if the condition holds; the check and the write are one step for
@@ -79,6 +98,17 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, StepError>;
+
+    /// Lists as [`ObjectStore::list`] does, for [`ObjectStore::read_listed`].
+    fn list_tagged(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StepError> {
+        let keys = self.list(prefix, after, limit)?;
+        Ok(keys.into_iter().map(|key| Listed { key, etag: None }).collect())
+    }
 
     /// Returns what stands between `folder` (nothing, or parts that end with `/`) and the next `/`
     /// in the keys that begin with it, each once, in ascending order. The cost depends on how many

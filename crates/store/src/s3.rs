@@ -3,10 +3,12 @@
 //! Compare-and-set is the protocol's own: `If-None-Match: *` and `If-Match`. A store that does not
 //! know them would lose writes silently, so it is asked before the first one.
 
+pub mod cache;
 mod checksum;
 mod connect;
 mod download;
 mod error;
+mod list;
 mod probe;
 mod put;
 mod settings;
@@ -23,16 +25,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::key;
-use crate::object::{Condition, Object, ObjectStore, Put};
+use crate::object::{Condition, Listed, Object, ObjectStore, Put};
+use cache::Cache;
 use error::Request;
 use probe::Probe;
 pub use settings::{Encryption, S3Settings};
 
-/// Keys asked for at a time, the most that the protocol allows.
-const PAGE: usize = 1000;
-
-/// Small objects asked for at once.
-const READS_IN_FLIGHT: usize = 16;
+/// Requests for small objects under way at once.
+const SMALL_IN_FLIGHT: usize = 32;
 
 /// Beginning of keys that are the store's own, as in a folder.
 const HIDDEN: &str = ".lynceus";
@@ -66,6 +66,7 @@ struct Bucket {
     prefix: String,
     url: String,
     probe: Probe,
+    cache: Option<Cache>,
     /// Random, so that no two writers ever mark a write alike.
     writer: u64,
     writes: AtomicU64,
@@ -156,7 +157,16 @@ impl ObjectStore for S3Store {
     fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Object>>, StepError> {
         let keys = keys.iter().map(|key| self.bucket.key(key)).collect::<Result<Vec<_>, _>>()?;
         let objects = stream::iter(&keys).map(|key| self.bucket.get(key));
-        self.wait(objects.buffered(READS_IN_FLIGHT).try_collect())
+        self.wait(objects.buffered(SMALL_IN_FLIGHT).try_collect())
+    }
+
+    fn read_listed(&self, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
+        let objects = stream::iter(listed).map(|listed| self.bucket.read_listed(listed));
+        self.wait(objects.buffered(SMALL_IN_FLIGHT).try_collect())
+    }
+
+    fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
+        self.wait(self.bucket.put_new(objects))
     }
 
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError> {
@@ -170,6 +180,16 @@ impl ObjectStore for S3Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<String>, StepError> {
+        let listed = self.list_tagged(prefix, after, limit)?;
+        Ok(listed.into_iter().map(|listed| listed.key).collect())
+    }
+
+    fn list_tagged(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Listed>, StepError> {
         if let Some((folder, _)) = prefix.rsplit_once('/') {
             key::check(folder)?;
         }
@@ -184,7 +204,7 @@ impl ObjectStore for S3Store {
     fn modified(&self, keys: &[String]) -> Result<Vec<Option<Timestamp>>, StepError> {
         let keys = keys.iter().map(|key| self.bucket.key(key)).collect::<Result<Vec<_>, _>>()?;
         let times = stream::iter(&keys).map(|key| self.bucket.modified(key));
-        self.wait(times.buffered(READS_IN_FLIGHT).try_collect())
+        self.wait(times.buffered(SMALL_IN_FLIGHT).try_collect())
     }
 
     fn delete(&self, key: &str) -> Result<(), StepError> {
@@ -215,7 +235,9 @@ impl Bucket {
     ) -> Self {
         use std::hash::{BuildHasher as _, Hasher as _};
         let url = format!("s3://{name}/{prefix}");
+        let cache = settings.cache.as_deref().or(cache::shared());
         Self {
+            cache: cache.map(|folder| Cache::new(folder, &connection.endpoint, &name)),
             client: connection.client,
             settings,
             endpoint: connection.endpoint,
@@ -241,63 +263,6 @@ impl Bucket {
     fn request<'a>(&'a self, verb: &'a str, action: &'a str, key: &'a str) -> Request<'a> {
         let (url, bucket, endpoint) = (&self.url, &self.name, &self.endpoint);
         Request { verb, action, key, url, bucket, endpoint }
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>, StepError> {
-        let full = format!("{}{prefix}", self.prefix);
-        let request = self.request("list", "s3:ListBucket", &full);
-        let mut keys = Vec::new();
-        let mut cursor = after.map(|after| format!("{}{after}", self.prefix));
-        while keys.len() < limit {
-            let wanted = (limit - keys.len()).min(PAGE);
-            let page = self
-                .client
-                .list_objects_v2()
-                .bucket(&self.name)
-                .prefix(&full)
-                .set_start_after(cursor.take())
-                .max_keys(i32::try_from(wanted).unwrap_or(i32::MAX))
-                .send()
-                .await
-                .map_err(|e| request.error(&e))?;
-            let last = page.contents().last().and_then(|object| object.key());
-            cursor = last.map(str::to_owned);
-            let names = page.contents().iter().filter_map(|object| object.key());
-            let names = names.filter_map(|name| name.strip_prefix(&self.prefix));
-            // What another program put there is not the store's.
-            keys.extend(names.filter(|name| key::check(name).is_ok()).map(str::to_owned));
-            if cursor.is_none() || !page.is_truncated().unwrap_or(false) {
-                break;
-            }
-        }
-        Ok(keys)
-    }
-
-    async fn folders(&self, folder: &str) -> Result<Vec<String>, StepError> {
-        let full = format!("{}{folder}", self.prefix);
-        let request = self.request("list", "s3:ListBucket", &full);
-        let mut names = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            let list =
-                self.client.list_objects_v2().bucket(&self.name).prefix(&full).delimiter("/");
-            let page = list.set_continuation_token(token.take()).send().await;
-            let page = page.map_err(|e| request.error(&e))?;
-            let found = page.common_prefixes().iter().filter_map(|common| common.prefix());
-            let found = found.filter_map(|name| name.strip_prefix(&full)?.strip_suffix('/'));
-            names.extend(found.filter(|name| key::check_part(name).is_ok()).map(str::to_owned));
-            match page.next_continuation_token() {
-                Some(next) if page.is_truncated().unwrap_or(false) => token = Some(next.to_owned()),
-                _ => break,
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
     }
 
     async fn modified(&self, key: &str) -> Result<Option<Timestamp>, StepError> {

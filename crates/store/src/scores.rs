@@ -7,13 +7,10 @@ use contract::artifact::{json_bytes, parse_json};
 use contract::score::WindowScore;
 use contract::{StepError, Timestamp};
 
-use crate::object::{Condition, ObjectStore, Put};
+use crate::object::{Condition, Listed, ObjectStore, Put};
 
-/// Objects read at a time.
-const AT_ONCE: usize = 64;
-
-/// Objects written at a time.
-const WRITERS: usize = 8;
+/// Objects that are in memory at a time.
+const AT_ONCE: usize = 256;
 
 /// Keys asked for at a time.
 const PAGE: usize = 500;
@@ -36,19 +33,14 @@ pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, 
 /// Writes the objects of windows as [`write_once`] does, several at once; returns which were written.
 /// They appear in no particular order.
 pub fn write_all(store: &dyn ObjectStore, scores: &[&WindowScore]) -> Result<Vec<bool>, StepError> {
-    let share = scores.len().div_ceil(WRITERS).max(1);
-    let shares: Vec<Result<Vec<bool>, StepError>> = std::thread::scope(|scope| {
-        let write = |share: &[&WindowScore]| share.iter().map(|s| write_once(store, s)).collect();
-        // One window, which is every tick, needs no thread.
-        if scores.len() <= 1 {
-            return vec![write(scores)];
-        }
-        let writers = scores.chunks(share).map(|share| scope.spawn(move || write(share)));
-        let writers: Vec<_> = writers.collect();
-        let broken = || Err(StepError::bug("writing scores ended in a panic"));
-        writers.into_iter().map(|writer| writer.join().unwrap_or_else(|_| broken())).collect()
-    });
-    Ok(shares.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+    let mut written = Vec::with_capacity(scores.len());
+    for scores in scores.chunks(AT_ONCE) {
+        let object =
+            |score: &&WindowScore| Ok((key(&score.pipeline, score.time), json_bytes(score)?));
+        let objects = scores.iter().map(object).collect::<Result<Vec<_>, StepError>>()?;
+        written.extend(store.put_new(&objects)?);
+    }
+    Ok(written)
 }
 
 /// Reads one window's object; nothing if it was not scored.
@@ -62,7 +54,8 @@ pub fn read(
 }
 
 /// Returns the windows that end after `after` (nothing: from the first) and not after `until`, in
-/// the order of time. Objects are read a few at a time, so memory does not grow with the range; an object that cannot be read or parsed is an error and ends the range.
+/// the order of time. Objects are read some at a time, so memory does not grow with the range; an
+/// object that cannot be read or parsed is an error and ends the range.
 pub fn read_after<'a>(
     store: &'a dyn ObjectStore,
     pipeline: &str,
@@ -74,7 +67,7 @@ pub fn read_after<'a>(
         prefix: format!("scores/{pipeline}/"),
         cursor: after.map(|time| key(pipeline, time)),
         last: key(pipeline, until),
-        keys: VecDeque::new(),
+        listed: VecDeque::new(),
         objects: VecDeque::new(),
         done: after.is_some_and(|after| after >= until),
     }
@@ -87,7 +80,7 @@ pub struct ScoreReader<'a> {
     prefix: String,
     cursor: Option<String>,
     last: String,
-    keys: VecDeque<String>,
+    listed: VecDeque<Listed>,
     objects: VecDeque<(String, Vec<u8>)>,
     done: bool,
 }
@@ -95,12 +88,13 @@ pub struct ScoreReader<'a> {
 impl ScoreReader<'_> {
     /// Lists keys until some are due or the range ends.
     fn list(&mut self) -> Result<(), StepError> {
-        while self.keys.is_empty() && !self.done {
-            let page = self.store.list(&self.prefix, self.cursor.as_deref(), PAGE)?;
-            self.done = page.len() < PAGE || page.last().is_some_and(|key| *key > self.last);
-            self.cursor = page.last().cloned();
+        while self.listed.is_empty() && !self.done {
+            let page = self.store.list_tagged(&self.prefix, self.cursor.as_deref(), PAGE)?;
+            let last = page.last().map(|listed| listed.key.clone());
+            self.done = page.len() < PAGE || last.as_ref().is_some_and(|key| *key > self.last);
+            self.cursor = last;
             let due = |key: &String| *key <= self.last && key.strip_suffix(".json").is_some();
-            self.keys.extend(page.into_iter().filter(due));
+            self.listed.extend(page.into_iter().filter(|listed| due(&listed.key)));
         }
         Ok(())
     }
@@ -108,13 +102,13 @@ impl ScoreReader<'_> {
     fn next_score(&mut self) -> Result<Option<WindowScore>, StepError> {
         while self.objects.is_empty() {
             self.list()?;
-            if self.keys.is_empty() {
+            if self.listed.is_empty() {
                 return Ok(None);
             }
-            let keys: Vec<_> = self.keys.drain(..self.keys.len().min(AT_ONCE)).collect();
-            let objects = self.store.bytes_of_many(&keys)?;
+            let listed: Vec<_> = self.listed.drain(..self.listed.len().min(AT_ONCE)).collect();
+            let objects = self.store.read_listed(&listed)?;
             // One that was removed since it was listed is no longer a window to read.
-            let present = keys.into_iter().zip(objects);
+            let present = listed.into_iter().map(|listed| listed.key).zip(objects);
             self.objects.extend(present.filter_map(|(key, object)| Some((key, object?))));
         }
         let Some((key, bytes)) = self.objects.pop_front() else { return Ok(None) };
@@ -129,7 +123,7 @@ impl Iterator for ScoreReader<'_> {
         let score = self.next_score();
         if score.is_err() {
             self.done = true;
-            self.keys.clear();
+            self.listed.clear();
             self.objects.clear();
         }
         score.transpose()

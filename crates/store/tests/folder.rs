@@ -18,6 +18,11 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn many_new_objects_are_written_once_each() {
+    on_a_new_store(conformance::many_new_objects_are_written_once_each);
+}
+
+#[test]
 fn a_condition_that_does_not_hold_changes_nothing() {
     on_a_new_store(conformance::a_condition_that_does_not_hold_changes_nothing);
 }

@@ -12,7 +12,7 @@ use fs_err as fs;
 use s3_servers::in_process::InProcess;
 use s3_servers::proxy::{Fault, Proxy, Seen};
 use s3_servers::{Access, BUCKET, on_every_server};
-use store::{Condition, ObjectStore as _, Put, S3Store};
+use store::{Condition, ObjectStore as _, Put, S3Settings, S3Store};
 
 const MIB: usize = 1024 * 1024;
 
@@ -295,20 +295,73 @@ fn slow_replies_and_silence_are_waited_for_and_no_longer() {
                 },
             )
         };
-        let open = |proxy: &Proxy| {
-            let settings = store::S3Settings {
-                reply_deadline: Duration::from_millis(300),
-                attempts: 2,
-                ..proxy.access().settings()
-            };
-            S3Store::with_settings(&format!("s3://{BUCKET}/slow"), settings)
-        };
         let proxy = silent(1)?;
-        ensure!(open(&proxy)?.get("a")?.context("no object")?.bytes == bytes);
-        let proxy = silent(9)?;
-        let error = open(&proxy)?.get("a").unwrap_err();
+        ensure!(impatient(&proxy, "slow", 700)?.get("a")?.context("no object")?.bytes == bytes);
+        let proxy = silent(99)?;
+        let error = impatient(&proxy, "slow", 300)?.get("a").unwrap_err();
         ensure!(error.kind == ErrorKind::Unavailable, "{error}");
         ensure!(error.message.contains("did not answer in time"), "{error}");
+        let asked = proxy.seen().len();
+        ensure!(asked <= 4, "{asked} attempts, where three deadlines end them all");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Opens a store that waits for so many milliseconds, with many attempts.
+fn impatient(proxy: &Proxy, name: &str, milliseconds: u64) -> Result<S3Store> {
+    let settings = S3Settings {
+        reply_deadline: Duration::from_millis(milliseconds),
+        attempts: 20,
+        ..proxy.access().settings()
+    };
+    Ok(S3Store::with_settings(&format!("s3://{BUCKET}/{name}"), settings)?)
+}
+
+#[test]
+fn a_reply_that_stalls_is_asked_for_again() {
+    let temp = tempfile::tempdir().unwrap();
+    let target = temp.path().join("target");
+    let bytes = content(1000);
+    on_every_server(|server| {
+        let direct = server.store("stalled")?;
+        ensure!(direct.put("a", &bytes, Condition::Any)? != Put::Conflict);
+        let stall = |seen: &Seen<'_>| match (seen.method, seen.before) {
+            ("GET", 0) => Fault::StallReply(300),
+            _ => Fault::None,
+        };
+        let proxy = Proxy::start(server, stall)?;
+        let store = impatient(&proxy, "stalled", 700)?;
+        ensure!(store.get("a")?.context("no object")?.bytes == bytes);
+        let proxy = Proxy::start(server, stall)?;
+        ensure!(impatient(&proxy, "stalled", 700)?.get_file("a", &target)?);
+        ensure!(fs::read(&target)? == bytes);
+        ensure!(proxy.seen().len() > 1, "the first reply stalled");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_store_that_falls_silent_among_many_writes_loses_none_of_them() {
+    on_every_server(|server| {
+        let objects: Vec<_> =
+            (0..60).map(|number| (format!("k{number:02}"), vec![b'x'; number])).collect();
+        let direct = server.store("silent")?;
+        ensure!(direct.put_new(&objects[..1])? == [true], "and it is asked about conditions");
+        let proxy = Proxy::start(server, |seen| match (seen.method, seen.target) {
+            ("PUT", target) if target.contains("/k4") => Fault::Silence,
+            _ => Fault::None,
+        })?;
+        let error = impatient(&proxy, "silent", 300)?.put_new(&objects).unwrap_err();
+        ensure!(error.kind == ErrorKind::Unavailable, "{error}");
+        // Whoever comes next writes what is missing, and nothing twice.
+        let before = direct.list("", None, 99)?;
+        let written = direct.put_new(&objects)?;
+        for ((key, bytes), written) in objects.iter().zip(written) {
+            ensure!(written != before.contains(key), "{key}");
+            ensure!(direct.get(key)?.context("no object")?.bytes == *bytes, "{key}");
+        }
         Ok(())
     })
     .unwrap();

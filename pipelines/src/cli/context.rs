@@ -69,7 +69,9 @@ pub(crate) struct StorePlace {
 impl StorePlace {
     pub(crate) fn new(url: &str) -> Result<Self, StepError> {
         if url.contains("://") && !url.starts_with("file://") {
-            return Ok(Self { root: absolute(Path::new(LOCAL_RUNS))?, url: url.to_owned() });
+            let root = absolute(Path::new(LOCAL_RUNS))?;
+            store::s3::cache::share(&root.join("cache/scores"));
+            return Ok(Self { root, url: url.to_owned() });
         }
         // Opening checks what a folder's URL may look like; the folder itself is not touched.
         drop(store::open(url)?);

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use contract::step::{Common, LogFormat};
 use contract::{ErrorKind, Outcome, StepError, artifact, read_json};
 use fs_err as fs;
+use store::s3::cache;
 use tokio::process::{Child, Command};
 
 use crate::plan::Task;
@@ -51,6 +52,7 @@ pub(super) fn start(
         .arg(task.command.stage().name())
         .args(command.command_line()?)
         .env(RUNNER, std::process::id().to_string())
+        .envs(cache::shared().map(|folder| (cache::VARIABLE, folder)))
         .stdin(Stdio::null())
         .stdout(if options.data_on_stdout {
             Stdio::from(std::io::stderr())

@@ -12,7 +12,6 @@ use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
@@ -29,12 +28,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::settings::S3Settings;
+use super::transfer;
 
 /// Region where none is set: what servers other than the provider's own expect.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Idle connections kept; as many as transfers go on at once, and one for what comes between.
-const IDLE_CONNECTIONS: usize = 5;
+/// Idle connections kept: as many as requests are under way at once, so that none is made anew.
+const IDLE_CONNECTIONS: usize = super::SMALL_IN_FLIGHT;
 
 /// A client, and where it goes, for messages.
 #[derive(Debug)]
@@ -47,10 +47,6 @@ pub(super) struct Connection {
 pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepError> {
     let secure = https_client(settings.ca_bundle.as_deref())?;
     let region = region(settings).await;
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(settings.connect_deadline)
-        .read_timeout(settings.reply_deadline)
-        .build();
     let retries = RetryConfig::standard()
         .with_max_attempts(settings.attempts.max(1))
         .with_initial_backoff(settings.first_wait);
@@ -61,7 +57,7 @@ pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepErr
         .region(region.clone())
         .http_client(secure.clone())
         .no_credentials()
-        .timeout_config(timeouts)
+        .timeout_config(transfer::timeouts(settings, 0))
         .retry_config(retries)
         .stalled_stream_protection(stalled);
     if let Some(endpoint) = &settings.endpoint_url {

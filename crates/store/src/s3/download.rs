@@ -14,10 +14,11 @@ use contract::artifact::{self, OutputFile};
 use fs_err as fs;
 use fs_err::os::unix::fs::FileExt as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::timeout;
 
 use super::checksum::{Checksum, Running};
 use super::transfer::{IN_FLIGHT, WHOLE_BYTES, Waits};
-use super::{Bucket, error};
+use super::{Bucket, error, transfer};
 
 /// Length of a range of a larger object.
 const RANGE_BYTES: u64 = WHOLE_BYTES;
@@ -112,6 +113,7 @@ impl Bucket {
         let mut running = Running::new(download.checksum.as_ref());
         let mut waits = Waits::new(&self.settings);
         let mut stream = stream;
+        let deadline = transfer::deadline(&self.settings, RANGE_BYTES);
         loop {
             let body = match stream.take() {
                 Some(body) => body,
@@ -120,11 +122,15 @@ impl Bucket {
                     None => return Ok(None),
                 },
             };
-            download.write(body, start, end, &mut running).await?;
+            let write = download.write(body, start, end, &mut running);
+            // One that is too slow is asked for again, from where it came to.
+            if let Ok(written) = timeout(deadline, write).await {
+                written?;
+            }
             if start + running.length() == end {
                 return Ok(Some(running.finish()));
             }
-            waits.next(&request, &"the reply broke off").await?;
+            waits.next(&request, &"the reply broke off or is too slow").await?;
         }
     }
 

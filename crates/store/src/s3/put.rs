@@ -2,26 +2,23 @@
 
 use std::error::Error;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{ChecksumMode, ServerSideEncryption};
 use contract::StepError;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::timeout;
 
 use super::settings::Encryption;
-use super::{Bucket, error, transfer};
-use crate::object::{Condition, Object, Put};
+use super::{Bucket, SMALL_IN_FLIGHT, error, transfer};
+use crate::object::{Condition, Listed, Object, Put};
 
 /// Metadata that marks an object with the write it comes from.
 pub(super) const WRITE_MARK: &str = "lynceus-write";
-
-/// Slowest sending that is still waited for.
-const LEAST_BYTES_PER_SECOND: u64 = 128 * 1024;
 
 /// What the store said to a write.
 pub(super) enum Answer {
@@ -45,12 +42,52 @@ impl Bucket {
                 Err(error) => return Err(request.error(&error)),
             };
             let etag = request.tag(reply.e_tag())?;
-            if let Ok(bytes) = reply.body.collect().await {
+            let length = u64::try_from(reply.content_length().unwrap_or_default()).unwrap_or(0);
+            let deadline = transfer::deadline(&self.settings, length);
+            if let Ok(Ok(bytes)) = timeout(deadline, reply.body.collect()).await {
                 return Ok(Some(Object { bytes: bytes.to_vec(), etag }));
             }
-            let why = "the reply broke off or does not have the object's checksum";
+            let why = "the reply broke off, is too slow or does not have the object's checksum";
             waits.next(&request, &why).await?;
         }
+    }
+
+    /// Reads an object that was just listed, from this machine if it is here.
+    pub(super) async fn read_listed(&self, listed: &Listed) -> Result<Option<Vec<u8>>, StepError> {
+        let key = self.key(&listed.key)?;
+        let kept = self.cache.as_ref().zip(listed.etag.as_ref());
+        if let Some(bytes) = kept.and_then(|(cache, etag)| cache.get(&key, etag)) {
+            return Ok(Some(bytes));
+        }
+        let Some(object) = self.get(&key).await? else { return Ok(None) };
+        if let Some(cache) = &self.cache {
+            cache.put(&key, &object.etag, &object.bytes);
+        }
+        Ok(Some(object.bytes))
+    }
+
+    pub(super) async fn put_new(
+        &self,
+        objects: &[(String, Vec<u8>)],
+    ) -> Result<Vec<bool>, StepError> {
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Once, before many ask for it.
+        self.check_condition(Condition::IfAbsent).await?;
+        let puts = stream::iter(objects).map(|(key, bytes)| self.put_if_new(key, bytes));
+        puts.buffered(SMALL_IN_FLIGHT).try_collect().await
+    }
+
+    async fn put_if_new(&self, key: &str, bytes: &[u8]) -> Result<bool, StepError> {
+        let key = self.key(key)?;
+        let Put::Written(etag) = self.put(&key, bytes, Condition::IfAbsent).await? else {
+            return Ok(false);
+        };
+        if let Some(cache) = &self.cache {
+            cache.put(&key, &etag, bytes);
+        }
+        Ok(true)
     }
 
     /// Writes an object; a reply that got lost is found out about, so that what was written counts
@@ -158,11 +195,7 @@ impl Bucket {
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
-        let seconds = Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(self.settings.connect_deadline)
-            .read_timeout(self.settings.reply_deadline.saturating_add(seconds))
-            .build();
+        let timeouts = transfer::timeouts(&self.settings, bytes);
         let classifier =
             AwsErrorCodeClassifier::<E>::builder().transient_errors(error::CHANGED).build();
         aws_sdk_s3::config::Builder::new().timeout_config(timeouts).retry_classifier(classifier)

@@ -10,6 +10,8 @@ use std::time::Duration;
 use aws_sdk_s3::config::Credentials;
 use contract::StepError;
 
+use super::cache;
+
 /// How the store keeps objects at rest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Encryption {
@@ -38,13 +40,17 @@ pub struct S3Settings {
     pub encryption: Encryption,
     /// PEM file with the certificates to trust instead of the system's.
     pub ca_bundle: Option<PathBuf>,
+    /// Folder of this machine where score objects are kept, instead of the process' own
+    /// ([`super::cache::share`]).
+    pub cache: Option<PathBuf>,
     /// Attempts at a request before it counts as failed.
     pub attempts: u32,
     /// First of the waits between attempts, which double; each is cut by a random share.
     pub first_wait: Duration,
     /// Time for a connection to come about.
     pub connect_deadline: Duration,
-    /// Time for a reply to begin and for each pause in it; sending bytes adds to it.
+    /// Time for a reply to begin and for each pause in it; bytes add to it. After three times as long
+    /// a request is given up, whatever attempts are left.
     pub reply_deadline: Duration,
 }
 
@@ -57,6 +63,7 @@ impl Default for S3Settings {
             path_style: None,
             encryption: Encryption::Bucket,
             ca_bundle: None,
+            cache: None,
             attempts: 5,
             first_wait: Duration::from_millis(200),
             connect_deadline: Duration::from_secs(5),
@@ -66,8 +73,8 @@ impl Default for S3Settings {
 }
 
 impl S3Settings {
-    /// Reads `AWS_CA_BUNDLE`, `LYNCEUS_S3_PATH_STYLE`, `LYNCEUS_S3_SSE` and
-    /// `LYNCEUS_S3_SSE_KMS_KEY_ID`; a value that means nothing is a usage error.
+    /// Reads `AWS_CA_BUNDLE`, `LYNCEUS_S3_PATH_STYLE`, `LYNCEUS_S3_SSE`, `LYNCEUS_S3_SSE_KMS_KEY_ID`,
+    /// `LYNCEUS_S3_REPLY_SECONDS` and `LYNCEUS_S3_CACHE`; a value that means nothing is a usage error.
     pub fn from_environment() -> Result<Self, StepError> {
         Self::from_variables(&environment_variable)
     }
@@ -90,8 +97,15 @@ impl S3Settings {
             }
             (Some(_), _) => return Err(unknown("LYNCEUS_S3_SSE", "write `s3` or `kms`")),
         };
-        let ca_bundle = variable("AWS_CA_BUNDLE").map(PathBuf::from);
-        Ok(Self { path_style, encryption, ca_bundle, ..Self::default() })
+        let mut settings = Self { path_style, encryption, ..Self::default() };
+        settings.ca_bundle = variable("AWS_CA_BUNDLE").map(PathBuf::from);
+        settings.cache = variable(cache::VARIABLE).map(PathBuf::from);
+        if let Some(seconds) = variable("LYNCEUS_S3_REPLY_SECONDS") {
+            let known = seconds.parse().ok().filter(|seconds| (1..=600).contains(seconds));
+            let unknown = || unknown("LYNCEUS_S3_REPLY_SECONDS", "write a number from 1 to 600");
+            settings.reply_deadline = Duration::from_secs(known.ok_or_else(unknown)?);
+        }
+        Ok(settings)
     }
 }
 
@@ -143,12 +157,18 @@ mod tests {
 
     #[test]
     fn a_value_that_means_nothing_is_named_and_not_repeated() {
-        for name in ["LYNCEUS_S3_PATH_STYLE", "LYNCEUS_S3_SSE"] {
+        for name in ["LYNCEUS_S3_PATH_STYLE", "LYNCEUS_S3_SSE", "LYNCEUS_S3_REPLY_SECONDS"] {
             let error = read(&[(name, "hunter2")]).unwrap_err();
             assert_eq!(error.kind, contract::ErrorKind::Usage);
             assert!(error.message.contains(name), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
         assert_eq!(read(&[("LYNCEUS_S3_PATH_STYLE", "0")]).unwrap().path_style, Some(false));
+        for seconds in ["0", "601", "-1", "1.5", ""] {
+            let set = read(&[("LYNCEUS_S3_REPLY_SECONDS", seconds)]);
+            assert!(set.is_err(), "{seconds}");
+        }
+        let quick = read(&[("LYNCEUS_S3_REPLY_SECONDS", "7")]).unwrap();
+        assert_eq!(quick.reply_deadline, Duration::from_secs(7));
     }
 }

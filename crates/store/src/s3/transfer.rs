@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use contract::StepError;
 
 use super::error::Request;
@@ -14,6 +15,29 @@ pub(super) const WHOLE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Requests that one transfer has under way.
 pub(super) const IN_FLIGHT: usize = 4;
+
+/// Slowest transfer that is still waited for.
+const LEAST_BYTES_PER_SECOND: u64 = 128 * 1024;
+
+/// Reply deadlines after which a request is given up with all its attempts: a store that hangs is
+/// waited for no longer, one that answers with errors gets every attempt.
+const SILENCES: u32 = 3;
+
+/// Returns how long a transfer of this many bytes may take.
+pub(super) fn deadline(settings: &S3Settings, bytes: u64) -> Duration {
+    let seconds = Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
+    settings.reply_deadline.saturating_add(seconds)
+}
+
+/// Returns the deadlines of a request that sends this many bytes.
+pub(super) fn timeouts(settings: &S3Settings, bytes: u64) -> TimeoutConfig {
+    let deadline = deadline(settings, bytes);
+    TimeoutConfig::builder()
+        .connect_timeout(settings.connect_deadline)
+        .read_timeout(deadline)
+        .operation_timeout(deadline.saturating_mul(SILENCES))
+        .build()
+}
 
 /// Attempts at something that the client itself cannot try again, such as a reply that broke off
 /// in its middle.

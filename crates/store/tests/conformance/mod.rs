@@ -9,7 +9,7 @@ use contract::ErrorKind;
 use fs_err as fs;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use store::{Condition, ObjectStore, Put};
+use store::{Condition, Listed, ObjectStore, Put};
 
 fn written(put: Put) -> Result<String> {
     match put {
@@ -39,6 +39,30 @@ pub(crate) fn what_was_written_is_read(store: &dyn ObjectStore) -> Result<()> {
         let expected = (number % 3 == 0).then(|| keys[number].as_bytes().to_vec());
         ensure!(object.map(|object| object.bytes) == expected, "in the order of the keys");
     }
+    Ok(())
+}
+
+pub(crate) fn many_new_objects_are_written_once_each(store: &dyn ObjectStore) -> Result<()> {
+    let object = |number: usize| (format!("new/{number:03}"), vec![b'n'; number]);
+    let objects: Vec<_> = (0..100).map(object).collect();
+    for (key, _) in objects.iter().step_by(3) {
+        written(store.put(key, b"old", Condition::Any)?)?;
+    }
+    let expected: Vec<bool> = (0..100).map(|number| number % 3 != 0).collect();
+    ensure!(store.put_new(&objects)? == expected, "in the order of the objects");
+    ensure!(store.put_new(&objects)? == [false; 100] && store.put_new(&[])?.is_empty());
+    let mut listed = store.list_tagged("new/", Some("new/009"), 50)?;
+    let keys: Vec<_> = listed.iter().map(|listed| listed.key.clone()).collect();
+    ensure!(keys == store.list("new/", Some("new/009"), 50)? && keys.len() == 50);
+    listed.insert(7, Listed { key: "new/absent".to_owned(), etag: Some("none".to_owned()) });
+    let mut read = store.read_listed(&listed)?;
+    ensure!(read.remove(7).is_none(), "one that was removed since is not there");
+    for (bytes, (number, old)) in read.into_iter().zip((10..60).map(|n| (n, n % 3 == 0))) {
+        let expected = if old { b"old".to_vec() } else { object(number).1 };
+        ensure!(bytes == Some(expected), "{number}");
+    }
+    let wrong = [("a".to_owned(), Vec::new()), ("../b".to_owned(), Vec::new())];
+    ensure!(store.put_new(&wrong).is_err_and(|error| error.kind == ErrorKind::Usage));
     Ok(())
 }
 

@@ -113,7 +113,9 @@ impl OneWriter {
     /// Says that a request reads an object by a key which is a folder, or lies below a file: the
     /// server would fail, where a bucket has no such object.
     fn reads_no_object(&self, request: &Request<Incoming>) -> bool {
-        let path = self.root.join(request.uri().path().trim_start_matches('/'));
+        // Of what a key may hold, only this is escaped.
+        let path = request.uri().path().trim_start_matches('/').replace("%3D", "=");
+        let path = self.root.join(path);
         let bucket = self.root.join(BUCKET);
         let reads = matches!(request.method().as_str(), "GET" | "HEAD");
         reads && path.starts_with(&bucket) && path != bucket && !path.is_file()

@@ -27,13 +27,15 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Settings as a user has them, with short waits.
+    /// Settings as a user has them, with short waits, and more of them: a busy server may say more
+    /// than once that it cannot now, and half a second must be enough of a wait here too.
     pub(crate) fn settings(&self) -> S3Settings {
         S3Settings {
             endpoint_url: Some(self.endpoint.clone()),
             region: Some("us-east-1".to_owned()),
             credentials: Some(Credentials::new(&self.key, &self.secret, None, None, "test")),
             first_wait: Duration::from_millis(2),
+            attempts: 9,
             ..S3Settings::default()
         }
     }

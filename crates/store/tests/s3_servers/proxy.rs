@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     ChangeReply(usize),
     /// Its answer passes in pieces of this many bytes.
     Pieces(usize),
+    /// Its answer passes with this many bytes of the body, and nothing more comes.
+    StallReply(usize),
     /// It is never answered.
     Silence,
 }
@@ -158,6 +160,12 @@ impl State {
             Fault::LoseReply => return Ok(client.shutdown(Shutdown::Both)?),
             Fault::CutReply(bytes) => reply.truncate(start + bytes),
             Fault::ChangeReply(place) => change(&mut reply, start + place)?,
+            Fault::StallReply(bytes) => {
+                client.write_all(&reply[..reply.len().min(start + bytes)])?;
+                // Ends when the client gives up.
+                drop(reader.read_to_end(&mut Vec::new()));
+                return Ok(());
+            }
             Fault::Pieces(bytes) => {
                 for piece in reply.chunks(bytes) {
                     client.write_all(piece)?;

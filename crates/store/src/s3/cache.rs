@@ -1,0 +1,158 @@
+//! Score objects that were read or written before, kept in a folder of this machine.
+//!
+//! A listing names each object's tag, so what is kept is taken only where the bucket still says the
+//! same of it: no answer comes from here that the bucket would not give. A file is the tag, the
+//! SHA-256 of the content, each with a line feed, and the content; what does not hold is not there.
+//! Nothing here must last, so nothing is synced, and what cannot be kept is not.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use contract::artifact::sha256;
+use fs_err as fs;
+
+/// Environment variable that names the folder.
+pub const VARIABLE: &str = "LYNCEUS_S3_CACHE";
+
+/// Folders beside each other that are kept: those of scores are days.
+const MOST_FOLDERS: usize = 8;
+
+static SHARED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets every store that this process opens in a bucket keep score objects in `folder`; the first
+/// call counts, and the environment's folder goes before it.
+pub fn share(folder: &Path) {
+    SHARED.get_or_init(|| folder.to_owned());
+}
+
+/// Returns the folder of [`share`], for the environment of other processes.
+pub fn shared() -> Option<&'static Path> {
+    SHARED.get().map(PathBuf::as_path)
+}
+
+/// The objects of one bucket.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+    writes: AtomicU64,
+}
+
+impl Cache {
+    /// Names the place of a bucket's objects; it is made with the first of them.
+    pub(super) fn new(folder: &Path, endpoint: &str, bucket: &str) -> Self {
+        let place = sha256(format!("{endpoint}\n{bucket}").as_bytes());
+        Self { folder: folder.join(&place[..16]), writes: AtomicU64::new(0) }
+    }
+
+    /// Returns the content that an object with this tag has, if it is here.
+    pub(super) fn get(&self, key: &str, etag: &str) -> Option<Vec<u8>> {
+        let mut bytes = fs::read(self.folder.join(key)).ok()?;
+        let head = format!("{etag}\n{}\n", sha256(bytes.get(etag.len() + 66..)?));
+        if !bytes.starts_with(head.as_bytes()) {
+            return None;
+        }
+        Some(bytes.split_off(head.len()))
+    }
+
+    /// Keeps the content that an object with this tag has.
+    pub(super) fn put(&self, key: &str, etag: &str, bytes: &[u8]) {
+        let path = self.folder.join(key);
+        let Some(folder) = path.parent() else { return };
+        if !folder.is_dir() {
+            if fs::create_dir_all(folder).is_err() {
+                return;
+            }
+            forget_oldest_beside(folder);
+        }
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        let partial = folder.join(format!(".{}-{number}", std::process::id()));
+        let content = [format!("{etag}\n{}\n", sha256(bytes)).as_bytes(), bytes].concat();
+        if fs::write(&partial, content).and_then(|()| fs::rename(&partial, &path)).is_err() {
+            drop(fs::remove_file(&partial));
+        }
+    }
+}
+
+/// Removes the folders beside `folder` to which nothing was added for longest.
+fn forget_oldest_beside(folder: &Path) {
+    let Some(parent) = folder.parent() else { return };
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    let beside = entries.flatten().map(|entry| entry.path()).filter(|path| path != folder);
+    let mut beside: Vec<_> = beside
+        .filter_map(|path| Some((fs::metadata(&path).ok()?.modified().ok()?, path)))
+        .collect();
+    beside.sort();
+    let surplus = (beside.len() + 1).saturating_sub(MOST_FOLDERS);
+    for (_, old) in &beside[..surplus.min(beside.len())] {
+        drop(fs::remove_dir_all(old));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "scores/p/date=2026-11-21/20261121T083600Z.json";
+
+    #[test]
+    fn only_the_content_with_the_same_tag_is_here() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = Cache::new(temp.path(), "http://a", "b");
+        assert_eq!(cache.get(KEY, "\"1\""), None);
+        cache.put(KEY, "\"1\"", b"one");
+        assert_eq!(cache.get(KEY, "\"1\"").as_deref(), Some(b"one".as_slice()));
+        assert_eq!(cache.get(KEY, "\"2\""), None);
+        assert_eq!(cache.get(KEY, "\""), None);
+        assert_eq!(Cache::new(temp.path(), "http://c", "b").get(KEY, "\"1\""), None);
+        cache.put(KEY, "\"2\"", b"");
+        assert_eq!(cache.get(KEY, "\"2\"").as_deref(), Some(b"".as_slice()));
+    }
+
+    #[test]
+    fn a_file_that_was_changed_or_cut_is_not_taken() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = Cache::new(temp.path(), "http://a", "b");
+        cache.put(KEY, "\"1\"", b"a longer content");
+        let path = cache.folder.join(KEY);
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(cache.get(KEY, "\"1\""), None, "{length}");
+        }
+        for place in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[place] ^= 1;
+            fs::write(&path, changed).unwrap();
+            assert_eq!(cache.get(KEY, "\"1\""), None, "{place}");
+        }
+    }
+
+    #[test]
+    fn the_last_days_are_kept_and_no_more() {
+        let temp = tempfile::tempdir().unwrap();
+        let cache = Cache::new(temp.path(), "http://a", "b");
+        let key = |day: usize| format!("scores/p/date=2026-11-{day:02}/x.json");
+        for day in 10..10 + MOST_FOLDERS + 3 {
+            cache.put(&key(day), "1", b"x");
+            // Days come in this order, whatever the resolution of the clock.
+            let folder = fs::File::open(cache.folder.join(key(day)).parent().unwrap()).unwrap();
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day as u64);
+            folder.file().set_modified(at).unwrap();
+        }
+        let kept: Vec<usize> = (10..10 + MOST_FOLDERS + 3)
+            .filter(|day| cache.get(&key(*day), "1").is_some())
+            .collect();
+        assert_eq!(kept, (13..13 + MOST_FOLDERS).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("file");
+        fs::write(&file, b"x").unwrap();
+        let cache = Cache::new(&file, "http://a", "b");
+        cache.put(KEY, "1", b"x");
+        assert_eq!(cache.get(KEY, "1"), None);
+    }
+}
