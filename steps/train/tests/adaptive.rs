@@ -88,6 +88,16 @@ fn scores_levels_and_alarms_are_those_of_numpy() {
 }
 
 #[test]
+fn a_usual_level_is_followed_no_more_slowly_than_training_lasted() {
+    let rows = expected().train;
+    for (count, half_life_rows) in [(100, 240.0), (300, 300.0), (1600, 720.0)] {
+        let model = fit(&rows[..count], Settings::default()).model;
+        let rate = 1.0 - 0.5_f64.powf(1.0 / half_life_rows);
+        assert!(close(model.following().mean_rate, rate), "{count} rows");
+    }
+}
+
+#[test]
 fn a_memory_that_travelled_as_text_goes_on_to_the_same_bits() {
     let expected = expected();
     let Fitted { model, mut training } = fit(&expected.train, Settings::default());
