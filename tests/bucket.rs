@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, ensure};
 use contract::artifact::{files_below, sha256_path};
 
+use crate::fault_proxy::{Fault, FaultProxy};
 use crate::minio::{Server, is_off};
 use crate::workspace::{Workspace, differences, pipelines};
 
@@ -159,5 +160,48 @@ fn a_bucket_that_is_not_there_is_said_before_any_work() -> anyhow::Result<()> {
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(!said(&output).contains("hunter2"), "{}", said(&output));
     assert!(!machine.folder.path().join(".lynceus").exists(), "nothing was begun");
+    Ok(())
+}
+
+#[test]
+fn a_bucket_that_never_answers_ends_a_tick_which_the_next_one_makes_up_for() -> anyhow::Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let machine = Machine::new(server, "silent")?;
+    machine.run(&["run", "cluster", "--now", "2026-11-21T08:36:00Z", "--sample"])?;
+    let silent = FaultProxy::start(None, &[], Fault::Silence)?;
+    let late = ["score", "cluster", "--sample", "--at", "2026-11-21T09:22:05Z"];
+    let mut command = machine.lynceus(&[late.as_slice(), &["--retries", "0"]].concat());
+    command.env("AWS_ENDPOINT_URL", silent.url()).env("LYNCEUS_S3_REPLY_SECONDS", "1");
+    let output = command.output()?;
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("did not answer in time"), "{}", said(&output));
+    assert!(!silent.requests().is_empty(), "it was asked");
+    machine.run(&late)?;
+    assert_eq!(
+        machine.run(&late)?.lines().next(),
+        Some("0 windows scored, 0 anomalous, 0 without data")
+    );
+    Ok(())
+}
+
+#[test]
+fn scores_are_kept_on_the_machine_that_made_them_and_are_those_of_the_bucket() -> anyhow::Result<()>
+{
+    let Some(server) = server()? else { return Ok(()) };
+    let machine = Machine::new(server, "kept")?;
+    machine.run(&TRAIN)?;
+    let kept = machine.folder.path().join(".lynceus/cache/scores");
+    let files = files_below(&kept)?;
+    assert_eq!(files.iter().filter(|file| file.contains("/scores/cluster/date=")).count(), 552);
+    let show = ["scores", "cluster", "--last", "1h", "--to", "2026-11-21T09:22:05Z"];
+    let first = machine.json(&show)?;
+    assert!(!first.as_array().context("windows")?.is_empty());
+    // Of what was changed here, and of what is not here, the bucket's is shown.
+    for file in &files {
+        fs_err::write(kept.join(file), b"{}")?;
+    }
+    assert_eq!(machine.json(&show)?, first);
+    fs_err::remove_dir_all(&kept)?;
+    assert_eq!(machine.json(&show)?, first);
     Ok(())
 }
