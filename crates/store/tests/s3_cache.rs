@@ -1,5 +1,4 @@
 //! Score objects that are kept on this machine: asked for once, and never taken for others.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod s3_servers;
 
