@@ -1,7 +1,10 @@
 //! Does a bucket hold what a folder holds? The whole product over a real `MinIO`.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use contract::artifact::{files_below, sha256_path};
@@ -181,6 +184,55 @@ fn a_bucket_that_never_answers_ends_a_tick_which_the_next_one_makes_up_for() -> 
         machine.run(&late)?.lines().next(),
         Some("0 windows scored, 0 anomalous, 0 without data")
     );
+    Ok(())
+}
+
+/// Passes bytes both ways between a new endpoint, which is returned, and another, each piece of them
+/// late, for as long as the tests run.
+fn slow_relay(endpoint: &str) -> anyhow::Result<String> {
+    const LATE: Duration = Duration::from_millis(20);
+    fn pass(mut from: TcpStream, mut to: TcpStream) -> std::io::Result<()> {
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            let length = from.read(&mut piece)?;
+            std::thread::sleep(LATE);
+            match length {
+                0 => return to.shutdown(Shutdown::Write),
+                length => to.write_all(&piece[..length])?,
+            }
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let slow = format!("http://{}", listener.local_addr()?);
+    let upstream = endpoint.trim_start_matches("http://").to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(server) = TcpStream::connect(&upstream) else { return };
+            for (from, to) in [(&client, &server), (&server, &client)] {
+                let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
+                std::thread::spawn(move || pass(from, to));
+            }
+        }
+    });
+    Ok(slow)
+}
+
+#[test]
+fn a_slow_bucket_changes_nothing_of_what_a_tick_writes() -> anyhow::Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    let slow = slow_relay(&server.endpoint)?;
+    let tick = ["score", "cluster", "--sample", "--at", "2026-11-21T08:40:05Z"];
+    let mut scores = Vec::new();
+    for (prefix, endpoint) in [("fast", &server.endpoint), ("slow", &slow)] {
+        let machine = Machine::new(server, prefix)?;
+        machine.run(&["run", "cluster", "--now", "2026-11-21T08:36:00Z", "--sample"])?;
+        let mut command = machine.lynceus(&tick);
+        let output = command.env("AWS_ENDPOINT_URL", endpoint).output()?;
+        ensure!(output.status.success(), "{}", said(&output));
+        scores.push(machine.json(&["scores", "cluster"])?);
+    }
+    assert!(!scores[0].as_array().context("windows")?.is_empty());
+    assert_eq!(scores[0], scores[1]);
     Ok(())
 }
 

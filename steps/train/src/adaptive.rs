@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use contract::{Span, Timestamp};
 use document::models::Adaptive as Settings;
-use linfa::ParamGuard;
+use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::adaptive::{Adaptive, Distance, Following, Gate, Memory, Training};
@@ -16,6 +16,7 @@ use models::reference::quantile;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::mahalanobis::inverse_cholesky;
+use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Rows to fit on at least.
@@ -46,42 +47,18 @@ pub struct AdaptiveValidParams {
 }
 
 /// Parameters of the adaptive model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdaptiveParams(AdaptiveValidParams);
+pub type AdaptiveParams = Unchecked<AdaptiveValidParams>;
 
 impl AdaptiveParams {
     /// Takes the document's parameters; `order` is that of the records to be fitted on.
     pub fn new(settings: Settings, order: Order) -> Self {
-        Self(AdaptiveValidParams { settings, order })
+        Unchecked(AdaptiveValidParams { settings, order })
     }
 }
 
-impl ParamGuard for AdaptiveParams {
-    type Checked = AdaptiveValidParams;
-    type Error = FitError;
-
-    fn check_ref(&self) -> Result<&Self::Checked, FitError> {
-        let settings = &self.0.settings;
-        for (name, number) in [
-            ("cap", settings.cap),
-            ("clip", settings.clip),
-            ("min_range_share", settings.min_range_share),
-            ("min_std", settings.min_std),
-            ("ridge", settings.ridge),
-        ] {
-            if !(number.is_finite() && number > 0.0) {
-                return Err(FitError::parameter(name, number, "more than 0"));
-            }
-        }
-        if !(2..=20).contains(&settings.folds) {
-            return Err(FitError::parameter("folds", settings.folds, "2 to 20"));
-        }
-        Ok(&self.0)
-    }
-
-    fn check(self) -> Result<Self::Checked, FitError> {
-        self.check_ref()?;
-        Ok(self.0)
+impl Ranges for AdaptiveValidParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.settings.check()
     }
 }
 

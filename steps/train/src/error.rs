@@ -1,7 +1,5 @@
 //! Why a model could not be fitted.
 
-use std::fmt::Display;
-
 use contract::StepError;
 use document::ranges::OutOfRange;
 use thiserror::Error;
@@ -59,12 +57,6 @@ pub enum FitError {
 }
 
 impl FitError {
-    /// Makes the error for a parameter out of its range.
-    pub(crate) fn parameter(field: &str, value: impl Display, expected: &str) -> Self {
-        let [field, expected] = [field, expected].map(str::to_owned);
-        Self::Parameter(OutOfRange { field, value: value.to_string(), expected })
-    }
-
     /// Turns it into the step's error; `kind` is the model that was fitted.
     pub fn of_model(self, kind: &str) -> StepError {
         let message = format!("cannot fit `{kind}`: {self}");
