@@ -83,11 +83,17 @@ fn a_document_that_no_pod_could_read_from_is_refused() -> anyhow::Result<()> {
         ("labels.scenarios=/etc/scenarios.csv", "cannot be a file of the store"),
         ("labels.scenarios=../scenarios.csv", "cannot be a file of the store"),
         ("source.prometheus.bearer_token_file=token", "no pod has the file `token`"),
-        ("scoring.metrics.textfile=/var/lib/node_exporter/lynceus.prom", "no pod has the file"),
+        (
+            "scoring.metrics.textfile=/var/lib/node_exporter/lynceus.prom",
+            "no pod can write the file",
+        ),
     ] {
         let error = files(&[set]).err().context(set)?.to_string();
         assert!(error.contains(words), "{set}: {error}");
     }
+    let drift = files(&["alerts.kinds=[anomaly, drift]", "scoring.drift.retrain={}"]);
+    let error = drift.err().context("a retrain")?.to_string();
+    assert!(error.contains("no pod starts a training"), "{error}");
     Ok(())
 }
 

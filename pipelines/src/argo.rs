@@ -75,6 +75,11 @@ fn shared() -> Result<Vec<Manifest>, StepError> {
 
 fn of_pipeline(document: &Document) -> Result<Vec<Manifest>, StepError> {
     secrets::check(document)?;
+    if document.scoring.drift.retrain.is_some() {
+        return Err(StepError::usage("`scoring.drift.retrain`: no pod starts a training").hint(
+            "take it out of the cluster's document: a CronWorkflow trains again each night",
+        ));
+    }
     let mut manifests = vec![
         manifest("document.yaml", &[text(&config_map(document)?)?])?,
         manifest("service-accounts.yaml", &access::accounts(document)?)?,

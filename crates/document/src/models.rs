@@ -92,8 +92,8 @@ pub enum Scaling {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Adaptive {
-    /// Time in which a usual level takes in half of a lasting change; at most that of the training
-    /// rows.
+    /// Time in which a usual level takes in half of a lasting change; at most as long as an entity's
+    /// training rows.
     pub mean_half_life: Span,
     /// Time in which a usual variance takes in half of a lasting change.
     pub variance_half_life: Span,

@@ -112,6 +112,7 @@ impl Ranges for Adaptive {
         ] {
             require(span > Span::ZERO, field, span, || "longer than nothing".to_owned())?;
         }
+        // A fitted model is read back within the same bounds.
         for (field, value) in [
             ("cap", self.cap),
             ("clip", self.clip),
@@ -119,7 +120,7 @@ impl Ranges for Adaptive {
             ("min_std", self.min_std),
             ("ridge", self.ridge),
         ] {
-            number(field, value, (Excluded(0.0), Unbounded))?;
+            number(field, value, 1e-6..=1e6)?;
         }
         for (field, windows) in
             [("window_rows", &self.window_rows), ("gate_window_rows", &self.gate_window_rows)]
@@ -131,6 +132,7 @@ impl Ranges for Adaptive {
         }
         whole("folds", self.folds, 2..=20)?;
         whole("gate_rows", self.gate_rows, 1..=1440)?;
+        whole("stay_rows", self.stay_rows, 0..=1440)?;
         number("gate_share", self.gate_share, 0.0..=1.0)
     }
 }

@@ -252,6 +252,7 @@ fn what_makes_no_sense_together_is_refused() {
 fn a_parameter_of_a_model_out_of_its_range_is_refused_at_its_place() {
     for (model, field, value) in [
         ("adaptive", "cap", "0"),
+        ("adaptive", "stay_rows", "1441"),
         ("adaptive", "folds", "1"),
         ("adaptive", "gate_share", "1.1"),
         ("adaptive", "window_rows", "[1]"),

@@ -128,19 +128,33 @@ pub(super) fn files(document: &Document, stage: Stage) -> Vec<PathBuf> {
     files.into_iter().filter(|file| !file.starts_with(SYSTEM)).collect()
 }
 
-/// Refuses a document that names a file which no pod has.
+/// Returns the files that steps write because the document names them.
+fn written(document: &Document) -> Vec<&Path> {
+    let channels = document.alerts.channels.iter().filter_map(|channel| match channel {
+        Channel::File(channel) => Some(channel.path.as_path()),
+        _ => None,
+    });
+    channels.chain(document.scoring.metrics.textfile.as_deref()).collect()
+}
+
+/// Refuses a document that names a file which no pod has, or can write.
 pub(super) fn check(document: &Document) -> Result<(), StepError> {
+    let written = written(document);
     for part in PARTS {
         for file in files(document, part.stage) {
-            let folders = [Path::new(part.folder), Path::new(WORK)];
-            if !folders.iter().any(|folder| file.starts_with(folder)) {
-                let (field, file, folder) = (part.field, file.display(), part.folder);
-                let secret = part.secret(document);
-                let message = format!("`{field}`: no pod has the file `{file}`");
-                return Err(StepError::usage(message).hint(format!(
-                    "name it `{folder}/KEY`, after a key of the Secret `{secret}`"
-                )));
+            let is_written = written.contains(&file.as_path());
+            if file.starts_with(WORK) || (!is_written && file.starts_with(part.folder)) {
+                continue;
             }
+            let (field, file, folder) = (part.field, file.display(), part.folder);
+            let secret = part.secret(document);
+            return Err(if is_written {
+                StepError::usage(format!("`{field}`: no pod can write the file `{file}`"))
+                    .hint(format!("name it below `{WORK}`, which lasts as long as the pod"))
+            } else {
+                StepError::usage(format!("`{field}`: no pod has the file `{file}`"))
+                    .hint(format!("name it `{folder}/KEY`, after a key of the Secret `{secret}`"))
+            });
         }
     }
     Ok(())
@@ -182,6 +196,19 @@ mod tests {
         assert_eq!(environment(&document, Stage::Alert).as_deref(), Some("lynceus-x-alert"));
         assert_eq!(environment(&document, Stage::Score), None);
         assert_eq!(variables(&document), ["SLACK"]);
+    }
+
+    #[test]
+    fn a_file_that_is_written_lies_where_a_pod_can_write() {
+        let channel = |file: &str| {
+            document(&format!(
+                "source: {{prometheus: {{url: 'http://p.m:9090'}}}}\n\
+                 alerts: {{channels: [{{file: {{path: {file}}}}}]}}\n"
+            ))
+        };
+        let error = check(&channel("/etc/lynceus/alert/told.jsonl")).unwrap_err();
+        assert!(error.message.contains("no pod can write the file"), "{error}");
+        check(&channel("/lynceus/told.jsonl")).unwrap();
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
     };
     let ticked = tick(&context, at, args.since, args.process.options(global));
     // A channel that cannot be reached keeps nobody from training.
-    let training = retrain::start(global, &args.document, &context, at);
+    let training = retrain::start(global, args, &context, at);
     if let Ok(Some(log)) = &training {
         say(&format!("drift: a training was started, see {}", log.display()));
     }
@@ -79,7 +79,7 @@ pub(crate) fn tick(
     if let Some(since) = since {
         begin(context, since)?;
     }
-    forget_failed(&context.store.root, &document.name)?;
+    forget_failed(&context.store.root, &document.name);
     let name = format!("{}{TICK}", at.compact());
     let folder = context.store.root.join("runs").join(&document.name).join(&name);
     fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
@@ -149,15 +149,14 @@ pub(crate) fn failed_ticks(root: &Path, pipeline: &str) -> Vec<PathBuf> {
 
 /// Removes the folders of failed ticks beyond the last ones, so that an outage of days fills no
 /// disk; one in which a tick is running stays.
-fn forget_failed(root: &Path, pipeline: &str) -> Result<(), StepError> {
+fn forget_failed(root: &Path, pipeline: &str) {
     let ticks = failed_ticks(root, pipeline);
     for old in &ticks[..ticks.len().saturating_sub(FAILED_TICKS)] {
-        // Somebody else may be removing it.
+        // Somebody else may be removing it; what cannot be removed keeps no window from its score.
         let Ok(lock) = lock(old) else { continue };
-        artifact::remove(old).map_err(|e| StepError::writing(old, &e))?;
+        drop(artifact::remove(old));
         drop(lock);
     }
-    Ok(())
 }
 
 /// Keeps bundles between ticks where the store is not a folder of this machine.

@@ -52,7 +52,7 @@ pub(super) fn start(
         .arg(task.command.stage().name())
         .args(command.command_line()?)
         .env(RUNNER, std::process::id().to_string())
-        .envs(cache::shared().map(|folder| (cache::VARIABLE, folder)))
+        .envs(cache::to_pass_on())
         .stdin(Stdio::null())
         .stdout(if options.data_on_stdout {
             Stdio::from(std::io::stderr())

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use contract::{StepError, Timestamp};
+use contract::{Span, StepError, Timestamp};
 use document::alerts::Send;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,9 @@ pub const MAX_PENDING: usize = 50;
 pub const SENDING_SECONDS: u64 = 90;
 /// Seconds of one run that a single slow channel may take from the others.
 const CHANNEL_SECONDS: u64 = 20;
+
+/// How old a message is before it is given up although somebody might still mend the channel.
+const MENDABLE: Span = Span::from_seconds(86_400);
 
 /// A message and the channels it has not reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -239,8 +242,9 @@ impl Sender<'_> {
         }
     }
 
-    /// Notes that a channel does not want a message, and gives the message up after `limit` times;
-    /// the others are told once, until the channel takes something again.
+    /// Notes that a channel does not want a message. After `limit` times the others are told, once
+    /// until the channel takes something again, and the message is given up: at once where one
+    /// refusal is enough, else when whoever can mend the channel had a day to do so.
     fn refused(
         &self,
         (index, name): (usize, &str),
@@ -251,33 +255,42 @@ impl Sender<'_> {
         let pending = &mut state.pending[index];
         let refusals = pending.refusals.entry(name.to_owned()).or_default();
         *refusals += 1;
-        if *refusals < limit {
+        // Where another channel can take the message there is no second refusal to wait for.
+        let is_last = self.send == Send::All || pending.channels.len() == 1;
+        let is_refused = *refusals >= limit || !is_last;
+        let may_be_mended = limit > 1 && self.now < pending.message.time + MENDABLE;
+        let message = pending.message.clone();
+        if is_refused {
+            self.complain(name, &error.message, &message, state);
+        }
+        if !is_refused || may_be_mended {
             delivery.doubted.push((name.to_owned(), error));
             return;
         }
-        pending.channels.retain(|other| other != name);
-        let refused = Refused {
-            message: pending.message.clone(),
-            channel: name.to_owned(),
-            time: self.now,
-            why: error.message,
-        };
-        let trouble = state.trouble.entry(name.to_owned()).or_default();
-        trouble.why = Some(refused.why.clone());
-        let is_new = trouble.refusing_since.is_none();
-        trouble.refusing_since.get_or_insert(self.now);
+        state.pending[index].channels.retain(|other| other != name);
+        let refused =
+            Refused { message, channel: name.to_owned(), time: self.now, why: error.message };
+        state.bury(refused.clone());
+        delivery.refused.push(refused);
+    }
+
+    /// Tells the others that a channel refuses a message, unless they know that it refuses some.
+    fn complain(&self, name: &str, why: &str, message: &Message, state: &mut AlertState) {
         // Two channels that refuse everything must not tell each other of it for ever.
-        if is_new && refused.message.channel.is_none() {
+        if message.channel.is_some() {
+            return;
+        }
+        let trouble = state.trouble.entry(name.to_owned()).or_default();
+        trouble.why = Some(why.to_owned());
+        if trouble.refusing_since.replace(trouble.refusing_since.unwrap_or(self.now)).is_none() {
             let news = ChannelNews {
                 name: name.to_owned(),
                 since: self.now,
-                why: Some(refused.why.clone()),
-                refused: Some(refused.message.title.clone()),
+                why: Some(why.to_owned()),
+                refused: Some(message.title.clone()),
             };
             self.tell_others(news, state);
         }
-        state.bury(refused.clone());
-        delivery.refused.push(refused);
     }
 
     /// Says whether a channel is to be left alone in this run.

@@ -69,6 +69,8 @@ pub struct Scored {
     /// The scores.
     pub history: ScoreHistory,
     /// The range that was asked for: windows that end after the first and not after the second.
+    pub asked: (Timestamp, Timestamp),
+    /// What of it can have scores: from the first window on, where scoring began within it.
     pub range: (Timestamp, Timestamp),
     /// End of the first window that was ever scored, if the range reaches back to it.
     pub began: Option<Timestamp>,
@@ -283,6 +285,7 @@ fn scored(
     let began = first.filter(|first| *first > after + document.step);
     let began = began.map(|first| Ok(is_first(store, &document.name, first)?.then_some(first)));
     let began = began.transpose()?.flatten();
+    let asked = (after, until);
     // Nothing was to be scored before.
     let after = began.map_or(after, |first| first - document.step);
     history.note_bounds(after, until);
@@ -291,6 +294,7 @@ fn scored(
         |(version, bundle): (String, Option<Bundle>)| Some((version, bundle?.manifest().clone()));
     Ok(Scored {
         history,
+        asked,
         range: (after, until),
         began,
         late: messages::late(store, &document.name)?,

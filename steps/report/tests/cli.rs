@@ -330,7 +330,7 @@ fn what_a_store_remembers_of_ticks_is_shown() {
     let made = Made::new(&[""]).unwrap();
     let flags = ["--store", "store", "--from", &at(199)];
     let text = Parsed::of(&made.page(&flags).unwrap()).text();
-    assert!(text.contains("None was scored late"), "{text}");
+    assert!(text.contains("None is known to have been scored late"), "{text}");
     let write = |name: &str, state: &Value| {
         store::state::write(&made.store().unwrap(), "cluster", name, state, None).unwrap();
     };
@@ -364,10 +364,10 @@ fn what_a_store_remembers_of_ticks_is_shown() {
 fn what_was_before_the_first_window_is_not_missing() {
     let made = Made::new(&[""]).unwrap();
     let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(0)]).unwrap()).text();
-    assert!(text.contains("Scoring began with the window of"), "{text}");
+    assert!(text.contains("The first window that is kept is that of"), "{text}");
     assert!(text.contains("3 windows of the range were not scored"), "{text}");
     let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(210)]).unwrap()).text();
-    assert!(!text.contains("Scoring began"), "{text}");
+    assert!(!text.contains("The first window that is kept"), "{text}");
 }
 
 #[test]

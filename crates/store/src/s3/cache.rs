@@ -26,9 +26,16 @@ pub fn share(folder: &Path) {
     SHARED.get_or_init(|| folder.to_owned());
 }
 
-/// Returns the folder of [`share`], for the environment of other processes.
-pub fn shared() -> Option<&'static Path> {
+/// Returns the folder of [`share`].
+pub(super) fn shared() -> Option<&'static Path> {
     SHARED.get().map(PathBuf::as_path)
+}
+
+/// Returns what the environment of another process needs to share the folder, where it does not
+/// name one already.
+pub fn to_pass_on() -> Option<(&'static str, &'static Path)> {
+    let is_named = std::env::var_os(VARIABLE).is_some_and(|folder| !folder.is_empty());
+    shared().filter(|_| !is_named).map(|folder| (VARIABLE, folder))
 }
 
 /// The objects of one bucket.
@@ -64,6 +71,9 @@ impl Cache {
                 return;
             }
             forget_oldest_beside(folder);
+            // An endpoint is a place of its own: ports that change must not fill the disk.
+            drop(fs::write(self.folder.join(".used"), b""));
+            forget_oldest_beside(&self.folder);
         }
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
         let partial = folder.join(format!(".{}-{number}", std::process::id()));

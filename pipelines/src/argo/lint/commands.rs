@@ -32,7 +32,9 @@ pub(super) fn template(
         secrets::of_store(&owner, container, &step, report);
         files(spec, template, container, &step, report);
         if let Some(document) = &document {
-            secrets::of_document(spec, container, (document, step.stage()), &owner, report);
+            let shared = template.container_set.as_ref().map_or(&[][..], |set| &set.volume_mounts);
+            let of = (document, step.stage());
+            secrets::of_document(spec, (container, shared), of, &owner, report);
         }
         steps.push((container, step));
     }

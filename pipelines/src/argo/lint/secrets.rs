@@ -5,7 +5,7 @@ use contract::steps::StepCommand;
 use document::Document;
 
 use super::Report;
-use crate::argo::pod::Container;
+use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::secrets;
 use crate::argo::workflow::WorkflowSpec;
 
@@ -30,10 +30,11 @@ pub(super) fn of_store(
     }
 }
 
-/// The files and variables that the document names for a step are there.
+/// The files and variables that the document names for a step are there; `shared` are the mounts
+/// of all containers of its pod.
 pub(super) fn of_document(
     spec: &WorkflowSpec,
-    container: &Container,
+    (container, shared): (&Container, &[VolumeMount]),
     (document, stage): (&Document, Stage),
     owner: &str,
     report: &mut Report<'_>,
@@ -43,11 +44,10 @@ pub(super) fn of_document(
         volume.is_some_and(|volume| volume.secret.is_some() || volume.empty_dir.is_some())
     };
     for file in secrets::files(document, stage) {
-        let mounts = &container.volume_mounts;
-        if !mounts.iter().any(|mount| file.starts_with(&mount.mount_path) && is_there(&mount.name))
-        {
+        let mut mounts = container.volume_mounts.iter().chain(shared);
+        if !mounts.any(|mount| file.starts_with(&mount.mount_path) && is_there(&mount.name)) {
             let file = file.display();
-            report.say("secret", format!("`{owner}` reads `{file}`, which nothing puts there"));
+            report.say("secret", format!("`{owner}` names `{file}`, which nothing puts there"));
         }
     }
     if let Some(secret) = secrets::environment(document, stage) {

@@ -9,7 +9,8 @@ use contract::{ErrorKind, StepError, Timestamp};
 use fs_err as fs;
 use store::state;
 
-use crate::cli::context::{Context, DocumentArgs};
+use super::ScoreArgs;
+use crate::cli::context::Context;
 use crate::cli::{Global, say};
 
 /// What the training says, beside the runs of its pipeline.
@@ -19,16 +20,17 @@ pub(crate) const LOG: &str = "retrain.log";
 /// returns where it says how it does.
 ///
 /// The process has the log locked as long as it lives, whoever started it. The request is crossed
-/// out before: a kill in between costs this one training, and never makes two.
+/// out before: a kill in between costs this one training, and never makes two. It is open again
+/// where the process cannot be started.
 pub(super) fn start(
     global: &Global,
-    args: &DocumentArgs,
+    args: &ScoreArgs,
     context: &Context,
     now: Timestamp,
 ) -> Result<Option<PathBuf>, StepError> {
     let document = &context.document;
     // A sample has its own times, which a training by the clock knows nothing of.
-    let settings = document.scoring.drift.retrain.as_ref().filter(|_| !args.sample);
+    let settings = document.scoring.drift.retrain.as_ref().filter(|_| !args.document.sample);
     let Some(settings) = settings else { return Ok(None) };
     let store = context.store.open()?;
     let stored = state::read::<Request>(store.as_ref(), &document.name, STATE)?;
@@ -47,30 +49,41 @@ pub(super) fn start(
         Err(std::fs::TryLockError::Error(error)) => return Err(StepError::writing(&path, &error)),
     }
     let started = Request { started: true, ..stored.value };
-    match state::write(store.as_ref(), &document.name, STATE, &started, Some(&stored.etag)) {
+    let write = |request: &Request, etag: &str| {
+        state::write(store.as_ref(), &document.name, STATE, request, Some(etag))
+    };
+    let etag = match write(&started, &stored.etag) {
         Err(error) if error.kind == ErrorKind::LostRace => return Ok(None),
         written => written?,
     };
-    spawn(global, args, (log, &path), now)?;
+    if let Err(error) = spawn(global, args, (log, &path), now) {
+        write(&Request { started: false, ..started }, &etag)?;
+        return Err(error);
+    }
     Ok(Some(path))
 }
 
 fn spawn(
     global: &Global,
-    args: &DocumentArgs,
+    args: &ScoreArgs,
     (log, path): (fs::File, &Path),
     now: Timestamp,
 ) -> Result<(), StepError> {
     let program = std::env::current_exe()
         .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
     let mut command = Command::new(&program);
-    command.arg("run").arg(&args.pipeline).arg("--now").arg(now.to_string());
-    for overlay in &args.overlay {
+    let document = &args.document;
+    command.arg("run").arg(&document.pipeline).arg("--now").arg(now.to_string());
+    for overlay in &document.overlay {
         command.arg("--overlay").arg(overlay);
     }
-    for set in &args.set {
+    for set in &document.set {
         command.arg("--set").arg(set);
     }
+    let options = args.process.options(global);
+    command.arg("--jobs").arg(options.jobs.to_string());
+    command.arg("--threads").arg(options.threads.to_string());
+    command.arg("--retries").arg(options.retries.to_string());
     command.arg("--store").arg(&global.store).arg("--pipelines").arg(&global.pipelines);
     let log = log.into_parts().0;
     let copy = log.try_clone().map_err(|e| StepError::writing(path, &e))?;

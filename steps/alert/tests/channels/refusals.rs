@@ -7,11 +7,14 @@ use super::chats::{TELEGRAM_OK, telegram};
 use super::double::{Answer, Double};
 use super::support::{FILE, Pipeline};
 use super::webhook::{self, webhook};
-use super::{AT_ONCE, Run, run};
+use super::{AT_ONCE, run};
 
 const UNWANTED: Answer =
     Answer(400, "", r#"{"ok":false,"description":"Bad Request: can't parse"}"#);
 const NAME: &str = "telegram -1001";
+
+/// Minutes of a day, in which somebody may mend a channel.
+const DAY: i64 = 24 * 60;
 
 fn kept(pipeline: &Pipeline) -> AlertState {
     state::read(&pipeline.store().unwrap(), "cluster", "alerts").unwrap().unwrap().value
@@ -35,10 +38,14 @@ fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behin
     for minute in 2..5 {
         assert_eq!(run(&pipeline, minute).waiting(), [NAME], "another try may bring it through");
     }
-    let last = run(&pipeline, 5);
+    let fifth = run(&pipeline, 5);
+    fifth.result.clone().unwrap();
+    assert_eq!(fifth.waiting(), [NAME], "somebody may mend it");
+    assert_eq!(double.asked().len(), 4);
+    assert_eq!(titles(&pipeline).len(), 3, "the others are told of it before");
+    let last = run(&pipeline, DAY + 1);
     last.result.clone().unwrap();
     assert!(last.waiting().is_empty());
-    assert_eq!(double.asked().len(), 4);
     let refused = &last.messages.refused[0];
     assert_eq!((refused.channel.as_str(), refused.message.alerts.len()), (NAME, 1));
     assert_eq!(kept(&pipeline).refused, last.messages.refused, "somebody can read it");
@@ -48,12 +55,14 @@ fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behin
     assert!(news.text.contains("at 2026-11-21 08:05 UTC\n") && news.text.ends_with(words));
     assert!(!last.kept.contains("hunter2"), "{}", last.kept);
 
-    pipeline.score(6, ["a"]).unwrap();
-    let given_up: Vec<Run> = (6..11).map(|minute| run(&pipeline, minute)).collect();
-    assert_eq!(given_up[4].messages.refused.len(), 1);
+    pipeline.score(DAY + 6, ["a"]).unwrap();
+    for minute in 6..12 {
+        assert_eq!(run(&pipeline, DAY + minute).waiting(), [NAME]);
+    }
+    assert_eq!(run(&pipeline, 2 * DAY + 7).messages.refused.len(), 1);
     assert_eq!(titles(&pipeline).len(), 4, "of a channel that took nothing since, it is told once");
-    pipeline.score(11, ["."]).unwrap();
-    run(&pipeline, 11);
+    pipeline.score(2 * DAY + 8, ["."]).unwrap();
+    run(&pipeline, 2 * DAY + 8);
     let state = kept(&pipeline);
     assert!(state.trouble.is_empty(), "it takes messages: {:?}", state.trouble);
     assert_eq!(state.refused.len(), 2);
@@ -92,6 +101,21 @@ fn what_somebody_can_mend_is_tried_until_it_is_mended_and_holds_nobody_back() {
 }
 
 #[test]
+fn of_a_first_channel_that_refuses_the_next_one_hears_at_once_and_once() {
+    let double = Double::new(UNWANTED);
+    let url = double.url();
+    let first = format!("    - webhook: {{url: '{url}', timeout: 2s}}\n{FILE}");
+    let pipeline = Pipeline::new(&format!("{AT_ONCE}  send: first\n"), &first).unwrap();
+    pipeline.score(0, ["a", ".", "a"]).unwrap();
+    let done = run(&pipeline, 3);
+    done.result.clone().unwrap();
+    assert!(done.waiting().is_empty(), "{:?}", done.waiting());
+    let told = titles(&pipeline);
+    let news = told.iter().filter(|title| title.contains("refused a message"));
+    assert_eq!((told.len(), news.count()), (4, 1), "{told:?}");
+}
+
+#[test]
 fn channels_that_refuse_everything_do_not_tell_each_other_for_ever() {
     let double = Double::new(UNWANTED);
     let url = double.url();
@@ -102,13 +126,16 @@ fn channels_that_refuse_everything_do_not_tell_each_other_for_ever() {
     for minute in 0..15 {
         run(&pipeline, minute).result.unwrap();
     }
+    assert_eq!(kept(&pipeline).pending.len(), 3, "the alert, and that each refused it");
+    run(&pipeline, DAY + 15).result.unwrap();
     let state = kept(&pipeline);
     assert_eq!(state.refused.len(), 4, "the alert twice, and to each that the other refused it");
-    assert!(state.pending.is_empty() && double.asked().len() == 20);
-    pipeline.score(16, [".", "a"].into_iter().cycle().take(30)).unwrap();
+    assert!(state.pending.is_empty());
+    pipeline.score(DAY + 16, [".", "a"].into_iter().cycle().take(30)).unwrap();
     for minute in 16..60 {
-        run(&pipeline, minute).result.unwrap();
+        run(&pipeline, DAY + minute).result.unwrap();
     }
+    run(&pipeline, 2 * DAY + 60).result.unwrap();
     assert_eq!(kept(&pipeline).refused.len(), 20, "the last ones");
     assert!(kept(&pipeline).pending.is_empty());
 }

@@ -130,7 +130,7 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
         p {
             "Made of " (units::count(first.rows as u64)) " labelled rows, "
             (units::count(first.anomalous as u64)) " of them within faults; guard bands count neither way."
-            @if !first.roc.band.is_empty() { " The bands hold 95 of 100 resamples of blocks of rows." }
+            @if !first.roc.band.is_empty() { " At each place the bands hold 95 of 100 resamples of blocks of rows." }
         }
         div.pair {
             (figure(&html! { "ROC:" }, "share of faulty rows found over share of normal rows called anomalous.", &roc))

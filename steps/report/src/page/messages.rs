@@ -13,7 +13,7 @@ pub(super) fn table(contents: &Contents) -> Table {
         "Messages that were sent",
         &[("time", "Time"), ("title", "~Message"), ("urgent", "Urgent"), ("channels", "Through")],
     );
-    let range = contents.scored.as_ref().map(|scored| scored.range);
+    let range = contents.scored.as_ref().map(|scored| scored.asked);
     let inside = |time| range.is_none_or(|(after, until)| time > after && time <= until);
     for message in contents.messages.iter().filter(|message| inside(message.time)) {
         table.push(vec![
@@ -31,9 +31,9 @@ pub(super) fn html(table: &Table) -> Markup {
     html! {
         h3 { "Who was told" }
         @if table.is_empty() {
-            p { "No message of this range is known here: none was sent, or a cluster's pods sent them." }
+            p { "No message of this range is known here: none was sent, or it was before the last hundred that are remembered." }
         } @else {
-            p { (units::counted(table.len() as u64, "message")) " went out." }
+            p { (units::counted(table.len() as u64, "message")) " went out, as far as is remembered." }
             (table.html())
         }
     }

@@ -203,12 +203,17 @@ impl Sender {
             if !is_last && windows < most && samples.len() < SAMPLES_AT_ONCE {
                 continue;
             }
-            failure = self.send(&samples).err();
-            match &failure {
-                None => *samples_sent += samples.len(),
-                // What a server refuses for good it refuses the next time too: it is left behind.
-                Some(failure) if failure.is_final => {}
-                Some(_) => break,
+            match self.send(&samples) {
+                Ok(()) => *samples_sent += samples.len(),
+                Err(error) => {
+                    // What a server refuses for good it refuses the next time too: it is left
+                    // behind, and said, whatever comes after it.
+                    let is_final = error.is_final;
+                    failure = Some(error);
+                    if !is_final {
+                        break;
+                    }
+                }
             }
             cursor.sent_to = window.time;
             samples.clear();
