@@ -226,7 +226,7 @@ fn execute(cli: Cli) -> u8 {
     }
 }
 
-fn tell(error: &StepError) {
+pub(crate) fn tell(error: &StepError) {
     // Nobody is left to tell when stderr is closed.
     drop(writeln!(std::io::stderr(), "error: {error}"));
 }

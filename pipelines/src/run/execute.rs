@@ -307,7 +307,7 @@ struct Signals {
 /// Says that a runner waits for signals itself, to end in an orderly way.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
-/// Ends the program on a signal while no runner listens: once asked for, signals do nothing by
+/// Ends the program, in the words of a run, on a signal while no runner listens: once asked for, signals do nothing by
 /// themselves any more for as long as the process lives.
 fn end_on_signals_between_runs() {
     static ONCE: Once = Once::new();
@@ -320,6 +320,7 @@ fn end_on_signals_between_runs() {
                 loop {
                     signals.wait().await;
                     if !LISTENING.load(Ordering::SeqCst) {
+                        crate::cli::tell(&interrupted());
                         #[expect(
                             clippy::exit,
                             reason = "as a signal does, but with our exit code"
