@@ -321,10 +321,7 @@ fn end_on_signals_between_runs() {
                     signals.wait().await;
                     if !LISTENING.load(Ordering::SeqCst) {
                         crate::cli::tell(&interrupted());
-                        #[expect(
-                            clippy::exit,
-                            reason = "as a signal does, but with our exit code"
-                        )]
+                        #[expect(clippy::exit, reason = "as a signal does, with our code")]
                         std::process::exit(130);
                     }
                 }
