@@ -8,9 +8,15 @@ mod process;
 mod record;
 mod summary;
 
+use std::path::PathBuf;
+
+use contract::StepError;
+
 pub use cache::KeyParts;
 pub use execute::{Options, Runner};
 pub use record::{RunRecord, RunStatus, TaskRecord, TaskState, read_runs};
+pub use summary::{human_bytes, human_seconds, table};
+
 /// Environment variable that names the process which runs the plan, for steps that must not
 /// outlive it.
 pub const RUNNER: &str = "LYNCEUS_RUNNER";
@@ -18,4 +24,8 @@ pub const RUNNER: &str = "LYNCEUS_RUNNER";
 /// What an interrupted run says.
 pub const INTERRUPTED: &str = "interrupted";
 
-pub use summary::{human_bytes, human_seconds, table};
+/// Returns this program's file: each task is a process of it.
+pub fn this_program() -> Result<PathBuf, StepError> {
+    std::env::current_exe()
+        .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))
+}

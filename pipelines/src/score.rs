@@ -63,7 +63,6 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 scored: Some(scored),
                 ended: Vec::new(),
                 messages: folder.join("alert/messages.json"),
-                retrain: None,
                 common: common.clone(),
             }),
         ),

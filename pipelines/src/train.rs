@@ -168,7 +168,6 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
         scored: None,
         ended: plan.tasks.iter().map(outcome).collect(),
         messages: inputs.folder.join("alert/messages.json"),
-        retrain: None,
         common: Common::default(),
     };
     Some(Task::new("alert", StepCommand::Alert(args)))

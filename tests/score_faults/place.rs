@@ -74,7 +74,6 @@ impl Place {
             scored: None,
             ended: Vec::new(),
             messages: self.path("messages.json"),
-            retrain: None,
             common: Common::default(),
         })
     }

@@ -23,8 +23,10 @@ if [ "${1:-}" = --path ]; then
     exit 1
 fi
 
+# Modules and what is compiled on the way, some 3 GB, are gone at the end.
 build=$(mktemp -d)
-trap 'chmod -R u+w "$build"; rm -rf "$build"' EXIT
+trap 'rm -rf "$build"' EXIT
+export GOMODCACHE=$build/go GOCACHE=$build/cache GOFLAGS='-trimpath -modcacherw'
 
 # Prints the Go to build with.
 find_go() {
@@ -46,7 +48,7 @@ find_go() {
     local architecture
     architecture=$("$found" env GOOS)-$("$found" env GOARCH)
     echo "fetching Go $go" >&2
-    (cd "$build" && GOMODCACHE=$build/go GOFLAGS=-modcacherw "$found" mod download \
+    (cd "$build" && "$found" mod download \
         "golang.org/toolchain@v0.0.1-go$go.$architecture") >&2
     local root=$build/go/golang.org/toolchain@v0.0.1-go$go.$architecture
     # An older Go does not know that some of the module's files are programs.
@@ -58,7 +60,7 @@ program=$(find_go)
 echo "building MinIO and mc with $("$program" env GOVERSION)" >&2
 mkdir -p "$folder"
 for package in "github.com/minio/minio@$minio" "github.com/minio/mc@$mc"; do
-    GOBIN=$build/bin CGO_ENABLED=0 GOROOT= GOFLAGS=-trimpath "$program" install -ldflags '-s -w' "$package" >&2
+    GOBIN=$build/bin CGO_ENABLED=0 GOROOT= "$program" install -ldflags '-s -w' "$package" >&2
 done
 # One at a time and by renaming, so that what is there is whole.
 for tool in minio mc; do

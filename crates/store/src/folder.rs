@@ -25,7 +25,7 @@ use contract::{StepError, Timestamp};
 use fs_err as fs;
 
 use crate::key;
-use crate::object::{Condition, Listed, Object, ObjectStore, Put};
+use crate::object::{Condition, Listed, Object, ObjectStore, Put, put_one_new};
 use listing::{Listing, entries};
 
 const HIDDEN: &str = ".lynceus";
@@ -241,10 +241,9 @@ impl ObjectStore for FolderStore {
     }
 
     fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
-        let put = |(key, bytes): &(String, Vec<u8>)| {
-            Ok(self.put(key, bytes, Condition::IfAbsent)? != Put::Conflict)
+        let write = |share: &[(String, Vec<u8>)]| {
+            share.iter().map(|object| put_one_new(self, object)).collect()
         };
-        let write = |share: &[(String, Vec<u8>)]| share.iter().map(put).collect();
         // One object, which is every tick's, needs no thread.
         if objects.len() <= 1 {
             return write(objects);

@@ -80,10 +80,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// returns which were written. Each is written as [`ObjectStore::put`] does; after an error some
     /// may be there and others not.
     fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
-        let put = |(key, bytes): &(String, Vec<u8>)| {
-            Ok(self.put(key, bytes, Condition::IfAbsent)? != Put::Conflict)
-        };
-        objects.iter().map(put).collect()
+        objects.iter().map(|object| put_one_new(self, object)).collect()
     }
 
     /// Writes an object whole if the condition holds; the check and the write are one step for
@@ -168,6 +165,14 @@ pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
         "s3" => Ok(Box::new(S3Store::open(url)?)),
         _ => Err(StepError::usage(format!("no store has the scheme `{scheme}://`")).hint(schemes)),
     }
+}
+
+/// Writes an object that is not there yet, and returns whether it was written.
+pub(crate) fn put_one_new(
+    store: &(impl ObjectStore + ?Sized),
+    (key, bytes): &(String, Vec<u8>),
+) -> Result<bool, StepError> {
+    Ok(store.put(key, bytes, Condition::IfAbsent)? != Put::Conflict)
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::types::{ChecksumMode, ChecksumType};
 use contract::ErrorKind;
 use fs_err as fs;
-use s3_servers::in_process::InProcess;
-use s3_servers::proxy::{Fault, Proxy, Seen};
+use s3_servers::proxy::{Fault, Proxy, Seen, through};
 use s3_servers::{Access, BUCKET, on_every_server};
 use store::{Condition, ObjectStore as _, Put, S3Settings, S3Store};
 
@@ -51,16 +50,6 @@ fn keeps_checksums(server: &Access, key: &str) -> Result<bool> {
         let whole = head.checksum_type() != Some(&ChecksumType::Composite);
         Ok(whole && head.checksum_crc32().is_some())
     })
-}
-
-fn through(
-    server: &Access,
-    name: &str,
-    script: fn(&Seen<'_>) -> Fault,
-) -> Result<(Proxy, S3Store)> {
-    let proxy = Proxy::start(server, script)?;
-    let store = proxy.access().store(name)?;
-    Ok((proxy, store))
 }
 
 #[test]
@@ -389,57 +378,6 @@ fn an_object_replaced_while_it_is_read_comes_as_one_or_the_other() {
         let store = proxy.access().store("replaced")?;
         ensure!(store.get_file("large", &target)?);
         ensure!(fs::read(&target)? == fs::read(&new)?);
-        Ok(())
-    })
-    .unwrap();
-}
-
-#[test]
-fn a_server_that_ignores_conditions_is_refused_before_the_first_one() {
-    let server = InProcess::ignoring_conditions().unwrap();
-    let store = server.access().store("x").unwrap();
-    assert_ne!(store.put("plain", b"1", Condition::Any).unwrap(), Put::Conflict);
-    for condition in [Condition::IfAbsent, Condition::IfMatch("\"x\"")] {
-        let error = store.put("a", b"1", condition).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Usage);
-        assert!(error.message.contains("does not honour `If-"), "{error}");
-        assert!(error.to_string().contains("minio/README.md"), "{error}");
-    }
-    assert_eq!(store.get("a").unwrap(), None, "nothing was written");
-}
-
-#[test]
-fn a_server_that_does_not_know_conditions_is_refused() {
-    let server = InProcess::start().unwrap();
-    let (_proxy, store) =
-        through(server.access(), "x", |_| Fault::Reply(501, "NotImplemented")).unwrap();
-    let error = store.put("a", b"1", Condition::IfAbsent).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Usage);
-    assert!(error.message.contains("does not honour `If-None-Match`"), "{error}");
-}
-
-#[test]
-fn a_good_server_is_asked_once() {
-    on_every_server(|server| {
-        let (proxy, store) = through(server, "asked", |_| Fault::None)?;
-        for number in 0..5 {
-            let key = format!("k{number}");
-            let Put::Written(etag) = store.put(&key, b"1", Condition::IfAbsent)? else {
-                anyhow::bail!("a conflict")
-            };
-            ensure!(store.put(&key, b"2", Condition::IfMatch(&etag))? != Put::Conflict);
-        }
-        let asked = |proxy: &Proxy| {
-            proxy.seen().iter().filter(|request| request.contains(".lynceus")).count()
-        };
-        ensure!(
-            asked(&proxy) == 3,
-            "the first process of all makes the object that is asked about"
-        );
-        let (proxy, store) = through(server, "asked", |_| Fault::None)?;
-        ensure!(store.put("k", b"1", Condition::IfAbsent)? != Put::Conflict);
-        ensure!(asked(&proxy) == 1);
-        ensure!(store.list("", None, 9)?.len() == 6, "the object is not one of the store's");
         Ok(())
     })
     .unwrap();

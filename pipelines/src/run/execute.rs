@@ -307,8 +307,8 @@ struct Signals {
 /// Says that a runner waits for signals itself, to end in an orderly way.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
-/// Ends the program, in the words of a run, on a signal while no runner listens: once asked for, signals do nothing by
-/// themselves any more for as long as the process lives.
+/// Ends the program, in the words of a run, on a signal while no runner listens: once asked for,
+/// signals do nothing by themselves any more for as long as the process lives.
 fn end_on_signals_between_runs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -378,16 +378,15 @@ impl Signals {
 }
 
 /// This program, which is also each task's.
-pub(super) struct Program {
-    pub(super) path: PathBuf,
+struct Program {
+    path: PathBuf,
     /// Its version, and what tells two builds of a version apart on one machine.
     build: String,
 }
 
 impl Program {
-    pub(super) fn this() -> Result<Self, StepError> {
-        let path = std::env::current_exe()
-            .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
+    fn this() -> Result<Self, StepError> {
+        let path = super::this_program()?;
         let built = fs_err::metadata(&path).ok().and_then(|meta| {
             let modified = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
             Some(format!("{}:{}", meta.len(), modified.as_nanos()))

@@ -2,7 +2,7 @@
 
 use contract::StepError;
 
-use super::execute::{Program, Runner, pause_before};
+use super::execute::{Runner, pause_before};
 use super::process;
 use crate::plan::Task;
 
@@ -11,13 +11,13 @@ impl Runner<'_> {
     ///
     /// Errors: what the task says of its last attempt.
     pub async fn run_last(&self, task: &Task) -> Result<(), StepError> {
-        let program = Program::this()?;
+        let program = super::this_program()?;
         let folder = self.folder.join(&task.name);
         let mut attempts = 0;
         loop {
             tokio::time::sleep(pause_before(attempts)).await;
             attempts += 1;
-            let child = process::start(&program.path, task, &folder, self.options)?;
+            let child = process::start(&program, task, &folder, self.options)?;
             // A signal ends the program, and with it the task: no runner listens here.
             let attempt = process::finish(child, &folder).await?;
             if attempt.exit_code == 0 {

@@ -73,8 +73,10 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     state.lease = None;
     let messages = if args.ended.is_empty() {
         let followed = follow(store.as_ref(), &document, args.now, &mut state, outcome)?;
-        // Before the cursor moves: a run that is killed now asks again.
-        retrain::ask(store.as_ref(), &document, args, followed.drifts, outcome)?;
+        if followed.drifts {
+            // Before the cursor moves: a run that is killed now asks again.
+            retrain::ask(store.as_ref(), &document, args.now, outcome)?;
+        }
         followed.messages
     } else {
         training(args, &document, &mut state)?

@@ -31,11 +31,6 @@ pub struct AlertArgs {
     /// Write the messages sent to this JSON file
     #[arg(long, value_name = "FILE")]
     pub messages: PathBuf,
-    /// Write there for when a training is asked while drift lasts, such as `20261121t083600z`: a name
-    /// that repeats within some ticks and is empty otherwise
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retrain: Option<PathBuf>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]
@@ -57,8 +52,6 @@ impl StepArgs for AlertArgs {
     }
 
     fn outputs(&self) -> Vec<Port<'_>> {
-        let mut ports = vec![Port::new("messages", &self.messages)];
-        ports.extend(option("retrain", self.retrain.as_ref()));
-        ports
+        vec![Port::new("messages", &self.messages)]
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
+use store::S3Store;
 
 use super::Access;
 
@@ -59,6 +60,17 @@ struct State {
     script: Box<dyn Fn(&Seen<'_>) -> Fault + Send + Sync>,
     seen: Mutex<Vec<String>>,
     ended: AtomicBool,
+}
+
+/// Starts a proxy and opens a store through it.
+pub(crate) fn through(
+    server: &Access,
+    name: &str,
+    script: fn(&Seen<'_>) -> Fault,
+) -> Result<(Proxy, S3Store)> {
+    let proxy = Proxy::start(server, script)?;
+    let store = proxy.access().store(name)?;
+    Ok((proxy, store))
 }
 
 impl Proxy {

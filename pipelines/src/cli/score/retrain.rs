@@ -12,6 +12,7 @@ use store::state;
 use super::ScoreArgs;
 use crate::cli::context::Context;
 use crate::cli::{Global, say};
+use crate::run::this_program;
 
 /// What the training says, beside the runs of its pipeline.
 pub(crate) const LOG: &str = "retrain.log";
@@ -69,8 +70,7 @@ fn spawn(
     (log, path): (fs::File, &Path),
     now: Timestamp,
 ) -> Result<(), StepError> {
-    let program = std::env::current_exe()
-        .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))?;
+    let program = this_program()?;
     let mut command = Command::new(&program);
     let document = &args.document;
     command.arg("run").arg(&document.pipeline).arg("--now").arg(now.to_string());

@@ -65,7 +65,6 @@ impl Pipeline {
             scored: None,
             ended: Vec::new(),
             messages: self.folder().join("messages.json"),
-            retrain: None,
             common: Common::default(),
         }
     }
