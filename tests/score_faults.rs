@@ -1,5 +1,6 @@
 //! Does scoring survive what happens to it: kills, races, outages?
 
+mod killed;
 mod outages;
 mod place;
 #[path = "support/small_model.rs"]
