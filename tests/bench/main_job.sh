@@ -8,9 +8,10 @@ cd "$(dirname "$0")/../.."
 runs=${1:-5}
 cargo build --release --locked --quiet --bin lynceus
 lynceus=$PWD/target/release/lynceus
-store=$(mktemp -d); trap 'rm -rf "$store"' EXIT
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+store=$work/store
 
-before='rm -rf "$store"' measure "run cluster --sample (target 5 s, 400 MiB)" "$runs" "$lynceus" run cluster --sample --store "$store"
+before='aside "$store"' measure "run cluster --sample (target 5 s, 400 MiB)" "$runs" "$lynceus" run cluster --sample --store "$store"
 train=("$lynceus" run cluster --overlay pipelines/samples/cluster.yaml --now 2026-11-21T08:36:00Z --store "$store")
-before='rm -rf "$store"' measure "training alone" "$runs" "${train[@]}"
+before='aside "$store"' measure "training alone" "$runs" "${train[@]}"
 measure "the same again, everything cached (target 0.3 s)" "$runs" "${train[@]}"

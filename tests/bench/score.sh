@@ -56,7 +56,7 @@ prepare nodes 1000 60 "$rows"
 table 1000 61 61 >"$work/nodes/tick.csv"
 cp -r "$work/nodes/store" "$work/nodes/kept"
 export at; at=$(minute 61)
-before='rm -rf "$work/nodes/store"; cp -r "$work/nodes/kept" "$work/nodes/store"'
+before='aside "$work/nodes/store"; cp -r "$work/nodes/kept" "$work/nodes/store"'
 measure "score: one tick, 1,000 entities x 25 (aim 0.5 s, 150 MiB)" "$runs" bash -c \
     'exec "$lynceus" score "$work/nodes/nodes.yaml" --store "$work/nodes/store" --set source.table.path="$work/nodes/tick.csv" --at "$at"'
 
@@ -66,7 +66,7 @@ for models in "$rows" 'adaptive: {}'; do
     table 1 540 2040 >"$work/$day/day.csv"
     cp -r "$work/$day/store" "$work/$day/kept"
     export day; at=$(minute 2040)
-    before='rm -rf "$work/$day/store"; cp -r "$work/$day/kept" "$work/$day/store"'
+    before='aside "$work/$day/store"; cp -r "$work/$day/kept" "$work/$day/store"'
     measure "score: 1,440 windows in one go, $models (aim 10 s)" "$runs" bash -c \
         'exec "$lynceus" score "$work/$day/$day.yaml" --store "$work/$day/store" --set source.table.path="$work/$day/day.csv" --at "$at"'
 done

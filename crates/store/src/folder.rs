@@ -52,12 +52,15 @@ pub struct FolderStore {
 struct Partial {
     path: PathBuf,
     file: fs::File,
+    published: bool,
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // After a rename there is nothing to remove; in any other case the next writer clears up.
-        drop(fs::remove_file(&self.path));
+        if !self.published {
+            // What cannot be removed is cleared by the next writer.
+            drop(fs::remove_file(&self.path));
+        }
     }
 }
 
@@ -115,6 +118,7 @@ impl FolderStore {
             self.make_folder(folder).map_err(write_error)?;
             match fs::rename(&partial.path, &path) {
                 Ok(()) => {
+                    partial.published = true;
                     sync_folder(folder).map_err(write_error)?;
                     return Ok(true);
                 }
@@ -132,7 +136,7 @@ impl FolderStore {
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!("{:016x}-{number}", self.writer));
         let file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
-        let partial = Partial { path, file };
+        let partial = Partial { path, file, published: false };
         // Whoever clears remains may hold the lock for a moment; the rename then fails.
         partial.file.lock()?;
         Ok(partial)
