@@ -8,7 +8,7 @@
 #   tests/images.sh label feature    these steps alone; what they read comes from the local run
 #
 # It needs podman with runc (or CONTAINER_ENGINE) and jq, and is not a part of tests/gate.sh: a first
-# build of the images takes half an hour and more.
+# build of the images takes 10 minutes and more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

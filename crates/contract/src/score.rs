@@ -138,6 +138,11 @@ pub enum Verdict {
     NoData,
 }
 
+/// Returns what people are told of an entity: one without a name is the whole cluster.
+pub fn entity_words(entity: &str) -> &str {
+    if entity.is_empty() { "all of it" } else { entity }
+}
+
 /// The verdict on one entity and what it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntityScore {

@@ -127,11 +127,15 @@ fn port(protocol: &str, port: u16) -> PolicyPort {
     PolicyPort { protocol: protocol.to_owned(), port }
 }
 
+fn unreachable(url: &str) -> StepError {
+    StepError::usage(format!("`{url}` names no host that a pod could reach"))
+        .hint("name a Service or a host in the cluster's document or its overlay; to a pod, localhost is itself")
+}
+
 /// Returns the rule that lets pods reach a URL: a Service's namespace, an address, or for a host
 /// outside the cluster its port.
 pub(super) fn destination(url: &str) -> Result<EgressRule, StepError> {
-    let (host, number) = host_and_port(url)
-        .ok_or_else(|| StepError::usage(format!("`{url}` names no host that a pod could reach")))?;
+    let (host, number) = host_and_port(url).ok_or_else(|| unreachable(url))?;
     let namespace = |name: &str| Peer {
         namespace_selector: Some(selector([label(NAMESPACE, name)].into())),
         ..Peer::default()

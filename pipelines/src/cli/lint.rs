@@ -53,6 +53,7 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
     }
     match (findings.len(), global.output) {
         (0, OutputFormat::Json) => Ok(()),
+        (0, OutputFormat::Text) if count == 1 => print("1 file, nothing wrong\n"),
         (0, OutputFormat::Text) => print(&format!("{count} files, nothing wrong\n")),
         (1, _) => Err(StepError::refused("there is 1 finding")),
         (found, _) => Err(StepError::refused(format!("there are {found} findings"))),

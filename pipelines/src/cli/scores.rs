@@ -1,6 +1,6 @@
 //! `lynceus scores`: what was said of the windows of a time range.
 
-use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::score::{EntityScore, Verdict, WindowScore, entity_words};
 use contract::{Span, StepError, Timestamp};
 use store::{ObjectStore, scores, watermark};
 
@@ -118,7 +118,7 @@ fn rows_of(window: &WindowScore) -> Vec<Vec<String>> {
         let score = highest(entity).map(|score| format!("{score:.4}")).unwrap_or_default();
         vec![
             window.time.to_string(),
-            entity.entity.clone(),
+            entity_words(&entity.entity).to_owned(),
             verdict(entity.verdict).to_owned(),
             score,
             entity.votes.to_string(),

@@ -1,7 +1,7 @@
 //! `lynceus status`: how a pipeline is, on one screen.
 
 use alert::AlertState;
-use contract::score::Verdict;
+use contract::score::{Verdict, entity_words};
 use contract::{StepError, Timestamp};
 use score::ScorerState;
 use score::metrics::Cursor;
@@ -276,7 +276,7 @@ fn text(status: &Status) -> String {
     open.extend(status.alerts.iter().map(|alert| {
         let kind = serde_json::to_value(alert.kind).unwrap_or_default();
         let kind = kind.as_str().unwrap_or_default().replace('_', " ");
-        vec![kind, alert.entity.clone(), alert.since.to_string()]
+        vec![kind, entity_words(&alert.entity).to_owned(), alert.since.to_string()]
     }));
     text.push('\n');
     text + &table(&open)

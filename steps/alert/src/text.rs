@@ -1,6 +1,6 @@
 //! The words of a message: short lines that read well in a terminal and on a phone.
 
-use contract::score::{Cause, Diagnosed};
+use contract::score::{Cause, Diagnosed, entity_words};
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
@@ -128,7 +128,7 @@ impl Group<'_> {
 }
 
 fn place(alert: &Alert) -> String {
-    if alert.entity.is_empty() { "all of it".to_owned() } else { clean(&alert.entity) }
+    clean(entity_words(&alert.entity))
 }
 
 fn verb(alert: &Alert, one: bool) -> String {

@@ -77,6 +77,7 @@ impl Requester {
             "`{}`: {what} (query `{}`, {attempts} {times})",
             self.endpoint.shown, query.name
         ))
+        .hint("source.prometheus.url names the server: is it up, and can it be reached from here?")
     }
 
     async fn attempt(&self, query: &RangeQuery, grid: Grid) -> Result<Reply, Failure> {

@@ -1,5 +1,6 @@
 //! The figures of a page: which marks make up which chart.
 
+use contract::score::entity_words;
 use contract::{Span, StepError, Timestamp};
 use maud::{Markup, PreEscaped, html};
 
@@ -287,7 +288,7 @@ pub fn alarm_map(
 
 /// Keeps the end of a long name: names of pods differ there.
 fn shortened(name: &str, length: usize) -> String {
-    let name = if name.is_empty() { "all" } else { name };
+    let name = entity_words(name);
     let count = name.chars().count();
     if count <= length {
         return name.to_owned();

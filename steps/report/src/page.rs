@@ -187,8 +187,3 @@ fn figure(title: &Markup, words: &str, drawing: &Markup) -> Markup {
         }
     }
 }
-
-/// Returns an entity's name for readers: the whole has none.
-fn entity(name: &str) -> &str {
-    if name.is_empty() { "the whole" } else { name }
-}

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use contract::score::Cause;
+use contract::score::{Cause, entity_words};
 use contract::{StepError, Timestamp};
 use maud::{Markup, html};
 
-use super::{Section, drift, entity, figure, key, messages, windows};
+use super::{Section, drift, figure, key, messages, windows};
 use crate::alarms::{Alarm, Found};
 use crate::figures::{self, Backdrop, MOST_ROWS};
 use crate::gather::{Contents, Rescored, Scored};
@@ -263,7 +263,7 @@ fn alarms(history: &ScoreHistory, zone: &Zone) -> Table {
         table.push(vec![
             day.time(alarm.start),
             Cell::of(zone.until(alarm.start, alarm.end), alarm.end.to_string()),
-            Cell::of(entity(&alarm.entity), alarm.entity.as_str()),
+            Cell::of(entity_words(&alarm.entity), alarm.entity.as_str()),
             Cell::count(alarm.windows),
             fault(history, alarm),
             looked_like(&alarm.called),
@@ -331,7 +331,7 @@ fn entities(history: &ScoreHistory) -> Table {
     entities.sort_by(|a, b| b.anomalous.cmp(&a.anomalous).then_with(|| a.name.cmp(&b.name)));
     for found in entities {
         table.push(vec![
-            Cell::of(entity(&found.name), found.name.as_str()),
+            Cell::of(entity_words(&found.name), found.name.as_str()),
             Cell::count(found.normal),
             Cell::count(found.anomalous),
             Cell::count(found.no_data),

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use contract::StepError;
+use contract::score::entity_words;
 use maud::{Markup, html};
 
-use super::{Section, entity, figure, key};
+use super::{Section, figure, key};
 use crate::features::{MOST_LINES, Moved, Series};
 use crate::figures::{self, Backdrop};
 use crate::gather::Contents;
@@ -36,7 +37,9 @@ pub(super) fn section(
         entries.push(("band", "from the smallest to the largest of all"));
     } else if history.entities.len() > 1 {
         let classes = ["s0", "s1", "s2", "s3", "s4", "s5"];
-        entries.extend(classes.into_iter().zip(history.entities.iter().map(|name| entity(name))));
+        entries.extend(
+            classes.into_iter().zip(history.entities.iter().map(|name| entity_words(name))),
+        );
     }
     let body = html! {
         p {
@@ -103,7 +106,7 @@ fn one(
     let many = history.entities.len() > 1;
     let farthest = moved.filter(|moved| moved.widths > 0.5).map_or_else(String::new, |moved| {
         let name = history.entities.get(moved.entity as usize).map_or("", String::as_str);
-        let of = if many { format!(" of {}", entity(name)) } else { String::new() };
+        let of = if many { format!(" of {}", entity_words(name)) } else { String::new() };
         format!(
             " Farthest from usual{of} at {}: {}.",
             zone.time(moved.time),
@@ -162,7 +165,7 @@ fn table(order: &Ordered<'_>, contents: &Contents) -> Table {
             Cell::number(moved.map(|moved| moved.widths)),
             quantity(moved.map(|moved| moved.value)),
             moved.map_or_else(Cell::empty, |moved| Cell::time(zone, moved.time)),
-            name.map_or_else(Cell::empty, |name| Cell::of(entity(name), name.as_str())),
+            name.map_or_else(Cell::empty, |name| Cell::of(entity_words(name), name.as_str())),
             Cell::share(Some(series.gaps as f64 / rows)),
             Cell::code(&series.column.formula),
         ]);
