@@ -96,7 +96,7 @@ impl StepError {
     ///
     /// An absent input is a usage error (the flag names nothing), anything else is refused data.
     pub fn reading(path: &Path, error: &std::io::Error) -> Self {
-        let message = format!("cannot read `{}`: {}", path.display(), without_path(error));
+        let message = format!("cannot read `{}`: {}", path.display(), system_words(error));
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::usage(message),
             _ => Self::refused(message),
@@ -105,7 +105,7 @@ impl StepError {
 
     /// Makes the error for a file that could not be written: the disk is an outside service.
     pub fn writing(path: &Path, error: &std::io::Error) -> Self {
-        let message = format!("cannot write `{}`: {}", path.display(), without_path(error));
+        let message = format!("cannot write `{}`: {}", path.display(), system_words(error));
         match error.kind() {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => {
                 Self::usage(message).hint("choose a place this user may write to")
@@ -115,8 +115,8 @@ impl StepError {
     }
 }
 
-/// Returns the operating system's words alone: `fs_err` has put the path in front already.
-fn without_path(error: &std::io::Error) -> String {
+/// Returns the operating system's words alone: `fs_err` says the path, and leaves them out.
+pub fn system_words(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => std::io::Error::from_raw_os_error(code).to_string(),
         None => {
@@ -136,3 +136,18 @@ impl fmt::Display for StepError {
 }
 
 impl std::error::Error for StepError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_in_the_systems_words() {
+        let mut full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = StepError::writing(Path::new("x"), &full.write_all(b"x").unwrap_err());
+        assert_eq!(error.message, "cannot write `x`: No space left on device (os error 28)");
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+    }
+}

@@ -18,7 +18,7 @@ pub mod time;
 
 pub use artifact::{read_json, write_json};
 pub use decimal::Decimal;
-pub use error::{ErrorKind, StepError};
+pub use error::{ErrorKind, StepError, system_words};
 pub use features::{FeatureColumn, FeatureContract};
 pub use outcome::Outcome;
 pub use step::{Stage, StepArgs};

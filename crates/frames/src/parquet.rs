@@ -128,6 +128,13 @@ impl Writer {
 }
 
 fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> StepError {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref() {
+            return StepError::writing(path, error);
+        }
+        cause = error.source();
+    }
     StepError::unavailable(format!("cannot write `{}`: {error}", path.display()))
 }
 
@@ -259,4 +266,19 @@ pub(crate) fn read_flags(
     let column = column.as_boolean_opt().filter(|c| c.null_count() == 0).ok_or_else(wrong)?;
     into.extend(column.iter().map(Option::unwrap_or_default));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_in_the_systems_words() {
+        let mut full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = full.write_all(b"x").unwrap_err().into();
+        let error = write_error(Path::new("x.parquet"), &error);
+        assert!(error.message.ends_with("`x.parquet`: No space left on device (os error 28)"));
+    }
 }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use contract::artifact::{self, OutputFile};
-use contract::{StepError, Timestamp};
+use contract::{StepError, Timestamp, system_words};
 use fs_err as fs;
 
 use crate::key;
@@ -78,10 +78,7 @@ impl FolderStore {
     }
 
     fn error(&self, verb: &str, key: &str, error: &io::Error) -> StepError {
-        let words = match error.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code).to_string(),
-            None => error.to_string(),
-        };
+        let words = system_words(error);
         let message = format!("cannot {verb} `{key}` in store `{}`: {words}", self.describe());
         match error.kind() {
             io::ErrorKind::PermissionDenied
