@@ -82,6 +82,33 @@ fn the_settings_of_the_paper_are_a_profile() -> anyhow::Result<()> {
 }
 
 #[test]
+fn another_model_on_the_sample_is_told_by_its_own_figures() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let figures = |said: &str| -> anyhow::Result<String> {
+        let line = said.lines().find(|line| line.starts_with("552 windows:"));
+        Ok(line.context(said.to_owned())?.to_owned())
+    };
+    let default = figures(&workspace.run(&TRAIN)?)?;
+    let said = workspace.run(&[&TRAIN[..], &["--set", "profile=aligo"]].concat())?;
+    // The windows have their scores already, which are another model's, and stay what they are.
+    assert!(said.contains("what this model says of what follows"), "{said}");
+    let alone = Workspace::new()?;
+    let scored = alone.run(&[&TRAIN[..], &["--set", "profile=aligo"]].concat())?;
+    assert!(scored.contains("\nscored what follows"), "{scored}");
+    assert_eq!(figures(&said)?, figures(&scored)?);
+    for (said, kept) in [(&said, true), (&scored, false)] {
+        let page = said.lines().find_map(|line| line.strip_prefix("report")).context("a page")?;
+        let page = fs_err::read_to_string(page.trim())?;
+        assert_eq!(page.contains("The windows keep the scores of the version"), kept);
+    }
+    assert_ne!(figures(&said)?, default);
+    let again = workspace.run(&TRAIN)?;
+    assert!(again.contains("\nscored what follows"), "{again}");
+    assert_eq!(figures(&again)?, default);
+    Ok(())
+}
+
+#[test]
 fn a_second_run_takes_everything_from_the_cache_and_changes_nothing() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     workspace.run(&TRAIN)?;

@@ -17,9 +17,10 @@ fn folder(root: &Path, pipeline: &str) -> PathBuf {
     root.join("cache/scored").join(pipeline)
 }
 
-/// Says whether features are kept of the tick at `now`.
-pub fn is_kept(root: &Path, pipeline: &str, now: Timestamp) -> bool {
-    folder(root, pipeline).join(format!("{}.{FEATURES}", now.compact())).exists()
+/// Returns the features of the tick at `now`, if they are kept.
+pub fn features(root: &Path, pipeline: &str, now: Timestamp) -> Option<PathBuf> {
+    let file = folder(root, pipeline).join(format!("{}.{FEATURES}", now.compact()));
+    file.exists().then_some(file)
 }
 
 /// Keeps what a tick at `now` left in its folder, and forgets the oldest ticks beyond a day's.

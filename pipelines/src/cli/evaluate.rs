@@ -7,13 +7,17 @@ use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Span, StepError, Timestamp};
 use document::document::Sample;
 use frames::LabelInterval;
+use models::Bundle;
 use models::measure::{self, Counted};
 use models::quality::Episodes;
+use report::again;
+use report::runs::Run;
 use serde::Serialize;
 
 use super::context::{Context, DocumentArgs};
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::{human_seconds, table};
+use crate::scored;
 
 /// Flags of `lynceus evaluate`.
 #[derive(Debug, clap::Args)]
@@ -64,22 +68,36 @@ pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepEr
         StepError::usage("neither the command line nor the document names a scenario log")
             .hint("add --scenarios FILE")
     })?;
-    show(global, &evaluate(&context, &scenarios, args.from, args.to)?)
+    let windows = stored(&context, args.from, args.to)?;
+    show(global, &evaluate(&context, &scenarios, &windows)?)
 }
 
-/// Shows what the scores of the bundled sample are worth, and what to do next.
+/// Shows what a run's model is worth on the bundled sample, and what to do next.
 pub(crate) fn after_sample(
     global: &Global,
     context: &Context,
     sample: &Sample,
+    run: &Path,
 ) -> Result<(), StepError> {
-    let Some(scenarios) = scenarios_of(context) else { return Ok(()) };
-    let evaluation = evaluate(context, &scenarios, sample.train_until, sample.score_until)?;
-    if global.output == OutputFormat::Json {
+    let Some(scenarios) = scenarios_of(context).filter(|_| global.output == OutputFormat::Text)
+    else {
         return Ok(());
+    };
+    let mut windows = stored(context, sample.train_until, sample.score_until)?;
+    let mut head = "scored what follows the training range, with its injected faults:";
+    let deployed = Run::read(run)?.deployment;
+    if deployed.is_some_and(|deployed| windows.iter().all(|it| it.version != deployed.version)) {
+        let again = again(context, sample, run)?;
+        if again.is_empty() {
+            head = "the model that was live before scored what follows the training range:";
+        } else {
+            windows = again;
+            head = "what this model says of what follows the training range, with its injected faults (in the store\n\
+                each window keeps the score of the model that was live when it was due):";
+        }
     }
-    print("\nscored what follows the training range, with its injected faults:\n")?;
-    show(global, &evaluation)?;
+    print(&format!("\n{head}\n"))?;
+    show(global, &evaluate(context, &scenarios, &windows)?)?;
     let (url, name) = (&context.store.url, &context.document.name);
     print(&format!(
         "\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\nnext    lynceus run {name} --set source.prometheus.url=http://your-prometheus:9090\n"
@@ -90,13 +108,24 @@ fn scenarios_of(context: &Context) -> Option<PathBuf> {
     context.document.labels.scenarios.as_ref().map(|path| context.base.join(path))
 }
 
-fn evaluate(
+/// Scores the sample's windows with a run's bundle; none where their features are not kept here.
+fn again(context: &Context, sample: &Sample, run: &Path) -> Result<Vec<WindowScore>, StepError> {
+    let mut windows = Vec::new();
+    let (store, name) = (&context.store.root, &context.document.name);
+    if let Some(features) = scored::features(store, name, sample.score_until) {
+        let bundle = Bundle::read(&run.join("select/bundle"))?;
+        let mut scorer = again::Scorer::going_on(&bundle, sample.train_until, 1);
+        again::for_each(&mut scorer, &features, |window| windows.push(window.clone()))?;
+    }
+    Ok(windows)
+}
+
+/// Returns the scores of a range.
+fn stored(
     context: &Context,
-    scenarios: &Path,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Evaluation, StepError> {
-    let labels = label::read(scenarios, &context.document.labels)?;
+) -> Result<Vec<WindowScore>, StepError> {
     let store = context.store.open()?;
     let windows = store::scores::read_after(store.as_ref(), &context.document.name, Some(from), to);
     let windows: Vec<WindowScore> = windows.collect::<Result<_, _>>()?;
@@ -104,11 +133,20 @@ fn evaluate(
         return Err(StepError::refused(format!("no window between {from} and {to} was scored"))
             .hint(format!("lynceus score {} does it", context.document.name)));
     }
-    let scenarios = found(&windows, &labels, context.document.labels.guard);
+    Ok(windows)
+}
+
+fn evaluate(
+    context: &Context,
+    scenarios: &Path,
+    windows: &[WindowScore],
+) -> Result<Evaluation, StepError> {
+    let labels = label::read(scenarios, &context.document.labels)?;
+    let scenarios = found(windows, &labels, context.document.labels.guard);
     let delays: Vec<Option<f64>> = scenarios.iter().map(|found| found.delay_seconds).collect();
     Ok(Evaluation {
         windows: windows.len(),
-        figures: figures(&windows, &labels, &delays, context.document.step),
+        figures: figures(windows, &labels, &delays, context.document.step),
         scenarios,
     })
 }

@@ -105,7 +105,7 @@ fn after(global: &Global, args: &RunArgs, context: &Context, page: &Path) -> Res
         let sample = context.sample()?.clone();
         let options = args.process.options(global);
         score::tick(context, sample.score_until, Some(sample.train_until), options)?;
-        evaluate::after_sample(global, context, &sample)?;
+        evaluate::after_sample(global, context, &sample, run)?;
         report::write(context, run, Some((sample.train_until, sample.score_until)), page)
     } else {
         report::write(context, run, None, page)

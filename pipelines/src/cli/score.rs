@@ -86,7 +86,7 @@ pub(crate) fn tick(
     let lock = lock(&folder)?;
     // What the first killed tick of this time left: this one, and others killed since, may have
     // found nothing to do.
-    if !scored::is_kept(&context.store.root, &document.name, at) {
+    if scored::features(&context.store.root, &document.name, at).is_none() {
         scored::keep(&context.store.root, &document.name, at, &folder)?;
     }
     // The folder is gone when the tick ends; what must last is in the store.

@@ -48,6 +48,7 @@ fn scores_become_a_page_with_faults_alarms_and_what_is_missing() {
         "3 windows of the range were not scored",
         "2026-11-21 13:00:00 to 13:02:00",
         "All windows of the range were scored by version",
+        "The windows keep the scores of the version that was live when they were due.",
         "How well they rank",
         "z score",
     ] {

@@ -15,9 +15,19 @@ pub(super) fn header(contents: &Contents) -> Markup {
         h1 { (name) ": " (headline(contents)) }
         p.lead { (watched(contents)) " " (verdict(contents)) }
         @if contents.scored.is_some() && contents.runs.iter().any(Run::is_training) {
-            p { (training(contents)) }
+            p { (training(contents)) @if scored_before(contents) { " The windows keep the scores of the version that was live when they were due." } }
         }
     }
+}
+
+/// Says that none of the windows was scored by the version that went live.
+fn scored_before(contents: &Contents) -> bool {
+    let trained = contents.runs.iter().rev().find_map(|run| run.deployment.as_ref());
+    let live = trained.filter(|trained| trained.promoted || trained.live);
+    let scored = contents.scored.iter().flat_map(|scored| &scored.history.versions);
+    let mut versions = scored.map(|(_, version)| version).peekable();
+    versions.peek().is_some()
+        && live.is_some_and(|live| versions.all(|version| *version != live.version))
 }
 
 fn made_of(contents: &Contents) -> String {
