@@ -1,5 +1,5 @@
-//! Features of the windows that were scored here, and messages that were sent: kept beside the cache for pages and comparisons,
-//! and of no other use.
+//! Features of the windows that were scored here, and messages that were sent: kept beside the
+//! cache for pages and comparisons, and of no other use.
 
 use std::path::{Path, PathBuf};
 
