@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pipelines::run::{RunRecord, TaskState};
 use rand::{Rng as _, SeedableRng as _};
 
-use crate::workspace::{Workspace, differences};
+use crate::workspace::{Workspace, differences, kill};
 
 const TRAIN: [&str; 3] = ["run", "cluster", "--sample"];
 const KILLS: usize = 50;
@@ -29,14 +29,8 @@ fn a_run_killed_at_fifty_random_moments_ends_with_the_same_bytes() -> anyhow::Re
         // A store that is killed in again and again gets further each time: outputs that are whole
         // stay. Shares of the whole length reach every stage.
         for _ in 0..8 {
-            let mut child =
-                workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-            // The wait is what is tested: a moment, not a synchronisation.
-            std::thread::sleep(length.mul_f64(random.random_range(0.0..0.6)));
-            let ended_before = child.try_wait()?.is_some();
-            child.kill()?;
-            child.wait()?;
-            if ended_before {
+            let after = length.mul_f64(random.random_range(0.0..0.6));
+            if !kill(&mut workspace.lynceus(&TRAIN), after)? {
                 break;
             }
             kills += 1;

@@ -12,12 +12,12 @@ use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use anyhow::ensure;
-use place::{Place, command, kill};
+use place::{Place, command};
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::fault_proxy::{Fault, FaultProxy};
 use crate::prometheus;
-use crate::workspace::{Workspace, differences};
+use crate::workspace::{Workspace, differences, kill};
 
 const TICKS: i64 = 200;
 const KILLS: usize = 100;
@@ -42,10 +42,10 @@ fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow
             let after = length.mul_f64(random.random_range(0.1..1.0));
             let of_score = random.random_bool(0.5);
             let running = if of_score {
-                kill(&killed.score(number), after)?
+                kill(&mut command(&killed.score(number))?, after)?
             } else {
                 command(&killed.score(number))?.output()?;
-                kill(&killed.alert(number), after)?
+                kill(&mut command(&killed.alert(number))?, after)?
             };
             kills += usize::from(running);
             kills_of_alert += usize::from(running && !of_score);

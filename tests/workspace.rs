@@ -2,13 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
 /// Documents and samples of the repository.
 pub(crate) fn pipelines() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Starts a program, kills it after a while and returns whether it had not ended by then.
+pub(crate) fn kill(command: &mut Command, after: Duration) -> anyhow::Result<bool> {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    // The wait is what is tested: a moment, not a synchronisation.
+    std::thread::sleep(after);
+    let running = child.try_wait()?.is_none();
+    child.kill()?;
+    child.wait()?;
+    Ok(running)
 }
 
 /// A store in a temporary folder.

@@ -1,6 +1,5 @@
 //! A tick that is killed as a whole, with whatever it had started.
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::ensure;
@@ -8,7 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::{scored, trained};
 use crate::prometheus;
-use crate::workspace::{Workspace, differences};
+use crate::workspace::{Workspace, differences, kill};
 
 const MINUTES: u32 = 40;
 const KILLS: usize = 30;
@@ -39,12 +38,7 @@ fn ticks_killed_with_all_their_steps_leave_each_window_one_score() -> anyhow::Re
         for _ in 0..2 {
             let words = arguments(minute);
             let mut command = killed.lynceus(&words.each_ref().map(String::as_str));
-            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-            // The wait is what is tested: a moment, not a synchronisation.
-            std::thread::sleep(length.mul_f64(random.random_range(0.1..1.0)));
-            let running = child.try_wait()?.is_none();
-            child.kill()?;
-            child.wait()?;
+            let running = kill(&mut command, length.mul_f64(random.random_range(0.1..1.0)))?;
             kills += usize::from(running);
             // A machine that is busy at one time and not at another: moments stay within the tick.
             length = length.mul_f64(if running { 1.05 } else { 0.8 });

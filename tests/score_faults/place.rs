@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use contract::step::Common;
@@ -118,15 +117,4 @@ pub(crate) fn command(step: &StepCommand) -> anyhow::Result<Command> {
     command.args(["step", step.stage().name()]).args(step.command_line()?);
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     Ok(command)
-}
-
-/// Starts a step, kills it after a while and returns whether it had not ended by then.
-pub(crate) fn kill(step: &StepCommand, after: Duration) -> anyhow::Result<bool> {
-    let mut child = command(step)?.stderr(Stdio::null()).spawn()?;
-    // The wait is what is tested: a moment, not a synchronisation.
-    std::thread::sleep(after);
-    let running = child.try_wait()?.is_none();
-    child.kill()?;
-    child.wait()?;
-    Ok(running)
 }

@@ -25,7 +25,7 @@ fi
 
 # Modules and what is compiled on the way, some 3 GB, are gone at the end.
 build=$(mktemp -d)
-trap 'rm -rf "$build"' EXIT
+trap 'chmod -R u+w "$build"; rm -rf "$build"' EXIT
 export GOMODCACHE=$build/go GOCACHE=$build/cache GOFLAGS='-trimpath -modcacherw'
 
 # Prints the Go to build with.

@@ -11,10 +11,10 @@ use models::Bundle;
 use models::measure::{self, Counted};
 use models::quality::Episodes;
 use report::again;
-use report::runs::Run;
 use serde::Serialize;
 
 use super::context::{Context, DocumentArgs};
+use super::run::deployment;
 use super::{Global, OutputFormat, print, print_json};
 use crate::run::{human_seconds, table};
 use crate::scored;
@@ -85,8 +85,9 @@ pub(crate) fn after_sample(
     };
     let mut windows = stored(context, sample.train_until, sample.score_until)?;
     let mut head = "scored what follows the training range, with its injected faults:";
-    let deployed = Run::read(run)?.deployment;
-    if deployed.is_some_and(|deployed| windows.iter().all(|it| it.version != deployed.version)) {
+    if deployment(run)
+        .is_some_and(|deployed| windows.iter().all(|it| it.version != deployed.version))
+    {
         let again = again(context, sample, run)?;
         if again.is_empty() {
             head = "the model that was live before scored what follows the training range:";

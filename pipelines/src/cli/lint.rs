@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use contract::{StepError, artifact};
 use document::Changes;
 use fs_err as fs;
+use report::units::counted;
 
 use super::{Global, OutputFormat, print, print_json};
 use crate::argo::lint::{self, File, Finding};
@@ -22,7 +23,7 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
     let paths = if args.files.is_empty() { defaults(global) } else { args.files.clone() };
     let mut findings = Vec::new();
     let mut manifests = Vec::new();
-    let mut count = 0;
+    let mut count = 0_u64;
     for path in &paths {
         if path == Path::new("-") {
             count += 1;
@@ -53,8 +54,7 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
     }
     match (findings.len(), global.output) {
         (0, OutputFormat::Json) => Ok(()),
-        (0, OutputFormat::Text) if count == 1 => print("1 file, nothing wrong\n"),
-        (0, OutputFormat::Text) => print(&format!("{count} files, nothing wrong\n")),
+        (0, OutputFormat::Text) => print(&format!("{}, nothing wrong\n", counted(count, "file"))),
         (1, _) => Err(StepError::refused("there is 1 finding")),
         (found, _) => Err(StepError::refused(format!("there are {found} findings"))),
     }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use ::report::runs::Deployment;
 use contract::{StepError, Timestamp, artifact, read_json};
 use document::Document;
 use fs_err as fs;
-use serde_json::Value;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::progress::Progress;
@@ -278,16 +278,18 @@ fn summary(folder: &Path, record: &RunRecord) -> String {
         ]);
     }
     let mut text = table(&rows);
-    if let Ok(Value::Object(deployment)) = read_json(&folder.join("deploy/deployment.json"))
+    if let Some(deployment) = deployment(folder)
         && record.status == RunStatus::Done
     {
-        let of = |name: &str| {
-            deployment.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        text.push_str(&format!("\nmodel   {}: {}\n", of("version"), of("why")));
+        text.push_str(&format!("\nmodel   {}: {}\n", deployment.version, deployment.why));
     }
     text.push_str(&format!("run     {} ({})\n", folder.display(), human_seconds(record.seconds)));
     text
+}
+
+/// Returns what a run's `deploy` decided, if it came so far.
+pub(super) fn deployment(run: &Path) -> Option<Deployment> {
+    read_json(&run.join("deploy/deployment.json")).ok()
 }
 
 /// Returns an outcome's counts in words, rows first, nothing that did not happen.

@@ -282,15 +282,17 @@ impl Sender<'_> {
         }
         let trouble = state.trouble.entry(name.to_owned()).or_default();
         trouble.why = Some(why.to_owned());
-        if trouble.refusing_since.replace(trouble.refusing_since.unwrap_or(self.now)).is_none() {
-            let news = ChannelNews {
-                name: name.to_owned(),
-                since: self.now,
-                why: Some(why.to_owned()),
-                refused: Some(message.title.clone()),
-            };
-            self.tell_others(news, state);
+        if trouble.refusing_since.is_some() {
+            return;
         }
+        trouble.refusing_since = Some(self.now);
+        let news = ChannelNews {
+            name: name.to_owned(),
+            since: self.now,
+            why: Some(why.to_owned()),
+            refused: Some(message.title.clone()),
+        };
+        self.tell_others(news, state);
     }
 
     /// Says whether a channel is to be left alone in this run.

@@ -7,12 +7,18 @@ use html::Parsed;
 use made::{Made, overwrite};
 use serde_json::json;
 
+/// Two runs, the second one with a limit of its own in its document.
+fn two_limits() -> anyhow::Result<(Made, Made)> {
+    let (one, other) = (Made::new(&[""])?, Made::new(&[""])?);
+    let document = fs_err::read_to_string(other.path("run/document.yaml"))?;
+    let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
+    overwrite(&other.path("run/document.yaml"), document.as_bytes())?;
+    Ok((one, other))
+}
+
 #[test]
 fn runs_side_by_side_name_what_differs() {
-    let (one, other) = (Made::new(&[""]).unwrap(), Made::new(&[""]).unwrap());
-    let document = fs_err::read_to_string(other.path("run/document.yaml")).unwrap();
-    let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
-    overwrite(&other.path("run/document.yaml"), document.as_bytes()).unwrap();
+    let (one, other) = two_limits().unwrap();
     let (a, b) = (one.path("run"), other.path("run"));
     let later = one.later().unwrap();
     let compared = report::compare(&[&a, &b], &[&later]).unwrap();
@@ -53,10 +59,7 @@ fn runs_side_by_side_name_what_differs() {
 
 #[test]
 fn what_differs_from_the_run_before_is_said() {
-    let (before, now) = (Made::new(&[""]).unwrap(), Made::new(&[""]).unwrap());
-    let document = fs_err::read_to_string(now.path("run/document.yaml")).unwrap();
-    let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
-    overwrite(&now.path("run/document.yaml"), document.as_bytes()).unwrap();
+    let (before, now) = two_limits().unwrap();
     let before = before.path("run").display().to_string();
     let page = now.page(&["--run", "run", "--previous", &before]).unwrap();
     let parsed = Parsed::of(&page);

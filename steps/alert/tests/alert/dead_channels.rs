@@ -1,0 +1,95 @@
+//! Channels that cannot be reached, and the others meanwhile.
+
+use contract::ErrorKind;
+use fs_err as fs;
+
+use super::support::{FILE, Pipeline, STDOUT};
+use super::{AT_ONCE, run, sent};
+
+#[test]
+fn a_channel_that_fails_stops_no_other_is_told_of_once_and_gets_its_messages_later() {
+    let both = format!("{FILE}{STDOUT}");
+    let pipeline = Pipeline::new(AT_ONCE, &both).unwrap();
+    pipeline.score(0, ["a", "."]).unwrap();
+    let in_the_way = pipeline.folder().join("told");
+    fs::write(&in_the_way, b"").unwrap();
+    let (result, messages, outcome) = run(&pipeline, 1);
+    let error = result.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable);
+    assert!(error.message.contains("file told/alerts.jsonl"), "{error}");
+    assert_eq!(outcome.warnings.len(), 1, "once, not for each message");
+    assert!(messages.sent.iter().all(|sent| sent.channels == ["stdout"]));
+    assert_eq!((messages.sent.len(), messages.pending.len()), (3, 2));
+    let news = &messages.sent[2].message;
+    assert_eq!(news.title, "cluster: channel file told/alerts.jsonl cannot be reached");
+    assert!(news.text.contains("since 2026-11-21 08:01 UTC\ncannot write"), "{}", news.text);
+    let (result, messages, _) = run(&pipeline, 2);
+    assert!(result.is_err() && messages.sent.is_empty(), "it is told once");
+    let keys: Vec<_> = messages.pending.iter().map(|one| one.message.key.clone()).collect();
+
+    pipeline.score(2, ["a"]).unwrap();
+    fs::remove_file(&in_the_way).unwrap();
+    let (result, messages, _) = run(&pipeline, 3);
+    result.unwrap();
+    let channels: Vec<_> = messages.sent.iter().map(|sent| sent.channels.join("+")).collect();
+    let file = "file told/alerts.jsonl";
+    let expected = [file, file, &format!("{file}+stdout"), "stdout"];
+    assert_eq!(channels, expected, "oldest first, none twice");
+    let back = &messages.sent[3].message;
+    assert_eq!(back.title, "cluster: channel file told/alerts.jsonl can be reached again");
+    let told = pipeline.told().unwrap();
+    assert_eq!(
+        told.iter().map(|message| &message.key).take(2).collect::<Vec<_>>(),
+        keys.iter().collect::<Vec<_>>()
+    );
+    assert_eq!(told.len(), 3);
+    assert!(sent(&pipeline, 4).is_empty());
+}
+
+#[test]
+fn with_send_first_the_next_channel_is_told_where_the_preferred_one_fails() {
+    let rules = format!("{AT_ONCE}  send: first\n");
+    let pipeline = Pipeline::new(&rules, &format!("{FILE}{STDOUT}")).unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    let (result, messages, _) = run(&pipeline, 0);
+    result.unwrap();
+    assert_eq!(messages.sent[0].channels, ["file told/alerts.jsonl"], "and nobody else");
+    fs::remove_dir_all(pipeline.folder().join("told")).unwrap();
+    fs::write(pipeline.folder().join("told"), b"").unwrap();
+    pipeline.score(1, ["."]).unwrap();
+    let (result, messages, _) = run(&pipeline, 1);
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Unavailable, "somebody has to look at it");
+    assert_eq!(messages.sent.len(), 2, "the message, and that the first channel is dead");
+    assert!(messages.sent.iter().all(|sent| sent.channels == ["stdout"]));
+    assert!(messages.pending.is_empty(), "it was told, so the first channel is not told later");
+}
+
+#[test]
+fn a_channel_that_stays_dead_does_not_let_the_state_grow() {
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    fs::write(pipeline.folder().join("told"), b"").unwrap();
+    for now in 0..60 {
+        pipeline.score(now, [if now % 2 == 0 { "a" } else { "." }]).unwrap();
+        run(&pipeline, now).0.unwrap_err();
+    }
+    let (_, messages, _) = run(&pipeline, 60);
+    assert!(messages.pending.len() < 51, "{}", messages.pending.len());
+    let changes = messages.pending.iter().flat_map(|one| &one.message.alerts);
+    assert_eq!(changes.map(|alert| alert.changes).sum::<u32>(), 60, "nothing goes untold");
+    fs::remove_file(pipeline.folder().join("told")).unwrap();
+    assert_eq!(sent(&pipeline, 60).len(), messages.pending.len());
+}
+
+#[test]
+fn a_channel_that_left_the_document_is_forgotten_with_a_warning() {
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    fs::write(pipeline.folder().join("told"), b"").unwrap();
+    run(&pipeline, 0).0.unwrap_err();
+    pipeline.document(AT_ONCE, STDOUT).unwrap();
+    let (result, messages, outcome) = run(&pipeline, 0);
+    result.unwrap();
+    assert!(messages.pending.is_empty() && messages.sent.is_empty());
+    assert!(outcome.warnings[0].contains("file told/alerts.jsonl"), "{:?}", outcome.warnings);
+    assert!(run(&pipeline, 0).2.warnings.is_empty(), "once");
+}
