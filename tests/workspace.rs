@@ -70,14 +70,13 @@ impl Workspace {
     }
 
     /// Returns the hash of every file of the store that a run promises to repeat: artifacts, models,
-    /// scores and states, but no timings, logs, ticks that came late, pages that show timings, and no
-    /// list of messages: a kill between sending one and noting it sends it again.
+    /// scores and states, but no timings, logs, pages that show timings, and no list of messages: a
+    /// kill between sending one and noting it sends it again.
     pub(crate) fn promised(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let about_the_process = [
             "run.json",
             "outcome.json",
             "log.jsonl",
-            "late.json",
             "report.html",
             "tasks.csv",
             "tasks.json",

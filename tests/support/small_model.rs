@@ -113,13 +113,11 @@ pub(crate) fn bundle(
     Ok(assemble(vec![Candidate::read(candidate)?], rows, recipe)?.write(folder)?)
 }
 
-/// Returns the files of a folder with their hashes, without those about ticks that came late: they
-/// say how windows were divided into ticks.
+/// Returns the files of a folder with their hashes.
 pub(crate) fn hashes(folder: &Path) -> Result<BTreeMap<String, String>> {
     let files = contract::artifact::files_below(folder)?;
     files
         .into_iter()
-        .filter(|file| !file.ends_with("/late.json"))
         .map(|file| Ok((file.clone(), contract::artifact::sha256_path(&folder.join(file))?)))
         .collect()
 }

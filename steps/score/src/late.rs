@@ -7,7 +7,10 @@ use store::{ObjectStore, state};
 /// Late ticks that are remembered.
 const MOST: usize = 100;
 
-/// Remembers what a late tick made up for, and forgets the oldest.
+/// Remembers what a late tick is about to make up for, and forgets the oldest.
+///
+/// A tick that was killed before it moved the watermark has noted windows that this one scores
+/// again: this one's note takes the place of that.
 pub(crate) fn note(
     store: &dyn ObjectStore,
     pipeline: &str,
@@ -18,6 +21,7 @@ pub(crate) fn note(
         Some(stored) => (stored.value.ticks, Some(stored.etag)),
         None => (Vec::new(), None),
     };
+    ticks.retain(|tick| tick.last < late.first);
     ticks.push(late);
     ticks.drain(..ticks.len().saturating_sub(MOST));
     let remembered = LateTicks { format: LateTicks::FORMAT, ticks };

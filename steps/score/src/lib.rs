@@ -72,16 +72,18 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
-        let moved =
-            Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
-        let expected = current.as_ref().map(|stored| stored.etag.as_str());
-        watermark::write(store, &document.name, &moved, expected)?;
-        // The windows are scored: what cannot be remembered of them is no reason to do it again.
+        // The windows are scored: what cannot be remembered of them is no reason to stop. It is
+        // noted before the watermark moves, for a tick that is killed in between has no successor
+        // that would know.
         if let Some(late) = due.late(&document, args.now)
             && let Err(error) = late::note(store, &document.name, late)
         {
             outcome.warn(format!("it is not remembered that windows came late: {}", error.message));
         }
+        let moved =
+            Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
+        let expected = current.as_ref().map(|stored| stored.etag.as_str());
+        watermark::write(store, &document.name, &moved, expected)?;
     }
     scored.tell(outcome);
     let end = TickEnd {

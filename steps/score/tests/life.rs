@@ -49,7 +49,14 @@ fn what_a_late_tick_made_up_for_is_remembered() {
     let expected = LateWindows { at: minute(110), first: minute(102), last: minute(108) };
     assert_eq!(late(), Some(vec![expected.clone()]));
     scorer.tick(&quiet(102..=110), 110);
-    assert_eq!(late(), Some(vec![expected]), "a tick that has nothing to do");
+    assert_eq!(late(), Some(vec![expected.clone()]), "a tick that has nothing to do");
+
+    let before = scorer.watermark();
+    scorer.tick(&quiet(111..=115), 115);
+    scorer.set_back(&before);
+    scorer.tick(&quiet(111..=120), 120);
+    let after_a_kill = LateWindows { at: minute(120), first: minute(111), last: minute(118) };
+    assert_eq!(late(), Some(vec![expected, after_a_kill]), "the killed tick's note is replaced");
 }
 
 #[test]

@@ -82,7 +82,8 @@ impl Scorer {
         registry.promote(&change, registry.alias(alias).unwrap().as_ref()).unwrap();
     }
 
-    /// Returns the hashes of what is in the store, but for what is about the clock.
+    /// Returns the hashes of what is in the store, without that of the ticks that came late: it says
+    /// how windows were divided into ticks.
     pub(crate) fn hashes_but_of_the_clock(&self) -> BTreeMap<String, String> {
         let mut hashes = small_model::hashes(&self.path("store")).unwrap();
         hashes.remove(&store::state::key("cluster", LateTicks::NAME));
