@@ -9,7 +9,7 @@ use document::alerts::Send;
 use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
-use crate::channels::{Channel, Failure};
+use crate::channels::{Channel, Failure, MANY_REFUSALS};
 use crate::message::{Alert, ChannelNews, Message};
 use crate::wording::Wording;
 
@@ -21,6 +21,8 @@ pub const SENDING_SECONDS: u64 = 90;
 /// Seconds of one run that a single slow channel may take from the others.
 const CHANNEL_SECONDS: u64 = 20;
 
+/// How old a message is before it may itself be what a channel fails at.
+const HELD: Span = Span::from_seconds(3600);
 /// How old a message is before it is given up although somebody might still mend the channel.
 const MENDABLE: Span = Span::from_seconds(86_400);
 
@@ -32,7 +34,8 @@ pub struct Pending {
     /// Names of the channels that are still to be told; with `send: first` the first that takes it
     /// is the last.
     pub channels: Vec<String>,
-    /// How often a channel has answered that it does not want this message, by name.
+    /// How often a channel has answered that it does not want this message, or has failed at it
+    /// when it was old, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refusals: BTreeMap<String, u32>,
 }
@@ -192,11 +195,12 @@ impl Sender<'_> {
                 let result = self.channels[number].send(&message, self.now);
                 *delivery.spent.entry(name.clone()).or_default() += begun.elapsed();
                 let told = result.is_ok();
-                match result {
-                    Err(Failure { error, give_up_after: Some(limit), .. }) => {
-                        self.refused((index, &name), (error, limit), state, delivery);
+                let limit = result.as_ref().err().and_then(|failure| self.limit(failure, &message));
+                match (result, limit) {
+                    (Err(failure), Some(limit)) => {
+                        self.refused((index, &name), (failure, limit), state, delivery);
                     }
-                    result => self.note(&name, result, state, delivery),
+                    (result, _) => self.note(&name, result, state, delivery),
                 }
                 if told {
                     let waiting = &mut state.pending[index].channels;
@@ -216,7 +220,17 @@ impl Sender<'_> {
                 index += 1;
             }
         }
+        // A channel that was dead and has taken nothing is dead, whatever it answered.
+        let is_dead = |name: &String| state.is_failing(name);
+        delivery.failed.extend(delivery.doubted.extract_if(.., |(name, _)| is_dead(name)));
         Ok(())
+    }
+
+    /// Returns how many answers end a message that may itself be what a channel does not take;
+    /// nothing where it is the channel.
+    fn limit(&self, failure: &Failure, message: &Message) -> Option<u32> {
+        let is_held = failure.may_be_the_message && self.now >= message.time + HELD;
+        failure.give_up_after.or(is_held.then_some(MANY_REFUSALS))
     }
 
     /// Tells the channels that must hear of it again and again what is firing.
@@ -244,20 +258,23 @@ impl Sender<'_> {
 
     /// Notes that a channel does not want a message. After `limit` times the others are told, once
     /// until the channel takes something again, and the message is given up: at once where one
-    /// refusal is enough, else when whoever can mend the channel had a day to do so.
+    /// refusal is enough, else when whoever can mend the channel had a day to do so. A dead channel
+    /// that fails at it has not refused it.
     fn refused(
         &self,
         (index, name): (usize, &str),
-        (error, limit): (StepError, u32),
+        (failure, limit): (Failure, u32),
         state: &mut AlertState,
         delivery: &mut Delivery,
     ) {
+        let Failure { error, may_be_the_message, .. } = failure;
+        let is_dead = may_be_the_message && state.is_failing(name);
         let pending = &mut state.pending[index];
         let refusals = pending.refusals.entry(name.to_owned()).or_default();
         *refusals += 1;
         // Where another channel can take the message there is no second refusal to wait for.
         let is_last = self.send == Send::All || pending.channels.len() == 1;
-        let is_refused = *refusals >= limit || !is_last;
+        let is_refused = (*refusals >= limit || !is_last) && !is_dead;
         let may_be_mended = limit > 1 && self.now < pending.message.time + MENDABLE;
         let message = pending.message.clone();
         if is_refused {

@@ -84,6 +84,11 @@ impl AlertState {
         }
     }
 
+    /// Says whether a channel cannot be reached.
+    pub(crate) fn is_failing(&self, channel: &str) -> bool {
+        self.trouble.get(channel).is_some_and(|trouble| trouble.failing_since.is_some())
+    }
+
     /// Keeps a message that was given up, where somebody can read it.
     pub(crate) fn bury(&mut self, refused: Refused) {
         self.refused.push(refused);

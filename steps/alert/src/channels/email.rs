@@ -120,6 +120,7 @@ impl Channel for Email {
             let is_refusal = matches!(error.status().map(u16::from), Some(552 | 554));
             Failure {
                 give_up_after: is_refusal.then_some(MANY_REFUSALS),
+                may_be_the_message: error.is_transient(),
                 ..StepError::unavailable(format!("{name}: {said}")).into()
             }
         })

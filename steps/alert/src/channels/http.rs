@@ -103,7 +103,8 @@ impl Shown<'_> {
             413 => Some(1),
             _ => None,
         };
-        Failure { error, retry_after, is_limit, give_up_after }
+        let may_be_the_message = reply.status >= 500 && retry_after.is_none();
+        Failure { error, retry_after, is_limit, give_up_after, may_be_the_message }
     }
 }
 

@@ -37,11 +37,20 @@ pub struct Failure {
     /// Set where the other side works and does not want this very message: after so many such
     /// answers it never will.
     pub give_up_after: Option<u32>,
+    /// Says that the other side answered that it failed: if it does so for long, it may be this very
+    /// message that it fails at.
+    pub may_be_the_message: bool,
 }
 
 impl From<StepError> for Failure {
     fn from(error: StepError) -> Self {
-        Self { error, retry_after: None, is_limit: false, give_up_after: None }
+        Self {
+            error,
+            retry_after: None,
+            is_limit: false,
+            give_up_after: None,
+            may_be_the_message: false,
+        }
     }
 }
 

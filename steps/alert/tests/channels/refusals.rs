@@ -82,6 +82,54 @@ fn what_is_too_large_is_given_up_at_once() {
 }
 
 #[test]
+fn a_message_that_a_server_fails_at_holds_back_the_others_for_an_hour() {
+    let double = Double::new(webhook::OK);
+    double.answers_to("is anomalous", Answer(500, "", "oops"));
+    let pipeline = webhook(&double);
+    pipeline.score(0, ["a", "."]).unwrap();
+    for minute in [1, 59] {
+        let failed = run(&pipeline, minute);
+        assert!(failed.failure().contains("status 500: oops"), "{}", failed.failure());
+        assert_eq!((failed.waiting().len(), double.asked().len()), (2, 1), "it may be dead");
+    }
+    let hour = run(&pipeline, 60);
+    hour.result.clone().unwrap();
+    assert_eq!((hour.waiting().len(), hour.sent()), (1, 2), "it was the message");
+    for minute in 61..70 {
+        run(&pipeline, minute).result.unwrap();
+    }
+    let told = titles(&pipeline);
+    assert_eq!(
+        told.len(),
+        5,
+        "both, that it is dead, that it is not, and what it refuses: {told:?}"
+    );
+    assert!(told[4].ends_with("refused a message"), "{told:?}");
+    let last = run(&pipeline, DAY);
+    assert_eq!((last.waiting().len(), last.messages.refused.len()), (0, 1));
+}
+
+#[test]
+fn a_server_that_fails_for_days_loses_no_message() {
+    let double = Double::new(Answer(503, "", "maintenance"));
+    let pipeline = webhook(&double);
+    pipeline.score(0, ["a", "."]).unwrap();
+    for minute in (1..3 * DAY).step_by(97) {
+        let failed = run(&pipeline, minute);
+        assert!(failed.failure().contains("status 503"), "{}", failed.failure());
+        assert_eq!(failed.waiting().len(), 2, "at minute {minute}");
+    }
+    assert_eq!(titles(&pipeline).len(), 3, "both, and once that it is dead");
+    double.answers(Some(webhook::OK));
+    double.asked();
+    let back = run(&pipeline, 3 * DAY);
+    back.result.clone().unwrap();
+    assert!(back.waiting().is_empty() && back.messages.refused.is_empty());
+    let order: Vec<_> = double.asked().iter().map(|one| one.json()["title"].clone()).collect();
+    assert_eq!(order, ["cluster is anomalous", "cluster is normal again"], "oldest first");
+}
+
+#[test]
 fn what_somebody_can_mend_is_tried_until_it_is_mended_and_holds_nobody_back() {
     for status in [401, 403, 404] {
         let double = Double::new(Answer(status, "", "no"));
