@@ -73,6 +73,8 @@ fn edges(sketch: &Sketch) -> Vec<f64> {
         }
         edges.push(value);
     }
+    // Deciles that lie on one plateau repeat its two edges.
+    edges.sort_by(f64::total_cmp);
     edges.dedup();
     edges
 }
@@ -96,6 +98,10 @@ impl DriftTally {
             bins.reference_sha256.clone_into(&mut self.reference_sha256);
             self.stretches.clear();
         }
+        let bins_of = |stretch: &Stretch| {
+            stretch.counts.iter().map(Vec::len).eq(bins.edges.iter().map(|edges| edges.len() + 1))
+        };
+        self.stretches.retain(bins_of);
         self.stretches.retain(|stretch| stretch.since.floor(STRETCH) + STRETCH > time - DAY);
         if rows.is_empty() {
             return;
@@ -192,5 +198,49 @@ impl Counted<'_> {
         }
         let by_chance = (bins - 1.0) * (1.0 / here + 1.0 / there);
         Some((index - by_chance).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the index is between a reference and a day.
+    fn index(reference: &[f64], day: &[f64]) -> f64 {
+        let sketch = Sketch::of(reference);
+        let edges = edges(&sketch);
+        assert!(edges.windows(2).all(|pair| pair[0] < pair[1]), "ascending: {edges:?}");
+        let mut counts = vec![0; edges.len() + 1];
+        for value in day {
+            counts[edges.partition_point(|edge| edge < value)] += 1;
+        }
+        let counted = Counted { rows: 0, counts: &counts, edges: &edges, sketch: &sketch };
+        counted.stability_index(day.len() as u64).unwrap()
+    }
+
+    /// Numbers of which a share is zero and the rest spread evenly from 0 to 1.
+    fn with_zeros(share: f64) -> Vec<f64> {
+        let rows = 2000;
+        let zeros = (share * f64::from(rows)) as i32;
+        let spread = |row: i32| f64::from(row - zeros + 1) / f64::from(rows - zeros);
+        (0..rows).map(|row| if row < zeros { 0.0 } else { spread(row) }).collect()
+    }
+
+    #[test]
+    fn a_plateau_that_stays_is_no_drift_and_one_that_is_left_is() {
+        for share in [0.0, 0.06, 0.25, 0.6, 0.9, 1.0] {
+            let usual = with_zeros(share);
+            let same = index(&usual, &usual);
+            assert!(same < 0.01, "{share}: {same}");
+            let left: Vec<f64> = usual.iter().map(|value| value + 0.5).collect();
+            let left = index(&usual, &left);
+            assert!(left > 0.25, "{share}: {left}");
+        }
+        let rises = [vec![1.0; 500], vec![2.0; 1500]].concat();
+        // Where it jumps is known to a hundredth of the rows.
+        let same = index(&rises, &rises);
+        assert!(same < 0.05, "{same}");
+        let falls = [vec![1.0; 1500], vec![2.0; 500]].concat();
+        assert!(index(&rises, &falls) > 0.25);
     }
 }
