@@ -2,6 +2,7 @@
 
 mod broken;
 mod readers;
+mod refused;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -139,6 +140,45 @@ fn lint_says_file_line_and_field_and_ends_with_3() -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert_eq!(said, "mine.yaml:3:1: unknown field `stpe` (did you mean `step`?) [document]\n");
+    Ok(())
+}
+
+#[test]
+fn a_document_on_stdin_is_checked_as_one() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let lint = |text: &str| {
+        let mut lint = assert_cmd::Command::from_std(workspace.lynceus(&["lint", "-"]));
+        lint.write_stdin(text).output()
+    };
+    let output = lint("format: 1\nname: mine\nstpe: 1m\n")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert_eq!(said, "stdin:3:1: unknown field `stpe` (did you mean `step`?) [document]\n");
+    let document = fs_err::read_to_string(repository().join("pipelines/cluster.yaml"))?;
+    let output = lint(&document)?;
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 file, nothing wrong\n");
+    let output = lint("kind: Pod\napiVersion: v1\n")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("`Pod` is no kind that the manifests use [kind]"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_the_others() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    fs_err::create_dir(workspace.path().join("here"))?;
+    fs_err::write(workspace.path().join("latin.yaml"), b"name: caf\xe9\n")?;
+    fs_err::write(workspace.path().join("mine.yaml"), "format: 1\nstpe: 1m\n")?;
+    std::os::unix::fs::symlink("gone.yaml", workspace.path().join("here/gone.yaml"))?;
+    let output = workspace.output(&["lint", "latin.yaml", "here", "mine.yaml"])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert_eq!(lines[0], "latin.yaml: not UTF-8 text [file]");
+    assert!(lines[1].starts_with("here/gone.yaml: cannot be read: "), "{said}");
+    assert!(lines[2].starts_with("mine.yaml:") && lines[2].ends_with("[document]"), "{said}");
+    assert_eq!(workspace.output(&["lint", "missing.yaml", "mine.yaml"])?.status.code(), Some(2));
     Ok(())
 }
 

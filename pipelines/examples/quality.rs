@@ -27,7 +27,7 @@ use contract::{Outcome, Span, Timestamp};
 use document::{Changes, Document};
 use frames::samples::SampleRows;
 use frames::{Dataset, FeatureTable, Samples, SamplesWriter};
-use models::Bundle;
+use models::{Bundle, ScoreState};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -144,7 +144,7 @@ impl Set<'_> {
         let (test, _) = self.features(work.path(), &self.test, *end + document.step, true)?;
         let bundle = self.bundle(work.path(), &document, &train)?;
         let threads = usize::from(self.arguments.threads);
-        Ok(bundle.measure(&test, &document.labels.normal, threads)?)
+        Ok(bundle.measure(&test, &ScoreState::default(), &document.labels.normal, threads)?)
     }
 
     /// Reads a table as `collect` does and makes its features as `feature` does.

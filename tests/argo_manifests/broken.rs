@@ -7,12 +7,12 @@ use super::files;
 
 /// A way to break a manifest: what it is, the file, what stands there, what is put in its place, and
 /// the rule that finds it.
-type Break = (&'static str, &'static str, &'static str, &'static str, &'static str);
+pub(super) type Break = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const TRAIN: &str = "cluster/train.yaml";
-const SCORE: &str = "cluster/score.yaml";
-const CRON: &str = "cluster/score-cron.yaml";
-const POLICIES: &str = "cluster/network-policies.yaml";
+pub(super) const TRAIN: &str = "cluster/train.yaml";
+pub(super) const SCORE: &str = "cluster/score.yaml";
+pub(super) const CRON: &str = "cluster/score-cron.yaml";
+pub(super) const POLICIES: &str = "cluster/network-policies.yaml";
 
 /// Fields, templates, tasks and what they hand on.
 const BROKEN_GRAPHS: [Break; 20] = [
@@ -329,7 +329,7 @@ fn findings_of(sets: &[&str], (name, file, from, to, _): Break) -> anyhow::Resul
     Ok(lint::check(&files))
 }
 
-fn every_one_is_found(sets: &[&str], breaks: &[Break]) -> anyhow::Result<()> {
+pub(super) fn every_one_is_found(sets: &[&str], breaks: &[Break]) -> anyhow::Result<()> {
     for one in breaks {
         let (name, _, _, _, rule) = *one;
         let findings = findings_of(sets, *one)?;

@@ -79,6 +79,8 @@ tests:
     input_series:
       - series: lynceus_anomaly{pipeline="cluster", entity="node-1"}
         values: "0 1 0 1 1 1 0x60"
+      - series: lynceus_anomaly{pipeline="cluster"}
+        values: "0x40 1x30"
       - series: lynceus_no_data{pipeline="cluster", entity="node-1"}
         values: "0x30 1x30"
       - series: lynceus_windows_scored_total{pipeline="cluster"}
@@ -100,6 +102,11 @@ tests:
         exp_alerts:
           - exp_labels: {severity: warning, pipeline: cluster, entity: node-1}
             exp_annotations: {summary: "too much data of `node-1` of cluster is missing to say how it is"}
+      - eval_time: 50m
+        alertname: LynceusAnomaly
+        exp_alerts:
+          - exp_labels: {severity: warning, pipeline: cluster}
+            exp_annotations: {summary: "cluster does not behave as it used to"}
       - {eval_time: 60m, alertname: LynceusScoringStopped}
       - eval_time: 100m
         alertname: LynceusScoringStopped

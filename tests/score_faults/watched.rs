@@ -109,6 +109,16 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
         assert!(said.contains(words), "{words} in {said}");
     }
     assert!(said.lines().count() < 25, "one screen");
+
+    // Nothing new can be scored, what waits is sent.
+    fs_err::remove_file(workspace.path().join("in_the_way"))?;
+    let away =
+        ["--set", "source.prometheus.url=http://127.0.0.1:9", "--at", "2026-11-21T08:18:00Z"];
+    let tick = [&["score"], &over[..], &away[..], &["--retries", "0"]].concat();
+    assert_eq!(code(workspace.output(&tick)?.status), 4);
+    let told = fs_err::read_to_string(workspace.path().join("in_the_way/told.jsonl"))?;
+    assert!(told.contains("new model is live"), "{told}");
+    assert_eq!(workspace.json(&shown)?["failed_tick"]["task"], "collect");
     Ok(())
 }
 

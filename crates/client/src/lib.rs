@@ -10,7 +10,7 @@ use fs_err as fs;
 use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, Identity, Url, redirect};
 
-pub use secret::{authorization, headers, read_secret, sensitive, text};
+pub use secret::{authorization, headers, masked, masked_headers, read_secret, sensitive, text};
 
 /// A server as a document describes it.
 #[derive(Debug)]

@@ -8,6 +8,12 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::read;
 
+/// What stands for a secret.
+const MASK: &str = "***";
+/// Characters of a header's value below which it is the name of a tenant, not a secret, and would
+/// be found in any text.
+const SHORTEST_SECRET: usize = 6;
+
 /// Keeps a value out of debug output.
 #[must_use]
 pub fn sensitive(mut value: HeaderValue) -> HeaderValue {
@@ -75,6 +81,33 @@ pub fn headers(field: &str, headers: &BTreeMap<String, String>) -> Result<Header
     Ok(parsed)
 }
 
+/// Replaces a secret in what another side said: as a whole, and each of its longer parts, since a
+/// server may repeat it escaped, encoded or cut.
+pub fn masked(text: &str, secret: &str) -> String {
+    const SHORTEST_PART: usize = 9;
+    if secret.is_empty() {
+        return text.to_owned();
+    }
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let parts = secret.split(|letter| !is_letter(letter));
+    let mut parts: Vec<&str> = parts.filter(|part| part.len() >= SHORTEST_PART).collect();
+    // One may be the beginning of another.
+    parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.len()));
+    let whole = text.replace(secret, MASK);
+    parts.into_iter().fold(whole, |text, part| text.replace(part, MASK))
+}
+
+/// Replaces what the headers keep secret in what another side said.
+pub fn masked_headers(text: &str, headers: &HeaderMap) -> String {
+    let secrets = headers.values().filter(|value| value.is_sensitive());
+    let secrets = secrets.filter_map(|value| value.to_str().ok());
+    secrets.fold(text.to_owned(), |text, value| {
+        // The scheme of an `Authorization` is none.
+        let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
+        if secret.len() < SHORTEST_SECRET { text } else { masked(&text, secret) }
+    })
+}
+
 /// Encodes bytes as RFC 4648 base64 with padding.
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -93,6 +126,31 @@ fn base64(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_whatever_form_it_is_repeated() {
+        let path = "/services/T00000000/B00000000/hunter2hunter2";
+        for said in [
+            path.to_owned(),
+            path.replace('/', "\\/"),
+            "no hook T00000000/B00000000/hunter2hunter2".to_owned(),
+            "hunter2hunter2".to_owned(),
+        ] {
+            let masked = masked(&said, path);
+            assert!(!masked.contains("hunter2") && masked.contains("***"), "{masked}");
+        }
+        assert!(!masked("at 123456789%3AAAF-hunter2_x", "123456789:AAF-hunter2_x").contains("hun"));
+        assert!(!masked("key is hunter2hunter2", "key=hunter2hunter2").contains("hunter2"));
+        assert_eq!(masked("as it was", ""), "as it was");
+    }
+
+    #[test]
+    fn a_header_that_is_kept_secret_is_not_repeated() {
+        let pairs = [("authorization", "Bearer hunter2"), ("x-scope-orgid", "1")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let headers = headers("x", &pairs.into()).unwrap();
+        assert_eq!(masked_headers("token hunter2, 1 of 1", &headers), "token ***, 1 of 1");
+    }
 
     #[test]
     fn base64_is_the_standard_one() {

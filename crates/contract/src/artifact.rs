@@ -98,7 +98,7 @@ impl Drop for OutputFile {
     }
 }
 
-/// Fills a folder so that `path` is either absent or complete.
+/// Fills a folder so that `path` is either absent or complete, at whatever moment this is killed.
 ///
 /// `fill` gets the folder to write into; when it fails, nothing appears at `path` and what stood
 /// there before is kept.
@@ -114,10 +114,33 @@ pub fn write_folder(
         drop(remove(&partial));
         return Err(error);
     }
-    remove(path).map_err(write_error)?;
-    fs::rename(&partial, path).map_err(write_error)?;
+    replace(&partial, path).map_err(write_error)
+}
+
+/// Renames a folder to `path`. What stood there goes aside first: a removal that is cut short would
+/// leave half of it under the final name.
+fn replace(partial: &Path, path: &Path) -> io::Result<()> {
+    let aside = aside(path);
+    remove(&aside)?;
+    match fs::rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if let Err(error) = fs::rename(partial, path) {
+        // The error that is told is the first one.
+        drop(fs::rename(&aside, path));
+        return Err(error);
+    }
     sync_parent(path);
+    // The new folder stands whatever becomes of the old one; the next attempt removes its remains.
+    drop(remove(&aside));
     Ok(())
+}
+
+/// Returns where the folder that is replaced at `path` is kept meanwhile.
+fn aside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.replaced"))
 }
 
 /// Removes a file or a folder with all it holds; what is not there is fine.
@@ -181,8 +204,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// the order of their names. A folder's hash does not depend on where it lies.
 pub fn sha256_path(path: &Path) -> Result<String, StepError> {
     let read_error = |e: io::Error| StepError::reading(path, &e);
-    if !fs::metadata(path).map_err(read_error)?.is_dir() {
+    let kind = fs::metadata(path).map_err(read_error)?.file_type();
+    if kind.is_file() {
         return sha256_file(path);
+    }
+    // A device or a pipe may never end.
+    if !kind.is_dir() {
+        let message = format!("`{}` is neither a file nor a folder", path.display());
+        return Err(StepError::usage(message).hint("copy what it gives into a file"));
     }
     let mut listing = String::new();
     for file in files_below(path).map_err(read_error)? {
@@ -256,6 +285,48 @@ mod tests {
         assert_eq!(fs::read(target.join("a")).unwrap(), b"one");
         assert_eq!(files_below(temp.path()).unwrap(), ["out/a"]);
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no remains");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_renamed_in_leaves_the_old_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let target = temp.path().join("out");
+        write_folder(&target, |folder| write_file(&folder.join("a"), b"one")).unwrap();
+        let taken_away = |folder: &Path| {
+            remove(folder).unwrap();
+            Ok(())
+        };
+        write_folder(&target, taken_away).unwrap_err();
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"one");
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no remains");
+    }
+
+    #[test]
+    fn what_killed_attempts_left_is_in_nobodys_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let target = temp.path().join("out");
+        for is_there in [false, true] {
+            for left in [partial(&target), aside(&target)] {
+                write_file(&left.join("a/b"), b"old").unwrap();
+            }
+            assert_eq!(target.exists(), is_there);
+            write_folder(&target, |folder| write_file(&folder.join("a"), b"new")).unwrap();
+            assert_eq!(files_below(temp.path()).unwrap(), ["out/a"]);
+            assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no remains");
+        }
+    }
+
+    #[test]
+    fn an_output_where_none_can_be_is_the_users_to_change() {
+        let temp = tempfile::tempdir().unwrap();
+        write_file(&temp.path().join("file"), b"x").unwrap();
+        fs::create_dir(temp.path().join("folder")).unwrap();
+        for place in ["folder", "file/x", "file/x/y", &"x".repeat(300)] {
+            let error = write_file(&temp.path().join(place), b"y").unwrap_err();
+            assert_eq!(error.kind, crate::ErrorKind::Usage, "{error}");
+            assert!(error.hint.is_some(), "{error}");
+        }
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 2, "no remains");
     }
 
     #[test]

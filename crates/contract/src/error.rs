@@ -103,12 +103,18 @@ impl StepError {
         }
     }
 
-    /// Makes the error for a file that could not be written: the disk is an outside service.
+    /// Makes the error for a file that could not be written: the disk is an outside service, but
+    /// a place where no file can be is the user's to change.
     pub fn writing(path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot write `{}`: {}", path.display(), system_words(error));
         match error.kind() {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => {
                 Self::usage(message).hint("choose a place this user may write to")
+            }
+            std::io::ErrorKind::IsADirectory
+            | std::io::ErrorKind::AlreadyExists
+            | std::io::ErrorKind::InvalidFilename => {
+                Self::usage(message).hint("choose another path")
             }
             _ => Self::unavailable(message),
         }

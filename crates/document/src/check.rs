@@ -220,6 +220,15 @@ fn share(value: f64, path: &str) -> Result<(), Problem> {
 fn check_expectations(document: &Document) -> Result<(), Problem> {
     for (index, expectation) in document.expectations.iter().enumerate() {
         match expectation {
+            Expectation::RowCount(check) => {
+                let path = format!("expectations.{index}.row_count");
+                let (min, max) = (check.min, check.max.unwrap_or(u64::MAX));
+                require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))?;
+            }
+            Expectation::AllowedValues(check) => {
+                let path = format!("expectations.{index}.allowed_values.values");
+                require(!check.values.is_empty(), &path, || "is empty".to_owned())?;
+            }
             Expectation::NullShare(check) => {
                 share(check.max, &format!("expectations.{index}.null_share.max"))?;
             }

@@ -20,16 +20,16 @@ pub(crate) struct Misfit {
 }
 
 impl Misfit {
-    fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, place: None, path: Vec::new() }
     }
 
-    fn at(mut self, place: &Place) -> Self {
+    pub(crate) fn at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self
     }
 
-    fn inside(mut self, field: String) -> Self {
+    pub(crate) fn inside(mut self, field: String) -> Self {
         self.path.insert(0, field);
         self
     }

@@ -260,7 +260,7 @@ pub struct Labels {
     /// Scenario log, relative to the document: CSV with start, end, label and target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenarios: Option<PathBuf>,
-    /// Rows this close after a scenario's start or end count neither way.
+    /// Rows this close to a scenario's start or end, before or after it, count neither way.
     pub guard: Span,
     /// Labels that mean normal; every other label means anomalous.
     pub normal: Vec<String>,
@@ -298,7 +298,8 @@ impl Default for Split {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
-    /// Share of normal validation rows that a version may call anomalous.
+    /// Share of normal rows that a version may call anomalous: of the test part where it has rows,
+    /// else of the validation part.
     pub max_false_alarm_ratio: f64,
     /// How much lower than the champion's a challenger's figure may be: average precision with
     /// labels, share of inliers without.

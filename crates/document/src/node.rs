@@ -1,11 +1,13 @@
 //! YAML as a tree in which every value knows the file, line and column it came from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use contract::StepError;
 use saphyr_parser::{Event, Parser, ScalarStyle};
+
+use crate::deserialize::Misfit;
 
 /// Deepest nesting of a document; deeper ones are refused before they exhaust the stack.
 const MAX_DEPTH: usize = 64;
@@ -58,6 +60,13 @@ pub(crate) struct Key {
     pub(crate) place: Place,
 }
 
+impl Key {
+    /// Returns the number of a list's item.
+    fn number(&self) -> Option<usize> {
+        self.text.parse().ok()
+    }
+}
+
 impl Node {
     /// Returns the value of a map's key.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
@@ -85,40 +94,21 @@ impl Node {
         }
     }
 
-    /// Lays another tree over this one: maps are merged, `null` takes a key out, a map of numbers
-    /// changes the items of a list (counted from 0), anything else replaces what was there.
-    pub(crate) fn overlay(&mut self, mut other: Self) {
-        if !matches!((&self.value, &other.value), (Value::Map(_), Value::Map(_))) {
-            other.without_nulls();
-        }
-        if let (Value::List(items), Value::Map(changes)) = (&mut self.value, &other.value) {
-            // `--set queries.0.promql=up`: items by their number.
-            let item = |key: &Key| key.text.parse().ok().filter(|item: &usize| *item < items.len());
-            if let Some(numbers) =
-                changes.iter().map(|(key, _)| item(key)).collect::<Option<Vec<_>>>()
-            {
-                for (number, (_, change)) in numbers.into_iter().zip(changes) {
-                    items[number].overlay(change.clone());
-                }
-                return;
+    /// Lays another tree over this one: maps are merged, `null` takes a field or an item out, a map
+    /// of numbers changes the items of a list (counted from 0), anything else replaces what was
+    /// there. A tree that is nothing as a whole, such as a file of comments, changes nothing.
+    pub(crate) fn overlay(&mut self, mut other: Self) -> Result<(), Misfit> {
+        match (&mut self.value, &other.value) {
+            (_, Value::Null) => Ok(()),
+            (Value::Map(entries), Value::Map(changes)) => overlay_fields(entries, changes),
+            (Value::List(items), Value::Map(changes)) if are_numbered(changes) => {
+                overlay_items(items, changes)
             }
-        }
-        if let (Value::Map(entries), Value::Map(changes)) = (&mut self.value, &other.value) {
-            for (key, change) in changes {
-                let index = entries.iter().position(|(k, _)| k.text == key.text);
-                match (index, &change.value) {
-                    (Some(index), Value::Null) => drop(entries.remove(index)),
-                    (None, Value::Null) => {}
-                    (Some(index), _) => entries[index].1.overlay(change.clone()),
-                    (None, _) => {
-                        let mut change = change.clone();
-                        change.without_nulls();
-                        entries.push((key.clone(), change));
-                    }
-                }
+            _ => {
+                other.without_nulls();
+                *self = other;
+                Ok(())
             }
-        } else {
-            *self = other;
         }
     }
 
@@ -138,6 +128,54 @@ impl Node {
             Self { value: Value::Map(vec![(key, inner)]), place }
         })
     }
+}
+
+fn overlay_fields(entries: &mut Vec<(Key, Node)>, changes: &[(Key, Node)]) -> Result<(), Misfit> {
+    for (key, change) in changes {
+        let index = entries.iter().position(|(k, _)| k.text == key.text);
+        match (index, &change.value) {
+            (Some(index), Value::Null) => drop(entries.remove(index)),
+            (None, Value::Null) => {}
+            (Some(index), _) => {
+                let laid = entries[index].1.overlay(change.clone());
+                laid.map_err(|misfit| misfit.inside(key.text.clone()))?;
+            }
+            (None, _) => {
+                let mut change = change.clone();
+                change.without_nulls();
+                entries.push((key.clone(), change));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Changes items by their numbers, as in `--set queries.0.promql=up`.
+fn overlay_items(items: &mut Vec<Node>, changes: &[(Key, Node)]) -> Result<(), Misfit> {
+    let mut gone = BTreeSet::new();
+    for (key, change) in changes {
+        let number = key.number().filter(|number| *number < items.len());
+        let number = number.ok_or_else(|| no_item(key, items.len()))?;
+        if matches!(change.value, Value::Null) {
+            gone.insert(number);
+        } else {
+            let laid = items[number].overlay(change.clone());
+            laid.map_err(|misfit| misfit.inside(key.text.clone()))?;
+        }
+    }
+    // From the back, since all numbers mean the list as it was.
+    gone.into_iter().rev().for_each(|number| drop(items.remove(number)));
+    Ok(())
+}
+
+fn are_numbered(changes: &[(Key, Node)]) -> bool {
+    !changes.is_empty() && changes.iter().all(|(key, _)| key.number().is_some())
+}
+
+fn no_item(key: &Key, count: usize) -> Misfit {
+    let items = if count == 1 { "item" } else { "items" };
+    Misfit::new(format!("no item `{}`: the list has {count} {items}, numbered from 0", key.text))
+        .at(&key.place)
 }
 
 /// Parses one YAML document; `source` names it in errors.

@@ -40,7 +40,7 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
     }
     lay_profile(&mut document, &over)?;
     for node in over {
-        document.overlay(node);
+        document.overlay(node).map_err(|misfit| misfit_error(&document, misfit))?;
     }
     // What was laid over is part of the document now.
     drop((document.take("profiles"), document.take("profile")));
@@ -117,8 +117,7 @@ fn lay_profile(document: &mut Node, over: &[Node]) -> Result<(), StepError> {
         };
         return Err(node::at(&place, &format!("unknown profile `{name}`")).hint(hint));
     };
-    document.overlay(profile.clone());
-    Ok(())
+    document.overlay(profile.clone()).map_err(|misfit| misfit_error(document, misfit))
 }
 
 fn typed(node: &Node) -> Result<Document, StepError> {

@@ -142,8 +142,55 @@ fn a_profile_that_takes_out_what_the_document_never_had_takes_out_nothing() {
 fn an_item_of_a_list_is_set_by_its_number() {
     let document = read(SMALL, None, &["queries.0.promql=up"]).unwrap();
     assert_eq!((document.queries[0].promql.as_str(), document.queries.len()), ("up", 1));
-    let said = read(SMALL, None, &["queries.1.promql=up"]).unwrap_err();
-    assert!(said.contains("`queries`: expected a list"), "{said}");
+}
+
+#[test]
+fn an_item_that_a_list_does_not_have_is_named_with_how_many_it_has() {
+    let of = |set: &str| read(SMALL, None, &[set]).unwrap_err();
+    assert_eq!(
+        of("queries.1.promql=up"),
+        "--set queries.1.promql: `queries`: no item `1`: the list has 1 item, numbered from 0"
+    );
+    let said = of("features.1={rolling: {}}");
+    assert!(said.contains("`features`: no item `1`: the list has 1 item"), "{said}");
+    let said = read(SMALL, Some("queries:\n  0: {unit: x}\n  2: null"), &[]);
+    assert_eq!(
+        said.unwrap_err(),
+        "over.yaml:3:3: `queries`: no item `2`: the list has 1 item, numbered from 0"
+    );
+    for wrong in ["{}", "{first: raw}", "{0: raw, first: raw}"] {
+        let said = of(&format!("features={wrong}"));
+        assert_eq!(said, "--set features: `features`: expected a list, found a mapping");
+    }
+}
+
+#[test]
+fn null_takes_an_item_of_a_list_out_and_a_field_of_an_item() {
+    let list = "expectations=[{row_count: {min: 1}}, {constant: {}}, {time_unique: {}}]";
+    let names = |sets: &[&str]| {
+        let document = read(SMALL, None, &[[list].as_slice(), sets].concat()).unwrap();
+        let value = serde_json::to_value(&document.expectations).unwrap();
+        let name = |item: &serde_json::Value| item.as_object().unwrap().keys().next().cloned();
+        value.as_array().unwrap().iter().filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["expectations.0=null"]), ["constant", "time_unique"]);
+    assert_eq!(names(&["expectations={0: null, 2: null}"]), ["constant"]);
+    assert_eq!(names(&["expectations={2: null, 0: null}"]), ["constant"]);
+    let both = "expectations={0: null, 1: {constant: {columns: [requests]}}}";
+    assert_eq!(names(&[both]), ["constant", "time_unique"], "a number means the list as it was");
+    assert_eq!(names(&["expectations.0=null", "expectations.0=null"]), ["time_unique"]);
+    let document = read(SMALL, None, &["queries.0.unit=null"]).unwrap();
+    assert_eq!((document.queries[0].unit.as_str(), document.queries.len()), ("", 1));
+}
+
+#[test]
+fn an_overlay_or_a_profile_without_content_changes_nothing() {
+    let document = read(SMALL, None, &[]).unwrap();
+    for overlay in ["", "# step: 5m\n", "---\n", "null"] {
+        assert_eq!(read(SMALL, Some(overlay), &[]).as_ref(), Ok(&document), "{overlay:?}");
+    }
+    let text = SMALL.replace("    vote: {alarm_at: 0.6}\n", "");
+    assert_eq!(read(&text, None, &["profile=strict"]), Ok(document));
 }
 
 #[test]
@@ -245,6 +292,34 @@ fn what_makes_no_sense_together_is_refused() {
         assert!(said.contains(words), "{to}: {said}");
         assert!(said.starts_with("small.yaml:"), "{said}");
         assert!(!said.contains("secret"), "{said}");
+    }
+}
+
+#[test]
+fn an_expectation_that_nothing_can_meet_is_refused() {
+    for (expectation, words) in [
+        ("row_count: {min: 9, max: 3}", "0.row_count`: min `9` is above max `3`"),
+        ("range: {min: 9, max: 3}", "0.range`: min `9` is above max `3`"),
+        ("allowed_values: {columns: ['*'], values: []}", "0.allowed_values.values`: is empty"),
+    ] {
+        let said = read(SMALL, None, &[&format!("expectations=[{{{expectation}}}]")]).unwrap_err();
+        assert!(said.ends_with(words), "{said}");
+    }
+}
+
+#[test]
+fn what_separates_no_columns_is_no_delimiter() {
+    let read = |delimiter: &str| {
+        let table = format!("{{path: x.csv, time: t, delimiter: {delimiter}}}");
+        read(SMALL, None, &[&format!("source={{prometheus: null, table: {table}}}")])
+    };
+    for right in ["';'", r"'\t'", r#""\t""#, "'|'"] {
+        read(right).unwrap();
+    }
+    for wrong in [r#"'"'"#, r#""\n""#, r#""\r""#, "''", "';;'", "'é'"] {
+        let said = read(wrong).unwrap_err();
+        assert!(said.contains("is not one plain character"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
 

@@ -242,7 +242,8 @@ fn calibrate(
             (Model::Sequence(model), Some(training)) => {
                 initial.memories.clone_from(&training.memories);
                 let decisions = sequence::decisions(model, training, calibration);
-                (rows.iter().map(|row| decisions[*row]).collect(), training.scores.clone())
+                let usual = sequence::usual(model, training, calibration, rows);
+                (rows.iter().map(|row| decisions[*row]).collect(), usual)
             }
             (Model::Sequence(_), None) => return Err(sequence::without_training(kind)),
         };

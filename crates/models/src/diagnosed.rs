@@ -72,11 +72,12 @@ impl Bundle {
         Some(diagnosis.diagnose(&values))
     }
 
-    /// Scores a part of the data set from an empty state and says what its alarmed rows of labels
-    /// that are not normal were called; nothing without a second stage or labels.
+    /// Scores a part of the data set and says what its alarmed rows of labels that are not normal
+    /// were called; nothing without a second stage or labels. `before` as in [`Bundle::measure`].
     pub fn measure_diagnosis(
         &self,
         part: &FeatureTable,
+        before: &ScoreState,
         normal: &[String],
         threads: usize,
     ) -> Result<Option<Confusion>, StepError> {
@@ -84,7 +85,7 @@ impl Bundle {
             return Ok(None);
         };
         let options = ScoreOptions { min_completeness: 0.0, threads };
-        let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
+        let verdicts = self.judge(part, &mut before.clone(), options)?;
         let values = matrix(part);
         let mut confusion = Confusion::new();
         for row in 0..part.rows() {

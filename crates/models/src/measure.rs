@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::StepError;
 use contract::score::Verdict;
-use frames::FeatureTable;
+use frames::{Dataset, FeatureTable};
 
 use crate::Bundle;
 use crate::quality;
@@ -60,17 +60,43 @@ pub(crate) fn counted_rows(part: &FeatureTable, normal: &[String]) -> (Vec<usize
 }
 
 impl Bundle {
-    /// Scores a part of the data set from an empty state and returns figures by name: `rows`, and
-    /// without labels `inlier_ratio`, the share of rows without an alarm, with labels those of
-    /// [`figures`]. Labels in `normal` mean normal. Excluded and `no_data` rows count nowhere.
+    /// Measures a data set as it happened: scores its parts one after the other and calls `each`
+    /// with every part that has rows, but for that of training, and with what scoring remembers
+    /// before it. A bundle that remembers nothing scores each part by itself.
+    pub fn replay<'a>(
+        &self,
+        dataset: &'a Dataset,
+        threads: usize,
+        mut each: impl FnMut(&'static str, &'a FeatureTable, &ScoreState) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        let remembers = self.manifest().memory.is_some();
+        let mut state = if remembers { self.without_past() } else { ScoreState::default() };
+        let Dataset { train, validation, test } = dataset;
+        let parts = [(None, train), (Some("validation"), validation), (Some("test"), test)];
+        for (name, part) in parts.into_iter().filter(|(_, part)| part.rows() > 0) {
+            if let Some(name) = name {
+                each(name, part, &state)?;
+            }
+            if remembers {
+                self.judge(part, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scores a part of the data set and returns figures by name: `rows`, and without labels
+    /// `inlier_ratio`, the share of rows without an alarm, with labels those of [`figures`]. Labels
+    /// in `normal` mean normal. Excluded and `no_data` rows count nowhere. `before` is what scoring
+    /// remembers before the part; of an empty state, what the bundle does.
     pub fn measure(
         &self,
         part: &FeatureTable,
+        before: &ScoreState,
         normal: &[String],
         threads: usize,
     ) -> Result<BTreeMap<String, f64>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
-        let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
+        let verdicts = self.judge(part, &mut before.clone(), options)?;
         let mut truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
         truth.sort_by_time(part);
         let is_alarm = |row: usize| verdicts.of_rows[row] == Verdict::Anomalous;
@@ -96,15 +122,16 @@ impl Bundle {
     }
 
     /// Returns `roc_auc` and `average_precision` of each member's own score, by kind; empty
-    /// without rows of both kinds.
+    /// without rows of both kinds. `before` as in [`Bundle::measure`].
     pub fn measure_members(
         &self,
         part: &FeatureTable,
+        before: &ScoreState,
         normal: &[String],
         threads: usize,
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, StepError> {
         let options = ScoreOptions { min_completeness: 0.0, threads };
-        let verdicts = self.judge(part, &mut ScoreState::default(), options)?;
+        let verdicts = self.judge(part, &mut before.clone(), options)?;
         let truth = Truth::of(part, normal, |row| verdicts.of_rows[row] != Verdict::NoData);
         let members = self.manifest().members.iter().zip(&verdicts.decisions);
         let measured = members.filter_map(|(member, decisions)| {

@@ -147,6 +147,16 @@ impl Bundle {
         Ok(verdicts)
     }
 
+    /// Returns the state of a scoring that has seen nothing: not even what the bundle remembers,
+    /// which is the end of the very data set it was made from.
+    pub fn without_past(&self) -> ScoreState {
+        ScoreState {
+            format: ScoreState::FORMAT,
+            reference_sha256: self.manifest.reference.sha256.clone(),
+            ..ScoreState::default()
+        }
+    }
+
     /// Makes a state this bundle's own: scores of another bundle are on another scale.
     fn adopt(&self, state: &mut ScoreState) {
         let ours = &self.manifest.reference.sha256;

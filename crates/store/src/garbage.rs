@@ -52,6 +52,15 @@ impl Kind {
             Self::Cache => "cache",
         }
     }
+
+    /// Returns the file, directly in the folder, without which the others are nothing.
+    fn record(self) -> Option<&'static str> {
+        match self {
+            Self::Version => Some(BundleManifest::FILE),
+            Self::Run => Some("run.json"),
+            Self::Cache => None,
+        }
+    }
 }
 
 /// Something that may be removed.
@@ -149,8 +158,9 @@ fn of(
         keys.push(key.to_owned());
         Ok(())
     })?;
-    // Without its manifest a version is not listed, so a removal that is cut short leaves no half.
-    keys.sort_by_key(|key| !key.ends_with(BundleManifest::FILE));
+    // Without its record neither a version nor a run is listed, so a removal that is cut short
+    // leaves no half. A run holds bundles, too: their manifests are not its record.
+    keys.sort_by_key(|key| key.strip_prefix(prefix) != kind.record());
     let newest = store.modified(&keys)?.into_iter().flatten().max();
     let (pipeline, name) = (pipeline.to_owned(), name.to_owned());
     Ok(newest.map(|written| Garbage { kind, pipeline, name, written, keys }))

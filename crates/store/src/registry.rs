@@ -166,7 +166,8 @@ impl<'a> Registry<'a> {
     }
 
     /// Lets an alias name a version, if it still is what `expected` (as read by
-    /// [`Registry::alias`], nothing for a new alias) says; returns the new record.
+    /// [`Registry::alias`], nothing for a new alias) says; returns the new record. Naming the same
+    /// version again is a change like any other, but a rollback still goes back to another version.
     ///
     /// Errors: [`contract::ErrorKind::LostRace`] when another process has changed the alias since;
     /// refused when the version is not registered.
@@ -175,7 +176,11 @@ impl<'a> Registry<'a> {
         change: &Change<'_>,
         expected: Option<&AliasRecord>,
     ) -> Result<AliasRecord, StepError> {
-        let previous = expected.map(|record| record.version.clone());
+        let is_again = |live: &&AliasRecord| live.version == change.version;
+        let previous = match expected.filter(is_again) {
+            Some(live) => live.previous.clone(),
+            None => expected.map(|live| live.version.clone()),
+        };
         self.set(change, expected, previous)
     }
 

@@ -64,7 +64,7 @@ fn an_owner_may_do_everything_and_a_check_leaves_nothing() {
 
 #[test]
 fn any_listing_is_a_part_of_the_sorted_keys() {
-    on_a_new_store(|store| conformance::any_listing_is_a_part_of_the_sorted_keys(store, 200));
+    on_a_new_store(|store| conformance::any_listing_is_a_part_of_the_sorted_keys(store, 200, true));
 }
 
 #[test]

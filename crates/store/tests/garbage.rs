@@ -64,6 +64,7 @@ fn what_aliases_and_their_recent_history_name_stays(store: &dyn ObjectStore) -> 
     write(store, "models/cluster/versions/20250101T000000Z-0123456789ab/reference.json")?;
     write(store, "runs/cluster/old/collect/samples.parquet")?;
     write(store, "runs/cluster/old/run.json")?;
+    write(store, "runs/cluster/old/select/bundle/bundle.json")?;
     write(store, "cache/0123.json")?;
     write(store, "scores/cluster/date=2025-01-01/20250101T000000Z.json")?;
     let retention = Retention { now, keep: days(40), untouched: DAY };
@@ -73,6 +74,8 @@ fn what_aliases_and_their_recent_history_name_stays(store: &dyn ObjectStore) -> 
     ensure!(names(&found, Kind::Run) == ["old"] && names(&found, Kind::Cache) == ["0123.json"]);
     let whole = found.iter().find(|it| it.name == versions[0]).unwrap();
     ensure!(whole.keys.len() == 3 && whole.keys[0].ends_with("/bundle.json"), "{whole:?}");
+    let run = found.iter().find(|it| it.kind == Kind::Run).unwrap();
+    ensure!(run.keys.len() == 3 && run.keys[0] == "runs/cluster/old/run.json", "{run:?}");
 
     let registry = Registry::new(store, PIPELINE);
     ensure!(registry.versions()?.len() == 5, "finding changes nothing");

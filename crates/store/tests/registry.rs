@@ -267,6 +267,24 @@ fn rollback_goes_back_one_version_at_a_time() {
 }
 
 #[test]
+fn a_version_that_is_promoted_again_is_not_what_a_rollback_goes_back_to() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = FolderStore::open(&temp.path().join("store")).unwrap();
+    let registry = Registry::new(&store, PIPELINE);
+    let versions = versions(&registry, temp.path(), 2);
+    let mut current = None;
+    for (index, number) in [0, 0, 1, 1].into_iter().zip(10..) {
+        let change = change(&versions[index], minute(number));
+        let promoted = registry.promote(&change, current.as_ref());
+        current = Some(promoted.unwrap());
+    }
+    let back = |number| registry.rollback("live", minute(number), "ada");
+    assert_eq!(back(20).unwrap().version, versions[0]);
+    assert_eq!(back(21).unwrap_err().kind, ErrorKind::Refused, "there is no other before it");
+    assert_eq!(live(&registry), [0, 0, 1, 1, 0].map(|index| versions[index].clone()));
+}
+
+#[test]
 fn history_survives_a_crash_between_alias_and_history() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(&temp.path().join("store")).unwrap();

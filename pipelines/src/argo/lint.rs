@@ -12,9 +12,12 @@ mod references;
 mod secrets;
 mod security;
 mod settings;
+mod values;
+mod wiring;
 
 use serde::Serialize;
 
+use super::PIPELINE;
 use super::workflow::{Template, WorkflowSpec, WorkflowTemplate};
 use objects::Objects;
 
@@ -75,6 +78,7 @@ pub fn check(files: &[File]) -> Vec<Finding> {
         settings::cron(cron, &mut report);
         references::cron(cron, &objects, &mut report);
     }
+    settings::mutexes(&objects, &mut findings);
     cluster::check(&objects, &mut findings);
     network::check(&objects, &mut findings);
     findings
@@ -82,10 +86,15 @@ pub fn check(files: &[File]) -> Vec<Finding> {
 
 fn workflow(template: &WorkflowTemplate, objects: &Objects, report: &mut Report<'_>) {
     let spec = &template.spec;
+    let document = objects.document(spec).map(|document| document.name);
+    let pipeline = document.or_else(|| template.metadata.labels.get(PIPELINE).cloned());
     settings::workflow(spec, report);
     graph::workflow(spec, report);
     references::workflow(spec, report);
     security::workflow(spec, report);
+    values::pods(spec, report);
+    wiring::workflow(spec, pipeline.as_deref(), report);
+    secrets::named(spec, pipeline.as_deref(), objects, report);
     for template in &spec.templates {
         settings::template(template, report);
         security::template(template, report);

@@ -42,7 +42,8 @@ pub fn write(document: &Document) -> Result<String, StepError> {
     let holds = Span::from_ms(document.step.ms().saturating_mul(windows));
     let stopped = Span::from_ms(STOPPED.ms().max(document.scoring.every.ms().saturating_mul(5)));
     let limit = document.scoring.drift.stability_index;
-    let entity = format!("`{{{{ $labels.entity }}}}` of {name}");
+    // Without an entity a rule speaks of the whole of what the pipeline watches.
+    let entity = format!("{{{{ with $labels.entity }}}}`{{{{ . }}}}` of {{{{ end }}}}{name}");
     let rules = vec![
         rule("LynceusAnomaly", format!("lynceus_anomaly{of} == 1"), holds)
             .says("warning", format!("{entity} does not behave as it used to")),

@@ -70,8 +70,17 @@ impl Part {
 
     /// Returns the Secret's name.
     pub(super) fn secret(&self, document: &Document) -> String {
-        format!("lynceus-{}-{}", document.name, self.name)
+        self.secret_of(&document.name)
     }
+
+    fn secret_of(&self, pipeline: &str) -> String {
+        format!("lynceus-{pipeline}-{}", self.name)
+    }
+}
+
+/// Returns the names of the Secrets that a pipeline may have.
+pub(super) fn names(pipeline: &str) -> Vec<String> {
+    PARTS.iter().map(|part| part.secret_of(pipeline)).collect()
 }
 
 /// Returns the part that a step reads, if the document names files in it.

@@ -163,7 +163,7 @@ fn passed(task: &Task) -> Result<Vec<&'static str>, StepError> {
 }
 
 /// Returns the condition under which a model is trained: `models` names it.
-fn is_wanted(model: &str) -> String {
+pub(super) fn is_wanted(model: &str) -> String {
     format!("' {{{{inputs.parameters.models}}}} ' =~ '[ ,]{model}[ ,]'")
 }
 

@@ -1,8 +1,9 @@
 //! `lynceus lint`: documents and manifests, checked without a cluster.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use contract::{StepError, artifact};
+use contract::{StepError, artifact, system_words};
 use document::Changes;
 use fs_err as fs;
 use report::units::counted;
@@ -19,33 +20,34 @@ pub(crate) struct LintArgs {
     files: Vec<PathBuf>,
 }
 
+/// What was checked so far: manifests are checked together, after all.
+#[derive(Default)]
+struct Checked {
+    files: u64,
+    manifests: Vec<File>,
+    findings: Vec<Finding>,
+}
+
 pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError> {
     let paths = if args.files.is_empty() { defaults(global) } else { args.files.clone() };
-    let mut findings = Vec::new();
-    let mut manifests = Vec::new();
-    let mut count = 0_u64;
+    let mut checked = Checked::default();
     for path in &paths {
         if path == Path::new("-") {
-            count += 1;
-            manifests.push(stdin()?);
-            continue;
-        }
-        for file in yaml_files(path)? {
-            count += 1;
-            let text = fs::read_to_string(&file).map_err(|e| StepError::reading(&file, &e))?;
-            let name = file.display().to_string();
-            if lint::is_manifest(&text) {
-                manifests.push(File { name, text });
-            } else {
-                findings.extend(of_document(&file, name)?);
-            }
+            checked.stdin();
+        } else {
+            fs::metadata(path).map_err(|error| StepError::reading(path, &error))?;
+            checked.path(path);
         }
     }
-    if count == 0 {
+    if checked.files == 0 {
         return Err(StepError::usage("there is nothing to check")
             .hint("name documents, manifests or folders of them"));
     }
-    findings.extend(lint::check(&manifests));
+    checked.findings.extend(lint::check(&checked.manifests));
+    tell(global, checked.files, &checked.findings)
+}
+
+fn tell(global: &Global, files: u64, findings: &[Finding]) -> Result<(), StepError> {
     if global.output == OutputFormat::Json {
         print_json(&findings)?;
     } else {
@@ -54,35 +56,89 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
     }
     match (findings.len(), global.output) {
         (0, OutputFormat::Json) => Ok(()),
-        (0, OutputFormat::Text) => print(&format!("{}, nothing wrong\n", counted(count, "file"))),
+        (0, OutputFormat::Text) => print(&format!("{}, nothing wrong\n", counted(files, "file"))),
         (1, _) => Err(StepError::refused("there is 1 finding")),
         (found, _) => Err(StepError::refused(format!("there are {found} findings"))),
     }
 }
 
-/// Checks a document as it is, and with each of its profiles.
-fn of_document(file: &Path, name: String) -> Result<Vec<Finding>, StepError> {
-    if let Err(error) = document::read(file) {
-        return Ok(vec![finding(name, &error)]);
+impl Checked {
+    /// Reads a file, or the YAML files below a folder.
+    fn path(&mut self, path: &Path) {
+        match yaml_files(path) {
+            Ok(files) => files.iter().for_each(|file| self.file(file)),
+            Err(error) => self.unreadable(path.display().to_string(), &error),
+        }
     }
+
+    fn file(&mut self, file: &Path) {
+        let name = file.display().to_string();
+        let bytes = match fs::read(file) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.unreadable(name, &error),
+        };
+        if let Some(text) = self.text(&name, bytes) {
+            if lint::is_manifest(&text) {
+                self.manifests.push(File { name, text });
+            } else {
+                self.findings.extend(of_document(file, &name));
+            }
+        }
+    }
+
+    /// Reads a document, or manifests such as `kubectl kustomize` prints. Of a document's profiles
+    /// the one that it names is checked alone: the others are read from a file.
+    fn stdin(&mut self) {
+        let name = "stdin".to_owned();
+        let mut bytes = Vec::new();
+        if let Err(error) = std::io::stdin().read_to_end(&mut bytes) {
+            return self.unreadable(name, &error);
+        }
+        let Some(text) = self.text(&name, bytes) else { return };
+        if lint::is_manifest(&text) {
+            self.manifests.push(File { name, text });
+        } else if let Err(error) = document::parse(&name, &text) {
+            self.findings.push(finding(&name, &error));
+        }
+    }
+
+    /// Counts a file, and returns its text if it has one.
+    fn text(&mut self, name: &str, bytes: Vec<u8>) -> Option<String> {
+        self.files += 1;
+        let text = String::from_utf8(bytes);
+        if text.is_err() {
+            self.findings.push(unread(name.to_owned(), "not UTF-8 text".to_owned()));
+        }
+        text.ok()
+    }
+
+    /// A file that cannot be read does not hide what is wrong with the others.
+    fn unreadable(&mut self, name: String, error: &std::io::Error) {
+        self.files += 1;
+        self.findings.push(unread(name, format!("cannot be read: {}", system_words(error))));
+    }
+}
+
+/// Checks a document as it is, and with each of its profiles.
+fn of_document(file: &Path, name: &str) -> Vec<Finding> {
+    if let Err(error) = document::read(file) {
+        return vec![finding(name, &error)];
+    }
+    let profiles = match document::profiles(file) {
+        Ok(profiles) => profiles,
+        Err(error) => return vec![finding(name, &error)],
+    };
     let mut findings = Vec::new();
-    for profile in document::profiles(file)? {
+    for profile in profiles {
         let set = format!("profile={profile}");
         let changes = Changes { overlays: Vec::new(), sets: vec![&set] };
         if let Err(error) = document::read_with(file, &changes) {
-            let mut found = finding(name.clone(), &error);
+            let mut found = finding(name, &error);
             found.object = format!("profile/{profile}");
             findings.push(found);
         }
     }
-    Ok(findings)
-}
-
-/// Reads manifests from stdin, such as what `kubectl kustomize` prints.
-fn stdin() -> Result<File, StepError> {
-    let text = std::io::read_to_string(std::io::stdin());
-    let text = text.map_err(|e| StepError::reading(Path::new("stdin"), &e))?;
-    Ok(File { name: "stdin".to_owned(), text })
+    findings
 }
 
 fn defaults(global: &Global) -> Vec<PathBuf> {
@@ -93,24 +149,28 @@ fn defaults(global: &Global) -> Vec<PathBuf> {
 }
 
 /// Returns a file itself, or the YAML files below a folder.
-fn yaml_files(path: &Path) -> Result<Vec<PathBuf>, StepError> {
+fn yaml_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let files = artifact::files_below(path).map_err(|e| StepError::reading(path, &e))?;
+    let files = artifact::files_below(path)?;
     let is_yaml = |file: &PathBuf| {
         file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
     };
     Ok(files.into_iter().map(|file| path.join(file)).filter(is_yaml).collect())
 }
 
-fn finding(file: String, error: &StepError) -> Finding {
+fn unread(file: String, message: String) -> Finding {
+    Finding { file, place: None, object: String::new(), rule: "file", message }
+}
+
+fn finding(file: &str, error: &StepError) -> Finding {
     // The message begins with file, line and column where it knows them.
     let said = error.message.strip_prefix(&format!("{file}:")).unwrap_or(&error.message).trim();
     let (place, said) = split_place(said).map_or((None, said), |(place, said)| (Some(place), said));
     let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     let message = format!("{said}{hint}");
-    Finding { file, place, object: String::new(), rule: "document", message }
+    Finding { file: file.to_owned(), place, object: String::new(), rule: "document", message }
 }
 
 fn split_place(said: &str) -> Option<((u64, u64), &str)> {

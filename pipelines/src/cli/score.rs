@@ -4,8 +4,8 @@ mod retrain;
 
 use std::path::{Path, PathBuf};
 
-use contract::steps::StepCommand;
-use contract::{StepError, Timestamp, artifact, read_json};
+use contract::steps::{AlertArgs, StepCommand};
+use contract::{Outcome, StepError, Timestamp, artifact, read_json};
 use fs_err as fs;
 use serde_json::Value;
 use store::{Watermark, watermark};
@@ -14,7 +14,7 @@ use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on, lock, waiting};
 use super::{Global, OutputFormat, print, print_json, say};
 use crate::plan::Plan;
-use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord};
+use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState};
 use crate::scored;
 use crate::train::Inputs;
 
@@ -45,6 +45,10 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
         (None, true) => context.sample()?.score_until,
         (None, false) => clock(),
     };
+    if let Some(since) = args.since.filter(|since| *since > at) {
+        let error = StepError::usage(format!("`--since {since}` is after `{at}`, the present"));
+        return Err(error.hint("no window would be due until then"));
+    }
     let ticked = tick(&context, at, args.since, args.process.options(global));
     // A channel that cannot be reached keeps nobody from training.
     let training = retrain::start(global, args, &context, at);
@@ -124,7 +128,11 @@ pub(crate) fn tick(
     };
     let ran = block_on(runner.run(&mut record));
     artifact::scratch(false);
-    ran?;
+    warn(&folder, &record);
+    if let Err(error) = ran {
+        tell_what_waits(&plan, &record);
+        return Err(error);
+    }
     let told: Value = read_json(&folder.join("score/scored.json"))?;
     // A tick that comes again has nothing to add to what the first one left.
     if told.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
@@ -133,6 +141,34 @@ pub(crate) fn tick(
     artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     drop(lock);
     Ok(told)
+}
+
+/// Says what the steps warn of: their files are gone when the tick ends well.
+fn warn(folder: &Path, record: &RunRecord) {
+    for task in &record.tasks {
+        let outcome: Result<Outcome, StepError> =
+            read_json(&folder.join(&task.name).join("outcome.json"));
+        for warning in outcome.into_iter().flat_map(|outcome| outcome.warnings) {
+            say(&format!("warning: {}: {warning}", task.name));
+        }
+    }
+}
+
+/// Sends the messages that wait, and says again what fires, although no new window was scored: an
+/// outage of the source must not silence alarms that stand.
+fn tell_what_waits(plan: &Plan, record: &RunRecord) {
+    let waits = |name: &str| {
+        let has_not_run = |state| matches!(state, TaskState::Waiting | TaskState::Skipped);
+        record.tasks.iter().any(|task| task.name == name && has_not_run(task.state))
+    };
+    for task in plan.tasks.iter().filter(|task| waits(&task.name)) {
+        let StepCommand::Alert(args) = &task.command else { continue };
+        let args = AlertArgs { scored: None, ..args.clone() };
+        let mut outcome = Outcome::start(&task.name);
+        if let Err(error) = alert::run(&args, &mut outcome) {
+            say(&format!("warning: {}: {}", task.name, error.message));
+        }
+    }
 }
 
 /// Returns the folders of a pipeline's ticks that failed on this machine, or are running, oldest

@@ -192,12 +192,15 @@ fn metrics(context: &Context, store: &dyn ObjectStore) -> Result<Option<Metrics>
 /// Returns what stopped the last tick, as its folder says, unless windows were scored that were not
 /// due then.
 fn failed_tick(context: &Context, scored_to: Option<Timestamp>) -> Option<FailedTick> {
-    let folder = failed_ticks(&context.store.root, &context.document.name).pop()?;
-    let record = RunRecord::read(&folder).ok()?;
-    if scored_to.is_some_and(|scored_to| scored_to > record.now) {
-        return None;
-    }
-    let failed = record.tasks.iter().find(|task| task.state == TaskState::Failed)?;
+    let ticks = failed_ticks(&context.store.root, &context.document.name).into_iter().rev();
+    let records = ticks.filter_map(|folder| Some((RunRecord::read(&folder).ok()?, folder)));
+    let since =
+        |(record, _): &(RunRecord, std::path::PathBuf)| scored_to.is_none_or(|to| to <= record.now);
+    // One that is running, or was killed, says nothing yet.
+    let (record, folder, failed) = records.take_while(since).find_map(|(record, folder)| {
+        let failed = record.tasks.iter().find(|task| task.state == TaskState::Failed)?.clone();
+        Some((record, folder, failed))
+    })?;
     let outcome: Option<contract::Outcome> =
         contract::read_json(&folder.join(&failed.name).join("outcome.json")).ok();
     let error = outcome.and_then(|outcome| outcome.error);

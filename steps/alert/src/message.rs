@@ -236,7 +236,10 @@ impl Message {
                 if alert.causes.is_empty() {
                     alert.causes = earlier.causes;
                 }
-                alert.urgent |= earlier.urgent;
+                // What was urgent and is over says nothing of what began after it.
+                let is_the_same =
+                    earlier.status == Status::Firing || alert.status == Status::Resolved;
+                alert.urgent |= is_the_same && earlier.urgent;
             }
             alerts.insert(name, alert);
         }

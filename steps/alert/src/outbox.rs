@@ -9,7 +9,7 @@ use document::alerts::Send;
 use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
-use crate::channels::{Channel, Failure, MANY_REFUSALS};
+use crate::channels::{Channel, Failure, LONGEST_PAUSE, MANY_REFUSALS};
 use crate::message::{Alert, ChannelNews, Message};
 use crate::wording::Wording;
 
@@ -21,7 +21,8 @@ pub const SENDING_SECONDS: u64 = 90;
 /// Seconds of one run that a single slow channel may take from the others.
 const CHANNEL_SECONDS: u64 = 20;
 
-/// How old a message is before it may itself be what a channel fails at.
+/// How long a channel fails before it may be one message that it fails at, and how long it wants a
+/// pause before it is called dead.
 const HELD: Span = Span::from_seconds(3600);
 /// How old a message is before it is given up although somebody might still mend the channel.
 const MENDABLE: Span = Span::from_seconds(86_400);
@@ -35,15 +36,18 @@ pub struct Pending {
     /// is the last.
     pub channels: Vec<String>,
     /// How often a channel has answered that it does not want this message, or has failed at it
-    /// when it was old, by name.
+    /// for long, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refusals: BTreeMap<String, u32>,
+    /// Names of the channels of which the others were told that they refuse it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub complained: BTreeSet<String>,
 }
 
 impl Pending {
     /// A message that nobody was sent yet.
     pub fn new(message: Message, channels: Vec<String>) -> Self {
-        Self { message, channels, refusals: BTreeMap::new() }
+        Self { message, channels, refusals: BTreeMap::new(), complained: BTreeSet::new() }
     }
 }
 
@@ -75,6 +79,9 @@ pub struct Trouble {
     /// Since when it cannot be reached; nothing if it only wants a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
+    /// Since when it has only wanted pauses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_since: Option<Timestamp>,
     /// Until when it wants to be left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
@@ -84,6 +91,14 @@ pub struct Trouble {
     /// What it answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+impl Trouble {
+    /// Returns until when the channel is to be left alone. A pause that is longer than any that is
+    /// kept comes from a clock that was ahead.
+    fn pause(&self, now: Timestamp) -> Option<Timestamp> {
+        self.not_before.filter(|until| *until > now && *until <= now + LONGEST_PAUSE)
+    }
 }
 
 /// What became of a run's messages.
@@ -165,7 +180,7 @@ impl Sender<'_> {
     /// Says whether there is a message that some channel may be sent now.
     pub fn has_work(&self, state: &AlertState) -> bool {
         let waits = |name: &String| {
-            state.trouble.get(name).and_then(|trouble| trouble.not_before) > Some(self.now)
+            state.trouble.get(name).is_some_and(|trouble| trouble.pause(self.now).is_some())
         };
         state.pending.iter().any(|pending| !pending.channels.iter().all(waits))
     }
@@ -194,15 +209,16 @@ impl Sender<'_> {
                 let begun = Instant::now();
                 let result = self.channels[number].send(&message, self.now);
                 *delivery.spent.entry(name.clone()).or_default() += begun.elapsed();
-                let told = result.is_ok();
-                let limit = result.as_ref().err().and_then(|failure| self.limit(failure, &message));
-                match (result, limit) {
-                    (Err(failure), Some(limit)) => {
-                        self.refused((index, &name), (failure, limit), state, delivery);
+                if let Err(failure) = result {
+                    self.failed((index, &name), failure, state, delivery);
+                } else {
+                    if state.is_failing(&name) {
+                        // What it failed at while it was dead was not refused.
+                        for pending in &mut state.pending[index..] {
+                            pending.refusals.remove(&name);
+                        }
                     }
-                    (result, _) => self.note(&name, result, state, delivery),
-                }
-                if told {
+                    self.note(&name, Ok(()), state, delivery);
                     let waiting = &mut state.pending[index].channels;
                     match self.send {
                         Send::All => waiting.retain(|other| *other != name),
@@ -226,14 +242,8 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Returns how many answers end a message that may itself be what a channel does not take;
-    /// nothing where it is the channel.
-    fn limit(&self, failure: &Failure, message: &Message) -> Option<u32> {
-        let is_held = failure.may_be_the_message && self.now >= message.time + HELD;
-        failure.give_up_after.or(is_held.then_some(MANY_REFUSALS))
-    }
-
-    /// Tells the channels that must hear of it again and again what is firing.
+    /// Tells the channels that must hear of it again and again what is firing; of `send: first`
+    /// the first that can be reached alone.
     pub fn refresh(&mut self, state: &mut AlertState, delivery: &mut Delivery) {
         let firing: Vec<Alert> = state.firing.clone();
         if firing.is_empty() {
@@ -248,11 +258,35 @@ impl Sender<'_> {
             {
                 match result {
                     Err(Failure { error, give_up_after: Some(_), .. }) => {
-                        delivery.doubted.push((name, error));
+                        delivery.doubted.push((name.clone(), error));
                     }
                     result => self.note(&name, result, state, delivery),
                 }
             }
+            if self.send == Send::First && !state.is_failing(&name) {
+                return;
+            }
+        }
+    }
+
+    /// Notes that a channel did not take a message: that it does not want it, or does not work.
+    fn failed(
+        &self,
+        (index, name): (usize, &str),
+        mut failure: Failure,
+        state: &mut AlertState,
+        delivery: &mut Delivery,
+    ) {
+        let trouble = state.trouble.get(name).cloned().unwrap_or_default();
+        let is_long =
+            |since: Option<Timestamp>| since.is_some_and(|since| self.now >= since + HELD);
+        // Whoever wants pauses for that long does not work.
+        failure.is_limit &= !is_long(trouble.limited_since);
+        let is_suspect = failure.may_be_the_message
+            && (is_long(trouble.failing_since) || state.pending[index].refusals.contains_key(name));
+        match failure.give_up_after.or(is_suspect.then_some(MANY_REFUSALS)) {
+            Some(limit) => self.refused((index, name), (failure, limit), state, delivery),
+            None => self.note(name, Err(failure), state, delivery),
         }
     }
 
@@ -277,7 +311,7 @@ impl Sender<'_> {
         let is_refused = (*refusals >= limit || !is_last) && !is_dead;
         let may_be_mended = limit > 1 && self.now < pending.message.time + MENDABLE;
         let message = pending.message.clone();
-        if is_refused {
+        if is_refused && pending.complained.insert(name.to_owned()) {
             self.complain(name, &error.message, &message, state);
         }
         if !is_refused || may_be_mended {
@@ -320,8 +354,8 @@ impl Sender<'_> {
         delivery: &mut Delivery,
         started: Instant,
     ) -> bool {
-        let pause = state.trouble.get(name).and_then(|trouble| trouble.not_before);
-        if let Some(until) = pause.filter(|until| *until > self.now) {
+        let pause = state.trouble.get(name).and_then(|trouble| trouble.pause(self.now));
+        if let Some(until) = pause {
             delivery.paused.insert(name.to_owned(), until);
             return true;
         }
@@ -352,7 +386,9 @@ impl Sender<'_> {
         let not_before = failure.retry_after.map(|pause| self.now + pause);
         delivery.paused.extend(not_before.map(|until| (name.to_owned(), until)));
         if failure.is_limit {
-            state.trouble.insert(name.to_owned(), Trouble { not_before, ..before });
+            let limited_since = before.limited_since.or(Some(self.now));
+            let trouble = Trouble { limited_since, not_before, ..before };
+            state.trouble.insert(name.to_owned(), trouble);
             return;
         }
         let why = Some(failure.error.message.clone());

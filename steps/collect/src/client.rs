@@ -18,6 +18,8 @@ pub(crate) struct Endpoint {
     pub(crate) url: Url,
     /// The URL as errors show it: without user, password and query.
     pub(crate) shown: String,
+    /// What each request carries; errors must not repeat what of it is secret.
+    pub(crate) headers: HeaderMap,
     client: Client,
 }
 
@@ -25,18 +27,19 @@ impl Endpoint {
     /// Makes the client of a source; its files are relative to `folder`, the document's.
     pub(crate) fn new(source: &PrometheusSource, folder: &Path) -> Result<Self, StepError> {
         let url = range_url(&source.url)?;
+        let headers = headers(source, folder)?;
         let client = client::client(Server {
             field: FIELD,
             url: &url,
             timeout: source.timeout,
-            headers: headers(source, folder)?,
+            headers: headers.clone(),
             files: Files {
                 folder,
                 ca_file: source.ca_file.as_deref(),
                 client_identity_file: source.client_identity_file.as_deref(),
             },
         })?;
-        Ok(Self { shown: shown(&url), url, client })
+        Ok(Self { shown: shown(&url), url, headers, client })
     }
 
     /// Starts a request with this form as its body.

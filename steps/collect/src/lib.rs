@@ -51,7 +51,8 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
             // Rows without times are a range of their own, unless a part of it is asked for.
             let all = table.time.is_none() && args.start.is_none() && args.store.is_none();
             let due = (!all).then_some(due);
-            Table { path: &path, source: table, document: &document, due }
+            let scoring = args.store.is_some();
+            Table { path: &path, source: table, document: &document, due, scoring }
                 .collect(&args.samples, outcome)
         }
         (_, source) => Collection { args, document: &document, folder, source }.run(due, outcome),

@@ -153,7 +153,7 @@ impl Requester {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Failure {
-        let said = message_of(body);
+        let said = client::masked_headers(&message_of(body), &self.endpoint.headers);
         let what = if said.is_empty() { format!("{status}") } else { format!("{status}: {said}") };
         if is_passing(status) {
             return Failure::Passing { what, pause: retry_after(headers) };

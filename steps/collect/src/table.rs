@@ -14,9 +14,8 @@ use document::document::TableSource;
 use frames::SamplesWriter;
 
 use crate::range::Due;
-use crate::tally::Tally;
 use columns::Columns;
-use sink::{Clock, Sink, Stop};
+use sink::{Clock, Outside, Sink, Stop, Written};
 
 /// A table to be read, with what is known of its columns.
 #[derive(Debug)]
@@ -26,20 +25,27 @@ pub(crate) struct Table<'a> {
     pub(crate) document: &'a Document,
     /// Rows outside are left out; nothing means that all rows are taken.
     pub(crate) due: Option<Due>,
+    /// A tick may find no new row; a training may not.
+    pub(crate) scoring: bool,
 }
 
 impl Table<'_> {
     /// Writes the table's rows as samples.
     pub(crate) fn collect(&self, samples: &Path, outcome: &mut Outcome) -> Result<(), StepError> {
         let columns = self.columns(outcome)?;
-        let (tally, off_grid) = match self.write(&columns, samples, false) {
+        let written = match self.write(&columns, samples, false) {
             Err(Stop::OutOfOrder) => {
                 tracing::info!("The table is not in order of time: sorting it in memory");
                 self.write(&columns, samples, true).map_err(Stop::into_error)?
             }
             other => other.map_err(Stop::into_error)?,
         };
+        let Written { writer, tally, off_grid, outside } = written;
+        writer.publish()?;
         tally.report(columns.samples.len(), outcome);
+        if let Some(outside) = outside.filter(|_| !self.scoring) {
+            outcome.count("rows_outside_range", outside.rows);
+        }
         if off_grid > 0 {
             outcome.warn(format!(
                 "{off_grid} rows of `{}` do not lie on whole steps of {}",
@@ -67,12 +73,7 @@ impl Table<'_> {
     }
 
     /// Streams the rows to the file; sorted, all of them are in memory before the first is written.
-    fn write(
-        &self,
-        columns: &Columns,
-        samples: &Path,
-        sorted: bool,
-    ) -> Result<(Tally, usize), Stop> {
+    fn write(&self, columns: &Columns, samples: &Path, sorted: bool) -> Result<Written, Stop> {
         let names: Vec<&str> = columns.samples.iter().map(|column| column.name.as_str()).collect();
         let writer = SamplesWriter::create(samples, &names, columns.label.is_some())?;
         let clock = Clock::new(self.source.start, self.document.step);
@@ -82,13 +83,24 @@ impl Table<'_> {
         } else {
             csv::read(self.path, self.source, columns, &mut |rows| sink.add(rows))?;
         }
-        let finished = sink.finish()?;
-        if finished.0.is_empty() && self.due.is_none() {
-            return Err(Stop::Error(StepError::refused(format!(
-                "`{}` holds no sample",
-                self.path.display()
-            ))));
+        let written = sink.finish()?;
+        if written.tally.is_empty() && !self.scoring {
+            return Err(Stop::Error(self.nothing(&written)));
         }
-        Ok(finished)
+        Ok(written)
+    }
+
+    /// Makes the error of a table that a training finds nothing in.
+    fn nothing(&self, written: &Written) -> StepError {
+        let path = self.path.display();
+        let (Some(outside), Some(due)) = (&written.outside, self.due) else {
+            return StepError::refused(format!("`{path}` holds no sample"));
+        };
+        let Outside { rows, first, last } = outside;
+        StepError::refused(format!(
+            "all {rows} rows of `{path}`, from `{first}` to `{last}`, lie outside the range from `{}` to `{}`",
+            due.after, due.end
+        ))
+        .hint("`--now TIME` takes another time for the present, and `range` says how far back to go")
     }
 }

@@ -134,6 +134,8 @@ fn rows_with_times_are_those_of_the_range() -> Result<()> {
     let lines: Vec<String> =
         (0..3 * 1440).map(|minute| format!("{},1\n", 1_795_082_400 + 60 * minute)).collect();
     place.file("t.csv", format!("t,cpu\n{}", lines.concat()))?;
+    let said = place.fails("2027-11-21T10:00:00Z", &[], 3)?;
+    ensure!(said.contains("all 4320 rows of `") && said.contains("--now TIME"), "{said}");
     let extent = |samples: &Samples| {
         let times = &samples.table.times;
         (times.len(), times[0].to_string(), times[times.len() - 1].to_string())

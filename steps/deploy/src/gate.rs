@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use contract::StepError;
 use document::document::Gate;
-use frames::{Dataset, FeatureTable};
+use frames::Dataset;
 use models::Bundle;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ const FALSE_ALARM_RATIO: &str = "false_alarm_ratio";
 pub struct Figures(pub BTreeMap<String, BTreeMap<String, f64>>);
 
 impl Figures {
-    /// Measures a version on the validation and, where it has rows, the test part.
+    /// Measures a version on the validation and, where it has rows, the test part, as `select` does.
     ///
     /// Errors: refused for a data set of another feature contract.
     pub fn measure(
@@ -33,12 +33,12 @@ impl Figures {
         normal: &[String],
         threads: usize,
     ) -> Result<Self, StepError> {
-        let measure = |(name, part): (&str, &FeatureTable)| {
-            Ok((name.to_owned(), bundle.measure(part, normal, threads)?))
-        };
-        let parts = [(VALIDATION, &dataset.validation), (TEST, &dataset.test)];
-        let parts = parts.into_iter().filter(|(_, part)| part.rows() > 0);
-        Ok(Self(parts.map(measure).collect::<Result<_, StepError>>()?))
+        let mut figures = BTreeMap::new();
+        bundle.replay(dataset, threads, |name, part, before| {
+            figures.insert(name.to_owned(), bundle.measure(part, before, normal, threads)?);
+            Ok(())
+        })?;
+        Ok(Self(figures))
     }
 
     fn get(&self, part: &str, name: &str) -> Option<f64> {

@@ -20,8 +20,8 @@ fn normal_label(normal: &[String]) -> String {
 /// Labels rows by the intervals of a scenario log.
 ///
 /// A row is inside an interval that starts before it and ends at or after it, and whose target is
-/// its entity or no entity of the table. A scenario outweighs a guard band of another one; of two
-/// of a kind the earlier one in the log counts.
+/// its entity or no entity of the table. A guard band excludes a row that lies in another scenario,
+/// too, and has that one's label; of two of a kind the earlier one in the log counts.
 pub(crate) fn from_intervals(
     table: &Table,
     intervals: &[LabelInterval],
@@ -44,7 +44,7 @@ pub(crate) fn from_intervals(
             }
             labels.label[row].clone_from(&interval.label);
             labels.scenario[row].clone_from(&interval.scenario);
-            labels.excluded[row] = interval.guard;
+            labels.excluded[row] |= interval.guard;
         }
     }
     labels
@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_outweighs_a_guard_band_in_any_order() {
+    fn a_guard_band_excludes_what_lies_in_another_scenario_in_any_order() {
         let mut intervals =
             vec![interval(0, 3, "", "memory", true), interval(2, 4, "", "cpu", false)];
         for _ in 0..2 {
             let labels = from_intervals(&table(), &intervals, &[]);
             assert_eq!(of(&labels, 0), ["normal", "memory", "memory", "cpu", "cpu", "normal"]);
             let excluded: Vec<bool> = labels.excluded.iter().step_by(2).copied().collect();
-            assert_eq!(excluded, [false, true, true, false, false, false]);
+            assert_eq!(excluded, [false, true, true, true, false, false]);
             intervals.reverse();
         }
     }

@@ -28,10 +28,7 @@ pub struct Scorer<'a> {
 impl<'a> Scorer<'a> {
     /// Begins without a past: what a bundle remembers is the end of the very rows.
     pub fn new(bundle: &'a Bundle, after: Option<Timestamp>, threads: usize) -> Self {
-        let mut state = ScoreState::default();
-        state.format = ScoreState::FORMAT;
-        state.reference_sha256.clone_from(&bundle.manifest().reference.sha256);
-        Self { bundle, after, threads, state }
+        Self { bundle, after, threads, state: bundle.without_past() }
     }
 
     /// Begins where the bundle's own data set ended, for rows that come after it.

@@ -218,23 +218,23 @@ mod tests {
         counted.stability_index(day.len() as u64).unwrap()
     }
 
-    /// Numbers of which a share is zero and the rest spread evenly from 0 to 1.
-    fn with_zeros(share: f64) -> Vec<f64> {
+    /// Numbers of which so many percent are zero and the rest spread evenly from 0 to 1.
+    fn with_zeros(percent: i32) -> Vec<f64> {
         let rows = 2000;
-        let zeros = (share * f64::from(rows)) as i32;
+        let zeros = rows / 100 * percent;
         let spread = |row: i32| f64::from(row - zeros + 1) / f64::from(rows - zeros);
         (0..rows).map(|row| if row < zeros { 0.0 } else { spread(row) }).collect()
     }
 
     #[test]
     fn a_plateau_that_stays_is_no_drift_and_one_that_is_left_is() {
-        for share in [0.0, 0.06, 0.25, 0.6, 0.9, 1.0] {
-            let usual = with_zeros(share);
+        for percent in [0, 6, 25, 60, 90, 100] {
+            let usual = with_zeros(percent);
             let same = index(&usual, &usual);
-            assert!(same < 0.01, "{share}: {same}");
+            assert!(same < 0.01, "{percent}: {same}");
             let left: Vec<f64> = usual.iter().map(|value| value + 0.5).collect();
             let left = index(&usual, &left);
-            assert!(left > 0.25, "{share}: {left}");
+            assert!(left > 0.25, "{percent}: {left}");
         }
         let rises = [vec![1.0; 500], vec![2.0; 1500]].concat();
         // Where it jumps is known to a hundredth of the rows.

@@ -52,12 +52,10 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
             outcome.warn("no weights were learned, the validation part has no labelled anomalies: each model has weight 1");
         }
     }
-    for (name, part) in [("validation", &dataset.validation), ("test", &dataset.test)] {
-        if part.rows() == 0 {
-            continue;
-        }
-        let mut figures = bundle.measure(part, normal, threads)?;
-        if let Some(confusion) = bundle.measure_diagnosis(part, normal, threads)? {
+    let mut measured = Vec::new();
+    bundle.replay(&dataset, threads, |name, part, before| {
+        let mut figures = bundle.measure(part, before, normal, threads)?;
+        if let Some(confusion) = bundle.measure_diagnosis(part, before, normal, threads)? {
             let diagnosed = bundle.diagnosis_figures(&confusion).into_iter().flatten();
             figures.extend(diagnosed.map(|(name, value)| (name.to_owned(), value)));
             outcome.detail(&format!("{name}.diagnosis"), &confusion)?;
@@ -65,13 +63,14 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         for (figure, value) in &figures {
             outcome.metric(&format!("{name}.{figure}"), *value);
         }
-        bundle.set_metrics(name, figures);
-        let members = bundle.measure_members(part, normal, threads)?;
-        outcome.detail(&format!("{name}.members"), &members)?;
-        // The last rows of the training part's model are those of the validation part.
-        if name != "validation" {
-            bundle.advance(part, threads)?;
-        }
+        let members = bundle.measure_members(part, before, normal, threads)?;
+        measured.push((name, figures));
+        outcome.detail(&format!("{name}.members"), &members)
+    })?;
+    measured.into_iter().for_each(|(name, figures)| bundle.set_metrics(name, figures));
+    // What fitting remembers are the last rows of the validation part.
+    if dataset.test.rows() > 0 {
+        bundle.advance(&dataset.test, threads)?;
     }
     outcome.detail("limits", &limits(&bundle))?;
     bundle.write(&args.bundle)

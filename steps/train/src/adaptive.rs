@@ -13,7 +13,7 @@ use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::adaptive::{Adaptive, Distance, Following, Gate, Memory, Training};
 use models::reference::quantile;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::mahalanobis::inverse_cholesky;
 use crate::params::Unchecked;
@@ -37,6 +37,9 @@ pub struct Order {
     pub times: Vec<Timestamp>,
     /// Entity of each row.
     pub entities: Vec<String>,
+    /// Says which rows are known, or taken, to be normal. The others are followed, as they will be
+    /// while scoring, but nothing that is fitted knows of them.
+    pub normal: Vec<bool>,
 }
 
 /// Checked parameters of the adaptive model.
@@ -77,10 +80,17 @@ impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<Fitted, FitError> {
         rows::check(&dataset.records, FEWEST_ROWS)?;
         let following = self.following(dataset.records.view());
+        let series = self.series(dataset.records.nrows());
+        let usual = self.usual(&following, &series);
+        let found = usual.iter().filter(|usual| **usual).count();
+        if found < FEWEST_ROWS {
+            return Err(FitError::TooFewRows { found, needed: FEWEST_ROWS });
+        }
         let pass = Pass {
             following: &following,
             records: dataset.records.view(),
-            series: self.series(dataset.records.nrows()),
+            series,
+            usual,
             times: &self.order.times,
             folds: self.settings.folds as usize,
         };
@@ -92,7 +102,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
         let training = Training { format: Training::FORMAT, scores, memories };
         let gate = |distances: Distances, scores| Gate {
             distance: distances.whole,
-            limit: self.gate_limit(scores),
+            limit: self.gate_limit(&pass, scores),
         };
         let short = gate(short, &short_scores);
         let level = (following.stay_rows > 0).then(|| gate(level, &level_scores));
@@ -111,9 +121,13 @@ impl AdaptiveValidParams {
         // a model of a few hundred rows takes every drift after them for an anomaly. Still shorter
         // half-lives would learn faults that last.
         let longest = self.series(records.nrows()).values().map(Vec::len).max().unwrap_or(0);
-        let columns = records.columns().into_iter();
+        let normal = |column: ArrayView1<'_, f64>| -> Vec<f64> {
+            let rows = column.into_iter().zip(&self.order.normal);
+            rows.filter_map(|(value, normal)| normal.then_some(*value)).collect()
+        };
+        let columns = records.columns().into_iter().map(normal);
         let (centre, scale) =
-            columns.map(|column| centre_and_scale(column.iter(), settings.min_range_share)).unzip();
+            columns.map(|values| centre_and_scale(values, settings.min_range_share)).unzip();
         let windows = |rows: &[u32]| rows.iter().map(|rows| *rows as usize).collect();
         Following {
             step_ms: self.order.step.ms(),
@@ -151,10 +165,24 @@ impl AdaptiveValidParams {
         Ok(Distances { without: without.collect::<Result<_, _>>()?, whole: whole.distance(ridge)? })
     }
 
-    fn gate_limit(&self, short_scores: &BTreeMap<String, Vec<f64>>) -> f64 {
-        let warm = |scores: &[f64]| MOST_WARM_UP_ROWS.min(scores.len() / 10);
-        let mut sorted: Vec<f64> =
-            short_scores.values().flat_map(|scores| &scores[warm(scores)..]).copied().collect();
+    /// Says which rows may say what is usual.
+    fn usual(&self, following: &Following, series: &BTreeMap<&str, Vec<usize>>) -> Vec<bool> {
+        let mut usual = vec![false; self.order.normal.len()];
+        for rows in series.values() {
+            let of_entity = following.usual(rows.iter().map(|row| self.order.normal[*row]));
+            rows.iter().zip(of_entity).for_each(|(row, is_usual)| usual[*row] = is_usual);
+        }
+        usual
+    }
+
+    /// Returns the limit of a gate: a quantile of the scores of usual rows.
+    fn gate_limit(&self, pass: &Pass<'_>, scores: &BTreeMap<String, Vec<f64>>) -> f64 {
+        let mut sorted: Vec<f64> = Vec::new();
+        for (rows, scores) in pass.series.values().zip(scores.values()) {
+            let warm = MOST_WARM_UP_ROWS.min(scores.len() / 10);
+            let warmed = rows.iter().zip(scores).skip(warm);
+            sorted.extend(warmed.filter(|(row, _)| pass.usual[**row]).map(|(_, score)| *score));
+        }
         sorted.sort_unstable_by(f64::total_cmp);
         quantile(&sorted, self.settings.gate_share)
     }
@@ -162,9 +190,9 @@ impl AdaptiveValidParams {
 
 /// Returns the mean of the finite values and their standard deviation, which is at least a share
 /// of their range, and of the mean where there is no range; a scale of 0 where there is no value.
-fn centre_and_scale<'a>(values: impl Iterator<Item = &'a f64>, min_range_share: f64) -> (f64, f64) {
+fn centre_and_scale(mut values: Vec<f64>, min_range_share: f64) -> (f64, f64) {
     // Beyond this squares would be infinite.
-    let values: Vec<f64> = values.copied().filter(|value| value.abs() <= 1e150).collect();
+    values.retain(|value| value.abs() <= 1e150);
     if values.is_empty() {
         return (0.0, 0.0);
     }
@@ -194,6 +222,8 @@ struct Pass<'a> {
     following: &'a Following,
     records: ArrayView2<'a, f64>,
     series: BTreeMap<&'a str, Vec<usize>>,
+    /// Rows that may say what is usual.
+    usual: Vec<bool>,
     times: &'a [Timestamp],
     folds: usize,
 }
@@ -208,8 +238,8 @@ struct Scored {
 }
 
 impl Pass<'_> {
-    /// Follows an entity's rows, calling `each` with the row's fold and the memory at it.
-    fn follow(&self, rows: &[usize], mut each: impl FnMut(usize, &mut Memory)) -> Memory {
+    /// Follows an entity's rows, calling `each` with the row, its fold and the memory at it.
+    fn follow(&self, rows: &[usize], mut each: impl FnMut(usize, usize, &mut Memory)) -> Memory {
         let mut memory = self.following.fresh();
         let mut fold = 0;
         for (index, &row) in rows.iter().enumerate() {
@@ -218,7 +248,7 @@ impl Pass<'_> {
             }
             let values = self.records.row(row).to_vec();
             self.following.follow(&mut memory, self.times[row].ms(), &values);
-            each(fold, &mut memory);
+            each(row, fold, &mut memory);
         }
         memory
     }
@@ -228,14 +258,17 @@ impl Pass<'_> {
         let mut moments: Vec<Moments> = (0..self.folds).map(|_| Moments::new(features)).collect();
         for rows in self.series.values() {
             let mut block: (usize, Vec<f64>) = (0, Vec::with_capacity(BLOCK_ROWS * features));
-            let mut row = vec![0.0; features];
-            self.follow(rows, |fold, memory| {
+            let mut values = vec![0.0; features];
+            self.follow(rows, |row, fold, memory| {
+                if !self.usual[row] {
+                    return;
+                }
                 if fold != block.0 || block.1.len() >= BLOCK_ROWS * features {
                     moments[block.0].take(&mut block.1);
                     block.0 = fold;
                 }
-                self.following.write_features(memory, windows, &mut row);
-                block.1.extend_from_slice(&row);
+                self.following.write_features(memory, windows, &mut values);
+                block.1.extend_from_slice(&values);
             });
             moments[block.0].take(&mut block.1);
         }
@@ -253,7 +286,7 @@ impl Pass<'_> {
         };
         for (entity, rows) in &self.series {
             let mut scores: [Vec<f64>; 3] = Default::default();
-            let mut memory = self.follow(rows, |fold, memory| {
+            let mut memory = self.follow(rows, |_, fold, memory| {
                 for (index, scores) in scores.iter_mut().enumerate() {
                     let features = &mut features[index];
                     self.following.write_features(memory, of_windows[index], features);

@@ -46,6 +46,7 @@ use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::adaptive::Training;
+use models::measure::normal_rows;
 use models::{Detector, Model, matrix};
 use ndarray::{Array2, Axis};
 use serde_json::Value;
@@ -72,6 +73,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     outcome.count("rows", train.rows());
     outcome.count("features", train.table.columns.len());
     warn_of_empty_columns(&train, outcome);
+    let normal = normal_rows(&validation, &document.labels.normal);
     let mut models = document.models.clone();
     let mut trials = Vec::new();
     if let Some(search) = search::asked_for(&document.models, kind) {
@@ -86,6 +88,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         seed: args.seed,
         threads: usize::from(args.common.threads),
         validation: &validation,
+        normal: &normal,
     };
     let Fitted { model, parameters, training } =
         job.fit(&train, outcome).map_err(|error| error.of_model(kind))?;
@@ -152,6 +155,7 @@ fn searched(
     if let Some(fields) = own.as_object_mut() {
         fields.remove("search");
     }
+    let normal = normal_rows(validation, &document.labels.normal);
     let hunt = Hunt {
         kind,
         parameters: own,
@@ -164,7 +168,8 @@ fn searched(
     };
     let searched = hunt.run(|parameters, rows| {
         let models = with_parameters(kind, parameters)?;
-        let job = Job { kind, models: &models, seed: args.seed, threads: 1, validation };
+        let models = &models;
+        let job = Job { kind, models, seed: args.seed, threads: 1, validation, normal: &normal };
         Ok(job.fit(rows, &mut Outcome::start("trial"))?.model)
     })?;
     outcome.count("trials", searched.trials.len());
@@ -240,6 +245,8 @@ struct Job<'a> {
     seed: u64,
     threads: usize,
     validation: &'a FeatureTable,
+    /// Rows of the validation part that are known, or taken, to be normal.
+    normal: &'a [usize],
 }
 
 /// A fitted model, its parameters as the document names them, and what fitting saw.
@@ -274,10 +281,14 @@ impl Job<'_> {
         let parameters = parameters(&settings);
         let parts = [train, self.validation];
         let rows = || parts.iter().flat_map(|part| (0..part.rows()).map(move |row| (part, row)));
+        let mut normal = vec![true; train.rows()];
+        normal.resize(train.rows() + self.validation.rows(), false);
+        self.normal.iter().for_each(|row| normal[train.rows() + row] = true);
         let order = adaptive::Order {
             step: train.contract.step,
             times: rows().map(|(part, row)| part.table.times[row]).collect(),
             entities: rows().map(|(part, row)| part.table.entity_of(row).to_owned()).collect(),
+            normal,
         };
         let values = parts.map(matrix);
         let values = ndarray::concatenate(Axis(0), &[values[0].view(), values[1].view()]);
@@ -296,7 +307,7 @@ impl Job<'_> {
     ) -> Result<Fitted, FitError> {
         let settings = self.models.autoencoder.clone().unwrap_or_default();
         let parameters = parameters(&settings);
-        let validation = Some(matrix(self.validation));
+        let validation = Some(matrix(&self.validation.select(self.normal)));
         let params = autoencoder::AutoencoderParams::new(settings, self.seed, validation);
         let fitted = params.fit(rows)?;
         outcome.count("epochs", fitted.losses.len());

@@ -42,6 +42,7 @@ fn fit(rows: &[Vec<f64>], settings: Settings) -> Fitted {
         step: STEP,
         times: (0..rows.len()).map(minute).collect(),
         entities: vec![String::new(); rows.len()],
+        normal: vec![true; rows.len()],
     };
     let values = rows.iter().flatten().copied().collect();
     let values = Array2::from_shape_vec((rows.len(), rows[0].len()), values).unwrap();

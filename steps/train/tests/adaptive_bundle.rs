@@ -17,6 +17,7 @@ use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::adaptive::Training;
+use models::measure::normal_rows;
 use models::{Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, assemble, matrix};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -48,10 +49,13 @@ fn table(first: usize, minutes: usize, odd: Option<usize>) -> FeatureTable {
 }
 
 fn candidate(rows: &FeatureTable) -> (Vec<u8>, Training) {
+    let mut normal = vec![false; rows.rows()];
+    normal_rows(rows, &["normal".to_owned()]).into_iter().for_each(|row| normal[row] = true);
     let order = Order {
         step: STEP,
         times: rows.table.times.clone(),
         entities: (0..rows.rows()).map(|row| rows.table.entity_of(row).to_owned()).collect(),
+        normal,
     };
     let params = AdaptiveParams::new(Settings::default(), order).check().unwrap();
     let fitted = params.fit(&DatasetBase::from(matrix(rows))).unwrap();
@@ -187,6 +191,38 @@ fn each_entity_is_followed_by_itself() {
     let only: Vec<usize> = (0..table.rows()).filter(|row| row % 2 == 1).collect();
     let alone = bundle.score(&table.select(&only), &mut ScoreState::default(), OPTIONS).unwrap();
     assert!(alone.iter().zip(scores.iter().skip(1).step_by(2)).all(|(a, b)| a == b));
+}
+
+#[test]
+fn labelled_faults_among_the_calibration_rows_make_no_model_deaf() {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut signals = |_| [0.0; 3].map(|_: f64| random.random_range(-5.0..5.0));
+    let [_, mut rows] = parts([1, 3000], &mut signals);
+    // Of the rows that models are fitted on, faults are taken out beforehand: one is left.
+    let heal = |rows: &mut FeatureTable, fault: usize| {
+        let minutes = 300 + 600 * fault..320 + 600 * fault;
+        let values = &mut rows.table.columns[fault].values[minutes.clone()];
+        values.iter_mut().for_each(|value| *value -= 60.0);
+        if let Some(labels) = &mut rows.labels {
+            labels.label[minutes].fill("normal".to_owned());
+        }
+    };
+    heal(&mut rows, 0);
+    heal(&mut rows, 1);
+    let [fitted, later] = [0..2000, 2000..3000].map(|part| rows.select(&part.collect::<Vec<_>>()));
+    // How far above its limit the last fault is, as a bundle of the first rows sees it.
+    let margin = |fitted: &FeatureTable| {
+        let scores = bundle_of(fitted, 1).score(&later, &mut ScoreState::default(), OPTIONS);
+        let fault = scores.unwrap().drain(700..720).collect::<Vec<EntityScore>>();
+        let margins = fault.iter().map(|score| score.members[0].decision / score.members[0].limit);
+        margins.fold(0.0, f64::max)
+    };
+    let unlabelled = FeatureTable { labels: None, ..fitted.clone() };
+    let mut quiet = unlabelled.clone();
+    heal(&mut quiet, 2);
+    let [knowing, deaf, quiet] = [&fitted, &unlabelled, &quiet].map(margin);
+    assert!(knowing > 2.0 * deaf, "{knowing} {deaf} {quiet}");
+    assert!((0.9..1.1).contains(&(knowing / quiet)), "{knowing} {deaf} {quiet}");
 }
 
 #[test]

@@ -218,7 +218,8 @@ fn alarms_carry_their_kind_and_the_bundle_comes_back_from_its_files() {
         }
     }
     let normal = ["normal".to_owned()];
-    let confusion = back.measure_diagnosis(&test, &normal, 1).unwrap().unwrap();
+    let confusion =
+        back.measure_diagnosis(&test, &ScoreState::default(), &normal, 1).unwrap().unwrap();
     assert_eq!(confusion["memory_stress"]["memory_stress"], 7, "{confusion:?}");
     let figures = back.diagnosis_figures(&confusion).unwrap();
     assert!((figures[1].1 - 1.0).abs() < 1e-12, "{figures:?}");

@@ -37,8 +37,11 @@ fn check_prometheus(source: &PrometheusSource) -> Result<(), Problem> {
 
 fn check_table(source: &TableSource) -> Result<(), Problem> {
     let delimiter = source.delimiter.replace("\\t", "\t");
-    require(delimiter.len() == 1, "source.table.delimiter", || {
-        format!("`{}` is not one plain character", source.delimiter)
+    // A quote holds a text together, and a line end separates rows.
+    let is_taken = ["\"", "\n", "\r"].contains(&delimiter.as_str());
+    require(delimiter.len() == 1 && !is_taken, "source.table.delimiter", || {
+        let delimiter = source.delimiter.escape_debug();
+        format!("`{delimiter}` is not one plain character that may separate columns")
     })?;
     require(source.time.is_some() || source.start.is_some(), "source.table", || {
         "without a `time` column the table needs a `start`".to_owned()

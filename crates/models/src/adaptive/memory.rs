@@ -102,6 +102,17 @@ impl Following {
         }
     }
 
+    /// Says of an entity's rows, in the order of time, which may say what is usual: those that are
+    /// normal, and whose windows hold normal rows alone.
+    pub fn usual(&self, normal: impl IntoIterator<Item = bool>) -> Vec<bool> {
+        let mut since = self.longest();
+        let rows = normal.into_iter().map(|normal| {
+            since = if normal { since + 1 } else { 0 };
+            since >= self.longest()
+        });
+        rows.collect()
+    }
+
     /// Says whether a memory can be of this model: one read from a file may hold anything.
     pub fn fits(&self, memory: &Memory) -> bool {
         let columns = self.columns();

@@ -1,6 +1,6 @@
 //! Calibration of a model that scores rows in the order of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::StepError;
 use frames::FeatureTable;
@@ -16,15 +16,9 @@ pub(super) fn decisions(
     calibration: &FeatureTable,
 ) -> Vec<f64> {
     let table = &calibration.table;
-    let mut order: Vec<usize> = (0..table.rows()).collect();
-    order.sort_by_key(|row| table.times[*row]);
-    let mut by_entity: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for row in order {
-        by_entity.entry(table.entity_of(row)).or_default().push(row);
-    }
     let values = matrix(calibration);
     let mut decisions = vec![0.0; table.rows()];
-    for (entity, rows) in by_entity {
+    for (entity, rows) in by_entity(calibration) {
         let scores = training.scores.get(entity).map(Vec::as_slice).unwrap_or_default();
         if let Some(first) = scores.len().checked_sub(rows.len()) {
             rows.iter().zip(&scores[first..]).for_each(|(row, score)| decisions[*row] = *score);
@@ -37,6 +31,38 @@ pub(super) fn decisions(
         }
     }
     decisions
+}
+
+/// Returns the scores that fitting saw, in the order of time, without those of the calibration
+/// rows that are not `normal` or remember one that is not.
+pub(super) fn usual(
+    model: &Adaptive,
+    training: &Training,
+    calibration: &FeatureTable,
+    normal: &[usize],
+) -> BTreeMap<String, Vec<f64>> {
+    let normal: BTreeSet<usize> = normal.iter().copied().collect();
+    let mut series = training.scores.clone();
+    for (entity, rows) in by_entity(calibration) {
+        let Some(scores) = series.get_mut(entity) else { continue };
+        let Some(first) = scores.len().checked_sub(rows.len()) else { continue };
+        let usual = model.following().usual(rows.iter().map(|row| normal.contains(row)));
+        let mut usual = usual.into_iter();
+        let tail = scores.split_off(first);
+        scores.extend(tail.into_iter().filter(|_| usual.next() == Some(true)));
+    }
+    series
+}
+
+/// Returns the rows of each entity in the order of time.
+fn by_entity(table: &FeatureTable) -> BTreeMap<&str, Vec<usize>> {
+    let mut order: Vec<usize> = (0..table.rows()).collect();
+    order.sort_by_key(|row| table.table.times[*row]);
+    let mut by_entity: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for row in order {
+        by_entity.entry(table.table.entity_of(row)).or_default().push(row);
+    }
+    by_entity
 }
 
 pub(super) fn without_training(kind: &str) -> StepError {

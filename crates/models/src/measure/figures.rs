@@ -37,8 +37,8 @@ pub struct Counted<E> {
 /// `detection_delay_seconds_mean`. Where there are rows of both kinds: `roc_auc`,
 /// `average_precision` and `best_f1` (by a threshold that knows the labels).
 ///
-/// `<name>_low` and `<name>_high` hold 95 of 100 resamples: of blocks of consecutive rows as long
-/// as the longest event, and of whole events for `events_found` and the delay.
+/// `<name>_low` and `<name>_high` hold 95 of 100 resamples: of blocks of consecutive windows as
+/// long as the longest event, and of whole events for `events_found` and the delay.
 pub fn figures<E: Ord + Copy>(
     rows: &Counted<E>,
     delays: &[Option<f64>],
@@ -82,14 +82,22 @@ struct Resampling {
 }
 
 impl Resampling {
-    fn of<E: Ord>(rows: &Counted<E>) -> Self {
+    fn of<E: Ord + Copy>(rows: &Counted<E>) -> Self {
         let count = rows.alarms.len();
-        let runs = rows.anomalous.chunk_by(|a, b| a == b).filter(|run| run.contains(&true));
-        let longest = runs.map(<[bool]>::len).max().unwrap_or(1);
-        // Below the cube root of the rows a block is too short to keep what rows owe each other,
-        // above a tenth there are too few of them.
-        let shortest = crate::reference::whole((count as f64).cbrt().ceil()).max(1);
-        let block = longest.clamp(shortest, (count / 10).max(shortest));
+        let mut runs: BTreeMap<E, usize> = BTreeMap::new();
+        let mut longest = 1;
+        for (entity, odd) in rows.entities.iter().zip(&rows.anomalous) {
+            let run = runs.entry(*entity).or_default();
+            *run = if *odd { *run + 1 } else { 0 };
+            longest = longest.max(*run);
+        }
+        // A block is of windows: what all entities did at a time stays together.
+        let entities = runs.len().max(1);
+        let windows = count / entities;
+        // Below the cube root of the windows a block is too short to keep what they owe each
+        // other, above a tenth there are too few of them.
+        let shortest = crate::reference::whole((windows as f64).cbrt().ceil()).max(1);
+        let block = longest.clamp(shortest, (windows / 10).max(shortest)) * entities;
         let resamples = RESAMPLES.0.min(RESAMPLED_ROWS / count.max(1));
         Self { rows: count, block, resamples }
     }
@@ -213,6 +221,25 @@ mod tests {
         assert_eq!(figures["episode_precision"], 0.8);
         assert_eq!(figures["f1_point_adjusted_optimistic"], 80.0 / 81.0, "it flatters");
         assert_eq!(figures["false_episodes_per_day"], 4.0, "one in six hours of normal rows");
+    }
+
+    #[test]
+    fn entities_that_act_together_are_no_more_evidence_than_one() {
+        let one = counted();
+        let repeat =
+            |values: &[bool]| values.iter().flat_map(|value| [*value; 20]).collect::<Vec<bool>>();
+        let many = Counted {
+            entities: (0..400).flat_map(|_| 0..20_u32).collect(),
+            scores: one.scores.iter().flat_map(|score| [*score; 20]).collect(),
+            alarms: repeat(&one.alarms),
+            anomalous: repeat(&one.anomalous),
+        };
+        let width = |rows: &Counted<u32>| {
+            let figures = figures(rows, &[], Span::from_seconds(60));
+            figures["recall_high"] - figures["recall_low"]
+        };
+        let (one, many) = (width(&one), width(&many));
+        assert!((0.7..1.4).contains(&(many / one)), "{many} {one}");
     }
 
     #[test]

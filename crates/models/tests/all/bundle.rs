@@ -110,7 +110,7 @@ fn features_of_another_contract_are_refused_by_their_first_difference() {
 fn figures_are_measured_with_and_without_labels() {
     let bundle = bundle(votes()).unwrap();
     let labelled = table(300, 250);
-    let figures = bundle.measure(&labelled, &normal(), 2).unwrap();
+    let figures = bundle.measure(&labelled, &ScoreState::default(), &normal(), 2).unwrap();
     assert_eq!(figures["events"], 1.0);
     assert_eq!(figures["events_found"], 1.0);
     assert_eq!(figures["detection_delay_seconds_mean"], 60.0, "the first window finds it");
@@ -119,10 +119,13 @@ fn figures_are_measured_with_and_without_labels() {
     assert!(figures["false_alarm_ratio"] < 0.05, "{figures:?}");
     let mut unlabelled = labelled.clone();
     unlabelled.labels = None;
-    let figures = bundle.measure(&unlabelled, &normal(), 1).unwrap();
+    let figures = bundle.measure(&unlabelled, &ScoreState::default(), &normal(), 1).unwrap();
     assert_eq!(figures.keys().collect::<Vec<_>>(), ["inlier_ratio", "rows"]);
     assert!((figures["inlier_ratio"] - 250.0 / 300.0).abs() < 0.03);
-    assert_eq!(bundle.measure(&table(0, 0), &normal(), 1).unwrap()["rows"], 0.0);
+    assert_eq!(
+        bundle.measure(&table(0, 0), &ScoreState::default(), &normal(), 1).unwrap()["rows"],
+        0.0
+    );
 }
 
 #[test]
@@ -135,7 +138,8 @@ fn the_delay_counts_from_the_start_of_the_scenario_and_not_from_the_end_of_its_g
         labels.scenario[row] = "memory-1".to_owned();
         labels.excluded[row] = true;
     }
-    let measured = bundle(votes()).unwrap().measure(&table, &normal(), 1).unwrap();
+    let measured =
+        bundle(votes()).unwrap().measure(&table, &ScoreState::default(), &normal(), 1).unwrap();
     assert_eq!(measured["detection_delay_seconds_mean"], 180.0, "it shows in minute 250");
     assert_eq!((measured["rows"], measured["events"]), (296.0, 1.0));
 }
@@ -148,7 +152,7 @@ fn rows_of_a_guard_band_count_neither_way() {
     for row in 250..300 {
         labels.excluded[row] = true;
     }
-    let figures = bundle.measure(&part, &normal(), 1).unwrap();
+    let figures = bundle.measure(&part, &ScoreState::default(), &normal(), 1).unwrap();
     assert_eq!(figures["rows"], 250.0);
     assert!(!figures.contains_key("recall"), "nothing anomalous is left: {figures:?}");
 }

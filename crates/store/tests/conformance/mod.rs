@@ -207,9 +207,13 @@ pub(crate) fn an_owner_may_do_everything_and_a_check_leaves_nothing(
 }
 
 /// Law: a listing is the sorted set of keys, cut to the prefix, what comes after, and the limit.
+///
+/// MinIO, asked for what comes after `a/b`, forgets `a/b-c` (seen with the release of 2026-02-12);
+/// no key of ours begins another one of its folder. `longer` says that the server forgets nothing.
 pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
     store: &dyn ObjectStore,
     cases: u32,
+    longer: bool,
 ) -> Result<()> {
     let part = "[ab][ab.=-]{0,2}";
     let key = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"));
@@ -231,7 +235,8 @@ pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
             let nested = |other: &String| {
                 other.starts_with(&format!("{key}/")) || key.starts_with(&format!("{other}/"))
             };
-            if !present.iter().any(nested) {
+            let begins = |other: &String| other.starts_with(&key) || key.starts_with(other);
+            if !present.iter().any(|other| nested(other) || (!longer && begins(other))) {
                 let put = store.put(&key, b"", Condition::Any);
                 prop_assert!(put.is_ok(), "{put:?}");
                 present.insert(key);

@@ -1,5 +1,7 @@
 //! Rights, documents and what else the workflows need of the namespace.
 
+use std::path::Path;
+
 use super::objects::Objects;
 use super::{Finding, Report};
 use crate::argo::cluster::{ArtifactRepository, ConfigMap, Role};
@@ -8,6 +10,10 @@ use crate::argo::yaml;
 
 /// What Kubernetes takes at most in one object.
 const OBJECT_BYTES: usize = 1 << 20;
+
+/// Words in the names of what a `ConfigMap` must not hold.
+const SECRETS: [&str; 8] =
+    ["secret", "password", "passwd", "token", "credential", "access_key", "api_key", "private_key"];
 
 /// Checks objects by themselves.
 pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
@@ -40,7 +46,18 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
             Report { place, findings }
                 .say("secret", "a manifest may hold no Secret but an empty one for a token");
         }
+        let account = secret.metadata.annotations.get("kubernetes.io/service-account.name");
+        if let Some(account) = account.filter(|account| is_missing(account, objects)) {
+            Report { place, findings }
+                .say("rbac", format!("there is no ServiceAccount `{account}`"));
+        }
     }
+}
+
+/// Says whether accounts were given, and this one not.
+fn is_missing(account: &str, objects: &Objects) -> bool {
+    let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
+    !objects.service_accounts.is_empty() && !names.any(|name| name == account)
 }
 
 fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
@@ -48,6 +65,10 @@ fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
     if bytes >= OBJECT_BYTES {
         report
             .say("size", format!("{bytes} bytes are more than the {OBJECT_BYTES} of a ConfigMap"));
+    }
+    for (key, _) in map.data.iter().filter(|(key, value)| is_secret(key, value)) {
+        report
+            .say("secret", format!("`{key}` belongs into a Secret, whose values no manifest has"));
     }
     if let Some(text) = map.data.get("document.yaml") {
         match document::parse("document.yaml", text) {
@@ -58,6 +79,15 @@ fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
             Err(error) => report.say("document", error.message),
         }
     }
+}
+
+/// Says whether a text looks like a secret by its key: neither the path of a file, nor a file with
+/// the pipeline's name.
+fn is_secret(key: &str, value: &str) -> bool {
+    let is_file = Path::new(key).extension().is_some();
+    let key = key.to_lowercase().replace('-', "_");
+    let is_named = SECRETS.iter().any(|word| key.contains(word));
+    is_named && !is_file && !key.ends_with("_file") && !value.trim().is_empty()
 }
 
 fn is_least(role: &Role) -> bool {
@@ -110,8 +140,7 @@ fn accounts(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
     }
     let executor = spec.executor.as_ref().map(|executor| &executor.service_account_name);
     for name in spec.service_account_name.iter().chain(executor) {
-        let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
-        if !names.any(|other| other == name) {
+        if is_missing(name, objects) {
             report.say("rbac", format!("there is no ServiceAccount `{name}`"));
         }
     }

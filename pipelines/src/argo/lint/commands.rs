@@ -4,11 +4,15 @@ use std::path::Path;
 
 use clap::Parser;
 use contract::steps::StepCommand;
+use document::Document;
 
 use super::objects::Objects;
-use super::{Report, containers, references, secrets};
+use super::{Report, containers, references, secrets, wiring};
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::workflow::{Arguments, Template, WorkflowSpec};
+
+/// Stands for what only the cluster knows.
+const LATER: &str = "2026-01-01T00:00:00Z";
 
 /// Parses a step's flags as `lynceus step` does.
 #[derive(Parser)]
@@ -31,10 +35,12 @@ pub(super) fn template(
         let Some(step) = step(spec, template, container, report) else { continue };
         secrets::of_store(&owner, container, &step, report);
         files(spec, template, container, &step, report);
+        wiring::maps(spec, (template, container), &step, objects, report);
         if let Some(document) = &document {
             let shared = template.container_set.as_ref().map_or(&[][..], |set| &set.volume_mounts);
             let of = (document, step.stage());
             secrets::of_document(spec, (container, shared), of, &owner, report);
+            models(&owner, &step, document, report);
         }
         steps.push((container, step));
     }
@@ -42,13 +48,15 @@ pub(super) fn template(
         for (_, step) in &steps {
             ports(template, step, report);
         }
-    } else {
-        shared(&template.name, &steps, report);
+    }
+    // What a step writes whose flags do not parse is not known.
+    if steps.len() == containers(template).len() {
+        wiring::pod(spec, template, &steps, report);
     }
     mounts(spec, template, objects, report);
 }
 
-fn owner(template: &Template, container: &Container) -> String {
+pub(super) fn owner(template: &Template, container: &Container) -> String {
     let name = if container.name.is_empty() { "main" } else { &container.name };
     format!("{}/{name}", template.name)
 }
@@ -70,29 +78,68 @@ fn step(
     if image.split(':').next() != Some(stage) {
         report.say("command", format!("`{owner}`: the image `{image}` is not that of `{stage}`"));
     }
-    let mut line = vec![stage.to_owned()];
-    line.extend(container.args.iter().map(|argument| resolve(spec, template, argument, 0)));
-    match Line::try_parse_from(line) {
-        Ok(line) => Some(line.step),
-        Err(error) => {
-            let said = error.to_string();
-            let said = said.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    match parse(spec, template, container) {
+        Ok(step) => Some(step),
+        Err(said) => {
             report.say("flags", format!("`{owner}`: {said}"));
             None
         }
     }
 }
 
-/// Puts what a reference stands for by default in its place; a time stands for what only the
+/// Returns the step of a container with its flags, or why they do not parse.
+pub(super) fn parse(
+    spec: &WorkflowSpec,
+    template: &Template,
+    container: &Container,
+) -> Result<StepCommand, String> {
+    let program = container.command.first().map(|program| program.trim_start_matches('/'));
+    let mut line = vec![program.unwrap_or_default().to_owned()];
+    line.extend(container.args.iter().map(|argument| resolve(spec, template, argument, 0)));
+    let line = Line::try_parse_from(line).map_err(|error| {
+        let said = error.to_string();
+        let said = said.lines().next().unwrap_or_default();
+        said.trim_start_matches("error: ").to_owned()
+    })?;
+    Ok(line.step)
+}
+
+/// The models that a step is told of are the document's.
+fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Report<'_>) {
+    let named: Vec<&str> = match step {
+        StepCommand::Train(args) => vec![args.model.trim()],
+        StepCommand::Select(args) => args.models.iter().map(|model| model.trim()).collect(),
+        _ => return,
+    };
+    let trained = document.models.trained();
+    for model in named.into_iter().filter(|model| *model != LATER) {
+        if !trained.contains(&model) {
+            let known = trained.join(", ");
+            let message =
+                format!("`{owner}`: `{model}` is no model of the document, which has {known}");
+            report.say("model", message);
+        }
+    }
+}
+
+/// Puts what a reference stands for by default in its place, and an example for what only the
 /// cluster knows.
 fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> String {
     let mut resolved = text.to_owned();
     for name in references::split(text).into_iter().flatten() {
-        let value = value_of(spec, template, &name, depth)
-            .unwrap_or_else(|| "2026-01-01T00:00:00Z".to_owned());
+        let value =
+            value_of(spec, template, &name, depth).unwrap_or_else(|| example(&name).to_owned());
         resolved = resolved.replace(&format!("{{{{{name}}}}}"), &value);
     }
     resolved
+}
+
+fn example(name: &str) -> &'static str {
+    match name {
+        // Argo writes it as Go shows a time, which no step reads.
+        "workflow.creationTimestamp" => "2026-01-01 00:00:00 +0000 UTC",
+        _ => LATER,
+    }
 }
 
 fn value_of(spec: &WorkflowSpec, template: &Template, name: &str, depth: u8) -> Option<String> {
@@ -112,11 +159,15 @@ fn value_of(spec: &WorkflowSpec, template: &Template, name: &str, depth: u8) -> 
         let value = of(spec.arguments.as_ref(), name)?;
         return Some(resolve(spec, template, &value, depth + 1));
     }
-    spec.templates.iter().find_map(|caller| {
+    let given = spec.templates.iter().find_map(|caller| {
         let tasks = caller.dag.iter().flat_map(|dag| &dag.tasks);
         let mut calls = tasks.filter(|task| task.template == template.name);
         let value = calls.find_map(|task| of(task.arguments.as_ref(), name))?;
         Some(resolve(spec, caller, &value, depth + 1))
+    });
+    given.or_else(|| {
+        let value = of(template.inputs.as_ref(), name)?;
+        Some(resolve(spec, template, &value, depth + 1))
     })
 }
 
@@ -207,27 +258,6 @@ fn key(name: &str, artifact: &crate::argo::workflow::Artifact, report: &mut Repo
             "artifact",
             format!("`{name}`: `{key}` is the same for every run: name the run's uid"),
         );
-    }
-}
-
-/// In a set, what a container reads is written by one that it waits for.
-fn shared(name: &str, steps: &[(&Container, StepCommand)], report: &mut Report<'_>) {
-    for (container, step) in steps {
-        for port in step.inputs() {
-            let writer = steps
-                .iter()
-                .find(|(_, other)| other.outputs().iter().any(|output| output.path == port.path));
-            let Some((writer, _)) = writer else { continue };
-            if !container.dependencies.contains(&writer.name) {
-                let (reader, writer) = (&container.name, &writer.name);
-                report.say(
-                    "dependency",
-                    format!(
-                        "`{name}`: `{reader}` reads what `{writer}` writes and does not wait for it"
-                    ),
-                );
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use contract::Stage;
 use document::Document;
 
 use super::objects::Objects;
-use super::{Finding, Report, containers};
+use super::{Finding, Report, containers, values};
 use crate::argo::access::STORE;
 use crate::argo::cluster::{EgressRule, NetworkPolicy};
 use crate::argo::network::{destination, ways};
@@ -14,6 +14,9 @@ use crate::argo::workflow::{Template, WorkflowSpec};
 pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     if objects.network_policies.is_empty() {
         return;
+    }
+    for (place, policy) in &objects.network_policies {
+        values::policy(policy, &mut Report { place, findings });
     }
     for (place, template) in &objects.workflow_templates {
         for part in template.spec.templates.iter().filter(|part| part.dag.is_none()) {

@@ -4,11 +4,12 @@ use document::Document;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{File, Finding, Place};
+use super::{File, Finding, Place, values};
 use crate::argo::cluster::{
     ConfigMap, Kustomization, Metadata, Namespace, NetworkPolicy, Role, RoleBinding,
     ServiceAccount, TokenSecret,
 };
+use crate::argo::pod::Labels;
 use crate::argo::workflow::{CronWorkflow, WorkflowSpec, WorkflowTemplate};
 use crate::argo::yaml::{self, Misfit};
 
@@ -36,13 +37,15 @@ struct Head {
     api_version: String,
     kind: String,
     #[serde(default)]
-    metadata: Option<Name>,
+    metadata: Option<Known>,
 }
 
 #[derive(Deserialize)]
-struct Name {
+struct Known {
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    labels: Labels,
 }
 
 impl Objects {
@@ -74,18 +77,12 @@ impl Objects {
             Ok(head) => head,
             Err(misfit) => return refuse(&place, "fields", misfit),
         };
-        let name = head.metadata.map(|metadata| metadata.name).unwrap_or_default();
+        let known = head.metadata.map(|known| (known.name, known.labels));
+        let (name, labels) = known.unwrap_or_default();
         place.object = format!("{}/{name}", head.kind);
-        let expected = match head.kind.as_str() {
-            "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
-            "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" => "v1",
-            "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
-            "NetworkPolicy" => "networking.k8s.io/v1",
-            "Kustomization" => "kustomize.config.k8s.io/v1beta1",
-            kind => {
-                let message = format!("`{kind}` is no kind that the manifests use");
-                return refuse(&place, "kind", whole(message));
-            }
+        let Some(expected) = api_version(&head.kind) else {
+            let message = format!("`{}` is no kind that the manifests use", head.kind);
+            return refuse(&place, "kind", whole(message));
         };
         if head.api_version != expected {
             let found = &head.api_version;
@@ -108,6 +105,9 @@ impl Objects {
         if let Err(misfit) = read {
             refuse(&place, "fields", misfit);
         }
+        for message in values::wrong_labels(&labels) {
+            refuse(&place, "value", whole(message));
+        }
         if kind != "Kustomization" {
             let limit = if kind == "CronWorkflow" { 52 } else { 63 };
             if let Some(message) = wrong_name(&name, limit) {
@@ -129,10 +129,22 @@ impl Objects {
         texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
-    pub(super) fn workflow_template(&self, name: &str) -> Option<&WorkflowTemplate> {
+    /// Returns the templates of a name, whichever namespace they are in.
+    pub(super) fn templates_named(&self, name: &str) -> Vec<&WorkflowTemplate> {
         let templates = self.workflow_templates.iter().map(|(_, template)| template);
-        templates.into_iter().find(|template| template.metadata.name == name)
+        templates.filter(|template| template.metadata.name == name).collect()
     }
+}
+
+fn api_version(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
+        "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" => "v1",
+        "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
+        "NetworkPolicy" => "networking.k8s.io/v1",
+        "Kustomization" => "kustomize.config.k8s.io/v1beta1",
+        _ => return None,
+    })
 }
 
 fn push<T: DeserializeOwned>(to: &mut Placed<T>, place: &Place, text: &str) -> Result<(), Misfit> {

@@ -50,8 +50,13 @@ pub(super) fn cron(cron: &CronWorkflow, objects: &Objects, report: &mut Report<'
     let Some(name) = spec.workflow_template_ref.as_ref().map(|reference| &reference.name) else {
         return report.say("template", "the workflow is made from no template");
     };
-    let Some(template) = objects.workflow_template(name) else {
-        if !objects.workflow_templates.is_empty() {
+    let named = objects.templates_named(name);
+    let namespace = &cron.metadata.namespace;
+    let Some(template) = named.iter().find(|other| other.metadata.namespace == *namespace) else {
+        if !named.is_empty() {
+            let message = format!("the WorkflowTemplate `{name}` is in another namespace");
+            report.say("template", message);
+        } else if !objects.workflow_templates.is_empty() {
             report.say("template", format!("there is no WorkflowTemplate `{name}`"));
         }
         return;

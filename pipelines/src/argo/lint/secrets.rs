@@ -1,13 +1,40 @@
 //! Secrets: does each step get those that it reads, and no other?
 
+use std::collections::BTreeSet;
+
 use contract::Stage;
 use contract::steps::StepCommand;
 use document::Document;
 
-use super::Report;
+use super::objects::Objects;
+use super::{Report, containers};
+use crate::argo::access::{SCORER, TRAINER};
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::secrets;
 use crate::argo::workflow::WorkflowSpec;
+
+/// Every Secret that is named is an object, or one of those that a person makes.
+pub(super) fn named(
+    spec: &WorkflowSpec,
+    pipeline: Option<&str>,
+    objects: &Objects,
+    report: &mut Report<'_>,
+) {
+    // Without the pipeline's name those of its own Secrets are not known.
+    let Some(pipeline) = pipeline else { return };
+    let mut known = secrets::names(pipeline);
+    known.extend([TRAINER, SCORER].map(str::to_owned));
+    known.extend(objects.token_secrets.iter().map(|(_, secret)| secret.metadata.name.clone()));
+    let containers = spec.templates.iter().flat_map(containers);
+    let variables = containers.flat_map(|(_, container)| &container.env_from);
+    let variables = variables.filter_map(|from| Some(&from.secret_ref.as_ref()?.name));
+    let volumes = spec.volumes.iter().filter_map(|volume| volume.secret.as_ref());
+    let named: BTreeSet<&String> = variables.chain(volumes.map(|it| &it.secret_name)).collect();
+    for name in named.into_iter().filter(|name| !known.contains(name)) {
+        let known = known.join(", ");
+        report.say("secret", format!("nobody makes the Secret `{name}` (known are {known})"));
+    }
+}
 
 /// Steps that open the store get its keys; no other step gets any.
 pub(super) fn of_store(

@@ -1,6 +1,6 @@
 //! Pod Security `restricted`, of the steps' containers and of Argo's own, and a read-only root.
 
-use super::{Report, containers};
+use super::{Report, containers, values};
 use crate::argo::pod::{Container, SecurityContext};
 use crate::argo::step::PodSpecPatch;
 use crate::argo::workflow::{Template, WorkflowSpec};
@@ -40,6 +40,10 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
         }
         if volume.empty_dir.as_ref().is_some_and(|dir| dir.size_limit.is_none()) {
             report.say("resources", format!("volume `{}` has no sizeLimit", volume.name));
+        }
+        let limit = volume.empty_dir.as_ref().and_then(|dir| dir.size_limit.as_deref());
+        if let Some(problem) = limit.and_then(values::wrong_quantity) {
+            report.say("value", format!("volume `{}`: {problem}", volume.name));
         }
     }
     patch(spec, report);
@@ -83,7 +87,11 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
     }
 }
 
+/// What holds for every container: Pod Security, and quantities that are such.
 fn restricted(owner: &str, container: &Container, report: &mut Report<'_>) {
+    if let Some(resources) = &container.resources {
+        values::resources(owner, resources, report);
+    }
     let context = container.security_context.clone().unwrap_or_default();
     let SecurityContext { allow_privilege_escalation, capabilities, .. } = &context;
     if *allow_privilege_escalation != Some(false) {

@@ -1,6 +1,11 @@
 //! Times, locks, tries and tidying.
 
-use super::Report;
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+
+use super::objects::Objects;
+use super::{Finding, Report, values};
 use crate::argo::figures;
 use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
 
@@ -39,6 +44,11 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
         );
     }
     if let Some(retry) = &template.retry_strategy {
+        for text in [&retry.backoff.duration, &retry.backoff.max_duration] {
+            if !values::is_duration(text) {
+                report.say("value", format!("`{name}`: `{text}` is no time to wait, such as 10s"));
+            }
+        }
         let expected = figures::retry_expression();
         if retry.expression != expected {
             report.say(
@@ -54,8 +64,27 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
     }
 }
 
+/// No two templates hold the same lock: a scoring would wait for a training.
+pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
+    let mut holders = BTreeMap::new();
+    for (place, template) in &objects.workflow_templates {
+        let metadata = &template.metadata;
+        for mutex in template.spec.synchronization.iter().flat_map(|locks| &locks.mutexes) {
+            let lock = (&metadata.namespace, &mutex.name);
+            let holder = *holders.entry(lock).or_insert(&metadata.name);
+            if *holder != metadata.name {
+                let message = format!("`{holder}` has the mutex `{}` too", mutex.name);
+                Report { place, findings }.say("mutex", message);
+            }
+        }
+    }
+}
+
 pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
     let spec = &cron.spec;
+    if TimeZone::get(&spec.timezone).is_err() {
+        report.say("value", format!("`{}` is no time zone, such as Etc/UTC", spec.timezone));
+    }
     if spec.concurrency_policy != "Forbid" {
         report.say("schedule", "two runs may overlap: concurrencyPolicy has to be Forbid");
     }

@@ -149,8 +149,8 @@ impl Alertmanager {
             },
         };
         let name = format!("`{}`", shown(&url));
-        let shown = Shown { name: &name, secret: None };
-        let reply = http::post(server, &shown, headers, http::json(&alerts)?)?;
+        let shown = Shown { name: &name, secret: None, headers: &headers };
+        let reply = http::post(server, &shown, http::json(&alerts)?)?;
         match reply.status {
             200 => Ok(()),
             _ => Err(shown.refusal(&reply, &reply.body)),

@@ -11,6 +11,7 @@ use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{SmtpTransport, Transport as _};
+use reqwest::header::HeaderMap;
 
 use crate::channels::http::Shown;
 use crate::channels::{Channel, Failure, MANY_REFUSALS, secret};
@@ -113,7 +114,8 @@ impl Channel for Email {
         }
         transport.build().send(&mail).map(drop).map_err(|error| {
             let name = format!("SMTP server `{}:{}`", self.settings.host, self.settings.port());
-            let shown = Shown { name: &name, secret: password.as_deref() };
+            let headers = HeaderMap::new();
+            let shown = Shown { name: &name, secret: password.as_deref(), headers: &headers };
             let said = shown.quote(&error.to_string());
             // RFC 5321: 552 too much of it, 554 the transaction failed; the other permanent answers
             // are about logins and mailboxes.

@@ -1,19 +1,18 @@
 //! One POST to an outside service: its answer, or what failed, without secrets.
 
-use client::{Server, causes, client};
+use client::{Server, causes, client, masked, masked_headers};
 use contract::{Span, StepError};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 
-use crate::channels::{Failure, MANY_REFUSALS};
+use crate::channels::{Failure, LONGEST_PAUSE, MANY_REFUSALS};
 use crate::quantity::clean;
 
 /// Bytes of an answer that are read.
 const LONGEST_REPLY_BYTES: usize = 64 << 10;
 /// Characters of an answer that an error repeats.
 const LONGEST_QUOTE: usize = 200;
-/// A pause that is asked for without a length, and the longest that is kept.
+/// A pause that is asked for without a length.
 const USUAL_PAUSE: Span = Span::from_seconds(60);
-const LONGEST_PAUSE: Span = Span::from_seconds(6 * 3600);
 
 /// What a service answered.
 #[derive(Debug)]
@@ -31,17 +30,15 @@ pub(super) struct Shown<'a> {
     pub(super) name: &'a str,
     /// Text that must appear nowhere.
     pub(super) secret: Option<&'a str>,
+    /// What requests carry; what of it is sensitive must appear nowhere either.
+    pub(super) headers: &'a HeaderMap,
 }
 
 /// Posts JSON.
-pub(super) fn post(
-    server: Server<'_>,
-    shown: &Shown<'_>,
-    headers: HeaderMap,
-    json: Vec<u8>,
-) -> Result<Reply, Failure> {
+pub(super) fn post(server: Server<'_>, shown: &Shown<'_>, json: Vec<u8>) -> Result<Reply, Failure> {
     let (url, timeout) = (server.url.clone(), server.timeout);
     let client = client(server)?;
+    let headers = shown.headers.clone();
     let request =
         client.post(url).header(CONTENT_TYPE, "application/json").headers(headers).body(json);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -82,8 +79,8 @@ impl Shown<'_> {
     /// Returns the beginning of what the other side said, in one line and without the secret.
     pub(super) fn quote(&self, text: &str) -> String {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let secret = self.secret.filter(|secret| !secret.is_empty());
-        let text = secret.map_or(text.clone(), |secret| text.replace(secret, "***"));
+        let text = masked(&text, self.secret.unwrap_or_default());
+        let text = masked_headers(&text, self.headers);
         clean(&super::cut(&text, LONGEST_QUOTE).replace('\n', " "))
     }
 

@@ -57,6 +57,9 @@ impl From<StepError> for Failure {
 /// Answers after which a message is given up that another try might still have brought through.
 pub(crate) const MANY_REFUSALS: u32 = 5;
 
+/// The longest pause that a channel is given.
+pub(crate) const LONGEST_PAUSE: Span = Span::from_seconds(6 * 3600);
+
 /// A way to tell people.
 ///
 /// Only what the other side has taken is sent: a message that could not be handed over is an

@@ -104,8 +104,9 @@ impl Channel for Telegram {
             headers: HeaderMap::new(),
             files: Files { folder: &self.folder, ca_file: None, client_identity_file: None },
         };
-        let shown = Shown { name: "Telegram", secret: Some(&token) };
-        let reply = http::post(server, &shown, HeaderMap::new(), http::json(&parameters)?)?;
+        let headers = HeaderMap::new();
+        let shown = Shown { name: "Telegram", secret: Some(&token), headers: &headers };
+        let reply = http::post(server, &shown, http::json(&parameters)?)?;
         let answer: Option<Answer> = serde_json::from_str(&reply.body).ok();
         match answer {
             Some(Answer { ok: true, .. }) if reply.status == 200 => Ok(()),

@@ -98,8 +98,8 @@ impl Channel for Webhook {
             },
         };
         let name = format!("`{}`", shown(&url));
-        let shown = Shown { name: &name, secret: url.query() };
-        let reply = http::post(server, &shown, headers, body)?;
+        let shown = Shown { name: &name, secret: url.query(), headers: &headers };
+        let reply = http::post(server, &shown, body)?;
         match reply.status {
             200..=299 => Ok(()),
             _ => Err(shown.refusal(&reply, &reply.body)),

@@ -105,6 +105,20 @@ fn the_second_run_of_a_minute_sends_nothing_and_changes_nothing() {
 }
 
 #[test]
+fn a_summary_of_what_was_urgent_and_is_over_is_not_urgent() {
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    let verdicts = ["u", "."].into_iter().cycle().take(12);
+    pipeline.score(0, verdicts.clone().chain(["a"])).unwrap();
+    let [summary] = <[_; 1]>::try_from(sent(&pipeline, 13)).unwrap();
+    let alert = &summary.alerts[0];
+    assert_eq!((alert.status, alert.changes), (Status::Firing, 13));
+    assert!(!summary.urgent && !alert.urgent, "{}", summary.title);
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    pipeline.score(0, verdicts.chain(["u"])).unwrap();
+    assert!(sent(&pipeline, 13)[0].urgent);
+}
+
+#[test]
 fn a_day_made_up_for_is_one_summary() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     // One node flaps all day, one falls silent, one is anomalous from minute 7 to the end.

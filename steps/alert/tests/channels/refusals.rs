@@ -92,10 +92,10 @@ fn a_message_that_a_server_fails_at_holds_back_the_others_for_an_hour() {
         assert!(failed.failure().contains("status 500: oops"), "{}", failed.failure());
         assert_eq!((failed.waiting().len(), double.asked().len()), (2, 1), "it may be dead");
     }
-    let hour = run(&pipeline, 60);
+    let hour = run(&pipeline, 61);
     hour.result.clone().unwrap();
     assert_eq!((hour.waiting().len(), hour.sent()), (1, 2), "it was the message");
-    for minute in 61..70 {
+    for minute in 62..70 {
         run(&pipeline, minute).result.unwrap();
     }
     let told = titles(&pipeline);
@@ -127,6 +127,58 @@ fn a_server_that_fails_for_days_loses_no_message() {
     assert!(back.waiting().is_empty() && back.messages.refused.is_empty());
     let order: Vec<_> = double.asked().iter().map(|one| one.json()["title"].clone()).collect();
     assert_eq!(order, ["cluster is anomalous", "cluster is normal again"], "oldest first");
+}
+
+#[test]
+fn who_wants_a_pause_for_an_hour_is_dead() {
+    let double = Double::new(Answer(429, "Retry-After: 60\r\n", "later"));
+    let pipeline = webhook(&double);
+    pipeline.score(0, ["a"]).unwrap();
+    for minute in (0..60).step_by(2) {
+        run(&pipeline, minute).result.unwrap();
+    }
+    assert_eq!(titles(&pipeline).len(), 1);
+    assert!(run(&pipeline, 61).failure().contains("status 429"));
+    assert_eq!(titles(&pipeline).len(), 2, "the others are told");
+    double.answers(Some(webhook::OK));
+    assert!(run(&pipeline, 63).waiting().is_empty());
+}
+
+#[test]
+fn a_pause_until_next_year_is_a_clock_that_was_ahead() {
+    let double = Double::new(Answer(429, "Retry-After: 600\r\n", "later"));
+    let pipeline = webhook(&double);
+    pipeline.score(0, ["a"]).unwrap();
+    run(&pipeline, 365 * DAY).result.unwrap();
+    double.answers(Some(webhook::OK));
+    assert!(run(&pipeline, 1).waiting().is_empty());
+}
+
+#[test]
+fn an_alertmanager_behind_the_first_channel_hears_nothing() {
+    let double = Double::new(Answer(200, "", ""));
+    let second = format!("{FILE}    - alertmanager: {{url: '{}'}}\n", double.url());
+    let pipeline = Pipeline::new(&format!("{AT_ONCE}  send: first\n"), &second).unwrap();
+    pipeline.score(0, ["a", "a", "a"]).unwrap();
+    for minute in 0..3 {
+        run(&pipeline, minute).result.unwrap();
+    }
+    assert_eq!((double.asked().len(), titles(&pipeline).len()), (0, 1));
+}
+
+#[test]
+fn a_token_that_a_server_repeats_is_not_repeated() {
+    let double = Double::new(Answer(401, "", "the token hunter2 is not known"));
+    let channel = format!(
+        "    - alertmanager: {{url: '{}', bearer_token_file: token}}\n{FILE}",
+        double.url()
+    );
+    let pipeline = Pipeline::new(AT_ONCE, &channel).unwrap();
+    fs_err::write(pipeline.folder().join("token"), "hunter2\n").unwrap();
+    pipeline.score(0, ["a"]).unwrap();
+    let failed = run(&pipeline, 0);
+    assert!(failed.failure().contains("the token *** is not known"), "{}", failed.failure());
+    assert!(!failed.kept.contains("hunter2"), "{}", failed.kept);
 }
 
 #[test]

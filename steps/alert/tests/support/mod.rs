@@ -89,13 +89,13 @@ impl Pipeline {
     }
 }
 
-/// `a` is anomalous, `n` without data, `-` not reported, anything else normal; a single letter is
+/// `a` is anomalous, `u` urgently so, `n` without data, `-` not reported, anything else normal; a single letter is
 /// the whole cluster.
 pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
     let one = verdicts.len() == 1;
     let entity = |(index, letter)| {
         let (verdict, completeness) = match letter {
-            'a' => (Verdict::Anomalous, 1.0),
+            'a' | 'u' => (Verdict::Anomalous, 1.0),
             'n' => (Verdict::NoData, 0.125),
             '-' => return None,
             _ => (Verdict::Normal, 1.0),
@@ -109,7 +109,7 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             combined: None,
             members: Vec::new(),
             causes,
-            urgent: false,
+            urgent: letter == 'u',
             drifting: Vec::new(),
             diagnosis: None,
         })

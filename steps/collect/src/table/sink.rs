@@ -62,6 +62,24 @@ impl Clock {
     }
 }
 
+/// Rows that were left out, since they are not of the time that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outside {
+    pub(super) rows: usize,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+}
+
+/// A file of samples that is whole and not visible yet.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) writer: SamplesWriter,
+    pub(super) tally: Tally,
+    /// Rows that do not lie on whole steps.
+    pub(super) off_grid: usize,
+    pub(super) outside: Option<Outside>,
+}
+
 /// Takes blocks of rows and writes them in order of time.
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -71,6 +89,7 @@ pub(super) struct Sink {
     last: Option<Timestamp>,
     tally: Tally,
     off_grid: usize,
+    outside: Option<Outside>,
     /// All rows, where they have to be sorted.
     held: Option<SampleRows>,
 }
@@ -79,7 +98,8 @@ impl Sink {
     /// Makes a sink; `sorted` says that it holds all rows and sorts them.
     pub(super) fn new(writer: SamplesWriter, clock: Clock, due: Option<Due>, sorted: bool) -> Self {
         let held = sorted.then(SampleRows::default);
-        Self { writer, clock, due, last: None, tally: Tally::default(), off_grid: 0, held }
+        let (tally, last, outside) = (Tally::default(), None, None);
+        Self { writer, clock, due, last, tally, off_grid: 0, outside, held }
     }
 
     /// Adds rows; without times they get the clock's.
@@ -91,6 +111,7 @@ impl Sink {
             let inside: Vec<usize> =
                 (0..rows.times.len()).filter(|row| due.contains(rows.times[*row])).collect();
             if inside.len() < rows.times.len() {
+                self.leave_out(rows.times.iter().filter(|time| !due.contains(**time)));
                 rows = pick(&rows, &inside);
             }
         }
@@ -105,6 +126,15 @@ impl Sink {
         }
     }
 
+    fn leave_out<'a>(&mut self, times: impl Iterator<Item = &'a Timestamp>) {
+        for &time in times {
+            let none = Outside { rows: 0, first: time, last: time };
+            let Outside { rows, first, last } = self.outside.unwrap_or(none);
+            let (first, last) = (first.min(time), last.max(time));
+            self.outside = Some(Outside { rows: rows + 1, first, last });
+        }
+    }
+
     fn write(&mut self, rows: &SampleRows) -> Result<(), Stop> {
         let Some(last) = rows.times.last() else { return Ok(()) };
         let before = self.last.is_some_and(|before| rows.times[0] < before);
@@ -116,8 +146,8 @@ impl Sink {
         Ok(self.writer.write(rows)?)
     }
 
-    /// Makes the file visible; returns what was counted, and how many rows are off the grid.
-    pub(super) fn finish(mut self) -> Result<(Tally, usize), Stop> {
+    /// Writes what is held, and returns the file with what was counted.
+    pub(super) fn finish(mut self) -> Result<Written, Stop> {
         if let Some(held) = self.held.take() {
             let mut order: Vec<usize> = (0..held.times.len()).collect();
             order.sort_by_key(|row| held.times[*row]);
@@ -125,8 +155,8 @@ impl Sink {
                 self.write(&pick(&held, rows))?;
             }
         }
-        self.writer.publish()?;
-        Ok((self.tally, self.off_grid))
+        let Self { writer, tally, off_grid, outside, .. } = self;
+        Ok(Written { writer, tally, off_grid, outside })
     }
 }
 

@@ -13,7 +13,7 @@ use contract::step::Common;
 use contract::steps::DeployArgs;
 use contract::{Decimal, FeatureColumn, FeatureContract, Span};
 use frames::{Column, Dataset, FeatureTable, RowLabels, Table};
-use models::{Candidate, Recipe, assemble};
+use models::{Candidate, Recipe, ScoreState, assemble};
 pub(crate) use small_model::minute;
 use store::{FolderStore, Registry};
 
@@ -100,7 +100,10 @@ impl Pipeline {
         };
         let candidate = Candidate::read(&candidate)?;
         let mut bundle = assemble(vec![candidate], &validation, recipe)?;
-        bundle.set_metrics("validation", bundle.measure(&validation, &["normal".into()], 1)?);
+        bundle.set_metrics(
+            "validation",
+            bundle.measure(&validation, &ScoreState::default(), &["normal".into()], 1)?,
+        );
         let folder = self.folder().join(name);
         bundle.write(&folder)?;
         Ok(folder)

@@ -57,29 +57,32 @@ pub(super) fn judge(
     let bundle = Bundle::read(&run.folder.join("select/bundle"))?;
     let document = document::read(&run.folder.join("document.yaml"))?;
     let mut history = ScoreHistory::new(gather::rules(&document), truth.clone());
-    let (mut rows, mut entities) = (Vec::new(), BTreeSet::new());
+    let (mut rows, mut entities) = (Vec::<Row>::new(), BTreeSet::new());
     let mut scorer = Scorer::going_on(&bundle, after, 1);
     for file in features {
+        let mut last = scorer.after;
         again::for_each(&mut scorer, file, |window| {
+            last = last.max(Some(window.time));
             entities.extend(window.entities.iter().map(|score| score.entity.clone()));
             let there = window.entities.iter().filter(|score| score.verdict != Verdict::NoData);
-            for score in there {
-                let known = truth.at(window.time, &score.entity, &entities);
-                if known.is_faulty() || known.is_normal() {
-                    rows.push(Row {
-                        time: window.time,
-                        entity: score.entity.clone(),
-                        anomalous: known.is_faulty(),
-                        alarm: score.verdict == Verdict::Anomalous,
-                        score: rank(score),
-                    });
-                }
-            }
+            rows.extend(there.map(|score| Row {
+                time: window.time,
+                entity: score.entity.clone(),
+                anomalous: false,
+                alarm: score.verdict == Verdict::Anomalous,
+                score: rank(score),
+            }));
             history.add(window, Some(bundle.reference()));
         })?;
         // A row that two ticks read is scored once.
-        scorer.after = rows.last().map(|row: &Row| row.time).max(scorer.after);
+        scorer.after = last;
     }
+    // Whom a fault is of can be said when all are known.
+    rows.retain_mut(|row| {
+        let known = truth.at(row.time, &row.entity, &entities);
+        row.anomalous = known.is_faulty();
+        known.is_faulty() || known.is_normal()
+    });
     history.finish();
     let block = (60_000 / document.step.ms().max(1)).clamp(5, 60);
     let block = usize::try_from(block).unwrap_or(5) * entities.len().max(1);

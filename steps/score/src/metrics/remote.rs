@@ -136,6 +136,8 @@ struct Sender {
     client: Client,
     url: Url,
     shown: String,
+    /// What each request carries; errors must not repeat what of it is secret.
+    carried: HeaderMap,
     attempts: u8,
     runtime: tokio::runtime::Runtime,
 }
@@ -157,6 +159,7 @@ impl Sender {
         let value = client::authorization(folder, server.bearer_token_file.as_deref(), user)?;
         headers.extend(value.map(|value| (AUTHORIZATION, value)));
         headers.extend(protocol());
+        let carried = headers.clone();
         let client = client::client(Server {
             field: FIELD,
             url: &url,
@@ -173,7 +176,14 @@ impl Sender {
             .build()
             .map_err(|e| StepError::unavailable(format!("cannot start to send: {e}")))?;
         let shown = client::shown(&url);
-        Ok(Self { client, url, shown, attempts: server.retries.saturating_add(1), runtime })
+        Ok(Self {
+            client,
+            url,
+            shown,
+            carried,
+            attempts: server.retries.saturating_add(1),
+            runtime,
+        })
     }
 
     /// Sends the windows after the cursor and moves it over those that the server took, or refused
@@ -250,7 +260,7 @@ impl Sender {
             return Ok(());
         }
         let said = response.chunk().await.ok().flatten().unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
+        let said = client::masked_headers(&String::from_utf8_lossy(&said), &self.carried);
         let said: String =
             said.lines().next().unwrap_or_default().chars().take(LONGEST_QUOTE).collect();
         let kind = format!("status {}", status.as_u16());

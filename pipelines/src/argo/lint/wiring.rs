@@ -1,0 +1,230 @@
+//! What steps hand on: is it what its reader takes it for, and has every key one writer?
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use contract::steps::StepCommand;
+
+use super::objects::Objects;
+use super::{Report, commands, template_named};
+use crate::argo::pod::{Container, NameRef, Volume, VolumeMount};
+use crate::argo::training;
+use crate::argo::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
+
+pub(super) fn workflow(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
+    for template in &spec.templates {
+        let tasks = template.dag.as_ref().map_or(&[][..], |dag| &dag.tasks);
+        for task in tasks {
+            for artifact in task.arguments.iter().flat_map(|given| &given.artifacts) {
+                kinds(spec, tasks, (task, artifact), report);
+            }
+            condition(spec, task, report);
+        }
+    }
+    keys(spec, pipeline, report);
+}
+
+/// What a task is given is what its step takes.
+fn kinds(
+    spec: &WorkflowSpec,
+    tasks: &[DagTask],
+    (task, artifact): (&DagTask, &Artifact),
+    report: &mut Report<'_>,
+) {
+    let from = artifact.from.as_deref().unwrap_or_default();
+    let (Some(made), Some(taken)) = (made(spec, tasks, from), taken(spec, task, artifact)) else {
+        return;
+    };
+    if made != taken {
+        let name = &task.name;
+        report.say("artifact", format!("task `{name}` takes a {made} as its {taken}: `{from}`"));
+    }
+}
+
+/// Returns what an output of a task is.
+fn made(spec: &WorkflowSpec, tasks: &[DagTask], from: &str) -> Option<&'static str> {
+    let name = from.strip_prefix("{{tasks.")?.strip_suffix("}}")?;
+    let (producer, output) = name.split_once(".outputs.artifacts.")?;
+    let producer = tasks.iter().find(|other| other.name == producer)?;
+    let template = template_named(spec, &producer.template)?;
+    let path = path_of(template.outputs.as_ref(), output)?;
+    written_as(&step_of(spec, template)?, path)
+}
+
+/// Returns what the step of a task takes an artifact for.
+fn taken(spec: &WorkflowSpec, task: &DagTask, artifact: &Artifact) -> Option<&'static str> {
+    let template = template_named(spec, &task.template)?;
+    let path = path_of(template.inputs.as_ref(), &artifact.name)?;
+    let step = step_of(spec, template)?;
+    let port = step.inputs().into_iter().find(|port| port.path == path)?;
+    Some(kind_of(port.name))
+}
+
+fn path_of<'a>(arguments: Option<&'a Arguments>, name: &str) -> Option<&'a Path> {
+    let artifact = arguments?.artifacts.iter().find(|artifact| artifact.name == name)?;
+    artifact.path.as_deref().map(Path::new)
+}
+
+fn step_of(spec: &WorkflowSpec, template: &Template) -> Option<StepCommand> {
+    commands::parse(spec, template, template.container.as_ref()?).ok()
+}
+
+/// Returns what a file or folder is that a step writes.
+fn written_as(step: &StepCommand, path: &Path) -> Option<&'static str> {
+    if step.common().outcome.as_deref() == Some(path) {
+        return Some("outcome");
+    }
+    let port = step.outputs().into_iter().find(|port| port.path == path)?;
+    Some(port.name)
+}
+
+/// Returns what a port takes: its name, apart from that of outcomes.
+fn kind_of(port: &'static str) -> &'static str {
+    if port == "ended" { "outcome" } else { port }
+}
+
+/// A task that trains a model runs when that model is wanted, not when another is.
+fn condition(spec: &WorkflowSpec, task: &DagTask, report: &mut Report<'_>) {
+    let Some(when) = &task.when else { return };
+    let step = template_named(spec, &task.template).and_then(|template| step_of(spec, template));
+    let Some(StepCommand::Train(args)) = step else { return };
+    let (name, expected) = (&task.name, training::is_wanted(&args.model));
+    if *when != expected {
+        let message =
+            format!("task `{name}` trains `{}` when {when}, and not when {expected}", args.model);
+        report.say("model", message);
+    }
+}
+
+/// Every key is the pipeline's, no two outputs have the same, and what a run reads of itself is
+/// written by it.
+fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
+    let mut written = BTreeSet::new();
+    for template in &spec.templates {
+        for key in keys_of(template.outputs.as_ref()) {
+            if !written.insert(key) {
+                let message = format!("`{}`: another output has the key `{key}`", template.name);
+                report.say("artifact", message);
+            }
+            foreign(template, key, pipeline, report);
+        }
+    }
+    for template in &spec.templates {
+        for key in keys_of(template.inputs.as_ref()) {
+            let is_own = key.contains("{{workflow.uid}}");
+            if is_own && !written.iter().any(|other| other.starts_with(key)) {
+                let message =
+                    format!("`{}` reads the key `{key}`, which nothing writes", template.name);
+                report.say("artifact", message);
+            }
+            foreign(template, key, pipeline, report);
+        }
+    }
+}
+
+fn keys_of(arguments: Option<&Arguments>) -> impl Iterator<Item = &str> {
+    let artifacts = arguments.into_iter().flat_map(|arguments| &arguments.artifacts);
+    artifacts.filter_map(|artifact| artifact.s3.as_ref()).map(|s3| s3.key.as_str())
+}
+
+fn foreign(template: &Template, key: &str, pipeline: Option<&str>, report: &mut Report<'_>) {
+    let Some(pipeline) = pipeline else { return };
+    let is_own = |top: &&str| key.starts_with(&format!("{top}/{pipeline}/"));
+    if !["runs", "inputs"].iter().any(is_own) {
+        let name = &template.name;
+        let message = format!(
+            "`{name}`: the key `{key}` is none of `{pipeline}`: runs/{pipeline}/ or inputs/{pipeline}/"
+        );
+        report.say("artifact", message);
+    }
+}
+
+/// In a pod, what is read from a volume that begins empty was written by a container that the reader
+/// waits for, and is what the reader takes it for.
+pub(super) fn pod(
+    spec: &WorkflowSpec,
+    template: &Template,
+    steps: &[(&Container, StepCommand)],
+    report: &mut Report<'_>,
+) {
+    for (container, step) in steps {
+        for port in step.inputs() {
+            let writer = steps.iter().find_map(|(other, step)| {
+                Some((&other.name, written_as(step, port.path)?)).filter(|_| other != container)
+            });
+            let owner = commands::owner(template, container);
+            let Some((writer, kind)) = writer else {
+                if begins_empty(spec, template, container, port.path) {
+                    let path = port.path.display();
+                    let message = format!("`{owner}` reads `{path}`, which no container writes");
+                    report.say("path", message);
+                }
+                continue;
+            };
+            if !container.dependencies.contains(writer) {
+                let message =
+                    format!("`{owner}` reads what `{writer}` writes and does not wait for it");
+                report.say("dependency", message);
+            }
+            let taken = kind_of(port.name);
+            if kind != taken {
+                let message = format!("`{owner}` takes the {kind} of `{writer}` as its {taken}");
+                report.say("path", message);
+            }
+        }
+    }
+}
+
+/// Says whether a path is on a volume that begins empty, and no artifact is laid there.
+fn begins_empty(
+    spec: &WorkflowSpec,
+    template: &Template,
+    container: &Container,
+    path: &Path,
+) -> bool {
+    let artifacts = template.inputs.iter().flat_map(|inputs| &inputs.artifacts);
+    let mut laid = artifacts.filter_map(|artifact| artifact.path.as_deref());
+    !laid.any(|laid| path.starts_with(laid))
+        && mounts(template, container).any(|mount| {
+            path.starts_with(&mount.mount_path)
+                && volume(spec, mount).is_some_and(|volume| volume.empty_dir.is_some())
+        })
+}
+
+/// What a step reads from a `ConfigMap` is one of its keys.
+pub(super) fn maps(
+    spec: &WorkflowSpec,
+    (template, container): (&Template, &Container),
+    step: &StepCommand,
+    objects: &Objects,
+    report: &mut Report<'_>,
+) {
+    for mount in mounts(template, container) {
+        let map = volume(spec, mount).and_then(|volume| volume.config_map.as_ref());
+        let Some(NameRef { name }) = map else { continue };
+        // Whether it exists at all is a matter of the volume.
+        let Some(map) = objects.config_map(name) else { continue };
+        for port in step.inputs() {
+            let Ok(key) = port.path.strip_prefix(&mount.mount_path) else { continue };
+            let key = key.display().to_string();
+            if !map.data.contains_key(&key) {
+                let owner = commands::owner(template, container);
+                let message =
+                    format!("`{owner}` reads `{key}`, which is no key of the ConfigMap `{name}`");
+                report.say("reference", message);
+            }
+        }
+    }
+}
+
+fn mounts<'a>(
+    template: &'a Template,
+    container: &'a Container,
+) -> impl Iterator<Item = &'a VolumeMount> {
+    let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
+    container.volume_mounts.iter().chain(shared)
+}
+
+fn volume<'a>(spec: &'a WorkflowSpec, mount: &VolumeMount) -> Option<&'a Volume> {
+    spec.volumes.iter().find(|volume| volume.name == mount.name)
+}

@@ -1,0 +1,162 @@
+//! Manifests that are whole by themselves, and hand on the wrong thing or hold what is refused.
+
+use super::broken::{Break, CRON, POLICIES, SCORE, TRAIN, every_one_is_found};
+
+/// Artifacts, files and keys that belong to something else.
+const BROKEN_WIRES: [Break; 12] = [
+    (
+        "data set as the bundle",
+        TRAIN,
+        "{{tasks.select.outputs.artifacts.bundle}}",
+        "{{tasks.validate.outputs.artifacts.dataset}}",
+        "artifact",
+    ),
+    (
+        "findings as the data set",
+        TRAIN,
+        "{{tasks.validate.outputs.artifacts.dataset}}",
+        "{{tasks.validate.outputs.artifacts.validation}}",
+        "artifact",
+    ),
+    (
+        "renamed key of the document",
+        "cluster/document.yaml",
+        "  document.yaml: |",
+        "  doc.yaml: |",
+        "reference",
+    ),
+    (
+        "features that nothing writes",
+        SCORE,
+        "features.parquet\n        - --samples",
+        "feature.parquet\n        - --samples",
+        "path",
+    ),
+    (
+        "samples as the features",
+        SCORE,
+        "/lynceus/feature/features.parquet\n        - --samples",
+        "/lynceus/collect/samples.parquet\n        - --samples",
+        "path",
+    ),
+    (
+        "two outputs with one key",
+        TRAIN,
+        "{{workflow.uid}}/feature/outcome.json",
+        "{{workflow.uid}}/collect/outcome.json",
+        "artifact",
+    ),
+    (
+        "key of another pipeline",
+        TRAIN,
+        "runs/cluster/{{workflow.uid}}/collect/samples",
+        "runs/other/{{workflow.uid}}/collect/samples",
+        "artifact",
+    ),
+    (
+        "key that nothing writes",
+        TRAIN,
+        "key: runs/cluster/{{workflow.uid}}/\n",
+        "key: runs/cluster/{{workflow.uid}}/run/\n",
+        "artifact",
+    ),
+    (
+        "model of another document",
+        TRAIN,
+        "- --model\n      - adaptive",
+        "- --model\n      - z_score",
+        "model",
+    ),
+    ("condition on another model", TRAIN, "'[ ,]adaptive[ ,]'", "'[ ,]adaptve[ ,]'", "model"),
+    (
+        "time that no step reads",
+        SCORE,
+        "{{workflow.creationTimestamp.RFC3339}}",
+        "{{workflow.creationTimestamp}}",
+        "flags",
+    ),
+    (
+        "time that the page does not read",
+        TRAIN,
+        "        value: \"{{workflow.creationTimestamp.RFC3339}}\"",
+        "        value: \"{{workflow.creationTimestamp}}\"",
+        "flags",
+    ),
+];
+
+/// Values that the API server or Argo refuses, and names of what is not there.
+const BROKEN_VALUES: [Break; 15] = [
+    ("memory in no unit", TRAIN, "memory: 256Mi", "memory: 256MB", "value"),
+    ("processor in no unit", TRAIN, "cpu: 100m", "cpu: 100mm", "value"),
+    ("volume in no unit", TRAIN, "sizeLimit: 8Gi", "sizeLimit: 8GB", "value"),
+    ("Argo's own memory in no unit", TRAIN, "memory: 512Mi", "memory: 512MB", "value"),
+    (
+        "request above the limit",
+        TRAIN,
+        "cpu: 100m\n          memory: 64Mi",
+        "cpu: 100m\n          memory: 64Gi",
+        "resources",
+    ),
+    ("wait in no unit", TRAIN, "duration: 10s", "duration: 10 secs", "value"),
+    ("unknown time zone", CRON, "timezone: Etc/UTC", "timezone: Mars/Olympus", "value"),
+    ("label with a space", TRAIN, "pipeline: cluster", "pipeline: a cluster", "value"),
+    ("pod's label with a dash", SCORE, "component: score", "component: -score", "value"),
+    (
+        "lock of another workflow",
+        SCORE,
+        "- name: lynceus-cluster-score\n  podGC",
+        "- name: lynceus-cluster-train\n  podGC",
+        "mutex",
+    ),
+    (
+        "secret in a ConfigMap",
+        "store.yaml",
+        "  AWS_REGION: us-east-1\n",
+        "  AWS_REGION: us-east-1\n  AWS_SECRET_ACCESS_KEY: abc\n",
+        "secret",
+    ),
+    (
+        "misspelt Secret",
+        TRAIN,
+        "secretRef:\n          name: lynceus-trainer",
+        "secretRef:\n          name: lynceus-trainr",
+        "secret",
+    ),
+    (
+        "misspelt account",
+        TRAIN,
+        "\n  serviceAccountName: lynceus-cluster-train",
+        "\n  serviceAccountName: lynceus-cluster-trian",
+        "rbac",
+    ),
+    (
+        "token of a misspelt account",
+        "executor.yaml",
+        "service-account.name: lynceus-executor",
+        "service-account.name: lynceus-executer",
+        "rbac",
+    ),
+    (
+        "template of another namespace",
+        SCORE,
+        "  name: lynceus-cluster-score\n  labels",
+        "  name: lynceus-cluster-score\n  namespace: other\n  labels",
+        "template",
+    ),
+];
+
+#[test]
+fn what_is_handed_to_the_wrong_reader_is_found() -> anyhow::Result<()> {
+    every_one_is_found(&[], &BROKEN_WIRES)
+}
+
+#[test]
+fn values_that_a_cluster_refuses_are_found() -> anyhow::Result<()> {
+    every_one_is_found(&[], &BROKEN_VALUES)
+}
+
+#[test]
+fn a_prefix_that_is_longer_than_its_address_is_found() -> anyhow::Result<()> {
+    let address = "source.prometheus.url=http://10.1.2.3:9090";
+    every_one_is_found(&[address], &[("prefix", POLICIES, "10.1.2.3/32", "10.1.2.3/33", "value")])
+}
