@@ -140,6 +140,15 @@ fn a_changed_parameter_runs_what_depends_on_it_and_explain_says_so() -> anyhow::
     );
     let explained = workspace.run(&["explain", "last", "collect"])?;
     assert!(explained.contains("nothing differs"), "{explained}");
+    // What `deploy` compared is what `select` has measured of the same version.
+    let runs = workspace.json(&["runs", "list", "cluster"])?;
+    let run = runs.as_array().and_then(|runs| runs.last()).context("a run")?["run"].clone();
+    let run = workspace.store().join("runs/cluster").join(run.as_str().context("its name")?);
+    let read = |file: &str| contract::read_json::<serde_json::Value>(&run.join(file));
+    let (deployed, selected) =
+        (read("deploy/deployment.json")?, read("select/bundle/bundle.json")?);
+    assert_eq!(deployed["figures"], selected["metrics"]);
+    assert!(deployed["champion_figures"]["test"].is_object(), "{deployed}");
     Ok(())
 }
 

@@ -105,6 +105,10 @@ fn check_spans(document: &Document) -> Result<(), Problem> {
     })?;
     require(document.scoring.catch_up >= document.step, "scoring.catch_up", || {
         format!("`{}` is shorter than one step of `{}`", document.scoring.catch_up, document.step)
+    })?;
+    let Some(sample) = &document.sample else { return Ok(()) };
+    require(sample.score_until > sample.train_until, "sample.score_until", || {
+        format!("`{}` is not after `train_until`", sample.score_until)
     })
 }
 

@@ -34,7 +34,11 @@ impl AliasRecord {
 
     /// Parses a record; `key` is for the error. One of another format is refused.
     pub(crate) fn parse(key: &str, bytes: &[u8]) -> Result<Self, StepError> {
-        let record: Self = parse_json(key, bytes)?;
+        let record: Self = parse_json(key, bytes).map_err(|error| {
+            error.hint(
+                "remove it: versions and history stay, and `lynceus models promote` makes it anew",
+            )
+        })?;
         if record.format == Self::FORMAT {
             return Ok(record);
         }

@@ -131,7 +131,8 @@ impl Iterator for ScoreReader<'_> {
 }
 
 fn parse(key: &str, bytes: &[u8]) -> Result<WindowScore, StepError> {
-    let score: WindowScore = parse_json(key, bytes)?;
+    let score: WindowScore = parse_json(key, bytes)
+        .map_err(|error| error.hint("remove it: its window then counts as one without a score"))?;
     if score.format == WindowScore::FORMAT {
         return Ok(score);
     }

@@ -127,6 +127,9 @@ fn stored(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<WindowScore>, StepError> {
+    if from >= to {
+        return Err(StepError::usage(format!("`--from {from}` is not before `--to {to}`")));
+    }
     let store = context.store.open()?;
     let windows = store::scores::read_after(store.as_ref(), &context.document.name, Some(from), to);
     let windows: Vec<WindowScore> = windows.collect::<Result<_, _>>()?;

@@ -44,6 +44,10 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
             .hint(format!("lynceus score {pipeline} does it")));
     };
     let mut after = args.from.unwrap_or(end - args.last);
+    if args.to.is_some() && after >= end {
+        return Err(StepError::usage(format!("no window lies after `{after}` and up to `{end}`"))
+            .hint("`--from` must come before `--to`"));
+    }
     let windows = read(store.as_ref(), pipeline, (after, end), args)?;
     if args.watch {
         show_lines(global, &windows, true)?;

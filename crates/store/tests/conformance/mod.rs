@@ -208,7 +208,7 @@ pub(crate) fn an_owner_may_do_everything_and_a_check_leaves_nothing(
 
 /// Law: a listing is the sorted set of keys, cut to the prefix, what comes after, and the limit.
 ///
-/// MinIO, asked for what comes after `a/b`, forgets `a/b-c` (seen with the release of 2026-02-12);
+/// `MinIO`, asked for what comes after `a/b`, forgets `a/b-c` (seen with the release of 2026-02-12);
 /// no key of ours begins another one of its folder. `longer` says that the server forgets nothing.
 pub(crate) fn any_listing_is_a_part_of_the_sorted_keys(
     store: &dyn ObjectStore,
