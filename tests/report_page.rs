@@ -221,6 +221,32 @@ fn a_task_from_the_cache_is_told_of_like_one_that_ran() -> Result<()> {
 }
 
 #[test]
+fn a_comparison_counts_each_window_once_in_whatever_ticks_it_was_scored() -> Result<()> {
+    let sample = repository().join("pipelines/samples/cluster.yaml").display().to_string();
+    let compared = |ticks: &[&str]| -> Result<Value> {
+        let workspace = Workspace::new()?;
+        for ridge in ["models.adaptive.ridge=0.3", "models.adaptive.ridge=0.4"] {
+            let train = ["run", "cluster", "--overlay", &sample, "--now", "2026-11-21T08:36:00Z"];
+            workspace.run(&[&train[..], &["--set", ridge]].concat())?;
+        }
+        for at in ticks {
+            let since = ["--since", "2026-11-21T08:36:00Z"];
+            let tick = ["score", "cluster", "--sample", "--at", at];
+            workspace.run(&[&tick[..], &since].concat())?;
+        }
+        Ok(workspace.json(&["compare", "previous", "last"])?["later"].clone())
+    };
+    let once = compared(&["2026-11-21T09:22:00Z"])?;
+    // Ticks read some rows again that the ones before have scored, here before and in faults.
+    let often = ["08:40:05", "08:45:20", "08:52:40", "09:01:05", "09:10:30", "09:22:00"]
+        .map(|time| format!("2026-11-21T{time}Z"));
+    let often = compared(&often.each_ref().map(String::as_str))?;
+    ensure!(once.as_array().is_some_and(|figures| !figures.is_empty()), "{once}");
+    ensure!(once == often, "{once}\n{often}");
+    Ok(())
+}
+
+#[test]
 fn windows_that_were_made_up_for_are_called_late() -> Result<()> {
     let workspace = sample()?;
     let [first, _] = runs(workspace)?;
