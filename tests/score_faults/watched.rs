@@ -87,7 +87,10 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     workspace.output(&[&["run"], &over[..], &["--now", "2026-11-21T08:14:00Z"]].concat())?;
     let times = ["--at", "2026-11-21T08:16:00Z", "--since", "2026-11-21T08:15:00Z"];
     let tick = [&["score"], &over[..], &times[..], &["--retries", "0"]].concat();
-    assert_eq!(code(workspace.output(&tick)?.status), 4);
+    let ticked = workspace.output(&tick)?;
+    let said = String::from_utf8_lossy(&ticked.stderr);
+    assert_eq!(code(ticked.status), 4, "{said}");
+    assert!(said.contains("warning: score: ") && said.contains("warning: alert: "), "{said}");
     let shown = [&["status"], &over[..]].concat();
     let status = workspace.json(&shown)?;
     assert_eq!(status["metrics"]["sent_to"], "2026-11-21T08:15:00Z");
