@@ -29,8 +29,12 @@ fn is_scratch() -> bool {
 ///
 /// The name is fixed, so that what a killed step left behind is replaced by the next attempt.
 pub fn partial(path: &Path) -> PathBuf {
+    hidden(path, "partial")
+}
+
+fn hidden(path: &Path, ending: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.partial"))
+    path.with_file_name(format!(".{name}.{ending}"))
 }
 
 /// Writes a file so that `path` holds either what it held before or all of `bytes`.
@@ -139,8 +143,7 @@ fn replace(partial: &Path, path: &Path) -> io::Result<()> {
 
 /// Returns where the folder that is replaced at `path` is kept meanwhile.
 fn aside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.replaced"))
+    hidden(path, "replaced")
 }
 
 /// Removes a file or a folder with all it holds; what is not there is fine.

@@ -315,13 +315,9 @@ fn calibrate_levels(
 
 /// Returns the scores of each entity in the order of time.
 fn by_entity(table: &FeatureTable, scores: &[f64]) -> BTreeMap<String, Vec<f64>> {
-    let mut order: Vec<usize> = (0..table.rows()).collect();
-    order.sort_by_key(|row| table.table.times[*row]);
-    let mut series: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for row in order {
-        series.entry(table.table.entity_of(row).to_owned()).or_default().push(scores[row]);
-    }
-    series
+    let of = |rows: Vec<usize>| rows.into_iter().map(|row| scores[row]).collect();
+    let rows = sequence::by_entity(table).into_iter();
+    rows.map(|(entity, rows)| (entity.to_owned(), of(rows))).collect()
 }
 
 /// Returns the combined scores as scoring makes them: smoothed in order of time, by entity.

@@ -73,12 +73,13 @@ impl Bundle {
         let mut state = if remembers { self.without_past() } else { ScoreState::default() };
         let Dataset { train, validation, test } = dataset;
         let parts = [(None, train), (Some("validation"), validation), (Some("test"), test)];
+        let mut past = None;
         for (name, part) in parts.into_iter().filter(|(_, part)| part.rows() > 0) {
+            if let Some(past) = past.replace(part).filter(|_| remembers) {
+                self.judge(past, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+            }
             if let Some(name) = name {
                 each(name, part, &state)?;
-            }
-            if remembers {
-                self.judge(part, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ use models::Bundle;
 use models::measure::{self, Counted};
 use models::quality::Episodes;
 use report::again;
+use report::gather::check_range;
 use serde::Serialize;
 
 use super::context::{Context, DocumentArgs};
@@ -127,9 +128,7 @@ fn stored(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<WindowScore>, StepError> {
-    if from >= to {
-        return Err(StepError::usage(format!("`--from {from}` is not before `--to {to}`")));
-    }
+    check_range(from, to)?;
     let store = context.store.open()?;
     let windows = store::scores::read_after(store.as_ref(), &context.document.name, Some(from), to);
     let windows: Vec<WindowScore> = windows.collect::<Result<_, _>>()?;

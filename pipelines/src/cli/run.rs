@@ -257,8 +257,7 @@ pub(crate) fn lock(folder: &Path) -> Result<fs::File, StepError> {
 fn summary(folder: &Path, record: &RunRecord) -> String {
     let mut rows = vec![["task", "state", "time", "memory", ""].map(str::to_owned).to_vec()];
     for task in &record.tasks {
-        let outcome: Option<contract::Outcome> =
-            read_json(&folder.join(&task.name).join("outcome.json")).ok();
+        let outcome = RunRecord::outcome_of(folder, &task.name);
         let outcome =
             outcome.filter(|_| task.state == TaskState::Done || task.state == TaskState::Failed);
         let note = match (task.state, &outcome) {

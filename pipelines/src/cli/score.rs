@@ -148,8 +148,7 @@ pub(crate) fn tick(
 fn warn(folder: &Path, record: &RunRecord) {
     let tells = |task: &&TaskRecord| matches!(task.name.as_str(), "score" | "alert");
     for task in record.tasks.iter().filter(tells) {
-        let outcome: Result<Outcome, StepError> =
-            read_json(&folder.join(&task.name).join("outcome.json"));
+        let outcome = RunRecord::outcome_of(folder, &task.name);
         for warning in outcome.into_iter().flat_map(|outcome| outcome.warnings) {
             say(&format!("warning: {}: {warning}", task.name));
         }

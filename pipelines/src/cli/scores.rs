@@ -44,9 +44,8 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
             .hint(format!("lynceus score {pipeline} does it")));
     };
     let mut after = args.from.unwrap_or(end - args.last);
-    if args.to.is_some() && after >= end {
-        return Err(StepError::usage(format!("no window lies after `{after}` and up to `{end}`"))
-            .hint("`--from` must come before `--to`"));
+    if args.to.is_some() {
+        report::gather::check_range(after, end)?;
     }
     let windows = read(store.as_ref(), pipeline, (after, end), args)?;
     if args.watch {

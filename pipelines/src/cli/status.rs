@@ -201,8 +201,7 @@ fn failed_tick(context: &Context, scored_to: Option<Timestamp>) -> Option<Failed
         let failed = record.tasks.iter().find(|task| task.state == TaskState::Failed)?.clone();
         Some((record, folder, failed))
     })?;
-    let outcome: Option<contract::Outcome> =
-        contract::read_json(&folder.join(&failed.name).join("outcome.json")).ok();
+    let outcome = RunRecord::outcome_of(&folder, &failed.name);
     let error = outcome.and_then(|outcome| outcome.error);
     Some(FailedTick {
         at: record.now,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::{StepError, Timestamp, read_json, write_json};
+use contract::{Outcome, StepError, Timestamp, read_json, write_json};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,11 @@ impl RunRecord {
     /// Reads the record of a run's folder.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
         read_json(&folder.join("run.json"))
+    }
+
+    /// Returns what a task of the run in a folder said of itself, if it came so far.
+    pub fn outcome_of(folder: &Path, task: &str) -> Option<Outcome> {
+        read_json(&folder.join(task).join("outcome.json")).ok()
     }
 
     /// Writes the record into a run's folder.

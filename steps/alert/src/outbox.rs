@@ -1,12 +1,15 @@
 //! Messages under way: sent through the channels, crossed out one by one, kept for the next run
 //! where a channel fails.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use contract::{Span, StepError, Timestamp};
 use document::alerts::Send;
-use serde::{Deserialize, Serialize};
+
+pub use kept::{Pending, Refused, Sent, Trouble};
 
 use crate::AlertState;
 use crate::channels::{Channel, Failure, LONGEST_PAUSE, MANY_REFUSALS};
@@ -26,80 +29,6 @@ const CHANNEL_SECONDS: u64 = 20;
 const HELD: Span = Span::from_seconds(3600);
 /// How old a message is before it is given up although somebody might still mend the channel.
 const MENDABLE: Span = Span::from_seconds(86_400);
-
-/// A message and the channels it has not reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Pending {
-    /// The message.
-    pub message: Message,
-    /// Names of the channels that are still to be told; with `send: first` the first that takes it
-    /// is the last.
-    pub channels: Vec<String>,
-    /// How often a channel has answered that it does not want this message, or has failed at it
-    /// for long, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub refusals: BTreeMap<String, u32>,
-    /// Names of the channels of which the others were told that they refuse it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub complained: BTreeSet<String>,
-}
-
-impl Pending {
-    /// A message that nobody was sent yet.
-    pub fn new(message: Message, channels: Vec<String>) -> Self {
-        Self { message, channels, refusals: BTreeMap::new(), complained: BTreeSet::new() }
-    }
-}
-
-/// A message that a channel refused for good.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Refused {
-    /// The message.
-    pub message: Message,
-    /// Name of the channel.
-    pub channel: String,
-    /// When it was given up.
-    pub time: Timestamp,
-    /// What the channel answered.
-    pub why: String,
-}
-
-/// A message and the channels that took it in this run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sent {
-    /// The message.
-    pub message: Message,
-    /// Names of the channels that were told.
-    pub channels: Vec<String>,
-}
-
-/// What is known of a channel that does not work as it should.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Trouble {
-    /// Since when it cannot be reached; nothing if it only wants a pause.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failing_since: Option<Timestamp>,
-    /// Since when it has only wanted pauses.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limited_since: Option<Timestamp>,
-    /// Until when it wants to be left alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<Timestamp>,
-    /// Since when it has refused messages for good and taken none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusing_since: Option<Timestamp>,
-    /// What it answered last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-impl Trouble {
-    /// Returns until when the channel is to be left alone. A pause that is longer than any that is
-    /// kept comes from a clock that was ahead.
-    fn pause(&self, now: Timestamp) -> Option<Timestamp> {
-        self.not_before.filter(|until| *until > now && *until <= now + LONGEST_PAUSE)
-    }
-}
 
 /// What became of a run's messages.
 #[derive(Debug, Default)]
@@ -179,9 +108,7 @@ impl std::fmt::Debug for Sender<'_> {
 impl Sender<'_> {
     /// Says whether there is a message that some channel may be sent now.
     pub fn has_work(&self, state: &AlertState) -> bool {
-        let waits = |name: &String| {
-            state.trouble.get(name).is_some_and(|trouble| trouble.pause(self.now).is_some())
-        };
+        let waits = |name: &String| self.pause(name, state).is_some();
         state.pending.iter().any(|pending| !pending.channels.iter().all(waits))
     }
 
@@ -346,6 +273,13 @@ impl Sender<'_> {
         self.tell_others(news, state);
     }
 
+    /// Returns until when a channel wants to be left alone. A pause that is longer than any that is
+    /// kept comes from a clock that was ahead.
+    fn pause(&self, name: &str, state: &AlertState) -> Option<Timestamp> {
+        let until = state.trouble.get(name)?.not_before?;
+        (until > self.now && until <= self.now + LONGEST_PAUSE).then_some(until)
+    }
+
     /// Says whether a channel is to be left alone in this run.
     fn is_out(
         &self,
@@ -354,8 +288,7 @@ impl Sender<'_> {
         delivery: &mut Delivery,
         started: Instant,
     ) -> bool {
-        let pause = state.trouble.get(name).and_then(|trouble| trouble.pause(self.now));
-        if let Some(until) = pause {
+        if let Some(until) = self.pause(name, state) {
             delivery.paused.insert(name.to_owned(), until);
             return true;
         }

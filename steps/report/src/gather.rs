@@ -259,12 +259,7 @@ fn scored(
     // A window is due only when its data had time to arrive.
     let until = args.to.unwrap_or(args.now - document.scoring.delay).floor(rules.step);
     let after = args.from.unwrap_or(until - DEFAULT_RANGE);
-    if after >= until {
-        return Err(StepError::usage(format!(
-            "no window lies after `{after}` and up to `{until}`"
-        ))
-        .hint("--from must come before --to"));
-    }
+    check_range(after, until)?;
     let registry = Registry::new(store, &document.name);
     let mut history = ScoreHistory::new(rules, truth.within(after, until));
     let mut bundles: BTreeMap<String, Option<Bundle>> = BTreeMap::new();
@@ -301,6 +296,15 @@ fn scored(
         aliases: registry.history(&document.deployment.alias)?,
         manifests: bundles.into_iter().filter_map(manifest).collect(),
     })
+}
+
+/// Refuses a range that no window can lie in.
+pub fn check_range(after: Timestamp, until: Timestamp) -> Result<(), StepError> {
+    if after < until {
+        return Ok(());
+    }
+    Err(StepError::usage(format!("no window lies after `{after}` and up to `{until}`"))
+        .hint("--from must come before --to"))
 }
 
 /// Says whether a window is the first that a pipeline ever scored.

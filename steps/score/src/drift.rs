@@ -98,11 +98,12 @@ impl DriftTally {
             bins.reference_sha256.clone_into(&mut self.reference_sha256);
             self.stretches.clear();
         }
-        let bins_of = |stretch: &Stretch| {
+        // Another version of this program may have drawn other bins.
+        let fits = |stretch: &Stretch| {
             stretch.counts.iter().map(Vec::len).eq(bins.edges.iter().map(|edges| edges.len() + 1))
         };
-        self.stretches.retain(bins_of);
-        self.stretches.retain(|stretch| stretch.since.floor(STRETCH) + STRETCH > time - DAY);
+        let is_young = |stretch: &Stretch| stretch.since.floor(STRETCH) + STRETCH > time - DAY;
+        self.stretches.retain(|stretch| fits(stretch) && is_young(stretch));
         if rows.is_empty() {
             return;
         }

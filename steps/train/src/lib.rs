@@ -77,7 +77,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let mut models = document.models.clone();
     let mut trials = Vec::new();
     if let Some(search) = search::asked_for(&document.models, kind) {
-        let parts = (&train, &validation);
+        let parts = (&train, &validation, normal.as_slice());
         let searched = searched(args, &document, (kind, search), parts, outcome)?;
         models = with_parameters(kind, &searched.parameters).map_err(|e| e.of_model(kind))?;
         trials = searched.trials;
@@ -148,14 +148,13 @@ fn searched(
     args: &TrainArgs,
     document: &Document,
     (kind, search): (&'static str, &Search),
-    (train, validation): (&FeatureTable, &FeatureTable),
+    (train, validation, normal): (&FeatureTable, &FeatureTable, &[usize]),
     outcome: &mut Outcome,
 ) -> Result<Searched, StepError> {
     let mut own = parameters(&document.models)[kind].take();
     if let Some(fields) = own.as_object_mut() {
         fields.remove("search");
     }
-    let normal = normal_rows(validation, &document.labels.normal);
     let hunt = Hunt {
         kind,
         parameters: own,
@@ -169,7 +168,7 @@ fn searched(
     let searched = hunt.run(|parameters, rows| {
         let models = with_parameters(kind, parameters)?;
         let models = &models;
-        let job = Job { kind, models, seed: args.seed, threads: 1, validation, normal: &normal };
+        let job = Job { kind, models, seed: args.seed, threads: 1, validation, normal };
         Ok(job.fit(rows, &mut Outcome::start("trial"))?.model)
     })?;
     outcome.count("trials", searched.trials.len());

@@ -55,7 +55,7 @@ pub(super) fn usual(
 }
 
 /// Returns the rows of each entity in the order of time.
-fn by_entity(table: &FeatureTable) -> BTreeMap<&str, Vec<usize>> {
+pub(super) fn by_entity(table: &FeatureTable) -> BTreeMap<&str, Vec<usize>> {
     let mut order: Vec<usize> = (0..table.rows()).collect();
     order.sort_by_key(|row| table.table.times[*row]);
     let mut by_entity: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

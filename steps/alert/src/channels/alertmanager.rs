@@ -149,7 +149,7 @@ impl Alertmanager {
             },
         };
         let name = format!("`{}`", shown(&url));
-        let shown = Shown { name: &name, secret: None, headers: &headers };
+        let shown = Shown { name: &name, secret: None, headers };
         let reply = http::post(server, &shown, http::json(&alerts)?)?;
         match reply.status {
             200 => Ok(()),

@@ -114,8 +114,8 @@ impl Channel for Email {
         }
         transport.build().send(&mail).map(drop).map_err(|error| {
             let name = format!("SMTP server `{}:{}`", self.settings.host, self.settings.port());
-            let headers = HeaderMap::new();
-            let shown = Shown { name: &name, secret: password.as_deref(), headers: &headers };
+            let secret = password.as_deref();
+            let shown = Shown { name: &name, secret, headers: HeaderMap::new() };
             let said = shown.quote(&error.to_string());
             // RFC 5321: 552 too much of it, 554 the transaction failed; the other permanent answers
             // are about logins and mailboxes.

@@ -31,7 +31,7 @@ pub(super) struct Shown<'a> {
     /// Text that must appear nowhere.
     pub(super) secret: Option<&'a str>,
     /// What requests carry; what of it is sensitive must appear nowhere either.
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: HeaderMap,
 }
 
 /// Posts JSON.
@@ -80,7 +80,7 @@ impl Shown<'_> {
     pub(super) fn quote(&self, text: &str) -> String {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = masked(&text, self.secret.unwrap_or_default());
-        let text = masked_headers(&text, self.headers);
+        let text = masked_headers(&text, &self.headers);
         clean(&super::cut(&text, LONGEST_QUOTE).replace('\n', " "))
     }
 

@@ -68,8 +68,8 @@ impl Channel for Slack {
             headers: HeaderMap::new(),
             files: Files { folder: &self.folder, ca_file: None, client_identity_file: None },
         };
-        let headers = HeaderMap::new();
-        let shown = Shown { name: "Slack", secret: Some(url.path()), headers: &headers };
+        let secret = Some(url.path());
+        let shown = Shown { name: "Slack", secret, headers: HeaderMap::new() };
         let reply = http::post(server, &shown, http::json(&payload)?)?;
         // Anything else that answers 200 is no webhook of Slack's.
         if reply.status == 200 && reply.body.trim() == "ok" {

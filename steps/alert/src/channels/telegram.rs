@@ -104,8 +104,8 @@ impl Channel for Telegram {
             headers: HeaderMap::new(),
             files: Files { folder: &self.folder, ca_file: None, client_identity_file: None },
         };
-        let headers = HeaderMap::new();
-        let shown = Shown { name: "Telegram", secret: Some(&token), headers: &headers };
+        let secret = Some(token.as_str());
+        let shown = Shown { name: "Telegram", secret, headers: HeaderMap::new() };
         let reply = http::post(server, &shown, http::json(&parameters)?)?;
         let answer: Option<Answer> = serde_json::from_str(&reply.body).ok();
         match answer {

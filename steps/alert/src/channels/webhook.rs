@@ -98,7 +98,7 @@ impl Channel for Webhook {
             },
         };
         let name = format!("`{}`", shown(&url));
-        let shown = Shown { name: &name, secret: url.query(), headers: &headers };
+        let shown = Shown { name: &name, secret: url.query(), headers };
         let reply = http::post(server, &shown, body)?;
         match reply.status {
             200..=299 => Ok(()),

@@ -1,0 +1,94 @@
+//! What is laid over a document: profiles, overlays, and fields of the command line.
+
+use std::path::Path;
+
+use super::{SMALL, read};
+
+#[test]
+fn profile_then_overlay_then_fields_are_laid_over() {
+    let strict =
+        read(SMALL, Some("profile: strict\nstep: 30s"), &["models.z_score.limit=2", "seed=9"])
+            .unwrap();
+    assert_eq!(strict.vote.alarm_at.to_string(), "0.6");
+    assert_eq!(strict.step.to_string(), "30s");
+    assert_eq!(strict.models.z_score.unwrap().limit.to_string(), "2");
+    assert_eq!(strict.seed, 9);
+    assert!(strict.profiles.is_empty(), "applied, and out of the way");
+    let other = read(SMALL, Some("profile: strict\nvote: {alarm_at: 0.3}"), &[]).unwrap();
+    assert_eq!(other.vote.alarm_at.to_string(), "0.3", "an overlay lies over the profile it names");
+}
+
+#[test]
+fn null_takes_a_field_out() {
+    let over = "source: {prometheus: null, recording: {path: replies}}";
+    let document = read(SMALL, Some(over), &[]).unwrap();
+    assert!(document.source.prometheus.is_none());
+    assert_eq!(document.source.path().unwrap(), Path::new("replies"));
+}
+
+#[test]
+fn a_profile_that_takes_out_what_the_document_never_had_takes_out_nothing() {
+    let text = SMALL.replace(
+        "vote: {alarm_at: 0.6}",
+        "gate: {max_regression: null, max_false_alarm_ratio: 0.5}",
+    );
+    let document = read(&text, None, &["profile=strict"]).unwrap();
+    assert!((document.gate.max_false_alarm_ratio - 0.5).abs() < 1e-12);
+    let said = read(SMALL, None, &["profile=[strict]"]).unwrap_err();
+    assert!(said.contains("expected the name of one profile"), "{said}");
+}
+
+#[test]
+fn an_item_of_a_list_is_set_by_its_number() {
+    let document = read(SMALL, None, &["queries.0.promql=up"]).unwrap();
+    assert_eq!((document.queries[0].promql.as_str(), document.queries.len()), ("up", 1));
+}
+
+#[test]
+fn an_item_that_a_list_does_not_have_is_named_with_how_many_it_has() {
+    let of = |set: &str| read(SMALL, None, &[set]).unwrap_err();
+    assert_eq!(
+        of("queries.1.promql=up"),
+        "--set queries.1.promql: `queries`: no item `1`: the list has 1 item, numbered from 0"
+    );
+    let said = of("features.1={rolling: {}}");
+    assert!(said.contains("`features`: no item `1`: the list has 1 item"), "{said}");
+    let said = read(SMALL, Some("queries:\n  0: {unit: x}\n  2: null"), &[]);
+    assert_eq!(
+        said.unwrap_err(),
+        "over.yaml:3:3: `queries`: no item `2`: the list has 1 item, numbered from 0"
+    );
+    for wrong in ["{}", "{first: raw}", "{0: raw, first: raw}"] {
+        let said = of(&format!("features={wrong}"));
+        assert_eq!(said, "--set features: `features`: expected a list, found a mapping");
+    }
+}
+
+#[test]
+fn null_takes_an_item_of_a_list_out_and_a_field_of_an_item() {
+    let list = "expectations=[{row_count: {min: 1}}, {constant: {}}, {time_unique: {}}]";
+    let names = |sets: &[&str]| {
+        let document = read(SMALL, None, &[[list].as_slice(), sets].concat()).unwrap();
+        let value = serde_json::to_value(&document.expectations).unwrap();
+        let name = |item: &serde_json::Value| item.as_object().unwrap().keys().next().cloned();
+        value.as_array().unwrap().iter().filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["expectations.0=null"]), ["constant", "time_unique"]);
+    assert_eq!(names(&["expectations={0: null, 2: null}"]), ["constant"]);
+    assert_eq!(names(&["expectations={2: null, 0: null}"]), ["constant"]);
+    let both = "expectations={0: null, 1: {constant: {columns: [requests]}}}";
+    assert_eq!(names(&[both]), ["constant", "time_unique"], "a number means the list as it was");
+    assert_eq!(names(&["expectations.0=null", "expectations.0=null"]), ["time_unique"]);
+    let document = read(SMALL, None, &["queries.0.unit=null"]).unwrap();
+    assert_eq!((document.queries[0].unit.as_str(), document.queries.len()), ("", 1));
+}
+
+#[test]
+fn an_overlay_or_a_profile_without_content_changes_nothing() {
+    let document = read(SMALL, None, &[]).unwrap();
+    for overlay in ["", "# step: 5m\n", "---\n", "null"] {
+        assert_eq!(read(SMALL, Some(overlay), &[]).as_ref(), Ok(&document), "{overlay:?}");
+    }
+    let text = SMALL.replace("    vote: {alarm_at: 0.6}\n", "");
+    assert_eq!(read(&text, None, &["profile=strict"]), Ok(document));
+}
