@@ -108,14 +108,17 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert_eq!(artifacts, there.len(), "{:?}", differences(&here, &there));
     assert!(artifacts > 8, "{there:?}");
 
-    let live = [format!("source.prometheus.url={PROMETHEUS}"), "source.recording=null".to_owned()];
+    let live = [
+        format!("sources.metrics.prometheus.url={PROMETHEUS}"),
+        "sources.metrics.recording=null".to_owned(),
+    ];
     let objects = manifests(&[&live[0], &live[1]])?;
     let (scoring, is_well) =
         cluster.submit(&objects, "lynceus-cluster-score", "uid-2", &[("now", SCORED_AT)])?;
     assert!(is_well, "{:?}", scoring.ran);
     let order: Vec<&str> = scoring.ran.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(order, ["collect", "feature", "score", "alert"]);
-    let here = format!("source.prometheus.url={}", prometheus.url());
+    let here = format!("sources.metrics.prometheus.url={}", prometheus.url());
     let tick = ["score", "cluster", "--overlay", &sample, "--set", &here, "--set", &live[1]];
     local.run(&[tick.as_slice(), &["--at", SCORED_AT]].concat())?;
     let bucket = mirrored(&cluster)?;

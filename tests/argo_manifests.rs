@@ -79,11 +79,14 @@ fn drift_is_named_and_ends_with_3() -> anyhow::Result<()> {
 #[test]
 fn a_document_that_no_pod_could_read_from_is_refused() -> anyhow::Result<()> {
     for (set, words) in [
-        ("source.prometheus.url=http://localhost:9090", "names no host that a pod could reach"),
+        (
+            "sources.metrics.prometheus.url=http://localhost:9090",
+            "names no host that a pod could reach",
+        ),
         ("scoring.every=7m", "does not divide an hour or a day"),
         ("labels.scenarios=/etc/scenarios.csv", "cannot be a file of the store"),
         ("labels.scenarios=../scenarios.csv", "cannot be a file of the store"),
-        ("source.prometheus.bearer_token_file=token", "no pod has the file `token`"),
+        ("sources.metrics.prometheus.bearer_token_file=token", "no pod has the file `token`"),
         (
             "scoring.metrics.textfile=/var/lib/node_exporter/lynceus.prom",
             "no pod can write the file",

@@ -43,8 +43,7 @@ fn a_secret_beside_the_document_is_found_from_every_run() -> anyhow::Result<()> 
     let workspace = Workspace::new()?;
     let document = own_document(&workspace)?;
     fs_err::write(workspace.path().join("own/token"), "t")?;
-    let source =
-        "source.prometheus={url: 'http://127.0.0.1:1', retries: 0, bearer_token_file: token}";
+    let source = "sources.metrics.prometheus={url: 'http://127.0.0.1:1', retries: 0, bearer_token_file: token}";
     let output = workspace.output(&["run", &document, "--set", source, "--retries", "0"])?;
     // The token is read, and only then is the server found to be away.
     let said = String::from_utf8_lossy(&output.stderr);
@@ -56,7 +55,7 @@ fn a_secret_beside_the_document_is_found_from_every_run() -> anyhow::Result<()> 
 #[test]
 fn an_absent_source_is_named_and_the_run_has_failed() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
-    for set in ["source.recording.path=nowhere", "labels.scenarios=nowhere.csv"] {
+    for set in ["sources.metrics.recording.path=nowhere", "labels.scenarios=nowhere.csv"] {
         let output = workspace.output(&["run", "cluster", "--sample", "--set", set])?;
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");

@@ -88,7 +88,7 @@ fn what_is_wrong_with_a_command_line_is_said_with_exit_code_2() -> anyhow::Resul
         &["run", "no/such/document.yaml"],
         &["run", "cluster", "--set", "vote.alarm_att=1"],
         &["run", "cluster", "--set", "step=5 minutes"],
-        &["run", "cluster", "--set", "source.prometheus.url=me:secret@host"],
+        &["run", "cluster", "--set", "sources.metrics.prometheus.url=me:secret@host"],
         &["run", "cluster", "--overlay", "absent.yaml"],
         &["run", "cluster", "--sample", "--from", "selekt"],
         &["run", "cluster", "--now", "yesterday"],

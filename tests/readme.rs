@@ -20,11 +20,13 @@ rate_window: 1m
 expectations: []
 split: {validation: 0.3, test: 0.1, gap: 30s}
 scoring: {every: 5s, delay: 0s, catch_up: 1h}
-queries:
-  - {name: container_cpu_usage_cores, unit: cores, promql: 'sum(rate(container_cpu_usage_seconds_total[$rate_window]))'}
-  - {name: container_memory_working_set_bytes, unit: bytes, promql: 'sum(container_memory_working_set_bytes)'}
-  - {name: workqueue_depth, unit: items, promql: 'sum(workqueue_depth)'}
-  - {name: node_load, promql: node_load1}
+sources:
+  metrics:
+    queries:
+      - {name: container_cpu_usage_cores, unit: cores, promql: 'sum(rate(container_cpu_usage_seconds_total[$rate_window]))'}
+      - {name: container_memory_working_set_bytes, unit: bytes, promql: 'sum(container_memory_working_set_bytes)'}
+      - {name: workqueue_depth, unit: items, promql: 'sum(workqueue_depth)'}
+      - {name: node_load, promql: node_load1}
 ";
 
 fn repository() -> PathBuf {
@@ -70,7 +72,7 @@ impl Place {
     /// Runs a line of the README, which must succeed, and returns what it wrote.
     fn run(&self, line: &str, served: bool) -> Result<String> {
         let words = line.split_whitespace().skip(2).map(|word| {
-            let url = "source.prometheus.url=";
+            let url = "sources.metrics.prometheus.url=";
             if word.starts_with(url) {
                 format!("{url}{}", self.server.url())
             } else {
@@ -106,7 +108,7 @@ fn every_command_of_the_readme_works() -> Result<()> {
         }
         ensure!(line.starts_with("cargo lynceus "), "no test runs `{line}`");
         // What follows a training on a server's data is about that pipeline.
-        let asks = line.contains("source.prometheus.url=");
+        let asks = line.contains("sources.metrics.prometheus.url=");
         let follows = line.contains(" models ") || line.contains(" report ");
         served = asks || (served && follows);
         // A page that is written by name goes where the test may write.

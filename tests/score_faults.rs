@@ -100,15 +100,15 @@ fn code(status: ExitStatus) -> i32 {
 fn trained(server: &prometheus::Prometheus) -> anyhow::Result<Workspace> {
     let workspace = Workspace::new()?;
     let text = "format: 1\nname: node\nstep: 10s\nrange: 20m\nrate_window: 1m\n\
-        source: {prometheus: {url: 'http://127.0.0.1:1', retries: 0, timeout: 2s}}\n\
+        sources: {main: {prometheus: {url: 'http://127.0.0.1:1', retries: 0, timeout: 2s}, \
         queries: [{name: load, promql: 'sum(node_load1)'}, \
-        {name: available_bytes, promql: 'sum(node_memory_MemAvailable_bytes)'}]\n\
+        {name: available_bytes, promql: 'sum(node_memory_MemAvailable_bytes)'}]}}\n\
         features: [raw: {}, {rolling: {window: 1m, statistics: [mean]}}]\nmodels: {z_score: {}}\n\
         vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
         gate: {max_false_alarm_ratio: 1}\n\
         scoring: {every: 1m, delay: 0s, catch_up: 2h}\n";
     fs_err::write(workspace.path().join("node.yaml"), text)?;
-    let url = format!("source.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     workspace.run(&["run", "node.yaml", "--now", "2026-11-21T08:15:00Z", "--set", &url])?;
     Ok(workspace)
 }
@@ -123,7 +123,7 @@ fn scored(workspace: &Workspace) -> anyhow::Result<BTreeMap<String, String>> {
 #[test]
 fn an_hour_without_prometheus_and_without_a_store_is_made_up_for() -> anyhow::Result<()> {
     let server = prometheus::Prometheus::start(&[])?;
-    let url = format!("source.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     let (away, there) = (trained(&server)?, trained(&server)?);
     let tick =
         |at: &'static str| ["score", "node.yaml", "--at", at, "--since", "2026-11-21T08:15:00Z"];

@@ -10,7 +10,7 @@
 //! 0 where it is normal. The document's source, queries and labels give way to the tables; what it
 //! says of features, models and limits is measured. The test part is scored from the end of the
 //! training part on, limits and all: no figure but ROC-AUC and average precision knows the labels.
-//! A text column names entities with `--set source.table.entity=COLUMN`; a row without a label
+//! A text column names entities with `--set sources.rows.table.entity=COLUMN`; a row without a label
 //! counts nowhere.
 //!
 //! With `--missing`, that share of the steps of both tables, drawn at random, has no values: what
@@ -157,9 +157,11 @@ impl Set<'_> {
     ) -> Result<(FeatureTable, Document)> {
         let label = if labelled { "label: label" } else { "label: null" };
         let overlay = work.join("overlay.yaml");
+        let others = document::read(&self.arguments.document)?.sources.into_keys();
+        let others: Vec<String> = others.map(|name| format!("  {name}: null\n")).collect();
+        let others = others.concat();
         let text = format!(
-            "source:\n  prometheus: null\n  recording: null\n  table: {{path: '{}', start: '{start}', {label}}}\n\
-             queries: []\nlabels: {{scenarios: null, normal: ['0']}}\n",
+            "sources:\n{others}  rows: {{table: {{path: '{}', start: '{start}', {label}}}}}\nlabels: {{scenarios: null, normal: ['0']}}\n",
             fs_err::canonicalize(table)?.display()
         );
         fs_err::write(&overlay, text)?;
@@ -179,7 +181,8 @@ impl Set<'_> {
                 start: None,
                 range: None,
                 store: None,
-                source: None,
+                recorded: None,
+                source: Vec::new(),
                 record: None,
                 common: self.common(),
             },

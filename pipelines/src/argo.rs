@@ -87,12 +87,12 @@ fn of_pipeline(document: &Document) -> Result<Vec<Manifest>, StepError> {
         manifest("retrain.yaml", &[text(&training::cron(document))?])?,
     ];
     // A file has no new windows each minute: only a server is scored by the clock.
-    if document.source.path().is_none() {
+    if document.is_live() {
         manifests.push(manifest("score.yaml", &[text(&scoring::template(document)?)?])?);
         manifests.push(manifest("score-cron.yaml", &[text(&scoring::cron(document)?)?])?);
     }
     // Without metrics there is nothing to look at.
-    if document.source.path().is_none() && document.scoring.metrics != Metrics::default() {
+    if document.is_live() && document.scoring.metrics != Metrics::default() {
         let rules = text_map(document, "rules", ("rules.yaml", rules::write(document)?), RULES);
         manifests.push(manifest("rules.yaml", &[text(&rules)?])?);
         let page = ("json", dashboard::write(document)?);

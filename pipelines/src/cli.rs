@@ -9,11 +9,13 @@ mod manifests;
 mod models;
 mod plan;
 mod progress;
+mod record;
 mod report;
 mod run;
 mod runs;
 mod score;
 mod scores;
+mod source;
 mod status;
 mod step;
 mod store;
@@ -100,9 +102,17 @@ enum OutputFormat {
 enum Command {
     /// Train: collect, validate, fit, select and deploy, as far as it is not done yet
     #[command(
-        after_help = "Example: lynceus run cluster --set source.prometheus.url=http://localhost:9090"
+        after_help = "Example: lynceus run cluster --set sources.metrics.prometheus.url=http://localhost:9090"
     )]
     Run(run::RunArgs),
+    /// Check the sources of a pipeline
+    Source {
+        #[command(subcommand)]
+        command: source::SourceCommand,
+    },
+    /// Record the sources of a pipeline that have no past, such as `exporter`, into the store
+    #[command(after_help = "Example: lynceus record node --steps 6")]
+    Record(record::RecordArgs),
     /// Score the windows that are due, and tell people
     #[command(after_help = "Example: lynceus score cluster --at 2026-11-21T09:22:00Z")]
     Score(score::ScoreArgs),
@@ -193,6 +203,8 @@ fn execute(cli: Cli) -> u8 {
     let done = match command {
         Command::Step { step } => return step::execute(&step),
         Command::Run(args) => run::execute(&global, &args),
+        Command::Source { command } => source::execute(&global, &command),
+        Command::Record(args) => record::execute(&global, &args),
         Command::Score(args) => score::execute(&global, &args),
         Command::Scores(args) => scores::execute(&global, &args),
         Command::Status(args) => status::execute(&global, &args),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{
-    AlertArgs, CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs,
+    AlertArgs, CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs, SourcePath,
     StepCommand, TrainArgs, ValidateArgs,
 };
 use contract::{StepError, Timestamp};
@@ -32,8 +32,12 @@ impl Inputs<'_> {
         self.folder.join("document.yaml")
     }
 
-    pub(crate) fn source(&self) -> Option<PathBuf> {
-        self.document.source.path().map(|path| self.base.join(path))
+    /// Returns where the sources that read a file or folder find it.
+    pub(crate) fn sources(&self) -> Vec<SourcePath> {
+        let reading = self.document.sources.iter().filter_map(|(name, source)| {
+            Some(SourcePath { name: Some(name.clone()), path: self.base.join(source.data()?) })
+        });
+        reading.collect()
     }
 }
 
@@ -85,7 +89,8 @@ fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
         start: None,
         range: None,
         store: None,
-        source: inputs.source(),
+        recorded: inputs.document.is_recorded().then(|| inputs.store.to_owned()),
+        source: inputs.sources(),
         record: None,
         common: Common::default(),
     };

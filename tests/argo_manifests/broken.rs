@@ -294,7 +294,7 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
 /// A document with two models, secrets of each kind and ways to each kind of server.
 const TALKATIVE: [&str; 4] = [
     "models.z_score={}",
-    "source.prometheus.bearer_token_file=/etc/lynceus/source/token",
+    "sources.metrics.prometheus.bearer_token_file=/etc/lynceus/source/token",
     "scoring.metrics.remote_write={url: 'http://mimir.observability:9009/api/v1/push', \
      bearer_token_file: /etc/lynceus/metrics/token}",
     "alerts.channels=[{slack: {webhook: {env: SLACK}}}, {email: {host: mail.mail-system, from: a@b, \

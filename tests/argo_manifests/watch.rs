@@ -40,9 +40,8 @@ fn the_dashboard_asks_for_series_that_are_written_and_for_the_documents_queries(
     assert_eq!(asked, without_no_use, "every series has a place, and none is made up");
     assert!(named(&rules::write(&document)?).is_subset(&known));
     let own = expressions.iter().filter(|text| named(text).is_empty());
-    let window = document.rate_window.to_string();
-    let queries: Vec<String> =
-        document.queries.iter().map(|q| q.promql.replace("$rate_window", &window)).collect();
+    let columns = document.columns().into_iter();
+    let queries: Vec<String> = columns.map(|column| column.formula).collect();
     assert_eq!(own.cloned().collect::<Vec<_>>(), queries);
     Ok(())
 }
@@ -51,7 +50,8 @@ fn the_dashboard_asks_for_series_that_are_written_and_for_the_documents_queries(
 fn an_entity_can_be_chosen_where_there_are_some() -> anyhow::Result<()> {
     let mut document = cluster()?;
     assert!(!dashboard::write(&document)?.contains("$entity"));
-    document.queries[0].entity = Some("node".into());
+    let source = document.sources.get_mut("metrics").context("the document has no `metrics`")?;
+    source.queries[0].entity = Some("node".into());
     let board = dashboard::write(&document)?;
     assert!(board.contains("entity=~\\\"$entity\\\"") && board.contains("{{node}}"), "{board}");
     Ok(())

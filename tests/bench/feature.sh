@@ -16,7 +16,7 @@ format: 1
 name: feature
 step: 10s
 range: 1d
-source: {table: {path: samples.csv, time: time}}
+sources: {main: {table: {path: samples.csv, time: time}}}
 features:
   - raw: {}
   - rolling: {window: 5m, statistics: [mean, std]}

@@ -282,7 +282,7 @@ DOCUMENT = """format: 1
 name: peers
 step: 1m
 range: {days}d
-source: {{table: {{path: {path}, start: {start}}}}}
+sources: {{main: {{table: {{path: {path}, start: {start}}}}}}}
 features: [raw: {{columns: ["*"]}}]
 split: {{validation: 0.2, test: 0.05, gap: 0s}}
 models:
@@ -387,7 +387,7 @@ def of_ticks(rows, work, runs, forget):
                 end = first + 60 * (number // entities + 1)
                 file.write(f"{end},node-{number % entities:04}," + ",".join(map(repr, map(float, row))) + "\n")
         overlay.write_text(
-            f"source: {{table: {{path: {table}, time: time, time_format: seconds, entity: entity, start: null}}}}\n"
+            f"sources: {{main: {{table: {{path: {table}, time: time, time_format: seconds, entity: entity, start: null}}}}}}\n"
             f"scoring: {{catch_up: 2d}}\nalerts: {{channels: [{{file: {{path: {work / 'told.jsonl'}}}}}]}}\n"
         )
         since, at = (

@@ -30,7 +30,7 @@ format: 1
 name: $1
 step: 1m
 range: 10d
-source: {table: {path: train.csv, time: time, time_format: seconds, entity: entity}}
+sources: {main: {table: {path: train.csv, time: time, time_format: seconds, entity: entity}}}
 features: [raw: {}]
 models: {$2}
 vote: {combine: votes, limit: {quantile: {share: 0.999}}}
@@ -58,7 +58,7 @@ cp -r "$work/nodes/store" "$work/nodes/kept"
 export at; at=$(minute 61)
 before='aside "$work/nodes/store"; cp -r "$work/nodes/kept" "$work/nodes/store"'
 measure "score: one tick, 1,000 entities x 25 (aim 0.5 s, 150 MiB)" "$runs" bash -c \
-    'exec "$lynceus" score "$work/nodes/nodes.yaml" --store "$work/nodes/store" --set source.table.path="$work/nodes/tick.csv" --at "$at"'
+    'exec "$lynceus" score "$work/nodes/nodes.yaml" --store "$work/nodes/store" --set sources.main.table.path="$work/nodes/tick.csv" --at "$at"'
 
 for models in "$rows" 'adaptive: {}'; do
     day=day-$(echo "$models" | tr -cs 'a-z' '-' | cut -c1-8)
@@ -68,5 +68,5 @@ for models in "$rows" 'adaptive: {}'; do
     export day; at=$(minute 2040)
     before='aside "$work/$day/store"; cp -r "$work/$day/kept" "$work/$day/store"'
     measure "score: 1,440 windows in one go, $models (aim 10 s)" "$runs" bash -c \
-        'exec "$lynceus" score "$work/$day/$day.yaml" --store "$work/$day/store" --set source.table.path="$work/$day/day.csv" --at "$at"'
+        'exec "$lynceus" score "$work/$day/$day.yaml" --store "$work/$day/store" --set sources.main.table.path="$work/$day/day.csv" --at "$at"'
 done

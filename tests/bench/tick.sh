@@ -21,7 +21,7 @@ prometheus=$!
 until curl -sf "http://127.0.0.1:$port/-/ready" >/dev/null; do kill -0 $prometheus; done
 
 cat >"$work/live.yaml" <<Y
-source: {prometheus: {url: "http://127.0.0.1:$port"}, recording: null}
+sources: {metrics: {prometheus: {url: "http://127.0.0.1:$port"}, recording: null}}
 Y
 args=(cluster --overlay pipelines/samples/cluster.yaml --overlay "$work/live.yaml" --store "$work/store")
 # Trained on the recorded replies: the raw series do not stand behind every query.

@@ -15,7 +15,7 @@ const KILLS: usize = 30;
 #[test]
 fn ticks_killed_with_all_their_steps_leave_each_window_one_score() -> anyhow::Result<()> {
     let server = prometheus::Prometheus::start(&[])?;
-    let url = format!("source.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     let arguments = |minute: u32| {
         let at = format!("2026-11-21T08:{:02}:00Z", 16 + minute);
         ["score", "node.yaml", "--since", "2026-11-21T08:15:00Z", "--set", &url, "--at", &at]

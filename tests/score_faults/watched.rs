@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 fn a_person_sees_the_scores_the_state_and_how_a_challenger_does() -> anyhow::Result<()> {
     let server = prometheus::Prometheus::recorded()?;
     let workspace = trained(&server)?;
-    let url = format!("source.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     let said = workspace.run(&["status", "node.yaml"])?;
     assert!(said.contains("none was scored yet"), "{said}");
     let output = workspace.output(&["scores", "node.yaml"])?;
@@ -61,7 +61,7 @@ fn failed_ticks_are_seen_until_one_ends_well_and_fill_no_disk() -> anyhow::Resul
     let said = workspace.run(&["status", "node.yaml"])?;
     assert!(said.contains("last tick failed  2026-11-21T08:16:44Z, collect: "), "{said}");
 
-    let url = format!("source.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     let since = "2026-11-21T08:16:40Z";
     let at = "2026-11-21T08:17:00Z";
     workspace.run(&["score", "node.yaml", "--at", at, "--since", since, "--set", &url])?;
@@ -76,7 +76,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     fs_err::write(workspace.path().join("in_the_way"), "")?;
     // The server has no receiver: it refuses every sample.
     let overlay = format!(
-        "source: {{prometheus: {{url: '{url}'}}}}\n\
+        "sources: {{main: {{prometheus: {{url: '{url}'}}}}}}\n\
          scoring: {{metrics: {{remote_write: {{url: '{url}/api/v1/write'}}}}}}\n\
          alerts: {{training: [promoted, finished, refused], channels: [file: {{path: in_the_way/told.jsonl}}]}}\n",
         url = server.url()
@@ -116,7 +116,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     // Nothing new can be scored, what waits is sent.
     fs_err::remove_file(workspace.path().join("in_the_way"))?;
     let away =
-        ["--set", "source.prometheus.url=http://127.0.0.1:9", "--at", "2026-11-21T08:18:00Z"];
+        ["--set", "sources.main.prometheus.url=http://127.0.0.1:9", "--at", "2026-11-21T08:18:00Z"];
     let tick = [&["score"], &over[..], &away[..], &["--retries", "0"]].concat();
     assert_eq!(code(workspace.output(&tick)?.status), 4);
     let told = fs_err::read_to_string(workspace.path().join("in_the_way/told.jsonl"))?;
@@ -142,7 +142,7 @@ fn drift_starts_one_training_as_a_process_of_its_own() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     table(&workspace.path().join("samples.csv"))?;
     let text = "format: 1\nname: moving\nstep: 1m\nrange: 1d\n\
-        source: {table: {path: samples.csv, time: time}}\n\
+        sources: {main: {table: {path: samples.csv, time: time}}}\n\
         features: [raw: {columns: ['*']}]\nmodels: {z_score: {}}\n\
         vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
         gate: {max_false_alarm_ratio: 1}\n\

@@ -23,8 +23,8 @@ pub(crate) fn minute(number: i64) -> Timestamp {
 
 /// Writes the pipeline's document.
 pub(crate) fn document(path: &Path) -> Result<()> {
-    let text = "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsource: {recording: {path: r}}\n\
-                queries: [{name: load, promql: node_load1}]\nfeatures: [raw]\nmodels: {z_score: {}}\n\
+    let text = "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {main: {recording: {path: r}, \
+                queries: [{name: load, promql: node_load1}]}}\nfeatures: [raw]\nmodels: {z_score: {}}\n\
                 vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
                 scoring: {delay: 0s, catch_up: 1d}\n";
     Ok(write_file(path, text.as_bytes())?)

@@ -15,7 +15,7 @@ pub use secret::{authorization, headers, masked, masked_headers, read_secret, se
 /// A server as a document describes it.
 #[derive(Debug)]
 pub struct Server<'a> {
-    /// Where it stands in the document, for errors, such as `source.prometheus`.
+    /// Where it stands in the document, for errors, such as `sources.metrics.prometheus`.
     pub field: &'a str,
     /// Its URL.
     pub url: &'a Url,
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_is_no_server_is_refused_without_being_repeated() {
         for text in ["", "host", "ftp://h", "http://", "http://u:hunter2@h"] {
-            let error = base_url("source.prometheus.url", text).unwrap_err();
+            let error = base_url("sources.metrics.prometheus.url", text).unwrap_err();
             assert!(!error.to_string().contains("hunter2"));
         }
         let url = base_url("x", "http://[::1]:1/a/b/?x=y#z").unwrap();

@@ -25,7 +25,7 @@ use crate::StepError;
 use crate::step::{Common, Port, Stage, StepArgs, command_line, parameters};
 
 pub use alert::AlertArgs;
-pub use collect::CollectArgs;
+pub use collect::{CollectArgs, SourcePath};
 pub use deploy::DeployArgs;
 pub use feature::FeatureArgs;
 pub use label::LabelArgs;
@@ -184,7 +184,8 @@ mod tests {
                 start: Some(now),
                 range: None,
                 store: None,
-                source: Some("recording".into()),
+                recorded: Some("file:///samples".to_owned()),
+                source: vec!["a=recording".parse().unwrap(), "b=t=1.csv".parse().unwrap()],
                 record: None,
                 common: common.clone(),
             }),

@@ -1,7 +1,6 @@
 //! What types cannot say: whether the parts of a document make sense together.
 
 mod alerts;
-mod source;
 
 use contract::Span;
 
@@ -10,6 +9,7 @@ use crate::document::Document;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Statistic};
 use crate::ranges::OutOfRange;
+use crate::sources;
 
 /// What makes no sense, at which field.
 #[derive(Debug)]
@@ -20,13 +20,13 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 }
 
-fn problem(path: &str, message: impl Into<String>) -> Problem {
+pub(crate) fn problem(path: &str, message: impl Into<String>) -> Problem {
     Problem {
         path: path.split('.').map(str::to_owned).collect(),
         message: message.into(),
@@ -34,7 +34,11 @@ fn problem(path: &str, message: impl Into<String>) -> Problem {
     }
 }
 
-fn require(holds: bool, path: &str, message: impl FnOnce() -> String) -> Result<(), Problem> {
+pub(crate) fn require(
+    holds: bool,
+    path: &str,
+    message: impl FnOnce() -> String,
+) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(problem(path, message())) }
 }
 
@@ -50,8 +54,7 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
         )
     })?;
     check_spans(document)?;
-    source::check(document)?;
-    source::check_queries(document)?;
+    sources::check(document)?;
     check_features(document)?;
     check_expectations(document)?;
     check_split(document)?;
@@ -62,7 +65,7 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     alerts::check_retrain(document)
 }
 
-fn is_name(name: &str, joiner: char) -> bool {
+pub(crate) fn is_name(name: &str, joiner: char) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 100
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == joiner)
@@ -113,7 +116,7 @@ fn check_spans(document: &Document) -> Result<(), Problem> {
 }
 
 /// Checks a URL, which is never repeated: it may hold what must not be shown.
-fn check_url(url: &str, path: &str) -> Result<(), Problem> {
+pub(crate) fn check_url(url: &str, path: &str) -> Result<(), Problem> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
     let Some(host) = host.filter(|host| !host.is_empty()) else {
@@ -128,7 +131,7 @@ fn check_url(url: &str, path: &str) -> Result<(), Problem> {
     })
 }
 
-fn check_headers<'a>(
+pub(crate) fn check_headers<'a>(
     mut names: impl Iterator<Item = &'a String>,
     path: &str,
 ) -> Result<(), Problem> {
@@ -144,7 +147,9 @@ fn check_features(document: &Document) -> Result<(), Problem> {
     require(!document.features.is_empty(), "features", || {
         "at least one rule is needed, such as `- raw`".to_owned()
     })?;
-    let names: Vec<&str> = document.queries.iter().map(|query| query.name.as_str()).collect();
+    // Columns that the document does not name are known only to `collect`.
+    let known = if document.has_other_columns() { Vec::new() } else { document.columns() };
+    let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
     for (index, rule) in document.features.iter().enumerate() {
         let path = |field: &str| format!("features.{index}.{field}");
         let steps = |span: Span, field: &str| {
@@ -199,7 +204,7 @@ fn check_features(document: &Document) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks column patterns against the queries; a table's columns are known only to `collect`.
+/// Checks column patterns against the columns of the sources; without names nothing is checked.
 fn known_columns(patterns: &[String], names: &[&str], path: &str) -> Result<(), Problem> {
     for pattern in patterns {
         let name = pattern.strip_prefix('!').unwrap_or(pattern);
@@ -208,7 +213,7 @@ fn known_columns(patterns: &[String], names: &[&str], path: &str) -> Result<(), 
         if names.is_empty() || begins.unwrap_or_else(|| names.contains(&name)) {
             continue;
         }
-        let unknown = problem(path, format!("no query is named `{name}`"));
+        let unknown = problem(path, format!("no sample column is named `{name}`"));
         return Err(match closest(name, names.iter().copied()) {
             Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
             None => unknown,

@@ -13,6 +13,7 @@ use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
 use crate::models::Models;
 use crate::scoring::Scoring;
+use crate::sources::Source;
 
 /// A pipeline: where data comes from, what is made of it, which models watch it, who is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,11 +39,8 @@ pub struct Document {
     /// Stands for `$rate_window` in every query.
     #[serde(default = "five_minutes")]
     pub rate_window: Span,
-    /// Where samples come from.
-    pub source: Source,
-    /// What is asked of a Prometheus or a recording, a column each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub queries: Vec<Query>,
+    /// Where samples come from, by name; the samples of several are joined on time and entity.
+    pub sources: BTreeMap<String, Source>,
     /// Which windows are known to be anomalous.
     #[serde(default)]
     pub labels: Labels,
@@ -98,73 +96,6 @@ fn five_minutes() -> Span {
     Span::from_seconds(300)
 }
 
-/// Where samples come from: exactly one of its fields is set.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Source {
-    /// A Prometheus, or anything with its HTTP API such as that of Thanos or Mimir.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub prometheus: Option<PrometheusSource>,
-    /// Replies of a Prometheus, recorded with `collect --record`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recording: Option<RecordingSource>,
-    /// A table in a file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub table: Option<TableSource>,
-}
-
-impl Source {
-    /// Returns the file or folder the source reads, as the document names it; nothing for a server.
-    pub fn path(&self) -> Option<&PathBuf> {
-        let recording = self.recording.as_ref().map(|source| &source.path);
-        recording.or(self.table.as_ref().map(|source| &source.path))
-    }
-}
-
-/// A Prometheus HTTP API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PrometheusSource {
-    /// Base URL, without `/api/v1`. It must not carry a password: use `basic_auth`.
-    pub url: String,
-    /// Deadline of one request.
-    #[serde(default = "thirty_seconds")]
-    pub timeout: Span,
-    /// Requests in flight at once.
-    #[serde(default = "four")]
-    pub parallel: u8,
-    /// Attempts after the first, on 429, 5xx, timeouts and cut replies.
-    #[serde(default = "five")]
-    pub retries: u8,
-    /// File with a bearer token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bearer_token_file: Option<PathBuf>,
-    /// User name and password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basic_auth: Option<BasicAuth>,
-    /// File with the CA certificates to trust (PEM) instead of the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// File with a client certificate and its key (PEM, both in one file).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_identity_file: Option<PathBuf>,
-    /// Further headers, such as `X-Scope-OrgID`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-}
-
-fn thirty_seconds() -> Span {
-    Span::from_seconds(30)
-}
-
-fn four() -> u8 {
-    4
-}
-
-fn five() -> u8 {
-    5
-}
-
 /// User name and password of HTTP basic authentication.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -180,77 +111,6 @@ impl BasicAuth {
     pub fn user(&self) -> (&str, &Path) {
         (&self.username, &self.password_file)
     }
-}
-
-/// A folder of recorded replies.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RecordingSource {
-    /// The folder, relative to the document: `<query name>.json` or `.json.gz` for each query.
-    pub path: PathBuf,
-}
-
-/// A table in a file: CSV (plain or gzip) or Parquet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TableSource {
-    /// The file, relative to the document. `.parquet` is read as Parquet, anything else as CSV.
-    pub path: PathBuf,
-    /// What separates columns; one character, `\t` for a tab.
-    #[serde(default = "comma")]
-    pub delimiter: String,
-    /// Column with the time; without one, rows are taken to be `step` apart from `start` on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub time: Option<String>,
-    /// How the time column is written.
-    #[serde(default)]
-    pub time_format: TimeFormat,
-    /// Time of the first row, where there is no time column.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    pub start: Option<Timestamp>,
-    /// Column that names the node, pod or flow source; without one there is a single entity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entity: Option<String>,
-    /// Column with the label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub label: Option<String>,
-    /// Columns to take as samples; empty means every other column that holds only numbers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<String>,
-}
-
-fn comma() -> String {
-    ",".to_owned()
-}
-
-/// How a time column is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TimeFormat {
-    /// `2026-11-21T08:36:07Z`, or a Parquet timestamp.
-    #[default]
-    Rfc3339,
-    /// Seconds since 1970, whole or with a fraction.
-    Seconds,
-    /// Milliseconds since 1970.
-    Milliseconds,
-}
-
-/// One query and the column it fills.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Query {
-    /// Name of the column: lower-case letters, digits and `_`.
-    pub name: String,
-    /// Unit of its values: `seconds`, `bytes`, `per_second`, `ratio`, ...
-    #[serde(default)]
-    pub unit: String,
-    /// The query; `$rate_window` stands for the document's rate window.
-    pub promql: String,
-    /// Label whose value is the entity; without it the query must give one series.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entity: Option<String>,
 }
 
 /// Which windows are known to be anomalous.

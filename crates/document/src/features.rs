@@ -167,8 +167,8 @@ mod tests {
 
     fn document(fill: &str, features: &str) -> Document {
         let text = format!(
-            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
-             queries: [{{name: a, promql: a}}]\nfill: {fill}\nfeatures: {features}\n\
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
+             queries: [{{name: a, promql: a}}]}}}}\nfill: {fill}\nfeatures: {features}\n\
              models: {{z_score: {{}}}}\nvote: {{combine: votes, weights: {{z_score: 1}}, \
              alarm_at: 1, limit: {{quantile: {{share: 0.99}}}}}}\n"
         );

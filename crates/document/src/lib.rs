@@ -17,6 +17,7 @@ mod read;
 pub mod scoring;
 pub mod search;
 pub mod sections;
+pub mod sources;
 pub mod template;
 
 pub use deserialize::closest;

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use crate::Document;
 use crate::alerts::{Channel, Secret};
-use crate::document::{BasicAuth, Source};
+use crate::document::BasicAuth;
 use crate::scoring::Metrics;
+use crate::sources::Source;
 
 /// The files a document names, by what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NamedFiles {
-    /// Secrets and certificates of the source.
+    /// Secrets and certificates of the sources.
     pub source: Vec<PathBuf>,
     /// Secrets and certificates of the server that takes metrics, and the file they are written to.
     pub metrics: Vec<PathBuf>,
@@ -37,28 +38,17 @@ impl Document {
         let copies =
             |paths: Vec<&mut PathBuf>| paths.into_iter().map(|path| path.clone()).collect();
         NamedFiles {
-            source: copies(of_source(&mut document.source)),
+            source: copies(document.sources.values_mut().flat_map(Source::files_mut).collect()),
             metrics: copies(of_metrics(&mut document.scoring.metrics)),
             alerts: copies(document.alerts.channels.iter_mut().flat_map(of_channel).collect()),
         }
     }
 
     fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let paths = of_source(&mut self.source).into_iter();
+        let paths = self.sources.values_mut().flat_map(Source::files_mut);
         let paths = paths.chain(of_metrics(&mut self.scoring.metrics));
         paths.chain(self.alerts.channels.iter_mut().flat_map(of_channel))
     }
-}
-
-fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
-    let mut paths: Vec<&mut PathBuf> = Vec::new();
-    if let Some(source) = &mut source.prometheus {
-        paths.extend(&mut source.bearer_token_file);
-        paths.extend(password(&mut source.basic_auth));
-        paths.extend(&mut source.ca_file);
-        paths.extend(&mut source.client_identity_file);
-    }
-    paths
 }
 
 fn of_metrics(metrics: &mut Metrics) -> Vec<&mut PathBuf> {
@@ -118,8 +108,8 @@ mod tests {
         let auth = "{username: u, password_file: p}";
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\n\
-             source: {{prometheus: {{url: 'http://h', bearer_token_file: t, ca_file: /c}}}}\n\
-             queries: [{{name: up, promql: up}}]\nfeatures: [{{raw: {{}}}}]\nmodels: {{z_score: {{}}}}\n\
+             sources: {{main: {{prometheus: {{url: 'http://h', bearer_token_file: t, ca_file: /c}}, \
+             queries: [{{name: up, promql: up}}]}}}}\nfeatures: [{{raw: {{}}}}]\nmodels: {{z_score: {{}}}}\n\
              vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n\
              scoring: {{metrics: {{textfile: m, remote_write: {{url: 'http://h', basic_auth: {auth}}}}}}}\n\
              alerts: {{channels: [{{file: {{path: f}}}}, {{telegram: {{chat: '1', token: {{file: t}}}}}}, \

@@ -90,7 +90,7 @@ fn parse_set(set: &str) -> Result<Node, StepError> {
     let (field, value) =
         set.split_once('=').filter(|(field, _)| !field.trim().is_empty()).ok_or_else(|| {
             StepError::usage(format!("`--set {set}` has no `field=value`"))
-                .hint("write it as in --set source.prometheus.url=http://localhost:9090")
+                .hint("write it as in --set sources.metrics.prometheus.url=http://localhost:9090")
         })?;
     let leaf = node::parse_flag_value(field.trim(), value)?;
     let path: Vec<&str> = field.trim().split('.').collect();

@@ -4,23 +4,18 @@ use contract::{Stage, StepError, artifact};
 
 use crate::Document;
 
-/// Returns the names of the sections a stage reads.
+/// What steps after `collect` know of the sources: the columns of the samples, not the servers.
+const COLUMNS: &str = "columns";
+
+/// Returns the names of the sections a stage reads; `columns` is made of `sources`.
 pub fn names(stage: Stage) -> &'static [&'static str] {
     match stage {
-        Stage::Collect => &[
-            "name",
-            "step",
-            "range",
-            "rate_window",
-            "source",
-            "queries",
-            "features",
-            "fill",
-            "scoring",
-        ],
+        Stage::Collect => {
+            &["name", "step", "range", "rate_window", "sources", "features", "fill", "scoring"]
+        }
         Stage::Label => &["labels"],
-        Stage::Feature => &["step", "queries", "rate_window", "labels", "fill", "features"],
-        Stage::Validate => &["step", "queries", "labels", "expectations", "split", "models"],
+        Stage::Feature => &["step", COLUMNS, "labels", "fill", "features"],
+        Stage::Validate => &["step", COLUMNS, "labels", "expectations", "split", "models"],
         Stage::Train => &["models", "labels"],
         Stage::Select => &["name", "labels", "vote", "scoring"],
         Stage::Deploy => &["name", "labels", "gate", "deployment"],
@@ -40,6 +35,7 @@ pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<
     let bug =
         |e: serde_json::Error| StepError::bug(format!("cannot write the document as JSON: {e}"));
     let mut value = serde_json::to_value(document).map_err(bug)?;
+    value[COLUMNS] = serde_json::to_value(document.columns()).map_err(bug)?;
     let mut kept = serde_json::Map::new();
     for name in names(stage) {
         if let Some(section) = value.get_mut(*name) {

@@ -5,8 +5,8 @@ fn with_alerts(lines: &str) -> Result<document::Document, contract::StepError> {
     document::parse(
         "pipeline.yaml",
         &format!(
-            "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
-             queries: [{{name: load, promql: node_load1}}]\nfeatures: [{{raw: {{columns: ['*']}}}}]\n\
+            "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
+             queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [{{raw: {{columns: ['*']}}}}]\n\
              models: {{z_score: {{}}}}\nvote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
              alerts:\n{lines}"
         ),

@@ -38,9 +38,40 @@ pub fn resolve<'a>(
     Ok(available.iter().zip(chosen).filter_map(|(name, chosen)| chosen.then_some(*name)).collect())
 }
 
+/// Says whether a text is meant by patterns like those of [`resolve`]. Patterns that only take out
+/// mean everything else.
+pub fn matches(patterns: &[String], text: &str) -> bool {
+    let mut is_meant = patterns.first().is_some_and(|pattern| pattern.starts_with('!'));
+    for pattern in patterns {
+        let (name, keep) = match pattern.strip_prefix('!') {
+            Some(name) => (name, false),
+            None => (pattern.as_str(), true),
+        };
+        let is_hit = match name.strip_suffix('*') {
+            Some(beginning) => text.starts_with(beginning),
+            None => text == name,
+        };
+        if is_hit {
+            is_meant = keep;
+        }
+    }
+    is_meant
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_meant_or_taken_out() {
+        let meant = |patterns: &[&str], text: &str| {
+            matches(&patterns.iter().map(ToString::to_string).collect::<Vec<_>>(), text)
+        };
+        assert!(meant(&["*", "!lo"], "eth0") && !meant(&["*", "!lo"], "lo"));
+        assert!(meant(&["!veth*"], "eth0") && !meant(&["!veth*"], "veth1"));
+        assert!(meant(&["ext4"], "ext4") && !meant(&["ext4"], "ext"));
+        assert!(!meant(&[], "x"));
+    }
 
     #[test]
     fn patterns_add_and_take_out() {

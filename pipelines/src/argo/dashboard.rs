@@ -17,7 +17,7 @@ pub fn write(document: &Document) -> Result<String, StepError> {
     let name = &document.name;
     let mut uid = format!("lynceus-{name}");
     uid.truncate(LONGEST_UID);
-    let by_entity = document.queries.iter().any(|query| query.entity.is_some());
+    let by_entity = document.columns().iter().any(|column| column.entity.is_some());
     let mut variables = vec![json!({
         "name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus",
     })];
@@ -82,14 +82,12 @@ fn panels(document: &Document, by_entity: bool) -> Vec<Value> {
         (&format!("lynceus_anomaly{chosen}"), if by_entity { "{{entity}}" } else { "anomalous" }),
         "short",
     );
-    let window = document.rate_window.to_string();
-    for query in &document.queries {
-        let promql = query.promql.replace("$rate_window", &window);
-        let legend = match &query.entity {
+    for column in document.columns().iter().filter(|column| column.is_promql) {
+        let legend = match &column.entity {
             Some(label) => format!("{{{{{label}}}}}"),
-            None => query.name.clone(),
+            None => column.name.clone(),
         };
-        grid.graph(&query.name, (&promql, &legend), unit(&query.unit));
+        grid.graph(&column.name, (&column.formula, &legend), unit(&column.unit));
     }
     grid.row("Models");
     grid.graph("Version", (&format!("lynceus_model_info{of}"), "{{version}}"), "short");

@@ -81,8 +81,8 @@ mod tests {
     fn the_news_of_a_training_come_last_and_read_what_there_is() {
         let document = |training: &str| {
             let text = format!(
-                "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{prometheus: {{url: 'http://p.monitoring:9090'}}}}\n\
-                 queries: [{{name: load, promql: node_load1}}]\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
+                "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{prometheus: {{url: 'http://p.monitoring:9090'}}, \
+                 queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
                  vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
                  alerts:\n  training: [{training}]\n  channels:\n    - slack: {{webhook: {{env: SLACK}}}}\n\
                  \x20   - webhook: {{url: 'https://hooks.example.com', signing_key: {{file: /etc/lynceus/alert/key}}}}\n"

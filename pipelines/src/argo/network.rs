@@ -68,15 +68,21 @@ pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError>
 
 /// Returns the ways that a step needs besides those to names, store and Kubernetes, each once.
 pub(super) fn ways(document: &Document, stage: Stage) -> Result<Vec<EgressRule>, StepError> {
-    let source = document.source.prometheus.as_ref().map(|source| &source.url);
-    let metrics = document.scoring.metrics.remote_write.as_ref().map(|server| &server.url);
-    let url = match stage {
-        Stage::Collect => source,
-        Stage::Score => metrics,
+    let metrics = document.scoring.metrics.remote_write.as_ref().map(|server| server.url.as_str());
+    let urls = match stage {
+        Stage::Collect => document.source_urls(),
+        Stage::Score => metrics.into_iter().collect(),
         Stage::Alert => return channels(document),
-        _ => None,
+        _ => Vec::new(),
     };
-    url.into_iter().map(|url| destination(url)).collect()
+    let mut rules: Vec<EgressRule> = Vec::new();
+    for url in urls {
+        let rule = destination(url)?;
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
 }
 
 /// Returns the ways to the alert channels, each once.
@@ -233,8 +239,8 @@ mod tests {
     fn each_way_to_a_channel_is_open_once_and_no_other() {
         let document = document::parse(
             "x",
-            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {recording: {path: r}}\n\
-             queries: [{name: load, promql: node_load1}]\nfeatures: [raw]\nmodels: {z_score: {}}\n\
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {main: {recording: {path: r}, \
+             queries: [{name: load, promql: node_load1}]}}\nfeatures: [raw]\nmodels: {z_score: {}}\n\
              vote: {combine: votes, limit: {quantile: {share: 0.99}}}\nalerts:\n  channels:\n\
              \x20   - stdout\n    - telegram: {chat: '1', token: {env: T}}\n    - slack: {webhook: {env: S}}\n\
              \x20   - alertmanager: {url: 'http://alertmanager.monitoring:9093'}\n\

@@ -35,7 +35,7 @@ const PARTS: [Part; 3] = [
         folder: "/etc/lynceus/source",
         stage: Stage::Collect,
         is_optional: false,
-        field: "source.prometheus",
+        field: "sources",
     },
     Part {
         name: "metrics",
@@ -175,7 +175,7 @@ mod tests {
 
     fn document(fields: &str) -> Document {
         let text = format!(
-            "format: 1\nname: x\nstep: 1m\nrange: 1d\nqueries: [{{name: load, promql: node_load1}}]\n\
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\n\
              features: [raw]\nmodels: {{z_score: {{}}}}\n\
              vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n{fields}"
         );
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn each_step_sees_the_secret_that_it_reads_and_no_other() {
         let document = document(
-            "source: {prometheus: {url: 'http://p.monitoring:9090', bearer_token_file: /etc/lynceus/source/token}}\n\
+            "sources: {main: {prometheus: {url: 'http://p.monitoring:9090', bearer_token_file: /etc/lynceus/source/token}, queries: [{name: load, promql: node_load1}]}}\n\
              scoring: {metrics: {remote_write: {url: 'http://m.monitoring:9090/api/v1/write', \
              basic_auth: {username: u, password_file: /etc/lynceus/metrics/password}}}}\n\
              alerts: {channels: [{email: {host: mail.example.com, from: a@b, to: [c@d], username: u, \
@@ -211,7 +211,7 @@ mod tests {
     fn a_file_that_is_written_lies_where_a_pod_can_write() {
         let channel = |file: &str| {
             document(&format!(
-                "source: {{prometheus: {{url: 'http://p.m:9090'}}}}\n\
+                "sources: {{main: {{prometheus: {{url: 'http://p.m:9090'}}, queries: [{{name: load, promql: node_load1}}]}}}}\n\
                  alerts: {{channels: [{{file: {{path: {file}}}}}]}}\n"
             ))
         };
@@ -224,7 +224,7 @@ mod tests {
     fn a_file_that_no_pod_has_is_refused_and_the_systems_certificates_are_there() {
         let source = |file: &str| {
             document(&format!(
-                "source: {{prometheus: {{url: 'http://p.m:9090', ca_file: {file}}}}}\n"
+                "sources: {{main: {{prometheus: {{url: 'http://p.m:9090', ca_file: {file}}}, queries: [{{name: load, promql: node_load1}}]}}}}\n"
             ))
         };
         for file in ["token", "/run/secrets/token", "/etc/lynceus/alert/token"] {

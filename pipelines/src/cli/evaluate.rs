@@ -102,7 +102,7 @@ pub(crate) fn after_sample(
     show(global, &evaluate(context, &scenarios, &windows)?)?;
     let (url, name) = (&context.store.url, &context.document.name);
     print(&format!(
-        "\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\nnext    lynceus run {name} --set source.prometheus.url=http://your-prometheus:9090\n"
+        "\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\nnext    lynceus run {name} --set sources.metrics.prometheus.url=http://your-prometheus:9090\n"
     ))
 }
 

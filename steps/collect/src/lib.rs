@@ -1,62 +1,67 @@
 //! `collect`: fetches raw samples for a time range; never invents one.
 //!
-//! `range` says which points in time are due and cuts them into chunks. A query source
-//! (`prometheus`, `recording`) answers every query for a chunk, `assemble` makes rows of the
-//! answers, and each chunk becomes a row group of `samples.parquet`: memory depends on the size of
-//! a chunk, not on their number. A `table` has its rows already.
+//! `range` says which points in time are due. Each source of the document yields its rows in order
+//! of time (`source`, and a module for each kind in `sources`); `join` makes one row of those that
+//! several sources have for a window and an entity. Rows are written as they come: memory does not
+//! grow with the length of the range.
 
-mod assemble;
-mod client;
-mod prometheus;
+pub mod check;
+pub mod follow;
+mod join;
 mod range;
-mod recording;
-mod reply;
-mod request;
-mod table;
+pub mod recorded;
+mod source;
+mod sources;
 mod tally;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::steps::CollectArgs;
-use contract::{Outcome, StepError};
+use contract::{Outcome, Span, StepError};
 use document::Document;
+use document::sources::{Kind, Source as Settings, column_names};
 use frames::SamplesWriter;
+use frames::samples::SampleRows;
 
-use assemble::{Assembler, Chunk};
-use prometheus::Prometheus;
-use range::{ChunkPlan, Due};
-use recording::{Recorder, Recording};
-use table::Table;
+use join::{Joined, Seen, Windows};
+use range::Due;
+use source::{Opening, Stop};
+use tally::Tally;
 
-/// Collects the samples of the document's source for the range that is due.
+/// Collects the samples of the document's sources for the range that is due.
 ///
 /// The rows are those of the step grid in `(start, end]`. For a training, end is the last whole
 /// step at `--now`, and start is `--start` or the document's `range` before the end. With
 /// `--store` the windows since the watermark are due, plus what their features look back on.
 ///
 /// Errors: usage (2) for a document, a query or an address that cannot work; refused (3) for data
-/// that is not what the document says; unavailable (4) when the source failed to the last retry.
+/// that is not what the document says; unavailable (4) when a source failed to the last retry.
 pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let due = due(&document, args)?;
     outcome.detail("after", &due.after)?;
     outcome.detail("end", &due.end)?;
-    let folder = args.document.parent().unwrap_or(Path::new("")).to_owned();
-    let source = source_path(&document, args, &folder);
-    match (&document.source.table, source) {
-        (Some(table), Some(path)) => {
-            if args.record.is_some() {
-                return Err(StepError::usage("`--record` keeps replies, and a table gives none"));
-            }
-            // Rows without times are a range of their own, unless a part of it is asked for.
-            let all = table.time.is_none() && args.start.is_none() && args.store.is_none();
-            let due = (!all).then_some(due);
-            let scoring = args.store.is_some();
-            Table { path: &path, source: table, document: &document, due, scoring }
-                .collect(&args.samples, outcome)
-        }
-        (_, source) => Collection { args, document: &document, folder, source }.run(due, outcome),
+    let mut sources = open(&document, args, due)?;
+    let result = collect(&document, args, due, &mut sources);
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, count) in sources.iter().flat_map(|joined| joined.source.counts()) {
+        *counts.entry(name).or_default() += count;
     }
+    counts.into_iter().for_each(|(name, count)| outcome.count(name, count));
+    let (output, seen) = result?;
+    output.tally.report(output.columns, outcome);
+    for joined in &mut sources {
+        joined.source.finish(outcome)?;
+    }
+    for (Joined { name, tolerance, .. }, rows) in sources.iter().zip(seen.between_windows) {
+        if rows > 0 {
+            outcome.warn(format!(
+                "{rows} rows of the source `{name}` end between two windows and are older than {tolerance} at the next one's end; `sources.{name}.tolerance` joins older rows"
+            ));
+        }
+    }
+    output.writer.publish()
 }
 
 fn due(document: &Document, args: &CollectArgs) -> Result<Due, StepError> {
@@ -67,83 +72,134 @@ fn due(document: &Document, args: &CollectArgs) -> Result<Due, StepError> {
     Ok(Due::for_scoring(document, args.now, scored_to))
 }
 
-/// Returns the file or folder the source reads: the flag's, or the document's beside the document.
-fn source_path(document: &Document, args: &CollectArgs, folder: &Path) -> Option<PathBuf> {
-    let named = document.source.path()?;
-    Some(args.source.clone().unwrap_or_else(|| folder.join(named)))
-}
-
-/// A source that answers queries.
-enum QuerySource {
-    Prometheus(Prometheus),
-    Recording(Recording),
-}
-
-/// Samples that are asked for by queries.
-struct Collection<'a> {
-    args: &'a CollectArgs,
+/// Opens all sources of the document, in order of their names.
+fn open<'a>(
     document: &'a Document,
-    folder: PathBuf,
-    source: Option<PathBuf>,
-}
-
-impl Collection<'_> {
-    fn run(&self, due: Due, outcome: &mut Outcome) -> Result<(), StepError> {
-        let queries = &self.document.queries;
-        let by_entity = queries.iter().any(|query| query.entity.is_some());
-        let plan = ChunkPlan::new(due.grid(self.document.step), queries.len(), by_entity);
-        let nothing_due = due.after >= due.end;
-        let scoring = self.args.store.is_some();
-        let source = self.open()?;
-        let mut recorder = match &self.args.record {
-            Some(folder) => Some(Recorder::new(folder, queries)?),
-            None => None,
+    args: &'a CollectArgs,
+    due: Due,
+) -> Result<Vec<Joined<'a>>, StepError> {
+    let folder = args.document.parent().unwrap_or(Path::new(""));
+    let data = data(document, args, folder)?;
+    let records = document
+        .sources
+        .values()
+        .any(|source| matches!(source.kind(), Some(Kind::Prometheus(_) | Kind::Recording(_))));
+    if args.record.is_some() && !records {
+        return Err(StepError::usage("`--record` keeps replies, and a table gives none"));
+    }
+    let is_alone = document.sources.len() == 1;
+    let mut sources = Vec::new();
+    for (name, settings) in &document.sources {
+        let record = args.record.as_ref();
+        let opening = Opening {
+            document,
+            name,
+            settings,
+            folder,
+            data: data.get(name).cloned(),
+            due: Due { after: due.after - settings.tolerance, ..due },
+            takes_all: args.start.is_none() && args.store.is_none(),
+            is_scoring: args.store.is_some(),
+            recorded: args.recorded.as_deref().or(args.store.as_deref()),
+            work: args.samples.parent().unwrap_or(Path::new("")),
+            record: record.map(|dir| if is_alone { dir.clone() } else { dir.join(name) }),
         };
-        let names: Vec<&str> = queries.iter().map(|query| query.name.as_str()).collect();
-        let mut writer = SamplesWriter::create(&self.args.samples, &names, false)?;
-        let mut assembler = Assembler::new(queries, scoring);
-        let mut chunks = 0;
-        let fetched = source.for_each_chunk(plan, |chunk| {
-            if let Some(recorder) = &mut recorder {
-                recorder.keep(&chunk);
-            }
-            chunks += 1;
-            writer.write(&assembler.rows(chunk)?)
+        sources.push(Joined {
+            source: opening.open()?,
+            name: name.clone(),
+            tolerance: settings.tolerance,
+            is_broadcast: settings.broadcast,
         });
-        if let QuerySource::Prometheus(prometheus) = &source {
-            prometheus.report(outcome);
-        }
-        outcome.count("chunks", chunks);
-        fetched?;
-        assembler.finish(scoring, nothing_due, outcome)?;
-        if let (Some(recorder), Some(folder)) = (recorder, &self.args.record) {
-            recorder.write(folder)?;
-        }
-        writer.publish()
+    }
+    Ok(sources)
+}
+
+/// Returns where the sources that read a file or folder find it: what the flags say, or the
+/// document's path, relative to its folder.
+fn data(
+    document: &Document,
+    args: &CollectArgs,
+    folder: &Path,
+) -> Result<BTreeMap<String, PathBuf>, StepError> {
+    let reading = |(name, source): (&String, &Settings)| {
+        source.data().map(|path| (name.clone(), folder.join(path)))
+    };
+    let mut data: BTreeMap<String, PathBuf> = document.sources.iter().filter_map(reading).collect();
+    for given in &args.source {
+        let names: Vec<&String> = data.keys().collect();
+        let name = match (&given.name, names.as_slice()) {
+            (Some(name), _) if data.contains_key(name) => name.clone(),
+            (None, [only]) => (*only).clone(),
+            // A server reads no file, and needs none.
+            (None, []) => continue,
+            (named, _) => {
+                let shown = named.as_deref().unwrap_or_default();
+                let known = data.keys().cloned().collect::<Vec<_>>().join(", ");
+                return Err(StepError::usage(format!(
+                    "`--source {given}`: the document has no source `{shown}` that reads a file"
+                ))
+                .hint(format!("write it as NAME=PATH; sources that read a file: {known}")));
+            }
+        };
+        data.insert(name, given.path.clone());
+    }
+    Ok(data)
+}
+
+/// The samples as they are written.
+struct Output {
+    writer: SamplesWriter,
+    columns: usize,
+    tally: Tally,
+}
+
+impl Output {
+    fn create(args: &CollectArgs, sources: &[Joined<'_>]) -> Result<Self, StepError> {
+        let own: Vec<(&str, Vec<String>)> =
+            sources.iter().map(|it| (it.name.as_str(), it.source.columns())).collect();
+        let own: Vec<(&str, Vec<&str>)> = own
+            .iter()
+            .map(|(name, columns)| (*name, columns.iter().map(String::as_str).collect()))
+            .collect();
+        let names = column_names(&own).concat();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let is_labelled = sources.iter().any(|it| it.source.is_labelled());
+        let writer = SamplesWriter::create(&args.samples, &names, is_labelled)?;
+        Ok(Self { writer, columns: names.len(), tally: Tally::default() })
     }
 
-    fn open(&self) -> Result<QuerySource, StepError> {
-        let source = &self.document.source;
-        match (&source.prometheus, &self.source) {
-            (Some(prometheus), _) => Prometheus::new(self.document, prometheus, &self.folder)
-                .map(QuerySource::Prometheus),
-            (None, Some(path)) => {
-                Recording::open(path, &self.document.queries).map(QuerySource::Recording)
-            }
-            (None, None) => Err(StepError::usage("the document names no source")),
-        }
+    fn write(&mut self, rows: &SampleRows) -> Result<(), StepError> {
+        self.tally.add(rows);
+        self.writer.write(rows)
     }
 }
 
-impl QuerySource {
-    fn for_each_chunk(
-        &self,
-        plan: ChunkPlan,
-        write: impl FnMut(Chunk) -> Result<(), StepError>,
-    ) -> Result<(), StepError> {
-        match self {
-            Self::Prometheus(source) => source.for_each_chunk(plan, write),
-            Self::Recording(source) => source.for_each_chunk(plan, write),
+/// Reads the sources into a file that is not visible yet.
+fn collect(
+    document: &Document,
+    args: &CollectArgs,
+    due: Due,
+    sources: &mut [Joined<'_>],
+) -> Result<(Output, Seen), StepError> {
+    let takes_all = args.start.is_none() && args.store.is_none();
+    let due = (!takes_all).then_some(due);
+    let windows = Windows { step: document.step, due };
+    // Each source that is out of order is so once: read again, its rows come sorted.
+    for _ in 0..=sources.len() {
+        let mut output = Output::create(args, sources)?;
+        let mut write = |rows: SampleRows| output.write(&rows);
+        let read = match sources {
+            // Nothing is joined: the rows are written as they are, also between two windows.
+            [alone] if alone.tolerance == Span::ZERO => {
+                alone.source.rows(&mut write).map(|()| Seen::default())
+            }
+            _ => join::join(sources, windows, &mut write),
+        };
+        match read {
+            Ok(seen) => return Ok((output, seen)),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::OutOfOrder) => {}
         }
     }
+    Err(StepError::bug("a sorted source is not in order of time"))
 }

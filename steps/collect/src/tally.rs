@@ -47,9 +47,4 @@ impl Tally {
         outcome.count("gaps", self.gaps);
         outcome.count("entities", self.entities.len());
     }
-
-    /// Says whether no value was seen at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.points == 0
-    }
 }

@@ -25,7 +25,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn table_fails(table: &str, file: &str, bytes: &[u8], code: i32) -> Result<String> {
-    let place = Place::new(&format!("step: 1m\nrange: 1d\nsource: {{table: {{{table}}}}}"))?;
+    let place =
+        Place::new(&format!("step: 1m\nrange: 1d\nsources: {{main: {{table: {{{table}}}}}}}"))?;
     place.file(file, bytes)?;
     place.fails(NOW, &[], code)
 }
@@ -178,7 +179,9 @@ fn mangled_parquet_is_refused() -> Result<()> {
 const REPLY: &str = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"job":"a"},"values":[[1795251600,"1"],[1795251660,"2"]]}]}}"#;
 
 fn recording_document(queries: &str) -> String {
-    format!("step: 1m\nrange: 1d\nsource: {{recording: {{path: replies}}}}\nqueries: [{queries}]")
+    format!(
+        "step: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: replies}}, queries: [{queries}]}}}}"
+    )
 }
 
 #[test]
@@ -250,7 +253,7 @@ fn entities_that_cannot_be_told_apart_are_refused() -> Result<()> {
 #[test]
 fn what_the_flags_name_must_be_there_and_fit() -> Result<()> {
     let recording = recording_document("{name: a, promql: x}");
-    let table = "step: 1m\nrange: 1d\nsource: {table: {path: t.csv, time: t}}";
+    let table = "step: 1m\nrange: 1d\nsources: {main: {table: {path: t.csv, time: t}}}";
     for (document, flags, part) in [
         (recording.as_str(), &[][..], "replies"),
         (recording.as_str(), &["--source", "nowhere"][..], "nowhere"),
@@ -297,7 +300,7 @@ fn secrets_that_cannot_be_used_are_told_without_being_shown() -> Result<()> {
         ("client_identity_file: lines", "holds no certificate with its key"),
     ] {
         let place = Place::new(&format!(
-            "step: 1m\nrange: 1d\nsource: {{prometheus: {{url: 'http://127.0.0.1:1', {settings}}}}}\nqueries: [{{name: a, promql: x}}]"
+            "step: 1m\nrange: 1d\nsources: {{main: {{prometheus: {{url: 'http://127.0.0.1:1', {settings}}}, queries: [{{name: a, promql: x}}]}}}}"
         ))?;
         place.file("empty", "\n")?;
         place.file("lines", "hunter2\nhunter3\n")?;
@@ -307,7 +310,7 @@ fn secrets_that_cannot_be_used_are_told_without_being_shown() -> Result<()> {
         assert!(!said.contains("hunter"), "{said}");
     }
     let place = Place::new(
-        "step: 1m\nrange: 1d\nsource: {prometheus: {url: 'http://me:hunter2@127.0.0.1:1'}}\nqueries: [{name: a, promql: x}]",
+        "step: 1m\nrange: 1d\nsources: {main: {prometheus: {url: 'http://me:hunter2@127.0.0.1:1'}, queries: [{name: a, promql: x}]}}",
     )?;
     let said = place.fails(NOW, &[], 2)?;
     assert!(!said.contains("hunter2"), "{said}");

@@ -12,9 +12,9 @@ use support::{Place, RECORDED_END, recording};
 /// Returns a document that replays some of the recorded queries.
 fn document(step: &str, range: &str, entity: &str, names: &[&str]) -> String {
     let queries: Vec<String> =
-        names.iter().map(|name| format!("  - {{name: {name}, promql: x{entity}}}\n")).collect();
+        names.iter().map(|name| format!("      - {{name: {name}, promql: x{entity}}}\n")).collect();
     format!(
-        "step: {step}\nrange: {range}\nsource: {{recording: {{path: nowhere}}}}\nqueries:\n{}",
+        "step: {step}\nrange: {range}\nsources:\n  main:\n    recording: {{path: nowhere}}\n    queries:\n{}",
         queries.concat()
     )
 }

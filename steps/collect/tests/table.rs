@@ -18,7 +18,7 @@ use support::Place;
 const NOW: &str = "2026-11-21T10:00:00Z";
 
 fn document(table: &str) -> String {
-    format!("step: 1m\nrange: 1d\nsource: {{table: {{{table}}}}}")
+    format!("step: 1m\nrange: 1d\nsources: {{main: {{table: {{{table}}}}}}}")
 }
 
 fn rows(samples: &Samples) -> Vec<(String, &str, Vec<f64>)> {

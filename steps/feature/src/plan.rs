@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use contract::{FeatureColumn, FeatureContract, StepError};
 use document::Document;
 use document::features::{Calendar, FeatureRule, Ratio, Rolling, Statistic};
+use document::sources::SampleColumn;
 use frames::FeatureTable;
 use frames::columns::resolve;
 
@@ -44,7 +45,8 @@ pub(crate) struct Plan {
 ///
 /// A rule that names another column, two features of one name and a reserved name are usage errors.
 pub(crate) fn plan(document: &Document, available: &[&str]) -> Result<Plan, StepError> {
-    let mut builder = Builder { document, available, tasks: Vec::new(), columns: Vec::new() };
+    let (known, tasks, columns) = (document.columns(), Vec::new(), Vec::new());
+    let mut builder = Builder { document, available, known, tasks, columns };
     for (index, rule) in document.features.iter().enumerate() {
         builder.rule(index + 1, rule)?;
     }
@@ -63,6 +65,8 @@ struct Planned {
 struct Builder<'a> {
     document: &'a Document,
     available: &'a [&'a str],
+    /// The sample columns that the document names.
+    known: Vec<SampleColumn>,
     tasks: Vec<Task>,
     columns: Vec<Planned>,
 }
@@ -189,15 +193,16 @@ impl<'a> Builder<'a> {
 
     /// Returns the unit of a sample column; a table's columns have none.
     fn unit(&self, column: &str) -> String {
-        let query = self.document.queries.iter().find(|query| query.name == column);
-        query.map(|query| query.unit.clone()).unwrap_or_default()
+        self.column(column).map(|column| column.unit.clone()).unwrap_or_default()
     }
 
     /// Returns the query behind a sample column, `sample` where it comes from a table.
     fn query(&self, column: &str) -> String {
-        let query = self.document.queries.iter().find(|query| query.name == column);
-        let window = self.document.rate_window.to_string();
-        query.map_or("sample".to_owned(), |query| query.promql.replace("$rate_window", &window))
+        self.column(column).map_or("sample".to_owned(), |column| column.formula.clone())
+    }
+
+    fn column(&self, name: &str) -> Option<&SampleColumn> {
+        self.known.iter().find(|column| column.name == name)
     }
 
     fn add(&mut self, rule: usize, feature: FeatureColumn, reads: &[&str]) {
@@ -209,7 +214,7 @@ impl<'a> Builder<'a> {
     fn finish(mut self) -> Result<Plan, StepError> {
         self.check_names()?;
         self.name_hidden_queries();
-        let Self { document, available, tasks, columns } = self;
+        let Self { document, available, tasks, columns, .. } = self;
         let read = |name: &str| columns.iter().any(|column| column.reads.iter().any(|r| r == name));
         let sample_columns: Vec<String> =
             available.iter().filter(|name| read(name)).map(|name| (*name).to_owned()).collect();
@@ -255,7 +260,7 @@ impl<'a> Builder<'a> {
             .filter(|column| column.raw)
             .map(|column| column.feature.name.clone())
             .collect();
-        let of_queries = |name: &&String| self.document.queries.iter().any(|q| q.name == **name);
+        let of_queries = |name: &&String| self.query(name) != "sample";
         let hidden: Vec<Vec<String>> = self
             .columns
             .iter()
@@ -292,9 +297,9 @@ mod tests {
 
     fn document(features: &str) -> Document {
         let text = format!(
-            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
-             {{name: requests, promql: requests_total}}]\n\
+             {{name: requests, promql: requests_total}}]}}}}\n\
              features: {features}\nmodels: {{z_score: {{}}}}\n\
              vote: {{combine: votes, weights: {{z_score: 1}}, alarm_at: 1, \
              limit: {{quantile: {{share: 0.99}}}}}}\n"
@@ -369,7 +374,8 @@ mod tests {
     fn another_query_is_another_contract_even_where_only_its_statistics_are_features() {
         let rules = "[{rolling: {window: 5m, statistics: [mean]}}]";
         let mut changed = document(rules);
-        changed.queries[0].promql = "rate(other[$rate_window])".into();
+        changed.sources.get_mut("main").unwrap().queries[0].promql =
+            "rate(other[$rate_window])".into();
         let available = ["cpu", "requests"];
         let [one, other] =
             [document(rules), changed].map(|d| plan(&d, &available).unwrap().contract);

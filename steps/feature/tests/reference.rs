@@ -26,7 +26,7 @@ fn features(values: &[f64]) -> FeatureTable {
     let rules =
         ROWS.map(|rows| format!("{{rolling: {{window: {rows}m, statistics: {statistics}}}}}"));
     let text = format!(
-        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{table: {{path: t, time: t}}}}\n\
+        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          features: [{}, {{difference: {{lag: 3m}}}}]\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
         rules.join(", ")

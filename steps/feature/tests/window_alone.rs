@@ -12,7 +12,7 @@ const ENTITIES: [&str; 3] = ["node-b", "node-a", "node-c"];
 
 fn document(fill: &str, rules: &[String]) -> Document {
     let text = format!(
-        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{table: {{path: t, time: t}}}}\n\
+        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          fill: {fill}\nfeatures: [{}]\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
         rules.join(", ")

@@ -19,8 +19,8 @@ impl Place {
     fn new(guard: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let document = format!(
-            "format: 1\nname: x\nstep: 5s\nrange: 1h\nsource: {{recording: {{path: r}}}}\n\
-             queries: [{{name: a, promql: a}}]\nlabels: {{guard: {guard}}}\nfeatures: [raw: {{}}]\n\
+            "format: 1\nname: x\nstep: 5s\nrange: 1h\nsources: {{main: {{recording: {{path: r}}, \
+             queries: [{{name: a, promql: a}}]}}}}\nlabels: {{guard: {guard}}}\nfeatures: [raw: {{}}]\n\
              models: {{z_score: {{}}}}\nvote: {{combine: votes, weights: {{z_score: 1}}, \
              alarm_at: 1, limit: {{quantile: {{share: 0.99}}}}}}\n"
         );

@@ -9,7 +9,7 @@ use contract::score::{Cause, EntityScore, MemberScore, Verdict, WindowScore};
 use contract::{Decimal, Span, Timestamp};
 
 const DOCUMENT: &str = "format: 1\nname: large\nstep: 1m\nrange: 1d\n\
-    source: {recording: {path: r}}\nqueries: [{name: load, promql: node_load1}]\n\
+    sources: {main: {recording: {path: r}, queries: [{name: load, promql: node_load1}]}}\n\
     features: [raw]\nmodels: {z_score: {}}\nvote: {combine: votes, limit: {quantile: {share: 0.99}}}\n";
 const START: &str = "2026-10-01T00:00:00Z";
 

@@ -93,8 +93,8 @@ mod tests {
 
     fn document(step_seconds: i64, delay_seconds: i64, catch_up_seconds: i64) -> Document {
         let text = format!(
-            "{{format: 1, name: w, step: {step_seconds}s, range: 1d, source: {{prometheus: {{url: 'http://x'}}}}, \
-             queries: [{{name: q, promql: q}}], features: [raw], models: {{z_score: {{}}}}, \
+            "{{format: 1, name: w, step: {step_seconds}s, range: 1d, sources: {{main: {{prometheus: {{url: 'http://x'}}, \
+             queries: [{{name: q, promql: q}}]}}}}, features: [raw], models: {{z_score: {{}}}}, \
              vote: {{combine: votes, limit: {{quantile: {{share: 0.9}}}}}}, \
              scoring: {{delay: {delay_seconds}s, catch_up: {catch_up_seconds}s}}}}"
         );

@@ -21,8 +21,9 @@ format: 1
 name: small
 step: 1m
 range: 1d
-source:
-  table: {path: rows.csv, time: time}
+sources:
+  rows:
+    table: {path: rows.csv, time: time}
 features:
   - raw: {}
 models:

@@ -51,8 +51,8 @@ impl Place {
         fs_err::create_dir(folder.path().join("dataset")).unwrap();
         dataset.write(&folder.path().join("dataset")).unwrap();
         let document = format!(
-            "format: 1\nname: search\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
-             queries: [{{name: load, promql: node_load1}}]\nfeatures: [raw]\n\
+            "format: 1\nname: search\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
+             queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\n\
              models:\n  mahalanobis: {{ridge: 100, search: {search}}}\n  isolation_forest: {{trees: 20, search: {search}}}\n\
              vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
         );

@@ -92,8 +92,9 @@ impl Checker<'_> {
 
     fn rows_with_samples(&self) -> Vec<bool> {
         let contract = &self.table.contract.columns;
+        let known = self.document.columns();
         let is_sample = |name: &str| {
-            self.document.queries.iter().any(|query| query.name == name)
+            known.iter().any(|column| column.name == name)
                 || contract.iter().any(|c| c.name == name && c.formula == SAMPLE_FORMULA)
         };
         let columns = &self.table.table.columns;

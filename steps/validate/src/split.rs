@@ -180,7 +180,7 @@ mod tests {
 
     fn document(validation: f64, test: f64, gap_ms: i64) -> Document {
         let text = format!(
-            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{table: {{path: t, time: t}}}}\n\
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
              features: [{{raw: {{}}}}]\nsplit: {{validation: {validation}, test: {test}, \
              gap: {gap_ms}ms}}\nmodels: {{z_score: {{}}}}\n\
              vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"

@@ -1,13 +1,58 @@
 //! The flags of `collect`.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::option;
 use crate::step::{Common, Port, Stage, StepArgs};
 use crate::{Span, Timestamp};
+
+/// Where a source of the document finds its file or folder: `NAME=PATH`, or `PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePath {
+    /// The source's name in the document; nothing means the only one that reads a file.
+    pub name: Option<String>,
+    /// The file or folder.
+    pub path: PathBuf,
+}
+
+impl fmt::Display for SourcePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name}={}", self.path.display()),
+            None => write!(f, "{}", self.path.display()),
+        }
+    }
+}
+
+impl FromStr for SourcePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        };
+        let (name, path) = match text.split_once('=') {
+            Some((name, path)) if is_name(name) => (Some(name.to_owned()), path),
+            _ => (None, text),
+        };
+        if path.is_empty() {
+            return Err("the path is empty; write it as NAME=PATH".to_owned());
+        }
+        Ok(Self { name, path: path.into() })
+    }
+}
+
+impl Serialize for SourcePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// Flags of `collect`.
 #[derive(Debug, Clone, PartialEq, Args, Serialize)]
@@ -30,10 +75,15 @@ pub struct CollectArgs {
     /// Collect for scoring: start at the watermark in this store, minus the features' lookback
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Read the document's recording or table from here
-    #[arg(long, value_name = "PATH")]
-    pub source: Option<PathBuf>,
-    /// Keep the source's replies in this folder, for the source kind `recording`
+    /// Read samples that were recorded with `lynceus record` from this store; by default `--store`
+    #[arg(long, value_name = "URL")]
+    pub recorded: Option<String>,
+    /// Read a source's recording or table from here; NAME may be left out where one source reads
+    /// a file (repeat for several)
+    #[arg(long, value_name = "NAME=PATH")]
+    pub source: Vec<SourcePath>,
+    /// Keep the source's replies in this folder, for the source kind `recording`; of several
+    /// sources each has a folder of its name in it
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// The flags every step has
@@ -51,7 +101,7 @@ impl StepArgs for CollectArgs {
 
     fn inputs(&self) -> Vec<Port<'_>> {
         let mut ports = vec![Port::new("document", &self.document)];
-        ports.extend(option("source", self.source.as_ref()));
+        ports.extend(self.source.iter().map(|source| Port::new("source", &source.path)));
         ports
     }
 

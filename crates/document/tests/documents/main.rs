@@ -13,10 +13,10 @@ format: 1
 name: small
 step: 1m
 range: 1d
-source:
-  prometheus: {url: "http://localhost:9090"}
-queries:
-  - {name: requests, unit: per_second, promql: 'sum(rate(requests_total[$rate_window]))'}
+sources:
+  metrics:
+    prometheus: {url: "http://localhost:9090"}
+    queries: [{name: requests, unit: per_second, promql: 'sum(rate(requests_total[$rate_window]))'}]
 features:
   - raw
 models:
@@ -175,7 +175,7 @@ fn what_makes_no_sense_together_is_refused() {
     for (from, to, words) in [
         ("alarm_at: 0.9", "alarm_at: 0.91", "is never reached: all weights together are `0.9`"),
         ("range: 1d", "range: 30s", "is shorter than one step"),
-        ("  - raw", "  - raw: {columns: [request]}", "no query is named `request`"),
+        ("  - raw", "  - raw: {columns: [request]}", "no sample column is named `request`"),
         (
             "  - raw",
             "  - rolling: {window: 90s, statistics: [mean]}",
@@ -224,7 +224,11 @@ fn an_expectation_that_nothing_can_meet_is_refused() {
 fn what_separates_no_columns_is_no_delimiter() {
     let read = |delimiter: &str| {
         let table = format!("{{path: x.csv, time: t, delimiter: {delimiter}}}");
-        read(SMALL, None, &[&format!("source={{prometheus: null, table: {table}}}")])
+        read(
+            SMALL,
+            None,
+            &[&format!("sources.metrics={{prometheus: null, queries: null, table: {table}}}")],
+        )
     };
     for right in ["';'", r"'\t'", r#""\t""#, "'|'"] {
         read(right).unwrap();

@@ -20,10 +20,10 @@ fn profile_then_overlay_then_fields_are_laid_over() {
 
 #[test]
 fn null_takes_a_field_out() {
-    let over = "source: {prometheus: null, recording: {path: replies}}";
+    let over = "sources: {metrics: {prometheus: null, recording: {path: replies}}}";
     let document = read(SMALL, Some(over), &[]).unwrap();
-    assert!(document.source.prometheus.is_none());
-    assert_eq!(document.source.path().unwrap(), Path::new("replies"));
+    assert!(document.sources["metrics"].prometheus.is_none());
+    assert_eq!(document.sources["metrics"].data().unwrap(), Path::new("replies"));
 }
 
 #[test]
@@ -40,23 +40,25 @@ fn a_profile_that_takes_out_what_the_document_never_had_takes_out_nothing() {
 
 #[test]
 fn an_item_of_a_list_is_set_by_its_number() {
-    let document = read(SMALL, None, &["queries.0.promql=up"]).unwrap();
-    assert_eq!((document.queries[0].promql.as_str(), document.queries.len()), ("up", 1));
+    let document = read(SMALL, None, &["sources.metrics.queries.0.promql=up"]).unwrap();
+    let queries = &document.sources["metrics"].queries;
+    assert_eq!((queries[0].promql.as_str(), queries.len()), ("up", 1));
 }
 
 #[test]
 fn an_item_that_a_list_does_not_have_is_named_with_how_many_it_has() {
     let of = |set: &str| read(SMALL, None, &[set]).unwrap_err();
     assert_eq!(
-        of("queries.1.promql=up"),
-        "--set queries.1.promql: `queries`: no item `1`: the list has 1 item, numbered from 0"
+        of("sources.metrics.queries.1.promql=up"),
+        "--set sources.metrics.queries.1.promql: `sources.metrics.queries`: no item `1`: the list has 1 item, numbered from 0"
     );
     let said = of("features.1={rolling: {}}");
     assert!(said.contains("`features`: no item `1`: the list has 1 item"), "{said}");
-    let said = read(SMALL, Some("queries:\n  0: {unit: x}\n  2: null"), &[]);
+    let said =
+        read(SMALL, Some("sources:\n  metrics:\n    queries: {0: {unit: x},\n      2: null}"), &[]);
     assert_eq!(
         said.unwrap_err(),
-        "over.yaml:3:3: `queries`: no item `2`: the list has 1 item, numbered from 0"
+        "over.yaml:4:7: `sources.metrics.queries`: no item `2`: the list has 1 item, numbered from 0"
     );
     for wrong in ["{}", "{first: raw}", "{0: raw, first: raw}"] {
         let said = of(&format!("features={wrong}"));
@@ -79,8 +81,9 @@ fn null_takes_an_item_of_a_list_out_and_a_field_of_an_item() {
     let both = "expectations={0: null, 1: {constant: {columns: [requests]}}}";
     assert_eq!(names(&[both]), ["constant", "time_unique"], "a number means the list as it was");
     assert_eq!(names(&["expectations.0=null", "expectations.0=null"]), ["time_unique"]);
-    let document = read(SMALL, None, &["queries.0.unit=null"]).unwrap();
-    assert_eq!((document.queries[0].unit.as_str(), document.queries.len()), ("", 1));
+    let document = read(SMALL, None, &["sources.metrics.queries.0.unit=null"]).unwrap();
+    let queries = &document.sources["metrics"].queries;
+    assert_eq!((queries[0].unit.as_str(), queries.len()), ("", 1));
 }
 
 #[test]

@@ -60,12 +60,18 @@ impl Place {
         Ok(Samples::read(&self.path("samples.parquet"))?)
     }
 
-    /// Runs `collect`, which must end with this code and leave no output; returns what it said.
-    pub(crate) fn fails(&self, now: &str, flags: &[&str], code: i32) -> Result<String> {
+    /// Runs `collect`, which must end with this code; returns what it said.
+    pub(crate) fn fails_keeping(&self, now: &str, flags: &[&str], code: i32) -> Result<String> {
         let output = self.collect(now, flags)?;
         let said = stderr(&output);
         ensure!(output.status.code() == Some(code), "{:?}, not {code}: {said}", output.status);
         ensure!(!said.contains("panicked"), "{said}");
+        Ok(said)
+    }
+
+    /// Runs `collect`, which must end with this code and leave no output; returns what it said.
+    pub(crate) fn fails(&self, now: &str, flags: &[&str], code: i32) -> Result<String> {
+        let said = self.fails_keeping(now, flags, code)?;
         for left in ["samples.parquet", ".samples.parquet.partial", "record", ".record.partial"] {
             ensure!(!self.path(left).exists(), "`{left}` was left: {said}");
         }
@@ -92,10 +98,10 @@ pub(crate) fn recording(name: &str) -> PathBuf {
 pub(crate) fn prometheus_document(url: &str, settings: &str, queries: &[(&str, &str)]) -> String {
     let queries: Vec<String> = queries
         .iter()
-        .map(|(name, promql)| format!("  - {{name: {name}, promql: '{promql}'}}\n"))
+        .map(|(name, promql)| format!("      - {{name: {name}, promql: '{promql}'}}\n"))
         .collect();
     format!(
-        "step: 5s\nrange: 92m\nrate_window: 1m\nsource: {{prometheus: {{url: '{url}'{settings}}}}}\nqueries:\n{}",
+        "step: 5s\nrange: 92m\nrate_window: 1m\nsources:\n  main:\n    prometheus: {{url: '{url}'{settings}}}\n    queries:\n{}",
         queries.concat()
     )
 }

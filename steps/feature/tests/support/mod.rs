@@ -20,9 +20,9 @@ pub(crate) const RULES: &str = "[{raw: {}}, {rolling: {window: 5m, statistics: [
 
 pub(crate) fn document(fill: &str, features: &str) -> String {
     format!(
-        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
-         queries:\n- {{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}\n\
-         - {{name: requests, promql: requests_total}}\n\
+        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, queries: [\
+         {{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
+         {{name: requests, promql: requests_total}}]}}}}\n\
          fill: {fill}\nfeatures: {features}\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
     )

@@ -71,11 +71,11 @@ type Ordered<'a> = Vec<(&'a Series, Option<Moved>)>;
 
 /// Measured features before computed ones, and of each the biggest movers first.
 fn order(contents: &Contents) -> Ordered<'_> {
-    let queries: BTreeSet<&str> =
-        contents.document.queries.iter().map(|query| query.name.as_str()).collect();
+    let measured: BTreeSet<String> =
+        contents.document.columns().into_iter().map(|column| column.name).collect();
     let computed = |series: &Series| {
         let name = series.column.name.as_str();
-        !queries.contains(name) && series.column.formula != name
+        !measured.contains(name) && series.column.formula != name
     };
     let mut order: Ordered<'_> =
         contents.features.series.iter().map(|series| (series, series.moved())).collect();

@@ -16,7 +16,7 @@ pub(crate) const NOW: &str = "1970-01-01T02:00:00Z";
 
 pub(crate) fn document(expectations: &str, split: &str) -> String {
     format!(
-        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsource: {{table: {{path: t, time: t}}}}\n\
+        "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          features: [{{raw: {{}}}}]\nexpectations: {expectations}\nsplit: {split}\n\
          models: {{z_score: {{}}}}\nvote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
     )

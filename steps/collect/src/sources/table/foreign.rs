@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use contract::{StepError, Timestamp};
-use document::document::{TableSource, TimeFormat};
+use document::sources::{TableSource, TimeFormat};
 use frames::foreign::{ForeignKind, ForeignRows, ForeignTable};
 use frames::samples::SampleRows;
 
 use super::cells;
 use super::columns::{Columns, FileColumn};
-use super::sink::Stop;
+use crate::source::Stop;
 
 /// Finds the columns to read, and says which ones are left out and why.
 pub(super) fn columns(

@@ -6,16 +6,17 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact};
-use document::document::Query;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use fs_err as fs;
 
-use crate::assemble::Chunk;
 use crate::range::ChunkPlan;
-use crate::reply::{self, LabelSet, Point, Reply};
-use crate::request::{LONGEST_REPLY_BYTES, seconds};
+use crate::source::{Opening, Source};
+use crate::sources::prometheus::assemble::{Chunk, Column};
+use crate::sources::prometheus::reply::{self, LabelSet, Point, Reply};
+use crate::sources::prometheus::request::{LONGEST_REPLY_BYTES, seconds};
+use crate::sources::queries::{Answers, Queries};
 
 /// A folder of recorded replies.
 #[derive(Debug)]
@@ -23,35 +24,43 @@ pub(crate) struct Recording {
     files: Vec<PathBuf>,
 }
 
+/// Opens the source: finds the reply of each query.
+pub(crate) fn open(mut opening: Opening<'_>) -> Result<Box<dyn Source + '_>, StepError> {
+    let folder = opening.take_data()?;
+    let queries = &opening.settings.queries;
+    let names: Vec<&str> = queries.iter().map(|query| query.name.as_str()).collect();
+    Ok(Box::new(Queries::new(Recording::open(&folder, &names)?, opening)))
+}
+
 impl Recording {
-    /// Finds the reply of each query.
-    pub(crate) fn open(folder: &Path, queries: &[Query]) -> Result<Self, StepError> {
+    fn open(folder: &Path, names: &[&str]) -> Result<Self, StepError> {
         drop(fs::read_dir(folder).map_err(|error| StepError::reading(folder, &error))?);
-        let find = |query: &Query| {
-            let names = [".json.gz", ".json"].map(|ending| format!("{}{ending}", query.name));
+        let find = |query: &&str| {
+            let names = [".json.gz", ".json"].map(|ending| format!("{query}{ending}"));
             let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
             found.ok_or_else(|| {
                 StepError::usage(format!(
-                    "`{}` holds no reply to query `{}`: neither `{}` nor `{}`",
+                    "`{}` holds no reply to query `{query}`: neither `{}` nor `{}`",
                     folder.display(),
-                    query.name,
                     names[0],
                     names[1]
                 ))
                 .hint("make a recording with `collect --record DIR`")
             })
         };
-        Ok(Self { files: queries.iter().map(find).collect::<Result<_, _>>()? })
+        Ok(Self { files: names.iter().map(find).collect::<Result<_, _>>()? })
     }
+}
 
+impl Answers for Recording {
     /// Replays all chunks in order, as if they had been asked for now.
     ///
     /// Each chunk reads the files again, so that a long recording needs no more memory than a
     /// short one; points outside the chunk are dropped at once.
-    pub(crate) fn for_each_chunk(
+    fn for_each_chunk(
         &self,
         mut plan: ChunkPlan,
-        mut write: impl FnMut(Chunk) -> Result<(), StepError>,
+        write: &mut dyn FnMut(Chunk) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         while let Some(grid) = plan.next() {
             let mut replies = Vec::with_capacity(self.files.len());
@@ -112,7 +121,7 @@ struct Kept {
 impl Recorder {
     /// Starts a recording that will be written to `folder`, which must hold nothing but an
     /// earlier recording.
-    pub(crate) fn new(folder: &Path, queries: &[Query]) -> Result<Self, StepError> {
+    pub(crate) fn new(folder: &Path, columns: &[Column]) -> Result<Self, StepError> {
         let entries = match artifact::files_below(folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
@@ -129,8 +138,8 @@ impl Recorder {
             ))
             .hint("record into a folder of its own"));
         }
-        let names = queries.iter().map(|query| query.name.clone()).collect();
-        Ok(Self { names, kept: queries.iter().map(|_| Kept::default()).collect() })
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        Ok(Self { names, kept: columns.iter().map(|_| Kept::default()).collect() })
     }
 
     /// Keeps a chunk's replies.
@@ -211,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reply::Series;
+    use crate::sources::prometheus::reply::Series;
 
     fn kept(series: Series) -> Kept {
         let mut kept = Kept::default();

@@ -1,21 +1,26 @@
 //! The source `prometheus`: asks a server, several questions at once, chunk by chunk.
 
-use std::collections::VecDeque;
-use std::path::Path;
+pub(crate) mod assemble;
+mod client;
+pub(crate) mod reply;
+pub(crate) mod request;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use contract::{Outcome, StepError};
-use document::Document;
-use document::document::PrometheusSource;
+use contract::StepError;
+use document::sources::PrometheusSource;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::assemble::Chunk;
-use crate::client::Endpoint;
 use crate::range::{ChunkPlan, Grid};
-use crate::reply::Reply;
-use crate::request::{RangeQuery, Requester};
+use crate::source::{Opening, Source};
+use crate::sources::queries::{Answers, Queries};
+use assemble::Chunk;
+use client::Endpoint;
+use reply::Reply;
+use request::{RangeQuery, Requester};
 
 /// Chunks that are asked for at once; one more waits to be written, and one is being written.
 const OPEN_CHUNKS: usize = 2;
@@ -28,37 +33,37 @@ pub(crate) struct Prometheus {
     parallel: usize,
 }
 
-impl Prometheus {
-    /// Prepares the queries; nothing is sent yet.
-    pub(crate) fn new(
-        document: &Document,
-        source: &PrometheusSource,
-        folder: &Path,
-    ) -> Result<Self, StepError> {
-        let window = document.rate_window.to_string();
-        let queries = document.queries.iter().map(|query| RangeQuery {
-            name: query.name.clone(),
-            promql: query.promql.replace("$rate_window", &window),
-        });
-        let requester = Requester {
-            endpoint: Endpoint::new(source, folder)?,
-            timeout: source.timeout,
-            retries: source.retries,
-            requests: AtomicUsize::new(0),
-            retried: AtomicUsize::new(0),
-        };
-        Ok(Self {
-            requester: Arc::new(requester),
-            queries: queries.collect(),
-            parallel: usize::from(source.parallel.max(1)),
-        })
-    }
+/// Opens the source; nothing is sent yet.
+pub(crate) fn open<'a>(
+    settings: &'a PrometheusSource,
+    opening: Opening<'a>,
+) -> Result<Box<dyn Source + 'a>, StepError> {
+    let window = opening.document.rate_window.to_string();
+    let queries = opening.settings.queries.iter().map(|query| RangeQuery {
+        name: query.name.clone(),
+        promql: query.promql.replace("$rate_window", &window),
+    });
+    let requester = Requester {
+        endpoint: Endpoint::new(opening.field("prometheus"), settings, opening.folder)?,
+        timeout: settings.timeout,
+        retries: settings.retries,
+        requests: AtomicUsize::new(0),
+        retried: AtomicUsize::new(0),
+    };
+    let prometheus = Prometheus {
+        requester: Arc::new(requester),
+        queries: queries.collect(),
+        parallel: usize::from(settings.parallel.max(1)),
+    };
+    Ok(Box::new(Queries::new(prometheus, opening)))
+}
 
+impl Answers for Prometheus {
     /// Fetches all chunks in order and hands each to `write`, while the next ones are fetched.
-    pub(crate) fn for_each_chunk(
+    fn for_each_chunk(
         &self,
         plan: ChunkPlan,
-        mut write: impl FnMut(Chunk) -> Result<(), StepError>,
+        write: &mut dyn FnMut(Chunk) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -69,7 +74,7 @@ impl Prometheus {
             let fetching = scope.spawn(move || runtime.block_on(self.fetch(plan, sender)));
             let mut written = Ok(());
             while let Some(chunk) = receiver.blocking_recv() {
-                written = chunk.and_then(&mut write);
+                written = chunk.and_then(&mut *write);
                 if written.is_err() {
                     break;
                 }
@@ -83,6 +88,15 @@ impl Prometheus {
         })
     }
 
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let Requester { requests, retried, .. } = &*self.requester;
+        [("requests", requests), ("retries", retried)]
+            .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+            .into()
+    }
+}
+
+impl Prometheus {
     async fn fetch(&self, plan: ChunkPlan, sender: mpsc::Sender<Result<Chunk, StepError>>) {
         let (open, tasks) = (VecDeque::new(), JoinSet::new());
         let mut fetch = Fetch { source: self, plan, open, opened: 0, tasks };
@@ -114,12 +128,6 @@ impl Prometheus {
                 }
             }
         }
-    }
-
-    /// Writes how often the server was asked.
-    pub(crate) fn report(&self, outcome: &mut Outcome) {
-        outcome.count("requests", self.requester.requests.load(Ordering::Relaxed));
-        outcome.count("retries", self.requester.retried.load(Ordering::Relaxed));
     }
 }
 

@@ -2,39 +2,14 @@
 
 use std::collections::HashMap;
 
-use contract::{Span, StepError, Timestamp};
-use frames::SamplesWriter;
+use contract::{Span, Timestamp};
 use frames::samples::SampleRows;
 
 use crate::range::Due;
-use crate::tally::Tally;
+use crate::source::{Each, Stop};
 
 /// Rows that are read, and written as one row group, at a time.
 pub(super) const BLOCK_ROWS: usize = 16 * 1024;
-
-/// Why the reading of a table stopped.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// A row is earlier than the one before it: the table must be sorted first.
-    OutOfOrder,
-    /// For good.
-    Error(StepError),
-}
-
-impl Stop {
-    pub(super) fn into_error(self) -> StepError {
-        match self {
-            Self::Error(error) => error,
-            Self::OutOfOrder => StepError::bug("a sorted table is not in order of time"),
-        }
-    }
-}
-
-impl From<StepError> for Stop {
-    fn from(error: StepError) -> Self {
-        Self::Error(error)
-    }
-}
 
 /// Gives rows without a time column their times: a step apart, for each entity on its own.
 #[derive(Debug)]
@@ -70,36 +45,37 @@ pub(super) struct Outside {
     pub(super) last: Timestamp,
 }
 
-/// A file of samples that is whole and not visible yet.
-#[derive(Debug)]
+/// What was seen of the rows.
+#[derive(Debug, Default)]
 pub(super) struct Written {
-    pub(super) writer: SamplesWriter,
-    pub(super) tally: Tally,
+    /// Says that some row had a value.
+    pub(super) has_values: bool,
     /// Rows that do not lie on whole steps.
     pub(super) off_grid: usize,
     pub(super) outside: Option<Outside>,
 }
 
-/// Takes blocks of rows and writes them in order of time.
-#[derive(Debug)]
-pub(super) struct Sink {
-    writer: SamplesWriter,
+/// Takes blocks of rows and hands them on in order of time.
+pub(super) struct Sink<'a, 'each> {
+    each: &'a mut Each<'each>,
     clock: Clock,
     due: Option<Due>,
     last: Option<Timestamp>,
-    tally: Tally,
-    off_grid: usize,
-    outside: Option<Outside>,
+    written: Written,
     /// All rows, where they have to be sorted.
     held: Option<SampleRows>,
 }
 
-impl Sink {
+impl<'a, 'each> Sink<'a, 'each> {
     /// Makes a sink; `sorted` says that it holds all rows and sorts them.
-    pub(super) fn new(writer: SamplesWriter, clock: Clock, due: Option<Due>, sorted: bool) -> Self {
+    pub(super) fn new(
+        each: &'a mut Each<'each>,
+        clock: Clock,
+        due: Option<Due>,
+        sorted: bool,
+    ) -> Self {
         let held = sorted.then(SampleRows::default);
-        let (tally, last, outside) = (Tally::default(), None, None);
-        Self { writer, clock, due, last, tally, off_grid: 0, outside, held }
+        Self { each, clock, due, last: None, written: Written::default(), held }
     }
 
     /// Adds rows; without times they get the clock's.
@@ -116,47 +92,47 @@ impl Sink {
             }
         }
         let step = self.clock.step;
-        self.off_grid += rows.times.iter().filter(|time| time.floor(step) != **time).count();
+        self.written.off_grid +=
+            rows.times.iter().filter(|time| time.floor(step) != **time).count();
         match &mut self.held {
             Some(held) => {
                 append(held, rows);
                 Ok(())
             }
-            None => self.write(&rows),
+            None => self.write(rows),
         }
     }
 
-    fn leave_out<'a>(&mut self, times: impl Iterator<Item = &'a Timestamp>) {
+    fn leave_out<'t>(&mut self, times: impl Iterator<Item = &'t Timestamp>) {
         for &time in times {
             let none = Outside { rows: 0, first: time, last: time };
-            let Outside { rows, first, last } = self.outside.unwrap_or(none);
+            let Outside { rows, first, last } = self.written.outside.unwrap_or(none);
             let (first, last) = (first.min(time), last.max(time));
-            self.outside = Some(Outside { rows: rows + 1, first, last });
+            self.written.outside = Some(Outside { rows: rows + 1, first, last });
         }
     }
 
-    fn write(&mut self, rows: &SampleRows) -> Result<(), Stop> {
+    fn write(&mut self, rows: SampleRows) -> Result<(), Stop> {
         let Some(last) = rows.times.last() else { return Ok(()) };
         let before = self.last.is_some_and(|before| rows.times[0] < before);
         if before || !rows.times.is_sorted() {
             return Err(Stop::OutOfOrder);
         }
         self.last = Some(*last);
-        self.tally.add(rows);
-        Ok(self.writer.write(rows)?)
+        self.written.has_values |= rows.columns.iter().flatten().any(Option::is_some);
+        Ok((self.each)(rows)?)
     }
 
-    /// Writes what is held, and returns the file with what was counted.
+    /// Hands on what is held, and returns what was seen.
     pub(super) fn finish(mut self) -> Result<Written, Stop> {
         if let Some(held) = self.held.take() {
             let mut order: Vec<usize> = (0..held.times.len()).collect();
             order.sort_by_key(|row| held.times[*row]);
             for rows in order.chunks(BLOCK_ROWS) {
-                self.write(&pick(&held, rows))?;
+                self.write(pick(&held, rows))?;
             }
         }
-        let Self { writer, tally, off_grid, outside, .. } = self;
-        Ok(Written { writer, tally, off_grid, outside })
+        Ok(self.written)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the text of a cell means.
 
 use contract::Timestamp;
-use document::document::TimeFormat;
+use document::sources::TimeFormat;
 
 /// Times outside of this many milliseconds around 1970 are not times (years -5953 to 9892).
 const FARTHEST_MS: f64 = 2.5e14;
@@ -58,7 +58,7 @@ pub(super) fn from_ms(ms: f64) -> Result<Timestamp, String> {
 
 /// Shows a cell in one short line.
 pub(super) fn shown(text: &str) -> String {
-    crate::reply::one_line(text)
+    crate::sources::prometheus::reply::one_line(text)
 }
 
 #[cfg(test)]

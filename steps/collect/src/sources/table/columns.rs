@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use contract::StepError;
-use document::document::TableSource;
+use document::sources::TableSource;
 use frames::FeatureTable;
 
 /// A column of the file.
@@ -46,7 +46,7 @@ impl Columns {
         for (index, key) in keys.iter().enumerate() {
             if keys[..index].iter().any(|other| other.index == key.index) {
                 return Err(StepError::usage(format!(
-                    "`source.table` uses the column `{}` for two of time, entity and label",
+                    "`table` uses the column `{}` for two of time, entity and label",
                     key.name
                 )));
             }
@@ -69,9 +69,7 @@ impl Columns {
             let name = &column.name;
             let shown = path.display();
             if self.samples[..index].iter().any(|other| other.index == column.index) {
-                return Err(StepError::usage(format!(
-                    "`source.table.columns` names `{name}` twice"
-                )));
+                return Err(StepError::usage(format!("`table.columns` names `{name}` twice")));
             }
             if !FeatureTable::RESERVED.contains(&name.as_str()) {
                 continue;
@@ -81,9 +79,9 @@ impl Columns {
             ));
             return Err(match name.as_str() {
                 "time" | "entity" | "label" => error.hint(format!(
-                    "set `source.table.{name}: {name}`, or list the samples in `source.table.columns`"
+                    "set `table.{name}: {name}`, or list the samples in `table.columns`"
                 )),
-                _ => error.hint("list the samples in `source.table.columns`"),
+                _ => error.hint("list the samples in `table.columns`"),
             });
         }
         Ok(())
@@ -101,7 +99,7 @@ impl Columns {
                 "`{}` has no column of numbers to take samples from",
                 path.display()
             ))
-            .hint("is `source.table.delimiter` the file's?"));
+            .hint("is `table.delimiter` the file's?"));
         }
         Ok(())
     }
@@ -126,6 +124,6 @@ fn unknown(path: &Path, name: &str, header: &[String]) -> StepError {
     if let Some(meant) = document::closest(name, known.clone()) {
         return error.hint(format!("did you mean `{meant}`?"));
     }
-    let names = crate::reply::one_line(&known.collect::<Vec<_>>().join(", "));
+    let names = crate::sources::prometheus::reply::one_line(&known.collect::<Vec<_>>().join(", "));
     error.hint(format!("its columns: {names}"))
 }

@@ -9,9 +9,9 @@ use reqwest::{StatusCode, Url};
 
 use client::{causes, shown};
 
-use crate::client::Endpoint;
+use super::client::Endpoint;
+use super::reply::{self, Reply, ReplyError, one_line};
 use crate::range::Grid;
-use crate::reply::{self, Reply, ReplyError, one_line};
 
 /// A reply of more bytes than this is not read to its end.
 pub(crate) const LONGEST_REPLY_BYTES: usize = 512 << 20;
@@ -77,7 +77,10 @@ impl Requester {
             "`{}`: {what} (query `{}`, {attempts} {times})",
             self.endpoint.shown, query.name
         ))
-        .hint("source.prometheus.url names the server: is it up, and can it be reached from here?")
+        .hint(format!(
+            "{}.url names the server: is it up, and can it be reached from here?",
+            self.endpoint.field
+        ))
     }
 
     async fn attempt(&self, query: &RangeQuery, grid: Grid) -> Result<Reply, Failure> {
@@ -119,8 +122,8 @@ impl Requester {
         // Whom to trust is a setting; it does not change by asking again.
         if causes.to_lowercase().contains("certificate") {
             let message = format!("`{}`: {causes}", self.endpoint.shown);
-            let hint =
-                "source.prometheus.ca_file says whom to trust, client_identity_file who asks";
+            let field = &self.endpoint.field;
+            let hint = format!("{field}.ca_file says whom to trust, client_identity_file who asks");
             return Failure::Final(StepError::usage(message).hint(hint));
         }
         let what = if error.is_timeout() {
@@ -139,9 +142,16 @@ impl Requester {
         }
         let message = format!("`{}`: query `{}`: {error}", self.endpoint.shown, query.name);
         let error = StepError::usage(message);
-        Failure::Final(match error_hint(&error.message) {
+        Failure::Final(match self.page_hint(&error.message) {
             Some(hint) => error.hint(hint),
             None => error,
+        })
+    }
+
+    fn page_hint(&self, message: &str) -> Option<String> {
+        let field = &self.endpoint.field;
+        message.contains("web page").then(|| {
+            format!("is it a login page, or a proxy's? {field}.url must lead to the Prometheus API")
         })
     }
 
@@ -160,30 +170,23 @@ impl Requester {
         }
         let message = format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name);
         let error = StepError::usage(message);
+        let field = &self.endpoint.field;
         Failure::Final(match status.as_u16() {
             300..=399 => {
                 let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
                 let target = target.and_then(|target| self.endpoint.url.join(target).ok());
                 let target = target.map_or("elsewhere".to_owned(), |url: Url| shown(&url));
                 error.hint(format!(
-                    "the server sends to {target}; redirects are not followed, name the right URL in source.prometheus.url"
+                    "the server sends to {target}; redirects are not followed, name the right URL in {field}.url"
                 ))
             }
-            401 | 403 => error.hint(
-                "source.prometheus takes bearer_token_file, basic_auth, client_identity_file and headers",
-            ),
-            404 | 405 => error.hint(
-                "source.prometheus.url is the base of the API, without /api/v1",
-            ),
+            401 | 403 => error.hint(format!(
+                "{field} takes bearer_token_file, basic_auth, client_identity_file and headers"
+            )),
+            404 | 405 => error.hint(format!("{field}.url is the base of the API, without /api/v1")),
             _ => error,
         })
     }
-}
-
-fn error_hint(message: &str) -> Option<&'static str> {
-    message.contains("web page").then_some(
-        "is it a login page, or a proxy's? source.prometheus.url must lead to the Prometheus API",
-    )
 }
 
 fn is_passing(status: StatusCode) -> bool {

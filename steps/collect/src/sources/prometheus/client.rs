@@ -4,16 +4,16 @@ use std::path::Path;
 
 use client::{Files, Server, base_url, below, shown};
 use contract::StepError;
-use document::document::{BasicAuth, PrometheusSource};
+use document::document::BasicAuth;
+use document::sources::PrometheusSource;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Url};
-
-/// Where the source stands in the document.
-const FIELD: &str = "source.prometheus";
 
 /// A client for one server, with everything each request carries.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
+    /// Where the settings stand in the document, for hints.
+    pub(crate) field: String,
     /// Where range queries go.
     pub(crate) url: Url,
     /// The URL as errors show it: without user, password and query.
@@ -25,11 +25,15 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// Makes the client of a source; its files are relative to `folder`, the document's.
-    pub(crate) fn new(source: &PrometheusSource, folder: &Path) -> Result<Self, StepError> {
-        let url = range_url(&source.url)?;
-        let headers = headers(source, folder)?;
+    pub(crate) fn new(
+        field: String,
+        source: &PrometheusSource,
+        folder: &Path,
+    ) -> Result<Self, StepError> {
+        let url = range_url(&field, &source.url)?;
+        let headers = headers(&field, source, folder)?;
         let client = client::client(Server {
-            field: FIELD,
+            field: &field,
             url: &url,
             timeout: source.timeout,
             headers: headers.clone(),
@@ -39,7 +43,7 @@ impl Endpoint {
                 client_identity_file: source.client_identity_file.as_deref(),
             },
         })?;
-        Ok(Self { shown: shown(&url), url, headers, client })
+        Ok(Self { field, shown: shown(&url), url, headers, client })
     }
 
     /// Starts a request with this form as its body.
@@ -51,12 +55,12 @@ impl Endpoint {
     }
 }
 
-fn range_url(base: &str) -> Result<Url, StepError> {
-    Ok(below(base_url("source.prometheus.url", base)?, "/api/v1/query_range"))
+fn range_url(field: &str, base: &str) -> Result<Url, StepError> {
+    Ok(below(base_url(&format!("{field}.url"), base)?, "/api/v1/query_range"))
 }
 
-fn headers(source: &PrometheusSource, folder: &Path) -> Result<HeaderMap, StepError> {
-    let mut headers = client::headers("source.prometheus.headers", &source.headers)?;
+fn headers(field: &str, source: &PrometheusSource, folder: &Path) -> Result<HeaderMap, StepError> {
+    let mut headers = client::headers(&format!("{field}.headers"), &source.headers)?;
     let user = source.basic_auth.as_ref().map(BasicAuth::user);
     let value = client::authorization(folder, source.bearer_token_file.as_deref(), user)?;
     headers.extend(value.map(|value| (AUTHORIZATION, value)));
@@ -75,8 +79,8 @@ mod tests {
             ("https://h/prometheus/", "https://h/prometheus/api/v1/query_range"),
             ("http://[::1]:1/a/b?x=y", "http://[::1]:1/a/b/api/v1/query_range"),
         ] {
-            assert_eq!(range_url(base).unwrap().as_str(), expected);
+            assert_eq!(range_url("x", base).unwrap().as_str(), expected);
         }
-        assert!(range_url("http://u:hunter2@h").is_err());
+        assert!(range_url("x", "http://u:hunter2@h").is_err());
     }
 }

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use contract::StepError;
 use csv::{ByteRecord, ReaderBuilder};
-use document::document::TableSource;
+use document::sources::TableSource;
 use flate2::read::MultiGzDecoder;
 use frames::samples::SampleRows;
 use fs_err as fs;
 
 use super::cells;
 use super::columns::{Columns, FileColumn};
-use super::sink::{BLOCK_ROWS, Stop};
+use super::sink::BLOCK_ROWS;
+use crate::source::Stop;
 
 /// Rows of a CSV file, with what is needed to say where an error is.
 struct Rows<'a> {
@@ -144,7 +145,7 @@ impl<'a> Rows<'a> {
                 self.record.len(),
                 self.header.len()
             ))
-            .hint("is `source.table.delimiter` the file's, and each text with it in quotes?"));
+            .hint("is `table.delimiter` the file's, and each text with it in quotes?"));
         }
         Ok(more)
     }

@@ -3,12 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Outcome, StepError, Timestamp};
-use document::document::Query;
+use document::sources::{Entity, Query};
 use frames::samples::SampleRows;
 
+use super::reply::{self, LabelSet, Point, Reply, Series};
 use crate::range::Grid;
-use crate::reply::{LabelSet, Point, Reply, Series};
-use crate::tally::Tally;
+
+/// A query as the rows see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    /// Labels that may name the entity, first choice first; without any there is one series.
+    pub(crate) labels: Vec<String>,
+}
+
+impl Column {
+    /// Makes the column of a query; `entity` has the labels of the queries that name none.
+    pub(crate) fn new(query: &Query, entity: &Entity) -> Self {
+        Self { name: query.name.clone(), labels: query.labels(entity).to_vec() }
+    }
+}
 
 /// The replies to all queries for one chunk of time.
 #[derive(Debug)]
@@ -25,7 +39,8 @@ pub(crate) struct Chunk {
 /// some query has a value for it: pods come and go. Both hold however the time is cut into chunks.
 #[derive(Debug)]
 pub(crate) struct Assembler<'a> {
-    queries: &'a [Query],
+    columns: Vec<Column>,
+    entity: &'a Entity,
     /// The label set of each query's series, for the queries that name no entity.
     only: Vec<Option<LabelSet>>,
     /// Queries that gave some series.
@@ -37,7 +52,7 @@ pub(crate) struct Assembler<'a> {
     ignored_points: usize,
     warnings: BTreeSet<String>,
     infos: BTreeSet<String>,
-    pub(crate) tally: Tally,
+    has_values: bool,
 }
 
 /// Points of each query for one entity, in order of time.
@@ -45,18 +60,19 @@ type EntityPoints = Vec<std::vec::IntoIter<Point>>;
 
 impl<'a> Assembler<'a> {
     /// Makes an assembler; `keep_leading_gaps` keeps the rows before the first value.
-    pub(crate) fn new(queries: &'a [Query], keep_leading_gaps: bool) -> Self {
+    pub(crate) fn new(columns: Vec<Column>, entity: &'a Entity, keep_leading_gaps: bool) -> Self {
         Self {
-            queries,
-            only: vec![None; queries.len()],
-            answered: vec![false; queries.len()],
-            by_entity: queries.iter().any(|query| query.entity.is_some()),
+            only: vec![None; columns.len()],
+            answered: vec![false; columns.len()],
+            by_entity: columns.iter().any(|column| !column.labels.is_empty()),
+            columns,
+            entity,
             begun: keep_leading_gaps,
             skipped_rows: 0,
             ignored_points: 0,
             warnings: BTreeSet::new(),
             infos: BTreeSet::new(),
-            tally: Tally::default(),
+            has_values: false,
         }
     }
 
@@ -68,7 +84,7 @@ impl<'a> Assembler<'a> {
             entities.insert(String::new(), self.no_points());
         }
         for (index, reply) in replies.into_iter().enumerate() {
-            let named = |text: &String| format!("query `{}`: {text}", self.queries[index].name);
+            let named = |text: &String| format!("query `{}`: {text}", self.columns[index].name);
             self.warnings.extend(reply.warnings.iter().map(named));
             self.infos.extend(reply.infos.iter().map(named));
             self.answered[index] |= !reply.series.is_empty();
@@ -86,24 +102,24 @@ impl<'a> Assembler<'a> {
             }
         }
         let rows = self.merge(&grid, entities);
-        self.tally.add(&rows);
+        self.has_values |= rows.columns.iter().flatten().any(Option::is_some);
         Ok(rows)
     }
 
     fn no_points(&self) -> EntityPoints {
-        vec![Vec::new().into_iter(); self.queries.len()]
+        vec![Vec::new().into_iter(); self.columns.len()]
     }
 
     /// Checks that a query without an entity label means one and the same series all the time.
     fn check_single(&mut self, index: usize, series: &[Series]) -> Result<(), StepError> {
-        if self.queries[index].entity.is_some() {
+        if !self.columns[index].labels.is_empty() {
             return Ok(());
         }
         let mut sets = self.only[index].iter().chain(series.iter().map(|series| &series.labels));
         let first = sets.next().cloned();
         if let (Some(first), Some(other)) = (&first, sets.find(|set| Some(*set) != first.as_ref()))
         {
-            let name = &self.queries[index].name;
+            let name = &self.columns[index].name;
             let differing = first.iter().chain(other).find(|(k, _)| first.get(*k) != other.get(*k));
             let label = differing.map_or("instance", |(label, _)| label.as_str());
             return Err(StepError::refused(format!(
@@ -116,7 +132,7 @@ impl<'a> Assembler<'a> {
             )));
         }
         if series.len() > 1 {
-            let name = &self.queries[index].name;
+            let name = &self.columns[index].name;
             return Err(StepError::refused(format!(
                 "query `{name}` gave the series `{}` twice",
                 shown(&series[0].labels)
@@ -127,24 +143,24 @@ impl<'a> Assembler<'a> {
     }
 
     fn entity_of(&self, index: usize, series: &Series) -> Result<String, StepError> {
-        let query = &self.queries[index];
-        let Some(label) = &query.entity else { return Ok(String::new()) };
-        series.labels.get(label).cloned().ok_or_else(|| {
+        let Column { name, labels } = &self.columns[index];
+        let Some(first) = labels.first() else { return Ok(String::new()) };
+        let found = labels.iter().find_map(|label| series.labels.get(label));
+        found.map(|entity| self.entity.rename(entity).to_owned()).ok_or_else(|| {
+            let or = labels.join("` or `");
             StepError::refused(format!(
-                "query `{}` gave the series `{}` without the entity label `{label}`",
-                query.name,
+                "query `{name}` gave the series `{}` without the entity label `{or}`",
                 shown(&series.labels)
             ))
-            .hint(format!("keep the label, as in sum by ({label}) (...)"))
+            .hint(format!("keep the label, as in sum by ({first}) (...)"))
         })
     }
 
     fn twice(&self, index: usize, entity: &str, one: &LabelSet, other: &LabelSet) -> StepError {
-        let query = &self.queries[index];
-        let label = query.entity.as_deref().unwrap_or_default();
+        let Column { name, labels } = &self.columns[index];
+        let label = labels.first().map_or("", String::as_str);
         StepError::refused(format!(
-            "query `{}` gave several series for the entity `{entity}`: `{}` and `{}`",
-            query.name,
+            "query `{name}` gave several series for the entity `{entity}`: `{}` and `{}`",
             shown(one),
             shown(other)
         ))
@@ -168,7 +184,7 @@ impl<'a> Assembler<'a> {
             None => Ok(points),
             Some(pair) => Err(StepError::refused(format!(
                 "query `{}` gave two values, `{}` and `{}`, at `{}`",
-                self.queries[index].name,
+                self.columns[index].name,
                 pair[0].value,
                 pair[1].value,
                 Timestamp::from_ms(pair[0].time_ms)
@@ -178,8 +194,8 @@ impl<'a> Assembler<'a> {
 
     fn merge(&mut self, grid: &Grid, mut entities: BTreeMap<String, EntityPoints>) -> SampleRows {
         let mut rows =
-            SampleRows { columns: vec![Vec::new(); self.queries.len()], ..SampleRows::default() };
-        let mut values = vec![None; self.queries.len()];
+            SampleRows { columns: vec![Vec::new(); self.columns.len()], ..SampleRows::default() };
+        let mut values = vec![None; self.columns.len()];
         for time in (0..grid.points).map(|index| grid.time(index)) {
             for (entity, points) in &mut entities {
                 for (value, points) in values.iter_mut().zip(points) {
@@ -200,7 +216,12 @@ impl<'a> Assembler<'a> {
         rows
     }
 
-    /// Writes counts and warnings; in a training, a source that had nothing to say is refused. In a
+    /// Returns the number of points that nobody asked for.
+    pub(crate) fn ignored_points(&self) -> usize {
+        self.ignored_points
+    }
+
+    /// Writes warnings; in a training, a source that had nothing to say is refused. In a
     /// scoring it is not: a minute without data has to be told, and `score` does that.
     pub(crate) fn finish(
         &self,
@@ -208,8 +229,6 @@ impl<'a> Assembler<'a> {
         nothing_due: bool,
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
-        self.tally.report(self.queries.len(), outcome);
-        outcome.count("points_ignored", self.ignored_points);
         self.warnings.iter().for_each(|warning| outcome.warn(warning));
         if !self.infos.is_empty() {
             outcome.detail("infos", &self.infos)?;
@@ -217,7 +236,7 @@ impl<'a> Assembler<'a> {
         if nothing_due {
             return Ok(());
         }
-        if !scoring && self.tally.is_empty() {
+        if !scoring && !self.has_values {
             return Err(StepError::refused("no query gave a single value in the range asked for")
                 .hint("does the source reach back that far, and are its series named as in the queries?"));
         }
@@ -227,11 +246,11 @@ impl<'a> Assembler<'a> {
                 self.skipped_rows
             ));
         }
-        let silent = self.queries.iter().zip(&self.answered).filter(|(_, answered)| !**answered);
-        for (query, _) in silent {
-            outcome.warn(format!("query `{}` gave no series; its column is empty", query.name));
+        let silent = self.columns.iter().zip(&self.answered).filter(|(_, answered)| !**answered);
+        for (column, _) in silent {
+            outcome.warn(format!("query `{}` gave no series; its column is empty", column.name));
         }
-        let single = self.queries.iter().filter(|query| query.entity.is_none()).count();
+        let single = self.columns.iter().filter(|column| column.labels.is_empty()).count();
         if self.by_entity && single > 0 {
             outcome.warn(format!(
                 "{single} queries name no entity while others do; their values are in rows of their own"
@@ -244,7 +263,7 @@ impl<'a> Assembler<'a> {
 fn shown(labels: &LabelSet) -> String {
     let pairs: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    crate::reply::one_line(&format!("{{{}}}", pairs.join(", ")))
+    reply::one_line(&format!("{{{}}}", pairs.join(", ")))
 }
 
 #[cfg(test)]
@@ -254,13 +273,13 @@ mod tests {
 
     use super::*;
 
-    fn query(name: &str, entity: Option<&str>) -> Query {
-        Query {
-            name: name.to_owned(),
-            unit: String::new(),
-            promql: "x".to_owned(),
-            entity: entity.map(str::to_owned),
-        }
+    fn column(name: &str, entity: Option<&str>) -> Column {
+        Column { name: name.to_owned(), labels: entity.map(str::to_owned).into_iter().collect() }
+    }
+
+    fn assembler(columns: &[Column], keep_leading_gaps: bool) -> Assembler<'static> {
+        static ENTITY: std::sync::LazyLock<Entity> = std::sync::LazyLock::new(Entity::default);
+        Assembler::new(columns.to_vec(), &ENTITY, keep_leading_gaps)
     }
 
     fn grid(first: i64, points: usize) -> Grid {
@@ -273,8 +292,8 @@ mod tests {
 
     #[test]
     fn rows_are_in_order_of_time_and_then_of_entity_and_absent_points_are_gaps() {
-        let queries = [query("a", Some("node")), query("b", Some("node"))];
-        let mut assembler = Assembler::new(&queries, false);
+        let queries = [column("a", Some("node")), column("b", Some("node"))];
+        let mut assembler = assembler(&queries, false);
         let a = reply(vec![
             Series::new(&[("node", "y")], &[(0, 1.0), (10, 2.0)]),
             Series::new(&[("node", "x")], &[(10, 3.0), (15, 9.0), (30, 9.0)]),
@@ -291,9 +310,9 @@ mod tests {
 
     #[test]
     fn without_entities_a_time_without_values_has_a_row_of_gaps_once_there_was_a_value() {
-        let queries = [query("a", None)];
+        let queries = [column("a", None)];
         for (keep, expected) in [(false, 2), (true, 3)] {
-            let mut assembler = Assembler::new(&queries, keep);
+            let mut assembler = assembler(&queries, keep);
             let a = reply(vec![Series::new(&[], &[(10, 1.0)])]);
             let rows = assembler.rows(Chunk { grid: grid(0, 3), replies: vec![a] }).unwrap();
             assert_eq!(rows.times.len(), expected);
@@ -302,9 +321,9 @@ mod tests {
 
     #[test]
     fn several_series_need_an_entity_label() {
-        let queries = [query("a", None)];
+        let queries = [column("a", None)];
         let series = |node| Series::new(&[("job", "k"), ("node", node)], &[(0, 1.0)]);
-        let mut assembler = Assembler::new(&queries, false);
+        let mut assembler = assembler(&queries, false);
         let chunk =
             Chunk { grid: grid(0, 1), replies: vec![reply(vec![series("x"), series("y")])] };
         let error = assembler.rows(chunk).unwrap_err();
@@ -314,8 +333,8 @@ mod tests {
 
     #[test]
     fn a_series_that_changes_its_labels_between_chunks_is_several_series() {
-        let queries = [query("a", None)];
-        let mut assembler = Assembler::new(&queries, false);
+        let queries = [column("a", None)];
+        let mut assembler = assembler(&queries, false);
         for (first, node, good) in [(0, "x", true), (10, "x", true), (20, "y", false)] {
             let series = Series::new(&[("node", node)], &[(first, 1.0)]);
             let chunk = Chunk { grid: grid(first, 1), replies: vec![reply(vec![series])] };
@@ -325,10 +344,10 @@ mod tests {
 
     #[test]
     fn a_series_without_the_entity_label_or_a_second_one_for_an_entity_is_refused() {
-        let queries = [query("a", Some("node"))];
+        let queries = [column("a", Some("node"))];
         let one = Series::new(&[("node", "x"), ("cpu", "0")], &[]);
         for other in [Series::new(&[("cpu", "1")], &[]), Series::new(&[("node", "x")], &[])] {
-            let mut assembler = Assembler::new(&queries, false);
+            let mut assembler = assembler(&queries, false);
             let replies = vec![reply(vec![one.clone(), other])];
             let error = assembler.rows(Chunk { grid: grid(0, 1), replies }).unwrap_err();
             assert!(error.hint.unwrap().contains("sum by (node)"));
@@ -337,9 +356,9 @@ mod tests {
 
     #[test]
     fn two_values_at_one_time_are_refused() {
-        let queries = [query("a", None)];
+        let queries = [column("a", None)];
         let replies = vec![reply(vec![Series::new(&[], &[(0, 1.0), (0, 2.0)])])];
-        Assembler::new(&queries, false).rows(Chunk { grid: grid(0, 1), replies }).unwrap_err();
+        assembler(&queries, false).rows(Chunk { grid: grid(0, 1), replies }).unwrap_err();
     }
 
     proptest! {
@@ -349,9 +368,9 @@ mod tests {
             by_entity: bool,
         ) {
             let label = by_entity.then_some("node");
-            let queries = [query("a", label), query("b", label)];
+            let queries = [column("a", label), column("b", label)];
             let rows_of = |size: usize| {
-                let mut assembler = Assembler::new(&queries, false);
+                let mut assembler = assembler(&queries, false);
                 let mut all = (Vec::new(), Vec::new(), vec![Vec::new(); 2]);
                 for from in (0..present.len()).step_by(size) {
                     let to = (from + size).min(present.len());

@@ -1,0 +1,365 @@
+//! Where samples come from: named sources, each of one kind, and the columns they fill.
+//!
+//! A kind says everything about itself in one file below: its settings, their checks, its secrets,
+//! the data it reads and the servers it talks to. Everything else asks [`SourceKind`].
+
+mod columns;
+mod exporter;
+mod prometheus;
+mod recorded;
+mod recording;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Document;
+use crate::check::{Problem, is_name, problem, require};
+
+pub use columns::{SampleColumn, column_names};
+pub use exporter::{Combine, ExporterMetric, ExporterSource};
+pub use prometheus::PrometheusSource;
+pub use recorded::{RecordedColumn, RecordedSource};
+pub use recording::RecordingSource;
+pub use table::{TableSource, TimeFormat};
+
+/// What a kind of source says about itself.
+pub(crate) trait SourceKind {
+    /// Checks the settings; `path` is where they stand in the document.
+    fn check(&self, path: &str, source: &Source) -> Result<(), Problem>;
+
+    /// Says whether the source answers the queries beside its settings.
+    fn takes_queries(&self) -> bool {
+        false
+    }
+
+    /// Returns the columns that the source fills, as far as the document names them.
+    fn columns(&self, source: &Source, rate_window: Span) -> Vec<SampleColumn>;
+
+    /// Says whether the source may fill columns that the document does not name.
+    fn has_other_columns(&self) -> bool {
+        false
+    }
+
+    /// Returns the files with secrets and certificates.
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
+    }
+
+    /// Returns the file or folder that holds the samples; nothing for a server.
+    fn data(&self) -> Option<&PathBuf> {
+        None
+    }
+
+    /// Says that a range is read from what was recorded in the store.
+    fn is_recorded(&self) -> bool {
+        false
+    }
+
+    /// Returns the URLs of the servers it talks to.
+    fn urls(&self) -> Vec<&str> {
+        Vec::new()
+    }
+}
+
+/// Declares the kinds of sources, one line each: a field of [`Source`] and a variant of [`Kind`].
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $field:ident: $variant:ident($settings:ty),)*) => {
+        /// A source of samples: exactly one kind is set, and beside it what all kinds have.
+        #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Source {
+            $(
+                $(#[$doc])*
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$settings>,
+            )*
+            /// What is asked of a server or a recording, a column each.
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            pub queries: Vec<Query>,
+            /// How entities are named: which label they come from, and what their names become.
+            #[serde(skip_serializing_if = "Entity::is_default")]
+            pub entity: Entity,
+            /// How old a row may be, at most, when it is joined to a window: the last row in
+            /// `(window end - tolerance, window end]` is taken. 0 takes rows at the window's end
+            /// only. A source that speaks less often than `step` needs its own interval here.
+            pub tolerance: Span,
+            /// Joins the rows, which name no entity, to every entity of the other sources.
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            pub broadcast: bool,
+        }
+
+        /// The settings of a source, by kind.
+        #[derive(Debug, Clone, Copy)]
+        pub enum Kind<'a> {
+            $($(#[$doc])* $variant(&'a $settings),)*
+        }
+
+        impl Source {
+            /// Names of all kinds.
+            pub const KINDS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            /// Returns the kinds that are set, by name; one in a document that was checked.
+            pub fn kinds(&self) -> Vec<(&'static str, Kind<'_>)> {
+                let mut kinds = Vec::new();
+                $(kinds.extend(self.$field.as_ref().map(|it| (stringify!($field), Kind::$variant(it))));)*
+                kinds
+            }
+
+            fn kinds_mut(&mut self) -> Vec<&mut dyn SourceKind> {
+                let mut kinds: Vec<&mut dyn SourceKind> = Vec::new();
+                $(kinds.extend(self.$field.as_mut().map(|it| it as &mut dyn SourceKind));)*
+                kinds
+            }
+        }
+
+        impl<'a> Kind<'a> {
+            /// Returns what the kind says about itself.
+            pub(crate) fn settings(self) -> &'a dyn SourceKind {
+                match self {
+                    $(Self::$variant(settings) => settings,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A Prometheus, or anything with its HTTP API such as that of Thanos or Mimir.
+    prometheus: Prometheus(PrometheusSource),
+    /// Replies of a Prometheus, recorded with `collect --record`.
+    recording: Recording(RecordingSource),
+    /// A table in a file.
+    table: Table(TableSource),
+    /// Exporters in Prometheus' text format, asked without a Prometheus.
+    exporter: Exporter(ExporterSource),
+    /// Samples that were recorded in the store.
+    recorded: Recorded(RecordedSource),
+}
+
+/// One query and the column it fills.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// Name of the column: lower-case letters, digits and `_`.
+    pub name: String,
+    /// Unit of its values: `seconds`, `bytes`, `per_second`, `ratio`, ...
+    #[serde(default)]
+    pub unit: String,
+    /// The query; `$rate_window` stands for the document's rate window.
+    pub promql: String,
+    /// Label whose value is the entity, instead of the source's `entity.labels`; without any the
+    /// query must give one series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+}
+
+/// How the entities of a source are named.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Entity {
+    /// Labels that name the entity of a series: the first one that the series has is taken, as in
+    /// `[pod, pod_name]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Takes a port off the end of the name: `10.1.2.3:9100` becomes `10.1.2.3`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strip_port: bool,
+    /// Takes all from the first dot on off a host name: `node-1.example.com` becomes `node-1`.
+    /// Addresses stay as they are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strip_domain: bool,
+    /// New names by old ones, after the rules above: `{10.1.2.3: node-1}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
+}
+
+impl Entity {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the name that an entity has in the samples.
+    pub fn rename<'a>(&'a self, name: &'a str) -> &'a str {
+        let mut name = name;
+        if self.strip_port {
+            name = without_port(name);
+        }
+        if self.strip_domain && name.parse::<std::net::IpAddr>().is_err() {
+            name = name.split('.').next().unwrap_or(name);
+        }
+        self.names.get(name).map_or(name, String::as_str)
+    }
+}
+
+/// Returns a name without `:port`, and an IPv6 address without its brackets.
+fn without_port(name: &str) -> &str {
+    if let Some(rest) = name.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    match name.rsplit_once(':') {
+        // More than one colon is an IPv6 address.
+        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => host,
+        _ => name,
+    }
+}
+
+impl Source {
+    /// Returns the kind; nothing where a document that was not checked sets none.
+    pub fn kind(&self) -> Option<Kind<'_>> {
+        self.kinds().first().map(|(_, kind)| *kind)
+    }
+
+    /// Returns the file or folder that holds the samples; nothing for a server.
+    pub fn data(&self) -> Option<&PathBuf> {
+        self.kind().and_then(|kind| kind.settings().data())
+    }
+
+    /// Returns the files with secrets and certificates.
+    pub(crate) fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        self.kinds_mut().into_iter().flat_map(SourceKind::files_mut).collect()
+    }
+
+    fn check(&self, name: &str) -> Result<(), Problem> {
+        let path = format!("sources.{name}");
+        let kinds = self.kinds();
+        let [(field, kind)] = kinds.as_slice() else {
+            let known = Self::KINDS.join(", ");
+            return Err(problem(&path, format!("exactly one of {known} must be set"))
+                .hint("an overlay takes a kind out with null, as in `prometheus: null`"));
+        };
+        kind.settings().check(&format!("{path}.{field}"), self)?;
+        require(self.tolerance >= Span::ZERO, &format!("{path}.tolerance"), || {
+            "must be 0s or longer".to_owned()
+        })?;
+        if !kind.settings().takes_queries() {
+            return require(self.queries.is_empty(), &format!("{path}.queries"), || {
+                format!("the source kind `{field}` takes no queries")
+            });
+        }
+        require(!self.queries.is_empty(), &format!("{path}.queries"), || {
+            format!("the source kind `{field}` needs at least one query")
+        })?;
+        self.check_queries(&path)
+    }
+
+    fn check_queries(&self, path: &str) -> Result<(), Problem> {
+        for (index, query) in self.queries.iter().enumerate() {
+            let path = |field: &str| format!("{path}.queries.{index}.{field}");
+            check_column(&query.name, &path("name"))?;
+            let twice = self.queries[..index].iter().any(|other| other.name == query.name);
+            require(!twice, &path("name"), || format!("a second query is named `{}`", query.name))?;
+            require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks the name of a sample column.
+pub(crate) fn check_column(name: &str, path: &str) -> Result<(), Problem> {
+    require(is_name(name, '_'), path, || {
+        format!(
+            "`{name}` is no column name: lower-case letters, digits and `_`, starting with a letter"
+        )
+    })?;
+    let reserved = ["time", "entity", "label"].contains(&name);
+    require(!reserved, path, || format!("`{name}` is a column of every table"))
+}
+
+/// Checks all sources of a document.
+pub(crate) fn check(document: &Document) -> Result<(), Problem> {
+    let sources = &document.sources;
+    require(!sources.is_empty(), "sources", || "at least one source is needed".to_owned())?;
+    for (name, source) in sources {
+        let path = format!("sources.{name}");
+        require(is_name(name, '_'), &path, || {
+            format!(
+                "`{name}` is no source name: lower-case letters, digits and `_`, starting with a letter"
+            )
+        })?;
+        source.check(name)?;
+        let is_alone = sources.len() == 1;
+        let has_other = source.kind().is_some_and(|kind| kind.settings().has_other_columns());
+        require(is_alone || !has_other, &path, || {
+            "one of several sources must list its `columns`".to_owned()
+        })?;
+        require(!is_alone || !source.broadcast, &format!("{path}.broadcast"), || {
+            "there is no other source whose entities could be joined".to_owned()
+        })?;
+    }
+    Ok(())
+}
+
+impl Document {
+    /// Returns the columns of the samples as far as the document names them, source by source;
+    /// where two sources have a column of one name, both names begin with their source's.
+    pub fn columns(&self) -> Vec<SampleColumn> {
+        let of = |(name, source): (&String, &Source)| {
+            let kind = source.kind();
+            let columns = kind.map(|kind| kind.settings().columns(source, self.rate_window));
+            (name.clone(), columns.unwrap_or_default())
+        };
+        let mut sources: Vec<(String, Vec<SampleColumn>)> = self.sources.iter().map(of).collect();
+        let plain = sources.iter().map(|(name, columns)| {
+            (name.as_str(), columns.iter().map(|column| column.name.as_str()).collect())
+        });
+        let names = column_names(&plain.collect::<Vec<_>>());
+        for ((_, columns), names) in sources.iter_mut().zip(names) {
+            columns.iter_mut().zip(names).for_each(|(column, name)| column.name = name);
+        }
+        sources.into_iter().flat_map(|(_, columns)| columns).collect()
+    }
+
+    /// Says whether samples may have columns that the document does not name.
+    pub fn has_other_columns(&self) -> bool {
+        let mut kinds = self.sources.values().filter_map(Source::kind);
+        kinds.any(|kind| kind.settings().has_other_columns())
+    }
+
+    /// Says whether some source has new samples all the time: a server, not a file.
+    pub fn is_live(&self) -> bool {
+        self.sources.values().any(|source| source.data().is_none())
+    }
+
+    /// Says whether some source reads what was recorded in the store.
+    pub fn is_recorded(&self) -> bool {
+        let mut kinds = self.sources.values().filter_map(Source::kind);
+        kinds.any(|kind| kind.settings().is_recorded())
+    }
+
+    /// Returns the URLs of the servers that the sources talk to.
+    pub fn source_urls(&self) -> Vec<&str> {
+        let kinds = self.sources.values().filter_map(Source::kind);
+        kinds.flat_map(|kind| kind.settings().urls()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_lose_port_and_domain_and_get_new_names() {
+        let mut entity = Entity { strip_port: true, ..Entity::default() };
+        for (name, expected) in [
+            ("10.1.2.3:9100", "10.1.2.3"),
+            ("node-1:9100", "node-1"),
+            ("[2001:db8::1]:9100", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("node-1", "node-1"),
+            ("node:http", "node:http"),
+            ("", ""),
+        ] {
+            assert_eq!(entity.rename(name), expected);
+        }
+        entity.strip_domain = true;
+        entity.names.insert("10.1.2.3".to_owned(), "edge".to_owned());
+        assert_eq!(entity.rename("node-1.example.com:9100"), "node-1");
+        assert_eq!(entity.rename("10.1.2.3:9100"), "edge");
+        assert_eq!(entity.rename("10.1.2.4:9100"), "10.1.2.4");
+    }
+}

@@ -1,0 +1,70 @@
+//! The columns that sources fill, and what they are called.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Entity, Query, Source};
+
+/// A column of the samples.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SampleColumn {
+    /// Its name.
+    pub name: String,
+    /// Unit of its values; empty for a plain number.
+    pub unit: String,
+    /// How the source makes it: the query, with the rate window put in.
+    pub formula: String,
+    /// Says that the formula is a query that any Prometheus can answer.
+    pub is_promql: bool,
+    /// Label whose value is the entity, where several entities have the column.
+    pub entity: Option<String>,
+}
+
+/// Returns the names that the columns of several sources have in the samples: their own, and
+/// `<source>_<column>` where two sources have a column of one name.
+pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
+    let mut sources_with: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in sources.iter().flat_map(|(_, columns)| columns) {
+        *sources_with.entry(name).or_default() += 1;
+    }
+    let named = |source: &str, column: &&str| match sources_with.get(column) {
+        Some(2..) => format!("{source}_{column}"),
+        _ => (*column).to_owned(),
+    };
+    let of = |(source, columns): &(&str, Vec<&str>)| {
+        columns.iter().map(|column| named(source, column)).collect()
+    };
+    sources.iter().map(of).collect()
+}
+
+/// Returns the columns of a source's queries.
+pub(super) fn of_queries(source: &Source, rate_window: contract::Span) -> Vec<SampleColumn> {
+    let window = rate_window.to_string();
+    let of = |query: &Query| SampleColumn {
+        name: query.name.clone(),
+        unit: query.unit.clone(),
+        formula: query.promql.replace("$rate_window", &window),
+        is_promql: true,
+        entity: query.labels(&source.entity).first().cloned(),
+    };
+    source.queries.iter().map(of).collect()
+}
+
+impl Query {
+    /// Returns the labels that may name the entity, first choice first.
+    pub fn labels<'a>(&'a self, entity: &'a Entity) -> &'a [String] {
+        self.entity.as_ref().map_or(&entity.labels, std::slice::from_ref)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_of_two_sources_has_their_names_in_front() {
+        let sources = [("a", vec!["cpu", "load"]), ("b", vec!["cpu", "memory"])];
+        assert_eq!(column_names(&sources), [["a_cpu", "load"], ["b_cpu", "memory"]]);
+    }
+}

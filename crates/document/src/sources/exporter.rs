@@ -1,0 +1,180 @@
+//! The settings of the source `exporter`.
+
+mod node;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind, check_column};
+use crate::check::{Problem, check_url, problem, require};
+
+/// Exporters in Prometheus' text format or `OpenMetrics`, such as `node_exporter`, asked without a
+/// Prometheus. They have no past: `collect --follow` records them, and the other runs of `collect`
+/// read what was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExporterSource {
+    /// URLs of endpoints, such as `http://10.1.2.3:9100/metrics`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// URL whose host is the DNS name of a headless Service: each address behind it is an endpoint.
+    /// It is resolved at each scrape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// File with the URL of one endpoint a line, relative to the document; `#` begins a comment. It
+    /// is read at each scrape.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Deadline of one scrape; an endpoint that needs longer has a gap.
+    pub timeout: Span,
+    /// Endpoints that are scraped at once.
+    pub parallel: u16,
+    /// A longer reply is refused, in bytes.
+    pub max_bytes: u64,
+    /// Metric whose labels name the entity, for `entity.labels`; without labels there the entity is
+    /// host and port of the endpoint.
+    pub info: String,
+    /// The columns; by default 24 metrics of `node_exporter`.
+    pub metrics: Vec<ExporterMetric>,
+}
+
+impl Default for ExporterSource {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            service: None,
+            file: None,
+            timeout: Span::from_seconds(5),
+            parallel: 64,
+            max_bytes: 64 << 20,
+            info: "node_uname_info".to_owned(),
+            metrics: node::metrics(),
+        }
+    }
+}
+
+/// A column made of the series of one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExporterMetric {
+    /// Name of the column: lower-case letters, digits and `_`.
+    pub name: String,
+    /// Unit of its values.
+    #[serde(default)]
+    pub unit: String,
+    /// Name of the metric, with its suffix such as `_total`.
+    pub metric: String,
+    /// Says that it is a counter: the column has its increase per second, with resets handled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counter: bool,
+    /// Which series count, by label: `*` means all values, `name*` all that begin so, a leading `!`
+    /// takes out again. A series without the label has an empty value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Vec<String>>,
+    /// How several series become one number.
+    #[serde(default)]
+    pub combine: Combine,
+    /// Metric that the value is divided by; its series are chosen and combined in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divide_by: Option<String>,
+}
+
+/// How several series become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Combine {
+    /// Their sum.
+    #[default]
+    Sum,
+    /// Their arithmetic mean.
+    Mean,
+    /// The largest.
+    Max,
+    /// The smallest.
+    Min,
+}
+
+impl ExporterMetric {
+    fn formula(&self) -> String {
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|(label, patterns)| format!("{label}={}", patterns.join("|")))
+            .collect();
+        let series = |name: &str| format!("{name}{{{}}}", labels.join(", "));
+        let combine = match self.combine {
+            Combine::Sum => "sum",
+            Combine::Mean => "mean",
+            Combine::Max => "max",
+            Combine::Min => "min",
+        };
+        let value = if self.counter {
+            format!("{combine}(rate({}))", series(&self.metric))
+        } else {
+            format!("{combine}({})", series(&self.metric))
+        };
+        match &self.divide_by {
+            Some(divisor) => format!("{value} / {combine}({})", series(divisor)),
+            None => value,
+        }
+    }
+}
+
+impl SourceKind for ExporterSource {
+    fn check(&self, path: &str, _: &Source) -> Result<(), Problem> {
+        let some = !self.endpoints.is_empty() || self.service.is_some() || self.file.is_some();
+        if !some {
+            return Err(problem(path, "names no endpoint").hint(
+                "set endpoints, service or file, as in endpoints: [http://localhost:9100/metrics]",
+            ));
+        }
+        for (index, url) in self.endpoints.iter().enumerate() {
+            check_url(url, &format!("{path}.endpoints.{index}"))?;
+        }
+        if let Some(url) = &self.service {
+            check_url(url, &format!("{path}.service"))?;
+        }
+        require(self.timeout > Span::ZERO, &format!("{path}.timeout"), || {
+            "must be greater than 0s".to_owned()
+        })?;
+        require(self.parallel >= 1, &format!("{path}.parallel"), || {
+            "must be at least 1".to_owned()
+        })?;
+        require(!self.metrics.is_empty(), &format!("{path}.metrics"), || "is empty".to_owned())?;
+        for (index, metric) in self.metrics.iter().enumerate() {
+            let field = format!("{path}.metrics.{index}.name");
+            check_column(&metric.name, &field)?;
+            let twice = self.metrics[..index].iter().any(|other| other.name == metric.name);
+            require(!twice, &field, || format!("a second metric is named `{}`", metric.name))?;
+        }
+        Ok(())
+    }
+
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |metric: &ExporterMetric| SampleColumn {
+            name: metric.name.clone(),
+            unit: metric.unit.clone(),
+            formula: metric.formula(),
+            is_promql: false,
+            entity: Some("instance".to_owned()),
+        };
+        self.metrics.iter().map(of).collect()
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        self.file.iter_mut().collect()
+    }
+
+    fn is_recorded(&self) -> bool {
+        true
+    }
+
+    fn urls(&self) -> Vec<&str> {
+        self.endpoints.iter().chain(&self.service).map(String::as_str).collect()
+    }
+}

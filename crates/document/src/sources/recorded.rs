@@ -1,0 +1,65 @@
+//! The settings of the source `recorded`.
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind, check_column};
+use crate::check::{Problem, is_name, require};
+
+/// Samples that `collect --follow` or an agent recorded in the store, under
+/// `samples/<pipeline>/<source>/`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedSource {
+    /// Pipeline whose samples they are.
+    pub pipeline: String,
+    /// Name of the source in that pipeline.
+    pub source: String,
+    /// The columns to read.
+    pub columns: Vec<RecordedColumn>,
+}
+
+/// A column of recorded samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedColumn {
+    /// Its name.
+    pub name: String,
+    /// Unit of its values.
+    #[serde(default)]
+    pub unit: String,
+}
+
+impl SourceKind for RecordedSource {
+    fn check(&self, path: &str, _: &Source) -> Result<(), Problem> {
+        for (field, name, joiner) in
+            [("pipeline", &self.pipeline, '-'), ("source", &self.source, '_')]
+        {
+            require(is_name(name, joiner), &format!("{path}.{field}"), || {
+                format!("`{name}` is no name of a {field}")
+            })?;
+        }
+        require(!self.columns.is_empty(), &format!("{path}.columns"), || "is empty".to_owned())?;
+        for (index, column) in self.columns.iter().enumerate() {
+            check_column(&column.name, &format!("{path}.columns.{index}.name"))?;
+        }
+        Ok(())
+    }
+
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |column: &RecordedColumn| SampleColumn {
+            name: column.name.clone(),
+            unit: column.unit.clone(),
+            formula: format!("{}/{}/{}", self.pipeline, self.source, column.name),
+            is_promql: false,
+            entity: Some("entity".to_owned()),
+        };
+        self.columns.iter().map(of).collect()
+    }
+
+    fn is_recorded(&self) -> bool {
+        true
+    }
+}

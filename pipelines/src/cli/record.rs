@@ -1,0 +1,91 @@
+//! `lynceus record`: records the sources of a pipeline that have no past.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use collect::follow::{Recorder, Recording, Step};
+use contract::{StepError, Timestamp};
+
+use super::context::{Context, DocumentArgs, clock};
+use super::{Global, say};
+
+/// Flags of `lynceus record`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Name of this recorder; no other recorder of the pipeline may have it
+    #[arg(long, value_name = "NAME", default_value = "central")]
+    recorder: String,
+    /// Keep what is not in the store yet in this folder; by default `recording/PIPELINE/NAME` in
+    /// the store, or in `.lynceus` for a bucket
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// End after so many steps instead of running until it is stopped
+    #[arg(long, value_name = "N")]
+    steps: Option<u64>,
+}
+
+pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let store = context.store.open()?;
+    let default = || {
+        let folder = context.store.root.join("recording").join(&context.document.name);
+        folder.join(&args.recorder)
+    };
+    let spool = args.spool.clone().unwrap_or_else(default);
+    let mut recorder = Recorder::open(Recording {
+        document: &context.document,
+        folder: &context.base,
+        store: store.as_ref(),
+        recorder: &args.recorder,
+        spool: &spool,
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StepError::unavailable(format!("cannot start: {error}")))?;
+    say(&format!(
+        "Recording `{}` every {} into {}; stop with Ctrl-C",
+        context.document.name,
+        context.document.step,
+        store.describe()
+    ));
+    let mut taken = 0_u64;
+    let mut next = recorder.next(clock());
+    while args.steps.is_none_or(|steps| taken < steps) {
+        if !runtime.block_on(wait_until(next))? {
+            break;
+        }
+        tell(next, &recorder.step(next)?);
+        taken += 1;
+        // Steps that passed meanwhile are over; a clock that was set back is waited for.
+        next = recorder.next(clock()).max(next + context.document.step);
+        if next - clock() > context.document.step + context.document.step {
+            next = recorder.next(clock());
+        }
+    }
+    tell(next, &recorder.finish()?);
+    Ok(())
+}
+
+/// Waits until a time; says whether to go on: nobody asked the process to end.
+async fn wait_until(time: Timestamp) -> Result<bool, StepError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error| StepError::unavailable(format!("cannot wait for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let left = Duration::from_millis(u64::try_from((time - clock()).ms()).unwrap_or(0));
+    Ok(tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = tokio::time::sleep(left) => true,
+    })
+}
+
+fn tell(time: Timestamp, step: &Step) {
+    for failure in &step.failures {
+        tracing::warn!(%time, "{failure}");
+    }
+    tracing::info!(%time, rows = step.rows, segments = step.sent, "Took samples");
+}

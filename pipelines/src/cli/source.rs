@@ -1,0 +1,88 @@
+//! `lynceus source`: the sources of a pipeline.
+
+use collect::check::{Checked, Finding, Status, check, counts};
+use contract::{ErrorKind, StepError, Timestamp};
+
+use super::context::{Context, DocumentArgs, clock};
+use super::{Global, OutputFormat, print, print_json};
+use crate::run::table;
+
+/// What to do with sources.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum SourceCommand {
+    /// Ask each source whether it can be used: reachable, authorised, which queries have data, how
+    /// many series, how far the past reaches
+    #[command(after_help = "Example: lynceus source check cluster")]
+    Check(CheckArgs),
+}
+
+/// Flags of `lynceus source check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Use this evaluation time instead of the clock
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+}
+
+pub(crate) fn execute(global: &Global, command: &SourceCommand) -> Result<(), StepError> {
+    let SourceCommand::Check(args) = command;
+    let context = Context::new(global, &args.document)?;
+    let sample = args.document.sample.then(|| context.sample()).transpose()?;
+    let now = args.now.or(sample.map(|sample| sample.score_until)).unwrap_or_else(clock);
+    let work = context.store.root.join("work");
+    let findings = check(Checked {
+        document: &context.document,
+        folder: &context.base,
+        store: &context.store.url,
+        work: &work,
+        now,
+    });
+    match global.output {
+        OutputFormat::Json => print_json(&findings)?,
+        OutputFormat::Text => print(&text(&findings))?,
+    }
+    verdict(&findings)
+}
+
+fn text(findings: &[Finding]) -> String {
+    let head = ["source", "kind", "query", "status", "series", "last", "since", "note"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let time = |time: Option<Timestamp>| time.map_or_else(|| "-".to_owned(), |t| t.to_string());
+    for finding in findings {
+        let status = match finding.status {
+            Status::Ok => "ok",
+            Status::Partial => "partial",
+            Status::Empty => "empty",
+            Status::Failed => "failed",
+        };
+        rows.push(vec![
+            finding.source.clone(),
+            finding.kind.clone(),
+            finding.query.clone(),
+            status.to_owned(),
+            finding.series.to_string(),
+            time(finding.last),
+            time(finding.since),
+            finding.note.clone(),
+        ]);
+    }
+    let counted: Vec<String> =
+        counts(findings).into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+    format!("{}\n{}\n", table(&rows), counted.join(", "))
+}
+
+/// Fails where some source does not answer, or where none has a value.
+fn verdict(findings: &[Finding]) -> Result<(), StepError> {
+    let failed = findings.iter().filter(|finding| finding.status == Status::Failed).count();
+    let useful = findings.iter().any(|it| matches!(it.status, Status::Ok | Status::Partial));
+    match (failed, useful) {
+        (0, true) => Ok(()),
+        (0, false) => Err(StepError::new(ErrorKind::Refused, "no query has a value")),
+        (failed, _) => Err(StepError::new(
+            ErrorKind::Unavailable,
+            format!("{failed} of {} queries failed", findings.len()),
+        )),
+    }
+}

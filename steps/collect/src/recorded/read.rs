@@ -1,0 +1,249 @@
+//! Reads a range of what was recorded, day by day.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use contract::{Outcome, StepError, Timestamp};
+use document::sources::Entity;
+use frames::Samples;
+use frames::samples::SampleRows;
+use fs_err as fs;
+use store::ObjectStore;
+
+use super::{DAY, Segment, segments, source_folder};
+use crate::range::Due;
+use crate::source::{Each, Opening, Source, Stop};
+
+/// Rows that are handed on at a time.
+const BLOCK_ROWS: usize = 16 * 1024;
+/// Listings of a day before it is called restless.
+const LISTINGS: usize = 3;
+
+/// A source whose rows were recorded in the store.
+struct Recorded<'a> {
+    store: Box<dyn ObjectStore>,
+    /// `samples/<pipeline>/<source>/`.
+    folder: String,
+    columns: Vec<String>,
+    entity: &'a Entity,
+    due: Due,
+    is_scoring: bool,
+    /// Folder for files that are thrown away.
+    work: PathBuf,
+    segments: usize,
+    has_rows: bool,
+}
+
+/// Opens what was recorded of a source of a pipeline, with these columns.
+pub(crate) fn open<'a>(
+    pipeline: &str,
+    source: &str,
+    columns: Vec<String>,
+    opening: &Opening<'a>,
+) -> Result<Box<dyn Source + 'a>, StepError> {
+    let url = opening.recorded.ok_or_else(|| {
+        StepError::usage(format!(
+            "`{}` has no past of its own, and no store is named that holds one",
+            opening.field("")
+        ))
+        .hint("record it with `lynceus record PIPELINE`, and name the store with --recorded URL")
+    })?;
+    Ok(Box::new(Recorded {
+        store: store::open(url)?,
+        folder: source_folder(pipeline, source),
+        columns,
+        entity: &opening.settings.entity,
+        due: opening.due,
+        is_scoring: opening.is_scoring,
+        work: opening.work.join(format!(".{}.segments", opening.name)),
+        segments: 0,
+        has_rows: false,
+    }))
+}
+
+impl Source for Recorded<'_> {
+    fn columns(&self) -> Vec<String> {
+        self.columns.clone()
+    }
+
+    fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
+        (self.segments, self.has_rows) = (0, false);
+        fs::create_dir_all(&self.work).map_err(|error| StepError::writing(&self.work, &error))?;
+        let read = self.read(each);
+        // What is left there is of no use to anyone.
+        drop(fs::remove_dir_all(&self.work));
+        Ok(read?)
+    }
+
+    fn finish(&mut self, _: &mut Outcome) -> Result<(), StepError> {
+        if self.has_rows || self.is_scoring {
+            return Ok(());
+        }
+        let (after, end) = (self.due.after, self.due.end);
+        Err(StepError::refused(format!(
+            "`{}` of {} holds no sample from `{after}` to `{end}`",
+            self.folder,
+            self.store.describe()
+        ))
+        .hint("is it recorded, with `lynceus record PIPELINE`, and since when?"))
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        [("segments", self.segments)].into()
+    }
+}
+
+impl Recorded<'_> {
+    fn read(&mut self, each: &mut Each<'_>) -> Result<(), StepError> {
+        let store = self.store.as_ref();
+        let recorders = store.folders(&self.folder)?;
+        let mut day = self.due.after.floor(DAY);
+        while day <= self.due.end {
+            let mut rows = Rows::new(&self.columns);
+            for recorder in &recorders {
+                let folder = format!("{}{recorder}/", self.folder);
+                self.segments += self.read_day(&folder, day, &mut rows)?;
+            }
+            rows.retain(self.due);
+            for mut block in rows.sorted().blocks() {
+                self.has_rows = true;
+                for name in &mut block.entities {
+                    *name = self.entity.rename(name).to_owned();
+                }
+                each(block)?;
+            }
+            day = day + DAY;
+        }
+        Ok(())
+    }
+}
+
+impl Recorded<'_> {
+    /// Adds the rows of a recorder's day; returns how many segments they came from.
+    fn read_day(&self, folder: &str, day: Timestamp, rows: &mut Rows) -> Result<usize, StepError> {
+        let store = self.store.as_ref();
+        let is_due =
+            |segment: &Segment| segment.last > self.due.after && segment.first <= self.due.end;
+        let mut read: BTreeSet<String> = BTreeSet::new();
+        // A segment that went between the listing and the reading is in a compacted one by now.
+        for _ in 0..LISTINGS {
+            let mut is_complete = true;
+            for segment in segments(store, folder, day)?.into_iter().filter(is_due) {
+                if read.contains(&segment.key) {
+                    continue;
+                }
+                is_complete &= read_segment(store, &segment, &self.work, rows)?;
+                read.insert(segment.key);
+            }
+            if is_complete {
+                return Ok(read.len());
+            }
+        }
+        Err(StepError::unavailable(format!(
+            "the segments below `{folder}` change while they are read"
+        )))
+    }
+}
+
+/// Rows of several segments, in the order in which they were read.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) names: Vec<String>,
+    /// Says that other columns are left out.
+    fixed: bool,
+    all: SampleRows,
+}
+
+impl Rows {
+    fn new(names: &[String]) -> Self {
+        let columns = vec![Vec::new(); names.len()];
+        let rows = SampleRows { columns, ..SampleRows::default() };
+        Self { names: names.to_vec(), fixed: true, all: rows }
+    }
+
+    /// Adds the rows of a segment; a column that it lacks is a gap.
+    fn add(&mut self, samples: &Samples) {
+        let before = self.all.times.len();
+        let table = &samples.table;
+        if !self.fixed {
+            for column in &table.columns {
+                if !self.names.contains(&column.name) {
+                    self.names.push(column.name.clone());
+                    self.all.columns.push(vec![None; before]);
+                }
+            }
+        }
+        self.all.times.extend(&table.times);
+        self.all.entities.extend((0..table.rows()).map(|row| table.entity_of(row).to_owned()));
+        for (name, values) in self.names.iter().zip(&mut self.all.columns) {
+            match table.column(name) {
+                Some(column) => {
+                    let some = |value: &f64| Some(*value).filter(|value| !value.is_nan());
+                    values.extend(column.values.iter().map(some));
+                }
+                None => values.resize(before + table.rows(), None),
+            }
+        }
+    }
+
+    fn retain(&mut self, due: Due) {
+        let kept: Vec<usize> =
+            (0..self.all.times.len()).filter(|row| due.contains(self.all.times[*row])).collect();
+        if kept.len() < self.all.times.len() {
+            self.all = pick(&self.all, &kept);
+        }
+    }
+
+    /// Sorts by time and then by entity; of rows with both the same, the last read one stays.
+    pub(super) fn sorted(self) -> Self {
+        let rows = &self.all;
+        let mut order: Vec<usize> = (0..rows.times.len()).collect();
+        let key = |row: &usize| (rows.times[*row], rows.entities[*row].as_str());
+        order.sort_by_key(key);
+        let last: Vec<usize> = (0..order.len())
+            .filter(|index| {
+                order.get(index + 1).is_none_or(|next| key(next) != key(&order[*index]))
+            })
+            .map(|index| order[index])
+            .collect();
+        let rows = pick(rows, &last);
+        Self { all: rows, ..self }
+    }
+
+    pub(super) fn blocks(&self) -> impl Iterator<Item = SampleRows> {
+        let all: Vec<usize> = (0..self.all.times.len()).collect();
+        let blocks: Vec<Vec<usize>> = all.chunks(BLOCK_ROWS).map(<[usize]>::to_vec).collect();
+        blocks.into_iter().map(|block| pick(&self.all, &block))
+    }
+}
+
+fn pick(rows: &SampleRows, chosen: &[usize]) -> SampleRows {
+    let column = |column: &Vec<Option<f64>>| chosen.iter().map(|row| column[*row]).collect();
+    SampleRows {
+        times: chosen.iter().map(|row| rows.times[*row]).collect(),
+        entities: chosen.iter().map(|row| rows.entities[*row].clone()).collect(),
+        labels: Vec::new(),
+        columns: rows.columns.iter().map(column).collect(),
+    }
+}
+
+/// Adds the rows of a segment; returns whether it was still there.
+pub(super) fn read_segment(
+    store: &dyn ObjectStore,
+    segment: &Segment,
+    work: &Path,
+    rows: &mut Rows,
+) -> Result<bool, StepError> {
+    let path = work.join("segment.parquet");
+    if !store.get_file(&segment.key, &path)? {
+        return Ok(false);
+    }
+    let samples = Samples::read(&path).map_err(|error| in_store(&error, store, &segment.key))?;
+    rows.add(&samples);
+    Ok(true)
+}
+
+fn in_store(error: &StepError, store: &dyn ObjectStore, key: &str) -> StepError {
+    StepError::refused(format!("`{key}` of {}: {}", store.describe(), error.message))
+        .hint("the segment is damaged; remove it to go on without its minute")
+}

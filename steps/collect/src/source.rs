@@ -1,0 +1,141 @@
+//! What a source of samples is, and the kinds there are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use contract::{Outcome, StepError, Timestamp};
+use document::Document;
+use document::sources::{Kind, Source as Settings};
+use frames::samples::SampleRows;
+
+use crate::range::Due;
+use crate::recorded;
+use crate::sources::{exporter, prometheus, recording, table};
+
+/// Takes rows, some at a time.
+pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
+
+/// Where samples come from: yields the rows of a time range, in order of time.
+///
+/// Within a time, rows are in the source's order; memory does not grow with their number.
+pub(crate) trait Source: Send {
+    /// Returns the names of the columns, in the order of the rows' columns.
+    fn columns(&self) -> Vec<String>;
+
+    /// Says whether the rows have labels.
+    fn is_labelled(&self) -> bool {
+        false
+    }
+
+    /// Hands all rows to `each`; called again, it begins from the start.
+    fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop>;
+
+    /// Writes what was seen besides the rows, after they were read: warnings, a recording. Refuses
+    /// a training to which the source has nothing to say.
+    fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError>;
+
+    /// Returns what is counted, also of a reading that failed.
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        BTreeMap::new()
+    }
+}
+
+/// Why the reading of a source stopped.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// A row is earlier than the one before it. Read again, the rows come sorted.
+    OutOfOrder,
+    /// For good.
+    Error(StepError),
+}
+
+impl From<StepError> for Stop {
+    fn from(error: StepError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A source without a past: what it says now is recorded.
+pub(crate) trait Live {
+    /// Returns the names of the columns.
+    fn columns(&self) -> Vec<String>;
+
+    /// Takes the rows of the step that ends at `time`, in order of entity.
+    fn take(&mut self, time: Timestamp) -> Result<Taken, StepError>;
+}
+
+/// What a source says now.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) rows: SampleRows,
+    /// What failed of it, in sentences.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Opens a source to record it; nothing for a kind that has a past.
+pub(crate) fn live<'a>(
+    settings: &'a Settings,
+    folder: &Path,
+) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
+    Ok(match settings.kind() {
+        Some(Kind::Exporter(exporter)) => {
+            Some(Box::new(exporter::Exporter::new(exporter, &settings.entity, folder)?))
+        }
+        Some(Kind::Prometheus(_) | Kind::Recording(_) | Kind::Table(_) | Kind::Recorded(_))
+        | None => None,
+    })
+}
+
+/// What a kind needs to make a source.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) document: &'a Document,
+    /// Its name in the document.
+    pub(crate) name: &'a str,
+    pub(crate) settings: &'a Settings,
+    /// The document's folder, to which the document's paths are relative.
+    pub(crate) folder: &'a Path,
+    /// The file or folder with its samples, where the kind reads one.
+    pub(crate) data: Option<PathBuf>,
+    /// The range that is asked for.
+    pub(crate) due: Due,
+    /// Rows without times of their own are all taken.
+    pub(crate) takes_all: bool,
+    /// A tick may find no new row; a training may not.
+    pub(crate) is_scoring: bool,
+    /// URL of the store with recorded samples.
+    pub(crate) recorded: Option<&'a str>,
+    /// Folder for files that are thrown away.
+    pub(crate) work: &'a Path,
+    /// Where replies are kept.
+    pub(crate) record: Option<PathBuf>,
+}
+
+impl<'a> Opening<'a> {
+    /// Opens the source.
+    pub(crate) fn open(self) -> Result<Box<dyn Source + 'a>, StepError> {
+        match self.settings.kind() {
+            Some(Kind::Prometheus(settings)) => prometheus::open(settings, self),
+            Some(Kind::Recording(_)) => recording::open(self),
+            Some(Kind::Table(settings)) => table::open(settings, self),
+            Some(Kind::Exporter(settings)) => exporter::open(settings, &self),
+            Some(Kind::Recorded(settings)) => {
+                let columns = settings.columns.iter().map(|column| column.name.clone()).collect();
+                recorded::open(&settings.pipeline, &settings.source, columns, &self)
+            }
+            None => Err(StepError::usage(format!("`{}` sets no kind", self.field("")))),
+        }
+    }
+
+    /// Returns the name of a setting of the source, for messages; `""` means all of it.
+    pub(crate) fn field(&self, inner: &str) -> String {
+        let dot = if inner.is_empty() { "" } else { "." };
+        format!("sources.{}{dot}{inner}", self.name)
+    }
+
+    /// Returns the file or folder with the samples.
+    pub(crate) fn take_data(&mut self) -> Result<PathBuf, StepError> {
+        let data = self.data.take();
+        data.ok_or_else(|| StepError::bug(format!("`{}` has no path", self.field(""))))
+    }
+}

@@ -1,0 +1,282 @@
+//! The text that an exporter sends: Prometheus' text format 0.0.4 and `OpenMetrics` 1.0.
+//!
+//! Formats: <https://prometheus.io/docs/instrumenting/exposition_formats/> and
+//! <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>. Only the
+//! series that are wanted are kept, so that a reply of many megabytes takes little memory. What
+//! cannot be a whole reply is refused as a whole: half of a scrape would look like a fall of all sums.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// A series of a scrape.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    /// Labels in the order in which they were sent.
+    pub(crate) labels: Vec<(String, String)>,
+    /// May be NaN or infinite.
+    pub(crate) value: f64,
+}
+
+impl Sample {
+    /// Returns the value of a label.
+    pub(crate) fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the text that tells the series from every other one.
+    pub(crate) fn key(&self) -> String {
+        let mut labels: Vec<&(String, String)> = self.labels.iter().collect();
+        labels.sort();
+        let mut key = self.name.clone();
+        for (name, value) in labels {
+            key.extend(["\0", name, "\0", value]);
+        }
+        key
+    }
+}
+
+/// The wanted series of a scrape.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Scrape {
+    pub(crate) samples: Vec<Sample>,
+    /// Series that were sent again with another value; the first value counts.
+    pub(crate) duplicates: usize,
+}
+
+/// Says why a reply is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is a web page.
+    WebPage,
+    /// It ends in the middle; it may be whole the next time.
+    Truncated,
+    /// It holds no sample at all.
+    Empty,
+    /// A line is in neither format.
+    Line {
+        /// Number of the line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WebPage => f.write_str("the reply is a web page, not metrics"),
+            Self::Truncated => f.write_str("the reply ends in the middle"),
+            Self::Empty => f.write_str("the reply holds no metric"),
+            Self::Line { line, what } => write!(f, "line {line} of the reply: {what}"),
+        }
+    }
+}
+
+/// Parses a reply and keeps the series whose name `wants` says.
+pub(crate) fn parse(
+    body: &[u8],
+    is_open_metrics: bool,
+    wants: impl Fn(&str) -> bool,
+) -> Result<Scrape, Unreadable> {
+    let start = body.trim_ascii_start();
+    if start.starts_with(b"<") {
+        return Err(Unreadable::WebPage);
+    }
+    if start.is_empty() {
+        return Err(Unreadable::Empty);
+    }
+    // Both formats end every line; OpenMetrics says where the reply ends as well.
+    let ended = if is_open_metrics {
+        body.trim_ascii_end().ends_with(b"# EOF")
+    } else {
+        body.ends_with(b"\n")
+    };
+    if !ended {
+        return Err(Unreadable::Truncated);
+    }
+    let mut scrape = Scrape::default();
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut any = false;
+    for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
+        let wrong = |what| Unreadable::Line { line: index + 1, what };
+        let line = std::str::from_utf8(line).map_err(|_| wrong("it is not UTF-8 text"))?.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        any = true;
+        let name_end = line.find(['{', ' ', '\t']).ok_or_else(|| wrong("it has no value"))?;
+        let name = &line[..name_end];
+        if !is_name(name) {
+            return Err(wrong("it begins with no metric name"));
+        }
+        if !wants(name) {
+            continue;
+        }
+        let sample = sample(name, &line[name_end..]).map_err(wrong)?;
+        if seen.insert(sample.key(), index).is_some() {
+            scrape.duplicates += 1;
+        } else {
+            scrape.samples.push(sample);
+        }
+    }
+    if any { Ok(scrape) } else { Err(Unreadable::Empty) }
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+}
+
+/// Parses what follows the name: labels, value, and a timestamp or an exemplar, which are ignored.
+fn sample(name: &str, rest: &str) -> Result<Sample, &'static str> {
+    let mut labels = Vec::new();
+    let mut rest = rest.trim_start();
+    if let Some(inner) = rest.strip_prefix('{') {
+        rest = inner.trim_start();
+        while !rest.starts_with('}') {
+            let (label, after) = rest.split_once('=').ok_or("a label has no value")?;
+            let label = label.trim();
+            if !is_name(label) {
+                return Err("a label has no name");
+            }
+            let quoted = after.trim_start().strip_prefix('"').ok_or("a label has no quotes")?;
+            let (value, after) = text(quoted)?;
+            labels.push((label.to_owned(), value));
+            rest = after.trim_start();
+            match rest.strip_prefix(',') {
+                Some(after) => rest = after.trim_start(),
+                None if rest.starts_with('}') => {}
+                None => return Err("labels are not separated by commas"),
+            }
+        }
+        rest = &rest[1..];
+    }
+    let value = rest.split_whitespace().next().ok_or("it has no value")?;
+    Ok(Sample { name: name.to_owned(), labels, value: number(value)? })
+}
+
+/// Parses a number as Go writes it.
+fn number(text: &str) -> Result<f64, &'static str> {
+    match text {
+        "+Inf" => Ok(f64::INFINITY),
+        "-Inf" => Ok(f64::NEG_INFINITY),
+        "NaN" => Ok(f64::NAN),
+        text => text.parse().map_err(|_| "its value is no number"),
+    }
+}
+
+/// Reads a label's value up to its closing quote; returns it with what follows the quote.
+fn text(quoted: &str) -> Result<(String, &str), &'static str> {
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((index, c)) = chars.next() {
+        match c {
+            '"' => return Ok((value, &quoted[index + 1..])),
+            '\\' => match chars.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, c @ ('"' | '\\'))) => value.push(c),
+                Some((_, c)) => value.extend(['\\', c]),
+                None => return Err("a label's value does not end"),
+            },
+            c => value.push(c),
+        }
+    }
+    Err("a label's value does not end")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(body: &str) -> Result<Scrape, Unreadable> {
+        parse(body.as_bytes(), false, |_| true)
+    }
+
+    #[test]
+    fn series_are_read_with_labels_escapes_and_special_values() {
+        let body = "# HELP a Some text with {braces} and \"quotes\".\n# TYPE a counter\n\
+            a 1\na{x=\"1\"} 2.5e3 1395066363000\na { x = \"a\\\"b\\\\c\\nd\" , y=\"\",} +Inf\n\n\
+            b{le=\"+Inf\"} NaN\n  c{z=\"} 7\"} -1\n";
+        let scrape = all(body).unwrap();
+        let values: Vec<f64> = scrape.samples.iter().map(|sample| sample.value).collect();
+        assert_eq!(values[..3], [1.0, 2500.0, f64::INFINITY]);
+        assert!(values[3].is_nan());
+        assert_eq!(scrape.samples[2].label("x"), Some("a\"b\\c\nd"));
+        assert_eq!((scrape.samples[4].label("z"), values[4]), (Some("} 7"), -1.0));
+    }
+
+    #[test]
+    fn open_metrics_with_exemplars_is_read_and_must_reach_its_end() {
+        let body =
+            "# TYPE a counter\na_total{b=\"c\"} 17 # {trace_id=\"x\"} 0.67\na_created 1.5\n# EOF\n";
+        let scrape = parse(body.as_bytes(), true, |name| name == "a_total").unwrap();
+        assert_eq!(scrape.samples.len(), 1);
+        let cut = &body.as_bytes()[..body.len() - 6];
+        assert_eq!(parse(cut, true, |_| true), Err(Unreadable::Truncated));
+    }
+
+    #[test]
+    fn what_is_no_whole_reply_is_refused() {
+        for (body, expected) in [
+            ("", Unreadable::Empty),
+            ("# TYPE a counter\n", Unreadable::Empty),
+            ("<!DOCTYPE html><html>\n", Unreadable::WebPage),
+            ("a 1\nb 2", Unreadable::Truncated),
+            ("a 1\nb{x=\"y", Unreadable::Truncated),
+            ("a 1\nb\n", Unreadable::Line { line: 2, what: "it has no value" }),
+            ("a one\n", Unreadable::Line { line: 1, what: "its value is no number" }),
+            ("{\"a\": 1}\n", Unreadable::Line { line: 1, what: "it begins with no metric name" }),
+            (
+                "a{x=\"1\" y=\"2\"} 1\n",
+                Unreadable::Line { line: 1, what: "labels are not separated by commas" },
+            ),
+            ("a{x} 1\n", Unreadable::Line { line: 1, what: "a label has no value" }),
+        ] {
+            assert_eq!(all(body).unwrap_err(), expected, "{body}");
+        }
+        assert!(matches!(
+            parse(b"a 1\n\xff 2\n", false, |_| true),
+            Err(Unreadable::Line { line: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn a_series_that_is_sent_twice_counts_once() {
+        let scrape = all("a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 5\n").unwrap();
+        assert_eq!((scrape.samples.len(), scrape.samples[0].value), (1, 1.0));
+        assert_eq!(scrape.duplicates, 1);
+    }
+
+    #[test]
+    fn a_reply_of_ten_megabytes_keeps_only_what_is_wanted() {
+        let mut body = String::new();
+        while body.len() < 10 << 20 {
+            body.push_str(
+                "go_gc_duration_seconds{quantile=\"0.25\",instance=\"some-long-name\"} 1.7e-05\n",
+            );
+        }
+        body.push_str("node_load1 0.5\n");
+        let scrape = parse(body.as_bytes(), false, |name| name == "node_load1").unwrap();
+        assert_eq!(scrape.samples.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_breaks_the_parser(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            drop(parse(&body, false, |_| true));
+            drop(parse(&body, true, |_| true));
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(value in "[^\\\\\"\n]{0,20}", number in any::<f64>()) {
+            let body = format!("a{{x=\"{value}\"}} {number}\n").replace("inf", "Inf").replace(" Inf", " +Inf");
+            let scrape = all(&body).unwrap();
+            prop_assert_eq!(scrape.samples[0].label("x"), Some(value.as_str()));
+            let read = scrape.samples[0].value;
+            prop_assert!(read.to_bits() == number.to_bits() || (read.is_nan() && number.is_nan()));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The source `table`: rows of a CSV or Parquet file.
+
+mod cells;
+mod columns;
+mod csv;
+mod foreign;
+mod sink;
+
+use std::path::PathBuf;
+
+use contract::{Outcome, Span, StepError};
+use document::sources::{Entity, TableSource};
+
+use crate::range::Due;
+use crate::source::{Each, Opening, Source, Stop};
+use columns::Columns;
+use sink::{Clock, Outside, Sink, Written};
+
+/// A table to be read, with what is known of its columns.
+#[derive(Debug)]
+struct Table<'a> {
+    path: PathBuf,
+    settings: &'a TableSource,
+    entity: &'a Entity,
+    step: Span,
+    columns: Columns,
+    /// Columns that are left out, and why.
+    left_out: Vec<String>,
+    /// Rows outside are left out; nothing means that all rows are taken.
+    due: Option<Due>,
+    /// A tick may find no new row; a training may not.
+    is_scoring: bool,
+    /// Says that all rows are read into memory and sorted.
+    is_sorting: bool,
+    written: Option<Written>,
+}
+
+/// Opens the source: finds the columns of the table.
+pub(crate) fn open<'a>(
+    settings: &'a TableSource,
+    mut opening: Opening<'a>,
+) -> Result<Box<dyn Source + 'a>, StepError> {
+    let path = opening.take_data()?;
+    let (columns, left_out) = if is_parquet(&path) {
+        foreign::columns(&path, settings)?
+    } else {
+        csv::columns(&path, settings)?
+    };
+    // Rows without times are a range of their own, unless a part of it is asked for.
+    let all = settings.time.is_none() && opening.takes_all;
+    Ok(Box::new(Table {
+        path,
+        settings,
+        entity: &opening.settings.entity,
+        step: opening.document.step,
+        columns,
+        left_out,
+        due: (!all).then_some(opening.due),
+        is_scoring: opening.is_scoring,
+        is_sorting: false,
+        written: None,
+    }))
+}
+
+fn is_parquet(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
+}
+
+impl Source for Table<'_> {
+    fn columns(&self) -> Vec<String> {
+        self.columns.samples.iter().map(|column| column.name.clone()).collect()
+    }
+
+    fn is_labelled(&self) -> bool {
+        self.columns.label.is_some()
+    }
+
+    fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
+        let clock = Clock::new(self.settings.start, self.step);
+        let entity = self.entity;
+        let mut sink = Sink::new(each, clock, self.due, self.is_sorting);
+        let mut add = |mut rows: frames::samples::SampleRows| {
+            for name in &mut rows.entities {
+                let renamed = entity.rename(name);
+                if renamed != name {
+                    *name = renamed.to_owned();
+                }
+            }
+            sink.add(rows)
+        };
+        let read = if is_parquet(&self.path) {
+            foreign::read(&self.path, self.settings, &self.columns, &mut add)
+        } else {
+            csv::read(&self.path, self.settings, &self.columns, &mut add)
+        };
+        if let Err(Stop::OutOfOrder) = read {
+            tracing::info!("The table is not in order of time: sorting it in memory");
+            self.is_sorting = true;
+        }
+        read?;
+        self.written = Some(sink.finish()?);
+        Ok(())
+    }
+
+    fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError> {
+        let path = self.path.display();
+        let Some(written) = self.written.take() else { return Ok(()) };
+        if !written.has_values && !self.is_scoring {
+            return Err(self.nothing(&written));
+        }
+        for reason in &self.left_out {
+            outcome.warn(format!("`{path}`: {reason}"));
+        }
+        if let Some(outside) = written.outside.filter(|_| !self.is_scoring) {
+            outcome.count("rows_outside_range", outside.rows);
+        }
+        if written.off_grid > 0 {
+            outcome.warn(format!(
+                "{} rows of `{path}` do not lie on whole steps of {}",
+                written.off_grid, self.step
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Table<'_> {
+    /// Makes the error of a table that a training finds nothing in.
+    fn nothing(&self, written: &Written) -> StepError {
+        let path = self.path.display();
+        let (Some(outside), Some(due)) = (&written.outside, self.due) else {
+            return StepError::refused(format!("`{path}` holds no sample"));
+        };
+        let Outside { rows, first, last } = outside;
+        StepError::refused(format!(
+            "all {rows} rows of `{path}`, from `{first}` to `{last}`, lie outside the range from `{}` to `{}`",
+            due.after, due.end
+        ))
+        .hint("`--now TIME` takes another time for the present, and `range` says how far back to go")
+    }
+}

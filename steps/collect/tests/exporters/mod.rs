@@ -1,0 +1,85 @@
+//! HTTP servers on this machine that answer like exporters, well or badly.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Result;
+
+/// What an exporter answers.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    /// This text.
+    Text(String),
+    /// Half of this text, and then the connection ends.
+    Truncated(String),
+    /// This status.
+    Status(u16),
+    /// Nothing, while the connection stays open.
+    Silence,
+}
+
+/// Exporters, each on a port of its own; they end with the process.
+pub(crate) struct Exporters {
+    answers: Vec<Arc<Mutex<Answer>>>,
+    urls: Vec<String>,
+}
+
+impl Exporters {
+    /// Starts so many.
+    pub(crate) fn start(count: usize) -> Result<Self> {
+        let (mut answers, mut urls) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            urls.push(format!("http://{}/metrics", listener.local_addr()?));
+            let answer = Arc::new(Mutex::new(Answer::Status(404)));
+            answers.push(Arc::clone(&answer));
+            std::thread::spawn(move || {
+                let mut silent = Vec::new();
+                for stream in listener.incoming().flatten() {
+                    let answer = answer.lock().map(|answer| answer.clone());
+                    // A client that went away is none of a server's business.
+                    silent.extend(answer.ok().and_then(|answer| serve(stream, answer)));
+                }
+            });
+        }
+        Ok(Self { answers, urls })
+    }
+
+    /// Returns their URLs.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.urls.clone()
+    }
+
+    /// Sets what one answers from now on.
+    pub(crate) fn answer(&self, index: usize, answer: Answer) {
+        if let Ok(mut current) = self.answers[index].lock() {
+            *current = answer;
+        }
+    }
+}
+
+/// Answers a request; returns the connection where it stays open.
+fn serve(mut stream: TcpStream, answer: Answer) -> Option<TcpStream> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 1024];
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer) {
+            Ok(count) if count > 0 => request.extend_from_slice(&buffer[..count]),
+            _ => return None,
+        }
+    }
+    let head = |status: u16, length: usize| {
+        format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let reply = match answer {
+        Answer::Text(text) => head(200, text.len()) + &text,
+        Answer::Truncated(text) => head(200, text.len()) + &text[..text.len() / 2],
+        Answer::Status(status) => head(status, 0),
+        Answer::Silence => return Some(stream),
+    };
+    drop(stream.write_all(reply.as_bytes()));
+    None
+}

@@ -1,0 +1,371 @@
+//! Sources without a past: exporters are scraped, recorded in a store, and read back like any range.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod exporters;
+mod support;
+
+use anyhow::{Result, ensure};
+use collect::check::{Checked, Status, check};
+use collect::follow::{Recorder, Recording};
+use collect::recorded::{Appender, Place as Segments, compact};
+use contract::{Span, Timestamp};
+use exporters::{Answer, Exporters};
+use frames::samples::SampleRows;
+use support::Place;
+
+const METRICS: &str = "metrics: [{name: load, metric: node_load1}, \
+    {name: bytes, metric: bytes_total, counter: true, labels: {device: ['!lo']}}]";
+
+fn time(minute: i64, second: i64) -> Timestamp {
+    Timestamp::from_ms(1_795_252_800_000) + Span::from_seconds(60 * minute + second)
+}
+
+fn document(urls: &[String], more: &str) -> Result<document::Document> {
+    let text = format!(
+        "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources:\n  nodes: {{exporter: {{endpoints: [{}], \
+         timeout: 500ms, {METRICS}}}{more}}}\nfeatures: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
+         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
+        urls.iter().map(|url| format!("'{url}'")).collect::<Vec<_>>().join(", ")
+    );
+    Ok(document::parse("x.yaml", &text)?)
+}
+
+fn exposition(load: f64, bytes: i64) -> String {
+    format!(
+        "# TYPE node_load1 gauge\nnode_load1 {load}\nbytes_total{{device=\"lo\"}} 7\n\
+         bytes_total{{device=\"eth0\"}} {bytes}\n"
+    )
+}
+
+#[test]
+fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("file://{}", folder.path().join("store").display());
+    let store = store::open(&url)?;
+    let exporters = Exporters::start(2)?;
+    let document = document(&exporters.urls(), ", entity: {strip_port: false}")?;
+    let spool = folder.path().join("spool");
+    let open = || {
+        Recorder::open(Recording {
+            document: &document,
+            folder: folder.path(),
+            store: store.as_ref(),
+            recorder: "central",
+            spool: &spool,
+        })
+    };
+    let mut recorder = open()?;
+    for step in 0..12_i64 {
+        for node in 0..2 {
+            let bytes = 1000 * (step + 1) * (i64::try_from(node)? + 1);
+            exporters.answer(node, Answer::Text(exposition(step as f64, bytes)));
+        }
+        let taken = recorder.step(time(0, 10 * (step + 1)))?;
+        assert_eq!((taken.rows, taken.failures.len()), (2, 0), "{taken:?}");
+        if step == 7 {
+            // As if it had been killed: nothing is closed, and the next one goes on.
+            drop(recorder);
+            recorder = open()?;
+        }
+    }
+    recorder.finish()?;
+    let place = Place::new(
+        "step: 10s\nrange: 2m\nsources: {nodes: {recorded: {pipeline: node, source: nodes, \
+         columns: [{name: load}, {name: bytes}]}}}",
+    )?;
+    let samples = place.samples(&time(2, 0).to_string(), &["--recorded", &url])?;
+    let table = &samples.table;
+    assert_eq!((table.rows(), table.entities.len()), (24, 2), "12 steps of 2 nodes, none twice");
+    assert!(table.times.is_sorted());
+    let second: Vec<f64> =
+        (0..24).filter(|row| row % 2 == 1).map(|row| table.columns[1].values[row]).collect();
+    // The first scrape of each process has no rate.
+    let gaps: Vec<usize> = (0..12).filter(|step| second[*step].is_nan()).collect();
+    assert_eq!(gaps, [0, 8], "{second:?}");
+    assert!(second.iter().filter(|rate| !rate.is_nan()).all(|rate| (rate - 200.0).abs() < 1e-9));
+    Ok(())
+}
+
+#[test]
+fn an_endpoint_that_sends_no_metrics_has_no_row_and_says_why() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = store::open(&format!("file://{}", folder.path().join("store").display()))?;
+    let exporters = Exporters::start(7)?;
+    let ten_megabytes =
+        format!("{}{}", "other_metric{a=\"b\"} 1\n".repeat(480_000), exposition(2.0, 5));
+    let answers = [
+        (Answer::Text(exposition(1.0, 1)), None),
+        (Answer::Text("<html><body>log in</body></html>\n".into()), Some("a web page")),
+        (Answer::Truncated(exposition(1.0, 1)), Some("")),
+        (Answer::Status(503), Some("503")),
+        (Answer::Silence, Some("no whole reply before the timeout")),
+        (Answer::Text(ten_megabytes), None),
+        (Answer::Text(format!("{}node_load1 9\n", exposition(f64::NAN, 1))), Some("sent twice")),
+    ];
+    for (node, (answer, _)) in answers.iter().enumerate() {
+        exporters.answer(node, answer.clone());
+    }
+    let document = document(&exporters.urls(), "")?;
+    let spool = folder.path().join("spool");
+    let mut recorder = Recorder::open(Recording {
+        document: &document,
+        folder: folder.path(),
+        store: store.as_ref(),
+        recorder: "central",
+        spool: &spool,
+    })?;
+    let step = recorder.step(time(0, 10))?;
+    assert_eq!(step.rows, 3, "{:?}", step.failures);
+    for (node, (_, part)) in answers.iter().enumerate() {
+        let url = &exporters.urls()[node];
+        let said = step.failures.iter().find(|failure| failure.contains(url.as_str()));
+        match part {
+            None => assert_eq!(said, None),
+            Some(part) => assert!(said.is_some_and(|said| said.contains(part)), "{url}: {said:?}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = store::open(&format!("file://{}", folder.path().join("store").display()))?;
+    let exporters = Exporters::start(2)?;
+    for node in 0..2 {
+        exporters.answer(node, Answer::Text(exposition(1.0, 1)));
+    }
+    let text = "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources: {nodes: {exporter: {file: nodes.txt}}}\n\
+        features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, limit: {quantile: {share: 0.99}}}\n";
+    let document = document::parse("x.yaml", text)?.with_base(folder.path());
+    let list = folder.path().join("nodes.txt");
+    fs_err::write(&list, format!("# two nodes\n{}\n", exporters.urls()[0]))?;
+    let spool = folder.path().join("spool");
+    let mut recorder = Recorder::open(Recording {
+        document: &document,
+        folder: folder.path(),
+        store: store.as_ref(),
+        recorder: "central",
+        spool: &spool,
+    })?;
+    assert_eq!(recorder.step(time(0, 10))?.rows, 1);
+    fs_err::write(&list, exporters.urls().join("\n"))?;
+    assert_eq!(recorder.step(time(0, 20))?.rows, 2);
+    fs_err::remove_file(&list)?;
+    let step = recorder.step(time(0, 30))?;
+    ensure!(step.rows == 0 && step.failures[0].contains("nodes.txt"), "{step:?}");
+    Ok(())
+}
+
+#[test]
+fn a_thousand_endpoints_are_scraped_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let store = store::open(&format!("file://{}", folder.path().join("store").display()))?;
+    let exporters = Exporters::start(1)?;
+    exporters.answer(0, Answer::Text(exposition(1.0, 1)));
+    // One server under a thousand names.
+    let urls: Vec<String> =
+        (0..1000).map(|node| format!("{}?node={node}", exporters.urls()[0])).collect();
+    let mut document = document(&urls, "")?;
+    document.sources.get_mut("nodes").unwrap().exporter.as_mut().unwrap().timeout =
+        Span::from_seconds(60);
+    let spool = folder.path().join("spool");
+    let mut recorder = Recorder::open(Recording {
+        document: &document,
+        folder: folder.path(),
+        store: store.as_ref(),
+        recorder: "central",
+        spool: &spool,
+    })?;
+    let step = recorder.step(time(0, 10))?;
+    // All of them are one entity: host and port are the same.
+    assert_eq!((step.rows, step.failures.len()), (1, 999));
+    assert!(step.failures.iter().all(|failure| failure.contains("another endpoint")));
+    Ok(())
+}
+
+fn rows(at: Timestamp, value: f64) -> SampleRows {
+    SampleRows {
+        times: vec![at],
+        entities: vec!["a".to_owned()],
+        columns: vec![vec![Some(value)]],
+        ..SampleRows::default()
+    }
+}
+
+fn read_back(url: &str, range: &str, now: Timestamp) -> Result<Vec<(Timestamp, f64)>> {
+    let place = Place::new(&format!(
+        "step: 10s\nrange: {range}\nsources: {{s: {{recorded: {{pipeline: p, source: s, columns: [{{name: x}}]}}}}}}"
+    ))?;
+    let table = place.samples(&now.to_string(), &["--recorded", url])?.table;
+    Ok(table.times.iter().copied().zip(table.columns[0].values.iter().copied()).collect())
+}
+
+#[test]
+fn a_recorder_that_is_killed_anywhere_loses_and_doubles_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("file://{}", folder.path().join("store").display());
+    let store = store::open(&url)?;
+    let place = Segments { pipeline: "p".into(), source: "s".into(), recorder: "a".into() };
+    let spool = folder.path().join("spool");
+    let open = || Appender::open(store.as_ref(), place.clone(), vec!["x".to_owned()], &spool);
+    for tick in 1..=60_i64 {
+        // Each tick is a process of its own that ends without a word, at another place.
+        let mut appender = open()?;
+        let at = time(0, 10 * tick);
+        appender.append(&rows(at, tick as f64))?;
+        match tick % 4 {
+            0 => {}
+            1 => appender.close()?,
+            2 => drop(appender.send()?),
+            _ => {
+                appender.close()?;
+                appender.send()?;
+            }
+        }
+        if tick % 7 == 0 {
+            // Killed in the middle of a line.
+            use std::io::Write as _;
+            let log = spool.join("open.jsonl");
+            let mut log = fs_err::OpenOptions::new().create(true).append(true).open(log)?;
+            log.write_all(b"{\"time_ms\":17952")?;
+        }
+    }
+    let mut last = open()?;
+    last.append(&rows(time(0, 600), -1.0))?;
+    assert_eq!(last.skipped(), 1, "a time that was appended before is not appended again");
+    last.close()?;
+    last.send()?;
+    let found = read_back(&url, "10m", time(10, 0))?;
+    let expected: Vec<(Timestamp, f64)> =
+        (1..=60).map(|tick| (time(0, 10 * tick), tick as f64)).collect();
+    assert_eq!(found, expected);
+    Ok(())
+}
+
+#[test]
+fn segments_wait_while_the_store_is_away_and_go_in_order_afterwards() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = folder.path().join("store");
+    let url = format!("file://{}", root.display());
+    let store = store::open(&url)?;
+    let place = Segments { pipeline: "p".into(), source: "s".into(), recorder: "a".into() };
+    let spool = folder.path().join("spool");
+    let mut appender = Appender::open(store.as_ref(), place, vec!["x".to_owned()], &spool)?;
+    // A file stands where the store's folder should be.
+    fs_err::write(&root, "")?;
+    for minute in 0..3 {
+        appender.append(&rows(time(minute, 10), minute as f64))?;
+        appender.close()?;
+        ensure!(appender.send().is_err(), "there is no store");
+    }
+    fs_err::remove_file(&root)?;
+    assert_eq!(appender.send()?.segments, 3);
+    assert_eq!(read_back(&url, "3m", time(3, 0))?.len(), 3);
+    Ok(())
+}
+
+#[test]
+fn a_compacted_day_reads_the_same_also_when_the_compaction_was_killed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let url = format!("file://{}", folder.path().join("store").display());
+    let store = store::open(&url)?;
+    let place = Segments { pipeline: "p".into(), source: "s".into(), recorder: "a".into() };
+    let spool = folder.path().join("spool");
+    let mut appender = Appender::open(store.as_ref(), place.clone(), vec!["x".to_owned()], &spool)?;
+    for minute in 0..30 {
+        appender.append(&rows(time(minute, 10), minute as f64))?;
+    }
+    appender.close()?;
+    appender.send()?;
+    let before = read_back(&url, "1h", time(31, 0))?;
+    assert_eq!(before.len(), 30);
+    let kept = store.list("samples/", None, 1000)?;
+    let first = store.get(&kept[0])?.unwrap().bytes;
+    assert_eq!(compact(store.as_ref(), &place, time(0, 0), folder.path())?, 30);
+    assert_eq!(store.list("samples/", None, 1000)?.len(), 1);
+    assert_eq!(read_back(&url, "1h", time(31, 0))?, before);
+    // One of the small segments was not removed yet.
+    drop(store.put(&kept[0], &first, store::Condition::IfAbsent)?);
+    assert_eq!(read_back(&url, "1h", time(31, 0))?, before);
+    assert_eq!(compact(store.as_ref(), &place, time(0, 0), folder.path())?, 2);
+    assert_eq!(read_back(&url, "1h", time(31, 0))?, before);
+    Ok(())
+}
+
+#[test]
+fn what_was_never_recorded_is_refused_with_what_records_it() -> Result<()> {
+    let place = Place::new(
+        "step: 10s\nrange: 2m\nsources: {nodes: {exporter: {endpoints: ['http://127.0.0.1:1/metrics']}}}",
+    )?;
+    let said = place.fails(&time(2, 0).to_string(), &[], 2)?;
+    ensure!(said.contains("lynceus record PIPELINE"), "{said}");
+    let store = place.path("store");
+    let url = format!("file://{}", store.display());
+    let said = place.fails(&time(2, 0).to_string(), &["--recorded", &url], 3)?;
+    ensure!(said.contains("holds no sample"), "{said}");
+    let damaged = store.join("samples/x/nodes/a/date=2026-11-21");
+    fs_err::create_dir_all(&damaged)?;
+    let name = format!("{}-{}.parquet", time(1, 0).ms(), time(1, 50).ms());
+    fs_err::write(damaged.join(name), "PAR1")?;
+    let said = place.fails(&time(2, 0).to_string(), &["--recorded", &url], 3)?;
+    ensure!(said.contains("the segment is damaged"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_check_says_what_each_source_has() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let exporters = Exporters::start(1)?;
+    exporters.answer(0, Answer::Text(exposition(1.0, 1)));
+    let text = format!(
+        "format: 1\nname: x\nstep: 5s\nrange: 92m\nsources:\n  \
+         metrics: {{recording: {{path: '{}'}}, queries: [{{name: workqueue_depth, promql: x}}, \
+         {{name: absent, promql: x}}]}}\n  \
+         nodes: {{exporter: {{endpoints: ['{}'], {METRICS}}}}}\n  \
+         away: {{prometheus: {{url: 'http://127.0.0.1:1', retries: 0}}, queries: [{{name: up, promql: up}}]}}\n\
+         features: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
+         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
+        support::recording("cluster").display(),
+        exporters.urls()[0]
+    );
+    let document = document::parse("x.yaml", &text)?;
+    let findings = check(Checked {
+        document: &document,
+        folder: folder.path(),
+        store: &format!("file://{}", folder.path().join("store").display()),
+        work: folder.path(),
+        now: support::RECORDED_END.parse().unwrap(),
+    });
+    let found: Vec<(&str, &str, Status, usize)> = findings
+        .iter()
+        .map(|it| (it.source.as_str(), it.query.as_str(), it.status, it.series))
+        .collect();
+    let expected = [
+        ("away", "up", Status::Failed, 0),
+        ("metrics", "workqueue_depth", Status::Ok, 1),
+        ("metrics", "absent", Status::Failed, 0),
+        ("nodes", "", Status::Partial, 1),
+    ];
+    assert_eq!(found, expected, "{findings:?}");
+    ensure!(findings[0].note.contains("cannot connect") && findings[0].note.contains("url"));
+    ensure!(findings[2].note.contains("holds no reply to query `absent`"));
+    ensure!(findings[3].note.contains("nothing is recorded yet"));
+    Ok(())
+}
+
+#[test]
+fn the_readme_lists_the_metrics_that_are_read_by_default() -> Result<()> {
+    let readme = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))?;
+    let defaults = document::sources::ExporterSource::default().metrics;
+    assert_eq!(defaults.len(), 24);
+    let mut from = 0;
+    for metric in defaults {
+        let row = format!("| `{}` | `{}` | `", metric.name, metric.metric);
+        let at = readme[from..].find(&row);
+        ensure!(at.is_some(), "`{}` is not in its place in the table", metric.name);
+        from += at.unwrap_or_default();
+    }
+    Ok(())
+}
