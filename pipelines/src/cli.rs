@@ -4,6 +4,7 @@ mod compare;
 mod context;
 mod evaluate;
 mod explain;
+mod init;
 mod lint;
 mod manifests;
 mod models;
@@ -100,6 +101,11 @@ enum OutputFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a document that fits a Prometheus, or one of those that come with the program
+    #[command(
+        after_help = "Examples: lynceus init --url http://localhost:9090\n          lynceus init --from cluster"
+    )]
+    Init(init::InitArgs),
     /// Train: collect, validate, fit, select and deploy, as far as it is not done yet
     #[command(
         after_help = "Example: lynceus run cluster --set sources.metrics.prometheus.url=http://localhost:9090"
@@ -202,6 +208,7 @@ fn execute(cli: Cli) -> u8 {
     let Cli { global, command } = cli;
     let done = match command {
         Command::Step { step } => return step::execute(&step),
+        Command::Init(args) => init::execute(&global, &args),
         Command::Run(args) => run::execute(&global, &args),
         Command::Source { command } => source::execute(&global, &command),
         Command::Record(args) => record::execute(&global, &args),
@@ -259,7 +266,7 @@ fn print_json<T: Serialize>(value: &T) -> Result<(), StepError> {
 }
 
 /// Prints a line on stderr for a person who watches.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 

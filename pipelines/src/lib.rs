@@ -9,3 +9,4 @@ pub mod scored;
 pub mod train;
 
 mod score;
+mod shipped;

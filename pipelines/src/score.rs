@@ -12,6 +12,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let document = inputs.document_file();
     let folder = inputs.folder;
     let samples = folder.join("collect/samples.parquet");
+    let coverage = folder.join("collect/coverage.json");
     let features = folder.join("feature/features.parquet");
     let scored = folder.join("score/scored.json");
     // What goes from step to step is thrown away when the tick ends.
@@ -28,6 +29,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 store: Some(inputs.store.to_owned()),
                 recorded: None,
                 source: inputs.sources(),
+                coverage: Some(coverage.clone()),
                 record: None,
                 common: common.clone(),
             }),
@@ -48,6 +50,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 document: document.clone(),
                 features,
                 samples: Some(samples),
+                coverage: Some(coverage),
                 store: inputs.store.to_owned(),
                 now: inputs.now,
                 model_cache: None,

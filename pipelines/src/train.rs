@@ -90,6 +90,7 @@ fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
         range: None,
         store: None,
         recorded: inputs.document.is_recorded().then(|| inputs.store.to_owned()),
+        coverage: None,
         source: inputs.sources(),
         record: None,
         common: Common::default(),

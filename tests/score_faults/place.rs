@@ -57,6 +57,7 @@ impl Place {
             document: self.path("cluster.yaml"),
             features: self.path("features.parquet"),
             samples: None,
+            coverage: None,
             store: self.path("store").to_string_lossy().into_owned(),
             now: minute(number),
             model_cache: None,

@@ -52,7 +52,8 @@ impl Prometheus {
         Self::with(&text, &[])
     }
 
-    fn with(openmetrics: &str, flags: &[&str]) -> Result<Self> {
+    /// Starts a server with these samples and further flags.
+    pub(crate) fn with(openmetrics: &str, flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let raw = folder.path().join("raw.openmetrics");
         fs_err::write(&raw, openmetrics)?;

@@ -6,9 +6,11 @@
 
 pub mod artifact;
 pub mod bundle;
+pub mod coverage;
 pub mod decimal;
 pub mod error;
 pub mod features;
+pub mod least;
 pub mod outcome;
 pub mod rules;
 pub mod score;

@@ -173,6 +173,10 @@ pub struct EntityScore {
     /// Which kind of fault an alarm is taken for; only where the bundle has a second stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosed>,
+    /// Why there is no data, where the source said so: its answer was incomplete, ambiguous or
+    /// refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A combined score and its limit.

@@ -13,6 +13,10 @@ use serde_json::Value;
 
 use crate::{Outcome, StepError, artifact, write_json};
 
+/// How the log line of a step begins that asks an outside service again: a runner shows it while the
+/// step runs.
+pub const RETRYING: &str = "Asking again";
+
 /// A stage of the pipeline: folder, crate, binary, image, Argo task and log field share this word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

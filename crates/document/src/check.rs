@@ -42,27 +42,46 @@ pub(crate) fn require(
     if holds { Ok(()) } else { Err(problem(path, message())) }
 }
 
-/// Checks a document as a whole.
-pub(crate) fn check(document: &Document) -> Result<(), Problem> {
-    require(document.format == 1, "format", || {
+/// All that makes no sense in a document.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Problems {
+    /// Keeps the problem of a check that does not hold; each part of a document has one at most.
+    pub(crate) fn add(&mut self, checked: Result<(), Problem>) {
+        self.0.extend(checked.err());
+    }
+}
+
+/// Checks a document as a whole, part by part.
+pub(crate) fn check(document: &Document) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    problems.add(require(document.format == 1, "format", || {
         format!("format {} is not known to this version, which reads format 1", document.format)
-    })?;
-    require(is_name(&document.name, '-'), "name", || {
+    }));
+    problems.add(require(is_name(&document.name, '-'), "name", || {
         format!(
             "`{}` is no pipeline name: lower-case letters, digits and `-`, starting with a letter",
             document.name
         )
-    })?;
-    check_spans(document)?;
-    sources::check(document)?;
-    check_features(document)?;
-    check_expectations(document)?;
-    check_split(document)?;
-    check_models(document)?;
-    check_vote(document)?;
-    check_shares(document)?;
-    alerts::check(&document.alerts)?;
-    alerts::check_retrain(document)
+    }));
+    check_spans(document, &mut problems);
+    sources::check(document, &mut problems);
+    check_features(document, &mut problems);
+    for (index, expectation) in document.expectations.iter().enumerate() {
+        problems.add(check_expectation(index, expectation));
+    }
+    for checked in [
+        check_split(document),
+        check_models(document),
+        check_vote(document),
+        check_shares(document),
+        alerts::check_retrain(document),
+    ] {
+        problems.add(checked);
+    }
+    alerts::check(&document.alerts, &mut problems);
+    problems.0
 }
 
 pub(crate) fn is_name(name: &str, joiner: char) -> bool {
@@ -76,42 +95,59 @@ const LONGEST: Span = Span::from_seconds(10 * 365 * 86_400);
 /// Steps that a range has at most: a year of seconds, which no memory holds twice.
 const MOST_STEPS: usize = 50_000_000;
 
-fn check_spans(document: &Document) -> Result<(), Problem> {
-    require(document.step > Span::ZERO && document.step.ms() % 1000 == 0, "step", || {
+fn check_spans(document: &Document, problems: &mut Problems) {
+    let is_whole = document.step > Span::ZERO && document.step.ms() % 1000 == 0;
+    problems.add(require(is_whole, "step", || {
         format!("`{}` is not a whole number of seconds", document.step)
-    })?;
+    }));
     for (path, span) in [
         ("range", document.range),
         ("rate_window", document.rate_window),
         ("split.gap", document.split.gap),
+        ("collect.give_up_after", document.collect.give_up_after),
         ("scoring.delay", document.scoring.delay),
         ("scoring.every", document.scoring.every),
         ("scoring.catch_up", document.scoring.catch_up),
         ("labels.guard", document.labels.guard),
     ] {
-        require(span <= LONGEST, path, || format!("`{span}` is longer than `{LONGEST}`"))?;
+        let message = || format!("`{span}` is longer than `{LONGEST}`");
+        problems.add(require(span <= LONGEST, path, message));
     }
-    require(!document.labels.normal.is_empty(), "labels.normal", || {
+    for (path, span) in
+        [("rate_window", document.rate_window), ("scoring.every", document.scoring.every)]
+    {
+        let message = || "must be greater than 0s".to_owned();
+        problems.add(require(span > Span::ZERO, path, message));
+    }
+    problems.add(require(!document.labels.normal.is_empty(), "labels.normal", || {
         "no label is normal: nothing would be left to learn from".to_owned()
-    })?;
+    }));
+    if is_whole {
+        problems.add(check_range(document));
+        problems.add(require(
+            document.scoring.catch_up >= document.step,
+            "scoring.catch_up",
+            || {
+                let (catch_up, step) = (document.scoring.catch_up, document.step);
+                format!("`{catch_up}` is shorter than one step of `{step}`")
+            },
+        ));
+    }
+    if let Some(sample) = &document.sample {
+        problems.add(require(
+            sample.score_until > sample.train_until,
+            "sample.score_until",
+            || format!("`{}` is not after `train_until`", sample.score_until),
+        ));
+    }
+}
+
+fn check_range(document: &Document) -> Result<(), Problem> {
     require(document.range.in_steps(document.step) <= MOST_STEPS, "range", || {
         format!("`{}` has more than {MOST_STEPS} steps of `{}`", document.range, document.step)
     })?;
     require(document.range >= document.step, "range", || {
         format!("`{}` is shorter than one step of `{}`", document.range, document.step)
-    })?;
-    require(document.rate_window > Span::ZERO, "rate_window", || {
-        "must be longer than nothing".to_owned()
-    })?;
-    require(document.scoring.every > Span::ZERO, "scoring.every", || {
-        "must be longer than nothing".to_owned()
-    })?;
-    require(document.scoring.catch_up >= document.step, "scoring.catch_up", || {
-        format!("`{}` is shorter than one step of `{}`", document.scoring.catch_up, document.step)
-    })?;
-    let Some(sample) = &document.sample else { return Ok(()) };
-    require(sample.score_until > sample.train_until, "sample.score_until", || {
-        format!("`{}` is not after `train_until`", sample.score_until)
     })
 }
 
@@ -143,62 +179,65 @@ pub(crate) fn check_headers<'a>(
     }
 }
 
-fn check_features(document: &Document) -> Result<(), Problem> {
-    require(!document.features.is_empty(), "features", || {
+fn check_features(document: &Document, problems: &mut Problems) {
+    problems.add(require(!document.features.is_empty(), "features", || {
         "at least one rule is needed, such as `- raw`".to_owned()
-    })?;
+    }));
     // Columns that the document does not name are known only to `collect`.
     let known = if document.has_other_columns() { Vec::new() } else { document.columns() };
     let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
     for (index, rule) in document.features.iter().enumerate() {
-        let path = |field: &str| format!("features.{index}.{field}");
-        let steps = |span: Span, field: &str| {
-            require(
-                span >= document.step && span.ms() % document.step.ms() == 0,
-                &path(field),
-                || format!("`{span}` is not a whole number of steps of `{}`", document.step),
-            )
-        };
-        match rule {
-            FeatureRule::Raw(rule) => known_columns(&rule.columns, &names, &path("raw.columns"))?,
-            FeatureRule::Rate(rule) => known_columns(&rule.columns, &names, &path("rate.columns"))?,
-            FeatureRule::Rolling(rule) => {
-                known_columns(&rule.columns, &names, &path("rolling.columns"))?;
-                steps(rule.window, "rolling.window")?;
-                share(rule.min_share, &path("rolling.min_share"))?;
-                require(!rule.statistics.is_empty(), &path("rolling.statistics"), || {
-                    "is empty".to_owned()
-                })?;
-                for statistic in &rule.statistics {
-                    if let Statistic::Quantile(quantile) = statistic {
-                        share(*quantile, &path("rolling.statistics"))?;
-                    }
+        problems.add(check_feature(document, &names, index, rule));
+    }
+}
+
+fn check_feature(
+    document: &Document,
+    names: &[&str],
+    index: usize,
+    rule: &FeatureRule,
+) -> Result<(), Problem> {
+    let path = |field: &str| format!("features.{index}.{field}");
+    let steps = |span: Span, field: &str| {
+        require(span >= document.step && span.ms() % document.step.ms() == 0, &path(field), || {
+            format!("`{span}` is not a whole number of steps of `{}`", document.step)
+        })
+    };
+    match rule {
+        FeatureRule::Raw(rule) => known_columns(&rule.columns, names, &path("raw.columns"))?,
+        FeatureRule::Rate(rule) => known_columns(&rule.columns, names, &path("rate.columns"))?,
+        FeatureRule::Rolling(rule) => {
+            known_columns(&rule.columns, names, &path("rolling.columns"))?;
+            steps(rule.window, "rolling.window")?;
+            share(rule.min_share, &path("rolling.min_share"))?;
+            require(!rule.statistics.is_empty(), &path("rolling.statistics"), || {
+                "is empty".to_owned()
+            })?;
+            for statistic in &rule.statistics {
+                if let Statistic::Quantile(quantile) = statistic {
+                    share(*quantile, &path("rolling.statistics"))?;
                 }
             }
-            FeatureRule::Difference(rule) => {
-                known_columns(&rule.columns, &names, &path("difference.columns"))?;
-                steps(rule.lag, "difference.lag")?;
-            }
-            FeatureRule::Ratio(rule) => {
-                known_columns(
-                    std::slice::from_ref(&rule.numerator),
-                    &names,
-                    &path("ratio.numerator"),
-                )?;
-                known_columns(
-                    std::slice::from_ref(&rule.denominator),
-                    &names,
-                    &path("ratio.denominator"),
-                )?;
-                require(is_name(&rule.name, '_'), &path("ratio.name"), || {
-                    format!("`{}` is no column name", rule.name)
-                })?;
-            }
-            FeatureRule::Calendar(rule) => {
-                require(rule.hour_of_day || rule.day_of_week, &path("calendar"), || {
-                    "one of hour_of_day and day_of_week must be true".to_owned()
-                })?;
-            }
+        }
+        FeatureRule::Difference(rule) => {
+            known_columns(&rule.columns, names, &path("difference.columns"))?;
+            steps(rule.lag, "difference.lag")?;
+        }
+        FeatureRule::Ratio(rule) => {
+            known_columns(std::slice::from_ref(&rule.numerator), names, &path("ratio.numerator"))?;
+            known_columns(
+                std::slice::from_ref(&rule.denominator),
+                names,
+                &path("ratio.denominator"),
+            )?;
+            require(is_name(&rule.name, '_'), &path("ratio.name"), || {
+                format!("`{}` is no column name", rule.name)
+            })?;
+        }
+        FeatureRule::Calendar(rule) => {
+            require(rule.hour_of_day || rule.day_of_week, &path("calendar"), || {
+                "one of hour_of_day and day_of_week must be true".to_owned()
+            })?;
         }
     }
     Ok(())
@@ -226,31 +265,28 @@ fn share(value: f64, path: &str) -> Result<(), Problem> {
     require((0.0..=1.0).contains(&value), path, || format!("`{value}` is not between 0 and 1"))
 }
 
-fn check_expectations(document: &Document) -> Result<(), Problem> {
-    for (index, expectation) in document.expectations.iter().enumerate() {
-        match expectation {
-            Expectation::RowCount(check) => {
-                let path = format!("expectations.{index}.row_count");
-                let (min, max) = (check.min, check.max.unwrap_or(u64::MAX));
-                require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))?;
-            }
-            Expectation::AllowedValues(check) => {
-                let path = format!("expectations.{index}.allowed_values.values");
-                require(!check.values.is_empty(), &path, || "is empty".to_owned())?;
-            }
-            Expectation::NullShare(check) => {
-                share(check.max, &format!("expectations.{index}.null_share.max"))?;
-            }
-            Expectation::Range(check) => {
-                let path = format!("expectations.{index}.range");
-                share(check.max_outside_ratio, &format!("{path}.max_outside_ratio"))?;
-                let (min, max) = (check.min.unwrap_or(f64::MIN), check.max.unwrap_or(f64::MAX));
-                require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))?;
-            }
-            _ => {}
+fn check_expectation(index: usize, expectation: &Expectation) -> Result<(), Problem> {
+    match expectation {
+        Expectation::RowCount(check) => {
+            let path = format!("expectations.{index}.row_count");
+            let (min, max) = (check.min, check.max.unwrap_or(u64::MAX));
+            require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))
         }
+        Expectation::AllowedValues(check) => {
+            let path = format!("expectations.{index}.allowed_values.values");
+            require(!check.values.is_empty(), &path, || "is empty".to_owned())
+        }
+        Expectation::NullShare(check) => {
+            share(check.max, &format!("expectations.{index}.null_share.max"))
+        }
+        Expectation::Range(check) => {
+            let path = format!("expectations.{index}.range");
+            share(check.max_outside_ratio, &format!("{path}.max_outside_ratio"))?;
+            let (min, max) = (check.min.unwrap_or(f64::MIN), check.max.unwrap_or(f64::MAX));
+            require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn check_split(document: &Document) -> Result<(), Problem> {

@@ -17,11 +17,14 @@ pub(crate) struct Misfit {
     pub(crate) place: Option<Place>,
     /// Field names from the outside in.
     pub(crate) path: Vec<String>,
+    /// Says that the path ends with a field that is unknown.
+    pub(crate) is_unknown: bool,
 }
 
 impl Misfit {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, place: None, path: Vec::new() }
+        let message = message.into();
+        Self { message, hint: None, place: None, path: Vec::new(), is_unknown: false }
     }
 
     pub(crate) fn at(mut self, place: &Place) -> Self {
@@ -71,7 +74,8 @@ impl de::Error for Misfit {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::unknown("field", field, expected)
+        let path = vec![field.to_owned()];
+        Self { path, is_unknown: true, ..Self::unknown("field", field, expected) }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
+use crate::collect::Collect;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
 use crate::models::Models;
@@ -41,6 +42,9 @@ pub struct Document {
     pub rate_window: Span,
     /// Where samples come from, by name; the samples of several are joined on time and entity.
     pub sources: BTreeMap<String, Source>,
+    /// How samples are collected.
+    #[serde(default)]
+    pub collect: Collect,
     /// Which windows are known to be anomalous.
     #[serde(default)]
     pub labels: Labels,

@@ -5,13 +5,16 @@
 
 pub mod alerts;
 mod check;
+pub mod collect;
 mod deserialize;
 pub mod document;
 pub mod expectations;
 pub mod features;
+pub mod least;
 pub mod models;
 mod node;
 mod paths;
+pub mod promql;
 pub mod ranges;
 mod read;
 pub mod scoring;
@@ -23,7 +26,7 @@ pub mod template;
 pub use deserialize::closest;
 pub use document::Document;
 pub use paths::NamedFiles;
-pub use read::{Changes, parse, profiles, read, read_with, write};
+pub use read::{Changes, parse, problems, problems_in, profiles, read, read_with, write};
 
 /// Returns the JSON Schema of a document, for editors.
 pub fn schema() -> serde_json::Value {

@@ -86,6 +86,31 @@ impl Node {
         Some(entries.remove(index).1)
     }
 
+    /// Removes the value at a path; says whether there was one.
+    pub(crate) fn remove(&mut self, path: &[String]) -> bool {
+        let Some((key, rest)) = path.split_first() else { return false };
+        match (&mut self.value, rest) {
+            (Value::Map(_), []) => self.take(key).is_some(),
+            (Value::List(items), []) => match key.parse::<usize>() {
+                Ok(index) if index < items.len() => {
+                    items.remove(index);
+                    true
+                }
+                _ => false,
+            },
+            (Value::Map(entries), rest) => {
+                let found = entries.iter_mut().find(|(entry, _)| entry.text == *key);
+                found.is_some_and(|(_, node)| node.remove(rest))
+            }
+            (Value::List(items), rest) => {
+                let index = key.parse::<usize>().ok();
+                let found = index.and_then(|index| items.get_mut(index));
+                found.is_some_and(|node| node.remove(rest))
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the place of the value at a path, or of the deepest value on the way there.
     pub(crate) fn place_of(&self, path: &[String]) -> &Place {
         match path.split_first().and_then(|(key, rest)| Some((self.get(key)?, rest))) {

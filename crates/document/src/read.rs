@@ -31,20 +31,25 @@ pub fn read(path: &Path) -> Result<Document, StepError> {
 /// checks the result as a whole.
 pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepError> {
     let mut document = read_node(path)?;
-    let mut over = Vec::new();
-    for overlay in &changes.overlays {
-        over.push(read_node(overlay)?);
-    }
-    for set in &changes.sets {
-        over.push(parse_set(set)?);
-    }
-    lay_profile(&mut document, &over)?;
+    lay_over(&mut document, changed(changes)?)?;
+    typed(&document)
+}
+
+/// Reads what is laid over a document, in its order.
+fn changed(changes: &Changes<'_>) -> Result<Vec<Node>, StepError> {
+    let overlays = changes.overlays.iter().map(|overlay| read_node(overlay));
+    overlays.chain(changes.sets.iter().map(|set| parse_set(set))).collect()
+}
+
+/// Lays the profile and the changes over a document.
+fn lay_over(document: &mut Node, over: Vec<Node>) -> Result<(), StepError> {
+    lay_profile(document, &over)?;
     for node in over {
-        document.overlay(node).map_err(|misfit| misfit_error(&document, misfit))?;
+        document.overlay(node).map_err(|misfit| misfit_error(document, misfit))?;
     }
     // What was laid over is part of the document now.
     drop((document.take("profiles"), document.take("profile")));
-    typed(&document)
+    Ok(())
 }
 
 /// Returns the names of a document's profiles.
@@ -62,9 +67,7 @@ fn profile_names(profiles: Option<&Node>) -> Vec<String> {
 /// Parses a document's text; `name` stands for the file in errors.
 pub fn parse(name: &str, text: &str) -> Result<Document, StepError> {
     let mut document = node::parse(name, text)?;
-    lay_profile(&mut document, &[])?;
-    // What was laid over is part of the document now.
-    drop((document.take("profiles"), document.take("profile")));
+    lay_over(&mut document, Vec::new())?;
     typed(&document)
 }
 
@@ -122,17 +125,73 @@ fn lay_profile(document: &mut Node, over: &[Node]) -> Result<(), StepError> {
 
 fn typed(node: &Node) -> Result<Document, StepError> {
     let document = Document::deserialize(node).map_err(|misfit| misfit_error(node, misfit))?;
-    check(&document).map_err(|problem| problem_error(node, problem))?;
-    Ok(document)
+    match check(&document).into_iter().next() {
+        None => Ok(document),
+        Some(problem) => Err(problem_error(node, problem)),
+    }
+}
+
+/// Returns everything that is wrong with a document, in the order in which it is found; nothing
+/// where [`read_with`] reads it.
+pub fn problems(path: &Path, changes: &Changes<'_>) -> Vec<StepError> {
+    let read = || -> Result<Node, StepError> {
+        let mut document = read_node(path)?;
+        let over = changed(changes)?;
+        lay_over(&mut document, over)?;
+        Ok(document)
+    };
+    match read() {
+        Ok(node) => problems_of(node),
+        Err(error) => vec![error],
+    }
+}
+
+/// Returns everything that is wrong with a document's text; `name` stands for the file.
+pub fn problems_in(name: &str, text: &str) -> Vec<StepError> {
+    let read = || -> Result<Node, StepError> {
+        let mut document = node::parse(name, text)?;
+        lay_over(&mut document, Vec::new())?;
+        Ok(document)
+    };
+    match read() {
+        Ok(node) => problems_of(node),
+        Err(error) => vec![error],
+    }
+}
+
+/// Fields that are unknown, or not of their type, are taken out one after the other, so that what
+/// comes behind them is found too; a field that must be there ends the search.
+fn problems_of(mut node: Node) -> Vec<StepError> {
+    let mut found = Vec::new();
+    loop {
+        match Document::deserialize(&node) {
+            Ok(document) => {
+                let problems = check(&document).into_iter();
+                found.extend(problems.map(|problem| problem_error(&node, problem)));
+                return found;
+            }
+            Err(misfit) => {
+                let path = misfit.path.clone();
+                let error = misfit_error(&node, misfit);
+                // What is missing now was taken out, and was told.
+                let is_new = !found.iter().any(|known: &StepError| known == &error);
+                let is_follow_up = !found.is_empty() && error.message.contains("missing field");
+                if is_new && !is_follow_up {
+                    found.push(error);
+                }
+                if is_follow_up || !is_new || !node.remove(&path) {
+                    return found;
+                }
+            }
+        }
+    }
 }
 
 fn misfit_error(root: &Node, misfit: Misfit) -> StepError {
     let place = misfit.place.as_ref().unwrap_or(&root.place);
-    let field = if misfit.path.is_empty() {
-        String::new()
-    } else {
-        format!("`{}`: ", misfit.path.join("."))
-    };
+    // The message names a field that is unknown; the path says where.
+    let path = &misfit.path[..misfit.path.len() - usize::from(misfit.is_unknown)];
+    let field = if path.is_empty() { String::new() } else { format!("`{}`: ", path.join(".")) };
     let error = StepError::usage(format!("{place}: {field}{}", misfit.message));
     match misfit.hint {
         Some(hint) => error.hint(hint),

@@ -10,9 +10,17 @@ const COLUMNS: &str = "columns";
 /// Returns the names of the sections a stage reads; `columns` is made of `sources`.
 pub fn names(stage: Stage) -> &'static [&'static str] {
     match stage {
-        Stage::Collect => {
-            &["name", "step", "range", "rate_window", "sources", "features", "fill", "scoring"]
-        }
+        Stage::Collect => &[
+            "name",
+            "step",
+            "range",
+            "rate_window",
+            "sources",
+            "collect",
+            "features",
+            "fill",
+            "scoring",
+        ],
         Stage::Label => &["labels"],
         Stage::Feature => &["step", COLUMNS, "labels", "fill", "features"],
         Stage::Validate => &["step", COLUMNS, "labels", "expectations", "split", "models"],

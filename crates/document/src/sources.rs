@@ -18,14 +18,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Document;
-use crate::check::{Problem, is_name, problem, require};
+use crate::check::{Problem, Problems, is_name, problem, require};
 
 pub use columns::{SampleColumn, column_names};
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
 pub use prometheus::PrometheusSource;
 pub use recorded::{RecordedColumn, RecordedSource};
 pub use recording::RecordingSource;
-pub use table::{TableSource, TimeFormat};
+pub use table::{DecimalMark, Encoding, TableSource, TimeFormat};
 
 /// What a kind of source says about itself.
 pub(crate) trait SourceKind {
@@ -152,6 +152,15 @@ pub struct Query {
     pub unit: String,
     /// The query; `$rate_window` stands for the document's rate window.
     pub promql: String,
+    /// Queries that take its place where it gives nothing, the first choice first: the same
+    /// quantity under the names of other distributions or exporters. They are asked as one query,
+    /// with `or` between them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub or: Vec<String>,
+    /// Refuses a training to which the query gives no series. Without it the column is left out
+    /// of such a training, with a warning, and of the model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
     /// Label whose value is the entity, instead of the source's `entity.labels`; without any the
     /// query must give one series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,19 +252,24 @@ impl Source {
         }
         require(!self.queries.is_empty(), &format!("{path}.queries"), || {
             format!("the source kind `{field}` needs at least one query")
-        })?;
-        self.check_queries(&path)
+        })
     }
 
-    fn check_queries(&self, path: &str) -> Result<(), Problem> {
-        for (index, query) in self.queries.iter().enumerate() {
-            let path = |field: &str| format!("{path}.queries.{index}.{field}");
-            check_column(&query.name, &path("name"))?;
-            let twice = self.queries[..index].iter().any(|other| other.name == query.name);
-            require(!twice, &path("name"), || format!("a second query is named `{}`", query.name))?;
-            require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
+    fn check_queries(&self, path: &str, problems: &mut Problems) {
+        for index in 0..self.queries.len() {
+            problems.add(self.check_query(&format!("{path}.queries.{index}"), index));
         }
-        Ok(())
+    }
+
+    fn check_query(&self, path: &str, index: usize) -> Result<(), Problem> {
+        let query = &self.queries[index];
+        let path = |field: &str| format!("{path}.{field}");
+        check_column(&query.name, &path("name"))?;
+        let twice = self.queries[..index].iter().any(|other| other.name == query.name);
+        require(!twice, &path("name"), || format!("a second query is named `{}`", query.name))?;
+        require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
+        let is_empty = query.or.iter().any(|other| other.trim().is_empty());
+        require(!is_empty, &path("or"), || "holds an empty query".to_owned())
     }
 }
 
@@ -271,27 +285,31 @@ pub(crate) fn check_column(name: &str, path: &str) -> Result<(), Problem> {
 }
 
 /// Checks all sources of a document.
-pub(crate) fn check(document: &Document) -> Result<(), Problem> {
+pub(crate) fn check(document: &Document, problems: &mut Problems) {
     let sources = &document.sources;
-    require(!sources.is_empty(), "sources", || "at least one source is needed".to_owned())?;
+    let message = || "at least one source is needed".to_owned();
+    problems.add(require(!sources.is_empty(), "sources", message));
     for (name, source) in sources {
-        let path = format!("sources.{name}");
-        require(is_name(name, '_'), &path, || {
-            format!(
-                "`{name}` is no source name: lower-case letters, digits and `_`, starting with a letter"
-            )
-        })?;
-        source.check(name)?;
-        let is_alone = sources.len() == 1;
-        let has_other = source.kind().is_some_and(|kind| kind.settings().has_other_columns());
-        require(is_alone || !has_other, &path, || {
-            "one of several sources must list its `columns`".to_owned()
-        })?;
-        require(!is_alone || !source.broadcast, &format!("{path}.broadcast"), || {
-            "there is no other source whose entities could be joined".to_owned()
-        })?;
+        problems.add(check_source(name, source, sources.len() == 1));
+        source.check_queries(&format!("sources.{name}"), problems);
     }
-    Ok(())
+}
+
+fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Problem> {
+    let path = format!("sources.{name}");
+    require(is_name(name, '_'), &path, || {
+        format!(
+            "`{name}` is no source name: lower-case letters, digits and `_`, starting with a letter"
+        )
+    })?;
+    source.check(name)?;
+    let has_other = source.kind().is_some_and(|kind| kind.settings().has_other_columns());
+    require(is_alone || !has_other, &path, || {
+        "one of several sources must list its `columns`".to_owned()
+    })?;
+    require(!is_alone || !source.broadcast, &format!("{path}.broadcast"), || {
+        "there is no other source whose entities could be joined".to_owned()
+    })
 }
 
 impl Document {
@@ -312,6 +330,22 @@ impl Document {
             columns.iter_mut().zip(names).for_each(|(column, name)| column.name = name);
         }
         sources.into_iter().flat_map(|(_, columns)| columns).collect()
+    }
+
+    /// Returns column patterns without those that mean only queries which the source does not have:
+    /// `present` are the columns, or the features of them, that there are.
+    pub fn patterns_of_present(&self, patterns: &[String], present: &[&str]) -> Vec<String> {
+        let columns = self.columns();
+        let is_absent = |pattern: &&String| {
+            let name = pattern.trim_end_matches('*');
+            // A feature is named after its column: `cpu_mean_30m`.
+            let is_known = columns.iter().any(|column| {
+                column.is_promql
+                    && (column.name.starts_with(name) || name.starts_with(&column.name))
+            });
+            !name.is_empty() && is_known && !present.iter().any(|it| it.starts_with(name))
+        };
+        patterns.iter().filter(|pattern| !is_absent(pattern)).cloned().collect()
     }
 
     /// Says whether samples may have columns that the document does not name.

@@ -8,7 +8,8 @@ pub struct UnknownColumn {
 }
 
 /// Resolves the document's column patterns to names, in the order of `available`: a name means
-/// itself, `*` means all, `name*` all that begin so, and a leading `!` takes columns out again.
+/// itself, `*` means all, `name*` all that begin so, and a leading `!` takes columns out again, if
+/// they are there.
 pub fn resolve<'a>(
     patterns: &[String],
     available: &[&'a str],
@@ -26,14 +27,17 @@ pub fn resolve<'a>(
                     (*chosen, matched) = (keep, true);
                 }
             }
-            if matched {
+            // What is not there need not be taken out.
+            if matched || !keep {
                 continue;
             }
             return Err(UnknownColumn { name: name.to_owned() });
         }
-        let index = available.iter().position(|column| *column == name);
-        let index = index.ok_or_else(|| UnknownColumn { name: name.to_owned() })?;
-        chosen[index] = keep;
+        match available.iter().position(|column| *column == name) {
+            Some(index) => chosen[index] = keep,
+            None if keep => return Err(UnknownColumn { name: name.to_owned() }),
+            None => {}
+        }
     }
     Ok(available.iter().zip(chosen).filter_map(|(name, chosen)| chosen.then_some(*name)).collect())
 }

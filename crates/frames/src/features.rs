@@ -63,6 +63,24 @@ impl FeatureTable {
         }
     }
 
+    /// Returns the table with those of its columns that `contract` has, in the order of `contract`.
+    /// Columns that only one of the two has, and differences of what columns mean, stay as they are
+    /// for the contract's check to find.
+    #[must_use]
+    pub fn with_columns_of(mut self, contract: &FeatureContract) -> Self {
+        let names = contract.names();
+        if self.contract.names() == names {
+            return self;
+        }
+        let of_contract = std::mem::take(&mut self.contract.columns);
+        let of_table = std::mem::take(&mut self.table.columns);
+        let mut columns: Vec<_> = of_contract.into_iter().zip(of_table).collect();
+        columns.retain(|(column, _)| names.contains(&column.name.as_str()));
+        columns.sort_by_key(|(column, _)| names.iter().position(|name| *name == column.name));
+        (self.contract.columns, self.table.columns) = columns.into_iter().unzip();
+        self
+    }
+
     /// Writes the table, a row group at a time: a second copy of all columns would be large.
     pub fn write(&self, path: &Path) -> Result<(), StepError> {
         let mut fields = vec![

@@ -22,7 +22,7 @@ mod sequence;
 mod weights;
 
 /// Normal rows a calibration needs at least.
-pub const FEWEST_CALIBRATION_ROWS: usize = 20;
+pub const FEWEST_CALIBRATION_ROWS: usize = contract::least::CALIBRATION_ROWS;
 
 /// A candidate folder in memory, verified.
 #[derive(Debug)]

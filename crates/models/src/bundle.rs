@@ -218,6 +218,15 @@ impl Bundle {
         })
     }
 
+    /// Returns the table with the columns that the model was trained on. The source may have more
+    /// than it had then; what it has less, or otherwise, is refused as
+    /// [`check_contract`](Self::check_contract) does.
+    pub fn columns_of(&self, table: FeatureTable) -> Result<FeatureTable, StepError> {
+        let table = table.with_columns_of(&self.manifest.contract);
+        self.check_contract(&table)?;
+        Ok(table)
+    }
+
     /// Refuses features of another contract, naming the first difference.
     pub fn check_contract(&self, table: &FeatureTable) -> Result<(), StepError> {
         match self.manifest.contract.first_difference(&table.contract) {

@@ -49,6 +49,7 @@ impl Bundle {
             urgent: verdicts.urgent[row],
             drifting: self.names(verdicts.drifting.get(&row)),
             diagnosis: self.diagnosed(table, row, verdict),
+            reason: None,
         }
     }
 

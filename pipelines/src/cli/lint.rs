@@ -97,8 +97,9 @@ impl Checked {
         let Some(text) = self.text(&name, bytes) else { return };
         if lint::is_manifest(&text) {
             self.manifests.push(File { name, text });
-        } else if let Err(error) = document::parse(&name, &text) {
-            self.findings.push(finding(&name, &error));
+        } else {
+            let problems = document::problems_in(&name, &text);
+            self.findings.extend(problems.iter().map(|error| finding(&name, error)));
         }
     }
 
@@ -119,23 +120,19 @@ impl Checked {
     }
 }
 
-/// Checks a document as it is, and with each of its profiles.
+/// Checks a document as it is, and with each of its profiles: all that is wrong with it.
 fn of_document(file: &Path, name: &str) -> Vec<Finding> {
-    if let Err(error) = document::read(file) {
-        return vec![finding(name, &error)];
-    }
-    let profiles = match document::profiles(file) {
-        Ok(profiles) => profiles,
-        Err(error) => return vec![finding(name, &error)],
-    };
-    let mut findings = Vec::new();
-    for profile in profiles {
+    let problems = document::problems(file, &Changes::default());
+    let mut findings: Vec<Finding> = problems.iter().map(|error| finding(name, error)).collect();
+    for profile in document::profiles(file).unwrap_or_default() {
         let set = format!("profile={profile}");
         let changes = Changes { overlays: Vec::new(), sets: vec![&set] };
-        if let Err(error) = document::read_with(file, &changes) {
-            let mut found = finding(name, &error);
-            found.object = format!("profile/{profile}");
-            findings.push(found);
+        for error in document::problems(file, &changes) {
+            // What is wrong without a profile is wrong with each of them.
+            if !problems.contains(&error) {
+                let object = format!("profile/{profile}");
+                findings.push(Finding { object, ..finding(name, &error) });
+            }
         }
     }
     findings

@@ -69,6 +69,9 @@ struct Scoring {
     entities: usize,
     anomalous: usize,
     no_data: usize,
+    /// Why the first entity without data has none, where the source said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -231,6 +234,7 @@ fn scoring(
         entities: entities.len(),
         anomalous: count(Verdict::Anomalous),
         no_data: count(Verdict::NoData),
+        reason: entities.iter().find_map(|entity| entity.reason.clone()),
     })
 }
 
@@ -257,6 +261,7 @@ fn text(status: &Status) -> String {
                     it.entities, it.anomalous, it.no_data
                 ),
             ));
+            rows.extend(it.reason.iter().map(|reason| row("without data", reason)));
             rows.push(row("windows scored", &it.windows_total.to_string()));
         }
     }

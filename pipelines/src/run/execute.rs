@@ -213,7 +213,7 @@ impl Runner<'_> {
             tokio::time::sleep(wait).await;
             let started = Instant::now();
             let attempt = match process::start(&program, &task, &folder, &options) {
-                Ok(child) => process::finish(child, &folder).await,
+                Ok(child) => process::finish(child, &task.name, &folder).await,
                 Err(error) => Err(error),
             };
             (index, attempt, started.elapsed())

@@ -19,7 +19,7 @@ impl Runner<'_> {
             attempts += 1;
             let child = process::start(&program, task, &folder, self.options)?;
             // A signal ends the program, and with it the task: no runner listens here.
-            let attempt = process::finish(child, &folder).await?;
+            let attempt = process::finish(child, &task.name, &folder).await?;
             if attempt.exit_code == 0 {
                 return Ok(());
             }

@@ -1,9 +1,10 @@
 //! One task as a process: flags from its typed struct, log lines into its folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
-use contract::step::{Common, LogFormat};
+use contract::step::{Common, LogFormat, RETRYING};
 use contract::{ErrorKind, Outcome, StepError, artifact, read_json};
 use fs_err as fs;
 use store::s3::cache;
@@ -65,15 +66,80 @@ pub(super) fn start(
         .map_err(|e| StepError::unavailable(format!("cannot start `{}`: {e}", program.display())))
 }
 
-/// Waits for a task's process and reads what it said.
-pub(super) async fn finish(mut child: Child, folder: &Path) -> Result<Attempt, StepError> {
-    let status = child
-        .wait()
-        .await
-        .map_err(|e| StepError::unavailable(format!("cannot wait for a task: {e}")))?;
+/// How often the log of a running task is looked at.
+const LOG_PERIOD: Duration = Duration::from_secs(1);
+
+/// Waits for a task's process and reads what it said. What it asks for again is shown meanwhile.
+pub(super) async fn finish(
+    mut child: Child,
+    name: &str,
+    folder: &Path,
+) -> Result<Attempt, StepError> {
+    let mut retries = Retries { path: folder.join("log.jsonl"), read: 0, last: String::new() };
+    retries.read =
+        fs::metadata(&retries.path).map_or(0, |it| usize::try_from(it.len()).unwrap_or(0));
+    let status = loop {
+        match tokio::time::timeout(LOG_PERIOD, child.wait()).await {
+            Ok(ended) => break ended,
+            Err(_) => retries.show(name),
+        }
+    };
+    let status =
+        status.map_err(|e| StepError::unavailable(format!("cannot wait for a task: {e}")))?;
     let exit_code = status.code().unwrap_or_else(|| {
         use std::os::unix::process::ExitStatusExt as _;
         128 + status.signal().unwrap_or(0)
     });
     Ok(Attempt { exit_code, outcome: read_json(&folder.join("outcome.json")).ok() })
+}
+
+/// What a running task says in its log of asking again.
+struct Retries {
+    path: PathBuf,
+    /// Bytes of the log that were read.
+    read: usize,
+    /// The line that was shown last: many queries fail for one reason.
+    last: String,
+}
+
+impl Retries {
+    fn show(&mut self, name: &str) {
+        // A log that cannot be read shows nothing; the step's outcome says all when it ends.
+        let bytes = fs::read(&self.path).unwrap_or_default();
+        let new = bytes.get(self.read..).unwrap_or_default();
+        let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.read += whole;
+        for line in new[..whole].split(|byte| *byte == b'\n') {
+            let Some(message) = retrying(line).filter(|message| *message != self.last) else {
+                continue;
+            };
+            crate::cli::say(&format!("  {name}: {message}"));
+            self.last = message;
+        }
+    }
+}
+
+/// Returns the message of a log line that tells of asking again.
+fn retrying(line: &[u8]) -> Option<String> {
+    let line: serde_json::Value = serde_json::from_slice(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let message = fields.get("message")?.as_str()?;
+    message.starts_with(RETRYING).then(|| message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_that_tell_of_asking_again_are_recognised() {
+        let line =
+            r#"{"level":"WARN","fields":{"message":"Asking again: `http://h`: cannot connect"}}"#;
+        assert_eq!(retrying(line.as_bytes()).unwrap(), "Asking again: `http://h`: cannot connect");
+        let flat = r#"{"level":"WARN","message":"Asking again: x"}"#;
+        assert_eq!(retrying(flat.as_bytes()).unwrap(), "Asking again: x");
+        for other in [r#"{"message":"Started"}"#, "not JSON", ""] {
+            assert_eq!(retrying(other.as_bytes()), None);
+        }
+    }
 }

@@ -132,11 +132,10 @@ impl Checked<'_> {
         let taken = self.take_now(settings, finding)?;
         let end = self.now.floor(step);
         let recent = Span::from_ms(step.ms().saturating_mul(RECENT_STEPS));
-        let recent = self.values(name, settings, step, Due { after: end - recent, end })?;
+        let recent = self.values(name, settings, step, due(end - recent, end))?;
         // A whole number of seconds: what is asked for in between is not of interest.
         let probe = Span::from_seconds((range.ms() / 1000 / PROBES).max(1)).max(step);
-        let due = Due { after: end - range - probe, end };
-        let past = self.values(name, settings, probe, due)?;
+        let past = self.values(name, settings, probe, due(end - range - probe, end))?;
         finding.series = recent.entities.len().max(taken);
         finding.last = recent.last.or(past.last);
         finding.since = [recent.first, past.first].into_iter().flatten().min();
@@ -189,6 +188,8 @@ impl Checked<'_> {
             folder: self.folder,
             data,
             due,
+            // What fails is told, and nothing waits for a later tick.
+            give_up_until: None,
             takes_all: false,
             is_scoring: true,
             recorded: Some(self.store),
@@ -235,4 +236,8 @@ pub fn counts(findings: &[Finding]) -> BTreeMap<&'static str, usize> {
         *counts.entry(name).or_default() += 1;
     }
     counts
+}
+
+fn due(after: Timestamp, end: Timestamp) -> Due {
+    Due { after, end, scored_to: after }
 }

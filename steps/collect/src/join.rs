@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn windows_outside_the_range_have_no_row_but_are_looked_back_on() {
         let one = source(&[(10, "a", 1.0), (20, "a", 2.0)], 0);
-        let due = Due { after: seconds(10), end: seconds(20) };
+        let due = Due { after: seconds(10), end: seconds(20), scored_to: seconds(10) };
         let (rows, _) = joined(vec![one, source(&[(8, "a", 3.0)], 20)], Some(due));
         assert_eq!(rows, [row(20, "a", [Some(2.0), Some(3.0)])]);
     }

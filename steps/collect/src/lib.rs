@@ -6,8 +6,11 @@
 //! grow with the length of the range.
 
 pub mod check;
+mod coverage;
 pub mod follow;
 mod join;
+pub mod look;
+mod output;
 mod range;
 pub mod recorded;
 mod source;
@@ -18,16 +21,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::steps::CollectArgs;
-use contract::{Outcome, Span, StepError};
+use contract::{Outcome, Span, StepError, write_json};
 use document::Document;
-use document::sources::{Kind, Source as Settings, column_names};
-use frames::SamplesWriter;
+use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
 
 use join::{Joined, Seen, Windows};
+use output::Output;
 use range::Due;
 use source::{Opening, Stop};
-use tally::Tally;
 
 /// Collects the samples of the document's sources for the range that is due.
 ///
@@ -50,10 +52,14 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
     counts.into_iter().for_each(|(name, count)| outcome.count(name, count));
     let (output, seen) = result?;
-    output.tally.report(output.columns, outcome);
+    output.report(outcome);
     for joined in &mut sources {
         joined.source.finish(outcome)?;
     }
+    let coverage = match args.store {
+        Some(_) => Some(coverage::of(&mut sources, due, outcome)?),
+        None => None,
+    };
     for (Joined { name, tolerance, .. }, rows) in sources.iter().zip(seen.between_windows) {
         if rows > 0 {
             outcome.warn(format!(
@@ -61,7 +67,11 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
             ));
         }
     }
-    output.writer.publish()
+    let Some(coverage) = coverage else { return output.settle(&document, (args, due), outcome) };
+    if let Some(path) = &args.coverage {
+        write_json(path, &coverage)?;
+    }
+    output.publish(&args.samples)
 }
 
 fn due(document: &Document, args: &CollectArgs) -> Result<Due, StepError> {
@@ -98,6 +108,10 @@ fn open<'a>(
             folder,
             data: data.get(name).cloned(),
             due: Due { after: due.after - settings.tolerance, ..due },
+            give_up_until: args
+                .store
+                .as_ref()
+                .map(|_| args.now - document.scoring.delay - document.collect.give_up_after),
             takes_all: args.start.is_none() && args.store.is_none(),
             is_scoring: args.store.is_some(),
             recorded: args.recorded.as_deref().or(args.store.as_deref()),
@@ -146,34 +160,6 @@ fn data(
     Ok(data)
 }
 
-/// The samples as they are written.
-struct Output {
-    writer: SamplesWriter,
-    columns: usize,
-    tally: Tally,
-}
-
-impl Output {
-    fn create(args: &CollectArgs, sources: &[Joined<'_>]) -> Result<Self, StepError> {
-        let own: Vec<(&str, Vec<String>)> =
-            sources.iter().map(|it| (it.name.as_str(), it.source.columns())).collect();
-        let own: Vec<(&str, Vec<&str>)> = own
-            .iter()
-            .map(|(name, columns)| (*name, columns.iter().map(String::as_str).collect()))
-            .collect();
-        let names = column_names(&own).concat();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let is_labelled = sources.iter().any(|it| it.source.is_labelled());
-        let writer = SamplesWriter::create(&args.samples, &names, is_labelled)?;
-        Ok(Self { writer, columns: names.len(), tally: Tally::default() })
-    }
-
-    fn write(&mut self, rows: &SampleRows) -> Result<(), StepError> {
-        self.tally.add(rows);
-        self.writer.write(rows)
-    }
-}
-
 /// Reads the sources into a file that is not visible yet.
 fn collect(
     document: &Document,
@@ -186,7 +172,7 @@ fn collect(
     let windows = Windows { step: document.step, due };
     // Each source that is out of order is so once: read again, its rows come sorted.
     for _ in 0..=sources.len() {
-        let mut output = Output::create(args, sources)?;
+        let mut output = Output::create(&args.samples, sources)?;
         let mut write = |rows: SampleRows| output.write(&rows);
         let read = match sources {
             // Nothing is joined: the rows are written as they are, also between two windows.

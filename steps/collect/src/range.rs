@@ -12,6 +12,9 @@ pub(crate) const MAX_POINTS: usize = 11_000;
 /// lookback begins must not make its entity look like one that has just appeared.
 const MORE_STEPS: i64 = 5;
 
+/// Windows that one tick catches up at most; the rest waits for the next one.
+const MOST_WINDOWS: i64 = 10_000;
+
 /// What is due: the windows that end in `(after, end]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due {
@@ -19,6 +22,8 @@ pub(crate) struct Due {
     pub(crate) after: Timestamp,
     /// End of the last window, a multiple of the step.
     pub(crate) end: Timestamp,
+    /// The windows after this time are wanted; those before are what their features look back on.
+    pub(crate) scored_to: Timestamp,
 }
 
 impl Due {
@@ -31,7 +36,7 @@ impl Due {
                 "a start at `{after}` leaves no window before `{end}`, the last one at `--now`"
             )));
         }
-        Ok(Self { after, end })
+        Ok(Self { after, end, scored_to: after })
     }
 
     /// Returns the range of a scoring: the windows after `scored_to`, no further back than
@@ -48,12 +53,14 @@ impl Due {
             None => end - document.step,
         };
         if after >= end {
-            return Self { after: end, end };
+            return Self { after: end, end, scored_to: end };
         }
+        let most = Span::from_ms(document.step.ms().saturating_mul(MOST_WINDOWS));
+        let end = end.min(after.floor(document.step) + most);
         let lookback = lookback(document);
         // Who looks back on nothing needs no history either.
         let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
-        Self { after: after - lookback - Span::from_ms(more), end }
+        Self { after: after - lookback - Span::from_ms(more), end, scored_to: after }
     }
 
     /// Says whether a time is inside.
@@ -102,8 +109,16 @@ impl Grid {
         self.covers(time.ms()) && (time - self.first).ms() % self.step.ms() == 0
     }
 
+    /// Returns how many points are not after a time.
+    pub(crate) fn points_until(&self, time: Timestamp) -> usize {
+        if time < self.first {
+            return 0;
+        }
+        ((time - self.first).in_steps(self.step) + 1).min(self.points)
+    }
+
     /// Takes the first `points` points off.
-    fn take(&mut self, points: usize) -> Self {
+    pub(crate) fn take(&mut self, points: usize) -> Self {
         let head = Self { points: points.min(self.points), ..*self };
         self.first = self.time(head.points);
         self.points -= head.points;
@@ -119,22 +134,65 @@ pub(crate) struct ChunkPlan {
     points: usize,
     /// Says that the number of entities is not known before the first reply.
     waits: bool,
+    cells: usize,
+    /// Points of the chunk that is waited for.
+    first_points: usize,
+    /// Points before the first one that is wanted; nothing where there is no bound.
+    lookback_points: Option<usize>,
 }
 
 impl ChunkPlan {
     /// Cells (points x queries x entities) of a chunk; a few chunks are in memory at once.
     const CELLS: usize = 1_000_000;
+    /// Cells that one tick holds at most: what is collected, its features and scores are in memory.
+    const MOST_CELLS: usize = 8_000_000;
     /// Points of the first chunk where the number of entities is not known yet.
     const FIRST_POINTS: usize = 120;
 
     /// Plans the chunks of a grid; `by_entity` says that a query may give many series.
     pub(crate) fn new(grid: Grid, queries: usize, by_entity: bool) -> Self {
-        let points = if by_entity { Self::FIRST_POINTS } else { Self::points_for(queries) };
-        Self { rest: grid, queries, points, waits: by_entity }
+        let mut plan = Self {
+            rest: grid,
+            queries,
+            points: 0,
+            waits: by_entity,
+            cells: Self::CELLS,
+            first_points: 0,
+            lookback_points: None,
+        };
+        plan.points = if by_entity { Self::FIRST_POINTS } else { plan.points_for(queries) };
+        plan
     }
 
-    fn points_for(series: usize) -> usize {
-        (Self::CELLS / series.max(1)).clamp(Self::FIRST_POINTS, MAX_POINTS)
+    /// Plans no more than one tick may hold in memory. The lookback is asked for in any case, and as
+    /// many points after it as the first chunk has.
+    #[must_use]
+    pub(crate) fn with_bound(mut self, lookback_points: usize) -> Self {
+        self.lookback_points = Some(lookback_points);
+        self.bound(self.queries, 0);
+        self
+    }
+
+    fn bound(&mut self, series: usize, taken: usize) {
+        let Some(lookback) = self.lookback_points else { return };
+        let most = (Self::MOST_CELLS / series.max(1)).max(lookback + Self::FIRST_POINTS);
+        self.rest.points = self.rest.points.min(most.saturating_sub(taken));
+    }
+
+    /// Plans smaller chunks, where one answer may hold no more values than this.
+    #[must_use]
+    pub(crate) fn with_samples(mut self, max_samples: Option<u32>) -> Self {
+        if let Some(values) = max_samples {
+            let values = usize::try_from(values).unwrap_or(usize::MAX);
+            self.cells = self.cells.min(values.saturating_mul(self.queries.max(1)));
+            self.points = self.points.min(self.points_for(self.queries));
+        }
+        self
+    }
+
+    fn points_for(&self, series: usize) -> usize {
+        let least = if self.cells < Self::CELLS { 1 } else { Self::FIRST_POINTS };
+        (self.cells / series.max(1)).clamp(least, MAX_POINTS)
     }
 
     /// Says whether a further chunk can be named only when the first one's series are known.
@@ -149,6 +207,7 @@ impl ChunkPlan {
         }
         let chunk = self.rest.take(self.points);
         if self.waits {
+            self.first_points = chunk.points;
             self.points = 0;
         }
         Some(chunk)
@@ -158,7 +217,9 @@ impl ChunkPlan {
     pub(crate) fn learn(&mut self, series: usize) {
         if self.waits {
             self.waits = false;
-            self.points = Self::points_for(self.queries.saturating_mul(series.max(1)));
+            let series = self.queries.saturating_mul(series.max(1));
+            self.points = self.points_for(series);
+            self.bound(series, self.first_points);
         }
     }
 }
@@ -168,6 +229,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn due(after: i64, end: i64) -> Due {
+        let after = Timestamp::from_ms(after);
+        Due { after, end: Timestamp::from_ms(end), scored_to: after }
+    }
 
     fn chunks(mut plan: ChunkPlan, series: usize) -> Vec<Grid> {
         let mut chunks = Vec::new();
@@ -182,7 +248,7 @@ mod tests {
     fn ten_days_of_minutes_are_two_requests_of_at_most_11_000_points() {
         let end = Timestamp::from_ms(1_795_252_800_000);
         let step = Span::from_seconds(60);
-        let due = Due { after: end - Span::from_seconds(864_000), end };
+        let due = due(end.ms() - 864_000_000, end.ms());
         let grid = due.grid(step);
         assert_eq!((grid.points, grid.last()), (14_400, end));
         let sizes: Vec<usize> =
@@ -192,7 +258,7 @@ mod tests {
 
     #[test]
     fn many_entities_make_small_chunks() {
-        let due = Due { after: Timestamp::from_ms(0), end: Timestamp::from_ms(86_400_000) };
+        let due = due(0, 86_400_000);
         let grid = due.grid(Span::from_seconds(10));
         let chunks = chunks(ChunkPlan::new(grid, 25, true), 100);
         assert_eq!(chunks[0].points, 120);
@@ -201,9 +267,21 @@ mod tests {
 
     #[test]
     fn a_start_off_the_grid_begins_at_the_next_point() {
-        let due = Due { after: Timestamp::from_ms(61_000), end: Timestamp::from_ms(180_000) };
+        let due = due(61_000, 180_000);
         let grid = due.grid(Span::from_seconds(60));
         assert_eq!((grid.first.ms(), grid.points), (120_000, 2));
+    }
+
+    #[test]
+    fn one_tick_of_many_entities_is_bounded_and_never_cuts_the_lookback() {
+        let grid = due(0, 86_400_000).grid(Span::from_seconds(10));
+        for (lookback, series, expected) in
+            [(10, 1, 8640), (10, 1000, 320), (500, 1000, 620), (10, 100, 3200)]
+        {
+            let plan = ChunkPlan::new(grid, 25, true).with_bound(lookback);
+            let points: usize = chunks(plan, series).iter().map(|chunk| chunk.points).sum();
+            assert_eq!(points, expected, "{lookback} {series}");
+        }
     }
 
     proptest! {

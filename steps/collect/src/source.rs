@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use contract::{Outcome, StepError, Timestamp};
+use contract::coverage::Gap;
+use contract::{Outcome, Span, StepError, Timestamp};
 use document::Document;
 use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
 
 use crate::range::Due;
 use crate::recorded;
+use crate::sources::prometheus::chunk::Chunk;
 use crate::sources::{exporter, prometheus, recording, table};
 
 /// Takes rows, some at a time.
@@ -34,9 +36,43 @@ pub(crate) trait Source: Send {
     /// a training to which the source has nothing to say.
     fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError>;
 
+    /// Returns where the rows end, if that is before the end of the range: what follows waits for a
+    /// later tick. A training is never cut.
+    fn end(&self) -> Option<&End> {
+        None
+    }
+
+    /// Takes the values that could not be had.
+    fn take_gaps(&mut self) -> Vec<Gap> {
+        Vec::new()
+    }
+
     /// Returns what is counted, also of a reading that failed.
     fn counts(&self) -> BTreeMap<&'static str, usize> {
         BTreeMap::new()
+    }
+}
+
+/// Where the rows of a tick end before its range does.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// End of the last window that is there.
+    pub(crate) at: Timestamp,
+    /// What failed after it; nothing where the rest is merely too much for one tick.
+    pub(crate) error: Option<StepError>,
+    /// Says that the server answers, though not completely.
+    pub(crate) is_partial: bool,
+}
+
+impl End {
+    /// Returns the end of a chunk.
+    pub(crate) fn of(chunk: &Chunk, step: Span) -> Self {
+        let before_first = chunk.grid.first - step;
+        Self {
+            at: if chunk.grid.points == 0 { before_first } else { chunk.grid.last() },
+            error: chunk.stop.as_ref().map(|stop| stop.error.clone()),
+            is_partial: chunk.stop.as_ref().is_some_and(|stop| stop.is_partial),
+        }
     }
 }
 
@@ -99,6 +135,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) data: Option<PathBuf>,
     /// The range that is asked for.
     pub(crate) due: Due,
+    /// Windows after this time wait where they cannot be had; nothing in a training.
+    pub(crate) give_up_until: Option<Timestamp>,
     /// Rows without times of their own are all taken.
     pub(crate) takes_all: bool,
     /// A tick may find no new row; a training may not.

@@ -37,6 +37,11 @@ impl Tally {
         }
     }
 
+    /// Returns the number of entities.
+    pub(crate) fn entities(&self) -> usize {
+        self.entities.len()
+    }
+
     /// Writes the counts.
     pub(crate) fn report(&self, columns: usize, outcome: &mut Outcome) {
         outcome.count("rows", self.rows);

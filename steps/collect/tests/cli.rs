@@ -63,7 +63,9 @@ fn what_came_before_the_source_began_is_left_out_and_told() -> Result<()> {
     let samples = place.samples(RECORDED_END, &["--source", &source("cluster")])?;
     assert_eq!(samples.table.rows(), 1105);
     let warnings = place.outcome()?["warnings"].to_string();
-    assert!(warnings.contains("nothing for the first 335 windows"), "{warnings}");
+    assert!(warnings.contains("the data begins at `2026-11-21T07:50:00Z`"), "{warnings}");
+    assert!(warnings.contains("of 2h; this model is provisional"), "{warnings}");
+    assert_eq!(place.outcome()?["counts"]["windows_without_data"], 335);
     Ok(())
 }
 

@@ -157,15 +157,21 @@ fn prometheus_own_words_tell_what_is_wrong_with_a_query() -> Result<()> {
 }
 
 #[test]
-fn a_query_without_series_is_a_column_of_gaps_and_all_of_them_are_refused() -> Result<()> {
+fn a_query_without_series_is_left_out_unless_it_is_required_or_all_are_so() -> Result<()> {
     let server = Prometheus::recorded()?;
     let queries = [ONE[0], ("nothing", "sum(no_such_metric)")];
     let place = Place::new(&prometheus_document(&server.url(), "", &queries))?;
     let samples = place.samples(RECORDED_END, &[])?;
-    assert!(samples.table.column("nothing").unwrap().values.iter().all(|value| value.is_nan()));
+    assert!(samples.table.column("nothing").is_none());
+    assert_eq!((samples.table.columns.len(), samples.table.rows()), (1, 1104));
     let outcome = place.outcome()?;
-    assert_eq!(outcome["warnings"][0], "query `nothing` gave no series; its column is empty");
-    assert_eq!(outcome["counts"]["gaps"], 1104);
+    assert!(outcome["warnings"][0].as_str().unwrap().contains("query `nothing` gave no series"));
+    assert_eq!(outcome["details"]["absent"], serde_json::json!(["nothing"]));
+
+    let required = prometheus_document(&server.url(), "", &queries)
+        .replace("'sum(no_such_metric)'", "'sum(no_such_metric)', required: true");
+    let said = Place::new(&required)?.fails(RECORDED_END, &[], 3)?;
+    assert!(said.contains("query `nothing` is required"), "{said}");
 
     let place = Place::new(&prometheus_document(&server.url(), "", &queries[1..]))?;
     place.fails(RECORDED_END, &[], 3)?;

@@ -183,9 +183,15 @@ fn parquet(columns: Vec<(&str, ArrayRef)>, codec: Codec) -> Result<Vec<u8>> {
 
 #[test]
 fn a_parquet_table_is_read_in_any_compression() -> Result<()> {
-    for codec in
-        [Codec::UNCOMPRESSED, Codec::SNAPPY, Codec::GZIP(parquet::basic::GzipLevel::default())]
-    {
+    for codec in [
+        Codec::UNCOMPRESSED,
+        Codec::SNAPPY,
+        Codec::GZIP(parquet::basic::GzipLevel::default()),
+        Codec::ZSTD(parquet::basic::ZstdLevel::default()),
+        Codec::BROTLI(parquet::basic::BrotliLevel::default()),
+        Codec::LZ4,
+        Codec::LZ4_RAW,
+    ] {
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("when", Arc::new(Int64Array::from(vec![1_795_251_660, 1_795_251_600]))),
             ("pod", Arc::new(StringArray::from(vec!["b", "a"]))),
@@ -229,5 +235,85 @@ fn rows_off_the_steps_are_kept_and_told() -> Result<()> {
     place.file("t.csv", "t,cpu\n1795251600,1\n1795251661.5,2\n")?;
     assert_eq!(place.samples(NOW, &[])?.table.rows(), 2);
     assert!(place.outcome()?["warnings"].to_string().contains("1 rows of `"));
+    Ok(())
+}
+
+/// Collects a CSV file; returns the rows, and all warnings in one line.
+fn csv(table: &str, bytes: &[u8]) -> Result<(Vec<(String, Vec<f64>)>, String)> {
+    let place = Place::new(&document(&format!("path: t.csv, {table}")))?;
+    place.file("t.csv", bytes)?;
+    let samples = place.samples(NOW, &[])?;
+    let found = rows(&samples).into_iter().map(|(time, _, values)| (time, values)).collect();
+    Ok((found, place.outcome()?["warnings"].to_string()))
+}
+
+#[test]
+fn tables_of_spreadsheets_and_data_sets_are_read_as_they_are() -> Result<()> {
+    let utf16: Vec<u8> = "\u{feff}t\tcpü\r\n2026-11-21T09:00:00Z\t1.5\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let cases: Vec<(&str, Vec<u8>, Vec<f64>)> = vec![
+        // CICFlowMeter: a header with spaces and a name that stands in it twice.
+        (
+            "time: Timestamp, time_format: '%d/%m/%Y %H:%M', time_zone: UTC, label: Label",
+            b" Timestamp, Fwd Length, Fwd Length, Label\n21/11/2026 9:00,1.5,7,BENIGN\n".to_vec(),
+            vec![1.5, 7.0],
+        ),
+        // Excel, where a comma separates decimals.
+        (
+            "time: t, decimal: ','",
+            b"sep=;\r\nt;cpu\r\n2026-11-21T09:00:00Z;1,5\r\n".to_vec(),
+            vec![1.5],
+        ),
+        ("time: t, decimal: ','", b"t,cpu\n2026-11-21T09:00:00Z,\"1,5\"\n".to_vec(), vec![1.5]),
+        ("time: t, encoding: utf-16", utf16, vec![1.5]),
+        ("time: t, encoding: latin-1", b"t,cp\xfc\n2026-11-21T09:00:00Z,1.5\n".to_vec(), vec![1.5]),
+        // pandas: a time without a zone.
+        (
+            "time: t, time_zone: Europe/Brussels",
+            b"t,cpu\n2026-11-21 10:00:00,1.5\n".to_vec(),
+            vec![1.5],
+        ),
+        // Grafana: milliseconds, and a word for a gap.
+        (
+            "time: Time",
+            b"\"Time\",\"cpu\",\"mem\"\n1795251600000,1.5,undefined\n1795251660000,2,3\n".to_vec(),
+            vec![1.5, f64::NAN],
+        ),
+    ];
+    for (table, bytes, expected) in cases {
+        let (found, _) = csv(table, &bytes)?;
+        assert_eq!(found[0].0, "2026-11-21T09:00:00Z", "{table}");
+        let alike = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        assert_eq!(found[0].1.len(), expected.len(), "{table}");
+        assert!(found[0].1.iter().zip(&expected).all(alike), "{table}: {:?}", found[0].1);
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_cells_are_missing_values_that_are_named_and_bounded() -> Result<()> {
+    use std::fmt::Write as _;
+    let mut text = String::from("t,cpu,note\n");
+    for row in 0..200 {
+        let cpu = if row == 7 { "7?".to_owned() } else { row.to_string() };
+        writeln!(text, "{},{cpu},n{row}", 1_795_251_600 + 60 * row - 60 * 200)?;
+    }
+    let (found, warnings) = csv("time: t", text.as_bytes())?;
+    assert_eq!((found.len(), found[0].1.len()), (200, 1));
+    assert!(found[7].1[0].is_nan() && !found[8].1[0].is_nan());
+    assert!(warnings.contains("1 of 200 cells") && warnings.contains("t.csv:9`"), "{warnings}");
+    assert!(warnings.contains("`7?`") && warnings.contains("`note` is left out"), "{warnings}");
+
+    let place = Place::new(&document("path: t.csv, time: t, max_bad_ratio: 0.001"))?;
+    place.file("t.csv", &text)?;
+    let said = place.fails(NOW, &[], 3)?;
+    assert!(said.contains("t.csv:9`: column `cpu`: `7?`") && said.contains("0.1 %"), "{said}");
+    let commas = "t;cpu\n1795251600;1,5\n";
+    let place = Place::new(&document("path: t.csv, time: t, columns: [cpu]"))?;
+    place.file("t.csv", commas)?;
+    let said = place.fails(NOW, &[], 3)?;
+    assert!(said.contains("decimal"), "{said}");
     Ok(())
 }

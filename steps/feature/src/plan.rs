@@ -115,6 +115,9 @@ impl<'a> Builder<'a> {
     fn ratio(&mut self, number: usize, rule: &Ratio) -> Result<(), StepError> {
         let one = |name: &String| self.resolve(number, std::slice::from_ref(name));
         let (above, below) = (one(&rule.numerator)?, one(&rule.denominator)?);
+        if above.is_empty() || below.is_empty() {
+            return Ok(());
+        }
         let ([numerator], [denominator]) = (above.as_slice(), below.as_slice()) else {
             return Err(StepError::usage(format!(
                 "feature rule {number}: ratio `{}` needs one column above the line and one below",
@@ -178,8 +181,11 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Returns the sample columns that a rule names; those of queries that the source does not have
+    /// are left out.
     fn resolve(&self, number: usize, patterns: &[String]) -> Result<Vec<&'a str>, StepError> {
-        resolve(patterns, self.available).map_err(|unknown| {
+        let there = self.document.patterns_of_present(patterns, self.available);
+        resolve(&there, self.available).map_err(|unknown| {
             let error = StepError::usage(format!(
                 "feature rule {number}: no sample column is named `{}`",
                 unknown.name

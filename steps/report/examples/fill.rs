@@ -63,5 +63,6 @@ fn score(number: i64, entity: i64) -> EntityScore {
         urgent: false,
         drifting: Vec::new(),
         diagnosis: None,
+        reason: None,
     }
 }

@@ -20,9 +20,10 @@ mod windows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use contract::coverage::Coverage;
 use contract::score::{EntityScore, ShadowScore, Verdict, WindowScore};
 use contract::steps::ScoreArgs;
-use contract::{Outcome, StepError, Timestamp, write_json};
+use contract::{Outcome, StepError, Timestamp, read_json, write_json};
 use document::Document;
 use frames::FeatureTable;
 use models::{ScoreOptions, ScoreState};
@@ -47,9 +48,12 @@ type Known = BTreeMap<Timestamp, WindowScore>;
 struct Tick<'a> {
     document: &'a Document,
     live: Scorer,
-    shadow: Option<Scorer>,
+    /// The challenger and the rows with the columns that it knows.
+    shadow: Option<(Scorer, DueRows)>,
     known: Known,
     options: ScoreOptions,
+    /// What could not be collected.
+    coverage: Option<Coverage>,
 }
 
 /// Runs the step.
@@ -65,10 +69,13 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let mut state =
         ScorerState::read(&document.name, current.as_ref().map(|stored| &stored.value))?;
     let scored_to = current.as_ref().map(|stored| stored.value.scored_to);
+    let coverage: Option<Coverage> = args.coverage.as_deref().map(read_json).transpose()?;
     let due = Windows::due(&document, args.now, scored_to);
-    let (tick, rows, due) = prepare(args, &document, store, due, outcome)?;
+    let due = coverage.as_ref().map_or(due, |coverage| due.no_later_than(coverage));
+    let (tick, rows, due) = prepare(args, &document, store, (due, coverage), outcome)?;
 
-    let mut scored = Scored::new(&tick.live.version, tick.shadow.as_ref(), &due);
+    let mut scored =
+        Scored::new(&tick.live.version, tick.shadow.as_ref().map(|(scorer, _)| scorer), &due);
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
@@ -103,23 +110,29 @@ fn prepare<'a>(
     args: &ScoreArgs,
     document: &'a Document,
     store: &dyn ObjectStore,
-    due: Windows,
+    (due, coverage): (Windows, Option<Coverage>),
     outcome: &mut Outcome,
 ) -> Result<(Tick<'a>, DueRows, Windows), StepError> {
     let cache = args.model_cache.as_deref();
     let live = Scorer::live(store, document, cache)?;
     let features = FeatureTable::read(&args.features)?;
-    live.bundle.check_contract(&features)?;
+    let shadow = Scorer::shadow(store, document, cache, &features, outcome);
+    let features = live.bundle.columns_of(features)?;
     let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
-    let measured = measured.transpose()?;
+    let mut measured = measured.transpose()?;
+    if let (Some(measured), Some(coverage)) = (&mut measured, &coverage) {
+        measured.leave_out(|time| coverage.is_incomplete(time));
+    }
     let known = known(store, document, &due)?;
     let min_completeness = document.scoring.min_completeness;
-    let rows = DueRows::new(&features, &due, measured.as_ref(), min_completeness);
+    let rows_of =
+        |features: &FeatureTable| DueRows::new(features, &due, measured.as_ref(), min_completeness);
+    let rows = rows_of(&features);
+    let shadow = shadow.map(|(scorer, features)| (scorer, rows_of(&features)));
     let heard = rows.heard.max(known.last_key_value().map(|(time, _)| *time));
     let due = due.until_silence(document.scoring.every, heard)?;
-    let shadow = Scorer::shadow(store, document, cache, &features, outcome);
     let options = ScoreOptions { min_completeness, threads: args.common.threads.into() };
-    Ok((Tick { document, live, shadow, known, options }, rows, due))
+    Ok((Tick { document, live, shadow, known, options, coverage }, rows, due))
 }
 
 /// Reads the objects that windows have already: those of a tick that was killed before it moved
@@ -141,7 +154,7 @@ impl Tick<'_> {
     ) -> Result<Vec<WindowScore>, StepError> {
         let mut verdicts =
             self.judge(&self.live, rows, &mut state.scores, |window| Some(&window.version))?;
-        let mut shadow = self.judge_shadow(rows, state)?;
+        let mut shadow = self.judge_shadow(state)?;
         let bins = Bins::of(&self.live.bundle);
         let keep = contract::Span::from_ms(FORGOTTEN_AFTER_WINDOWS * due.step.ms());
         let mut windows = Vec::new();
@@ -156,7 +169,8 @@ impl Tick<'_> {
             let drift = state.day.report(&bins, time, due.step, limits);
             let window = known.cloned().unwrap_or_else(|| {
                 let version = &self.live.version;
-                let entities = complete(verdicts.remove(&time).unwrap_or_default(), missed);
+                let mut entities = complete(verdicts.remove(&time).unwrap_or_default(), missed);
+                self.give_reasons(time, &mut entities);
                 let is_other = !state.version.is_empty() && state.version != *version;
                 WindowScore {
                     switched_from: is_other.then(|| state.version.clone()),
@@ -173,6 +187,14 @@ impl Tick<'_> {
         Ok(windows)
     }
 
+    /// Says of the entities without data why their data could not be had.
+    fn give_reasons(&self, time: Timestamp, entities: &mut [EntityScore]) {
+        let Some(coverage) = &self.coverage else { return };
+        for score in entities.iter_mut().filter(|score| score.verdict == Verdict::NoData) {
+            score.reason = coverage.reason(time, &score.entity);
+        }
+    }
+
     fn judge(
         &self,
         scorer: &Scorer,
@@ -186,12 +208,8 @@ impl Tick<'_> {
         scorer.judge(rows, state, self.options, &others)
     }
 
-    fn judge_shadow(
-        &self,
-        rows: &DueRows,
-        state: &mut ScorerState,
-    ) -> Result<Option<Shadow>, StepError> {
-        let Some(scorer) = &self.shadow else {
+    fn judge_shadow(&self, state: &mut ScorerState) -> Result<Option<Shadow>, StepError> {
+        let Some((scorer, rows)) = &self.shadow else {
             state.shadow = None;
             return Ok(None);
         };
@@ -280,5 +298,6 @@ fn without_data(entity: String) -> EntityScore {
         urgent: false,
         drifting: Vec::new(),
         diagnosis: None,
+        reason: None,
     }
 }

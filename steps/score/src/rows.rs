@@ -31,6 +31,11 @@ impl Measured {
         Ok(Self { entities: samples.entities.into_iter().zip(0..).collect(), cells })
     }
 
+    /// Counts the windows that end at these times as not measured.
+    pub(crate) fn leave_out(&mut self, is_left_out: impl Fn(Timestamp) -> bool) {
+        self.cells.retain(|(time, _)| !is_left_out(*time));
+    }
+
     fn has(&self, time: Timestamp, entity: &str) -> bool {
         self.entities.get(entity).is_some_and(|index| self.cells.contains(&(time, *index)))
     }

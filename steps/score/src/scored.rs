@@ -1,5 +1,7 @@
 //! `scored.json`: what a tick did.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Outcome, Timestamp};
 use serde::Serialize;
@@ -9,6 +11,9 @@ use crate::windows::Windows;
 
 /// Alarms that `scored.json` shows; all of them are in the score objects.
 const SHOWN_ALARMS: usize = 100;
+
+/// Reasons that are told as warnings; all of them are in `scored.json`.
+const SHOWN_REASONS: usize = 10;
 
 /// `scored.json`.
 #[derive(Debug, Serialize)]
@@ -29,6 +34,11 @@ pub(crate) struct Scored {
     given_up: usize,
     /// Windows at the end that wait because nothing was heard in them.
     silent: usize,
+    /// Windows at the end that wait because they could not be collected yet.
+    waiting: usize,
+    /// Why entities have no data, each reason once, with the windows it holds for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    reasons: BTreeMap<String, usize>,
     /// Features that drifted, as last said in these windows.
     drifted: Vec<String>,
     alarms: Vec<Alarm>,
@@ -54,6 +64,8 @@ impl Scored {
             known: 0,
             given_up: due.given_up,
             silent: due.silent,
+            waiting: due.waiting,
+            reasons: BTreeMap::new(),
             drifted: Vec::new(),
             alarms: Vec::new(),
         }
@@ -66,6 +78,11 @@ impl Scored {
         self.anomalous += usize::from(has(Verdict::Anomalous));
         self.no_data += usize::from(has(Verdict::NoData));
         self.known += usize::from(!written);
+        let reasons: BTreeSet<&String> =
+            window.entities.iter().filter_map(|entity| entity.reason.as_ref()).collect();
+        for reason in reasons {
+            *self.reasons.entry(reason.clone()).or_default() += 1;
+        }
         if let Some(drift) = &window.drift {
             self.drifted = drift.drifted().map(|feature| feature.feature.clone()).collect();
         }
@@ -82,12 +99,22 @@ impl Scored {
         outcome.count("scored_before", self.known);
         outcome.count("given_up", self.given_up);
         outcome.count("silent", self.silent);
+        outcome.count("waiting", self.waiting);
         outcome.count("drifted_features", self.drifted.len());
         outcome.details.insert("version".to_owned(), self.version.as_str().into());
         if self.given_up > 0 {
             outcome.warn(format!(
                 "{} windows are older than `scoring.catch_up` and stay without a score",
                 self.given_up
+            ));
+        }
+        for (reason, windows) in self.reasons.iter().take(SHOWN_REASONS) {
+            outcome.warn(format!("{windows} windows have entities without data: {reason}"));
+        }
+        if self.waiting > 0 {
+            outcome.warn(format!(
+                "{} windows could not be collected yet: they wait for the next tick",
+                self.waiting
             ));
         }
         if self.silent > 0 {

@@ -36,20 +36,22 @@ impl Scorer {
         })
     }
 
-    /// Fetches the challenger, if there is one. It must not be in the way: one that cannot be used
-    /// is a warning.
+    /// Fetches the challenger, if there is one, and the features with the columns that it knows. It
+    /// must not be in the way: one that cannot be used is a warning.
     pub(crate) fn shadow(
         store: &dyn ObjectStore,
         document: &Document,
         cache: Option<&Path>,
         features: &FeatureTable,
         outcome: &mut Outcome,
-    ) -> Option<Self> {
+    ) -> Option<(Self, FeatureTable)> {
         let alias = &document.scoring.shadow;
         if *alias == document.deployment.alias {
             return None;
         }
-        let usable = |scorer: Self| scorer.bundle.check_contract(features).map(|()| scorer);
+        let usable = |scorer: Self| {
+            scorer.bundle.columns_of(features.clone()).map(|features| (scorer, features))
+        };
         let fetched = Self::fetch(store, &document.name, alias, cache);
         match fetched.and_then(|scorer| scorer.map(usable).transpose()) {
             Ok(scorer) => scorer,

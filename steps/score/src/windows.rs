@@ -1,5 +1,6 @@
 //! Which windows are due.
 
+use contract::coverage::Coverage;
 use contract::score::LateWindows;
 use contract::{Span, StepError, Timestamp};
 use document::Document;
@@ -14,6 +15,8 @@ pub(crate) struct Windows {
     pub(crate) given_up: usize,
     /// Windows after `until` that wait because nothing was heard in them.
     pub(crate) silent: usize,
+    /// Windows at the end that wait because they could not be collected yet.
+    pub(crate) waiting: usize,
 }
 
 impl Windows {
@@ -27,7 +30,17 @@ impl Windows {
         let scored_to = scored_to.map_or(until - step, |scored_to| scored_to.floor(step));
         let after = scored_to.max(oldest);
         let given_up = (after - scored_to).in_steps(step);
-        Self { after, until: until.max(after), step, given_up, silent: 0 }
+        Self { after, until: until.max(after), step, given_up, silent: 0, waiting: 0 }
+    }
+
+    /// Returns the windows without those that could not be collected yet.
+    pub(crate) fn no_later_than(self, coverage: &Coverage) -> Self {
+        let until = self.until.min(coverage.until.floor(self.step)).max(self.after);
+        let waiting = match coverage.waiting {
+            Some(_) => (self.until - until).in_steps(self.step),
+            None => 0,
+        };
+        Self { until, waiting, ..self }
     }
 
     /// Returns the windows without those at the end in which nothing was heard, but for the share

@@ -176,3 +176,59 @@ fn drift_is_said_once_an_hour_when_there_is_enough_of_a_day() {
     let drift = same.window(1260).drift.unwrap();
     assert_eq!(drift.drifted().count(), 0, "{drift:?}");
 }
+
+#[test]
+fn windows_that_could_not_be_collected_are_no_data_with_the_reason_or_wait() {
+    use contract::coverage::{Coverage, Gap, GapKind};
+    let scorer = Scorer::new();
+    let samples = scorer.path("samples.parquet");
+    let mut rows = SampleRows { columns: vec![Vec::new(); 2], ..SampleRows::default() };
+    for number in 101..=104 {
+        rows.times.push(minute(number));
+        rows.entities.push(String::new());
+        rows.columns.iter_mut().for_each(|column| column.push(Some(1.0)));
+    }
+    let mut writer = SamplesWriter::create(&samples, &COLUMNS, false).unwrap();
+    writer.write(&rows).unwrap();
+    writer.publish().unwrap();
+    let coverage = Coverage {
+        format: Coverage::FORMAT,
+        until: minute(103),
+        gaps: vec![Gap {
+            first: minute(102),
+            last: minute(102),
+            query: "load".to_owned(),
+            entity: None,
+            kind: GapKind::Incomplete,
+            reason: "store 10.0.0.7 did not answer".to_owned(),
+        }],
+        waiting: Some("503".to_owned()),
+    };
+    let path = scorer.path("coverage.json");
+    contract::write_json(&path, &coverage).unwrap();
+    let mut args = scorer.args(&features(&[101, 102, 103, 104], &[""], &[]), 104);
+    (args.samples, args.coverage) = (Some(samples), Some(path));
+    scorer.tick_with(&args);
+    let verdicts = [101, 102, 103].map(|number| scorer.window(number).entities[0].verdict);
+    assert_eq!(verdicts, [Verdict::Normal, Verdict::NoData, Verdict::Normal]);
+    let reason = scorer.window(102).entities[0].reason.clone();
+    let expected = "incomplete: query `load`: store 10.0.0.7 did not answer";
+    assert_eq!(reason.as_deref(), Some(expected));
+    assert_eq!(scorer.watermark().scored_to, minute(103), "the window of 104 waits");
+    let scored: serde_json::Value = contract::read_json(&scorer.path("scored.json")).unwrap();
+    assert_eq!((&scored["waiting"], &scored["reasons"][expected]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn columns_that_the_source_has_only_since_the_training_do_not_stop_the_scoring() {
+    let scorer = Scorer::new();
+    let mut table = features(&[101], &[""], &[]);
+    let mut column = table.contract.columns[0].clone();
+    column.name = "newer".to_owned();
+    table.contract.columns.insert(0, column);
+    let mut values = table.table.columns[0].clone();
+    values.name = "newer".to_owned();
+    table.table.columns.insert(0, values);
+    scorer.tick(&table, 101);
+    assert_eq!(scorer.window(101).entities[0].verdict, Verdict::Normal);
+}

@@ -20,7 +20,7 @@ use crate::params::Unchecked;
 use crate::{FitError, rows};
 
 /// Rows to fit on at least.
-const FEWEST_ROWS: usize = 40;
+const FEWEST_ROWS: usize = contract::least::TRAIN_ROWS;
 
 /// First rows of an entity that do not count for the gate's limit, while the windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;

@@ -123,7 +123,8 @@ impl Checker<'_> {
 
     fn columns(&self, name: &str, patterns: &[String]) -> Result<Vec<&str>, StepError> {
         let available = self.table.contract.names();
-        resolve(patterns, &available).map_err(|unknown| {
+        let patterns = self.document.patterns_of_present(patterns, &available);
+        resolve(&patterns, &available).map_err(|unknown| {
             let error = StepError::usage(format!(
                 "expectation {name}: no feature is named `{}`",
                 unknown.name

@@ -1,15 +1,15 @@
 //! The rows in order of time: train, validation, test, with a gap between.
 
-use contract::{Span, StepError, Timestamp};
+use contract::{StepError, Timestamp, least};
 use document::Document;
 use frames::FeatureTable;
 
 use crate::report::PartSummary;
 
 /// Fewest rows that a model is fitted on.
-const MIN_TRAIN_ROWS: usize = 32;
+const MIN_TRAIN_ROWS: usize = least::TRAIN_ROWS;
 /// Fewest rows that calibrate scores.
-const MIN_VALIDATION_ROWS: usize = 16;
+const MIN_VALIDATION_ROWS: usize = least::CALIBRATION_ROWS;
 
 /// A part of the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,29 +148,14 @@ impl Parts {
         ))
         .hint(format!(
             "collect a range of at least `{}`, as the document's `split` stands",
-            needed_range(table, document)
+            document::least::range(document, table.table.entities.len())
         )))
     }
 }
 
-/// Returns the range that gives each part enough rows, with as many entities as there are now.
-fn needed_range(table: &FeatureTable, document: &Document) -> Span {
-    let entities = table.table.entities.len().max(1);
-    let (step, shares) = (document.step, &document.split);
-    let steps = |rows: usize, share: f64, gap: Span| {
-        let times = rows.div_ceil(entities) as f64 + gap.in_steps(step) as f64;
-        (times / share.max(f64::EPSILON)).ceil()
-    };
-    let train = steps(MIN_TRAIN_ROWS, 1.0 - shares.validation - shares.test, Span::ZERO);
-    let validation = steps(MIN_VALIDATION_ROWS, shares.validation, shares.gap);
-    #[expect(clippy::cast_possible_truncation, reason = "a conversion that saturates")]
-    let steps = (train.max(validation) as i64).saturating_add(1);
-    table.contract.lookback + Span::from_ms(steps.saturating_mul(step.ms()))
-}
-
 #[cfg(test)]
 mod tests {
-    use contract::FeatureContract;
+    use contract::{FeatureContract, Span};
     use frames::{RowLabels, Table};
     use proptest::prelude::*;
 

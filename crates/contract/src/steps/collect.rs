@@ -82,6 +82,9 @@ pub struct CollectArgs {
     /// a file (repeat for several)
     #[arg(long, value_name = "NAME=PATH")]
     pub source: Vec<SourcePath>,
+    /// Write what of a scoring's range could not be had, and why, to this JSON file
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub coverage: Option<PathBuf>,
     /// Keep the source's replies in this folder, for the source kind `recording`; of several
     /// sources each has a folder of its name in it
     #[arg(long, value_name = "DIR")]
@@ -107,6 +110,7 @@ impl StepArgs for CollectArgs {
 
     fn outputs(&self) -> Vec<Port<'_>> {
         let mut ports = vec![Port::new("samples", &self.samples)];
+        ports.extend(option("coverage", self.coverage.as_ref()));
         ports.extend(option("record", self.record.as_ref()));
         ports
     }

@@ -22,6 +22,9 @@ pub struct ScoreArgs {
     /// whatever the features' fill made of it
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
+    /// Read from this JSON file what could not be collected, and why: those windows are `no_data`
+    #[arg(long, value_name = "FILE")]
+    pub coverage: Option<PathBuf>,
     /// Take the live bundle from this store, and write scores and watermark there
     #[arg(long, value_name = "URL")]
     pub store: String,
@@ -51,6 +54,7 @@ impl StepArgs for ScoreArgs {
         let mut ports =
             vec![Port::new("document", &self.document), Port::new("features", &self.features)];
         ports.extend(option("samples", self.samples.as_ref()));
+        ports.extend(option("coverage", self.coverage.as_ref()));
         ports
     }
 

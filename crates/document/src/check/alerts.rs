@@ -2,7 +2,7 @@
 
 use contract::Span;
 
-use super::{Problem, check_url, problem, require};
+use super::{Problem, Problems, check_url, problem, require};
 use crate::alerts::{
     AlertKind, AlertmanagerChannel, Alerts, Channel, EmailChannel, Secret, SmtpSecurity,
 };
@@ -11,36 +11,40 @@ use crate::{Document, template};
 /// What a link may name.
 const PLACEHOLDERS: [&str; 4] = ["pipeline", "entity", "from", "to"];
 
-pub(super) fn check(alerts: &Alerts) -> Result<(), Problem> {
-    require(alerts.for_windows >= 1, "alerts.for", || "must be at least 1".to_owned())?;
-    require(alerts.resolve_after >= 1, "alerts.resolve_after", || "must be at least 1".to_owned())?;
-    longer_than_nothing(alerts.repeat.unwrap_or(Span::from_seconds(1)), "alerts.repeat")?;
+pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
+    for (path, windows) in
+        [("alerts.for", alerts.for_windows), ("alerts.resolve_after", alerts.resolve_after)]
+    {
+        problems.add(require(windows >= 1, path, || "must be at least 1".to_owned()));
+    }
+    let repeat = alerts.repeat.unwrap_or(Span::from_seconds(1));
+    problems.add(longer_than_nothing(repeat, "alerts.repeat"));
     if jiff::tz::TimeZone::get(&alerts.time_zone).is_err() {
         let unknown = format!("`{}` is no time zone", alerts.time_zone);
-        return Err(problem("alerts.time_zone", unknown)
-            .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
+        problems.add(Err(problem("alerts.time_zone", unknown)
+            .hint("take a name of the IANA database such as Europe/Brussels or UTC")));
     }
     for (name, link) in &alerts.links {
-        check_link(link).map_err(|what| problem(&format!("alerts.links.{name}"), what))?;
+        let path = format!("alerts.links.{name}");
+        problems.add(check_link(link).map_err(|what| problem(&path, what)));
     }
     let templates =
         [("title", alerts.templates.title.as_ref()), ("text", alerts.templates.text.as_ref())];
     for (field, template) in templates {
-        template
-            .map_or(Ok(()), |template| template::check(template))
-            .map_err(|error| problem(&format!("alerts.templates.{field}"), error.to_string()))?;
+        let checked = template.map_or(Ok(()), |template| template::check(template));
+        let path = format!("alerts.templates.{field}");
+        problems.add(checked.map_err(|error| problem(&path, error.to_string())));
     }
     for (index, silence) in alerts.silences.iter().enumerate() {
         if let (Some(from), Some(until)) = (silence.from, silence.until) {
-            require(from < until, &format!("alerts.silences.{index}.until"), || {
-                format!("`{until}` is not after `{from}`")
-            })?;
+            let path = format!("alerts.silences.{index}.until");
+            let message = || format!("`{until}` is not after `{from}`");
+            problems.add(require(from < until, &path, message));
         }
     }
     for (index, channel) in alerts.channels.iter().enumerate() {
-        check_channel(channel, &format!("alerts.channels.{index}"))?;
+        problems.add(check_channel(channel, &format!("alerts.channels.{index}")));
     }
-    Ok(())
 }
 
 /// A training that starts by itself starts with the drift alert, so that somebody hears why.

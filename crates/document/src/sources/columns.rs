@@ -17,6 +17,8 @@ pub struct SampleColumn {
     pub formula: String,
     /// Says that the formula is a query that any Prometheus can answer.
     pub is_promql: bool,
+    /// Says that a training must have it.
+    pub is_required: bool,
     /// Label whose value is the entity, where several entities have the column.
     pub entity: Option<String>,
 }
@@ -40,18 +42,28 @@ pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
 
 /// Returns the columns of a source's queries.
 pub(super) fn of_queries(source: &Source, rate_window: contract::Span) -> Vec<SampleColumn> {
-    let window = rate_window.to_string();
     let of = |query: &Query| SampleColumn {
         name: query.name.clone(),
         unit: query.unit.clone(),
-        formula: query.promql.replace("$rate_window", &window),
+        formula: query.with_rate_window(rate_window),
         is_promql: true,
+        is_required: query.required,
         entity: query.labels(&source.entity).first().cloned(),
     };
     source.queries.iter().map(of).collect()
 }
 
 impl Query {
+    /// Returns the query as it is asked: its alternatives behind it, the rate window put in.
+    pub fn with_rate_window(&self, rate_window: contract::Span) -> String {
+        let all = std::iter::once(&self.promql).chain(&self.or);
+        let all: Vec<String> = match self.or.as_slice() {
+            [] => all.cloned().collect(),
+            _ => all.map(|promql| format!("({promql})")).collect(),
+        };
+        all.join(" or ").replace("$rate_window", &rate_window.to_string())
+    }
+
     /// Returns the labels that may name the entity, first choice first.
     pub fn labels<'a>(&'a self, entity: &'a Entity) -> &'a [String] {
         self.entity.as_ref().map_or(&entity.labels, std::slice::from_ref)
@@ -60,7 +72,25 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
+    use contract::Span;
+
     use super::*;
+
+    #[test]
+    fn alternatives_are_asked_as_one_query() {
+        let mut query = Query {
+            name: "x".to_owned(),
+            unit: String::new(),
+            promql: "sum(rate(a[$rate_window]))".to_owned(),
+            or: Vec::new(),
+            required: false,
+            entity: None,
+        };
+        let window = Span::from_seconds(300);
+        assert_eq!(query.with_rate_window(window), "sum(rate(a[5m]))");
+        query.or = vec!["b".to_owned(), "rate(c[$rate_window])".to_owned()];
+        assert_eq!(query.with_rate_window(window), "(sum(rate(a[5m]))) or (b) or (rate(c[5m]))");
+    }
 
     #[test]
     fn a_column_of_two_sources_has_their_names_in_front() {

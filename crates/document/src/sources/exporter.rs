@@ -161,6 +161,7 @@ impl SourceKind for ExporterSource {
             unit: metric.unit.clone(),
             formula: metric.formula(),
             is_promql: false,
+            is_required: true,
             entity: Some("instance".to_owned()),
         };
         self.metrics.iter().map(of).collect()

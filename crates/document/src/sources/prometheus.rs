@@ -27,6 +27,18 @@ pub struct PrometheusSource {
     /// Attempts after the first, on 429, 5xx, timeouts and cut replies.
     #[serde(default = "five")]
     pub retries: u8,
+    /// Points of each series that one request asks for at most, 1 to 11000. A request that the
+    /// server refuses as too large is halved anyway; this saves the attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_points: Option<u16>,
+    /// Time that one request covers at most, such as the query length limit of Mimir. The default
+    /// is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_range: Option<Span>,
+    /// Values that one answer holds at most: series times points. The default is 1000000 for all
+    /// queries together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_samples: Option<u32>,
     /// File with a bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_file: Option<PathBuf>,
@@ -65,6 +77,17 @@ impl SourceKind for PrometheusSource {
         })?;
         require(self.timeout > Span::ZERO, &format!("{path}.timeout"), || {
             "must be greater than 0s".to_owned()
+        })?;
+        let max_points = self.max_points.unwrap_or(1);
+        require((1..=11_000).contains(&max_points), &format!("{path}.max_points"), || {
+            format!("`{max_points}` is not between 1 and 11000")
+        })?;
+        let range = self.max_range.unwrap_or(Span::from_seconds(1));
+        require(range > Span::ZERO, &format!("{path}.max_range"), || {
+            "must be greater than 0s".to_owned()
+        })?;
+        require(self.max_samples != Some(0), &format!("{path}.max_samples"), || {
+            "must be at least 1".to_owned()
         })?;
         require(
             self.bearer_token_file.is_none() || self.basic_auth.is_none(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::SampleColumn;
 use super::{Source, SourceKind};
-use crate::check::{Problem, require};
+use crate::check::{Problem, problem, require};
 
 /// A table in a file: CSV (plain or gzip) or Parquet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,15 +16,35 @@ use crate::check::{Problem, require};
 pub struct TableSource {
     /// The file, relative to the document. `.parquet` is read as Parquet, anything else as CSV.
     pub path: PathBuf,
-    /// What separates columns; one character, `\t` for a tab.
-    #[serde(default = "comma")]
+    /// What separates columns: one character, `\t` for a tab. `auto` takes what Excel's line
+    /// `sep=;` says, or that of `,` `;` `\t` `|` which the header has most of.
+    #[serde(default = "auto")]
     pub delimiter: String,
+    /// What separates the decimals of a number: `.` or `,`.
+    #[serde(default)]
+    pub decimal: DecimalMark,
+    /// How the text of a CSV file is written in bytes.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// Cells that mean a missing value, in any case; spaces around a cell do not count. An empty
+    /// cell is one in any case.
+    #[serde(default = "gap_markers")]
+    pub gaps: Vec<String>,
+    /// Share of a column's cells, 0 to 1, that may be neither numbers nor gaps. They become gaps
+    /// and are counted; more of them refuse the table.
+    #[serde(default = "one_in_a_hundred")]
+    pub max_bad_ratio: f64,
     /// Column with the time; without one, rows are taken to be `step` apart from `start` on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
-    /// How the time column is written.
+    /// How the time column is written: `auto`, `rfc3339`, `seconds`, `milliseconds`,
+    /// `microseconds`, `nanoseconds`, or a pattern such as `%d/%m/%Y %H:%M`.
     #[serde(default)]
     pub time_format: TimeFormat,
+    /// Time zone of times that name none, of the IANA database, such as `UTC` or
+    /// `Europe/Brussels`. Of an hour that the clock shows twice, the first is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// Time of the first row, where there is no time column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -35,26 +55,133 @@ pub struct TableSource {
     /// Column with the label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Columns to take as samples; empty means every other column that holds only numbers.
+    /// Columns to take as samples; empty means every other column of numbers. Of several columns
+    /// with one name, the second is called `name.1`, the third `name.2`; a field inside a Parquet
+    /// structure is called `outer.inner`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
 }
 
-fn comma() -> String {
-    ",".to_owned()
+fn auto() -> String {
+    "auto".to_owned()
+}
+
+fn gap_markers() -> Vec<String> {
+    ["NA", "N/A", "#N/A", "null", "none", "undefined", "-"].map(str::to_owned).to_vec()
+}
+
+fn one_in_a_hundred() -> f64 {
+    0.01
+}
+
+/// What separates the decimals of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum DecimalMark {
+    /// `1.5`
+    #[default]
+    #[serde(rename = ".")]
+    Point,
+    /// `1,5`, where the columns are separated by something else or the cells are in quotes.
+    #[serde(rename = ",")]
+    Comma,
+}
+
+/// How text is written in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Encoding {
+    /// UTF-8, with or without a byte order mark.
+    #[default]
+    #[serde(rename = "utf-8")]
+    Utf8,
+    /// UTF-16 with a byte order mark, such as Excel's "Unicode text"; little endian without one.
+    #[serde(rename = "utf-16")]
+    Utf16,
+    /// UTF-16, big endian, without a byte order mark.
+    #[serde(rename = "utf-16be")]
+    Utf16Be,
+    /// ISO 8859-1, read as Windows-1252, which contains it.
+    #[serde(rename = "latin-1")]
+    Latin1,
 }
 
 /// How a time column is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum TimeFormat {
-    /// `2026-11-21T08:36:07Z`, or a Parquet timestamp.
+    /// RFC 3339, the same without a zone, or a number since 1970 whose size tells its unit; a
+    /// Parquet timestamp is always read as it is.
     #[default]
+    Auto,
+    /// `2026-11-21T08:36:07Z`, or without a zone where `time_zone` is set.
     Rfc3339,
     /// Seconds since 1970, whole or with a fraction.
     Seconds,
     /// Milliseconds since 1970.
     Milliseconds,
+    /// Microseconds since 1970.
+    Microseconds,
+    /// Nanoseconds since 1970.
+    Nanoseconds,
+    /// A pattern of strftime, such as `%d/%m/%Y %H:%M`.
+    Pattern(String),
+}
+
+impl TimeFormat {
+    /// The formats that have a name.
+    const NAMED: [(&'static str, Self); 6] = [
+        ("auto", Self::Auto),
+        ("rfc3339", Self::Rfc3339),
+        ("seconds", Self::Seconds),
+        ("milliseconds", Self::Milliseconds),
+        ("microseconds", Self::Microseconds),
+        ("nanoseconds", Self::Nanoseconds),
+    ];
+}
+
+impl TryFrom<String> for TimeFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if let Some((_, format)) = Self::NAMED.into_iter().find(|(name, _)| *name == text) {
+            return Ok(format);
+        }
+        if text.contains('%') {
+            return Ok(Self::Pattern(text));
+        }
+        let known = Self::NAMED.map(|(name, _)| name).join(", ");
+        Err(format!(
+            "`{text}` is no time format; known: {known}, or a pattern such as `%d/%m/%Y %H:%M`"
+        ))
+    }
+}
+
+impl From<TimeFormat> for String {
+    fn from(format: TimeFormat) -> Self {
+        match format {
+            TimeFormat::Pattern(pattern) => pattern,
+            TimeFormat::Auto => "auto".to_owned(),
+            TimeFormat::Rfc3339 => "rfc3339".to_owned(),
+            TimeFormat::Seconds => "seconds".to_owned(),
+            TimeFormat::Milliseconds => "milliseconds".to_owned(),
+            TimeFormat::Microseconds => "microseconds".to_owned(),
+            TimeFormat::Nanoseconds => "nanoseconds".to_owned(),
+        }
+    }
+}
+
+impl JsonSchema for TimeFormat {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TimeFormat".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let named = Self::NAMED.map(|(name, _)| name);
+        schemars::json_schema!({
+            "description": "How a time column is written: a name, or a pattern of strftime.",
+            "type": "string",
+            "anyOf": [{"enum": named}, {"pattern": "%"}],
+        })
+    }
 }
 
 impl SourceKind for TableSource {
@@ -62,10 +189,25 @@ impl SourceKind for TableSource {
         let delimiter = self.delimiter.replace("\\t", "\t");
         // A quote holds a text together, and a line end separates rows.
         let is_taken = ["\"", "\n", "\r"].contains(&delimiter.as_str());
-        require(delimiter.len() == 1 && !is_taken, &format!("{path}.delimiter"), || {
+        let is_one = delimiter.len() == 1 && !is_taken;
+        require(is_one || delimiter == "auto", &format!("{path}.delimiter"), || {
             let delimiter = self.delimiter.escape_debug();
             format!("`{delimiter}` is not one plain character that may separate columns")
         })?;
+        let is_comma = delimiter == "," && self.decimal == DecimalMark::Comma;
+        require(!is_comma, &format!("{path}.decimal"), || {
+            "`,` separates the columns already".to_owned()
+        })?;
+        require(
+            (0.0..=1.0).contains(&self.max_bad_ratio),
+            &format!("{path}.max_bad_ratio"),
+            || format!("`{}` is not between 0 and 1", self.max_bad_ratio),
+        )?;
+        let zone = self.time_zone.as_deref().unwrap_or("UTC");
+        if jiff::tz::TimeZone::get(zone).is_err() {
+            return Err(problem(&format!("{path}.time_zone"), format!("`{zone}` is no time zone"))
+                .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
+        }
         require(self.time.is_some() || self.start.is_some(), path, || {
             "without a `time` column the table needs a `start`".to_owned()
         })
@@ -77,6 +219,7 @@ impl SourceKind for TableSource {
             unit: String::new(),
             formula: "sample".to_owned(),
             is_promql: false,
+            is_required: true,
             entity: self.entity.clone(),
         };
         self.columns.iter().map(of).collect()

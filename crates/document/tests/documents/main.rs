@@ -365,3 +365,32 @@ mod mangled {
         }
     }
 }
+
+#[test]
+fn everything_that_is_wrong_with_a_document_is_found_at_once() {
+    let text = SMALL
+        .replace("name: small", "name: Small")
+        .replace("range: 1d", "rangee: 1d\nrange: 1d\nscoring: {every: soon}")
+        .replace("{name: requests,", "{name: 9,")
+        .replace("  - raw", "  - raw: {columns: [nothing]}\n  - difference: {lag: 90s}")
+        .replace("z_score: {limit: 3}", "z_score: {limit: -3}")
+        .replace("alarm_at: 0.9", "alarm_at: 9");
+    let found = document::problems_in("small.yaml", &text);
+    let all: Vec<String> = found.iter().map(ToString::to_string).collect();
+    for (line, part) in [
+        (6, "unknown field `rangee`"),
+        (8, "`scoring.every`"),
+        (3, "no pipeline name"),
+        (14, "`9` is no column name"),
+        (16, "no sample column is named `nothing`"),
+        (17, "not a whole number of steps"),
+        (19, "models.z_score"),
+        (24, "is never reached"),
+    ] {
+        let place = format!("small.yaml:{line}:");
+        let is_there = all.iter().any(|it| it.starts_with(&place) && it.contains(part));
+        assert!(is_there, "{place} {part}: {all:#?}");
+    }
+    assert_eq!(all.len(), 8, "{all:#?}");
+    assert!(document::problems_in("small.yaml", SMALL).is_empty());
+}

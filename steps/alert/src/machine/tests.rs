@@ -34,6 +34,7 @@ fn window(minute: i64, verdicts: &str) -> WindowScore {
             urgent: sign == 'u',
             drifting: if sign == 'd' { vec!["load".into()] } else { Vec::new() },
             diagnosis: None,
+            reason: None,
         })
     };
     let entities = verdicts.chars().enumerate().filter_map(entity).collect();

@@ -112,6 +112,7 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             urgent: letter == 'u',
             drifting: Vec::new(),
             diagnosis: None,
+            reason: None,
         })
     };
     WindowScore::new(

@@ -1,15 +1,21 @@
 //! The source `prometheus`: asks a server, several questions at once, chunk by chunk.
 
 pub(crate) mod assemble;
-mod client;
+pub(crate) mod chunk;
+pub(crate) mod client;
+pub(crate) mod column;
+mod gaps;
+mod limits;
+mod pieces;
 pub(crate) mod reply;
 pub(crate) mod request;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contract::StepError;
+use document::collect::PartialAnswers;
 use document::sources::PrometheusSource;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,9 +23,10 @@ use tokio::task::JoinSet;
 use crate::range::{ChunkPlan, Grid};
 use crate::source::{Opening, Source};
 use crate::sources::queries::{Answers, Queries};
-use assemble::Chunk;
+use chunk::Chunk;
 use client::Endpoint;
-use reply::Reply;
+use limits::Limits;
+use pieces::{Answer, Patience};
 use request::{RangeQuery, Requester};
 
 /// Chunks that are asked for at once; one more waits to be written, and one is being written.
@@ -30,7 +37,7 @@ const OPEN_CHUNKS: usize = 2;
 pub(crate) struct Prometheus {
     requester: Arc<Requester>,
     queries: Arc<[RangeQuery]>,
-    parallel: usize,
+    max_samples: Option<u32>,
 }
 
 /// Opens the source; nothing is sent yet.
@@ -38,12 +45,20 @@ pub(crate) fn open<'a>(
     settings: &'a PrometheusSource,
     opening: Opening<'a>,
 ) -> Result<Box<dyn Source + 'a>, StepError> {
-    let window = opening.document.rate_window.to_string();
+    let window = opening.document.rate_window;
     let queries = opening.settings.queries.iter().map(|query| RangeQuery {
         name: query.name.clone(),
-        promql: query.promql.replace("$rate_window", &window),
+        promql: query.with_rate_window(window),
     });
+    let patience = Patience {
+        give_up_until: opening.give_up_until,
+        takes_partial: opening.document.collect.partial_answers == PartialAnswers::Score,
+    };
     let requester = Requester {
+        limits: Limits::new(settings, opening.document.step),
+        patience,
+        has_answered: AtomicBool::new(false),
+        is_down: AtomicBool::new(false),
         endpoint: Endpoint::new(opening.field("prometheus"), settings, opening.folder)?,
         timeout: settings.timeout,
         retries: settings.retries,
@@ -53,7 +68,7 @@ pub(crate) fn open<'a>(
     let prometheus = Prometheus {
         requester: Arc::new(requester),
         queries: queries.collect(),
-        parallel: usize::from(settings.parallel.max(1)),
+        max_samples: settings.max_samples,
     };
     Ok(Box::new(Queries::new(prometheus, opening)))
 }
@@ -71,6 +86,7 @@ impl Answers for Prometheus {
             .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
         let (sender, mut receiver) = mpsc::channel(1);
         std::thread::scope(|scope| {
+            let plan = plan.with_samples(self.max_samples);
             let fetching = scope.spawn(move || runtime.block_on(self.fetch(plan, sender)));
             let mut written = Ok(());
             while let Some(chunk) = receiver.blocking_recv() {
@@ -94,6 +110,11 @@ impl Answers for Prometheus {
             .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
             .into()
     }
+
+    fn notes(&self) -> Vec<String> {
+        let Requester { endpoint, limits, .. } = &*self.requester;
+        [endpoint.report(), limits.report(&endpoint.field)].into_iter().flatten().collect()
+    }
 }
 
 impl Prometheus {
@@ -111,8 +132,8 @@ impl Prometheus {
             let replied =
                 replied.map_err(|error| StepError::bug(format!("a request broke: {error}")));
             let error = match replied {
-                Ok(((number, query), Ok(reply))) => {
-                    fetch.store(number, query, reply);
+                Ok(((number, query), Ok(answer))) => {
+                    fetch.store(number, query, answer);
                     None
                 }
                 Ok((_, Err(error))) | Err(error) => Some(error),
@@ -123,7 +144,8 @@ impl Prometheus {
                 return;
             }
             while let Some(chunk) = fetch.complete() {
-                if sender.send(Ok(chunk)).await.is_err() {
+                let is_last = chunk.stop.is_some();
+                if sender.send(Ok(chunk)).await.is_err() || is_last {
                     return;
                 }
             }
@@ -131,16 +153,16 @@ impl Prometheus {
     }
 }
 
-/// A chunk whose replies are not all there.
+/// A chunk whose answers are not all there.
 struct OpenChunk {
     number: usize,
     grid: Grid,
-    replies: Vec<Option<Reply>>,
+    answers: Vec<Option<Answer>>,
     asked: usize,
 }
 
-/// Number of the chunk and of the query, with the reply.
-type Replied = ((usize, usize), Result<Reply, StepError>);
+/// Number of the chunk and of the query, with the answer.
+type Replied = ((usize, usize), Result<Answer, StepError>);
 
 struct Fetch<'a> {
     source: &'a Prometheus,
@@ -154,15 +176,15 @@ impl Fetch<'_> {
     /// Starts as many requests as may run at once, in order of chunks and queries.
     fn start(&mut self) {
         let queries = self.source.queries.len();
-        while self.tasks.len() < self.source.parallel {
+        while self.tasks.len() < self.source.requester.limits.parallel() {
             let unfinished = self.open.iter_mut().find(|chunk| chunk.asked < queries);
             let Some(chunk) = unfinished else {
                 if self.open.len() >= OPEN_CHUNKS {
                     return;
                 }
                 let Some(grid) = self.plan.next() else { return };
-                let replies = (0..queries).map(|_| None).collect();
-                self.open.push_back(OpenChunk { number: self.opened, grid, replies, asked: 0 });
+                let answers = (0..queries).map(|_| None).collect();
+                self.open.push_back(OpenChunk { number: self.opened, grid, answers, asked: 0 });
                 self.opened += 1;
                 continue;
             };
@@ -170,21 +192,21 @@ impl Fetch<'_> {
             chunk.asked += 1;
             let requester = Arc::clone(&self.source.requester);
             let queries = Arc::clone(&self.source.queries);
-            self.tasks.spawn(async move { (id, requester.reply(&queries[id.1], grid).await) });
+            self.tasks.spawn(async move { (id, requester.answer(&queries[id.1], grid).await) });
         }
     }
 
-    fn store(&mut self, number: usize, query: usize, reply: Reply) {
+    fn store(&mut self, number: usize, query: usize, answer: Answer) {
         if let Some(chunk) = self.open.iter_mut().find(|chunk| chunk.number == number) {
-            chunk.replies[query] = Some(reply);
+            chunk.answers[query] = Some(answer);
         }
     }
 
-    /// Takes the oldest chunk, if all its replies are there.
+    /// Takes the oldest chunk, if all its answers are there.
     fn complete(&mut self) -> Option<Chunk> {
-        let chunk = self.open.pop_front_if(|chunk| chunk.replies.iter().all(Option::is_some))?;
-        let replies: Vec<Reply> = chunk.replies.into_iter().flatten().collect();
-        self.plan.learn(replies.iter().map(|reply| reply.series.len()).max().unwrap_or(0));
-        Some(Chunk { grid: chunk.grid, replies })
+        let chunk = self.open.pop_front_if(|chunk| chunk.answers.iter().all(Option::is_some))?;
+        let chunk = Chunk::new(chunk.grid, chunk.answers.into_iter().flatten());
+        self.plan.learn(chunk.replies.iter().map(|reply| reply.series.len()).max().unwrap_or(0));
+        Some(chunk)
     }
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use contract::coverage::Gap;
 use contract::{Outcome, Span, StepError};
 use document::sources::Entity;
 
-use super::prometheus::assemble::{Assembler, Chunk, Column};
+use super::prometheus::assemble::Assembler;
+use super::prometheus::chunk::Chunk;
+use super::prometheus::column::Column;
 use super::recording::Recorder;
 use crate::range::{ChunkPlan, Due};
-use crate::source::{Each, Opening, Source, Stop};
+use crate::source::{Each, End, Opening, Source, Stop};
 
 /// Answers queries for chunks of time.
 pub(crate) trait Answers: Send {
@@ -23,6 +26,11 @@ pub(crate) trait Answers: Send {
     /// Returns what is counted.
     fn counts(&self) -> BTreeMap<&'static str, usize> {
         BTreeMap::new()
+    }
+
+    /// Returns what a person should know of how the questions were asked.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -38,6 +46,8 @@ pub(crate) struct Queries<'a, A> {
     recorder: Option<Recorder>,
     assembler: Assembler<'a>,
     chunks: usize,
+    /// The end of what was answered, and why it is not all.
+    end: Option<End>,
 }
 
 impl<'a, A: Answers> Queries<'a, A> {
@@ -58,6 +68,7 @@ impl<'a, A: Answers> Queries<'a, A> {
             recorder: None,
             assembler,
             chunks: 0,
+            end: None,
         }
     }
 }
@@ -69,15 +80,21 @@ impl<A: Answers> Source for Queries<'_, A> {
 
     fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
         let by_entity = self.columns.iter().any(|column| !column.labels.is_empty());
-        let plan = ChunkPlan::new(self.due.grid(self.step), self.columns.len(), by_entity);
+        let grid = self.due.grid(self.step);
+        let mut plan = ChunkPlan::new(grid, self.columns.len(), by_entity);
+        if self.is_scoring {
+            plan = plan.with_bound(grid.points_until(self.due.scored_to));
+        }
         self.recorder = match &self.record {
             Some(folder) => Some(Recorder::new(folder, &self.columns)?),
             None => None,
         };
         self.assembler = Assembler::new(self.columns.clone(), self.entity, self.is_scoring);
         self.chunks = 0;
-        let Self { answers, assembler, recorder, chunks, .. } = self;
+        self.end = None;
+        let Self { answers, assembler, recorder, chunks, end, step, .. } = self;
         answers.for_each_chunk(plan, &mut |chunk| {
+            *end = Some(End::of(&chunk, *step));
             if let Some(recorder) = recorder {
                 recorder.keep(&chunk);
             }
@@ -87,7 +104,16 @@ impl<A: Answers> Source for Queries<'_, A> {
         Ok(())
     }
 
+    fn end(&self) -> Option<&End> {
+        self.end.as_ref().filter(|end| end.at < self.due.end)
+    }
+
+    fn take_gaps(&mut self) -> Vec<Gap> {
+        self.assembler.gaps.take()
+    }
+
     fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError> {
+        self.answers.notes().into_iter().for_each(|note| outcome.warn(note));
         let nothing_due = self.due.after >= self.due.end;
         self.assembler.finish(self.is_scoring, nothing_due, outcome)?;
         match (&self.recorder, &self.record) {

@@ -13,7 +13,8 @@ use fs_err as fs;
 
 use crate::range::ChunkPlan;
 use crate::source::{Opening, Source};
-use crate::sources::prometheus::assemble::{Chunk, Column};
+use crate::sources::prometheus::chunk::Chunk;
+use crate::sources::prometheus::column::Column;
 use crate::sources::prometheus::reply::{self, LabelSet, Point, Reply};
 use crate::sources::prometheus::request::{LONGEST_REPLY_BYTES, seconds};
 use crate::sources::queries::{Answers, Queries};
@@ -75,7 +76,7 @@ impl Answers for Recording {
                 replies.push(reply);
             }
             plan.learn(replies.iter().map(|reply| reply.series.len()).max().unwrap_or(0));
-            write(Chunk { grid, replies })?;
+            write(Chunk::whole(grid, replies))?;
         }
         Ok(())
     }

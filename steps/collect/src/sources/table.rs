@@ -1,10 +1,13 @@
 //! The source `table`: rows of a CSV or Parquet file.
 
+mod bad;
 mod cells;
 mod columns;
 mod csv;
 mod foreign;
 mod sink;
+mod sort;
+mod text;
 
 use std::path::PathBuf;
 
@@ -15,6 +18,7 @@ use crate::range::Due;
 use crate::source::{Each, Opening, Source, Stop};
 use columns::Columns;
 use sink::{Clock, Outside, Sink, Written};
+use sort::Sorter;
 
 /// A table to be read, with what is known of its columns.
 #[derive(Debug)]
@@ -30,9 +34,13 @@ struct Table<'a> {
     due: Option<Due>,
     /// A tick may find no new row; a training may not.
     is_scoring: bool,
-    /// Says that all rows are read into memory and sorted.
+    /// Says that the rows are sorted.
     is_sorting: bool,
+    /// Where files may lie while the rows are sorted.
+    scratch: PathBuf,
     written: Option<Written>,
+    /// Sentences on cells that are neither numbers nor gaps.
+    bad: Vec<String>,
 }
 
 /// Opens the source: finds the columns of the table.
@@ -58,7 +66,9 @@ pub(crate) fn open<'a>(
         due: (!all).then_some(opening.due),
         is_scoring: opening.is_scoring,
         is_sorting: false,
+        scratch: opening.work.to_owned(),
         written: None,
+        bad: Vec::new(),
     }))
 }
 
@@ -78,7 +88,8 @@ impl Source for Table<'_> {
     fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
         let clock = Clock::new(self.settings.start, self.step);
         let entity = self.entity;
-        let mut sink = Sink::new(each, clock, self.due, self.is_sorting);
+        let sorter = self.is_sorting.then(|| Sorter::new(&self.scratch));
+        let mut sink = Sink::new(each, clock, self.due, sorter);
         let mut add = |mut rows: frames::samples::SampleRows| {
             for name in &mut rows.entities {
                 let renamed = entity.rename(name);
@@ -94,11 +105,12 @@ impl Source for Table<'_> {
             csv::read(&self.path, self.settings, &self.columns, &mut add)
         };
         if let Err(Stop::OutOfOrder) = read {
-            tracing::info!("The table is not in order of time: sorting it in memory");
+            tracing::info!("The table is not in order of time: sorting it");
             self.is_sorting = true;
         }
-        read?;
+        let bad = read?;
         self.written = Some(sink.finish()?);
+        self.bad = bad.check(&self.path, &self.columns.samples)?;
         Ok(())
     }
 
@@ -111,6 +123,7 @@ impl Source for Table<'_> {
         for reason in &self.left_out {
             outcome.warn(format!("`{path}`: {reason}"));
         }
+        self.bad.iter().for_each(|bad| outcome.warn(bad));
         if let Some(outside) = written.outside.filter(|_| !self.is_scoring) {
             outcome.count("rows_outside_range", outside.rows);
         }

@@ -115,6 +115,7 @@ impl Scorer {
             document: self.path("cluster.yaml"),
             features: self.path("features.parquet"),
             samples: None,
+            coverage: None,
             model_cache: None,
             store: self.path("store").to_string_lossy().into_owned(),
             now: minute(now),

@@ -3,34 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Outcome, StepError, Timestamp};
-use document::sources::{Entity, Query};
+use document::sources::Entity;
 use frames::samples::SampleRows;
 
-use super::reply::{self, LabelSet, Point, Reply, Series};
+use super::chunk::Chunk;
+use super::column::{Column, Merged, shown};
+use super::gaps::Gaps;
+use super::reply::{LabelSet, Point, Series};
 use crate::range::Grid;
-
-/// A query as the rows see it.
-#[derive(Debug, Clone)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    /// Labels that may name the entity, first choice first; without any there is one series.
-    pub(crate) labels: Vec<String>,
-}
-
-impl Column {
-    /// Makes the column of a query; `entity` has the labels of the queries that name none.
-    pub(crate) fn new(query: &Query, entity: &Entity) -> Self {
-        Self { name: query.name.clone(), labels: query.labels(entity).to_vec() }
-    }
-}
-
-/// The replies to all queries for one chunk of time.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) grid: Grid,
-    /// One reply a query, in the document's order.
-    pub(crate) replies: Vec<Reply>,
-}
 
 /// Turns chunks into rows, in order of time.
 ///
@@ -46,63 +26,67 @@ pub(crate) struct Assembler<'a> {
     /// Queries that gave some series.
     answered: Vec<bool>,
     by_entity: bool,
+    /// A tick uses what it can; a training refuses a query that is ambiguous most of the time.
+    is_scoring: bool,
     /// Says that a row with a value was seen; a training's range begins there.
     begun: bool,
     skipped_rows: usize,
     ignored_points: usize,
     warnings: BTreeSet<String>,
     infos: BTreeSet<String>,
-    has_values: bool,
+    /// Rows that had a value.
+    rows_with_values: usize,
+    pub(crate) gaps: Gaps,
 }
+
+/// All series that stand for one entity.
+type EntitySeries = BTreeMap<String, Vec<Series>>;
 
 /// Points of each query for one entity, in order of time.
 type EntityPoints = Vec<std::vec::IntoIter<Point>>;
 
 impl<'a> Assembler<'a> {
-    /// Makes an assembler; `keep_leading_gaps` keeps the rows before the first value.
-    pub(crate) fn new(columns: Vec<Column>, entity: &'a Entity, keep_leading_gaps: bool) -> Self {
+    /// Makes an assembler; for a scoring it keeps the rows before the first value.
+    pub(crate) fn new(columns: Vec<Column>, entity: &'a Entity, is_scoring: bool) -> Self {
         Self {
             only: vec![None; columns.len()],
             answered: vec![false; columns.len()],
             by_entity: columns.iter().any(|column| !column.labels.is_empty()),
             columns,
             entity,
-            begun: keep_leading_gaps,
+            is_scoring,
+            begun: is_scoring,
             skipped_rows: 0,
             ignored_points: 0,
             warnings: BTreeSet::new(),
             infos: BTreeSet::new(),
-            has_values: false,
+            rows_with_values: 0,
+            gaps: Gaps::default(),
         }
     }
 
     /// Makes the rows of a chunk; chunks come in order of time.
     pub(crate) fn rows(&mut self, chunk: Chunk) -> Result<SampleRows, StepError> {
-        let Chunk { grid, replies } = chunk;
+        let Chunk { grid, replies, holes, .. } = chunk;
         let mut entities: BTreeMap<String, EntityPoints> = BTreeMap::new();
         if !self.by_entity {
             entities.insert(String::new(), self.no_points());
+        }
+        for (index, hole) in holes {
+            self.gaps.hole(&self.columns[index].name, hole);
         }
         for (index, reply) in replies.into_iter().enumerate() {
             let named = |text: &String| format!("query `{}`: {text}", self.columns[index].name);
             self.warnings.extend(reply.warnings.iter().map(named));
             self.infos.extend(reply.infos.iter().map(named));
             self.answered[index] |= !reply.series.is_empty();
-            self.check_single(index, &reply.series)?;
-            let mut labels_by_entity: BTreeMap<String, LabelSet> = BTreeMap::new();
-            for series in reply.series {
-                let name = self.entity_of(index, &series)?;
-                if let Some(other) = labels_by_entity.get(&name) {
-                    return Err(self.twice(index, &name, other, &series.labels));
-                }
-                let points = self.on_grid(index, &grid, series.points)?;
-                labels_by_entity.insert(name.clone(), series.labels);
-                let of_entity = entities.entry(name).or_insert_with(|| self.no_points());
+            for (entity, series) in self.by_entity(index, reply.series)? {
+                let points = self.one_a_time(index, &entity, &grid, series)?;
+                let of_entity = entities.entry(entity).or_insert_with(|| self.no_points());
                 of_entity[index] = points.into_iter();
             }
         }
         let rows = self.merge(&grid, entities);
-        self.has_values |= rows.columns.iter().flatten().any(Option::is_some);
         Ok(rows)
     }
 
@@ -110,85 +94,73 @@ impl<'a> Assembler<'a> {
         vec![Vec::new().into_iter(); self.columns.len()]
     }
 
-    /// Checks that a query without an entity label means one and the same series all the time.
-    fn check_single(&mut self, index: usize, series: &[Series]) -> Result<(), StepError> {
-        if !self.columns[index].labels.is_empty() {
-            return Ok(());
+    /// Sorts a query's series by entity; without an entity label all of them stand for one.
+    ///
+    /// Series without the label are left out with a warning; where none has it, the query is wrong.
+    fn by_entity(&mut self, index: usize, all: Vec<Series>) -> Result<EntitySeries, StepError> {
+        let column = &self.columns[index];
+        let mut by_entity = EntitySeries::new();
+        let mut without = None;
+        for series in all {
+            match column.entity_of(self.entity, &series) {
+                Some(entity) => by_entity.entry(entity).or_default().push(series),
+                None => without = Some(series.labels),
+            }
         }
-        let mut sets = self.only[index].iter().chain(series.iter().map(|series| &series.labels));
-        let first = sets.next().cloned();
-        if let (Some(first), Some(other)) = (&first, sets.find(|set| Some(*set) != first.as_ref()))
-        {
-            let name = &self.columns[index].name;
-            let differing = first.iter().chain(other).find(|(k, _)| first.get(*k) != other.get(*k));
-            let label = differing.map_or("instance", |(label, _)| label.as_str());
-            return Err(StepError::refused(format!(
-                "query `{name}` gave several series, such as `{}` and `{}`",
-                shown(first),
-                shown(other)
-            ))
-            .hint(format!(
-                "aggregate them, as in sum(...), or tell them apart with `entity: {label}`"
-            )));
+        let Some(labels) = without else { return Ok(by_entity) };
+        let error = column.without_entity(&labels);
+        if by_entity.is_empty() && !self.is_scoring {
+            return Err(error);
         }
-        if series.len() > 1 {
-            let name = &self.columns[index].name;
-            return Err(StepError::refused(format!(
-                "query `{name}` gave the series `{}` twice",
-                shown(&series[0].labels)
-            )));
-        }
-        self.only[index] = first;
-        Ok(())
+        self.warnings.insert(format!("{}: such series are left out", error.message));
+        Ok(by_entity)
     }
 
-    fn entity_of(&self, index: usize, series: &Series) -> Result<String, StepError> {
-        let Column { name, labels } = &self.columns[index];
-        let Some(first) = labels.first() else { return Ok(String::new()) };
-        let found = labels.iter().find_map(|label| series.labels.get(label));
-        found.map(|entity| self.entity.rename(entity).to_owned()).ok_or_else(|| {
-            let or = labels.join("` or `");
-            StepError::refused(format!(
-                "query `{name}` gave the series `{}` without the entity label `{or}`",
-                shown(&series.labels)
-            ))
-            .hint(format!("keep the label, as in sum by ({first}) (...)"))
-        })
-    }
-
-    fn twice(&self, index: usize, entity: &str, one: &LabelSet, other: &LabelSet) -> StepError {
-        let Column { name, labels } = &self.columns[index];
-        let label = labels.first().map_or("", String::as_str);
-        StepError::refused(format!(
-            "query `{name}` gave several series for the entity `{entity}`: `{}` and `{}`",
-            shown(one),
-            shown(other)
-        ))
-        .hint(format!("aggregate them, as in sum by ({label}) (...)"))
-    }
-
-    /// Keeps the points that were asked for, in order of time.
-    fn on_grid(
+    /// Makes one list of points of the series that stand for an entity, in order of time.
+    fn one_a_time(
         &mut self,
         index: usize,
+        entity: &str,
         grid: &Grid,
-        mut points: Vec<Point>,
+        mut all: Vec<Series>,
     ) -> Result<Vec<Point>, StepError> {
-        let all = points.len();
-        points.retain(|point| grid.contains(Timestamp::from_ms(point.time_ms)));
-        self.ignored_points += all - points.len();
-        if !points.is_sorted_by_key(|point| point.time_ms) {
-            points.sort_by_key(|point| point.time_ms);
+        self.note_labels(index, &all);
+        let mut points = Vec::new();
+        for series in &mut all {
+            let before = series.points.len();
+            series.points.retain(|point| grid.contains(Timestamp::from_ms(point.time_ms)));
+            self.ignored_points += before - series.points.len();
+            points.append(&mut series.points);
         }
-        match points.windows(2).find(|pair| pair[0].time_ms == pair[1].time_ms) {
-            None => Ok(points),
-            Some(pair) => Err(StepError::refused(format!(
-                "query `{}` gave two values, `{}` and `{}`, at `{}`",
-                self.columns[index].name,
-                pair[0].value,
-                pair[1].value,
-                Timestamp::from_ms(pair[0].time_ms)
-            ))),
+        let Merged { points, twice } = Merged::new(points);
+        if twice.is_empty() {
+            return Ok(points);
+        }
+        let column = &self.columns[index];
+        let error = column.several(entity, &all);
+        if !self.is_scoring && twice.len() > points.len() {
+            return Err(error);
+        }
+        self.gaps.ambiguous(&column.name, entity, (&twice, grid.step), &error.message);
+        Ok(points)
+    }
+
+    /// Warns of a query without an entity label that means another series than before.
+    fn note_labels(&mut self, index: usize, all: &[Series]) {
+        let column = &self.columns[index];
+        if !column.labels.is_empty() {
+            return;
+        }
+        for series in all {
+            let before = self.only[index].replace(series.labels.clone());
+            if let Some(before) = before.filter(|before| *before != series.labels) {
+                self.warnings.insert(format!(
+                    "query `{}` meant the series `{}` and then `{}`",
+                    column.name,
+                    shown(&before),
+                    shown(&series.labels)
+                ));
+            }
         }
     }
 
@@ -204,6 +176,7 @@ impl<'a> Assembler<'a> {
                 }
                 let some = values.iter().any(Option::is_some);
                 self.begun |= some;
+                self.rows_with_values += usize::from(some);
                 if !some && (self.by_entity || !self.begun) {
                     self.skipped_rows += usize::from(!self.by_entity);
                     continue;
@@ -229,6 +202,7 @@ impl<'a> Assembler<'a> {
         nothing_due: bool,
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
+        self.gaps.warn(outcome);
         self.warnings.iter().for_each(|warning| outcome.warn(warning));
         if !self.infos.is_empty() {
             outcome.detail("infos", &self.infos)?;
@@ -236,18 +210,14 @@ impl<'a> Assembler<'a> {
         if nothing_due {
             return Ok(());
         }
-        if !scoring && !self.has_values {
+        if !scoring && self.rows_with_values == 0 {
             return Err(StepError::refused("no query gave a single value in the range asked for")
                 .hint("does the source reach back that far, and are its series named as in the queries?"));
         }
-        if self.skipped_rows > 0 {
-            outcome.warn(format!(
-                "the source has nothing for the first {} windows of the range; they are left out",
-                self.skipped_rows
-            ));
-        }
+        outcome.count("windows_without_data", self.skipped_rows);
+        // What a training does without, and where its data begins, is told when both are known.
         let silent = self.columns.iter().zip(&self.answered).filter(|(_, answered)| !**answered);
-        for (column, _) in silent {
+        for (column, _) in silent.filter(|_| self.is_scoring) {
             outcome.warn(format!("query `{}` gave no series; its column is empty", column.name));
         }
         let single = self.columns.iter().filter(|column| column.labels.is_empty()).count();
@@ -260,18 +230,13 @@ impl<'a> Assembler<'a> {
     }
 }
 
-fn shown(labels: &LabelSet) -> String {
-    let pairs: Vec<String> =
-        labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    reply::one_line(&format!("{{{}}}", pairs.join(", ")))
-}
-
 #[cfg(test)]
 mod tests {
     use contract::Span;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sources::prometheus::reply::Reply;
 
     fn column(name: &str, entity: Option<&str>) -> Column {
         Column { name: name.to_owned(), labels: entity.map(str::to_owned).into_iter().collect() }
@@ -299,7 +264,7 @@ mod tests {
             Series::new(&[("node", "x")], &[(10, 3.0), (15, 9.0), (30, 9.0)]),
         ]);
         let b = reply(vec![Series::new(&[("node", "x"), ("z", "")], &[(10, f64::INFINITY)])]);
-        let rows = assembler.rows(Chunk { grid: grid(0, 3), replies: vec![a, b] }).unwrap();
+        let rows = assembler.rows(Chunk::whole(grid(0, 3), vec![a, b])).unwrap();
         let times: Vec<i64> = rows.times.iter().map(|time| time.ms()).collect();
         assert_eq!(times, [0, 10, 10]);
         assert_eq!(rows.entities, ["y", "x", "y"]);
@@ -314,7 +279,7 @@ mod tests {
         for (keep, expected) in [(false, 2), (true, 3)] {
             let mut assembler = assembler(&queries, keep);
             let a = reply(vec![Series::new(&[], &[(10, 1.0)])]);
-            let rows = assembler.rows(Chunk { grid: grid(0, 3), replies: vec![a] }).unwrap();
+            let rows = assembler.rows(Chunk::whole(grid(0, 3), vec![a])).unwrap();
             assert_eq!(rows.times.len(), expected);
         }
     }
@@ -323,42 +288,83 @@ mod tests {
     fn several_series_need_an_entity_label() {
         let queries = [column("a", None)];
         let series = |node| Series::new(&[("job", "k"), ("node", node)], &[(0, 1.0)]);
-        let mut assembler = assembler(&queries, false);
-        let chunk =
-            Chunk { grid: grid(0, 1), replies: vec![reply(vec![series("x"), series("y")])] };
-        let error = assembler.rows(chunk).unwrap_err();
+        let mut made = assembler(&queries, false);
+        let chunk = Chunk::whole(grid(0, 1), vec![reply(vec![series("x"), series("y")])]);
+        let error = made.rows(chunk).unwrap_err();
         assert!(error.message.contains(r#"`{job="k", node="x"}` and `{job="k", node="y"}`"#));
         assert!(error.hint.unwrap().contains("`entity: node`"));
     }
 
     #[test]
-    fn a_series_that_changes_its_labels_between_chunks_is_several_series() {
+    fn a_series_that_changes_its_labels_is_one_column_with_a_warning() {
         let queries = [column("a", None)];
-        let mut assembler = assembler(&queries, false);
-        for (first, node, good) in [(0, "x", true), (10, "x", true), (20, "y", false)] {
+        let mut made = assembler(&queries, false);
+        let mut values = Vec::new();
+        for (first, node) in [(0, "x"), (10, "x"), (20, "y")] {
             let series = Series::new(&[("node", node)], &[(first, 1.0)]);
-            let chunk = Chunk { grid: grid(first, 1), replies: vec![reply(vec![series])] };
-            assert_eq!(assembler.rows(chunk).is_ok(), good);
+            let rows = made.rows(Chunk::whole(grid(first, 1), vec![reply(vec![series])]));
+            values.extend(rows.unwrap().columns.remove(0));
+        }
+        assert_eq!(values, [Some(1.0); 3]);
+        assert_eq!(made.warnings.len(), 1);
+    }
+
+    #[test]
+    fn times_at_which_two_series_stand_for_an_entity_are_gaps_of_that_entity_alone() {
+        let queries = [column("a", Some("node"))];
+        let replies = || {
+            vec![reply(vec![
+                Series::new(
+                    &[("node", "x"), ("i", "1")],
+                    &[(0, 1.0), (10, 2.0), (20, 3.0), (30, 4.0)],
+                ),
+                Series::new(&[("node", "x"), ("i", "2")], &[(20, 5.0), (30, 6.0), (40, 7.0)]),
+                Series::new(&[("node", "y"), ("i", "3")], &[(20, 8.0)]),
+            ])]
+        };
+        for scoring in [true, false] {
+            let mut made = assembler(&queries, scoring);
+            let rows = made.rows(Chunk::whole(grid(0, 5), replies())).unwrap();
+            assert_eq!(rows.entities, ["x", "x", "y", "x"]);
+            assert_eq!(rows.columns[0], [Some(1.0), Some(2.0), Some(8.0), Some(7.0)]);
+            let gaps = made.gaps.take();
+            assert_eq!(gaps.len(), 1);
+            assert_eq!((gaps[0].first.ms(), gaps[0].last.ms()), (20, 30));
+            assert_eq!(gaps[0].entity.as_deref(), Some("x"));
+            assert!(gaps[0].reason.contains(r#"{i="1", node="x"}"#), "{}", gaps[0].reason);
         }
     }
 
     #[test]
-    fn a_series_without_the_entity_label_or_a_second_one_for_an_entity_is_refused() {
+    fn a_training_refuses_a_query_that_is_ambiguous_most_of_the_time() {
         let queries = [column("a", Some("node"))];
-        let one = Series::new(&[("node", "x"), ("cpu", "0")], &[]);
-        for other in [Series::new(&[("cpu", "1")], &[]), Series::new(&[("node", "x")], &[])] {
-            let mut assembler = assembler(&queries, false);
-            let replies = vec![reply(vec![one.clone(), other])];
-            let error = assembler.rows(Chunk { grid: grid(0, 1), replies }).unwrap_err();
-            assert!(error.hint.unwrap().contains("sum by (node)"));
-        }
+        let series = |i| Series::new(&[("node", "x"), ("i", i)], &[(0, 1.0)]);
+        let chunk = || Chunk::whole(grid(0, 1), vec![reply(vec![series("1"), series("2")])]);
+        let error = assembler(&queries, false).rows(chunk()).unwrap_err();
+        assert!(error.hint.unwrap().contains("sum by (node)"));
+        assert!(assembler(&queries, true).rows(chunk()).is_ok());
+    }
+
+    #[test]
+    fn series_without_the_entity_label_are_left_out_and_refused_if_no_other_is_there() {
+        let queries = [column("a", Some("node"))];
+        let with = Series::new(&[("node", "x")], &[(0, 1.0)]);
+        let without = Series::new(&[("cpu", "1")], &[(0, 2.0)]);
+        let mut made = assembler(&queries, false);
+        let replies = vec![reply(vec![with, without.clone()])];
+        let rows = made.rows(Chunk::whole(grid(0, 1), replies)).unwrap();
+        assert_eq!(rows.columns[0], [Some(1.0)]);
+        assert!(made.warnings.first().unwrap().contains("without the entity label `node`"));
+        let alone = Chunk::whole(grid(0, 1), vec![reply(vec![without])]);
+        let error = assembler(&queries, false).rows(alone).unwrap_err();
+        assert!(error.hint.unwrap().contains("sum by (node)"));
     }
 
     #[test]
     fn two_values_at_one_time_are_refused() {
         let queries = [column("a", None)];
         let replies = vec![reply(vec![Series::new(&[], &[(0, 1.0), (0, 2.0)])])];
-        assembler(&queries, false).rows(Chunk { grid: grid(0, 1), replies }).unwrap_err();
+        assembler(&queries, false).rows(Chunk::whole(grid(0, 1), replies)).unwrap_err();
     }
 
     proptest! {
@@ -390,7 +396,7 @@ mod tests {
                     }
                     let first = 10 * i64::try_from(from).unwrap();
                     let rows =
-                        assembler.rows(Chunk { grid: grid(first, to - from), replies }).unwrap();
+                        assembler.rows(Chunk::whole(grid(first, to - from), replies)).unwrap();
                     all.0.extend(rows.times);
                     all.1.extend(rows.entities);
                     all.2.iter_mut().zip(rows.columns).for_each(|(all, c)| all.extend(c));

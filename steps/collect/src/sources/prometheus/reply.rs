@@ -15,6 +15,41 @@ pub(crate) struct Reply {
     pub(crate) series: Vec<Series>,
     pub(crate) warnings: Vec<String>,
     pub(crate) infos: Vec<String>,
+    /// Says that the server told of data that its answer lacks: `isPartial` of `VictoriaMetrics`.
+    pub(crate) is_partial: bool,
+}
+
+impl Reply {
+    /// Returns what the server says its answer lacks; nothing for a complete answer.
+    ///
+    /// Thanos, Mimir and remote reads name a store that did not answer in `warnings`. Prometheus
+    /// writes its remarks on a query there as well; they begin with `PromQL` and lack nothing.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let about_data = |warning: &&String| !warning.starts_with("PromQL");
+        let warning = self.warnings.iter().find(about_data).map(|warning| one_line(warning));
+        warning.or_else(|| self.is_partial.then(|| "the server says isPartial: true".to_owned()))
+    }
+
+    /// Adds the reply to the same query for a later time.
+    pub(crate) fn append(&mut self, later: Self) {
+        if self.series.is_empty() {
+            self.series = later.series;
+        } else {
+            let mut known: BTreeMap<LabelSet, usize> =
+                self.series.iter().map(|series| series.labels.clone()).zip(0..).collect();
+            for series in later.series {
+                if let Some(index) = known.get(&series.labels) {
+                    self.series[*index].points.extend(series.points);
+                } else {
+                    known.insert(series.labels.clone(), self.series.len());
+                    self.series.push(series);
+                }
+            }
+        }
+        self.warnings.extend(later.warnings);
+        self.infos.extend(later.infos);
+        self.is_partial |= later.is_partial;
+    }
 }
 
 /// One series of a matrix.
@@ -76,6 +111,11 @@ impl fmt::Display for ReplyError {
 }
 
 impl ReplyError {
+    /// Says whether the query took the server too long.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Failed { kind, .. } if kind == "timeout")
+    }
+
     /// Says whether the same question may get a good reply later.
     pub(crate) fn may_pass(&self) -> bool {
         const PASSING: [&str; 5] =
@@ -100,13 +140,22 @@ struct Body {
     warnings: Option<Vec<String>>,
     #[serde(default)]
     infos: Option<Vec<String>>,
+    #[serde(default, rename = "isPartial")]
+    is_partial: Option<bool>,
 }
 
+/// Some servers write an empty answer as `"result": null`, with an empty or no result type.
 #[derive(Deserialize)]
 struct Data {
-    #[serde(rename = "resultType")]
-    result_type: String,
+    #[serde(default, rename = "resultType")]
+    result_type: Option<String>,
+    #[serde(deserialize_with = "or_null")]
     result: Vec<Series>,
+}
+
+/// Reads a list, or `null` as an empty one; it must be there.
+fn or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Series>, D::Error> {
+    Ok(Option::<Vec<Series>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Parses a body.
@@ -120,17 +169,20 @@ pub(crate) fn parse(body: &[u8]) -> Result<Reply, ReplyError> {
     let Some(data) = parsed.data else {
         return Err(ReplyError::Foreign("it has no `data`".to_owned()));
     };
-    if data.result_type != "matrix" {
-        return Err(wrong_type(&data.result_type));
+    let series = data.result;
+    let result_type = data.result_type.unwrap_or_default();
+    if result_type != "matrix" && !(result_type.is_empty() && series.is_empty()) {
+        return Err(wrong_type(&result_type));
     }
-    if data.result.iter().any(|series| series.histograms.is_some()) {
+    if series.iter().any(|series| series.histograms.is_some()) {
         let message = "a series of native histograms; take a number of it with histogram_quantile, histogram_sum or histogram_count";
         return Err(ReplyError::Foreign(message.to_owned()));
     }
     Ok(Reply {
-        series: data.result,
+        series,
         warnings: parsed.warnings.unwrap_or_default(),
         infos: parsed.infos.unwrap_or_default(),
+        is_partial: parsed.is_partial.unwrap_or_default(),
     })
 }
 
@@ -253,6 +305,51 @@ mod tests {
         let body = br#"{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["w"],"infos":null}"#;
         let reply = parse(body).unwrap();
         assert_eq!((reply.warnings, reply.infos), (vec!["w".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn empty_answers_of_other_servers_hold_no_series() {
+        for data in [
+            r#"{"resultType":"matrix","result":null}"#,
+            r#"{"resultType":"","result":[]}"#,
+            r#"{"resultType":"","result":null}"#,
+            r#"{"result":null}"#,
+        ] {
+            let body = format!(r#"{{"status":"success","data":{data}}}"#);
+            assert_eq!(parse(body.as_bytes()).unwrap(), Reply::default(), "{data}");
+        }
+        let vector = r#"{"status":"success","data":{"resultType":"","result":[{"metric":{}}]}}"#;
+        assert!(matches!(parse(vector.as_bytes()), Err(ReplyError::Foreign(_))));
+    }
+
+    #[test]
+    fn incomplete_answers_say_what_they_lack() {
+        let lacks = |extra: &str| {
+            let body = format!(
+                r#"{{"status":"success",{extra}"data":{{"resultType":"matrix","result":[]}}}}"#
+            );
+            parse(body.as_bytes()).unwrap().lacks()
+        };
+        assert_eq!(lacks(""), None);
+        assert_eq!(lacks(r#""isPartial":false,"#), None);
+        assert_eq!(lacks(r#""isPartial":null,"#), None);
+        assert!(lacks(r#""isPartial":true,"#).unwrap().contains("isPartial"));
+        assert_eq!(lacks(r#""warnings":["store a is down"],"#).unwrap(), "store a is down");
+        assert_eq!(lacks(r#""warnings":["PromQL warning: bucket order"],"#), None);
+    }
+
+    #[test]
+    fn replies_of_pieces_of_time_are_one_reply() {
+        let with = |labels: &[(&str, &str)], points: &[(i64, f64)]| Reply {
+            series: vec![Series::new(labels, points)],
+            ..Reply::default()
+        };
+        let mut reply = with(&[("a", "x")], &[(1, 1.0)]);
+        reply.append(Reply::default());
+        reply.append(with(&[("a", "y")], &[(2, 2.0)]));
+        reply.append(with(&[("a", "x")], &[(3, 3.0)]));
+        assert_eq!(reply.series[0], Series::new(&[("a", "x")], &[(1, 1.0), (3, 3.0)]));
+        assert_eq!(reply.series[1], Series::new(&[("a", "y")], &[(2, 2.0)]));
     }
 
     #[test]

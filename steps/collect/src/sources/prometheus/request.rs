@@ -1,6 +1,7 @@
-//! One range query: asked, and asked again where that may help.
+//! One range query: one attempt, and what its failure means.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use contract::{Span, StepError};
@@ -8,8 +9,11 @@ use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{StatusCode, Url};
 
 use client::{causes, shown};
+use flate2::read::MultiGzDecoder;
 
-use super::client::Endpoint;
+use super::client::{Endpoint, Method};
+use super::limits::{Limits, is_of_size};
+use super::pieces::Patience;
 use super::reply::{self, Reply, ReplyError, one_line};
 use crate::range::Grid;
 
@@ -18,7 +22,9 @@ pub(crate) const LONGEST_REPLY_BYTES: usize = 512 << 20;
 /// Bytes of an error page that are read for its message.
 const LONGEST_ERROR_BYTES: usize = 64 << 10;
 /// A server that wants a longer pause than this is called unavailable at once.
-const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+/// How the reason of a failure begins where the name of the host is not known.
+pub(crate) const NO_HOST: &str = "no such host";
 const FIRST_PAUSE_MS: u64 = 250;
 const LONGEST_BACKOFF_MS: u64 = 30_000;
 
@@ -35,43 +41,56 @@ pub(crate) struct Requester {
     pub(crate) endpoint: Endpoint,
     pub(crate) timeout: Span,
     pub(crate) retries: u8,
+    pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
+    /// Says that some query got an answer: a server that answers is not down.
+    pub(crate) has_answered: AtomicBool,
+    /// Says that a query got no answer at all: others are not asked for piece by piece.
+    pub(crate) is_down: AtomicBool,
     pub(crate) requests: AtomicUsize,
     pub(crate) retried: AtomicUsize,
 }
 
 /// Why one attempt failed.
-enum Failure {
+#[derive(Debug)]
+pub(crate) enum Failure {
     /// For good.
     Final(StepError),
+    /// The server does not answer so much at once.
+    TooLarge { what: String },
+    /// The server cannot evaluate the query at some point of the range.
+    Refused { what: String },
     /// Perhaps not the next time, after the pause the server asked for.
-    Passing { what: String, pause: Option<Duration> },
+    Passing {
+        what: String,
+        pause: Option<Duration>,
+        /// Whether the size of the request may be to blame.
+        load: Load,
+        /// No server was there.
+        is_gone: bool,
+    },
+}
+
+/// Whether a shorter request may fare better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// Nothing speaks for it.
+    Unlikely,
+    /// The server sheds load.
+    Possible,
+    /// It took too long.
+    Likely,
+}
+
+impl Failure {
+    fn passing(what: String) -> Self {
+        Self::Passing { what, pause: None, load: Load::Unlikely, is_gone: false }
+    }
 }
 
 impl Requester {
-    /// Returns the reply to a query; what may pass is tried again after a growing pause.
-    pub(crate) async fn reply(&self, query: &RangeQuery, grid: Grid) -> Result<Reply, StepError> {
-        let mut attempt: u32 = 0;
-        loop {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            let (what, pause) = match self.attempt(query, grid).await {
-                Ok(reply) => return Ok(reply),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing { what, pause }) => (what, pause),
-            };
-            attempt += 1;
-            let refused = pause.is_some_and(|pause| pause > LONGEST_PAUSE);
-            if attempt > u32::from(self.retries) || refused {
-                return Err(self.unavailable(query, attempt, &what));
-            }
-            let pause = pause.unwrap_or_default().max(backoff(attempt, &query.name));
-            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(query = query.name, attempt, pause_ms, "Asking again: {what}");
-            self.retried.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    fn unavailable(&self, query: &RangeQuery, attempts: u32, what: &str) -> StepError {
+    /// Makes the error of a server that failed to the last retry.
+    pub(crate) fn unavailable(&self, query: &RangeQuery, attempts: u32, what: &str) -> StepError {
         let times = if attempts == 1 { "attempt" } else { "attempts" };
         StepError::unavailable(format!(
             "`{}`: {what} (query `{}`, {attempts} {times})",
@@ -83,10 +102,45 @@ impl Requester {
         ))
     }
 
-    async fn attempt(&self, query: &RangeQuery, grid: Grid) -> Result<Reply, Failure> {
-        let sent = self.endpoint.post(form(&query.promql, grid)).send().await;
+    /// Makes the error of a query that the server refuses.
+    pub(crate) fn refused(&self, query: &RangeQuery, what: &str) -> StepError {
+        StepError::usage(format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name))
+    }
+
+    /// Makes the error of an answer that the server says lacks data.
+    pub(crate) fn incomplete(&self, query: &RangeQuery, lacks: &str) -> StepError {
+        StepError::unavailable(format!(
+            "`{}`: the answer to query `{}` is incomplete: {lacks}",
+            self.endpoint.shown, query.name
+        ))
+        .hint("`collect.partial_answers: score` uses incomplete answers as they are")
+    }
+
+    /// Asks once. A server that refuses POST is asked with GET, and from then on always.
+    pub(crate) async fn attempt(&self, query: &RangeQuery, grid: Grid) -> Result<Reply, Failure> {
+        let form = form(&query.promql, grid);
+        let method = self.endpoint.method();
+        let mut response = self.send(method, &form).await?;
+        if method == Method::Post && matches!(response.status.as_u16(), 403 | 405) {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let other = self.send(Method::Get, &form).await?;
+            if !matches!(other.status.as_u16(), 401 | 403 | 404 | 405 | 414 | 501) {
+                self.endpoint.use_get(response.status);
+                response = other;
+            }
+        }
+        let Response { status, headers, body } = response;
+        let body = body.ok_or_else(|| too_long(query))?;
+        if status == StatusCode::OK {
+            return reply::parse(&body).map_err(|error| self.no_reply(query, &error));
+        }
+        Err(self.failed(query, status, &headers, &body))
+    }
+
+    async fn send(&self, method: Method, form: &str) -> Result<Response, Failure> {
+        let sent = self.endpoint.request(method, form).send().await;
         let mut response = sent.map_err(|error| self.transport(&error))?;
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { LONGEST_REPLY_BYTES } else { LONGEST_ERROR_BYTES };
         let mut body = Vec::new();
         loop {
@@ -97,24 +151,13 @@ impl Requester {
                 Ok(None) => break,
                 // The start of an error page is enough; so is what came before it was cut.
                 Ok(Some(_)) | Err(_) if !status.is_success() => break,
-                Ok(Some(_)) => return Err(Failure::Final(self.too_long(query))),
+                Ok(Some(_)) => return Ok(Response { status, headers, body: None }),
                 Err(error) => return Err(self.transport(&error)),
             }
         }
-        if status == StatusCode::OK {
-            return reply::parse(&body).map_err(|error| self.no_reply(query, &error));
-        }
-        Err(self.failed(query, status, response.headers(), &body))
-    }
-
-    fn too_long(&self, query: &RangeQuery) -> StepError {
-        StepError::refused(format!(
-            "`{}`: the reply to query `{}` is longer than {} MiB",
-            self.endpoint.shown,
-            query.name,
-            LONGEST_REPLY_BYTES >> 20
-        ))
-        .hint("aggregate the query to fewer series")
+        let body = unpacked(body)
+            .map_err(|error| Failure::passing(format!("the reply cannot be unpacked: {error}")))?;
+        Ok(Response { status, headers, body })
     }
 
     fn transport(&self, error: &reqwest::Error) -> Failure {
@@ -126,19 +169,25 @@ impl Requester {
             let hint = format!("{field}.ca_file says whom to trust, client_identity_file who asks");
             return Failure::Final(StepError::usage(message).hint(hint));
         }
-        let what = if error.is_timeout() {
-            format!("no whole reply within {}", self.timeout)
-        } else if error.is_connect() {
+        let (is_slow, is_gone) = (error.is_timeout(), error.is_connect());
+        let what = if causes.contains("dns error") {
+            format!("{NO_HOST}: {causes}")
+        } else if is_gone {
             format!("cannot connect: {causes}")
+        } else if is_slow {
+            format!("no whole reply within {}", self.timeout)
         } else {
             format!("the connection or the reply was cut: {causes}")
         };
-        Failure::Passing { what, pause: None }
+        let load = if is_slow && !is_gone { Load::Likely } else { Load::Unlikely };
+        Failure::Passing { what, pause: None, load, is_gone }
     }
 
     fn no_reply(&self, query: &RangeQuery, error: &ReplyError) -> Failure {
         if error.may_pass() {
-            return Failure::Passing { what: error.to_string(), pause: None };
+            let load = if error.is_timeout() { Load::Likely } else { Load::Unlikely };
+            let what = error.to_string();
+            return Failure::Passing { what, pause: None, load, is_gone: false };
         }
         let message = format!("`{}`: query `{}`: {error}", self.endpoint.shown, query.name);
         let error = StepError::usage(message);
@@ -165,11 +214,23 @@ impl Requester {
     ) -> Failure {
         let said = client::masked_headers(&message_of(body), &self.endpoint.headers);
         let what = if said.is_empty() { format!("{status}") } else { format!("{status}: {said}") };
-        if is_passing(status) {
-            return Failure::Passing { what, pause: retry_after(headers) };
+        let of_size = is_of_size(&said) && !said.contains("deadline") && !said.contains("requests");
+        if status == StatusCode::PAYLOAD_TOO_LARGE || of_size && says_size(status) {
+            return Failure::TooLarge { what };
         }
-        let message = format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name);
-        let error = StepError::usage(message);
+        if is_passing(status) {
+            let load = match status {
+                StatusCode::GATEWAY_TIMEOUT => Load::Likely,
+                StatusCode::SERVICE_UNAVAILABLE if kind_of(body) == "timeout" => Load::Likely,
+                StatusCode::SERVICE_UNAVAILABLE => Load::Possible,
+                _ => Load::Unlikely,
+            };
+            return Failure::Passing { what, pause: retry_after(headers), load, is_gone: false };
+        }
+        if status == StatusCode::UNPROCESSABLE_ENTITY && kind_of(body) != "bad_data" {
+            return Failure::Refused { what };
+        }
+        let error = self.refused(query, &what);
         let field = &self.endpoint.field;
         Failure::Final(match status.as_u16() {
             300..=399 => {
@@ -180,12 +241,60 @@ impl Requester {
                     "the server sends to {target}; redirects are not followed, name the right URL in {field}.url"
                 ))
             }
-            401 | 403 => error.hint(format!(
-                "{field} takes bearer_token_file, basic_auth, client_identity_file and headers"
-            )),
-            404 | 405 => error.hint(format!("{field}.url is the base of the API, without /api/v1")),
+            401 => error.hint(format!("{field} takes {CREDENTIALS}")),
+            403 => {
+                error.hint(format!("neither POST nor GET is allowed; {field} takes {CREDENTIALS}"))
+            }
+            404 => error.hint(format!("{field}.url is the base of the API, without /api/v1")),
+            405 => error.hint(
+                "the server, or a proxy in front of it, allows neither POST nor GET at this path",
+            ),
+            400 if said.contains("parameter") && self.endpoint.url.query().is_none() => {
+                error.hint(format!(
+                    "a parameter that a proxy asks for goes into {field}.url, as in http://host?namespace=monitoring"
+                ))
+            }
             _ => error,
         })
+    }
+}
+
+fn too_long(query: &RangeQuery) -> Failure {
+    let (name, mib) = (&query.name, LONGEST_REPLY_BYTES >> 20);
+    Failure::TooLarge { what: format!("the reply to query `{name}` is longer than {mib} MiB") }
+}
+
+/// What a server answered; no body where it is too long.
+struct Response {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+}
+
+/// Settings that say who asks.
+const CREDENTIALS: &str = "bearer_token_file, basic_auth, client_identity_file and headers";
+
+/// Unpacks a body that is gzip although nobody asked for it; nothing if it is too long.
+fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Some(body));
+    }
+    let mut plain = Vec::new();
+    let longest = LONGEST_REPLY_BYTES as u64;
+    MultiGzDecoder::new(body.as_slice()).take(longest + 1).read_to_end(&mut plain)?;
+    Ok((plain.len() as u64 <= longest).then_some(plain))
+}
+
+/// Says whether a status may come with the words of a limit.
+fn says_size(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 422 | 500 | 503)
+}
+
+/// Returns Prometheus' word for the kind of failure; empty for another body.
+fn kind_of(body: &[u8]) -> String {
+    match reply::parse(body) {
+        Err(ReplyError::Failed { kind, .. }) => kind,
+        _ => String::new(),
     }
 }
 
@@ -219,7 +328,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 ///
 /// The jitter is a hash of the query, the attempt and the process: the outputs do not depend on
 /// it, and no clock or random source is needed.
-fn backoff(attempt: u32, query: &str) -> Duration {
+pub(crate) fn backoff(attempt: u32, query: &str) -> Duration {
     let full = FIRST_PAUSE_MS.saturating_mul(1 << (attempt - 1).min(20)).min(LONGEST_BACKOFF_MS);
     let seed = format!("{query} {attempt} {}", std::process::id());
     // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/

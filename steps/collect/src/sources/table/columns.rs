@@ -27,13 +27,17 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Finds the document's columns among those of the file. Where the document names no samples,
-    /// every other column is a candidate.
+    /// every other column is a candidate. Returns notes on columns that had to be renamed, too.
     pub(super) fn find(
         path: &Path,
         source: &TableSource,
         header: &[String],
-    ) -> Result<Self, StepError> {
-        check_header(path, header)?;
+    ) -> Result<(Self, Vec<String>), StepError> {
+        if header.iter().all(String::is_empty) {
+            return Err(StepError::refused(format!("`{}` has no header", path.display())));
+        }
+        let (header, notes) = numbered(header);
+        let header = header.as_slice();
         let find = |name: &String| {
             let index = header.iter().position(|column| column == name);
             let found = index.map(|index| FileColumn { index, name: name.clone() });
@@ -61,7 +65,7 @@ impl Columns {
         };
         let columns = Self { time, entity, label, samples };
         columns.check_samples(path)?;
-        Ok(columns)
+        Ok((columns, notes))
     }
 
     fn check_samples(&self, path: &Path) -> Result<(), StepError> {
@@ -105,17 +109,23 @@ impl Columns {
     }
 }
 
-fn check_header(path: &Path, header: &[String]) -> Result<(), StepError> {
-    let shown = path.display();
-    for (index, name) in header.iter().enumerate() {
-        if !name.is_empty() && header[..index].contains(name) {
-            return Err(StepError::refused(format!("`{shown}`: two columns are named `{name}`")));
+/// Gives the second column of a name the name `name.1`, as pandas does, and so on.
+fn numbered(header: &[String]) -> (Vec<String>, Vec<String>) {
+    let mut names: Vec<String> = Vec::with_capacity(header.len());
+    let mut notes = Vec::new();
+    for name in header {
+        let mut own = name.clone();
+        let mut number = 1;
+        while !name.is_empty() && (names.contains(&own) || number > 1 && header.contains(&own)) {
+            own = format!("{name}.{number}");
+            number += 1;
         }
+        if own != *name {
+            notes.push(format!("several columns are named `{name}`: one is read as `{own}`"));
+        }
+        names.push(own);
     }
-    if header.iter().all(String::is_empty) {
-        return Err(StepError::refused(format!("`{shown}` has no header")));
-    }
-    Ok(())
+    (names, notes)
 }
 
 fn unknown(path: &Path, name: &str, header: &[String]) -> StepError {
@@ -126,4 +136,17 @@ fn unknown(path: &Path, name: &str, header: &[String]) -> StepError {
     }
     let names = crate::sources::prometheus::reply::one_line(&known.collect::<Vec<_>>().join(", "));
     error.hint(format!("its columns: {names}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_one_name_are_numbered_without_taking_the_name_of_another() {
+        let names = ["a", "b", "a", "a.1", "a", "", ""].map(str::to_owned);
+        let (names, notes) = numbered(&names);
+        assert_eq!(names, ["a", "b", "a.2", "a.1", "a.3", "", ""]);
+        assert_eq!(notes.len(), 2);
+    }
 }

@@ -1,84 +1,84 @@
 //! Reads CSV, plain or gzip, row by row.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::BufRead;
 use std::path::Path;
 
 use contract::StepError;
 use csv::{ByteRecord, ReaderBuilder};
 use document::sources::TableSource;
-use flate2::read::MultiGzDecoder;
 use frames::samples::SampleRows;
-use fs_err as fs;
 
-use super::cells;
+use super::bad::{Bad, BadCells};
+use super::cells::Cells;
 use super::columns::{Columns, FileColumn};
 use super::sink::BLOCK_ROWS;
+use super::text::Text;
 use crate::source::Stop;
 
 /// Rows of a CSV file, with what is needed to say where an error is.
 struct Rows<'a> {
     path: &'a Path,
-    reader: csv::Reader<Box<dyn Read>>,
+    reader: csv::Reader<Box<dyn BufRead>>,
     header: Vec<String>,
     record: ByteRecord,
+    lines_before: u64,
 }
 
 /// Finds the columns to read, and says which ones are left out and why.
 ///
 /// Where the document does not name the samples, the whole file is read once to see which columns
-/// hold only numbers.
+/// hold numbers: those of whose cells, gaps aside, most are some.
 pub(super) fn columns(
     path: &Path,
     source: &TableSource,
 ) -> Result<(Columns, Vec<String>), StepError> {
     let mut rows = Rows::open(path, source)?;
-    let mut columns = Columns::find(path, source, &rows.header)?;
+    let (mut columns, mut notes) = Columns::find(path, source, &rows.header)?;
     if !source.columns.is_empty() {
-        return Ok((columns, Vec::new()));
+        return Ok((columns, notes));
     }
-    let mut wrong: Vec<Option<String>> = vec![None; columns.samples.len()];
-    let mut some = vec![false; columns.samples.len()];
+    let cells = Cells::new(source)?;
+    let mut seen = vec![(Bad::default(), 0_usize); columns.samples.len()];
     while rows.next()? {
-        for ((column, wrong), some) in columns.samples.iter().zip(&mut wrong).zip(&mut some) {
-            if wrong.is_some() {
-                continue;
-            }
-            match rows.text(column).and_then(|text| rows.at(column, cells::number(text))) {
-                Ok(value) => *some |= value.is_some(),
-                Err(error) => *wrong = Some(error.message),
+        for (column, (bad, numbers)) in columns.samples.iter().zip(&mut seen) {
+            match cells.number(rows.text(column)?) {
+                Ok(value) => *numbers += usize::from(value.is_some()),
+                Err(message) => bad.note(|| rows.place(column, &message)),
             }
         }
     }
-    let mut left_out = Vec::new();
-    let mut seen = wrong.into_iter().zip(some);
+    let mut seen = seen.into_iter();
     columns.retain(path, |column| {
-        let (wrong, some) = seen.next().unwrap_or_default();
-        let reason = match wrong {
-            _ if column.name.is_empty() => "it has no name".to_owned(),
-            Some(wrong) => wrong,
-            None if !some => "it holds no number".to_owned(),
-            None => return true,
+        let (bad, numbers) = seen.next().unwrap_or_default();
+        let reason = match numbers {
+            _ if column.name.is_empty() => "it has no name",
+            _ if bad.is_text(numbers) => bad.first(),
+            0 => "it holds no number",
+            _ => return true,
         };
-        left_out.push(format!("column `{}` is left out: {reason}", column.name));
+        notes.push(format!("column `{}` is left out: {reason}", column.name));
         false
     })?;
-    Ok((columns, left_out))
+    Ok((columns, notes))
 }
 
-/// Hands the rows to `each`, some thousands at a time.
+/// Hands the rows to `each`, some thousands at a time; counts the bad cells.
 pub(super) fn read(
     path: &Path,
     source: &TableSource,
     columns: &Columns,
     each: &mut dyn FnMut(SampleRows) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+) -> Result<BadCells, Stop> {
     let mut rows = Rows::open(path, source)?;
+    let cells = Cells::new(source)?;
+    let mut bad = BadCells::new(columns.samples.len(), source.max_bad_ratio);
     let empty =
         || SampleRows { columns: vec![Vec::new(); columns.samples.len()], ..SampleRows::default() };
     let mut block = empty();
     while rows.next()? {
+        bad.rows += 1;
         if let Some(column) = &columns.time {
-            let time = cells::time(rows.text(column)?, source.time_format);
+            let time = cells.time(rows.text(column)?);
             block.times.push(rows.at(column, time)?);
         }
         let text = |column: &Option<FileColumn>| match column {
@@ -87,44 +87,38 @@ pub(super) fn read(
         };
         block.entities.push(text(&columns.entity)?);
         block.labels.push(text(&columns.label)?);
-        for (column, values) in columns.samples.iter().zip(&mut block.columns) {
-            values.push(rows.at(column, cells::number(rows.text(column)?))?);
+        let values = block.columns.iter_mut().zip(&mut bad.columns);
+        for (column, (values, bad)) in columns.samples.iter().zip(values) {
+            let number = cells.number(rows.text(column)?).unwrap_or_else(|message| {
+                bad.note(|| rows.place(column, &message));
+                None
+            });
+            values.push(number);
         }
         if block.entities.len() == BLOCK_ROWS {
             each(std::mem::replace(&mut block, empty()))?;
         }
     }
-    each(block)
+    each(block)?;
+    Ok(bad)
 }
 
 impl<'a> Rows<'a> {
     fn open(path: &'a Path, source: &TableSource) -> Result<Self, StepError> {
-        let read_error = |error: std::io::Error| StepError::reading(path, &error);
-        let mut file =
-            BufReader::with_capacity(64 << 10, fs::File::open(path).map_err(read_error)?);
-        let start = file.fill_buf().map_err(read_error)?;
-        if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
-            return Err(StepError::refused(format!("`{}` is UTF-16 text", path.display()))
-                .hint("save it as UTF-8"));
-        }
-        if start.starts_with(b"PAR1") {
-            return Err(StepError::refused(format!("`{}` is a Parquet file", path.display()))
-                .hint("its name must end with .parquet"));
-        }
-        let packed = start.starts_with(&[0x1f, 0x8b]);
-        let bytes: Box<dyn Read> =
-            if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let delimiter = source.delimiter.replace("\\t", "\t");
-        let delimiter = delimiter.bytes().next().unwrap_or(b',');
+        let Text { bytes, delimiter, lines_before } = Text::open(path, source)?;
         let reader = ReaderBuilder::new()
             .delimiter(delimiter)
             .flexible(true)
             .has_headers(true)
             .from_reader(bytes);
-        let mut rows = Self { path, reader, header: Vec::new(), record: ByteRecord::new() };
+        let record = ByteRecord::new();
+        let mut rows = Self { path, reader, header: Vec::new(), record, lines_before };
         let header = rows.reader.byte_headers().map_err(|error| unreadable(path, &error))?;
-        rows.header =
-            header.iter().map(|cell| String::from_utf8_lossy(cell).trim().to_owned()).collect();
+        let header: Result<Vec<String>, _> = header
+            .iter()
+            .map(|cell| std::str::from_utf8(cell).map(|cell| cell.trim().to_owned()))
+            .collect();
+        rows.header = header.map_err(|error| not_text(path, &error))?;
         if rows.header.is_empty() {
             return Err(StepError::refused(format!("`{}` is empty", path.display())));
         }
@@ -151,22 +145,41 @@ impl<'a> Rows<'a> {
     }
 
     fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
+        self.record.position().map_or(0, csv::Position::line) + self.lines_before
     }
 
     fn text(&self, column: &FileColumn) -> Result<&str, StepError> {
         let bytes = self.record.get(column.index).unwrap_or_default();
-        let text = std::str::from_utf8(bytes);
-        self.at(column, text.map_err(|_| "the cell is not UTF-8 text".to_owned()))
+        std::str::from_utf8(bytes).map_err(|error| {
+            let row = self.record.position().map_or(0, csv::Position::byte);
+            let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+            let what = format!(
+                "the cell is not UTF-8: byte 0x{byte:02x} in the row that begins at byte {row}"
+            );
+            StepError::refused(self.place(column, &what)).hint(ENCODING)
+        })
     }
 
     /// Says in an error where the cell is.
     fn at<T>(&self, column: &FileColumn, parsed: Result<T, String>) -> Result<T, StepError> {
-        parsed.map_err(|message| {
-            let (path, line, name) = (self.path.display(), self.line(), &column.name);
-            StepError::refused(format!("`{path}:{line}`: column `{name}`: {message}"))
-        })
+        parsed.map_err(|message| StepError::refused(self.place(column, &message)))
     }
+
+    fn place(&self, column: &FileColumn, message: &str) -> String {
+        format!("`{}:{}`: column `{}`: {message}", self.path.display(), self.line(), column.name)
+    }
+}
+
+/// What reads text that is not UTF-8.
+const ENCODING: &str = "`table.encoding` takes latin-1 and utf-16";
+
+fn not_text(path: &Path, error: &std::str::Utf8Error) -> StepError {
+    let message = format!(
+        "`{}:1`: the header is not UTF-8, from byte {} of a cell on",
+        path.display(),
+        error.valid_up_to()
+    );
+    StepError::refused(message).hint(ENCODING)
 }
 
 fn unreadable(path: &Path, error: &csv::Error) -> StepError {

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use contract::{StepError, Timestamp};
-use document::sources::{TableSource, TimeFormat};
-use frames::foreign::{ForeignKind, ForeignRows, ForeignTable};
+use document::sources::TableSource;
+use frames::foreign::{ForeignColumn, ForeignKind, ForeignRows, ForeignTable};
 use frames::samples::SampleRows;
 
-use super::cells;
+use super::bad::{Bad, BadCells};
+use super::cells::Cells;
 use super::columns::{Columns, FileColumn};
 use crate::source::Stop;
 
@@ -16,32 +17,37 @@ pub(super) fn columns(
     path: &Path,
     source: &TableSource,
 ) -> Result<(Columns, Vec<String>), StepError> {
-    let kinds = ForeignTable::open(path)?.columns();
-    let header: Vec<String> = kinds.iter().map(|(name, _)| name.clone()).collect();
-    let mut columns = Columns::find(path, source, &header)?;
-    let mut left_out = Vec::new();
+    let all = ForeignTable::open(path)?.columns();
+    let header: Vec<String> = all.iter().map(|column| column.name.clone()).collect();
+    let (mut columns, mut notes) = Columns::find(path, source, &header)?;
     if source.columns.is_empty() {
         columns.retain(path, |column| {
-            let number = kinds[column.index].1 == ForeignKind::Number && !column.name.is_empty();
-            if !number {
-                left_out.push(format!("column `{}` is left out: it holds no numbers", column.name));
+            let is_number = all[column.index].kind == ForeignKind::Number;
+            if !is_number || column.name.is_empty() {
+                notes.push(format!("column `{}` is left out: it holds no numbers", column.name));
             }
-            number
+            is_number && !column.name.is_empty()
         })?;
     }
-    Ok((columns, left_out))
+    Ok((columns, notes))
 }
 
-/// Hands the rows to `each`, batch by batch.
+/// Hands the rows to `each`, batch by batch; counts the bad cells of text columns.
 pub(super) fn read(
     path: &Path,
     source: &TableSource,
     columns: &Columns,
     each: &mut dyn FnMut(SampleRows) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+) -> Result<BadCells, Stop> {
+    let cells = Cells::new(source)?;
+    let table = ForeignTable::open(path)?;
+    let all = table.columns();
+    let reading = Reading { path, columns, all: &all, cells: &cells };
+    let mut bad = BadCells::new(columns.samples.len(), source.max_bad_ratio);
     let mut out_of_order = false;
-    let read = ForeignTable::open(path)?.for_each_batch(|rows| {
-        match each(sample_rows(path, source, columns, rows)?) {
+    let read = table.for_each_batch(|rows| {
+        bad.rows += rows.rows();
+        match each(reading.sample_rows(rows, &mut bad)?) {
             Ok(()) => Ok(()),
             Err(Stop::Error(error)) => Err(error),
             Err(Stop::OutOfOrder) => {
@@ -51,63 +57,92 @@ pub(super) fn read(
             }
         }
     });
-    if out_of_order { Err(Stop::OutOfOrder) } else { read.map_err(Stop::Error) }
+    if out_of_order { Err(Stop::OutOfOrder) } else { read.map(|()| bad).map_err(Stop::Error) }
 }
 
-fn sample_rows(
-    path: &Path,
-    source: &TableSource,
-    columns: &Columns,
-    rows: &ForeignRows<'_>,
-) -> Result<SampleRows, StepError> {
-    let texts = |column: &Option<FileColumn>| match column {
-        Some(column) => {
-            let texts = rows.texts(&column.name)?;
-            Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
-        }
-        None => Ok(vec![String::new(); rows.rows()]),
-    };
-    let samples = columns.samples.iter().map(|column| rows.numbers(&column.name));
-    Ok(SampleRows {
-        times: match &columns.time {
-            Some(column) => times(path, source.time_format, column, rows)?,
-            None => Vec::new(),
-        },
-        entities: texts(&columns.entity)?,
-        labels: texts(&columns.label)?,
-        columns: samples.collect::<Result<_, _>>()?,
-    })
+struct Reading<'a> {
+    path: &'a Path,
+    columns: &'a Columns,
+    all: &'a [ForeignColumn],
+    cells: &'a Cells,
 }
 
-/// Reads a time column: timestamps, or numbers or texts in the document's format.
-fn times(
-    path: &Path,
-    format: TimeFormat,
-    column: &FileColumn,
-    rows: &ForeignRows<'_>,
-) -> Result<Vec<Timestamp>, StepError> {
-    let name = &column.name;
-    let parsed: Vec<Option<Result<Timestamp, String>>> = match (rows.times(name), format) {
-        (Ok(times), _) => times.into_iter().map(|time| time.map(Ok)).collect(),
-        (Err(_), TimeFormat::Rfc3339) => {
-            let texts = rows.texts(name)?.into_iter();
-            texts.map(|text| text.map(|text| cells::time(&text, format))).collect()
-        }
-        (Err(_), TimeFormat::Seconds) => {
-            rows.numbers(name)?.into_iter().map(|n| n.map(cells::from_seconds)).collect()
-        }
-        (Err(_), TimeFormat::Milliseconds) => {
-            rows.numbers(name)?.into_iter().map(|n| n.map(cells::from_ms)).collect()
-        }
-    };
-    let checked = parsed.into_iter().enumerate().map(|(index, time)| {
-        time.unwrap_or_else(|| Err("the time is missing".to_owned())).map_err(|message| {
-            StepError::refused(format!(
-                "`{}`: row {}: column `{name}`: {message}",
-                path.display(),
-                rows.first_row + index
-            ))
+impl Reading<'_> {
+    fn sample_rows(
+        &self,
+        rows: &ForeignRows<'_>,
+        bad: &mut BadCells,
+    ) -> Result<SampleRows, StepError> {
+        let texts = |column: &Option<FileColumn>| match column {
+            Some(column) => {
+                let texts = rows.texts(column.index)?;
+                Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
+            }
+            None => Ok(vec![String::new(); rows.rows()]),
+        };
+        let samples = self.columns.samples.iter().zip(&mut bad.columns);
+        Ok(SampleRows {
+            times: match &self.columns.time {
+                Some(column) => self.times(column, rows)?,
+                None => Vec::new(),
+            },
+            entities: texts(&self.columns.entity)?,
+            labels: texts(&self.columns.label)?,
+            columns: samples
+                .map(|(column, bad)| self.numbers(column, rows, bad))
+                .collect::<Result<_, _>>()?,
         })
-    });
-    checked.collect()
+    }
+
+    /// Reads a column of samples; a text column that the document names holds numbers as text.
+    fn numbers(
+        &self,
+        column: &FileColumn,
+        rows: &ForeignRows<'_>,
+        bad: &mut Bad,
+    ) -> Result<Vec<Option<f64>>, StepError> {
+        if self.all[column.index].kind != ForeignKind::Text {
+            return rows.numbers(column.index);
+        }
+        let texts = rows.texts(column.index)?.into_iter().enumerate();
+        let number = |(index, text): (usize, Option<String>)| {
+            self.cells.number(&text?).unwrap_or_else(|message| {
+                bad.note(|| self.place(column, rows.first_row + index, &message));
+                None
+            })
+        };
+        Ok(texts.map(number).collect())
+    }
+
+    /// Reads a time column: timestamps, or numbers or texts in the document's format.
+    fn times(
+        &self,
+        column: &FileColumn,
+        rows: &ForeignRows<'_>,
+    ) -> Result<Vec<Timestamp>, StepError> {
+        let parsed: Vec<Option<Result<Timestamp, String>>> = match self.all[column.index].kind {
+            ForeignKind::Time => {
+                rows.times(column.index)?.into_iter().map(|time| time.map(Ok)).collect()
+            }
+            ForeignKind::Number if self.cells.has_number_times() => {
+                let numbers = rows.numbers(column.index)?.into_iter();
+                numbers.map(|number| number.map(|n| self.cells.number_time(n))).collect()
+            }
+            ForeignKind::Number | ForeignKind::Text | ForeignKind::Other => {
+                let texts = rows.texts(column.index)?.into_iter();
+                texts.map(|text| text.map(|text| self.cells.time(&text))).collect()
+            }
+        };
+        let checked = parsed.into_iter().enumerate().map(|(index, time)| {
+            let time = time.unwrap_or_else(|| Err("the time is missing".to_owned()));
+            time.map_err(|message| {
+                StepError::refused(self.place(column, rows.first_row + index, &message))
+            })
+        });
+        checked.collect()
+    }
+
+    fn place(&self, column: &FileColumn, row: usize, message: &str) -> String {
+        format!("`{}`: row {row}: column `{}`: {message}", self.path.display(), column.name)
+    }
 }

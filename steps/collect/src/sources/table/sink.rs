@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use contract::{Span, Timestamp};
 use frames::samples::SampleRows;
 
+use super::sort::Sorter;
 use crate::range::Due;
 use crate::source::{Each, Stop};
 
@@ -62,20 +63,19 @@ pub(super) struct Sink<'a, 'each> {
     due: Option<Due>,
     last: Option<Timestamp>,
     written: Written,
-    /// All rows, where they have to be sorted.
-    held: Option<SampleRows>,
+    /// Sorts the rows, where they have to be.
+    sorter: Option<Sorter>,
 }
 
 impl<'a, 'each> Sink<'a, 'each> {
-    /// Makes a sink; `sorted` says that it holds all rows and sorts them.
+    /// Makes a sink; with a sorter the rows may come in any order.
     pub(super) fn new(
         each: &'a mut Each<'each>,
         clock: Clock,
         due: Option<Due>,
-        sorted: bool,
+        sorter: Option<Sorter>,
     ) -> Self {
-        let held = sorted.then(SampleRows::default);
-        Self { each, clock, due, last: None, written: Written::default(), held }
+        Self { each, clock, due, last: None, written: Written::default(), sorter }
     }
 
     /// Adds rows; without times they get the clock's.
@@ -87,24 +87,22 @@ impl<'a, 'each> Sink<'a, 'each> {
             let inside: Vec<usize> =
                 (0..rows.times.len()).filter(|row| due.contains(rows.times[*row])).collect();
             if inside.len() < rows.times.len() {
-                self.leave_out(rows.times.iter().filter(|time| !due.contains(**time)));
+                let outside = rows.times.iter().filter(|time| !due.contains(**time)).copied();
+                self.leave_out(outside);
                 rows = pick(&rows, &inside);
             }
         }
         let step = self.clock.step;
         self.written.off_grid +=
             rows.times.iter().filter(|time| time.floor(step) != **time).count();
-        match &mut self.held {
-            Some(held) => {
-                append(held, rows);
-                Ok(())
-            }
+        match &mut self.sorter {
+            Some(sorter) => Ok(sorter.add(rows)?),
             None => self.write(rows),
         }
     }
 
-    fn leave_out<'t>(&mut self, times: impl Iterator<Item = &'t Timestamp>) {
-        for &time in times {
+    fn leave_out(&mut self, times: impl Iterator<Item = Timestamp>) {
+        for time in times {
             let none = Outside { rows: 0, first: time, last: time };
             let Outside { rows, first, last } = self.written.outside.unwrap_or(none);
             let (first, last) = (first.min(time), last.max(time));
@@ -123,14 +121,10 @@ impl<'a, 'each> Sink<'a, 'each> {
         Ok((self.each)(rows)?)
     }
 
-    /// Hands on what is held, and returns what was seen.
+    /// Hands on what was sorted, and returns what was seen.
     pub(super) fn finish(mut self) -> Result<Written, Stop> {
-        if let Some(held) = self.held.take() {
-            let mut order: Vec<usize> = (0..held.times.len()).collect();
-            order.sort_by_key(|row| held.times[*row]);
-            for rows in order.chunks(BLOCK_ROWS) {
-                self.write(pick(&held, rows))?;
-            }
+        if let Some(sorter) = self.sorter.take() {
+            sorter.finish(&mut |rows| self.write(rows))?;
         }
         Ok(self.written)
     }
@@ -144,16 +138,5 @@ fn pick(rows: &SampleRows, chosen: &[usize]) -> SampleRows {
         columns: (rows.columns.iter())
             .map(|column| chosen.iter().map(|row| column[*row]).collect())
             .collect(),
-    }
-}
-
-fn append(held: &mut SampleRows, rows: SampleRows) {
-    held.times.extend(rows.times);
-    held.entities.extend(rows.entities);
-    held.labels.extend(rows.labels);
-    if held.columns.is_empty() {
-        held.columns = rows.columns;
-    } else {
-        held.columns.iter_mut().zip(rows.columns).for_each(|(held, rows)| held.extend(rows));
     }
 }

@@ -1,0 +1,145 @@
+//! `lynceus init`: a document that fits a Prometheus, or one of those that come with the program.
+
+mod fit;
+
+use std::path::{Path, PathBuf};
+
+use collect::look::{Facts, Look};
+use contract::{Span, StepError, Timestamp, artifact};
+use document::sources::PrometheusSource;
+
+use super::context::{absolute, clock};
+use super::{Global, print, say};
+use crate::shipped::{self, Shipped};
+use fit::{Choice, Fit};
+
+/// Flags of `lynceus init`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    /// Name of the pipeline to write; the name of the document it is made of, if it is left out
+    #[arg(value_name = "PIPELINE")]
+    name: Option<String>,
+    /// Look at the Prometheus at this base URL and leave out what it does not have
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Make it of this document, which comes with the program
+    #[arg(long, value_name = "NAME", default_value = "cluster")]
+    from: String,
+    /// Send the bearer token in this file
+    #[arg(long, value_name = "FILE", requires = "url")]
+    bearer_token_file: Option<PathBuf>,
+    /// Trust the CA certificates in this file (PEM) instead of the system's
+    #[arg(long, value_name = "FILE", requires = "url")]
+    ca_file: Option<PathBuf>,
+    /// Replace a document of this name
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError> {
+    let shipped = find(&args.from)?;
+    let name = args.name.as_deref().unwrap_or(shipped.name);
+    let path = global.pipelines.join(format!("{name}.yaml"));
+    if path.exists() && !args.force {
+        return Err(StepError::usage(format!("`{}` is there already", path.display()))
+            .hint("choose another name, or replace it with --force"));
+    }
+    let text = match &args.url {
+        None => shipped.text.replacen(
+            &format!("\nname: {}\n", shipped.name),
+            &format!("\nname: {name}\n"),
+            1,
+        ),
+        Some(url) => fitting(args, shipped, (name, url), &global.pipelines)?,
+    };
+    // What is written can be read: a name of letters that no document may have ends here.
+    document::parse(&path.display().to_string(), &text)?;
+    artifact::write_file(&path, text.as_bytes())?;
+    if name == shipped.name {
+        for (file, bytes) in shipped.sample {
+            artifact::write_file(&global.pipelines.join(file), bytes)?;
+        }
+    }
+    print(&format!("{}\n", path.display()))?;
+    let next = match &args.url {
+        Some(_) => format!("Next: lynceus run {name}"),
+        None => format!("Next: lynceus run {name} --sample, or set sources.metrics.prometheus.url"),
+    };
+    say(&next);
+    Ok(())
+}
+
+fn find(name: &str) -> Result<&'static Shipped, StepError> {
+    let known = || shipped::ALL.iter().map(|shipped| shipped.name);
+    shipped::ALL.iter().find(|shipped| shipped.name == name).ok_or_else(|| {
+        let unknown = StepError::usage(format!("no document `{name}` comes with the program"));
+        let all: Vec<String> = shipped::ALL
+            .iter()
+            .map(|shipped| format!("{} ({})", shipped.name, shipped.about))
+            .collect();
+        match document::closest(name, known()) {
+            Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
+            None => unknown.hint(format!("there are: {}", all.join(", "))),
+        }
+    })
+}
+
+/// Returns the text of a document for what a server has.
+fn fitting(
+    args: &InitArgs,
+    shipped: &Shipped,
+    (name, url): (&str, &str),
+    folder: &Path,
+) -> Result<String, StepError> {
+    let document = document::parse(shipped.name, shipped.text)?;
+    let source: PrometheusSource = source(args, url, folder)?;
+    let look = Look::new(&source, folder)?;
+    say(&format!("Looking at {url}"));
+    let now = clock();
+    let facts = look.facts(now, document.range)?;
+    let rate_window = rate_window(document.rate_window, facts.scrape_interval);
+    let mut choices = Vec::new();
+    for query in document.sources.values().flat_map(|source| &source.queries) {
+        choices.push(Choice::of(query, rate_window, &facts, |promql| look.series(promql, now))?);
+    }
+    let found = choices.iter().filter(|choice| choice.promql.is_some()).count();
+    if found == 0 {
+        return Err(StepError::refused(format!(
+            "`{url}` has none of the metrics of `{}`; it has {} others",
+            shipped.name,
+            facts.metrics.len()
+        ))
+        .hint(
+            "is it the right server? does a tenant have to be named, by a header or a parameter?",
+        ));
+    }
+    say(&format!("{found} of {} queries find something there", choices.len()));
+    let fit = Fit { name, source: &source, facts: &facts, choices: &choices, now, rate_window };
+    Ok(fit.text(shipped.text, &document))
+}
+
+fn source(args: &InitArgs, url: &str, folder: &Path) -> Result<PrometheusSource, StepError> {
+    let beside = |file: &Option<PathBuf>| -> Result<Option<PathBuf>, StepError> {
+        let Some(file) = file else { return Ok(None) };
+        let (file, folder) = (absolute(file)?, absolute(folder)?);
+        Ok(Some(file.strip_prefix(&folder).map(Path::to_owned).unwrap_or(file)))
+    };
+    let value = serde_json::json!({
+        "url": url,
+        "bearer_token_file": beside(&args.bearer_token_file)?,
+        "ca_file": beside(&args.ca_file)?,
+    });
+    serde_json::from_value(value).map_err(|error| StepError::bug(format!("no source: {error}")))
+}
+
+/// Returns a window with four scrapes in it, as the Prometheus project advises for `rate`.
+fn rate_window(usual: Span, scrape_interval: Option<Span>) -> Span {
+    let four = scrape_interval.map_or(Span::ZERO, |interval| Span::from_ms(4 * interval.ms()));
+    usual.max(four)
+}
+
+/// Says since when there are samples, in words.
+fn since(facts: &Facts, now: Timestamp) -> Option<String> {
+    let begin = facts.begin?;
+    Some(format!("samples since {begin} ({})", now - begin))
+}

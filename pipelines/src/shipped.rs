@@ -1,0 +1,78 @@
+//! Documents and recorded samples inside the program, so that it works without the repository.
+
+/// A document that comes with the program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shipped {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it is for, in a few words.
+    pub(crate) about: &'static str,
+    /// Its text.
+    pub(crate) text: &'static str,
+    /// The files of its sample, by their path beside the document.
+    pub(crate) sample: &'static [(&'static str, &'static [u8])],
+}
+
+/// Takes files of `pipelines/` into the program.
+macro_rules! files {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_bytes!(concat!("../", $path)))),*]
+    };
+}
+
+/// All documents that come with the program.
+pub(crate) const ALL: &[Shipped] = &[Shipped {
+    name: "cluster",
+    about: "the four golden signals of a whole Kubernetes cluster",
+    text: include_str!("../cluster.yaml"),
+    sample: files![
+        "samples/cluster.yaml",
+        "samples/cluster/scenarios.csv",
+        "samples/cluster/active_client_connections.json.gz",
+        "samples/cluster/api_server_error_rate.json.gz",
+        "samples/cluster/api_server_request_latency_seconds.json.gz",
+        "samples/cluster/api_server_request_rate.json.gz",
+        "samples/cluster/container_cpu_cfs_throttled_ratio.json.gz",
+        "samples/cluster/container_cpu_system_cores.json.gz",
+        "samples/cluster/container_cpu_usage_cores.json.gz",
+        "samples/cluster/container_cpu_user_cores.json.gz",
+        "samples/cluster/container_fs_reads_bytes.json.gz",
+        "samples/cluster/container_fs_writes_bytes.json.gz",
+        "samples/cluster/container_memory_working_set_bytes.json.gz",
+        "samples/cluster/container_network_receive_bytes.json.gz",
+        "samples/cluster/container_network_receive_errors.json.gz",
+        "samples/cluster/container_network_receive_packets.json.gz",
+        "samples/cluster/container_network_receive_packets_dropped.json.gz",
+        "samples/cluster/container_network_transmit_bytes.json.gz",
+        "samples/cluster/container_network_transmit_errors.json.gz",
+        "samples/cluster/container_network_transmit_packets.json.gz",
+        "samples/cluster/container_network_transmit_packets_dropped.json.gz",
+        "samples/cluster/reading_client_connections.json.gz",
+        "samples/cluster/scheduler_preemption_attempts.json.gz",
+        "samples/cluster/scheduler_scheduling_latency_seconds.json.gz",
+        "samples/cluster/scheduling_failed_pods.json.gz",
+        "samples/cluster/waiting_client_connections.json.gz",
+        "samples/cluster/workqueue_depth.json.gz",
+        "samples/cluster/writing_client_connections.json.gz",
+    ],
+}];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_program_holds_every_reply_of_a_sample() {
+        let pipelines = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for shipped in ALL {
+            let folder = format!("samples/{}", shipped.name);
+            let files = contract::artifact::files_below(&pipelines.join(&folder)).unwrap();
+            for file in files.iter().filter(|file| !file.starts_with("raw.")) {
+                let path = format!("{folder}/{file}");
+                assert!(shipped.sample.iter().any(|(name, _)| *name == path), "{path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The samples as they are written, and what a training leaves out of them afterwards: columns that
+//! the source does not have, and the time before its data begins.
+
+use std::path::{Path, PathBuf};
+
+use contract::steps::CollectArgs;
+use contract::{Outcome, Span, StepError, Timestamp};
+use document::Document;
+use document::sources::{SampleColumn, column_names};
+use frames::SamplesWriter;
+use frames::foreign::{ForeignRows, ForeignTable};
+use frames::samples::SampleRows;
+use fs_err as fs;
+
+use crate::join::Joined;
+use crate::range::Due;
+use crate::tally::Tally;
+
+/// Share of the range that may be missing at its beginning without a word.
+const QUIET_RATIO: f64 = 0.02;
+
+/// The samples as they are written.
+pub(crate) struct Output {
+    writer: SamplesWriter,
+    names: Vec<String>,
+    is_labelled: bool,
+    /// Time of the first value of each column.
+    firsts: Vec<Option<Timestamp>>,
+    first_row: Option<Timestamp>,
+    pub(crate) tally: Tally,
+    /// Where the rows are until it is known what is left out; it is gone when this is.
+    draft: Draft,
+}
+
+/// A file that is removed when it is not needed any more.
+struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It is not there where it was published or never made.
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+impl Output {
+    /// Starts the file beside the one that will be published.
+    pub(crate) fn create(samples: &Path, sources: &[Joined<'_>]) -> Result<Self, StepError> {
+        let own: Vec<(&str, Vec<String>)> =
+            sources.iter().map(|it| (it.name.as_str(), it.source.columns())).collect();
+        let own: Vec<(&str, Vec<&str>)> = own
+            .iter()
+            .map(|(name, columns)| (*name, columns.iter().map(String::as_str).collect()))
+            .collect();
+        let names = column_names(&own).concat();
+        let is_labelled = sources.iter().any(|it| it.source.is_labelled());
+        let name = samples.file_name().unwrap_or_default().to_string_lossy();
+        let draft = Draft(samples.with_file_name(format!(".{name}.draft")));
+        Ok(Self {
+            writer: writer(&draft.0, &names, is_labelled)?,
+            firsts: vec![None; names.len()],
+            first_row: None,
+            names,
+            is_labelled,
+            tally: Tally::default(),
+            draft,
+        })
+    }
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, rows: &SampleRows) -> Result<(), StepError> {
+        self.tally.add(rows);
+        self.first_row = self.first_row.or(rows.times.first().copied());
+        for (first, column) in self.firsts.iter_mut().zip(&rows.columns) {
+            if first.is_none() {
+                *first = column.iter().position(Option::is_some).map(|row| rows.times[row]);
+            }
+        }
+        self.writer.write(rows)
+    }
+
+    /// Writes what was counted.
+    pub(crate) fn report(&self, outcome: &mut Outcome) {
+        self.tally.report(self.names.len(), outcome);
+    }
+
+    /// Makes the file visible as it is.
+    pub(crate) fn publish(self, samples: &Path) -> Result<(), StepError> {
+        self.writer.publish()?;
+        fs::rename(&self.draft.0, samples).map_err(|error| StepError::writing(samples, &error))
+    }
+
+    /// Makes the file of a training visible: without the columns of optional queries that gave
+    /// nothing, and from the time on at which the data begins.
+    ///
+    /// Errors: refused for a required query that gave nothing, and for less data than a training
+    /// needs.
+    pub(crate) fn settle(
+        self,
+        document: &Document,
+        (args, due): (&CollectArgs, Due),
+        outcome: &mut Outcome,
+    ) -> Result<(), StepError> {
+        let columns = document.columns();
+        let absent = self.absent(&columns)?;
+        for name in &absent {
+            outcome.warn(format!(
+                "query `{name}` gave no series: the model does without it (`required: true` refuses such a training)"
+            ));
+        }
+        outcome.detail("absent", &absent)?;
+        let begin = self.begin(&columns).filter(|begin| {
+            let quiet = QUIET_RATIO * (due.end - due.after).seconds();
+            (*begin - due.after).seconds() > quiet.max(document.step.seconds())
+        });
+        if let Some(begin) = begin {
+            let covered = due.end - begin + document.step;
+            let least = document::least::range(document, self.tally.entities());
+            young((begin, covered, least), due, outcome)?;
+        }
+        if absent.is_empty() && begin.is_none_or(|begin| self.first_row >= Some(begin)) {
+            return self.publish(&args.samples);
+        }
+        self.rewrite(&args.samples, &absent, begin)
+    }
+
+    /// Returns the optional queries that gave nothing.
+    fn absent(&self, columns: &[SampleColumn]) -> Result<Vec<String>, StepError> {
+        let of_query =
+            |name: &String| columns.iter().find(|column| column.is_promql && column.name == *name);
+        let mut absent = Vec::new();
+        for (name, first) in self.names.iter().zip(&self.firsts) {
+            let Some(column) = of_query(name).filter(|_| first.is_none()) else { continue };
+            if column.is_required {
+                return Err(StepError::refused(format!(
+                    "query `{name}` is required and gave no series in the range"
+                ))
+                .hint("are its metrics named so in this source? `or` takes other names, and without `required: true` the model does without it"));
+            }
+            absent.push(name.clone());
+        }
+        Ok(absent)
+    }
+
+    /// Returns when the data begins: half of the required queries, or of all if none is, have had
+    /// a value by then. One query alone does not say it: `or vector(0)` has values of any time, and
+    /// a metric may be newer than the rest.
+    fn begin(&self, columns: &[SampleColumn]) -> Option<Timestamp> {
+        if self
+            .names
+            .iter()
+            .any(|name| !columns.iter().any(|column| column.is_promql && column.name == *name))
+        {
+            return None;
+        }
+        let is_required =
+            |name: &String| columns.iter().any(|column| column.is_required && column.name == *name);
+        let any_required = self.names.iter().any(is_required);
+        let counted = self.names.iter().zip(&self.firsts);
+        let mut firsts: Vec<Timestamp> = counted
+            .filter(|(name, _)| !any_required || is_required(name))
+            .filter_map(|(_, first)| *first)
+            .collect();
+        firsts.sort_unstable();
+        firsts.get(firsts.len() / 2).copied()
+    }
+
+    fn rewrite(
+        self,
+        samples: &Path,
+        absent: &[String],
+        begin: Option<Timestamp>,
+    ) -> Result<(), StepError> {
+        let Self { writer: draft, names, is_labelled, draft: path, .. } = self;
+        draft.publish()?;
+        let keys = if is_labelled { 3 } else { 2 };
+        let kept: Vec<usize> =
+            (0..names.len()).filter(|index| !absent.contains(&names[*index])).collect();
+        let kept_names: Vec<String> = kept.iter().map(|index| names[*index].clone()).collect();
+        let mut writer = writer(samples, &kept_names, is_labelled)?;
+        let kept: Vec<usize> = kept.into_iter().map(|index| index + keys).collect();
+        ForeignTable::open(&path.0)?
+            .for_each_batch(|rows| writer.write(&selected(rows, is_labelled, &kept, begin)?))?;
+        writer.publish()
+    }
+}
+
+fn writer(path: &Path, names: &[String], is_labelled: bool) -> Result<SamplesWriter, StepError> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    SamplesWriter::create(path, &names, is_labelled)
+}
+
+/// Returns the rows from `begin` on, with these columns.
+fn selected(
+    rows: &ForeignRows<'_>,
+    is_labelled: bool,
+    columns: &[usize],
+    begin: Option<Timestamp>,
+) -> Result<SampleRows, StepError> {
+    let times: Vec<Timestamp> = rows.times(0)?.into_iter().flatten().collect();
+    // Rows are in order of time.
+    let from = times.partition_point(|time| begin.is_some_and(|begin| *time < begin));
+    let texts = |index: usize| -> Result<Vec<String>, StepError> {
+        Ok(rows.texts(index)?.into_iter().skip(from).map(Option::unwrap_or_default).collect())
+    };
+    let numbers = |index: &usize| -> Result<Vec<Option<f64>>, StepError> {
+        Ok(rows.numbers(*index)?.split_off(from))
+    };
+    Ok(SampleRows {
+        entities: texts(1)?,
+        labels: if is_labelled { texts(2)? } else { Vec::new() },
+        columns: columns.iter().map(numbers).collect::<Result<_, _>>()?,
+        times: times[from..].to_vec(),
+    })
+}
+
+/// Tells of data that begins after the range does.
+fn young(
+    (begin, covered, least): (Timestamp, Span, Span),
+    due: Due,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let whole = due.end - due.after;
+    outcome.detail("begin", &begin)?;
+    let full = begin + whole;
+    if covered < least {
+        return Err(StepError::refused(format!(
+            "the data begins at `{begin}`: {covered} of {whole}, and a training needs at least {least}"
+        ))
+        .hint(format!(
+            "run again at `{}` or later; a shorter `split.gap`, lookback or `row_count` needs less",
+            begin + least
+        )));
+    }
+    outcome.warn(format!(
+        "the data begins at `{begin}`: {covered} of {whole}; this model is provisional, train again at `{full}`"
+    ));
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The answers to all queries for one stretch of time.
+
+use contract::Span;
+
+use super::pieces::{Answer, Hole, Stop};
+use super::reply::Reply;
+use crate::range::Grid;
+
+/// The answers to all queries for a chunk of time.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) grid: Grid,
+    /// One reply a query, in the document's order.
+    pub(crate) replies: Vec<Reply>,
+    /// Number of a query, and points of it that could not be had.
+    pub(crate) holes: Vec<(usize, Hole)>,
+    /// Why the chunk ends early, and no other follows it.
+    pub(crate) stop: Option<Stop>,
+}
+
+impl Chunk {
+    /// Makes a chunk of which nothing is missing.
+    pub(crate) fn whole(grid: Grid, replies: Vec<Reply>) -> Self {
+        Self { grid, replies, holes: Vec::new(), stop: None }
+    }
+
+    /// Makes a chunk of answers; where one of them ends early, so do all.
+    pub(crate) fn new(grid: Grid, answers: impl Iterator<Item = Answer>) -> Self {
+        let mut chunk = Self::whole(grid, Vec::new());
+        for (index, answer) in answers.enumerate() {
+            chunk.replies.push(answer.reply);
+            chunk.holes.extend(answer.holes.into_iter().map(|hole| (index, hole)));
+            let stops = chunk.stop.take().into_iter().chain(answer.stop);
+            chunk.stop = stops.min_by_key(|stop| stop.at);
+        }
+        chunk.cut();
+        chunk
+    }
+
+    fn cut(&mut self) {
+        let Some(stop) = &self.stop else { return };
+        let last = stop.at - Span::from_ms(1);
+        self.grid.points = self.grid.points_until(last);
+        for reply in &mut self.replies {
+            for series in &mut reply.series {
+                series.points.retain(|point| point.time_ms <= last.ms());
+            }
+            reply.series.retain(|series| !series.points.is_empty());
+        }
+        for (_, hole) in &mut self.holes {
+            hole.grid.points = hole.grid.points_until(last);
+        }
+        self.holes.retain(|(_, hole)| hole.grid.points > 0);
+    }
+}

@@ -1,0 +1,94 @@
+//! Values that could not be had: noted as gaps, told as warnings.
+
+use std::collections::BTreeMap;
+
+use contract::coverage::{Gap, GapKind};
+use contract::{Outcome, Span, Timestamp};
+
+use super::pieces::Hole;
+
+/// The gaps of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    gaps: Vec<Gap>,
+    /// What a person reads: for each query and kind, how many points, and the first reason.
+    told: BTreeMap<(String, GapKind), Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    points: usize,
+    first: Timestamp,
+    last: Timestamp,
+    reason: String,
+}
+
+impl Gaps {
+    /// Notes points of a query that could not be had for any entity.
+    pub(crate) fn hole(&mut self, query: &str, hole: Hole) {
+        let (first, last) = (hole.grid.first, hole.grid.last());
+        self.tell((query, hole.kind), (first, last), hole.grid.points, &hole.reason);
+        let (query, entity) = (query.to_owned(), None);
+        self.gaps.push(Gap { first, last, query, entity, kind: hole.kind, reason: hole.reason });
+    }
+
+    /// Notes times at which several series stood for an entity; times are in order, a step apart
+    /// where they belong together.
+    pub(crate) fn ambiguous(
+        &mut self,
+        query: &str,
+        entity: &str,
+        (times, step): (&[Timestamp], Span),
+        reason: &str,
+    ) {
+        let (Some(&first), Some(&last)) = (times.first(), times.last()) else { return };
+        self.tell((query, GapKind::Ambiguous), (first, last), times.len(), reason);
+        for run in times.chunk_by(|one, next| *next - *one <= step) {
+            self.gaps.push(Gap {
+                first: run[0],
+                last: run[run.len() - 1],
+                query: query.to_owned(),
+                entity: Some(entity.to_owned()),
+                kind: GapKind::Ambiguous,
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    fn tell(
+        &mut self,
+        (query, kind): (&str, GapKind),
+        (first, last): (Timestamp, Timestamp),
+        points: usize,
+        reason: &str,
+    ) {
+        let told = self.told.entry((query.to_owned(), kind)).or_insert_with(|| Told {
+            points: 0,
+            first,
+            last,
+            reason: reason.to_owned(),
+        });
+        told.points += points;
+        (told.first, told.last) = (told.first.min(first), told.last.max(last));
+    }
+
+    /// Warns of what is missing, once for each query and kind.
+    pub(crate) fn warn(&self, outcome: &mut Outcome) {
+        let points: usize = self.told.values().map(|told| told.points).sum();
+        outcome.count("points_missing", points);
+        for ((query, kind), told) in &self.told {
+            let Told { points, first, last, reason } = told;
+            let word = kind.word();
+            outcome.warn(format!(
+                "query `{query}`: {points} points from `{first}` to `{last}` are missing values ({word}: {reason})"
+            ));
+        }
+    }
+
+    /// Takes the gaps, in order of time.
+    pub(crate) fn take(&mut self) -> Vec<Gap> {
+        let mut gaps = std::mem::take(&mut self.gaps);
+        gaps.sort_by(|a, b| (a.first, &a.query, &a.entity).cmp(&(b.first, &b.query, &b.entity)));
+        gaps
+    }
+}

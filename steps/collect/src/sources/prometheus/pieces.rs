@@ -1,0 +1,276 @@
+//! The answer to one query for a stretch of time, asked for in pieces where the server cannot give
+//! it as a whole.
+//!
+//! A request that is too large is halved, and all later ones stay that small. A stretch that the
+//! server refuses to evaluate, fails at or answers incompletely is bisected until the windows that
+//! cannot be had are known; they become holes, and the rest is used.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use contract::coverage::GapKind;
+use contract::step::RETRYING;
+use contract::{StepError, Timestamp};
+
+use super::reply::Reply;
+use super::request::{Failure, LONGEST_PAUSE, Load, NO_HOST, RangeQuery, Requester, backoff};
+use crate::range::Grid;
+
+/// Requests that bisecting one stretch may cost.
+const BISECTIONS: usize = 64;
+/// Refusals in a row, without one answer, after which a query counts as refused throughout.
+const REFUSED_THROUGHOUT: usize = 16;
+/// The same for a server that fails: it is not to be asked much more.
+const FAILED_THROUGHOUT: usize = 4;
+/// An incomplete answer to fewer points than this is not bisected further: the server is ailing.
+const SHORTEST_PARTIAL: usize = 16;
+/// Failures of a server that sheds load after which a request is halved; a timeout says at once
+/// that it is too long.
+const HALVE_AFTER: u32 = 2;
+/// Attempts after the first, where a stretch that failed to the last retry is bisected, and where
+/// the host is not known.
+const SHORT_RETRIES: u32 = 1;
+
+/// What may become of windows that cannot be had.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Windows that end after this time wait for a later tick; nothing in a training, which waits
+    /// for no window.
+    pub(crate) give_up_until: Option<Timestamp>,
+    /// Use incomplete answers as if they were complete.
+    pub(crate) takes_partial: bool,
+}
+
+/// The answer to one query for a stretch of time.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) reply: Reply,
+    /// Points that have no value because the answer could not be had.
+    pub(crate) holes: Vec<Hole>,
+    /// Where the answer ends before the stretch does.
+    pub(crate) stop: Option<Stop>,
+}
+
+/// Points that cannot be had.
+#[derive(Debug, Clone)]
+pub(crate) struct Hole {
+    pub(crate) grid: Grid,
+    pub(crate) kind: GapKind,
+    pub(crate) reason: String,
+}
+
+/// Why an answer ends early: the points from here on wait for a later tick.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    pub(crate) at: Timestamp,
+    pub(crate) error: StepError,
+    /// Says that the server answered, though not completely.
+    pub(crate) is_partial: bool,
+}
+
+/// The work on one answer.
+struct Pieces<'a> {
+    requester: &'a Requester,
+    query: &'a RangeQuery,
+    /// What is still to be asked: in order of time, and after that the halves of what failed, the
+    /// long ones first, so that a budget of requests finds a failing stretch of any length.
+    rest: VecDeque<Grid>,
+    answer: Answer,
+    answered: bool,
+    spent: usize,
+    attempt: u32,
+}
+
+impl Requester {
+    /// Returns the answer to a query.
+    ///
+    /// Errors: usage for a query or an address that cannot work, and for a query of a training that
+    /// is refused throughout; unavailable where a training's server failed to the last retry.
+    pub(crate) async fn answer(&self, query: &RangeQuery, grid: Grid) -> Result<Answer, StepError> {
+        let mut pieces = Pieces {
+            requester: self,
+            query,
+            rest: VecDeque::from([grid]),
+            answer: Answer::default(),
+            answered: false,
+            spent: 0,
+            attempt: 0,
+        };
+        while let Some(piece) = pieces.next() {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let failure = match self.attempt(query, piece).await {
+                Ok(reply) => {
+                    pieces.take(piece, reply);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            if let Some(pause) = pieces.failed(piece, failure)? {
+                self.retried.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(pause).await;
+            }
+        }
+        if !pieces.answered && pieces.answer.stop.as_ref().is_some_and(|stop| !stop.is_partial) {
+            self.is_down.store(true, Ordering::Relaxed);
+        }
+        let throughout = pieces.answer.holes.first().filter(|_| !pieces.answered);
+        if let (Some(hole), None) = (throughout, self.patience.give_up_until)
+            && hole.kind == GapKind::Refused
+        {
+            return Err(self.refused(query, &hole.reason));
+        }
+        Ok(pieces.answer)
+    }
+}
+
+impl Pieces<'_> {
+    /// Takes the next piece, no longer than the server is known to take.
+    fn next(&mut self) -> Option<Grid> {
+        let mut piece = self.rest.pop_front().filter(|piece| piece.points > 0)?;
+        let head = piece.take(self.requester.limits.points());
+        if piece.points > 0 {
+            self.rest.push_front(piece);
+        }
+        Some(head)
+    }
+
+    fn take(&mut self, piece: Grid, reply: Reply) {
+        self.attempt = 0;
+        let lacks = reply.lacks().filter(|_| !self.requester.patience.takes_partial);
+        let Some(lacks) = lacks else {
+            self.answered = true;
+            self.requester.has_answered.store(true, Ordering::Relaxed);
+            self.answer.reply.append(reply);
+            return;
+        };
+        if piece.points > SHORTEST_PARTIAL && self.bisect(piece, REFUSED_THROUGHOUT) {
+            return;
+        }
+        let error = self.requester.incomplete(self.query, &lacks);
+        self.give_up(piece, GapKind::Incomplete, lacks, error);
+    }
+
+    /// Decides what follows a failed attempt; returns the pause before the next one.
+    fn failed(&mut self, piece: Grid, failure: Failure) -> Result<Option<Duration>, StepError> {
+        match failure {
+            Failure::Final(error) => Err(error),
+            Failure::TooLarge { what } => self.too_large(piece, what),
+            Failure::Refused { what } => {
+                if !self.bisect(piece, REFUSED_THROUGHOUT) {
+                    let error = self.requester.refused(self.query, &what);
+                    self.give_up(piece, GapKind::Refused, what, error);
+                }
+                Ok(None)
+            }
+            Failure::Passing { what, pause, load, is_gone } => {
+                self.attempt += 1;
+                let attempts = self.attempt;
+                let retries = u32::from(self.requester.retries);
+                // A name that is not known is rather misspelt than late.
+                let is_short = self.spent > 0 || what.starts_with(NO_HOST);
+                let retries = if is_short { retries.min(SHORT_RETRIES) } else { retries };
+                let is_too_long = pause.is_some_and(|pause| pause > LONGEST_PAUSE);
+                if attempts > retries || is_too_long {
+                    return self.unavailable(piece, &what, is_gone).map(|()| None);
+                }
+                let is_long = match load {
+                    Load::Unlikely => false,
+                    Load::Possible => attempts >= HALVE_AFTER,
+                    Load::Likely => true,
+                };
+                if is_long {
+                    self.requester.limits.halve(piece.points, &what);
+                }
+                self.rest.push_front(piece);
+                let pause = pause.unwrap_or_default().max(backoff(attempts, &self.query.name));
+                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                let url = &self.requester.endpoint.shown;
+                tracing::warn!(
+                    query = self.query.name,
+                    attempts,
+                    pause_ms,
+                    "{RETRYING}: `{url}`: {what}"
+                );
+                Ok(Some(pause))
+            }
+        }
+    }
+
+    fn too_large(&mut self, piece: Grid, what: String) -> Result<Option<Duration>, StepError> {
+        let limits = &self.requester.limits;
+        if limits.halve(piece.points, &what) {
+            self.rest.push_front(piece);
+            return Ok(None);
+        }
+        if limits.one_at_a_time(&what) {
+            self.rest.push_front(piece);
+            return Ok(Some(backoff(1, &self.query.name)));
+        }
+        let error = self.requester.refused(self.query, &what).hint(
+            "one point alone is too large: aggregate the query to fewer series, or raise the server's limit",
+        );
+        if self.requester.patience.give_up_until.is_none() {
+            return Err(error);
+        }
+        self.give_up(piece, GapKind::Refused, what, error);
+        Ok(None)
+    }
+
+    /// Handles a piece that failed to the last retry. A server that is not there is to blame for
+    /// no window; one that answers others may fail at a few.
+    fn unavailable(&mut self, piece: Grid, what: &str, is_gone: bool) -> Result<(), StepError> {
+        let error = self.requester.unavailable(self.query, self.attempt, what);
+        self.attempt = 0;
+        let Some(give_up_until) = self.requester.patience.give_up_until else {
+            return Err(error);
+        };
+        let is_down = self.requester.is_down.load(Ordering::Relaxed);
+        let most = if is_down { 0 } else { FAILED_THROUGHOUT };
+        if is_gone || !self.bisect(piece, most) {
+            let answers = self.requester.has_answered.load(Ordering::Relaxed);
+            if is_gone || !answers || piece.first > give_up_until {
+                self.stop(piece.first, error, false);
+            } else {
+                self.give_up(piece, GapKind::Unavailable, what.to_owned(), error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts both halves of a piece back; says whether that is worth it. Without one answer it is
+    /// not after `most` times.
+    fn bisect(&mut self, mut piece: Grid, most: usize) -> bool {
+        let in_vain = !self.answered && self.spent >= most;
+        if piece.points < 2 || self.spent >= BISECTIONS || in_vain {
+            return false;
+        }
+        self.spent += 1;
+        let head = piece.take(piece.points / 2);
+        self.rest.extend([head, piece]);
+        true
+    }
+
+    /// Makes a piece a hole; what of it is too young waits, where waiting may help.
+    fn give_up(&mut self, mut piece: Grid, kind: GapKind, reason: String, error: StepError) {
+        let waits = matches!(kind, GapKind::Incomplete | GapKind::Unavailable);
+        if let Some(until) = self.requester.patience.give_up_until.filter(|_| waits) {
+            let old = piece.take(piece.points_until(until));
+            if piece.points > 0 {
+                self.stop(piece.first, error, kind == GapKind::Incomplete);
+            }
+            piece = old;
+        }
+        if piece.points > 0 {
+            self.answer.holes.push(Hole { grid: piece, kind, reason });
+        }
+    }
+
+    /// Ends the answer at a time; what is earlier is still asked for.
+    fn stop(&mut self, at: Timestamp, error: StepError, is_partial: bool) {
+        self.rest.retain(|piece| piece.first < at);
+        if self.answer.stop.as_ref().is_none_or(|stop| at < stop.at) {
+            self.answer.stop = Some(Stop { at, error, is_partial });
+        }
+    }
+}
