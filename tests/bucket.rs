@@ -92,7 +92,7 @@ fn a_bucket_holds_the_bytes_that_a_folder_holds_under_the_same_keys() -> anyhow:
     }
 
     machine.run(&TRAIN)?;
-    let shown = machine.json(&["runs", "show", "last"])?;
+    let shown = machine.json(&["runs", "show", "cluster", "last"])?;
     let states = shown["tasks"].as_array().context("tasks")?;
     let ran = states.iter().filter(|task| task["state"] == "done");
     let ran: Vec<_> = ran.filter_map(|task| task["name"].as_str()).collect();
@@ -112,8 +112,8 @@ fn another_machine_shows_a_run_that_it_did_not_do() -> anyhow::Result<()> {
     let runs = first.json(&["runs", "list", "cluster"])?;
     assert_eq!(second.json(&["runs", "list", "cluster"])?, runs);
     assert!(!second.folder.path().join(".lynceus").exists(), "a list brings nothing");
-    let explained = second.run(&["explain", "last", "train-adaptive"])?;
-    assert_eq!(explained, first.run(&["explain", "last", "train-adaptive"])?);
+    let explained = second.run(&["explain", "cluster", "last", "train-adaptive"])?;
+    assert_eq!(explained, first.run(&["explain", "cluster", "last", "train-adaptive"])?);
     let page = second.run(&["report", "cluster", "--sample"])?;
     assert!(fs_err::read_to_string(page.trim())?.contains("<html"), "{page}");
 

@@ -93,9 +93,9 @@ fn what_is_wrong_with_a_command_line_is_said_with_exit_code_2() -> anyhow::Resul
         &["run", "cluster", "--sample", "--from", "selekt"],
         &["run", "cluster", "--now", "yesterday"],
         &["run", "cluster", "--jobs", "0"],
-        &["explain", "last", "collect"],
+        &["explain", "cluster", "last", "collect"],
         &["runs", "list", "clutser"],
-        &["runs", "show", "2026"],
+        &["runs", "show", "cluster", "2026"],
         &["models", "list", "clutser"],
         &["bogus"],
     ] {
@@ -142,5 +142,43 @@ fn output_goes_to_a_closed_pipe_without_a_word() -> anyhow::Result<()> {
         (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
         (Some(0), "")
     );
+    Ok(())
+}
+
+#[test]
+fn the_units_of_systemd_start_command_lines_that_parse() -> anyhow::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
+    let mut lines = 0;
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let text = fs_err::read_to_string(&path)?;
+        for line in text.lines().filter_map(|line| line.strip_prefix("ExecStart=")) {
+            let words = line.replace("%i", "cluster");
+            let parsed = pipelines::cli::parse(words.split_whitespace().map(Into::into));
+            assert!(parsed.is_ok(), "{}: {line}", path.display());
+            lines += 1;
+        }
+    }
+    assert_eq!(lines, 2, "one unit scores and one trains");
+    Ok(())
+}
+
+#[test]
+fn a_document_that_notifies_nobody_in_a_cluster_is_warned_of_and_no_finding() -> anyhow::Result<()>
+{
+    let workspace = Workspace::new()?;
+    let path = workspace.path().join("lonely.yaml");
+    let text = fs_err::read_to_string(crate::workspace::pipelines().join("cluster.yaml"))?;
+    fs_err::write(&path, &text)?;
+    let path = path.display().to_string();
+    let said = |path: &str| -> anyhow::Result<String> {
+        let output = workspace.output(&["lint", path])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        Ok(said)
+    };
+    assert!(said(&path)?.contains("alerts.channels: nobody is notified in a cluster"));
+    fs_err::write(&path, text.replace("    - stdout\n", "    - stdout\n    - file: {path: x}\n"))?;
+    assert_eq!(said(&path)?, "");
     Ok(())
 }

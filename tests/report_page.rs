@@ -28,7 +28,7 @@ fn sample() -> Result<&'static Workspace> {
     workspace.run(&["run", "cluster", "--sample", "--set", "models.adaptive.ridge=0.4"])?;
     let compare = workspace.path().join("compare.html").display().to_string();
     let [first, last] = runs(&workspace)?;
-    workspace.run(&["compare", &first, &last, "--html", &compare])?;
+    workspace.run(&["compare", "cluster", &first, &last, "--html", &compare])?;
     // Another test may have been quicker; then this one's folder goes.
     Ok(SAMPLE.get_or_init(|| workspace))
 }
@@ -172,7 +172,7 @@ fn the_readmes_picture_is_the_one_that_its_first_command_draws() -> Result<()> {
 fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> {
     let workspace = sample()?;
     let [first, last] = runs(workspace)?;
-    let compared = workspace.json(&["compare", &first, &last])?;
+    let compared = workspace.json(&["compare", "cluster", &first, &last])?;
     let documents = &compared["documents"];
     ensure!(documents[0]["what"] == "models.adaptive.ridge", "{documents}");
     ensure!(documents.as_array().map(Vec::len) == Some(1), "{documents}");
@@ -184,12 +184,12 @@ fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> 
         ensure!(of("low")? <= of("value")? && of("value")? <= of("high")?, "{ranked}");
     }
     ensure!(ranked["b_meaning"].is_string(), "{ranked}");
-    let text = workspace.run(&["compare", &first, "last"])?;
+    let text = workspace.run(&["compare", "cluster", &first, "last"])?;
     ensure!(
         text.starts_with("The documents differ in one field: models.adaptive.ridge."),
         "{text}"
     );
-    let three = workspace.json(&["compare", &first, &last, &first])?;
+    let three = workspace.json(&["compare", "cluster", &first, &last, &first])?;
     ensure!(three["later"][0]["c_meaning"] == "the same", "{}", three["later"]);
     ensure!(three["later"][0]["b_meaning"] == ranked["b_meaning"], "{}", three["later"]);
     let summary = three["summary"].as_str().context("a summary")?;
@@ -199,7 +199,7 @@ fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> 
         let cached = &compared[took][0];
         ensure!(cached["task"] == "collect" && cached["b"].is_number(), "{cached}");
     }
-    let output = workspace.output(&["compare", &first])?;
+    let output = workspace.output(&["compare", "cluster", &first])?;
     ensure!(output.status.code() == Some(2), "one run alone");
     Ok(())
 }
@@ -234,7 +234,7 @@ fn a_comparison_counts_each_window_once_in_whatever_ticks_it_was_scored() -> Res
             let tick = ["score", "cluster", "--sample", "--at", at];
             workspace.run(&[&tick[..], &since].concat())?;
         }
-        Ok(workspace.json(&["compare", "previous", "last"])?["later"].clone())
+        Ok(workspace.json(&["compare", "cluster", "previous", "last"])?["later"].clone())
     };
     let once = compared(&["2026-11-21T09:22:00Z"])?;
     // Ticks read some rows again that the ones before have scored, here before and in faults.

@@ -5,6 +5,7 @@ mod outages;
 mod place;
 #[path = "support/small_model.rs"]
 mod small_model;
+mod stopped;
 mod watched;
 
 use std::collections::BTreeMap;

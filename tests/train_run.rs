@@ -9,7 +9,7 @@ const TRAIN: [&str; 3] = ["run", "cluster", "--sample"];
 
 /// States of a run's tasks, by name.
 fn states(workspace: &Workspace) -> anyhow::Result<Vec<(String, String)>> {
-    let run = workspace.json(&["runs", "show", "last"])?;
+    let run = workspace.json(&["runs", "show", "cluster", "last"])?;
     let tasks = run["tasks"].as_array().context("tasks")?;
     let of = |task: &Value, field: &str| task[field].as_str().unwrap_or_default().to_owned();
     Ok(tasks.iter().map(|task| (of(task, "name"), of(task, "state"))).collect())
@@ -133,12 +133,12 @@ fn a_changed_parameter_runs_what_depends_on_it_and_explain_says_so() -> anyhow::
     workspace.run(&changed)?;
     let states = states(&workspace)?;
     assert_eq!(names_in(&states, "done"), ["train-adaptive", "select", "deploy"]);
-    let explained = workspace.run(&["explain", "last", "train-adaptive"])?;
+    let explained = workspace.run(&["explain", "cluster", "last", "train-adaptive"])?;
     assert!(
         explained.contains("the sections of the document that it reads changed"),
         "{explained}"
     );
-    let explained = workspace.run(&["explain", "last", "collect"])?;
+    let explained = workspace.run(&["explain", "cluster", "last", "collect"])?;
     assert!(explained.contains("nothing differs"), "{explained}");
     // What `deploy` compared is what `select` has measured of the same version.
     let runs = workspace.json(&["runs", "list", "cluster"])?;
@@ -222,7 +222,21 @@ fn models_are_listed_shown_and_rolled_back() -> anyhow::Result<()> {
     assert_eq!(second["previous"], first["version"]);
     workspace.run(&["models", "rollback", "cluster", "--now", "2026-11-21T10:00:00Z"])?;
     let shown = workspace.run(&["models", "show", "cluster", "live"])?;
-    assert!(shown.contains("\"pipeline\": \"cluster\""), "{shown}");
+    assert!(shown.contains("pipeline    cluster") && shown.contains("adaptive"), "{shown}");
+    // The beginning of a version is enough, and all pipelines are listed without a name.
+    let version = first["version"].as_str().context("version")?;
+    let begun = workspace.json(&["models", "show", "cluster", &version[..version.len() - 6]])?;
+    assert_eq!(begun["pipeline"], "cluster");
+    let both = workspace.output(&["models", "show", "cluster", "2026"])?;
+    assert_eq!(both.status.code(), Some(2), "both versions begin like that");
+    let all = workspace.json(&["models", "list"])?;
+    assert_eq!((all.as_array().map(Vec::len), &all[0]["pipeline"]), (Some(2), &"cluster".into()));
+    assert_eq!(workspace.json(&["runs", "list"])?, workspace.json(&["runs", "list", "cluster"])?);
+    let status = workspace.json(&["status"])?;
+    assert_eq!(
+        (&status[0]["pipeline"], &status[0]["live"]),
+        (&"cluster".into(), &first["version"])
+    );
     let history = workspace.json(&["models", "history", "cluster"])?;
     assert_eq!(history[2]["version"], first["version"]);
     Ok(())

@@ -7,6 +7,7 @@ mod explain;
 mod init;
 mod lint;
 mod manifests;
+mod messages;
 mod models;
 mod plan;
 mod progress;
@@ -20,6 +21,7 @@ mod source;
 mod status;
 mod step;
 mod store;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -119,16 +121,24 @@ enum Command {
     /// Record the sources of a pipeline that have no past, such as `exporter`, into the store
     #[command(after_help = "Example: lynceus record node --steps 6")]
     Record(record::RecordArgs),
-    /// Score the windows that are due, and tell people
+    /// Score the windows that are due, and send alerts
     #[command(after_help = "Example: lynceus score cluster --at 2026-11-21T09:22:00Z")]
     Score(score::ScoreArgs),
-    /// Show what was said of the windows of a time range
+    /// Score every `scoring.every` until Ctrl-C, as Argo does in a cluster
+    #[command(
+        after_help = "Example: lynceus watch cluster --set sources.metrics.prometheus.url=http://localhost:9090"
+    )]
+    Watch(watch::WatchArgs),
+    /// Show the messages of a time range, whatever channels they went through
+    #[command(after_help = "Example: lynceus messages cluster --last 7d")]
+    Messages(messages::MessagesArgs),
+    /// Show the scores of a time range
     #[command(after_help = "Example: lynceus scores cluster --last 10m --watch")]
     Scores(scores::ScoresArgs),
-    /// Show how a pipeline is: last window, lag, live model, open alarms, drift
+    /// Show pipeline health: last window, lag, live model, open alarms, drift
     #[command(after_help = "Example: lynceus status cluster")]
     Status(status::StatusArgs),
-    /// Hold the scores of a time range against a scenario log
+    /// Evaluate the scores of a time range against a scenario log
     #[command(
         after_help = "Example: lynceus evaluate cluster --scenarios scenarios.csv --from 2026-11-21T08:36:00Z --to 2026-11-21T09:22:00Z"
     )]
@@ -137,13 +147,13 @@ enum Command {
     #[command(after_help = "Example: lynceus report cluster --last 24h")]
     Report(report::ReportArgs),
     /// Show runs side by side: what differs, what each reaches, and whether that means anything
-    #[command(after_help = "Example: lynceus compare previous last --html compare.html")]
+    #[command(after_help = "Example: lynceus compare cluster previous last --html compare.html")]
     Compare(compare::CompareArgs),
     /// Show the tasks of a pipeline, what they read and write, and what they wait for
     #[command(after_help = "Example: lynceus plan cluster --sample")]
     Plan(plan::PlanArgs),
-    /// Say why a task of a run ran or did not, input by input
-    #[command(after_help = "Example: lynceus explain last train-adaptive --pipeline cluster")]
+    /// Explain why a task of a run ran or did not, input by input
+    #[command(after_help = "Example: lynceus explain cluster last train-adaptive")]
     Explain(explain::ExplainArgs),
     /// List runs, or show one
     #[command(after_help = "Example: lynceus runs list cluster")]
@@ -213,6 +223,8 @@ fn execute(cli: Cli) -> u8 {
         Command::Source { command } => source::execute(&global, &command),
         Command::Record(args) => record::execute(&global, &args),
         Command::Score(args) => score::execute(&global, &args),
+        Command::Watch(args) => watch::execute(&global, args),
+        Command::Messages(args) => messages::execute(&global, &args),
         Command::Scores(args) => scores::execute(&global, &args),
         Command::Status(args) => status::execute(&global, &args),
         Command::Evaluate(args) => evaluate::execute(&global, &args),

@@ -3,9 +3,11 @@
 mod cache;
 mod execute;
 mod last;
+mod limit;
 pub mod mirror;
 mod process;
 mod record;
+mod signals;
 mod summary;
 
 use std::path::PathBuf;
@@ -14,7 +16,9 @@ use contract::StepError;
 
 pub use cache::KeyParts;
 pub use execute::{Options, Runner};
+pub use limit::Limit;
 pub use record::{RunRecord, RunStatus, TaskRecord, TaskState, read_runs};
+pub use signals::wait_for_signal;
 pub use summary::{human_bytes, human_seconds, table};
 
 /// Environment variable that names the process which runs the plan, for steps that must not

@@ -1,11 +1,29 @@
 //! The scoring pipeline: the windows that are due get a verdict, and people are told.
 
-use contract::StepError;
+use std::path::PathBuf;
+
 use contract::step::Common;
 use contract::steps::{AlertArgs, CollectArgs, FeatureArgs, ScoreArgs, StepCommand};
+use contract::{Span, StepError};
+use document::Document;
 
 use crate::plan::{Plan, Task};
 use crate::train::Inputs;
+
+/// Shortest time that a tick is given, however often one is started.
+const SHORTEST: Span = Span::from_seconds(60);
+
+/// Parts of a tick's time that each step may take where the steps cannot know when the tick began,
+/// as in a pod. They add up to more than the whole, but what hangs makes its step the last one
+/// before `alert`: a tick that waits for the source or the store ends within 80 % of its time.
+const COLLECT_SHARE: f64 = 0.4;
+const SCORE_SHARE: f64 = 0.4;
+const ALERT_SHARE: f64 = 0.4;
+
+/// Returns how long a tick may take: until the next one, so that none is left out.
+pub(crate) fn deadline(document: &Document) -> Span {
+    document.scoring.every.max(SHORTEST)
+}
 
 /// Makes the scoring plan of a document, top to bottom in the order of the data.
 pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
@@ -15,8 +33,11 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let coverage = folder.join("collect/coverage.json");
     let features = folder.join("feature/features.parquet");
     let scored = folder.join("score/scored.json");
+    let whole = deadline(inputs.document).seconds();
+    #[expect(clippy::cast_possible_truncation, reason = "a part of a length of time")]
+    let within = |share: f64| Some(Span::from_ms((whole * share * 1000.0) as i64));
     // What goes from step to step is thrown away when the tick ends.
-    let common = Common { scratch: true, ..Common::default() };
+    let common = |deadline| Common { scratch: true, deadline, ..Common::default() };
     Plan::new(vec![
         Task::new(
             "collect",
@@ -31,7 +52,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 source: inputs.sources(),
                 coverage: Some(coverage.clone()),
                 record: None,
-                common: common.clone(),
+                common: common(within(COLLECT_SHARE)),
             }),
         ),
         Task::new(
@@ -41,34 +62,43 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 samples: samples.clone(),
                 labels: None,
                 features: features.clone(),
-                common: common.clone(),
+                // It waits for nothing but its processor.
+                common: common(None),
             }),
         ),
         Task::new(
             "score",
             StepCommand::Score(ScoreArgs {
-                document: document.clone(),
+                document,
                 features,
                 samples: Some(samples),
                 coverage: Some(coverage),
                 store: inputs.store.to_owned(),
                 now: inputs.now,
                 model_cache: None,
+                no_model_hint: None,
                 scored: scored.clone(),
-                common: common.clone(),
+                common: common(within(SCORE_SHARE)),
             }),
         ),
-        Task::new(
-            "alert",
-            StepCommand::Alert(AlertArgs {
-                document,
-                store: inputs.store.to_owned(),
-                now: inputs.now,
-                scored: Some(scored),
-                ended: Vec::new(),
-                messages: folder.join("alert/messages.json"),
-                common: common.clone(),
-            }),
-        ),
+        alert(inputs, scored, common(within(ALERT_SHARE))),
     ])
+}
+
+/// Returns the task that sends alerts. It reads what became of the others, so that it can say why
+/// scoring stopped.
+fn alert(inputs: &Inputs<'_>, scored: PathBuf, common: Common) -> Task {
+    let outcome = |name: &str| inputs.folder.join(name).join("outcome.json");
+    let args = AlertArgs {
+        document: inputs.document_file(),
+        store: inputs.store.to_owned(),
+        now: inputs.now,
+        scored: Some(scored),
+        tick: ["collect", "feature", "score"].map(outcome).to_vec(),
+        failed: None,
+        ended: Vec::new(),
+        messages: inputs.folder.join("alert/messages.json"),
+        common,
+    };
+    Task::new("alert", StepCommand::Alert(args))
 }

@@ -172,6 +172,8 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
         store: inputs.store.to_owned(),
         now: inputs.now,
         scored: None,
+        tick: Vec::new(),
+        failed: None,
         ended: plan.tasks.iter().map(outcome).collect(),
         messages: inputs.folder.join("alert/messages.json"),
         common: Common::default(),

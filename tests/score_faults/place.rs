@@ -23,7 +23,8 @@ impl Place {
         let place = Self { temp: tempfile::tempdir()? };
         let file = place.path("cluster.yaml");
         document(&file)?;
-        let alerts = "alerts: {for: 2, resolve_after: 2, cool_down: 3m, channels: [{file: {path: told.jsonl}}]}\n";
+        // How windows are divided into ticks is what the tests vary: that scoring paused is not told.
+        let alerts = "alerts: {for: 2, resolve_after: 2, cool_down: 3m, kinds: [anomaly, no_data], channels: [{file: {path: told.jsonl}}]}\n";
         fs_err::write(&file, fs_err::read_to_string(&file)? + alerts)?;
         let train = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);
         candidate(&place.path("candidate"), &train)?;
@@ -61,6 +62,7 @@ impl Place {
             store: self.path("store").to_string_lossy().into_owned(),
             now: minute(number),
             model_cache: None,
+            no_model_hint: None,
             scored: self.path("scored.json"),
             common: Common::default(),
         })
@@ -72,6 +74,8 @@ impl Place {
             store: self.path("store").to_string_lossy().into_owned(),
             now: minute(number),
             scored: None,
+            tick: Vec::new(),
+            failed: None,
             ended: Vec::new(),
             messages: self.path("messages.json"),
             common: Common::default(),

@@ -7,6 +7,7 @@
 pub mod artifact;
 pub mod bundle;
 pub mod coverage;
+pub mod deadline;
 pub mod decimal;
 pub mod error;
 pub mod features;

@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{StepArgs, StepError};
+use crate::{Span, StepArgs, StepError};
 
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,15 @@ impl Outcome {
             .map_err(|e| StepError::bug(format!("cannot write `{name}` as JSON: {e}")))?;
         self.details.insert(name.to_owned(), value);
         Ok(())
+    }
+
+    /// Makes it that of a step whose time was over.
+    pub(crate) fn fail(&mut self, error: &StepError, after: Span) {
+        self.status = Status::Failed;
+        self.exit_code = error.kind.exit_code();
+        self.error = Some(error.clone());
+        self.seconds = after.seconds();
+        self.peak_memory_bytes = peak_memory_bytes();
     }
 
     /// Fills in what the contract promises and the step does not do itself.

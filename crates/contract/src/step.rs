@@ -11,7 +11,8 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Outcome, StepError, artifact, write_json};
+use crate::deadline::Deadline;
+use crate::{Outcome, Span, StepError, artifact, write_json};
 
 /// How the log line of a step begins that asks an outside service again: a runner shows it while the
 /// step runs.
@@ -114,6 +115,9 @@ pub struct Common {
     /// Use this many threads; the outputs do not depend on it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Every step")]
     pub threads: u16,
+    /// End with exit code 4 when the step has run for so long, whatever it waits for
+    #[arg(long, value_name = "DURATION", help_heading = "Every step")]
+    pub deadline: Option<Span>,
     /// Do not wait until outputs are on the disk: they are read once and thrown away; what goes into
     /// a store is waited for all the same
     #[arg(long, help_heading = "Every step")]
@@ -122,7 +126,7 @@ pub struct Common {
 
 impl Default for Common {
     fn default() -> Self {
-        Self { outcome: None, log: LogFormat::Text, threads: 1, scratch: false }
+        Self { outcome: None, log: LogFormat::Text, threads: 1, deadline: None, scratch: false }
     }
 }
 
@@ -172,8 +176,11 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
     start_logging(args.common().log);
     artifact::scratch(args.common().scratch);
     let stage = A::STAGE;
+    let deadline = Deadline::start(stage, args.common());
     let mut outcome = Outcome::start(stage.name());
     let mut result = run(args, &mut outcome);
+    // From here on the outcome is the step's own, and nothing outside is waited for.
+    deadline.met();
     outcome.finish(args, &result);
     if let Some(path) = &args.common().outcome {
         let written = write_json(path, &outcome);
@@ -191,7 +198,7 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
     }
 }
 
-fn tell(format: LogFormat, stage: Stage, error: &StepError) {
+pub(crate) fn tell(format: LogFormat, stage: Stage, error: &StepError) {
     match format {
         LogFormat::Json => {
             let hint = error.hint.as_deref().unwrap_or_default();

@@ -212,6 +212,7 @@ mod tests {
                 samples: Some("s.parquet".into()),
                 coverage: Some("coverage.json".into()),
                 model_cache: None,
+                no_model_hint: None,
                 store: "file:///var/lib/lynceus".into(),
                 now,
                 scored: "scored.json".into(),

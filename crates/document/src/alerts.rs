@@ -54,7 +54,7 @@ impl Default for Alerts {
             resolve_after: 3,
             cool_down: Span::from_seconds(600),
             repeat: None,
-            kinds: vec![AlertKind::Anomaly, AlertKind::NoData],
+            kinds: vec![AlertKind::Anomaly, AlertKind::NoData, AlertKind::ScoringStopped],
             training: Vec::new(),
             send: Send::All,
             time_zone: "UTC".to_owned(),
@@ -82,6 +82,8 @@ pub enum AlertKind {
     NoData,
     /// Its usual level has moved far from that of the training data.
     Drift,
+    /// No window was scored for `scoring.stalled_after`: it is not known how anything behaves.
+    ScoringStopped,
 }
 
 /// How a training ended.

@@ -76,6 +76,7 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
         check_models(document),
         check_vote(document),
         check_shares(document),
+        alerts::check_stalled(document),
         alerts::check_retrain(document),
     ] {
         problems.add(checked);

@@ -19,6 +19,9 @@ pub struct Scoring {
     pub delay: Span,
     /// How far back missed windows are made up for.
     pub catch_up: Span,
+    /// How long no window may be scored, though one is due, before the channels are notified that
+    /// scoring has stopped and why; they are notified again when it goes on.
+    pub stalled_after: Span,
     /// Share of a window's features that must be there for it to be scored; others are `no_data`.
     pub min_completeness: f64,
     /// Alias of a version that scores the same windows without telling anybody, if it is set.
@@ -36,6 +39,7 @@ impl Default for Scoring {
             every: Span::from_seconds(60),
             delay: Span::from_seconds(30),
             catch_up: Span::from_seconds(86_400),
+            stalled_after: Span::from_seconds(300),
             min_completeness: 0.5,
             shadow: "shadow".into(),
             drift: DriftLimits::default(),

@@ -6,6 +6,12 @@ use contract::{StepError, Timestamp};
 
 use crate::parquet::{self, Reader, Writer};
 
+/// Says whether a label means normal: it is one of `normal`, in any mix of upper and lower case
+/// (public data sets write `BENIGN` as well as `Benign`).
+pub fn is_normal(normal: &[String], label: &str) -> bool {
+    normal.iter().any(|name| name.eq_ignore_ascii_case(label.trim()))
+}
+
 /// An interval with a label: windows that end in `(start, end]` carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelInterval {
@@ -70,4 +76,21 @@ pub fn read_labels(path: &Path) -> Result<Vec<LabelInterval>, StepError> {
         Ok(())
     })?;
     Ok(intervals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_normal_label_is_matched_in_any_case() {
+        let normal = ["normal".to_owned(), "benign".to_owned(), "0".to_owned()];
+        for label in ["BENIGN", "Benign", "benign", " Normal ", "0"] {
+            assert!(is_normal(&normal, label), "{label}");
+        }
+        for label in ["", "DDoS", "benign2", "00"] {
+            assert!(!is_normal(&normal, label), "{label}");
+        }
+        assert!(!is_normal(&[], "normal"));
+    }
 }

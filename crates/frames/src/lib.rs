@@ -15,6 +15,6 @@ pub mod table;
 
 pub use dataset::Dataset;
 pub use features::{FeatureTable, RowLabels};
-pub use labels::LabelInterval;
+pub use labels::{LabelInterval, is_normal};
 pub use samples::{Samples, SamplesWriter};
 pub use table::{Column, Table};

@@ -92,7 +92,7 @@ impl Bundle {
             let label = &labels.label[row];
             let counts = verdicts.of_rows[row] == Verdict::Anomalous
                 && !labels.excluded[row]
-                && !normal.contains(label);
+                && !frames::is_normal(normal, label);
             if counts {
                 let called = diagnosis.diagnose(&values.row(row).to_vec()).kind;
                 *confusion.entry(label.clone()).or_default().entry(called).or_insert(0) += 1;

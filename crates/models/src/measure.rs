@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::StepError;
 use contract::score::Verdict;
-use frames::{Dataset, FeatureTable};
+use frames::{Dataset, FeatureTable, is_normal};
 
 use crate::Bundle;
 use crate::quality;
@@ -27,7 +27,7 @@ struct Truth {
 impl Truth {
     fn of(part: &FeatureTable, normal: &[String], counts: impl Fn(usize) -> bool) -> Self {
         let is_anomalous = |row: usize| {
-            part.labels.as_ref().is_some_and(|labels| !normal.contains(&labels.label[row]))
+            part.labels.as_ref().is_some_and(|labels| !is_normal(normal, &labels.label[row]))
         };
         let excluded = |row: usize| part.labels.as_ref().is_some_and(|labels| labels.excluded[row]);
         let rows: Vec<usize> =

@@ -13,7 +13,7 @@ const CONTENT: &[u8] = b"Lynceus tries here what it may do.\n";
 
 /// Where users of different roles have different rights: name, an object there, which roles read
 /// it, which roles write it.
-const AREAS: [(&str, &str, &str, &str); 8] = [
+const AREAS: [(&str, &str, &str, &str); 9] = [
     ("versions", "models/_check/versions/_check/bundle.json", "trainer scorer reader", "trainer"),
     ("aliases", "models/_check/aliases/_check.json", "trainer scorer reader", "trainer"),
     ("history", "models/_check/history/_check/_check.json", "trainer scorer reader", "trainer"),
@@ -22,7 +22,22 @@ const AREAS: [(&str, &str, &str, &str); 8] = [
     ("scores", "scores/_check/_check.json", "scorer reader", "scorer"),
     ("watermark", "state/_check/watermark.json", "scorer reader", "scorer"),
     ("alerts", "state/_check/alerts.json", "trainer scorer reader", "trainer scorer"),
+    ("messages", "messages/_check/date=_check/_check.json", "reader", "trainer scorer"),
 ];
+
+/// Beginning of the names that stand in the place of a pipeline and are none: no document can have
+/// such a name, and whatever lists pipelines leaves them out.
+const NO_PIPELINE: char = '_';
+
+/// Says whether a folder is one of a pipeline, and not what a check left behind.
+pub fn is_pipeline(name: &str) -> bool {
+    !name.starts_with(NO_PIPELINE)
+}
+
+/// Returns the keys of the objects of a check, which stay behind where they may not be deleted.
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    AREAS.into_iter().map(|(_, key, ..)| key)
+}
 
 /// The roles of `minio/policies/`.
 pub const ROLES: [&str; 3] = ["trainer", "scorer", "reader"];
@@ -44,7 +59,8 @@ pub struct Check {
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table of yes and no")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Area {
-    /// Its name: `versions`, `aliases`, `history`, `runs`, `inputs`, `scores`, `watermark`, `alerts`.
+    /// Its name: `versions`, `aliases`, `history`, `runs`, `inputs`, `scores`, `watermark`, `alerts`,
+    /// `messages`.
     pub name: &'static str,
     /// Names of objects may be listed.
     pub list: bool,
@@ -54,10 +70,21 @@ pub struct Area {
     pub write: bool,
     /// Writes on a condition may be made, and are honoured.
     pub compare: bool,
-    /// Objects may be deleted; no role needs this.
-    pub delete: bool,
-    /// Why not, in the store's words.
-    pub refusals: Vec<String>,
+    /// Objects may be deleted; no role needs this. Absent where it was not tried: a folder cannot
+    /// say so of an object that could not be written.
+    pub delete: Option<bool>,
+    /// Why not, in the store's words, each with its way out.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What the store, or this check, said no to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// What failed, and why.
+    pub why: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// How a user would do in a role.
@@ -102,8 +129,11 @@ fn area(
     if let Some(Put::Written(etag)) = &written {
         compare = allowed(compares(store, key, etag), &mut refusals)?.is_some();
     }
-    let delete = allowed(store.delete(key), &mut refusals)?.is_some();
-    if written.is_some() && !delete {
+    // A bucket refuses to delete what is not there; a folder has nothing to refuse.
+    let is_tried = written.is_some() || store.describe().starts_with("s3://");
+    let delete =
+        if is_tried { Some(allowed(store.delete(key), &mut refusals)?.is_some()) } else { None };
+    if written.is_some() && delete != Some(true) {
         left_behind.push(key.to_owned());
     }
     Ok(Area { name, list, read, write: written.is_some(), compare, delete, refusals })
@@ -133,12 +163,12 @@ fn compares(store: &dyn ObjectStore, key: &str, etag: &str) -> Result<(), StepEr
 /// Tells what the user may not do from what failed.
 fn allowed<T>(
     done: Result<T, StepError>,
-    refusals: &mut Vec<String>,
+    refusals: &mut Vec<Refusal>,
 ) -> Result<Option<T>, StepError> {
     match done {
         Ok(done) => Ok(Some(done)),
         Err(error) if error.kind == ErrorKind::Usage => {
-            refusals.push(error.message);
+            refusals.push(Refusal { why: error.message, hint: error.hint });
             Ok(None)
         }
         Err(error) => Err(error),
@@ -151,14 +181,17 @@ fn as_role(role: &'static str, areas: &[Area]) -> Role {
         let (reads, writes) = (readers.contains(role), writers.contains(role));
         for (what, may, needs) in [
             ("read", area.list && area.read, reads),
-            ("write", area.write && area.compare, writes),
-            ("delete in", area.delete, false),
+            ("write", area.write, writes),
+            ("delete in", area.delete == Some(true), false),
         ] {
             match (may, needs) {
                 (false, true) => lacks.push(format!("{what} {name}")),
                 (true, false) => beyond.push(format!("{what} {name}")),
                 _ => {}
             }
+        }
+        if writes && area.write && !area.compare {
+            lacks.push(format!("conditional writes in {name}"));
         }
     }
     Role { role, lacks, beyond }

@@ -2,7 +2,9 @@
 //!
 //! A version is needed as long as an alias names it or goes back to it, and as long as it was live
 //! at a time that lies within the retention. A run is needed within the retention. Whatever was
-//! written lately is left alone, since somebody may be about to name it.
+//! written lately is left alone, since somebody may be about to name it. Scores and messages are
+//! needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/` removes
+//! them by itself.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +13,9 @@ use contract::{Span, StepError, Timestamp};
 use serde::Serialize;
 
 use crate::object::{ObjectStore, for_each_key};
-use crate::{AliasRecord, Registry};
+use crate::{AliasRecord, Registry, check};
+
+const DAY: Span = Span::from_seconds(86_400);
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub struct Retention {
     pub now: Timestamp,
     /// What was live or run so long ago is still needed.
     pub keep: Span,
+    /// Scores of windows, and messages, of so long ago are still needed.
+    pub keep_scores: Span,
     /// Nothing with an object younger than this is touched.
     pub untouched: Span,
 }
@@ -41,6 +47,12 @@ pub enum Kind {
     Run,
     /// An entry of the cache.
     Cache,
+    /// The score objects of a day.
+    Scores,
+    /// The messages of a day.
+    Messages,
+    /// An object that `lynceus store check` could not delete.
+    Check,
 }
 
 impl Kind {
@@ -50,6 +62,9 @@ impl Kind {
             Self::Version => "version",
             Self::Run => "run",
             Self::Cache => "cache",
+            Self::Scores => "scores",
+            Self::Messages => "messages",
+            Self::Check => "check",
         }
     }
 
@@ -58,7 +73,7 @@ impl Kind {
         match self {
             Self::Version => Some(BundleManifest::FILE),
             Self::Run => Some("run.json"),
-            Self::Cache => None,
+            Self::Cache | Self::Scores | Self::Messages | Self::Check => None,
         }
     }
 }
@@ -68,11 +83,12 @@ impl Kind {
 pub struct Garbage {
     /// What it was.
     pub kind: Kind,
-    /// Of which pipeline; empty for the cache, which has none.
+    /// Of which pipeline; empty for the cache and for what a check left, which have none.
     pub pipeline: String,
     /// The version, the run, the entry.
     pub name: String,
-    /// When the last of its objects was written, by the store's clock.
+    /// When the last of its objects was written, by the store's clock; for scores and messages the
+    /// end of their day.
     pub written: Timestamp,
     /// Its objects, in the order of removal: first the one without which the others are nothing.
     pub keys: Vec<String>,
@@ -81,7 +97,7 @@ pub struct Garbage {
 /// Looks for garbage; changes nothing.
 pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage>, StepError> {
     let mut found = Vec::new();
-    for pipeline in store.folders("models/")? {
+    for pipeline in pipelines(store, "models/")? {
         let needed = needed_versions(store, &pipeline, retention)?;
         for version in store.folders(&format!("models/{pipeline}/versions/"))? {
             if !needed.contains(&version) {
@@ -93,14 +109,60 @@ pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage
     }
     let old_before = retention.touched_before().min(retention.now - retention.keep);
     let old = |it: &Garbage| it.written < old_before;
-    for pipeline in store.folders("runs/")? {
+    for pipeline in pipelines(store, "runs/")? {
         for run in store.folders(&format!("runs/{pipeline}/"))? {
             let prefix = format!("runs/{pipeline}/{run}/");
             found.extend(of(store, Kind::Run, (&pipeline, &run), &prefix)?.filter(old));
         }
     }
     found.extend(cache(store)?.into_iter().filter(old));
+    for kind in [Kind::Scores, Kind::Messages] {
+        found.extend(days(store, kind, retention.now - retention.keep_scores)?);
+    }
+    found.extend(leftovers(store)?);
     Ok(found)
+}
+
+/// Returns the pipelines that have something below a folder.
+fn pipelines(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepError> {
+    let mut names = store.folders(folder)?;
+    names.retain(|name| check::is_pipeline(name));
+    Ok(names)
+}
+
+/// Gathers the days of scores or messages that ended before a time. They are told by their names:
+/// asking for the age of each object of a day would be 1440 requests.
+fn days(store: &dyn ObjectStore, kind: Kind, before: Timestamp) -> Result<Vec<Garbage>, StepError> {
+    let mut found = Vec::new();
+    for pipeline in pipelines(store, &format!("{}/", kind.name()))? {
+        let folder = format!("{}/{pipeline}/", kind.name());
+        for day in store.folders(&folder)? {
+            let date = day.strip_prefix("date=").unwrap_or(&day).to_owned();
+            let Ok(start) = format!("{date}T00:00:00Z").parse::<Timestamp>() else { continue };
+            let written = start + DAY;
+            if written > before {
+                continue;
+            }
+            let mut keys = Vec::new();
+            for_each_key(store, &format!("{folder}{day}/"), |key| {
+                keys.push(key.to_owned());
+                Ok(())
+            })?;
+            found.push(Garbage { kind, pipeline: pipeline.clone(), name: date, written, keys });
+        }
+    }
+    Ok(found)
+}
+
+/// Gathers what a check of the store could not delete.
+fn leftovers(store: &dyn ObjectStore) -> Result<Vec<Garbage>, StepError> {
+    let keys: Vec<String> = check::keys().map(str::to_owned).collect();
+    let written = store.modified(&keys)?;
+    let entry = |(key, written): (String, Option<Timestamp>)| {
+        let (pipeline, name) = (String::new(), key.clone());
+        Some(Garbage { kind: Kind::Check, pipeline, name, written: written?, keys: vec![key] })
+    };
+    Ok(keys.into_iter().zip(written).filter_map(entry).collect())
 }
 
 /// Removes a piece of garbage, unless a version is named by an alias by now; returns whether it

@@ -107,6 +107,32 @@ impl<'a> Registry<'a> {
         Ok((latest, more))
     }
 
+    /// Returns the version that a name means: what the alias of that name points at, the version
+    /// itself, or the only version whose name begins with it.
+    ///
+    /// Errors: refused where no version begins with it, usage where several do.
+    pub fn resolve(&self, name: &str) -> Result<String, StepError> {
+        check_part(name)?;
+        if let Some(record) = self.alias(name)? {
+            return Ok(record.version);
+        }
+        let versions = self.store.folders(&format!("models/{}/versions/", self.pipeline))?;
+        let matching: Vec<&String> = versions.iter().filter(|it| it.starts_with(name)).collect();
+        match matching.as_slice() {
+            _ if versions.iter().any(|version| version == name) => Ok(name.to_owned()),
+            [version] => Ok((*version).clone()),
+            [] => Err(self.missing(name, BundleManifest::FILE)),
+            several => {
+                let count = several.len();
+                let pipeline = self.pipeline;
+                Err(StepError::usage(format!(
+                    "{count} versions of `{pipeline}` begin with `{name}`"
+                ))
+                .hint(format!("write more of the name: {} or {}", several[0], several[1])))
+            }
+        }
+    }
+
     /// Returns the names of the aliases there are, in order.
     pub fn aliases(&self) -> Result<Vec<String>, StepError> {
         let prefix = format!("models/{}/aliases/", self.pipeline);
@@ -321,7 +347,10 @@ impl<'a> Registry<'a> {
         let store = self.store.describe();
         if file == BundleManifest::FILE {
             let message = format!("`{}` has no version `{version}` in `{store}`", self.pipeline);
-            return StepError::refused(message).hint("list the versions that are registered");
+            return StepError::refused(message).hint(format!(
+                "lynceus models list {} shows those that are registered",
+                self.pipeline
+            ));
         }
         StepError::refused(format!("`{}` is missing in `{store}`", self.version_key(version, file)))
     }

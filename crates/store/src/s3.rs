@@ -17,9 +17,10 @@ mod upload;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aws_sdk_s3::Client;
+use contract::deadline::waits_for;
 use contract::{StepError, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -59,6 +60,11 @@ impl Drop for S3Store {
 /// The bucket and how it is used; everything here is asynchronous.
 struct Bucket {
     client: Client,
+    /// Sends no checksum headers; writes go through it once the server has refused them.
+    plain: Client,
+    refuses_checksums: AtomicBool,
+    /// Says that a write has shown whether the server takes checksum headers.
+    has_written: AtomicBool,
     settings: S3Settings,
     endpoint: String,
     name: String,
@@ -103,7 +109,13 @@ impl S3Store {
     fn wait<T>(&self, work: impl Future<Output = Result<T, StepError>>) -> Result<T, StepError> {
         refuse_nesting()?;
         match &self.runtime {
-            Some(runtime) => runtime.block_on(work),
+            Some(runtime) => {
+                let endpoint = &self.bucket.endpoint;
+                waits_for(&format!("the store `{}` at `{endpoint}`", self.bucket.url));
+                let done = runtime.block_on(work);
+                waits_for("");
+                done
+            }
             None => Err(StepError::bug("a store in `s3://` was used after its end")),
         }
     }
@@ -239,6 +251,9 @@ impl Bucket {
         Self {
             cache: cache.map(|folder| Cache::new(folder, &connection.endpoint, &name)),
             client: connection.client,
+            plain: connection.plain,
+            refuses_checksums: AtomicBool::new(false),
+            has_written: AtomicBool::new(false),
             settings,
             endpoint: connection.endpoint,
             url: url.trim_end_matches('/').to_owned(),
@@ -258,6 +273,15 @@ impl Bucket {
             return Err(StepError::usage(message).hint("choose a shorter prefix"));
         }
         Ok(format!("{}{key}", self.prefix))
+    }
+
+    /// Returns the client for writes: without checksum headers where the server refuses them.
+    fn write_client(&self) -> &Client {
+        if self.refuses_checksums() { &self.plain } else { &self.client }
+    }
+
+    fn refuses_checksums(&self) -> bool {
+        self.refuses_checksums.load(Ordering::Relaxed)
     }
 
     fn request<'a>(&'a self, verb: &'a str, action: &'a str, key: &'a str) -> Request<'a> {

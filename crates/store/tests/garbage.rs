@@ -67,11 +67,16 @@ fn what_aliases_and_their_recent_history_name_stays(store: &dyn ObjectStore) -> 
     write(store, "runs/cluster/old/select/bundle/bundle.json")?;
     write(store, "cache/0123.json")?;
     write(store, "scores/cluster/date=2025-01-01/20250101T000000Z.json")?;
-    let retention = Retention { now, keep: days(40), untouched: DAY };
+    let kept = now.date();
+    write(store, &format!("scores/cluster/date={kept}/x.json"))?;
+    write(store, "messages/cluster/date=2025-01-01/20250101T000000Z-0123456789ab.json")?;
+    let retention = Retention { now, keep: days(40), keep_scores: days(400), untouched: DAY };
     let found = garbage::find(store, retention)?;
     let unfinished = "20250101T000000Z-0123456789ab";
     ensure!(names(&found, Kind::Version) == [unfinished, &versions[0], &versions[4]], "{found:?}");
     ensure!(names(&found, Kind::Run) == ["old"] && names(&found, Kind::Cache) == ["0123.json"]);
+    ensure!(names(&found, Kind::Scores) == ["2025-01-01"], "{found:?}");
+    ensure!(names(&found, Kind::Messages) == ["2025-01-01"], "{found:?}");
     let whole = found.iter().find(|it| it.name == versions[0]).unwrap();
     ensure!(whole.keys.len() == 3 && whole.keys[0].ends_with("/bundle.json"), "{whole:?}");
     let run = found.iter().find(|it| it.kind == Kind::Run).unwrap();
@@ -86,7 +91,8 @@ fn what_aliases_and_their_recent_history_name_stays(store: &dyn ObjectStore) -> 
     ensure!(store.folders("models/cluster/versions/")? == versions[1..4]);
     ensure!(registry.history("live")?.len() == 4, "history is never removed");
     ensure!(store.list("runs/", None, 9)?.is_empty() && store.list("cache/", None, 9)?.is_empty());
-    ensure!(store.list("scores/", None, 9)?.len() == 1, "scores are the lifecycle's");
+    ensure!(store.list("scores/", None, 9)? == [format!("scores/cluster/date={kept}/x.json")]);
+    ensure!(store.list("messages/", None, 9)?.is_empty());
     registry.rollback("live", now, "test")?;
     registry.fetch(&versions[2], None)?;
     ensure!(garbage::find(store, retention)?.is_empty());
@@ -102,7 +108,8 @@ fn what_is_young_stays(store: &dyn ObjectStore) -> Result<()> {
     let (_, now) = versions(store, 2, 0)?;
     write(store, "runs/cluster/new/run.json")?;
     let none = Span::ZERO;
-    let retention = Retention { now: now + days(1), keep: none, untouched: days(2) };
+    let retention =
+        Retention { now: now + days(1), keep: none, keep_scores: none, untouched: days(2) };
     ensure!(garbage::find(store, retention)?.is_empty());
     let retention = Retention { now: now + days(3), ..retention };
     ensure!(garbage::find(store, retention)?.len() == 3);
@@ -116,7 +123,8 @@ fn what_may_be_being_written_is_left_alone() {
 
 fn what_was_promoted_since_stays(store: &dyn ObjectStore) -> Result<()> {
     let (versions, now) = versions(store, 1, 9)?;
-    let found = garbage::find(store, Retention { now, keep: DAY, untouched: DAY })?;
+    let found =
+        garbage::find(store, Retention { now, keep: DAY, keep_scores: DAY, untouched: DAY })?;
     ensure!(names(&found, Kind::Version) == versions);
     promote(store, &versions[0], now)?;
     ensure!(!garbage::remove(store, &found[0])?);
@@ -127,4 +135,27 @@ fn what_was_promoted_since_stays(store: &dyn ObjectStore) -> Result<()> {
 #[test]
 fn a_version_that_was_promoted_after_it_was_found_is_kept() {
     on_every_store("promoted", what_was_promoted_since_stays);
+}
+
+fn what_a_check_left_is_listed_and_breaks_nothing(store: &dyn ObjectStore) -> Result<()> {
+    let (versions, now) = versions(store, 1, 0)?;
+    promote(store, &versions[0], now)?;
+    // As it is where the user of the check may write and not delete.
+    let left = ["models/_check/aliases/_check.json", "models/_check/versions/_check/bundle.json"];
+    left.iter().try_for_each(|key| write(store, key))?;
+    let retention = Retention { now, keep: DAY, keep_scores: DAY, untouched: DAY };
+    let found = garbage::find(store, retention)?;
+    let mut names = names(&found, Kind::Check);
+    names.sort_unstable();
+    ensure!(names == left && found.len() == 2, "{found:?}");
+    for garbage in &found {
+        ensure!(garbage::remove(store, garbage)?);
+    }
+    ensure!(store.list("models/_check/", None, 9)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn what_a_check_of_the_store_left_behind_is_listed_and_breaks_nothing() {
+    on_every_store("left", what_a_check_left_is_listed_and_breaks_nothing);
 }

@@ -129,6 +129,7 @@ fn what_a_store_says_is_told_apart() {
         (429, "TooManyRequests", ErrorKind::Unavailable, "slow down"),
         (500, "InternalError", ErrorKind::Unavailable, "`InternalError` (HTTP status 500)"),
         (503, "ServiceUnavailable", ErrorKind::Unavailable, "`ServiceUnavailable`"),
+        (501, "NotImplemented", ErrorKind::Usage, "does not implement this request"),
         (400, "EntityTooLarge", ErrorKind::Usage, "`EntityTooLarge` (HTTP status 400)"),
     ] {
         let script = move |_: &s3_servers::proxy::Seen<'_>| Fault::Reply(status, code);

@@ -382,3 +382,50 @@ fn an_object_replaced_while_it_is_read_comes_as_one_or_the_other() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_server_that_refuses_checksum_headers_gets_writes_without_them() {
+    on_every_server(|server| {
+        let (proxy, store) = through(server, "no-checksums", |seen| {
+            let is_write = matches!(seen.method, "PUT" | "POST");
+            if is_write && seen.has_checksum {
+                Fault::Reply(501, "NotImplemented")
+            } else {
+                Fault::None
+            }
+        })?;
+        let Put::Written(one) = store.put("a", b"one", Condition::IfAbsent)? else {
+            anyhow::bail!("a conflict")
+        };
+        ensure!(store.put("a", b"two", Condition::IfAbsent)? == Put::Conflict);
+        let Put::Written(_) = store.put("a", b"two", Condition::IfMatch(&one))? else {
+            anyhow::bail!("a conflict")
+        };
+        let writes = || proxy.seen().iter().filter(|seen| seen.starts_with("PUT")).count();
+        let before = writes();
+        ensure!(store.put("b", b"three", Condition::Any)? != Put::Conflict);
+        ensure!(writes() == before + 1, "what was found out is remembered");
+        Ok(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_large_file_goes_to_a_server_that_refuses_checksum_headers() {
+    on_every_server(|server| {
+        let (_proxy, store) = through(server, "no-checksums-large", |seen| {
+            if seen.method == "PUT" && seen.has_checksum {
+                Fault::Reply(501, "NotImplemented")
+            } else {
+                Fault::None
+            }
+        })?;
+        let temp = tempfile::tempdir()?;
+        let (source, target) = (temp.path().join("source"), temp.path().join("target"));
+        fs::write(&source, content(17 * MIB))?;
+        store.put_file("large", &source)?;
+        ensure!(store.get_file("large", &target)? && fs::read(&target)? == fs::read(&source)?);
+        Ok(())
+    })
+    .unwrap();
+}

@@ -145,7 +145,7 @@ fn reader_does_its_job(store: &dyn ObjectStore) -> Result<()> {
 }
 
 /// One key of each kind that there is, and who may read and write it.
-const KEYS: [(&str, &str, &str); 11] = [
+const KEYS: [(&str, &str, &str); 12] = [
     ("models/cluster/versions/v/bundle.json", "trainer scorer reader", "trainer"),
     ("models/cluster/aliases/live.json", "trainer scorer reader", "trainer"),
     ("models/cluster/history/live/1.json", "trainer scorer reader", "trainer"),
@@ -155,6 +155,7 @@ const KEYS: [(&str, &str, &str); 11] = [
     ("scores/cluster/date=2026-11-21/x.json", "scorer reader", "scorer"),
     ("state/cluster/watermark.json", "scorer reader", "scorer"),
     ("state/cluster/alerts.json", "trainer scorer reader", "trainer scorer"),
+    ("messages/cluster/date=2026-11-21/x.json", "reader", "trainer scorer"),
     (".lynceus/conditional-writes", "", "trainer scorer"),
     ("elsewhere/x", "", ""),
 ];
@@ -270,7 +271,7 @@ fn a_check_of_the_store_tells_the_roles_apart() {
         assert_eq!(check.left_behind.len(), written, "nobody may delete");
         let refused = check.areas.iter().filter(|area| !area.write);
         for area in refused {
-            assert!(area.refusals.iter().any(|why| why.contains("s3:PutObject")), "{area:?}");
+            assert!(area.refusals.iter().any(|it| it.why.contains("s3:PutObject")), "{area:?}");
         }
     }
 }

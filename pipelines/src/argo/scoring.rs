@@ -1,5 +1,6 @@
 //! The scoring plan as one pod of four containers, and the clock that starts it each minute.
 
+use contract::steps::StepCommand;
 use contract::{Span, Stage, StepError};
 use document::Document;
 
@@ -12,6 +13,7 @@ use super::workflow::{
     TtlStrategy, WorkflowSpec, WorkflowTemplate,
 };
 use super::{ALERT, COMPONENT, METRICS, SOURCE, access, label, labels, metadata, names};
+use crate::plan::Plan;
 
 /// Less than the minute between two ticks, so that a tick is never made up for beside the next one.
 const STARTING_DEADLINE_SECONDS: u32 = 50;
@@ -19,7 +21,8 @@ const STARTING_DEADLINE_SECONDS: u32 = 50;
 /// Makes the template. A pod that fails is not tried again: the next tick starts at the watermark
 /// and makes up for it.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
-    let plan = crate::score::plan(&inputs(document))?;
+    let mut plan = crate::score::plan(&inputs(document))?;
+    say_when_there_is_no_model(document, &mut plan);
     let mut containers = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let surroundings = Surroundings {
@@ -73,6 +76,19 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         metadata: metadata(&names.score, Some(document)),
         spec,
     })
+}
+
+/// Lets `score` say what makes the first model here.
+fn say_when_there_is_no_model(document: &Document, plan: &mut Plan) {
+    let names = names(document);
+    for task in &mut plan.tasks {
+        if let StepCommand::Score(args) = &mut task.command {
+            args.no_model_hint = Some(format!(
+                "a training makes one: CronWorkflow {} starts it, or now: argo submit --from workflowtemplate/{}",
+                names.retrain, names.train
+            ));
+        }
+    }
 }
 
 /// Makes the clock.

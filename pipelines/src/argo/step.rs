@@ -101,6 +101,7 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
         outcome: Some(outcome(task).into()),
         log: LogFormat::Json,
         threads: threads(command.stage(), surroundings),
+        deadline: task.command.common().deadline,
         scratch: task.command.common().scratch,
     };
     let inputs = command.inputs();

@@ -12,13 +12,13 @@ use crate::scored;
 /// Flags of `lynceus compare`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompareArgs {
+    /// Name of the pipeline
+    #[arg(value_name = "PIPELINE")]
+    pipeline: String,
     /// Runs, the one to compare with first: their names, their beginnings, `previous`,
     /// `last`, or their folders
     #[arg(value_name = "RUN", num_args = 2..=6, required = true)]
     runs: Vec<String>,
-    /// Name of the pipeline
-    #[arg(long, default_value = "cluster")]
-    pipeline: String,
     /// Write a page with the same as well
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,

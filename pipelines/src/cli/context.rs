@@ -1,5 +1,6 @@
 //! What most commands need: the document with its changes, and the store.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, Timestamp};
@@ -115,6 +116,19 @@ impl StorePlace {
             runs.sort_by(|(_, a), (_, b)| (a.started, &a.run).cmp(&(b.started, &b.run)));
         }
         Ok(runs)
+    }
+
+    /// Returns the pipelines that the store, or this machine, has anything of, in order.
+    pub(crate) fn pipelines(&self) -> Result<Vec<String>, StepError> {
+        let store = self.open()?;
+        let mut names = BTreeSet::new();
+        for folder in ["models/", "runs/", "scores/", "state/"] {
+            names.extend(store.folders(folder)?);
+        }
+        let local = fs_err::read_dir(self.root.join("runs")).into_iter().flatten().flatten();
+        names.extend(local.filter_map(|entry| entry.file_name().into_string().ok()));
+        names.retain(|name| store::check::is_pipeline(name));
+        Ok(names.into_iter().collect())
     }
 
     /// Makes sure that a run's files lie on this machine.

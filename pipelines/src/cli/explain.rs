@@ -10,13 +10,12 @@ use super::{Global, OutputFormat, print, print_json, runs};
 /// Flags of `lynceus explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExplainArgs {
-    /// Name of the run, its beginning, or `last`
+    /// Name of the pipeline
+    pipeline: String,
+    /// Name of the run, its beginning, `previous`, or `last`
     run: String,
     /// The task
     task: String,
-    /// Name of the pipeline
-    #[arg(long, default_value = "cluster")]
-    pipeline: String,
 }
 
 pub(crate) fn execute(global: &Global, args: &ExplainArgs) -> Result<(), StepError> {

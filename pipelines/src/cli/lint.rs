@@ -4,11 +4,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact, system_words};
-use document::Changes;
+use document::alerts::Channel;
+use document::{Changes, Document};
 use fs_err as fs;
 use report::units::counted;
 
-use super::{Global, OutputFormat, print, print_json};
+use super::{Global, OutputFormat, print, print_json, say};
 use crate::argo::lint::{self, File, Finding};
 use crate::find;
 
@@ -124,6 +125,9 @@ impl Checked {
 fn of_document(file: &Path, name: &str) -> Vec<Finding> {
     let problems = document::problems(file, &Changes::default());
     let mut findings: Vec<Finding> = problems.iter().map(|error| finding(name, error)).collect();
+    if let Ok(document) = document::read(file) {
+        warn_of_lonely_stdout(&document, name);
+    }
     for profile in document::profiles(file).unwrap_or_default() {
         let set = format!("profile={profile}");
         let changes = Changes { overlays: Vec::new(), sets: vec![&set] };
@@ -136,6 +140,19 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Warns of a document whose messages go to standard output alone: in a cluster that is gone with the
+/// pod. It is no finding, since the store has every message.
+fn warn_of_lonely_stdout(document: &Document, name: &str) {
+    let is_stdout = |channel: &Channel| matches!(channel, Channel::Stdout(_));
+    if document.alerts.channels.iter().all(is_stdout) {
+        say(&format!(
+            "warning: {name}: alerts.channels: nobody is notified in a cluster, where standard output is gone with \
+             the pod (hint: add a channel; `lynceus messages {}` shows what the store keeps)",
+            document.name
+        ));
+    }
 }
 
 fn defaults(global: &Global) -> Vec<PathBuf> {

@@ -1,10 +1,11 @@
 //! `lynceus models`: the registry.
 
 mod compare;
+mod show;
 
 use contract::{Span, StepError, Timestamp};
 use serde_json::json;
-use store::{AliasRecord, Change, Registry};
+use store::{AliasRecord, Change, ObjectStore, Registry};
 
 use super::context::{StorePlace, clock};
 use super::{Global, OutputFormat, print, print_json, say};
@@ -13,15 +14,15 @@ use crate::run::table;
 /// What to do with models.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ModelsCommand {
-    /// List the latest versions of a pipeline, oldest first
+    /// List the latest versions of a pipeline, or of all pipelines of the store, oldest first
     #[command(after_help = "Example: lynceus models list cluster")]
     List {
-        /// Name of the pipeline
-        pipeline: String,
-        /// Mark the version that this alias names
+        /// Name of the pipeline [default: all]
+        pipeline: Option<String>,
+        /// Mark the version that this alias points at
         #[arg(long, default_value = "live")]
         alias: String,
-        /// List so many of them
+        /// List so many of each pipeline
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
@@ -30,10 +31,10 @@ pub(crate) enum ModelsCommand {
     Show {
         /// Name of the pipeline
         pipeline: String,
-        /// A version, or an alias
+        /// A version, its beginning, or an alias
         version: String,
     },
-    /// Show what an alias named when, and why
+    /// Show what an alias pointed at when, and why
     #[command(after_help = "Example: lynceus models history cluster")]
     History {
         /// Name of the pipeline
@@ -47,24 +48,24 @@ pub(crate) enum ModelsCommand {
     Compare {
         /// Name of the pipeline
         pipeline: String,
-        /// An alias or a version
+        /// An alias, a version, or its beginning
         #[arg(default_value = "live")]
         first: String,
-        /// An alias or a version
+        /// An alias, a version, or its beginning
         #[arg(default_value = "shadow")]
         second: String,
         /// Compare so much of the time before the last scored window
         #[arg(long, value_name = "DURATION", default_value = "24h")]
         last: Span,
     },
-    /// Let an alias name a version
+    /// Point an alias at a version
     #[command(
         after_help = "Example: lynceus models promote cluster 20261121T083600Z-0123456789ab --why 'knows the new nodes'"
     )]
     Promote {
         /// Name of the pipeline
         pipeline: String,
-        /// The version
+        /// The version, or its beginning
         version: String,
         #[command(flatten)]
         change: ChangeArgs,
@@ -72,7 +73,7 @@ pub(crate) enum ModelsCommand {
         #[arg(long, default_value = "promoted by hand")]
         why: String,
     },
-    /// Let an alias name again what it named before
+    /// Roll an alias back to the version before
     #[command(after_help = "Example: lynceus models rollback cluster")]
     Rollback {
         /// Name of the pipeline
@@ -97,67 +98,93 @@ pub(crate) struct ChangeArgs {
 }
 
 pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), StepError> {
-    let store = StorePlace::new(&global.store)?.open()?;
+    let place = StorePlace::new(&global.store)?;
+    let store = place.open()?;
     let registry = |pipeline| Registry::new(store.as_ref(), pipeline);
     match command {
         ModelsCommand::List { pipeline, alias, limit } => {
-            list(global, (pipeline, &registry(pipeline)), alias, *limit)
+            let names = match pipeline {
+                Some(name) => vec![name.clone()],
+                None => place.pipelines()?,
+            };
+            list(global, (store.as_ref(), &names), alias, *limit)
         }
         ModelsCommand::Show { pipeline, version } => {
             let registry = registry(pipeline);
-            let alias = registry.alias(version)?;
-            let version = alias.as_ref().map_or(version, |alias| &alias.version);
-            print_json(&registry.manifest(version)?)
+            let version = registry.resolve(version)?;
+            let manifest = registry.manifest(&version)?;
+            match global.output {
+                OutputFormat::Json => print_json(&manifest),
+                OutputFormat::Text => print(&show::text(&version, &manifest)),
+            }
         }
         ModelsCommand::History { pipeline, alias } => {
-            show(global, &registry(pipeline).history(alias)?)
+            show_aliases(global, &registry(pipeline).history(alias)?)
         }
         ModelsCommand::Compare { pipeline, first, second, last } => {
             compare::execute(global, store.as_ref(), pipeline, [first, second], *last)
         }
         ModelsCommand::Promote { pipeline, version, change, why } => {
             let registry = registry(pipeline);
+            let version = &registry.resolve(version)?;
             let current = registry.alias(&change.alias)?;
             let now = change.now.unwrap_or_else(clock);
             let change = Change { alias: &change.alias, version, now, by: &change.by, why };
-            show(global, &[registry.promote(&change, current.as_ref())?])
+            show_aliases(global, &[registry.promote(&change, current.as_ref())?])
         }
         ModelsCommand::Rollback { pipeline, change } => {
             let now = change.now.unwrap_or_else(clock);
-            show(global, &[registry(pipeline).rollback(&change.alias, now, &change.by)?])
+            show_aliases(global, &[registry(pipeline).rollback(&change.alias, now, &change.by)?])
         }
     }
+}
+
+/// A version as a list shows it.
+struct Listed {
+    pipeline: String,
+    version: String,
+    is_live: bool,
 }
 
 fn list(
     global: &Global,
-    (pipeline, registry): (&str, &Registry<'_>),
+    (store, pipelines): (&dyn ObjectStore, &[String]),
     alias: &str,
     limit: u32,
 ) -> Result<(), StepError> {
-    let live = registry.alias(alias)?;
-    let (versions, more) =
-        registry.latest_versions(usize::try_from(limit).unwrap_or(usize::MAX))?;
-    if versions.is_empty() {
-        crate::find::known(pipeline, &global.pipelines)?;
+    let mut listed = Vec::new();
+    for pipeline in pipelines {
+        let registry = Registry::new(store, pipeline);
+        let live = registry.alias(alias)?;
+        let (versions, more) =
+            registry.latest_versions(usize::try_from(limit).unwrap_or(usize::MAX))?;
+        if versions.is_empty() && pipelines.len() == 1 {
+            crate::find::known(pipeline, &global.pipelines)?;
+        }
+        if more {
+            say(&format!("the latest {limit} versions of {pipeline}; `--limit` shows more"));
+        }
+        listed.extend(versions.into_iter().map(|version| Listed {
+            is_live: live.as_ref().is_some_and(|record| record.version == version),
+            pipeline: pipeline.clone(),
+            version,
+        }));
     }
-    if more {
-        say(&format!("the latest {limit} versions; `--limit` shows more"));
-    }
-    let is_live = |version: &str| live.as_ref().is_some_and(|record| record.version == version);
     if global.output == OutputFormat::Json {
-        let versions =
-            versions.iter().map(|version| json!({"version": version, alias: is_live(version)}));
+        let versions = listed
+            .iter()
+            .map(|it| json!({"pipeline": it.pipeline, "version": it.version, alias: it.is_live}));
         return print_json(&versions.collect::<Vec<_>>());
     }
-    let mut rows = vec![["version", "alias"].map(str::to_owned).to_vec()];
-    rows.extend(versions.iter().map(|version| {
-        vec![version.clone(), if is_live(version) { alias.to_owned() } else { String::new() }]
+    let mut rows = vec![["pipeline", "version", "alias"].map(str::to_owned).to_vec()];
+    rows.extend(listed.into_iter().map(|it| {
+        let alias = if it.is_live { alias.to_owned() } else { String::new() };
+        vec![it.pipeline, it.version, alias]
     }));
     print(&table(&rows))
 }
 
-fn show(global: &Global, records: &[AliasRecord]) -> Result<(), StepError> {
+fn show_aliases(global: &Global, records: &[AliasRecord]) -> Result<(), StepError> {
     if global.output == OutputFormat::Json {
         return print_json(&records);
     }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use contract::steps::ReportArgs as StepArgs;
 use contract::{Outcome, Span, StepError, Timestamp};
+use serde_json::json;
 
 use super::context::{Context, DocumentArgs, clock};
-use super::{Global, print, runs};
+use super::{Global, OutputFormat, print, print_json, runs};
 use crate::run::{RunRecord, RunStatus, read_runs};
 use crate::scored;
 
@@ -36,7 +37,10 @@ pub(crate) fn execute(global: &Global, args: &ReportArgs) -> Result<(), StepErro
     let range = args.last.map(|last| (to - last, to));
     let page = args.report.clone().unwrap_or_else(|| run.join("report.html"));
     write(&context, &run, range, &page)?;
-    print(&format!("{}\n", page.display()))
+    match global.output {
+        OutputFormat::Json => print_json(&json!({"run": run, "page": page})),
+        OutputFormat::Text => print(&format!("{}\n", page.display())),
+    }
 }
 
 /// Writes the page of a run, with the scores of a range if there is one.

@@ -17,6 +17,9 @@ use crate::run::{
 };
 use crate::train::{self, Inputs};
 
+/// Warnings of a task that are printed.
+const SHOWN_WARNINGS: usize = 10;
+
 /// Flags of `lynceus run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
@@ -28,6 +31,9 @@ pub(crate) struct RunArgs {
     /// Do this task and all that follow from it again, whatever the cache says
     #[arg(long, value_name = "TASK")]
     from: Option<String>,
+    /// Print every warning instead of the first ten of each task
+    #[arg(long)]
+    verbose: bool,
     #[command(flatten)]
     process: ProcessArgs,
 }
@@ -57,6 +63,7 @@ impl ProcessArgs {
             from: None,
             uncached: false,
             data_on_stdout: global.output == OutputFormat::Json,
+            limit: None,
         }
     }
 }
@@ -78,7 +85,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     };
     match global.output {
         OutputFormat::Json => print_json(&record)?,
-        OutputFormat::Text => print(&summary(&run.folder, &record))?,
+        OutputFormat::Text => print(&summary(&run.folder, &record, args.verbose))?,
     }
     let page = run.folder.join("report.html");
     let told = match &done {
@@ -254,7 +261,7 @@ pub(crate) fn lock(folder: &Path) -> Result<fs::File, StepError> {
 }
 
 /// Returns what a person wants to know after a run.
-fn summary(folder: &Path, record: &RunRecord) -> String {
+fn summary(folder: &Path, record: &RunRecord, verbose: bool) -> String {
     let mut rows = vec![["task", "state", "time", "memory", ""].map(str::to_owned).to_vec()];
     for task in &record.tasks {
         let outcome = RunRecord::outcome_of(folder, &task.name);
@@ -277,6 +284,7 @@ fn summary(folder: &Path, record: &RunRecord) -> String {
         ]);
     }
     let mut text = table(&rows);
+    text.push_str(&warnings(folder, record, verbose));
     if let Some(deployment) = deployment(folder)
         && record.status == RunStatus::Done
     {
@@ -284,6 +292,26 @@ fn summary(folder: &Path, record: &RunRecord) -> String {
     }
     text.push_str(&format!("run     {} ({})\n", folder.display(), human_seconds(record.seconds)));
     text
+}
+
+/// Returns what the tasks warn of, the first of each in full.
+fn warnings(folder: &Path, record: &RunRecord, verbose: bool) -> String {
+    let shown = if verbose { usize::MAX } else { SHOWN_WARNINGS };
+    let mut text = String::new();
+    let has_ended = |task: &&TaskRecord| {
+        matches!(task.state, TaskState::Done | TaskState::Cached | TaskState::Failed)
+    };
+    for task in record.tasks.iter().filter(has_ended) {
+        let Some(outcome) = RunRecord::outcome_of(folder, &task.name) else { continue };
+        for warning in outcome.warnings.iter().take(shown) {
+            text.push_str(&format!("warning {}: {warning}\n", task.name));
+        }
+        if let Some(more) = outcome.warnings.len().checked_sub(shown).filter(|more| *more > 0) {
+            let name = &task.name;
+            text.push_str(&format!("warning {name}: and {more} more; --verbose prints them\n"));
+        }
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
 }
 
 /// Returns what a run's `deploy` decided, if it came so far.

@@ -13,47 +13,27 @@ use crate::run::{RunRecord, human_seconds, table};
 /// What to do with runs.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum RunsCommand {
-    /// List the runs of a pipeline, oldest first
+    /// List the runs of a pipeline, or of all pipelines of the store, oldest first
     #[command(after_help = "Example: lynceus runs list cluster")]
     List {
-        /// Name of the pipeline
-        pipeline: String,
+        /// Name of the pipeline [default: all]
+        pipeline: Option<String>,
     },
     /// Show the tasks of a run
-    #[command(after_help = "Example: lynceus runs show last --pipeline cluster")]
+    #[command(after_help = "Example: lynceus runs show cluster last")]
     Show {
+        /// Name of the pipeline
+        pipeline: String,
         /// Name of the run, its beginning, `previous`, or `last`
         run: String,
-        /// Name of the pipeline
-        #[arg(long, default_value = "cluster")]
-        pipeline: String,
     },
 }
 
 pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), StepError> {
     let store = StorePlace::new(&global.store)?;
     match command {
-        RunsCommand::List { pipeline } => {
-            let runs: Vec<RunRecord> =
-                store.runs(pipeline)?.into_iter().map(|(_, record)| record).collect();
-            if runs.is_empty() {
-                crate::find::known(pipeline, &global.pipelines)?;
-            }
-            if global.output == OutputFormat::Json {
-                return print_json(&runs);
-            }
-            let mut rows = vec![["run", "status", "present", "time"].map(str::to_owned).to_vec()];
-            rows.extend(runs.iter().map(|run| {
-                vec![
-                    run.run.clone(),
-                    format!("{:?}", run.status).to_lowercase(),
-                    run.now.to_string(),
-                    human_seconds(run.seconds),
-                ]
-            }));
-            print(&table(&rows))
-        }
-        RunsCommand::Show { run, pipeline } => {
+        RunsCommand::List { pipeline } => list(global, &store, pipeline.as_deref()),
+        RunsCommand::Show { pipeline, run } => {
             let (folder, record) = find(&store, pipeline, run)?;
             if global.output == OutputFormat::Json {
                 return print_json(&record);
@@ -72,6 +52,34 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
             print(&format!("{}\n{}", folder.display(), table(&rows)))
         }
     }
+}
+
+fn list(global: &Global, store: &StorePlace, pipeline: Option<&str>) -> Result<(), StepError> {
+    let names = match pipeline {
+        Some(name) => vec![name.to_owned()],
+        None => store.pipelines()?,
+    };
+    let mut runs: Vec<RunRecord> = Vec::new();
+    for name in &names {
+        runs.extend(store.runs(name)?.into_iter().map(|(_, record)| record));
+    }
+    if let Some(name) = pipeline.filter(|_| runs.is_empty()) {
+        crate::find::known(name, &global.pipelines)?;
+    }
+    if global.output == OutputFormat::Json {
+        return print_json(&runs);
+    }
+    let mut rows = vec![["pipeline", "run", "status", "now", "time"].map(str::to_owned).to_vec()];
+    rows.extend(runs.iter().map(|run| {
+        vec![
+            run.pipeline.clone(),
+            run.run.clone(),
+            format!("{:?}", run.status).to_lowercase(),
+            run.now.to_string(),
+            human_seconds(run.seconds),
+        ]
+    }));
+    print(&table(&rows))
 }
 
 /// Finds a run by name, by an unambiguous beginning, or the last training or the one before.

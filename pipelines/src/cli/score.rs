@@ -5,7 +5,7 @@ mod retrain;
 use std::path::{Path, PathBuf};
 
 use contract::steps::{AlertArgs, StepCommand};
-use contract::{Outcome, StepError, Timestamp, artifact, read_json};
+use contract::{Span, StepError, Timestamp, artifact, read_json};
 use fs_err as fs;
 use serde_json::Value;
 use store::{Watermark, watermark};
@@ -13,8 +13,10 @@ use store::{Watermark, watermark};
 use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on, lock, waiting};
 use super::{Global, OutputFormat, print, print_json, say};
-use crate::plan::Plan;
-use crate::run::{Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState};
+use crate::plan::{Plan, Task};
+use crate::run::{
+    INTERRUPTED, Limit, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState,
+};
 use crate::scored;
 use crate::train::Inputs;
 
@@ -28,12 +30,16 @@ const FAILED_TICKS: usize = 20;
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     document: DocumentArgs,
-    /// Take this as the present instead of the clock
+    /// Take this as the current time instead of the clock
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     /// Start after this time, if the pipeline has never scored a window
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
+    /// End within this time, whatever hangs; a deadline over all steps [default: `scoring.every`, at
+    /// least 1m]
+    #[arg(long, value_name = "DURATION")]
+    within: Option<Span>,
     #[command(flatten)]
     process: ProcessArgs,
 }
@@ -49,26 +55,60 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
         let error = StepError::usage(format!("`--since {since}` is after `{at}`, the present"));
         return Err(error.hint("no window would be due until then"));
     }
-    let ticked = tick(&context, at, args.since, args.process.options(global));
+    let scored = once(global, args, &context, at)?;
+    match global.output {
+        OutputFormat::Json => print_json(&scored),
+        OutputFormat::Text => print(&words(&scored)),
+    }
+}
+
+impl ScoreArgs {
+    /// The flags of each tick of `lynceus watch`.
+    pub(super) fn for_watch(
+        document: DocumentArgs,
+        since: Option<Timestamp>,
+        process: ProcessArgs,
+    ) -> Self {
+        Self { document, at: None, since, within: None, process }
+    }
+
+    pub(super) fn document(&self) -> &DocumentArgs {
+        &self.document
+    }
+}
+
+/// Scores what is due at `at`, and starts the training that drift asked for; returns what was scored.
+pub(super) fn once(
+    global: &Global,
+    args: &ScoreArgs,
+    context: &Context,
+    at: Timestamp,
+) -> Result<Value, StepError> {
+    let within = args.within.unwrap_or_else(|| crate::score::deadline(&context.document));
+    let options = Options { limit: Some(Limit::of(within)), ..args.process.options(global) };
+    let ticked = tick(context, at, args.since, options);
     // A channel that cannot be reached keeps nobody from training.
-    let training = retrain::start(global, args, &context, at);
+    let training = retrain::start(global, args, context, at);
     if let Ok(Some(log)) = &training {
         say(&format!("drift: a training was started, see {}", log.display()));
     }
     let scored = ticked?;
     training?;
-    match global.output {
-        OutputFormat::Json => print_json(&scored),
-        OutputFormat::Text => {
-            let of = |name: &str| scored.get(name).and_then(Value::as_u64).unwrap_or(0);
-            print(&format!(
-                "{} windows scored, {} anomalous, {} without data\n",
-                of("windows"),
-                of("anomalous"),
-                of("no_data")
-            ))
-        }
+    Ok(scored)
+}
+
+/// Says what a tick scored.
+pub(super) fn words(scored: &Value) -> String {
+    if let Some(why) = scored.get("no_model").and_then(Value::as_str) {
+        return format!("{why}\n");
     }
+    let of = |name: &str| scored.get(name).and_then(Value::as_u64).unwrap_or(0);
+    format!(
+        "{} windows scored, {} anomalous, {} without data\n",
+        of("windows"),
+        of("anomalous"),
+        of("no_data")
+    )
 }
 
 /// Scores what is due at `at` and returns what `score` says of it. The run's folder is kept only
@@ -104,7 +144,7 @@ pub(crate) fn tick(
         now: at,
     };
     let mut plan = crate::score::plan(&inputs)?;
-    keep_models(&mut plan, context);
+    suit_to_this_machine(&mut plan, context);
     let mut record = RunRecord {
         format: RunRecord::FORMAT,
         run: name,
@@ -128,11 +168,11 @@ pub(crate) fn tick(
     };
     let ran = block_on(runner.run(&mut record));
     artifact::scratch(false);
-    warn(&folder, &record);
-    if let Err(error) = ran {
-        tell_what_waits(&plan, &record);
-        return Err(error);
+    if ran.as_ref().is_err_and(|error| error.message != INTERRUPTED) {
+        tell_what_stopped(&runner, &record);
     }
+    warn(&folder, &record);
+    ran?;
     let told: Value = read_json(&folder.join("score/scored.json"))?;
     // A tick that comes again has nothing to add to what the first one left.
     if told.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
@@ -155,18 +195,18 @@ fn warn(folder: &Path, record: &RunRecord) {
     }
 }
 
-/// Sends the messages that wait, and says again what fires, although no new window was scored: an
-/// outage of the source must not silence alarms that stand.
-fn tell_what_waits(plan: &Plan, record: &RunRecord) {
+/// Sends the messages that wait, says again what fires, and notifies people when scoring has stopped
+/// for long, although the tick failed: an outage of the source must not silence alarms that stand.
+fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {
     let waits = |name: &str| {
         let has_not_run = |state| matches!(state, TaskState::Waiting | TaskState::Skipped);
         record.tasks.iter().any(|task| task.name == name && has_not_run(task.state))
     };
-    for task in plan.tasks.iter().filter(|task| waits(&task.name)) {
+    for task in runner.plan.tasks.iter().filter(|task| waits(&task.name)) {
         let StepCommand::Alert(args) = &task.command else { continue };
         let args = AlertArgs { scored: None, ..args.clone() };
-        let mut outcome = Outcome::start(&task.name);
-        if let Err(error) = alert::run(&args, &mut outcome) {
+        let task = Task { name: task.name.clone(), command: StepCommand::Alert(args) };
+        if let Err(error) = block_on(runner.run_last(&task)) {
             say(&format!("warning: {}: {}", task.name, error.message));
         }
     }
@@ -196,14 +236,16 @@ fn forget_failed(root: &Path, pipeline: &str) {
     }
 }
 
-/// Keeps bundles between ticks where the store is not a folder of this machine.
-fn keep_models(plan: &mut Plan, context: &Context) {
-    if context.store.url.starts_with("file://") {
-        return;
-    }
+/// Says what a person does about a model that is missing, and keeps bundles between ticks where the
+/// store is not a folder of this machine.
+fn suit_to_this_machine(plan: &mut Plan, context: &Context) {
     for task in &mut plan.tasks {
         if let StepCommand::Score(args) = &mut task.command {
-            args.model_cache = Some(context.store.root.join("cache/models"));
+            let name = &context.document.name;
+            args.no_model_hint = Some(format!("train one: lynceus run {name}"));
+            if !context.store.url.starts_with("file://") {
+                args.model_cache = Some(context.store.root.join("cache/models"));
+            }
         }
     }
 }

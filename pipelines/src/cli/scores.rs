@@ -5,7 +5,7 @@ use contract::{Span, StepError, Timestamp};
 use store::{ObjectStore, scores, watermark};
 
 use super::context::{Context, DocumentArgs};
-use super::{Global, OutputFormat, print, print_json};
+use super::{Global, OutputFormat, print, print_json, say};
 use crate::run::table;
 
 /// Time between two looks for new windows.
@@ -39,9 +39,18 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     let scored_to = || -> Result<Option<Timestamp>, StepError> {
         Ok(watermark::read(store.as_ref(), pipeline)?.map(|stored| stored.value.scored_to))
     };
-    let Some(end) = args.to.map_or_else(scored_to, |to| Ok(Some(to)))? else {
-        return Err(StepError::refused(format!("no window of `{pipeline}` was scored yet"))
-            .hint(format!("lynceus score {pipeline} does it")));
+    let mut end = args.to.map_or_else(scored_to, |to| Ok(Some(to)))?;
+    if end.is_none() && args.watch {
+        say(&format!("no window of {pipeline} was scored yet: waiting for the first"));
+        while end.is_none() {
+            std::thread::sleep(PAUSE);
+            end = scored_to()?;
+        }
+    }
+    let Some(end) = end else {
+        return Err(StepError::refused(format!("no window of `{pipeline}` was scored yet")).hint(
+            format!("lynceus score {pipeline} scores those that are due; --watch waits for them"),
+        ));
     };
     let mut after = args.from.unwrap_or(end - args.last);
     if args.to.is_some() {

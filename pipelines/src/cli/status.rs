@@ -1,4 +1,8 @@
-//! `lynceus status`: how a pipeline is, on one screen.
+//! `lynceus status`: the health of a pipeline on one screen, or of all of them, a line each.
+
+mod overview;
+
+use std::path::PathBuf;
 
 use alert::AlertState;
 use contract::score::{Verdict, entity_words};
@@ -16,9 +20,19 @@ use crate::run::{RunRecord, TaskState, human_seconds, table};
 /// Flags of `lynceus status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    document: DocumentArgs,
-    /// Take this as the present instead of the clock
+    /// Pipeline: a document's name, or the path of one [default: all pipelines of the store]
+    #[arg(value_name = "PIPELINE")]
+    pipeline: Option<String>,
+    /// Lay this partial document over it; may be repeated
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    overlay: Vec<PathBuf>,
+    /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE", requires = "pipeline")]
+    set: Vec<String>,
+    /// Use the recorded sample that comes with the pipeline instead of its source
+    #[arg(long, requires = "pipeline")]
+    sample: bool,
+    /// Take this as the current time instead of the clock
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }
@@ -31,6 +45,8 @@ struct Status {
     shadow: Option<Named>,
     /// Absent before the first window was scored.
     scoring: Option<Scoring>,
+    /// What stopped scoring, as the last ticks said, on whatever machine they ran.
+    stopped: Option<Stopped>,
     /// Alerts that are firing, in the order of their entities.
     alerts: Vec<Firing>,
     /// Messages that have not reached every channel.
@@ -72,6 +88,16 @@ struct Scoring {
     /// Why the first entity without data has none, where the source said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Stopped {
+    /// When no more windows were scored, as far as ticks have seen.
+    since: Timestamp,
+    /// What stopped the last tick that said so.
+    why: String,
+    /// When people were notified; absent before `scoring.stalled_after`.
+    notified: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -117,9 +143,14 @@ struct FailedTick {
 }
 
 pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepError> {
-    let context = Context::new(global, &args.document)?;
+    let now = args.now.unwrap_or_else(clock);
+    let StatusArgs { pipeline, overlay, set, sample, .. } = args;
+    let Some(pipeline) = pipeline.clone() else { return overview::execute(global, now) };
+    let (overlay, set) = (overlay.clone(), set.clone());
+    let document = DocumentArgs { pipeline, overlay, set, sample: *sample };
+    let context = Context::new(global, &document)?;
     let store = context.store.open()?;
-    let status = read(&context, store.as_ref(), args.now.unwrap_or_else(clock))?;
+    let status = read(&context, store.as_ref(), now)?;
     match global.output {
         OutputFormat::Json => print_json(&status),
         OutputFormat::Text => print(&text(&status)),
@@ -155,7 +186,12 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
         why: refused.why.clone(),
     });
     let trouble = told.trouble.iter();
+    let stopped = told.progress.as_ref().and_then(|progress| {
+        let why = progress.why.clone()?;
+        Some(Stopped { since: progress.seen, why, notified: progress.told })
+    });
     Ok(Status {
+        stopped,
         pipeline: pipeline.clone(),
         live: version(&document.deployment.alias)?,
         shadow: version(&document.scoring.shadow)?,
@@ -265,6 +301,10 @@ fn text(status: &Status) -> String {
             rows.push(row("windows scored", &it.windows_total.to_string()));
         }
     }
+    rows.extend(status.stopped.iter().map(|stopped| {
+        let told = stopped.notified.map(|at| format!(", notified at {at}")).unwrap_or_default();
+        row("scoring stopped", &format!("after {}{told}: {}", stopped.since, stopped.why))
+    }));
     rows.extend(status.failed_tick.iter().map(|failed| {
         row("last tick failed", &format!("{}, {}: {}", failed.at, failed.task, failed.why))
     }));
@@ -281,9 +321,11 @@ fn text(status: &Status) -> String {
     }
     let mut open = vec![["open alarm", "entity", "since"].map(str::to_owned).to_vec()];
     open.extend(status.alerts.iter().map(|alert| {
-        let kind = serde_json::to_value(alert.kind).unwrap_or_default();
-        let kind = kind.as_str().unwrap_or_default().replace('_', " ");
-        vec![kind, entity_words(&alert.entity).to_owned(), alert.since.to_string()]
+        vec![
+            kind_words(alert.kind),
+            entity_words(&alert.entity).to_owned(),
+            alert.since.to_string(),
+        ]
     }));
     text.push('\n');
     text + &table(&open)
@@ -328,6 +370,12 @@ fn drift_text(drift: Option<&Drift>) -> String {
         [] => format!("no feature since {}", drift.since),
         features => format!("{} (since {})", features.join(", "), drift.since),
     }
+}
+
+/// Names a kind of alert for a person.
+fn kind_words(kind: alert::machine::Kind) -> String {
+    let kind = serde_json::to_value(kind).unwrap_or_default();
+    kind.as_str().unwrap_or_default().replace('_', " ")
 }
 
 fn row(name: &str, value: &str) -> Vec<String> {

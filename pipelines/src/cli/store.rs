@@ -3,7 +3,7 @@
 use contract::{Span, StepError, Timestamp};
 use serde_json::json;
 use store::ObjectStore;
-use store::check::{self, Area, Check, Role};
+use store::check::{self, Area, Check, Refusal, Role};
 use store::garbage::{self, Garbage, Retention};
 
 use super::context::{StorePlace, clock};
@@ -20,7 +20,7 @@ pub(crate) enum StoreCommand {
         #[arg(long, value_name = "ROLE", value_parser = check::ROLES)]
         role: Option<String>,
     },
-    /// Say which versions, runs and cache entries nothing needs any more, or remove them
+    /// List the versions, runs, cache entries, scores and messages that are no longer needed, or remove them
     #[command(after_help = "Example: lynceus store gc --keep 60d --remove")]
     Gc(GcArgs),
 }
@@ -31,6 +31,9 @@ pub(crate) struct GcArgs {
     /// Keep what was live or run so long ago
     #[arg(long, value_name = "DURATION", default_value = "90d")]
     keep: Span,
+    /// Keep scores and messages of so long ago
+    #[arg(long, value_name = "DURATION", default_value = "400d")]
+    keep_scores: Span,
     /// Leave alone what was written so lately: it may still be being written
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     untouched: Span,
@@ -58,15 +61,26 @@ fn check(global: &Global, store: &dyn ObjectStore, role: Option<&str>) -> Result
     }
     let asked = check.roles.iter().find(|other| Some(other.role) == role);
     match asked.filter(|role| !role.lacks.is_empty()) {
-        Some(role) => Err(StepError::usage(format!(
-            "this user may not work as {} in `{}`: it lacks {}",
-            role.role,
-            check.store,
-            role.lacks.join(", ")
-        ))
-        .hint("give it the policy of its role: see minio/README.md")),
+        Some(role) => Err(lacking(&check, role)),
         None => Ok(()),
     }
+}
+
+/// Makes the error of a user who lacks what a role needs: what, and why in the store's words.
+fn lacking(check: &Check, role: &Role) -> StepError {
+    let lacks = role.lacks.join(", ");
+    let is_lacking =
+        |area: &&Area| role.lacks.iter().any(|lack| lack.rsplit(' ').next() == Some(area.name));
+    let mut refusals = check.areas.iter().filter(is_lacking).flat_map(|area| &area.refusals);
+    let (message, hint) = match refusals.next() {
+        Some(Refusal { why, hint }) => (
+            format!("this user cannot work as {}: it lacks {lacks}: {why}", role.role),
+            hint.clone(),
+        ),
+        None => (format!("this user cannot work as {}: it lacks {lacks}", role.role), None),
+    };
+    let policy = || "give it the policy of its role: see minio/README.md".to_owned();
+    StepError::usage(message).hint(hint.unwrap_or_else(policy))
 }
 
 fn shown(check: &Check) -> String {
@@ -76,7 +90,8 @@ fn shown(check: &Check) -> String {
     rows.extend(check.areas.iter().map(|area| {
         let Area { name, list, read, write, compare, delete, .. } = area;
         let mut row = vec![(*name).to_owned()];
-        row.extend([*list, *read, *write, *compare, *delete].map(cell));
+        row.extend([*list, *read, *write, *compare].map(cell));
+        row.push(delete.map_or("not tried".to_owned(), cell));
         row
     }));
     let mut text = format!("{}\n", table(&rows));
@@ -87,8 +102,15 @@ fn shown(check: &Check) -> String {
             (false, _) => format!("{role}: lacks {}\n", lacks.join(", ")),
         });
     }
+    // What a role does not need is refused with reason; conditional writes are for all who write.
+    for area in check.areas.iter().filter(|area| area.write && !area.compare) {
+        for Refusal { why, hint } in &area.refusals {
+            let hint = hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            text.push_str(&format!("{}: {why}{hint}\n", area.name));
+        }
+    }
     for key in &check.left_behind {
-        text.push_str(&format!("left behind, since it may not be deleted: {key}\n"));
+        text.push_str(&format!("left behind, since this user may not delete it: {key}\n"));
     }
     text
 }
@@ -99,7 +121,8 @@ fn collect_garbage(
     args: &GcArgs,
 ) -> Result<(), StepError> {
     let now = args.now.unwrap_or_else(clock);
-    let retention = Retention { now, keep: args.keep, untouched: args.untouched };
+    let GcArgs { keep, keep_scores, untouched, .. } = *args;
+    let retention = Retention { now, keep, keep_scores, untouched };
     let found = garbage::find(store, retention)?;
     let mut removed = Vec::new();
     for garbage in found.iter().filter(|_| args.remove) {

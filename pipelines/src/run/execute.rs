@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::{ErrorKind, Outcome, StepError, artifact};
 use document::Document;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::cache::{self, KeyParts, Lookup};
+use super::limit::Limit;
 use super::process::{self, Attempt};
 use super::record::{RunRecord, RunStatus, TaskRecord, TaskState};
+use super::signals::{Interrupt, interrupted};
 use crate::plan::Plan;
 
 /// How a plan is run.
@@ -31,6 +30,8 @@ pub struct Options {
     pub uncached: bool,
     /// Keep stdout free for data: what tasks say there goes to stderr.
     pub data_on_stdout: bool,
+    /// When all tasks must have ended; nothing for as long as they take.
+    pub limit: Option<Limit>,
 }
 
 /// Runs one plan in one run folder.
@@ -212,10 +213,7 @@ impl Runner<'_> {
         running.spawn(async move {
             tokio::time::sleep(wait).await;
             let started = Instant::now();
-            let attempt = match process::start(&program, &task, &folder, &options) {
-                Ok(child) => process::finish(child, &task.name, &folder).await,
-                Err(error) => Err(error),
-            };
+            let attempt = process::attempt(&program, &task, &folder, &options).await;
             (index, attempt, started.elapsed())
         });
     }
@@ -241,7 +239,9 @@ impl Runner<'_> {
             self.change(record, index, TaskState::Done, why);
             return Ok(None);
         }
-        if attempt.is_retried() && task.attempts <= self.options.retries {
+        let has_time =
+            self.options.limit.is_none_or(|limit| limit.leaves(pause_before(task.attempts)));
+        if attempt.is_retried() && task.attempts <= self.options.retries && has_time {
             self.attempt(record, index, running, program);
             (self.watch)(&record.tasks[index]);
             return Ok(None);
@@ -290,90 +290,6 @@ pub(super) fn pause_before(attempts: u32) -> Duration {
     match attempts {
         0 => Duration::ZERO,
         failed => Duration::from_secs(1 << (failed - 1).min(5)),
-    }
-}
-
-/// The error of a run that was interrupted; the caller recognises it by [`INTERRUPTED`].
-fn interrupted() -> StepError {
-    StepError::unavailable(super::INTERRUPTED).hint("run the same command again to go on")
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-/// Says that a runner waits for signals itself, to end in an orderly way.
-static LISTENING: AtomicBool = AtomicBool::new(false);
-
-/// Ends the program, in the words of a run, on a signal while no runner listens: once asked for,
-/// signals do nothing by themselves any more for as long as the process lives.
-fn end_on_signals_between_runs() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        std::thread::spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let Ok(runtime) = runtime else { return };
-            runtime.block_on(async {
-                let Ok(mut signals) = Signals::new() else { return };
-                loop {
-                    signals.wait().await;
-                    if !LISTENING.load(Ordering::SeqCst) {
-                        crate::cli::tell(&interrupted());
-                        #[expect(clippy::exit, reason = "as a signal does, with our code")]
-                        std::process::exit(130);
-                    }
-                }
-            });
-        });
-    });
-}
-
-/// A runner's ear for signals.
-struct Interrupt {
-    signals: Signals,
-    /// The program is about to end by itself.
-    heard: bool,
-}
-
-impl Interrupt {
-    fn new() -> Result<Self, StepError> {
-        let signals = Signals::new()?;
-        end_on_signals_between_runs();
-        LISTENING.store(true, Ordering::SeqCst);
-        Ok(Self { signals, heard: false })
-    }
-
-    async fn wait(&mut self) {
-        self.signals.wait().await;
-        self.heard = true;
-    }
-}
-
-impl Drop for Interrupt {
-    fn drop(&mut self) {
-        LISTENING.store(self.heard, Ordering::SeqCst);
-    }
-}
-
-impl Signals {
-    fn new() -> Result<Self, StepError> {
-        let listen = |kind| {
-            signal(kind)
-                .map_err(|e| StepError::unavailable(format!("cannot listen for signals: {e}")))
-        };
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

@@ -17,13 +17,14 @@ impl Runner<'_> {
         loop {
             tokio::time::sleep(pause_before(attempts)).await;
             attempts += 1;
-            let child = process::start(&program, task, &folder, self.options)?;
             // A signal ends the program, and with it the task: no runner listens here.
-            let attempt = process::finish(child, &task.name, &folder).await?;
+            let attempt = process::attempt(&program, task, &folder, self.options).await?;
             if attempt.exit_code == 0 {
                 return Ok(());
             }
-            if !attempt.is_retried() || attempts > self.options.retries {
+            let has_time =
+                self.options.limit.is_none_or(|limit| limit.leaves(pause_before(attempts)));
+            if !attempt.is_retried() || attempts > self.options.retries || !has_time {
                 let code = attempt.exit_code;
                 let error = attempt.outcome.and_then(|outcome| outcome.error);
                 return Err(error.unwrap_or_else(|| {

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use contract::outcome::Status;
 use contract::step::{Common, LogFormat, RETRYING};
-use contract::{ErrorKind, Outcome, StepError, artifact, read_json};
+use contract::{ErrorKind, Outcome, Span, StepError, artifact, read_json, write_json};
 use fs_err as fs;
 use store::s3::cache;
 use tokio::process::{Child, Command};
 
 use crate::plan::Task;
+use crate::run::limit::GRACE;
 use crate::run::{Options, RUNNER};
 
 /// How one attempt of a task ended.
@@ -29,12 +31,40 @@ impl Attempt {
     }
 }
 
-/// Starts a task; its outcome and its log lie in `folder`.
-pub(super) fn start(
+/// Runs a task once; its outcome and its log lie in `folder`. One that does not end by itself when its
+/// time is over is killed.
+pub(super) async fn attempt(
     program: &Path,
     task: &Task,
     folder: &Path,
     options: &Options,
+) -> Result<Attempt, StepError> {
+    let deadline = options.limit.map(|limit| limit.of_task(task));
+    let child = start(program, task, folder, (options, deadline))?;
+    let Some(deadline) = deadline else { return finish(child, &task.name, folder).await };
+    match tokio::time::timeout(deadline.to_std() + GRACE, finish(child, &task.name, folder)).await {
+        Ok(attempt) => attempt,
+        Err(_) => killed(task, folder, deadline),
+    }
+}
+
+/// Says of a task that it had to be killed, also to those that read its outcome.
+fn killed(task: &Task, folder: &Path, deadline: Span) -> Result<Attempt, StepError> {
+    let error =
+        StepError::unavailable(format!("it did not end within `{deadline}` and was killed"));
+    let mut outcome = Outcome::start(task.command.stage().name());
+    outcome.status = Status::Failed;
+    outcome.exit_code = error.kind.exit_code();
+    outcome.error = Some(error);
+    write_json(&folder.join("outcome.json"), &outcome)?;
+    Ok(Attempt { exit_code: outcome.exit_code.into(), outcome: Some(outcome) })
+}
+
+fn start(
+    program: &Path,
+    task: &Task,
+    folder: &Path,
+    (options, deadline): (&Options, Option<Span>),
 ) -> Result<Child, StepError> {
     let (outcome, log) = (folder.join("outcome.json"), folder.join("log.jsonl"));
     let write_error = |e: std::io::Error| StepError::writing(folder, &e);
@@ -45,6 +75,7 @@ pub(super) fn start(
         outcome: Some(outcome),
         log: LogFormat::Json,
         threads: options.threads,
+        deadline,
         scratch: task.command.common().scratch,
     };
     let log = fs::OpenOptions::new().create(true).append(true).open(log).map_err(write_error)?;
@@ -70,11 +101,7 @@ pub(super) fn start(
 const LOG_PERIOD: Duration = Duration::from_secs(1);
 
 /// Waits for a task's process and reads what it said. What it asks for again is shown meanwhile.
-pub(super) async fn finish(
-    mut child: Child,
-    name: &str,
-    folder: &Path,
-) -> Result<Attempt, StepError> {
+async fn finish(mut child: Child, name: &str, folder: &Path) -> Result<Attempt, StepError> {
     let mut retries = Retries { path: folder.join("log.jsonl"), read: 0, last: String::new() };
     retries.read =
         fs::metadata(&retries.path).map_or(0, |it| usize::try_from(it.len()).unwrap_or(0));

@@ -6,6 +6,7 @@
 //! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
 //! moment repeats at most the one it was sending, with the same key.
 
+pub mod archive;
 pub mod channels;
 pub mod lease;
 pub mod machine;
@@ -14,6 +15,7 @@ pub mod outbox;
 mod quantity;
 pub mod retrain;
 mod silence;
+pub mod stalled;
 mod state;
 mod text;
 pub mod training;
@@ -22,7 +24,7 @@ pub mod wording;
 use std::path::Path;
 
 use contract::steps::AlertArgs;
-use contract::{Outcome, StepError, Timestamp, write_json};
+use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
 use document::Document;
 use serde::{Deserialize, Serialize};
 use store::{ObjectStore, watermark};
@@ -67,17 +69,18 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let names: Vec<String> = channels.iter().map(|channel| channel.name().to_owned()).collect();
     let wording = Wording::new(&document)?;
 
-    let (mut keeper, mut state) = Keeper::open(store.as_ref(), &document.name, args.now)?;
+    let opened = Keeper::open(store.as_ref(), &document.name, args.now);
+    let (mut keeper, mut state) = match opened {
+        Err(error) if error.kind == ErrorKind::Unavailable && args.ended.is_empty() => {
+            return Err(stalled::without_store(&document, channels, args.now, error));
+        }
+        opened => opened?,
+    };
     let before = state.clone();
     // What a run left that is over, or that died.
     state.lease = None;
     let messages = if args.ended.is_empty() {
-        let followed = follow(store.as_ref(), &document, args.now, &mut state, outcome)?;
-        if followed.drifts {
-            // Before the cursor moves: a run that is killed now asks again.
-            retrain::ask(store.as_ref(), &document, args.now, outcome)?;
-        }
-        followed.messages
+        scoring(args, (store.as_ref(), &document), &mut state, outcome)?
     } else {
         training(args, &document, &mut state)?
     };
@@ -96,7 +99,9 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         now: args.now,
         wording: &wording,
         pipeline: &document.name,
+        time: outbox::sending_time(args.common.deadline),
         save: &mut |state| keeper.save(state),
+        keep: &mut |message| archive::keep(store.as_ref(), message),
     };
     let mut delivery = Delivery::default();
     let saved = tell(&mut sender, &before, &mut state, &mut delivery);
@@ -104,6 +109,9 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     outcome.count("messages_sent", delivery.sent.len());
     outcome.count("messages_pending", state.pending.len());
     outcome.count("messages_refused", delivery.refused.len());
+    if let Some(error) = &delivery.unkept {
+        outcome.warn(format!("`lynceus messages` will not show every message: {}", error.message));
+    }
     let result = saved.and_then(|()| told(&delivery, outcome));
     let AlertState { told_to, pending, .. } = state;
     let messages = Messages {
@@ -116,6 +124,23 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     };
     write_json(&args.messages, &messages)?;
     result
+}
+
+/// Returns the messages about what was scored since the last run, and whether scoring goes on.
+fn scoring(
+    args: &AlertArgs,
+    (store, document): (&dyn ObjectStore, &Document),
+    state: &mut AlertState,
+    outcome: &mut Outcome,
+) -> Result<Vec<Message>, StepError> {
+    let followed = follow(store, document, args.now, state, outcome)?;
+    if followed.drifts {
+        // Before the cursor moves: a run that is killed now asks again.
+        retrain::ask(store, document, args.now, outcome)?;
+    }
+    let place = (args.now, followed.scored_to);
+    let stalled = stalled::look(document, state, place, stalled::cause(args));
+    Ok(followed.messages.into_iter().chain(stalled).collect())
 }
 
 /// Saves what was made, sends it under a lease, and saves what is left.
@@ -148,6 +173,8 @@ struct Followed {
     messages: Vec<Message>,
     /// Says that the drift alert fires, and not only because nobody has looked since.
     drifts: bool,
+    /// End of the last window that was scored; nothing before the first.
+    scored_to: Option<Timestamp>,
 }
 
 /// Moves the state over every window that was scored since.
@@ -161,7 +188,8 @@ fn follow(
     let rules = Rules::of(&document.alerts);
     // Behind the watermark every window has its object: nothing can appear before the cursor.
     let scored = watermark::read(store, &document.name)?;
-    let until = scored.map_or(now, |scored| scored.value.scored_to.min(now));
+    let scored_to = scored.map(|scored| scored.value.scored_to);
+    let until = scored_to.map_or(now, |scored_to| scored_to.min(now));
     let (mut batch, mut windows, mut drifts) = (Batch::default(), 0, false);
     for score in store::scores::read_after(store, &document.name, state.told_to, until) {
         let score = score?;
@@ -175,7 +203,7 @@ fn follow(
     outcome.count("windows", windows);
     outcome.count("changes", batch.changes());
     outcome.count("firing", state.firing.len());
-    Ok(Followed { messages: batch.into_messages(), drifts })
+    Ok(Followed { messages: batch.into_messages(), drifts, scored_to })
 }
 
 /// Returns the message about a training that has ended, if the document wants it and it was not
@@ -214,6 +242,9 @@ fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
         others => format!(" (and {others} more)"),
     };
     let message = format!("channel `{name}`{others} could not be told: {}", error.message);
-    Err(StepError::unavailable(message)
-        .hint("the messages are kept and the next run sends them; the other channels were told"))
+    let kept = "the messages are kept and the next run sends them; the other channels were told";
+    Err(StepError::unavailable(message).hint(match &error.hint {
+        Some(hint) => format!("{hint}; {kept}"),
+        None => kept.to_owned(),
+    }))
 }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::silence::is_silent;
 
+mod leading;
+
+use leading::Leading;
+
 /// What can be wrong with an entity; each has a state of its own.
 pub use document::alerts::AlertKind as Kind;
 
@@ -55,6 +59,8 @@ pub enum Reason {
     Begins,
     /// It has become worth waking someone.
     Worsens,
+    /// Other features lead it than those that were told: a second fault, perhaps.
+    Widens,
     /// It still lasts, and the document wants to be reminded.
     Lasts,
     /// It ends.
@@ -78,12 +84,14 @@ pub struct Change<'a> {
     pub ended: Option<Timestamp>,
     /// Features that have moved, for drift.
     pub drifting: Vec<String>,
+    /// Features that lead an anomaly by now and were not told, where it widens.
+    pub also: Vec<String>,
     /// The entity's verdict in the window of the change; nothing when it is no longer reported.
     pub score: Option<&'a EntityScore>,
 }
 
 /// Where one kind of alert of one entity stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Track {
     /// Bad windows in a row, and the end of the first of them.
@@ -98,6 +106,9 @@ struct Track {
     urgent: bool,
     /// Window of the last message about it.
     told_at: Option<Timestamp>,
+    /// Which features lead it.
+    #[serde(skip_serializing_if = "Leading::is_empty")]
+    leading: Leading,
 }
 
 /// What a window says about one kind of alert.
@@ -110,17 +121,27 @@ enum Sign {
 }
 
 /// What is seen of one kind of alert of one entity in a window.
-#[derive(Debug, Clone, Copy)]
-struct Sight {
+#[derive(Debug, Clone)]
+struct Sight<'a> {
     sign: Sign,
     urgent: bool,
     /// Nobody is to be told now.
     silent: bool,
+    /// The features that lead an anomaly.
+    leading: Vec<&'a str>,
 }
 
-/// Why, since when, until when, and whether it is urgent.
-type News = (Reason, Timestamp, Option<Timestamp>, bool);
+/// What is to be told of an alert.
+#[derive(Debug)]
+struct News {
+    reason: Reason,
+    since: Timestamp,
+    ended: Option<Timestamp>,
+    urgent: bool,
+    also: Vec<String>,
+}
 
+/// The kinds that windows tell of.
 const KINDS: [Kind; 3] = [Kind::Anomaly, Kind::NoData, Kind::Drift];
 
 /// Returns what a window says of one kind of alert of an entity, which may not be in it.
@@ -171,19 +192,26 @@ impl Track {
     }
 
     /// Takes one window in; returns what is to be told.
-    fn observe(&mut self, sight: Sight, time: Timestamp, rules: &Rules) -> Option<News> {
+    fn observe(&mut self, sight: &Sight<'_>, time: Timestamp, rules: &Rules) -> Option<News> {
         match sight.sign {
             Sign::Silent => None,
             Sign::Bad => {
                 (self.good, self.good_since) = (0, None);
                 self.bad = self.bad.saturating_add(1);
                 let bad_since = *self.bad_since.get_or_insert(time);
+                let also = match self.firing_since {
+                    Some(_) => self.leading.observe(&sight.leading, rules.for_windows),
+                    None => Vec::new(),
+                };
                 if sight.silent {
                     return None;
                 }
                 let reason = match self.firing_since {
                     Some(_) if sight.urgent && !self.urgent => Reason::Worsens,
                     Some(_) if self.is_to_repeat(time, rules) => Reason::Lasts,
+                    Some(_) if !also.is_empty() && !self.leading.is_cooling(time, rules) => {
+                        Reason::Widens
+                    }
                     Some(_) => return None,
                     None if self.bad < rules.for_windows || self.is_cooling(time, rules) => {
                         return None;
@@ -193,7 +221,11 @@ impl Track {
                 let since = *self.firing_since.get_or_insert(bad_since);
                 self.told_at = Some(time);
                 self.urgent |= sight.urgent;
-                Some((reason, since, None, self.urgent))
+                self.leading.tell(&sight.leading, &also);
+                if reason == Reason::Widens {
+                    self.leading.told_at = Some(time);
+                }
+                Some(News { reason, since, ended: None, urgent: self.urgent, also })
             }
             Sign::Good => {
                 (self.bad, self.bad_since) = (0, None);
@@ -205,7 +237,8 @@ impl Track {
                 }
                 let urgent = self.urgent;
                 *self = Self { told_at: Some(time), ..Self::default() };
-                Some((Reason::Ends, since, Some(ended), urgent))
+                let (reason, ended) = (Reason::Ends, Some(ended));
+                Some(News { reason, since, ended, urgent, also: Vec::new() })
             }
         }
     }
@@ -250,17 +283,22 @@ impl Tracks {
                     sign: if is_told { sign(kind, &name, entity, score) } else { Sign::Good },
                     urgent: kind == Kind::Anomaly && entity.is_some_and(|entity| entity.urgent),
                     silent: is_silent(&rules.silences, &name, kind, score.time),
+                    leading: match (kind, entity) {
+                        (Kind::Anomaly, Some(entity)) => leading::of(entity),
+                        _ => Vec::new(),
+                    },
                 };
-                let mut track = self.0.get(&name).and_then(|kinds| kinds.get(&kind)).copied();
-                let seen = track.get_or_insert_default().observe(sight, score.time, rules);
+                let mut track = self.0.get(&name).and_then(|kinds| kinds.get(&kind)).cloned();
+                let seen = track.get_or_insert_default().observe(&sight, score.time, rules);
                 self.keep(&name, kind, track.filter(|track| !track.is_idle(score.time, rules)));
-                changes.extend(seen.map(|(reason, since, ended, urgent)| Change {
+                changes.extend(seen.map(|news| Change {
                     entity: name.clone(),
                     kind,
-                    reason,
-                    urgent,
-                    since,
-                    ended,
+                    reason: news.reason,
+                    urgent: news.urgent,
+                    since: news.since,
+                    ended: news.ended,
+                    also: news.also,
                     drifting: match kind {
                         Kind::Drift => drifting(&name, entity, score),
                         _ => Vec::new(),

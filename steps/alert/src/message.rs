@@ -70,6 +70,12 @@ pub struct Alert {
     /// Features that have moved; for drift that fires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
+    /// Features that lead an anomaly that was told before, and did not then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// Why scoring has stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Links for the entity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
@@ -100,6 +106,8 @@ impl Alert {
                 .unwrap_or_default(),
             diagnosis: anomaly.and_then(|score| score.diagnosis.clone()),
             drifting: if firing { change.drifting } else { Vec::new() },
+            also: if firing { change.also } else { Vec::new() },
+            why: None,
             links: Vec::new(),
         }
     }
@@ -200,6 +208,17 @@ impl Message {
         Self { version, training: Some(training), ..Self::empty(pipeline, &key, now) }
     }
 
+    /// Makes the message about scoring that has stopped, or goes on.
+    pub(crate) fn of_scoring(pipeline: &str, alert: Alert, now: Timestamp) -> Self {
+        let word = match alert.reason {
+            Reason::Ends => "goes-on",
+            Reason::Lasts => "still-stopped",
+            Reason::Begins | Reason::Worsens | Reason::Widens => "stopped",
+        };
+        let key = format!("scoring/{word}/{}", now.compact());
+        Self { alerts: vec![alert], ..Self::empty(pipeline, &key, now) }
+    }
+
     /// Makes the message about a channel.
     pub(crate) fn of_channel(pipeline: &str, news: ChannelNews, now: Timestamp) -> Self {
         let word = match (&news.refused, &news.why) {
@@ -232,6 +251,11 @@ impl Message {
             let name = name(&alert);
             if let Some(earlier) = alerts.remove(&name) {
                 alert.changes = alert.changes.saturating_add(earlier.changes);
+                for feature in &earlier.also {
+                    if !alert.also.contains(feature) && alert.status == Status::Firing {
+                        alert.also.push(feature.clone());
+                    }
+                }
                 // What ended is better told with what it was.
                 if alert.causes.is_empty() {
                     alert.causes = earlier.causes;

@@ -3,24 +3,26 @@
 
 mod kept;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use contract::deadline::waits_for;
 use contract::{Span, StepError, Timestamp};
 use document::alerts::Send;
 
-pub use kept::{Pending, Refused, Sent, Trouble};
+pub use kept::{MAX_PENDING, Pending, Refused, Sent, Trouble, forget_unknown, shorten};
 
 use crate::AlertState;
 use crate::channels::{Channel, Failure, LONGEST_PAUSE, MANY_REFUSALS};
 use crate::message::{Alert, ChannelNews, Message};
 use crate::wording::Wording;
 
-/// Messages kept for a channel that cannot be reached; more become one summary.
-pub const MAX_PENDING: usize = 50;
 /// Seconds after which a run begins no further sending, so that its lease is not over while it
 /// sends: what is left is for the next run.
 pub const SENDING_SECONDS: u64 = 90;
+/// Time that is left of a run's deadline for the last message that is under way: as long as one
+/// request may take.
+const LAST_MESSAGE: Span = Span::from_seconds(10);
 /// Seconds of one run that a single slow channel may take from the others.
 const CHANNEL_SECONDS: u64 = 20;
 
@@ -29,6 +31,15 @@ const CHANNEL_SECONDS: u64 = 20;
 const HELD: Span = Span::from_seconds(3600);
 /// How old a message is before it is given up although somebody might still mend the channel.
 const MENDABLE: Span = Span::from_seconds(86_400);
+
+/// Returns the time after which a run with this deadline begins no further sending.
+pub(crate) fn sending_time(deadline: Option<Span>) -> Duration {
+    let longest = Duration::from_secs(SENDING_SECONDS);
+    deadline.map_or(longest, |deadline| {
+        let deadline = deadline.to_std();
+        deadline.saturating_sub(LAST_MESSAGE.to_std()).max(deadline / 3).min(longest)
+    })
+}
 
 /// What became of a run's messages.
 #[derive(Debug, Default)]
@@ -43,44 +54,10 @@ pub struct Delivery {
     pub refused: Vec<Refused>,
     /// What is not wanted by a channel, and not given up yet: its name and why.
     pub doubted: Vec<(String, StepError)>,
+    /// Why a message could not be written as an object of the store.
+    pub unkept: Option<StepError>,
     /// What each channel has taken of the run's time.
     spent: BTreeMap<String, Duration>,
-}
-
-/// Takes channels that the document no longer has off the messages, and returns their names.
-/// Messages that nobody is left for are dropped.
-pub fn forget_unknown(state: &mut AlertState, names: &[String]) -> BTreeSet<String> {
-    let mut gone = BTreeSet::new();
-    for Pending { channels, .. } in &mut state.pending {
-        gone.extend(channels.extract_if(.., |name| !names.contains(name)));
-    }
-    state.pending.retain(|pending| !pending.channels.is_empty());
-    state.trouble.retain(|name, _| names.contains(name));
-    gone
-}
-
-/// Makes one message of those about alerts that wait for the same channels, where they are more
-/// than [`MAX_PENDING`], so that a channel that stays dead does not let the state grow.
-pub fn shorten(pending: &mut Vec<Pending>, wording: &Wording<'_>) {
-    let is_summed = |one: &Pending| !one.message.alerts.is_empty();
-    let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-    for one in pending.iter().filter(|one| is_summed(one)) {
-        *counts.entry(one.channels.clone()).or_default() += 1;
-    }
-    for channels in counts.into_iter().filter(|(_, n)| *n > MAX_PENDING).map(|(names, _)| names) {
-        let long: Vec<_> =
-            pending.extract_if(.., |one| one.channels == channels && is_summed(one)).collect();
-        let message = long.into_iter().map(|pending| pending.message).reduce(Message::merge);
-        pending.extend(message.map(|message| Pending::new(wording.apply(message), channels)));
-    }
-    // News of trainings and channels are few; whoever was away for so long needs the last ones.
-    let others = pending.iter().filter(|one| !is_summed(one)).count();
-    let mut surplus = others.saturating_sub(MAX_PENDING);
-    pending.retain(|one| {
-        let drops = !is_summed(one) && surplus > 0;
-        surplus -= usize::from(drops);
-        !drops
-    });
 }
 
 /// Sends what is pending.
@@ -95,6 +72,10 @@ pub struct Sender<'a> {
     pub wording: &'a Wording<'a>,
     /// The pipeline.
     pub pipeline: &'a str,
+    /// Time after which no further sending is begun.
+    pub time: Duration,
+    /// Writes a message as an object of the store.
+    pub keep: &'a mut dyn FnMut(&Message) -> Result<(), StepError>,
     /// Saves the state.
     pub save: &'a mut dyn FnMut(&AlertState) -> Result<(), StepError>,
 }
@@ -106,10 +87,12 @@ impl std::fmt::Debug for Sender<'_> {
 }
 
 impl Sender<'_> {
-    /// Says whether there is a message that some channel may be sent now.
+    /// Says whether there is a message that some channel may be sent now, or that the store does not
+    /// have yet.
     pub fn has_work(&self, state: &AlertState) -> bool {
         let waits = |name: &String| self.pause(name, state).is_some();
-        state.pending.iter().any(|pending| !pending.channels.iter().all(waits))
+        let is_due = |pending: &Pending| !pending.is_kept || !pending.channels.iter().all(waits);
+        state.pending.iter().any(is_due)
     }
 
     /// Sends what is pending, oldest first, and saves the state after each message that reached
@@ -124,16 +107,46 @@ impl Sender<'_> {
         delivery: &mut Delivery,
     ) -> Result<(), StepError> {
         let started = Instant::now();
+        // A channel that hangs takes its time from those that work only after they got theirs. With
+        // `send: first` the order of the document is what counts.
+        let dead: Vec<String> = match self.send {
+            Send::All => self.names().filter(|name| state.is_failing(name)).collect(),
+            Send::First => Vec::new(),
+        };
+        let (alive, all) = (|name: &str| !dead.iter().any(|dead| dead == name), |_: &str| true);
+        self.pass(state, delivery, (started, &alive))?;
+        if !dead.is_empty() {
+            self.pass(state, delivery, (started, &all))?;
+        }
+        // A channel that was dead and has taken nothing is dead, whatever it answered.
+        let is_dead = |name: &String| state.is_failing(name);
+        delivery.failed.extend(delivery.doubted.extract_if(.., |(name, _)| is_dead(name)));
+        Ok(())
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        self.channels.iter().map(|channel| channel.name().to_owned())
+    }
+
+    /// Sends what is pending through some of the channels.
+    fn pass(
+        &mut self,
+        state: &mut AlertState,
+        delivery: &mut Delivery,
+        (started, takes_part): (Instant, &dyn Fn(&str) -> bool),
+    ) -> Result<(), StepError> {
         let mut index = 0;
         while index < state.pending.len() {
             let message = state.pending[index].message.clone();
+            self.keep_message(&mut state.pending[index], delivery);
             for number in 0..self.channels.len() {
                 let name = self.channels[number].name().to_owned();
-                let waiting = state.pending[index].channels.contains(&name);
+                let waiting = state.pending[index].channels.contains(&name) && takes_part(&name);
                 if !waiting || self.is_out(&name, state, delivery, started) {
                     continue;
                 }
                 let begun = Instant::now();
+                waits_for(&format!("channel `{name}`"));
                 let result = self.channels[number].send(&message, self.now);
                 *delivery.spent.entry(name.clone()).or_default() += begun.elapsed();
                 if let Err(failure) = result {
@@ -163,10 +176,19 @@ impl Sender<'_> {
                 index += 1;
             }
         }
-        // A channel that was dead and has taken nothing is dead, whatever it answered.
-        let is_dead = |name: &String| state.is_failing(name);
-        delivery.failed.extend(delivery.doubted.extract_if(.., |(name, _)| is_dead(name)));
         Ok(())
+    }
+
+    /// Writes a message as an object of the store before it is sent. One that cannot be written is
+    /// sent all the same.
+    fn keep_message(&mut self, pending: &mut Pending, delivery: &mut Delivery) {
+        if pending.is_kept {
+            return;
+        }
+        match (self.keep)(&pending.message) {
+            Ok(()) => pending.is_kept = true,
+            Err(error) => delivery.unkept = Some(error),
+        }
     }
 
     /// Tells the channels that must hear of it again and again what is firing; of `send: first`
@@ -295,7 +317,7 @@ impl Sender<'_> {
         let spent = delivery.spent.get(name).copied().unwrap_or_default();
         delivery.failed.contains_key(name)
             || spent >= Duration::from_secs(CHANNEL_SECONDS)
-            || started.elapsed() >= Duration::from_secs(SENDING_SECONDS)
+            || started.elapsed() >= self.time
     }
 
     /// Notes how a channel answered, and tells the others when that has changed.
@@ -337,8 +359,7 @@ impl Sender<'_> {
 
     /// Adds a message about a channel for all others.
     fn tell_others(&self, news: ChannelNews, state: &mut AlertState) {
-        let others = self.channels.iter().map(|channel| channel.name().to_owned());
-        let channels: Vec<String> = others.filter(|other| *other != news.name).collect();
+        let channels: Vec<String> = self.names().filter(|other| *other != news.name).collect();
         if !channels.is_empty() {
             let message = Message::of_channel(self.pipeline, news, self.now);
             state.pending.push(Pending::new(self.wording.apply(message), channels));

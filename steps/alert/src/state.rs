@@ -10,6 +10,7 @@ use crate::lease::Lease;
 use crate::machine::{Change, Tracks};
 use crate::message::{Alert, Message, Status};
 use crate::outbox::{Pending, Refused, Trouble};
+use crate::stalled::Progress;
 
 const STATE: &str = "alerts";
 /// Trainings whose message is remembered.
@@ -48,6 +49,9 @@ pub struct AlertState {
     /// What is firing, as it was last told, in the order of entities and kinds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firing: Vec<Alert>,
+    /// How far scoring came, and whether it has stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// Messages that have not reached every channel, oldest first.
     pub pending: Vec<Pending>,
     /// The last messages that a channel refused for good, oldest first.
@@ -74,13 +78,17 @@ impl AlertState {
     /// Keeps what is firing up to date with what changed.
     pub(crate) fn note(&mut self, changes: &[Change<'_>]) {
         for change in changes {
-            let alert = Alert::of(change.clone());
-            self.firing.retain(|other| !other.is_same(&alert));
-            if alert.status == Status::Firing {
-                let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
-                let place = self.firing.partition_point(|other| name(other) < name(&alert));
-                self.firing.insert(place, alert);
-            }
+            self.note_alert(Alert::of(change.clone()));
+        }
+    }
+
+    /// Keeps what is firing up to date with one alert that changed.
+    pub(crate) fn note_alert(&mut self, alert: Alert) {
+        self.firing.retain(|other| !other.is_same(&alert));
+        if alert.status == Status::Firing {
+            let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
+            let place = self.firing.partition_point(|other| name(other) < name(&alert));
+            self.firing.insert(place, alert);
         }
     }
 
@@ -130,6 +138,7 @@ impl Default for AlertState {
             told_to: None,
             tracks: Tracks::default(),
             firing: Vec::new(),
+            progress: None,
             pending: Vec::new(),
             told: Vec::new(),
             refused: Vec::new(),

@@ -84,6 +84,7 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
                 lines.extend(alert.diagnosis.as_ref().map(diagnosis));
                 lines.extend(alert.causes.iter().map(|cause| format!("- {}", words(cause))));
                 lines.extend(drifting(alert));
+                lines.extend(alert.why.as_ref().map(|why| clean(why)));
             } else {
                 lines.push(format!("- {}: {}", place(alert), clock(alert, true, zone)));
                 lines
@@ -99,7 +100,9 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
         let to = shown_after(message.from, message.time, zone);
         lines.push(format!("summary of {from} to {to}"));
     }
-    lines.push(format!("model {}", clean(&message.version)));
+    if !message.version.is_empty() {
+        lines.push(format!("model {}", clean(&message.version)));
+    }
     lines
 }
 
@@ -144,10 +147,21 @@ fn verb(alert: &Alert, one: bool) -> String {
         Kind::NoData => format!("send{s} no data"),
         Kind::Drift if alert.reason == Reason::Lasts => format!("still drift{s}"),
         Kind::Drift => format!("drift{s} from what the model was trained on"),
+        Kind::ScoringStopped if alert.status == Status::Resolved => format!("{is} scored again"),
+        Kind::ScoringStopped if alert.reason == Reason::Lasts => format!("{is} still not scored"),
+        Kind::ScoringStopped => format!("{is} no longer scored"),
+    };
+    let also = match alert.also.as_slice() {
+        [] => String::new(),
+        features if one => {
+            let names: Vec<_> = features.iter().map(|name| clean(name)).collect();
+            format!(", now also: {}", names.join(", "))
+        }
+        _ => ", now for other reasons also".to_owned(),
     };
     match alert.reason {
-        Reason::Worsens => format!("{state}, now urgent"),
-        _ => state,
+        Reason::Worsens => format!("{state}, now urgent{also}"),
+        Reason::Begins | Reason::Widens | Reason::Lasts | Reason::Ends => format!("{state}{also}"),
     }
 }
 
@@ -162,6 +176,7 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
                 Kind::Anomaly => "anomalous ",
                 Kind::NoData => "without data ",
                 Kind::Drift => "drifting ",
+                Kind::ScoringStopped => "not scored ",
             };
             let to = shown_after(alert.since, ended, zone);
             format!("{what}from {since} to {to} ({})", ended - alert.since)

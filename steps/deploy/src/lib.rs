@@ -7,6 +7,7 @@ pub mod gate;
 
 use std::path::Path;
 
+use contract::rules::Limit;
 use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
 use document::Document;
@@ -120,7 +121,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// Measures and decides.
     fn weigh(&self, champion: Option<&str>, outcome: &mut Outcome) -> Result<Case, StepError> {
-        let Some(version) = champion else { return Ok(self.alone("it is the first")) };
+        let Some(version) = champion else { return Ok(self.first()) };
         let files = self.registry.fetch(version, None);
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {
             Ok(champion) => champion,
@@ -142,6 +143,16 @@ impl Task<'_> {
         let champion_figures = self.measure(&champion, &dataset)?;
         let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
         Ok(Case { decision, figures, champion_figures })
+    }
+
+    /// Decides on a version where none is live: one that is refused is not the first.
+    fn first(&self) -> Case {
+        let mut case = self.alone("it is the first");
+        if !case.decision.promote {
+            let why = case.decision.why.split_once("; ").map_or("", |(_, why)| why).to_owned();
+            case.decision.why = format!("no model is live yet, and {why}");
+        }
+        case
     }
 
     /// Decides on a version that nothing can be compared with, by what `select` has measured.
@@ -213,12 +224,30 @@ fn conclude(
         return Ok(());
     }
     let refusal = format!("version `{version}` is registered but not promoted: {why}");
+    let way_out = way_out(document, deployment);
     match document.gate.on_worse {
         OnWorse::Keep => {
-            outcome.warn(refusal);
+            outcome.warn(format!("{refusal}; {way_out}"));
             Ok(())
         }
-        OnWorse::Stop => Err(StepError::refused(refusal)
-            .hint("promote it by name if it is wanted all the same, or change `gate`")),
+        OnWorse::Stop => Err(StepError::refused(refusal).hint(way_out)),
+    }
+}
+
+/// Says what can be done about a version that was not promoted.
+fn way_out(document: &Document, deployment: &Deployment) -> String {
+    let Deployment { pipeline, version, .. } = deployment;
+    let by_hand = format!("to use it all the same: lynceus models promote {pipeline} {version}");
+    let quiet = match document.vote.limit {
+        Limit::FalseAlarms(_) => "`vote.limit.false_alarms.per_day`",
+        Limit::Quantile(_) => "`vote.limit.quantile.share`",
+        Limit::Trailing(_) => "`vote.limit.trailing.times`",
+    };
+    match deployment.since {
+        Some(_) => format!("the live model stays; {by_hand}"),
+        None => format!(
+            "nothing is scored until a model is live: train on a longer or quieter `range`, change {quiet} or \
+             `gate.max_false_alarm_ratio`, and run again; {by_hand}"
+        ),
     }
 }

@@ -64,7 +64,12 @@ fn the_first_version_with_too_many_false_alarms_is_kept_and_not_promoted() {
         result.unwrap();
         let deployment = written(&pipeline);
         assert!(!deployment.promoted && !deployment.live);
-        assert!(outcome.warnings[0].contains("only 0.1 % are allowed"), "{:?}", outcome.warnings);
+        let warning = &outcome.warnings[0];
+        assert!(warning.contains("only 0.1 % are allowed"), "{warning}");
+        assert!(warning.contains("no model is live yet, and it calls"), "{warning}");
+        let by_hand = format!("lynceus models promote cluster {}", deployment.version);
+        assert!(warning.contains("`gate.max_false_alarm_ratio`"), "{warning}");
+        assert!(warning.contains(&by_hand), "{warning}");
         assert_eq!(live(&pipeline), None);
         assert_eq!(versions(&pipeline), [deployment.version]);
     }

@@ -12,7 +12,7 @@ use crate::grid::{Grid, NO_SAMPLE};
 fn normal_label(normal: &[String]) -> String {
     let usual = "normal".to_owned();
     match normal.first() {
-        Some(first) if !normal.contains(&usual) => first.clone(),
+        Some(first) if !frames::is_normal(normal, &usual) => first.clone(),
         _ => usual,
     }
 }

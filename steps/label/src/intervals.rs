@@ -28,8 +28,8 @@ pub(crate) fn make(
     scenarios: &[Scenario],
     labels: &Labels,
 ) -> Result<Made, StepError> {
-    let mut faults: Vec<&Scenario> =
-        scenarios.iter().filter(|scenario| !labels.normal.contains(&scenario.label)).collect();
+    let is_fault = |scenario: &&Scenario| !frames::is_normal(&labels.normal, &scenario.label);
+    let mut faults: Vec<&Scenario> = scenarios.iter().filter(is_fault).collect();
     faults.sort_by_key(|scenario| (scenario.start, scenario.end, scenario.line));
     check_overlaps(path, &faults)?;
     let names = names(&faults);

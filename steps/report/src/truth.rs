@@ -84,7 +84,7 @@ impl Truth {
             let LabelInterval { start, end, label, target, scenario: name, guard } = interval;
             let list = match guard {
                 true => &mut guards,
-                false if normal.contains(&label) => continue,
+                false if frames::is_normal(normal, &label) => continue,
                 false => &mut scenarios,
             };
             list.push(Scenario { number: 0, name, label, target, start, end });

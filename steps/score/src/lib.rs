@@ -58,9 +58,10 @@ struct Tick<'a> {
 
 /// Runs the step.
 ///
-/// Errors: refused without a live model, for features that are not what it was trained on, and
-/// where nothing was heard for longer than is caught up; a lost race where another scorer was
-/// quicker.
+/// Without a live model nothing is scored, and that is said.
+///
+/// Errors: refused for features that are not what the model was trained on, and where nothing was
+/// heard for longer than is caught up; a lost race where another scorer was quicker.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
     let store = store::open(&args.store)?;
@@ -72,7 +73,10 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let coverage: Option<Coverage> = args.coverage.as_deref().map(read_json).transpose()?;
     let due = Windows::due(&document, args.now, scored_to);
     let due = coverage.as_ref().map_or(due, |coverage| due.no_later_than(coverage));
-    let (tick, rows, due) = prepare(args, &document, store, (due, coverage), outcome)?;
+    let Some(live) = Scorer::live(store, &document, args.model_cache.as_deref())? else {
+        return wait_for_model(args, &document, &due, outcome);
+    };
+    let (tick, rows, due) = prepare(args, &document, store, (live, due, coverage), outcome)?;
 
     let mut scored =
         Scored::new(&tick.live.version, tick.shadow.as_ref().map(|(scorer, _)| scorer), &due);
@@ -105,16 +109,32 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     write_json(&args.scored, &scored)
 }
 
+/// Says that there is no model yet: before the first training that is how things are, and no failure.
+/// The watermark stays where it is; the first tick with a model scores the last window that is due.
+fn wait_for_model(
+    args: &ScoreArgs,
+    document: &Document,
+    due: &Windows,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let alias = &document.deployment.alias;
+    let hint = args.no_model_hint.as_ref().map(|hint| format!(", {hint}")).unwrap_or_default();
+    let words = format!("no model of `{}` is `{alias}` yet{hint}", document.name);
+    tracing::info!("{words}");
+    outcome.count("windows", 0);
+    outcome.detail("no_model", &words)?;
+    write_json(&args.scored, &Scored::without_model(words, due))
+}
+
 /// Reads what a tick needs: bundles, rows, what was scored before; and says which windows it does.
 fn prepare<'a>(
     args: &ScoreArgs,
     document: &'a Document,
     store: &dyn ObjectStore,
-    (due, coverage): (Windows, Option<Coverage>),
+    (live, due, coverage): (Scorer, Windows, Option<Coverage>),
     outcome: &mut Outcome,
 ) -> Result<(Tick<'a>, DueRows, Windows), StepError> {
     let cache = args.model_cache.as_deref();
-    let live = Scorer::live(store, document, cache)?;
     let features = FeatureTable::read(&args.features)?;
     let shadow = Scorer::shadow(store, document, cache, &features, outcome);
     let features = live.bundle.columns_of(features)?;

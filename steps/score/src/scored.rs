@@ -18,7 +18,11 @@ const SHOWN_REASONS: usize = 10;
 /// `scored.json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Scored {
+    /// Version of the live model; empty before the first.
     version: String,
+    /// Says that there is no model yet, and when there will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_model: Option<String>,
     /// Version of the challenger that scored too.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<String>,
@@ -55,6 +59,7 @@ impl Scored {
     pub(crate) fn new(version: &str, shadow: Option<&Scorer>, due: &Windows) -> Self {
         Self {
             version: version.to_owned(),
+            no_model: None,
             shadow: shadow.map(|scorer| scorer.version.clone()),
             after: due.after,
             until: due.until,
@@ -69,6 +74,12 @@ impl Scored {
             drifted: Vec::new(),
             alarms: Vec::new(),
         }
+    }
+
+    /// Says that nothing was scored, since there is no model yet.
+    pub(crate) fn without_model(words: String, due: &Windows) -> Self {
+        let nothing = Windows { until: due.after, given_up: 0, silent: 0, ..*due };
+        Self { no_model: Some(words), ..Self::new("", None, &nothing) }
     }
 
     /// Counts a window; `written` says that it had not been scored before.

@@ -20,20 +20,13 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Fetches the bundle that the document's alias names.
+    /// Fetches the bundle that the document's alias names; nothing before the first training.
     pub(crate) fn live(
         store: &dyn ObjectStore,
         document: &Document,
         cache: Option<&Path>,
-    ) -> Result<Self, StepError> {
-        let (name, alias) = (&document.name, &document.deployment.alias);
-        Self::fetch(store, name, alias, cache)?.ok_or_else(|| {
-            StepError::refused(format!(
-                "no model of `{name}` is `{alias}` in store `{}`",
-                store.describe()
-            ))
-            .hint(format!("train one: lynceus run {name}"))
-        })
+    ) -> Result<Option<Self>, StepError> {
+        Self::fetch(store, &document.name, &document.deployment.alias, cache)
     }
 
     /// Fetches the challenger, if there is one, and the features with the columns that it knows. It

@@ -121,16 +121,17 @@ fn a_new_model_is_used_by_the_next_tick_and_named_in_its_objects() {
 }
 
 #[test]
+fn a_tick_before_the_first_model_scores_nothing_and_is_no_failure() {
+    let scorer = Scorer::without_model();
+    let scored = scorer.tick(&features(&[101], &[""], &[]), 101);
+    assert_eq!(scored["windows"], 0);
+    assert_eq!(scored["no_model"], "no model of `cluster` is `live` yet");
+    assert!(watermark::read(&scorer.store(), "cluster").unwrap().is_none(), "nothing was scored");
+}
+
+#[test]
 fn what_cannot_be_scored_is_refused_with_words() {
     let rows = features(&[101], &[""], &[]);
-    let (code, said) = Scorer::without_model().refusal(&rows, 101);
-    assert_eq!(code, Some(3));
-    assert!(
-        said.contains("no model of `cluster` is `live`")
-            && said.contains("hint: train one: lynceus run cluster"),
-        "{said}"
-    );
-
     let scorer = Scorer::new();
     let mut other = rows.clone();
     other.contract = FeatureContract { fill: "zero".into(), ..other.contract };

@@ -70,7 +70,7 @@ impl Labelled {
             }
         });
         let runs = runs.collect();
-        let normal = names.iter().map(|name| normal.contains(name)).collect();
+        let normal = names.iter().map(|name| frames::is_normal(normal, name)).collect();
         let values = matrix(table).select(Axis(0), &rows);
         Some(Self { values, classes: Classes { names, normal }, class, runs })
     }

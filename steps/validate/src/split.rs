@@ -1,8 +1,10 @@
 //! The rows in order of time: train, validation, test, with a gap between.
 
-use contract::{StepError, Timestamp, least};
+use std::collections::BTreeSet;
+
+use contract::{Span, StepError, Timestamp, least};
 use document::Document;
-use frames::FeatureTable;
+use frames::{FeatureTable, is_normal};
 
 use crate::report::PartSummary;
 
@@ -10,6 +12,9 @@ use crate::report::PartSummary;
 const MIN_TRAIN_ROWS: usize = least::TRAIN_ROWS;
 /// Fewest rows that calibrate scores.
 const MIN_VALIDATION_ROWS: usize = least::CALIBRATION_ROWS;
+
+/// Labels that a hint names.
+const NAMED_LABELS: usize = 8;
 
 /// A part of the data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +110,7 @@ impl Parts {
         let train = &mut self.rows[Part::Train as usize];
         let before = train.len();
         self.labelled = Some(train.clone());
-        train.retain(|row| !labels.excluded[*row] && normal.contains(&labels.label[*row]));
+        train.retain(|row| !labels.excluded[*row] && is_normal(normal, &labels.label[*row]));
         self.left_out_rows = before - train.len();
     }
 
@@ -122,6 +127,26 @@ impl Parts {
             }
         };
         Part::ALL.map(summary).to_vec()
+    }
+
+    /// Says what gives the train part more normal rows: where none of its labels means normal, the
+    /// setting that names those that do.
+    fn normal_hint(&self, table: &FeatureTable, normal: &[String]) -> String {
+        let rows = self.labelled.iter().flatten();
+        let labels: BTreeSet<&str> =
+            rows.filter_map(|row| Some(table.labels.as_ref()?.label[*row].as_str())).collect();
+        if labels.is_empty() || labels.iter().any(|label| is_normal(normal, label)) {
+            return "collect a range that begins with more normal time".to_owned();
+        }
+        let named: Vec<String> =
+            labels.iter().take(NAMED_LABELS).map(|label| format!("`{label}`")).collect();
+        let more = labels.len().saturating_sub(NAMED_LABELS);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!(
+            "none of its labels means normal: name those that do in `labels.normal` (now {}); there are {}{more}",
+            normal.join(", "),
+            named.join(", ")
+        )
     }
 
     /// Refuses parts that are too small to train or calibrate on.
@@ -141,7 +166,7 @@ impl Parts {
                 "the train part has {train} normal rows, at least {least} are needed: {} are of scenarios or guard bands",
                 self.left_out_rows
             ))
-            .hint("collect a range that begins with more normal time"));
+            .hint(self.normal_hint(table, &document.labels.normal)));
         }
         Err(StepError::refused(format!(
             "the {part_name} part has {rows} rows, at least {least} are needed"

@@ -24,6 +24,13 @@ pub struct AlertArgs {
     /// Come after the step that writes this file; the scores themselves are read from the store
     #[arg(long, value_name = "FILE")]
     pub scored: Option<PathBuf>,
+    /// Notify why scoring stopped, where this outcome of a task of the same tick says so; once for
+    /// each task, in their order (one that never ran has left no file)
+    #[arg(long, value_name = "FILE", conflicts_with = "ended")]
+    pub tick: Vec<PathBuf>,
+    /// Notify why scoring stopped in these words, where no outcome says so
+    #[arg(long, value_name = "TEXT", conflicts_with = "ended")]
+    pub failed: Option<String>,
     /// Tell how a training ended instead of what was scored, by this outcome of one of its tasks;
     /// once for each task, in their order (one that never ran has left no file)
     #[arg(long, value_name = "FILE", conflicts_with = "scored")]
@@ -47,6 +54,7 @@ impl StepArgs for AlertArgs {
     fn inputs(&self) -> Vec<Port<'_>> {
         let mut ports = vec![Port::new("document", &self.document)];
         ports.extend(option("scored", self.scored.as_ref()));
+        ports.extend(self.tick.iter().map(|path| Port::new("tick", path)));
         ports.extend(self.ended.iter().map(|path| Port::new("ended", path)));
         ports
     }

@@ -34,6 +34,10 @@ pub struct ScoreArgs {
     /// Keep bundles in this folder from tick to tick; what is there is used if its hashes are right
     #[arg(long, value_name = "DIR")]
     pub model_cache: Option<PathBuf>,
+    /// Say this of a pipeline that has no model yet, such as when the first training is; such a tick
+    /// scores nothing and is no failure
+    #[arg(long, value_name = "TEXT")]
+    pub no_model_hint: Option<String>,
     /// Write which windows were scored, with the alarms, to this JSON file
     #[arg(long, value_name = "FILE")]
     pub scored: PathBuf,

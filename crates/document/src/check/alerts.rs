@@ -47,6 +47,11 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
     }
 }
 
+/// Scoring that stops is told after a while.
+pub(super) fn check_stalled(document: &Document) -> Result<(), Problem> {
+    longer_than_nothing(document.scoring.stalled_after, "scoring.stalled_after")
+}
+
 /// A training that starts by itself starts with the drift alert, so that somebody hears why.
 pub(super) fn check_retrain(document: &Document) -> Result<(), Problem> {
     let Some(retrain) = &document.scoring.drift.retrain else { return Ok(()) };

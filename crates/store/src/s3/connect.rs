@@ -15,8 +15,8 @@ use aws_config::retry::RetryConfig;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient,
-    StalledStreamProtectionConfig,
+    BehaviorVersion, Region, RequestChecksumCalculation, SharedCredentialsProvider,
+    SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -40,6 +40,9 @@ const IDLE_CONNECTIONS: usize = super::SMALL_IN_FLIGHT;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
+    /// The same without the checksum headers that SDKs send since 2025: some servers answer 501 to
+    /// them.
+    pub(super) plain: Client,
     pub(super) endpoint: String,
 }
 
@@ -76,7 +79,13 @@ pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepErr
         Some(url) => shown(&url)?,
         None => format!("S3 in region {region}"),
     };
-    Ok(Connection { client: Client::from_conf(config.build()), endpoint })
+    let config = config.build();
+    let plain = config
+        .to_builder()
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .build();
+    let (client, plain) = (Client::from_conf(config), Client::from_conf(plain));
+    Ok(Connection { client, plain, endpoint })
 }
 
 /// Returns the region; never asks the network for it.

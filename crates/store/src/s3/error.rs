@@ -130,9 +130,15 @@ impl Request<'_> {
                 self.usage(&why, "set `AWS_REGION`")
             }
             ("AccessDenied" | "AllAccessDisabled", _) | (_, 401 | 403) => {
-                let why = format!("this user may not `{}` there", self.action);
+                let why =
+                    format!("this user may not `{}` there{}", self.action, words(failure));
                 self.usage(&why, "give the user the policy of its role: see minio/README.md")
             }
+            ("NotImplemented", _) | (_, 501) => self.usage(
+                &format!("the server does not implement this request: {}", named(failure)),
+                "if it names a checksum header, set `AWS_REQUEST_CHECKSUM_CALCULATION=when_required`; \
+                 else use a server that minio/README.md names",
+            ),
             ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _)
             | (_, 429) => self.broken("the store asks to slow down, again and again"),
             (code, _) if CHANGED.contains(&code) => {
@@ -193,13 +199,29 @@ fn one_line(error: &impl ToString) -> String {
     error.to_string().chars().take(300).flat_map(char::escape_debug).collect()
 }
 
-/// Returns the code, and the store's words where the code says nothing.
+/// Returns the code and the status, and the store's own words.
 fn named(failure: &Failure<'_>) -> String {
-    match (failure.code, failure.words) {
-        ("", "") => format!("HTTP status {}", failure.status),
-        ("", words) => format!("HTTP status {} ({})", failure.status, one_line(&words)),
-        (code, _) => format!("`{}` (HTTP status {})", one_line(&code), failure.status),
+    let status = failure.status;
+    match failure.code {
+        "" => format!("HTTP status {status}{}", words(failure)),
+        code => format!("`{}` (HTTP status {status}){}", one_line(&code), words(failure)),
     }
+}
+
+/// Returns the store's own words after a colon; nothing where they only repeat the code, or may hold
+/// what is secret: keys, signatures, signed URLs.
+fn words(failure: &Failure<'_>) -> String {
+    let words = failure.words.trim().trim_end_matches('.');
+    let plain = |text: &str| text.to_lowercase().replace([' ', '.'], "");
+    let lower = words.to_lowercase();
+    let is_secret = ["signature", "credential", "accesskey", "token", "://"]
+        .iter()
+        .any(|it| lower.contains(it));
+    let repeats = plain(words) == plain(failure.code) || lower == "access denied";
+    if words.is_empty() || is_secret || repeats {
+        return String::new();
+    }
+    format!(": {}", one_line(&words))
 }
 
 /// Says that no object has the key: a bucket that is not there is another matter.

@@ -45,6 +45,15 @@ impl Bucket {
         Ok(())
     }
 
+    /// Makes sure that it is known whether the server takes checksum headers: a write in parts
+    /// cannot be sent again without them.
+    pub(super) async fn check_checksums(&self) -> Result<(), StepError> {
+        if self.has_written.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.try_condition(Condition::Any).await.map(drop)
+    }
+
     async fn try_condition(&self, condition: Condition<'_>) -> Result<Answer, StepError> {
         let key = format!("{}{HIDDEN}/conditional-writes", self.prefix);
         self.put_once(&key, CONTENT.to_vec().into(), condition, &self.write_mark()).await

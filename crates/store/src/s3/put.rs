@@ -4,9 +4,10 @@ use std::error::Error;
 use std::sync::atomic::Ordering;
 
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
+use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::operation::put_object::{PutObjectError, PutObjectOutput};
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{ChecksumMode, ServerSideEncryption};
 use contract::StepError;
@@ -19,6 +20,13 @@ use crate::object::{Condition, Listed, Object, Put};
 
 /// Metadata that marks an object with the write it comes from.
 pub(super) const WRITE_MARK: &str = "lynceus-write";
+
+/// A write of a whole object.
+struct Write<'a> {
+    key: &'a str,
+    condition: Condition<'a>,
+    mark: &'a str,
+}
 
 /// What the store said to a write.
 pub(super) enum Answer {
@@ -120,6 +128,9 @@ impl Bucket {
     }
 
     /// Writes an object, with the client's own retries, and marks it as of this write.
+    ///
+    /// A server that answers 501 to the checksum headers (Cloudflare R2, older Ceph and others did)
+    /// gets the write again without them, and every later one.
     pub(super) async fn put_once(
         &self,
         key: &str,
@@ -127,25 +138,19 @@ impl Bucket {
         condition: Condition<'_>,
         mark: &str,
     ) -> Result<Answer, StepError> {
-        let length = body.content_length().unwrap_or_default();
-        let sending = self.sending::<PutObjectError>(length);
-        let (encryption, encryption_key) = self.encryption();
-        let put = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(key)
-            .metadata(WRITE_MARK, mark)
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(encryption_key)
-            .body(ByteStream::new(body));
-        let put = match condition {
-            Condition::Any => put,
-            Condition::IfAbsent => put.if_none_match("*"),
-            Condition::IfMatch(etag) => put.if_match(quoted(etag)),
-        };
+        let again = body.try_clone().filter(|_| !self.refuses_checksums());
+        let write = Write { key, condition, mark };
+        let mut sent = self.send(self.write_client(), &write, body).await;
+        let refused = sent.as_ref().is_err_and(is_not_implemented);
+        if let Some(body) = again.filter(|_| refused) {
+            sent = self.send(&self.plain, &write, body).await;
+            if !sent.as_ref().is_err_and(is_not_implemented) {
+                self.refuses_checksums.store(true, Ordering::Relaxed);
+            }
+        }
+        self.has_written.store(true, Ordering::Relaxed);
         let request = self.request("write", "s3:PutObject", key);
-        match put.customize().config_override(sending).send().await {
+        match sent {
             Ok(reply) => request.tag(reply.e_tag()).map(Answer::Written),
             Err(error) => match refusal(&error, condition) {
                 Some(answer) => Ok(answer),
@@ -155,6 +160,30 @@ impl Bucket {
                 None => Err(request.error(&error)),
             },
         }
+    }
+
+    async fn send(
+        &self,
+        client: &Client,
+        write: &Write<'_>,
+        body: SdkBody,
+    ) -> Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>> {
+        let sending = self.sending::<PutObjectError>(body.content_length().unwrap_or_default());
+        let (encryption, encryption_key) = self.encryption();
+        let put = client
+            .put_object()
+            .bucket(&self.name)
+            .key(write.key)
+            .metadata(WRITE_MARK, write.mark)
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(encryption_key)
+            .body(ByteStream::new(body));
+        let put = match write.condition {
+            Condition::Any => put,
+            Condition::IfAbsent => put.if_none_match("*"),
+            Condition::IfMatch(etag) => put.if_match(quoted(etag)),
+        };
+        put.customize().config_override(sending).send().await
     }
 
     /// Returns the tag of an object if it comes from the write with this mark. A user who may not

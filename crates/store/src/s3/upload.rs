@@ -64,18 +64,20 @@ impl Bucket {
         file: Arc<fs::File>,
         length: u64,
     ) -> Result<String, StepError> {
+        self.check_checksums().await?;
+        let has_checksums = !self.refuses_checksums();
         let mark = self.write_mark();
         let (encryption, encryption_key) = self.encryption();
         let created = self
-            .client
+            .write_client()
             .create_multipart_upload()
             .bucket(&self.name)
             .key(key)
             .metadata(WRITE_MARK, &mark)
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(encryption_key)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
-            .checksum_type(ChecksumType::FullObject)
+            .set_checksum_algorithm(has_checksums.then_some(ChecksumAlgorithm::Crc32))
+            .set_checksum_type(has_checksums.then_some(ChecksumType::FullObject))
             .send()
             .await
             .map_err(|e| self.request("write", "s3:PutObject", key).error(&e))?;
@@ -110,14 +112,15 @@ impl Bucket {
         let bytes = upload.read(start, length).await?;
         // Parts are counted from 1.
         let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        let has_checksums = !self.refuses_checksums();
         let sent = self
-            .client
+            .write_client()
             .upload_part()
             .bucket(&self.name)
             .key(upload.key)
             .upload_id(&upload.id)
             .part_number(number)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .set_checksum_algorithm(has_checksums.then_some(ChecksumAlgorithm::Crc32))
             .body(ByteStream::from(bytes))
             .customize()
             .config_override(self.sending::<UploadPartError>(length))
@@ -140,7 +143,7 @@ impl Bucket {
         let request = self.request("write", "s3:PutObject", upload.key);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let completed = self
-            .client
+            .write_client()
             .complete_multipart_upload()
             .bucket(&self.name)
             .key(upload.key)

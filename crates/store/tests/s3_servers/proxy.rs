@@ -46,6 +46,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) before: usize,
+    /// Says that it carries a checksum of its body in a header, or announces one behind the body.
+    pub(crate) has_checksum: bool,
 }
 
 /// A running proxy; it takes no more requests when this is dropped.
@@ -130,7 +132,8 @@ impl State {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.iter().filter(|other| **other == request).count();
         seen.push(request.clone());
-        Ok((self.script)(&Seen { method, target, before }))
+        let has_checksum = head.to_lowercase().contains("x-amz-checksum-");
+        Ok((self.script)(&Seen { method, target, before, has_checksum }))
     }
 
     fn serve(&self, mut client: TcpStream) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::score::{EntityScore, Verdict, WindowScore};
-use contract::{Span, StepError, Timestamp};
+use contract::{ErrorKind, Span, StepError, Timestamp};
 use serde::Serialize;
 use store::{ObjectStore, Registry, scores, watermark};
 
@@ -53,8 +53,11 @@ pub(super) fn execute(
     let registry = Registry::new(store, pipeline);
     let mut versions = names.map(str::to_owned);
     for version in &mut versions {
-        if let Some(record) = registry.alias(version)? {
-            *version = record.version;
+        match registry.resolve(version) {
+            // Scores name versions that may be gone from the registry, and none has scored yet where
+            // the alias is not set; the comparison says so.
+            Err(error) if error.kind == ErrorKind::Refused => {}
+            resolved => *version = resolved?,
         }
     }
     let end = watermark::read(store, pipeline)?.map(|stored| stored.value.scored_to);

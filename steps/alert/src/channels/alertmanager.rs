@@ -60,6 +60,7 @@ impl Alertmanager {
             Kind::Anomaly => "LynceusAnomaly",
             Kind::NoData => "LynceusNoData",
             Kind::Drift => "LynceusDrift",
+            Kind::ScoringStopped => "LynceusScoringStopped",
         };
         let mut labels = self.labels(alertname, pipeline, if urgent { "page" } else { "warning" });
         labels.insert("kind".into(), kind_name(alert).into());
@@ -71,7 +72,8 @@ impl Alertmanager {
             None => now + self.settings.expire_after,
         };
         let causes: Vec<String> = alert.causes.iter().map(text::words).collect();
-        let details = if causes.is_empty() { alert.drifting.clone() } else { causes };
+        let mut details = if causes.is_empty() { alert.drifting.clone() } else { causes };
+        details.extend(alert.why.clone());
         let mut annotations = BTreeMap::from([("summary", text::of_alert(pipeline, alert))]);
         if !details.is_empty() {
             annotations.insert("description", details.join("\n"));

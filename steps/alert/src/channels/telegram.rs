@@ -53,6 +53,8 @@ struct Answer {
 #[derive(Default, Deserialize)]
 struct Parameters {
     retry_after: Option<u32>,
+    /// The chat's new number: the group became a supergroup.
+    migrate_to_chat_id: Option<i64>,
 }
 
 impl Telegram {
@@ -114,6 +116,13 @@ impl Channel for Telegram {
                 let mut failure = shown.refusal(&reply, &answer.description);
                 let asked = answer.parameters.retry_after.map(http::pause);
                 failure.retry_after = asked.or(failure.retry_after);
+                if let Some(id) = answer.parameters.migrate_to_chat_id {
+                    let moved =
+                        format!("the group is a supergroup now, and its new number is {id}");
+                    failure.error.message = format!("{}; {moved}", failure.error.message);
+                    failure.error.hint =
+                        Some(format!("set alerts.channels.telegram.chat to '{id}'"));
+                }
                 if is_about_the_chat(&answer.description) {
                     failure.give_up_after = None;
                 }

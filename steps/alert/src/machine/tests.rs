@@ -1,6 +1,7 @@
 //! Sequences of windows and what is told of them.
 
 use contract::Decimal;
+use contract::score::Cause;
 
 use super::*;
 
@@ -51,10 +52,12 @@ fn told(verdicts: &str, rules: &Rules) -> String {
                 Kind::Anomaly => "",
                 Kind::NoData => "n",
                 Kind::Drift => "d",
+                Kind::ScoringStopped => "s",
             };
             let sign = match change.reason {
                 Reason::Begins => "+",
                 Reason::Worsens => "!",
+                Reason::Widens => "*",
                 Reason::Lasts => "~",
                 Reason::Ends => "-",
             };
@@ -196,4 +199,78 @@ fn drift_lasts_until_a_window_looks_at_the_whole_day() {
 fn a_zero_in_the_document_means_one() {
     let rules = Rules::of(&Alerts { for_windows: 0, resolve_after: 0, ..Alerts::default() });
     assert_eq!((rules.for_windows, rules.resolve_after), (1, 1));
+}
+
+/// Causes by name, each outside of its usual range with an equal share; one in brackets is inside.
+fn caused(minute: i64, names: &[&str]) -> WindowScore {
+    let cause = |name: &&str| Cause {
+        feature: name.trim_matches(['(', ')']).to_owned(),
+        share: 1.0 / names.len() as f64,
+        value: Some(if name.starts_with('(') { 0.5 } else { 2.0 }),
+        unit: String::new(),
+        usual_low: 0.0,
+        usual_high: 1.0,
+    };
+    let mut score = window(minute, if names.is_empty() { "." } else { "a" });
+    score.entities[0].causes = names.iter().map(cause).collect();
+    score
+}
+
+/// Returns the changes as `<minute>+` and `<minute>*feature,feature`.
+fn updates(windows: &[&[&str]], rules: &Rules) -> String {
+    let mut tracks = Tracks::default();
+    let mut told = Vec::new();
+    for (minute, names) in (0..).zip(windows) {
+        // Between two runs the state lies in a file.
+        let state = serde_json::to_vec(&tracks).unwrap();
+        tracks = serde_json::from_slice(&state).unwrap();
+        for change in tracks.observe(&caused(minute, names), rules) {
+            let sign = match change.reason {
+                Reason::Begins => "+",
+                Reason::Widens => "*",
+                Reason::Worsens => "!",
+                Reason::Lasts => "~",
+                Reason::Ends => "-",
+            };
+            told.push(format!("{minute}{sign}{}", change.also.join(",")));
+        }
+    }
+    told.join(" ")
+}
+
+#[test]
+fn a_second_fault_during_a_standing_alarm_is_an_update() {
+    let (cpu, both): (&[&str], &[&str]) = (&["cpu"], &["cpu", "memory"]);
+    let windows = [cpu, cpu, cpu, both, both, both, both, both];
+    assert_eq!(updates(&windows, &rules()), "1+ 5*memory", "after three windows, once");
+    let rules = Rules { for_windows: 4, ..rules() };
+    let windows = [cpu, cpu, cpu, cpu, both, both, both, both, both];
+    assert_eq!(updates(&windows, &rules), "3+ 7*memory", "after `for` windows");
+}
+
+#[test]
+fn what_leads_by_chance_or_as_usual_or_of_the_same_signal_is_no_update() {
+    let cpu: &[&str] = &["cpu"];
+    let chance: [&[&str]; 8] =
+        [cpu, cpu, &["cpu", "disk"], cpu, &["cpu", "load"], &["cpu", "disk"], cpu, &["load"]];
+    assert_eq!(updates(&chance, &rules()), "1+");
+    let usual: &[&str] = &["cpu", "(memory)"];
+    assert_eq!(updates(&[cpu, cpu, usual, usual, usual, usual], &rules()), "1+");
+    let same: &[&str] = &["cpu_mean_10m"];
+    assert_eq!(updates(&[cpu, cpu, same, same, same, same], &rules()), "1+");
+}
+
+#[test]
+fn updates_have_a_cool_down_of_their_own_and_end_with_the_alarm() {
+    let (cpu, both, all): (&[&str], &[&str], &[&str]) =
+        (&["cpu"], &["cpu", "memory"], &["cpu", "memory", "disk"]);
+    let mut windows = vec![cpu, cpu];
+    windows.extend([both; 3]);
+    windows.extend([all; 12]);
+    // The update of minute 4 is not held back by the message of minute 1, that of the disk is.
+    assert_eq!(updates(&windows, &rules()), "1+ 4*memory 14*disk");
+    let none: &[&str] = &[];
+    let rules = Rules { cool_down: Span::ZERO, ..rules() };
+    let windows = [cpu, cpu, none, none, both, both, both, both];
+    assert_eq!(updates(&windows, &rules), "1+ 3- 5+", "the next alarm tells both from the start");
 }

@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::AlertState;
 use crate::message::Message;
+use crate::wording::Wording;
+
+/// Messages kept for a channel that cannot be reached; more become one summary.
+pub const MAX_PENDING: usize = 50;
 
 /// A message and the channels it has not reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,12 +27,16 @@ pub struct Pending {
     /// Names of the channels of which the others were told that they refuse it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub complained: BTreeSet<String>,
+    /// Says that the store has it as an object of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_kept: bool,
 }
 
 impl Pending {
     /// A message that nobody was sent yet.
     pub fn new(message: Message, channels: Vec<String>) -> Self {
-        Self { message, channels, refusals: BTreeMap::new(), complained: BTreeSet::new() }
+        let (refusals, complained) = (BTreeMap::new(), BTreeSet::new());
+        Self { message, channels, refusals, complained, is_kept: false }
     }
 }
 
@@ -71,4 +80,40 @@ pub struct Trouble {
     /// What it answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+/// Takes channels that the document no longer has off the messages, and returns their names.
+/// Messages that no channel is left for are dropped once the store has them.
+pub fn forget_unknown(state: &mut AlertState, names: &[String]) -> BTreeSet<String> {
+    let mut gone = BTreeSet::new();
+    for Pending { channels, .. } in &mut state.pending {
+        gone.extend(channels.extract_if(.., |name| !names.contains(name)));
+    }
+    state.pending.retain(|pending| !pending.channels.is_empty() || !pending.is_kept);
+    state.trouble.retain(|name, _| names.contains(name));
+    gone
+}
+
+/// Makes one message of those about alerts that wait for the same channels, where they are more
+/// than [`MAX_PENDING`], so that a channel that stays dead does not let the state grow.
+pub fn shorten(pending: &mut Vec<Pending>, wording: &Wording<'_>) {
+    let is_summed = |one: &Pending| !one.message.alerts.is_empty();
+    let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for one in pending.iter().filter(|one| is_summed(one)) {
+        *counts.entry(one.channels.clone()).or_default() += 1;
+    }
+    for channels in counts.into_iter().filter(|(_, n)| *n > MAX_PENDING).map(|(names, _)| names) {
+        let long: Vec<_> =
+            pending.extract_if(.., |one| one.channels == channels && is_summed(one)).collect();
+        let message = long.into_iter().map(|pending| pending.message).reduce(Message::merge);
+        pending.extend(message.map(|message| Pending::new(wording.apply(message), channels)));
+    }
+    // News of trainings and channels are few; whoever was away for so long needs the last ones.
+    let others = pending.iter().filter(|one| !is_summed(one)).count();
+    let mut surplus = others.saturating_sub(MAX_PENDING);
+    pending.retain(|one| {
+        let drops = !is_summed(one) && surplus > 0;
+        surplus -= usize::from(drops);
+        !drops
+    });
 }

@@ -231,3 +231,22 @@ fn what_slack_refuses_is_said_without_the_webhook() {
     let sent: Vec<_> = (1..4).map(|minute| run(&pipeline, minute).sent()).collect();
     assert_eq!(sent, [0, 1, 0]);
 }
+
+#[test]
+fn a_group_that_became_a_supergroup_is_told_with_its_new_number() {
+    let double = Double::new(TELEGRAM_OK);
+    double.answers(Some(Answer(
+        400,
+        "",
+        r#"{"ok":false,"error_code":400,"description":"Bad Request: group chat was upgraded to a supergroup chat","parameters":{"migrate_to_chat_id":-1009876543210}}"#,
+    )));
+    let pipeline = telegram(&double, "");
+    pipeline.score(0, ["a"]).unwrap();
+    let error = run(&pipeline, 0).result.unwrap_err();
+    assert!(error.message.contains("new number is -1009876543210"), "{error}");
+    assert_eq!(
+        run(&pipeline, 1).messages.pending.len(),
+        1,
+        "it waits until the document is mended"
+    );
+}

@@ -63,6 +63,8 @@ impl Pipeline {
             store: format!("file://{}", self.store_folder().display()),
             now,
             scored: None,
+            tick: Vec::new(),
+            failed: None,
             ended: Vec::new(),
             messages: self.folder().join("messages.json"),
             common: Common::default(),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contract::StepError;
+use contract::deadline::waits_for;
 use document::collect::PartialAnswers;
 use document::sources::PrometheusSource;
 use tokio::sync::mpsc;
@@ -84,6 +85,7 @@ impl Answers for Prometheus {
             .enable_all()
             .build()
             .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
+        waits_for(&format!("the source `{}`", self.requester.endpoint.shown));
         let (sender, mut receiver) = mpsc::channel(1);
         std::thread::scope(|scope| {
             let plan = plan.with_samples(self.max_samples);

@@ -117,6 +117,7 @@ impl Scorer {
             samples: None,
             coverage: None,
             model_cache: None,
+            no_model_hint: None,
             store: self.path("store").to_string_lossy().into_owned(),
             now: minute(now),
             scored: self.path("scored.json"),

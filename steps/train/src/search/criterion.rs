@@ -67,7 +67,7 @@ impl Criterion {
         let rows: Vec<usize> = (0..part.rows()).filter(counts).collect();
         let labels =
             part.labels.iter().flat_map(|labels| rows.iter().map(|row| &labels.label[*row]));
-        let anomalous = labels.map(|label| !hunt.normal.contains(label)).collect();
+        let anomalous = labels.map(|label| !frames::is_normal(hunt.normal, label)).collect();
         Self {
             metric: SearchMetric::AveragePrecision,
             rows: matrix(&part.select(&rows)),

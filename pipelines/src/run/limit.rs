@@ -1,0 +1,93 @@
+//! One deadline over all tasks of a plan: what hangs is ended while there is time to tell of it.
+
+use std::time::{Duration, Instant};
+
+use contract::Span;
+use contract::steps::StepCommand;
+
+use crate::plan::Task;
+
+/// Longest time that is kept for the task that tells people.
+const RESERVE: Duration = Duration::from_secs(25);
+
+/// Time that a task is given to end by itself before its process is killed.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// Least time in which another attempt is worth its start.
+const LEAST: Duration = Duration::from_secs(5);
+
+/// When all tasks must have ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    end: Instant,
+    /// Kept for the task that tells people.
+    reserve: Duration,
+}
+
+impl Limit {
+    /// Starts the time: it is over in so long.
+    pub fn of(whole: Span) -> Self {
+        let whole = whole.to_std();
+        Self { end: Instant::now() + whole, reserve: RESERVE.min(whole / 3) }
+    }
+
+    /// Returns the deadline of a task that starts now.
+    pub(super) fn of_task(self, task: &Task) -> Span {
+        let left = match task.command {
+            StepCommand::Alert(_) => self.left(),
+            _ => self.left().saturating_sub(self.reserve),
+        };
+        let left = left.saturating_sub(GRACE).max(Duration::from_secs(1));
+        Span::from_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Says whether there is time for another attempt after a pause.
+    pub(super) fn leaves(self, pause: Duration) -> bool {
+        self.left() > self.reserve + pause + LEAST
+    }
+
+    fn left(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::Timestamp;
+    use contract::step::Common;
+    use contract::steps::{AlertArgs, FeatureArgs};
+
+    use super::*;
+
+    #[test]
+    fn who_tells_people_gets_what_the_others_leave() {
+        let document = std::path::PathBuf::from("document.yaml");
+        let feature = StepCommand::Feature(FeatureArgs {
+            document: document.clone(),
+            samples: "samples".into(),
+            labels: None,
+            features: "features".into(),
+            common: Common::default(),
+        });
+        let alert = StepCommand::Alert(AlertArgs {
+            document,
+            store: "store".into(),
+            now: Timestamp::from_ms(0),
+            scored: None,
+            tick: Vec::new(),
+            failed: None,
+            ended: Vec::new(),
+            messages: "messages".into(),
+            common: Common::default(),
+        });
+        let limit = Limit::of(Span::from_seconds(600));
+        let [of_feature, of_alert] = [feature, alert].map(|it| limit.of_task(&Task::new("x", it)));
+        // The clock runs between the two, so the difference is the reserve or a little less.
+        let kept = of_alert.seconds() - of_feature.seconds();
+        assert!((20.0..=25.0).contains(&kept), "{kept}");
+        assert!(of_alert < Span::from_seconds(600));
+        assert!(limit.leaves(Duration::from_secs(1)));
+        assert!(!limit.leaves(Duration::from_secs(600)));
+        assert!(!Limit::of(Span::ZERO).leaves(Duration::ZERO));
+    }
+}

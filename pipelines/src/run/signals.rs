@@ -1,0 +1,99 @@
+//! Ctrl-C and SIGTERM: a runner ends its tasks, and the program between two runs ends itself.
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use contract::{Span, StepError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::INTERRUPTED;
+
+/// Waits for so long, or for Ctrl-C or SIGTERM; says whether one of them came.
+pub async fn wait_for_signal(time: Span) -> Result<bool, StepError> {
+    let mut interrupt = Interrupt::new()?;
+    Ok(tokio::time::timeout(time.to_std(), interrupt.wait()).await.is_ok())
+}
+
+/// The error of a run that was interrupted; the caller recognises it by [`INTERRUPTED`].
+pub(super) fn interrupted() -> StepError {
+    StepError::unavailable(INTERRUPTED).hint("run the same command again to go on")
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+/// Says that a runner waits for signals itself, to end in an orderly way.
+static LISTENING: AtomicBool = AtomicBool::new(false);
+
+/// Ends the program, in the words of a run, on a signal while no runner listens: once asked for,
+/// signals do nothing by themselves any more for as long as the process lives.
+fn end_on_signals_between_runs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(async {
+                let Ok(mut signals) = Signals::new() else { return };
+                loop {
+                    signals.wait().await;
+                    if !LISTENING.load(Ordering::SeqCst) {
+                        crate::cli::tell(&interrupted());
+                        #[expect(clippy::exit, reason = "as a signal does, with our code")]
+                        std::process::exit(130);
+                    }
+                }
+            });
+        });
+    });
+}
+
+/// Listens for signals as long as a runner does.
+pub(super) struct Interrupt {
+    signals: Signals,
+    /// The program is about to end by itself.
+    heard: bool,
+}
+
+impl Interrupt {
+    pub(super) fn new() -> Result<Self, StepError> {
+        let signals = Signals::new()?;
+        end_on_signals_between_runs();
+        LISTENING.store(true, Ordering::SeqCst);
+        Ok(Self { signals, heard: false })
+    }
+
+    pub(super) async fn wait(&mut self) {
+        self.signals.wait().await;
+        self.heard = true;
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        LISTENING.store(self.heard, Ordering::SeqCst);
+    }
+}
+
+impl Signals {
+    fn new() -> Result<Self, StepError> {
+        let listen = |kind| {
+            signal(kind)
+                .map_err(|e| StepError::unavailable(format!("cannot listen for signals: {e}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Whether scoring goes on: people are notified when no window was scored for
+//! `scoring.stalled_after` though one is due, with the cause, and again when it goes on.
+//!
+//! What is watched is the watermark, so a tick that caught up only some of the windows counts as
+//! progress, and a tick that was never started is noticed by the next one that is.
+
+use std::path::PathBuf;
+
+use contract::steps::AlertArgs;
+use contract::{Decimal, Outcome, Span, StepError, Timestamp, read_json};
+use document::Document;
+use serde::{Deserialize, Serialize};
+
+use crate::AlertState;
+use crate::channels::Channel;
+use crate::machine::{Kind, Reason};
+use crate::message::{Alert, Message, Status};
+use crate::silence::is_silent;
+
+/// What is said where no step said why.
+const UNKNOWN: &str = "no tick has said why: see whether ticks are started";
+
+/// How far scoring had come when it was last seen to move.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// End of the last window that had been scored; nothing before the first.
+    pub scored_to: Option<Timestamp>,
+    /// When that was first seen, by the evaluation time of a run.
+    pub seen: Timestamp,
+    /// When people were last notified that it has stopped; nothing while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Timestamp>,
+    /// What stopped the last tick that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Returns what stopped the tick that a run belongs to, as its steps say or whoever ran it; nothing
+/// where all of them ended well.
+pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
+    let stage = |path: &PathBuf| {
+        let name = path.parent().and_then(|folder| folder.file_name());
+        name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    };
+    for path in &args.tick {
+        let Ok(outcome) = read_json::<Outcome>(path) else {
+            let silent = format!(
+                "{}: ended without an outcome: it was killed, or its memory was not enough",
+                stage(path)
+            );
+            return Some(args.failed.clone().unwrap_or(silent));
+        };
+        if let Some(error) = outcome.error {
+            let hint = error.hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+            return Some(format!("{}: {}{hint}", outcome.step, error.message));
+        }
+    }
+    args.failed.clone()
+}
+
+/// Looks at how far scoring came; returns the message, if people are to be notified.
+pub(crate) fn look(
+    document: &Document,
+    state: &mut AlertState,
+    (now, scored_to): (Timestamp, Option<Timestamp>),
+    cause: Option<String>,
+) -> Option<Message> {
+    let Some(mut progress) = state.progress.take() else {
+        state.progress = Some(Progress { scored_to, seen: now, told: None, why: cause });
+        return None;
+    };
+    let change = if progress.scored_to == scored_to {
+        stands(document, &mut progress, now, cause)
+    } else {
+        let change = moved(document, &progress, now);
+        progress = Progress { scored_to, seen: now, told: None, why: None };
+        change
+    };
+    state.progress = Some(progress);
+    let alert = change.filter(|_| document.alerts.kinds.contains(&Kind::ScoringStopped))?;
+    state.note_alert(alert.clone());
+    if is_silent(&document.alerts.silences, "", Kind::ScoringStopped, now) {
+        return None;
+    }
+    Some(Message::of_scoring(&document.name, alert, now))
+}
+
+/// Notifies the channels that forget what is not said again, such as Alertmanager, that the store
+/// cannot be reached: they take the same alert for the same, so no state is needed. The others
+/// would hear of it each tick. Returns the error of the run.
+pub(crate) fn without_store(
+    document: &Document,
+    channels: Vec<Box<dyn Channel>>,
+    now: Timestamp,
+    error: StepError,
+) -> StepError {
+    if !document.alerts.kinds.contains(&Kind::ScoringStopped) {
+        return error;
+    }
+    let progress = Progress { scored_to: None, seen: now, told: None, why: None };
+    let why = Some(error.message.clone());
+    let stopped = [alert(&progress, Status::Firing, Reason::Begins, (None, why))];
+    for mut channel in channels {
+        if let Some(Err(failure)) = channel.refresh(&document.name, &stopped, now) {
+            tracing::warn!("{}", failure.error.message);
+        }
+    }
+    error
+}
+
+/// Returns what is to be told where no window was scored since the last look.
+fn stands(
+    document: &Document,
+    progress: &mut Progress,
+    now: Timestamp,
+    cause: Option<String>,
+) -> Option<Alert> {
+    let is_first = progress.scored_to.is_none();
+    if cause.is_some() {
+        progress.why = cause;
+    } else if is_first {
+        // A tick that ended well and scored nothing: there is no model yet, and nothing has stopped.
+        progress.seen = progress.seen.max(now);
+        return None;
+    }
+    let next = progress.scored_to.map(|scored_to| scored_to + document.step);
+    let is_due = next.is_none_or(|next| next <= now - document.scoring.delay);
+    let is_long = now >= progress.seen + document.scoring.stalled_after;
+    if !is_due || !is_long {
+        return None;
+    }
+    let reason = match (progress.told, document.alerts.repeat) {
+        (None, _) => Reason::Begins,
+        (Some(told), Some(repeat)) if now >= told + repeat => Reason::Lasts,
+        (Some(_), _) => return None,
+    };
+    progress.told = Some(now);
+    let why = progress.why.clone().unwrap_or_else(|| UNKNOWN.to_owned());
+    Some(alert(progress, Status::Firing, reason, (None, Some(why))))
+}
+
+/// Returns what is to be told where windows were scored since the last look: that scoring goes on,
+/// also where it stood still so long that nobody could say so.
+fn moved(document: &Document, progress: &Progress, now: Timestamp) -> Option<Alert> {
+    let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));
+    let is_gap = now >= progress.seen + document.scoring.stalled_after.max(every);
+    // Before the first window nothing could stop.
+    if progress.told.is_none() && (!is_gap || progress.scored_to.is_none()) {
+        return None;
+    }
+    let why = match (&progress.told, &progress.why) {
+        (Some(_), _) => None,
+        (None, Some(why)) => Some(why.clone()),
+        (None, None) => Some("no tick ran in that time".to_owned()),
+    };
+    Some(alert(progress, Status::Resolved, Reason::Ends, (Some(now), why)))
+}
+
+fn alert(
+    progress: &Progress,
+    status: Status,
+    reason: Reason,
+    (ended, why): (Option<Timestamp>, Option<String>),
+) -> Alert {
+    Alert {
+        entity: String::new(),
+        kind: Kind::ScoringStopped,
+        status,
+        reason,
+        urgent: false,
+        since: progress.scored_to.unwrap_or(progress.seen),
+        ended,
+        gone: false,
+        changes: 1,
+        completeness: None,
+        votes: Decimal::ZERO,
+        combined: None,
+        members: Vec::new(),
+        causes: Vec::new(),
+        diagnosis: None,
+        drifting: Vec::new(),
+        also: Vec::new(),
+        why,
+        links: Vec::new(),
+    }
+}
