@@ -8,7 +8,7 @@
 #   images/build.sh --programs-only         stop before any image is built
 #
 # It needs cargo-auditable, which writes the list of its crates into each program, and jq for the same
-# list as /sbom.cdx.json of each image: `cargo install --locked cargo-auditable@0.7`.
+# list as /sbom.cdx.json of each image: `cargo install --locked "cargo-auditable@^0.7"`.
 #
 # LYNCEUS_IMAGES (registry and folder, default localhost/lynceus) and LYNCEUS_TAG (default the
 # workspace's version) name the images; CONTAINER_ENGINE chooses podman or docker. Two builds of a
@@ -51,7 +51,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/images}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 echo "== programs: ${steps[*]} ($profile)"
-command -v cargo-auditable >/dev/null || { echo "error: cargo-auditable is not installed: cargo install --locked cargo-auditable@0.7" >&2; exit 4; }
+command -v cargo-auditable >/dev/null || { echo "error: cargo-auditable is not installed: cargo install --locked 'cargo-auditable@^0.7'" >&2; exit 4; }
 cargo auditable build --locked --profile "$profile" --target "$target" "${packages[@]}" --bins
 built=$CARGO_TARGET_DIR/$target/$profile
 [ -z "$programs_only" ] || exit 0

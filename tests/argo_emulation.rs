@@ -2,9 +2,12 @@
 //! run: its DAG, its keys, its references, its retries; the users and the bucket are those of
 //! `minio/`.
 
+mod apply;
 mod cluster;
 mod pod;
+mod pods;
 mod text;
+mod workflow;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,12 +37,16 @@ fn manifests(sets: &[&str]) -> anyhow::Result<Vec<Value>> {
     text::objects(manifests.iter().map(|manifest| manifest.text.as_str()))
 }
 
+/// Files that are about the process, and the document, which names folders of the machine.
+const PROCESS: [&str; 5] =
+    ["outcome.json", "log.jsonl", "deployment.json", "run.json", "document.yaml"];
+
 /// Hashes of the files of a folder by name, without what is about the process.
 fn hashes(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let mut hashes = BTreeMap::new();
     for file in files_below(folder)? {
         let name = file.rsplit('/').next().unwrap_or_default();
-        if !["outcome.json", "log.jsonl", "deployment.json"].contains(&name) {
+        if !PROCESS.contains(&name) {
             hashes.insert(file.clone(), sha256_path(&folder.join(&file))?);
         }
     }
@@ -62,6 +69,20 @@ fn upload_sample(cluster: &Cluster) -> anyhow::Result<()> {
 
 fn codes<'a>(ran: &'a [Ran], step: &str) -> &'a [i32] {
     ran.iter().find(|(name, _)| name == step).map_or(&[], |(_, codes)| codes)
+}
+
+/// The commands of a person see the run of the cluster in its bucket.
+fn is_seen_from_outside(cluster: &Cluster, run: &Path, folder: &Path) -> anyhow::Result<()> {
+    let page = fs_err::read_to_string(run.join("report/report.html"))?;
+    assert!(page.contains("Run uid-1"), "the page names the run");
+    let listed = cluster.lynceus(folder, &["runs", "list", "cluster"])?;
+    assert!(listed.contains("uid-1  done    2026-11-21T08:36:00Z"), "{listed}");
+    let why = cluster.lynceus(folder, &["explain", "uid-1", "train-adaptive"])?;
+    assert!(why.contains("flag      --model \"adaptive\"\n"), "{why}");
+    assert!(why.contains("input     dataset "), "{why}");
+    let report = cluster.lynceus(folder, &["report", "cluster", "--run", "uid-1"])?;
+    assert!(report.trim().ends_with("uid-1/report.html"), "{report}");
+    Ok(())
 }
 
 #[test]
@@ -101,6 +122,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     let [run] = runs.as_slice() else { anyhow::bail!("one run") };
     let there = bucket.path().join("runs/cluster/uid-1");
     assert!(there.join("report/report.html").is_file(), "the page of the run");
+    is_seen_from_outside(&cluster, &there, local.path())?;
     // Here it is made when it is asked for.
     fs_err::remove_dir_all(there.join("report"))?;
     let (here, there) = (hashes(&run.path())?, hashes(&there)?);
@@ -118,6 +140,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert!(is_well, "{:?}", scoring.ran);
     let order: Vec<&str> = scoring.ran.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(order, ["collect", "feature", "score", "alert"]);
+    assert_eq!(scoring.skipped, ["alert"], "after a good end nothing comes last");
     let here = format!("sources.metrics.prometheus.url={}", prometheus.url());
     let tick = ["score", "cluster", "--overlay", &sample, "--set", &here, "--set", &live[1]];
     local.run(&[tick.as_slice(), &["--at", SCORED_AT]].concat())?;
@@ -191,5 +214,36 @@ fn of_the_documents_models_those_are_trained_that_a_submit_names() -> anyhow::Re
     let (training, is_well) = submit("uid-5", "zscore")?;
     assert!(!is_well);
     assert_eq!(codes(&training.ran, "select"), [2], "no such model: {:?}", training.ran);
+    Ok(())
+}
+
+#[test]
+fn tick_whose_source_is_away_alerts_all_the_same_and_says_why() -> anyhow::Result<()> {
+    if is_off() {
+        return Ok(());
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut cluster = Cluster::start()?;
+    cluster.names.push((PROMETHEUS.to_owned(), format!("http://{closed}")));
+    upload_sample(&cluster)?;
+    let objects = manifests(&[])?;
+    let (_, is_well) =
+        cluster.submit(&objects, "lynceus-cluster-train", "uid-6", &[("now", NOW)])?;
+    assert!(is_well);
+    let live = [format!("sources.metrics.prometheus.url={PROMETHEUS}"), "sources.metrics.recording=null".to_owned()];
+    let objects = manifests(&[&live[0], &live[1]])?;
+    let (tick, is_well) = cluster.submit(&objects, "lynceus-cluster-score", "uid-7", &[])?;
+    assert!(!is_well);
+    assert_eq!(codes(&tick.ran, "collect"), [4], "{:?}", tick.ran);
+    assert!(codes(&tick.ran, "score").is_empty(), "{:?}", tick.ran);
+    assert_eq!(codes(&tick.ran, "alert"), [0], "{:?}", tick.ran);
+    let reason = format!("{closed}");
+    assert!(tick.message.starts_with("1-collect: Error (exit code 4): "), "{}", tick.message);
+    assert!(tick.message.contains(&reason), "{}", tick.message);
+    let bucket = mirrored(&cluster)?;
+    let note: Value = contract::read_json(&bucket.path().join("state/cluster/failed-tick.json"))?;
+    assert_eq!(note["step"], "collect");
+    assert_eq!(note["at"], workflow::SCHEDULED);
+    assert!(note["why"].as_str().is_some_and(|why| why.contains(&reason)), "{note}");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Would Argo take the manifests, and does `lynceus lint` find what it would not?
 
 mod broken;
+mod pods;
 mod readers;
 mod refused;
 mod watch;
@@ -14,6 +15,16 @@ use pipelines::argo::{self, yaml};
 use serde_json::Value;
 
 use crate::workspace::Workspace;
+
+/// A document with two models, secrets of each kind and destinations of each kind.
+const TALKATIVE: [&str; 4] = [
+    "models.z_score={}",
+    "sources.metrics.prometheus.bearer_token_file=/etc/lynceus/source/token",
+    "scoring.metrics.remote_write={url: 'http://mimir.observability:9009/api/v1/push', \
+     bearer_token_file: /etc/lynceus/metrics/token}",
+    "alerts.channels=[{slack: {webhook: {env: SLACK}}}, {email: {host: mail.mail-system, from: a@b, \
+     to: [c@d], username: u, password: {file: /etc/lynceus/alert/password}}}]",
+];
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -198,6 +209,25 @@ fn a_profile_that_is_not_chosen_is_checked_too() -> anyhow::Result<()> {
     let line = broken.lines().position(|line| line.contains("nu: 5")).context("the line")? + 1;
     assert!(said.starts_with(&format!("mine.yaml:{line}:")), "{said}");
     assert!(said.contains(" profile/aligo: ") && said.contains("nu"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn two_pipelines_in_one_namespace_share_no_object_and_no_lock() -> anyhow::Result<()> {
+    let documents = [cluster(&TALKATIVE)?, cluster(&["name=other"])?];
+    let manifests = argo::generate(&documents)?;
+    let files: Vec<File> =
+        manifests.into_iter().map(|m| File { name: m.path, text: m.text }).collect();
+    assert_eq!(lint::check(&files), []);
+    let mut names = std::collections::BTreeSet::new();
+    for (_, text) in files.iter().flat_map(|file| yaml::documents(&file.text)) {
+        let object: Value = yaml::read(&text)?;
+        if object["kind"] != "Kustomization" {
+            let name = format!("{}/{}", object["kind"], object["metadata"]["name"]);
+            assert!(names.insert(name.clone()), "{name} is there twice");
+        }
+    }
+    assert!(names.contains("\"CronWorkflow\"/\"lynceus-other-score\""), "{names:?}");
     Ok(())
 }
 

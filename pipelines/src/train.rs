@@ -175,6 +175,7 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
         tick: Vec::new(),
         failed: None,
         ended: plan.tasks.iter().map(outcome).collect(),
+        failed: None,
         messages: inputs.folder.join("alert/messages.json"),
         common: Common::default(),
     };
@@ -198,6 +199,8 @@ pub(crate) fn report(inputs: &Inputs<'_>) -> Task {
         report: inputs.folder.join("report/report.html"),
         picture: None,
         tables: Some(inputs.folder.join("report/tables")),
+        record: None,
+        run_name: None,
         common: Common::default(),
     };
     Task::new("report", StepCommand::Report(args))

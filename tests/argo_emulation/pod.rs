@@ -1,9 +1,12 @@
 //! A pod: its folders, and its containers as processes or, where images were built, as containers.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 use serde_json::Value;
 
 use super::cluster::Texts;
@@ -26,6 +29,27 @@ pub(super) struct Ready<'a> {
     pub(super) environment: Texts,
 }
 
+/// How a container ended.
+pub(super) struct Ended {
+    pub(super) code: i32,
+    /// What it wrote where Kubernetes looks for the reason.
+    said: String,
+}
+
+impl Ended {
+    /// Returns what Argo says of a container that failed; nothing of one that did not.
+    pub(super) fn message(&self, container: &str) -> String {
+        match (self.code, self.said.as_str()) {
+            (0, _) => String::new(),
+            (code, "") => format!("{container}: Error (exit code {code})"),
+            (code, said) => format!("{container}: Error (exit code {code}): {said}"),
+        }
+    }
+}
+
+/// Where Kubernetes looks for why a container failed.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
 impl Pod {
     /// Returns where a path of the pod lies on this machine; any other text stays as it is.
     pub(super) fn place(&self, path: &str) -> String {
@@ -38,8 +62,13 @@ impl Pod {
         self.places.iter().find_map(below).unwrap_or_else(|| path.to_owned())
     }
 
-    /// Runs a container and returns its exit code.
-    pub(super) fn run(&self, ready: &Ready<'_>) -> Result<i32> {
+    /// Returns the file of this machine that a container sees as its termination log.
+    fn termination_log(&self) -> PathBuf {
+        self.folder.path().join("termination-log")
+    }
+
+    /// Runs a container and returns how it ended.
+    pub(super) fn run(&self, ready: &Ready<'_>) -> Result<Ended> {
         let [command] = list(&ready.container["command"]) else { bail!("needs one command") };
         let step = text(command)?.trim_start_matches('/');
         ensure!(
@@ -47,20 +76,27 @@ impl Pod {
             "{}",
             ready.image
         );
+        fs::write(self.termination_log(), "")?;
+        fs::set_permissions(self.termination_log(), Permissions::from_mode(0o666))?;
         let from_images = std::env::var_os("LYNCEUS_TEST_IMAGES").is_some();
         let mut process =
             if from_images { self.image(step, ready)? } else { self.program(step, ready) };
         let done = process.output()?;
         let code = done.status.code().with_context(|| format!("`{step}` was killed"))?;
         ensure!(!(125..128).contains(&code), "{}", String::from_utf8_lossy(&done.stderr));
-        Ok(code)
+        Ok(Ended { code, said: fs::read_to_string(self.termination_log())? })
     }
 
     /// The step is run by `lynceus`, which is the same code as the program of its image.
     fn program(&self, step: &str, ready: &Ready<'_>) -> Command {
         let mut process = Command::new(env!("CARGO_BIN_EXE_lynceus"));
         process.args(["step", step]).current_dir(self.folder.path()).envs(&ready.environment);
-        process.args(ready.arguments.iter().map(|argument| self.place(argument)));
+        let log = self.termination_log().display().to_string();
+        let place = |argument: &String| match argument.as_str() {
+            TERMINATION_LOG => log.clone(),
+            other => self.place(other),
+        };
+        process.args(ready.arguments.iter().map(place));
         process
     }
 
@@ -97,6 +133,8 @@ impl Pod {
             let mode = if writable { "rw" } else { "ro" };
             process.arg(format!("--volume={}:{path}:{mode}", place.display()));
         }
+        let log = self.termination_log();
+        process.arg(format!("--volume={}:{TERMINATION_LOG}:rw", log.display()));
         // Values go by the process's environment: arguments can be seen by everyone.
         for name in ready.environment.keys() {
             process.arg(format!("--env={name}"));

@@ -38,8 +38,12 @@ pub(super) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result
     bail!("`{text}` has no end of references")
 }
 
-/// Evaluates a task's condition: a text in quotes that has one word, as the pattern says.
+/// Evaluates a task's condition: two words that differ, or a text in quotes that has one word, as the
+/// pattern says.
 pub(super) fn holds(condition: &str) -> Result<bool> {
+    if let Some((status, other)) = condition.split_once(" != ") {
+        return Ok(status.trim() != other.trim());
+    }
     let (given, pattern) =
         condition.split_once(" =~ ").context("no condition that is known here")?;
     let quoted = |text: &str| -> Result<String> {
@@ -53,8 +57,11 @@ pub(super) fn holds(condition: &str) -> Result<bool> {
     Ok(given.split([' ', ',']).any(|other| other == word))
 }
 
+/// How a pattern begins that looks for the exit code of the container which a message begins with.
+const FIRST_CONTAINER: &str = "^[^ ]+: [^ ]+ .exit code [";
+
 /// Evaluates a retry expression: comparisons of the last attempt, joined by `||`.
-pub(super) fn is_retried(expression: &str, code: i32) -> Result<bool> {
+pub(super) fn is_retried(expression: &str, code: i32, message: &str) -> Result<bool> {
     let status = if code > 0 { "Failed" } else { "Error" };
     let mut holds = false;
     for part in expression.split("||").map(str::trim) {
@@ -62,6 +69,15 @@ pub(super) fn is_retried(expression: &str, code: i32) -> Result<bool> {
         holds |= match part.split_once(' ') {
             Some(("lastRetry.exitCode", rest)) if rest.starts_with("in [") => {
                 quoted.contains(&code.to_string().as_str())
+            }
+            Some(("lastRetry.message", rest)) if rest.starts_with("matches ") => {
+                let known = quoted.first().and_then(|it| it.strip_prefix(FIRST_CONTAINER));
+                let codes = known.and_then(|it| it.strip_suffix("][)]"));
+                let codes = codes.with_context(|| format!("`{part}` is no known pattern"))?;
+                let words: Vec<&str> = message.splitn(6, ' ').collect();
+                let code = words.get(4).map_or("", |word| word.trim_end_matches(':'));
+                words.get(2) == Some(&"(exit")
+                    && codes.chars().any(|known| code == format!("{known})"))
             }
             Some(("lastRetry.status", rest)) if rest.starts_with("== ") => quoted == [status],
             _ => bail!("`{part}` is no expression that is known here"),
@@ -88,8 +104,17 @@ fn expressions_decide_by_the_exit_code_as_a_text() -> Result<()> {
     let expression = "lastRetry.exitCode in ['4', '5'] || lastRetry.status == 'Error'";
     for (code, expected) in [(1, false), (2, false), (3, false), (4, true), (5, true), (45, false)]
     {
-        assert_eq!(is_retried(expression, code)?, expected, "{code}");
+        assert_eq!(is_retried(expression, code, "")?, expected, "{code}");
     }
-    assert!(is_retried("asInt(lastRetry.exitCode) > 3", 4).is_err());
+    assert!(is_retried("asInt(lastRetry.exitCode) > 3", 4, "").is_err());
+    let expression = pipelines::argo::retry_expression();
+    for (message, expected) in [
+        ("1-collect: Error (exit code 4): no network", true),
+        ("2-feature: Error (exit code 3): (exit code 4)", false),
+        ("2-feature: Error (exit code 45)", false),
+        ("pod deleted", false),
+    ] {
+        assert_eq!(is_retried(&expression, 64, message)?, expected, "{message}");
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use pipelines::argo::lint::{self, Finding};
 
-use super::files;
+use super::{TALKATIVE, files};
 
 /// A way to break a manifest: what it is, the file, what stands there, what is put in its place, and
 /// the rule that finds it.
@@ -11,30 +11,31 @@ pub(super) type Break = (&'static str, &'static str, &'static str, &'static str,
 
 pub(super) const TRAIN: &str = "cluster/train.yaml";
 pub(super) const SCORE: &str = "cluster/score.yaml";
-pub(super) const CRON: &str = "cluster/score-cron.yaml";
+/// The clocks of trainings, which name a template.
+pub(super) const CRON: &str = "cluster/retrain.yaml";
 pub(super) const POLICIES: &str = "cluster/network-policies.yaml";
 
 /// Fields, templates, tasks and what they hand on.
 const BROKEN_GRAPHS: [Break; 20] = [
     ("misspelt field", TRAIN, "parallelism:", "paralelism:", "fields"),
     ("field of a newer Argo", TRAIN, "  parallelism: 4", "  podResources: {}", "fields"),
-    (
-        "singular schedule",
-        CRON,
-        "schedules:\n  - \"* * * * *\"",
-        "schedule: \"* * * * *\"",
-        "fields",
-    ),
+    ("singular schedule", CRON, "schedules:\n  - 17 3 * * *", "schedule: 17 3 * * *", "fields"),
     ("wrong API", TRAIN, "argoproj.io/v1alpha1", "argoproj.io/v1", "kind"),
     ("unknown kind", TRAIN, "kind: WorkflowTemplate", "kind: WorkflowTemplte", "kind"),
     ("upper-case name", TRAIN, "name: lynceus-cluster-train", "name: Lynceus", "name"),
     ("underscore in a task", TRAIN, "- name: train-", "- name: train_", "name"),
     ("missing entrypoint", TRAIN, "entrypoint: training", "entrypoint: trainin", "template"),
-    ("missing template", TRAIN, "template: feature", "template: features", "template"),
+    (
+        "missing template",
+        TRAIN,
+        "template: collect-validate",
+        "template: collect-validat",
+        "template",
+    ),
     (
         "missing WorkflowTemplate",
         CRON,
-        "name: lynceus-cluster-score\n    arg",
+        "name: lynceus-cluster-train\n    arg",
         "name: other\n    arg",
         "template",
     ),
@@ -48,19 +49,31 @@ const BROKEN_GRAPHS: [Break; 20] = [
     (
         "cycle",
         TRAIN,
-        "template: collect\n",
-        "template: collect\n        dependencies: [validate]\n",
+        "template: collect-validate\n",
+        "template: collect-validate\n        dependencies: [select-deploy]\n",
         "cycle",
     ),
-    ("unknown dependency", TRAIN, "        - feature\n", "        - featur\n", "dependency"),
-    ("consumer does not wait", TRAIN, "        dependencies:\n        - collect\n", "", "artifact"),
-    ("missing output", TRAIN, "artifacts.samples}}", "artifacts.sample}}", "reference"),
-    ("missing task", TRAIN, "{{tasks.collect.", "{{tasks.colect.", "reference"),
+    (
+        "unknown dependency",
+        TRAIN,
+        "        - collect-validate\n",
+        "        - collect-validat\n",
+        "dependency",
+    ),
+    (
+        "consumer does not wait",
+        TRAIN,
+        "        dependencies:\n        - collect-validate\n",
+        "",
+        "artifact",
+    ),
+    ("missing output", TRAIN, "artifacts.dataset}}", "artifacts.datset}}", "reference"),
+    ("missing task", TRAIN, "{{tasks.collect-", "{{tasks.colect-", "reference"),
     (
         "missing argument",
         TRAIN,
-        "- name: samples\n            from",
-        "- name: sample\n            from",
+        "- name: dataset\n            from",
+        "- name: datset\n            from",
         "artifact",
     ),
     ("unknown parameter of a cron", CRON, "- name: now", "- name: today", "parameter"),
@@ -74,7 +87,7 @@ const BROKEN_GRAPHS: [Break; 20] = [
     (
         "container set out of order",
         SCORE,
-        "        dependencies:\n        - collect\n        - feature\n",
+        "          dependencies:\n          - 1-collect\n          - 2-feature\n",
         "",
         "dependency",
     ),
@@ -112,10 +125,10 @@ const BROKEN_COMMANDS: [Break; 16] = [
         "reference",
     ),
     ("renamed flag", TRAIN, "- --samples\n", "- --sample\n", "flags"),
-    ("missing flag", TRAIN, "      - --bundle\n      - /lynceus/select/bundle\n", "", "flags"),
+    ("missing flag", TRAIN, "        - --bundle\n        - /lynceus/select/bundle\n", "", "flags"),
     ("seed that is no number", TRAIN, "value: \"7\"", "value: seven", "flags"),
     ("store that is a folder", TRAIN, "value: s3://lynceus", "value: /store", "flags"),
-    ("no command", TRAIN, "      command:\n      - /collect\n", "", "command"),
+    ("no command", TRAIN, "        command:\n        - /collect\n", "", "command"),
     ("image of another step", TRAIN, "images}}/collect:", "images}}/feature:", "command"),
     (
         "output outside the work folder",
@@ -127,8 +140,8 @@ const BROKEN_COMMANDS: [Break; 16] = [
     (
         "artifact that no flag names",
         TRAIN,
-        "path: /inputs/collect/samples.parquet",
-        "path: /inputs/samples.parquet",
+        "path: /inputs/validate/dataset",
+        "path: /inputs/dataset",
         "port",
     ),
     (
@@ -180,8 +193,8 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
     (
         "privilege escalation",
         SCORE,
-        "          allowPrivilegeEscalation: false",
-        "          allowPrivilegeEscalation: true",
+        "            allowPrivilegeEscalation: false",
+        "            allowPrivilegeEscalation: true",
         "security",
     ),
     (
@@ -222,14 +235,14 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
     (
         "keys for a step without a store",
         TRAIN,
-        "      - /feature\n",
-        "      - /feature\n      envFrom: [{secretRef: {name: lynceus-trainer}}]\n",
+        "      - /train\n",
+        "      - /train\n      envFrom: [{secretRef: {name: lynceus-trainer}}]\n",
         "secret",
     ),
     (
         "no keys for a step with a store",
         TRAIN,
-        "      - secretRef:\n          name: lynceus-trainer\n",
+        "        - secretRef:\n            name: lynceus-trainer\n",
         "",
         "secret",
     ),
@@ -287,21 +300,11 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
         "",
         "mutex",
     ),
-    ("overlapping scorings", CRON, "Forbid", "Allow", "schedule"),
-    ("late minute", CRON, "startingDeadlineSeconds: 50", "startingDeadlineSeconds: 0", "schedule"),
+    ("overlapping scorings", SCORE, "Forbid", "Allow", "schedule"),
+    ("late minute", SCORE, "startingDeadlineSeconds: 50", "startingDeadlineSeconds: 0", "schedule"),
 ];
 
-/// A document with two models, secrets of each kind and ways to each kind of server.
-const TALKATIVE: [&str; 4] = [
-    "models.z_score={}",
-    "sources.metrics.prometheus.bearer_token_file=/etc/lynceus/source/token",
-    "scoring.metrics.remote_write={url: 'http://mimir.observability:9009/api/v1/push', \
-     bearer_token_file: /etc/lynceus/metrics/token}",
-    "alerts.channels=[{slack: {webhook: {env: SLACK}}}, {email: {host: mail.mail-system, from: a@b, \
-     to: [c@d], username: u, password: {file: /etc/lynceus/alert/password}}}]",
-];
-
-/// Its secrets, ways and models.
+/// Secrets, destinations and models of the document with one of each kind.
 const BROKEN_TALKS: [Break; 9] = [
     ("no token of the source", TRAIN, "/etc/lynceus/source\n", "/etc/lynceus/sauce\n", "secret"),
     ("no token of the metrics", SCORE, "/etc/lynceus/metrics\n", "/etc/lynceus/metre\n", "secret"),

@@ -1,21 +1,23 @@
 //! Manifests that are whole by themselves, and hand on the wrong thing or hold what is refused.
 
+use pipelines::argo::lint::{self, File};
+
 use super::broken::{Break, CRON, POLICIES, SCORE, TRAIN, every_one_is_found};
 
 /// Artifacts, files and keys that belong to something else.
 const BROKEN_WIRES: [Break; 12] = [
     (
-        "data set as the bundle",
+        "outcome as the candidate",
         TRAIN,
-        "{{tasks.select.outputs.artifacts.bundle}}",
-        "{{tasks.validate.outputs.artifacts.dataset}}",
+        "{{tasks.train-adaptive.outputs.artifacts.candidate}}",
+        "{{tasks.train-adaptive.outputs.artifacts.outcome}}",
         "artifact",
     ),
     (
         "findings as the data set",
         TRAIN,
-        "{{tasks.validate.outputs.artifacts.dataset}}",
-        "{{tasks.validate.outputs.artifacts.validation}}",
+        "{{tasks.collect-validate.outputs.artifacts.dataset}}",
+        "{{tasks.collect-validate.outputs.artifacts.validation}}",
         "artifact",
     ),
     (
@@ -28,15 +30,15 @@ const BROKEN_WIRES: [Break; 12] = [
     (
         "features that nothing writes",
         SCORE,
-        "features.parquet\n        - --samples",
-        "feature.parquet\n        - --samples",
+        "features.parquet\n          - --samples",
+        "feature.parquet\n          - --samples",
         "path",
     ),
     (
         "samples as the features",
         SCORE,
-        "/lynceus/feature/features.parquet\n        - --samples",
-        "/lynceus/collect/samples.parquet\n        - --samples",
+        "/lynceus/feature/features.parquet\n          - --samples",
+        "/lynceus/collect/samples.parquet\n          - --samples",
         "path",
     ),
     (
@@ -71,8 +73,8 @@ const BROKEN_WIRES: [Break; 12] = [
     (
         "time that no step reads",
         SCORE,
-        "{{workflow.creationTimestamp.RFC3339}}",
-        "{{workflow.creationTimestamp}}",
+        "value: \"{{workflow.scheduledTime}}\"",
+        "value: \"{{workflow.creationTimestamp}}\"",
         "flags",
     ),
     (
@@ -86,15 +88,15 @@ const BROKEN_WIRES: [Break; 12] = [
 
 /// Values that the API server or Argo refuses, and names of what is not there.
 const BROKEN_VALUES: [Break; 15] = [
-    ("memory in no unit", TRAIN, "memory: 256Mi", "memory: 256MB", "value"),
+    ("memory in no unit", TRAIN, "memory: 128Mi", "memory: 128MB", "value"),
     ("processor in no unit", TRAIN, "cpu: 100m", "cpu: 100mm", "value"),
     ("volume in no unit", TRAIN, "sizeLimit: 8Gi", "sizeLimit: 8GB", "value"),
     ("Argo's own memory in no unit", TRAIN, "memory: 512Mi", "memory: 512MB", "value"),
     (
         "request above the limit",
         TRAIN,
-        "cpu: 100m\n          memory: 64Mi",
-        "cpu: 100m\n          memory: 64Gi",
+        "cpu: 100m\n          memory: 128Mi",
+        "cpu: 100m\n          memory: 128Gi",
         "resources",
     ),
     ("wait in no unit", TRAIN, "duration: 10s", "duration: 10 secs", "value"),
@@ -104,8 +106,8 @@ const BROKEN_VALUES: [Break; 15] = [
     (
         "lock of another workflow",
         SCORE,
-        "- name: lynceus-cluster-score\n  podGC",
-        "- name: lynceus-cluster-train\n  podGC",
+        "- name: lynceus-cluster-score\n    podGC",
+        "- name: lynceus-cluster-train\n    podGC",
         "mutex",
     ),
     (
@@ -118,8 +120,8 @@ const BROKEN_VALUES: [Break; 15] = [
     (
         "misspelt Secret",
         TRAIN,
-        "secretRef:\n          name: lynceus-trainer",
-        "secretRef:\n          name: lynceus-trainr",
+        "secretRef:\n            name: lynceus-trainer",
+        "secretRef:\n            name: lynceus-trainr",
         "secret",
     ),
     (
@@ -138,12 +140,60 @@ const BROKEN_VALUES: [Break; 15] = [
     ),
     (
         "template of another namespace",
-        SCORE,
-        "  name: lynceus-cluster-score\n  labels",
-        "  name: lynceus-cluster-score\n  namespace: other\n  labels",
+        TRAIN,
+        "  name: lynceus-cluster-train\n  labels",
+        "  name: lynceus-cluster-train\n  namespace: other\n  labels",
         "template",
     ),
 ];
+
+/// What a real cluster refuses or does wrongly without a word.
+const BROKEN_CLUSTER: [Break; 7] = [
+    (
+        "volume of a single container",
+        SCORE,
+        "        - name: document\n          configMap:\n            name: lynceus-cluster-document\n",
+        "        - name: other\n          configMap:\n            name: lynceus-cluster-document\n",
+        "volume",
+    ),
+    (
+        "another volume of the same name",
+        SCORE,
+        "        - name: document\n          configMap:\n            name: lynceus-cluster-document\n",
+        "        - name: document\n          configMap:\n            name: other\n",
+        "volume",
+    ),
+    (
+        "patch that is none",
+        SCORE,
+        "podSpecPatch: |\n        volumes:",
+        "podSpecPatch: |\n        volume:",
+        "fields",
+    ),
+    ("message that hides the cause", SCORE, "name: 4-alert", "name: 0-alert", "name"),
+    ("clock without a wave", CRON, "sync-wave: \"1\"", "sync-wave: \"0\"", "order"),
+    ("kustomize's own order", "kustomization.yaml", "order: fifo", "order: legacy", "order"),
+    ("status before the end", SCORE, "{{workflow.failures}}", "{{workflow.failure}}", "reference"),
+];
+
+#[test]
+fn what_a_real_cluster_refuses_is_found() -> anyhow::Result<()> {
+    every_one_is_found(&[], &BROKEN_CLUSTER)
+}
+
+#[test]
+fn a_clock_before_its_template_in_one_stream_is_found() -> anyhow::Result<()> {
+    let files = super::files(&[])?;
+    let text = |name: &str| files.iter().find(|file| file.name == name).map(|it| it.text.clone());
+    let (train, cron) = (text(TRAIN).unwrap_or_default(), text(CRON).unwrap_or_default());
+    let found = |text: String| {
+        let findings = lint::check(&[File { name: "stdin".to_owned(), text }]);
+        findings.iter().any(|finding| finding.rule == "order")
+    };
+    assert!(!found(format!("{train}---\n{cron}")));
+    assert!(found(format!("{cron}---\n{train}")));
+    Ok(())
+}
 
 #[test]
 fn what_is_handed_to_the_wrong_reader_is_found() -> anyhow::Result<()> {

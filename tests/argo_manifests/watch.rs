@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use document::Document;
-use pipelines::argo::{dashboard, rules};
+use pipelines::argo::lint::{self, File};
+use pipelines::argo::{self, RuleFormat, dashboard, rules, yaml};
 use serde_json::Value;
 
 /// The cluster pipeline with its scores sent to a server.
@@ -67,6 +68,22 @@ fn without_metrics_there_is_no_dashboard() -> anyhow::Result<()> {
     assert!(
         !off.iter().any(|name| name.ends_with("dashboard.yaml") || name.ends_with("rules.yaml"))
     );
+    Ok(())
+}
+
+#[test]
+fn rules_for_the_operator_are_those_of_the_file() -> anyhow::Result<()> {
+    let document = cluster()?;
+    let manifests =
+        argo::generate_with(std::slice::from_ref(&document), RuleFormat::PrometheusRule)?;
+    let named = manifests.iter().find(|manifest| manifest.path == "cluster/rules.yaml");
+    let object: Value = yaml::read(&named.context("rules")?.text)?;
+    assert_eq!(object["kind"], "PrometheusRule");
+    assert_eq!(object["metadata"]["name"], "lynceus-cluster-rules");
+    assert_eq!(object["spec"], yaml::read::<Value>(&rules::write(&document)?)?);
+    let files: Vec<File> =
+        manifests.into_iter().map(|m| File { name: m.path, text: m.text }).collect();
+    assert_eq!(lint::check(&files), []);
     Ok(())
 }
 

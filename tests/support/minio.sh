@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the MinIO server and its client `mc` that the tests run against, once, into a cache folder.
+# Builds the MinIO server, its client `mc` and `kustomize`, which the tests run, once, into a cache
+# folder.
 #
-#   tests/support/minio.sh           builds what is missing and prints the folder that holds both
+#   tests/support/minio.sh           builds what is missing and prints the folder that holds them
 #   tests/support/minio.sh --path    prints the folder, or fails if they are not built
 #
 # MinIO publishes no binaries that everyone may fetch, but its Go modules are public: a build takes
@@ -11,15 +12,19 @@ set -euo pipefail
 
 minio=v0.0.0-20260212201848-7aac2a2c5b7c
 mc=v0.0.0-20250313080218-cf909e1063a9
+# The order of objects (sortOptions) is known from 5 on; Debian's kubectl has an older one built in.
+kustomize=v5.7.1
 go=1.24.11 # what the server's go.mod asks for, newest patch
 
 folder=${LYNCEUS_TOOLS:-$HOME/.cache/lynceus-tools}/minio-$minio
-if [ -x "$folder/minio" ] && [ -x "$folder/mc" ]; then
+missing=()
+for tool in minio mc kustomize; do [ -x "$folder/$tool" ] || missing+=("$tool"); done
+if [ ${#missing[@]} = 0 ]; then
     echo "$folder"
     exit
 fi
 if [ "${1:-}" = --path ]; then
-    echo "MinIO is not built yet: run tests/support/minio.sh, or set LYNCEUS_TEST_MINIO=off" >&2
+    echo "${missing[*]}: not built yet: run tests/support/minio.sh, or set LYNCEUS_TEST_MINIO=off" >&2
     exit 1
 fi
 
@@ -57,13 +62,16 @@ find_go() {
 }
 
 program=$(find_go)
-echo "building MinIO and mc with $("$program" env GOVERSION)" >&2
+echo "building ${missing[*]} with $("$program" env GOVERSION)" >&2
 mkdir -p "$folder"
-for package in "github.com/minio/minio@$minio" "github.com/minio/mc@$mc"; do
-    GOBIN=$build/bin CGO_ENABLED=0 GOROOT= "$program" install -ldflags '-s -w' "$package" >&2
-done
+declare -A packages=(
+    [minio]=github.com/minio/minio@$minio
+    [mc]=github.com/minio/mc@$mc
+    [kustomize]=sigs.k8s.io/kustomize/kustomize/v5@$kustomize
+)
 # One at a time and by renaming, so that what is there is whole.
-for tool in minio mc; do
+for tool in "${missing[@]}"; do
+    GOBIN=$build/bin CGO_ENABLED=0 GOROOT= "$program" install -ldflags '-s -w' "${packages[$tool]}" >&2
     cp "$build/bin/$tool" "$folder/.$tool.partial"
     mv "$folder/.$tool.partial" "$folder/$tool"
 done

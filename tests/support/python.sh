@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 folder=$PWD/target/python
-wanted=$(sha256sum tests/support/python.txt | cut -c 1-16)
+wanted=$(cat tests/support/python.txt tests/support/python.sh | sha256sum | cut -c 1-16)
 if [ "$(cat "$folder/made-of" 2>/dev/null || true)" = "$wanted" ]; then
     echo "$folder/bin/python"
     exit
@@ -23,5 +23,9 @@ python=/usr/bin/python3
 rm -rf "$folder"
 "$python" -m venv "$folder" >&2
 "$folder/bin/pip" install --quiet --disable-pip-version-check --requirement tests/support/python.txt >&2
+# Older models of Argo, each in a folder of its own: 5.20.0 has those of Argo 3.6, 6.0.0 of 3.7.
+for release in 5.20.0 6.0.0; do
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$folder/hera-$release" "hera==$release" >&2
+done
 echo "$wanted" >"$folder/made-of"
 echo "$folder/bin/python"

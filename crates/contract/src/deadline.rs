@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::step::{Common, Stage, tell};
+use crate::step::{explain, Common, Stage, tell};
 use crate::{Outcome, Span, StepError, write_json};
 
 /// What the process is waiting for, for the error of a deadline.
@@ -49,6 +49,9 @@ impl Deadline {
             if let Some(path) = &common.outcome {
                 // The exit code says as much.
                 drop(write_json(path, &outcome));
+            }
+            if let Some(path) = &common.termination_log {
+                explain(path, &error);
             }
             tell(common.log, stage, &error);
             // What hangs cannot be asked to end.

@@ -14,6 +14,7 @@ pub mod features;
 pub mod least;
 pub mod outcome;
 pub mod rules;
+pub mod run;
 pub mod score;
 pub mod step;
 pub mod steps;

@@ -60,6 +60,9 @@ pub struct Outcome {
     /// Whatever else the step wants to say, by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub details: Map<String, Value>,
+    /// The flags that are neither ports nor common to all steps, as compact JSON by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
     /// What it read, by port; a repeated port is numbered (`candidate.1`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, PortRecord>,
@@ -87,6 +90,7 @@ impl Outcome {
             metrics: BTreeMap::new(),
             warnings: Vec::new(),
             details: Map::new(),
+            parameters: BTreeMap::new(),
             inputs: BTreeMap::new(),
             outputs: BTreeMap::new(),
             error: None,
@@ -140,6 +144,8 @@ impl Outcome {
             self.exit_code = error.kind.exit_code();
             self.error = Some(error.clone());
         }
+        // Flags that do not print have stopped the step before.
+        self.parameters = crate::step::parameters(args).unwrap_or_default();
         self.inputs = records(&args.inputs());
         self.outputs = records(&args.outputs());
         self.seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());

@@ -60,6 +60,23 @@ impl Stage {
             Self::Report => "report",
         }
     }
+
+    /// Returns the stage of a name, as [`Stage::name`] gives it.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Collect,
+            Self::Label,
+            Self::Feature,
+            Self::Validate,
+            Self::Train,
+            Self::Select,
+            Self::Deploy,
+            Self::Score,
+            Self::Alert,
+            Self::Report,
+        ];
+        all.into_iter().find(|stage| stage.name() == name)
+    }
 }
 
 impl fmt::Display for Stage {
@@ -122,11 +139,22 @@ pub struct Common {
     /// a store is waited for all the same
     #[arg(long, help_heading = "Every step")]
     pub scratch: bool,
+    /// Write why the step failed to this file, as one line of text; Kubernetes reads it from
+    /// `/dev/termination-log` and Argo shows it as the workflow's message
+    #[arg(long, value_name = "FILE", help_heading = "Every step")]
+    pub termination_log: Option<PathBuf>,
 }
 
 impl Default for Common {
     fn default() -> Self {
-        Self { outcome: None, log: LogFormat::Text, threads: 1, deadline: None, scratch: false }
+        Self {
+            outcome: None,
+            log: LogFormat::Text,
+            threads: 1,
+            deadline: None,
+            scratch: false,
+            termination_log: None,
+        }
     }
 }
 
@@ -193,8 +221,25 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
         }
         Err(error) => {
             tell(args.common().log, stage, &error);
+            if let Some(path) = &args.common().termination_log {
+                explain(path, &error);
+            }
             error.kind.exit_code()
         }
+    }
+}
+
+/// Most bytes that Kubernetes keeps of a termination message.
+const TERMINATION_BYTES: usize = 4096;
+
+/// Writes why a step failed where Kubernetes looks for it. The file exists already and is mounted by
+/// itself, so it is written in place and not renamed.
+pub(crate) fn explain(path: &Path, error: &StepError) {
+    let mut text = error.to_string();
+    let end = (0..=TERMINATION_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    if let Err(error) = fs_err::write(path, text.replace('\n', " ")) {
+        tracing::warn!(%error, "Could not write the termination message");
     }
 }
 

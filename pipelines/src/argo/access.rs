@@ -24,6 +24,10 @@ pub(super) const TRAINER: &str = "lynceus-trainer";
 /// The Secret with the scoring's keys of the store.
 pub(super) const SCORER: &str = "lynceus-scorer";
 
+/// The Secret with the certificate of a private authority of the store, as `ca.crt`; pods start without
+/// it.
+pub(super) const CA: &str = "lynceus-ca";
+
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Makes the account of Argo's own containers, with the one right they need.
@@ -101,6 +105,7 @@ pub(super) fn store() -> Result<Vec<String>, StepError> {
             key_format: "runs/{{workflow.name}}/{{pod.name}}".to_owned(),
             access_key_secret: secret("AWS_ACCESS_KEY_ID"),
             secret_key_secret: secret("AWS_SECRET_ACCESS_KEY"),
+            ca_secret: None,
         },
     };
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());

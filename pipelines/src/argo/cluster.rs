@@ -243,9 +243,21 @@ pub struct Kustomization {
     pub namespace: Option<String>,
     /// Files and folders.
     pub resources: Vec<String>,
+    /// The order in which objects are applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sort_options: Option<SortOptions>,
     /// Changes of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patch>,
+}
+
+/// The order in which objects are applied.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SortOptions {
+    /// `fifo`: as they are listed. By default kustomize puts a `CronWorkflow` before the
+    /// `WorkflowTemplate` that it names, and Argo then ignores it for up to 20 minutes.
+    pub order: String,
 }
 
 /// A change of objects.
@@ -296,6 +308,9 @@ pub struct S3Repository {
     pub access_key_secret: SecretKey,
     /// The user's secret.
     pub secret_key_secret: SecretKey,
+    /// The certificate of a private authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret: Option<SecretKey>,
 }
 
 /// A key of a Secret.

@@ -42,6 +42,7 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
         resources: figures::training(stage),
         store_secret: access::TRAINER,
         shares_work: false,
+        threads: figures::threads(stage),
     };
     let mut given = parameter("now", "{{workflow.creationTimestamp.RFC3339}}");
     let ports = task.command.inputs();
@@ -64,7 +65,7 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
         inputs: Some(given),
         outputs: Some(super::workflow::Arguments {
             parameters: Vec::new(),
-            artifacts: super::training::output_artifacts(document, task),
+            artifacts: super::group::output_artifacts(document, task),
         }),
         container: Some(step::container(task, &surroundings)?),
         active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),

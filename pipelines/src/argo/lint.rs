@@ -8,18 +8,20 @@ mod commands;
 mod graph;
 mod network;
 mod objects;
+mod order;
 mod references;
 mod secrets;
 mod security;
 mod settings;
 mod values;
+mod volumes;
 mod wiring;
 
 use serde::Serialize;
 
 use super::PIPELINE;
-use super::workflow::{Template, WorkflowSpec, WorkflowTemplate};
-use objects::Objects;
+use super::workflow::{Template, WorkflowSpec};
+use objects::{Held, Objects};
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,9 +71,9 @@ pub fn is_manifest(text: &str) -> bool {
 pub fn check(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let objects = Objects::read(files, &mut findings);
-    for (place, template) in &objects.workflow_templates {
-        let mut report = Report { place, findings: &mut findings };
-        workflow(template, &objects, &mut report);
+    for held in objects.workflows() {
+        let mut report = Report { place: held.place, findings: &mut findings };
+        workflow(&held, &objects, &mut report);
     }
     for (place, cron) in &objects.cron_workflows {
         let mut report = Report { place, findings: &mut findings };
@@ -79,24 +81,26 @@ pub fn check(files: &[File]) -> Vec<Finding> {
         references::cron(cron, &objects, &mut report);
     }
     settings::mutexes(&objects, &mut findings);
+    order::check(&objects, &mut findings);
     cluster::check(&objects, &mut findings);
     network::check(&objects, &mut findings);
     findings
 }
 
-fn workflow(template: &WorkflowTemplate, objects: &Objects, report: &mut Report<'_>) {
-    let spec = &template.spec;
+fn workflow(held: &Held<'_>, objects: &Objects, report: &mut Report<'_>) {
+    let spec = held.spec;
     let document = objects.document(spec).map(|document| document.name);
-    let pipeline = document.or_else(|| template.metadata.labels.get(PIPELINE).cloned());
+    let pipeline = document.or_else(|| held.metadata.labels.get(PIPELINE).cloned());
     settings::workflow(spec, report);
     graph::workflow(spec, report);
-    references::workflow(spec, report);
+    references::workflow(spec, held.is_clock, report);
     security::workflow(spec, report);
+    volumes::workflow(spec, report);
     values::pods(spec, report);
     wiring::workflow(spec, pipeline.as_deref(), report);
     secrets::named(spec, pipeline.as_deref(), objects, report);
     for template in &spec.templates {
-        settings::template(template, report);
+        settings::template(spec, template, report);
         security::template(template, report);
         commands::template(spec, template, objects, report);
     }
@@ -108,6 +112,8 @@ fn workflow(template: &WorkflowTemplate, objects: &Objects, report: &mut Report<
 pub(super) struct Place {
     pub(super) file: String,
     pub(super) object: String,
+    /// Lines of the file before the object.
+    pub(super) line: usize,
 }
 
 /// Takes what is found in one object.

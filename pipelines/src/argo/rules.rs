@@ -7,23 +7,25 @@ use contract::{Span, StepError};
 use document::Document;
 use serde::Serialize;
 
-use super::yaml;
+use super::cluster::Object;
+use super::{metadata, yaml};
 
 /// Time without a new window after which scoring is said to have stopped, at least.
 const STOPPED: Span = Span::from_seconds(900);
 
-#[derive(Serialize)]
-struct Rules {
+/// The groups of a rule file, which are also the `spec` of a `PrometheusRule`.
+#[derive(Debug, Serialize)]
+pub(super) struct Rules {
     groups: Vec<Group>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Group {
     name: String,
     rules: Vec<Rule>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct Rule {
     alert: &'static str,
     expr: String,
@@ -35,6 +37,20 @@ struct Rule {
 
 /// Returns the text of a pipeline's rule file.
 pub fn write(document: &Document) -> Result<String, StepError> {
+    yaml::write(&rules(document))
+}
+
+/// Returns a pipeline's rules as the Prometheus Operator takes them.
+pub(super) fn operator(document: &Document) -> Object<Rules> {
+    Object {
+        api_version: "monitoring.coreos.com/v1".to_owned(),
+        kind: "PrometheusRule".to_owned(),
+        metadata: metadata(&format!("lynceus-{}-rules", document.name), Some(document)),
+        spec: rules(document),
+    }
+}
+
+fn rules(document: &Document) -> Rules {
     let name = &document.name;
     let of = format!("{{pipeline=\"{name}\"}}");
     // The first window that is bad is one of those that must be.
@@ -71,7 +87,7 @@ pub fn write(document: &Document) -> Result<String, StepError> {
             ),
         ),
     ];
-    yaml::write(&Rules { groups: vec![Group { name: format!("lynceus-{name}"), rules }] })
+    Rules { groups: vec![Group { name: format!("lynceus-{name}"), rules }] }
 }
 
 fn rule(alert: &'static str, expr: String, holds: Span) -> Rule {

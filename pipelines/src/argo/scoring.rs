@@ -1,49 +1,78 @@
 //! The scoring plan as one pod of four containers, and the clock that starts it each minute.
 
-use contract::steps::StepCommand;
+use contract::steps::{AlertArgs, StepCommand};
 use contract::{Span, Stage, StepError};
 use document::Document;
 
 use super::cluster::Object;
 use super::figures;
 use super::step::{self, Surroundings};
-use super::training::{API_VERSION, declared, from_template, inputs, mutex};
-use super::workflow::{
-    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, PodGc, PodMetadata, Template,
-    TtlStrategy, WorkflowSpec, WorkflowTemplate,
+use super::training::{
+    API_VERSION, SCHEDULED_TIME, cron_metadata, declared, inputs, mutex, parameter,
 };
-use super::{ALERT, COMPONENT, METRICS, SOURCE, access, label, labels, metadata, names};
-use crate::plan::Plan;
+use super::workflow::{
+    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, PodGc, PodMetadata,
+    Template, TtlStrategy, WorkflowSpec,
+};
+use super::{ALERT, COMPONENT, METRICS, SOURCE, access, label, labels, names};
+use crate::plan::{Plan, Task};
 
-/// Less than the minute between two ticks, so that a tick is never made up for beside the next one.
+/// Less than the minute between two ticks, so that a late tick never starts beside the next one.
 const STARTING_DEADLINE_SECONDS: u32 = 50;
 
-/// Makes the template. A pod that fails is not tried again: the next tick starts at the watermark
-/// and makes up for it.
-pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
+/// The template that comes last. Tasks are named after stages, so none has this name.
+const ENDING: &str = "ending";
+
+/// Makes the clock, which carries its workflow itself: one that named a template would stand still
+/// where it is applied before it. A pod that fails is not tried again: the next tick starts at the
+/// watermark and scores what was missed.
+pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
+    let names = names(document);
+    Ok(Object {
+        api_version: API_VERSION.to_owned(),
+        kind: "CronWorkflow".to_owned(),
+        metadata: cron_metadata(&names.score, document),
+        spec: CronWorkflowSpec {
+            schedules: vec![schedule(document.scoring.every)?],
+            timezone: "Etc/UTC".to_owned(),
+            concurrency_policy: "Forbid".to_owned(),
+            starting_deadline_seconds: STARTING_DEADLINE_SECONDS,
+            successful_jobs_history_limit: 3,
+            failed_jobs_history_limit: 10,
+            stop_strategy: None,
+            workflow_spec: workflow(document)?,
+        },
+    })
+}
+
+fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     let mut plan = crate::score::plan(&inputs(document))?;
     say_when_there_is_no_model(document, &mut plan);
-    let mut containers = Vec::new();
-    for (index, task) in plan.tasks.iter().enumerate() {
-        let surroundings = Surroundings {
-            document,
-            resources: figures::scoring(task.command.stage()),
-            store_secret: access::SCORER,
-            shares_work: true,
-        };
-        let mut container = step::container(task, &surroundings)?;
-        container.name.clone_from(&task.name);
-        container.dependencies =
-            plan.needs(index).into_iter().map(|needed| plan.tasks[needed].name.clone()).collect();
-        containers.push(container);
-    }
     let names = names(document);
     let stages: Vec<Stage> = plan.tasks.iter().map(|task| task.command.stage()).collect();
+    let volumes = step::volumes(document, "1Gi", &stages);
+    let set =
+        ContainerSet { volume_mounts: vec![step::work_mount()], containers: set(document, &plan)? };
     let mut pod_labels = vec![label(COMPONENT, "score")];
-    pod_labels.extend([SOURCE, METRICS, ALERT].map(|way| label(way, "allowed")));
+    pod_labels.extend([SOURCE, METRICS, ALERT].map(|destination| label(destination, "allowed")));
+    let score = Template {
+        name: "score".to_owned(),
+        metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
+        inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
+        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        pod_spec_patch: step::volumes_patch(&volumes, &set)?,
+        container_set: Some(set),
+        ..Template::default()
+    };
+    let mut templates = vec![score];
+    templates.extend(ending(document, &plan)?);
     let mut spec = WorkflowSpec {
         entrypoint: Some("score".to_owned()),
-        arguments: Some(Arguments { parameters: step::parameters(), artifacts: Vec::new() }),
+        on_exit: Some(ENDING.to_owned()),
+        arguments: Some(Arguments {
+            parameters: step::parameters(SCHEDULED_TIME),
+            artifacts: Vec::new(),
+        }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
         parallelism: Some(1),
         synchronization: Some(mutex(&names.score)),
@@ -55,27 +84,12 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         service_account_name: Some(names.score.clone()),
         archive_logs: Some(false),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
-        volumes: step::volumes(document, "1Gi", &stages),
-        templates: vec![Template {
-            name: "score".to_owned(),
-            metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
-            inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
-            container_set: Some(ContainerSet {
-                volume_mounts: vec![step::work_mount()],
-                containers,
-            }),
-            active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
-            ..Template::default()
-        }],
+        volumes,
+        templates,
         ..WorkflowSpec::default()
     };
     step::secure(&mut spec)?;
-    Ok(Object {
-        api_version: API_VERSION.to_owned(),
-        kind: "WorkflowTemplate".to_owned(),
-        metadata: metadata(&names.score, Some(document)),
-        spec,
-    })
+    Ok(spec)
 }
 
 /// Lets `score` say what makes the first model here.
@@ -91,23 +105,64 @@ fn say_when_there_is_no_model(document: &Document, plan: &mut Plan) {
     }
 }
 
-/// Makes the clock.
-pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
-    let names = names(document);
-    Ok(Object {
-        api_version: API_VERSION.to_owned(),
-        kind: "CronWorkflow".to_owned(),
-        metadata: metadata(&names.score, Some(document)),
-        spec: CronWorkflowSpec {
-            schedules: vec![schedule(document.scoring.every)?],
-            timezone: "Etc/UTC".to_owned(),
-            concurrency_policy: "Forbid".to_owned(),
-            starting_deadline_seconds: STARTING_DEADLINE_SECONDS,
-            successful_jobs_history_limit: 3,
-            failed_jobs_history_limit: 10,
-            workflow_spec: from_template(&names.score),
-        },
-    })
+/// Makes the containers of the plan. They are numbered: of several that failed, Argo takes the first
+/// by name for the workflow's message, and those after the cause say only that they did not run.
+fn set(document: &Document, plan: &Plan) -> Result<Vec<super::pod::Container>, StepError> {
+    let name = |index: usize| format!("{}-{}", index + 1, plan.tasks[index].name);
+    let mut containers = Vec::new();
+    for (index, task) in plan.tasks.iter().enumerate() {
+        let mut container = step::container(task, &surroundings(document, task, true))?;
+        container.name = name(index);
+        container.dependencies = plan.needs(index).into_iter().map(name).collect();
+        containers.push(container);
+    }
+    Ok(containers)
+}
+
+fn surroundings<'a>(document: &'a Document, task: &Task, shares_work: bool) -> Surroundings<'a> {
+    Surroundings {
+        document,
+        resources: figures::scoring(task.command.stage()),
+        store_secret: access::SCORER,
+        shares_work,
+        // What a minute brings is done before a second thread is started.
+        threads: 1,
+    }
+}
+
+/// Makes what runs after a tick that failed, in a pod of its own: waiting messages are sent, alerts
+/// that fire are repeated, and the reason is kept in the store. After a tick that ended well nothing
+/// runs.
+fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> {
+    let alert = plan.tasks.iter().find_map(|task| match &task.command {
+        StepCommand::Alert(args) => Some((task, args)),
+        _ => None,
+    });
+    let (task, args) = alert.ok_or_else(|| StepError::bug("the scoring plan has no alert"))?;
+    let failed = Some("{{workflow.failures}}".to_owned());
+    let args = AlertArgs { scored: None, tick: Vec::new(), failed, ..args.clone() };
+    let task = Task::new(task.name.clone(), StepCommand::Alert(args));
+    let tell = DagTask {
+        name: task.name.clone(),
+        template: task.name.clone(),
+        when: Some("{{workflow.status}} != Succeeded".to_owned()),
+        ..DagTask::default()
+    };
+    let pod_labels = [label(COMPONENT, task.command.stage().name()), label(ALERT, "allowed")];
+    let alert = Template {
+        name: task.name.clone(),
+        metadata: Some(PodMetadata { labels: pod_labels.into() }),
+        inputs: Some(parameter("now", SCHEDULED_TIME)),
+        container: Some(step::container(&task, &surroundings(document, &task, false))?),
+        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+        ..Template::default()
+    };
+    let ending = Template {
+        name: ENDING.to_owned(),
+        dag: Some(Dag { tasks: vec![tell] }),
+        ..Template::default()
+    };
+    Ok(vec![ending, alert])
 }
 
 /// Returns the cron expression for a start each `every`; a clock of minutes starts nothing more

@@ -10,7 +10,7 @@ use super::cluster::reference;
 use super::figures::USER;
 use super::pod::{
     Capabilities, Container, EmptyDir, EnvFrom, PodSecurityContext, Resources, SeccompProfile,
-    SecurityContext, Volume, VolumeMount,
+    SecretVolume, SecurityContext, Volume, VolumeMount,
 };
 use super::workflow::{Parameter, WorkflowSpec};
 use super::{figures, names, secrets, yaml};
@@ -20,8 +20,16 @@ use crate::plan::Task;
 pub(super) const WORK: &str = "/lynceus";
 /// Where Argo lays what other pods wrote.
 pub(super) const INPUTS: &str = "/inputs";
+/// Where Argo lays it in a pod of several containers: each sees what lies on the volume they share.
+const SHARED_INPUTS: &str = "/lynceus/inputs";
 /// The folder of the document.
 pub(super) const DOCUMENT: &str = "/etc/lynceus/document";
+
+/// The file from which Kubernetes takes why a container failed; Argo makes it the workflow's message.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// The folder of the certificate of a private authority of the store.
+const AUTHORITY: &str = "/etc/lynceus/ca";
 
 /// What a container is given besides its task.
 pub(super) struct Surroundings<'a> {
@@ -31,6 +39,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) store_secret: &'a str,
     /// Whether what other steps wrote lies where they wrote it.
     pub(super) shares_work: bool,
+    /// How many threads it may use.
+    pub(super) threads: u16,
 }
 
 /// Makes the container of a task, without name and dependencies.
@@ -42,6 +52,7 @@ pub(super) fn container(
     let opens_store = task.command.parameters()?.contains_key("store");
     let mut mounts = vec![mount("document", DOCUMENT, true)];
     mounts.extend(secrets::mount(surroundings.document, stage));
+    mounts.extend(opens_store.then(|| mount("ca", AUTHORITY, true)));
     if !surroundings.shares_work {
         mounts.push(mount("work", WORK, false));
     }
@@ -72,16 +83,12 @@ pub(super) fn image(stage: Stage) -> String {
 }
 
 /// Returns the parameters that every template has, in an order that overlays rely on.
-pub(super) fn parameters() -> Vec<Parameter> {
+pub(super) fn parameters(now: &str) -> Vec<Parameter> {
     vec![
         parameter("images", "localhost/lynceus", "registry and folder of the images"),
         parameter("tag", contract::VERSION, "tag of the images"),
         parameter("store", "s3://lynceus", "store of models, scores and states"),
-        parameter(
-            "now",
-            "{{workflow.creationTimestamp.RFC3339}}",
-            "the present: the end of the range",
-        ),
+        parameter("now", now, "evaluation time: the end of the range"),
     ]
 }
 
@@ -100,9 +107,10 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
     *command.common_mut() = Common {
         outcome: Some(outcome(task).into()),
         log: LogFormat::Json,
-        threads: threads(command.stage(), surroundings),
+        threads: surroundings.threads,
         deadline: task.command.common().deadline,
         scratch: task.command.common().scratch,
+        termination_log: Some(TERMINATION_LOG.into()),
     };
     let inputs = command.inputs();
     let mut flag = String::new();
@@ -134,7 +142,8 @@ pub(super) fn outcome(task: &Task) -> String {
 /// Returns where an input of the plan lies in the pod.
 pub(super) fn input_path(path: &str, shares_work: bool) -> Result<String, StepError> {
     let Ok(below) = Path::new(path).strip_prefix(WORK) else {
-        return external(path).map(|below| format!("{INPUTS}/{below}"));
+        let folder = if shares_work { SHARED_INPUTS } else { INPUTS };
+        return external(path).map(|below| format!("{folder}/{below}"));
     };
     let below = below.display();
     match path.strip_prefix(WORK) {
@@ -155,15 +164,6 @@ pub(super) fn external(path: &str) -> Result<String, StepError> {
             .hint("name the file relative to the document, below its folder")
     })?;
     Ok(below.display().to_string())
-}
-
-fn threads(stage: Stage, surroundings: &Surroundings<'_>) -> u16 {
-    match stage {
-        // What a minute brings is done before a second thread is started.
-        _ if surroundings.shares_work => 1,
-        Stage::Feature | Stage::Train => 2,
-        _ => 1,
-    }
 }
 
 /// Makes the mount of a volume.
@@ -189,6 +189,9 @@ pub(super) fn volumes(document: &Document, work_size: &str, stages: &[Stage]) ->
         Volume { config_map: Some(reference(&names(document).document)), ..volume("document") },
     ];
     volumes.extend(secrets::volumes(document, stages));
+    let secret_name = super::access::CA.to_owned();
+    let secret = Some(SecretVolume { secret_name, optional: Some(true) });
+    volumes.push(Volume { secret, ..volume("ca") });
     volumes
 }
 
@@ -213,13 +216,34 @@ fn restricted() -> SecurityContext {
 }
 
 /// The part of a pod that `podSpecPatch` changes.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct PodSpecPatch {
     /// Containers that run first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) init_containers: Vec<Container>,
     /// Containers that run beside the step.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) containers: Vec<Container>,
+    /// Volumes of the pod.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) volumes: Vec<Volume>,
+}
+
+/// Returns the patch that gives the pod of a container set the volumes that single containers mount:
+/// Argo adds none but those that all of them share.
+pub(super) fn volumes_patch(
+    volumes: &[Volume],
+    set: &super::workflow::ContainerSet,
+) -> Result<Option<String>, StepError> {
+    let is_shared = |volume: &&Volume| set.volume_mounts.iter().any(|m| m.name == volume.name);
+    let mounted = |volume: &&Volume| {
+        let mut mounts = set.containers.iter().flat_map(|container| &container.volume_mounts);
+        mounts.any(|mount| mount.name == volume.name)
+    };
+    let own = volumes.iter().filter(|volume| !is_shared(volume)).filter(mounted);
+    let patch = PodSpecPatch { volumes: own.cloned().collect(), ..PodSpecPatch::default() };
+    if patch.volumes.is_empty() { Ok(None) } else { yaml::write(&patch).map(Some) }
 }
 
 /// Sets what all pods of a workflow may do: Pod Security `restricted`, without relying on the
@@ -231,7 +255,11 @@ pub(super) fn secure(spec: &mut WorkflowSpec) -> Result<(), StepError> {
         security_context: Some(restricted()),
         ..Container::default()
     };
-    let patch = PodSpecPatch { init_containers: vec![own("init")], containers: vec![own("wait")] };
+    let patch = PodSpecPatch {
+        init_containers: vec![own("init")],
+        containers: vec![own("wait")],
+        volumes: Vec::new(),
+    };
     spec.pod_spec_patch = Some(yaml::write(&patch)?);
     spec.security_context = Some(PodSecurityContext {
         run_as_non_root: Some(true),

@@ -1,4 +1,4 @@
-//! The training plan as a `WorkflowTemplate`, and the clock that starts it.
+//! The training plan as a `WorkflowTemplate`, and the clocks that start it.
 
 use std::path::Path;
 
@@ -6,28 +6,31 @@ use contract::steps::StepCommand;
 use contract::{Stage, StepError, Timestamp};
 use document::Document;
 
-use super::cluster::Object;
+use super::cluster::{Metadata, Object};
 use super::figures;
+use super::group::{Group, PASSED, argo_name, groups, output_artifacts};
 use super::step::{self, INPUTS, Surroundings, WORK};
 use super::workflow::{
     Archive, Arguments, Artifact, ArtifactGc, ArtifactRepositoryRef, CronWorkflow,
-    CronWorkflowSpec, Dag, DagTask, Mutex, Parameter, PodGc, PodMetadata, S3Key, Synchronization,
-    Template, TtlStrategy, WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
+    CronWorkflowSpec, Dag, DagTask, Mutex, Parameter, PodGc, PodMetadata, S3Key, StopStrategy,
+    Synchronization, Template, TtlStrategy, WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
-use super::{COMPONENT, SOURCE, access, ending, label, labels, metadata, names};
-use crate::plan::{Plan, Task};
+use super::{COMPONENT, access, ending, label, labels, metadata, names};
+use crate::plan::Plan;
 use crate::train::{self, Inputs};
 
 pub(super) const API_VERSION: &str = "argoproj.io/v1alpha1";
 pub(super) const SCHEDULED_TIME: &str = "{{workflow.scheduledTime}}";
+const CREATED: &str = "{{workflow.creationTimestamp.RFC3339}}";
 /// A night's hour that few other jobs have.
 const RETRAIN: &str = "17 3 * * *";
+/// How often the first training is tried, until one has made a model.
+const FIRST: &str = "*/10 * * * *";
+/// What the files of one pod may take.
+pub(super) const WORK_SIZE: &str = "8Gi";
 const WEEK_SECONDS: u32 = 7 * 86_400;
 /// The first template. Tasks are named after stages, so none has this name.
 const ENTRYPOINT: &str = "training";
-
-/// The flags that are parameters of a workflow and go through its entrypoint's inputs.
-const PASSED: [&str; 4] = ["now", "seed", "range", "models"];
 
 /// Returns the inputs of a plan as it runs in pods.
 pub(super) fn inputs(document: &Document) -> Inputs<'_> {
@@ -41,7 +44,7 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
     }
 }
 
-/// Makes the template.
+/// Makes the template, which people start trainings from and the clocks name.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
     let mut plan = train::plan(&inputs(document))?;
     let models = document.models.trained().join(",");
@@ -52,9 +55,10 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
             _ => {}
         }
     }
-    let mut templates = vec![dag(&document.name, &plan)?];
-    for index in 0..plan.tasks.len() {
-        templates.push(task_template(document, &plan, index)?);
+    let groups = groups(&plan);
+    let mut templates = vec![dag(&document.name, &plan, &groups)?];
+    for group in &groups {
+        templates.push(group.template(document, &plan, &groups)?);
     }
     let last = ending::templates(document, &plan, report(document)?)?;
     let mut stages = vec![Stage::Collect];
@@ -84,7 +88,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         archive_logs: Some(true),
         service_account_name: Some(names.train.clone()),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
-        volumes: step::volumes(document, "8Gi", &stages),
+        volumes: step::volumes(document, WORK_SIZE, &stages),
         templates: templates.into_iter().chain(last).collect(),
         ..WorkflowSpec::default()
     };
@@ -99,43 +103,60 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
 
 /// Returns what a training can be given.
 fn parameters(document: &Document, models: &str) -> Vec<Parameter> {
-    let mut parameters = step::parameters();
+    let mut parameters = step::parameters(CREATED);
     let (seed, range) = (document.seed.to_string(), document.range.to_string());
     parameters.extend([
         step::parameter("seed", &seed, "seed of everything random"),
-        step::parameter("range", &range, "how much time before the present to train on"),
+        step::parameter("range", &range, "how much time before `now` to train on"),
         step::parameter("models", models, "models of the document to train"),
     ]);
     parameters
 }
 
-/// Makes the clock. It gives the scheduled time as the present, so that a start that is made up for
-/// trains on the range that it was meant for.
-pub(super) fn cron(document: &Document) -> CronWorkflow {
-    let names = names(document);
+/// Makes the clock that trains again each night. It gives the scheduled time as `now`, so that a
+/// late start trains on the range that it was meant for.
+pub(super) fn retrain(document: &Document) -> CronWorkflow {
+    cron(document, &names(document).retrain, RETRAIN)
+}
+
+/// Makes the clock that starts the first training after the installation. It tries again while there
+/// is too little data, and stops for good once a training has ended well.
+pub(super) fn first(document: &Document) -> CronWorkflow {
+    let mut cron = cron(document, &names(document).first, FIRST);
+    let expression = "cronworkflow.succeeded >= 1".to_owned();
+    cron.spec.stop_strategy = Some(StopStrategy { expression });
+    cron.spec.starting_deadline_seconds = 300;
+    cron
+}
+
+fn cron(document: &Document, name: &str, schedule: &str) -> CronWorkflow {
     Object {
         api_version: API_VERSION.to_owned(),
         kind: "CronWorkflow".to_owned(),
-        metadata: metadata(&names.retrain, Some(document)),
+        metadata: cron_metadata(name, document),
         spec: CronWorkflowSpec {
-            schedules: vec![RETRAIN.to_owned()],
+            schedules: vec![schedule.to_owned()],
             timezone: "Etc/UTC".to_owned(),
             concurrency_policy: "Forbid".to_owned(),
             starting_deadline_seconds: 3600,
             successful_jobs_history_limit: 3,
             failed_jobs_history_limit: 7,
-            workflow_spec: from_template(&names.train),
+            stop_strategy: None,
+            workflow_spec: WorkflowSpec {
+                workflow_template_ref: Some(WorkflowTemplateRef { name: names(document).train }),
+                arguments: Some(parameter("now", SCHEDULED_TIME)),
+                ..WorkflowSpec::default()
+            },
         },
     }
 }
 
-/// Returns the workflow that a clock starts: the template, at the scheduled time.
-pub(super) fn from_template(template: &str) -> WorkflowSpec {
-    WorkflowSpec {
-        workflow_template_ref: Some(WorkflowTemplateRef { name: template.to_owned() }),
-        arguments: Some(parameter("now", SCHEDULED_TIME)),
-        ..WorkflowSpec::default()
-    }
+/// Returns the metadata of a clock. Argo CD applies it after what it names: Argo looks for an unknown
+/// template again only after 20 minutes.
+pub(super) fn cron_metadata(name: &str, document: &Document) -> Metadata {
+    let mut metadata = metadata(name, Some(document));
+    metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), "1".to_owned());
+    metadata
 }
 
 pub(super) fn mutex(name: &str) -> Synchronization {
@@ -155,42 +176,30 @@ pub(super) fn declared(names: &[&str]) -> Vec<Parameter> {
     names.iter().map(parameter).collect()
 }
 
-/// The flags of a task that are the workflow's parameters. They go through the entrypoint's inputs:
-/// a default that is itself a reference is resolved there, and not in `workflow.parameters`.
-fn passed(task: &Task) -> Result<Vec<&'static str>, StepError> {
-    let parameters = task.command.parameters()?;
-    Ok(PASSED.into_iter().filter(|name| parameters.contains_key(*name)).collect())
-}
-
 /// Returns the condition under which a model is trained: `models` names it.
 pub(super) fn is_wanted(model: &str) -> String {
     format!("' {{{{inputs.parameters.models}}}} ' =~ '[ ,]{model}[ ,]'")
 }
 
-/// Returns a task's name as Argo allows it: letters, digits and `-`.
-fn argo_name(task: &Task) -> String {
-    task.name.replace('_', "-")
-}
-
-fn dag(pipeline: &str, plan: &Plan) -> Result<Template, StepError> {
+fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepError> {
     let mut tasks = Vec::new();
-    for (index, task) in plan.tasks.iter().enumerate() {
-        let needs = plan.needs(index);
-        let given = passed(task)?.into_iter().map(|name| Parameter {
+    for group in groups {
+        let given = group.passed(plan)?.into_iter().map(|name| Parameter {
             name: name.to_owned(),
             value: Some(format!("{{{{inputs.parameters.{name}}}}}")),
             description: None,
         });
-        let artifacts = input_artifacts(pipeline, plan, index)?;
+        let artifacts = group.inputs(pipeline, plan, groups)?;
         let given = Arguments {
             parameters: given.collect(),
             artifacts: artifacts.into_iter().filter_map(|(argument, _)| argument).collect(),
         };
+        let name = group.name(plan);
         tasks.push(DagTask {
-            name: argo_name(task),
-            template: argo_name(task),
-            dependencies: needs.into_iter().map(|needed| argo_name(&plan.tasks[needed])).collect(),
-            when: task.model().map(is_wanted),
+            template: name.clone(),
+            name,
+            dependencies: group.needs(plan, groups),
+            when: group.model(plan).map(is_wanted),
             arguments: (given != Arguments::default()).then_some(given),
         });
     }
@@ -202,97 +211,21 @@ fn dag(pipeline: &str, plan: &Plan) -> Result<Template, StepError> {
     })
 }
 
-/// Returns the input artifacts of a task, each with the task's argument for it (none for a file
-/// that lies in the store beforehand) and the template's declaration.
-fn input_artifacts(
-    pipeline: &str,
-    plan: &Plan,
-    index: usize,
-) -> Result<Vec<(Option<Artifact>, Artifact)>, StepError> {
-    let task = &plan.tasks[index];
-    let ports = task.command.inputs();
-    let mut found = Vec::new();
-    for port in ports.iter().filter(|port| port.name != "document") {
-        let path = port.path.display().to_string();
-        let writes = |other: &&Task| other.command.outputs().iter().any(|o| o.path == port.path);
-        let producer = plan.tasks.iter().find(writes);
-        let repeated = ports.iter().filter(|other| other.name == port.name).count() > 1;
-        let name = match producer {
-            Some(producer) if repeated => format!("{}-{}", port.name, argo_name(producer)),
-            _ => port.name.to_owned(),
-        };
-        let mut declared = Artifact {
-            name: name.clone(),
-            path: Some(step::input_path(&path, false)?),
-            // A model that is not wanted leaves no candidate.
-            optional: producer.and_then(Task::model).map(|_| true),
-            ..Artifact::default()
-        };
-        let optional = declared.optional;
-        let argument = producer.map(|producer| {
-            let (producer, port) = (argo_name(producer), port.name);
-            let from = Some(format!("{{{{tasks.{producer}.outputs.artifacts.{port}}}}}"));
-            Artifact { name, from, optional, ..Artifact::default() }
-        });
-        if argument.is_none() {
-            let key = format!("inputs/{pipeline}/{}", step::external(&path)?);
-            declared.s3 = Some(S3Key { key: as_folder(&key, port.path) });
-            declared.archive = Some(Archive::default());
-        }
-        found.push((argument, declared));
-    }
-    Ok(found)
-}
-
-/// A folder's key ends with `/`: without it Argo would take the folder for a file.
-fn as_folder(key: &str, path: &Path) -> String {
-    let slash = if path.extension().is_none() { "/" } else { "" };
-    format!("{key}{slash}")
-}
-
-fn task_template(document: &Document, plan: &Plan, index: usize) -> Result<Template, StepError> {
-    let task = &plan.tasks[index];
-    let stage = task.command.stage();
-    let surroundings = Surroundings {
-        document,
-        resources: figures::training(stage),
-        store_secret: access::TRAINER,
-        shares_work: false,
-    };
-    let mut pod_labels = [label(COMPONENT, stage.name())].to_vec();
-    if stage == Stage::Collect {
-        pod_labels.push(label(SOURCE, "allowed"));
-    }
-    let artifacts = input_artifacts(&document.name, plan, index)?;
-    let inputs = Arguments {
-        parameters: declared(&passed(task)?),
-        artifacts: artifacts.into_iter().map(|(_, declared)| declared).collect(),
-    };
-    Ok(Template {
-        name: argo_name(task),
-        metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
-        inputs: (inputs != Arguments::default()).then_some(inputs),
-        outputs: Some(Arguments {
-            parameters: Vec::new(),
-            artifacts: output_artifacts(document, task),
-        }),
-        container: Some(step::container(task, &surroundings)?),
-        active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),
-        retry_strategy: Some(figures::retry()),
-        ..Template::default()
-    })
-}
-
 /// Makes the template of the page, which comes after all tasks, however they ended: everything that
 /// the run left under its keys becomes one folder again.
 fn report(document: &Document) -> Result<Template, StepError> {
-    let task = train::report(&inputs(document));
+    let mut task = train::report(&inputs(document));
+    if let StepCommand::Report(args) = &mut task.command {
+        args.record = Some(Path::new(WORK).join("record"));
+        args.run_name = Some("{{workflow.uid}}".to_owned());
+    }
     let stage = task.command.stage();
     let surroundings = Surroundings {
         document,
         resources: figures::training(stage),
         store_secret: access::TRAINER,
         shares_work: false,
+        threads: figures::threads(stage),
     };
     let run = Artifact {
         name: "run".to_owned(),
@@ -318,34 +251,4 @@ fn report(document: &Document) -> Result<Template, StepError> {
         retry_strategy: Some(figures::retry()),
         ..Template::default()
     })
-}
-
-/// Returns what a task leaves in the store, under the keys that the same run would have in a folder.
-///
-/// The outcome and reports come first: Argo uploads in this order, after a refusal too, and stops at
-/// the first that is absent.
-pub(super) fn output_artifacts(document: &Document, task: &Task) -> Vec<Artifact> {
-    let artifact = |name: &str, path: &Path| Artifact {
-        name: name.to_owned(),
-        path: Some(path.display().to_string()),
-        s3: Some(S3Key {
-            key: as_folder(
-                &format!(
-                    "runs/{}/{{{{workflow.uid}}}}/{}",
-                    document.name,
-                    path.strip_prefix(WORK).unwrap_or(path).display()
-                ),
-                path,
-            ),
-        }),
-        archive: Some(Archive::default()),
-        ..Artifact::default()
-    };
-    let mut ports = task.command.outputs();
-    let is_report = |path: &Path| path.extension().is_some_and(|extension| extension == "json");
-    ports.sort_by_key(|port| !is_report(port.path));
-    let outcome = step::outcome(task);
-    let mut artifacts = vec![artifact("outcome", Path::new(&outcome))];
-    artifacts.extend(ports.iter().map(|port| artifact(port.name, port.path)));
-    artifacts
 }

@@ -256,9 +256,15 @@ pub struct Template {
     /// When its pod is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_strategy: Option<RetryStrategy>,
+    /// A patch of this template's pods, after that of the workflow, as YAML in a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_spec_patch: Option<String>,
 }
 
 /// Containers of one pod that need one another.
+///
+/// Argo gives the pod only the volumes that `volume_mounts` names. A volume that a single container
+/// mounts has to come from the template's `pod_spec_patch`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ContainerSet {
@@ -320,6 +326,14 @@ pub struct Backoff {
     pub max_duration: String,
 }
 
+/// When a clock stops for good.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopStrategy {
+    /// An expression over the clock's counts of workflows, such as `cronworkflow.succeeded >= 1`.
+    pub expression: String,
+}
+
 /// When a workflow is started.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -336,6 +350,9 @@ pub struct CronWorkflowSpec {
     pub successful_jobs_history_limit: u32,
     /// How many bad workflows are kept.
     pub failed_jobs_history_limit: u32,
+    /// When no further workflow is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_strategy: Option<StopStrategy>,
     /// The workflow.
     pub workflow_spec: WorkflowSpec,
 }

@@ -9,7 +9,7 @@ use fs_err as fs;
 use serde_json::json;
 
 use super::{Global, OutputFormat, print, print_json};
-use crate::argo::{self, Manifest};
+use crate::argo::{self, Manifest, RuleFormat};
 use crate::find;
 
 /// What every generated file begins with; a file without it is never deleted.
@@ -24,6 +24,9 @@ pub(crate) struct ManifestsArgs {
     /// Write to `base` of this folder; `documents/<name>.yaml` of it is laid over a document
     #[arg(long, value_name = "DIR", default_value = "argo")]
     folder: PathBuf,
+    /// Write alerting rules, where the document has `scoring.metrics`, as this kind of object
+    #[arg(long, value_enum, value_name = "KIND", default_value = "config-map")]
+    rules: RuleFormat,
     /// Write nothing; end with exit code 3 if a file is not what would be written
     #[arg(long)]
     check: bool,
@@ -35,7 +38,7 @@ pub(crate) fn execute(global: &Global, args: &ManifestsArgs) -> Result<(), StepE
         documents.push(read(global, &args.folder, &pipeline)?);
     }
     let base = args.folder.join("base");
-    let manifests = argo::generate(&documents)?;
+    let manifests = argo::generate_with(&documents, args.rules)?;
     let drift = drift(&base, &manifests)?;
     if args.check {
         let Some((first, why)) = drift.iter().next() else {

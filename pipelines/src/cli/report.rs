@@ -73,6 +73,8 @@ pub(crate) fn write(
         report: page.to_owned(),
         picture: range.map(|_| page.with_extension("svg")),
         tables: Some(page.with_extension("tables")),
+        record: None,
+        run_name: None,
         common: contract::step::Common::default(),
     };
     report::run(&args, &mut Outcome::start("report"))

@@ -62,7 +62,7 @@ struct Status {
     drift: Option<Drift>,
     /// The last training that drift asked for.
     retrain: Option<alert::retrain::Request>,
-    /// The last tick on this machine, if it failed and no later one has got further.
+    /// The last tick on this machine or in the cluster, if it failed and no later one has got further.
     failed_tick: Option<FailedTick>,
 }
 
@@ -208,7 +208,7 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
             .collect(),
         metrics: metrics(context, store)?,
         retrain: state::read(store, pipeline, alert::retrain::STATE)?.map(|stored| stored.value),
-        failed_tick: failed_tick(context, scored_to),
+        failed_tick: failed_tick(context, store, scored_to)?,
         drift: scorer.drift.map(|drift| Drift {
             since: drift.since,
             features: drift.drifted().cloned().collect(),
@@ -228,9 +228,21 @@ fn metrics(context: &Context, store: &dyn ObjectStore) -> Result<Option<Metrics>
     }))
 }
 
-/// Returns what stopped the last tick, as its folder says, unless windows were scored that were not
-/// due then.
-fn failed_tick(context: &Context, scored_to: Option<Timestamp>) -> Option<FailedTick> {
+/// Returns what stopped the last tick, as its folder says or, for one in a cluster, its note in the
+/// store, unless windows were scored that were not due then.
+fn failed_tick(
+    context: &Context,
+    store: &dyn ObjectStore,
+    scored_to: Option<Timestamp>,
+) -> Result<Option<FailedTick>, StepError> {
+    let here = failed_here(context, scored_to);
+    let there = alert::failure::FailedTick::read(store, &context.document.name)?;
+    let there = there.filter(|tick| scored_to.is_none_or(|to| to <= tick.at));
+    let there = there.map(|tick| FailedTick { at: tick.at, task: tick.step, why: tick.why });
+    Ok(here.into_iter().chain(there).max_by_key(|tick| tick.at))
+}
+
+fn failed_here(context: &Context, scored_to: Option<Timestamp>) -> Option<FailedTick> {
     let ticks = failed_ticks(&context.store.root, &context.document.name).into_iter().rev();
     let records = ticks.filter_map(|folder| Some((RunRecord::read(&folder).ok()?, folder)));
     let since =

@@ -11,20 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Task;
 
-/// What a cache key is made of, part by part, so that a difference can be named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyParts {
-    /// Version and build of the program.
-    pub program: String,
-    /// The stage.
-    pub stage: String,
-    /// The flags that are neither ports nor about the process.
-    pub parameters: BTreeMap<String, String>,
-    /// SHA-256 of the sections of the document that the stage reads.
-    pub document: String,
-    /// SHA-256 of each input but the document, by port.
-    pub inputs: BTreeMap<String, String>,
-}
+pub use contract::run::KeyParts;
 
 /// An earlier task's outputs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,67 +29,31 @@ pub(super) enum Lookup {
     Miss(String),
 }
 
-impl KeyParts {
-    /// Gathers the parts for a task whose inputs are all there.
-    pub(super) fn gather(
-        task: &Task,
-        document: &Document,
-        program: &str,
-    ) -> Result<Self, StepError> {
-        let mut inputs = BTreeMap::new();
-        for (number, port) in task.command.inputs().into_iter().enumerate() {
-            if port.name != "document" {
-                inputs.insert(format!("{}.{number}", port.name), artifact::sha256_path(port.path)?);
-            }
+/// Gathers the parts for a task whose inputs are all there.
+pub(super) fn gather(
+    task: &Task,
+    document: &Document,
+    program: &str,
+) -> Result<KeyParts, StepError> {
+    let mut inputs = BTreeMap::new();
+    for (number, port) in task.command.inputs().into_iter().enumerate() {
+        if port.name != "document" {
+            inputs.insert(format!("{}.{number}", port.name), artifact::sha256_path(port.path)?);
         }
-        Ok(Self {
-            program: program.to_owned(),
-            stage: task.command.stage().name().to_owned(),
-            parameters: task.command.parameters()?,
-            document: sections::sha256(document, task.command.stage(), task.model())?,
-            inputs,
-        })
     }
-
-    fn key(&self) -> Result<String, StepError> {
-        let bytes = serde_json::to_vec(self)
-            .map_err(|e| StepError::bug(format!("cannot write a cache key: {e}")))?;
-        Ok(artifact::sha256(&bytes))
-    }
-
-    /// Names in words where these parts differ from an earlier task's.
-    pub fn differences(&self, earlier: &Self) -> Vec<String> {
-        let mut found = Vec::new();
-        if self.program != earlier.program {
-            found.push(format!("the program is `{}`, was `{}`", self.program, earlier.program));
-        }
-        if self.document != earlier.document {
-            found.push("the sections of the document that it reads changed".to_owned());
-        }
-        differing(&self.parameters, &earlier.parameters, "--", &mut found);
-        differing(&self.inputs, &earlier.inputs, "input ", &mut found);
-        found
-    }
+    Ok(KeyParts {
+        program: program.to_owned(),
+        stage: task.command.stage().name().to_owned(),
+        parameters: task.command.parameters()?,
+        document: sections::sha256(document, task.command.stage(), task.model())?,
+        inputs,
+    })
 }
 
-fn differing(
-    now: &BTreeMap<String, String>,
-    earlier: &BTreeMap<String, String>,
-    kind: &str,
-    found: &mut Vec<String>,
-) {
-    let short = |value: Option<&String>| match value {
-        Some(value) if value.len() == 64 => value[..12].to_owned(),
-        Some(value) => value.clone(),
-        None => "absent".to_owned(),
-    };
-    let names: std::collections::BTreeSet<&String> = now.keys().chain(earlier.keys()).collect();
-    for name in names {
-        let (a, b) = (now.get(name), earlier.get(name));
-        if a != b {
-            found.push(format!("{kind}{name} is `{}`, was `{}`", short(a), short(b)));
-        }
-    }
+fn key(parts: &KeyParts) -> Result<String, StepError> {
+    let bytes = serde_json::to_vec(parts)
+        .map_err(|e| StepError::bug(format!("cannot write a cache key: {e}")))?;
+    Ok(artifact::sha256(&bytes))
 }
 
 fn entry_path(root: &Path, key: &str) -> PathBuf {
@@ -111,7 +62,7 @@ fn entry_path(root: &Path, key: &str) -> PathBuf {
 
 /// Puts an earlier task's outputs in place, if there was one and they are still what they were.
 pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Lookup, StepError> {
-    let path = entry_path(root, &parts.key()?);
+    let path = entry_path(root, &key(parts)?);
     if !path.exists() {
         return Ok(Lookup::Miss("no earlier task had these inputs and parameters".to_owned()));
     }
@@ -156,7 +107,7 @@ pub(super) fn remember(
         let below = output.path.strip_prefix(root).unwrap_or(output.path).to_owned();
         outputs.insert(output.name.to_owned(), (below, artifact::sha256_path(output.path)?));
     }
-    let entry = entry_path(root, &parts.key()?);
+    let entry = entry_path(root, &key(parts)?);
     let own = entry.with_extension(format!("{}.json", std::process::id()));
     write_json(&own, &Entry { run: run.to_owned(), outputs })?;
     fs::rename(&own, &entry).map_err(|e| StepError::writing(&entry, &e))

@@ -159,7 +159,7 @@ impl Runner<'_> {
             }
             let task = &self.plan.tasks[index];
             if !self.options.uncached {
-                let parts = KeyParts::gather(task, self.document, &program.build)?;
+                let parts = cache::gather(task, self.document, &program.build)?;
                 let why = self.reason_to_run(index, &parts, forced)?;
                 record.tasks[index].parts = Some(parts);
                 match why {

@@ -77,6 +77,7 @@ fn start(
         threads: options.threads,
         deadline,
         scratch: task.command.common().scratch,
+        termination_log: None,
     };
     let log = fs::OpenOptions::new().create(true).append(true).open(log).map_err(write_error)?;
     Command::new(program)

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod channels;
+pub mod failure;
 pub mod lease;
 pub mod machine;
 pub mod message;
@@ -92,6 +93,9 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         ));
     }
     outbox::shorten(&mut state.pending, &wording);
+    if let Some(failed) = &args.failed {
+        failure::note(store.as_ref(), &document.name, args.now, failed)?;
+    }
 
     let mut sender = Sender {
         channels,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
 use crate::channels::Channel;
+use crate::failure::FailedTick;
 use crate::machine::{Kind, Reason};
 use crate::message::{Alert, Message, Status};
 use crate::silence::is_silent;
@@ -38,6 +39,10 @@ pub struct Progress {
 /// Returns what stopped the tick that a run belongs to, as its steps say or whoever ran it; nothing
 /// where all of them ended well.
 pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
+    let failed = args.failed.as_ref().map(|text| {
+        let FailedTick { step, why, .. } = FailedTick::of(args.now, text);
+        format!("{step}: {why}")
+    });
     let stage = |path: &PathBuf| {
         let name = path.parent().and_then(|folder| folder.file_name());
         name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
@@ -48,14 +53,14 @@ pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
                 "{}: ended without an outcome: it was killed, or its memory was not enough",
                 stage(path)
             );
-            return Some(args.failed.clone().unwrap_or(silent));
+            return Some(failed.unwrap_or(silent));
         };
         if let Some(error) = outcome.error {
             let hint = error.hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
             return Some(format!("{}: {}{hint}", outcome.step, error.message));
         }
     }
-    args.failed.clone()
+    failed
 }
 
 /// Looks at how far scoring came; returns the message, if people are to be notified.

@@ -68,7 +68,8 @@ impl Training {
     pub fn read(outcomes: &[PathBuf]) -> Result<Self, StepError> {
         let mut deployment = None;
         let (mut early, mut rows) = (None, None);
-        for path in outcomes.iter().filter(|path| path.exists()) {
+        // Argo lays an empty folder where an optional artifact is absent.
+        for path in outcomes.iter().filter(|path| path.is_file()) {
             let outcome: Outcome = read_json(path)?;
             rows = rows.or(outcome.counts.get("train_rows").copied());
             if let Some(details) = outcome.details.get("deployment") {

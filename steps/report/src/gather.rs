@@ -82,6 +82,13 @@ pub struct Scored {
     pub manifests: BTreeMap<String, BundleManifest>,
 }
 
+/// Returns the evaluation time that the tasks of a run were given.
+fn evaluated(run: &Run) -> Option<Timestamp> {
+    let mut given =
+        run.tasks.iter().filter_map(|task| task.outcome.as_ref()?.parameters.get("now"));
+    given.find_map(|now| serde_json::from_str::<String>(now).ok()?.parse().ok())
+}
+
 /// Reads what the flags name. Only what they name must be there; what is missing inside a run is
 /// said on the page.
 pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
@@ -90,7 +97,10 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
         args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
     for run in runs.iter_mut().filter(|run| run.record.pipeline.is_empty()) {
         run.record.pipeline.clone_from(&document.name);
-        run.record.now = args.now;
+        run.record.now = evaluated(run).unwrap_or(args.now);
+        if let Some(name) = &args.run_name {
+            run.record.run.clone_from(name);
+        }
     }
     runs.sort_by(|a, b| (a.record.now, &a.record.run).cmp(&(b.record.now, &b.record.run)));
     let mut notes = Vec::new();

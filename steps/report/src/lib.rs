@@ -20,6 +20,7 @@ pub mod graph;
 pub mod messages;
 pub mod page;
 pub mod ranking;
+mod record;
 pub mod runs;
 pub mod scores;
 pub mod tables;
@@ -49,6 +50,9 @@ pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(scored) = &contents.scored {
         outcome.count("windows", usize::try_from(scored.history.windows).unwrap_or(usize::MAX));
         outcome.count("alarms", scored.history.alarms().len());
+    }
+    if let (Some(folder), Some(run)) = (&args.record, contents.runs.last()) {
+        record::write(folder, run, (&contents.document, &args.document), args.now)?;
     }
     if let Some(folder) = &args.tables {
         tables::write(folder, &page.tables)?;

@@ -28,13 +28,14 @@ pub struct AlertArgs {
     /// each task, in their order (one that never ran has left no file)
     #[arg(long, value_name = "FILE", conflicts_with = "ended")]
     pub tick: Vec<PathBuf>,
-    /// Notify why scoring stopped in these words, where no outcome says so
-    #[arg(long, value_name = "TEXT", conflicts_with = "ended")]
-    pub failed: Option<String>,
     /// Tell how a training ended instead of what was scored, by this outcome of one of its tasks;
     /// once for each task, in their order (one that never ran has left no file)
     #[arg(long, value_name = "FILE", conflicts_with = "scored")]
     pub ended: Vec<PathBuf>,
+    /// Notify and note in the store, for `lynceus status`, that this tick failed: the reason as text,
+    /// or as Argo's JSON list of failures, whose first cause is taken
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["scored", "ended"])]
+    pub failed: Option<String>,
     /// Write the messages sent to this JSON file
     #[arg(long, value_name = "FILE")]
     pub messages: PathBuf,

@@ -51,6 +51,13 @@ pub struct ReportArgs {
     /// Write the page's tables to this folder, each as CSV and as JSON
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
+    /// Write `run.json` and the document of the run in `--run` to this folder, for a run in a cluster,
+    /// which nobody has written them for; `--now` is then when it started
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// Take this as the run's name instead of its folder's
+    #[arg(long, value_name = "NAME", requires = "record")]
+    pub run_name: Option<String>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]
@@ -78,6 +85,7 @@ impl StepArgs for ReportArgs {
         let mut ports = vec![Port::new("report", &self.report)];
         ports.extend(option("picture", self.picture.as_ref()));
         ports.extend(option("tables", self.tables.as_ref()));
+        ports.extend(option("record", self.record.as_ref()));
         ports
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Parser;
+use contract::step::Port;
 use contract::steps::StepCommand;
 use document::Document;
 
@@ -44,13 +45,13 @@ pub(super) fn template(
         }
         steps.push((container, step));
     }
-    if template.container.is_some() {
-        for (_, step) in &steps {
-            ports(template, step, report);
-        }
-    }
-    // What a step writes whose flags do not parse is not known.
+    // What a step reads and writes whose flags do not parse is not known.
     if steps.len() == containers(template).len() {
+        // A workflow without a place for artifacts keeps nothing but what its steps put into the
+        // store.
+        if spec.artifact_repository_ref.is_some() {
+            ports(template, &steps, report);
+        }
         wiring::pod(spec, template, &steps, report);
     }
     mounts(spec, template, objects, report);
@@ -208,24 +209,27 @@ fn files(
     }
 }
 
-/// Every artifact of a pod is a port of its step, and every port of its step an artifact.
-fn ports(template: &Template, step: &StepCommand, report: &mut Report<'_>) {
+/// Every artifact of a pod is a port of one of its steps, and every port of its steps an artifact.
+fn ports(template: &Template, steps: &[(&Container, StepCommand)], report: &mut Report<'_>) {
     let name = &template.name;
     let of = |arguments: &Option<Arguments>| -> Vec<String> {
         let artifacts = arguments.iter().flat_map(|arguments| &arguments.artifacts);
         artifacts.filter_map(|artifact| artifact.path.clone()).collect()
     };
     let (given, kept) = (of(&template.inputs), of(&template.outputs));
-    let (inputs, outputs) = (step.inputs(), step.outputs());
+    let inputs: Vec<Port<'_>> = steps.iter().flat_map(|(_, step)| step.inputs()).collect();
+    let outputs: Vec<Port<'_>> = steps.iter().flat_map(|(_, step)| step.outputs()).collect();
     for path in &given {
         if !inputs.iter().any(|port| port.path == Path::new(path)) {
             report.say("port", format!("`{name}` is given `{path}`, which no flag names"));
         }
     }
-    let outcome = step.common().outcome.clone();
+    let is_outcome = |path: &str| {
+        steps.iter().any(|(_, step)| step.common().outcome.as_deref() == Some(Path::new(path)))
+    };
     for path in &kept {
         let is_port = outputs.iter().any(|port| port.path == Path::new(path));
-        if !is_port && outcome.as_deref() != Some(Path::new(path)) {
+        if !is_port && !is_outcome(path) {
             report.say("port", format!("`{name}` keeps `{path}`, which no flag names"));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Report, template_named};
-use crate::argo::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
+use crate::argo::workflow::{Arguments, Artifact, ContainerSet, DagTask, Template, WorkflowSpec};
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     match &spec.entrypoint {
@@ -30,6 +30,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
         if let Some(set) = &template.container_set {
             let edges = set.containers.iter().map(|c| (c.name.as_str(), &c.dependencies));
             cycle(&template.name, &edges.collect::<Vec<_>>(), report);
+            causes(&template.name, set, report);
             // Argo hands artifacts of a set to the container `main` alone.
             let has_artifacts = [&template.inputs, &template.outputs]
                 .into_iter()
@@ -154,6 +155,21 @@ fn artifacts(
         if may_be_skipped && !(is_optional(artifact) && declared.all(is_optional)) {
             let message = format!("task `{name}` needs `{producer}`, which may be skipped");
             report.say("artifact", message);
+        }
+    }
+}
+
+/// Of several containers that failed, Argo takes the first by name for the workflow's message. One
+/// that did not run because another failed must not come before it.
+fn causes(owner: &str, set: &ContainerSet, report: &mut Report<'_>) {
+    for container in &set.containers {
+        for needed in container.dependencies.iter().filter(|needed| **needed > container.name) {
+            let name = &container.name;
+            let message = format!(
+                "`{owner}/{name}` waits for `{needed}` and comes before it by name: its message \
+                 would hide why `{needed}` failed"
+            );
+            report.say("name", message);
         }
     }
 }

@@ -18,10 +18,10 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     for (place, policy) in &objects.network_policies {
         values::policy(policy, &mut Report { place, findings });
     }
-    for (place, template) in &objects.workflow_templates {
-        for part in template.spec.templates.iter().filter(|part| part.dag.is_none()) {
-            let mut report = Report { place, findings };
-            pod(&template.spec, part, objects, &mut report);
+    for held in objects.workflows() {
+        for part in held.spec.templates.iter().filter(|part| part.dag.is_none()) {
+            let mut report = Report { place: held.place, findings };
+            pod(held.spec, part, objects, &mut report);
         }
     }
 }

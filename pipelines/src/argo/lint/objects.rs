@@ -3,6 +3,7 @@
 use document::Document;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{File, Finding, Place, values};
 use crate::argo::cluster::{
@@ -28,6 +29,17 @@ pub(super) struct Objects {
     pub(super) network_policies: Placed<NetworkPolicy>,
     pub(super) namespaces: Placed<Namespace>,
     pub(super) kustomizations: Placed<Kustomization>,
+    /// Objects of other projects, which are not looked into.
+    pub(super) others: Placed<Value>,
+}
+
+/// A workflow and the object that holds it.
+pub(super) struct Held<'a> {
+    pub(super) place: &'a Place,
+    pub(super) metadata: &'a Metadata,
+    pub(super) spec: &'a WorkflowSpec,
+    /// Says that a `CronWorkflow` carries it, so that it has a scheduled time.
+    pub(super) is_clock: bool,
 }
 
 /// What says what an object is; the rest is read when that is known.
@@ -60,7 +72,7 @@ impl Objects {
     }
 
     fn add(&mut self, file: &File, before: usize, text: &str, findings: &mut Vec<Finding>) {
-        let mut place = Place { file: file.name.clone(), object: String::new() };
+        let mut place = Place { file: file.name.clone(), object: String::new(), line: before };
         // Lines are counted from the file's top: blank ones stand for the documents before.
         let text = format!("{}{text}", "\n".repeat(before));
         let mut refuse = |place: &Place, rule, misfit: Misfit| {
@@ -100,6 +112,7 @@ impl Objects {
             "RoleBinding" => push(&mut self.role_bindings, &place, &text),
             "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
             "Namespace" => push(&mut self.namespaces, &place, &text),
+            "PrometheusRule" => push(&mut self.others, &place, &text),
             _ => push(&mut self.kustomizations, &place, &text),
         };
         if let Err(misfit) = read {
@@ -129,6 +142,24 @@ impl Objects {
         texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
+    /// Returns the workflows that the objects hold: those of templates, and those that clocks carry
+    /// themselves.
+    pub(super) fn workflows(&self) -> Vec<Held<'_>> {
+        let templates = self.workflow_templates.iter().map(|(place, template)| Held {
+            place,
+            metadata: &template.metadata,
+            spec: &template.spec,
+            is_clock: false,
+        });
+        let clocks = self.cron_workflows.iter().map(|(place, cron)| Held {
+            place,
+            metadata: &cron.metadata,
+            spec: &cron.spec.workflow_spec,
+            is_clock: true,
+        });
+        templates.chain(clocks.filter(|clock| clock.spec.workflow_template_ref.is_none())).collect()
+    }
+
     /// Returns the templates of a name, whichever namespace they are in.
     pub(super) fn templates_named(&self, name: &str) -> Vec<&WorkflowTemplate> {
         let templates = self.workflow_templates.iter().map(|(_, template)| template);
@@ -142,6 +173,7 @@ fn api_version(kind: &str) -> Option<&'static str> {
         "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" => "v1",
         "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
+        "PrometheusRule" => "monitoring.coreos.com/v1",
         "Kustomization" => "kustomize.config.k8s.io/v1beta1",
         _ => return None,
     })

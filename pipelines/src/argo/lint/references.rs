@@ -17,10 +17,17 @@ const WORKFLOW: [&str; 6] = [
     "workflow.creationTimestamp.RFC3339",
 ];
 
-pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
+/// What only a workflow that a clock started knows.
+const SCHEDULED: &str = "workflow.scheduledTime";
+
+/// What is known only when all but the exit handler is over.
+const ENDED: [&str; 2] = ["workflow.status", "workflow.failures"];
+
+pub(super) fn workflow(spec: &WorkflowSpec, is_clock: bool, report: &mut Report<'_>) {
     let outside = WorkflowSpec { templates: Vec::new(), ..spec.clone() };
+    let is_known = |name: &str| WORKFLOW.contains(&name) || (is_clock && name == SCHEDULED);
     for (reference, text) in found(&outside) {
-        let resolved = reference.is_ok_and(|name| WORKFLOW.contains(&name.as_str()));
+        let resolved = reference.is_ok_and(|name| is_known(&name));
         if !resolved {
             report.say("reference", format!("`{text}` does not resolve here"));
         }
@@ -28,6 +35,8 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     for template in &spec.templates {
         for (reference, text) in found(template) {
             let problem = match reference {
+                Ok(name) if is_clock && name == SCHEDULED => None,
+                Ok(name) if ENDED.contains(&name.as_str()) && comes_last(spec, template) => None,
                 Ok(name) => in_template(spec, template, &name),
                 Err(problem) => Some(problem),
             };
@@ -40,15 +49,20 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
 
 pub(super) fn cron(cron: &CronWorkflow, objects: &Objects, report: &mut Report<'_>) {
     let spec = &cron.spec.workflow_spec;
-    for (reference, text) in found(spec) {
-        let known =
-            |name: String| name == "workflow.scheduledTime" || WORKFLOW.contains(&name.as_str());
-        if !reference.is_ok_and(known) {
-            report.say("reference", format!("`{text}` does not resolve here"));
+    let reference = spec.workflow_template_ref.as_ref();
+    if reference.is_some() {
+        for (reference, text) in found(spec) {
+            let known = |name: String| name == SCHEDULED || WORKFLOW.contains(&name.as_str());
+            if !reference.is_ok_and(known) {
+                report.say("reference", format!("`{text}` does not resolve here"));
+            }
         }
     }
-    let Some(name) = spec.workflow_template_ref.as_ref().map(|reference| &reference.name) else {
-        return report.say("template", "the workflow is made from no template");
+    let Some(name) = reference.map(|reference| &reference.name) else {
+        if spec.templates.is_empty() {
+            report.say("template", "the workflow is made from no template");
+        }
+        return;
     };
     let named = objects.templates_named(name);
     let namespace = &cron.metadata.namespace;
@@ -68,6 +82,14 @@ pub(super) fn cron(cron: &CronWorkflow, objects: &Objects, report: &mut Report<'
             report.say("parameter", message);
         }
     }
+}
+
+/// Says whether a template is the exit handler, or one of its tasks.
+fn comes_last(spec: &WorkflowSpec, template: &Template) -> bool {
+    let Some(last) = spec.on_exit.as_deref() else { return false };
+    let dag = template_named(spec, last).and_then(|handler| handler.dag.as_ref());
+    let mut tasks = dag.into_iter().flat_map(|dag| &dag.tasks);
+    template.name == last || tasks.any(|task| task.template == template.name)
 }
 
 fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<String> {
@@ -91,7 +113,7 @@ fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<S
     if let Some(rest) = name.strip_prefix("tasks.") {
         return task_output(spec, template, rest);
     }
-    if name == "workflow.scheduledTime" {
+    if name == SCHEDULED {
         return Some("is known only to a CronWorkflow: take it as an argument".to_owned());
     }
     let known = WORKFLOW.contains(&name) || name == "pod.name";

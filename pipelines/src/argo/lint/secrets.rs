@@ -8,7 +8,7 @@ use document::Document;
 
 use super::objects::Objects;
 use super::{Report, containers};
-use crate::argo::access::{SCORER, TRAINER};
+use crate::argo::access::{CA, SCORER, TRAINER};
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::secrets;
 use crate::argo::workflow::WorkflowSpec;
@@ -23,7 +23,7 @@ pub(super) fn named(
     // Without the pipeline's name those of its own Secrets are not known.
     let Some(pipeline) = pipeline else { return };
     let mut known = secrets::names(pipeline);
-    known.extend([TRAINER, SCORER].map(str::to_owned));
+    known.extend([TRAINER, SCORER, CA].map(str::to_owned));
     known.extend(objects.token_secrets.iter().map(|(_, secret)| secret.metadata.name.clone()));
     let containers = spec.templates.iter().flat_map(containers);
     let variables = containers.flat_map(|(_, container)| &container.env_from);

@@ -69,6 +69,10 @@ fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
 }
 
 pub(super) fn template(template: &Template, report: &mut Report<'_>) {
+    let patch = template.pod_spec_patch.as_deref().map(yaml::read::<PodSpecPatch>);
+    if let Some(Err(error)) = patch {
+        report.say("fields", format!("`{}`: podSpecPatch: {error}", template.name));
+    }
     for (name, container) in containers(template) {
         let owner = format!("{}/{name}", template.name);
         restricted(&owner, container, report);

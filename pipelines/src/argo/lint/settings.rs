@@ -31,8 +31,10 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     }
 }
 
-pub(super) fn template(template: &Template, report: &mut Report<'_>) {
+pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Report<'_>) {
     let name = &template.name;
+    // A tick that fails is not tried again: the next one does what it did not.
+    let is_tick = spec.templates.iter().any(|other| other.container_set.is_some());
     if template.dag.is_some() {
         if template.active_deadline_seconds.is_some() {
             report.say("deadline", format!("`{name}` is a dag: Argo refuses a deadline there"));
@@ -59,7 +61,7 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
                 ),
             );
         }
-    } else if template.container.is_some() {
+    } else if template.container.is_some() && !is_tick {
         report.say("retry", format!("`{name}` is not tried again when a service fails"));
     }
 }
@@ -67,9 +69,9 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
 /// No two templates hold the same lock: a scoring would wait for a training.
 pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
     let mut holders = BTreeMap::new();
-    for (place, template) in &objects.workflow_templates {
-        let metadata = &template.metadata;
-        for mutex in template.spec.synchronization.iter().flat_map(|locks| &locks.mutexes) {
+    for held in objects.workflows() {
+        let (place, metadata) = (held.place, held.metadata);
+        for mutex in held.spec.synchronization.iter().flat_map(|locks| &locks.mutexes) {
             let lock = (&metadata.namespace, &mutex.name);
             let holder = *holders.entry(lock).or_insert(&metadata.name);
             if *holder != metadata.name {

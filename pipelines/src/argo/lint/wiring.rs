@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::steps::StepCommand;
 
 use super::objects::Objects;
-use super::{Report, commands, template_named};
+use super::{Report, commands, containers, template_named};
 use crate::argo::pod::{Container, NameRef, Volume, VolumeMount};
 use crate::argo::training;
 use crate::argo::workflow::{Arguments, Artifact, DagTask, Template, WorkflowSpec};
@@ -48,15 +48,16 @@ fn made(spec: &WorkflowSpec, tasks: &[DagTask], from: &str) -> Option<&'static s
     let producer = tasks.iter().find(|other| other.name == producer)?;
     let template = template_named(spec, &producer.template)?;
     let path = path_of(template.outputs.as_ref(), output)?;
-    written_as(&step_of(spec, template)?, path)
+    steps_of(spec, template).iter().find_map(|step| written_as(step, path))
 }
 
-/// Returns what the step of a task takes an artifact for.
+/// Returns what the steps of a task take an artifact for.
 fn taken(spec: &WorkflowSpec, task: &DagTask, artifact: &Artifact) -> Option<&'static str> {
     let template = template_named(spec, &task.template)?;
     let path = path_of(template.inputs.as_ref(), &artifact.name)?;
-    let step = step_of(spec, template)?;
-    let port = step.inputs().into_iter().find(|port| port.path == path)?;
+    let steps = steps_of(spec, template);
+    let mut ports = steps.iter().flat_map(StepCommand::inputs);
+    let port = ports.find(|port| port.path == path)?;
     Some(kind_of(port.name))
 }
 
@@ -65,8 +66,10 @@ fn path_of<'a>(arguments: Option<&'a Arguments>, name: &str) -> Option<&'a Path>
     artifact.path.as_deref().map(Path::new)
 }
 
-fn step_of(spec: &WorkflowSpec, template: &Template) -> Option<StepCommand> {
-    commands::parse(spec, template, template.container.as_ref()?).ok()
+/// Returns the steps of a template's containers, as far as their flags parse.
+fn steps_of(spec: &WorkflowSpec, template: &Template) -> Vec<StepCommand> {
+    let containers = containers(template).into_iter();
+    containers.filter_map(|(_, it)| commands::parse(spec, template, it).ok()).collect()
 }
 
 /// Returns what a file or folder is that a step writes.
@@ -86,13 +89,16 @@ fn kind_of(port: &'static str) -> &'static str {
 /// A task that trains a model runs when that model is wanted, not when another is.
 fn condition(spec: &WorkflowSpec, task: &DagTask, report: &mut Report<'_>) {
     let Some(when) = &task.when else { return };
-    let step = template_named(spec, &task.template).and_then(|template| step_of(spec, template));
-    let Some(StepCommand::Train(args)) = step else { return };
-    let (name, expected) = (&task.name, training::is_wanted(&args.model));
-    if *when != expected {
-        let message =
-            format!("task `{name}` trains `{}` when {when}, and not when {expected}", args.model);
-        report.say("model", message);
+    let steps = template_named(spec, &task.template).map(|template| steps_of(spec, template));
+    for step in steps.into_iter().flatten() {
+        let StepCommand::Train(args) = step else { continue };
+        let (name, expected) = (&task.name, training::is_wanted(&args.model));
+        if *when != expected {
+            let model = &args.model;
+            let message =
+                format!("task `{name}` trains `{model}` when {when}, and not when {expected}");
+            report.say("model", message);
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Pipeline {
             tick: Vec::new(),
             failed: None,
             ended: Vec::new(),
+            failed: None,
             messages: self.folder().join("messages.json"),
             common: Common::default(),
         }

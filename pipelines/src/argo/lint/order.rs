@@ -1,0 +1,42 @@
+//! The order in which objects reach a cluster: a clock has to come after the template that it names.
+//! Argo ignores one that comes before, says so nowhere but in its log, and looks again after 20
+//! minutes.
+
+use super::objects::Objects;
+use super::{Finding, Report};
+
+/// Argo CD's annotation of the order in which objects are applied, and what it is without one.
+const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
+
+pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
+    for (place, cron) in &objects.cron_workflows {
+        let Some(reference) = &cron.spec.workflow_spec.workflow_template_ref else { continue };
+        let mut report = Report { place, findings };
+        let name = &reference.name;
+        let is_later = objects.workflow_templates.iter().any(|(other, template)| {
+            template.metadata.name == *name && other.file == place.file && other.line > place.line
+        });
+        if is_later {
+            let message = format!(
+                "the clock stands before the WorkflowTemplate `{name}` that it names: Argo would \
+                 ignore it for up to 20 minutes (sortOptions: {{order: fifo}})"
+            );
+            report.say("order", message);
+        }
+        let wave = cron.metadata.annotations.get(SYNC_WAVE);
+        if wave.and_then(|wave| wave.parse::<i32>().ok()).is_none_or(|wave| wave < 1) {
+            let message =
+                format!("Argo CD may apply the clock before `{name}`: set {SYNC_WAVE} to 1");
+            report.say("order", message);
+        }
+    }
+    for (place, kustomization) in &objects.kustomizations {
+        if kustomization.sort_options.as_ref().is_none_or(|options| options.order != "fifo") {
+            Report { place, findings }.say(
+                "order",
+                "kustomize would put clocks before the templates that they name: sortOptions has to \
+                 be {order: fifo}",
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Why the last tick failed, where no machine keeps it: a tick in a cluster is a pod that is gone.
+
+use contract::{ErrorKind, StepError, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::{ObjectStore, state};
+
+/// Name of the state.
+pub const STATE: &str = "failed-tick";
+
+/// Longest reason that is kept, in characters.
+const REASON: usize = 2000;
+
+/// `state/<pipeline>/failed-tick.json`: the last tick that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedTick {
+    /// Version of this format.
+    pub format: u32,
+    /// Evaluation time of the tick.
+    pub at: Timestamp,
+    /// The step that failed; `tick` where only the reason is known.
+    pub step: String,
+    /// Why it failed.
+    pub why: String,
+}
+
+/// One failed node of a workflow, as Argo lists them in `workflow.failures`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Node {
+    display_name: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl FailedTick {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+
+    /// Reads the last failed tick of a pipeline, if there was one.
+    ///
+    /// Errors: those of the store; refused for a state that cannot be parsed.
+    pub fn read(store: &dyn ObjectStore, pipeline: &str) -> Result<Option<Self>, StepError> {
+        Ok(state::read(store, pipeline, STATE)?.map(|stored| stored.value))
+    }
+
+    /// Makes the note of a tick from its reason, or from Argo's list of failures.
+    pub(crate) fn of(at: Timestamp, text: &str) -> Self {
+        // Argo quotes the list once more.
+        let quoted: Option<String> = serde_json::from_str(text).ok();
+        let text = quoted.as_deref().unwrap_or(text);
+        let nodes: Vec<Node> = serde_json::from_str(text).unwrap_or_default();
+        // Argo's executor ends with 64 where a container before it failed: that is no cause.
+        let nodes = nodes.iter().filter(|node| !node.message.contains("(exit code 64)"));
+        // Failures come in no order. The nodes of containers are named after their places in the
+        // pod, and sort before the pod's own.
+        let first = nodes.min_by(|a, b| a.display_name.cmp(&b.display_name));
+        let (step, why) = first.map_or(("tick", text), |node| {
+            let step = node.display_name.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+            (step, node.message.as_str())
+        });
+        Self {
+            format: Self::FORMAT,
+            at,
+            step: step.to_owned(),
+            why: why.chars().take(REASON).collect(),
+        }
+    }
+}
+
+/// Notes that a tick failed. A note of a later tick stays.
+///
+/// Errors: those of the store, but not that another run was quicker.
+pub(crate) fn note(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    at: Timestamp,
+    text: &str,
+) -> Result<(), StepError> {
+    let stored = state::read::<FailedTick>(store, pipeline, STATE)?;
+    if stored.as_ref().is_some_and(|last| last.value.at > at) {
+        return Ok(());
+    }
+    let etag = stored.as_ref().map(|last| last.etag.as_str());
+    match state::write(store, pipeline, STATE, &FailedTick::of(at, text), etag) {
+        Err(error) if error.kind == ErrorKind::LostRace => Ok(()),
+        written => written.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> (String, String) {
+        let tick = FailedTick::of(Timestamp::from_ms(0), text);
+        (tick.step, tick.why)
+    }
+
+    #[test]
+    fn the_first_container_that_failed_by_itself_is_the_cause() {
+        let failures = r#"[
+          {"displayName": "4-alert", "message": "4-alert: Error (exit code 64): dependency"},
+          {"displayName": "score", "message": "2-feature: Error (exit code 3): a gap"},
+          {"displayName": "3-score", "message": "3-score: Error (exit code 64): dependency"},
+          {"displayName": "2-feature", "message": "2-feature: Error (exit code 3): a gap"}
+        ]"#;
+        let why = "2-feature: Error (exit code 3): a gap";
+        assert_eq!(of(failures), ("feature".to_owned(), why.to_owned()));
+    }
+
+    #[test]
+    fn a_pod_that_never_ran_and_a_plain_reason_are_kept_as_they_are() {
+        let deleted = r#"[{"displayName": "score", "message": "pod deleted"}]"#;
+        assert_eq!(of(deleted), ("score".to_owned(), "pod deleted".to_owned()));
+        assert_eq!(of("no network"), ("tick".to_owned(), "no network".to_owned()));
+        let quoted = serde_json::to_string(deleted).unwrap();
+        assert_eq!(of(&quoted), ("score".to_owned(), "pod deleted".to_owned()));
+        assert_eq!(of("[]"), ("tick".to_owned(), "[]".to_owned()));
+    }
+}

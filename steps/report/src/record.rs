@@ -1,0 +1,84 @@
+//! The record of a run in a cluster, where the tasks are pods and nobody but they themselves has noted
+//! what became of them.
+
+use std::path::Path;
+
+use contract::run::{KeyParts, RunRecord, RunStatus, TaskRecord, TaskState};
+use contract::{Outcome, Stage, StepError, Timestamp, artifact, write_json};
+use document::{Document, sections};
+
+use crate::runs::{Run, State};
+
+/// File of the run's document.
+const DOCUMENT: &str = "document.yaml";
+
+/// Writes `run.json` and the document of a run into a folder.
+///
+/// Errors: a folder that cannot be written, a document that cannot be read.
+pub(crate) fn write(
+    folder: &Path,
+    run: &Run,
+    (document, file): (&Document, &Path),
+    started: Timestamp,
+) -> Result<(), StepError> {
+    let text = fs_err::read(file).map_err(|e| StepError::reading(file, &e))?;
+    artifact::write_file(&folder.join(DOCUMENT), &text)?;
+    let tasks: Vec<TaskRecord> =
+        run.tasks.iter().map(|task| record_of(task, document)).collect::<Result<_, _>>()?;
+    // Whatever did not end well by now never will.
+    let status = match run.record.status {
+        State::Done | State::Cached => RunStatus::Done,
+        State::Refused => RunStatus::Refused,
+        State::Waiting | State::Running | State::Failed | State::Skipped => RunStatus::Failed,
+    };
+    let record = RunRecord {
+        format: RunRecord::FORMAT,
+        run: run.record.run.clone(),
+        pipeline: document.name.clone(),
+        now: run.record.now,
+        started,
+        document_sha256: artifact::sha256(&text),
+        status,
+        seconds: run.record.seconds,
+        tasks,
+    };
+    write_json(&folder.join("run.json"), &record)
+}
+
+fn record_of(task: &crate::runs::Task, document: &Document) -> Result<TaskRecord, StepError> {
+    let record = &task.record;
+    let outcome = task.outcome.as_ref();
+    let failed = outcome.and_then(|outcome| outcome.error.as_ref());
+    Ok(TaskRecord {
+        name: record.name.clone(),
+        state: match record.state {
+            State::Done | State::Cached => TaskState::Done,
+            State::Skipped => TaskState::Skipped,
+            State::Waiting | State::Running | State::Refused | State::Failed => TaskState::Failed,
+        },
+        why: failed.map_or_else(|| "a pod of the cluster ran it".to_owned(), |e| e.message.clone()),
+        attempts: record.attempts,
+        exit_code: outcome.map(|outcome| i32::from(outcome.exit_code)),
+        seconds: record.seconds,
+        parts: outcome.map(|outcome| parts(&record.name, outcome, document)).transpose()?.flatten(),
+    })
+}
+
+/// Returns what decides a task's outputs, as the local runner notes it for its cache.
+fn parts(
+    name: &str,
+    outcome: &Outcome,
+    document: &Document,
+) -> Result<Option<KeyParts>, StepError> {
+    let Some(stage) = Stage::named(&outcome.step) else { return Ok(None) };
+    let parameter = |name: &str| serde_json::from_str::<String>(outcome.parameters.get(name)?).ok();
+    let model = parameter("model").filter(|_| name.starts_with("train"));
+    let inputs = outcome.inputs.iter().filter(|(port, _)| *port != "document");
+    Ok(Some(KeyParts {
+        program: outcome.version.clone(),
+        stage: outcome.step.clone(),
+        parameters: outcome.parameters.clone(),
+        document: sections::sha256(document, stage, model.as_deref())?,
+        inputs: inputs.map(|(port, record)| (port.clone(), record.sha256.clone())).collect(),
+    }))
+}
