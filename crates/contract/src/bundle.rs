@@ -80,6 +80,10 @@ pub struct BundleManifest {
     /// What the scorer remembers at the end of the data set; absent where nothing is remembered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<FileRecord>,
+    /// What the scorer remembers after the validation part, for measuring the test part as live
+    /// scoring would; absent where nothing is remembered or there is no test part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_before_test: Option<FileRecord>,
     /// What names the kind of an alarm; absent where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<DiagnosisMember>,
@@ -129,20 +133,27 @@ pub struct DiagnosisMember {
     pub cross_validation: Option<Value>,
 }
 
-/// The levels of a limit by expected false alarms, on the scale on which scores are compared.
-///
-/// All but `usual` are distances above the usual level of the time, which begins at `usual`.
+/// The upper tail of the calibration scores, for a limit by expected false alarms, on the scale on
+/// which scores are compared: peaks above `tail_start` are exponential.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmLevels {
-    /// Median of the calibration scores.
-    pub usual: f64,
-    /// Above it an alarm begins.
-    pub alarm: f64,
-    /// Above it an alarm goes on.
-    pub stay: f64,
-    /// Above it an alarm is urgent.
-    pub page: f64,
+    /// Score at which the tail begins.
+    pub tail_start: f64,
+    /// Mean height of a peak above it; 0 where there were too few peaks.
+    pub tail_scale: f64,
+    /// Peaks above it in a day.
+    pub peaks_per_day: f64,
+    /// How far below the threshold an alarm goes on.
+    pub stay_below: f64,
+}
+
+impl AlarmLevels {
+    /// Returns the score that peaks are expected to pass so many times a day.
+    pub fn passed(&self, per_day: f64) -> f64 {
+        let above = self.tail_scale * (self.peaks_per_day / per_day).ln();
+        self.tail_start + if above > 0.0 { above } else { 0.0 }
+    }
 }
 
 /// What a bundle was made from.

@@ -89,27 +89,27 @@ pub struct TrailingLimit {
 
 /// A limit by how many false alarms an entity may be expected to raise in a day.
 ///
-/// The tail of the calibration scores is fitted by peaks over threshold (a generalised Pareto
-/// distribution by probability-weighted moments: Hosking, Wallis 1987), or, where there are fewer
-/// than ten peaks, ends a little above the largest of them. The limit is measured from the median
-/// of the recent scores, which may move between 0.5 below and 1 above that of the calibration
-/// scores; it does so only where calibration had 1440 scores at least.
-///
-/// Two alarms a day are the default, not one a week: on three recorded machines the limit for two
-/// a day found 95 % of the events with 1.2 false episodes a day, that for one a week 27 %. What
-/// is expected once a week is worth a page instead.
+/// The threshold is the score that the hourly maxima of the last days have passed so often. It
+/// follows the scores in both directions, within `history`. Training gives the first maxima; where
+/// it was too short, a tail fitted to its scores does (peaks over threshold).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FalseAlarmLimit {
-    /// False alarms expected in a day.
+    /// False alarms accepted in a day, above 0. `per_day` times the days of `history` is at least 1
+    /// and at most 72, and at most a quarter of the rows of `history`.
     pub per_day: f64,
-    /// False alarms expected in a day above the higher limit that makes an alarm urgent.
+    /// False alarms expected in a day above the higher threshold that makes an alarm urgent.
     pub page_per_day: f64,
     /// An alarm goes on while the score is above what this share of the calibration scores stays
     /// at or below.
     pub stay_share: f64,
-    /// How far back scores say what is usual.
+    /// How far back scores set the threshold.
     pub history: Span,
+}
+
+impl FalseAlarmLimit {
+    /// Maxima that a history has at most.
+    pub const MOST_BLOCKS: usize = 288;
 }
 
 impl Default for FalseAlarmLimit {

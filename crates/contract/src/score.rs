@@ -170,6 +170,10 @@ pub struct EntityScore {
     /// the contract; no alarm by itself. Only models that follow drift say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
+    /// Features that training knew and that have had no value for more than 15 rows, in the order of
+    /// the contract; no alarm by itself. Only models that follow signals say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Which kind of fault an alarm is taken for; only where the bundle has a second stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosed>,

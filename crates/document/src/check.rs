@@ -339,13 +339,28 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     if let contract::rules::Limit::FalseAlarms(limit) = &vote.limit {
         let positive = limit.per_day > 0.0 && limit.page_per_day > 0.0;
         require(positive, "vote.limit", || "false alarms a day must be above 0".to_owned())?;
-        require(limit.history >= document.step, "vote.limit", || {
-            format!("history `{}` is shorter than one step of `{}`", limit.history, document.step)
-        })?;
+        check_false_alarms(limit, document.step)?;
     }
     let limit = vote.limit.share();
     require(limit > 0.0 && limit < 1.0, "vote.limit", || {
         format!("share `{limit}` is not between 0 and 1")
+    })
+}
+
+/// A threshold that is passed so often is a rank among the maxima of the history: there must be one.
+fn check_false_alarms(
+    limit: &contract::rules::FalseAlarmLimit,
+    step: contract::Span,
+) -> Result<(), Problem> {
+    let expected = limit.per_day * limit.history.seconds() / 86_400.0;
+    let rows = limit.history.in_steps(step);
+    let most = rows.min(contract::rules::FalseAlarmLimit::MOST_BLOCKS) as f64 / 4.0;
+    require((1.0..=most).contains(&expected), "vote.limit", || {
+        format!(
+            "`per_day: {}` and `history: {}` expect {expected} false alarms in the history, which \
+             must be 1 to {most}",
+            limit.per_day, limit.history
+        )
     })
 }
 

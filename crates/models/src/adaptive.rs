@@ -14,6 +14,7 @@
 
 mod distance;
 mod memory;
+mod spikes;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,10 +1,19 @@
-//! A limit by expected false alarms: peaks over threshold, with a level that follows drift.
+//! A threshold by expected false alarms: what the highest scores of the last days have reached.
 //!
-//! The excess of a score is its distance from the usual level of the time, which is the median of
-//! the medians of the last days' blocks of 30 scores, kept within bounds of the calibration
-//! scores' median. An alarm begins when the excess passes [`AlarmLevels::alarm`] and goes on while
-//! it is above [`AlarmLevels::stay`]. Scores of an alarm are kept out of the blocks for its first
-//! 1440 rows; what lasts longer is the new usual.
+//! The last days of an entity's scores are cut into blocks, by default of an hour, and the highest
+//! score of each block is remembered (block maxima: Coles, An Introduction to Statistical Modeling
+//! of Extreme Values, 2001, chapter 3). If alarms are expected `per_day` times a day, the threshold
+//! is the k-th largest of these peaks, k being `per_day` times the days: as many blocks pass it as
+//! alarms are expected. So the threshold is held in both directions, for any distribution of the
+//! scores: where they rise for good, it is above them after k blocks, and where they are quiet it
+//! comes down within the history. A few blocks with anomalies move it by a few ranks, not by the
+//! height of the anomalies.
+//!
+//! Training gives the first peaks. Where it is too short, a tail fitted to all training scores says
+//! which peaks are to be expected.
+//!
+//! An alarm goes on while the score is above a lower level. Its first score counts as a peak, the
+//! others of its first day do not: what lasts longer is the new usual.
 
 use std::collections::VecDeque;
 
@@ -15,17 +24,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::reference::quantile;
 
-/// Scores of a block.
-const BLOCK_ROWS: usize = 30;
+/// Blocks of a history. There are more only where so many false alarms are accepted that they
+/// would fill more than a quarter of them.
+const BLOCKS: usize = 72;
 
-/// Calibration scores of an entity with which its usual level follows drift.
-const FEWEST_TO_FOLLOW: usize = 1440;
-
-/// Rows of an alarm that teach nothing.
-const ROWS_KEPT_OUT: u32 = 1440;
-
-/// How far the usual level may move below and above that of calibration.
-const BOUNDS: (f64, f64) = (-0.5, 1.0);
+/// How long an alarm's scores after the first teach nothing.
+const KEPT_OUT: Span = Span::from_seconds(86_400);
 
 /// First calibration scores of an entity that do not count, while its windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
@@ -33,19 +37,24 @@ const MOST_WARM_UP_ROWS: usize = 60;
 /// Peaks that a tail is fitted to at least.
 const FEWEST_PEAKS: usize = 10;
 
-/// Added to the largest excess where there are fewer.
+/// Share of the peaks of calibration up to which the tail is fitted: a few per cent of anomalies
+/// among the training rows change nothing.
+const CENSORED_FROM: f64 = 0.9;
+
+/// Added to the largest score where there are fewer peaks.
 const MARGIN: f64 = 0.1;
 
-/// What a limit remembers of an entity.
+/// What a threshold remembers of an entity.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlarmState {
     /// Time of the last score.
     pub(crate) time_ms: i64,
-    /// Medians of the last blocks, oldest first; none where the usual level does not follow.
-    medians: VecDeque<f64>,
-    /// Scores of the block that is not full yet.
-    open: Vec<f64>,
+    /// Highest scores of the last blocks, oldest first.
+    peaks: VecDeque<f64>,
+    /// Scores of the block that is not full yet, and the highest of them.
+    open_rows: u32,
+    open_peak: f64,
     /// Rows since the alarm began; 0 without one.
     rows: u32,
     /// Says that the alarm has been urgent.
@@ -53,58 +62,125 @@ pub struct AlarmState {
 }
 
 impl AlarmState {
-    /// Returns the usual level of the time.
-    fn usual(&self, levels: &AlarmLevels) -> f64 {
-        if self.medians.is_empty() {
-            return levels.usual;
-        }
-        let mut medians: Vec<f64> = self.medians.iter().copied().collect();
-        levels.usual + (median(&mut medians) - levels.usual).clamp(BOUNDS.0, BOUNDS.1)
-    }
-
-    /// Returns the limit the next score is held against.
-    pub fn limit(&self, levels: &AlarmLevels) -> f64 {
-        let excess = if self.rows > 0 { levels.stay } else { levels.alarm };
-        self.usual(levels) + excess
-    }
-
-    /// Takes in a score that was judged.
-    pub fn observe(&mut self, levels: &AlarmLevels, time_ms: i64, score: f64, alarmed: bool) {
-        self.time_ms = time_ms;
-        let excess = score - self.usual(levels);
-        self.rows = if alarmed { self.rows.saturating_add(1) } else { 0 };
-        self.urgent = alarmed && (self.urgent || excess > levels.page);
-        if self.rows == 0 || self.rows > ROWS_KEPT_OUT {
-            self.learn(score);
-        }
-    }
-
     /// Says whether the alarm that stands is urgent.
     pub fn is_urgent(&self) -> bool {
         self.urgent
     }
 
-    fn learn(&mut self, score: f64) {
-        if self.medians.is_empty() || !score.is_finite() {
+    fn learn(&mut self, blocks: Blocks, score: f64) {
+        if !score.is_finite() {
             return;
         }
-        self.open.push(score);
-        if self.open.len() >= BLOCK_ROWS {
-            self.medians.pop_front();
-            self.medians.push_back(median(&mut self.open));
-            self.open.clear();
+        self.open_peak = if self.open_rows == 0 { score } else { self.open_peak.max(score) };
+        self.open_rows += 1;
+        if self.open_rows >= blocks.rows {
+            self.peaks.push_back(self.open_peak);
+            while self.peaks.len() > blocks.count {
+                self.peaks.pop_front();
+            }
+            self.open_rows = 0;
+        }
+    }
+}
+
+/// The blocks of a history.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Blocks {
+    /// Scores of a block.
+    rows: u32,
+    /// Blocks that are remembered.
+    count: usize,
+    /// Days that they hold.
+    days: f64,
+}
+
+impl Blocks {
+    fn of(limit: &FalseAlarmLimit, step: Span) -> Self {
+        let rows = limit.history.in_steps(step).max(1);
+        let days = |rows: usize| rows as f64 * step.seconds() / 86_400.0;
+        let wanted = crate::reference::whole((4.0 * limit.per_day * days(rows)).ceil());
+        let block = rows.div_ceil(wanted.clamp(BLOCKS, FalseAlarmLimit::MOST_BLOCKS));
+        let count = rows / block;
+        let days = days(count * block);
+        Self { rows: u32::try_from(block).unwrap_or(u32::MAX), count, days }
+    }
+
+    /// Makes the state before an entity's next score from its scores so far. Where they are too few,
+    /// peaks that the tail lets expect stand in for the oldest blocks.
+    fn after(self, scores: &[f64], levels: &AlarmLevels) -> AlarmState {
+        let rows = self.rows as usize;
+        let seen = (scores.len() / rows).min(self.count);
+        let missing = self.count - seen;
+        let expected = (0..missing).map(|index| {
+            // Evenly spread over the ranks of a whole history.
+            let rank = (2 * index + 1) * self.count / (2 * missing.max(1)) + 1;
+            levels.passed(rank as f64 / self.days)
+        });
+        let blocks = scores[scores.len() - seen * rows..].chunks_exact(rows);
+        let peaks = blocks.map(|block| block.iter().copied().fold(f64::MIN, f64::max));
+        AlarmState { peaks: expected.chain(peaks).collect(), ..AlarmState::default() }
+    }
+}
+
+/// The threshold of one series of scores.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AlarmRule {
+    per_day: f64,
+    /// How far above the threshold an alarm is urgent.
+    page_above: f64,
+    levels: AlarmLevels,
+    blocks: Blocks,
+    rows_kept_out: u32,
+}
+
+impl AlarmRule {
+    /// Makes the rule of scores that are a step apart.
+    pub fn new(limit: &FalseAlarmLimit, levels: AlarmLevels, step: Span) -> Self {
+        let page_above = levels.tail_scale * (limit.per_day / limit.page_per_day).ln();
+        Self {
+            per_day: limit.per_day,
+            page_above: page_above.max(0.0),
+            levels,
+            blocks: Blocks::of(limit, step),
+            rows_kept_out: u32::try_from(KEPT_OUT.in_steps(step)).unwrap_or(u32::MAX),
         }
     }
 
-    /// Makes the state before the first calibration score of an entity: its first blocks stand in
-    /// for a past that was not seen.
-    fn before(scores: &[f64], most_blocks: usize) -> Self {
-        if scores.len() < FEWEST_TO_FOLLOW {
-            return Self::default();
+    /// Makes the state of an entity that nothing is known of: its peaks are those that all training
+    /// scores let expect.
+    pub fn fresh(&self) -> AlarmState {
+        self.blocks.after(&[], &self.levels)
+    }
+
+    /// Returns the threshold the next score is held against.
+    pub fn limit(&self, state: &AlarmState) -> f64 {
+        let below = if state.rows > 0 { self.levels.stay_below } else { 0.0 };
+        self.threshold(state) - below
+    }
+
+    /// Returns the score above which an alarm begins: the k-th largest peak, between two of them
+    /// where k is not whole.
+    fn threshold(&self, state: &AlarmState) -> f64 {
+        let mut peaks: Vec<f64> = state.peaks.iter().copied().collect();
+        peaks.sort_unstable_by(|a, b| b.total_cmp(a));
+        let Some(last) = peaks.len().checked_sub(1) else {
+            return self.levels.passed(self.per_day);
+        };
+        let above = (self.per_day * self.blocks.days - 1.0).max(0.0);
+        let rank = crate::reference::whole(above);
+        let (high, low) = (peaks[rank.min(last)], peaks[(rank + 1).min(last)]);
+        high + (low - high) * (above - rank as f64).clamp(0.0, 1.0)
+    }
+
+    /// Takes in a score that was judged.
+    pub fn observe(&self, state: &mut AlarmState, time_ms: i64, score: f64, alarmed: bool) {
+        state.time_ms = time_ms;
+        let urgent = score > self.threshold(state) + self.page_above;
+        state.rows = if alarmed { state.rows.saturating_add(1) } else { 0 };
+        state.urgent = alarmed && (state.urgent || urgent);
+        if state.rows <= 1 || state.rows > self.rows_kept_out {
+            state.learn(self.blocks, score);
         }
-        let blocks = scores.chunks_exact(BLOCK_ROWS).take(most_blocks.max(1));
-        let medians = blocks.map(|block| median(&mut block.to_vec())).collect();
-        Self { medians, ..Self::default() }
     }
 }
 
@@ -115,102 +191,57 @@ pub fn calibrate(
     step: Span,
     series: &[&[f64]],
 ) -> (AlarmLevels, Vec<AlarmState>) {
-    let warm = |scores: &[f64]| MOST_WARM_UP_ROWS.min(scores.len() / 10);
-    let mut usual: Vec<f64> =
-        series.iter().flat_map(|scores| &scores[warm(scores)..]).copied().collect();
-    let unknown = AlarmLevels { usual: median(&mut usual), alarm: 0.0, stay: 0.0, page: 0.0 };
-    let most_blocks = limit.history.in_steps(step) / BLOCK_ROWS;
-    let (mut excesses, mut states) = (Vec::new(), Vec::new());
+    let warmed = |scores: &&[f64]| scores[MOST_WARM_UP_ROWS.min(scores.len() / 10)..].to_vec();
+    let series: Vec<Vec<f64>> = series.iter().map(warmed).collect();
+    let mut levels = tail(&series, step);
+    let sorted = sorted(&series);
+    let stay = quantile(&sorted, limit.stay_share);
+    levels.stay_below = (levels.passed(limit.per_day) - stay).max(0.0);
+    let blocks = Blocks::of(limit, step);
+    let states = series.iter().map(|scores| blocks.after(scores, &levels)).collect();
+    (levels, states)
+}
+
+fn sorted(series: &[Vec<f64>]) -> Vec<f64> {
+    let mut sorted: Vec<f64> = series.iter().flatten().copied().collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted
+}
+
+/// Fits the upper tail of scores by peaks over threshold: the highest scores of the runs above a
+/// high quantile are exponential (a generalised Pareto distribution of shape 0; Pickands, 1975), by
+/// maximum likelihood with what is above [`CENSORED_FROM`] of them censored. With fewer than ten
+/// peaks the tail is a step a little above the largest score.
+fn tail(series: &[Vec<f64>], step: Span) -> AlarmLevels {
+    let sorted = sorted(series);
+    let rows = sorted.len().max(1) as f64;
+    let start = quantile(&sorted, 1.0 - (30.0 / rows).clamp(0.02, 0.1));
+    let mut peaks: Vec<f64> = Vec::new();
     for scores in series {
-        let mut state = AlarmState::before(scores, most_blocks);
-        let excess = scores.iter().map(|score| {
-            let excess = score - state.usual(&unknown);
-            state.learn(*score);
-            excess
-        });
-        let excess: Vec<f64> = excess.collect();
-        excesses.push(excess[warm(scores)..].to_vec());
-        states.push(state);
+        let runs = scores.chunk_by(|a, b| (*a > start) == (*b > start));
+        let above = runs.filter(|run| run.first().is_some_and(|score| *score > start));
+        peaks.extend(above.map(|run| run.iter().copied().fold(f64::MIN, f64::max) - start));
     }
-    let tail = Tail::of(&excesses, step);
-    let alarm = tail.limit(limit.per_day);
-    let stay = quantile(&tail.sorted, limit.stay_share).min(alarm);
-    let page = tail.limit(limit.page_per_day).max(alarm);
-    (AlarmLevels { alarm, stay, page, ..unknown }, states)
-}
-
-/// The upper tail of calibration excesses.
-struct Tail {
-    sorted: Vec<f64>,
-    /// Where the tail begins.
-    threshold: f64,
-    /// Scale and shape of the generalised Pareto distribution of the peaks; absent where there are
-    /// too few.
-    fitted: Option<(f64, f64)>,
-    /// Peaks in a day.
-    peaks_per_day: f64,
-}
-
-impl Tail {
-    fn of(excesses: &[Vec<f64>], step: Span) -> Self {
-        let mut sorted: Vec<f64> = excesses.iter().flatten().copied().collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let rows = sorted.len().max(1) as f64;
-        let threshold = quantile(&sorted, 1.0 - (30.0 / rows).clamp(0.02, 0.1));
-        let mut peaks: Vec<f64> = Vec::new();
-        for series in excesses {
-            let runs = series.chunk_by(|a, b| (*a > threshold) == (*b > threshold));
-            let above = runs.filter(|run| run.first().is_some_and(|excess| *excess > threshold));
-            peaks.extend(above.map(|run| run.iter().copied().fold(f64::MIN, f64::max) - threshold));
-        }
-        peaks.sort_unstable_by(f64::total_cmp);
-        let peaks_per_day = peaks.len() as f64 / rows * 86_400.0 / step.seconds();
-        Self { sorted, threshold, fitted: fit_pareto(&peaks), peaks_per_day }
-    }
-
-    /// Returns the excess that is expected to be passed so many times a day.
-    fn limit(&self, per_day: f64) -> f64 {
-        let Some((scale, shape)) = self.fitted else {
-            let largest = self.sorted.last().copied().unwrap_or(0.0);
-            return self.threshold.max(largest + MARGIN);
+    let peaks_per_day = peaks.len() as f64 / rows * 86_400.0 / step.seconds();
+    if peaks.len() < FEWEST_PEAKS {
+        let largest = sorted.last().map_or(start, |largest| largest + MARGIN);
+        return AlarmLevels {
+            tail_start: largest,
+            tail_scale: 0.0,
+            peaks_per_day,
+            stay_below: 0.0,
         };
-        let ratio = per_day / self.peaks_per_day;
-        let above = if shape.abs() > 1e-6 {
-            scale * (ratio.powf(-shape) - 1.0) / shape
-        } else {
-            -scale * ratio.ln()
-        };
-        self.threshold.max(self.threshold + above)
     }
-}
-
-/// Returns scale and shape of a generalised Pareto distribution by probability-weighted moments
-/// (Hosking, Wallis: Parameter and quantile estimation for the generalized Pareto distribution,
-/// 1987); nothing for fewer than ten peaks, or peaks without a spread.
-fn fit_pareto(sorted: &[f64]) -> Option<(f64, f64)> {
-    let count = sorted.len();
-    if count < FEWEST_PEAKS {
-        return None;
-    }
-    let last = (count - 1) as f64;
-    let mean = sorted.iter().sum::<f64>() / count as f64;
-    let weighted = sorted.iter().enumerate().map(|(rank, peak)| peak * (last - rank as f64) / last);
-    let moment = weighted.sum::<f64>() / count as f64;
-    let spread = mean - 2.0 * moment;
-    if spread <= 1e-9 * mean {
-        return None;
-    }
-    let shape = (2.0 - mean / spread).clamp(-0.5, 0.5);
-    Some((2.0 * mean * moment / spread, shape))
-}
-
-/// Returns the median, the mean of the middle two of an even number; 0 of nothing.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    quantile(values, 0.5)
+    peaks.sort_unstable_by(f64::total_cmp);
+    let censored_at = quantile(&peaks, CENSORED_FROM);
+    let seen = peaks.partition_point(|peak| *peak <= censored_at);
+    let sum = peaks.iter().map(|peak| peak.min(censored_at)).sum::<f64>();
+    let tail_scale = sum / seen.max(1) as f64;
+    AlarmLevels { tail_start: start, tail_scale, peaks_per_day, stay_below: 0.0 }
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
     use super::*;
 
@@ -221,42 +252,103 @@ mod tests {
         (0..count).map(|row| -(1.0 - ((row * 7919) % count) as f64 / count as f64).ln()).collect()
     }
 
-    #[test]
-    fn so_many_scores_pass_the_limit_as_were_asked_for() {
-        let scores = scores(14_400);
-        let (levels, _) = calibrate(&FalseAlarmLimit::default(), MINUTE, &[&scores]);
-        let passed = scores.iter().filter(|score| **score - levels.usual > levels.alarm).count();
-        assert!((14..=26).contains(&passed), "2 a day over 10 days: {passed}");
-        assert!(levels.stay < levels.alarm && levels.alarm < levels.page, "{levels:?}");
+    fn rule(per_day: f64, scores: &[f64]) -> (AlarmRule, AlarmState) {
+        let limit = FalseAlarmLimit { per_day, ..FalseAlarmLimit::default() };
+        let (levels, mut states) = calibrate(&limit, MINUTE, &[scores]);
+        (AlarmRule::new(&limit, levels, MINUTE), states.remove(0))
+    }
+
+    /// Runs in which scores are above the threshold.
+    fn alarms(rule: &AlarmRule, state: &mut AlarmState, scores: &[f64]) -> usize {
+        let mut before = false;
+        let begun = scores.iter().map(|score| {
+            let alarmed = *score > rule.limit(state);
+            rule.observe(state, 0, *score, alarmed);
+            let begins = alarmed && !before;
+            before = alarmed;
+            usize::from(begins)
+        });
+        begun.sum()
     }
 
     #[test]
-    fn with_few_peaks_the_limit_lies_above_the_largest_score() {
+    fn as_many_alarms_are_raised_as_are_expected() {
+        let scores = scores(14_400);
+        for per_day in [1.0, 2.0, 6.0, 12.0] {
+            for training in [&scores[..], &scores[..300]] {
+                let (rule, mut state) = rule(per_day, training);
+                let alarms = alarms(&rule, &mut state, &scores) as f64;
+                let expected = 10.0 * per_day;
+                let within = 0.6 * expected..=1.6 * expected;
+                assert!(within.contains(&alarms), "{per_day} a day, 10 days: {alarms}");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_that_rise_for_good_raise_one_alarm_and_then_as_many_as_are_expected() {
+        let scores = scores(14_400);
+        let (rule, mut state) = rule(2.0, &scores);
+        let higher: Vec<f64> = scores.iter().map(|score| score + 10.0).collect();
+        assert_eq!(alarms(&rule, &mut state, &higher[..1440]), 1);
+        let later = alarms(&rule, &mut state, &higher[1440..]);
+        assert!((8..=28).contains(&later), "{later} in the nine days after");
+    }
+
+    #[test]
+    fn quiet_scores_lower_the_threshold_within_the_history() {
+        let scores = scores(14_400);
+        let (rule, mut state) = rule(2.0, &scores);
+        let before = rule.limit(&state);
+        let quiet: Vec<f64> = scores[..4320].iter().map(|score| 0.5 * score).collect();
+        alarms(&rule, &mut state, &quiet);
+        assert!(rule.limit(&state) < 0.7 * before);
+    }
+
+    #[test]
+    fn anomalies_among_the_training_scores_do_not_raise_the_threshold_by_their_height() {
+        let clean = scores(4320);
+        let mut odd = clean.clone();
+        for row in (0..4320).step_by(1400) {
+            odd[row..row + 30].fill(40.0);
+        }
+        let [clean, odd] = [&clean, &odd].map(|scores| {
+            let (rule, state) = rule(2.0, scores);
+            rule.limit(&state)
+        });
+        assert!(odd < clean + 1.5, "{odd} {clean}");
+    }
+
+    #[test]
+    fn with_few_peaks_the_threshold_lies_above_the_largest_score() {
         let mut scores = vec![0.0; 100];
         scores[50] = 3.0;
-        let (levels, states) = calibrate(&FalseAlarmLimit::default(), MINUTE, &[&scores]);
-        assert_eq!((levels.usual, levels.alarm, levels.page), (0.0, 3.1, 3.1));
-        assert_eq!(states, [AlarmState::default()], "too short to follow drift");
+        let (rule, state) = rule(2.0, &scores);
+        assert_eq!((rule.limit(&state), rule.limit(&rule.fresh())), (3.1, 3.1));
     }
 
     #[test]
     fn an_alarm_holds_down_to_its_lower_level_and_teaches_nothing_for_a_day() {
-        let levels = AlarmLevels { usual: 0.0, alarm: 3.0, stay: 2.0, page: 5.0 };
-        let mut state = AlarmState::before(&vec![0.0; 1440], 48);
+        let levels =
+            AlarmLevels { tail_start: 1.0, tail_scale: 1.0, peaks_per_day: 20.0, stay_below: 1.0 };
+        let rule = AlarmRule::new(&FalseAlarmLimit::default(), levels, MINUTE);
+        let mut state = rule.fresh();
+        let threshold = rule.threshold(&state);
+        assert!((threshold - levels.passed(2.0)).abs() < 0.1, "{threshold}");
         let mut judge = |score: f64| {
-            let alarmed = score > state.limit(&levels);
-            state.observe(&levels, 0, score, alarmed);
-            (alarmed, state.is_urgent(), state.usual(&levels))
+            let alarmed = score > rule.limit(&state);
+            rule.observe(&mut state, 0, score, alarmed);
+            (alarmed, state.is_urgent())
         };
-        assert_eq!(judge(2.5), (false, false, 0.0));
-        assert_eq!(judge(3.5), (true, false, 0.0));
-        assert_eq!(judge(6.0), (true, true, 0.0));
-        assert_eq!(judge(2.5), (true, true, 0.0), "still the same alarm");
+        assert_eq!(judge(threshold - 0.5), (false, false));
+        assert_eq!(judge(threshold + 0.5), (true, false));
+        assert_eq!(judge(threshold + 3.0), (true, true));
+        assert_eq!(judge(threshold - 0.5), (true, true), "still the same alarm");
         for _ in 0..1437 {
-            assert_eq!(judge(4.0), (true, true, 0.0), "kept out");
+            assert_eq!(judge(threshold + 3.0), (true, true), "kept out");
         }
-        let last = (0..1000).map(|_| judge(4.0)).last();
-        assert_eq!(last, Some((true, true, 1.0)), "no further than its bound");
-        assert_eq!(judge(1.0), (false, false, 1.0));
+        let taught = (0..7 * 60).filter(|_| judge(threshold + 3.0).0).count();
+        assert!((240..=6 * 60 + 60).contains(&taught), "after a day it is learned: {taught}");
+        assert_eq!(judge(threshold + 3.0), (false, false), "the new usual");
     }
 }

@@ -158,11 +158,13 @@ pub fn assemble(
         combined_limit: calibrated.combined_limit,
         combined_levels: calibrated.combined_levels,
         memory: None,
+        memory_before_test: None,
         diagnosis: None,
         metrics: BTreeMap::new(),
         provenance: recipe.provenance,
     };
     let mut initial = calibrated.initial;
+    set_times(&mut initial, calibration);
     initial.format = ScoreState::FORMAT;
     initial.reference_sha256.clone_from(&manifest.reference.sha256);
     let mut bundle = Bundle::new(manifest, calibrated.reference, models, files)?;
@@ -170,6 +172,20 @@ pub fn assemble(
         bundle.begin_with(initial)?;
     }
     Ok(bundle)
+}
+
+/// Notes that the state of each entity is that after its last calibration row.
+fn set_times(initial: &mut ScoreState, calibration: &FeatureTable) {
+    for (entity, rows) in sequence::by_entity(calibration) {
+        let Some(last) = rows.last().map(|row| calibration.table.times[*row].ms()) else {
+            continue;
+        };
+        for alarms in initial.alarms.values_mut() {
+            if let Some(alarm) = alarms.get_mut(entity) {
+                alarm.time_ms = last;
+            }
+        }
+    }
 }
 
 fn check(
@@ -254,7 +270,7 @@ fn calibrate(
         let series = series.iter().map(|(entity, scores)| (entity.clone(), forward(scores)));
         let step = usual.contract.step;
         let levels = calibrate_levels(vote, step, kind, &series.collect(), &mut initial);
-        let limit = levels.map(|levels| scale.backward(levels.usual + levels.alarm));
+        let limit = levels.map(|levels| scale.backward(passed(vote, &levels)));
         limits.push((limit.unwrap_or_else(|| upper_quantile(&seen, share)), levels));
         members.insert(kind.clone(), scale.with_sketch(&seen));
         scales.push(scale);
@@ -268,7 +284,7 @@ fn calibrate(
         initial.alarms.clear();
         combined_levels =
             calibrate_levels(vote, usual.contract.step, COMBINED, &series, &mut initial);
-        let limit = combined_levels.map(|levels| levels.usual + levels.alarm);
+        let limit = combined_levels.map(|levels| passed(vote, &levels));
         combined_limit = Some(limit.unwrap_or_else(|| upper_quantile(&combined, share)));
     }
     let reference =
@@ -293,6 +309,14 @@ fn reference_of(
         features: features.collect(),
         members,
         combined,
+    }
+}
+
+/// Returns the threshold of an entity that nothing is known of.
+fn passed(vote: &Vote, levels: &AlarmLevels) -> f64 {
+    match &vote.limit {
+        Limit::FalseAlarms(limit) => levels.passed(limit.per_day),
+        Limit::Quantile(_) | Limit::Trailing(_) => f64::INFINITY,
     }
 }
 

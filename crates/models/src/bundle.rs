@@ -5,11 +5,12 @@ use std::path::Path;
 
 use contract::artifact;
 use contract::bundle::{AlarmLevels, BundleManifest, FileRecord, Member};
-use contract::rules::Combine;
+use contract::rules::{Combine, Limit};
 use contract::{Decimal, StepError};
 use frames::FeatureTable;
 use fs_err as fs;
 
+use crate::alarm::AlarmRule;
 use crate::limit::LimitRule;
 use crate::reference::Reference;
 use crate::vote::Scale;
@@ -28,6 +29,8 @@ pub struct Bundle {
     pub(crate) combined: Series,
     /// What scoring remembers at the end of the data set: where it begins.
     pub(crate) initial: ScoreState,
+    /// What it remembers before the test part, where the data set has one.
+    pub(crate) before_test: Option<ScoreState>,
     /// What names the kind of an alarm.
     pub(crate) diagnosis: Option<Diagnosis>,
 }
@@ -45,8 +48,8 @@ pub(crate) struct LoadedMember {
 pub(crate) struct Series {
     pub(crate) scale: Scale,
     pub(crate) rule: LimitRule,
-    /// Levels of a limit by expected false alarms; `rule` does not count then.
-    pub(crate) levels: Option<AlarmLevels>,
+    /// A limit by expected false alarms; `rule` does not count then.
+    pub(crate) alarms: Option<AlarmRule>,
 }
 
 impl Bundle {
@@ -85,17 +88,23 @@ impl Bundle {
             Ok(model)
         });
         let models = models.collect::<Result<Vec<_>, StepError>>()?;
-        let initial = manifest.memory.as_ref().map(|record| verified(files, record));
-        let initial = initial.transpose()?.map(ScoreState::parse).transpose()?.unwrap_or_default();
+        let state = |record: Option<&FileRecord>| {
+            let state = record.map(|r| ScoreState::parse(&r.file, verified(files, r)?));
+            state.transpose()
+        };
+        let initial = state(manifest.memory.as_ref())?.unwrap_or_default();
+        let before_test = state(manifest.memory_before_test.as_ref())?;
         let second = manifest.diagnosis.as_ref().map(|member| &member.model);
         let diagnosis = second.map(|record| Diagnosis::load(verified(files, record)?));
         let diagnosis = diagnosis.transpose()?;
         let named = manifest.members.iter().map(|member| &member.model);
-        let named = named.chain([&manifest.reference]).chain(&manifest.memory).chain(second);
+        let states = manifest.memory.iter().chain(&manifest.memory_before_test);
+        let named = named.chain([&manifest.reference]).chain(states).chain(second);
         let kept = named
             .filter_map(|record| Some((record.file.clone(), files.get(&record.file)?.clone())));
         let files = kept.collect();
-        let mut bundle = Self { initial, ..Self::new(manifest, reference, models, files)? };
+        let bundle = Self::new(manifest, reference, models, files)?;
+        let mut bundle = Self { initial, before_test, ..bundle };
         if let Some(diagnosis) = diagnosis {
             bundle.set_diagnosis(diagnosis)?;
         }
@@ -153,9 +162,18 @@ impl Bundle {
             return Err(refused("combines by mean and has no `combined_limit`".to_owned()));
         }
         let rule = LimitRule::new(&manifest.vote.limit, fixed, score.spread, &prior);
-        let combined = Series { scale, rule, levels: manifest.combined_levels };
-        let initial = ScoreState::default();
-        Ok(Self { manifest, reference, files, members, combined, initial, diagnosis: None })
+        let alarms = alarm_rule(&manifest, manifest.combined_levels);
+        let combined = Series { scale, rule, alarms };
+        Ok(Self {
+            manifest,
+            reference,
+            files,
+            members,
+            combined,
+            initial: ScoreState::default(),
+            before_test: None,
+            diagnosis: None,
+        })
     }
 
     /// Returns the manifest.
@@ -175,23 +193,30 @@ impl Bundle {
 
     /// Notes what scoring remembers where it begins.
     pub(crate) fn begin_with(&mut self, initial: ScoreState) -> Result<(), StepError> {
-        let bytes = artifact::json_bytes(&initial)?;
-        let file = ScoreState::FILE.to_owned();
-        self.manifest.memory =
-            Some(FileRecord { file: file.clone(), sha256: artifact::sha256(&bytes) });
-        self.files.insert(file, bytes);
+        self.manifest.memory = Some(self.add_state(ScoreState::FILE, &initial)?);
         self.initial = initial;
         Ok(())
     }
 
-    /// Scores a part that follows the data set so far, so that scoring begins after it; does
-    /// nothing for a bundle that needs no past. A part that was measured comes after measuring it.
-    pub fn advance(&mut self, part: &FeatureTable, threads: usize) -> Result<(), StepError> {
+    fn add_state(&mut self, file: &str, state: &ScoreState) -> Result<FileRecord, StepError> {
+        let bytes = artifact::json_bytes(state)?;
+        let record = FileRecord { file: file.to_owned(), sha256: artifact::sha256(&bytes) };
+        self.files.insert(file.to_owned(), bytes);
+        Ok(record)
+    }
+
+    /// Scores the test part, so that scoring begins after it, and notes what is remembered before
+    /// it; does nothing for a bundle that needs no past.
+    pub fn advance(&mut self, test: &FeatureTable, threads: usize) -> Result<(), StepError> {
         if self.manifest.memory.is_none() {
             return Ok(());
         }
-        let mut state = ScoreState::default();
-        self.judge(part, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+        let before = self.initial.clone();
+        let mut state = before.clone();
+        self.judge(test, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+        self.manifest.memory_before_test =
+            Some(self.add_state(ScoreState::BEFORE_TEST_FILE, &before)?);
+        self.before_test = Some(before);
         self.begin_with(state)
     }
 
@@ -277,8 +302,17 @@ fn loaded(
         kind: member.kind.clone(),
         model,
         weight: manifest.vote.weight(&member.kind),
-        series: Series { scale, rule, levels: member.levels },
+        series: Series { scale, rule, alarms: alarm_rule(manifest, member.levels) },
     })
+}
+
+fn alarm_rule(manifest: &BundleManifest, levels: Option<AlarmLevels>) -> Option<AlarmRule> {
+    match &manifest.vote.limit {
+        Limit::FalseAlarms(limit) => {
+            levels.map(|levels| AlarmRule::new(limit, levels, manifest.contract.step))
+        }
+        Limit::Quantile(_) | Limit::Trailing(_) => None,
+    }
 }
 
 fn prior(scale: &Scale, score: &crate::reference::ScoreSketch) -> Vec<f64> {

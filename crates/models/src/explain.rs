@@ -48,6 +48,7 @@ impl Bundle {
             causes,
             urgent: verdicts.urgent[row],
             drifting: self.names(verdicts.drifting.get(&row)),
+            missing: self.names(verdicts.missing.get(&row)),
             diagnosis: self.diagnosed(table, row, verdict),
             reason: None,
         }

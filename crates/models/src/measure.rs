@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use contract::StepError;
 use contract::score::Verdict;
+use contract::{Span, StepError, Timestamp};
 use frames::{Dataset, FeatureTable, is_normal};
 
 use crate::Bundle;
@@ -61,8 +61,10 @@ pub(crate) fn counted_rows(part: &FeatureTable, normal: &[String]) -> (Vec<usize
 
 impl Bundle {
     /// Measures a data set as it happened: scores its parts one after the other and calls `each`
-    /// with every part that has rows, but for that of training, and with what scoring remembers
-    /// before it. A bundle that remembers nothing scores each part by itself.
+    /// with every part that has rows, but for that of training, and with the state of scoring
+    /// before it. Where the bundle remembers the time before a part, that is the state, so the
+    /// figures are those of live scoring. A bundle that remembers nothing scores each part by
+    /// itself.
     pub fn replay<'a>(
         &self,
         dataset: &'a Dataset,
@@ -76,13 +78,49 @@ impl Bundle {
         let mut past = None;
         for (name, part) in parts.into_iter().filter(|(_, part)| part.rows() > 0) {
             if let Some(past) = past.replace(part).filter(|_| remembers) {
-                self.judge(past, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+                self.judge_past(past, &mut state, threads)?;
+            }
+            if let Some(first) = part.table.times.iter().min().filter(|_| remembers) {
+                self.catch_up(&mut state, *first);
             }
             if let Some(name) = name {
                 each(name, part, &state)?;
             }
         }
         Ok(())
+    }
+
+    /// Makes a replay of old rows what live scoring would have been: before the row at `next`, the
+    /// state becomes what the bundle remembers of the time before it, unless the state has seen
+    /// later rows than that.
+    pub fn catch_up(&self, state: &mut ScoreState, next: Timestamp) {
+        let remembered = self.before_test.iter().chain([&self.initial]);
+        let usable = remembered.filter(|remembered| {
+            let last = remembered.last_time_ms();
+            last.is_some_and(|last| last < next.ms()) && last >= state.last_time_ms()
+        });
+        if let Some(latest) = usable.max_by_key(|remembered| remembered.last_time_ms()) {
+            state.clone_from(latest);
+        }
+    }
+
+    /// Moves the state to the end of a part, from what the bundle remembers of a time in it where
+    /// there is one.
+    fn judge_past(
+        &self,
+        past: &FeatureTable,
+        state: &mut ScoreState,
+        threads: usize,
+    ) -> Result<(), StepError> {
+        let times = &past.table.times;
+        let Some(last) = times.iter().max() else { return Ok(()) };
+        self.catch_up(state, *last + Span::from_ms(1));
+        let seen = state.last_time_ms();
+        let rows: Vec<usize> = (0..past.rows())
+            .filter(|row| seen.is_none_or(|seen| times[*row].ms() > seen))
+            .collect();
+        let options = ScoreOptions { min_completeness: 0.0, threads };
+        self.judge(&past.select(&rows), state, options).map(|_| ())
     }
 
     /// Scores a part of the data set and returns figures by name: `rows`, and without labels

@@ -56,19 +56,26 @@ impl ScoreState {
     pub const FORMAT: u32 = 1;
     /// Name of the file in a bundle that holds the state at the end of the data set.
     pub const FILE: &str = "memory.json";
+    /// Name of the file in a bundle that holds the state before the test part.
+    pub const BEFORE_TEST_FILE: &str = "memory-before-test.json";
 
-    /// Reads the file's bytes; anything off is refused.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, StepError> {
-        let state: Self = artifact::parse_json(Self::FILE, bytes)?;
+    /// Reads a file's bytes; anything off is refused.
+    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Self, StepError> {
+        let state: Self = artifact::parse_json(file, bytes)?;
         if state.format == Self::FORMAT {
             return Ok(state);
         }
         Err(StepError::refused(format!(
-            "`{}` has format {}, this version reads {}",
-            Self::FILE,
+            "`{file}` has format {}, this version reads {}",
             state.format,
             Self::FORMAT
         )))
+    }
+
+    /// Returns the time of the last row that was scored; nothing where no row was.
+    pub(crate) fn last_time_ms(&self) -> Option<i64> {
+        let alarms = self.alarms.values().flat_map(BTreeMap::values).map(|alarm| alarm.time_ms);
+        alarms.chain(self.memories.values().filter_map(Memory::time_ms)).max()
     }
 }
 
@@ -98,6 +105,8 @@ pub(crate) struct Verdicts {
     pub(crate) urgent: Vec<bool>,
     /// Columns of a drift notice, by row.
     pub(crate) drifting: BTreeMap<usize, Vec<usize>>,
+    /// Columns that have had no value for a while, by row.
+    pub(crate) missing: BTreeMap<usize, Vec<usize>>,
     /// Attributions of the model that follows its signals, by anomalous row.
     pub(crate) attributions: BTreeMap<usize, Vec<f64>>,
 }
@@ -229,6 +238,7 @@ impl Bundle {
             voted: vec![vec![false; rows]; self.members.len()],
             urgent: vec![false; rows],
             drifting: BTreeMap::new(),
+            missing: BTreeMap::new(),
             attributions: BTreeMap::new(),
         }
     }
@@ -261,9 +271,8 @@ impl Bundle {
         if alarmed {
             verdicts.of_rows[row] = Verdict::Anomalous;
         }
-        if let Some((_, model)) = self.sequence()
-            && let Some(memory) = state.memories.get_mut(of.entity)
-        {
+        let memory = state.memories.get_mut(of.entity);
+        if let Some(((_, model), memory)) = self.sequence().zip(memory) {
             model.judged(memory, alarmed);
         }
         (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
@@ -303,9 +312,13 @@ impl Bundle {
         let Some((index, model)) = self.sequence() else { return true };
         let memory = entry(&mut state.memories, of.entity, || model.following().fresh());
         let step = model.step(memory, of.time.ms(), &of.values.to_vec());
-        verdicts.decisions[index][of.number] = step.decision;
-        if !memory.drifting().is_empty() {
-            verdicts.drifting.insert(of.number, memory.drifting().to_vec());
+        let number = of.number;
+        verdicts.decisions[index][number] = step.decision;
+        let (drifting, missing) = (memory.drifting().to_vec(), model.following().missing(memory));
+        for (rows, of) in [(&mut verdicts.drifting, drifting), (&mut verdicts.missing, missing)] {
+            if !of.is_empty() {
+                rows.insert(number, of);
+            }
         }
         step.open
     }
@@ -339,9 +352,8 @@ impl Bundle {
         let mut urgent = false;
         for (index, member) in self.members.iter().enumerate() {
             let score = member.series.scale.forward(verdicts.decisions[index][of.number]);
-            // A level that holds an alarm up is the member's own; what a trailing limit leaves out
-            // are the alarms of all.
-            let own = member.series.levels.is_some();
+            // A threshold by false alarms knows its member's alarms, a trailing limit those of all.
+            let own = member.series.alarms.is_some();
             let alarmed = if own { verdicts.voted[index][of.number] } else { alarmed };
             urgent |= member.series.observe(state, &member.kind, of, Judged { score, alarmed });
         }
@@ -351,10 +363,10 @@ impl Bundle {
 
 impl Series {
     fn limit(&self, state: &mut ScoreState, series: &str, entity: &str) -> f64 {
-        match &self.levels {
-            Some(levels) => {
+        match &self.alarms {
+            Some(rule) => {
                 let alarms = entry(&mut state.alarms, series, BTreeMap::default);
-                entry(alarms, entity, AlarmState::default).limit(levels)
+                rule.limit(entry(alarms, entity, || rule.fresh()))
             }
             None => {
                 self.rule.limit_for(entry(&mut state.limits, series, LimitState::default), entity)
@@ -363,14 +375,14 @@ impl Series {
     }
 
     fn observe(&self, state: &mut ScoreState, series: &str, of: &Row<'_>, judged: Judged) -> bool {
-        let Some(levels) = &self.levels else {
+        let Some(rule) = &self.alarms else {
             let limits = entry(&mut state.limits, series, LimitState::default);
             self.rule.observe(limits, of.entity, of.time, judged);
             return false;
         };
         let alarms = entry(&mut state.alarms, series, BTreeMap::default);
-        let alarm = entry(alarms, of.entity, AlarmState::default);
-        alarm.observe(levels, of.time.ms(), judged.score, judged.alarmed);
+        let alarm = entry(alarms, of.entity, || rule.fresh());
+        rule.observe(alarm, of.time.ms(), judged.score, judged.alarmed);
         alarm.is_urgent()
     }
 }

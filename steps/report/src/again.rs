@@ -63,6 +63,7 @@ pub fn for_each(
     let Scorer { bundle, after, threads, state } = scorer;
     let options = ScoreOptions { min_completeness: 0.0, threads: *threads };
     let mut window: Option<WindowScore> = None;
+    let mut begun = false;
     FeatureTable::read_parts(path, |part| {
         let due = |row: &usize| {
             !part.warm_up[*row] && after.is_none_or(|after| part.table.times[*row] > after)
@@ -75,6 +76,10 @@ pub fn for_each(
             chosen = part.select(&rows);
             &chosen
         };
+        if !begun && let Some(first) = part.table.times.iter().min() {
+            bundle.catch_up(state, *first);
+            begun = true;
+        }
         let scores = bundle.score(part, state, options)?;
         for (score, time) in scores.into_iter().zip(&part.table.times) {
             match &mut window {

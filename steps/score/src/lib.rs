@@ -317,6 +317,7 @@ fn without_data(entity: String) -> EntityScore {
         causes: Vec::new(),
         urgent: false,
         drifting: Vec::new(),
+        missing: Vec::new(),
         diagnosis: None,
         reason: None,
     }

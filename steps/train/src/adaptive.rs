@@ -126,13 +126,14 @@ impl AdaptiveValidParams {
             rows.filter_map(|(value, normal)| normal.then_some(*value)).collect()
         };
         let columns = records.columns().into_iter().map(normal);
-        let (centre, scale) =
-            columns.map(|values| centre_and_scale(values, settings.min_range_share)).unzip();
+        let scales: Vec<Scale> =
+            columns.map(|values| scale_of(values, settings.min_range_share)).collect();
         let windows = |rows: &[u32]| rows.iter().map(|rows| *rows as usize).collect();
         Following {
             step_ms: self.order.step.ms(),
-            centre,
-            scale,
+            centre: scales.iter().map(|scale| scale.centre).collect(),
+            scale: scales.iter().map(|scale| scale.scale).collect(),
+            constant: (0..scales.len()).filter(|column| scales[*column].is_constant).collect(),
             mean_rate: rate(rows(settings.mean_half_life).min(longest as f64).max(least)),
             variance_rate: rate(rows(settings.variance_half_life).max(least)),
             deviation_floor: settings.min_std,
@@ -188,26 +189,38 @@ impl AdaptiveValidParams {
     }
 }
 
-/// Returns the mean of the finite values and their standard deviation, which is at least a share
-/// of their range, and of the mean where there is no range; a scale of 0 where there is no value.
-fn centre_and_scale(mut values: Vec<f64>, min_range_share: f64) -> (f64, f64) {
+/// How the values of a column are scaled.
+#[derive(Default)]
+struct Scale {
+    /// Mean of the values.
+    centre: f64,
+    /// Their standard deviation, which is at least a share of their range, and of the mean where
+    /// there is no range; 0 where there is no value.
+    scale: f64,
+    /// Says that the standard deviation was below that share: the column moved in a few rows, if at
+    /// all.
+    is_constant: bool,
+}
+
+fn scale_of(mut values: Vec<f64>, min_range_share: f64) -> Scale {
     // Beyond this squares would be infinite.
     values.retain(|value| value.abs() <= 1e150);
     if values.is_empty() {
-        return (0.0, 0.0);
+        return Scale::default();
     }
     let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
+    let centre = values.iter().sum::<f64>() / count;
     let (low, high) =
         values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
             (low.min(*value), high.max(*value))
         });
     let range = high - low;
     if range > 0.0 {
-        let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-        (mean, (squares / count).sqrt().max(min_range_share * range))
+        let squares = values.iter().map(|value| (value - centre).powi(2)).sum::<f64>();
+        let (deviation, least) = ((squares / count).sqrt(), min_range_share * range);
+        Scale { centre, scale: deviation.max(least), is_constant: deviation < least }
     } else {
-        (mean, (0.01 * mean.abs()).max(1e-6))
+        Scale { centre, scale: (0.01 * centre.abs()).max(1e-6), is_constant: true }
     }
 }
 
@@ -268,7 +281,10 @@ impl Pass<'_> {
                     block.0 = fold;
                 }
                 self.following.write_features(memory, windows, &mut values);
-                block.1.extend_from_slice(&values);
+                // What is missing counts as usual.
+                block
+                    .1
+                    .extend(values.iter().map(|value| if value.is_nan() { 0.0 } else { *value }));
             });
             moments[block.0].take(&mut block.1);
         }

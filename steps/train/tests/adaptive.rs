@@ -9,7 +9,7 @@ use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::adaptive::{Adaptive, Memory};
-use models::alarm;
+use models::alarm::{self, AlarmRule};
 use ndarray::Array2;
 use serde::Deserialize;
 use train::adaptive::{AdaptiveParams, Fitted, Order};
@@ -24,7 +24,7 @@ struct Expected {
     levels: contract::bundle::AlarmLevels,
     long: Vec<f64>,
     short: Vec<f64>,
-    excess: Vec<f64>,
+    thresholds: Vec<f64>,
     alarms: Vec<bool>,
 }
 
@@ -61,28 +61,28 @@ fn scores_levels_and_alarms_are_those_of_numpy() {
     for (row, (found, expected)) in scores.iter().zip(&expected.training_scores).enumerate() {
         assert!(close(*found, *expected), "training row {row}: {found}, not {expected}");
     }
-    let (levels, mut states) = alarm::calibrate(&FalseAlarmLimit::default(), STEP, &[&scores]);
+    let limits = FalseAlarmLimit::default();
+    let (levels, mut states) = alarm::calibrate(&limits, STEP, &[&scores]);
     for (found, expected) in [
-        (levels.usual, expected.levels.usual),
-        (levels.alarm, expected.levels.alarm),
-        (levels.stay, expected.levels.stay),
-        (levels.page, expected.levels.page),
+        (levels.tail_start, expected.levels.tail_start),
+        (levels.tail_scale, expected.levels.tail_scale),
+        (levels.peaks_per_day, expected.levels.peaks_per_day),
+        (levels.stay_below, expected.levels.stay_below),
     ] {
         assert!(close(found, expected), "{levels:?}");
     }
     let (mut memory, mut state) = (training.memories.remove("").unwrap(), states.remove(0));
-    let mut alarmed = false;
+    let rule = AlarmRule::new(&limits, levels, STEP);
     for (row, values) in expected.test.iter().enumerate() {
         let time = minute(expected.train.len() + row).ms();
         let step = model.step(&mut memory, time, values);
-        let limit = state.limit(&levels);
-        let excess = step.decision - limit + if alarmed { levels.stay } else { levels.alarm };
-        alarmed = step.open && step.decision > limit;
-        state.observe(&levels, time, step.decision, alarmed);
+        let limit = rule.limit(&state);
+        let alarmed = step.open && step.decision > limit;
+        rule.observe(&mut state, time, step.decision, alarmed);
         model.judged(&mut memory, alarmed);
         assert!(close(step.decision, expected.long[row]), "row {row}: {}", step.decision);
         assert!(close(Adaptive::short_score(&memory).unwrap(), expected.short[row]), "row {row}");
-        assert!(close(excess, expected.excess[row]), "row {row}: {excess}");
+        assert!(close(limit, expected.thresholds[row]), "row {row}: {limit}");
         assert_eq!(alarmed, expected.alarms[row], "row {row}");
     }
     assert!(expected.alarms.contains(&true));

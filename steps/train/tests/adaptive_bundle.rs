@@ -12,7 +12,7 @@ use contract::rules::{Combine, FalseAlarmLimit, Limit, Vote};
 use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, ErrorKind, Span, Timestamp};
 use document::models::Adaptive as Settings;
-use frames::{FeatureTable, RowLabels, Table};
+use frames::{Dataset, FeatureTable, RowLabels, Table};
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
@@ -274,6 +274,58 @@ fn a_drift_that_a_few_hundred_rows_have_seen_begin_is_no_alarm() {
     let (false_alarms, found) = alarmed(&train, &test);
     assert!(false_alarms <= 0.1, "{false_alarms}");
     assert!(found >= 4, "{found} of 5 faults");
+}
+
+/// Figures of a replay of a data set, by part.
+fn replayed(bundle: &Bundle, dataset: &Dataset) -> BTreeMap<&'static str, BTreeMap<String, f64>> {
+    let mut figures = BTreeMap::new();
+    let measure = |name, part: &_, before: &_| {
+        figures.insert(name, bundle.measure(part, before, &["normal".to_owned()], 1)?);
+        Ok(())
+    };
+    bundle.replay(dataset, 1, measure).unwrap();
+    figures
+}
+
+#[test]
+fn replay_of_the_test_part_gives_the_figures_of_live_scoring() {
+    // The noise grows, so that a threshold which does not follow alarms more and more.
+    let mut random = ChaCha8Rng::seed_from_u64(9);
+    let [rows, mut test] = parts([6000, 5000], |minute| {
+        let growth = 1.0 + (minute as f64 / 2000.0).powi(2);
+        [0.0; 3].map(|_: f64| growth * random.random_range(-5.0..5.0))
+    });
+    // An entity that training has not seen has a threshold that follows, too.
+    test.table.entities = vec!["new".to_owned()];
+    let known = FeatureTable { labels: None, ..test.clone() };
+    for test in [test, known] {
+        let mut bundle = bundle_of(&rows, 1);
+        let dataset = Dataset {
+            train: rows.select(&(0..4000).collect::<Vec<_>>()),
+            validation: rows.select(&(4000..6000).collect::<Vec<_>>()),
+            test: test.clone(),
+        };
+        let selected = replayed(&bundle, &dataset);
+
+        // Live, a row at a time.
+        let mut state = ScoreState::default();
+        let tick = |row: usize| bundle.score(&test.select(&[row]), &mut state, OPTIONS).unwrap();
+        let live: Vec<Verdict> = (0..test.rows()).flat_map(tick).map(|s| s.verdict).collect();
+        let batch = bundle.score(&test, &mut ScoreState::default(), OPTIONS).unwrap();
+        assert!(batch.iter().map(|score| score.verdict).eq(live.iter().copied()));
+        let whole = bundle.measure(&test, &ScoreState::default(), &["normal".to_owned()], 1);
+        assert_eq!(
+            selected["test"],
+            whole.unwrap(),
+            "what `select` says and what live scoring does"
+        );
+        assert!(live.contains(&Verdict::Anomalous), "the noise has grown");
+
+        // The bundle as `deploy` reads it has moved to the end of the test part.
+        bundle.advance(&test, 1).unwrap();
+        let deployed = Bundle::from_files(&bundle.to_files().unwrap()).unwrap();
+        assert_eq!(replayed(&deployed, &dataset), selected);
+    }
 }
 
 /// The bytes with one of them changed, and cut, at places all over them.

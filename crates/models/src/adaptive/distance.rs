@@ -9,6 +9,11 @@ const SMALLEST: f64 = 1e-9;
 
 /// Two squared distances of a row, averaged as logarithms: Mahalanobis' with a ridge on the
 /// covariance, and the sum of squared z-scores.
+///
+/// A feature that is `NaN` is missing, and the row is scored by the others: the Mahalanobis distance
+/// is that of the marginal distribution, which is the least that any value of the missing features
+/// would give, and both squared distances are raised by the ratio of all features to those there,
+/// so that the score of a usual row stays where it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distance {
     /// Mean of each feature.
@@ -43,9 +48,12 @@ impl Distance {
     /// # Panics
     /// If the row does not have [`Distance::features`] items.
     pub fn score(&self, row: &[f64]) -> f64 {
-        let centred = self.centred(row);
-        let mahalanobis: f64 = self.whitened(&centred).iter().map(|value| value * value).sum();
-        0.5 * ((mahalanobis + SMALLEST).ln() + (self.squares(&centred) + SMALLEST).ln())
+        let Centred { centred, whitened, absent } = self.centred(row);
+        let mahalanobis: f64 = whitened.iter().map(|value| value * value).sum();
+        let squares = self.squares(&centred, &absent);
+        let present = self.features() - absent.len();
+        let ratio = self.features() as f64 / present.max(1) as f64;
+        0.5 * ((ratio * mahalanobis + SMALLEST).ln() + (ratio * squares + SMALLEST).ln())
     }
 
     /// Returns each feature's part in the score, which sum to 1 at most: the mean of its shares
@@ -54,8 +62,7 @@ impl Distance {
     /// # Panics
     /// If the row does not have [`Distance::features`] items.
     pub fn contributions(&self, row: &[f64]) -> Vec<f64> {
-        let centred = self.centred(row);
-        let whitened = self.whitened(&centred);
+        let Centred { centred, whitened, absent } = self.centred(row);
         let mut parts = vec![0.0; centred.len()];
         let mut start = 0;
         for (index, value) in whitened.iter().enumerate() {
@@ -64,24 +71,75 @@ impl Distance {
             start += index + 1;
         }
         let mahalanobis: f64 = whitened.iter().map(|value| value * value).sum();
-        let squares = self.squares(&centred);
+        let squares = self.squares(&centred, &absent);
         for ((part, difference), deviation) in parts.iter_mut().zip(&centred).zip(&self.deviation) {
             let z = difference / deviation;
             *part = 0.5
                 * (*part * difference / (mahalanobis + SMALLEST) + z * z / (squares + SMALLEST));
         }
+        absent.iter().for_each(|feature| parts[*feature] = 0.0);
         parts
     }
 
-    fn centred(&self, row: &[f64]) -> Vec<f64> {
+    fn centred(&self, row: &[f64]) -> Centred {
         assert_eq!(row.len(), self.features(), "a row has the features of the distance");
-        row.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect()
+        let mut centred: Vec<f64> =
+            row.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect();
+        let absent: Vec<usize> = (0..row.len()).filter(|at| centred[*at].is_nan()).collect();
+        absent.iter().for_each(|at| centred[*at] = 0.0);
+        let mut whitened = self.whitened(&centred);
+        if !absent.is_empty() {
+            let expected = self.expected(&whitened, &absent);
+            absent.iter().zip(expected).for_each(|(at, value)| centred[*at] = value);
+            whitened = self.whitened(&centred);
+        }
+        Centred { centred, whitened, absent }
     }
 
-    fn squares(&self, centred: &[f64]) -> f64 {
-        let scaled =
-            centred.iter().zip(&self.deviation).map(|(value, deviation)| value / deviation);
-        scaled.map(|z| z * z).sum()
+    /// Returns what the other features let expect of the missing ones, as differences from the
+    /// means: `-K_mm^-1 K_mp x_p` with the inverse covariance `K` (a Gaussian's conditional mean).
+    /// `whitened` is the row with 0 for the missing ones.
+    fn expected(&self, whitened: &[f64], absent: &[usize]) -> Vec<f64> {
+        let from = absent.first().copied().unwrap_or(0);
+        // Columns of the whitening matrix, of which only rows at or below the diagonal are not 0.
+        let column = |feature: usize| -> Vec<f64> {
+            let weight = |row: usize| self.whitening[triangle(row) + feature];
+            let rows = from..self.features();
+            rows.map(|row| if row < feature { 0.0 } else { weight(row) }).collect()
+        };
+        let columns: Vec<Vec<f64>> = absent.iter().map(|feature| column(*feature)).collect();
+        let right: Vec<f64> =
+            columns.iter().map(|column| -dot(column, &whitened[from..])).collect();
+        let mut factor: Vec<Vec<f64>> = Vec::with_capacity(absent.len());
+        // Cholesky's decomposition of the part of K, then the two triangles one after the other.
+        for (row, left) in columns.iter().enumerate() {
+            let mut of_row: Vec<f64> = Vec::with_capacity(row + 1);
+            for (at, right) in columns[..=row].iter().enumerate() {
+                let rest = dot(left, right) - factor.get(at).map_or(0.0, |of| dot(&of_row, of));
+                of_row.push(match factor.get(at) {
+                    Some(of) => rest / of[at],
+                    None => (rest - dot(&of_row, &of_row)).max(f64::MIN_POSITIVE).sqrt(),
+                });
+            }
+            factor.push(of_row);
+        }
+        let mut values = right;
+        for row in 0..values.len() {
+            values[row] = (values[row] - dot(&factor[row][..row], &values)) / factor[row][row];
+        }
+        for row in (0..values.len()).rev() {
+            let later = (row + 1..values.len()).map(|below| factor[below][row] * values[below]);
+            values[row] = (values[row] - later.sum::<f64>()) / factor[row][row];
+        }
+        values
+    }
+
+    fn squares(&self, centred: &[f64], absent: &[usize]) -> f64 {
+        let square = |at: &usize| (centred[*at] / self.deviation[*at]).powi(2);
+        let all: f64 = (0..centred.len()).map(|at| square(&at)).sum();
+        // Left out one by one only where there are any: a sum of its own would be slower.
+        let missing: f64 = absent.iter().map(square).sum();
+        if absent.is_empty() { all } else { (all - missing).max(0.0) }
     }
 
     fn whitened(&self, centred: &[f64]) -> Vec<f64> {
@@ -129,6 +187,14 @@ impl Distance {
     }
 }
 
+/// A row less the means, with what is expected in place of what is missing.
+struct Centred {
+    centred: Vec<f64>,
+    whitened: Vec<f64>,
+    /// The missing features, in order.
+    absent: Vec<usize>,
+}
+
 /// Returns the number of items of a lower triangle.
 fn triangle(size: usize) -> usize {
     size * (size + 1) / 2
@@ -148,4 +214,58 @@ fn dot(weights: &[f64], values: &[f64]) -> f64 {
         }
     }
     sums.iter().sum::<f64>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Covariance of four features; the first two and the last two depend on each other most.
+    const COVARIANCE: [[f64; 4]; 4] =
+        [[2.0, 1.2, 0.3, 0.1], [1.2, 1.5, 0.2, 0.3], [0.3, 0.2, 1.0, 0.7], [0.1, 0.3, 0.7, 3.0]];
+
+    /// The distance over some of the features, by a decomposition of their own covariance.
+    fn distance(features: &[usize]) -> Distance {
+        let size = features.len();
+        let mut factor = vec![vec![0.0; size]; size];
+        let mut inverse = vec![vec![0.0; size]; size];
+        for row in 0..size {
+            for column in 0..=row {
+                let sum: f64 = (0..column).map(|at| factor[row][at] * factor[column][at]).sum();
+                let rest = COVARIANCE[features[row]][features[column]] - sum;
+                factor[row][column] =
+                    if row == column { rest.sqrt() } else { rest / factor[column][column] };
+            }
+            for column in 0..=row {
+                let unit = f64::from(u8::from(row == column));
+                let sum: f64 = (column..row).map(|at| factor[row][at] * inverse[at][column]).sum();
+                inverse[row][column] = (unit - sum) / factor[row][row];
+            }
+        }
+        let triangle = inverse.iter().enumerate().flat_map(|(row, of)| of[..=row].to_vec());
+        let deviation = features.iter().map(|at| COVARIANCE[*at][*at].sqrt()).collect();
+        let mean = features.iter().map(|at| [1.0, -2.0, 0.5, 4.0][*at]).collect();
+        Distance::new(mean, deviation, triangle.collect()).unwrap()
+    }
+
+    #[test]
+    fn missing_features_give_the_distance_of_the_others() {
+        let whole = distance(&[0, 1, 2, 3]);
+        let row = [3.0, 1.0, -1.5, 9.0];
+        for absent in [vec![0], vec![3], vec![1, 2], vec![0, 1, 3]] {
+            let present: Vec<usize> = (0..4).filter(|at| !absent.contains(at)).collect();
+            let mut thinned = row;
+            absent.iter().for_each(|at| thinned[*at] = f64::NAN);
+            let of_present: Vec<f64> = present.iter().map(|at| row[*at]).collect();
+            let raised = (4.0 / present.len() as f64).ln();
+            let expected = distance(&present).score(&of_present) + raised;
+            let found = whole.score(&thinned);
+            assert!((found - expected).abs() < 1e-9, "{absent:?}: {found}, not {expected}");
+            let parts = whole.contributions(&thinned);
+            assert!(absent.iter().all(|at| parts[*at] == 0.0), "{parts:?}");
+            assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{parts:?}");
+        }
+        let nothing = whole.score(&[f64::NAN; 4]);
+        assert!(nothing.is_finite() && nothing < -10.0);
+    }
 }

@@ -5,10 +5,15 @@ use std::collections::VecDeque;
 use contract::StepError;
 use serde::{Deserialize, Serialize};
 
+use super::spikes::Spikes;
 use crate::Tensors;
 
 /// Rows without a value, or without any row, that the last one stands in for.
 pub const MOST_CARRIED_ROWS: u32 = 15;
+
+/// What is remembered in place of the departure of a column that had no value: beyond every
+/// departure, and a number that half precision holds.
+const ABSENT: f64 = 60_000.0;
 
 /// Deviations of training that a usual level must move for a drift notice; below half of it the
 /// notice ends.
@@ -23,6 +28,8 @@ pub struct Following {
     pub centre: Vec<f64>,
     /// Training scale of each column; 0 for a column that training never saw a value of.
     pub scale: Vec<f64>,
+    /// Columns that hardly moved in training, in order: their scale says nothing, so it is learned.
+    pub constant: Vec<usize>,
     /// Share of its innovation that the usual level takes in with each row.
     pub mean_rate: f64,
     /// Share of its innovation that the usual variance takes in with each row.
@@ -56,6 +63,8 @@ pub struct Memory {
     variances: Vec<f64>,
     /// Last scaled value of each column and how many rows ago it was there; absent when too old.
     last: Vec<Option<(f64, u32)>>,
+    /// How far the constant columns have moved.
+    spikes: Spikes,
     /// Departures of the last rows, oldest first.
     recent: VecDeque<Vec<f64>>,
     /// Short scores of the last judged rows, oldest first.
@@ -93,6 +102,7 @@ impl Following {
             means: vec![0.0; columns],
             variances: vec![1.0; columns],
             last: vec![None; columns],
+            spikes: Spikes::new(self.constant.len()),
             recent: VecDeque::new(),
             short_scores: VecDeque::new(),
             level_scores: VecDeque::new(),
@@ -118,6 +128,7 @@ impl Following {
         let columns = self.columns();
         let lengths = [memory.means.len(), memory.variances.len(), memory.last.len()];
         lengths == [columns; 3]
+            && memory.spikes.fits(self.constant.len())
             && memory.recent.iter().all(|row| row.len() == columns)
             && memory.recent.len() <= self.longest()
             && memory.short_scores.len() <= self.gate_rows
@@ -172,21 +183,30 @@ impl Following {
             Vec::new()
         };
         departures.clear();
+        let mut constant = self.constant.iter().enumerate().peekable();
         for (column, value) in values.iter().enumerate() {
             let scaled = self.carried(&mut memory.last[column], column, *value);
+            let spike = constant.next_if(|(_, at)| **at == column).map(|(index, _)| index);
             let Some(scaled) = scaled else {
-                departures.push(0.0);
+                // Training knows nothing of a column that it never saw: there it is as usual.
+                departures.push(if self.scale[column] > 0.0 { ABSENT } else { 0.0 });
                 continue;
             };
             let (mean, variance) = (&mut memory.means[column], &mut memory.variances[column]);
-            let usual = variance.sqrt().max(self.deviation_floor);
+            let mut usual = variance.sqrt().max(self.deviation_floor);
             let difference = scaled - *mean;
+            if let Some(index) = spike {
+                usual = usual.max(memory.spikes.deviation(index));
+                memory.spikes.note(index, difference);
+            }
             departures.push((difference / usual).clamp(-self.clip, self.clip));
             let innovation = difference.clamp(-self.cap * usual, self.cap * usual);
             *mean += self.mean_rate * innovation;
             *variance += self.variance_rate * (innovation * innovation - *variance);
         }
         memory.recent.push_back(departures);
+        let hour = 3_600_000 / self.step_ms.max(1);
+        memory.spikes.end_row(u32::try_from(hour).unwrap_or(u32::MAX));
     }
 
     /// Returns a column's scaled value, or the last one while that is young enough.
@@ -207,7 +227,8 @@ impl Following {
 
     /// Writes the newest row's features: the departures, then for each window the columns' means
     /// and the columns' standard deviations (n in the divisor) over its rows, of which there are
-    /// fewer at first.
+    /// fewer at first. Rows in which a column had no value do not count for it; where none of them
+    /// had one, the feature is `NaN`.
     ///
     /// # Panics
     /// If the memory saw no row, or `features` does not have [`Following::features`] items.
@@ -216,6 +237,10 @@ impl Following {
         let newest = memory.recent.back().expect("a row was followed");
         let (departures, rest) = features.split_at_mut(columns);
         departures.copy_from_slice(newest);
+        if memory.recent.iter().flatten().any(|departure| *departure >= ABSENT) {
+            self.write_present(memory, windows, features);
+            return;
+        }
         for (window, part) in windows.iter().zip(rest.chunks_exact_mut(2 * columns)) {
             let (means, deviations) = part.split_at_mut(columns);
             let rows = memory.recent.len().min(*window);
@@ -236,11 +261,41 @@ impl Following {
         }
     }
 
+    /// [`Following::write_features`] where some departures are absent.
+    fn write_present(&self, memory: &Memory, windows: &[usize], features: &mut [f64]) {
+        let columns = self.columns();
+        let (departures, rest) = features.split_at_mut(columns);
+        departures.iter_mut().filter(|value| **value >= ABSENT).for_each(|value| *value = f64::NAN);
+        for (window, part) in windows.iter().zip(rest.chunks_exact_mut(2 * columns)) {
+            let (means, deviations) = part.split_at_mut(columns);
+            let rows = memory.recent.len().min(*window);
+            for column in 0..columns {
+                let of_window = memory.recent.iter().skip(memory.recent.len() - rows);
+                let present = of_window.map(|row| row[column]).filter(|value| *value < ABSENT);
+                let (count, sum) = present
+                    .clone()
+                    .fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+                // Of no row it is 0 divided by 0.
+                let mean: f64 = sum / count;
+                let squares: f64 = present.map(|value| (value - mean) * (value - mean)).sum();
+                (means[column], deviations[column]) = (mean, (squares / count).sqrt());
+            }
+        }
+    }
+
+    /// Returns the columns that have had no value for more than [`MOST_CARRIED_ROWS`] rows, in order;
+    /// those that training never saw one of are not among them.
+    pub fn missing(&self, memory: &Memory) -> Vec<usize> {
+        let newest = memory.recent.back().into_iter().flatten().enumerate();
+        newest.filter(|(_, value)| **value >= ABSENT).map(|(column, _)| column).collect()
+    }
+
     pub(crate) fn write(&self, tensors: &mut Tensors) {
         let whole = |values: &[usize]| values.iter().map(|value| *value as f64).collect::<Vec<_>>();
         let columns = self.columns();
         tensors.insert_f64("centre", &[columns], self.centre.clone());
         tensors.insert_f64("scale", &[columns], self.scale.clone());
+        tensors.insert_f64("constant", &[self.constant.len()], whole(&self.constant));
         tensors.insert_f64("windows", &[self.windows.len()], whole(&self.windows));
         tensors.insert_f64("gate_windows", &[self.gate_windows.len()], whole(&self.gate_windows));
         #[expect(clippy::cast_precision_loss, reason = "a step is far below 2^53 ms")]
@@ -268,6 +323,13 @@ impl Following {
         let scale = tensors.take_f64("scale", &[columns])?;
         if columns == 0 || scale.iter().any(|scale| *scale < 0.0) {
             return Err(out_of_range("scale"));
+        }
+        let length = tensors.length("constant")?;
+        let constant = tensors.take_f64("constant", &[length])?.into_iter();
+        let constant: Vec<usize> = constant.map(|c| crate::reference::whole(c.max(0.0))).collect();
+        let in_order = constant.windows(2).all(|pair| pair[0] < pair[1]);
+        if !in_order || constant.last().is_some_and(|last| *last >= columns) {
+            return Err(out_of_range("constant"));
         }
         let rows = |number: f64| {
             let whole = (1.0..=MOST_WINDOW_ROWS as f64).contains(&number);
@@ -301,6 +363,7 @@ impl Following {
             stay_rows: crate::reference::whole(stay_rows),
             centre,
             scale,
+            constant,
             windows,
             gate_windows,
         })

@@ -114,6 +114,7 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             causes,
             urgent: letter == 'u',
             drifting: Vec::new(),
+            missing: Vec::new(),
             diagnosis: None,
             reason: None,
         })

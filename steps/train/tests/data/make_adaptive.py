@@ -92,62 +92,52 @@ def runs(flags):
     return np.flatnonzero(np.diff(np.r_[0, flags.astype(int), 0])).reshape(-1, 2)
 
 
-def tail(excess, threshold, per_day):
-    peaks = np.sort([excess[a:b].max() - threshold for a, b in runs(excess > threshold)])
-    count = len(peaks)
-    mean = peaks.mean()
-    moment = (peaks * (count - 1 - np.arange(count)) / (count - 1)).mean()
-    ratio = mean / (mean - 2 * moment)
-    deviation = 2 * mean * moment / (mean - 2 * moment)
-    shape = np.clip(2 - ratio, -0.5, 0.5)
-    expected = per_day * STEP / 86400 / (count / len(excess))
-    return max(threshold, threshold + deviation * (expected**-shape - 1) / shape)
-
-
-class Offset:
-    def __init__(self, first, usual):
-        blocks = min(144, len(first) // 30)
-        medians = np.median(first[: blocks * 30].reshape(blocks, 30), 1)
-        self.usual, self.ring, self.block = usual, deque(medians, maxlen=blocks), []
-
-    def value(self):
-        return self.usual + np.clip(np.median(np.array(self.ring)) - self.usual, -0.5, 1.0)
-
-    def push(self, score):
-        self.block.append(score)
-        if len(self.block) == 30:
-            self.ring.append(np.median(self.block))
-            self.block = []
+def fit_tail(scores):
+    """Start, scale and peaks a day of an exponential tail, censored at the 90th percentile."""
+    start = np.quantile(scores, 1 - max(0.02, min(0.1, 30 / len(scores))))
+    peaks = np.array([scores[a:b].max() - start for a, b in runs(scores > start)])
+    censor = np.quantile(peaks, 0.9)
+    scale = np.minimum(peaks, censor).sum() / (peaks <= censor).sum()
+    return start, scale, len(peaks) / len(scores) * 86400 / STEP
 
 
 def judge(long, short, level, count):
     warm = min(60, count // 10)
-    usual = np.median(long[warm:count])
-    offset, excess = Offset(long[:count], usual), np.empty(len(long))
-    for row in range(count):
-        excess[row] = long[row] - offset.value()
-        offset.push(long[row])
-    train = excess[warm:count]
-    threshold = np.quantile(train, 1 - max(0.02, min(0.1, 30 / len(train))))
-    alarm = tail(train, threshold, 2)
-    page = max(alarm, tail(train, threshold, 1 / 7))
-    stay = min(alarm, np.quantile(train, 0.99))
+    train = long[warm:count]
+    start, deviation, peaks_per_day = fit_tail(train)
+    passed = lambda per_day: start + max(0, deviation * np.log(peaks_per_day / per_day))
+    stay_below = max(0, passed(2) - np.quantile(train, 0.99))
+    # Three days of hourly maxima; expected ones where training is too short.
+    seen = len(train) // 60
+    missing = 72 - seen
+    expected = [passed(((2 * index + 1) * 72 // (2 * missing) + 1) / 3) for index in range(missing)]
+    maxima = deque(expected + list(train[-seen * 60 :].reshape(seen, 60).max(1)), maxlen=72)
     gate = np.quantile(short[warm:count], 0.95)
     bare = np.quantile(level[warm:count], 0.95)
-    recent, standing, ended, rows, alarms = deque(short[count - 4 : count], maxlen=5), False, False, 0, []
+    recent, standing, ended, rows = deque(short[count - 4 : count], maxlen=5), False, False, 0
+    alarms, thresholds, block = [], [], []
     for row in range(count, len(long)):
-        excess[row] = long[row] - offset.value()
+        threshold = np.sort(maxima)[-6]
+        thresholds.append(threshold - (stay_below if rows else 0))
         recent.append(short[row])
         gate_open = max(recent) > gate
         may = max(level[row - 2 : row + 1]) > bare if standing or ended else gate_open
-        before, standing = standing, bool(excess[row] > (stay if standing else alarm) and may)
+        before, standing = standing, bool(long[row] > thresholds[-1] and may)
         ended = bool((ended or before) and not standing and gate_open)
         alarms.append(standing)
         rows = rows + 1 if standing else 0
-        if rows == 0 or rows > 1440:
-            offset.push(long[row])
-    levels = {"usual": usual, "alarm": alarm, "stay": stay, "page": page}
-    return levels, excess[count:], alarms
+        if rows <= 1 or rows > 1440:
+            block.append(long[row])
+            if len(block) == 60:
+                maxima.append(max(block))
+                block = []
+    levels = {
+        "tail_start": start,
+        "tail_scale": deviation,
+        "peaks_per_day": peaks_per_day,
+        "stay_below": stay_below,
+    }
+    return levels, np.array(thresholds), alarms
 
 
 def main():
@@ -157,8 +147,8 @@ def main():
     count = len(train)
     rows = departures(scaled, count)
     long, short = scores(rows, count, WINDOWS), scores(rows, count, GATE_WINDOWS)
-    levels, excess, alarms = judge(long, short, scores(rows, count, ()), count)
-    lists = {"long": long[count:], "short": short[count:], "excess": excess}
+    levels, thresholds, alarms = judge(long, short, scores(rows, count, ()), count)
+    lists = {"long": long[count:], "short": short[count:], "thresholds": thresholds}
     expected = {
         "train": train.tolist(),
         "test": test.tolist(),

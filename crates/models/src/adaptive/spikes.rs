@@ -1,0 +1,95 @@
+//! How far columns move that training saw no movement of.
+//!
+//! A column that was constant in training has no scale: nobody knows whether a move of it is large.
+//! The first ones are taken for large. If it goes on to move hour after hour (a feature that was
+//! switched on, a job that runs each half hour), that is its usual behaviour, and its departures are
+//! measured in what the hours reach.
+
+use serde::{Deserialize, Serialize};
+
+/// Share of the hours whose highest move may be above the level: 4 of 72.
+const ABOVE: f64 = 4.0 / 72.0;
+
+/// Level at the beginning, and its least, in scales.
+const LEAST: f64 = 0.1;
+
+/// Share of the level that is the usual deviation of a column.
+const SHARE: f64 = 0.5;
+
+/// The level that the hourly maxima of a column's moves pass in one of 18 hours: it is doubled by an
+/// hour above it, but not beyond that hour's maximum, and lowered by the others so that both balance
+/// (a quantile by stochastic approximation; Robbins, Monro, 1951).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spikes {
+    /// Rows of the hour that is not full yet.
+    rows: u32,
+    /// Level of each column, in scales.
+    levels: Vec<f64>,
+    /// Largest move of each column in the hour that is not full yet, in scales.
+    largest: Vec<f64>,
+}
+
+impl Spikes {
+    pub(super) fn new(columns: usize) -> Self {
+        Self { rows: 0, levels: vec![LEAST; columns], largest: vec![0.0; columns] }
+    }
+
+    /// Says whether the state can be of so many columns: one read from a file may hold anything.
+    pub(super) fn fits(&self, columns: usize) -> bool {
+        [self.levels.len(), self.largest.len()] == [columns; 2]
+    }
+
+    /// Returns the least usual deviation of a column.
+    pub(super) fn deviation(&self, index: usize) -> f64 {
+        SHARE * self.levels[index]
+    }
+
+    /// Notes a move of a column.
+    pub(super) fn note(&mut self, index: usize, moved: f64) {
+        self.largest[index] = self.largest[index].max(moved.abs());
+    }
+
+    /// Ends a row; `hour` is how many of them are an hour.
+    pub(super) fn end_row(&mut self, hour: u32) {
+        self.rows = self.rows.saturating_add(1);
+        if self.rows < hour {
+            return;
+        }
+        self.rows = 0;
+        for (level, largest) in self.levels.iter_mut().zip(&mut self.largest) {
+            *level = if *largest > *level {
+                (2.0 * *level).min(*largest)
+            } else {
+                (*level * (1.0 - ABOVE / (1.0 - ABOVE))).max(LEAST)
+            };
+            *largest = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The deviation after so many hours, of which one in `every` has a move of 30 scales.
+    fn after(spikes: &mut Spikes, hours: usize, every: usize) -> f64 {
+        for hour in 0..hours {
+            (0..60).for_each(|minute| {
+                let moves = hour % every == 0 && minute == 7;
+                spikes.note(0, if moves { -30.0 } else { 0.0 });
+                spikes.end_row(60);
+            });
+        }
+        spikes.deviation(0)
+    }
+
+    #[test]
+    fn a_column_that_moves_hour_after_hour_is_measured_by_its_moves() {
+        let mut spikes = Spikes::new(1);
+        assert!(after(&mut spikes, 3, 1) < 1.0, "the first moves are large");
+        assert!(after(&mut spikes, 24, 2) > 7.0, "then they are its usual behaviour");
+        assert!(after(&mut spikes, 72, 100) < 1.0, "three quiet days later they are large again");
+        assert!(after(&mut spikes, 240, 24) < 1.0, "one a day stays large");
+    }
+}
