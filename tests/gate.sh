@@ -16,6 +16,7 @@ needed=()
 command -v prometheus >/dev/null && command -v promtool >/dev/null || needed+=(prometheus)
 command -v curl >/dev/null || needed+=(curl)
 command -v openssl >/dev/null || needed+=(openssl)
+command -v stress-ng >/dev/null || needed+=(stress-ng)
 [ -x /usr/bin/prometheus-alertmanager ] || needed+=(prometheus-alertmanager)
 /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || needed+=(python3-aiosmtpd)
 if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then

@@ -8,6 +8,7 @@ mod command_line;
 mod kill_and_resume;
 mod readme;
 mod report_page;
+mod scenarios;
 mod score_faults;
 mod score_minute;
 mod train_run;

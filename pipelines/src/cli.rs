@@ -15,8 +15,10 @@ mod record;
 mod report;
 mod run;
 mod runs;
+mod scenario;
 mod score;
 mod scores;
+mod serve;
 mod source;
 mod status;
 mod step;
@@ -172,6 +174,17 @@ enum Command {
         #[command(subcommand)]
         command: store::StoreCommand,
     },
+    /// Inject faults on purpose, and log what really happened
+    Scenario {
+        #[command(subcommand)]
+        command: scenario::ScenarioCommand,
+    },
+    /// Serve the live model by the Open Inference Protocol
+    #[command(after_help = "Example: lynceus serve cluster --address 127.0.0.1:8080")]
+    Serve(serve::ServeArgs),
+    /// Serve the live model, and a page that replays labelled rows against it
+    #[command(after_help = "Example: lynceus replay cluster --rate 5")]
+    Replay(serve::ReplayArgs),
     /// Write the manifests of Argo Workflows, or say which differ from their documents
     #[command(after_help = "Example: lynceus manifests --check")]
     Manifests(manifests::ManifestsArgs),
@@ -235,6 +248,9 @@ fn execute(cli: Cli) -> u8 {
         Command::Runs { command } => runs::execute(&global, &command),
         Command::Models { command } => models::execute(&global, &command),
         Command::Store { command } => store::execute(&global, &command),
+        Command::Scenario { command } => scenario::execute(&global, &command),
+        Command::Serve(args) => serve::execute(&global, &args),
+        Command::Replay(args) => serve::replay(&global, &args),
         Command::Manifests(args) => manifests::execute(&global, &args),
         Command::Lint(args) => lint::execute(&global, &args),
         Command::Schema => print_json(&document::schema()),

@@ -26,7 +26,7 @@ pub mod template;
 pub use deserialize::closest;
 pub use document::Document;
 pub use paths::NamedFiles;
-pub use read::{Changes, parse, problems, problems_in, profiles, read, read_with, write};
+pub use read::{Changes, parse, problems, problems_in, profiles, read, read_as, read_with, write};
 
 /// Returns the JSON Schema of a document, for editors.
 pub fn schema() -> serde_json::Value {

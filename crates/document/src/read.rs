@@ -5,6 +5,7 @@ use std::path::Path;
 use contract::{StepError, artifact};
 use fs_err as fs;
 use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 
 use crate::Document;
 use crate::check::{Problem, check};
@@ -50,6 +51,12 @@ fn lay_over(document: &mut Node, over: Vec<Node>) -> Result<(), StepError> {
     // What was laid over is part of the document now.
     drop((document.take("profiles"), document.take("profile")));
     Ok(())
+}
+
+/// Reads a YAML file of another kind, with the errors of a document: file, line, column and field.
+pub fn read_as<T: DeserializeOwned>(path: &Path) -> Result<T, StepError> {
+    let node = read_node(path)?;
+    T::deserialize(&node).map_err(|misfit| misfit_error(&node, misfit))
 }
 
 /// Returns the names of a document's profiles.

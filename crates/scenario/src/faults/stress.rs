@@ -1,0 +1,170 @@
+//! Faults by `stress-ng`: processors, memory, disk, processes.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use contract::StepError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, needs, within};
+use crate::file::ScenarioFile;
+use crate::worker::Stop;
+
+/// How often the program is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Busy processors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cpu {
+    /// Busy processes, at least 1.
+    pub workers: u32,
+    /// Share of a processor that each uses, 1 to 100 per cent.
+    #[serde(default = "all")]
+    pub load_percent: u8,
+}
+
+fn all() -> u8 {
+    100
+}
+
+/// Memory that is taken at once and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Processes that share the memory, at least 1.
+    pub workers: u32,
+    /// Memory of all workers together, in MiB.
+    pub memory_mib: u64,
+}
+
+/// Files written, read and removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Writing processes, at least 1.
+    pub workers: u32,
+    /// Size of the files of all workers together, in MiB.
+    pub disk_mib: u64,
+    /// Folder the files are written to.
+    #[serde(default = "temporary")]
+    pub folder: std::path::PathBuf,
+}
+
+fn temporary() -> std::path::PathBuf {
+    "/tmp".into()
+}
+
+/// Processes that fork without pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessStorm {
+    /// Forking processes, at least 1.
+    pub workers: u32,
+}
+
+impl Fault for Cpu {
+    fn check(&self, file: &ScenarioFile) -> Result<(), String> {
+        if !(1..=100).contains(&self.load_percent) {
+            return Err("load_percent: must be 1 to 100".to_owned());
+        }
+        within("workers", self.workers.into(), "workers", file.limits.workers.into())
+    }
+
+    fn prepare(&self) -> Result<(), StepError> {
+        stress_ng()
+    }
+
+    fn run(&self, stop: &Stop) -> Result<(), StepError> {
+        let (workers, load) = (self.workers.to_string(), self.load_percent.to_string());
+        stress(&["--cpu", &workers, "--cpu-load", &load, "--cpu-method", "sqrt"], stop)
+    }
+}
+
+impl Fault for Memory {
+    fn check(&self, file: &ScenarioFile) -> Result<(), String> {
+        within("memory_mib", self.memory_mib, "memory_mib", file.limits.memory_mib)?;
+        within("workers", self.workers.into(), "workers", file.limits.workers.into())
+    }
+
+    fn prepare(&self) -> Result<(), StepError> {
+        stress_ng()
+    }
+
+    fn run(&self, stop: &Stop) -> Result<(), StepError> {
+        // `--vm-bytes` is the sum over all workers; `--vm-keep` keeps it instead of mapping it anew.
+        let (workers, bytes) = (self.workers.to_string(), format!("{}m", self.memory_mib));
+        stress(&["--vm", &workers, "--vm-bytes", &bytes, "--vm-keep", "--oomable"], stop)
+    }
+}
+
+impl Fault for Disk {
+    fn check(&self, file: &ScenarioFile) -> Result<(), String> {
+        within("disk_mib", self.disk_mib, "disk_mib", file.limits.disk_mib)?;
+        within("workers", self.workers.into(), "workers", file.limits.workers.into())
+    }
+
+    fn prepare(&self) -> Result<(), StepError> {
+        if !self.folder.is_dir() {
+            let folder = self.folder.display();
+            return Err(StepError::usage(format!("disk.folder: `{folder}` is not a folder"))
+                .hint("set `folder` to one that exists and has room"));
+        }
+        stress_ng()
+    }
+
+    fn run(&self, stop: &Stop) -> Result<(), StepError> {
+        let folder = self.folder.display().to_string();
+        let (workers, each) = (self.workers, (self.disk_mib / u64::from(self.workers)).max(1));
+        let (workers, bytes) = (workers.to_string(), format!("{each}m"));
+        stress(&["--hdd", &workers, "--hdd-bytes", &bytes, "--temp-path", &folder], stop)
+    }
+}
+
+impl Fault for ProcessStorm {
+    fn check(&self, file: &ScenarioFile) -> Result<(), String> {
+        within("workers", self.workers.into(), "workers", file.limits.workers.into())
+    }
+
+    fn prepare(&self) -> Result<(), StepError> {
+        stress_ng()
+    }
+
+    fn run(&self, stop: &Stop) -> Result<(), StepError> {
+        stress(&["--fork", &self.workers.to_string()], stop)
+    }
+}
+
+fn stress_ng() -> Result<(), StepError> {
+    needs("stress-ng", "--version", "stress-ng")
+}
+
+/// Runs `stress-ng` until the stop. Its own timeout comes a little later: it ends the program where
+/// nothing else is left to do so.
+fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
+    let timeout = format!("{}s", stop.left().as_secs() + 5);
+    let mut child = Command::new("stress-ng")
+        .args(arguments)
+        .args(["--timeout", &timeout, "--quiet"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| StepError::unavailable(format!("cannot start `stress-ng`: {error}")))?;
+    while !stop.wait(POLL) {
+        match child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                let line = arguments.join(" ");
+                return Err(StepError::unavailable(format!("`stress-ng {line}` ended: {status}"))
+                    .hint(
+                        "run it by hand to see its own words; `limits` of the scenario file apply",
+                    ));
+            }
+            Err(error) => {
+                return Err(StepError::unavailable(format!("cannot wait for stress-ng: {error}")));
+            }
+        }
+    }
+    Ok(())
+}

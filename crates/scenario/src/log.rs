@@ -1,0 +1,213 @@
+//! The scenario log: what really happened, as CSV for the step `label` and as JSON lines.
+//!
+//! Both files are replaced whole, so a reader never sees half a line. A fault is noted in the JSON
+//! lines when it starts and again when it ends; the CSV gets its line when it ends. A start without
+//! an end is a fault whose worker was killed: [`reconcile`] adds a line labelled `transition`, which
+//! excludes the windows in question from every metric.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use contract::{Span, StepError, Timestamp, artifact};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+/// Label of time that is known to be neither normal nor a fault; the step `label` excludes it.
+pub const TRANSITION: &str = "transition";
+
+/// How a fault ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It lasted as long as asked.
+    Completed,
+    /// It was stopped early, by Ctrl-C or because the runner ended.
+    Stopped,
+    /// It failed: the cause.
+    Failed(String),
+    /// Its worker was killed; when it ended is not known.
+    Lost,
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Number that ties start and end together: run and position in the timetable.
+    pub id: String,
+    /// Name of the scenario file's scenario.
+    pub scenario: String,
+    /// `local` or `chaos_mesh`.
+    pub executor: String,
+    /// Kind of the fault.
+    pub kind: String,
+    /// Label.
+    pub label: String,
+    /// Entity it happened to; empty for all.
+    pub target: String,
+    /// Parameters, as in the scenario file.
+    pub parameters: serde_json::Value,
+    /// When it was asked for.
+    pub requested_start: Timestamp,
+    /// How long it was asked for.
+    pub requested_duration: Span,
+    /// When it started.
+    pub start: Timestamp,
+    /// When it had ended, with all that it had started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<End>,
+}
+
+/// The two files of a scenario log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScenarioLog {
+    csv: PathBuf,
+    json_lines: PathBuf,
+}
+
+/// The right to run a scenario that writes a log; it ends with the process at the latest.
+#[derive(Debug)]
+pub struct Lease {
+    _file: File,
+}
+
+impl ScenarioLog {
+    /// Names the log whose CSV lies at `path`.
+    pub fn new(path: &Path) -> Self {
+        Self { csv: path.to_owned(), json_lines: path.with_extension("jsonl") }
+    }
+
+    /// Returns the path of the CSV.
+    pub fn csv(&self) -> &Path {
+        &self.csv
+    }
+
+    /// Takes the lease of the log; refused while another runner holds it, and where the CSV holds
+    /// lines that no runner wrote.
+    pub fn lease(&self) -> Result<Lease, StepError> {
+        let file = self.lock_file("runner")?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let log = self.csv.display();
+                return Err(StepError::usage(format!(
+                    "another scenario is writing the log `{log}`"
+                ))
+                .hint("wait until it has ended, or give this scenario a `log` of its own"));
+            }
+            Err(TryLockError::Error(error)) => return Err(StepError::writing(&self.csv, &error)),
+        }
+        if self.csv.exists() && !self.json_lines.exists() {
+            let log = self.csv.display();
+            return Err(StepError::usage(format!("the log `{log}` was not written by a scenario"))
+                .hint("set `log` in the scenario file to a path of its own"));
+        }
+        Ok(Lease { _file: file })
+    }
+
+    /// Says whether a runner holds the lease now.
+    pub fn is_running(&self) -> bool {
+        let lock = self.lock_file("runner").map(|file| file.try_lock());
+        matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+    }
+
+    fn lock_file(&self, purpose: &str) -> Result<File, StepError> {
+        let name = self.csv.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.csv.with_file_name(format!(".{name}.{purpose}.lock"));
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|error| StepError::writing(folder, &error))?;
+        }
+        let options = fs::OpenOptions::new().create(true).append(true).open(&path);
+        options.map(|file| file.into_parts().0).map_err(|error| StepError::writing(&path, &error))
+    }
+
+    /// Notes that a fault starts.
+    pub fn started(&self, record: &Record) -> Result<(), StepError> {
+        let _append = self.append_lock()?;
+        self.append_json(record)
+    }
+
+    /// Notes that a fault has ended: a JSON line, and the CSV line that `label` reads.
+    pub fn ended(&self, record: &Record) -> Result<(), StepError> {
+        let _append = self.append_lock()?;
+        self.append_json(record)?;
+        self.write_csv()
+    }
+
+    /// Returns the last state of each fault, in order of their starts.
+    pub fn records(&self) -> Result<Vec<Record>, StepError> {
+        let mut records: Vec<Record> = Vec::new();
+        for (index, line) in read_text(&self.json_lines)?.lines().enumerate() {
+            let name = format!("{}:{}", self.json_lines.display(), index + 1);
+            let record: Record = artifact::parse_json(&name, line.as_bytes())?;
+            match records.iter_mut().find(|other| other.id == record.id) {
+                Some(known) => *known = record,
+                None => records.push(record),
+            }
+        }
+        Ok(records)
+    }
+
+    /// Adds an end to each fault that has none, which must be called with the lease held. Its worker
+    /// was killed, so that the fault may have lasted until it would have ended by itself. A CSV that
+    /// lacks a line after a kill gets it.
+    pub fn reconcile(&self) -> Result<Vec<Record>, StepError> {
+        let mut lost = Vec::new();
+        for mut record in self.records()?.into_iter().filter(|record| record.end.is_none()) {
+            record.end = Some(record.start + record.requested_duration);
+            record.outcome = Some(End::Lost);
+            self.ended(&record)?;
+            lost.push(record);
+        }
+        if self.json_lines.exists() {
+            let _append = self.append_lock()?;
+            self.write_csv()?;
+        }
+        Ok(lost)
+    }
+
+    fn append_lock(&self) -> Result<File, StepError> {
+        let file = self.lock_file("append")?;
+        file.lock().map_err(|error| StepError::writing(&self.csv, &error))?;
+        Ok(file)
+    }
+
+    fn append_json(&self, record: &Record) -> Result<(), StepError> {
+        let mut text = read_text(&self.json_lines)?;
+        let line = serde_json::to_string(record)
+            .map_err(|error| StepError::bug(format!("cannot write JSON: {error}")))?;
+        text.push_str(&line);
+        text.push('\n');
+        artifact::write_file(&self.json_lines, text.as_bytes())
+    }
+
+    /// Writes the CSV anew from the JSON lines.
+    fn write_csv(&self) -> Result<(), StepError> {
+        let broken = |error: &dyn std::fmt::Display| {
+            StepError::bug(format!("cannot write the scenario log: {error}"))
+        };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["start", "end", "label", "target"]).map_err(|e| broken(&e))?;
+        for record in self.records()? {
+            let Some(end) = record.end.filter(|end| *end > record.start) else { continue };
+            let label = match record.outcome {
+                Some(End::Lost) => TRANSITION,
+                _ => &record.label,
+            };
+            let cells = [&record.start.to_string(), &end.to_string(), label, &record.target];
+            writer.write_record(cells).map_err(|error| broken(&error))?;
+        }
+        let bytes = writer.into_inner().map_err(|error| broken(&error))?;
+        artifact::write_file(&self.csv, &bytes)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, StepError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(StepError::reading(path, &error)),
+    }
+}

@@ -1,0 +1,309 @@
+//! Scenario files, their timetables, their logs, and what Chaos Mesh says.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::path::Path;
+
+use contract::{ErrorKind, Span, Timestamp};
+use proptest::prelude::*;
+use scenario::chaos::{Asked, ChaosMesh, Settings, manifests, records};
+use scenario::file::ScenarioFile;
+use scenario::log::{End, Record, ScenarioLog};
+use scenario::timetable;
+use serde_json::{Value, json};
+
+const SMALL: &str = "
+format: 1
+name: small
+lead_in: 1m
+pause: 2m
+repeat: 2
+order: shuffled
+steps:
+  - {label: cpu, for: 3m, local: {cpu: {workers: 2}}}
+  - {label: leak, for: 3m, local: {memory_leak: {mib_per_second: 1, up_to_mib: 100}}}
+  - {label: scan, for: 3m, local: {connections: {ports: [22], per_second: 5}}}
+";
+
+fn read(text: &str) -> Result<ScenarioFile, contract::StepError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.yaml");
+    fs_err::write(&path, text).unwrap();
+    ScenarioFile::read(&path)
+}
+
+fn refusal(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    let error = read(&SMALL.replacen(from, to, 1)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Usage);
+    error.to_string()
+}
+
+#[test]
+fn shipped_scenario_files_are_read_and_have_a_timetable() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/scenarios");
+    let mut count = 0;
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let file = ScenarioFile::read(&path).unwrap();
+            assert!(!timetable::make(&file, None).entries.is_empty());
+            count += 1;
+        }
+    }
+    assert!(count >= 2);
+}
+
+#[test]
+fn step_beyond_the_limits_names_field_and_limit() {
+    for (from, to, words) in [
+        ("workers: 2", "workers: 9", "cpu.workers: 9 is above `limits.workers`, 4"),
+        ("workers: 2", "workers: 0", "cpu.workers: must be at least 1"),
+        ("up_to_mib: 100", "up_to_mib: 4000", "4000 is above `limits.memory_mib`, 1024"),
+        ("per_second: 5", "per_second: 501", "501 is above `limits.per_second`, 500"),
+        ("for: 3m", "for: 31m", "is longer than `limits.duration`, 30m"),
+        ("for: 3m", "for: 0s", "must be greater than 0s"),
+        ("ports: [22]", "ports: []", "must have at least one port"),
+        ("ports: [22]", "host: 10.0.0.1, ports: [22]", "neither a loopback address"),
+        ("ports: [22]", "host: example.com, ports: [22]", "nor one of `allowed_hosts`"),
+        ("name: small", "name: Small", "`name`"),
+        ("repeat: 2", "repeat: 0", "must be at least 1"),
+        ("local: {cpu: {workers: 2}}", "target: x", "exactly one of `local` and `chaos_mesh`"),
+        ("{cpu:", "{cpuu:", "did you mean `cpu`?"),
+    ] {
+        let message = refusal(from, to);
+        assert!(message.contains(words), "{to}: {message}");
+    }
+    let allowed = SMALL.replace("ports: [22]", "host: test-host, ports: [22]");
+    read(&format!("{allowed}allowed_hosts: [test-host]\n")).unwrap();
+}
+
+#[test]
+fn timetable_runs_every_step_in_every_repeat_and_its_order_depends_on_the_seed_alone() {
+    let file = read(SMALL).unwrap();
+    let made = timetable::make(&file, None);
+    assert_eq!(made, timetable::make(&file, None));
+    assert_eq!(made.total, "31m".parse::<Span>().unwrap());
+    for repeat in 0..2 {
+        let of_repeat = made.entries.iter().filter(|entry| entry.repeat == repeat);
+        let mut steps: Vec<usize> = of_repeat.map(|entry| entry.step).collect();
+        steps.sort_unstable();
+        assert_eq!(steps, [0, 1, 2]);
+    }
+    let orders: std::collections::BTreeSet<Vec<usize>> = (0..20)
+        .map(|seed| {
+            let file = ScenarioFile { seed, ..file.clone() };
+            timetable::make(&file, None).entries.iter().map(|entry| entry.step).collect()
+        })
+        .collect();
+    assert!(orders.len() > 5, "{orders:?}");
+}
+
+proptest! {
+    #[test]
+    fn pilot_runs_each_step_once_within_its_time(minutes in 2_i64..60) {
+        let file = read(SMALL).unwrap();
+        let pilot = Span::from_seconds(minutes * 60);
+        let made = timetable::make(&file, Some(pilot));
+        prop_assert_eq!(made.entries.len(), 3);
+        prop_assert!(made.total.ms() <= pilot.ms() + 10, "{}", made.total);
+        for pair in made.entries.windows(2) {
+            prop_assert!(pair[0].offset + pair[0].duration <= pair[1].offset);
+        }
+    }
+}
+
+fn time(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn record(id: &str, start: &str) -> Record {
+    Record {
+        id: id.to_owned(),
+        scenario: "small".to_owned(),
+        executor: "local".to_owned(),
+        kind: "cpu".to_owned(),
+        label: "cpu".to_owned(),
+        target: "node-a".to_owned(),
+        parameters: json!({}),
+        requested_start: time(start),
+        requested_duration: Span::from_seconds(60),
+        start: time(start),
+        end: None,
+        outcome: None,
+    }
+}
+
+#[test]
+fn fault_without_an_end_becomes_a_transition_and_its_log_has_each_fault_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ScenarioLog::new(&folder.path().join("log.csv"));
+    let mut first = record("a-0", "2026-11-29T10:00:00Z");
+    log.started(&first).unwrap();
+    first.end = Some(time("2026-11-29T10:01:00Z"));
+    first.outcome = Some(End::Completed);
+    log.ended(&first).unwrap();
+    log.started(&record("a-1", "2026-11-29T10:05:00Z")).unwrap();
+    // The CSV of a kill between both files lacks the line; it comes from the JSON lines.
+    fs_err::remove_file(folder.path().join("log.csv")).unwrap();
+    let lost = log.reconcile().unwrap();
+    assert_eq!(lost.len(), 1);
+    assert_eq!(log.reconcile().unwrap(), []);
+    assert_eq!(
+        fs_err::read_to_string(log.csv()).unwrap(),
+        "start,end,label,target\n\
+         2026-11-29T10:00:00Z,2026-11-29T10:01:00Z,cpu,node-a\n\
+         2026-11-29T10:05:00Z,2026-11-29T10:06:00Z,transition,node-a\n"
+    );
+}
+
+#[test]
+fn second_runner_of_a_log_and_a_log_of_somebody_else_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = ScenarioLog::new(&folder.path().join("log.csv"));
+    let lease = log.lease().unwrap();
+    assert!(log.is_running());
+    assert!(log.lease().unwrap_err().message.contains("another scenario"));
+    drop(lease);
+    assert!(!log.is_running());
+    fs_err::write(log.csv(), "start,end,label,target\n").unwrap();
+    assert!(log.lease().unwrap_err().message.contains("not written by a scenario"));
+}
+
+fn chaos(text: &str) -> ChaosMesh {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+fn stress() -> ChaosMesh {
+    chaos(
+        "kind: StressChaos\nspec: {mode: one, selector: {namespaces: [shop]}, stressors: {memory: {workers: 4, size: 4096MB}}}",
+    )
+}
+
+fn read_status(chaos: &ChaosMesh, status: &Value) -> Result<Vec<Record>, contract::StepError> {
+    let asked = Asked {
+        id: "w-0",
+        scenario: "small",
+        label: "memory_stress",
+        target: "",
+        duration: Span::from_seconds(300),
+        chaos,
+    };
+    records(&status.to_string(), &asked)
+}
+
+fn event(kind: &str, operation: &str, time: &str) -> Value {
+    json!({"type": kind, "operation": operation, "message": "the cause", "timestamp": time})
+}
+
+#[test]
+fn start_and_end_of_a_chaos_mesh_fault_are_those_of_its_events_not_the_requested_ones() {
+    let applied = event("Succeeded", "Apply", "2026-11-29T10:00:03Z");
+    let recovered = event("Succeeded", "Recover", "2026-11-29T10:05:41Z");
+    let failed = event("Failed", "Apply", "2026-11-29T10:00:01Z");
+    let container = |events: &[&Value]| {
+        let record = json!({"id": "shop/web-1/app", "phase": "Not Injected", "events": events});
+        json!({"experiment": {"desiredPhase": "Stop", "containerRecords": [record]}})
+    };
+    let found = read_status(&stress(), &container(&[&failed, &applied, &recovered])).unwrap();
+    assert_eq!(
+        (found[0].start, found[0].end),
+        (time("2026-11-29T10:00:03Z"), Some(time("2026-11-29T10:05:41Z")))
+    );
+    assert_eq!(found[0].target, "shop/web-1");
+
+    let error = read_status(&stress(), &container(&[&applied])).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    let error = read_status(&stress(), &container(&[&failed])).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Refused);
+    assert!(error.message.contains("was not injected into `shop/web-1/app`: the cause"), "{error}");
+
+    let kill = chaos(
+        "kind: PodChaos\nspec: {action: pod-kill, mode: one, selector: {namespaces: [shop]}}",
+    );
+    let found = read_status(&kill, &container(&[&applied])).unwrap();
+    assert_eq!(found[0].end, Some(time("2026-11-29T10:05:03Z")), "a killed pod is not taken back");
+}
+
+#[test]
+fn selector_that_matches_nothing_is_named() {
+    let condition = json!({"type": "Selected", "status": "False", "reason": "NoPods"});
+    let status = json!({"conditions": [condition], "experiment": {"desiredPhase": "Run"}});
+    let error = read_status(&stress(), &status).unwrap_err();
+    assert!(error.message.contains("the selector matched nothing: NoPods"), "{error}");
+    assert_eq!(read_status(&stress(), &json!({})).unwrap_err().kind, ErrorKind::Refused);
+}
+
+/// The fields of Chaos Mesh's custom resources that are used, closed to misspelt ones.
+fn schema(kind: &str) -> Value {
+    let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
+    let selector = json!({"type": "object", "additionalProperties": false, "properties": {
+        "namespaces": {"type": "array", "items": {"type": "string"}},
+        "labelSelectors": {"type": "object", "additionalProperties": {"type": "string"}},
+        "pods": {"type": "object"}, "nodes": {"type": "array"}}});
+    let worker = json!({"type": "integer", "minimum": 1});
+    let mut properties = json!({
+        "mode": {"enum": ["one", "all", "fixed", "fixed-percent", "random-max-percent"]},
+        "value": {"type": "string"}, "selector": selector, "duration": text("^[0-9]+[smh]$"),
+    });
+    let own = match kind {
+        "StressChaos" => json!({"containerNames": {"type": "array"}, "stressors": {
+            "type": "object", "additionalProperties": false, "properties": {
+                "memory": {"type": "object", "required": ["workers"], "additionalProperties": false,
+                    "properties": {"workers": worker, "size": text("^[0-9]+(%|[KMGT]?i?B)$")}},
+                "cpu": {"type": "object", "required": ["workers"], "additionalProperties": false,
+                    "properties": {"workers": worker, "load": {"type": "integer"}}}}}}),
+        "NetworkChaos" => json!({"action": {"enum": ["delay", "loss", "partition", "bandwidth"]},
+            "delay": {"type": "object", "additionalProperties": false, "properties": {
+                "latency": text("ms$"), "jitter": text("ms$"), "correlation": {"type": "string"}}}}),
+        _ => json!({"action": {"enum": ["pod-kill", "pod-failure", "container-kill"]}}),
+    };
+    properties.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+    json!({"type": "object", "required": ["mode", "selector"], "additionalProperties": false, "properties": properties})
+}
+
+#[test]
+fn workflow_creates_objects_that_chaos_mesh_accepts_and_waits_with_conditions_that_argo_parses() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/scenarios/chaos-mesh.yaml");
+    let file = ScenarioFile::read(&path).unwrap();
+    let made = timetable::make(&file, None);
+    let settings = Settings { namespace: "lab", image: "i", store: "s3://b", store_secret: "s" };
+    let objects = manifests(&file, &made, &settings).unwrap();
+    let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "Workflow"]);
+    let mut checked = 0;
+    for template in objects[3]["spec"]["templates"].as_array().unwrap() {
+        let Some(resource) = template.get("resource") else { continue };
+        let object: Value = serde_saphyr::from_str(resource["manifest"].as_str().unwrap()).unwrap();
+        let kind = object["kind"].as_str().unwrap();
+        let validator = jsonschema::validator_for(&schema(kind)).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&object["spec"]).map(|e| e.to_string()).collect();
+        assert_eq!(errors, [""; 0], "{object}");
+        // A condition is a label selector: no brackets and no quotes, keys of at most 63 characters.
+        let condition = resource["successCondition"].as_str().unwrap();
+        assert!(!condition.contains(['#', '(', '"']), "{condition}");
+        for part in condition.split(", ") {
+            assert!(part.split(' ').next().unwrap().len() <= 63, "{part}");
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, made.entries.len());
+    let rules = objects[1]["rules"].to_string();
+    assert!(rules.contains("stresschaos") && !rules.contains('*'), "{rules}");
+}
+
+#[test]
+fn chaos_mesh_step_that_chaos_mesh_would_refuse_in_silence_is_refused_here() {
+    let base = "format: 1\nname: x\nsteps:\n  - label: l\n    for: 5m\n    chaos_mesh:\n      kind: StressChaos\n      spec: ";
+    for (spec, words) in [
+        ("{mode: random, selector: {}}", "spec.mode: must be one of one, all"),
+        ("{mode: one}", "spec.selector: must be a mapping"),
+        ("{mode: one, selector: {}, duration: 5m}", "spec.duration: the step's `for` sets it"),
+        ("{mode: fixed, value: 2, selector: {}}", "spec.value: Chaos Mesh takes a text"),
+    ] {
+        let error = read(&format!("{base}{spec}\n")).unwrap_err();
+        assert!(error.message.contains(words), "{spec}: {error}");
+    }
+}

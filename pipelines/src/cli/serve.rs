@@ -1,0 +1,85 @@
+//! `lynceus serve` and `lynceus replay`: the live model behind an endpoint.
+
+use std::net::SocketAddr;
+
+use contract::StepError;
+use contract::step::{LogFormat, start_logging};
+use frames::Dataset;
+use serve::args::{ServeArgs as Server, ServeOptions};
+
+use super::context::{Context, DocumentArgs};
+use super::{Global, print, runs};
+
+/// Flags of `lynceus serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Pipeline: a document's name
+    #[arg(value_name = "PIPELINE")]
+    pipeline: String,
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+/// Flags of `lynceus replay`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Replay the validation rows of this run: its name, its beginning, or `last`
+    #[arg(long, value_name = "RUN", default_value = "last")]
+    run: String,
+    /// Rows per second
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    rate: f64,
+    /// Listen on this loopback address; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    address: SocketAddr,
+}
+
+pub(crate) fn execute(global: &Global, args: &ServeArgs) -> Result<(), StepError> {
+    start_logging(LogFormat::Text);
+    let server = Server {
+        pipeline: args.pipeline.clone(),
+        store: global.store.clone(),
+        options: args.options.clone(),
+        log: LogFormat::Text,
+    };
+    serve::run(&server, |address| announce(&format!("http://{address}/v2")))
+}
+
+/// Serves the validation rows of a run beside the live model.
+pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError> {
+    if !args.address.ip().is_loopback() {
+        return Err(StepError::usage(format!(
+            "`--address {}` is not a loopback address",
+            args.address
+        ))
+        .hint(
+            "the replay shows data to whoever connects: use `lynceus serve --replay` to share it",
+        ));
+    }
+    start_logging(LogFormat::Text);
+    let context = Context::new(global, &args.document)?;
+    let (run, _) = runs::find(&context.store, &context.document.name, &args.run)?;
+    context.store.bring_run(&run)?;
+    let document = &context.document;
+    let server = Server {
+        pipeline: document.name.clone(),
+        store: context.store.url.clone(),
+        options: ServeOptions {
+            alias: document.deployment.alias.clone(),
+            address: args.address,
+            replay: Some(run.join("validate/dataset").join(Dataset::FILES[1])),
+            rate: args.rate,
+            normal: document.labels.normal.clone(),
+            ..ServeOptions::default()
+        },
+        log: LogFormat::Text,
+    };
+    serve::run(&server, |address| announce(&format!("http://{address}/replay")))
+}
+
+fn announce(url: &str) {
+    // Nobody reads a closed standard output; the server runs all the same.
+    drop(print(&format!("{url}\n")));
+}

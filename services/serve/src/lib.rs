@@ -1,0 +1,121 @@
+//! `serve`: the live bundle of a pipeline behind the Open Inference Protocol (version 2, REST), with
+//! `:predict` of version 1 beside it.
+//!
+//! The endpoint is a pure function of the live bundle and the request: a stateful detector starts
+//! every request from the state that training left, and rows of a request are judged in the order
+//! of their times. Scoring on the clock, with state, is the step `score`.
+//!
+//! - [`args`] are the flags; [`live`] keeps the bundle that the alias points at and replaces it
+//!   without dropping a request;
+//! - [`protocol`] is the protocol's JSON, [`tensor`] its tensors, in JSON and binary;
+//! - [`predict`] turns tensors into rows, and verdicts into tensors;
+//! - [`routes`] are the paths, [`limits`] who may ask and how much at once, [`listen`] is TCP and
+//!   TLS, [`metrics`] what Prometheus scrapes, [`replay`] the page that replays labelled rows.
+
+pub mod args;
+pub mod limits;
+pub mod listen;
+pub mod live;
+pub mod metrics;
+pub mod predict;
+pub mod protocol;
+pub mod replay;
+pub mod routes;
+pub mod tensor;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::StepError;
+
+use args::ServeArgs;
+use limits::Limits;
+use listen::Listener;
+use live::Live;
+use metrics::Metrics;
+use replay::Replay;
+use routes::App;
+
+/// Time that requests in flight get after the stop.
+const GRACE: Duration = Duration::from_millis(1500);
+
+/// Serves until SIGINT or SIGTERM, then finishes the requests in flight within 1.5 seconds.
+///
+/// `ready` is called with the address once connections are accepted.
+///
+/// Errors: usage (2) for flags, files and an address that cannot be used; unavailable (4) for a
+/// store that cannot be reached at the start.
+pub fn run(args: &ServeArgs, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), StepError> {
+    let failed =
+        |error: std::io::Error| StepError::unavailable(format!("cannot start the server: {error}"));
+    let threads = usize::from(args.options.threads.max(1));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let metrics = Arc::new(Metrics::default());
+    let live = Live::open(args, Arc::clone(&metrics))?;
+    let limits = Limits::read(args)?;
+    let app = App::new(args, Arc::clone(&live), metrics, limits);
+    let replay = Replay::read(args)?;
+    let served = runtime.block_on(async {
+        let listener = Listener::bind(args).await?;
+        let address = listener.address();
+        tracing::info!(%address, pipeline = args.pipeline, "Listening");
+        ready(address);
+        let stop = stop_signal()?;
+        serve(listener, app, replay, stop).await
+    });
+    live.close();
+    // A blocking computation that is still running may not hold the stop up.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    served
+}
+
+async fn serve(
+    listener: Listener,
+    app: App,
+    replay: Option<Arc<Replay>>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StepError> {
+    let (stopped, mut is_stopped) = tokio::sync::watch::channel(false);
+    let draining = app.clone();
+    let signal = async move {
+        stop.await;
+        draining.drain();
+        stopped.send_replace(true);
+    };
+    let pages = replay.map(Replay::router).unwrap_or_default();
+    let server = axum::serve(listener, app.router().merge(pages)).with_graceful_shutdown(signal);
+    let deadline = async {
+        // An error says that the sender is gone, which is an end as well.
+        if is_stopped.wait_for(|stopped| *stopped).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = async { server.await } => served.map_err(|error| {
+            StepError::unavailable(format!("the server failed: {error}"))
+        }),
+        () = deadline => {
+            tracing::warn!("Closed connections that were still open at the end of the grace period");
+            Ok(())
+        }
+    }
+}
+
+fn stop_signal() -> Result<impl Future<Output = ()>, StepError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed =
+        |error: std::io::Error| StepError::unavailable(format!("cannot wait for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,115 @@
+//! The bundle that an alias points at, replaced while requests go on.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use contract::StepError;
+use models::Bundle;
+use store::{ObjectStore, Registry};
+
+use crate::args::ServeArgs;
+use crate::metrics::Metrics;
+
+/// A version that answers.
+#[derive(Debug)]
+pub struct Served {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its feature contract.
+    pub contract_sha256: String,
+}
+
+/// The versions that answer now.
+#[derive(Debug)]
+pub struct Live {
+    current: RwLock<Option<Arc<Served>>>,
+    shadow: RwLock<Option<Arc<Served>>>,
+    closed: (Mutex<bool>, Condvar),
+}
+
+impl Live {
+    /// Opens the store, loads what the aliases point at, and keeps looking on a thread of its own.
+    ///
+    /// Errors: usage (2) for a store's URL, unavailable (4) where the store cannot be read now. An
+    /// alias that does not exist yet is fine: the server is not ready until it does.
+    pub fn open(args: &ServeArgs, metrics: Arc<Metrics>) -> Result<Arc<Self>, StepError> {
+        let store = store::open(&args.store)?;
+        let live = Arc::new(Self {
+            current: RwLock::default(),
+            shadow: RwLock::default(),
+            closed: (Mutex::new(false), Condvar::new()),
+        });
+        live.refresh(store.as_ref(), args)?;
+        let (watched, args) = (Arc::clone(&live), args.clone());
+        std::thread::spawn(move || {
+            while !watched.wait(args.options.poll.to_std()) {
+                if let Err(error) = watched.refresh(store.as_ref(), &args) {
+                    metrics.failed_reload();
+                    tracing::warn!(%error, "Kept the version: the alias cannot be read");
+                }
+            }
+        });
+        Ok(live)
+    }
+
+    /// Returns the version that answers.
+    pub fn current(&self) -> Option<Arc<Served>> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the version that scores without answering.
+    pub fn shadow(&self) -> Option<Arc<Served>> {
+        self.shadow.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the thread that looks for new versions.
+    pub fn close(&self) {
+        *self.closed.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.closed.1.notify_all();
+    }
+
+    /// Waits, and says whether it was closed meanwhile.
+    fn wait(&self, duration: Duration) -> bool {
+        let closed = self.closed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.closed.1.wait_timeout_while(closed, duration, |closed| !*closed);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn refresh(&self, store: &dyn ObjectStore, args: &ServeArgs) -> Result<(), StepError> {
+        replace(&self.current, store, &args.pipeline, &args.options.alias)?;
+        match &args.options.shadow {
+            Some(alias) => replace(&self.shadow, store, &args.pipeline, alias),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Loads the version an alias points at, unless it is loaded already.
+fn replace(
+    slot: &RwLock<Option<Arc<Served>>>,
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    alias: &str,
+) -> Result<(), StepError> {
+    let registry = Registry::new(store, pipeline);
+    let record = registry.alias(alias)?;
+    let loaded = slot.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let (now, before) =
+        (record.as_ref().map(|it| &it.version), loaded.as_ref().map(|it| &it.version));
+    if now == before {
+        return Ok(());
+    }
+    let served = match record {
+        None => None,
+        Some(record) => {
+            let bundle = Bundle::from_files(&registry.fetch(&record.version, None)?)?;
+            let contract_sha256 = bundle.manifest().contract.sha256()?;
+            tracing::info!(alias, version = record.version, "Loaded a version");
+            Some(Arc::new(Served { bundle, version: record.version, contract_sha256 }))
+        }
+    };
+    *slot.write().unwrap_or_else(PoisonError::into_inner) = served;
+    Ok(())
+}

@@ -1,0 +1,346 @@
+//! The protocol as clients meet it: a real server, requests by hand.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../../../tests/support/small_model.rs"]
+mod small_model;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use small_model::{bundle, candidate, document, features, minute};
+use store::{Change, FolderStore, Registry};
+
+/// A server over a folder store.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+    store: std::path::PathBuf,
+}
+
+/// A reply.
+struct Reply {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Server {
+    fn start(has_model: bool, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        FolderStore::open(&store).unwrap();
+        if has_model {
+            promote(&store, folder.path(), 100);
+        }
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let child = Command::new(env!("CARGO_BIN_EXE_serve"))
+            .args(["--pipeline", "cluster", "--poll", "20ms", "--address", &address.to_string()])
+            .arg("--store")
+            .arg(&store)
+            .args(flags)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let server = Self { child, address, _folder: folder, store };
+        Server::wait_for(|| TcpStream::connect(address).is_ok());
+        server
+    }
+
+    fn wait_for(is_done: impl Fn() -> bool) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_done() {
+            assert!(std::time::Instant::now() < deadline, "the server does not get there");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // A server that refuses a large body may close before it has read all of it.
+        drop(stream.write_all(body));
+        let mut reply = Vec::new();
+        drop(stream.read_to_end(&mut reply));
+        let split = reply.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8_lossy(&reply[..split]).to_lowercase();
+        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+        Reply { status, head, body: reply[split + 4..].to_vec() }
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, "", b"")
+    }
+
+    fn infer(&self, request: &Value) -> Reply {
+        self.send("POST", "/v2/models/cluster/infer", "", request.to_string().as_bytes())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Trains on the first minutes and points `live` at the version.
+fn promote(store: &std::path::Path, folder: &std::path::Path, minutes: i64) -> String {
+    let rows = features(&(0..minutes).collect::<Vec<_>>(), &[""], &[]);
+    let path = |name: &str| folder.join(format!("{name}-{minutes}"));
+    document(&path("document")).unwrap();
+    candidate(&path("candidate"), &rows).unwrap();
+    bundle(&path("bundle"), &path("candidate"), &path("document"), &rows, minute(minutes)).unwrap();
+    let store = FolderStore::open(store).unwrap();
+    let registry = Registry::new(&store, "cluster");
+    let version = registry.put_version(&path("bundle")).unwrap();
+    let current = registry.alias("live").unwrap();
+    let change =
+        Change { alias: "live", version: &version, now: minute(minutes), by: "test", why: "test" };
+    registry.promote(&change, current.as_ref()).unwrap();
+    version
+}
+
+fn request(rows: &Value) -> Value {
+    let count = rows.as_array().unwrap().len();
+    json!({"id": "a", "inputs": [
+        {"name": "features", "shape": [count, 2], "datatype": "FP64", "data": rows}]})
+}
+
+fn output<'a>(reply: &'a Value, name: &str) -> &'a Value {
+    let outputs = reply["outputs"].as_array().unwrap();
+    &outputs.iter().find(|output| output["name"] == name).unwrap()["data"]
+}
+
+#[test]
+fn health_metadata_and_inference_are_those_of_the_protocol() {
+    let server = Server::start(true, &[]);
+    assert_eq!(server.get("/v2/health/live").json(), json!({"live": true}));
+    assert_eq!(server.get("/v2/health/ready").json(), json!({"ready": true}));
+    assert_eq!(server.get("/v2").json()["extensions"], json!(["binary_tensor_data"]));
+    let metadata = server.get("/v2/models/cluster").json();
+    assert_eq!(
+        metadata["inputs"][0],
+        json!({"name": "features", "datatype": "FP64", "shape": [-1, 2]})
+    );
+    assert_eq!(server.get("/v2/models/cluster/ready").status, 200);
+
+    let reply = server.infer(&request(&json!([[0.5, 0.5], [9.0, 0.5], [null, null]]))).json();
+    assert_eq!((&reply["id"], &reply["model_name"]), (&json!("a"), &json!("cluster")));
+    assert_eq!(reply["model_version"], metadata["versions"][0]);
+    assert_eq!(output(&reply, "alarm"), &json!([false, true, false]));
+    assert!(output(&reply, "score")[2].is_null(), "no data has no score");
+    let reasons = output(&reply, "reasons")[1].as_str().unwrap();
+    assert!(reasons.contains("memory_used_bytes"), "{reasons}");
+    assert!(
+        output(&reply, "member:z_score")[1].as_f64() > output(&reply, "member:z_score")[0].as_f64()
+    );
+
+    let version = metadata["versions"][0].as_str().unwrap();
+    let path = format!("/v2/models/cluster/versions/{version}/infer");
+    let body = request(&json!([[0.5, 0.5]])).to_string();
+    assert_eq!(server.send("POST", &path, "", body.as_bytes()).status, 200);
+    let v1 = server.send("POST", "/v1/models/cluster:predict", "", br#"{"instances": [[9, 0.5]]}"#);
+    assert_eq!(v1.json()["predictions"][0]["verdict"], "anomalous");
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    assert!(metrics.contains("lynceus_serve_requests_total{status=\"200\"} 2"), "{metrics}");
+}
+
+#[test]
+fn features_by_name_binary_tensors_and_gzip_give_the_same_answer() {
+    let server = Server::start(true, &[]);
+    let plain = server.infer(&request(&json!([[0.5, 0.25], [9.0, 0.5]]))).json();
+    let named = json!({"inputs": [
+        {"name": "cpu_busy_ratio", "shape": [2], "datatype": "FP32", "data": [0.25, 0.5]},
+        {"name": "memory_used_bytes", "shape": [2], "datatype": "FP64", "data": [0.5, 9.0]}]});
+    assert_eq!(server.infer(&named).json()["outputs"], plain["outputs"]);
+
+    let numbers: Vec<u8> =
+        [0.5_f64, 0.25, 9.0, 0.5].iter().flat_map(|it| it.to_le_bytes()).collect();
+    let head = json!({"inputs": [{"name": "features", "shape": [2, 2], "datatype": "FP64",
+        "parameters": {"binary_data_size": numbers.len()}}],
+        "outputs": [{"name": "alarm", "parameters": {"binary_data": true}}]})
+    .to_string();
+    let header = format!("Inference-Header-Content-Length: {}\r\n", head.len());
+    let body = [head.as_bytes(), &numbers].concat();
+    let reply = server.send("POST", "/v2/models/cluster/infer", &header, &body);
+    assert!(reply.head.contains("application/octet-stream"), "{}", reply.head);
+    assert_eq!(reply.body[reply.body.len() - 2..], [0, 1]);
+
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(named.to_string().as_bytes()).unwrap();
+    let body = gzip.finish().unwrap();
+    let reply =
+        server.send("POST", "/v2/models/cluster/infer", "Content-Encoding: gzip\r\n", &body);
+    assert_eq!(reply.json()["outputs"], plain["outputs"]);
+}
+
+#[test]
+fn every_odd_request_gets_the_error_object_of_the_protocol() {
+    let server = Server::start(true, &["--max-body-mib", "1"]);
+    let infer = "/v2/models/cluster/infer";
+    let features = |shape: &Value, data: &Value| {
+        json!({"inputs": [{"name": "features", "shape": shape, "datatype": "FP64", "data": data}]})
+            .to_string()
+    };
+    let contract = json!({"parameters": {"feature_contract": "0"}, "inputs": []}).to_string();
+    let outputs = json!({"inputs": [{"name": "features", "shape": [1, 2], "datatype": "FP64",
+        "data": [1, 2]}], "outputs": [{"name": "nope"}]})
+    .to_string();
+    for (method, path, body, status, words) in [
+        ("POST", infer, "{", 400, "the request is not valid"),
+        ("POST", infer, "{}", 400, "missing field `inputs`"),
+        ("POST", infer, &features(&json!([1, 3]), &json!([1, 2, 3])), 400, "expected [rows, 2]"),
+        ("POST", infer, &features(&json!([2, 2]), &json!([1, 2, 3])), 400, "its shape says 4"),
+        ("POST", infer, &features(&json!([-1, 2]), &json!([])), 400, "the request is not valid"),
+        ("POST", infer, r#"{"inputs": []}"#, 400, "missing memory_used_bytes, cpu_busy_ratio"),
+        ("POST", infer, &contract, 409, "feature contract"),
+        ("POST", infer, &outputs, 400, "no output `nope`"),
+        ("GET", infer, "", 405, "does not take `GET`"),
+        ("POST", "/v2/models/other/infer", "{}", 404, "no model `other`"),
+        ("POST", "/v2/models/cluster/versions/9/infer", "{}", 404, "version `9` is not live"),
+        ("GET", "/v2/models/cluster/config", "", 404, "no path"),
+        ("GET", "/v2/repository/index", "", 404, "no path"),
+        ("POST", "/v1/models/cluster:predict", r#"{"instances": [[1]]}"#, 400, "has 1 features"),
+    ] {
+        let reply = server.send(method, path, "", body.as_bytes());
+        assert_eq!(reply.status, status, "{method} {path} {body}");
+        assert!(reply.error().contains(words), "{path} {body}: {}", reply.error());
+    }
+    let large = vec![b' '; 2 * 1024 * 1024];
+    let reply = server.send("POST", infer, "", &large);
+    assert_eq!(reply.status, 413);
+    let header = "Inference-Header-Content-Length: 99\r\n";
+    assert_eq!(server.send("POST", infer, header, b"{}").status, 400);
+}
+
+#[test]
+fn server_without_a_live_version_is_alive_and_not_ready_and_becomes_ready_by_itself() {
+    let server = Server::start(false, &[]);
+    assert_eq!(server.get("/v2/health/live").status, 200);
+    assert_eq!(server.get("/v2/health/ready").status, 503);
+    assert_eq!(server.infer(&request(&json!([[1, 2]]))).status, 503);
+    let folder = tempfile::tempdir().unwrap();
+    let first = promote(&server.store, folder.path(), 100);
+    Server::wait_for(|| server.get("/v2/health/ready").status == 200);
+    assert_eq!(server.get("/v2/models/cluster").json()["versions"][0], first);
+    let second = promote(&server.store, folder.path(), 200);
+    // Every request during the change is answered by one of the two versions.
+    Server::wait_for(|| {
+        let reply = server.infer(&request(&json!([[0.5, 0.5]])));
+        assert_eq!(reply.status, 200);
+        let version = reply.json()["model_version"].as_str().unwrap().to_owned();
+        assert!(version == first || version == second);
+        version == second
+    });
+}
+
+#[test]
+fn token_is_asked_for_wherever_a_model_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs_err::write(&file, "hunter2\n").unwrap();
+    let server = Server::start(true, &["--token-file", file.to_str().unwrap()]);
+    assert_eq!(server.get("/v2/health/ready").status, 200, "probes carry no token");
+    let path = "/v2/models/cluster/ready";
+    assert_eq!(server.get(path).status, 401);
+    assert_eq!(server.send("GET", path, "Authorization: Bearer hunter3\r\n", b"").status, 401);
+    assert_eq!(server.send("GET", path, "Authorization: Bearer hunter2\r\n", b"").status, 200);
+    let body = request(&json!([[1, 2]])).to_string();
+    let infer = "/v2/models/cluster/infer";
+    assert_eq!(server.send("POST", infer, "", body.as_bytes()).status, 401);
+}
+
+#[test]
+fn server_ends_in_order_when_it_is_told_to() {
+    let mut server = Server::start(true, &[]);
+    // An idle connection may not hold the end up.
+    let idle = TcpStream::connect(server.address).unwrap();
+    Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(server.child.wait().unwrap().success());
+    drop(idle);
+}
+
+/// Writes a labelled table of ten rows, the sixth and seventh of them an attack.
+fn labelled(path: &std::path::Path) {
+    let mut rows = features(&(100..110).collect::<Vec<_>>(), &[""], &[105, 106]);
+    let label = (0..10).map(|row| if row == 5 || row == 6 { "scan" } else { "BENIGN" }.to_owned());
+    rows.labels = Some(frames::RowLabels {
+        label: label.collect(),
+        scenario: vec![String::new(); 10],
+        excluded: vec![false; 10],
+    });
+    rows.write(path).unwrap();
+}
+
+#[test]
+fn replay_sends_each_row_once_and_resumes_after_the_last_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("validation.parquet");
+    labelled(&table);
+    let flags = ["--replay", table.to_str().unwrap(), "--rate", "200"];
+    let server = Server::start(true, &flags);
+    assert_eq!(server.get("/replay/about").json()["rows"], 10);
+    assert!(String::from_utf8(server.get("/replay").body).unwrap().contains("<title>Replay"));
+    let ids = |reply: &Reply| -> Vec<usize> {
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
+        ids.map(|id| id.trim().parse().unwrap()).collect()
+    };
+    assert_eq!(ids(&server.get("/replay/events")), (0..10).collect::<Vec<_>>());
+    assert_eq!(ids(&server.get("/replay/events?from=3&count=2")), [3, 4]);
+    let resumed = server.send("GET", "/replay/events?from=0", "Last-Event-ID: 7\r\n", b"");
+    assert_eq!(ids(&resumed), [8, 9]);
+    let all = String::from_utf8(server.get("/replay/events").body).unwrap();
+    assert_eq!(all.matches("\"is_anomalous\":true").count(), 2);
+    assert_eq!(server.get("/replay/next?from=0").json(), json!({"number": 5}));
+    assert_eq!(server.get("/replay/next?from=6").json(), json!({"number": 6}));
+    assert_eq!(server.get("/replay/next?from=7").status, 404);
+    assert_eq!(server.get("/replay/events?rate=0").status, 400);
+}
+
+#[test]
+fn flags_and_files_that_cannot_be_used_end_with_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |flags: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_serve"))
+            .args(["--pipeline", "cluster", "--store"])
+            .arg(folder.path())
+            .args(flags)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (flags, words) in [
+        (vec!["--address", address.as_str()], "cannot listen"),
+        (vec!["--token-file", "/no/such/file"], "cannot read `/no/such/file`"),
+        (vec!["--tls-certificate", "/x"], "--tls-key"),
+        (vec!["--tls-certificate", "/no/x", "--tls-key", "/no/y"], "cannot use `/no/x` for TLS"),
+    ] {
+        let (code, said) = run(&flags);
+        assert_eq!(code, Some(2), "{flags:?}: {said}");
+        assert!(said.contains(words), "{flags:?}: {said}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Do faults happen as the scenario file says, and does nothing stay behind, whatever is killed?
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use contract::Timestamp;
+use rand::{Rng as _, SeedableRng as _};
+use scenario::log::{End, ScenarioLog};
+
+/// Longest wait for the processes of a killed runner to end.
+const CLEAN_UP: Duration = Duration::from_secs(20);
+
+const FAULTS: &str = "
+format: 1
+name: quick
+pause: 100ms
+log: log.csv
+steps:
+  - {label: cpu, for: 700ms, local: {cpu: {workers: 2, load_percent: 50}}}
+  - {label: storm, for: 500ms, local: {process_storm: {workers: 1}}}
+  - {label: memory, for: 500ms, local: {memory: {workers: 1, memory_mib: 32}}}
+  - {label: disk, for: 500ms, local: {disk: {workers: 1, disk_mib: 16}}}
+  - {label: leak, for: 300ms, local: {memory_leak: {mib_per_second: 8, up_to_mib: 64}}}
+  - {label: dropped, for: 300ms, local: {short_processes: {per_second: 50}}}
+  - {label: scan, for: 300ms, local: {connections: {ports: [4444, 5555], per_second: 50}}}
+";
+
+struct Lab {
+    folder: tempfile::TempDir,
+    /// Names this lab in the environment of all that it starts.
+    mark: String,
+}
+
+impl Lab {
+    fn new(faults: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs_err::write(folder.path().join("faults.yaml"), faults)?;
+        let mark = format!("LYNCEUS_SCENARIO_TEST={}", folder.path().display());
+        Ok(Self { folder, mark })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("faults.yaml")
+    }
+
+    fn log(&self) -> ScenarioLog {
+        ScenarioLog::new(&self.folder.path().join("log.csv"))
+    }
+
+    fn start(&self) -> Result<Child> {
+        let (name, value) = self.mark.split_once('=').context("a name and a value")?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lynceus"));
+        command.args(["scenario", "run"]).arg(self.file()).env(name, value);
+        Ok(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+    }
+
+    /// Waits until no process that this lab started is left.
+    fn wait_until_clean(&self) -> Result<()> {
+        let deadline = Instant::now() + CLEAN_UP;
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "processes stay behind: {left:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir("/proc") else { return Vec::new() };
+        let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+        let is_ours = |path: &PathBuf| {
+            let environment = fs_err::read(path.join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|it| it == self.mark.as_bytes())
+        };
+        let name = |path: PathBuf| {
+            fs_err::read_to_string(path.join("comm")).map(|name| name.trim().to_owned()).ok()
+        };
+        paths.filter(is_ours).filter_map(name).collect()
+    }
+}
+
+#[test]
+fn every_kind_of_fault_runs_and_the_log_has_its_true_times() -> Result<()> {
+    let lab = Lab::new(FAULTS)?;
+    let output = lab.start()?.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    lab.wait_until_clean()?;
+    let records = lab.log().records()?;
+    let labels: Vec<&str> = records.iter().map(|record| record.label.as_str()).collect();
+    assert_eq!(labels, ["cpu", "storm", "memory", "disk", "leak", "dropped", "scan"]);
+    let mut before = Timestamp::from_ms(0);
+    for record in &records {
+        assert_eq!(record.outcome, Some(End::Completed), "{said}");
+        let end = record.end.context("an end")?;
+        assert!(before <= record.start, "faults do not overlap");
+        assert!(end - record.start >= record.requested_duration, "{record:?}");
+        before = end;
+    }
+    let csv = fs_err::read_to_string(lab.log().csv())?;
+    assert_eq!(csv.lines().count(), 1 + records.len());
+    Ok(())
+}
+
+#[test]
+fn runner_killed_at_any_moment_leaves_no_process_and_a_log_that_label_reads() -> Result<()> {
+    let lab = Lab::new(FAULTS)?;
+    let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    for _ in 0..50 {
+        let mut child = lab.start()?;
+        // The moment is what is tested.
+        std::thread::sleep(Duration::from_millis(generator.random_range(0..1500)));
+        child.kill()?;
+        child.wait()?;
+        lab.wait_until_clean()?;
+    }
+    let records = lab.log().records()?;
+    ensure!(records.len() > 10, "only {} faults in 50 runs", records.len());
+    for record in &records {
+        let end = record.end.with_context(|| format!("{record:?} has no end"))?;
+        assert!(record.start <= end && record.outcome.is_some(), "{record:?}");
+    }
+    let stopped = records.iter().filter(|record| record.outcome == Some(End::Stopped)).count();
+    ensure!(stopped > 0, "no fault was cut short");
+    let labels = lab.folder.path().join("labels.parquet");
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster.yaml");
+    let label = Command::new(env!("CARGO_BIN_EXE_lynceus"))
+        .args(["step", "label", "--scenarios"])
+        .arg(lab.log().csv())
+        .arg("--document")
+        .arg(document)
+        .arg("--labels")
+        .arg(labels)
+        .output()?;
+    ensure!(label.status.success(), "{}", String::from_utf8_lossy(&label.stderr));
+    Ok(())
+}
+
+#[test]
+fn worker_killed_with_its_fault_is_logged_as_a_transition() -> Result<()> {
+    let faults = FAULTS.replace("for: 700ms", "for: 20s");
+    let lab = Lab::new(&faults)?;
+    let mut child = lab.start()?;
+    let deadline = Instant::now() + CLEAN_UP;
+    let worker = loop {
+        let started = lab.log().records()?.len() == 1;
+        if let Some(pid) = started.then(|| worker_of(child.id())).flatten() {
+            break pid;
+        }
+        ensure!(Instant::now() < deadline, "no worker starts");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    Command::new("kill").args(["-KILL", &worker.to_string()]).status()?;
+    // The runner goes on with the next fault; its own end stops that one.
+    while lab.log().records()?.first().is_none_or(|record| record.end.is_none()) {
+        ensure!(Instant::now() < deadline, "the lost fault is not logged");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    assert_eq!(child.wait()?.code(), Some(130));
+    assert_eq!(lab.log().records()?[0].outcome, Some(End::Lost));
+    let csv = fs_err::read_to_string(lab.log().csv())?;
+    assert!(csv.lines().nth(1).is_some_and(|line| line.contains(",transition,")), "{csv}");
+    lab.wait_until_clean()
+}
+
+/// Returns the child of a process.
+fn worker_of(runner: u32) -> Option<u32> {
+    let children = fs_err::read_to_string(format!("/proc/{runner}/task/{runner}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
