@@ -5,6 +5,7 @@ mod argo_manifests;
 mod broken_runs;
 mod bucket;
 mod command_line;
+mod documentation;
 mod kill_and_resume;
 mod readme;
 mod report_page;
