@@ -230,7 +230,10 @@ fn tick_whose_source_is_away_alerts_all_the_same_and_says_why() -> anyhow::Resul
     let (_, is_well) =
         cluster.submit(&objects, "lynceus-cluster-train", "uid-6", &[("now", NOW)])?;
     assert!(is_well);
-    let live = [format!("sources.metrics.prometheus.url={PROMETHEUS}"), "sources.metrics.recording=null".to_owned()];
+    let live = [
+        format!("sources.metrics.prometheus.url={PROMETHEUS}"),
+        "sources.metrics.recording=null".to_owned(),
+    ];
     let objects = manifests(&[&live[0], &live[1]])?;
     let (tick, is_well) = cluster.submit(&objects, "lynceus-cluster-score", "uid-7", &[])?;
     assert!(!is_well);

@@ -175,7 +175,6 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
         tick: Vec::new(),
         failed: None,
         ended: plan.tasks.iter().map(outcome).collect(),
-        failed: None,
         messages: inputs.folder.join("alert/messages.json"),
         common: Common::default(),
     };

@@ -77,7 +77,6 @@ impl Place {
             tick: Vec::new(),
             failed: None,
             ended: Vec::new(),
-            failed: None,
             messages: self.path("messages.json"),
             common: Common::default(),
         })

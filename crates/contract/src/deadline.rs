@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::step::{explain, Common, Stage, tell};
+use crate::step::{Common, Stage, explain, tell};
 use crate::{Outcome, Span, StepError, write_json};
 
 /// What the process is waiting for, for the error of a deadline.

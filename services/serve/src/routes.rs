@@ -267,7 +267,7 @@ fn split_body<'a>(
     })
 }
 
-fn reply(request: &InferRequest, model: &str, served: &Served, outputs: Vec<Output>) -> Answer {
+fn reply(request: &InferRequest, model: &str, served: &Served, outputs: &[Output]) -> Answer {
     let wanted = |output: &Output| match &request.outputs {
         None => Some(request.parameters.get("binary_data_output")),
         Some(asked) => asked

@@ -69,7 +69,6 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let channels = channels::open(&document.alerts.channels, folder);
     let names: Vec<String> = channels.iter().map(|channel| channel.name().to_owned()).collect();
     let wording = Wording::new(&document)?;
-
     let opened = Keeper::open(store.as_ref(), &document.name, args.now);
     let (mut keeper, mut state) = match opened {
         Err(error) if error.kind == ErrorKind::Unavailable && args.ended.is_empty() => {
@@ -93,10 +92,6 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         ));
     }
     outbox::shorten(&mut state.pending, &wording);
-    if let Some(failed) = &args.failed {
-        failure::note(store.as_ref(), &document.name, args.now, failed)?;
-    }
-
     let mut sender = Sender {
         channels,
         send: document.alerts.send,
@@ -137,6 +132,9 @@ fn scoring(
     state: &mut AlertState,
     outcome: &mut Outcome,
 ) -> Result<Vec<Message>, StepError> {
+    if let Some(failed) = &args.failed {
+        failure::note(store, &document.name, args.now, failed)?;
+    }
     let followed = follow(store, document, args.now, state, outcome)?;
     if followed.drifts {
         // Before the cursor moves: a run that is killed now asks again.

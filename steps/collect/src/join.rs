@@ -236,7 +236,7 @@ mod tests {
 
     /// Seconds, entity and value of each row; blocks of `size` rows.
     struct Rows {
-        rows: Vec<(i64, &'static str, f64)>,
+        list: Vec<(i64, &'static str, f64)>,
         size: usize,
         fails: bool,
     }
@@ -247,7 +247,7 @@ mod tests {
         }
 
         fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
-            for block in self.rows.chunks(self.size) {
+            for block in self.list.chunks(self.size) {
                 each(SampleRows {
                     times: block.iter().map(|row| seconds(row.0)).collect(),
                     entities: block.iter().map(|row| row.1.to_owned()).collect(),
@@ -269,7 +269,7 @@ mod tests {
 
     fn source(rows: &[(i64, &'static str, f64)], tolerance: i64) -> Joined<'static> {
         Joined {
-            source: Box::new(Rows { rows: rows.to_vec(), size: 2, fails: false }),
+            source: Box::new(Rows { list: rows.to_vec(), size: 2, fails: false }),
             name: "x".to_owned(),
             tolerance: Span::from_seconds(tolerance),
             is_broadcast: false,
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_source_that_fails_ends_the_join_with_its_error() {
         let windows = Windows { step: Span::from_seconds(10), due: None };
-        let failing = Rows { rows: vec![(10, "a", 1.0)], size: 1, fails: true };
+        let failing = Rows { list: vec![(10, "a", 1.0)], size: 1, fails: true };
         let mut sources = [source(&[(10, "a", 1.0)], 0), source(&[], 0)];
         sources[1].source = Box::new(failing);
         let Err(Stop::Error(error)) = join(&mut sources, windows, &mut |_| Ok(())) else {
@@ -382,12 +382,12 @@ mod tests {
             times in proptest::collection::vec((0_i64..200, 0_usize..3), 0..60),
             tolerance in 0_i64..40, size in 1_usize..9,
         ) {
-            let mut rows: Vec<(i64, &'static str, f64)> =
+            let mut list: Vec<(i64, &'static str, f64)> =
                 times.iter().map(|(time, entity)| (*time, ["a", "b", "c"][*entity], 1.5)).collect();
             rows.sort_by_key(|row| row.0);
             let all = |size: usize| {
                 let mut one = source(&[], tolerance);
-                one.source = Box::new(Rows { rows: rows.clone(), size, fails: false });
+                one.source = Box::new(Rows { list: rows.clone(), size, fails: false });
                 joined(vec![one, source(&[(50, "a", 2.0)], 100)], None)
             };
             prop_assert_eq!(all(size), all(1000));

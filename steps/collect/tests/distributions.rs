@@ -36,7 +36,7 @@ fn distributions() -> Result<Vec<Distribution>> {
     let mut all: Vec<Distribution> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(name) = line.strip_prefix("set ") {
-            current = name.to_owned();
+            name.clone_into(&mut current);
         } else if let Some(name) = line.strip_prefix("distribution ") {
             all.push(Distribution { name: name.to_owned(), ..Distribution::default() });
         } else if let Some(names) = line.strip_prefix("has ") {

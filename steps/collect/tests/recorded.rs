@@ -1,7 +1,5 @@
 //! Sources without a past: exporters are scraped, recorded in a store, and read back like any range.
 
-#![expect(clippy::unwrap_used, reason = "a test may")]
-
 mod exporters;
 mod support;
 

@@ -238,8 +238,11 @@ fn rows_off_the_steps_are_kept_and_told() -> Result<()> {
     Ok(())
 }
 
+/// Rows of a table: time and values.
+type Rows = Vec<(String, Vec<f64>)>;
+
 /// Collects a CSV file; returns the rows, and all warnings in one line.
-fn csv(table: &str, bytes: &[u8]) -> Result<(Vec<(String, Vec<f64>)>, String)> {
+fn csv(table: &str, bytes: &[u8]) -> Result<(Rows, String)> {
     let place = Place::new(&document(&format!("path: t.csv, {table}")))?;
     place.file("t.csv", bytes)?;
     let samples = place.samples(NOW, &[])?;

@@ -132,7 +132,7 @@ impl AdaptiveValidParams {
         Following {
             step_ms: self.order.step.ms(),
             centre: scales.iter().map(|scale| scale.centre).collect(),
-            scale: scales.iter().map(|scale| scale.scale).collect(),
+            scale: scales.iter().map(|scale| scale.deviation).collect(),
             constant: (0..scales.len()).filter(|column| scales[*column].is_constant).collect(),
             mean_rate: rate(rows(settings.mean_half_life).min(longest as f64).max(least)),
             variance_rate: rate(rows(settings.variance_half_life).max(least)),
@@ -196,7 +196,7 @@ struct Scale {
     centre: f64,
     /// Their standard deviation, which is at least a share of their range, and of the mean where
     /// there is no range; 0 where there is no value.
-    scale: f64,
+    deviation: f64,
     /// Says that the standard deviation was below that share: the column moved in a few rows, if at
     /// all.
     is_constant: bool,
@@ -218,9 +218,9 @@ fn scale_of(mut values: Vec<f64>, min_range_share: f64) -> Scale {
     if range > 0.0 {
         let squares = values.iter().map(|value| (value - centre).powi(2)).sum::<f64>();
         let (deviation, least) = ((squares / count).sqrt(), min_range_share * range);
-        Scale { centre, scale: deviation.max(least), is_constant: deviation < least }
+        Scale { centre, deviation: deviation.max(least), is_constant: deviation < least }
     } else {
-        Scale { centre, scale: (0.01 * centre.abs()).max(1e-6), is_constant: true }
+        Scale { centre, deviation: (0.01 * centre.abs()).max(1e-6), is_constant: true }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use contract::{Span, StepError, Timestamp, least};
+use contract::{StepError, Timestamp, least};
 use document::Document;
 use frames::{FeatureTable, is_normal};
 

@@ -48,7 +48,7 @@ impl Distance {
     /// # Panics
     /// If the row does not have [`Distance::features`] items.
     pub fn score(&self, row: &[f64]) -> f64 {
-        let Centred { centred, whitened, absent } = self.centred(row);
+        let Departure { centred, whitened, absent } = self.centred(row);
         let mahalanobis: f64 = whitened.iter().map(|value| value * value).sum();
         let squares = self.squares(&centred, &absent);
         let present = self.features() - absent.len();
@@ -62,7 +62,7 @@ impl Distance {
     /// # Panics
     /// If the row does not have [`Distance::features`] items.
     pub fn contributions(&self, row: &[f64]) -> Vec<f64> {
-        let Centred { centred, whitened, absent } = self.centred(row);
+        let Departure { centred, whitened, absent } = self.centred(row);
         let mut parts = vec![0.0; centred.len()];
         let mut start = 0;
         for (index, value) in whitened.iter().enumerate() {
@@ -81,7 +81,7 @@ impl Distance {
         parts
     }
 
-    fn centred(&self, row: &[f64]) -> Centred {
+    fn centred(&self, row: &[f64]) -> Departure {
         assert_eq!(row.len(), self.features(), "a row has the features of the distance");
         let mut centred: Vec<f64> =
             row.iter().zip(&self.mean).map(|(value, mean)| value - mean).collect();
@@ -93,7 +93,7 @@ impl Distance {
             absent.iter().zip(expected).for_each(|(at, value)| centred[*at] = value);
             whitened = self.whitened(&centred);
         }
-        Centred { centred, whitened, absent }
+        Departure { centred, whitened, absent }
     }
 
     /// Returns what the other features let expect of the missing ones, as differences from the
@@ -188,7 +188,7 @@ impl Distance {
 }
 
 /// A row less the means, with what is expected in place of what is missing.
-struct Centred {
+struct Departure {
     centred: Vec<f64>,
     whitened: Vec<f64>,
     /// The missing features, in order.
@@ -236,11 +236,13 @@ mod tests {
                 factor[row][column] =
                     if row == column { rest.sqrt() } else { rest / factor[column][column] };
             }
-            for column in 0..=row {
+            let solved = (0..=row).map(|column| {
                 let unit = f64::from(u8::from(row == column));
                 let sum: f64 = (column..row).map(|at| factor[row][at] * inverse[at][column]).sum();
-                inverse[row][column] = (unit - sum) / factor[row][row];
-            }
+                (unit - sum) / factor[row][row]
+            });
+            let solved: Vec<f64> = solved.collect();
+            inverse[row][..=row].copy_from_slice(&solved);
         }
         let triangle = inverse.iter().enumerate().flat_map(|(row, of)| of[..=row].to_vec());
         let deviation = features.iter().map(|at| COVARIANCE[*at][*at].sqrt()).collect();

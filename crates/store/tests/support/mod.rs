@@ -52,6 +52,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
         combined_limit: None,
         combined_levels: None,
         memory: None,
+        memory_before_test: None,
         diagnosis: None,
         metrics: BTreeMap::new(),
         provenance: Provenance {

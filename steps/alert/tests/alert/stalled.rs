@@ -37,10 +37,10 @@ impl Pipeline {
             }
             write_json(path, &outcome).unwrap();
         }
-        self.told_by(&AlertArgs { tick: outcomes, ..self.args(minute(now)) })
+        Pipeline::told_by(&AlertArgs { tick: outcomes, ..self.args(minute(now)) })
     }
 
-    fn told_by(&self, args: &AlertArgs) -> Vec<Message> {
+    fn told_by(args: &AlertArgs) -> Vec<Message> {
         alert::run(args, &mut Outcome::start("alert")).unwrap();
         let messages: alert::Messages = read_json(&args.messages).unwrap();
         messages.sent.into_iter().map(|sent| sent.message).collect()
@@ -105,7 +105,7 @@ fn a_tick_that_was_killed_or_never_came_so_far_is_a_cause_too() {
     let tick = vec![collect, score];
     let run = |now, failed: Option<&str>| {
         let failed = failed.map(str::to_owned);
-        pipeline.told_by(&AlertArgs { tick: tick.clone(), failed, ..pipeline.args(minute(now)) })
+        Pipeline::told_by(&AlertArgs { tick: tick.clone(), failed, ..pipeline.args(minute(now)) })
     };
     assert!(run(1, None).is_empty());
     let killed = run(9, None);
@@ -115,7 +115,7 @@ fn a_tick_that_was_killed_or_never_came_so_far_is_a_cause_too() {
     pipeline.scored_to(0);
     let run = |now| {
         let failed = Some("pod deleted".to_owned());
-        pipeline.told_by(&AlertArgs { tick: tick.clone(), failed, ..pipeline.args(minute(now)) })
+        Pipeline::told_by(&AlertArgs { tick: tick.clone(), failed, ..pipeline.args(minute(now)) })
     };
     assert!(run(1).is_empty());
     assert!(run(9)[0].text.ends_with("pod deleted"), "whoever ran the tick knows");

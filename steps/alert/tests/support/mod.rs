@@ -66,7 +66,6 @@ impl Pipeline {
             tick: Vec::new(),
             failed: None,
             ended: Vec::new(),
-            failed: None,
             messages: self.folder().join("messages.json"),
             common: Common::default(),
         }
