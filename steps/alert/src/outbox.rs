@@ -369,9 +369,10 @@ impl Sender<'_> {
 
 impl Delivery {
     fn note_sent(&mut self, message: &Message, channel: String) {
-        match self.sent.last_mut() {
-            Some(sent) if sent.message.key == message.key => sent.channels.push(channel),
-            _ => self.sent.push(Sent { message: message.clone(), channels: vec![channel] }),
+        // A channel that was dead gets a message after the others did, and after older ones.
+        match self.sent.iter_mut().find(|sent| sent.message.key == message.key) {
+            Some(sent) => sent.channels.push(channel),
+            None => self.sent.push(Sent { message: message.clone(), channels: vec![channel] }),
         }
     }
 }
