@@ -232,8 +232,18 @@ impl<'a> Builder<'a> {
             columns: columns.into_iter().map(|column| column.feature).collect(),
         };
         if contract.columns.is_empty() {
+            let columns = document.columns();
+            let missing: Vec<&str> = columns
+                .iter()
+                .map(|column| column.name.as_str())
+                .filter(|name| !available.contains(name))
+                .collect();
+            let missing = match missing.as_slice() {
+                [] => String::new(),
+                missing => format!("; not in the samples: {}", missing.join(", ")),
+            };
             return Err(StepError::usage("the document's feature rules make no column")
-                .hint(format!("sample columns: {}", available.join(", "))));
+                .hint(format!("sample columns: {}{missing}", available.join(", "))));
         }
         Ok(Plan { contract, tasks, sample_columns })
     }
