@@ -76,8 +76,12 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
     let table = &samples.table;
     assert_eq!((table.rows(), table.entities.len()), (24, 2), "12 steps of 2 nodes, none twice");
     assert!(table.times.is_sorted());
+    // Entities are in the order of their ports, which the system chose.
+    let urls = exporters.urls();
+    let is_second = |row: &usize| urls[1].contains(&format!("/{}/", table.entity_of(*row)));
     let second: Vec<f64> =
-        (0..24).filter(|row| row % 2 == 1).map(|row| table.columns[1].values[row]).collect();
+        (0..24).filter(is_second).map(|row| table.columns[1].values[row]).collect();
+    assert_eq!(second.len(), 12);
     // The first scrape of each process has no rate.
     let gaps: Vec<usize> = (0..12).filter(|step| second[*step].is_nan()).collect();
     assert_eq!(gaps, [0, 8], "{second:?}");

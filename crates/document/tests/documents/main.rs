@@ -378,14 +378,14 @@ fn everything_that_is_wrong_with_a_document_is_found_at_once() {
     let found = document::problems_in("small.yaml", &text);
     let all: Vec<String> = found.iter().map(ToString::to_string).collect();
     for (line, part) in [
-        (6, "unknown field `rangee`"),
-        (8, "`scoring.every`"),
+        (5, "unknown field `rangee`"),
+        (7, "`scoring.every`"),
         (3, "no pipeline name"),
-        (14, "`9` is no column name"),
-        (16, "no sample column is named `nothing`"),
-        (17, "not a whole number of steps"),
-        (19, "models.z_score"),
-        (24, "is never reached"),
+        (11, "`9` is no column name"),
+        (13, "no sample column is named `nothing`"),
+        (14, "not a whole number of steps"),
+        (16, "models.z_score"),
+        (21, "is never reached"),
     ] {
         let place = format!("small.yaml:{line}:");
         let is_there = all.iter().any(|it| it.starts_with(&place) && it.contains(part));
