@@ -67,9 +67,9 @@ fn chunks_are_merged_without_duplicates_or_holes() -> Result<()> {
     // values. A coarse row before that lacks one.
     let early = coarse_times.partition_point(|time| *time < times[0]);
     assert!(early <= 13, "{early} rows are before {}", times[0]);
-    for row in 0..early {
+    for (row, time) in coarse_times[..early].iter().enumerate() {
         let mut columns = coarse_samples.table.columns.iter();
-        assert!(columns.any(|column| column.values[row].is_nan()), "{}", coarse_times[row]);
+        assert!(columns.any(|column| column.values[row].is_nan()), "{time}");
     }
     let columns = coarse_samples.table.columns.iter().zip(&fine_samples.table.columns);
     for (column, fine_column) in columns {
