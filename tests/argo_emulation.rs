@@ -77,7 +77,7 @@ fn is_seen_from_outside(cluster: &Cluster, run: &Path, folder: &Path) -> anyhow:
     assert!(page.contains("Run uid-1"), "the page names the run");
     let listed = cluster.lynceus(folder, &["runs", "list", "cluster"])?;
     assert!(listed.contains("uid-1  done    2026-11-21T08:36:00Z"), "{listed}");
-    let why = cluster.lynceus(folder, &["explain", "uid-1", "train-adaptive"])?;
+    let why = cluster.lynceus(folder, &["explain", "cluster", "uid-1", "train-adaptive"])?;
     assert!(why.contains("flag      --model \"adaptive\"\n"), "{why}");
     assert!(why.contains("input     dataset "), "{why}");
     let report = cluster.lynceus(folder, &["report", "cluster", "--run", "uid-1"])?;

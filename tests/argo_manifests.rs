@@ -117,7 +117,7 @@ fn a_file_that_no_task_writes_comes_from_the_store() -> anyhow::Result<()> {
     let files = files(&["labels.scenarios=logs/scenarios.csv"])?;
     let train = files.iter().find(|file| file.name.ends_with("train.yaml")).context("train")?;
     assert!(train.text.contains("key: inputs/cluster/logs/scenarios.csv\n"), "{}", train.text);
-    assert!(train.text.contains("- /inputs/logs/scenarios.csv\n"), "{}", train.text);
+    assert!(train.text.contains("- /lynceus/inputs/logs/scenarios.csv\n"), "{}", train.text);
     assert_eq!(lint::check(&files), []);
     Ok(())
 }
@@ -153,7 +153,9 @@ fn lint_says_file_line_and_field_and_ends_with_3() -> anyhow::Result<()> {
     let output = workspace.output(&["lint", "mine.yaml"])?;
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert_eq!(said, "mine.yaml:3:1: unknown field `stpe` (did you mean `step`?) [document]\n");
+    assert!(
+        said.starts_with("mine.yaml:3:1: unknown field `stpe` (did you mean `step`?) [document]\n")
+    );
     Ok(())
 }
 
@@ -167,7 +169,10 @@ fn a_document_on_stdin_is_checked_as_one() -> anyhow::Result<()> {
     let output = lint("format: 1\nname: mine\nstpe: 1m\n")?;
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert_eq!(said, "stdin:3:1: unknown field `stpe` (did you mean `step`?) [document]\n");
+    assert!(
+        said.starts_with("stdin:3:1: unknown field `stpe` (did you mean `step`?) [document]\n")
+    );
+    assert!(said.contains("field `step` is missing"), "{said}");
     let document = fs_err::read_to_string(repository().join("pipelines/cluster.yaml"))?;
     let output = lint(&document)?;
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 file, nothing wrong\n");
@@ -188,10 +193,12 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{said}");
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
+    assert_eq!(lines.len(), 4, "{said}");
     assert_eq!(lines[0], "latin.yaml: not UTF-8 text [file]");
     assert!(lines[1].starts_with("here/gone.yaml: cannot be read: "), "{said}");
-    assert!(lines[2].starts_with("mine.yaml:") && lines[2].ends_with("[document]"), "{said}");
+    for line in &lines[2..] {
+        assert!(line.starts_with("mine.yaml:") && line.ends_with("[document]"), "{said}");
+    }
     assert_eq!(workspace.output(&["lint", "missing.yaml", "mine.yaml"])?.status.code(), Some(2));
     Ok(())
 }

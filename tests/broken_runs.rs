@@ -77,7 +77,8 @@ fn an_interrupted_training_is_gone_on_with_past_a_failed_tick() -> anyhow::Resul
         let text = fs_err::read_to_string(&path)?;
         fs_err::write(&path, text.replacen("\"status\": \"done\"", "\"status\": \"running\"", 1))?;
     }
-    let away = "source={recording: null, prometheus: {url: 'http://127.0.0.1:1', retries: 0}}";
+    let away =
+        "sources.metrics={recording: null, prometheus: {url: 'http://127.0.0.1:1', retries: 0}}";
     let tick = workspace.output(&[
         "score",
         "cluster",

@@ -158,10 +158,10 @@ fn the_readmes_picture_is_the_one_that_its_first_command_draws() -> Result<()> {
     let text = fs_err::read_to_string(page(workspace, &first, "report.html"))?;
     for (said, found) in [
         (
-            "all eight faults found, half of them within 9 seconds",
+            "All eight faults are found, half of them within 9 seconds",
             "found 8 of 8 labelled faults, half of them within 9 s of their start",
         ),
-        ("no alarm begins outside of one", "raised no alarm outside of any"),
+        ("no alarm starts outside a fault", "raised no alarm outside of any"),
     ] {
         ensure!(readme.contains(said) && text.contains(found), "{said}: {found}");
     }

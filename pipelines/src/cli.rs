@@ -106,9 +106,7 @@ enum OutputFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Write a document that fits a Prometheus, or one of those that come with the program
-    #[command(
-        after_help = "Examples: lynceus init --url http://localhost:9090\n          lynceus init --from cluster"
-    )]
+    #[command(after_help = "Example: lynceus init --url http://localhost:9090")]
     Init(init::InitArgs),
     /// Train: collect, validate, fit, select and deploy, as far as it is not done yet
     #[command(

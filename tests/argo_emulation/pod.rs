@@ -94,7 +94,11 @@ impl Pod {
         let log = self.termination_log().display().to_string();
         let place = |argument: &String| match argument.as_str() {
             TERMINATION_LOG => log.clone(),
-            other => self.place(other),
+            // A source is named before its path.
+            other => match other.split_once("=/") {
+                Some((name, path)) => format!("{name}={}", self.place(&format!("/{path}"))),
+                None => self.place(other),
+            },
         };
         process.args(ready.arguments.iter().map(place));
         process

@@ -35,8 +35,12 @@ for path in sys.argv[1:]:
     for document in read[path]:
         model = getattr(models, document["kind"], None)
         if document["apiVersion"] == "argoproj.io/v1alpha1":
-            kept = model.model_validate(document)
-            kept = json.loads(kept.model_dump_json(by_alias=True, exclude_none=True))
+            # hera 5 builds on pydantic 1, whose names these are.
+            if hasattr(model, "model_validate"):
+                kept = model.model_validate(document).model_dump_json(by_alias=True, exclude_none=True)
+            else:
+                kept = model.parse_obj(document).json(by_alias=True, exclude_none=True)
+            kept = json.loads(kept)
             misfits += lost(document, kept, f"{path}: {document['kind']}")
 print("\n".join(misfits), file=sys.stderr)
 json.dump(read, sys.stdout)

@@ -21,7 +21,7 @@ fn scoring_that_stops_is_told_with_its_cause_and_shown_by_status_and_messages() 
 {
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
-    let url = format!("sources.metrics.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     let channel = "alerts.channels=[{file: {path: told.jsonl}}]";
     let tick = |at: &str, more: &[&str]| {
         let tick = ["score", "node.yaml", "--retries", "0", "--set", channel];
@@ -64,17 +64,18 @@ fn a_tick_ends_in_time_whatever_hangs_and_names_it() -> anyhow::Result<()> {
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     let silent = FaultProxy::start(None, &[], Fault::Silence)?;
-    let url = format!("sources.metrics.prometheus.url={}", silent.url());
+    let url = format!("sources.main.prometheus.url={}", silent.url());
     let tick = ["score", "node.yaml", "--at", "2026-11-21T08:16:00Z", "--within", "9s"];
-    let slow = ["--set", "sources.metrics.prometheus.timeout=1h", "--set", &url];
+    let slow = ["--set", "sources.main.prometheus.timeout=1h", "--set", &url];
     let output = workspace.output(&[&tick[..], &slow].concat())?;
     assert_eq!(code(output.status), 4, "{}", said(&output));
     let words = said(&output);
     ensure!(words.contains("collect: the step did not end within its deadline of"), "{words}");
     ensure!(words.contains(&format!("waiting for the source `{}", silent.url())), "{words}");
 
-    let mut bucket = workspace.lynceus(&tick);
-    bucket.args(["--set", &format!("sources.metrics.prometheus.url={}", server.url())]);
+    let mut bucket = std::process::Command::new(env!("CARGO_BIN_EXE_lynceus"));
+    bucket.args(tick).current_dir(workspace.path());
+    bucket.args(["--set", &format!("sources.main.prometheus.url={}", server.url())]);
     bucket.env("LYNCEUS_STORE", "s3://bucket/prefix").envs([
         ("AWS_ENDPOINT_URL", silent.url().as_str()),
         ("AWS_ACCESS_KEY_ID", "x"),
@@ -94,7 +95,7 @@ fn a_tick_before_the_first_model_says_so_and_is_no_failure() -> anyhow::Result<(
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     fs_err::remove_dir_all(workspace.store().join("models"))?;
-    let url = format!("sources.metrics.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     let tick = ["score", "node.yaml", "--at", "2026-11-21T08:16:00Z", "--set", &url];
     assert_eq!(
         workspace.run(&tick)?,
@@ -142,7 +143,7 @@ fn a_watch_scores_what_comes_due() -> anyhow::Result<()> {
     let past = Prometheus::recorded()?;
     let recorded = trained(&past)?;
     fs_err::copy(recorded.path().join("node.yaml"), workspace.path().join("node.yaml"))?;
-    let url = format!("sources.metrics.prometheus.url={}", server.url());
+    let url = format!("sources.main.prometheus.url={}", server.url());
     workspace.run(&["run", "node.yaml", "--set", &url])?;
     let said = workspace.run(&["watch", "node.yaml", "--ticks", "1", "--set", &url])?;
     ensure!(said.contains("windows scored"), "{said}");

@@ -6,7 +6,7 @@
 //! subreaper of its descendants, so none escapes by losing its parent; a fault that outlives a
 //! killed worker ends by its own timeout.
 
-use std::io::{BufRead as _, Read as _};
+use std::io::{BufRead as _, Read};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -61,6 +61,16 @@ impl Stop {
         self.asked.1.notify_all();
     }
 
+    /// Asks for the end when the other side of a pipe closes it.
+    fn ask_at_the_end_of(&self, mut input: impl Read + Send + 'static) {
+        let stop = self.clone();
+        std::thread::spawn(move || {
+            // An error is an end as well.
+            drop(input.read_to_end(&mut Vec::new()));
+            stop.ask();
+        });
+    }
+
     /// Says whether the end was asked for before the deadline.
     pub fn is_asked(&self) -> bool {
         *self.asked.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,19 +104,11 @@ pub fn main() -> Result<(), StepError> {
     let job: Job = artifact::parse_json("job", line.as_bytes())?;
     processes::adopt_descendants()?;
     limit(&job.limits);
-    let stop = Stop::after(job.duration.to_std());
-    let watched = stop.clone();
-    std::thread::spawn(move || {
-        let mut rest = Vec::new();
-        // An error is an end as well.
-        drop(input.read_to_end(&mut rest));
-        watched.ask();
-    });
-    run(&job, &stop)
+    run(&job, input)
 }
 
 /// Runs one fault from its first to its last process and logs both ends.
-fn run(job: &Job, stop: &Stop) -> Result<(), StepError> {
+fn run(job: &Job, input: impl Read + Send + 'static) -> Result<(), StepError> {
     let log = ScenarioLog::new(&job.log);
     let fault = job.fault.fault();
     fault.prepare()?;
@@ -126,7 +128,9 @@ fn run(job: &Job, stop: &Stop) -> Result<(), StepError> {
         outcome: None,
     };
     log.started(&record)?;
-    let done = fault.run(stop);
+    let stop = Stop::after(job.duration.to_std());
+    stop.ask_at_the_end_of(input);
+    let done = fault.run(&stop);
     let left = processes::kill_descendants();
     record.end = Some(wall_clock());
     record.outcome = Some(match &done {

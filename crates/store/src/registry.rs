@@ -376,7 +376,7 @@ fn names_manifest(version: &str, bytes: &[u8]) -> bool {
 
 fn records(manifest: &BundleManifest) -> impl Iterator<Item = &FileRecord> {
     let models = manifest.members.iter().map(|member| &member.model);
-    models.chain([&manifest.reference]).chain(&manifest.memory)
+    models.chain([&manifest.reference]).chain(&manifest.memory).chain(&manifest.memory_before_test)
 }
 
 fn parse_manifest(name: &str, bytes: &[u8]) -> Result<BundleManifest, StepError> {

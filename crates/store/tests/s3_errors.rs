@@ -129,12 +129,23 @@ fn what_a_store_says_is_told_apart() {
         (429, "TooManyRequests", ErrorKind::Unavailable, "slow down"),
         (500, "InternalError", ErrorKind::Unavailable, "`InternalError` (HTTP status 500)"),
         (503, "ServiceUnavailable", ErrorKind::Unavailable, "`ServiceUnavailable`"),
-        (501, "NotImplemented", ErrorKind::Usage, "does not implement this request"),
         (400, "EntityTooLarge", ErrorKind::Usage, "`EntityTooLarge` (HTTP status 400)"),
     ] {
         let script = move |_: &s3_servers::proxy::Seen<'_>| Fault::Reply(status, code);
         let proxy = Proxy::start(server.access(), script).unwrap();
         all_say(&proxy.access().store("x").unwrap(), kind, words).unwrap();
+    }
+}
+
+#[test]
+fn server_that_implements_nothing_is_named_and_not_taken_for_an_outage() {
+    let server = InProcess::start().unwrap();
+    let script = |_: &s3_servers::proxy::Seen<'_>| Fault::Reply(501, "NotImplemented");
+    let proxy = Proxy::start(server.access(), script).unwrap();
+    for error in errors(&proxy.access().store("x").unwrap()) {
+        assert_eq!(error.kind, ErrorKind::Usage, "{error}");
+        let is_write = error.message.contains("does not honour `If-None-Match`");
+        assert!(is_write || error.message.contains("does not implement this request"), "{error}");
     }
 }
 

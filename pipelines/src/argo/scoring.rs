@@ -47,7 +47,7 @@ pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
 
 fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     let mut plan = crate::score::plan(&inputs(document))?;
-    say_when_there_is_no_model(document, &mut plan);
+    adapt(document, &mut plan);
     let names = names(document);
     let stages: Vec<Stage> = plan.tasks.iter().map(|task| task.command.stage()).collect();
     let volumes = step::volumes(document, "1Gi", &stages);
@@ -92,8 +92,9 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     Ok(spec)
 }
 
-/// Lets `score` say what makes the first model here.
-fn say_when_there_is_no_model(document: &Document, plan: &mut Plan) {
+/// Lets `score` say what makes the first model here, and `alert` look for no failed task: its
+/// container runs only after all others have ended well, and another pod follows a failure.
+fn adapt(document: &Document, plan: &mut Plan) {
     let names = names(document);
     for task in &mut plan.tasks {
         if let StepCommand::Score(args) = &mut task.command {
@@ -101,6 +102,9 @@ fn say_when_there_is_no_model(document: &Document, plan: &mut Plan) {
                 "a training makes one: CronWorkflow {} starts it, or now: argo submit --from workflowtemplate/{}",
                 names.retrain, names.train
             ));
+        }
+        if let StepCommand::Alert(args) = &mut task.command {
+            args.tick.clear();
         }
     }
 }

@@ -127,6 +127,12 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
         let is_input = inputs.iter().any(|port| port.name == flag);
         line.push(match flag.as_str() {
             "now" | "seed" | "range" | "models" => format!("{{{{inputs.parameters.{flag}}}}}"),
+            "source" => match word.split_once('=') {
+                Some((name, path)) => {
+                    format!("{name}={}", input_path(path, surroundings.shares_work)?)
+                }
+                None => input_path(&word, surroundings.shares_work)?,
+            },
             _ if is_input => input_path(&word, surroundings.shares_work)?,
             _ => word,
         });

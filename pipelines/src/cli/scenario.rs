@@ -158,13 +158,14 @@ fn run(global: &Global, args: &TimetableArgs) -> Result<(), StepError> {
     // Workers and their ends take a little longer than the timetable says.
     let stop = Stop::after((timetable.total + Span::from_seconds(3600)).to_std());
     stop_at_signals(stop.clone())?;
-    let records = runner.run(&stop, &mut |progress| say(&told(&file, &progress)))?;
+    let done = runner.run(&stop, &mut |progress| say(&told(&file, &progress)));
+    if stop.is_asked() {
+        return Err(StepError::usage(INTERRUPTED).hint("the log has all faults up to here"));
+    }
+    let records = done?;
     match global.output {
         OutputFormat::Json => print_json(&records)?,
         OutputFormat::Text => print(&shown(&records))?,
-    }
-    if stop.is_asked() {
-        return Err(StepError::usage(INTERRUPTED).hint("the log has all faults up to here"));
     }
     print_log_path(global, &log)
 }

@@ -382,7 +382,7 @@ mod tests {
             times in proptest::collection::vec((0_i64..200, 0_usize..3), 0..60),
             tolerance in 0_i64..40, size in 1_usize..9,
         ) {
-            let mut list: Vec<(i64, &'static str, f64)> =
+            let mut rows: Vec<(i64, &'static str, f64)> =
                 times.iter().map(|(time, entity)| (*time, ["a", "b", "c"][*entity], 1.5)).collect();
             rows.sort_by_key(|row| row.0);
             let all = |size: usize| {
