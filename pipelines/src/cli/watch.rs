@@ -7,7 +7,7 @@ use super::context::{Context, DocumentArgs, clock};
 use super::run::{ProcessArgs, block_on};
 use super::score::{self, ScoreArgs};
 use super::{Global, OutputFormat, print, say, tell};
-use crate::run::{INTERRUPTED, wait_for_signal};
+use crate::run::{INTERRUPTED, end_well_on_signals, wait_for_signal};
 
 /// Flags of `lynceus watch`.
 #[derive(Debug, clap::Args)]
@@ -35,31 +35,58 @@ pub(crate) fn execute(global: &Global, args: WatchArgs) -> Result<(), StepError>
     let name = context.document.name.clone();
     say(&format!("scoring {name} every {}; Ctrl-C stops it", context.document.scoring.every));
     let args = ScoreArgs::for_watch(document, since, process);
+    let stopped =
+        format!("stopped; windows that come due meanwhile are scored by the next tick of {name}");
+    end_well_on_signals(stopped.clone());
+    match follow(global, &args, &mut context, ticks) {
+        Err(error) if error.message != INTERRUPTED => Err(error),
+        Ok(End::Ticks) => Ok(()),
+        // A signal is how a watch ends, wherever in a tick it comes.
+        Ok(End::Signal) | Err(_) => {
+            say(&stopped);
+            Ok(())
+        }
+    }
+}
+
+/// Why a watch ended.
+enum End {
+    /// All ticks that were asked for are done.
+    Ticks,
+    /// A signal came.
+    Signal,
+}
+
+/// Scores each time a window is due.
+fn follow(
+    global: &Global,
+    args: &ScoreArgs,
+    context: &mut Context,
+    ticks: Option<u64>,
+) -> Result<End, StepError> {
     let mut done = 0_u64;
     loop {
-        match score::once(global, &args, &context, clock()) {
-            Err(error) if error.message == INTERRUPTED => break,
+        match score::once(global, args, context, clock()) {
+            Err(error) if error.message == INTERRUPTED => return Ok(End::Signal),
             // The next tick starts at the watermark and catches up.
             Err(error) => tell(&error),
             Ok(scored) => show(global, &scored)?,
         }
         done += 1;
         if ticks.is_some_and(|ticks| done >= ticks) {
-            return Ok(());
+            return Ok(End::Ticks);
         }
         // An edit of the document counts from the next tick on; a broken one is reported and the
         // last good one stays.
         match Context::new(global, args.document()) {
-            Ok(read) => context = read,
+            Ok(read) => *context = read,
             Err(error) => tell(&error),
         }
         let scoring = &context.document.scoring;
         if block_on(wait_for_signal(until_next(clock(), scoring.every, scoring.delay)))? {
-            break;
+            return Ok(End::Signal);
         }
     }
-    say(&format!("stopped; windows that come due meanwhile are scored by the next tick of {name}"));
-    Ok(())
 }
 
 /// Returns how long it is to the next tick: a window is due when its delay is over.

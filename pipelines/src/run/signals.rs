@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: a runner ends its tasks, and the program between two runs ends itself.
 
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Once, OnceLock};
 
 use contract::{Span, StepError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +28,15 @@ struct Signals {
 /// Says that a runner waits for signals itself, to end in an orderly way.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
+/// What a command says that a signal ends well, wherever it comes.
+static LAST_WORDS: OnceLock<String> = OnceLock::new();
+
+/// Makes a signal between two runs a good end: the program says these words and ends with code 0.
+pub fn end_well_on_signals(words: String) {
+    // A program watches one pipeline, so the words stay those of the first call.
+    LAST_WORDS.get_or_init(|| words);
+}
+
 /// Ends the program, in the words of a run, on a signal while no runner listens: once asked for,
 /// signals do nothing by themselves any more for as long as the process lives.
 fn end_on_signals_between_runs() {
@@ -41,14 +50,24 @@ fn end_on_signals_between_runs() {
                 loop {
                     signals.wait().await;
                     if !LISTENING.load(Ordering::SeqCst) {
-                        crate::cli::tell(&interrupted());
-                        #[expect(clippy::exit, reason = "as a signal does, with our code")]
-                        std::process::exit(130);
+                        end_by_signal();
                     }
                 }
             });
         });
     });
+}
+
+fn end_by_signal() {
+    let code = if let Some(words) = LAST_WORDS.get() {
+        crate::cli::say(words);
+        0
+    } else {
+        crate::cli::tell(&interrupted());
+        130
+    };
+    #[expect(clippy::exit, reason = "as a signal does, with our code")]
+    std::process::exit(code);
 }
 
 /// Listens for signals as long as a runner does.
