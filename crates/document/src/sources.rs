@@ -1,7 +1,7 @@
 //! Where samples come from: named sources, each of one kind, and the columns they fill.
 //!
 //! A kind says everything about itself in one file below: its settings, their checks, its secrets,
-//! the data it reads and the servers it talks to. Everything else asks [`SourceKind`].
+//! the data it reads and the servers it talks to. Everything else asks `SourceKind`.
 
 mod columns;
 mod exporter;

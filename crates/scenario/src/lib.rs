@@ -1,7 +1,7 @@
 //! Fault scenarios: a file says which faults to inject, where, when and for how long; this crate
 //! injects them and writes the scenario log that the step `label` reads.
 //!
-//! - [`file`] is the scenario file and its checks, [`timetable`] is what it means in time;
+//! - [`mod@file`] is the scenario file and its checks, [`timetable`] is what it means in time;
 //! - [`faults`] has one file for each kind of fault of the local executor;
 //! - [`worker`] runs one fault in a process of its own and ends all that the fault started,
 //!   whatever happens to the process that asked for it; [`runner`] runs the timetable;

@@ -2,7 +2,7 @@
 //!
 //! Both files are replaced whole, so a reader never sees half a line. A fault is noted in the JSON
 //! lines when it starts and again when it ends; the CSV gets its line when it ends. A start without
-//! an end is a fault whose worker was killed: [`reconcile`] adds a line labelled `transition`, which
+//! an end is a fault whose worker was killed: [`ScenarioLog::reconcile`] adds a line labelled `transition`, which
 //! excludes the windows in question from every metric.
 
 use std::fs::{File, TryLockError};
