@@ -2,6 +2,7 @@
 
 mod compare;
 mod context;
+mod entities;
 mod evaluate;
 mod explain;
 mod init;
@@ -138,6 +139,11 @@ enum Command {
     /// Show pipeline health: last window, lag, live model, open alarms, drift
     #[command(after_help = "Example: lynceus status cluster")]
     Status(status::StatusArgs),
+    /// List entities with their classes: of pipelines of `task: classify`
+    Entities {
+        #[command(subcommand)]
+        command: entities::EntitiesCommand,
+    },
     /// Evaluate the scores of a time range against a scenario log
     #[command(
         after_help = "Example: lynceus evaluate cluster --scenarios scenarios.csv --from 2026-11-21T08:36:00Z --to 2026-11-21T09:22:00Z"
@@ -238,6 +244,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Messages(args) => messages::execute(&global, &args),
         Command::Scores(args) => scores::execute(&global, &args),
         Command::Status(args) => status::execute(&global, &args),
+        Command::Entities { command } => entities::execute(&global, &command),
         Command::Evaluate(args) => evaluate::execute(&global, &args),
         Command::Report(args) => report::execute(&global, &args),
         Command::Compare(args) => compare::execute(&global, &args),

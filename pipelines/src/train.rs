@@ -48,8 +48,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     tasks.extend(label(inputs, &files));
     tasks.push(feature(inputs, &files));
     tasks.push(validate(inputs, &files));
-    let models =
-        inputs.document.models.trained().into_iter().map(|kind| train(inputs, &files, kind));
+    let models = inputs.document.trained().into_iter().map(|kind| train(inputs, &files, kind));
     let (models, candidates): (Vec<Task>, Vec<PathBuf>) = models.unzip();
     tasks.extend(models);
     tasks.push(select(&files, candidates));

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::classify::ClassManifest;
 use crate::rules::Vote;
 use crate::{FeatureContract, Timestamp};
 
@@ -87,6 +88,9 @@ pub struct BundleManifest {
     /// What names the kind of an alarm; absent where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<DiagnosisMember>,
+    /// What `task: classify` needs; absent in a bundle of `task: anomaly`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classify: Option<ClassManifest>,
     /// What was measured, by part of the data set (`validation`, `test`) and then by name.
     pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
     /// What it was made from.

@@ -42,6 +42,19 @@ impl Vote {
     }
 }
 
+impl Default for Vote {
+    fn default() -> Self {
+        Self {
+            combine: Combine::Votes,
+            weights: BTreeMap::new(),
+            learn_weights: false,
+            alarm_at: Decimal::ONE,
+            smoothing: Span::ZERO,
+            limit: Limit::FalseAlarms(FalseAlarmLimit::default()),
+        }
+    }
+}
+
 /// What is added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,10 @@
 //! Score objects: what was said of one window, written once.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use crate::classify::EntityClass;
 use crate::{Decimal, Timestamp};
 
 /// `scores/<pipeline>/date=YYYY-MM-DD/<time>.json`: one window with all its entities.
@@ -27,6 +30,10 @@ pub struct WindowScore {
     /// once there is enough of a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
+    /// Entities of each class, `unknown` among them; only of `task: classify`, where `entities` holds
+    /// those whose class has changed and those that are not what they declare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<BTreeMap<String, u64>>,
 }
 
 impl WindowScore {
@@ -49,6 +56,7 @@ impl WindowScore {
             entities,
             shadow: None,
             drift: None,
+            classes: None,
         }
     }
 }
@@ -181,6 +189,16 @@ pub struct EntityScore {
     /// refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Which class it is; only of `task: classify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<EntityClass>,
+}
+
+impl EntityScore {
+    /// Says that it is not what it declares.
+    pub fn is_mismatch(&self) -> bool {
+        self.class.as_ref().is_some_and(|class| class.mismatch)
+    }
 }
 
 /// A combined score and its limit.

@@ -54,7 +54,12 @@ impl Default for Alerts {
             resolve_after: 3,
             cool_down: Span::from_seconds(600),
             repeat: None,
-            kinds: vec![AlertKind::Anomaly, AlertKind::NoData, AlertKind::ScoringStopped],
+            kinds: vec![
+                AlertKind::Anomaly,
+                AlertKind::NoData,
+                AlertKind::ScoringStopped,
+                AlertKind::Mismatch,
+            ],
             training: Vec::new(),
             send: Send::All,
             time_zone: "UTC".to_owned(),
@@ -84,6 +89,8 @@ pub enum AlertKind {
     Drift,
     /// No window was scored for `scoring.stalled_after`: it is not known how anything behaves.
     ScoringStopped,
+    /// It is not what it declares: of `task: classify`.
+    Mismatch,
 }
 
 /// How a training ended.

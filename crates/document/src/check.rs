@@ -1,9 +1,11 @@
 //! What types cannot say: whether the parts of a document make sense together.
 
 mod alerts;
+mod classify;
 
 use contract::Span;
 
+use crate::classify::Task;
 use crate::deserialize::closest;
 use crate::document::Document;
 use crate::expectations::Expectation;
@@ -71,10 +73,16 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
     for (index, expectation) in document.expectations.iter().enumerate() {
         problems.add(check_expectation(index, expectation));
     }
+    match document.task {
+        Task::Anomaly => {
+            problems.add(classify::check_absent(document));
+            problems.add(check_models(document));
+            problems.add(check_vote(document));
+        }
+        Task::Classify => classify::check(document, &mut problems),
+    }
     for checked in [
         check_split(document),
-        check_models(document),
-        check_vote(document),
         check_shares(document),
         alerts::check_stalled(document),
         alerts::check_retrain(document),

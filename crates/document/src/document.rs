@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::Alerts;
+use crate::classify::{Classify, Task};
 use crate::collect::Collect;
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
@@ -24,6 +25,9 @@ pub struct Document {
     pub format: u32,
     /// Name of the pipeline: lower-case letters, digits and `-`; a part of every store key.
     pub name: String,
+    /// What is asked of the data: `anomaly` or `classify`.
+    #[serde(default, skip_serializing_if = "Task::is_anomaly")]
+    pub task: Task,
     /// What it watches, in a sentence.
     #[serde(default)]
     pub description: String,
@@ -63,9 +67,14 @@ pub struct Document {
     #[serde(default)]
     pub seed: u64,
     /// The models and their parameters.
+    #[serde(default)]
     pub models: Models,
-    /// How their scores become a verdict.
+    /// How their scores become a verdict: of `task: anomaly`.
+    #[serde(default)]
     pub vote: Vote,
+    /// Classes, models and bounds: of `task: classify`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classify: Option<Classify>,
     /// When a new version takes over.
     #[serde(default)]
     pub gate: Gate,
@@ -81,6 +90,26 @@ pub struct Document {
     /// Times of the bundled sample, for `lynceus run --sample`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,
+}
+
+impl Document {
+    /// Returns the settings of `task: classify`; nothing for another task.
+    pub fn classification(&self) -> Option<&Classify> {
+        match self.task {
+            Task::Anomaly => None,
+            Task::Classify => self.classify.as_ref(),
+        }
+    }
+
+    /// Returns every kind of model that the task trains, in the order of their names.
+    pub fn trained(&self) -> Vec<&'static str> {
+        match self.task {
+            Task::Anomaly => self.models.trained(),
+            Task::Classify => {
+                self.classify.as_ref().map(|classify| classify.models.kinds()).unwrap_or_default()
+            }
+        }
+    }
 }
 
 /// Times of a bundled sample: what comes before `train_until` is trained on, what follows is

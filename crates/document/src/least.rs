@@ -16,9 +16,15 @@ pub fn range(document: &Document, entities: usize) -> Span {
         let rows = rows as f64 * (1.0 + least::SPARE_RATIO);
         (rows / entities as f64 / share.max(f64::EPSILON)).ceil()
     };
-    let gaps = 2.0 * split.gap.in_steps(step) as f64;
-    let fit = windows(least::TRAIN_ROWS, 1.0 - split.validation - split.test);
-    let calibrate = windows(least::CALIBRATION_ROWS, split.validation);
+    // `task: classify` splits by entity: every row is one to fit on.
+    let (gaps, fit, calibrate) = match document.classification() {
+        Some(_) => (0.0, windows(least::TRAIN_ROWS, 1.0), 0.0),
+        None => (
+            2.0 * split.gap.in_steps(step) as f64,
+            windows(least::TRAIN_ROWS, 1.0 - split.validation - split.test),
+            windows(least::CALIBRATION_ROWS, split.validation),
+        ),
+    };
     let expected = document.expectations.iter().filter_map(|expectation| match expectation {
         Expectation::RowCount(check) => usize::try_from(check.min).ok(),
         _ => None,

@@ -5,6 +5,7 @@
 
 pub mod alerts;
 mod check;
+pub mod classify;
 pub mod collect;
 mod deserialize;
 pub mod document;

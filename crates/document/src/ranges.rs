@@ -6,6 +6,7 @@ use std::ops::RangeBounds;
 
 use contract::Span;
 
+use crate::classify::{ClassModels, GradientBoosting};
 use crate::models::{
     Adaptive, Autoencoder, DecisionTree, Diagnose, IsolationForest, Mahalanobis, Models,
     OneClassSvm, RandomForest, ZScore,
@@ -101,6 +102,29 @@ impl Models {
         ];
         let mut set = all.into_iter().filter_map(|(kind, model)| Some((kind, model?)));
         set.try_for_each(|(kind, model)| model.check().map_err(|error| (kind, error)))
+    }
+}
+
+impl ClassModels {
+    /// Returns the first kind of model with a parameter that is not what it may be.
+    pub(crate) fn check_ranges(&self) -> Result<(), (&'static str, OutOfRange)> {
+        let of = |kind, checked: Option<Result<(), OutOfRange>>| {
+            checked.unwrap_or(Ok(())).map_err(|error| (kind, error))
+        };
+        of("decision_tree", self.decision_tree.as_ref().map(Ranges::check))?;
+        of("gradient_boosting", self.gradient_boosting.as_ref().map(Ranges::check))?;
+        of("random_forest", self.random_forest.as_ref().map(Ranges::check))
+    }
+}
+
+impl Ranges for GradientBoosting {
+    fn check(&self) -> Result<(), OutOfRange> {
+        whole("rounds", self.rounds, 1..=1000)?;
+        number("learning_rate", self.learning_rate, (Excluded(0.0), Included(1.0)))?;
+        whole("max_depth", self.max_depth, 1..=16)?;
+        whole("min_leaf_rows", self.min_leaf_rows, 1..)?;
+        number("l2", self.l2, 0.0..=1e6)?;
+        number("column_share", self.column_share, (Excluded(0.0), Included(1.0)))
     }
 }
 

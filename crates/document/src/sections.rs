@@ -23,15 +23,26 @@ pub fn names(stage: Stage) -> &'static [&'static str] {
         ],
         Stage::Label => &["labels"],
         Stage::Feature => &["step", COLUMNS, "labels", "fill", "features"],
-        Stage::Validate => &["step", COLUMNS, "labels", "expectations", "split", "models"],
-        Stage::Train => &["models", "labels"],
-        Stage::Select => &["name", "labels", "vote", "scoring"],
-        Stage::Deploy => &["name", "labels", "gate", "deployment"],
-        Stage::Score => &["name", "step", "deployment", "scoring"],
-        Stage::Alert => &["name", "step", "alerts"],
-        Stage::Report => {
-            &["name", "description", "step", "labels", "vote", "gate", "deployment", "scoring"]
+        Stage::Validate => {
+            &["task", "classify", "step", COLUMNS, "labels", "expectations", "split", "models"]
         }
+        Stage::Train => &["task", "classify", "models", "labels", "step"],
+        Stage::Select => &["task", "classify", "name", "labels", "vote", "scoring", "step"],
+        Stage::Deploy => &["task", "classify", "name", "labels", "gate", "deployment"],
+        Stage::Score => &["task", "classify", "name", "step", "deployment", "scoring"],
+        Stage::Alert => &["task", "name", "step", "alerts"],
+        Stage::Report => &[
+            "task",
+            "classify",
+            "name",
+            "description",
+            "step",
+            "labels",
+            "vote",
+            "gate",
+            "deployment",
+            "scoring",
+        ],
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Context {
 pub struct AlertContext {
     /// The entity; empty for the whole of what the pipeline watches.
     pub entity: String,
-    /// `anomaly`, `no_data` or `drift`.
+    /// `anomaly`, `no_data`, `drift`, `scoring_stopped` or `mismatch`.
     pub kind: String,
     /// `firing` or `resolved`.
     pub status: String,

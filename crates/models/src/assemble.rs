@@ -160,6 +160,7 @@ pub fn assemble(
         memory: None,
         memory_before_test: None,
         diagnosis: None,
+        classify: None,
         metrics: BTreeMap::new(),
         provenance: recipe.provenance,
     };

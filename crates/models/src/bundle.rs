@@ -78,6 +78,10 @@ impl Bundle {
                 BundleManifest::FORMAT
             )));
         }
+        if manifest.classify.is_some() {
+            return Err(StepError::refused("the bundle is of `task: classify`, not `anomaly`")
+                .hint("train again: the task of the document has changed"));
+        }
         let reference = Reference::parse(verified(files, &manifest.reference)?)?;
         let models = manifest.members.iter().map(|member| {
             let bytes = verified(files, &member.model)?;
@@ -269,7 +273,7 @@ fn missing(file: &str) -> StepError {
 }
 
 /// Returns a file's bytes if they are what the manifest says.
-fn verified<'a>(
+pub(crate) fn verified<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     record: &FileRecord,
 ) -> Result<&'a [u8], StepError> {

@@ -117,6 +117,15 @@ impl Calibration {
     /// Leaves shares nearly as they are.
     pub const NONE: Self = Self { smoothing: 1e-9, exponent: 1.0 };
 
+    /// Refuses a calibration that is out of range.
+    pub fn checked(self) -> Result<Self, StepError> {
+        let Self { smoothing, exponent } = self;
+        if (1e-12..=1.0).contains(&smoothing) && (0.01..=100.0).contains(&exponent) {
+            return Ok(self);
+        }
+        Err(refused("have a calibration out of range"))
+    }
+
     /// Turns mean shares into probabilities.
     pub fn apply(&self, shares: &mut [f64]) {
         for share in shares.iter_mut() {
@@ -150,11 +159,17 @@ impl ClassTrees {
 
     /// Sets how shares become probabilities.
     pub fn calibrated(self, calibration: Calibration) -> Result<Self, StepError> {
-        let Calibration { smoothing, exponent } = calibration;
-        if (1e-12..=1.0).contains(&smoothing) && (0.01..=100.0).contains(&exponent) {
-            return Ok(Self { calibration, ..self });
-        }
-        Err(refused("have a calibration out of range"))
+        Ok(Self { calibration: calibration.checked()?, ..self })
+    }
+
+    /// Returns how shares become probabilities.
+    pub fn calibration(&self) -> Calibration {
+        self.calibration
+    }
+
+    /// Returns the trees.
+    pub fn trees(&self) -> &[ClassTree] {
+        &self.trees
     }
 
     /// Returns the classes.

@@ -51,6 +51,7 @@ impl Bundle {
             missing: self.names(verdicts.missing.get(&row)),
             diagnosis: self.diagnosed(table, row, verdict),
             reason: None,
+            class: None,
         }
     }
 

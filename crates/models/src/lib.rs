@@ -13,6 +13,7 @@ pub mod autoencoder;
 mod blocks;
 pub mod bundle;
 pub mod class_trees;
+pub mod classify;
 pub mod detector;
 pub mod diagnosed;
 pub mod diagnosis;

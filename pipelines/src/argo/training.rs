@@ -47,7 +47,7 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
 /// Makes the template, which people start trainings from and the clocks name.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
     let mut plan = train::plan(&inputs(document))?;
-    let models = document.models.trained().join(",");
+    let models = document.trained().join(",");
     for task in &mut plan.tasks {
         match &mut task.command {
             StepCommand::Collect(args) => args.range = Some(document.range),

@@ -1,6 +1,7 @@
 //! `lynceus models`: the registry.
 
 mod compare;
+mod matching;
 mod show;
 
 use contract::{Span, StepError, Timestamp};
@@ -58,6 +59,9 @@ pub(crate) enum ModelsCommand {
         #[arg(long, value_name = "DURATION", default_value = "24h")]
         last: Span,
     },
+    /// Find the model of an entity's class: an alias of another pipeline has the class's name
+    #[command(after_help = "Example: lynceus models match container orders-db-0 --for pod")]
+    Match(matching::MatchArgs),
     /// Point an alias at a version
     #[command(
         after_help = "Example: lynceus models promote cluster 20261121T083600Z-0123456789ab --why 'knows the new nodes'"
@@ -124,6 +128,7 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
         ModelsCommand::Compare { pipeline, first, second, last } => {
             compare::execute(global, store.as_ref(), pipeline, [first, second], *last)
         }
+        ModelsCommand::Match(args) => matching::execute(global, store.as_ref(), args),
         ModelsCommand::Promote { pipeline, version, change, why } => {
             let registry = registry(pipeline);
             let version = &registry.resolve(version)?;

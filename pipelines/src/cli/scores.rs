@@ -131,13 +131,24 @@ fn rows_of(window: &WindowScore) -> Vec<Vec<String>> {
         vec![
             window.time.to_string(),
             entity_words(&entity.entity).to_owned(),
-            verdict(entity.verdict).to_owned(),
+            said(entity),
             score,
             entity.votes.to_string(),
             causes.join(", "),
         ]
     });
     rows.collect()
+}
+
+/// Returns the verdict, or the class of an entity.
+fn said(entity: &EntityScore) -> String {
+    match &entity.class {
+        None => verdict(entity.verdict).to_owned(),
+        Some(class) if class.mismatch => {
+            format!("{}, declares {}", class.name(), class.declared.as_deref().unwrap_or_default())
+        }
+        Some(class) => class.name().to_owned(),
+    }
 }
 
 /// Returns the highest calibrated score of the models; nothing without data.

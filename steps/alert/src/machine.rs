@@ -86,8 +86,11 @@ pub struct Change<'a> {
     pub drifting: Vec<String>,
     /// Features that lead an anomaly by now and were not told, where it widens.
     pub also: Vec<String>,
-    /// The entity's verdict in the window of the change; nothing when it is no longer reported.
+    /// The entity's verdict in the window of the change; nothing when it is no longer reported, or
+    /// has nothing to report.
     pub score: Option<&'a EntityScore>,
+    /// Says that the entity is no longer reported.
+    pub gone: bool,
 }
 
 /// Where one kind of alert of one entity stands.
@@ -142,12 +145,15 @@ struct News {
 }
 
 /// The kinds that windows tell of.
-const KINDS: [Kind; 3] = [Kind::Anomaly, Kind::NoData, Kind::Drift];
+const KINDS: [Kind; 4] = [Kind::Anomaly, Kind::NoData, Kind::Drift, Kind::Mismatch];
 
 /// Returns what a window says of one kind of alert of an entity, which may not be in it.
 fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
     if kind == Kind::Drift {
         return drift_sign(name, entity, score);
+    }
+    if kind == Kind::Mismatch {
+        return if entity.is_some_and(EntityScore::is_mismatch) { Sign::Bad } else { Sign::Good };
     }
     match (kind, entity.map(|entity| entity.verdict)) {
         (Kind::Anomaly, Some(Verdict::Anomalous)) | (Kind::NoData, Some(Verdict::NoData)) => {
@@ -266,7 +272,9 @@ impl Tracks {
         }
         // Most entities are normal and have nothing to remember.
         let seen = score.entities.iter().filter(|entity| {
-            let plain = entity.verdict == Verdict::Normal && entity.drifting.is_empty();
+            let plain = entity.verdict == Verdict::Normal
+                && entity.drifting.is_empty()
+                && !entity.is_mismatch();
             !plain || self.0.contains_key(&entity.entity)
         });
         if score.drift.is_some() && rules.kinds.contains(&Kind::Drift) {
@@ -304,6 +312,9 @@ impl Tracks {
                         _ => Vec::new(),
                     },
                     score: entity,
+                    // Drift may be of all entities together, and a window of `task: classify` names
+                    // only those with news.
+                    gone: entity.is_none() && kind != Kind::Drift && score.classes.is_none(),
                 }));
             }
         }

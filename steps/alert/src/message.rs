@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contract::classify::EntityClass;
 use contract::score::{Cause, Combined, Diagnosed, MemberScore, WindowScore};
 use contract::{Decimal, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,9 @@ pub struct Alert {
     /// Why scoring has stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Which class it is, where it is not what it declares; for mismatches that fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<EntityClass>,
     /// Links for the entity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
@@ -86,6 +90,7 @@ impl Alert {
         let firing = change.ended.is_none();
         let score = change.score.filter(|_| firing);
         let anomaly = score.filter(|_| change.kind == Kind::Anomaly);
+        let mismatch = score.filter(|_| change.kind == Kind::Mismatch);
         Self {
             entity: change.entity,
             kind: change.kind,
@@ -94,20 +99,21 @@ impl Alert {
             urgent: change.urgent,
             since: change.since,
             ended: change.ended,
-            // Drift may be of all entities together, which is none of them.
-            gone: change.score.is_none() && change.kind != Kind::Drift,
+            gone: change.gone,
             changes: 1,
             completeness: change.score.map(|score| score.completeness),
             votes: change.score.map_or(Decimal::ZERO, |score| score.votes),
             combined: change.score.and_then(|score| score.combined),
             members: anomaly.map(|score| score.members.clone()).unwrap_or_default(),
             causes: anomaly
+                .or(mismatch)
                 .map(|score| score.causes.iter().take(CAUSES).cloned().collect())
                 .unwrap_or_default(),
             diagnosis: anomaly.and_then(|score| score.diagnosis.clone()),
             drifting: if firing { change.drifting } else { Vec::new() },
             also: if firing { change.also } else { Vec::new() },
             why: None,
+            class: mismatch.and_then(|score| score.class.clone()),
             links: Vec::new(),
         }
     }

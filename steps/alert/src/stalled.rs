@@ -186,6 +186,7 @@ fn alert(
         drifting: Vec::new(),
         also: Vec::new(),
         why,
+        class: None,
         links: Vec::new(),
     }
 }

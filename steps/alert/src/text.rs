@@ -1,5 +1,6 @@
 //! The words of a message: short lines that read well in a terminal and on a phone.
 
+use contract::classify::EntityClass;
 use contract::score::{Cause, Diagnosed, entity_words};
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
@@ -82,6 +83,7 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
                 lines.push(clock(alert, false, zone));
                 lines.extend(score(alert));
                 lines.extend(alert.diagnosis.as_ref().map(diagnosis));
+                lines.extend(alert.class.as_ref().map(class));
                 lines.extend(alert.causes.iter().map(|cause| format!("- {}", words(cause))));
                 lines.extend(drifting(alert));
                 lines.extend(alert.why.as_ref().map(|why| clean(why)));
@@ -141,6 +143,9 @@ fn verb(alert: &Alert, one: bool) -> String {
         Kind::Anomaly if alert.status == Status::Resolved => format!("{is} normal again"),
         Kind::NoData if alert.status == Status::Resolved => format!("send{s} data again"),
         Kind::Drift if alert.status == Status::Resolved => format!("no longer drift{s}"),
+        Kind::Mismatch if alert.status == Status::Resolved => {
+            format!("no longer differ{s} from what {} declared", if one { "it" } else { "they" })
+        }
         Kind::Anomaly if alert.reason == Reason::Lasts => format!("{is} still anomalous"),
         Kind::Anomaly => format!("{is} anomalous"),
         Kind::NoData if alert.reason == Reason::Lasts => format!("still send{s} no data"),
@@ -150,6 +155,7 @@ fn verb(alert: &Alert, one: bool) -> String {
         Kind::ScoringStopped if alert.status == Status::Resolved => format!("{is} scored again"),
         Kind::ScoringStopped if alert.reason == Reason::Lasts => format!("{is} still not scored"),
         Kind::ScoringStopped => format!("{is} no longer scored"),
+        Kind::Mismatch => mismatch(alert, one),
     };
     let also = match alert.also.as_slice() {
         [] => String::new(),
@@ -165,6 +171,28 @@ fn verb(alert: &Alert, one: bool) -> String {
     }
 }
 
+/// Returns what an entity declares and what it behaves like.
+fn mismatch(alert: &Alert, one: bool) -> String {
+    let Some(class) = alert.class.as_ref().filter(|_| one) else {
+        return "are not what they declare".to_owned();
+    };
+    let declared = clean(class.declared.as_deref().unwrap_or_default());
+    match &class.class {
+        Some(name) => format!("declares {declared} and behaves like {}", clean(name)),
+        None => format!("declares {declared} and behaves like no known class"),
+    }
+}
+
+/// Returns how sure the class is, and for how long it was looked at.
+fn class(class: &EntityClass) -> String {
+    let percent = digits(class.probability * 100.0);
+    let nearest = match &class.class {
+        Some(_) => format!("probability {percent} %"),
+        None => format!("nearest {} ({percent} %)", clean(&class.nearest)),
+    };
+    format!("{nearest}, after {} windows", class.windows)
+}
+
 /// Returns since when, or from when to when; in a summary also how often.
 fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
     let since = shown(alert.since, zone);
@@ -177,6 +205,7 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
                 Kind::NoData => "without data ",
                 Kind::Drift => "drifting ",
                 Kind::ScoringStopped => "not scored ",
+                Kind::Mismatch => "different ",
             };
             let to = shown_after(alert.since, ended, zone);
             format!("{what}from {since} to {to} ({})", ended - alert.since)

@@ -129,6 +129,7 @@ pub(crate) fn kind_name(alert: &Alert) -> &'static str {
         crate::machine::Kind::NoData => "no_data",
         crate::machine::Kind::Drift => "drift",
         crate::machine::Kind::ScoringStopped => "scoring_stopped",
+        crate::machine::Kind::Mismatch => "mismatch",
     }
 }
 

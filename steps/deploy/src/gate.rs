@@ -175,7 +175,7 @@ fn judge(
     (true, why)
 }
 
-fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     let text = format!("{:.2}", ratio * 100.0);
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }

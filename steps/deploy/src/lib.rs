@@ -3,6 +3,7 @@
 //! Everything follows from the bundle, the data set, the document and the alias: run again with
 //! the same `--now` after it was killed anywhere, it ends the same and writes the same bytes.
 
+mod classify;
 pub mod gate;
 
 use std::path::Path;
@@ -11,9 +12,11 @@ use contract::rules::Limit;
 use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
 use document::Document;
+use document::classify::Task;
 use document::document::OnWorse;
 use frames::Dataset;
 use models::Bundle;
+use models::classify::ClassBundle;
 use serde::{Deserialize, Serialize};
 use store::{AliasRecord, Change, Registry};
 
@@ -73,11 +76,11 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let store = store::open(&args.store)?;
     let registry = Registry::new(store.as_ref(), &document.name);
     // One that cannot be used must not be registered.
-    let challenger = read_bundle(&args.bundle)?;
+    let challenger = Challenger::read(&document, &args.bundle)?;
     let version = registry.put_version(&args.bundle)?;
     let current = registry.alias(&document.deployment.alias)?;
 
-    let task = Task { args, document: &document, registry, challenger };
+    let task = Weighing { args, document: &document, registry, challenger };
     let weigh = |champion: Option<&str>, outcome: &mut Outcome| task.weigh(champion, outcome);
     let deployment = match current.as_ref().filter(|current| current.version == version) {
         Some(current) if !is_ours(current, args.now) => already_live(&document, current),
@@ -111,43 +114,102 @@ fn is_ours(record: &AliasRecord, now: Timestamp) -> bool {
 }
 
 /// What a decision is made from.
-struct Task<'a> {
+struct Weighing<'a> {
     args: &'a DeployArgs,
     document: &'a Document,
     registry: Registry<'a>,
-    challenger: Bundle,
+    challenger: Challenger,
 }
 
-impl Task<'_> {
+/// The version that may take over.
+enum Challenger {
+    Anomaly(Box<Bundle>),
+    Classify(Box<ClassBundle>),
+}
+
+impl Challenger {
+    /// Reads the bundle of the document's task.
+    fn read(document: &Document, folder: &Path) -> Result<Self, StepError> {
+        let named = |e: StepError| StepError {
+            message: format!("`{}`: {}", folder.display(), e.message),
+            ..e
+        };
+        match document.task {
+            Task::Anomaly => Ok(Self::Anomaly(Box::new(Bundle::read(folder).map_err(named)?))),
+            Task::Classify => {
+                Ok(Self::Classify(Box::new(ClassBundle::read(folder).map_err(named)?)))
+            }
+        }
+    }
+}
+
+impl Weighing<'_> {
     /// Measures and decides.
     fn weigh(&self, champion: Option<&str>, outcome: &mut Outcome) -> Result<Case, StepError> {
-        let Some(version) = champion else { return Ok(self.first()) };
+        match &self.challenger {
+            Challenger::Anomaly(challenger) => self.weigh_detectors(challenger, champion, outcome),
+            Challenger::Classify(challenger) => self.weigh_classes(challenger, champion, outcome),
+        }
+    }
+
+    fn weigh_classes(
+        &self,
+        challenger: &ClassBundle,
+        champion: Option<&str>,
+        outcome: &mut Outcome,
+    ) -> Result<Case, StepError> {
+        let files = champion.map(|version| self.registry.fetch(version, None));
+        let read = files.map(|files| files.and_then(|files| ClassBundle::from_files(&files)));
+        let champion = match read.transpose() {
+            // One that cannot be used scores nothing either: it must not be in the way.
+            Err(error) if error.kind == ErrorKind::Refused => {
+                outcome.warn(format!("the champion cannot be used: {}", error.message));
+                None
+            }
+            read => read?,
+        };
+        let gate = self.document.classification().map(|settings| settings.gate.clone());
+        let known = champion.as_ref().map(ClassBundle::classify);
+        let decision = classify::decide(&gate.unwrap_or_default(), challenger, known);
+        let figures = Figures(challenger.manifest().metrics.clone());
+        let champion_figures =
+            champion.map(|champion| Figures(champion.manifest().metrics.clone()));
+        Ok(Case { decision, figures, champion_figures: champion_figures.unwrap_or_default() })
+    }
+
+    fn weigh_detectors(
+        &self,
+        challenger: &Bundle,
+        champion: Option<&str>,
+        outcome: &mut Outcome,
+    ) -> Result<Case, StepError> {
+        let Some(version) = champion else { return Ok(self.first(challenger)) };
         let files = self.registry.fetch(version, None);
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {
             Ok(champion) => champion,
             // One that cannot be used scores nothing either: it must not be in the way.
             Err(error) if error.kind == ErrorKind::Refused => {
                 outcome.warn(format!("champion `{version}` cannot be used: {}", error.message));
-                return Ok(self.alone(&format!("champion `{version}` cannot be used")));
+                return Ok(self.alone(challenger, &format!("champion `{version}` cannot be used")));
             }
             Err(error) => return Err(error),
         };
-        let (old, new) = (&champion.manifest().contract, &self.challenger.manifest().contract);
+        let (old, new) = (&champion.manifest().contract, &challenger.manifest().contract);
         if let Some(difference) = old.first_difference(new) {
             let why = format!("champion `{version}` has another feature contract ({difference})");
             outcome.warn(format!("{why}: it was not compared"));
-            return Ok(self.alone(&why));
+            return Ok(self.alone(challenger, &why));
         }
         let dataset = Dataset::read(&self.args.dataset)?;
-        let figures = self.measure(&self.challenger, &dataset)?;
+        let figures = self.measure(challenger, &dataset)?;
         let champion_figures = self.measure(&champion, &dataset)?;
         let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
         Ok(Case { decision, figures, champion_figures })
     }
 
     /// Decides on a version where none is live: one that is refused is not the first.
-    fn first(&self) -> Case {
-        let mut case = self.alone("it is the first");
+    fn first(&self, challenger: &Bundle) -> Case {
+        let mut case = self.alone(challenger, "it is the first");
         if !case.decision.promote {
             let why = case.decision.why.split_once("; ").map_or("", |(_, why)| why).to_owned();
             case.decision.why = format!("no model is live yet, and {why}");
@@ -156,8 +218,8 @@ impl Task<'_> {
     }
 
     /// Decides on a version that nothing can be compared with, by what `select` has measured.
-    fn alone(&self, because: &str) -> Case {
-        let figures = Figures(self.challenger.manifest().metrics.clone());
+    fn alone(&self, challenger: &Bundle, because: &str) -> Case {
+        let figures = Figures(challenger.manifest().metrics.clone());
         let mut decision = gate::without_champion(&self.document.gate, &figures);
         decision.why = format!("{because}; {}", decision.why);
         Case { decision, figures, champion_figures: Figures::default() }
@@ -167,11 +229,6 @@ impl Task<'_> {
         let threads = usize::from(self.args.common.threads);
         Figures::measure(bundle, dataset, &self.document.labels.normal, threads)
     }
-}
-
-fn read_bundle(folder: &Path) -> Result<Bundle, StepError> {
-    Bundle::read(folder)
-        .map_err(|e| StepError { message: format!("`{}`: {}", folder.display(), e.message), ..e })
 }
 
 fn already_live(document: &Document, current: &AliasRecord) -> Deployment {
@@ -238,6 +295,13 @@ fn conclude(
 fn way_out(document: &Document, deployment: &Deployment) -> String {
     let Deployment { pipeline, version, .. } = deployment;
     let by_hand = format!("to use it all the same: lynceus models promote {pipeline} {version}");
+    let wanting = "nothing is scored until a model is live";
+    if document.classification().is_some() && deployment.since.is_none() {
+        return format!(
+            "{wanting}: train on more entities of each class, change \
+             `classify.gate.min_balanced_accuracy`, and run again; {by_hand}"
+        );
+    }
     let quiet = match document.vote.limit {
         Limit::FalseAlarms(_) => "`vote.limit.false_alarms.per_day`",
         Limit::Quantile(_) => "`vote.limit.quantile.share`",
@@ -246,7 +310,7 @@ fn way_out(document: &Document, deployment: &Deployment) -> String {
     match deployment.since {
         Some(_) => format!("the live model stays; {by_hand}"),
         None => format!(
-            "nothing is scored until a model is live: train on a longer or quieter `range`, change {quiet} or \
+            "{wanting}: train on a longer or quieter `range`, change {quiet} or \
              `gate.max_false_alarm_ratio`, and run again; {by_hand}"
         ),
     }

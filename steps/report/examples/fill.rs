@@ -65,5 +65,6 @@ fn score(number: i64, entity: i64) -> EntityScore {
         missing: Vec::new(),
         diagnosis: None,
         reason: None,
+        class: None,
     }
 }

@@ -89,10 +89,9 @@ fn evaluated(run: &Run) -> Option<Timestamp> {
     given.find_map(|now| serde_json::from_str::<String>(now).ok()?.parse().ok())
 }
 
-/// Reads what the flags name. Only what they name must be there; what is missing inside a run is
-/// said on the page.
-pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
-    let document = document::read(&args.document)?;
+/// Reads the run folders in the order of their evaluation times; a run in a cluster, which nobody has
+/// noted, is named by the flags and its tasks.
+pub(crate) fn runs(args: &ReportArgs, document: &Document) -> Result<Vec<Run>, StepError> {
     let mut runs: Vec<Run> =
         args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
     for run in runs.iter_mut().filter(|run| run.record.pipeline.is_empty()) {
@@ -103,6 +102,14 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
         }
     }
     runs.sort_by(|a, b| (a.record.now, &a.record.run).cmp(&(b.record.now, &b.record.run)));
+    Ok(runs)
+}
+
+/// Reads what the flags name. Only what they name must be there; what is missing inside a run is
+/// said on the page.
+pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
+    let document = document::read(&args.document)?;
+    let runs = runs(args, &document)?;
     let mut notes = Vec::new();
     let truth = truth(args, &document, &runs, &mut notes)?;
     let features = features(&runs, &args.features, &truth, &mut notes);

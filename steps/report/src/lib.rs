@@ -8,6 +8,7 @@ pub mod again;
 pub mod alarms;
 pub mod axis;
 pub mod chart;
+pub mod classify;
 pub mod compare;
 pub mod curves;
 pub mod drift;
@@ -40,6 +41,10 @@ pub use crate::compare::{Comparison, compare};
 /// without windows, refused for one that cannot be read. What is missing or broken *inside* a run
 /// is no error.
 pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
+    let document = document::read(&args.document)?;
+    if document.classification().is_some() {
+        return classify::run(args, document, outcome);
+    }
     let contents = gather::gather(args)?;
     let page = page::page(&contents)?;
     for note in &contents.notes {

@@ -1,6 +1,7 @@
 //! The page: HTML that needs nothing else, escaped by maud wherever a name or text comes from
 //! outside.
 
+pub(crate) mod classes;
 mod data;
 mod detectors;
 mod diagnosis;

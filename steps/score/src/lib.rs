@@ -8,6 +8,7 @@
 //! `windows` says what is due, `rows` which rows can be scored, `scorer` fetches the bundles and
 //! judges, `drift` counts the day, `state` is what goes from tick to tick, `metrics` shows it.
 
+pub mod classify;
 mod drift;
 mod late;
 pub mod metrics;
@@ -64,6 +65,9 @@ struct Tick<'a> {
 /// heard for longer than is caught up; a lost race where another scorer was quicker.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
+    if let Some(settings) = document.classification() {
+        return classify::run(args, (&document, settings), outcome);
+    }
     let store = store::open(&args.store)?;
     let store = store.as_ref();
     let current = watermark::read(store, &document.name)?;
@@ -83,14 +87,7 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let windows = tick.windows(&rows, &due, &mut state)?;
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
-        // The windows are scored: what cannot be remembered of them is no reason to stop. It is
-        // noted before the watermark moves, for a tick that is killed in between has no successor
-        // that would know.
-        if let Some(late) = due.late(&document, args.now)
-            && let Err(error) = late::note(store, &document.name, late)
-        {
-            outcome.warn(format!("it is not remembered that windows came late: {}", error.message));
-        }
+        note_late(store, &document, (&due, args.now), outcome);
         let moved =
             Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
@@ -124,6 +121,22 @@ fn wait_for_model(
     outcome.count("windows", 0);
     outcome.detail("no_model", &words)?;
     write_json(&args.scored, &Scored::without_model(words, due))
+}
+
+/// Notes that windows came late. The windows are scored: what cannot be remembered of them is no reason
+/// to stop. It is noted before the watermark moves, for a tick that is killed in between has no
+/// successor that would know.
+fn note_late(
+    store: &dyn ObjectStore,
+    document: &Document,
+    (due, now): (&Windows, Timestamp),
+    outcome: &mut Outcome,
+) {
+    if let Some(late) = due.late(document, now)
+        && let Err(error) = late::note(store, &document.name, late)
+    {
+        outcome.warn(format!("it is not remembered that windows came late: {}", error.message));
+    }
 }
 
 /// Reads what a tick needs: bundles, rows, what was scored before; and says which windows it does.
@@ -320,5 +333,6 @@ fn without_data(entity: String) -> EntityScore {
         missing: Vec::new(),
         diagnosis: None,
         reason: None,
+        class: None,
     }
 }

@@ -4,6 +4,8 @@
 //! Without labels there is one figure, the share of inliers, and it is called that: it says how
 //! quiet the bundle is on rows taken to be normal, not how right it is.
 
+mod classify;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,10 @@ use models::{Candidate, Recipe, assemble};
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
+    if let Some(settings) = document.classification() {
+        let folders = folders(args, &document)?;
+        return classify::run(args, &folders, (&document, settings), outcome);
+    }
     let dataset = Dataset::read(&args.dataset)?;
     let mut candidates = Vec::new();
     let mut second_stages = Vec::new();
@@ -83,7 +89,7 @@ fn folders<'a>(args: &'a SelectArgs, document: &Document) -> Result<Vec<&'a Path
     if names.is_empty() {
         return Ok(folders.collect());
     }
-    let known = document.models.trained();
+    let known = document.trained();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         let error = StepError::usage(format!("`--models`: the document has no model `{unknown}`"));
         return Err(match document::closest(unknown, known.iter().copied()) {

@@ -17,6 +17,7 @@
 pub mod adaptive;
 pub mod autoencoder;
 mod class_tree;
+mod classify;
 mod columns;
 pub mod cross_validation;
 pub mod decision_tree;
@@ -63,6 +64,9 @@ const MODEL_FILE: &str = "model.safetensors";
 /// Fits the model that `--model` names and writes its candidate folder.
 pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::read(&args.document)?;
+    if let Some(classify) = document.classification() {
+        return classify::run(args, &document, classify, outcome);
+    }
     let kind = known_kind(&document.models, &args.model)?;
     if supervised::KINDS.contains(&kind) {
         return run_supervised(args, kind, &document, outcome);

@@ -26,6 +26,8 @@ pub struct RandomForestValidParams {
     classes: Classes,
     seed: u64,
     threads: usize,
+    /// Rows drawn for each tree; without it as many as there are.
+    rows_of_a_tree: Option<usize>,
 }
 
 /// Parameters of the random forest.
@@ -35,7 +37,19 @@ impl RandomForestParams {
     /// Takes the document's parameters and the classes; targets are their indices. The forest does
     /// not depend on the number of threads.
     pub fn new(settings: Settings, classes: Classes, seed: u64, threads: usize) -> Self {
-        Unchecked(RandomForestValidParams { settings, classes, seed, threads })
+        Unchecked(RandomForestValidParams {
+            settings,
+            classes,
+            seed,
+            threads,
+            rows_of_a_tree: None,
+        })
+    }
+
+    /// Grows each tree on at most so many rows.
+    #[must_use]
+    pub fn most_rows_of_a_tree(self, most: usize) -> Self {
+        Unchecked(RandomForestValidParams { rows_of_a_tree: Some(most), ..self.0 })
     }
 }
 
@@ -68,7 +82,8 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for RandomForestValidParams {
             let mut random = ChaCha8Rng::seed_from_u64(self.seed);
             random.set_stream(number);
             let mut copies = vec![0_u32; sample.rows()];
-            (0..copies.len()).for_each(|_| copies[rows::below(&mut random, sample.rows())] += 1);
+            let drawn = self.rows_of_a_tree.unwrap_or(copies.len()).min(copies.len());
+            (0..drawn).for_each(|_| copies[rows::below(&mut random, sample.rows())] += 1);
             let drawn = copies.into_iter().enumerate().filter(|(_, copies)| *copies > 0);
             let members = drawn.map(|(row, copies)| Member { row, copies }).collect();
             Grower { sample: &sample, growth, random }.grow(members)

@@ -39,7 +39,10 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
     outcome.count("warm_up_rows", warm_up_rows);
 
     let findings = expectations::check(&table, &document, args.now)?;
-    let parts = split::split(&table, &document);
+    let parts = match document.classification() {
+        Some(_) => split::whole(&table),
+        None => split::split(&table, &document),
+    };
     let too_few = parts.check(&table, &document);
     let validation = Validation {
         format: Validation::FORMAT,

@@ -87,6 +87,15 @@ pub(crate) fn split(table: &FeatureTable, document: &Document) -> Parts {
     parts
 }
 
+/// Puts every row into the train part: `task: classify` splits by entity, and repeatedly, while it is
+/// trained.
+pub(crate) fn whole(table: &FeatureTable) -> Parts {
+    let mut order: Vec<usize> = (0..table.rows()).collect();
+    order.sort_by_key(|row| table.table.times[*row]);
+    let rows = [order, Vec::new(), Vec::new()];
+    Parts { rows, gap_rows: 0, labelled: None, left_out_rows: 0 }
+}
+
 /// Returns how many of `number` items a share is, to the nearest.
 fn place(number: usize, share: f64) -> usize {
     let place = (share.clamp(0.0, 1.0) * number as f64).round();
@@ -156,8 +165,9 @@ impl Parts {
             (Part::Train, train, MIN_TRAIN_ROWS),
             (Part::Validation, self.rows(Part::Validation).len(), MIN_VALIDATION_ROWS),
         ];
-        let Some((part, rows, least)) = few.into_iter().find(|(_, rows, least)| rows < least)
-        else {
+        let is_needed = |part: Part| part == Part::Train || document.classification().is_none();
+        let mut few = few.into_iter().filter(|(part, _, _)| is_needed(*part));
+        let Some((part, rows, least)) = few.find(|(_, rows, least)| rows < least) else {
             return Ok(());
         };
         let part_name = part.name();

@@ -54,6 +54,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
         memory: None,
         memory_before_test: None,
         diagnosis: None,
+        classify: None,
         metrics: BTreeMap::new(),
         provenance: Provenance {
             version: "0.1.0".into(),

@@ -112,7 +112,7 @@ fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Rep
         StepCommand::Select(args) => args.models.iter().map(|model| model.trim()).collect(),
         _ => return,
     };
-    let trained = document.models.trained();
+    let trained = document.trained();
     for model in named.into_iter().filter(|model| *model != LATER) {
         if !trained.contains(&model) {
             let known = trained.join(", ");

@@ -61,6 +61,7 @@ impl Alertmanager {
             Kind::NoData => "LynceusNoData",
             Kind::Drift => "LynceusDrift",
             Kind::ScoringStopped => "LynceusScoringStopped",
+            Kind::Mismatch => "LynceusMismatch",
         };
         let mut labels = self.labels(alertname, pipeline, if urgent { "page" } else { "warning" });
         labels.insert("kind".into(), kind_name(alert).into());

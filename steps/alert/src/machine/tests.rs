@@ -37,6 +37,7 @@ fn window(minute: i64, verdicts: &str) -> WindowScore {
             missing: if sign == 'm' { vec!["memory".into()] } else { Vec::new() },
             diagnosis: None,
             reason: None,
+            class: None,
         })
     };
     let entities = verdicts.chars().enumerate().filter_map(entity).collect();
@@ -54,6 +55,7 @@ fn told(verdicts: &str, rules: &Rules) -> String {
                 Kind::NoData => "n",
                 Kind::Drift => "d",
                 Kind::ScoringStopped => "s",
+                Kind::Mismatch => "m",
             };
             let sign = match change.reason {
                 Reason::Begins => "+",

@@ -116,6 +116,7 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             missing: Vec::new(),
             diagnosis: None,
             reason: None,
+            class: None,
         })
     };
     WindowScore::new(

@@ -1,0 +1,301 @@
+//! What `task: classify` reads: classes, models, the split, evidence, bounds, gate, allow list.
+
+use std::collections::BTreeMap;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::models::{ClassWeights, DecisionTree, RandomForest};
+
+/// What is asked of each window or entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Whether a window is unusual: reads `models`, `vote`, `gate`, `labels` and `split`.
+    #[default]
+    Anomaly,
+    /// Which class an entity is of: reads `classify`.
+    Classify,
+}
+
+impl Task {
+    /// Says whether it is the default.
+    pub fn is_anomaly(&self) -> bool {
+        *self == Self::Anomaly
+    }
+}
+
+/// Settings of `task: classify`.
+///
+/// The class of an entity is learned from what it declares: the label column of a table, or a text
+/// such as the name of its image.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Classify {
+    /// The classes and what stands for each in a declared text: a word or a whole name, without
+    /// regard to case; an empty list stands for the class's own name. Without classes each declared
+    /// text is one.
+    pub classes: BTreeMap<String, Vec<String>>,
+    /// How entities are split into those fitted on and those left out.
+    pub split: EntitySplit,
+    /// The models; the best on entities left out is used.
+    pub models: ClassModels,
+    /// How evidence of an entity adds up over its windows.
+    pub evidence: Evidence,
+    /// When an entity is called `unknown`.
+    pub unknown: UnknownBounds,
+    /// When a new version takes over.
+    pub gate: ClassGate,
+    /// Entities that may be what they do not declare: no alert tells of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<Allowed>,
+}
+
+/// How entities are split, repeatedly, into those fitted on and those left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EntitySplit {
+    /// What is kept together. Rows of an entity are alike for other reasons than its class.
+    pub by: SplitBy,
+    /// Share of each class's entities that is fitted on, 0.1 to 0.95; one of each class is left out
+    /// at least, where it has two.
+    pub ratio: f64,
+    /// Repetitions of the split, 2 to 200. More make the figures steadier and training longer.
+    pub iterations: u32,
+    /// Most rows of one entity that are fitted on, evenly spaced over its time; 1 or more.
+    pub max_rows_per_entity: u32,
+    /// Points of the learning curve, 0 to 20; 0 leaves it out.
+    pub learning_curve: u32,
+}
+
+impl Default for EntitySplit {
+    fn default() -> Self {
+        Self {
+            by: SplitBy::Entity,
+            ratio: 0.7,
+            iterations: 20,
+            max_rows_per_entity: 60,
+            learning_curve: 5,
+        }
+    }
+}
+
+/// What a split keeps together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitBy {
+    /// All rows of an entity. There is no split by row: it would make every model look perfect.
+    Entity,
+}
+
+/// The models of `task: classify`; at least one is set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClassModels {
+    /// One tree: the plainest, and drawn in the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision_tree: Option<DecisionTree>,
+    /// Trees that each correct those before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_boosting: Option<GradientBoosting>,
+    /// Many trees, each of a sample of entities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub random_forest: Option<RandomForest>,
+}
+
+impl ClassModels {
+    /// Returns the kinds that are set, in the order of their names.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        let set = [
+            ("decision_tree", self.decision_tree.is_some()),
+            ("gradient_boosting", self.gradient_boosting.is_some()),
+            ("random_forest", self.random_forest.is_some()),
+        ];
+        set.into_iter().filter_map(|(kind, set)| set.then_some(kind)).collect()
+    }
+}
+
+/// Gradient-boosted trees: a tree a class and round, fitted to what the rounds before got wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GradientBoosting {
+    /// Rounds, 1 to 1000.
+    pub rounds: u32,
+    /// Share of a round's correction that is taken over, above 0 and at most 1.
+    pub learning_rate: f64,
+    /// Most splits one after another, 1 to 16.
+    pub max_depth: u32,
+    /// Fewest rows of a leaf, 1 or more.
+    pub min_leaf_rows: u32,
+    /// Added to the denominator of a leaf's value, 0 or more: small leaves move less.
+    pub l2: f64,
+    /// Share of the columns that each tree sees, above 0 and at most 1.
+    pub column_share: f64,
+    /// How much the rows of a class count.
+    pub class_weights: ClassWeights,
+}
+
+impl Default for GradientBoosting {
+    fn default() -> Self {
+        Self {
+            rounds: 40,
+            learning_rate: 0.2,
+            max_depth: 4,
+            min_leaf_rows: 5,
+            l2: 1.0,
+            column_share: 0.5,
+            class_weights: ClassWeights::Balanced,
+        }
+    }
+}
+
+/// How evidence of an entity adds up: the log-probabilities of its windows are summed, and older
+/// ones fade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evidence {
+    /// Windows before which an entity is `unknown (too little data)`, 1 or more.
+    pub min_windows: u32,
+    /// Time in which a window's evidence fades to half: longer is steadier, shorter sees sooner that
+    /// an entity has changed what it does.
+    pub half_life: Span,
+    /// Time after an entity's first window in which it may stay `unknown (too little data)`.
+    pub deadline: Span,
+}
+
+impl Default for Evidence {
+    fn default() -> Self {
+        Self {
+            min_windows: 3,
+            half_life: Span::from_seconds(120),
+            deadline: Span::from_seconds(120),
+        }
+    }
+}
+
+/// When an entity is called `unknown`: bounds are chosen on entities left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnknownBounds {
+    /// Share of left-out entities that may be named wrong, above 0 and below 1; the bound of the
+    /// probability is the lowest that keeps it.
+    pub max_wrong_ratio: f64,
+    /// Share of left-out entities, rightly named, that may be taken for unlike their class, 0 to 0.5;
+    /// 0 sets no bound, and then what is like no class is named after the nearest.
+    pub unlike_ratio: f64,
+}
+
+impl Default for UnknownBounds {
+    fn default() -> Self {
+        Self { max_wrong_ratio: 0.02, unlike_ratio: 0.02 }
+    }
+}
+
+/// When a new version takes over from the live one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClassGate {
+    /// Balanced accuracy of left-out entities that a version must reach, 0 to 1.
+    pub min_balanced_accuracy: f64,
+    /// How much lower than the champion's it may be, 0 to 1.
+    pub max_regression: f64,
+}
+
+impl Default for ClassGate {
+    fn default() -> Self {
+        Self { min_balanced_accuracy: 0.8, max_regression: 0.02 }
+    }
+}
+
+/// An entity that may be what it does not declare. What is left out fits everything.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allowed {
+    /// Name of the entity; `*` at its end stands for any ending.
+    pub entity: String,
+    /// The class it declares.
+    pub declared: String,
+    /// The class it may be; `unknown` is one, too.
+    pub class: String,
+}
+
+impl Allowed {
+    /// Says whether it allows an entity that declares one class to be of another.
+    pub fn fits(&self, entity: &str, declared: &str, class: &str) -> bool {
+        let name = match self.entity.strip_suffix('*') {
+            Some(beginning) => entity.starts_with(beginning),
+            None => self.entity.is_empty() || self.entity == entity,
+        };
+        name && (self.declared.is_empty() || self.declared == declared)
+            && (self.class.is_empty() || self.class == class)
+    }
+}
+
+/// Words that, at the end of a column's name, say that it names something and measures nothing.
+const IDENTIFIERS: [&str; 20] = [
+    "address",
+    "addr",
+    "container",
+    "digest",
+    "hash",
+    "host",
+    "hostname",
+    "id",
+    "image",
+    "instance",
+    "ip",
+    "label",
+    "mac",
+    "name",
+    "namespace",
+    "node",
+    "pod",
+    "uid",
+    "url",
+    "uuid",
+];
+
+/// Says whether a column identifies an entity rather than measures it: its last word is `name`,
+/// `id`, `hash`, `ip`, `namespace`, `pod` or the like. A model that sees one learns who is who.
+pub fn is_identifier(column: &str) -> bool {
+    let mut words = vec![String::new()];
+    let mut lower_before = false;
+    for c in column.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && lower_before) {
+            words.push(String::new());
+        }
+        lower_before = c.is_lowercase();
+        if let (true, Some(word)) = (c.is_alphanumeric(), words.last_mut()) {
+            word.extend(c.to_lowercase());
+        }
+    }
+    let last = words.iter().rev().find(|word| !word.is_empty());
+    last.is_some_and(|word| IDENTIFIERS.contains(&word.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hashes_and_addresses_are_identifiers_and_sizes_are_not() {
+        for column in ["podName", "namespace", "pod", "container_id", "sourceIP", "image", "src_ip"]
+        {
+            assert!(is_identifier(column), "{column}");
+        }
+        for column in ["image_size_bytes", "memoryUsageBytes", "container_processes", "threads"] {
+            assert!(!is_identifier(column), "{column}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_entity_may_be_named_by_its_beginning() {
+        let allowed =
+            Allowed { entity: "web-*".into(), class: "redis".into(), ..Default::default() };
+        assert!(allowed.fits("web-1", "nginx", "redis"));
+        assert!(
+            !allowed.fits("db-1", "nginx", "redis") && !allowed.fits("web-1", "nginx", "mysql")
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! Evidence of one entity: log-probabilities and distances of its windows, added up with older ones
+//! fading; and the verdict, which changes only with evidence.
+//!
+//! Sequential analysis (Wald: Sequential Tests of Statistical Hypotheses, 1945) with a memory: an
+//! entity may change what it does. Neighbouring windows are alike, so the sum counts with a weight
+//! that is chosen on entities left out.
+
+use contract::Timestamp;
+use contract::classify::{ClassBounds, EvidenceRule, Unknown};
+use serde::{Deserialize, Serialize};
+
+use super::boosted::softmax;
+
+/// Log-probability below which a window says no more against a class: one odd window cannot
+/// outweigh all others.
+const LEAST_LOG_PROBABILITY: f64 = -6.0;
+/// How much further than the bound an entity may be before a verdict that was made is withdrawn.
+const SLACK: f64 = 1.25;
+/// Probability of a verdict that was made, below which it is withdrawn.
+const DOUBT: f64 = 0.5;
+
+/// What is known of one entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntityEvidence {
+    /// Faded sum of each class's log-probabilities.
+    sums: Vec<f32>,
+    /// Faded mean of the distances from each class.
+    distances: Vec<f32>,
+    /// Windows it was seen in.
+    pub windows: u32,
+    /// Index of the class it is called; nothing for `unknown`.
+    pub class: Option<u32>,
+    /// Why it is `unknown`.
+    pub unknown: Option<Unknown>,
+    /// End of the window of the verdict.
+    pub since: Timestamp,
+    /// End of the first window.
+    pub first_seen: Timestamp,
+    /// End of the last window.
+    pub last_seen: Timestamp,
+    /// What it declares, as the source writes it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub declared: String,
+}
+
+/// The most probable class of an entity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Nearest {
+    /// Index of the class.
+    pub class: usize,
+    /// Its probability, 0 to 1.
+    pub probability: f64,
+}
+
+impl EntityEvidence {
+    /// Begins with an entity that was first seen in a window.
+    pub fn new(classes: usize, time: Timestamp, declared: &str) -> Self {
+        Self {
+            sums: vec![0.0; classes],
+            distances: vec![0.0; classes],
+            windows: 0,
+            class: None,
+            unknown: Some(Unknown::TooLittleData),
+            since: time,
+            first_seen: time,
+            last_seen: time,
+            declared: declared.to_owned(),
+        }
+    }
+
+    /// Says whether it is of so many classes: a state of another bundle is not.
+    pub fn fits(&self, classes: usize) -> bool {
+        self.sums.len() == classes && self.distances.len() == classes
+    }
+
+    /// Takes a window in: the probability of each class and the distance from it. Returns whether the
+    /// verdict changed.
+    pub fn observe(
+        &mut self,
+        time: Timestamp,
+        probabilities: &[f64],
+        distances: &[f64],
+        (rule, bounds): (&EvidenceRule, &ClassBounds),
+    ) -> bool {
+        let fade = 0.5_f64.powf(1.0 / rule.half_life_windows.max(1e-3));
+        for (sum, probability) in self.sums.iter_mut().zip(probabilities) {
+            let said = probability.max(f64::MIN_POSITIVE).ln().max(LEAST_LOG_PROBABILITY);
+            *sum = single(f64::from(*sum) * fade + said);
+        }
+        // As if every window before the first had been like it.
+        let weight = if self.windows == 0 { 0.0 } else { fade };
+        for (mean, distance) in self.distances.iter_mut().zip(distances) {
+            *mean = single(f64::from(*mean) * weight + distance * (1.0 - weight));
+        }
+        self.windows = self.windows.saturating_add(1);
+        self.last_seen = time;
+        let before = (self.class, self.unknown);
+        (self.class, self.unknown) = self.verdict(rule, bounds);
+        let changed = before != (self.class, self.unknown);
+        if changed {
+            self.since = time;
+        }
+        changed
+    }
+
+    /// Returns the probability of each class, by all windows together.
+    pub fn probabilities(&self, bounds: &ClassBounds) -> Vec<f64> {
+        let sums = self.sums.iter().map(|sum| f64::from(*sum) * bounds.evidence_weight);
+        let mut sums: Vec<f64> = sums.collect();
+        softmax(&mut sums);
+        sums
+    }
+
+    /// Returns the most probable class: the first of equals.
+    pub fn nearest(&self, bounds: &ClassBounds) -> Nearest {
+        let probabilities = self.probabilities(bounds);
+        let pairs = probabilities.into_iter().enumerate();
+        let (class, probability) =
+            pairs.fold((0, -1.0), |best, pair| if pair.1 > best.1 { pair } else { best });
+        Nearest { class, probability }
+    }
+
+    /// Returns the distance from a class.
+    pub fn distance(&self, class: usize) -> f64 {
+        self.distances.get(class).copied().map_or(f64::INFINITY, f64::from)
+    }
+
+    fn verdict(&self, rule: &EvidenceRule, bounds: &ClassBounds) -> (Option<u32>, Option<Unknown>) {
+        if self.windows < rule.min_windows {
+            return (None, Some(Unknown::TooLittleData));
+        }
+        let probabilities = self.probabilities(bounds);
+        let nearest = self.nearest(bounds);
+        let near = |class: usize, slack: f64| {
+            bounds.distance.is_none_or(|bound| self.distance(class) <= bound * slack)
+        };
+        let is_near = near(nearest.class, 1.0);
+        if nearest.probability >= bounds.probability && is_near {
+            return (u32::try_from(nearest.class).ok(), None);
+        }
+        // A verdict stays until something speaks against it.
+        if let Some(class) = self.class
+            && let Some(probability) = probabilities.get(class as usize)
+            && *probability >= DOUBT
+            && near(class as usize, SLACK)
+        {
+            return (Some(class), None);
+        }
+        let why = match (is_near, self.windows < rule.deadline_windows) {
+            (false, _) if nearest.probability >= bounds.probability => Unknown::Unlike,
+            (_, true) if self.class.is_none() => Unknown::TooLittleData,
+            _ => Unknown::Unclear,
+        };
+        (None, Some(why))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "evidence needs no more than seven digits")]
+fn single(value: f64) -> f32 {
+    value as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: EvidenceRule =
+        EvidenceRule { min_windows: 3, half_life_windows: 12.0, deadline_windows: 12 };
+    const BOUNDS: ClassBounds =
+        ClassBounds { probability: 0.9, distance: Some(1.0), evidence_weight: 0.5 };
+
+    fn after(windows: &[([f64; 2], [f64; 2])]) -> EntityEvidence {
+        let mut entity = EntityEvidence::new(2, Timestamp::from_ms(0), "");
+        for (number, (probabilities, distances)) in windows.iter().enumerate() {
+            let time = Timestamp::from_ms(i64::try_from(number).unwrap() * 10_000);
+            entity.observe(time, probabilities, distances, (&RULE, &BOUNDS));
+        }
+        entity
+    }
+
+    #[test]
+    fn an_entity_is_named_once_there_are_enough_windows() {
+        let sure = ([0.98, 0.02], [0.1, 4.0]);
+        let entity = after(&[sure; 2]);
+        assert_eq!((entity.class, entity.unknown), (None, Some(Unknown::TooLittleData)));
+        let entity = after(&[sure; 3]);
+        assert_eq!((entity.class, entity.since.ms()), (Some(0), 20_000));
+    }
+
+    #[test]
+    fn one_odd_window_changes_no_verdict_and_many_do() {
+        let (one, other) = (([0.98, 0.02], [0.1, 0.9]), ([0.02, 0.98], [0.9, 0.1]));
+        let mut windows = vec![one; 12];
+        windows.push(other);
+        assert_eq!(after(&windows).class, Some(0));
+        windows.extend([other; 20]);
+        assert_eq!(after(&windows).class, Some(1));
+    }
+
+    #[test]
+    fn what_is_unlike_the_nearest_class_is_unknown() {
+        let entity = after(&[([0.98, 0.02], [3.0, 8.0]); 20]);
+        assert_eq!((entity.class, entity.unknown), (None, Some(Unknown::Unlike)));
+        assert_eq!(entity.nearest(&BOUNDS).class, 0);
+    }
+
+    #[test]
+    fn an_unclear_entity_has_too_little_data_until_the_deadline() {
+        let unclear = ([0.5, 0.5], [0.1, 0.1]);
+        assert_eq!(after(&[unclear; 11]).unknown, Some(Unknown::TooLittleData));
+        assert_eq!(after(&[unclear; 12]).unknown, Some(Unknown::Unclear));
+    }
+}

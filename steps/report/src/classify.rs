@@ -1,0 +1,157 @@
+//! The report of `task: classify`: what the model is worth on entities left out, what each entity is now,
+//! and what changed in a time range.
+
+use std::collections::BTreeMap;
+
+use contract::classify::EntityClass;
+use contract::steps::ReportArgs;
+use contract::{Outcome, Span, StepError, Timestamp, artifact};
+use document::Document;
+use models::classify::ClassBundle;
+use store::{Registry, scores};
+
+use crate::gather::{self, check_range};
+use crate::page::classes;
+use crate::record;
+use crate::runs::Run;
+use crate::tables;
+use crate::zone::Zone;
+
+/// How far back a page shows changes without `--from`.
+const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
+
+/// What a page of classes is made from.
+#[derive(Debug)]
+pub struct ClassContents {
+    /// The document.
+    pub document: Document,
+    /// The current time, as far as the page knows.
+    pub now: Timestamp,
+    /// The zone whose clocks the page shows.
+    pub zone: Zone,
+    /// The last training run, if one was named.
+    pub run: Option<Run>,
+    /// Its bundle, or the live one of the store.
+    pub bundle: Option<ClassBundle>,
+    /// What was said in the range, if a store was named.
+    pub history: Option<ClassHistory>,
+    /// What could not be shown, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// What the windows of a range said.
+#[derive(Debug, Default)]
+pub struct ClassHistory {
+    /// Windows in the range.
+    pub windows: u64,
+    /// End of the first and the last of them.
+    pub range: Option<(Timestamp, Timestamp)>,
+    /// Entities of each class in the last of them, `unknown` among them.
+    pub classes: BTreeMap<String, u64>,
+    /// Changes of verdict, oldest first: window, entity, verdict.
+    pub changes: Vec<(Timestamp, String, EntityClass)>,
+    /// Entities that were not what they declare: first and last window, and the last verdict.
+    pub mismatches: BTreeMap<String, Mismatch>,
+}
+
+/// An entity that was not what it declares.
+#[derive(Debug, Clone)]
+pub struct Mismatch {
+    /// End of the first window in which it was.
+    pub first: Timestamp,
+    /// End of the last window in which it was.
+    pub last: Timestamp,
+    /// What was said of it then.
+    pub class: EntityClass,
+    /// Features that are furthest outside the declared class's usual range.
+    pub causes: Vec<contract::score::Cause>,
+}
+
+/// Runs the step for `task: classify`.
+pub(crate) fn run(
+    args: &ReportArgs,
+    document: Document,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let contents = gather(args, document)?;
+    let page = classes::page(&contents);
+    for note in &contents.notes {
+        outcome.warn(note.clone());
+    }
+    outcome.count("runs", usize::from(contents.run.is_some()));
+    outcome.count("page_bytes", page.html.len());
+    if let Some(history) = &contents.history {
+        outcome.count("windows", usize::try_from(history.windows).unwrap_or(usize::MAX));
+        outcome.count("mismatches", history.mismatches.len());
+    }
+    if let (Some(folder), Some(run)) = (&args.record, &contents.run) {
+        record::write(folder, run, (&contents.document, &args.document), args.now)?;
+    }
+    if let Some(folder) = &args.tables {
+        tables::write(folder, &page.tables)?;
+    }
+    artifact::write_file(&args.report, page.html.as_bytes())
+}
+
+fn gather(args: &ReportArgs, document: Document) -> Result<ClassContents, StepError> {
+    let runs = gather::runs(args, &document)?;
+    let run = runs.into_iter().rev().find(Run::is_training);
+    let mut notes = Vec::new();
+    let mut bundle = None;
+    if let Some(folder) = run.as_ref().and_then(|run| run.there("select/bundle")) {
+        match ClassBundle::read(&folder) {
+            Ok(read) => bundle = Some(read),
+            Err(error) => notes.push(format!("The model cannot be shown: {}.", error.message)),
+        }
+    }
+    let mut history = None;
+    if let Some(url) = &args.store {
+        let store = store::open(url)?;
+        let until = args.to.unwrap_or(args.now - document.scoring.delay).floor(document.step);
+        let after = args.from.unwrap_or(until - DEFAULT_RANGE);
+        check_range(after, until)?;
+        let mut found = ClassHistory::default();
+        for window in scores::read_after(store.as_ref(), &document.name, Some(after), until) {
+            found.add(&window?);
+        }
+        history = Some(found);
+        if bundle.is_none() {
+            let registry = Registry::new(store.as_ref(), &document.name);
+            if let Some(alias) = registry.alias(&document.deployment.alias)? {
+                let files = registry.fetch(&alias.version, None)?;
+                bundle = ClassBundle::from_files(&files).ok();
+            }
+        }
+    }
+    let zone = Zone::named(&document.alerts.time_zone);
+    Ok(ClassContents { zone, now: args.now, run, bundle, history, notes, document })
+}
+
+impl ClassHistory {
+    fn add(&mut self, window: &contract::score::WindowScore) {
+        self.windows += 1;
+        let first = self.range.map_or(window.time, |(first, _)| first);
+        self.range = Some((first, window.time));
+        self.classes = window.classes.clone().unwrap_or_default();
+        for entity in &window.entities {
+            let Some(class) = &entity.class else { continue };
+            if class.since == window.time {
+                self.changes.push((window.time, entity.entity.clone(), class.clone()));
+            }
+            if class.mismatch {
+                let found = Mismatch {
+                    first: window.time,
+                    last: window.time,
+                    class: class.clone(),
+                    causes: entity.causes.clone(),
+                };
+                let kept = self.mismatches.entry(entity.entity.clone()).or_insert(found);
+                kept.last = window.time;
+                kept.class = class.clone();
+                if !entity.causes.is_empty() {
+                    kept.causes.clone_from(&entity.causes);
+                }
+            }
+        }
+    }
+}

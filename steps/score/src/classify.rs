@@ -1,0 +1,305 @@
+//! Scoring of `task: classify`: each window's rows are evidence, and evidence is a verdict on each
+//! entity.
+//!
+//! A window's object holds how many entities each class has, those whose class changed in the window, and
+//! those that are not what they declare. What is known of every entity is in the watermark's state.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use contract::classify::{EntityClass, Unknown};
+use contract::coverage::Coverage;
+use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::steps::ScoreArgs;
+use contract::{Decimal, Outcome, Span, StepError, Timestamp, read_json, write_json};
+use document::Document;
+use document::classify::Classify;
+use frames::FeatureTable;
+use models::classify::judge::JudgedRow;
+use models::classify::{ClassBundle, EntityEvidence};
+use serde::{Deserialize, Serialize};
+use store::{ObjectStore, Registry, Watermark, scores, watermark};
+
+use crate::FORGOTTEN_AFTER_WINDOWS;
+use crate::metrics::TickEnd;
+use crate::rows::{DueRows, Measured};
+use crate::scored::Scored;
+use crate::windows::Windows;
+
+/// Windows in which an entity without a row counts as still there.
+const STILL_THERE_WINDOWS: i64 = 5;
+
+/// What the scorer of `task: classify` carries from tick to tick; it moves in one write with the
+/// watermark.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClassState {
+    /// Version that scored the last window.
+    pub version: String,
+    /// Windows scored since the first.
+    pub windows_total: u64,
+    /// The classes that evidence is about, in the order of their names.
+    pub classes: Vec<String>,
+    /// What is known of each entity.
+    pub evidence: BTreeMap<String, EntityEvidence>,
+}
+
+impl ClassState {
+    /// Reads the state out of a watermark; a pipeline that has scored nothing has an empty one.
+    ///
+    /// Errors: refused for a state that cannot be read.
+    pub fn read(pipeline: &str, watermark: Option<&Watermark>) -> Result<Self, StepError> {
+        let state = watermark.map(|watermark| &watermark.state).filter(|state| !state.is_null());
+        let Some(state) = state else { return Ok(Self::default()) };
+        Self::deserialize(state).map_err(|e| {
+            StepError::refused(format!("the scorer's state of `{pipeline}` cannot be read: {e}"))
+        })
+    }
+
+    /// Keeps evidence that is about the bundle's classes; other evidence means nothing to it.
+    fn follow(&mut self, classes: &[String]) {
+        if self.classes != classes {
+            self.evidence.clear();
+            self.classes = classes.to_vec();
+        }
+        self.evidence.retain(|_, evidence| evidence.fits(classes.len()));
+    }
+}
+
+/// A class bundle that scores.
+#[derive(Debug)]
+struct Scorer<'a> {
+    document: &'a Document,
+    classify: &'a Classify,
+    bundle: ClassBundle,
+    version: String,
+    /// What could not be collected.
+    coverage: Option<Coverage>,
+}
+
+/// Runs the step for `task: classify`.
+pub(crate) fn run(
+    args: &ScoreArgs,
+    (document, classify): (&Document, &Classify),
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let store = store::open(&args.store)?;
+    let store = store.as_ref();
+    let current = watermark::read(store, &document.name)?;
+    let watermark = current.as_ref().map(|stored| &stored.value);
+    let mut state = ClassState::read(&document.name, watermark)?;
+    let coverage: Option<Coverage> = args.coverage.as_deref().map(read_json).transpose()?;
+    let due = Windows::due(document, args.now, watermark.map(|watermark| watermark.scored_to));
+    let due = coverage.as_ref().map_or(due, |coverage| due.no_later_than(coverage));
+    let live = Scorer::live(store, (document, classify), args.model_cache.as_deref())?;
+    let Some(live) = live else {
+        return crate::wait_for_model(args, document, &due, outcome);
+    };
+    let scorer = Scorer { coverage, ..live };
+    let features = FeatureTable::read(&args.features)?;
+    let features = scorer.bundle.columns_of(features, &classify.classes)?;
+    let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
+    let mut measured = measured.transpose()?;
+    if let (Some(measured), Some(coverage)) = (&mut measured, &scorer.coverage) {
+        measured.leave_out(|time| coverage.is_incomplete(time));
+    }
+    let least = document.scoring.min_completeness;
+    let rows = DueRows::new(&features, &due, measured.as_ref(), least);
+    drop(features);
+    let known = crate::known(store, document, &due)?;
+    let heard = rows.heard.max(known.last_key_value().map(|(time, _)| *time));
+    let due = due.until_silence(document.scoring.every, heard)?;
+
+    state.follow(&scorer.bundle.classify().classes);
+    let windows = scorer.windows(&rows, &due, &mut state, args.common.threads.into());
+    let mut scored = Scored::new(&scorer.version, None, &due);
+    let is_new = |window: &&WindowScore| !known.contains_key(&window.time);
+    let new: Vec<&WindowScore> = windows.iter().filter(is_new).collect();
+    scores::write_all(store, &new)?;
+    windows.into_iter().for_each(|window| {
+        let is_new = !known.contains_key(&window.time);
+        scored.note(window, is_new);
+    });
+    if due.until > due.after {
+        crate::note_late(store, document, (&due, args.now), outcome);
+        let json = serde_json::to_value(&state)
+            .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))?;
+        let moved = Watermark { format: Watermark::FORMAT, scored_to: due.until, state: json };
+        let expected = current.as_ref().map(|stored| stored.etag.as_str());
+        watermark::write(store, &document.name, &moved, expected)?;
+    }
+    scored.tell(outcome);
+    outcome.count("entities", state.evidence.len());
+    let end = TickEnd {
+        document,
+        now: args.now,
+        before: due.after,
+        scored_to: due.until,
+        windows_total: state.windows_total,
+        drift: None,
+    };
+    end.show(store, args.document.parent().unwrap_or(Path::new("")), outcome);
+    write_json(&args.scored, &scored)
+}
+
+impl<'a> Scorer<'a> {
+    /// Fetches the bundle that the document's alias names; nothing before the first training.
+    fn live(
+        store: &dyn ObjectStore,
+        (document, classify): (&'a Document, &'a Classify),
+        cache: Option<&Path>,
+    ) -> Result<Option<Self>, StepError> {
+        let registry = Registry::new(store, &document.name);
+        let Some(record) = registry.alias(&document.deployment.alias)? else { return Ok(None) };
+        let bundle = ClassBundle::from_files(&registry.fetch(&record.version, cache)?)?;
+        Ok(Some(Self { document, classify, bundle, version: record.version, coverage: None }))
+    }
+
+    /// Takes every due window into the evidence, in the order of time, and makes its object.
+    fn windows(
+        &self,
+        rows: &DueRows,
+        due: &Windows,
+        state: &mut ClassState,
+        threads: usize,
+    ) -> Vec<WindowScore> {
+        let judged = self.bundle.judge(&rows.table, threads);
+        let keep = Span::from_ms(FORGOTTEN_AFTER_WINDOWS * due.step.ms());
+        let mut windows = Vec::new();
+        for time in due.times() {
+            let mut window = self.window((time, rows), &judged, state);
+            state.evidence.retain(|_, evidence| evidence.last_seen >= time - keep);
+            let is_other = !state.version.is_empty() && state.version != self.version;
+            window.switched_from = is_other.then(|| state.version.clone());
+            let mut classes: BTreeMap<String, u64> = BTreeMap::new();
+            for evidence in state.evidence.values() {
+                let name = self.bundle.class_name(evidence.class).to_owned();
+                *classes.entry(name).or_insert(0) += 1;
+            }
+            window.classes = Some(classes);
+            state.version.clone_from(&self.version);
+            state.windows_total += 1;
+            windows.push(window);
+        }
+        windows
+    }
+
+    fn window(
+        &self,
+        (time, rows): (Timestamp, &DueRows),
+        judged: &[JudgedRow],
+        state: &mut ClassState,
+    ) -> WindowScore {
+        let rule = (&self.bundle.classify().evidence, &self.bundle.classify().bounds);
+        let mut entities: Vec<EntityScore> = Vec::new();
+        let mut silent = true;
+        for row in rows.of(time).iter().copied() {
+            let judged = &judged[row];
+            if judged.completeness < self.document.scoring.min_completeness {
+                continue;
+            }
+            silent = false;
+            let name = rows.table.table.entity_of(row);
+            let declared = rows.table.labels.as_ref().map_or("", |labels| &labels.label[row]);
+            let mut before = state.evidence.remove(name);
+            // One that declares something else is another entity under an old name.
+            before = before.filter(|evidence| declared.is_empty() || evidence.declared == declared);
+            let classes = judged.probabilities.len();
+            let mut evidence =
+                before.unwrap_or_else(|| EntityEvidence::new(classes, time, declared));
+            let changed = evidence.observe(time, &judged.probabilities, &judged.distances, rule);
+            let class = entity_class(&self.bundle, self.classify, name, &evidence);
+            if changed || class.mismatch {
+                entities.push(self.score(name, (judged, row), class, rows));
+            }
+            state.evidence.insert(name.to_owned(), evidence);
+        }
+        entities.extend(self.unseen(time, state));
+        if silent {
+            let reason = self.coverage.as_ref().and_then(|coverage| coverage.reason(time, ""));
+            entities.push(EntityScore { reason, ..crate::without_data(String::new()) });
+        }
+        entities.sort_by(|a, b| a.entity.cmp(&b.entity));
+        WindowScore::new(&self.document.name, time, &self.version, entities)
+    }
+
+    /// Returns the entities that are not what they declare and have no row in a window, for a few
+    /// windows: a scrape that failed ends no mismatch.
+    fn unseen(&self, time: Timestamp, state: &ClassState) -> Vec<EntityScore> {
+        let oldest = time - Span::from_ms(STILL_THERE_WINDOWS * self.document.step.ms());
+        let lately =
+            |evidence: &EntityEvidence| evidence.last_seen < time && evidence.last_seen >= oldest;
+        let unseen = state.evidence.iter().filter(|(_, evidence)| lately(evidence));
+        let scores = unseen.filter_map(|(name, evidence)| {
+            let class = entity_class(&self.bundle, self.classify, name, evidence);
+            let without =
+                EntityScore { verdict: Verdict::Normal, ..crate::without_data(name.clone()) };
+            class.mismatch.then_some(EntityScore { class: Some(class), ..without })
+        });
+        scores.collect()
+    }
+
+    fn score(
+        &self,
+        name: &str,
+        (judged, row): (&JudgedRow, usize),
+        class: EntityClass,
+        rows: &DueRows,
+    ) -> EntityScore {
+        let columns = rows.table.table.columns.iter();
+        let values: Vec<f64> = columns.map(|column| column.values[row]).collect();
+        let declared = class.declared.as_deref().filter(|_| class.mismatch);
+        let causes = declared.map(|declared| {
+            self.bundle.profiles().causes(self.bundle.contract(), declared, &values)
+        });
+        EntityScore {
+            entity: name.to_owned(),
+            verdict: Verdict::Normal,
+            completeness: judged.completeness,
+            votes: Decimal::ZERO,
+            combined: None,
+            members: Vec::new(),
+            causes: causes.unwrap_or_default(),
+            urgent: false,
+            drifting: Vec::new(),
+            missing: Vec::new(),
+            diagnosis: None,
+            reason: None,
+            class: Some(class),
+        }
+    }
+}
+
+/// Returns what is said of an entity by its evidence.
+pub fn entity_class(
+    bundle: &ClassBundle,
+    classify: &Classify,
+    name: &str,
+    evidence: &EntityEvidence,
+) -> EntityClass {
+    let bounds = &bundle.classify().bounds;
+    let nearest = evidence.nearest(bounds);
+    let probabilities = evidence.probabilities(bounds);
+    let probability = evidence.class.map_or(nearest.probability, |class| {
+        probabilities.get(class as usize).copied().unwrap_or(nearest.probability)
+    });
+    let declared = bundle.declared(&evidence.declared);
+    let class = evidence.class.map(|class| bundle.class_name(Some(class)).to_owned());
+    let mut said = EntityClass {
+        class,
+        unknown: evidence.unknown,
+        nearest: bundle.class_name(u32::try_from(nearest.class).ok()).to_owned(),
+        probability,
+        declared,
+        since: evidence.since,
+        first_seen: evidence.first_seen,
+        windows: evidence.windows,
+        mismatch: false,
+    };
+    let speaks = said.class.is_some() || said.unknown == Some(Unknown::Unlike);
+    said.mismatch = said.declared.as_deref().is_some_and(|declared| {
+        let allowed = || classify.allow.iter().any(|it| it.fits(name, declared, said.name()));
+        speaks && declared != said.name() && !allowed()
+    });
+    said
+}

@@ -1,0 +1,83 @@
+//! The kinds of class models behind one way to fit them.
+
+use contract::StepError;
+use document::classify::{ClassModels, GradientBoosting};
+use document::models::{DecisionTree, RandomForest};
+use linfa::ParamGuard as _;
+use linfa::traits::Fit as _;
+use models::class_trees::Classes;
+use models::classify::{ClassModel, boosted};
+use serde_json::Value;
+
+use super::boosting;
+use super::rows::ClassRows;
+use crate::FitError;
+use crate::decision_tree::DecisionTreeParams;
+use crate::random_forest::RandomForestParams;
+
+/// Most rows that a tree of a forest is grown on: rows of an entity are alike.
+const FOREST_ROWS: usize = 8000;
+
+/// A kind of model and its parameters.
+#[derive(Debug, Clone)]
+pub(crate) enum Fitter {
+    Tree(DecisionTree),
+    Boosting(GradientBoosting),
+    Forest(RandomForest),
+}
+
+impl Fitter {
+    /// Returns the kind that the document sets.
+    pub(crate) fn of(models: &ClassModels, kind: &str) -> Result<Self, StepError> {
+        let fitter = match kind {
+            "decision_tree" => models.decision_tree.clone().map(Self::Tree),
+            boosted::KIND => models.gradient_boosting.clone().map(Self::Boosting),
+            "random_forest" => models.random_forest.clone().map(Self::Forest),
+            _ => None,
+        };
+        fitter.ok_or_else(|| {
+            let set = models.kinds();
+            let error = StepError::usage(format!("`classify.models` has no model `{kind}`"));
+            match document::closest(kind, set.iter().copied()) {
+                Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+                None => error.hint(format!("it has {}", set.join(", "))),
+            }
+        })
+    }
+
+    pub(crate) fn parameters(&self) -> Value {
+        match self {
+            Self::Tree(settings) => crate::parameters(settings),
+            Self::Boosting(settings) => crate::parameters(settings),
+            Self::Forest(settings) => crate::parameters(settings),
+        }
+    }
+
+    /// Fits on some rows; the same rows and seed give the same model at any number of threads.
+    pub(crate) fn fit(
+        &self,
+        data: &ClassRows,
+        rows: &[usize],
+        (seed, threads): (u64, usize),
+    ) -> Result<ClassModel, FitError> {
+        let dataset = data.dataset(rows);
+        let normal = vec![false; data.classes.len()];
+        let classes = Classes { names: data.classes.clone(), normal };
+        match self {
+            Self::Tree(settings) => {
+                let params = DecisionTreeParams::new(settings.clone(), classes);
+                params.check_ref()?.fit(&dataset).map(ClassModel::Trees)
+            }
+            Self::Boosting(settings) => {
+                let rows = (&dataset.records, &dataset.targets);
+                boosting::fit(settings, rows, &data.classes, (seed, threads))
+                    .map(ClassModel::Boosted)
+            }
+            Self::Forest(settings) => {
+                let params = RandomForestParams::new(settings.clone(), classes, seed, threads);
+                let params = params.most_rows_of_a_tree(FOREST_ROWS);
+                params.check_ref()?.fit(&dataset).map(ClassModel::Trees)
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What class models say of entities they were not fitted on: the split by entity is repeated, and
+//! everything that has to be chosen is chosen on what is left out.
+
+use contract::classify::{ClassBounds, EvidenceRule};
+use document::classify::{Classify, EntitySplit};
+use models::class_trees::Calibration;
+use models::classify::evidence::EntityEvidence;
+use models::classify::{ClassModel, Profiles};
+use ndarray::Axis;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::fitter::Fitter;
+use super::rows::ClassRows;
+use crate::FitError;
+use crate::cross_validation::mean;
+
+/// Rows that calibration looks at: more do not move it.
+const CALIBRATION_ROWS: usize = 5000;
+/// Weights of evidence that are tried.
+const WEIGHTS: [f64; 11] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02];
+/// Steps in which the bound of the probability is raised.
+const RAISES: u32 = 20;
+/// Lowest probability at which a class is named.
+const LEAST_PROBABILITY: f64 = 0.5;
+
+/// A window of an entity that was left out.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    /// Share of each class before calibration.
+    pub(crate) shares: Vec<f64>,
+    /// Distance from each class.
+    pub(crate) distances: Vec<f64>,
+}
+
+/// An entity that was left out, with its windows in the order of time.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) class: usize,
+    pub(crate) windows: Vec<Window>,
+}
+
+/// One repetition: what was fitted, and what was left out.
+#[derive(Debug)]
+pub(crate) struct Repetition {
+    pub(crate) model: ClassModel,
+    pub(crate) fitted: Vec<usize>,
+    pub(crate) out: Vec<usize>,
+    pub(crate) held: Vec<Held>,
+}
+
+/// Returns the random numbers of a repetition.
+pub(crate) fn random(seed: u64, repetition: u32) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(u64::from(repetition) + 1);
+    random
+}
+
+/// Splits, fits and asks about what was left out, as often as the document says.
+pub(crate) fn repeat(
+    data: &ClassRows,
+    fitter: &Fitter,
+    split: &EntitySplit,
+    (seed, threads): (u64, usize),
+) -> Result<Vec<Repetition>, FitError> {
+    let windows = data.windows_of_unit(split.iterations);
+    let repetition = |number: u32| {
+        let [fitted, out] = data.split(split.ratio, &mut random(seed, number));
+        let rows = data.of_repetition(&fitted);
+        let model = fitter.fit(data, &rows, (seed.wrapping_add(u64::from(number)), 1))?;
+        let classes: Vec<usize> = rows.iter().map(|row| data.class[*row]).collect();
+        let values = data.values.select(Axis(0), &rows);
+        let profiles = Profiles::fit(&data.features, values.view(), &classes, &data.classes);
+        let distances = profiles.measure();
+        let of_unit = |unit: &usize| {
+            let unit = &data.units[*unit];
+            let windows = unit.rows.iter().take(windows).map(|row| {
+                let row = data.values.row(*row).to_vec();
+                Window { shares: model.shares(&row), distances: distances.of(&row) }
+            });
+            Held { class: unit.class, windows: windows.collect() }
+        };
+        let held = out.iter().map(of_unit).collect();
+        Ok(Repetition { model, fitted, out, held })
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    pool.install(|| (0..split.iterations).into_par_iter().map(repetition).collect())
+}
+
+/// Returns the rule of evidence that a document means, in windows of a step.
+pub(crate) fn rule(classify: &Classify, step: contract::Span) -> EvidenceRule {
+    let evidence = &classify.evidence;
+    EvidenceRule {
+        min_windows: evidence.min_windows,
+        half_life_windows: evidence.half_life.seconds() / step.seconds(),
+        deadline_windows: u32::try_from(evidence.deadline.in_steps(step)).unwrap_or(u32::MAX),
+    }
+}
+
+/// Finds the calibration with the least log loss of rows left out, every class counted alike.
+pub(crate) fn calibrate(repetitions: &[Repetition], classes: usize) -> (Calibration, f64) {
+    let rows: Vec<(usize, &Vec<f64>)> = repetitions
+        .iter()
+        .flat_map(|repetition| &repetition.held)
+        .flat_map(|held| held.windows.iter().map(|window| (held.class, &window.shares)))
+        .collect();
+    let every = rows.len().div_ceil(CALIBRATION_ROWS).max(1);
+    let rows: Vec<(usize, &Vec<f64>)> = rows.into_iter().step_by(every).collect();
+    let mut best = (Calibration::NONE, f64::INFINITY);
+    for smoothing in [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1] {
+        for step in 0..=10 {
+            // From 1/4 to 4.
+            let exponent = 2.0_f64.powf(f64::from(step) * 0.4 - 2.0);
+            let calibration = Calibration { smoothing, exponent };
+            let loss = log_loss(&rows, calibration, classes);
+            if loss < best.1 {
+                best = (calibration, loss);
+            }
+        }
+    }
+    best
+}
+
+fn log_loss(rows: &[(usize, &Vec<f64>)], calibration: Calibration, classes: usize) -> f64 {
+    let mut sums = vec![(0.0, 0.0); classes];
+    for (class, shares) in rows {
+        let mut shares = (*shares).clone();
+        calibration.apply(&mut shares);
+        sums[*class].0 -= shares[*class].max(f64::MIN_POSITIVE).ln();
+        sums[*class].1 += 1.0;
+    }
+    mean(sums.iter().filter(|(_, rows)| *rows > 0.0).map(|(sum, rows)| sum / rows))
+}
+
+/// Calls `each` with the evidence of an entity after each of its windows.
+pub(crate) fn follow(
+    held: &Held,
+    calibration: Calibration,
+    (rule, bounds): (&EvidenceRule, &ClassBounds),
+    mut each: impl FnMut(usize, &EntityEvidence),
+) {
+    let classes = held.windows.first().map_or(0, |window| window.shares.len());
+    let start = contract::Timestamp::from_ms(0);
+    let mut evidence = EntityEvidence::new(classes, start, "");
+    for (number, window) in held.windows.iter().enumerate() {
+        let mut probabilities = window.shares.clone();
+        calibration.apply(&mut probabilities);
+        evidence.observe(start, &probabilities, &window.distances, (rule, bounds));
+        each(number + 1, &evidence);
+    }
+}
+
+/// Chooses when a class is named: the weight of evidence with the least log loss, the lowest
+/// probability that keeps the share of wrong names, the distance that lets the right ones through.
+pub(crate) fn choose_bounds(
+    repetitions: &[Repetition],
+    classify: &Classify,
+    (rule, calibration): (&EvidenceRule, Calibration),
+) -> ClassBounds {
+    let held: Vec<&Held> = repetitions.iter().flat_map(|repetition| &repetition.held).collect();
+    let open =
+        |weight: f64| ClassBounds { probability: 2.0, distance: None, evidence_weight: weight };
+    let loss = |weight: f64| {
+        let bounds = open(weight);
+        mean(held.iter().map(|held| {
+            let (mut sum, mut count) = (0.0, 0.0);
+            follow(held, calibration, (rule, &bounds), |number, evidence| {
+                if number >= rule.min_windows as usize {
+                    let probability = evidence.probabilities(&bounds)[held.class];
+                    sum -= probability.max(1e-12).ln();
+                    count += 1.0;
+                }
+            });
+            if count > 0.0 { sum / count } else { 0.0 }
+        }))
+    };
+    let losses = WEIGHTS.map(|weight| (weight, loss(weight)));
+    let best = losses
+        .into_iter()
+        .fold((1.0, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best });
+    let bounds = open(best.0);
+    let bounds = ClassBounds {
+        probability: probability_bound(&held, classify, (rule, calibration), &bounds),
+        distance: distance_bound(&held, classify, (rule, calibration), &bounds),
+        evidence_weight: bounds.evidence_weight,
+    };
+    raised(&held, classify, (rule, calibration), bounds)
+}
+
+/// Raises the bound of the probability until no more entities than the document allows are named wrong
+/// in the end, too: a wrong name stays once it was given.
+fn raised(
+    held: &[&Held],
+    classify: &Classify,
+    (rule, calibration): (&EvidenceRule, Calibration),
+    mut bounds: ClassBounds,
+) -> ClassBounds {
+    let lowest = bounds.probability;
+    let allowed = classify.unknown.max_wrong_ratio * held.len() as f64;
+    for step in 1..=RAISES {
+        let is_wrong = |held: &&&Held| {
+            let mut name = None;
+            follow(held, calibration, (rule, &bounds), |_, evidence| name = evidence.class);
+            name.is_some_and(|name| name as usize != held.class)
+        };
+        if held.iter().filter(is_wrong).count() as f64 <= allowed {
+            break;
+        }
+        bounds.probability = lowest + (0.9999 - lowest) * f64::from(step) / f64::from(RAISES);
+    }
+    bounds
+}
+
+/// Returns the lowest probability from which no more windows of entities are named wrong than the
+/// document allows; every entity counts the same.
+fn probability_bound(
+    held: &[&Held],
+    classify: &Classify,
+    (rule, calibration): (&EvidenceRule, Calibration),
+    bounds: &ClassBounds,
+) -> f64 {
+    let mut named: Vec<(f64, bool, f64)> = Vec::new();
+    for held in held {
+        let first = named.len();
+        follow(held, calibration, (rule, bounds), |number, evidence| {
+            if number >= rule.min_windows as usize {
+                let nearest = evidence.nearest(bounds);
+                named.push((nearest.probability, nearest.class != held.class, 0.0));
+            }
+        });
+        let share = 1.0 / (named.len() - first).max(1) as f64;
+        named[first..].iter_mut().for_each(|named| named.2 = share);
+    }
+    named.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let allowed = classify.unknown.max_wrong_ratio * held.len() as f64;
+    let (mut wrong, mut bound) = (0.0, 1.0);
+    for (probability, is_wrong, share) in named {
+        wrong += if is_wrong { share } else { 0.0 };
+        if wrong > allowed || probability < LEAST_PROBABILITY {
+            break;
+        }
+        bound = probability;
+    }
+    f64::max(bound, LEAST_PROBABILITY)
+}
+
+/// Returns the distance from the right class that all but the allowed share of entities stay within,
+/// after each of their windows; nothing where the document wants no bound.
+fn distance_bound(
+    held: &[&Held],
+    classify: &Classify,
+    (rule, calibration): (&EvidenceRule, Calibration),
+    bounds: &ClassBounds,
+) -> Option<f64> {
+    if classify.unknown.unlike_ratio <= 0.0 {
+        return None;
+    }
+    let furthest = held.iter().map(|held| {
+        let mut furthest: f64 = 0.0;
+        follow(held, calibration, (rule, bounds), |number, evidence| {
+            if number >= rule.min_windows as usize {
+                furthest = furthest.max(evidence.distance(held.class));
+            }
+        });
+        furthest
+    });
+    let mut furthest: Vec<f64> = furthest.collect();
+    furthest.sort_by(f64::total_cmp);
+    let place = (1.0 - classify.unknown.unlike_ratio) * furthest.len().checked_sub(1)? as f64;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and the number of entities"
+    )]
+    let place = place.ceil() as usize;
+    furthest.get(place).copied()
+}

@@ -1,0 +1,95 @@
+//! Fitting for `task: classify`: class models, what they say of entities left out, and the bounds that
+//! follow from it.
+
+mod boosting;
+mod figures;
+mod fitter;
+mod held_out;
+mod rows;
+
+use contract::bundle::{CandidateManifest, FileRecord};
+use contract::classify::ClassCandidate;
+use contract::steps::TrainArgs;
+use contract::{Outcome, StepError, artifact};
+use document::Document;
+use document::classify::Classify;
+use frames::{Dataset, FeatureTable};
+
+use self::figures::Chosen;
+use self::fitter::Fitter;
+use self::rows::ClassRows;
+use crate::{FitError, MODEL_FILE};
+
+/// Fits the class model that `--model` names and writes its candidate folder.
+pub(crate) fn run(
+    args: &TrainArgs,
+    document: &Document,
+    classify: &Classify,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let fitter = Fitter::of(&classify.models, &args.model)?;
+    let table = FeatureTable::read(&args.dataset.join(Dataset::FILES[0]))?;
+    outcome.count("rows", table.rows());
+    outcome.count("features", table.table.columns.len());
+    crate::warn_of_empty_columns(&table, outcome);
+    let data = ClassRows::of(&table, classify, outcome)?;
+    outcome.count("entities", data.units.len());
+    outcome.count("classes", data.classes.len());
+    warn_of_single_entities(&data, outcome);
+    let threads = usize::from(args.common.threads);
+    let (model, candidate) = fit(&data, &fitter, (document, classify), (args.seed, threads))
+        .map_err(|error| error.of_model(&args.model))?;
+    let figures = &candidate.figures;
+    outcome.metric("held_out.balanced_accuracy", figures.balanced_accuracy.mean);
+    outcome.metric("held_out.row_balanced_accuracy", figures.row_balanced_accuracy.mean);
+    outcome.metric("held_out.log_loss", figures.log_loss);
+    outcome.metric("held_out.wrong_ratio", figures.wrong_ratio);
+    outcome.metric("held_out.unknown_ratio", figures.unknown_ratio);
+    outcome.count("model_bytes", model.len());
+    outcome.detail("classify", &candidate)?;
+    let manifest = CandidateManifest {
+        format: CandidateManifest::FORMAT,
+        kind: args.model.clone(),
+        seed: args.seed,
+        parameters: fitter.parameters(),
+        contract_sha256: table.contract.sha256()?,
+        rows: data.class.len() as u64,
+        trials: Vec::new(),
+        training: None,
+        model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&model) },
+        cross_validation: Some(crate::parameters(&candidate)),
+    };
+    crate::write(args, &manifest, &model, None)
+}
+
+fn warn_of_single_entities(data: &ClassRows, outcome: &mut Outcome) {
+    let units = data.units_of_classes();
+    let single = data.classes.iter().zip(units).filter(|(_, units)| *units == 1);
+    let single: Vec<&str> = single.map(|(class, _)| class.as_str()).collect();
+    if !single.is_empty() {
+        outcome.warn(format!(
+            "class `{}` has one entity: it is never left out, and nothing says how rightly it is named",
+            single.join("`, `")
+        ));
+    }
+}
+
+/// Fits on all entities, and repeatedly on some of them for everything that is chosen or measured.
+fn fit(
+    data: &ClassRows,
+    fitter: &Fitter,
+    (document, classify): (&Document, &Classify),
+    (seed, threads): (u64, usize),
+) -> Result<(Vec<u8>, ClassCandidate), FitError> {
+    let model = fitter.fit(data, &data.all(), (seed, threads))?;
+    let repetitions = held_out::repeat(data, fitter, &classify.split, (seed, threads))?;
+    let (calibration, log_loss) = held_out::calibrate(&repetitions, data.classes.len());
+    let rule = held_out::rule(classify, document.step);
+    let bounds = held_out::choose_bounds(&repetitions, classify, (&rule, calibration));
+    let chosen = Chosen { calibration, log_loss, rule, bounds };
+    let split = (&classify.split, seed, threads);
+    let figures = figures::sum_up(data, fitter, split, &repetitions, &chosen)?;
+    let model = model.calibrated(calibration).map_err(FitError::Model)?;
+    let bytes = model.save().map_err(FitError::Model)?;
+    Ok((bytes, ClassCandidate { classes: data.classes.clone(), bounds, figures }))
+}
