@@ -56,7 +56,12 @@ fn kustomize(overlay: &str, is_sorted: bool) -> Result<Vec<Value>> {
 }
 
 const SCORE: &str = "lynceus-cluster-score";
-const TRAININGS: [&str; 2] = ["lynceus-cluster-first-training", "lynceus-cluster-retrain"];
+const TRAININGS: [&str; 4] = [
+    "lynceus-cluster-first-training",
+    "lynceus-cluster-retrain",
+    "lynceus-container-first-training",
+    "lynceus-container-retrain",
+];
 
 #[test]
 fn clock_applied_by_an_overlay_runs() -> Result<()> {
