@@ -43,6 +43,7 @@ pub struct Files<'a> {
 /// Errors: usage for a file that is not there or not what it should be.
 pub fn client(server: Server<'_>) -> Result<Client, StepError> {
     let Server { field, url, timeout, headers, files } = server;
+    use_ring();
     let mut builder = Client::builder()
         .user_agent(concat!("lynceus/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
@@ -77,6 +78,14 @@ pub fn client(server: Server<'_>) -> Result<Client, StepError> {
         StepError::usage(format!("cannot set up TLS for `{field}`: {}", causes(&error)))
             .hint(format!("name the certificates to trust with {field}.ca_file"))
     })
+}
+
+/// Makes ring what reqwest and rustls encrypt with, as the store and the mail channel do: one
+/// implementation in the program, and no C library that takes two minutes to compile. To be called
+/// before a client is built.
+pub fn use_ring() {
+    // An error says that the process has chosen already.
+    drop(rustls::crypto::ring::default_provider().install_default());
 }
 
 /// Parses the URL of a server, without query and fragment; `field` names it in errors, which never

@@ -2,9 +2,7 @@
 
 use contract::{Span, StepError, Timestamp};
 use frames::{Column, Samples};
-use polars::prelude::{
-    Column as Keys, DataFrame, IntoLazy as _, PolarsError, SortMultipleOptions, col, len,
-};
+use polars::prelude::{Column as Keys, DataFrame, PolarsError, SortMultipleOptions};
 use rayon::prelude::*;
 
 /// Stands in [`Grid::source`] for a row without a sample.
@@ -135,7 +133,8 @@ fn cells(
             Keys::new("row".into(), (0..rows).collect::<Vec<u32>>()),
         ],
     );
-    Ok((keys.and_then(|keys| sorted_cells(keys, counts)).map_err(|e| bug(&e))?, names))
+    let cells = keys.and_then(|keys| sorted_cells(&keys, counts)).map_err(|e| bug(&e))?;
+    Ok((cells, names))
 }
 
 /// Returns the cells of samples whose windows grow from row to row of each entity, each row being
@@ -159,16 +158,31 @@ fn cells_in_order(entity: &[u32], windows: &[i64], entities: usize) -> Option<Ce
 }
 
 /// Sorts samples in any order and keeps the last one of each entity and window.
-fn sorted_cells(keys: DataFrame, counts: &mut GridCounts) -> Result<Cells, PolarsError> {
-    let found = last_of_each_window(keys)?;
-    let distinct = total(&found, "distinct")?;
-    counts.duplicates = total(&found, "seen")? - distinct;
-    counts.superseded = distinct - found.height();
-    Ok(Cells {
-        entity: found.column("entity")?.u32()?.iter().flatten().collect(),
-        window_ms: found.column("window")?.i64()?.iter().flatten().collect(),
-        row: found.column("row")?.u32()?.iter().flatten().collect(),
-    })
+fn sorted_cells(keys: &DataFrame, counts: &mut GridCounts) -> Result<Cells, PolarsError> {
+    let by = ["entity", "window", "time", "row"];
+    let sorted = keys.sort(by, SortMultipleOptions::default())?;
+    let mut cells = Cells { entity: Vec::new(), window_ms: Vec::new(), row: Vec::new() };
+    let mut last_time = None;
+    let entities = sorted.column("entity")?.u32()?.into_no_null_iter();
+    let windows = sorted.column("window")?.i64()?.into_no_null_iter();
+    let times = sorted.column("time")?.i64()?.into_no_null_iter();
+    let rows = sorted.column("row")?.u32()?.into_no_null_iter();
+    for (((entity, window), time), row) in entities.zip(windows).zip(times).zip(rows) {
+        let same_cell =
+            cells.entity.last() == Some(&entity) && cells.window_ms.last() == Some(&window);
+        if let Some(last) = cells.row.last_mut().filter(|_| same_cell) {
+            *last = row;
+            let same_time = last_time == Some(time);
+            counts.duplicates += usize::from(same_time);
+            counts.superseded += usize::from(!same_time);
+        } else {
+            cells.entity.push(entity);
+            cells.window_ms.push(window);
+            cells.row.push(row);
+        }
+        last_time = Some(time);
+    }
+    Ok(cells)
 }
 
 /// Returns each row's entity as an index of the sorted names, and those names.
@@ -190,18 +204,6 @@ fn ranked_entities(samples: &Samples) -> (Vec<u32>, Vec<String>) {
 fn window_end(ms: i64, step: Span) -> i64 {
     let floor = Timestamp::from_ms(ms).floor(step).ms();
     if floor == ms { ms } else { floor.saturating_add(step.ms()) }
-}
-
-fn last_of_each_window(keys: DataFrame) -> Result<DataFrame, PolarsError> {
-    keys.lazy()
-        .sort(["entity", "window", "time", "row"], SortMultipleOptions::default())
-        .group_by_stable([col("entity"), col("window")])
-        .agg([col("row").last(), len().alias("seen"), col("time").n_unique().alias("distinct")])
-        .collect()
-}
-
-fn total(found: &DataFrame, name: &str) -> Result<usize, PolarsError> {
-    Ok(found.column(name)?.u32()?.iter().flatten().map(|count| count as usize).sum())
 }
 
 /// Lays the cells out with a row for every step between an entity's first and last.

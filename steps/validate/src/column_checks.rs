@@ -1,15 +1,18 @@
 //! Expectations on the values of a feature column; a gap is null.
 
 use document::expectations::{Range, Severity};
-use polars::prelude::{Expr, IntoLazy as _, PolarsError, col, lit};
+use polars::prelude::{
+    BooleanChunked, ChunkAgg as _, ChunkCompareEq as _, ChunkCompareIneq as _, ChunkFull as _,
+};
+use polars::prelude::{Float64Chunked, PolarsError};
 
-use crate::columns::with_values;
+use crate::columns::numbers;
 use crate::expectations::{Checker, Failing, Verdict, failing, share};
 use crate::report::Finding;
 
 impl Checker<'_> {
     pub(crate) fn null_share(&self, values: &[f64], max: f64) -> Result<Verdict, PolarsError> {
-        let failing = self.failing_where(values, col("value").is_null())?;
+        let failing = self.failing_where(&numbers(values).is_null())?;
         let share = share(failing.rows, values.len());
         Ok(Verdict {
             passed: share <= max,
@@ -20,10 +23,11 @@ impl Checker<'_> {
     }
 
     pub(crate) fn range(&self, values: &[f64], check: &Range) -> Result<Verdict, PolarsError> {
-        let extent = self.extent(values)?;
-        let low = check.min.map_or(lit(false), |min| col("value").lt(lit(min)));
-        let high = check.max.map_or(lit(false), |max| col("value").gt(lit(max)));
-        let failing = self.failing_where(values, low.or(high))?;
+        let numbers = numbers(values);
+        let extent = extent(&numbers);
+        let low = check.min.map(|min| numbers.lt(min));
+        let high = check.max.map(|max| numbers.gt(max));
+        let failing = self.failing_where(&any(low.into_iter().chain(high), values.len()))?;
         let bounds = match (check.min, check.max) {
             (Some(min), Some(max)) => format!("values from {min} to {max}"),
             (Some(min), None) => format!("values of at least {min}"),
@@ -46,10 +50,10 @@ impl Checker<'_> {
     }
 
     pub(crate) fn allowed(&self, values: &[f64], allowed: &[f64]) -> Result<Verdict, PolarsError> {
-        let extent = self.extent(values)?;
-        let known = allowed.iter().map(|value| col("value").eq(lit(*value)));
-        let unknown = known.reduce(Expr::or).map_or(col("value").is_not_null(), Expr::not);
-        let failing = self.failing_where(values, unknown)?;
+        let numbers = numbers(values);
+        let extent = extent(&numbers);
+        let known = any(allowed.iter().map(|value| numbers.equal(*value)), values.len());
+        let failing = self.failing_where(&(!known & numbers.is_not_null()))?;
         let list: Vec<String> = allowed.iter().map(ToString::to_string).collect();
         Ok(Verdict {
             passed: extent.is_some() && failing.rows == 0,
@@ -62,10 +66,9 @@ impl Checker<'_> {
     }
 
     pub(crate) fn constant(&self, values: &[f64]) -> Result<Verdict, PolarsError> {
-        let extent = self.extent(values)?;
+        let extent = extent(&numbers(values));
         let passed = extent.is_some_and(|(min, max)| min < max);
-        let failing =
-            if passed { Failing::default() } else { self.failing_where(values, lit(true))? };
+        let failing = if passed { Failing::default() } else { failing(&self.keys)? };
         Ok(Verdict {
             passed,
             expected: "values that change".to_owned(),
@@ -84,9 +87,8 @@ impl Checker<'_> {
             if !column.values.iter().any(|value| value.is_infinite()) {
                 continue;
             }
-            let infinite =
-                col("value").eq(lit(f64::INFINITY)).or(col("value").eq(lit(f64::NEG_INFINITY)));
-            let failing = self.failing_where(&column.values, infinite)?;
+            let infinite = column.values.iter().map(|value| value.is_infinite()).collect();
+            let failing = self.failing_where(&infinite)?;
             let verdict = Verdict {
                 passed: false,
                 expected: "finite values".to_owned(),
@@ -98,18 +100,18 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Returns smallest and largest value, nothing if there is none.
-    fn extent(&self, values: &[f64]) -> Result<Option<(f64, f64)>, PolarsError> {
-        let found = with_values(&self.keys, values)?
-            .lazy()
-            .select([col("value").min().alias("min"), col("value").max().alias("max")])
-            .collect()?;
-        let bound =
-            |name| -> Result<Option<f64>, PolarsError> { Ok(found.column(name)?.f64()?.get(0)) };
-        Ok(bound("min")?.zip(bound("max")?))
+    fn failing_where(&self, broken: &BooleanChunked) -> Result<Failing, PolarsError> {
+        failing(&self.keys.filter(broken)?)
     }
+}
 
-    fn failing_where(&self, values: &[f64], broken: Expr) -> Result<Failing, PolarsError> {
-        failing(&with_values(&self.keys, values)?.lazy().filter(broken).collect()?)
-    }
+/// Returns smallest and largest value, nothing if there is none.
+fn extent(numbers: &Float64Chunked) -> Option<(f64, f64)> {
+    numbers.min().zip(numbers.max())
+}
+
+/// Returns which of `rows` rows one of the masks marks.
+fn any(masks: impl Iterator<Item = BooleanChunked>, rows: usize) -> BooleanChunked {
+    let none = BooleanChunked::full("any".into(), false, rows);
+    masks.fold(none, |any, mask| any | mask)
 }

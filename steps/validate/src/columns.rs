@@ -2,7 +2,7 @@
 
 use contract::StepError;
 use frames::FeatureTable;
-use polars::prelude::{Column, DataFrame, Float64Chunked, IntoColumn as _, PolarsError};
+use polars::prelude::{Column, DataFrame, Float64Chunked, PolarsError};
 
 /// Makes the error for what polars cannot do: nothing a user can change.
 pub(crate) fn bug(error: &PolarsError) -> StepError {
@@ -19,14 +19,7 @@ pub(crate) fn keys(table: &FeatureTable) -> Result<DataFrame, PolarsError> {
     DataFrame::new(table.rows(), columns)
 }
 
-/// Returns numbers as a column named `value` in which a gap is null.
-pub(crate) fn value_column(values: &[f64]) -> Column {
-    let values = values.iter().map(|value| (!value.is_nan()).then_some(*value));
-    let column: Float64Chunked = values.collect();
-    column.into_column().with_name("value".into())
-}
-
-/// Returns the keys with one column of numbers beside them.
-pub(crate) fn with_values(keys: &DataFrame, values: &[f64]) -> Result<DataFrame, PolarsError> {
-    keys.hstack(&[value_column(values)])
+/// Returns numbers as polars holds them, a gap as null.
+pub(crate) fn numbers(values: &[f64]) -> Float64Chunked {
+    values.iter().map(|value| (!value.is_nan()).then_some(*value)).collect()
 }

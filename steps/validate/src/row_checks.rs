@@ -2,7 +2,7 @@
 
 use contract::Span;
 use document::expectations::{MaxSpan, RowCount};
-use polars::prelude::{Column, Expr, IntoLazy as _, LazyFrame, PolarsError, col, len, lit};
+use polars::prelude::{BooleanChunked, PolarsError};
 
 use crate::expectations::{Checker, Failing, Verdict, failing};
 
@@ -20,16 +20,25 @@ impl Checker<'_> {
         Verdict { passed, expected, found: format!("{rows} rows"), failing: Failing::default() }
     }
 
-    /// Returns the keys with `since`, the time in milliseconds since the entity's row before.
-    fn since_row_before(&self, there: Expr) -> Result<LazyFrame, PolarsError> {
-        let before = col("time").shift(lit(1)).over([col("entity")])?;
-        let since = (col("time") - before).alias("since");
-        Ok(self.keys.clone().lazy().filter(there).with_column(since))
+    /// Returns for each row the time since the entity's row before, in milliseconds, of the rows
+    /// that count; nothing for others and for the first of an entity.
+    fn since_row_before(&self, counts: impl Fn(usize) -> bool) -> Vec<Option<i64>> {
+        let table = &self.table.table;
+        let mut before = vec![None; table.entities.len()];
+        let rows = table.times.iter().zip(&table.entity).enumerate();
+        rows.map(|(row, (time, entity))| {
+            if !counts(row) {
+                return None;
+            }
+            let before = before[*entity as usize].replace(time.ms());
+            before.map(|before: i64| time.ms() - before)
+        })
+        .collect()
     }
 
     pub(crate) fn time_monotonic(&self) -> Result<Verdict, PolarsError> {
-        let since = self.since_row_before(lit(true))?;
-        let failing = failing(&since.filter(col("since").lt_eq(lit(0))).collect()?)?;
+        let since = self.since_row_before(|_| true);
+        let failing = self.failing_since(&since, |since| since <= 0)?;
         Ok(Verdict {
             passed: failing.rows == 0,
             expected: "time to grow from row to row of each entity".to_owned(),
@@ -39,14 +48,7 @@ impl Checker<'_> {
     }
 
     pub(crate) fn time_unique(&self) -> Result<Verdict, PolarsError> {
-        let repeated = self
-            .keys
-            .clone()
-            .lazy()
-            .with_column(len().over([col("entity"), col("time")])?.alias("rows"))
-            .filter(col("rows").gt(lit(1)))
-            .collect()?;
-        let failing = failing(&repeated)?;
+        let failing = failing(&self.keys.filter(&self.keys.is_duplicated()?)?)?;
         Ok(Verdict {
             passed: failing.rows == 0,
             expected: "one row for each entity and time".to_owned(),
@@ -75,19 +77,25 @@ impl Checker<'_> {
     /// Rows in which every sample column has a gap stand for missing samples: they do not count
     /// as rows here.
     pub(crate) fn gap_length(&self, check: &MaxSpan) -> Result<Verdict, PolarsError> {
-        let there = Column::new("there".into(), self.rows_with_samples());
-        let keys = self.keys.hstack(&[there])?;
-        let checker = Checker { keys, table: self.table, document: self.document, now: self.now };
-        let gaps = checker.since_row_before(col("there"))?;
-        let longest = gaps.clone().select([col("since").max()]).collect()?;
-        let longest = Span::from_ms(longest.column("since")?.i64()?.get(0).unwrap_or(0));
-        let failing = failing(&gaps.filter(col("since").gt(lit(check.max.ms()))).collect()?)?;
+        let there = self.rows_with_samples();
+        let since = self.since_row_before(|row| there[row]);
+        let longest = Span::from_ms(since.iter().flatten().copied().max().unwrap_or(0));
+        let failing = self.failing_since(&since, |since| since > check.max.ms())?;
         Ok(Verdict {
             passed: longest <= check.max,
             expected: format!("at most {} between two rows of an entity", check.max),
             found: format!("{longest}"),
             failing,
         })
+    }
+
+    fn failing_since(
+        &self,
+        since: &[Option<i64>],
+        broken: impl Fn(i64) -> bool,
+    ) -> Result<Failing, PolarsError> {
+        let broken: BooleanChunked = since.iter().map(|since| since.is_some_and(&broken)).collect();
+        failing(&self.keys.filter(&broken)?)
     }
 
     fn rows_with_samples(&self) -> Vec<bool> {

@@ -159,7 +159,7 @@ fn https_client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, StepError>
         context = context.with_trust_store(TrustStore::empty().with_pem_certificate(pem));
     }
     let context = context.build().map_err(|e| StepError::bug(format!("no TLS context: {e}")))?;
-    let provider = Provider::Rustls(CryptoMode::AwsLc);
+    let provider = Provider::Rustls(CryptoMode::Ring);
     Ok(client_builder().tls_provider(provider).tls_context(context).build_https())
 }
 

@@ -24,7 +24,8 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(settings: &ExporterSource) -> Result<Self, StepError> {
-        let client = reqwest::Client::builder()
+        client::use_ring();
+        let http = reqwest::Client::builder()
             .user_agent(concat!("lynceus/", env!("CARGO_PKG_VERSION")))
             .timeout(settings.timeout.to_std())
             .redirect(redirect::Policy::none())
@@ -33,7 +34,7 @@ impl Client {
             .build()
             .map_err(|error| StepError::usage(format!("cannot set up HTTP: {error}")))?;
         let max_bytes = usize::try_from(settings.max_bytes).unwrap_or(usize::MAX);
-        Ok(Self { http: client, parallel: usize::from(settings.parallel.max(1)), max_bytes })
+        Ok(Self { http, parallel: usize::from(settings.parallel.max(1)), max_bytes })
     }
 
     /// Scrapes all endpoints and keeps the series whose names are wanted; returns what each said,
