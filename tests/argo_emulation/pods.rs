@@ -42,6 +42,11 @@ impl Workflow<'_> {
     /// Makes a pod's volumes. The API server refuses a pod with a mount of a volume that it does not
     /// have.
     pub(super) fn pod(&self, template: &Value, containers: &[&Value]) -> Result<Pod> {
+        // The controller's default repository archives logs with a Secret of its own namespace.
+        ensure!(
+            self.spec["artifactRepositoryRef"].is_object(),
+            "the pod never starts: secret \"argo-default-repository\" not found"
+        );
         let folder = tempfile::tempdir()?;
         let volumes = self.volumes(template)?;
         let shared = list(&template["containerSet"]["volumeMounts"]);

@@ -168,7 +168,7 @@ const BROKEN_COMMANDS: [Break; 16] = [
 ];
 
 /// Rights, secrets, times and the rest of the namespace.
-const BROKEN_SURROUNDINGS: [Break; 25] = [
+const BROKEN_SURROUNDINGS: [Break; 26] = [
     (
         "folder's key without a slash",
         TRAIN,
@@ -299,6 +299,13 @@ const BROKEN_SURROUNDINGS: [Break; 25] = [
         "  synchronization:\n    mutexes:\n    - name: lynceus-cluster-train\n",
         "",
         "mutex",
+    ),
+    (
+        "artifact repository of the controller",
+        SCORE,
+        "    artifactRepositoryRef:\n      configMap: lynceus-artifacts\n      key: repository\n",
+        "",
+        "artifact",
     ),
     ("overlapping scorings", SCORE, "Forbid", "Allow", "schedule"),
     ("late minute", SCORE, "startingDeadlineSeconds: 50", "startingDeadlineSeconds: 0", "schedule"),

@@ -9,6 +9,7 @@ use super::cluster::{
     ArtifactRepository, ConfigMap, Role, RoleBinding, RoleRef, RoleRule, S3Repository, SecretKey,
     ServiceAccount, Subject, TokenSecret,
 };
+use super::workflow::ArtifactRepositoryRef;
 use super::{metadata, names, text};
 
 /// The account of Argo's own containers.
@@ -18,7 +19,7 @@ pub(super) const STORE: &str = "lynceus-store";
 /// The `ConfigMap` that says where artifacts go.
 pub(super) const ARTIFACTS: &str = "lynceus-artifacts";
 /// Its key.
-pub(super) const ARTIFACTS_KEY: &str = "repository";
+const ARTIFACTS_KEY: &str = "repository";
 /// The Secret with the training's keys of the store.
 pub(super) const TRAINER: &str = "lynceus-trainer";
 /// The Secret with the scoring's keys of the store.
@@ -27,6 +28,14 @@ pub(super) const SCORER: &str = "lynceus-scorer";
 /// The Secret with the certificate of a private authority of the store, as `ca.crt`; pods start without
 /// it.
 pub(super) const CA: &str = "lynceus-ca";
+
+/// Returns where a workflow's artifacts go. Every workflow says it, also one without artifacts: else
+/// Argo takes the controller's default repository, and where that archives logs it mounts a Secret
+/// that this namespace lacks into every pod, which then never starts. A workflow's own
+/// `archiveLogs: false` does not prevent it.
+pub(super) fn artifacts() -> ArtifactRepositoryRef {
+    ArtifactRepositoryRef { config_map: ARTIFACTS.to_owned(), key: ARTIFACTS_KEY.to_owned() }
+}
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 

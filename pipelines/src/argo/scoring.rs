@@ -82,6 +82,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
             seconds_after_failure: 86_400,
         }),
         service_account_name: Some(names.score.clone()),
+        artifact_repository_ref: Some(access::artifacts()),
         archive_logs: Some(false),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),
         volumes,

@@ -11,9 +11,9 @@ use super::figures;
 use super::group::{Group, PASSED, argo_name, groups, output_artifacts};
 use super::step::{self, INPUTS, Surroundings, WORK};
 use super::workflow::{
-    Archive, Arguments, Artifact, ArtifactGc, ArtifactRepositoryRef, CronWorkflow,
-    CronWorkflowSpec, Dag, DagTask, Mutex, Parameter, PodGc, PodMetadata, S3Key, StopStrategy,
-    Synchronization, Template, TtlStrategy, WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
+    Archive, Arguments, Artifact, ArtifactGc, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Mutex,
+    Parameter, PodGc, PodMetadata, S3Key, StopStrategy, Synchronization, Template, TtlStrategy,
+    WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
 use super::{COMPONENT, access, ending, label, labels, metadata, names};
 use crate::plan::Plan;
@@ -81,10 +81,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
             seconds_after_failure: WEEK_SECONDS,
         }),
         artifact_gc: Some(ArtifactGc { strategy: "Never".to_owned() }),
-        artifact_repository_ref: Some(ArtifactRepositoryRef {
-            config_map: access::ARTIFACTS.to_owned(),
-            key: access::ARTIFACTS_KEY.to_owned(),
-        }),
+        artifact_repository_ref: Some(access::artifacts()),
         archive_logs: Some(true),
         service_account_name: Some(names.train.clone()),
         pod_metadata: Some(PodMetadata { labels: labels(document) }),

@@ -108,16 +108,12 @@ pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Repo
             report.say("reference", format!("there is no ConfigMap `{}`", map.name));
         }
     }
-    let has_artifacts = spec.templates.iter().any(|template| {
-        [&template.inputs, &template.outputs]
-            .into_iter()
-            .flatten()
-            .any(|arguments| !arguments.artifacts.is_empty())
-    });
     match &spec.artifact_repository_ref {
-        None if has_artifacts => {
-            report.say("artifact", "artifacts go nowhere: artifactRepositoryRef is missing");
-        }
+        None => report.say(
+            "artifact",
+            "artifactRepositoryRef is missing: pods get the controller's default repository, whose Secret this \
+             namespace may lack",
+        ),
         Some(reference) if !objects.config_maps.is_empty() => {
             let map = objects.config_map(&reference.config_map);
             let text = map.and_then(|map| map.data.get(&reference.key));
@@ -131,6 +127,16 @@ pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Repo
         }
         _ => {}
     }
+}
+
+/// Says whether a workflow passes artifacts, by inputs or outputs of any of its templates.
+pub(super) fn has_artifacts(spec: &WorkflowSpec) -> bool {
+    spec.templates.iter().any(|template| {
+        [&template.inputs, &template.outputs]
+            .into_iter()
+            .flatten()
+            .any(|arguments| !arguments.artifacts.is_empty())
+    })
 }
 
 /// The accounts exist, and the executor's has its right and its token.

@@ -8,7 +8,7 @@ use contract::steps::StepCommand;
 use document::Document;
 
 use super::objects::Objects;
-use super::{Report, containers, references, secrets, wiring};
+use super::{Report, cluster, containers, references, secrets, wiring};
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::workflow::{Arguments, Template, WorkflowSpec};
 
@@ -47,9 +47,8 @@ pub(super) fn template(
     }
     // What a step reads and writes whose flags do not parse is not known.
     if steps.len() == containers(template).len() {
-        // A workflow without a place for artifacts keeps nothing but what its steps put into the
-        // store.
-        if spec.artifact_repository_ref.is_some() {
+        // A workflow without artifacts keeps nothing but what its steps put into the store.
+        if cluster::has_artifacts(spec) {
             ports(template, &steps, report);
         }
         wiring::pod(spec, template, &steps, report);
