@@ -19,9 +19,9 @@ use crate::workspace::Workspace;
 /// A document with two models, secrets of each kind and destinations of each kind.
 const TALKATIVE: [&str; 4] = [
     "models.z_score={}",
-    "sources.metrics.prometheus.bearer_token_file=/etc/lynceus/source/token",
-    "scoring.metrics.remote_write={url: 'http://mimir.observability:9009/api/v1/push', \
-     bearer_token_file: /etc/lynceus/metrics/token}",
+    "sources.metrics.prometheus.auth.bearer_token.file=/etc/lynceus/source/token",
+    "exports.mimir.remote_write={url: 'http://mimir.observability.svc:9009/api/v1/push', \
+     auth: {bearer_token: {file: /etc/lynceus/export/token}}}",
     "alerts.channels=[{slack: {webhook: {env: SLACK}}}, {email: {host: mail.mail-system, from: a@b, \
      to: [c@d], username: u, password: {file: /etc/lynceus/alert/password}}}]",
 ];
@@ -97,9 +97,9 @@ fn a_document_that_no_pod_could_read_from_is_refused() -> anyhow::Result<()> {
         ("scoring.every=7m", "does not divide an hour or a day"),
         ("labels.scenarios=/etc/scenarios.csv", "cannot be a file of the store"),
         ("labels.scenarios=../scenarios.csv", "cannot be a file of the store"),
-        ("sources.metrics.prometheus.bearer_token_file=token", "no pod has the file `token`"),
+        ("sources.metrics.prometheus.auth.bearer_token.file=token", "no pod has the file `token`"),
         (
-            "scoring.metrics.textfile=/var/lib/node_exporter/lynceus.prom",
+            "exports.node.textfile.path=/var/lib/node_exporter/lynceus.prom",
             "no pod can write the file",
         ),
     ] {

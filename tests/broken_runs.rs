@@ -43,7 +43,7 @@ fn a_secret_beside_the_document_is_found_from_every_run() -> anyhow::Result<()> 
     let workspace = Workspace::new()?;
     let document = own_document(&workspace)?;
     fs_err::write(workspace.path().join("own/token"), "t")?;
-    let source = "sources.metrics.prometheus={url: 'http://127.0.0.1:1', retries: 0, bearer_token_file: token}";
+    let source = "sources.metrics.prometheus={url: 'http://127.0.0.1:1', retries: 0, auth: {bearer_token: {file: token}}}";
     let output = workspace.output(&["run", &document, "--set", source, "--retries", "0"])?;
     // The token is read, and only then is the server found to be away.
     let said = String::from_utf8_lossy(&output.stderr);

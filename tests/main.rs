@@ -6,6 +6,7 @@ mod broken_runs;
 mod bucket;
 mod command_line;
 mod documentation;
+mod extensions;
 mod kill_and_resume;
 mod readme;
 mod report_page;

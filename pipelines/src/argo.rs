@@ -17,6 +17,7 @@ mod ending;
 mod figures;
 mod group;
 mod network;
+mod outside;
 mod scoring;
 mod secrets;
 mod step;
@@ -26,7 +27,6 @@ pub use figures::retry_expression;
 
 use contract::StepError;
 use document::Document;
-use document::scoring::Metrics;
 use serde::Serialize;
 
 use cluster::{ConfigMap, Kustomization, Metadata, SortOptions};
@@ -108,8 +108,8 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
         manifest("service-accounts.yaml", &access::accounts(document)?)?,
         manifest("train.yaml", &[text(&training::template(document)?)?])?,
     ];
-    // Without metrics there is nothing to look at.
-    if document.is_live() && document.scoring.metrics != Metrics::default() {
+    // Without exported scores there is nothing to look at.
+    if document.is_live() && !document.exports.is_empty() {
         let rules = match rules {
             RuleFormat::PrometheusRule => text(&rules::operator(document))?,
             RuleFormat::ConfigMap => {
@@ -215,12 +215,6 @@ const RULES: &str = "prometheus_rules";
 const PART_OF: &str = "app.kubernetes.io/part-of";
 const COMPONENT: &str = "app.kubernetes.io/component";
 const PIPELINE: &str = "lynceus/pipeline";
-/// The label of pods that talk to the source.
-const SOURCE: &str = "lynceus/source";
-/// The label of pods that send metrics.
-const METRICS: &str = "lynceus/metrics";
-/// The label of pods that talk to alert channels.
-const ALERT: &str = "lynceus/alert";
 
 fn label(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())

@@ -27,6 +27,7 @@ impl Task {
             StepCommand::Deploy(_)
                 | StepCommand::Score(_)
                 | StepCommand::Alert(_)
+                | StepCommand::Export(_)
                 | StepCommand::Report(_)
         ) && !matches!(&self.command, StepCommand::Collect(args) if args.store.is_some())
     }

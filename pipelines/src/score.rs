@@ -1,9 +1,10 @@
-//! The scoring pipeline: the windows that are due get a verdict, and people are told.
+//! The scoring pipeline: the windows that are due get a verdict, alerts are sent, and scores are
+//! published to other systems.
 
 use std::path::PathBuf;
 
 use contract::step::Common;
-use contract::steps::{AlertArgs, CollectArgs, FeatureArgs, ScoreArgs, StepCommand};
+use contract::steps::{AlertArgs, CollectArgs, ExportArgs, FeatureArgs, ScoreArgs, StepCommand};
 use contract::{Span, StepError};
 use document::Document;
 
@@ -19,6 +20,7 @@ const SHORTEST: Span = Span::from_seconds(60);
 const COLLECT_SHARE: f64 = 0.4;
 const SCORE_SHARE: f64 = 0.4;
 const ALERT_SHARE: f64 = 0.4;
+const EXPORT_SHARE: f64 = 0.4;
 
 /// Returns how long a tick may take: until the next one, so that none is left out.
 pub(crate) fn deadline(document: &Document) -> Span {
@@ -38,7 +40,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let within = |share: f64| Some(Span::from_ms((whole * share * 1000.0) as i64));
     // What goes from step to step is thrown away when the tick ends.
     let common = |deadline| Common { scratch: true, deadline, ..Common::default() };
-    Plan::new(vec![
+    let mut tasks = vec![
         Task::new(
             "collect",
             StepCommand::Collect(CollectArgs {
@@ -70,7 +72,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
             "score",
             StepCommand::Score(ScoreArgs {
                 document,
-                features,
+                features: features.clone(),
                 samples: Some(samples),
                 coverage: Some(coverage),
                 store: inputs.store.to_owned(),
@@ -81,8 +83,32 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 common: common(within(SCORE_SHARE)),
             }),
         ),
-        alert(inputs, scored, common(within(ALERT_SHARE))),
-    ])
+        alert(inputs, scored.clone(), common(within(ALERT_SHARE))),
+    ];
+    tasks.extend(export(inputs, (scored, features), common(within(EXPORT_SHARE))));
+    Plan::new(tasks)
+}
+
+/// Returns the task that publishes scores, where the document has a sink. It runs beside `alert`.
+fn export(
+    inputs: &Inputs<'_>,
+    (scored, features): (PathBuf, PathBuf),
+    common: Common,
+) -> Option<Task> {
+    if inputs.document.exports.is_empty() {
+        return None;
+    }
+    let command = StepCommand::Export(ExportArgs {
+        document: inputs.document_file(),
+        store: inputs.store.to_owned(),
+        now: inputs.now,
+        scored: Some(scored),
+        features: Some(features),
+        budget: ExportArgs::BUDGET,
+        exported: inputs.folder.join("export/exported.json"),
+        common,
+    });
+    Some(Task::new("export", command))
 }
 
 /// Returns the task that sends alerts. It reads what became of the others, so that it can say why

@@ -314,10 +314,10 @@ const BROKEN_SURROUNDINGS: [Break; 26] = [
 /// Secrets, destinations and models of the document with one of each kind.
 const BROKEN_TALKS: [Break; 9] = [
     ("no token of the source", TRAIN, "/etc/lynceus/source\n", "/etc/lynceus/sauce\n", "secret"),
-    ("no token of the metrics", SCORE, "/etc/lynceus/metrics\n", "/etc/lynceus/metre\n", "secret"),
+    ("no token of a sink", SCORE, "/etc/lynceus/export\n", "/etc/lynceus/exit\n", "secret"),
     ("no password of a channel", SCORE, "/etc/lynceus/alert\n", "/etc/lynceus/alarm\n", "secret"),
     ("no variable of a channel", SCORE, "name: lynceus-cluster-alert\n", "name: other\n", "secret"),
-    ("no way to the metrics", POLICIES, "name: observability", "name: monitoring", "network"),
+    ("no way to a sink", POLICIES, "name: observability", "name: monitoring", "network"),
     ("no way to a channel", POLICIES, "port: 587", "port: 25", "network"),
     ("way of other pods", SCORE, "lynceus/alert: allowed", "lynceus/alert: denied", "network"),
     ("no way to the store", "network-policies.yaml", "port: 9000", "port: 9001", "network"),

@@ -11,11 +11,11 @@ use serde_json::Value;
 
 /// The cluster pipeline with its scores sent to a server.
 fn cluster() -> anyhow::Result<Document> {
-    super::cluster(&[METRICS])
+    super::cluster(&[EXPORT])
 }
 
-const METRICS: &str =
-    "scoring.metrics.remote_write.url=http://prometheus-operated.monitoring:9090/api/v1/write";
+const EXPORT: &str =
+    "exports.prometheus.remote_write.url=http://prometheus-operated.monitoring:9090/api/v1/write";
 
 /// Returns every metric of Lynceus that a text names.
 fn named(text: &str) -> BTreeSet<&str> {
@@ -34,7 +34,7 @@ fn expressions(document: &Document) -> anyhow::Result<Vec<String>> {
 fn the_dashboard_asks_for_series_that_are_written_and_for_the_documents_queries()
 -> anyhow::Result<()> {
     let document = cluster()?;
-    let known: BTreeSet<&str> = score::metrics::METRICS.iter().map(|metric| metric.name).collect();
+    let known: BTreeSet<&str> = export::metrics::METRICS.iter().map(|metric| metric.name).collect();
     let expressions = expressions(&document)?;
     let asked: BTreeSet<&str> = expressions.iter().flat_map(|text| named(text)).collect();
     let without_no_use: BTreeSet<&str> = known.iter().copied().collect();
@@ -63,7 +63,7 @@ fn without_metrics_there_is_no_dashboard() -> anyhow::Result<()> {
     let files = |sets: &[&str]| -> anyhow::Result<Vec<String>> {
         Ok(super::files(sets)?.into_iter().map(|file| file.name).collect())
     };
-    assert!(files(&[METRICS])?.contains(&"cluster/dashboard.yaml".to_owned()));
+    assert!(files(&[EXPORT])?.contains(&"cluster/dashboard.yaml".to_owned()));
     let off = files(&[])?;
     assert!(
         !off.iter().any(|name| name.ends_with("dashboard.yaml") || name.ends_with("rules.yaml"))

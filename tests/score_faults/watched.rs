@@ -77,7 +77,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     // The server has no receiver: it refuses every sample.
     let overlay = format!(
         "sources: {{main: {{prometheus: {{url: '{url}'}}}}}}\n\
-         scoring: {{metrics: {{remote_write: {{url: '{url}/api/v1/write'}}}}}}\n\
+         exports: {{tsdb: {{remote_write: {{url: '{url}/api/v1/write'}}}}}}\n\
          alerts: {{training: [promoted, finished, refused], channels: [file: {{path: in_the_way/told.jsonl}}]}}\n",
         url = server.url()
     );
@@ -90,11 +90,11 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     let ticked = workspace.output(&tick)?;
     let said = String::from_utf8_lossy(&ticked.stderr);
     assert_eq!(code(ticked.status), 4, "{said}");
-    assert!(said.contains("warning: score: ") && said.contains("warning: alert: "), "{said}");
+    assert!(said.contains("warning: export: ") && said.contains("warning: alert: "), "{said}");
     let shown = [&["status"], &over[..]].concat();
     let status = workspace.json(&shown)?;
-    assert_eq!(status["metrics"]["sent_to"], "2026-11-21T08:15:00Z");
-    assert_eq!(status["metrics"]["failing_since"], "2026-11-21T08:16:00Z");
+    assert_eq!(status["exports"][0]["exported_to"], "2026-11-21T08:15:40Z");
+    assert_eq!(status["exports"][0]["failing_since"], "2026-11-21T08:16:00Z");
     let channel = status["channels"][0]["channel"].as_str().context("a channel")?;
     assert!(
         channel.starts_with("file ") && channel.ends_with("/in_the_way/told.jsonl"),
@@ -104,7 +104,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     assert_eq!(status["oldest_pending"], "2026-11-21T08:14:00Z");
     let said = workspace.run(&shown)?;
     for words in [
-        "metrics           sent to 2026-11-21T08:15:00Z, failing since 2026-11-21T08:16:00Z: ",
+        "export            tsdb: up to 2026-11-21T08:15:40Z, failing since 2026-11-21T08:16:00Z: ",
         ", the oldest of 2026-11-21T08:14:00Z",
         "dead since 2026-11-21T08:14:00Z: cannot write",
         "last tick failed  2026-11-21T08:16:00Z, alert: ",

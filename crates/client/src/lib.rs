@@ -1,191 +1,339 @@
-//! HTTP clients for outside services: whom they trust, what each request carries, and what errors
-//! may say of it.
+//! HTTP requests to outside services: one client for sources, alert channels and sinks.
+//!
+//! [`Server::open`] takes the block that a document has for every server and makes a client of it:
+//! certificates, credentials, proxy, deadline. [`Server::send`] sends a request, tries again where
+//! that may help, and never repeats a secret in an error.
 
+mod retry;
 mod secret;
+mod transport;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use contract::{Span, StepError};
-use fs_err as fs;
-use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, Identity, Url, redirect};
+use document::HttpUrl;
+use document::http::HttpServer;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, RequestBuilder};
 
-pub use secret::{authorization, headers, masked, masked_headers, read_secret, sensitive, text};
+pub use retry::{Failed, LONGEST_DELAY, Retry, backoff, retry_after};
+pub use secret::{masked, read_secret, secret_place};
+pub use transport::{causes, use_ring};
 
-/// A server as a document describes it.
+/// Bytes of a reply that are read where a request says nothing else.
+const USUAL_REPLY_BYTES: usize = 64 << 20;
+/// Bytes of the reply to a failed request that are read for its message.
+const LONGEST_ERROR_BYTES: usize = 64 << 10;
+/// Characters of a reply that an error repeats.
+const LONGEST_QUOTE: usize = 200;
+
+/// A server of a document with the client that talks to it.
 #[derive(Debug)]
-pub struct Server<'a> {
-    /// Where it stands in the document, for errors, such as `sources.metrics.prometheus`.
-    pub field: &'a str,
-    /// Its URL.
-    pub url: &'a Url,
-    /// Deadline of one request.
-    pub timeout: Span,
-    /// What each request carries.
+pub struct Server {
+    client: reqwest::Client,
+    url: HttpUrl,
+    /// Where it stands in the document, such as `alerts.channels.webhook`.
+    field: String,
+    /// What each request carries; the secret values are marked as sensitive.
+    headers: HeaderMap,
+    /// The secret of the credentials, which a server may repeat.
+    secret: Hidden,
+    timeout: Span,
+    retry: Retry,
+    requests: AtomicUsize,
+    retried: AtomicUsize,
+}
+
+/// A text that debug output does not show.
+#[derive(Default)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A request to a server.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The URL.
+    pub url: HttpUrl,
+    /// Headers beside those of the server.
     pub headers: HeaderMap,
-    /// Its files.
-    pub files: Files<'a>,
+    /// The body; empty for none.
+    pub body: Vec<u8>,
+    /// What it is for, as errors name it, such as ``query `up` ``; empty for nothing.
+    pub what: String,
+    /// Texts in URL and body that no error may repeat.
+    pub secrets: Vec<String>,
+    /// Bytes of a good reply that are read; a longer one is refused.
+    pub longest_reply_bytes: usize,
 }
 
-/// Certificates of a server, in files.
-#[derive(Debug, Clone, Copy)]
-pub struct Files<'a> {
-    /// The folder that paths are relative to: the document's.
-    pub folder: &'a Path,
-    /// The CA certificates to trust instead of the system's.
-    pub ca_file: Option<&'a Path>,
-    /// A client certificate and its key.
-    pub client_identity_file: Option<&'a Path>,
+/// A reply, read to its end.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body; cut where the request failed.
+    pub body: Vec<u8>,
 }
 
-/// Makes the client of a server.
-///
-/// Errors: usage for a file that is not there or not what it should be.
-pub fn client(server: Server<'_>) -> Result<Client, StepError> {
-    let Server { field, url, timeout, headers, files } = server;
-    use_ring();
-    let mut builder = Client::builder()
-        .user_agent(concat!("lynceus/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .timeout(timeout.to_std())
-        // A redirect turns the POST into a GET, and could carry credentials to another host.
-        .redirect(redirect::Policy::none())
-        // The server is the one the document names, whatever the surroundings say.
-        .no_proxy();
-    if is_loopback(url) {
-        // Compressing for a wire that is not there only costs both sides time.
-        builder = builder.gzip(false);
-    }
-    if let Some(ca_file) = files.ca_file {
-        let pem = read(files.folder, ca_file)?;
-        let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-        if certificates.is_empty() {
-            return Err(no_pem(field, "ca_file", ca_file, "certificate"));
+impl Request {
+    /// Makes a request without a body.
+    pub fn get(url: HttpUrl) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            what: String::new(),
+            secrets: Vec::new(),
+            longest_reply_bytes: USUAL_REPLY_BYTES,
         }
-        builder = builder.tls_certs_only(certificates);
-    } else if url.scheme() == "http" {
-        // Nothing will be verified: the system's certificates need not be there, nor be read.
-        builder = builder.tls_certs_only([]);
     }
-    if let Some(identity_file) = files.client_identity_file {
-        let pem = read(files.folder, identity_file)?;
-        let identity = Identity::from_pem(&pem).map_err(|_| {
-            no_pem(field, "client_identity_file", identity_file, "certificate with its key")
-        })?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| {
-        StepError::usage(format!("cannot set up TLS for `{field}`: {}", causes(&error)))
-            .hint(format!("name the certificates to trust with {field}.ca_file"))
-    })
-}
 
-/// Makes ring what reqwest and rustls encrypt with, as the store and the mail channel do: one
-/// implementation in the program, and no C library that takes two minutes to compile. To be called
-/// before a client is built.
-pub fn use_ring() {
-    // An error says that the process has chosen already.
-    drop(rustls::crypto::ring::default_provider().install_default());
-}
-
-/// Parses the URL of a server, without query and fragment; `field` names it in errors, which never
-/// repeat it: it may hold a password.
-pub fn base_url(field: &str, text: &str) -> Result<Url, StepError> {
-    let wrong = |what: &str| {
-        StepError::usage(format!("`{field}` {what}"))
-            .hint("write it as in http://prometheus.monitoring:9090")
-    };
-    let mut url = Url::parse(text).map_err(|error| wrong(&format!("is no URL: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(wrong("is neither http:// nor https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("carries a user or a password; use basic_auth"));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    Ok(url)
-}
-
-/// Appends a path to a URL.
-#[must_use]
-pub fn below(mut url: Url, path: &str) -> Url {
-    let path = format!("{}{path}", url.path().trim_end_matches('/'));
-    url.set_path(&path);
-    url
-}
-
-/// Returns a URL without user, password, query and fragment.
-pub fn shown(url: &Url) -> String {
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
-}
-
-/// Returns the messages of an error and of what caused it, without URLs.
-pub fn causes(error: &reqwest::Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Wrappers repeat the text of what they wrap.
-        texts.retain(|known| !text.contains(known.as_str()));
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
+    /// Makes a request with a body of a media type such as `application/json`.
+    pub fn post(url: HttpUrl, media_type: &'static str, body: Vec<u8>) -> Self {
+        let headers = [(CONTENT_TYPE, HeaderValue::from_static(media_type))];
+        Self {
+            method: Method::POST,
+            headers: headers.into_iter().collect(),
+            body,
+            ..Self::get(url)
         }
-        cause = error.source();
-    }
-    if texts.is_empty() {
-        return "no reason given".to_owned();
-    }
-    texts.join(": ")
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn read(folder: &Path, file: &Path) -> Result<Vec<u8>, StepError> {
-    let path = folder.join(file);
-    fs::read(&path).map_err(|error| StepError::reading(&path, &error))
-}
-
-fn no_pem(field: &str, name: &str, file: &Path, what: &str) -> StepError {
-    StepError::usage(format!("`{field}.{name}`: `{}` holds no {what} in PEM", file.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_its_secrets() {
-        let url = Url::parse("https://user:hunter2@host:9090/path?token=hunter2#x").unwrap();
-        assert_eq!(shown(&url), "https://host:9090/path");
     }
 
-    #[test]
-    fn what_is_no_server_is_refused_without_being_repeated() {
-        for text in ["", "host", "ftp://h", "http://", "http://u:hunter2@h"] {
-            let error = base_url("sources.metrics.prometheus.url", text).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"));
+    /// Makes a request with a form (`application/x-www-form-urlencoded`).
+    pub fn form<'a>(url: HttpUrl, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let form =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        Self::post(url, "application/x-www-form-urlencoded", form.into_bytes())
+    }
+}
+
+impl Reply {
+    /// Says whether the status is 200 to 299.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Returns the body as text; what is not UTF-8 is replaced.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+}
+
+impl Server {
+    /// Makes the client of a server; `field` says where it stands in the document, and relative files
+    /// are below `folder`, the document's.
+    ///
+    /// Errors: usage for a secret or a certificate that is not there or not what it should be.
+    pub fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
+        let mut headers = secret::headers(&format!("{field}.headers"), &server.headers)?;
+        let mut secret = Hidden::default();
+        if let Some(auth) = &server.auth {
+            secret = Hidden(read_secret(auth.secret(), folder)?);
+            let (name, value) = secret::authorization(auth, &secret.0, field)?;
+            headers.insert(name, value);
         }
-        let url = base_url("x", "http://[::1]:1/a/b/?x=y#z").unwrap();
-        assert_eq!(below(url, "/c").as_str(), "http://[::1]:1/a/b/c");
+        Ok(Self {
+            client: transport::client(server, field, folder)?,
+            url: server.url.clone(),
+            field: field.to_owned(),
+            headers,
+            secret,
+            timeout: server.timeout,
+            retry: Retry::new(server.retries),
+            requests: AtomicUsize::new(0),
+            retried: AtomicUsize::new(0),
+        })
     }
 
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for (url, loopback) in [
-            ("http://localhost:1", true),
-            ("http://127.0.0.1", true),
-            ("http://[::1]:9090", true),
-            ("http://10.0.0.1", false),
-            ("http://prometheus", false),
-        ] {
-            assert_eq!(is_loopback(&Url::parse(url).unwrap()), loopback, "{url}");
+    /// Gives up at once where the server asks for a longer delay than this; 5 min by default.
+    #[must_use]
+    pub fn with_longest_delay(mut self, longest: Span) -> Self {
+        self.retry.longest_delay = longest;
+        self
+    }
+
+    /// Returns the server's URL.
+    pub fn url(&self) -> &HttpUrl {
+        &self.url
+    }
+
+    /// Returns where the server stands in the document.
+    pub fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// Returns the deadline of one request.
+    pub fn timeout(&self) -> Span {
+        self.timeout
+    }
+
+    /// Returns how many requests were sent, and how many of them were retries.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.requests.load(Ordering::Relaxed), self.retried.load(Ordering::Relaxed))
+    }
+
+    /// Sends a request until `judge` accepts its reply, it fails for good, or the retries are used up.
+    ///
+    /// `judge` gets every reply, whatever its status; [`Server::refusal`] makes the failure of one
+    /// that is an error.
+    pub async fn send<T>(
+        &self,
+        request: &Request,
+        judge: impl Fn(Reply) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let attempt = || async {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            judge(self.exchange(request).await?)
+        };
+        let sent = self.retry.run(&request.what, attempt, |failed, attempts, delay| {
+            let delay_ms = delay.as_millis();
+            self.retried.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(attempts, delay_ms, "Retrying: {}", failed.error.message);
+        });
+        sent.await.map_err(|(mut failed, attempts)| {
+            if attempts > 1 {
+                failed.error.message.push_str(&format!(" ({attempts} attempts)"));
+            }
+            failed
+        })
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Reply, Failed> {
+        let sent = self.builder(request).send().await;
+        let mut response = sent.map_err(|error| self.transport(request, &error))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let limit = request.longest_reply_bytes;
+        let limit = if status.is_success() { limit } else { LONGEST_ERROR_BYTES.min(limit) };
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(bytes)) if body.len() + bytes.len() <= limit => {
+                    body.extend_from_slice(&bytes);
+                }
+                Ok(None) => break,
+                // The start of an error page is enough; so is what came before it was cut.
+                Ok(Some(_)) | Err(_) if !status.is_success() => break,
+                Ok(Some(_)) => return Err(Failed::for_good(self.too_long(request))),
+                Err(error) => return Err(self.transport(request, &error)),
+            }
         }
+        Ok(Reply { status: status.as_u16(), headers, body })
+    }
+
+    fn builder(&self, request: &Request) -> RequestBuilder {
+        let url = request.url.url().clone();
+        let builder = self.start(request.method.clone(), url).headers(request.headers.clone());
+        if request.body.is_empty() { builder } else { builder.body(request.body.clone()) }
+    }
+
+    /// Starts a single request with what each one carries, for a caller that decides for itself what
+    /// follows a failure.
+    pub fn start(&self, method: Method, url: url::Url) -> RequestBuilder {
+        self.client.request(method, url).headers(self.headers.clone())
+    }
+
+    /// Replaces what requests keep secret in what the server said.
+    pub fn masked(&self, text: &str) -> String {
+        masked(&secret::masked_headers(text, &self.headers), &self.secret.0)
+    }
+
+    /// Makes the failure of a reply whose status is an error: a passing one for 408, 425, 429 and
+    /// 5xx. `said` is what a person should read of the reply.
+    pub fn refusal(&self, request: &Request, reply: &Reply, said: &str) -> Failed {
+        let said = self.quote(request, said);
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        let status = reqwest::StatusCode::from_u16(reply.status);
+        let status = status.map_or_else(|_| reply.status.to_string(), |status| status.to_string());
+        let message = self.message(request, &format!("{status}{said}"));
+        let field = &self.field;
+        if reply.status >= 500 || matches!(reply.status, 408 | 425 | 429) {
+            return Failed {
+                error: StepError::unavailable(message),
+                status: Some(reply.status),
+                is_passing: true,
+                retry_after: retry::retry_after(&reply.headers),
+            };
+        }
+        let error = StepError::usage(message);
+        let error = match reply.status {
+            300..=399 => {
+                let target = reply.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+                let target = target.and_then(|target| request.url.url().join(target).ok());
+                let target = target.and_then(|target| target.as_str().parse::<HttpUrl>().ok());
+                let target = target.map_or("elsewhere".to_owned(), |url| url.to_string());
+                error.hint(format!(
+                    "the server redirects to {target}; redirects are not followed, name the right URL in {field}.url"
+                ))
+            }
+            401 | 403 => error.hint(format!("set {field}.auth, {field}.tls or {field}.headers")),
+            404 | 405 => error.hint(format!("check {field}.url")),
+            _ => error,
+        };
+        Failed { status: Some(reply.status), ..Failed::for_good(error) }
+    }
+
+    /// Returns an error's text: the server, what was asked, and what went wrong.
+    fn message(&self, request: &Request, wrong: &str) -> String {
+        // The path of a request with secrets may be one of them.
+        let url = if request.secrets.is_empty() { &request.url } else { &self.url };
+        match request.what.as_str() {
+            "" => format!("`{url}`: {wrong}"),
+            what => format!("`{url}`: {what}: {wrong}"),
+        }
+    }
+
+    /// Returns the beginning of what the server said, in one line and without secrets.
+    pub fn quote(&self, request: &Request, text: &str) -> String {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = secret::masked_headers(&self.masked(&text), &request.headers);
+        let query = request.url.url().query().into_iter();
+        let secrets = request.secrets.iter().map(String::as_str).chain(query);
+        let text = secrets.fold(text, |text, secret| masked(&text, secret));
+        let text: String =
+            text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        match text.char_indices().nth(LONGEST_QUOTE) {
+            Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+            None => text,
+        }
+    }
+
+    fn too_long(&self, request: &Request) -> StepError {
+        let mib = request.longest_reply_bytes >> 20;
+        StepError::refused(self.message(request, &format!("the reply is longer than {mib} MiB")))
+            .hint("ask for less at once")
+    }
+
+    fn transport(&self, request: &Request, error: &reqwest::Error) -> Failed {
+        let causes = self.quote(request, &transport::causes(error));
+        let field = &self.field;
+        // Whom to trust is a setting: another attempt does not change it.
+        if causes.to_lowercase().contains("certificate") {
+            return Failed::for_good(StepError::usage(self.message(request, &causes)).hint(
+                format!(
+                    "{field}.tls.ca_file says whom to trust, {field}.tls.client_identity_file who asks"
+                ),
+            ));
+        }
+        let what = if error.is_timeout() {
+            format!("no whole reply within {}", self.timeout)
+        } else if error.is_connect() {
+            format!("cannot connect: {causes}")
+        } else {
+            format!("the connection or the reply was cut: {causes}")
+        };
+        Failed::passing(StepError::unavailable(self.message(request, &what)).hint(format!(
+            "{field}.url names the server: is it up, and can it be reached from here?"
+        )))
     }
 }

@@ -1,12 +1,15 @@
-//! Secrets in requests: read from files, kept out of debug output.
+//! Secrets in requests: read where the document says, kept out of errors and debug output.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use contract::StepError;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::read;
+use document::Secret;
+use document::http::Auth;
+use fs_err as fs;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -14,69 +17,88 @@ const MASK: &str = "***";
 /// be found in any text.
 const SHORTEST_SECRET: usize = 6;
 
-/// Keeps a value out of debug output.
-#[must_use]
-pub fn sensitive(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
+/// Returns a secret without its line end; relative files are below `folder`, the document's.
+pub fn read_secret(secret: &Secret, folder: &Path) -> Result<String, StepError> {
+    match secret {
+        Secret::File(file) => {
+            let path = folder.join(file);
+            let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
+            text(bytes).ok_or_else(|| {
+                StepError::usage(format!("`{}` holds no text", file.display()))
+                    .hint("the file must hold the secret alone, in one line")
+            })
+        }
+        Secret::Env(name) => {
+            let value = std::env::var_os(name);
+            value.and_then(|value| text(value.into_encoded_bytes())).ok_or_else(|| {
+                StepError::usage(format!("environment variable `{name}` holds no text"))
+                    .hint("set it to the secret that the document takes from there")
+            })
+        }
+    }
 }
 
-/// Returns the secret a file holds: all of it, without the line end.
-pub fn read_secret(folder: &Path, file: &Path) -> Result<String, StepError> {
-    text(read(folder, file)?).ok_or_else(|| {
-        StepError::usage(format!("`{}` holds no text", file.display()))
-            .hint("the file must hold the secret alone, in one line")
-    })
+/// Returns where a secret is, for a name: the file, or the variable as in `$TOKEN`.
+pub fn secret_place(secret: &Secret) -> String {
+    match secret {
+        Secret::File(file) => file.display().to_string(),
+        Secret::Env(name) => format!("${name}"),
+    }
 }
 
 /// Returns the text of a secret without its line end; nothing if that leaves nothing.
-pub fn text(bytes: Vec<u8>) -> Option<String> {
+fn text(bytes: Vec<u8>) -> Option<String> {
     let text = String::from_utf8(bytes).ok()?;
     let text = text.trim_end_matches(['\r', '\n']);
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Returns the value of `Authorization` for the bearer token that a file holds, or for a user and the
-/// file with the password; nothing where a document names neither.
-pub fn authorization(
-    folder: &Path,
-    bearer_token_file: Option<&Path>,
-    user: Option<(&str, &Path)>,
-) -> Result<Option<HeaderValue>, StepError> {
-    match (user, bearer_token_file) {
-        (Some((name, file)), _) => basic(folder, name, file).map(Some),
-        (None, Some(file)) => bearer(folder, file).map(Some),
-        (None, None) => Ok(None),
-    }
-}
-
-fn bearer(folder: &Path, file: &Path) -> Result<HeaderValue, StepError> {
-    header_value(file, &format!("Bearer {}", read_secret(folder, file)?))
-}
-
-fn basic(folder: &Path, username: &str, file: &Path) -> Result<HeaderValue, StepError> {
-    let pair = format!("{username}:{}", read_secret(folder, file)?);
-    header_value(file, &format!("Basic {}", base64(pair.as_bytes())))
-}
-
-fn header_value(file: &Path, text: &str) -> Result<HeaderValue, StepError> {
-    HeaderValue::from_str(text).map(sensitive).map_err(|_| {
-        StepError::usage(format!("`{}` holds what cannot be sent in a header", file.display()))
+/// Returns the header that carries credentials, whose secret was read.
+pub(crate) fn authorization(
+    auth: &Auth,
+    secret: &str,
+    field: &str,
+) -> Result<(HeaderName, HeaderValue), StepError> {
+    let (name, value) = match auth {
+        Auth::BearerToken(_) => (AUTHORIZATION, format!("Bearer {secret}")),
+        Auth::Basic(basic) => {
+            let pair = format!("{}:{secret}", basic.username);
+            (AUTHORIZATION, format!("Basic {}", BASE64_STANDARD.encode(pair)))
+        }
+        Auth::Header(header) => {
+            let name = header.name.parse().map_err(|_| {
+                let name = &header.name;
+                StepError::usage(format!(
+                    "`{field}.auth.header.name`: `{name}` is not a header name"
+                ))
+            })?;
+            (name, secret.to_owned())
+        }
+    };
+    let mut value = HeaderValue::from_str(&value).map_err(|_| {
+        let place = secret_place(auth.secret());
+        StepError::usage(format!("`{place}` holds what cannot be sent in a header"))
             .hint("the file must hold the secret alone, in one line")
-    })
+    })?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }
 
 /// Makes headers of their names and values; `field` names them in errors, which never repeat a
 /// value.
-pub fn headers(field: &str, headers: &BTreeMap<String, String>) -> Result<HeaderMap, StepError> {
+pub(crate) fn headers(
+    field: &str,
+    headers: &BTreeMap<String, String>,
+) -> Result<HeaderMap, StepError> {
     let mut parsed = HeaderMap::new();
     for (name, value) in headers {
         let wrong = |what: &str| StepError::usage(format!("`{field}`: {what}"));
-        let value = HeaderValue::from_str(value)
+        let mut value = HeaderValue::from_str(value)
             .map_err(|_| wrong(&format!("the value of `{name}` cannot be sent in a header")))?;
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| wrong(&format!("`{name}` is no header name")))?;
-        parsed.insert(name, sensitive(value));
+            .map_err(|_| wrong(&format!("`{name}` is not a header name")))?;
+        value.set_sensitive(true);
+        parsed.insert(name, value);
     }
     Ok(parsed)
 }
@@ -98,7 +120,7 @@ pub fn masked(text: &str, secret: &str) -> String {
 }
 
 /// Replaces what the headers keep secret in what another side said.
-pub fn masked_headers(text: &str, headers: &HeaderMap) -> String {
+pub(crate) fn masked_headers(text: &str, headers: &HeaderMap) -> String {
     let secrets = headers.values().filter(|value| value.is_sensitive());
     let secrets = secrets.filter_map(|value| value.to_str().ok());
     secrets.fold(text.to_owned(), |text, value| {
@@ -106,21 +128,6 @@ pub fn masked_headers(text: &str, headers: &HeaderMap) -> String {
         let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
         if secret.len() < SHORTEST_SECRET { text } else { masked(&text, secret) }
     })
-}
-
-/// Encodes bytes as RFC 4648 base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let letter = ALPHABET[(bits >> shift & 63) as usize];
-            text.push(if index > group.len() { '=' } else { char::from(letter) });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -150,16 +157,6 @@ mod tests {
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let headers = headers("x", &pairs.into()).unwrap();
         assert_eq!(masked_headers("token hunter2, 1 of 1", &headers), "token ***, 1 of 1");
-    }
-
-    #[test]
-    fn base64_is_the_standard_one() {
-        // RFC 4648, section 10
-        for (plain, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(plain.as_bytes()), encoded);
-        }
     }
 
     #[test]

@@ -38,8 +38,10 @@ pub enum Stage {
     Deploy,
     /// Scores new windows with the live bundle.
     Score,
-    /// Tells people.
+    /// Sends alerts.
     Alert,
+    /// Publishes scores to other systems.
+    Export,
     /// Makes a page of a run.
     Report,
 }
@@ -57,6 +59,7 @@ impl Stage {
             Self::Deploy => "deploy",
             Self::Score => "score",
             Self::Alert => "alert",
+            Self::Export => "export",
             Self::Report => "report",
         }
     }

@@ -7,6 +7,7 @@
 mod alert;
 mod collect;
 mod deploy;
+mod export;
 mod feature;
 mod label;
 mod report;
@@ -27,6 +28,7 @@ use crate::step::{Common, Port, Stage, StepArgs, command_line, parameters};
 pub use alert::AlertArgs;
 pub use collect::{CollectArgs, SourcePath};
 pub use deploy::DeployArgs;
+pub use export::ExportArgs;
 pub use feature::FeatureArgs;
 pub use label::LabelArgs;
 pub use report::ReportArgs;
@@ -87,6 +89,11 @@ pub enum StepCommand {
         after_help = "Example: lynceus step alert --document cluster.yaml --store file:///var/lib/lynceus --messages messages.json --now 2026-11-21T08:37:00Z"
     )]
     Alert(AlertArgs),
+    /// Publish scores to other systems
+    #[command(
+        after_help = "Example: lynceus step export --document cluster.yaml --store file:///var/lib/lynceus --exported exported.json --now 2026-11-21T08:37:00Z"
+    )]
+    Export(ExportArgs),
     /// Make a page that shows a run and its scores
     #[command(
         after_help = "Example: lynceus step report --document cluster.yaml --run run --report report.html --now 2026-11-21T08:36:00Z"
@@ -107,12 +114,37 @@ macro_rules! with_step {
             StepCommand::Deploy($args) => $body,
             StepCommand::Score($args) => $body,
             StepCommand::Alert($args) => $body,
+            StepCommand::Export($args) => $body,
             StepCommand::Report($args) => $body,
         }
     };
 }
 
 impl StepCommand {
+    /// Returns the step of a tick that runs once more after another one failed; nothing for most
+    /// steps. It waits for no other step: what there is lies in the store. `failed` is the list of
+    /// what failed, as Argo writes it; without one the step looks for the outcomes of the others.
+    pub fn after_failure(&self, failed: Option<String>) -> Option<Self> {
+        match self {
+            Self::Alert(args) => {
+                let tick = if failed.is_some() { Vec::new() } else { args.tick.clone() };
+                Some(Self::Alert(AlertArgs { scored: None, tick, failed, ..args.clone() }))
+            }
+            Self::Export(args) => {
+                Some(Self::Export(ExportArgs { scored: None, features: None, ..args.clone() }))
+            }
+            Self::Collect(_)
+            | Self::Label(_)
+            | Self::Feature(_)
+            | Self::Validate(_)
+            | Self::Train(_)
+            | Self::Select(_)
+            | Self::Deploy(_)
+            | Self::Score(_)
+            | Self::Report(_) => None,
+        }
+    }
+
     /// Returns the stage.
     pub fn stage(&self) -> Stage {
         fn stage_of<A: StepArgs>(_: &A) -> Stage {

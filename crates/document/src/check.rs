@@ -13,27 +13,38 @@ use crate::features::{FeatureRule, Statistic};
 use crate::ranges::OutOfRange;
 use crate::sources;
 
-/// What makes no sense, at which field.
+/// What does not fit together in a document, at which field.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(crate) path: Vec<String>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
 }
 
 impl Problem {
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// Names a field as in `scoring.delay`, and what is wrong with it.
+    pub fn new(path: &str, message: impl Into<String>) -> Self {
+        let path = path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        Self { path, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says in which section the field lies.
+    #[must_use]
+    pub(crate) fn inside(mut self, path: &str) -> Self {
+        self.path.splice(0..0, path.split('.').map(str::to_owned));
         self
     }
 }
 
 pub(crate) fn problem(path: &str, message: impl Into<String>) -> Problem {
-    Problem {
-        path: path.split('.').map(str::to_owned).collect(),
-        message: message.into(),
-        hint: None,
-    }
+    Problem::new(path, message)
 }
 
 pub(crate) fn require(
@@ -68,7 +79,13 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
         )
     }));
     check_spans(document, &mut problems);
+    document.check_extensions(&mut problems);
     sources::check(document, &mut problems);
+    for name in document.exports.keys() {
+        problems.add(require(is_name(name, '-'), &format!("exports.{name}"), || {
+            format!("`{name}` is not a name: lower-case letters, digits and `-`")
+        }));
+    }
     check_features(document, &mut problems);
     for (index, expectation) in document.expectations.iter().enumerate() {
         problems.add(check_expectation(index, expectation));
@@ -158,34 +175,6 @@ fn check_range(document: &Document) -> Result<(), Problem> {
     require(document.range >= document.step, "range", || {
         format!("`{}` is shorter than one step of `{}`", document.range, document.step)
     })
-}
-
-/// Checks a URL, which is never repeated: it may hold what must not be shown.
-pub(crate) fn check_url(url: &str, path: &str) -> Result<(), Problem> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let Some(host) = host.filter(|host| !host.is_empty()) else {
-        return Err(problem(
-            path,
-            "is no URL: it does not begin with http:// or https:// and a host",
-        )
-        .hint("write it as in http://prometheus.monitoring:9090"));
-    };
-    require(!host.contains('@'), path, || {
-        "must not carry a user or a password, which does not belong into a URL".to_owned()
-    })
-}
-
-pub(crate) fn check_headers<'a>(
-    mut names: impl Iterator<Item = &'a String>,
-    path: &str,
-) -> Result<(), Problem> {
-    let secret = ["authorization", "proxy-authorization", "cookie"];
-    match names.find(|name| secret.contains(&name.to_ascii_lowercase().as_str())) {
-        None => Ok(()),
-        Some(name) => Err(problem(path, format!("`{name}` does not belong into a document"))
-            .hint("use bearer_token_file or basic_auth with password_file")),
-    }
 }
 
 fn check_features(document: &Document, problems: &mut Problems) {
@@ -294,7 +283,11 @@ fn check_expectation(index: usize, expectation: &Expectation) -> Result<(), Prob
             let (min, max) = (check.min.unwrap_or(f64::MIN), check.max.unwrap_or(f64::MAX));
             require(min <= max, &path, || format!("min `{min}` is above max `{max}`"))
         }
-        _ => Ok(()),
+        Expectation::TimeMonotonic(_)
+        | Expectation::TimeUnique(_)
+        | Expectation::Constant(_)
+        | Expectation::Freshness(_)
+        | Expectation::GapLength(_) => Ok(()),
     }
 }
 
@@ -382,10 +375,6 @@ fn check_shares(document: &Document) -> Result<(), Problem> {
         "scoring.drift.stability_index",
         || "must be 0 or more".to_owned(),
     )?;
-    if let Some(remote) = &document.scoring.metrics.remote_write {
-        check_url(&remote.url, "scoring.metrics.remote_write.url")?;
-        check_headers(remote.headers.keys(), "scoring.metrics.remote_write.headers")?;
-    }
     check_alias(&document.scoring.shadow, "scoring.shadow")?;
     check_alias(&document.deployment.alias, "deployment.alias")
 }

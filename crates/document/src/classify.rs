@@ -20,6 +20,26 @@ pub enum Task {
 }
 
 impl Task {
+    /// Returns the settings of `task: classify`; nothing for another task.
+    pub(crate) fn classification(self, settings: Option<&Classify>) -> Option<&Classify> {
+        match self {
+            Self::Anomaly => None,
+            Self::Classify => settings,
+        }
+    }
+
+    /// Returns every kind of model that the task trains, in the order of their names.
+    pub(crate) fn trained(
+        self,
+        models: &crate::models::Models,
+        settings: Option<&Classify>,
+    ) -> Vec<&'static str> {
+        match self {
+            Self::Anomaly => models.trained(),
+            Self::Classify => settings.map(|classify| classify.models.kinds()).unwrap_or_default(),
+        }
+    }
+
     /// Says whether it is the default.
     pub fn is_anomaly(&self) -> bool {
         *self == Self::Anomaly

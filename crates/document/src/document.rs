@@ -1,7 +1,7 @@
 //! The pipeline document: every section, its fields, their units and defaults.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use contract::rules::Vote;
 use contract::{Span, Timestamp};
@@ -15,6 +15,7 @@ use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
 use crate::models::Models;
 use crate::scoring::Scoring;
+use crate::sinks::Sink;
 use crate::sources::Source;
 
 /// A pipeline: where data comes from, what is made of it, which models watch it, who is told.
@@ -84,6 +85,10 @@ pub struct Document {
     /// When windows are scored.
     #[serde(default)]
     pub scoring: Scoring,
+    /// Where scores are published, by a name of your own; nowhere by default. Each sink follows the
+    /// scores in the store on its own, and one that fails delays neither a score nor an alert.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub exports: BTreeMap<String, Sink>,
     /// Who is told, and when.
     #[serde(default)]
     pub alerts: Alerts,
@@ -95,20 +100,12 @@ pub struct Document {
 impl Document {
     /// Returns the settings of `task: classify`; nothing for another task.
     pub fn classification(&self) -> Option<&Classify> {
-        match self.task {
-            Task::Anomaly => None,
-            Task::Classify => self.classify.as_ref(),
-        }
+        self.task.classification(self.classify.as_ref())
     }
 
     /// Returns every kind of model that the task trains, in the order of their names.
     pub fn trained(&self) -> Vec<&'static str> {
-        match self.task {
-            Task::Anomaly => self.models.trained(),
-            Task::Classify => {
-                self.classify.as_ref().map(|classify| classify.models.kinds()).unwrap_or_default()
-            }
-        }
+        self.task.trained(&self.models, self.classify.as_ref())
     }
 }
 
@@ -127,23 +124,6 @@ pub struct Sample {
 
 fn five_minutes() -> Span {
     Span::from_seconds(300)
-}
-
-/// User name and password of HTTP basic authentication.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BasicAuth {
-    /// The user name.
-    pub username: String,
-    /// File with the password.
-    pub password_file: PathBuf,
-}
-
-impl BasicAuth {
-    /// Returns the name and the file with the password.
-    pub fn user(&self) -> (&str, &Path) {
-        (&self.username, &self.password_file)
-    }
 }
 
 /// Which windows are known to be anomalous.

@@ -4,8 +4,6 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Document;
-
 /// What becomes of gaps in the samples before features are made.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -144,16 +142,15 @@ pub struct Calendar {
 /// A rolling window of `w` holds `w / step` rows, the window itself among them, so it reaches back
 /// `w - step`; a difference reaches back its lag, a rate one step. A window scored with this much
 /// of the past has the same features as in a batch.
-pub fn lookback(document: &Document) -> Span {
-    let step = document.step;
+pub fn lookback(step: Span, features: &[FeatureRule], fill: &Fill) -> Span {
     let steps = |rule: &FeatureRule| match rule {
         FeatureRule::Rolling(rule) => rule.window.in_steps(step).saturating_sub(1),
         FeatureRule::Difference(rule) => rule.lag.in_steps(step),
         FeatureRule::Rate(_) => 1,
         FeatureRule::Raw(_) | FeatureRule::Ratio(_) | FeatureRule::Calendar(_) => 0,
     };
-    let reach = document.features.iter().map(steps).max().unwrap_or(0);
-    let filled = match &document.fill {
+    let reach = features.iter().map(steps).max().unwrap_or(0);
+    let filled = match fill {
         Fill::Forward(fill) => usize::try_from(fill.limit).unwrap_or(usize::MAX),
         Fill::None | Fill::Zero | Fill::DropRow => 0,
     };
@@ -164,6 +161,7 @@ pub fn lookback(document: &Document) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Document;
 
     fn document(fill: &str, features: &str) -> Document {
         let text = format!(
@@ -187,7 +185,9 @@ mod tests {
             ("zero", format!("[{rolling}]"), 4),
         ] {
             let expected = Span::from_seconds(60 * expected);
-            assert_eq!(lookback(&document(fill, &features)), expected, "{fill} {features}");
+            let document = document(fill, &features);
+            let reach = lookback(document.step, &document.features, &document.fill);
+            assert_eq!(reach, expected, "{fill} {features}");
         }
     }
 }

@@ -6,34 +6,68 @@ use crate::Document;
 use crate::expectations::Expectation;
 use crate::features::lookback;
 
-/// Returns the shortest range that all steps of a training accept, with so many entities: what the
-/// features look back on, rows to fit on and rows to calibrate on as the split cuts them, and what
-/// the expectations ask for. A part of the rows may be incomplete.
-pub fn range(document: &Document, entities: usize) -> Span {
-    let (step, split) = (document.step, &document.split);
-    let entities = entities.max(1);
-    let windows = |rows: usize, share: f64| {
-        let rows = rows as f64 * (1.0 + least::SPARE_RATIO);
-        (rows / entities as f64 / share.max(f64::EPSILON)).ceil()
-    };
-    // `task: classify` splits by entity: every row is one to fit on.
-    let (gaps, fit, calibrate) = match document.classification() {
-        Some(_) => (0.0, windows(least::TRAIN_ROWS, 1.0), 0.0),
-        None => (
-            2.0 * split.gap.in_steps(step) as f64,
-            windows(least::TRAIN_ROWS, 1.0 - split.validation - split.test),
-            windows(least::CALIBRATION_ROWS, split.validation),
-        ),
-    };
-    let expected = document.expectations.iter().filter_map(|expectation| match expectation {
-        Expectation::RowCount(check) => usize::try_from(check.min).ok(),
-        _ => None,
-    });
-    let expected = expected.map(|rows| windows(rows, 1.0 + least::SPARE_RATIO));
-    let most = expected.fold((fit + gaps).max(calibrate + gaps), f64::max);
-    #[expect(clippy::cast_possible_truncation, reason = "a conversion that saturates")]
-    let steps = (most as i64).saturating_add(1);
-    lookback(document) + Span::from_ms(steps.saturating_mul(step.ms()))
+/// How much data a training of a document needs: what the features look back on, rows to fit on and
+/// rows to calibrate on as the split cuts them, and what the expectations ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Least {
+    step: Span,
+    lookback: Span,
+    /// Steps that the split leaves out.
+    gap_steps: f64,
+    /// Share of the rows that models are fitted on, and that scores are calibrated on.
+    fit_share: f64,
+    calibration_share: Option<f64>,
+    /// Rows that the expectations ask for.
+    expected_rows: Option<usize>,
+}
+
+impl Document {
+    /// Returns how much data a training needs.
+    pub fn least(&self) -> Least {
+        let (step, split) = (self.step, &self.split);
+        let expected = self.expectations.iter().filter_map(|expectation| match expectation {
+            Expectation::RowCount(check) => usize::try_from(check.min).ok(),
+            Expectation::TimeMonotonic(_)
+            | Expectation::TimeUnique(_)
+            | Expectation::NullShare(_)
+            | Expectation::Range(_)
+            | Expectation::AllowedValues(_)
+            | Expectation::Constant(_)
+            | Expectation::Freshness(_)
+            | Expectation::GapLength(_) => None,
+        });
+        // `task: classify` splits by entity: every row is one to fit on.
+        let is_by_time = self.classification().is_none();
+        Least {
+            step,
+            lookback: lookback(step, &self.features, &self.fill),
+            gap_steps: if is_by_time { 2.0 * split.gap.in_steps(step) as f64 } else { 0.0 },
+            fit_share: if is_by_time { 1.0 - split.validation - split.test } else { 1.0 },
+            calibration_share: is_by_time.then_some(split.validation),
+            expected_rows: expected.max(),
+        }
+    }
+}
+
+impl Least {
+    /// Returns the shortest range that all steps of a training accept, with so many entities. A part
+    /// of the rows may be incomplete.
+    pub fn range(&self, entities: usize) -> Span {
+        let entities = entities.max(1);
+        let windows = |rows: usize, share: f64| {
+            let rows = rows as f64 * (1.0 + least::SPARE_RATIO);
+            (rows / entities as f64 / share.max(f64::EPSILON)).ceil()
+        };
+        let fit = windows(least::TRAIN_ROWS, self.fit_share) + self.gap_steps;
+        let calibrate = self.calibration_share.map_or(self.gap_steps, |share| {
+            windows(least::CALIBRATION_ROWS, share) + self.gap_steps
+        });
+        let expected = self.expected_rows.map(|rows| windows(rows, 1.0 + least::SPARE_RATIO));
+        let most = fit.max(calibrate).max(expected.unwrap_or(0.0));
+        #[expect(clippy::cast_possible_truncation, reason = "a conversion that saturates")]
+        let steps = (most as i64).saturating_add(1);
+        self.lookback + Span::from_ms(steps.saturating_mul(self.step.ms()))
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +95,7 @@ mod tests {
             ("fill: {forward: {limit: 3}}, split: {validation: 0.2, test: 0.1}", 1, 114),
         ] {
             assert_eq!(
-                range(&document(rest), entities),
+                document(rest).least().range(entities),
                 Span::from_seconds(60 * minutes),
                 "{rest}"
             );

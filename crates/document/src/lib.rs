@@ -4,30 +4,37 @@
 //! gives back typed sections. Whatever does not fit is refused with file, line, column and field.
 
 pub mod alerts;
+pub mod channels;
 mod check;
 pub mod classify;
 pub mod collect;
 mod deserialize;
 pub mod document;
 pub mod expectations;
+pub mod extension;
 pub mod features;
+pub mod http;
 pub mod least;
 pub mod models;
 mod node;
-mod paths;
 pub mod promql;
 pub mod ranges;
 mod read;
 pub mod scoring;
 pub mod search;
+mod secret;
 pub mod sections;
+pub mod sinks;
 pub mod sources;
 pub mod template;
+mod url;
 
+pub use check::Problem;
 pub use deserialize::closest;
 pub use document::Document;
-pub use paths::NamedFiles;
 pub use read::{Changes, parse, problems, problems_in, profiles, read, read_as, read_with, write};
+pub use secret::Secret;
+pub use url::{HttpUrl, UrlError};
 
 /// Returns the JSON Schema of a document, for editors.
 pub fn schema() -> serde_json::Value {

@@ -1,50 +1,211 @@
-//! Which sections of the document a stage reads: the part that its cache key depends on.
+//! Which sections of the document a step reads: the part that its cache key depends on.
+//!
+//! A step is given the sections that it declares here, as a struct of its own: reading another one
+//! does not compile. The struct's fields are the key, so the two cannot differ.
 
-use contract::{Stage, StepError, artifact};
+use std::path::Path;
+
+use contract::rules::Vote;
+use contract::{Span, Stage, StepError, artifact};
 
 use crate::Document;
+use crate::alerts::Alerts;
+use crate::classify::{Classify, Task};
+use crate::collect::Collect as CollectSettings;
+use crate::document::{Deployment, Gate, Labels, Split};
+use crate::expectations::Expectation;
+use crate::features::{FeatureRule, Fill};
+use crate::least::Least;
+use crate::models::Models;
+use crate::scoring::Scoring;
+use crate::sinks::Sink;
+use crate::sources::{SampleColumn, Source, patterns_of_present};
 
-/// What steps after `collect` know of the sources: the columns of the samples, not the servers.
-const COLUMNS: &str = "columns";
+type Map<T> = std::collections::BTreeMap<String, T>;
 
-/// Returns the names of the sections a stage reads; `columns` is made of `sources`.
-pub fn names(stage: Stage) -> &'static [&'static str] {
-    match stage {
-        Stage::Collect => &[
-            "name",
-            "step",
-            "range",
-            "rate_window",
-            "sources",
-            "collect",
-            "features",
-            "fill",
-            "scoring",
-        ],
-        Stage::Label => &["labels"],
-        Stage::Feature => &["step", COLUMNS, "labels", "fill", "features"],
-        Stage::Validate => {
-            &["task", "classify", "step", COLUMNS, "labels", "expectations", "split", "models"]
+/// Declares what each step reads: sections of the document, in brackets what is made of several,
+/// and after `beside` what only the words of a refusal depend on, which is not part of the key.
+macro_rules! sections {
+    ($($stage:ident $(($made:ident))? {
+        $($section:ident: $section_type:ty,)*
+        $(; beside $beside:ident: $beside_type:ty)?
+    })*) => {
+        $(
+            #[doc = concat!("What `", stringify!($stage), "` reads of a document.")]
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $stage {
+                $(
+                    /// The columns of the samples; of the sources, not the servers.
+                    pub $made: Vec<SampleColumn>,
+                )?
+                $(
+                    /// How much data a training needs: for refusals, which no cache holds.
+                    pub $beside: $beside_type,
+                )?
+                $(
+                    #[doc = concat!("The section `", stringify!($section), "`.")]
+                    pub $section: $section_type,
+                )*
+            }
+
+            impl $stage {
+                /// Names of the sections.
+                pub const NAMES: &'static [&'static str] =
+                    &[$(stringify!($made),)? $(stringify!($section),)*];
+
+                /// Reads a document and keeps the sections of the step.
+                ///
+                /// Errors are usage errors that name file, line, column and field.
+                pub fn read(path: &Path) -> Result<Self, StepError> {
+                    crate::read(path).map(Self::from)
+                }
+            }
+
+            impl From<Document> for $stage {
+                fn from(document: Document) -> Self {
+                    Self {
+                        $($made: document.$made(),)?
+                        $($beside: document.$beside(),)?
+                        $($section: document.$section,)*
+                    }
+                }
+            }
+        )*
+
+        /// Returns the names of the sections a stage reads; `columns` is made of `sources`.
+        pub fn names(stage: Stage) -> &'static [&'static str] {
+            match stage {
+                $(Stage::$stage => $stage::NAMES,)*
+            }
         }
-        Stage::Train => &["task", "classify", "models", "labels", "step"],
-        Stage::Select => &["task", "classify", "name", "labels", "vote", "scoring", "step"],
-        Stage::Deploy => &["task", "classify", "name", "labels", "gate", "deployment"],
-        Stage::Score => &["task", "classify", "name", "step", "deployment", "scoring"],
-        Stage::Alert => &["task", "name", "step", "alerts"],
-        Stage::Report => &[
-            "task",
-            "classify",
-            "name",
-            "description",
-            "step",
-            "labels",
-            "vote",
-            "gate",
-            "deployment",
-            "scoring",
-        ],
+    };
+}
+
+sections! {
+    Collect(columns) {
+        name: String,
+        step: Span,
+        range: Span,
+        rate_window: Span,
+        sources: Map<Source>,
+        collect: CollectSettings,
+        features: Vec<FeatureRule>,
+        fill: Fill,
+        scoring: Scoring,
+        ; beside least: Least
+    }
+    Label {
+        labels: Labels,
+    }
+    Feature(columns) {
+        step: Span,
+        labels: Labels,
+        fill: Fill,
+        features: Vec<FeatureRule>,
+    }
+    Validate(columns) {
+        task: Task,
+        classify: Option<Classify>,
+        step: Span,
+        labels: Labels,
+        expectations: Vec<Expectation>,
+        split: Split,
+        models: Models,
+        ; beside least: Least
+    }
+    Train {
+        task: Task,
+        classify: Option<Classify>,
+        step: Span,
+        labels: Labels,
+        models: Models,
+    }
+    Select {
+        task: Task,
+        classify: Option<Classify>,
+        name: String,
+        labels: Labels,
+        models: Models,
+        vote: Vote,
+    }
+    Deploy {
+        task: Task,
+        classify: Option<Classify>,
+        name: String,
+        labels: Labels,
+        vote: Vote,
+        gate: Gate,
+        deployment: Deployment,
+    }
+    Score {
+        task: Task,
+        classify: Option<Classify>,
+        name: String,
+        step: Span,
+        deployment: Deployment,
+        scoring: Scoring,
+    }
+    Alert {
+        name: String,
+        step: Span,
+        scoring: Scoring,
+        alerts: Alerts,
+    }
+    Export {
+        name: String,
+        step: Span,
+        scoring: Scoring,
+        exports: Map<Sink>,
+    }
+    Report(columns) {
+        task: Task,
+        classify: Option<Classify>,
+        name: String,
+        description: String,
+        step: Span,
+        labels: Labels,
+        vote: Vote,
+        deployment: Deployment,
+        scoring: Scoring,
+        alerts: Alerts,
     }
 }
+
+/// Gives the steps whose work depends on the task its settings.
+macro_rules! by_task {
+    ($($stage:ident,)*) => {
+        $(impl $stage {
+            /// Returns the settings of `task: classify`; nothing for another task.
+            pub fn classification(&self) -> Option<&Classify> {
+                self.task.classification(self.classify.as_ref())
+            }
+        })*
+    };
+}
+
+by_task! { Validate, Train, Select, Deploy, Score, Report, }
+
+impl Select {
+    /// Returns every kind of model that the task trains, in the order of their names.
+    pub fn trained(&self) -> Vec<&'static str> {
+        self.task.trained(&self.models, self.classify.as_ref())
+    }
+}
+
+/// Gives the steps that choose columns by patterns those which there are.
+macro_rules! by_column {
+    ($($stage:ident,)*) => {
+        $(impl $stage {
+            /// Returns column patterns without those that mean only queries which the source does not
+            /// have: `present` are the columns, or the features of them, that there are.
+            pub fn patterns_of_present(&self, patterns: &[String], present: &[&str]) -> Vec<String> {
+                patterns_of_present(&self.columns, patterns, present)
+            }
+        })*
+    };
+}
+
+by_column! { Feature, Validate, }
 
 /// Returns the hash of the sections a stage reads; `train` reads only the model it is to fit, and
 /// `validate` only which kinds there are.
@@ -54,7 +215,7 @@ pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<
     let bug =
         |e: serde_json::Error| StepError::bug(format!("cannot write the document as JSON: {e}"));
     let mut value = serde_json::to_value(document).map_err(bug)?;
-    value[COLUMNS] = serde_json::to_value(document.columns()).map_err(bug)?;
+    value["columns"] = serde_json::to_value(document.columns()).map_err(bug)?;
     let mut kept = serde_json::Map::new();
     for name in names(stage) {
         if let Some(section) = value.get_mut(*name) {
@@ -68,4 +229,37 @@ pub fn sha256(document: &Document, stage: Stage, model: Option<&str>) -> Result<
         }
     }
     Ok(artifact::sha256(&serde_json::to_vec(&kept).map_err(bug)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_declared_section_is_one_of_the_document() {
+        let schema = crate::schema();
+        let sections = schema["properties"].as_object().unwrap();
+        for name in [names(Stage::Collect), names(Stage::Report), names(Stage::Train)].concat() {
+            assert!(sections.contains_key(name) || name == "columns", "{name}");
+        }
+    }
+
+    #[test]
+    fn key_of_a_step_depends_on_what_it_reads_and_on_nothing_else() {
+        let document = |rest: &str| {
+            let text = format!(
+                "{{format: 1, name: w, step: 1m, range: 1d, sources: {{t: {{table: {{path: t, time: t}}}}}}, \
+                 features: [raw], models: {{z_score: {{}}}}, {rest}}}"
+            );
+            crate::parse("test", &text).unwrap()
+        };
+        let vote = "vote: {combine: votes, limit: {quantile: {share: 0.9}}}";
+        let [before, after] = [vote.to_owned(), format!("{vote}, split: {{test: 0.3}}")];
+        let hash = |text: &str, stage| sha256(&document(text), stage, None).unwrap();
+        for (stage, is_same) in
+            [(Stage::Collect, true), (Stage::Select, true), (Stage::Validate, false)]
+        {
+            assert_eq!(hash(&before, stage) == hash(&after, stage), is_same, "{stage}");
+        }
+    }
 }

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Document;
 use crate::check::{Problem, Problems, is_name, problem, require};
+use crate::extension::Extension;
+use crate::http::Http;
 
 pub use columns::{SampleColumn, column_names};
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
@@ -27,11 +29,8 @@ pub use recorded::{RecordedColumn, RecordedSource};
 pub use recording::RecordingSource;
 pub use table::{DecimalMark, Encoding, TableSource, TimeFormat};
 
-/// What a kind of source says about itself.
-pub(crate) trait SourceKind {
-    /// Checks the settings; `path` is where they stand in the document.
-    fn check(&self, path: &str, source: &Source) -> Result<(), Problem>;
-
+/// What a kind of source says about itself, beside its checks, secrets, files and destinations.
+pub(crate) trait SourceKind: Extension {
     /// Says whether the source answers the queries beside its settings.
     fn takes_queries(&self) -> bool {
         false
@@ -45,11 +44,6 @@ pub(crate) trait SourceKind {
         false
     }
 
-    /// Returns the files with secrets and certificates.
-    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
-        Vec::new()
-    }
-
     /// Returns the file or folder that holds the samples; nothing for a server.
     fn data(&self) -> Option<&PathBuf> {
         None
@@ -58,11 +52,6 @@ pub(crate) trait SourceKind {
     /// Says that a range is read from what was recorded in the store.
     fn is_recorded(&self) -> bool {
         false
-    }
-
-    /// Returns the URLs of the servers it talks to.
-    fn urls(&self) -> Vec<&str> {
-        Vec::new()
     }
 }
 
@@ -110,9 +99,10 @@ macro_rules! kinds {
                 kinds
             }
 
-            fn kinds_mut(&mut self) -> Vec<&mut dyn SourceKind> {
-                let mut kinds: Vec<&mut dyn SourceKind> = Vec::new();
-                $(kinds.extend(self.$field.as_mut().map(|it| it as &mut dyn SourceKind));)*
+            /// Returns the kinds that are set.
+            pub(crate) fn extensions_mut(&mut self) -> Vec<&mut dyn Extension> {
+                let mut kinds: Vec<&mut dyn Extension> = Vec::new();
+                $(kinds.extend(self.$field.as_mut().map(|it| it as &mut dyn Extension));)*
                 kinds
             }
         }
@@ -130,7 +120,7 @@ macro_rules! kinds {
 
 kinds! {
     /// A Prometheus, or anything with its HTTP API such as that of Thanos or Mimir.
-    prometheus: Prometheus(PrometheusSource),
+    prometheus: Prometheus(Http<PrometheusSource>),
     /// Replies of a Prometheus, recorded with `collect --record`.
     recording: Recording(RecordingSource),
     /// A table in a file.
@@ -228,11 +218,6 @@ impl Source {
         self.kind().and_then(|kind| kind.settings().data())
     }
 
-    /// Returns the files with secrets and certificates.
-    pub(crate) fn files_mut(&mut self) -> Vec<&mut PathBuf> {
-        self.kinds_mut().into_iter().flat_map(SourceKind::files_mut).collect()
-    }
-
     fn check(&self, name: &str) -> Result<(), Problem> {
         let path = format!("sources.{name}");
         let kinds = self.kinds();
@@ -241,7 +226,6 @@ impl Source {
             return Err(problem(&path, format!("exactly one of {known} must be set"))
                 .hint("an overlay takes a kind out with null, as in `prometheus: null`"));
         };
-        kind.settings().check(&format!("{path}.{field}"), self)?;
         require(self.tolerance >= Span::ZERO, &format!("{path}.tolerance"), || {
             "must be 0s or longer".to_owned()
         })?;
@@ -312,6 +296,24 @@ fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Probl
     })
 }
 
+/// Returns column patterns without those that mean only queries which the source does not have:
+/// `present` are the columns, or the features of them, that there are.
+pub(crate) fn patterns_of_present(
+    columns: &[SampleColumn],
+    patterns: &[String],
+    present: &[&str],
+) -> Vec<String> {
+    let is_absent = |pattern: &&String| {
+        let name = pattern.trim_end_matches('*');
+        // A feature is named after its column: `cpu_mean_30m`.
+        let is_known = columns.iter().any(|column| {
+            column.is_promql && (column.name.starts_with(name) || name.starts_with(&column.name))
+        });
+        !name.is_empty() && is_known && !present.iter().any(|it| it.starts_with(name))
+    };
+    patterns.iter().filter(|pattern| !is_absent(pattern)).cloned().collect()
+}
+
 impl Document {
     /// Returns the columns of the samples as far as the document names them, source by source;
     /// where two sources have a column of one name, both names begin with their source's.
@@ -332,22 +334,6 @@ impl Document {
         sources.into_iter().flat_map(|(_, columns)| columns).collect()
     }
 
-    /// Returns column patterns without those that mean only queries which the source does not have:
-    /// `present` are the columns, or the features of them, that there are.
-    pub fn patterns_of_present(&self, patterns: &[String], present: &[&str]) -> Vec<String> {
-        let columns = self.columns();
-        let is_absent = |pattern: &&String| {
-            let name = pattern.trim_end_matches('*');
-            // A feature is named after its column: `cpu_mean_30m`.
-            let is_known = columns.iter().any(|column| {
-                column.is_promql
-                    && (column.name.starts_with(name) || name.starts_with(&column.name))
-            });
-            !name.is_empty() && is_known && !present.iter().any(|it| it.starts_with(name))
-        };
-        patterns.iter().filter(|pattern| !is_absent(pattern)).cloned().collect()
-    }
-
     /// Says whether samples may have columns that the document does not name.
     pub fn has_other_columns(&self) -> bool {
         let mut kinds = self.sources.values().filter_map(Source::kind);
@@ -363,12 +349,6 @@ impl Document {
     pub fn is_recorded(&self) -> bool {
         let mut kinds = self.sources.values().filter_map(Source::kind);
         kinds.any(|kind| kind.settings().is_recorded())
-    }
-
-    /// Returns the URLs of the servers that the sources talk to.
-    pub fn source_urls(&self) -> Vec<&str> {
-        let kinds = self.sources.values().filter_map(Source::kind);
-        kinds.flat_map(|kind| kind.settings().urls()).collect()
     }
 }
 

@@ -55,13 +55,16 @@ fn what_makes_no_sense_in_alerts_is_refused_at_its_place() {
             "  silences:\n    - {from: 2026-01-02T00:00:00Z, until: 2026-01-01T00:00:00Z}\n",
             "is not after",
         ),
-        ("  channels:\n    - telegram: {chat: me, token: {env: T}}\n", "neither a chat's number"),
-        ("  channels:\n    - alertmanager: {url: 'host:9093'}\n", "is no URL"),
+        (
+            "  channels:\n    - telegram: {chat: me, token: {env: T}}\n",
+            "neither the number of a chat",
+        ),
+        ("  channels:\n    - alertmanager: {url: 'host:9093'}\n", "does not begin with http"),
         (
             "  channels:\n    - alertmanager: {url: 'http://h', labels: {entity: x}}\n",
             "is set by Lynceus",
         ),
-        ("  channels:\n    - email: {host: h, from: a@b, to: []}\n", "names nobody"),
+        ("  channels:\n    - email: {host: h, from: a@b, to: []}\n", "names no recipient"),
         (
             "  channels:\n    - email: {host: h, from: a@b, to: [c@d], security: none, username: u, password: {env: P}}\n",
             "without encryption",
@@ -72,7 +75,7 @@ fn what_makes_no_sense_in_alerts_is_refused_at_its_place() {
         ),
         (
             "  kinds: [drift]\nscoring: {drift: {retrain: {pause: 0s}}}\n",
-            "`scoring.drift.retrain.pause`: must be longer than nothing",
+            "`scoring.drift.retrain.pause`: must be greater than 0s",
         ),
     ] {
         let error = with_alerts(lines).unwrap_err();

@@ -20,5 +20,6 @@ pub use folder::FolderStore;
 pub use object::{Condition, Listed, Object, ObjectStore, Put, open};
 pub use registry::{BundleFiles, Registry};
 pub use s3::{S3Settings, S3Store};
+pub use scores::Follower;
 pub use state::Stored;
 pub use watermark::Watermark;

@@ -8,6 +8,7 @@ use contract::score::WindowScore;
 use contract::{StepError, Timestamp};
 
 use crate::object::{Condition, Listed, ObjectStore, Put};
+use crate::watermark;
 
 /// Objects that are in memory at a time.
 const AT_ONCE: usize = 256;
@@ -70,6 +71,41 @@ pub fn read_after<'a>(
         listed: VecDeque::new(),
         objects: VecDeque::new(),
         done: after.is_some_and(|after| after >= until),
+    }
+}
+
+/// The score objects that a step with a cursor of its own reads: those up to the watermark.
+///
+/// Behind the watermark every window has its object, so that nothing can appear before a cursor that
+/// stands there.
+#[derive(Debug)]
+pub struct Follower<'a> {
+    store: &'a dyn ObjectStore,
+    pipeline: &'a str,
+    now: Timestamp,
+    scored_to: Option<Timestamp>,
+}
+
+impl<'a> Follower<'a> {
+    /// Follows the windows of a pipeline that end at or before `now`.
+    pub fn open(
+        store: &'a dyn ObjectStore,
+        pipeline: &'a str,
+        now: Timestamp,
+    ) -> Result<Self, StepError> {
+        let watermark = watermark::read(store, pipeline)?;
+        let scored_to = watermark.map(|watermark| watermark.value.scored_to.min(now));
+        Ok(Self { store, pipeline, now, scored_to })
+    }
+
+    /// Returns the end of the last window there is to read; nothing before the first was scored.
+    pub fn scored_to(&self) -> Option<Timestamp> {
+        self.scored_to
+    }
+
+    /// Returns the windows that end after a cursor (nothing: from the first), in the order of time.
+    pub fn after(&self, cursor: Option<Timestamp>) -> ScoreReader<'a> {
+        read_after(self.store, self.pipeline, cursor, self.scored_to.unwrap_or(self.now))
     }
 }
 

@@ -3,10 +3,11 @@
 use contract::StepError;
 use document::Document;
 
+use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{inputs, parameter};
 use super::workflow::{Archive, Artifact, Dag, DagTask, PodMetadata, S3Key, Template};
-use super::{ALERT, COMPONENT, access, figures, label};
+use super::{COMPONENT, access, figures, label};
 use crate::plan::{Plan, Task};
 use crate::train;
 
@@ -58,10 +59,11 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
             ..Artifact::default()
         });
     }
-    let pod_labels = [label(COMPONENT, stage.name()), label(ALERT, "allowed")];
+    let outside = Outside::of(stage).map(|outside| outside.label());
+    let pod_labels = [label(COMPONENT, stage.name())].into_iter().chain(outside);
     Ok(Template {
         name: task.name.clone(),
-        metadata: Some(PodMetadata { labels: pod_labels.into() }),
+        metadata: Some(PodMetadata { labels: pod_labels.collect() }),
         inputs: Some(given),
         outputs: Some(super::workflow::Arguments {
             parameters: Vec::new(),
@@ -106,6 +108,6 @@ mod tests {
         }
         let secret = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
         assert!(secret.into_iter().any(|secret| secret.name == "lynceus-x-alert"));
-        assert_eq!(alert.metadata.as_ref().unwrap().labels[ALERT], "allowed");
+        assert_eq!(alert.metadata.as_ref().unwrap().labels["lynceus/alert"], "allowed");
     }
 }

@@ -38,7 +38,7 @@ struct Figures {
 pub(super) fn training(stage: Stage) -> Resources {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Collect | Stage::Score | Stage::Deploy => ("20m", "64Mi", "512Mi"),
-        Stage::Label | Stage::Alert => ("20m", "32Mi", "128Mi"),
+        Stage::Label | Stage::Alert | Stage::Export => ("20m", "32Mi", "128Mi"),
         Stage::Feature => ("100m", "128Mi", "2Gi"),
         Stage::Validate | Stage::Train | Stage::Select | Stage::Report => ("100m", "128Mi", "1Gi"),
     };
@@ -50,7 +50,15 @@ pub(super) fn scoring(stage: Stage) -> Resources {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Feature => ("10m", "32Mi", "512Mi"),
         Stage::Alert => ("10m", "32Mi", "128Mi"),
-        _ => ("10m", "32Mi", "256Mi"),
+        Stage::Collect
+        | Stage::Label
+        | Stage::Validate
+        | Stage::Train
+        | Stage::Select
+        | Stage::Deploy
+        | Stage::Score
+        | Stage::Export
+        | Stage::Report => ("10m", "32Mi", "256Mi"),
     };
     resources(Figures { processor_request, processor_limit: "1", memory_request, memory_limit })
 }

@@ -9,10 +9,11 @@ use std::path::Path;
 use contract::{Stage, StepError};
 use document::Document;
 
+use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{WORK_SIZE, declared};
 use super::workflow::{Archive, Arguments, Artifact, ContainerSet, PodMetadata, S3Key, Template};
-use super::{COMPONENT, SOURCE, access, figures, label};
+use super::{COMPONENT, access, figures, label};
 use crate::plan::{Plan, Task};
 
 /// The flags that are parameters of a workflow and go through its entrypoint's inputs.
@@ -150,7 +151,7 @@ impl Group {
         let stages: Vec<Stage> = self.tasks(plan).map(|task| task.command.stage()).collect();
         let name = self.name(plan);
         let mut pod_labels = vec![label(COMPONENT, &name)];
-        pod_labels.extend(stages.contains(&Stage::Collect).then(|| label(SOURCE, "allowed")));
+        pod_labels.extend(stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label())));
         let artifacts = self.inputs(&document.name, plan, groups)?;
         let inputs = Arguments {
             parameters: declared(&self.passed(plan)?),

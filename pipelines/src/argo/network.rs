@@ -1,17 +1,18 @@
-//! What the pods may talk to: the source, the store, the alert channels, names and Argo; nothing
-//! may talk to them.
+//! What the pods may connect to: the store, names, Argo, and what the extensions of their steps need;
+//! nothing may connect to them.
 
 use std::net::IpAddr;
 
 use contract::{Stage, StepError};
 use document::Document;
-use document::alerts::Channel;
+use document::extension::Destination;
 
 use super::cluster::{
     EgressRule, IpBlock, NetworkPolicy, NetworkPolicySpec, Object, Peer, PolicyPort, Selector,
 };
+use super::outside::OUTSIDE;
 use super::pod::Labels;
-use super::{ALERT, METRICS, SOURCE, label, labels, metadata, part_of, text};
+use super::{label, labels, metadata, part_of, text};
 
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
@@ -50,56 +51,24 @@ pub(super) fn shared() -> Result<Vec<String>, StepError> {
 /// Makes the policies of a pipeline's pods: which steps reach what, by the labels of their pods.
 pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError> {
     let mut policies = Vec::new();
-    for (what, grant, stage) in [
-        ("source", SOURCE, Stage::Collect),
-        ("metrics", METRICS, Stage::Score),
-        ("alert", ALERT, Stage::Alert),
-    ] {
-        let rules = ways(document, stage)?;
+    for outside in OUTSIDE {
+        let rules = ways(document, outside.stage)?;
         if !rules.is_empty() {
             let mut pods = labels(document);
-            pods.extend([label(grant, "allowed")]);
-            let name = format!("lynceus-{}-{what}", document.name);
+            pods.extend([outside.label()]);
+            let name = format!("lynceus-{}-{}", document.name, outside.name);
             policies.push(text(&policy(&name, Some(document), pods, rules))?);
         }
     }
     Ok(policies)
 }
 
-/// Returns the ways that a step needs besides those to names, store and Kubernetes, each once.
+/// Returns the egress rules that a step needs besides those to names, store and Kubernetes, each
+/// once: those of its extensions.
 pub(super) fn ways(document: &Document, stage: Stage) -> Result<Vec<EgressRule>, StepError> {
-    let metrics = document.scoring.metrics.remote_write.as_ref().map(|server| server.url.as_str());
-    let urls = match stage {
-        Stage::Collect => document.source_urls(),
-        Stage::Score => metrics.into_iter().collect(),
-        Stage::Alert => return channels(document),
-        _ => Vec::new(),
-    };
     let mut rules: Vec<EgressRule> = Vec::new();
-    for url in urls {
-        let rule = destination(url)?;
-        if !rules.contains(&rule) {
-            rules.push(rule);
-        }
-    }
-    Ok(rules)
-}
-
-/// Returns the ways to the alert channels, each once.
-fn channels(document: &Document) -> Result<Vec<EgressRule>, StepError> {
-    let mut rules: Vec<EgressRule> = Vec::new();
-    for channel in &document.alerts.channels {
-        let rule = match channel {
-            Channel::Stdout(_) | Channel::File(_) => continue,
-            Channel::Telegram(telegram) => destination(&telegram.url)?,
-            // Its URL is a secret, and its host Slack's.
-            Channel::Slack(_) => EgressRule { to: Vec::new(), ports: vec![port("TCP", 443)] },
-            Channel::Alertmanager(server) => destination(&server.url)?,
-            Channel::Webhook(webhook) => destination(&webhook.url)?,
-            Channel::Email(email) => {
-                destination(&format!("smtp://{}:{}", email.host, email.port()))?
-            }
-        };
+    for to in document.needs(stage).destinations {
+        let rule = destination(&to)?;
         if !rules.contains(&rule) {
             rules.push(rule);
         }
@@ -133,106 +102,89 @@ fn port(protocol: &str, port: u16) -> PolicyPort {
     PolicyPort { protocol: protocol.to_owned(), port }
 }
 
-fn unreachable(url: &str) -> StepError {
-    StepError::usage(format!("`{url}` names no host that a pod could reach"))
-        .hint("name a Service or a host in the cluster's document or its overlay; to a pod, localhost is itself")
-}
-
-/// Returns the rule that lets pods reach a URL: a Service's namespace, an address, or for a host
-/// outside the cluster its port.
-pub(super) fn destination(url: &str) -> Result<EgressRule, StepError> {
-    let (host, number) = host_and_port(url).ok_or_else(|| unreachable(url))?;
-    let namespace = |name: &str| Peer {
-        namespace_selector: Some(selector([label(NAMESPACE, name)].into())),
-        ..Peer::default()
-    };
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+/// Returns the rule that lets pods reach a destination: the pods that the document names, a
+/// Service's namespace, an address, or for any other host its port on any address.
+///
+/// `prometheus.monitoring` and `example.com` look the same, so a name of two parts alone does not
+/// say whether it is in the cluster. The rule is then the wider one: it always works, and
+/// `in_cluster` narrows it.
+fn destination(to: &Destination) -> Result<EgressRule, StepError> {
+    let Destination { host, port: number, in_cluster } = to;
+    let address = host.parse::<IpAddr>().ok();
+    if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
+        return Err(StepError::usage(format!("`{host}:{number}` names no host that a pod could reach"))
+            .hint("name a Service or a host in the cluster's document or its overlay; to a pod, localhost is itself"));
+    }
+    if let Some(pods) = in_cluster {
+        let labels = pods.pod_labels.clone();
+        let pod_selector = (!labels.is_empty()).then(|| selector(labels.into_iter().collect()));
+        let peer = Peer { pod_selector, ..namespace(&pods.namespace) };
+        let ports = vec![port("TCP", pods.port.unwrap_or(*number))];
+        return Ok(EgressRule { to: vec![peer], ports });
+    }
     let parts: Vec<&str> = host.split('.').collect();
     let peer = match (address, parts.as_slice()) {
-        (Ok(address), _) => {
+        (Some(address), _) => {
             let cidr = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
             Some(Peer { ip_block: Some(IpBlock { cidr }), ..Peer::default() })
         }
         // A Service of the pods' own namespace.
-        (_, [_]) => Some(Peer { pod_selector: Some(Selector::default()), ..Peer::default() }),
-        (_, [_, name]) if !is_outside(name, number) => Some(namespace(name)),
-        (_, [_, name, "svc"] | [_, name, "svc", "cluster", "local"]) => Some(namespace(name)),
-        _ => None,
+        (None, [_]) => Some(Peer { pod_selector: Some(Selector::default()), ..Peer::default() }),
+        (None, [_, name, "svc"] | [_, name, "svc", "cluster", "local"]) => Some(namespace(name)),
+        (None, _) => None,
     };
-    Ok(EgressRule { to: peer.into_iter().collect(), ports: vec![port("TCP", number)] })
+    Ok(EgressRule { to: peer.into_iter().collect(), ports: vec![port("TCP", *number)] })
 }
 
-/// Says whether the last part of a name of two parts is that of the Internet rather than a
-/// namespace: `example.com` and `prometheus.monitoring` look the same.
-///
-/// Where it cannot be told, the way is the wider one: any address, on this port. Port 443 is open
-/// for the Kubernetes API anyway. `name.namespace.svc` is always a Service.
-fn is_outside(last: &str, port: u16) -> bool {
-    port == 443 || last.len() == 2 || GENERIC.contains(&last)
-}
-
-/// Top-level domains that name no country and no namespace that anyone would think of.
-const GENERIC: [&str; 20] = [
-    "app", "biz", "cloud", "com", "dev", "edu", "gov", "info", "int", "mil", "mobi", "name", "net",
-    "online", "org", "pro", "shop", "site", "tech", "xyz",
-];
-
-/// Returns the host and port of a URL; a pod's own `localhost` is no host of interest.
-fn host_and_port(url: &str) -> Option<(&str, u16)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let authority = authority.rsplit('@').next()?;
-    let default = if scheme == "https" { 443 } else { 80 };
-    let (host, number) = match authority.rsplit_once(':') {
-        Some((host, number)) if !number.ends_with(']') => (host, number.parse().ok()?),
-        _ => (authority, default),
-    };
-    let is_local = ["", "localhost", "[::1]"].contains(&host) || host.starts_with("127.");
-    (!is_local).then_some((host, number))
+fn namespace(name: &str) -> Peer {
+    Peer { namespace_selector: Some(selector([label(NAMESPACE, name)].into())), ..Peer::default() }
 }
 
 #[cfg(test)]
 mod tests {
+    use document::http::InCluster;
+
     use super::*;
 
-    #[test]
-    fn a_service_is_reached_by_its_namespace_and_an_address_by_itself() {
-        let of = |url: &str| destination(url).unwrap();
-        let service = of("http://prometheus.monitoring:9090/prefix");
-        let namespace = service.to[0].namespace_selector.clone().unwrap();
-        assert_eq!(namespace.match_labels[NAMESPACE], "monitoring");
-        assert_eq!(service.ports, [port("TCP", 9090)]);
-        assert_eq!(of("http://p.monitoring.svc.cluster.local:9090"), service);
-        assert_eq!(of("https://10.1.2.3").to[0].ip_block.clone().unwrap().cidr, "10.1.2.3/32");
-        let outside = of("https://metrics.example.com/api");
-        assert!(outside.to.is_empty());
-        assert_eq!(outside.ports, [port("TCP", 443)]);
+    fn to(host: &str, port: u16) -> Destination {
+        Destination { host: host.to_owned(), port, in_cluster: None }
     }
 
     #[test]
-    fn names_of_two_parts_are_services_unless_the_internet_has_them() {
-        let of = |url: &str| destination(url).unwrap().to;
-        let namespace = |url: &str| {
-            let peer = of(url).into_iter().next()?;
-            Some(peer.namespace_selector?.match_labels[NAMESPACE].clone())
-        };
-        for url in [
-            "http://prometheus.monitoring:9090",
-            "http://thanos.observability",
-            "smtp://mail.prod:25",
-        ] {
-            let expected = url.split('.').nth(1).unwrap().split(':').next();
-            assert_eq!(namespace(url).as_deref(), expected, "{url}");
-        }
-        for url in ["https://hooks.example", "http://example.com:8080", "smtp://example.de:587"] {
-            assert_eq!(of(url), [], "{url}: any address, on its port");
-        }
-        assert_eq!(namespace("https://prometheus.dev.svc").as_deref(), Some("dev"));
-        assert_eq!(of("http://prometheus.dev.svc.example.org"), []);
-        let own = of("http://prometheus:9090").remove(0);
+    fn service_is_reached_by_its_namespace_and_address_by_itself() {
+        let of = |host: &str| destination(&to(host, 9090)).unwrap();
+        let service = of("prometheus.monitoring.svc");
+        let selected = service.to[0].namespace_selector.clone().unwrap();
+        assert_eq!(selected.match_labels[NAMESPACE], "monitoring");
+        assert_eq!(service.ports, [port("TCP", 9090)]);
+        assert_eq!(of("p.monitoring.svc.cluster.local"), service);
+        assert_eq!(of("10.1.2.3").to[0].ip_block.clone().unwrap().cidr, "10.1.2.3/32");
+        assert_eq!(of("2001:db8::1").to[0].ip_block.clone().unwrap().cidr, "2001:db8::1/128");
+        let own = of("prometheus").to.remove(0);
         assert_eq!((own.pod_selector, own.namespace_selector), (Some(Selector::default()), None));
-        let address = of("http://[2001:db8::1]:9090").remove(0).ip_block.unwrap().cidr;
-        assert_eq!(address, "2001:db8::1/128");
+    }
+
+    #[test]
+    fn host_that_may_be_outside_the_cluster_is_reached_on_its_port_alone() {
+        for host in ["metrics.example.com", "prometheus.monitoring", "p.dev.svc.example.org"] {
+            let rule = destination(&to(host, 443)).unwrap();
+            assert_eq!((rule.to, rule.ports), (Vec::new(), vec![port("TCP", 443)]), "{host}");
+        }
+    }
+
+    #[test]
+    fn pods_that_the_document_names_are_the_only_ones() {
+        let pods = InCluster {
+            namespace: "monitoring".to_owned(),
+            pod_labels: [("app".to_owned(), "prometheus".to_owned())].into(),
+            port: Some(9091),
+        };
+        let named = Destination { in_cluster: Some(pods), ..to("prometheus.monitoring", 80) };
+        let rule = destination(&named).unwrap();
+        assert_eq!(rule.ports, [port("TCP", 9091)]);
+        let peer = &rule.to[0];
+        assert_eq!(peer.namespace_selector.clone().unwrap().match_labels[NAMESPACE], "monitoring");
+        assert_eq!(peer.pod_selector.clone().unwrap().match_labels["app"], "prometheus");
     }
 
     #[test]
@@ -243,10 +195,10 @@ mod tests {
              queries: [{name: load, promql: node_load1}]}}\nfeatures: [raw]\nmodels: {z_score: {}}\n\
              vote: {combine: votes, limit: {quantile: {share: 0.99}}}\nalerts:\n  channels:\n\
              \x20   - stdout\n    - telegram: {chat: '1', token: {env: T}}\n    - slack: {webhook: {env: S}}\n\
-             \x20   - alertmanager: {url: 'http://alertmanager.monitoring:9093'}\n\
+             \x20   - alertmanager: {url: 'http://alertmanager.monitoring.svc:9093'}\n\
              \x20   - email: {host: 10.1.2.3, from: a@b, to: [c@d]}\n",
         );
-        let rules = channels(&document.unwrap()).unwrap();
+        let rules = ways(&document.unwrap(), Stage::Alert).unwrap();
         let ports: Vec<u16> = rules.iter().map(|rule| rule.ports[0].port).collect();
         assert_eq!(ports, [443, 9093, 587]);
         assert_eq!(
@@ -257,15 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pods_own_address_is_refused() {
-        for url in [
-            "http://localhost:9090",
-            "http://[::1]:9090",
-            "http://127.0.0.1",
-            "p:9090",
-            "http://:1",
-        ] {
-            assert!(destination(url).is_err(), "{url}");
+    fn pods_own_address_is_refused() {
+        for host in ["localhost", "::1", "127.0.0.1"] {
+            assert!(destination(&to(host, 9090)).is_err(), "{host}");
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The scoring plan as one pod of four containers, and the clock that starts it each minute.
+//! The scoring plan as one pod with a container for each step, and the clock that starts it each minute.
 
-use contract::steps::{AlertArgs, StepCommand};
+use contract::steps::StepCommand;
 use contract::{Span, Stage, StepError};
 use document::Document;
 
 use super::cluster::Object;
 use super::figures;
+use super::outside::Outside;
 use super::step::{self, Surroundings};
 use super::training::{
     API_VERSION, SCHEDULED_TIME, cron_metadata, declared, inputs, mutex, parameter,
@@ -14,7 +15,7 @@ use super::workflow::{
     Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, PodGc, PodMetadata,
     Template, TtlStrategy, WorkflowSpec,
 };
-use super::{ALERT, COMPONENT, METRICS, SOURCE, access, label, labels, names};
+use super::{COMPONENT, access, label, labels, names};
 use crate::plan::{Plan, Task};
 
 /// Less than the minute between two ticks, so that a late tick never starts beside the next one.
@@ -54,7 +55,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     let set =
         ContainerSet { volume_mounts: vec![step::work_mount()], containers: set(document, &plan)? };
     let mut pod_labels = vec![label(COMPONENT, "score")];
-    pod_labels.extend([SOURCE, METRICS, ALERT].map(|destination| label(destination, "allowed")));
+    pod_labels.extend(stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label())));
     let score = Template {
         name: "score".to_owned(),
         metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
@@ -135,39 +136,41 @@ fn surroundings<'a>(document: &'a Document, task: &Task, shares_work: bool) -> S
     }
 }
 
-/// Makes what runs after a tick that failed, in a pod of its own: waiting messages are sent, alerts
-/// that fire are repeated, and the reason is kept in the store. After a tick that ended well nothing
-/// runs.
+/// Makes what runs after a tick that failed, in pods of their own: waiting messages are sent, alerts
+/// that fire are repeated, and the reason is kept in the store; sinks get the windows that they lack.
+/// After a tick that ended well nothing runs.
 fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> {
-    let alert = plan.tasks.iter().find_map(|task| match &task.command {
-        StepCommand::Alert(args) => Some((task, args)),
-        _ => None,
+    let last = plan.tasks.iter().filter_map(|task| {
+        let failed = "{{workflow.failures}}".to_owned();
+        let command = task.command.after_failure(Some(failed))?;
+        Some(Task::new(task.name.clone(), command))
     });
-    let (task, args) = alert.ok_or_else(|| StepError::bug("the scoring plan has no alert"))?;
-    let failed = Some("{{workflow.failures}}".to_owned());
-    let args = AlertArgs { scored: None, tick: Vec::new(), failed, ..args.clone() };
-    let task = Task::new(task.name.clone(), StepCommand::Alert(args));
-    let tell = DagTask {
+    let last: Vec<Task> = last.collect();
+    let tell = |task: &Task| DagTask {
         name: task.name.clone(),
         template: task.name.clone(),
         when: Some("{{workflow.status}} != Succeeded".to_owned()),
         ..DagTask::default()
     };
-    let pod_labels = [label(COMPONENT, task.command.stage().name()), label(ALERT, "allowed")];
-    let alert = Template {
-        name: task.name.clone(),
-        metadata: Some(PodMetadata { labels: pod_labels.into() }),
-        inputs: Some(parameter("now", SCHEDULED_TIME)),
-        container: Some(step::container(&task, &surroundings(document, &task, false))?),
-        active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
-        ..Template::default()
-    };
-    let ending = Template {
+    let mut templates = vec![Template {
         name: ENDING.to_owned(),
-        dag: Some(Dag { tasks: vec![tell] }),
+        dag: Some(Dag { tasks: last.iter().map(tell).collect() }),
         ..Template::default()
-    };
-    Ok(vec![ending, alert])
+    }];
+    for task in &last {
+        let stage = task.command.stage();
+        let mut pod_labels = vec![label(COMPONENT, stage.name())];
+        pod_labels.extend(Outside::of(stage).map(|outside| outside.label()));
+        templates.push(Template {
+            name: task.name.clone(),
+            metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
+            inputs: Some(parameter("now", SCHEDULED_TIME)),
+            container: Some(step::container(task, &surroundings(document, task, false))?),
+            active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
+            ..Template::default()
+        });
+    }
+    Ok(templates)
 }
 
 /// Returns the cron expression for a start each `every`; a clock of minutes starts nothing more

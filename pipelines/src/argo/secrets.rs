@@ -1,162 +1,84 @@
-//! Where a document's secrets are in a cluster: a Secret for the source, one for the server that
-//! takes metrics, one for the alert channels. Each appears as a folder in the pods of the one step
-//! that reads it.
+//! Where a document's secrets are in a cluster: a Secret for each step with extensions. It appears as
+//! a folder in the pods of that step, and as their environment where the document names variables.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use contract::{Stage, StepError};
 use document::Document;
-use document::alerts::{Channel, Secret};
+use document::extension::{FileUse, NamedFile};
 
+use super::outside::{OUTSIDE, Outside};
 use super::pod::{SecretVolume, Volume, VolumeMount};
 use super::step::{self, WORK};
 
 /// Certificates that every image holds.
 const SYSTEM: &str = "/etc/ssl/certs";
 
-/// A Secret and who reads it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    /// The volume, and the end of the Secret's name.
-    pub(super) name: &'static str,
-    /// The folder in which its keys appear as files.
-    folder: &'static str,
-    /// The step that reads it.
-    pub(super) stage: Stage,
-    /// Whether pods start without it: neither metrics nor messages may hold a scoring up.
-    is_optional: bool,
-    /// The document's field, for messages.
-    field: &'static str,
-}
-
-const PARTS: [Part; 3] = [
-    Part {
-        name: "source",
-        folder: "/etc/lynceus/source",
-        stage: Stage::Collect,
-        is_optional: false,
-        field: "sources",
-    },
-    Part {
-        name: "metrics",
-        folder: "/etc/lynceus/metrics",
-        stage: Stage::Score,
-        is_optional: true,
-        field: "scoring.metrics",
-    },
-    Part {
-        name: "alert",
-        folder: "/etc/lynceus/alert",
-        stage: Stage::Alert,
-        is_optional: true,
-        field: "alerts.channels",
-    },
-];
-
-impl Part {
-    /// Returns the files that the document names for the step.
-    fn files(&self, document: &Document) -> Vec<PathBuf> {
-        let files = document.files();
-        match self.stage {
-            Stage::Collect => files.source,
-            Stage::Score => files.metrics,
-            _ => files.alerts,
-        }
-    }
-
-    fn is_mounted(&self, document: &Document) -> bool {
-        self.files(document).iter().any(|file| file.starts_with(self.folder))
-    }
-
-    /// Returns the Secret's name.
-    pub(super) fn secret(&self, document: &Document) -> String {
-        self.secret_of(&document.name)
-    }
-
-    fn secret_of(&self, pipeline: &str) -> String {
-        format!("lynceus-{pipeline}-{}", self.name)
-    }
-}
-
 /// Returns the names of the Secrets that a pipeline may have.
 pub(super) fn names(pipeline: &str) -> Vec<String> {
-    PARTS.iter().map(|part| part.secret_of(pipeline)).collect()
+    OUTSIDE.iter().map(|outside| outside.secret(pipeline)).collect()
 }
 
-/// Returns the part that a step reads, if the document names files in it.
-fn mounted(document: &Document, stage: Stage) -> Option<Part> {
-    PARTS.into_iter().find(|part| part.stage == stage && part.is_mounted(document))
+/// Returns what a step has outside, if the document names files of its Secret.
+fn mounted(document: &Document, stage: Stage) -> Option<Outside> {
+    let is_in = |outside: &Outside| {
+        document.needs(stage).files.iter().any(|file| file.path.starts_with(outside.folder))
+    };
+    Outside::of(stage).filter(is_in)
 }
 
 /// Returns the mount of the Secret that a step reads.
 pub(super) fn mount(document: &Document, stage: Stage) -> Option<VolumeMount> {
-    mounted(document, stage).map(|part| step::mount(part.name, part.folder, true))
+    mounted(document, stage).map(|outside| step::mount(outside.name, outside.folder, true))
 }
 
 /// Returns the volumes of the Secrets that steps read.
 pub(super) fn volumes(document: &Document, stages: &[Stage]) -> Vec<Volume> {
-    let parts = stages.iter().filter_map(|stage| mounted(document, *stage));
-    let volume = |part: Part| Volume {
-        name: part.name.to_owned(),
+    let mounted = stages.iter().filter_map(|stage| mounted(document, *stage));
+    let volume = |outside: Outside| Volume {
+        name: outside.name.to_owned(),
         secret: Some(SecretVolume {
-            secret_name: part.secret(document),
-            optional: part.is_optional.then_some(true),
+            secret_name: outside.secret(&document.name),
+            optional: outside.is_optional.then_some(true),
         }),
         ..Volume::default()
     };
-    parts.map(volume).collect()
+    mounted.map(volume).collect()
 }
 
-/// Returns the Secret whose keys a step gets as environment: that of channels which name variables.
+/// Returns the Secret whose keys a step gets as environment, if the document names variables.
 pub(super) fn environment(document: &Document, stage: Stage) -> Option<String> {
-    let part = PARTS.into_iter().find(|part| part.stage == stage && stage == Stage::Alert)?;
-    (!variables(document).is_empty()).then(|| part.secret(document))
+    let outside = Outside::of(stage)?;
+    (!variables(document, stage).is_empty()).then(|| outside.secret(&document.name))
 }
 
-/// Returns the environment variables that alert channels take their secrets from.
-pub(super) fn variables(document: &Document) -> Vec<&str> {
-    let secrets = document.alerts.channels.iter().filter_map(|channel| match channel {
-        Channel::Telegram(telegram) => Some(&telegram.token),
-        Channel::Slack(slack) => Some(&slack.webhook),
-        Channel::Webhook(webhook) => webhook.signing_key.as_ref(),
-        Channel::Email(email) => email.password.as_ref(),
-        Channel::Stdout(_) | Channel::File(_) | Channel::Alertmanager(_) => None,
-    });
-    let names = secrets.filter_map(|secret| match secret {
-        Secret::Env(name) => Some(name.as_str()),
-        Secret::File(_) => None,
-    });
-    names.collect()
+/// Returns the environment variables that a step takes secrets from.
+pub(super) fn variables(document: &Document, stage: Stage) -> Vec<String> {
+    document.needs(stage).variables
 }
 
 /// Returns the files that a step reads or writes because the document names them, apart from those
 /// that are in every image.
 pub(super) fn files(document: &Document, stage: Stage) -> Vec<PathBuf> {
-    let part = PARTS.into_iter().find(|part| part.stage == stage);
-    let files = part.map(|part| part.files(document)).unwrap_or_default();
-    files.into_iter().filter(|file| !file.starts_with(SYSTEM)).collect()
+    own_files(document, stage).into_iter().map(|file| file.path).collect()
 }
 
-/// Returns the files that steps write because the document names them.
-fn written(document: &Document) -> Vec<&Path> {
-    let channels = document.alerts.channels.iter().filter_map(|channel| match channel {
-        Channel::File(channel) => Some(channel.path.as_path()),
-        _ => None,
-    });
-    channels.chain(document.scoring.metrics.textfile.as_deref()).collect()
+fn own_files(document: &Document, stage: Stage) -> Vec<NamedFile> {
+    let mut files = document.needs(stage).files;
+    files.retain(|file| !file.path.starts_with(SYSTEM));
+    files
 }
 
 /// Refuses a document that names a file which no pod has, or can write.
 pub(super) fn check(document: &Document) -> Result<(), StepError> {
-    let written = written(document);
-    for part in PARTS {
-        for file in files(document, part.stage) {
-            let is_written = written.contains(&file.as_path());
-            if file.starts_with(WORK) || (!is_written && file.starts_with(part.folder)) {
+    for outside in OUTSIDE {
+        for NamedFile { field, file_use, path } in own_files(document, outside.stage) {
+            let is_written = file_use == FileUse::Written;
+            if path.starts_with(WORK) || (!is_written && path.starts_with(outside.folder)) {
                 continue;
             }
-            let (field, file, folder) = (part.field, file.display(), part.folder);
-            let secret = part.secret(document);
+            let (file, folder) = (path.display(), outside.folder);
+            let secret = outside.secret(&document.name);
             return Err(if is_written {
                 StepError::usage(format!("`{field}`: no pod can write the file `{file}`"))
                     .hint(format!("name it below `{WORK}`, which lasts as long as the pod"))
@@ -185,26 +107,26 @@ mod tests {
     #[test]
     fn each_step_sees_the_secret_that_it_reads_and_no_other() {
         let document = document(
-            "sources: {main: {prometheus: {url: 'http://p.monitoring:9090', bearer_token_file: /etc/lynceus/source/token}, queries: [{name: load, promql: node_load1}]}}\n\
-             scoring: {metrics: {remote_write: {url: 'http://m.monitoring:9090/api/v1/write', \
-             basic_auth: {username: u, password_file: /etc/lynceus/metrics/password}}}}\n\
+            "sources: {main: {prometheus: {url: 'http://p.monitoring:9090', auth: {bearer_token: {file: /etc/lynceus/source/token}}}, queries: [{name: load, promql: node_load1}]}}\n\
+             exports: {mimir: {remote_write: {url: 'http://m.monitoring:9090/api/v1/write', \
+             auth: {basic: {username: u, password: {file: /etc/lynceus/export/password}}}}}}\n\
              alerts: {channels: [{email: {host: mail.example.com, from: a@b, to: [c@d], username: u, \
              password: {file: /etc/lynceus/alert/password}}}, {slack: {webhook: {env: SLACK}}}]}\n",
         );
         check(&document).unwrap();
         let mount = |stage| mount(&document, stage).map(|mount| mount.mount_path);
         assert_eq!(mount(Stage::Collect).as_deref(), Some("/etc/lynceus/source"));
-        assert_eq!(mount(Stage::Score).as_deref(), Some("/etc/lynceus/metrics"));
+        assert_eq!(mount(Stage::Export).as_deref(), Some("/etc/lynceus/export"));
         assert_eq!(mount(Stage::Alert).as_deref(), Some("/etc/lynceus/alert"));
         assert_eq!(mount(Stage::Feature), None);
-        let volumes = volumes(&document, &[Stage::Collect, Stage::Score, Stage::Alert]);
+        let volumes = volumes(&document, &[Stage::Collect, Stage::Export, Stage::Alert]);
         let secrets = volumes.into_iter().filter_map(|volume| volume.secret);
         let secrets: Vec<_> = secrets.map(|it| (it.secret_name, it.optional)).collect();
-        let expected = [("source", None), ("metrics", Some(true)), ("alert", Some(true))];
+        let expected = [("source", None), ("export", Some(true)), ("alert", Some(true))];
         assert_eq!(secrets, expected.map(|(name, is)| (format!("lynceus-x-{name}"), is)));
         assert_eq!(environment(&document, Stage::Alert).as_deref(), Some("lynceus-x-alert"));
-        assert_eq!(environment(&document, Stage::Score), None);
-        assert_eq!(variables(&document), ["SLACK"]);
+        assert_eq!(environment(&document, Stage::Export), None);
+        assert_eq!(variables(&document, Stage::Alert), ["SLACK"]);
     }
 
     #[test]
@@ -224,7 +146,7 @@ mod tests {
     fn a_file_that_no_pod_has_is_refused_and_the_systems_certificates_are_there() {
         let source = |file: &str| {
             document(&format!(
-                "sources: {{main: {{prometheus: {{url: 'http://p.m:9090', ca_file: {file}}}, queries: [{{name: load, promql: node_load1}}]}}}}\n"
+                "sources: {{main: {{prometheus: {{url: 'http://p.m:9090', tls: {{ca_file: {file}}}}}, queries: [{{name: load, promql: node_load1}}]}}}}\n"
             ))
         };
         for file in ["token", "/run/secrets/token", "/etc/lynceus/alert/token"] {

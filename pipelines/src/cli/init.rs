@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use collect::look::{Facts, Look};
 use contract::{Span, StepError, Timestamp, artifact};
+use document::Secret;
+use document::http::{Auth, Http};
 use document::sources::PrometheusSource;
 
 use super::context::{absolute, clock};
@@ -92,8 +94,8 @@ fn fitting(
     folder: &Path,
 ) -> Result<String, StepError> {
     let document = document::parse(shipped.name, shipped.text)?;
-    let source: PrometheusSource = source(args, url, folder)?;
-    let look = Look::new(&source, folder)?;
+    let source = source(args, url, folder)?;
+    let look = Look::new(&source.server, folder)?;
     say(&format!("Looking at {url}"));
     let now = clock();
     let facts = look.facts(now, document.range)?;
@@ -118,18 +120,18 @@ fn fitting(
     Ok(fit.text(shipped.text, &document))
 }
 
-fn source(args: &InitArgs, url: &str, folder: &Path) -> Result<PrometheusSource, StepError> {
+fn source(args: &InitArgs, url: &str, folder: &Path) -> Result<Http<PrometheusSource>, StepError> {
     let beside = |file: &Option<PathBuf>| -> Result<Option<PathBuf>, StepError> {
         let Some(file) = file else { return Ok(None) };
         let (file, folder) = (absolute(file)?, absolute(folder)?);
         Ok(Some(file.strip_prefix(&folder).map(Path::to_owned).unwrap_or(file)))
     };
-    let value = serde_json::json!({
-        "url": url,
-        "bearer_token_file": beside(&args.bearer_token_file)?,
-        "ca_file": beside(&args.ca_file)?,
-    });
-    serde_json::from_value(value).map_err(|error| StepError::bug(format!("no source: {error}")))
+    let url = url.parse().map_err(|error| StepError::usage(format!("`--url` {error}")))?;
+    let mut source = Http::new(url, PrometheusSource::default());
+    let token = beside(&args.bearer_token_file)?;
+    source.server.auth = token.map(|file| Auth::BearerToken(Secret::File(file)));
+    source.server.tls.ca_file = beside(&args.ca_file)?;
+    Ok(source)
 }
 
 /// Returns a window with four scrapes in it, as the Prometheus project advises for `rate`.

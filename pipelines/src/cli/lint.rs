@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact, system_words};
-use document::alerts::Channel;
+use document::channels::Channel;
 use document::{Changes, Document};
 use fs_err as fs;
 use report::units::counted;

@@ -24,7 +24,7 @@ pub(crate) struct ManifestsArgs {
     /// Write to `base` of this folder; `documents/<name>.yaml` of it is laid over a document
     #[arg(long, value_name = "DIR", default_value = "argo")]
     folder: PathBuf,
-    /// Write alerting rules, where the document has `scoring.metrics`, as this kind of object
+    /// Write alerting rules, where the document has `exports`, as this kind of object
     #[arg(long, value_enum, value_name = "KIND", default_value = "config-map")]
     rules: RuleFormat,
     /// Write nothing; end with exit code 3 if a file is not what would be written

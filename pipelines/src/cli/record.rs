@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use collect::follow::{Recorder, Recording, Step};
 use contract::{StepError, Timestamp};
+use document::sections::Collect;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, say};
@@ -28,6 +29,7 @@ pub(crate) struct RecordArgs {
 
 pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
+    let document = Collect::from(context.document.clone());
     let store = context.store.open()?;
     let default = || {
         let folder = context.store.root.join("recording").join(&context.document.name);
@@ -35,7 +37,7 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
     };
     let spool = args.spool.clone().unwrap_or_else(default);
     let mut recorder = Recorder::open(Recording {
-        document: &context.document,
+        document: &document,
         folder: &context.base,
         store: store.as_ref(),
         recorder: &args.recorder,

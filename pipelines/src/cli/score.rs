@@ -4,7 +4,7 @@ mod retrain;
 
 use std::path::{Path, PathBuf};
 
-use contract::steps::{AlertArgs, StepCommand};
+use contract::steps::StepCommand;
 use contract::{Span, StepError, Timestamp, artifact, read_json};
 use fs_err as fs;
 use serde_json::Value;
@@ -183,10 +183,10 @@ pub(crate) fn tick(
     Ok(told)
 }
 
-/// Says what scoring and alerting warn of: their files are gone when the tick ends well. What the
-/// steps before them say of the data is the same each minute, and an alarm of its own.
+/// Prints what scoring, alerting and exporting warn of: their files are gone when the tick ends well.
+/// What the steps before them say of the data is the same each minute, and an alarm of its own.
 fn warn(folder: &Path, record: &RunRecord) {
-    let tells = |task: &&TaskRecord| matches!(task.name.as_str(), "score" | "alert");
+    let tells = |task: &&TaskRecord| matches!(task.name.as_str(), "score" | "alert" | "export");
     for task in record.tasks.iter().filter(tells) {
         let outcome = RunRecord::outcome_of(folder, &task.name);
         for warning in outcome.into_iter().flat_map(|outcome| outcome.warnings) {
@@ -197,15 +197,15 @@ fn warn(folder: &Path, record: &RunRecord) {
 
 /// Sends the messages that wait, says again what fires, and notifies people when scoring has stopped
 /// for long, although the tick failed: an outage of the source must not silence alarms that stand.
+/// Sinks get the windows that they lack.
 fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {
     let waits = |name: &str| {
         let has_not_run = |state| matches!(state, TaskState::Waiting | TaskState::Skipped);
         record.tasks.iter().any(|task| task.name == name && has_not_run(task.state))
     };
     for task in runner.plan.tasks.iter().filter(|task| waits(&task.name)) {
-        let StepCommand::Alert(args) = &task.command else { continue };
-        let args = AlertArgs { scored: None, ..args.clone() };
-        let task = Task { name: task.name.clone(), command: StepCommand::Alert(args) };
+        let Some(command) = task.command.after_failure(None) else { continue };
+        let task = Task { name: task.name.clone(), command };
         if let Err(error) = block_on(runner.run_last(&task)) {
             say(&format!("warning: {}: {}", task.name, error.message));
         }

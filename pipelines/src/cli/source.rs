@@ -2,6 +2,7 @@
 
 use collect::check::{Checked, Finding, Status, check, counts};
 use contract::{ErrorKind, StepError, Timestamp};
+use document::sections::Collect;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print, print_json};
@@ -29,11 +30,12 @@ pub(crate) struct CheckArgs {
 pub(crate) fn execute(global: &Global, command: &SourceCommand) -> Result<(), StepError> {
     let SourceCommand::Check(args) = command;
     let context = Context::new(global, &args.document)?;
+    let document = Collect::from(context.document.clone());
     let sample = args.document.sample.then(|| context.sample()).transpose()?;
     let now = args.now.or(sample.map(|sample| sample.score_until)).unwrap_or_else(clock);
     let work = context.store.root.join("work");
     let findings = check(Checked {
-        document: &context.document,
+        document: &document,
         folder: &context.base,
         store: &context.store.url,
         work: &work,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use alert::AlertState;
 use contract::score::{Verdict, entity_words};
 use contract::{StepError, Timestamp};
+use export::Cursor;
 use score::ScorerState;
-use score::metrics::Cursor;
 use serde::Serialize;
 use store::{ObjectStore, Registry, scores, state, watermark};
 
@@ -58,7 +58,7 @@ struct Status {
     /// Channels that do not work as they should.
     channels: Vec<Trouble>,
     /// How far the metrics got; absent where they are sent nowhere, or were not yet.
-    metrics: Option<Metrics>,
+    exports: Vec<ExportStatus>,
     drift: Option<Drift>,
     /// The last training that drift asked for.
     retrain: Option<alert::retrain::Request>,
@@ -129,8 +129,9 @@ struct Trouble {
 }
 
 #[derive(Debug, Serialize)]
-struct Metrics {
-    sent_to: Timestamp,
+struct ExportStatus {
+    name: String,
+    exported_to: Timestamp,
     failing_since: Option<Timestamp>,
     why: Option<String>,
 }
@@ -206,7 +207,7 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
                 trouble: trouble.clone(),
             })
             .collect(),
-        metrics: metrics(context, store)?,
+        exports: exports(context, store)?,
         retrain: state::read(store, pipeline, alert::retrain::STATE)?.map(|stored| stored.value),
         failed_tick: failed_tick(context, store, scored_to)?,
         drift: scorer.drift.map(|drift| Drift {
@@ -216,16 +217,17 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
     })
 }
 
-fn metrics(context: &Context, store: &dyn ObjectStore) -> Result<Option<Metrics>, StepError> {
-    if context.document.scoring.metrics.remote_write.is_none() {
-        return Ok(None);
+fn exports(context: &Context, store: &dyn ObjectStore) -> Result<Vec<ExportStatus>, StepError> {
+    let mut exports = Vec::new();
+    for name in context.document.exports.keys() {
+        let cursor = Cursor::read(store, &context.document.name, name)?;
+        exports.extend(cursor.map(|stored| {
+            let Cursor { exported_to, failing, .. } = stored.value;
+            let (failing_since, why) = failing.map(|failing| (failing.since, failing.why)).unzip();
+            ExportStatus { name: name.clone(), exported_to, failing_since, why }
+        }));
     }
-    let cursor = Cursor::read(store, &context.document.name)?;
-    Ok(cursor.map(|stored| {
-        let Cursor { sent_to, failing, .. } = stored.value;
-        let (failing_since, why) = failing.map(|failing| (failing.since, failing.why)).unzip();
-        Metrics { sent_to, failing_since, why }
-    }))
+    Ok(exports)
 }
 
 /// Returns what stopped the last tick, as its folder says or, for one in a cluster, its note in the
@@ -325,7 +327,7 @@ fn text(status: &Status) -> String {
         let word = if last.started { ", started" } else { "" };
         row("training", &format!("asked for by drift at {}{word}", last.asked))
     }));
-    rows.extend(status.metrics.iter().map(|metrics| row("metrics", &metrics_text(metrics))));
+    rows.extend(status.exports.iter().map(|to| row("export", &export_text(to))));
     rows.extend(telling(status));
     let mut text = table(&rows);
     if status.alerts.is_empty() {
@@ -343,12 +345,13 @@ fn text(status: &Status) -> String {
     text + &table(&open)
 }
 
-fn metrics_text(metrics: &Metrics) -> String {
-    match (&metrics.failing_since, &metrics.why) {
+fn export_text(to: &ExportStatus) -> String {
+    let ExportStatus { name, exported_to, failing_since, why } = to;
+    match (failing_since, why) {
         (Some(since), Some(why)) => {
-            format!("sent to {}, failing since {since}: {why}", metrics.sent_to)
+            format!("{name}: up to {exported_to}, failing since {since}: {why}")
         }
-        _ => format!("sent to {}", metrics.sent_to),
+        (Some(_), None) | (None, _) => format!("{name}: up to {exported_to}"),
     }
 }
 

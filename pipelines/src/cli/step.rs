@@ -22,6 +22,7 @@ pub(crate) fn execute(command: &StepCommand) -> u8 {
         StepCommand::Deploy(args) => step::execute(args, deploy::run),
         StepCommand::Score(args) => step::execute(args, score::run),
         StepCommand::Alert(args) => step::execute(args, alert::run),
+        StepCommand::Export(args) => step::execute(args, export::run),
         StepCommand::Report(args) => step::execute(args, report::run),
     }
 }

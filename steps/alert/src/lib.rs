@@ -26,9 +26,9 @@ use std::path::Path;
 
 use contract::steps::AlertArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
-use document::Document;
+use document::sections::Alert as Sections;
 use serde::{Deserialize, Serialize};
-use store::{ObjectStore, watermark};
+use store::{Follower, ObjectStore};
 
 use crate::lease::Lease;
 use crate::machine::Rules;
@@ -63,7 +63,7 @@ pub struct Messages {
 /// Errors: unavailable when a channel could not be reached (the state is saved, the others were
 /// told, the next run tries again), lost race when another run is telling or has told the same.
 pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     let store = store::open(&args.store)?;
     let folder = args.document.parent().unwrap_or(Path::new("."));
     let channels = channels::open(&document.alerts.channels, folder);
@@ -128,7 +128,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 /// Returns the messages about what was scored since the last run, and whether scoring goes on.
 fn scoring(
     args: &AlertArgs,
-    (store, document): (&dyn ObjectStore, &Document),
+    (store, document): (&dyn ObjectStore, &Sections),
     state: &mut AlertState,
     outcome: &mut Outcome,
 ) -> Result<Vec<Message>, StepError> {
@@ -182,18 +182,15 @@ struct Followed {
 /// Moves the state over every window that was scored since.
 fn follow(
     store: &dyn ObjectStore,
-    document: &Document,
+    document: &Sections,
     now: Timestamp,
     state: &mut AlertState,
     outcome: &mut Outcome,
 ) -> Result<Followed, StepError> {
     let rules = Rules::of(&document.alerts);
-    // Behind the watermark every window has its object: nothing can appear before the cursor.
-    let scored = watermark::read(store, &document.name)?;
-    let scored_to = scored.map(|scored| scored.value.scored_to);
-    let until = scored_to.map_or(now, |scored_to| scored_to.min(now));
+    let follower = Follower::open(store, &document.name, now)?;
     let (mut batch, mut windows, mut drifts) = (Batch::default(), 0, false);
-    for score in store::scores::read_after(store, &document.name, state.told_to, until) {
+    for score in follower.after(state.told_to) {
         let score = score?;
         let changes = state.tracks.observe(&score, &rules);
         state.note(&changes);
@@ -205,14 +202,14 @@ fn follow(
     outcome.count("windows", windows);
     outcome.count("changes", batch.changes());
     outcome.count("firing", state.firing.len());
-    Ok(Followed { messages: batch.into_messages(), drifts, scored_to })
+    Ok(Followed { messages: batch.into_messages(), drifts, scored_to: follower.scored_to() })
 }
 
 /// Returns the message about a training that has ended, if the document wants it and it was not
 /// told before.
 fn training(
     args: &AlertArgs,
-    document: &Document,
+    document: &Sections,
     state: &mut AlertState,
 ) -> Result<Vec<Message>, StepError> {
     let training = Training::read(&args.ended)?;

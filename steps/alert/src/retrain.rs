@@ -4,7 +4,7 @@
 //! and notes that it has.
 
 use contract::{ErrorKind, Outcome, Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Alert as Sections;
 use serde::{Deserialize, Serialize};
 use store::{ObjectStore, state};
 
@@ -43,7 +43,7 @@ impl Request {
 /// Errors: those of the store, but not that another run was quicker.
 pub(crate) fn ask(
     store: &dyn ObjectStore,
-    document: &Document,
+    document: &Sections,
     now: Timestamp,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {

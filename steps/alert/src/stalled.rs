@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use contract::steps::AlertArgs;
 use contract::{Decimal, Outcome, Span, StepError, Timestamp, read_json};
-use document::Document;
+use document::sections::Alert as Sections;
 use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
@@ -65,7 +65,7 @@ pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
 
 /// Looks at how far scoring came; returns the message, if people are to be notified.
 pub(crate) fn look(
-    document: &Document,
+    document: &Sections,
     state: &mut AlertState,
     (now, scored_to): (Timestamp, Option<Timestamp>),
     cause: Option<String>,
@@ -94,7 +94,7 @@ pub(crate) fn look(
 /// cannot be reached: they take the same alert for the same, so no state is needed. The others
 /// would hear of it each tick. Returns the error of the run.
 pub(crate) fn without_store(
-    document: &Document,
+    document: &Sections,
     channels: Vec<Box<dyn Channel>>,
     now: Timestamp,
     error: StepError,
@@ -115,7 +115,7 @@ pub(crate) fn without_store(
 
 /// Returns what is to be told where no window was scored since the last look.
 fn stands(
-    document: &Document,
+    document: &Sections,
     progress: &mut Progress,
     now: Timestamp,
     cause: Option<String>,
@@ -146,7 +146,7 @@ fn stands(
 
 /// Returns what is to be told where windows were scored since the last look: that scoring goes on,
 /// also where it stood still so long that nobody could say so.
-fn moved(document: &Document, progress: &Progress, now: Timestamp) -> Option<Alert> {
+fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Alert> {
     let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));
     let is_gap = now >= progress.seen + document.scoring.stalled_after.max(every);
     // Before the first window nothing could stop.

@@ -1,7 +1,7 @@
 //! Puts words and links into messages, as the document wants them.
 
 use contract::{Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Alert as Sections;
 use document::template::{self, AlertContext, CauseContext, Context, LinkContext};
 use jiff::tz::TimeZone;
 
@@ -18,13 +18,13 @@ const ALL_ENTITIES: &str = "$__all";
 /// How a document words its messages.
 #[derive(Debug)]
 pub struct Wording<'a> {
-    document: &'a Document,
+    document: &'a Sections,
     zone: TimeZone,
 }
 
 impl<'a> Wording<'a> {
     /// Takes the settings of a document.
-    pub fn new(document: &'a Document) -> Result<Self, StepError> {
+    pub fn new(document: &'a Sections) -> Result<Self, StepError> {
         let zone = TimeZone::get(&document.alerts.time_zone)
             .map_err(|e| StepError::usage(format!("`alerts.time_zone`: {e}")))?;
         Ok(Self { document, zone })

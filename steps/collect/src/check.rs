@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use contract::{Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Collect as Sections;
 use document::sources::Source as Settings;
 use frames::samples::SampleRows;
 use serde::Serialize;
@@ -21,7 +21,7 @@ const PROBES: i64 = 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Checked<'a> {
     /// The document.
-    pub document: &'a Document,
+    pub document: &'a Sections,
     /// Its folder.
     pub folder: &'a Path,
     /// URL of the store with recorded samples.
@@ -129,7 +129,7 @@ impl Checked<'_> {
 
     fn fill(self, name: &str, settings: &Settings, finding: &mut Finding) -> Result<(), StepError> {
         let (range, step) = (self.document.range, self.document.step);
-        let taken = self.take_now(settings, finding)?;
+        let taken = self.take_now(name, settings, finding)?;
         let end = self.now.floor(step);
         let recent = Span::from_ms(step.ms().saturating_mul(RECENT_STEPS));
         let recent = self.values(name, settings, step, due(end - recent, end))?;
@@ -157,8 +157,13 @@ impl Checked<'_> {
     }
 
     /// Asks a source without a past for what it says now; returns how many entities it has.
-    fn take_now(self, settings: &Settings, finding: &mut Finding) -> Result<usize, StepError> {
-        let Some(mut source) = live(settings, self.folder)? else { return Ok(0) };
+    fn take_now(
+        self,
+        name: &str,
+        settings: &Settings,
+        finding: &mut Finding,
+    ) -> Result<usize, StepError> {
+        let Some(mut source) = live(name, settings, self.folder)? else { return Ok(0) };
         let taken = source.take(self.now)?;
         let entities = taken.rows.times.len();
         match (entities, taken.failures.first()) {
@@ -179,7 +184,7 @@ impl Checked<'_> {
         step: Span,
         due: Due,
     ) -> Result<Values, StepError> {
-        let document = Document { step, ..self.document.clone() };
+        let document = Sections { step, ..self.document.clone() };
         let data = settings.data().map(|path| self.folder.join(path));
         let opening = Opening {
             document: &document,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use contract::{Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Collect as Sections;
 use store::ObjectStore;
 
 use crate::recorded::{Appender, Place, Sent, compact};
@@ -13,7 +13,7 @@ use crate::source::{Live, live};
 #[derive(Debug, Clone, Copy)]
 pub struct Recording<'a> {
     /// The document.
-    pub document: &'a Document,
+    pub document: &'a Sections,
     /// Its folder.
     pub folder: &'a Path,
     /// The store that gets the segments.
@@ -50,7 +50,7 @@ impl<'a> Recorder<'a> {
         let document = recording.document;
         let mut sources = Vec::new();
         for (name, settings) in &document.sources {
-            let Some(source) = live(settings, recording.folder)? else { continue };
+            let Some(source) = live(name, settings, recording.folder)? else { continue };
             let place = Place {
                 pipeline: document.name.clone(),
                 source: name.clone(),

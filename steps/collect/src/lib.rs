@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use contract::steps::CollectArgs;
 use contract::{Outcome, Span, StepError, write_json};
-use document::Document;
+use document::sections::Collect as Sections;
 use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
 
@@ -40,7 +40,7 @@ use source::{Opening, Stop};
 /// Errors: usage (2) for a document, a query or an address that cannot work; refused (3) for data
 /// that is not what the document says; unavailable (4) when a source failed to the last retry.
 pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     let due = due(&document, args)?;
     outcome.detail("after", &due.after)?;
     outcome.detail("end", &due.end)?;
@@ -74,7 +74,7 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     output.publish(&args.samples)
 }
 
-fn due(document: &Document, args: &CollectArgs) -> Result<Due, StepError> {
+fn due(document: &Sections, args: &CollectArgs) -> Result<Due, StepError> {
     let Some(url) = &args.store else { return Due::for_training(document, args) };
     let store = store::open(url)?;
     let watermark = store::watermark::read(store.as_ref(), &document.name)?;
@@ -84,7 +84,7 @@ fn due(document: &Document, args: &CollectArgs) -> Result<Due, StepError> {
 
 /// Opens all sources of the document, in order of their names.
 fn open<'a>(
-    document: &'a Document,
+    document: &'a Sections,
     args: &'a CollectArgs,
     due: Due,
 ) -> Result<Vec<Joined<'a>>, StepError> {
@@ -131,7 +131,7 @@ fn open<'a>(
 /// Returns where the sources that read a file or folder find it: what the flags say, or the
 /// document's path, relative to its folder.
 fn data(
-    document: &Document,
+    document: &Sections,
     args: &CollectArgs,
     folder: &Path,
 ) -> Result<BTreeMap<String, PathBuf>, StepError> {
@@ -162,7 +162,7 @@ fn data(
 
 /// Reads the sources into a file that is not visible yet.
 fn collect(
-    document: &Document,
+    document: &Sections,
     args: &CollectArgs,
     due: Due,
     sources: &mut [Joined<'_>],

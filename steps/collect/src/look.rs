@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use contract::{Span, StepError, Timestamp};
-use document::sources::PrometheusSource;
+use document::http::HttpServer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -43,12 +43,12 @@ pub struct Facts {
 
 impl Look {
     /// Prepares to look at a server; nothing is sent yet.
-    pub fn new(source: &PrometheusSource, folder: &Path) -> Result<Self, StepError> {
+    pub fn new(server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| StepError::unavailable(format!("cannot start to ask: {error}")))?;
-        Ok(Self { endpoint: Endpoint::new("prometheus".to_owned(), source, folder)?, runtime })
+        Ok(Self { endpoint: Endpoint::new("prometheus", server, folder)?, runtime })
     }
 
     /// Returns what the server says of itself; `range` before `now` is looked at.
@@ -118,14 +118,14 @@ impl Look {
     /// Asks a path of the API, and reads the `data` of the answer.
     fn ask<T: DeserializeOwned>(&self, path: &str, form: &[(&str, &str)]) -> Result<T, StepError> {
         let url = self.endpoint.beside(path, form);
-        let shown = format!("`{}`", client::shown(&url));
+        let shown = format!("`{url}`");
         let (status, body) = self.runtime.block_on(async {
             let failed = |error: reqwest::Error| {
                 let what = if error.is_connect() { "cannot connect" } else { "no answer" };
                 StepError::unavailable(format!("{shown}: {what}: {}", client::causes(&error)))
                     .hint("is the server up, and can it be reached from here?")
             };
-            let mut response = self.endpoint.get(url.clone()).send().await.map_err(failed)?;
+            let mut response = self.endpoint.get(&url).send().await.map_err(failed)?;
             let status = response.status();
             let mut body = Vec::new();
             while let Some(bytes) = response.chunk().await.map_err(failed)? {

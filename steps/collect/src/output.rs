@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use contract::steps::CollectArgs;
 use contract::{Outcome, Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Collect as Sections;
 use document::sources::{SampleColumn, column_names};
 use frames::SamplesWriter;
 use frames::foreign::{ForeignRows, ForeignTable};
@@ -96,25 +96,25 @@ impl Output {
     /// needs.
     pub(crate) fn settle(
         self,
-        document: &Document,
+        document: &Sections,
         (args, due): (&CollectArgs, Due),
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
-        let columns = document.columns();
-        let absent = self.absent(&columns)?;
+        let columns = &document.columns;
+        let absent = self.absent(columns)?;
         for name in &absent {
             outcome.warn(format!(
                 "query `{name}` gave no series: the model does without it (`required: true` refuses such a training)"
             ));
         }
         outcome.detail("absent", &absent)?;
-        let begin = self.begin(&columns).filter(|begin| {
+        let begin = self.begin(columns).filter(|begin| {
             let quiet = QUIET_RATIO * (due.end - due.after).seconds();
             (*begin - due.after).seconds() > quiet.max(document.step.seconds())
         });
         if let Some(begin) = begin {
             let covered = due.end - begin + document.step;
-            let least = document::least::range(document, self.tally.entities());
+            let least = document.least.range(self.tally.entities());
             young((begin, covered, least), due, outcome)?;
         }
         if absent.is_empty() && begin.is_none_or(|begin| self.first_row >= Some(begin)) {

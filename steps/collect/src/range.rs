@@ -2,8 +2,8 @@
 
 use contract::steps::CollectArgs;
 use contract::{Span, StepError, Timestamp};
-use document::Document;
 use document::features::lookback;
+use document::sections::Collect as Sections;
 
 /// Points a Prometheus gives at most for each series of one request.
 pub(crate) const MAX_POINTS: usize = 11_000;
@@ -28,7 +28,7 @@ pub(crate) struct Due {
 
 impl Due {
     /// Returns the range of a training: the document's `range`, or from `--start` on.
-    pub(crate) fn for_training(document: &Document, args: &CollectArgs) -> Result<Self, StepError> {
+    pub(crate) fn for_training(document: &Sections, args: &CollectArgs) -> Result<Self, StepError> {
         let end = args.now.floor(document.step);
         let after = args.start.unwrap_or(end - args.range.unwrap_or(document.range));
         if after >= end {
@@ -43,7 +43,7 @@ impl Due {
     /// `catch_up`, and before them what their features look back on. Without a watermark a single
     /// window is due.
     pub(crate) fn for_scoring(
-        document: &Document,
+        document: &Sections,
         now: Timestamp,
         scored_to: Option<Timestamp>,
     ) -> Self {
@@ -57,7 +57,7 @@ impl Due {
         }
         let most = Span::from_ms(document.step.ms().saturating_mul(MOST_WINDOWS));
         let end = end.min(after.floor(document.step) + most);
-        let lookback = lookback(document);
+        let lookback = lookback(document.step, &document.features, &document.fill);
         // Who looks back on nothing needs no history either.
         let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
         Self { after: after - lookback - Span::from_ms(more), end, scored_to: after }

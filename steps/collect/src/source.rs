@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use contract::coverage::Gap;
 use contract::{Outcome, Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Collect as Sections;
 use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
 
@@ -108,14 +108,17 @@ pub(crate) struct Taken {
     pub(crate) failures: Vec<String>,
 }
 
-/// Opens a source to record it; nothing for a kind that has a past.
+/// Opens a source to record it, by its name in the document; nothing for a kind that has a past.
 pub(crate) fn live<'a>(
+    name: &str,
     settings: &'a Settings,
     folder: &Path,
 ) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
     Ok(match settings.kind() {
         Some(Kind::Exporter(exporter)) => {
-            Some(Box::new(exporter::Exporter::new(exporter, &settings.entity, folder)?))
+            let field = format!("sources.{name}.exporter");
+            let place = (field.as_str(), folder);
+            Some(Box::new(exporter::Exporter::new(exporter, &settings.entity, place)?))
         }
         Some(Kind::Prometheus(_) | Kind::Recording(_) | Kind::Table(_) | Kind::Recorded(_))
         | None => None,
@@ -125,7 +128,7 @@ pub(crate) fn live<'a>(
 /// What a kind needs to make a source.
 #[derive(Debug)]
 pub(crate) struct Opening<'a> {
-    pub(crate) document: &'a Document,
+    pub(crate) document: &'a Sections,
     /// Its name in the document.
     pub(crate) name: &'a str,
     pub(crate) settings: &'a Settings,

@@ -291,15 +291,15 @@ fn what_the_flags_name_must_be_there_and_fit() -> Result<()> {
 #[test]
 fn secrets_that_cannot_be_used_are_told_without_being_shown() -> Result<()> {
     for (settings, part) in [
-        ("bearer_token_file: nowhere", "nowhere"),
-        ("bearer_token_file: empty", "holds no text"),
-        ("bearer_token_file: lines", "cannot be sent in a header"),
-        ("bearer_token_file: binary", "holds no text"),
-        ("basic_auth: {username: me, password_file: nowhere}", "nowhere"),
-        ("headers: {'a b': hunter2}", "is no header name"),
+        ("auth: {bearer_token: {file: nowhere}}", "nowhere"),
+        ("auth: {bearer_token: {file: empty}}", "holds no text"),
+        ("auth: {bearer_token: {file: lines}}", "cannot be sent in a header"),
+        ("auth: {bearer_token: {file: binary}}", "holds no text"),
+        ("auth: {basic: {username: me, password: {file: nowhere}}}", "nowhere"),
+        ("headers: {'a b': hunter2}", "is not a header name"),
         ("headers: {X-Key: \"hunter2\\n\"}", "cannot be sent in a header"),
-        ("ca_file: lines", "holds no certificate"),
-        ("client_identity_file: lines", "holds no certificate with its key"),
+        ("tls: {ca_file: lines}", "holds no certificate"),
+        ("tls: {client_identity_file: lines}", "holds no certificate with its key"),
     ] {
         let place = Place::new(&format!(
             "step: 1m\nrange: 1d\nsources: {{main: {{prometheus: {{url: 'http://127.0.0.1:1', {settings}}}, queries: [{{name: a, promql: x}}]}}}}"

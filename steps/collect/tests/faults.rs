@@ -102,12 +102,12 @@ fn answers_that_will_not_change_are_not_asked_for_again() -> Result<()> {
         (Fault::Reply(200, "", "<!doctype html><title>Sign in</title>"), "web page"),
         (Fault::Reply(200, "", vector), "resultType is `vector`"),
         (Fault::Reply(200, "", r#"{"hello":"world"}"#), "not one of `query_range`"),
-        (Fault::Reply(401, "", ""), "bearer_token_file"),
+        (Fault::Reply(401, "", ""), "sources.main.prometheus.auth"),
         (Fault::Reply(403, "", "<html>"), "a web page"),
         (Fault::Reply(404, "", "404 page not found"), "without /api/v1"),
         (
             Fault::Reply(302, "Location: https://sso.example/?secret=hunter2\r\n", ""),
-            "https://sso.example/;",
+            "https://sso.example; redirects",
         ),
         (Fault::Reply(308, "Location: /elsewhere\r\n", ""), "/elsewhere; redirects"),
     ] {
@@ -214,9 +214,9 @@ fn the_samples_do_not_depend_on_how_many_requests_run_at_once() -> Result<()> {
 fn secrets_are_sent_and_never_shown() -> Result<()> {
     let server = Prometheus::recorded()?;
     for (settings, header) in [
-        (", bearer_token_file: token", "authorization: Bearer hunter2"),
+        (", auth: {bearer_token: {file: token}}", "authorization: Bearer hunter2"),
         (
-            ", basic_auth: {username: me, password_file: token}",
+            ", auth: {basic: {username: me, password: {file: token}}}",
             "authorization: Basic bWU6aHVudGVyMg==",
         ),
         (", headers: {X-Scope-OrgID: hunter2}", "x-scope-orgid: hunter2"),

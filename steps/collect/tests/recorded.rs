@@ -8,6 +8,7 @@ use collect::check::{Checked, Status, check};
 use collect::follow::{Recorder, Recording};
 use collect::recorded::{Appender, Place as Segments, compact};
 use contract::{Span, Timestamp};
+use document::sections::Collect;
 use exporters::{Answer, Exporters};
 use frames::samples::SampleRows;
 use support::Place;
@@ -19,14 +20,14 @@ fn time(minute: i64, second: i64) -> Timestamp {
     Timestamp::from_ms(1_795_252_800_000) + Span::from_seconds(60 * minute + second)
 }
 
-fn document(urls: &[String], more: &str) -> Result<document::Document> {
+fn document(urls: &[String], more: &str) -> Result<Collect> {
     let text = format!(
         "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources:\n  nodes: {{exporter: {{endpoints: [{}], \
          timeout: 500ms, {METRICS}}}{more}}}\nfeatures: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
         urls.iter().map(|url| format!("'{url}'")).collect::<Vec<_>>().join(", ")
     );
-    Ok(document::parse("x.yaml", &text)?)
+    Ok(document::parse("x.yaml", &text)?.into())
 }
 
 fn exposition(load: f64, bytes: i64) -> String {
@@ -140,7 +141,7 @@ fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
     }
     let text = "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources: {nodes: {exporter: {file: nodes.txt}}}\n\
         features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, limit: {quantile: {share: 0.99}}}\n";
-    let document = document::parse("x.yaml", text)?.with_base(folder.path());
+    let document = document::parse("x.yaml", text)?.with_base(folder.path()).into();
     let list = folder.path().join("nodes.txt");
     fs_err::write(&list, format!("# two nodes\n{}\n", exporters.urls()[0]))?;
     let spool = folder.path().join("spool");
@@ -332,7 +333,7 @@ fn a_check_says_what_each_source_has() -> Result<()> {
         support::recording("cluster").display(),
         exporters.urls()[0]
     );
-    let document = document::parse("x.yaml", &text)?;
+    let document = document::parse("x.yaml", &text)?.into();
     let findings = check(Checked {
         document: &document,
         folder: folder.path(),

@@ -68,20 +68,22 @@ fn a_server_with_tls_client_certificates_and_passwords_is_asked_only_as_it_wants
     let url = format!("https://127.0.0.1:{}", server.port());
     let queries = [("workqueue_depth", "sum(workqueue_depth)")];
 
-    let ca = ", ca_file: ca.pem";
-    let identity = ", client_identity_file: identity.pem";
-    let password = ", basic_auth: {username: me, password_file: password}";
-    let wrong = ", basic_auth: {username: me, password_file: wrong}";
+    let tls = |fields: &str| format!(", tls: {{{fields}}}");
+    let identity = "client_identity_file: identity.pem";
+    let both = tls(&format!("ca_file: ca.pem, {identity}"));
+    let with = |ca: &str| tls(&format!("ca_file: {ca}, {identity}"));
+    let password = ", auth: {basic: {username: me, password: {file: password}}}";
+    let wrong = ", auth: {basic: {username: me, password: {file: wrong}}}";
     for (settings, code, part) in [
-        (format!("{ca}{identity}{password}"), 0, ""),
-        (format!("{identity}{password}"), 2, "certificate"),
-        (format!(", ca_file: other.pem{identity}{password}"), 2, "certificate"),
-        (format!("{ca}{password}"), 2, "Certificate"),
-        (format!("{ca}{identity}"), 2, "401 Unauthorized"),
-        (format!("{ca}{identity}{wrong}"), 2, "401 Unauthorized"),
-        (format!(", ca_file: password{identity}{password}"), 2, "holds no certificate in PEM"),
-        (format!("{ca}, client_identity_file: ca.pem{password}"), 2, "certificate with its key"),
-        (format!(", ca_file: nowhere.pem{identity}{password}"), 2, "nowhere.pem"),
+        (format!("{both}{password}"), 0, ""),
+        (format!("{}{password}", tls(identity)), 2, "certificate"),
+        (format!("{}{password}", with("other.pem")), 2, "certificate"),
+        (format!("{}{password}", tls("ca_file: ca.pem")), 2, "Certificate"),
+        (both.clone(), 2, "401 Unauthorized"),
+        (format!("{both}{wrong}"), 2, "401 Unauthorized"),
+        (format!("{}{password}", with("password")), 2, "holds no certificate in PEM"),
+        (both.replace("identity.pem", "ca.pem") + password, 2, "certificate with its key"),
+        (format!("{}{password}", with("nowhere.pem")), 2, "nowhere.pem"),
     ] {
         let place = Place::new(&prometheus_document(&url, &settings, &queries))?;
         for name in ["ca.pem", "other.pem", "identity.pem"] {

@@ -11,9 +11,9 @@ use std::path::Path;
 use contract::rules::Limit;
 use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
-use document::Document;
 use document::classify::Task;
 use document::document::OnWorse;
+use document::sections::Deploy as Sections;
 use frames::Dataset;
 use models::Bundle;
 use models::classify::ClassBundle;
@@ -72,7 +72,7 @@ struct Case {
 /// document says `on_worse: stop` (it is registered then, and `deployment` is written); lost race
 /// when the alias was changed meanwhile.
 pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     let store = store::open(&args.store)?;
     let registry = Registry::new(store.as_ref(), &document.name);
     // One that cannot be used must not be registered.
@@ -116,7 +116,7 @@ fn is_ours(record: &AliasRecord, now: Timestamp) -> bool {
 /// What a decision is made from.
 struct Weighing<'a> {
     args: &'a DeployArgs,
-    document: &'a Document,
+    document: &'a Sections,
     registry: Registry<'a>,
     challenger: Challenger,
 }
@@ -129,7 +129,7 @@ enum Challenger {
 
 impl Challenger {
     /// Reads the bundle of the document's task.
-    fn read(document: &Document, folder: &Path) -> Result<Self, StepError> {
+    fn read(document: &Sections, folder: &Path) -> Result<Self, StepError> {
         let named = |e: StepError| StepError {
             message: format!("`{}`: {}", folder.display(), e.message),
             ..e
@@ -231,7 +231,7 @@ impl Weighing<'_> {
     }
 }
 
-fn already_live(document: &Document, current: &AliasRecord) -> Deployment {
+fn already_live(document: &Sections, current: &AliasRecord) -> Deployment {
     let why = format!("it is live already, since {}", current.since);
     let decision = Decision { promote: false, why, comparison: None };
     let case = Case { decision, figures: Figures::default(), champion_figures: Figures::default() };
@@ -239,7 +239,7 @@ fn already_live(document: &Document, current: &AliasRecord) -> Deployment {
 }
 
 fn deployment(
-    document: &Document,
+    document: &Sections,
     version: &str,
     champion: Option<String>,
     case: Case,
@@ -264,7 +264,7 @@ fn deployment(
 
 /// Says what was decided; a version that was not good enough may end the run.
 fn conclude(
-    document: &Document,
+    document: &Sections,
     deployment: &Deployment,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
@@ -292,7 +292,7 @@ fn conclude(
 }
 
 /// Says what can be done about a version that was not promoted.
-fn way_out(document: &Document, deployment: &Deployment) -> String {
+fn way_out(document: &Sections, deployment: &Deployment) -> String {
     let Deployment { pipeline, version, .. } = deployment;
     let by_hand = format!("to use it all the same: lynceus models promote {pipeline} {version}");
     let wanting = "nothing is scored until a model is live";

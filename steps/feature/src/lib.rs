@@ -29,7 +29,7 @@ pub use crate::table::{Counts, features};
 /// Refuses samples that cannot be read or put on a grid (exit code 3); a document whose rules do
 /// not fit the samples is a usage error.
 pub fn run(args: &FeatureArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = document::sections::Feature::read(&args.document)?;
     let samples = Samples::read(&args.samples)?;
     let intervals = args.labels.as_deref().map(read_labels).transpose()?;
     let pool = rayon::ThreadPoolBuilder::new()

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use contract::{FeatureColumn, FeatureContract, StepError};
-use document::Document;
 use document::features::{Calendar, FeatureRule, Ratio, Rolling, Statistic};
+use document::sections::Feature as Sections;
 use document::sources::SampleColumn;
 use frames::FeatureTable;
 use frames::columns::resolve;
@@ -44,8 +44,8 @@ pub(crate) struct Plan {
 /// Plans the document's rules over the sample columns there are.
 ///
 /// A rule that names another column, two features of one name and a reserved name are usage errors.
-pub(crate) fn plan(document: &Document, available: &[&str]) -> Result<Plan, StepError> {
-    let (known, tasks, columns) = (document.columns(), Vec::new(), Vec::new());
+pub(crate) fn plan(document: &Sections, available: &[&str]) -> Result<Plan, StepError> {
+    let (known, tasks, columns) = (&document.columns, Vec::new(), Vec::new());
     let mut builder = Builder { document, available, known, tasks, columns };
     for (index, rule) in document.features.iter().enumerate() {
         builder.rule(index + 1, rule)?;
@@ -63,10 +63,10 @@ struct Planned {
 }
 
 struct Builder<'a> {
-    document: &'a Document,
+    document: &'a Sections,
     available: &'a [&'a str],
     /// The sample columns that the document names.
-    known: Vec<SampleColumn>,
+    known: &'a [SampleColumn],
     tasks: Vec<Task>,
     columns: Vec<Planned>,
 }
@@ -227,12 +227,16 @@ impl<'a> Builder<'a> {
         let contract = FeatureContract {
             format: FeatureContract::FORMAT,
             step: document.step,
-            lookback: document::features::lookback(document),
+            lookback: document::features::lookback(
+                document.step,
+                &document.features,
+                &document.fill,
+            ),
             fill: fill::name(&document.fill),
             columns: columns.into_iter().map(|column| column.feature).collect(),
         };
         if contract.columns.is_empty() {
-            let columns = document.columns();
+            let columns = &document.columns;
             let missing: Vec<&str> = columns
                 .iter()
                 .map(|column| column.name.as_str())
@@ -311,7 +315,7 @@ mod tests {
 
     use super::*;
 
-    fn document(features: &str) -> Document {
+    fn document(features: &str) -> Sections {
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
@@ -320,7 +324,7 @@ mod tests {
              vote: {{combine: votes, weights: {{z_score: 1}}, alarm_at: 1, \
              limit: {{quantile: {{share: 0.99}}}}}}\n"
         );
-        document::parse("x.yaml", &text).unwrap()
+        document::parse("x.yaml", &text).unwrap().into()
     }
 
     fn planned(features: &str) -> Result<Plan, StepError> {
@@ -390,8 +394,7 @@ mod tests {
     fn another_query_is_another_contract_even_where_only_its_statistics_are_features() {
         let rules = "[{rolling: {window: 5m, statistics: [mean]}}]";
         let mut changed = document(rules);
-        changed.sources.get_mut("main").unwrap().queries[0].promql =
-            "rate(other[$rate_window])".into();
+        changed.columns[0].formula = "rate(other[5m])".into();
         let available = ["cpu", "requests"];
         let [one, other] =
             [document(rules), changed].map(|d| plan(&d, &available).unwrap().contract);

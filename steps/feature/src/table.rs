@@ -1,8 +1,8 @@
 //! From samples to the feature table.
 
 use contract::{StepError, Timestamp};
-use document::Document;
 use document::features::{Fill, Statistic};
+use document::sections::Feature as Sections;
 use frames::{Column, FeatureTable, LabelInterval, Samples, Table};
 use rayon::prelude::*;
 
@@ -58,7 +58,7 @@ impl Counts {
 /// on how many there are. Errors: a rule that does not fit the samples (usage), samples whose
 /// times make no grid (refused).
 pub fn features(
-    document: &Document,
+    document: &Sections,
     mut samples: Samples,
     intervals: Option<&[LabelInterval]>,
 ) -> Result<(FeatureTable, Counts), StepError> {

@@ -31,7 +31,7 @@ fn features(values: &[f64]) -> FeatureTable {
          vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
         rules.join(", ")
     );
-    let document = document::parse("reference.yaml", &text).unwrap();
+    let document = document::parse("reference.yaml", &text).unwrap().into();
     let rows = i64::try_from(values.len()).unwrap();
     let table = Table {
         times: (0..rows).map(|row| Timestamp::from_ms(60_000 * row)).collect(),

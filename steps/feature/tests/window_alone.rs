@@ -2,22 +2,22 @@
 //! alone has the same bits as in a batch.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use contract::Timestamp;
-use document::Document;
+use contract::{Span, Timestamp};
+use document::sections::Feature;
 use frames::{Column, FeatureTable, Samples, Table};
 use proptest::prelude::*;
 
 const STEP_MS: i64 = 60_000;
 const ENTITIES: [&str; 3] = ["node-b", "node-a", "node-c"];
 
-fn document(fill: &str, rules: &[String]) -> Document {
+fn document(fill: &str, rules: &[String]) -> Feature {
     let text = format!(
         "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          fill: {fill}\nfeatures: [{}]\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
         rules.join(", ")
     );
-    document::parse("law.yaml", &text).unwrap()
+    document::parse("law.yaml", &text).unwrap().into()
 }
 
 /// A sample: entity, grid time, and two values.
@@ -93,6 +93,10 @@ fn row(table: &FeatureTable, entity: &str, time: Timestamp) -> Option<(bool, Vec
     Some((table.warm_up[row], bits.collect()))
 }
 
+fn lookback(document: &Feature) -> Span {
+    document::features::lookback(document.step, &document.features, &document.fill)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 200,
@@ -105,7 +109,7 @@ proptest! {
         rows in rows(), rules in rules(), fill in fill()
     ) {
         let document = document(fill, &rules);
-        let lookback = document::features::lookback(&document);
+        let lookback = lookback(&document);
         let (batch, _) = feature::features(&document, samples(&rows), None).unwrap();
         let settled: Vec<usize> = (0..batch.rows()).filter(|row| !batch.warm_up[*row]).collect();
         for &index in settled.iter().step_by(settled.len() / 12 + 1) {
@@ -138,7 +142,7 @@ proptest! {
     #[test]
     fn a_complete_window_alone_is_no_warm_up(length in 1..40_i64, rules in rules()) {
         let document = document("none", &rules);
-        let lookback = document::features::lookback(&document).in_steps(document.step);
+        let lookback = lookback(&document).in_steps(document.step);
         let rows: Vec<Sample> = (0..length).map(|step| (0, step, [1.0, 2.0])).collect();
         let (table, _) = feature::features(&document, samples(&rows), None).unwrap();
         let warm_up = table.warm_up.iter().filter(|warm_up| **warm_up).count();

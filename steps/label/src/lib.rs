@@ -26,7 +26,7 @@ pub use intervals::TRANSITION;
 ///
 /// Errors: refused (3), with file and line, for a log that is not what it should be.
 pub fn run(args: &LabelArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = document::sections::Label::read(&args.document)?;
     let scenarios = log::read(&args.scenarios)?;
     let made = intervals::make(&args.scenarios, &scenarios, &document.labels)?;
     outcome.count("lines", scenarios.len());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use contract::classify::EntityClass;
 use contract::steps::ReportArgs;
 use contract::{Outcome, Span, StepError, Timestamp, artifact};
-use document::Document;
+use document::sections::Report as Sections;
 use models::classify::ClassBundle;
 use store::{Registry, scores};
 
@@ -24,7 +24,7 @@ const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
 #[derive(Debug)]
 pub struct ClassContents {
     /// The document.
-    pub document: Document,
+    pub document: Sections,
     /// The current time, as far as the page knows.
     pub now: Timestamp,
     /// The zone whose clocks the page shows.
@@ -70,7 +70,7 @@ pub struct Mismatch {
 /// Runs the step for `task: classify`.
 pub(crate) fn run(
     args: &ReportArgs,
-    document: Document,
+    document: Sections,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let contents = gather(args, document)?;
@@ -85,7 +85,7 @@ pub(crate) fn run(
         outcome.count("mismatches", history.mismatches.len());
     }
     if let (Some(folder), Some(run)) = (&args.record, &contents.run) {
-        record::write(folder, run, (&contents.document, &args.document), args.now)?;
+        record::write(folder, run, &args.document, args.now)?;
     }
     if let Some(folder) = &args.tables {
         tables::write(folder, &page.tables)?;
@@ -93,7 +93,7 @@ pub(crate) fn run(
     artifact::write_file(&args.report, page.html.as_bytes())
 }
 
-fn gather(args: &ReportArgs, document: Document) -> Result<ClassContents, StepError> {
+fn gather(args: &ReportArgs, document: Sections) -> Result<ClassContents, StepError> {
     let runs = gather::runs(args, &document)?;
     let run = runs.into_iter().rev().find(Run::is_training);
     let mut notes = Vec::new();

@@ -7,7 +7,7 @@ use contract::bundle::BundleManifest;
 use contract::score::LateWindows;
 use contract::steps::ReportArgs;
 use contract::{Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Report as Sections;
 use frames::labels::read_labels;
 use models::{Bundle, Reference};
 use store::{AliasRecord, ObjectStore, Registry, scores};
@@ -29,7 +29,7 @@ const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
 #[derive(Debug)]
 pub struct Contents {
     /// The document.
-    pub document: Document,
+    pub document: Sections,
     /// The present, as far as the page knows.
     pub now: Timestamp,
     /// The zone whose clocks the page shows.
@@ -91,7 +91,7 @@ fn evaluated(run: &Run) -> Option<Timestamp> {
 
 /// Reads the run folders in the order of their evaluation times; a run in a cluster, which nobody has
 /// noted, is named by the flags and its tasks.
-pub(crate) fn runs(args: &ReportArgs, document: &Document) -> Result<Vec<Run>, StepError> {
+pub(crate) fn runs(args: &ReportArgs, document: &Sections) -> Result<Vec<Run>, StepError> {
     let mut runs: Vec<Run> =
         args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
     for run in runs.iter_mut().filter(|run| run.record.pipeline.is_empty()) {
@@ -108,7 +108,7 @@ pub(crate) fn runs(args: &ReportArgs, document: &Document) -> Result<Vec<Run>, S
 /// Reads what the flags name. Only what they name must be there; what is missing inside a run is
 /// said on the page.
 pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     let runs = runs(args, &document)?;
     let mut notes = Vec::new();
     let truth = truth(args, &document, &runs, &mut notes)?;
@@ -159,7 +159,7 @@ fn drift(runs: &[Run], previous: Option<&Run>) -> Vec<Moved> {
 }
 
 /// Returns what a document's scores are gathered under.
-pub(crate) fn rules(document: &Document) -> Rules {
+pub(crate) fn rules(document: &Sections) -> Rules {
     Rules {
         step: document.step,
         quiet: document.alerts.resolve_after,
@@ -170,7 +170,7 @@ pub(crate) fn rules(document: &Document) -> Rules {
 /// Finds the labels: those that were given, a run's, or those that came with the data.
 fn truth(
     args: &ReportArgs,
-    document: &Document,
+    document: &Sections,
     runs: &[Run],
     notes: &mut Vec<String>,
 ) -> Result<Truth, StepError> {
@@ -269,7 +269,7 @@ fn rescore(
 fn scored(
     store: &dyn ObjectStore,
     args: &ReportArgs,
-    document: &Document,
+    document: &Sections,
     rules: Rules,
     truth: &Truth,
 ) -> Result<Scored, StepError> {

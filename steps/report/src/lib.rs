@@ -41,7 +41,7 @@ pub use crate::compare::{Comparison, compare};
 /// without windows, refused for one that cannot be read. What is missing or broken *inside* a run
 /// is no error.
 pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = document::sections::Report::read(&args.document)?;
     if document.classification().is_some() {
         return classify::run(args, document, outcome);
     }
@@ -57,7 +57,7 @@ pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         outcome.count("alarms", scored.history.alarms().len());
     }
     if let (Some(folder), Some(run)) = (&args.record, contents.runs.last()) {
-        record::write(folder, run, (&contents.document, &args.document), args.now)?;
+        record::write(folder, run, &args.document, args.now)?;
     }
     if let Some(folder) = &args.tables {
         tables::write(folder, &page.tables)?;

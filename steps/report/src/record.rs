@@ -18,13 +18,15 @@ const DOCUMENT: &str = "document.yaml";
 pub(crate) fn write(
     folder: &Path,
     run: &Run,
-    (document, file): (&Document, &Path),
+    file: &Path,
     started: Timestamp,
 ) -> Result<(), StepError> {
+    // What was read is told of every step: the page itself is made of fewer sections.
+    let document = document::read(file)?;
     let text = fs_err::read(file).map_err(|e| StepError::reading(file, &e))?;
     artifact::write_file(&folder.join(DOCUMENT), &text)?;
     let tasks: Vec<TaskRecord> =
-        run.tasks.iter().map(|task| record_of(task, document)).collect::<Result<_, _>>()?;
+        run.tasks.iter().map(|task| record_of(task, &document)).collect::<Result<_, _>>()?;
     // Whatever did not end well by now never will.
     let status = match run.record.status {
         State::Done | State::Cached => RunStatus::Done,

@@ -12,8 +12,8 @@ use contract::coverage::Coverage;
 use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::steps::ScoreArgs;
 use contract::{Decimal, Outcome, Span, StepError, Timestamp, read_json, write_json};
-use document::Document;
 use document::classify::Classify;
+use document::sections::Score as Sections;
 use frames::FeatureTable;
 use models::classify::judge::JudgedRow;
 use models::classify::{ClassBundle, EntityEvidence};
@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use store::{ObjectStore, Registry, Watermark, scores, watermark};
 
 use crate::FORGOTTEN_AFTER_WINDOWS;
-use crate::metrics::TickEnd;
 use crate::rows::{DueRows, Measured};
 use crate::scored::Scored;
 use crate::windows::Windows;
@@ -69,7 +68,7 @@ impl ClassState {
 /// A class bundle that scores.
 #[derive(Debug)]
 struct Scorer<'a> {
-    document: &'a Document,
+    document: &'a Sections,
     classify: &'a Classify,
     bundle: ClassBundle,
     version: String,
@@ -80,7 +79,7 @@ struct Scorer<'a> {
 /// Runs the step for `task: classify`.
 pub(crate) fn run(
     args: &ScoreArgs,
-    (document, classify): (&Document, &Classify),
+    (document, classify): (&Sections, &Classify),
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let store = store::open(&args.store)?;
@@ -130,15 +129,6 @@ pub(crate) fn run(
     }
     scored.tell(outcome);
     outcome.count("entities", state.evidence.len());
-    let end = TickEnd {
-        document,
-        now: args.now,
-        before: due.after,
-        scored_to: due.until,
-        windows_total: state.windows_total,
-        drift: None,
-    };
-    end.show(store, args.document.parent().unwrap_or(Path::new("")), outcome);
     write_json(&args.scored, &scored)
 }
 
@@ -146,7 +136,7 @@ impl<'a> Scorer<'a> {
     /// Fetches the bundle that the document's alias names; nothing before the first training.
     fn live(
         store: &dyn ObjectStore,
-        (document, classify): (&'a Document, &'a Classify),
+        (document, classify): (&'a Sections, &'a Classify),
         cache: Option<&Path>,
     ) -> Result<Option<Self>, StepError> {
         let registry = Registry::new(store, &document.name);

@@ -6,12 +6,11 @@
 //! finds its objects written.
 //!
 //! `windows` says what is due, `rows` which rows can be scored, `scorer` fetches the bundles and
-//! judges, `drift` counts the day, `state` is what goes from tick to tick, `metrics` shows it.
+//! judges, `drift` counts the day, `state` is what goes from tick to tick.
 
 pub mod classify;
 mod drift;
 mod late;
-pub mod metrics;
 mod rows;
 mod scored;
 mod scorer;
@@ -19,19 +18,17 @@ mod state;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use contract::coverage::Coverage;
 use contract::score::{EntityScore, ShadowScore, Verdict, WindowScore};
 use contract::steps::ScoreArgs;
 use contract::{Outcome, StepError, Timestamp, read_json, write_json};
-use document::Document;
+use document::sections::Score as Sections;
 use frames::FeatureTable;
 use models::{ScoreOptions, ScoreState};
 use store::{ObjectStore, Watermark, scores, watermark};
 
 use crate::drift::Bins;
-use crate::metrics::TickEnd;
 use crate::rows::{DueRows, Measured};
 use crate::scored::Scored;
 use crate::scorer::Scorer;
@@ -47,7 +44,7 @@ type Known = BTreeMap<Timestamp, WindowScore>;
 
 /// What a tick works with.
 struct Tick<'a> {
-    document: &'a Document,
+    document: &'a Sections,
     live: Scorer,
     /// The challenger and the rows with the columns that it knows.
     shadow: Option<(Scorer, DueRows)>,
@@ -64,7 +61,7 @@ struct Tick<'a> {
 /// Errors: refused for features that are not what the model was trained on, and where nothing was
 /// heard for longer than is caught up; a lost race where another scorer was quicker.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     if let Some(settings) = document.classification() {
         return classify::run(args, (&document, settings), outcome);
     }
@@ -94,15 +91,6 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         watermark::write(store, &document.name, &moved, expected)?;
     }
     scored.tell(outcome);
-    let end = TickEnd {
-        document: &document,
-        now: args.now,
-        before: due.after,
-        scored_to: due.until,
-        windows_total: state.windows_total,
-        drift: state.drift.as_ref(),
-    };
-    end.show(store, args.document.parent().unwrap_or(Path::new("")), outcome);
     write_json(&args.scored, &scored)
 }
 
@@ -110,7 +98,7 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 /// The watermark stays where it is; the first tick with a model scores the last window that is due.
 fn wait_for_model(
     args: &ScoreArgs,
-    document: &Document,
+    document: &Sections,
     due: &Windows,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
@@ -128,7 +116,7 @@ fn wait_for_model(
 /// successor that would know.
 fn note_late(
     store: &dyn ObjectStore,
-    document: &Document,
+    document: &Sections,
     (due, now): (&Windows, Timestamp),
     outcome: &mut Outcome,
 ) {
@@ -142,7 +130,7 @@ fn note_late(
 /// Reads what a tick needs: bundles, rows, what was scored before; and says which windows it does.
 fn prepare<'a>(
     args: &ScoreArgs,
-    document: &'a Document,
+    document: &'a Sections,
     store: &dyn ObjectStore,
     (live, due, coverage): (Scorer, Windows, Option<Coverage>),
     outcome: &mut Outcome,
@@ -170,7 +158,7 @@ fn prepare<'a>(
 
 /// Reads the objects that windows have already: those of a tick that was killed before it moved
 /// the watermark.
-fn known(store: &dyn ObjectStore, document: &Document, due: &Windows) -> Result<Known, StepError> {
+fn known(store: &dyn ObjectStore, document: &Sections, due: &Windows) -> Result<Known, StepError> {
     scores::read_after(store, &document.name, Some(due.after), due.until)
         .map(|window| window.map(|window| (window.time, window)))
         .collect()

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use contract::score::EntityScore;
 use contract::{Outcome, StepError, Timestamp};
-use document::Document;
+use document::sections::Score as Sections;
 use frames::FeatureTable;
 use models::{Bundle, ScoreOptions, ScoreState};
 use store::{ObjectStore, Registry};
@@ -23,7 +23,7 @@ impl Scorer {
     /// Fetches the bundle that the document's alias names; nothing before the first training.
     pub(crate) fn live(
         store: &dyn ObjectStore,
-        document: &Document,
+        document: &Sections,
         cache: Option<&Path>,
     ) -> Result<Option<Self>, StepError> {
         Self::fetch(store, &document.name, &document.deployment.alias, cache)
@@ -33,7 +33,7 @@ impl Scorer {
     /// must not be in the way: one that cannot be used is a warning.
     pub(crate) fn shadow(
         store: &dyn ObjectStore,
-        document: &Document,
+        document: &Sections,
         cache: Option<&Path>,
         features: &FeatureTable,
         outcome: &mut Outcome,

@@ -3,7 +3,7 @@
 use contract::coverage::Coverage;
 use contract::score::LateWindows;
 use contract::{Span, StepError, Timestamp};
-use document::Document;
+use document::sections::Score as Sections;
 
 /// The windows that end in `(after, until]`, `step` apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Windows {
     /// Returns the windows that a tick at `now` has to score: those after the watermark, no older
     /// than the document catches up, up to the last one whose late samples have had their time.
     /// Without a watermark it is that last one alone.
-    pub(crate) fn due(document: &Document, now: Timestamp, scored_to: Option<Timestamp>) -> Self {
+    pub(crate) fn due(document: &Sections, now: Timestamp, scored_to: Option<Timestamp>) -> Self {
         let step = document.step;
         let until = (now - document.scoring.delay).floor(step);
         let oldest = (until - document.scoring.catch_up).floor(step);
@@ -74,7 +74,7 @@ impl Windows {
     }
 
     /// Returns those that `now` is more than a tick too late for.
-    pub(crate) fn late(&self, document: &Document, now: Timestamp) -> Option<LateWindows> {
+    pub(crate) fn late(&self, document: &Sections, now: Timestamp) -> Option<LateWindows> {
         let first = self.after + self.step;
         let in_time = now - document.scoring.delay - document.scoring.every;
         let last = (in_time - Span::from_ms(1)).floor(self.step).min(self.until);
@@ -104,14 +104,14 @@ mod tests {
 
     use super::*;
 
-    fn document(step_seconds: i64, delay_seconds: i64, catch_up_seconds: i64) -> Document {
+    fn document(step_seconds: i64, delay_seconds: i64, catch_up_seconds: i64) -> Sections {
         let text = format!(
             "{{format: 1, name: w, step: {step_seconds}s, range: 1d, sources: {{main: {{prometheus: {{url: 'http://x'}}, \
              queries: [{{name: q, promql: q}}]}}}}, features: [raw], models: {{z_score: {{}}}}, \
              vote: {{combine: votes, limit: {{quantile: {{share: 0.9}}}}}}, \
              scoring: {{delay: {delay_seconds}s, catch_up: {catch_up_seconds}s}}}}"
         );
-        document::parse("test", &text).unwrap()
+        document::parse("test", &text).unwrap().into()
     }
 
     fn seconds(seconds: i64) -> Timestamp {

@@ -10,8 +10,8 @@ use contract::classify::{
 };
 use contract::steps::SelectArgs;
 use contract::{FeatureContract, Outcome, StepError, artifact, read_json};
-use document::Document;
 use document::classify::Classify;
+use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
 use fs_err as fs;
 use models::classify::{ClassBundle, ClassModel, Profiles};
@@ -35,7 +35,7 @@ struct Candidate {
 pub(crate) fn run(
     args: &SelectArgs,
     folders: &[&Path],
-    (document, classify): (&Document, &Classify),
+    (document, classify): (&Sections, &Classify),
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let table = FeatureTable::read(&args.dataset.join(Dataset::FILES[0]))?;

@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use contract::bundle::{CandidateManifest, Provenance};
 use contract::steps::SelectArgs;
 use contract::{Outcome, StepError, Timestamp, artifact, read_json};
-use document::Document;
+use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
 use models::diagnosed::is_diagnosis;
 use models::{Candidate, Recipe, assemble};
 
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     if let Some(settings) = document.classification() {
         let folders = folders(args, &document)?;
         return classify::run(args, &folders, (&document, settings), outcome);
@@ -83,7 +83,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 }
 
 /// Returns the folders of the candidates; where models are named, those of them alone.
-fn folders<'a>(args: &'a SelectArgs, document: &Document) -> Result<Vec<&'a Path>, StepError> {
+fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path>, StepError> {
     let folders = args.candidate.iter().map(PathBuf::as_path);
     let names: Vec<&str> = args.models.iter().map(|name| name.trim()).collect();
     if names.is_empty() {

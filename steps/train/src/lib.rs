@@ -40,9 +40,9 @@ pub mod z_score;
 use contract::bundle::{CandidateManifest, FileRecord};
 use contract::steps::TrainArgs;
 use contract::{Outcome, StepError, artifact};
-use document::Document;
 use document::models::Models;
 use document::search::Search;
+use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
@@ -63,7 +63,7 @@ const MODEL_FILE: &str = "model.safetensors";
 
 /// Fits the model that `--model` names and writes its candidate folder.
 pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = Sections::read(&args.document)?;
     if let Some(classify) = document.classification() {
         return classify::run(args, &document, classify, outcome);
     }
@@ -121,7 +121,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 fn run_supervised(
     args: &TrainArgs,
     kind: &'static str,
-    document: &Document,
+    document: &Sections,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let (table, labelled) = Labelled::read(&args.dataset, &document.labels.normal)?;
@@ -150,7 +150,7 @@ fn run_supervised(
 /// Searches for a kind's parameters and notes what was tried.
 fn searched(
     args: &TrainArgs,
-    document: &Document,
+    document: &Sections,
     (kind, search): (&'static str, &Search),
     (train, validation, normal): (&FeatureTable, &FeatureTable, &[usize]),
     outcome: &mut Outcome,

@@ -1,7 +1,7 @@
 //! Models of labelled classes: fitted on labelled rows, measured on runs left out.
 
 use contract::{Outcome, StepError};
-use document::Document;
+use document::sections::Train as Sections;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
@@ -30,7 +30,7 @@ pub(crate) struct Fitted {
 /// Fits a kind of [`KINDS`].
 pub(crate) fn fit(
     kind: &'static str,
-    document: &Document,
+    document: &Sections,
     labelled: &Labelled,
     [seed, threads]: [u64; 2],
     outcome: &mut Outcome,

@@ -1,8 +1,8 @@
 //! Feature rows against the document's expectations.
 
 use contract::{StepError, Timestamp};
-use document::Document;
 use document::expectations::{Expectation, Severity};
+use document::sections::Validate as Sections;
 use frames::FeatureTable;
 use frames::columns::resolve;
 use polars::prelude::{DataFrame, PolarsError};
@@ -18,7 +18,7 @@ const MAX_TIMES: usize = 20;
 /// Infinite values are found too, without being asked for: no model can take them.
 pub(crate) fn check(
     table: &FeatureTable,
-    document: &Document,
+    document: &Sections,
     now: Timestamp,
 ) -> Result<Vec<Finding>, StepError> {
     let keys = keys(table).map_err(|e| bug(&e))?;
@@ -34,7 +34,7 @@ pub(crate) fn check(
 /// What the checks look at.
 pub(crate) struct Checker<'a> {
     pub(crate) table: &'a FeatureTable,
-    pub(crate) document: &'a Document,
+    pub(crate) document: &'a Sections,
     pub(crate) now: Timestamp,
     /// `time` and `entity` of every row.
     pub(crate) keys: DataFrame,

@@ -30,7 +30,7 @@ pub const STATISTICS_FILE: &str = "statistics.json";
 /// `error`, or that is too short to train on; an expectation on a column that is not there is a
 /// usage error.
 pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = document::read(&args.document)?;
+    let document = document::sections::Validate::read(&args.document)?;
     let table = FeatureTable::read(&args.features)?;
     let settled: Vec<usize> = (0..table.rows()).filter(|row| !table.warm_up[*row]).collect();
     let warm_up_rows = table.rows() - settled.len();

@@ -100,7 +100,7 @@ impl Checker<'_> {
 
     fn rows_with_samples(&self) -> Vec<bool> {
         let contract = &self.table.contract.columns;
-        let known = self.document.columns();
+        let known = &self.document.columns;
         let is_sample = |name: &str| {
             known.iter().any(|column| column.name == name)
                 || contract.iter().any(|c| c.name == name && c.formula == SAMPLE_FORMULA)

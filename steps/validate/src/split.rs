@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use contract::{StepError, Timestamp, least};
-use document::Document;
+use document::sections::Validate as Sections;
 use frames::{FeatureTable, is_normal};
 
 use crate::report::PartSummary;
@@ -54,7 +54,7 @@ pub(crate) struct Parts {
 /// The document's shares are shares of the distinct times, so that all entities of a time are in
 /// one part. The gap is taken from the beginning of the later part. Where there are labels, the
 /// train part loses its anomalous and excluded rows; the other parts keep them.
-pub(crate) fn split(table: &FeatureTable, document: &Document) -> Parts {
+pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     let times = &table.table.times;
     let mut order: Vec<usize> = (0..table.rows()).collect();
     order.sort_by_key(|row| times[*row]);
@@ -159,7 +159,7 @@ impl Parts {
     }
 
     /// Refuses parts that are too small to train or calibrate on.
-    pub(crate) fn check(&self, table: &FeatureTable, document: &Document) -> Result<(), StepError> {
+    pub(crate) fn check(&self, table: &FeatureTable, document: &Sections) -> Result<(), StepError> {
         let train = self.rows(Part::Train).len();
         let few = [
             (Part::Train, train, MIN_TRAIN_ROWS),
@@ -183,7 +183,7 @@ impl Parts {
         ))
         .hint(format!(
             "collect a range of at least `{}`, as the document's `split` stands",
-            document::least::range(document, table.table.entities.len())
+            document.least.range(table.table.entities.len())
         )))
     }
 }
@@ -198,14 +198,14 @@ mod tests {
 
     const STEP_MS: i64 = 60_000;
 
-    fn document(validation: f64, test: f64, gap_ms: i64) -> Document {
+    fn document(validation: f64, test: f64, gap_ms: i64) -> Sections {
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
              features: [{{raw: {{}}}}]\nsplit: {{validation: {validation}, test: {test}, \
              gap: {gap_ms}ms}}\nmodels: {{z_score: {{}}}}\n\
              vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
         );
-        document::parse("split.yaml", &text).unwrap()
+        document::parse("split.yaml", &text).unwrap().into()
     }
 
     /// Rows of an entity and a time in steps, without columns.

@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::SampleColumn;
 use super::{Source, SourceKind, check_column};
-use crate::check::{Problem, check_url, problem, require};
+use crate::HttpUrl;
+use crate::check::{Problem, problem, require};
+use crate::extension::{Destination, Extension, FileUse};
+use crate::http::{Auth, HttpServer, InCluster, Proxy, Tls};
+use crate::secret::Secret;
 
 /// Exporters in Prometheus' text format or `OpenMetrics`, such as `node_exporter`, asked without a
 /// Prometheus. They have no past: `collect --follow` records them, and the other runs of `collect`
@@ -21,11 +25,11 @@ use crate::check::{Problem, check_url, problem, require};
 pub struct ExporterSource {
     /// URLs of endpoints, such as `http://10.1.2.3:9100/metrics`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub endpoints: Vec<String>,
+    pub endpoints: Vec<HttpUrl>,
     /// URL whose host is the DNS name of a headless Service: each address behind it is an endpoint.
     /// It is resolved at each scrape.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
+    pub service: Option<HttpUrl>,
     /// File with the URL of one endpoint a line, relative to the document; `#` begins a comment. It
     /// is read at each scrape.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +38,21 @@ pub struct ExporterSource {
     pub timeout: Span,
     /// Endpoints that are scraped at once.
     pub parallel: u16,
+    /// Credentials, sent to every endpoint; none by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// Certificates; those of the system by default.
+    #[serde(skip_serializing_if = "Tls::is_default")]
+    pub tls: Tls,
+    /// Further headers of each request.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// URL of an HTTP proxy, or `none`, the default: an exporter is a neighbour.
+    #[serde(skip_serializing_if = "is_none")]
+    pub proxy: Proxy,
+    /// The pods of the exporters, for the network policy of a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_cluster: Option<InCluster>,
     /// A longer reply is refused, in bytes.
     pub max_bytes: u64,
     /// Metric whose labels name the entity, for `entity.labels`; without labels there the entity is
@@ -51,9 +70,34 @@ impl Default for ExporterSource {
             file: None,
             timeout: Span::from_seconds(5),
             parallel: 64,
+            auth: None,
+            tls: Tls::default(),
+            headers: BTreeMap::new(),
+            proxy: Proxy::None,
+            in_cluster: None,
             max_bytes: 64 << 20,
             info: "node_uname_info".to_owned(),
             metrics: node::metrics(),
+        }
+    }
+}
+
+fn is_none(proxy: &Proxy) -> bool {
+    *proxy == Proxy::None
+}
+
+impl ExporterSource {
+    /// Returns one endpoint as a server. A scrape is not retried: the next one comes soon.
+    pub fn server(&self, url: &HttpUrl) -> HttpServer {
+        HttpServer {
+            url: url.clone(),
+            timeout: self.timeout,
+            retries: 0,
+            auth: self.auth.clone(),
+            tls: self.tls.clone(),
+            headers: self.headers.clone(),
+            proxy: Some(self.proxy.clone()),
+            in_cluster: self.in_cluster.clone(),
         }
     }
 }
@@ -125,29 +169,26 @@ impl ExporterMetric {
     }
 }
 
-impl SourceKind for ExporterSource {
-    fn check(&self, path: &str, _: &Source) -> Result<(), Problem> {
+impl Extension for ExporterSource {
+    fn name(&self) -> &'static str {
+        "exporter"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
         let some = !self.endpoints.is_empty() || self.service.is_some() || self.file.is_some();
         if !some {
-            return Err(problem(path, "names no endpoint").hint(
+            return Err(problem("", "names no endpoint").hint(
                 "set endpoints, service or file, as in endpoints: [http://localhost:9100/metrics]",
             ));
         }
-        for (index, url) in self.endpoints.iter().enumerate() {
-            check_url(url, &format!("{path}.endpoints.{index}"))?;
+        if let Some(url) = self.endpoints.iter().chain(&self.service).next() {
+            self.server(url).check()?;
         }
-        if let Some(url) = &self.service {
-            check_url(url, &format!("{path}.service"))?;
-        }
-        require(self.timeout > Span::ZERO, &format!("{path}.timeout"), || {
-            "must be greater than 0s".to_owned()
-        })?;
-        require(self.parallel >= 1, &format!("{path}.parallel"), || {
-            "must be at least 1".to_owned()
-        })?;
-        require(!self.metrics.is_empty(), &format!("{path}.metrics"), || "is empty".to_owned())?;
+        require(self.timeout > Span::ZERO, "timeout", || "must be greater than 0s".to_owned())?;
+        require(self.parallel >= 1, "parallel", || "must be at least 1".to_owned())?;
+        require(!self.metrics.is_empty(), "metrics", || "is empty".to_owned())?;
         for (index, metric) in self.metrics.iter().enumerate() {
-            let field = format!("{path}.metrics.{index}.name");
+            let field = format!("metrics.{index}.name");
             check_column(&metric.name, &field)?;
             let twice = self.metrics[..index].iter().any(|other| other.name == metric.name);
             require(!twice, &field, || format!("a second metric is named `{}`", metric.name))?;
@@ -155,6 +196,22 @@ impl SourceKind for ExporterSource {
         Ok(())
     }
 
+    fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {
+        self.auth.as_mut().map(Auth::secret_mut).into_iter().collect()
+    }
+
+    fn files_mut(&mut self) -> Vec<(FileUse, &mut PathBuf)> {
+        let files = self.tls.files_mut().into_iter().chain(&mut self.file);
+        files.map(|path| (FileUse::Read, path)).collect()
+    }
+
+    fn destinations(&self) -> Vec<Destination> {
+        let urls = self.endpoints.iter().chain(&self.service);
+        urls.map(|url| self.server(url).destination()).collect()
+    }
+}
+
+impl SourceKind for ExporterSource {
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         let of = |metric: &ExporterMetric| SampleColumn {
             name: metric.name.clone(),
@@ -167,15 +224,7 @@ impl SourceKind for ExporterSource {
         self.metrics.iter().map(of).collect()
     }
 
-    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
-        self.file.iter_mut().collect()
-    }
-
     fn is_recorded(&self) -> bool {
         true
-    }
-
-    fn urls(&self) -> Vec<&str> {
-        self.endpoints.iter().chain(&self.service).map(String::as_str).collect()
     }
 }

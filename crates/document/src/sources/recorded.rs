@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::SampleColumn;
 use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, is_name, require};
+use crate::extension::Extension;
 
 /// Samples that `collect --follow` or an agent recorded in the store, under
 /// `samples/<pipeline>/<source>/`.
@@ -32,22 +33,26 @@ pub struct RecordedColumn {
     pub unit: String,
 }
 
-impl SourceKind for RecordedSource {
-    fn check(&self, path: &str, _: &Source) -> Result<(), Problem> {
+impl Extension for RecordedSource {
+    fn name(&self) -> &'static str {
+        "recorded"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
         for (field, name, joiner) in
             [("pipeline", &self.pipeline, '-'), ("source", &self.source, '_')]
         {
-            require(is_name(name, joiner), &format!("{path}.{field}"), || {
-                format!("`{name}` is no name of a {field}")
-            })?;
+            require(is_name(name, joiner), field, || format!("`{name}` is no name of a {field}"))?;
         }
-        require(!self.columns.is_empty(), &format!("{path}.columns"), || "is empty".to_owned())?;
+        require(!self.columns.is_empty(), "columns", || "is empty".to_owned())?;
         for (index, column) in self.columns.iter().enumerate() {
-            check_column(&column.name, &format!("{path}.columns.{index}.name"))?;
+            check_column(&column.name, &format!("columns.{index}.name"))?;
         }
         Ok(())
     }
+}
 
+impl SourceKind for RecordedSource {
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         let of = |column: &RecordedColumn| SampleColumn {
             name: column.name.clone(),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{SampleColumn, of_queries};
 use super::{Source, SourceKind};
-use crate::check::Problem;
+use crate::extension::Extension;
 
 /// A folder of recorded replies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,11 +18,13 @@ pub struct RecordingSource {
     pub path: PathBuf,
 }
 
-impl SourceKind for RecordingSource {
-    fn check(&self, _: &str, _: &Source) -> Result<(), Problem> {
-        Ok(())
+impl Extension for RecordingSource {
+    fn name(&self) -> &'static str {
+        "recording"
     }
+}
 
+impl SourceKind for RecordingSource {
     fn takes_queries(&self) -> bool {
         true
     }

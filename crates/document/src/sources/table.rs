@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::SampleColumn;
 use super::{Source, SourceKind};
 use crate::check::{Problem, problem, require};
+use crate::extension::Extension;
 
 /// A table in a file: CSV (plain or gzip) or Parquet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -184,35 +185,37 @@ impl JsonSchema for TimeFormat {
     }
 }
 
-impl SourceKind for TableSource {
-    fn check(&self, path: &str, _: &Source) -> Result<(), Problem> {
+impl Extension for TableSource {
+    fn name(&self) -> &'static str {
+        "table"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
         let delimiter = self.delimiter.replace("\\t", "\t");
         // A quote holds a text together, and a line end separates rows.
         let is_taken = ["\"", "\n", "\r"].contains(&delimiter.as_str());
         let is_one = delimiter.len() == 1 && !is_taken;
-        require(is_one || delimiter == "auto", &format!("{path}.delimiter"), || {
+        require(is_one || delimiter == "auto", "delimiter", || {
             let delimiter = self.delimiter.escape_debug();
             format!("`{delimiter}` is not one plain character that may separate columns")
         })?;
         let is_comma = delimiter == "," && self.decimal == DecimalMark::Comma;
-        require(!is_comma, &format!("{path}.decimal"), || {
-            "`,` separates the columns already".to_owned()
+        require(!is_comma, "decimal", || "`,` separates the columns already".to_owned())?;
+        require((0.0..=1.0).contains(&self.max_bad_ratio), "max_bad_ratio", || {
+            format!("`{}` is not between 0 and 1", self.max_bad_ratio)
         })?;
-        require(
-            (0.0..=1.0).contains(&self.max_bad_ratio),
-            &format!("{path}.max_bad_ratio"),
-            || format!("`{}` is not between 0 and 1", self.max_bad_ratio),
-        )?;
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(problem(&format!("{path}.time_zone"), format!("`{zone}` is no time zone"))
+            return Err(problem("time_zone", format!("`{zone}` is no time zone"))
                 .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
         }
-        require(self.time.is_some() || self.start.is_some(), path, || {
+        require(self.time.is_some() || self.start.is_some(), "", || {
             "without a `time` column the table needs a `start`".to_owned()
         })
     }
+}
 
+impl SourceKind for TableSource {
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         let of = |name: &String| SampleColumn {
             name: name.clone(),

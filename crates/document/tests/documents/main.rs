@@ -181,12 +181,16 @@ fn what_makes_no_sense_together_is_refused() {
             "  - rolling: {window: 90s, statistics: [mean]}",
             "is not a whole number of steps of `1m`",
         ),
-        ("http://localhost:9090", "http://me:secret@localhost:9090", "does not belong into a URL"),
+        (
+            "http://localhost:9090",
+            "http://me:secret@localhost:9090",
+            "must not hold a user or a password",
+        ),
         ("http://localhost:9090", "localhost:9090", "does not begin with http://"),
         (
             "url: \"http://localhost:9090\"",
             "url: \"http://h\", headers: {Authorization: Bearer x}",
-            "`Authorization` does not belong into a document",
+            "`Authorization` must not stand in a document",
         ),
         ("range: 1d", "range: 99999999d", "`99999999d` is longer than"),
         ("step: 1m\nrange: 1d", "step: 1s\nrange: 3000d", "has more than 50000000 steps"),

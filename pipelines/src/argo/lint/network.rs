@@ -1,13 +1,13 @@
 //! Do the policies deny by default, and let each pod reach what its steps need?
 
-use contract::Stage;
-use document::Document;
+use document::{Document, HttpUrl};
 
 use super::objects::Objects;
 use super::{Finding, Report, containers, values};
 use crate::argo::access::STORE;
 use crate::argo::cluster::{EgressRule, NetworkPolicy};
-use crate::argo::network::{destination, ways};
+use crate::argo::network::ways;
+use crate::argo::outside::{OUTSIDE, Outside};
 use crate::argo::pod::Labels;
 use crate::argo::workflow::{Template, WorkflowSpec};
 
@@ -67,9 +67,9 @@ fn pod(spec: &WorkflowSpec, template: &Template, objects: &Objects, report: &mut
     let Some(document) = objects.document(spec) else { return };
     let programs = containers(template).into_iter().filter_map(|(_, it)| it.command.first());
     let programs: Vec<&str> = programs.map(|program| program.trim_start_matches('/')).collect();
-    for stage in [Stage::Collect, Stage::Score, Stage::Alert] {
-        if programs.contains(&stage.name()) {
-            reaches(name, &policies, &document, stage, report);
+    for outside in OUTSIDE {
+        if programs.contains(&outside.stage.name()) {
+            reaches(name, &policies, &document, outside, report);
         }
     }
 }
@@ -82,18 +82,18 @@ fn rules<'a>(policies: &'a [&NetworkPolicy]) -> impl Iterator<Item = &'a EgressR
 fn store_port(objects: &Objects) -> Option<u16> {
     let settings = &objects.config_map(STORE)?.data;
     let url = settings.get("AWS_ENDPOINT_URL").map_or("https://s3.amazonaws.com", String::as_str);
-    Some(destination(url).ok()?.ports.first()?.port)
+    Some(url.parse::<HttpUrl>().ok()?.port())
 }
 
-/// The pod may reach what the document names for a step: source, server of metrics, alert channels.
+/// The pod may reach what the extensions of a step need.
 fn reaches(
     name: &str,
     policies: &[&NetworkPolicy],
     document: &Document,
-    stage: Stage,
+    outside: Outside,
     report: &mut Report<'_>,
 ) {
-    let needed = match ways(document, stage) {
+    let needed = match ways(document, outside.stage) {
         Ok(needed) => needed,
         Err(error) => return report.say("network", error.message),
     };
@@ -104,16 +104,8 @@ fn reaches(
         });
         if !allowed {
             let ports: Vec<String> = way.ports.iter().map(|port| port.port.to_string()).collect();
-            let (what, ports) = (what(stage), ports.join(", "));
+            let (what, ports) = (outside.what, ports.join(", "));
             report.say("network", format!("`{name}` may not reach {what}: TCP {ports}"));
         }
-    }
-}
-
-fn what(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Collect => "its source",
-        Stage::Score => "the server that takes its metrics",
-        _ => "an alert channel",
     }
 }

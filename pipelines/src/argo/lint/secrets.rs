@@ -45,7 +45,8 @@ pub(super) fn of_store(
 ) {
     let parameters = step.parameters().unwrap_or_default();
     let opens_store = parameters.contains_key("store");
-    let has_keys = container.env_from.iter().any(|from| from.secret_ref.is_some());
+    let mut secrets = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+    let has_keys = secrets.any(|secret| [TRAINER, SCORER].contains(&secret.name.as_str()));
     if opens_store && !has_keys {
         report.say("secret", format!("`{owner}` opens the store and has no keys of it"));
     }
@@ -80,7 +81,7 @@ pub(super) fn of_document(
     if let Some(secret) = secrets::environment(document, stage) {
         let mut given = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
         if !given.any(|reference| reference.name == secret) {
-            let names = secrets::variables(document).join(", ");
+            let names = secrets::variables(document, stage).join(", ");
             report.say("secret", format!("`{owner}` reads {names} and has no Secret `{secret}`"));
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use collect::look::Facts;
 use contract::{Span, StepError, Timestamp};
 use document::Document;
+use document::http::Http;
 use document::promql::metric_names;
 use document::sources::{PrometheusSource, Query};
 
@@ -57,7 +58,7 @@ impl Choice {
 /// All that the text is made of.
 pub(super) struct Fit<'a> {
     pub(super) name: &'a str,
-    pub(super) source: &'a PrometheusSource,
+    pub(super) source: &'a Http<PrometheusSource>,
     pub(super) facts: &'a Facts,
     pub(super) choices: &'a [Choice],
     pub(super) now: Timestamp,
@@ -124,11 +125,15 @@ impl Fit<'_> {
     }
 
     fn settings(&self, indent: &str) -> String {
-        let PrometheusSource { url, bearer_token_file, ca_file, .. } = self.source;
-        let mut lines = vec![format!("{indent}url: {}", quoted(url))];
-        for (name, file) in [("bearer_token_file", bearer_token_file), ("ca_file", ca_file)] {
-            let file = file.as_ref().map(|file| quoted(&file.display().to_string()));
-            lines.extend(file.map(|file| format!("{indent}{name}: {file}")));
+        let server = &self.source.server;
+        let mut lines = vec![format!("{indent}url: {}", quoted(&server.url.with_its_query()))];
+        let token = server.auth.as_ref().and_then(|auth| auth.secret().file());
+        for (name, file) in
+            [("auth: {bearer_token: {file", token), ("tls: {ca_file", server.tls.ca_file.as_ref())]
+        {
+            let file = file.map(|file| quoted(&file.display().to_string()));
+            let ends = "}".repeat(name.matches('{').count());
+            lines.extend(file.map(|file| format!("{indent}{name}: {file}{ends}")));
         }
         lines.join("\n")
     }
@@ -216,8 +221,8 @@ mod tests {
                 why: (query.name == "workqueue_depth").then(|| "the server has no it".to_owned()),
             })
             .collect();
-        let source = serde_json::from_value(serde_json::json!({
-            "url": "http://it's:9090/?a=b", "bearer_token_file": "token"
+        let source: Result<Http<PrometheusSource>, _> = serde_json::from_value(serde_json::json!({
+            "url": "http://h:9090/it's?a=b", "auth": {"bearer_token": {"file": "token"}}
         }));
         let fit = Fit {
             name: "mine",
@@ -236,8 +241,8 @@ mod tests {
         );
         let source = &made.sources["metrics"];
         let prometheus = source.prometheus.as_ref().unwrap();
-        assert_eq!(prometheus.url, "http://it's:9090/?a=b");
-        assert!(prometheus.bearer_token_file.is_some());
+        assert_eq!(prometheus.server.url.with_its_query(), "http://h:9090/it's?a=b");
+        assert!(prometheus.server.auth.is_some());
         assert_eq!(source.queries.len() + 1, document.sources["metrics"].queries.len());
         assert!(text.contains("# left out: workqueue_depth: the server has no it"), "{text}");
         assert!(text.starts_with("# Written by `lynceus init` at 1970-01-01T00:10:00Z"), "{text}");

@@ -6,28 +6,26 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use client::{Files, Server, base_url, below, shown};
 use contract::{Span, Timestamp};
-use document::alerts::AlertmanagerChannel;
-use document::document::BasicAuth;
-use reqwest::header::{AUTHORIZATION, HeaderMap};
+use document::channels::alertmanager::AlertmanagerChannel;
+use document::http::Http;
 use serde::Serialize;
 
-use crate::channels::http::{self, Shown};
-use crate::channels::{Channel, Failure};
+use crate::channels::{Channel, Failure, http};
 use crate::machine::{Kind, Reason};
 use crate::message::{Alert, Message, Status};
 use crate::text;
 use crate::wording::kind_name;
 
+const FIELD: &str = "alerts.channels.alertmanager";
 /// How long the alert about another channel lasts unless it ends before: nobody says it again.
 const CHANNEL_ALERT: Span = Span::from_seconds(86_400);
 
 /// An Alertmanager.
 #[derive(Debug)]
-pub struct Alertmanager {
+pub(super) struct Alertmanager {
     name: String,
-    settings: AlertmanagerChannel,
+    settings: Http<AlertmanagerChannel>,
     folder: PathBuf,
 }
 
@@ -45,8 +43,8 @@ struct PostableAlert {
 
 impl Alertmanager {
     /// Names the server by its URL; files are relative to `folder`.
-    pub fn new(settings: &AlertmanagerChannel, folder: &Path) -> Self {
-        let url = reqwest::Url::parse(&settings.url).map(|url| shown(&url)).unwrap_or_default();
+    pub(super) fn new(settings: &Http<AlertmanagerChannel>, folder: &Path) -> Self {
+        let url = settings.server.url.to_string();
         Self {
             name: format!("alertmanager {}", url.trim_end_matches('/')),
             settings: settings.clone(),
@@ -70,7 +68,7 @@ impl Alertmanager {
         }
         let ends_at = match alert.ended {
             Some(ended) => ended.max(alert.since),
-            None => now + self.settings.expire_after,
+            None => now + self.settings.own.expire_after,
         };
         let causes: Vec<String> = alert.causes.iter().map(text::words).collect();
         let mut details = if causes.is_empty() { alert.drifting.clone() } else { causes };
@@ -91,7 +89,7 @@ impl Alertmanager {
     fn labels(&self, name: &str, pipeline: &str, severity: &str) -> BTreeMap<String, String> {
         let own = [("alertname", name), ("pipeline", pipeline), ("severity", severity)];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.settings.labels.clone().into_iter().chain(own).collect()
+        self.settings.own.labels.clone().into_iter().chain(own).collect()
     }
 
     /// Returns what a message means here: nothing for the news of a training, which is no alert.
@@ -133,31 +131,12 @@ impl Alertmanager {
     }
 
     fn post(&self, alerts: &[PostableAlert]) -> Result<(), Failure> {
-        let base = base_url("alerts.channels.alertmanager.url", &self.settings.url)?;
-        let url = below(base, "/api/v2/alerts");
-        let mut headers = HeaderMap::new();
-        let user = self.settings.basic_auth.as_ref().map(BasicAuth::user);
-        let token = self.settings.bearer_token_file.as_deref();
-        let value = client::authorization(&self.folder, token, user)?;
-        headers.extend(value.map(|value| (AUTHORIZATION, value)));
-        let server = Server {
-            field: "alerts.channels.alertmanager",
-            url: &url,
-            timeout: self.settings.timeout,
-            headers: HeaderMap::new(),
-            files: Files {
-                folder: &self.folder,
-                ca_file: self.settings.ca_file.as_deref(),
-                client_identity_file: self.settings.client_identity_file.as_deref(),
-            },
-        };
-        let name = format!("`{}`", shown(&url));
-        let shown = Shown { name: &name, secret: None, headers };
-        let reply = http::post(server, &shown, http::json(&alerts)?)?;
-        match reply.status {
+        let server = &self.settings.server;
+        let request = http::json(server.url.join("/api/v2/alerts"), &alerts)?;
+        http::send((server, FIELD, &self.folder), &request, |server, reply| match reply.status {
             200 => Ok(()),
-            _ => Err(shown.refusal(&reply, &reply.body)),
-        }
+            _ => Err(server.refusal(&request, &reply, &reply.text())),
+        })
     }
 }
 

@@ -3,23 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use client::{masked, read_secret};
 use contract::{StepError, Timestamp, artifact};
-use document::alerts::{EmailChannel, SmtpSecurity};
+use document::channels::email::{EmailChannel, SmtpSecurity};
 use fs_err as fs;
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::{SmtpTransport, Transport as _};
-use reqwest::header::HeaderMap;
 
-use crate::channels::http::Shown;
-use crate::channels::{Channel, Failure, MANY_REFUSALS, secret};
+use crate::channels::{Channel, Failure, MANY_REFUSALS, cut};
 use crate::message::Message;
+use crate::quantity::clean;
+
+/// Characters of a reply that an error repeats.
+const LONGEST_QUOTE: usize = 200;
 
 /// Recipients behind an SMTP server.
 #[derive(Debug)]
-pub struct Email {
+pub(super) struct Email {
     name: String,
     settings: EmailChannel,
     folder: PathBuf,
@@ -27,7 +30,7 @@ pub struct Email {
 
 impl Email {
     /// Names the recipients and the server; files are relative to `folder`.
-    pub fn new(settings: &EmailChannel, folder: &Path) -> Self {
+    pub(super) fn new(settings: &EmailChannel, folder: &Path) -> Self {
         Self {
             name: format!(
                 "email {} by {}:{}",
@@ -67,19 +70,20 @@ impl Email {
         if self.settings.security == SmtpSecurity::None {
             return Ok(Tls::None);
         }
+        client::use_ring();
         let wrong = |e| {
             StepError::usage(format!("cannot set up TLS for `alerts.channels.email`: {e}"))
-                .hint("name the certificates to trust with ca_file")
+                .hint("name the certificates to trust with alerts.channels.email.tls.ca_file")
         };
         let mut parameters = TlsParameters::builder(self.settings.host.clone());
-        if let Some(ca_file) = &self.settings.ca_file {
+        if let Some(ca_file) = &self.settings.tls.ca_file {
             let path = self.folder.join(ca_file);
             let pem = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
             // A file without one would be taken for trust in nobody.
             if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
                 let file = ca_file.display();
                 return Err(StepError::usage(format!(
-                    "`alerts.channels.email.ca_file`: `{file}` holds no certificate in PEM"
+                    "`alerts.channels.email.tls.ca_file`: `{file}` holds no certificate in PEM"
                 )));
             }
             let certificate = Certificate::from_pem(&pem).map_err(wrong)?;
@@ -108,15 +112,14 @@ impl Channel for Email {
             .tls(self.tls()?);
         let mut password = None;
         if let (Some(username), Some(secret)) = (&self.settings.username, &self.settings.password) {
-            let read = secret::read(secret, &self.folder)?;
+            let read = read_secret(secret, &self.folder)?;
             transport = transport.credentials(Credentials::new(username.clone(), read.clone()));
             password = Some(read);
         }
         transport.build().send(&mail).map(drop).map_err(|error| {
             let name = format!("SMTP server `{}:{}`", self.settings.host, self.settings.port());
-            let secret = password.as_deref();
-            let shown = Shown { name: &name, secret, headers: HeaderMap::new() };
-            let said = shown.quote(&error.to_string());
+            let said = masked(&error.to_string(), password.as_deref().unwrap_or_default());
+            let said = clean(&cut(&said, LONGEST_QUOTE).replace('\n', " "));
             // RFC 5321: 552 too much of it, 554 the transaction failed; the other permanent answers
             // are about logins and mailboxes.
             let is_refusal = matches!(error.status().map(u16::from), Some(552 | 554));

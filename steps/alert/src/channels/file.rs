@@ -11,14 +11,14 @@ use crate::message::Message;
 
 /// A file of JSON lines; the file and its folder are made when they are not there.
 #[derive(Debug)]
-pub struct File {
+pub(super) struct File {
     name: String,
     path: PathBuf,
 }
 
 impl File {
     /// Names the file; a relative path starts at `folder`.
-    pub fn new(path: &Path, folder: &Path) -> Self {
+    pub(super) fn new(path: &Path, folder: &Path) -> Self {
         Self { name: format!("file {}", path.display()), path: folder.join(path) }
     }
 

@@ -4,7 +4,6 @@ mod alertmanager;
 mod email;
 mod file;
 mod http;
-mod secret;
 mod slack;
 mod stdout;
 mod telegram;
@@ -13,17 +12,9 @@ mod webhook;
 use std::path::Path;
 
 use contract::{Span, StepError, Timestamp};
-use document::alerts as settings;
+use document::channels::Channel as Settings;
 
 use crate::message::{Alert, Message};
-
-pub use alertmanager::Alertmanager;
-pub use email::Email;
-pub use file::File;
-pub use slack::Slack;
-pub use stdout::Stdout;
-pub use telegram::Telegram;
-pub use webhook::Webhook;
 
 /// Why a message could not be handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,17 +80,17 @@ pub trait Channel {
 }
 
 /// Makes the channels of a document that lies in `folder`; one that is listed twice counts once.
-pub fn open(settings: &[settings::Channel], folder: &Path) -> Vec<Box<dyn Channel>> {
+pub fn open(settings: &[Settings], folder: &Path) -> Vec<Box<dyn Channel>> {
     let mut channels: Vec<Box<dyn Channel>> = Vec::new();
     for settings in settings {
         let channel: Box<dyn Channel> = match settings {
-            settings::Channel::Stdout(settings::StdoutChannel {}) => Box::new(Stdout),
-            settings::Channel::File(file) => Box::new(File::new(&file.path, folder)),
-            settings::Channel::Telegram(telegram) => Box::new(Telegram::new(telegram, folder)),
-            settings::Channel::Slack(slack) => Box::new(Slack::new(slack, folder)),
-            settings::Channel::Alertmanager(server) => Box::new(Alertmanager::new(server, folder)),
-            settings::Channel::Webhook(webhook) => Box::new(Webhook::new(webhook, folder)),
-            settings::Channel::Email(email) => Box::new(Email::new(email, folder)),
+            Settings::Stdout(_) => Box::new(stdout::Stdout),
+            Settings::File(it) => Box::new(file::File::new(&it.path, folder)),
+            Settings::Telegram(it) => Box::new(telegram::Telegram::new(it, folder)),
+            Settings::Slack(it) => Box::new(slack::Slack::new(it, folder)),
+            Settings::Alertmanager(it) => Box::new(alertmanager::Alertmanager::new(it, folder)),
+            Settings::Webhook(it) => Box::new(webhook::Webhook::new(it, folder)),
+            Settings::Email(it) => Box::new(email::Email::new(it, folder)),
         };
         if channels.iter().all(|other| other.name() != channel.name()) {
             channels.push(channel);

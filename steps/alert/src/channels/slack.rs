@@ -3,24 +3,25 @@
 
 use std::path::{Path, PathBuf};
 
-use client::{Files, Server, base_url};
-use contract::Timestamp;
-use document::alerts::SlackChannel;
-use reqwest::header::HeaderMap;
+use client::{read_secret, secret_place};
+use contract::{StepError, Timestamp};
+use document::channels::slack::SlackChannel;
+use document::http::Http;
+use document::{HttpUrl, UrlError};
 use serde::Serialize;
 
-use crate::channels::http::{self, Shown};
-use crate::channels::{Channel, Failure, cut, secret};
+use crate::channels::{Channel, Failure, cut, http};
 use crate::message::Message;
 
+const FIELD: &str = "alerts.channels.slack";
 /// Characters of a text: Slack advises against more than 4,000, and markup makes it longer.
 const LONGEST_TEXT: usize = 3800;
 
 /// An incoming webhook.
 #[derive(Debug)]
-pub struct Slack {
+pub(super) struct Slack {
     name: String,
-    settings: SlackChannel,
+    settings: Http<SlackChannel>,
     folder: PathBuf,
 }
 
@@ -33,9 +34,9 @@ struct Payload {
 
 impl Slack {
     /// Names the webhook by where its URL is kept; files are relative to `folder`.
-    pub fn new(settings: &SlackChannel, folder: &Path) -> Self {
+    pub(super) fn new(settings: &Http<SlackChannel>, folder: &Path) -> Self {
         Self {
-            name: format!("slack {}", secret::place(&settings.webhook)),
+            name: format!("slack {}", secret_place(&settings.own.webhook)),
             settings: settings.clone(),
             folder: folder.to_owned(),
         }
@@ -53,29 +54,31 @@ impl Channel for Slack {
     }
 
     fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
-        let webhook = secret::read(&self.settings.webhook, &self.folder)?;
-        let url = base_url("alerts.channels.slack.webhook", &webhook)?;
+        let webhook = read_secret(&self.settings.own.webhook, &self.folder)?;
+        let wrong = |what: &str| StepError::usage(format!("`{FIELD}.webhook` {what}"));
+        let url: HttpUrl = webhook.parse().map_err(|e: UrlError| wrong(&e.to_string()))?;
+        let server = &self.settings.server;
+        if !url.has_origin_of(&server.url) {
+            return Err(wrong(&format!("is not on `{}`", server.url))
+                .hint(format!("name its server in {FIELD}.url"))
+                .into());
+        }
         let text = escaped(&cut(&message.text, LONGEST_TEXT));
         let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         let payload = Payload {
             text: format!("*{title}*\n{rest}").trim_end().to_owned(),
             unfurl_links: false,
         };
-        let server = Server {
-            field: "alerts.channels.slack",
-            url: &url,
-            timeout: self.settings.timeout,
-            headers: HeaderMap::new(),
-            files: Files { folder: &self.folder, ca_file: None, client_identity_file: None },
-        };
-        let secret = Some(url.path());
-        let shown = Shown { name: "Slack", secret, headers: HeaderMap::new() };
-        let reply = http::post(server, &shown, http::json(&payload)?)?;
-        // Anything else that answers 200 is no webhook of Slack's.
-        if reply.status == 200 && reply.body.trim() == "ok" {
-            return Ok(());
-        }
-        Err(shown.refusal(&reply, &reply.body))
+        let secret = url.url().path().to_owned();
+        let mut request = http::json(url, &payload)?;
+        request.secrets.push(secret);
+        http::send((server, FIELD, &self.folder), &request, |server, reply| {
+            // Anything else that answers 200 is not a webhook of Slack's.
+            if reply.status == 200 && reply.text().trim() == "ok" {
+                return Ok(());
+            }
+            Err(server.refusal(&request, &reply, &reply.text()))
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::message::Message;
 
 /// Standard output; an empty line follows each message.
 #[derive(Debug)]
-pub struct Stdout;
+pub(super) struct Stdout;
 
 impl Channel for Stdout {
     fn name(&self) -> &'static str {

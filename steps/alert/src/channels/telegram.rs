@@ -1,25 +1,26 @@
 //! A Telegram chat, through the bot API: <https://core.telegram.org/bots/api#sendmessage>.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use client::{Files, Server, base_url, below};
-use contract::{StepError, Timestamp};
-use document::alerts::TelegramChannel;
-use reqwest::header::HeaderMap;
+use client::read_secret;
+use contract::{Span, StepError, Timestamp};
+use document::channels::telegram::TelegramChannel;
+use document::http::Http;
 use serde::{Deserialize, Serialize};
 
-use crate::channels::http::{self, Shown};
-use crate::channels::{Channel, Failure, cut, secret};
+use crate::channels::{Channel, Failure, cut, http};
 use crate::message::Message;
 
+const FIELD: &str = "alerts.channels.telegram";
 /// Characters of a text that the API takes.
 const LONGEST_TEXT: usize = 4096;
 
 /// A chat.
 #[derive(Debug)]
-pub struct Telegram {
+pub(super) struct Telegram {
     name: String,
-    settings: TelegramChannel,
+    settings: Http<TelegramChannel>,
     folder: PathBuf,
 }
 
@@ -59,10 +60,10 @@ struct Parameters {
 
 impl Telegram {
     /// Names the chat; files are relative to `folder`.
-    pub fn new(settings: &TelegramChannel, folder: &Path) -> Self {
-        let topic = settings.topic.map(|topic| format!(" topic {topic}")).unwrap_or_default();
+    pub(super) fn new(settings: &Http<TelegramChannel>, folder: &Path) -> Self {
+        let topic = settings.own.topic.map(|topic| format!(" topic {topic}")).unwrap_or_default();
         Self {
-            name: format!("telegram {}{topic}", settings.chat),
+            name: format!("telegram {}{topic}", settings.own.chat),
             settings: settings.clone(),
             folder: folder.to_owned(),
         }
@@ -71,7 +72,7 @@ impl Telegram {
 
 /// Says whether a refusal is about the chat, which somebody can mend, and not about the message:
 /// the API answers 400 to both.
-fn is_about_the_chat(description: &str) -> bool {
+fn concerns_the_chat(description: &str) -> bool {
     let description = description.to_ascii_lowercase();
     ["chat", "thread", "topic", "peer", "rights"].iter().any(|word| description.contains(word))
 }
@@ -82,53 +83,49 @@ impl Channel for Telegram {
     }
 
     fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
-        let token = secret::read(&self.settings.token, &self.folder)?;
+        let token = read_secret(&self.settings.own.token, &self.folder)?;
         let is_token =
             token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_".contains(&byte));
         if !is_token {
-            return Err(StepError::usage("the Telegram token is none")
+            return Err(StepError::usage("the Telegram token is not one")
                 .hint("it is the line that @BotFather gave, such as 123456:ABC-DEF")
                 .into());
         }
-        let base = base_url("alerts.channels.telegram.url", &self.settings.url)?;
-        let url = below(base, &format!("/bot{token}/sendMessage"));
+        let server = &self.settings.server;
+        let url = server.url.join(&format!("/bot{token}/sendMessage"));
         let parameters = SendMessage {
-            chat_id: &self.settings.chat,
-            message_thread_id: self.settings.topic,
+            chat_id: &self.settings.own.chat,
+            message_thread_id: self.settings.own.topic,
             text: cut(&message.text, LONGEST_TEXT),
             link_preview_options: LinkPreview { is_disabled: true },
             disable_notification: !message.urgent,
         };
-        let server = Server {
-            field: "alerts.channels.telegram",
-            url: &url,
-            timeout: self.settings.timeout,
-            headers: HeaderMap::new(),
-            files: Files { folder: &self.folder, ca_file: None, client_identity_file: None },
-        };
-        let secret = Some(token.as_str());
-        let shown = Shown { name: "Telegram", secret, headers: HeaderMap::new() };
-        let reply = http::post(server, &shown, http::json(&parameters)?)?;
-        let answer: Option<Answer> = serde_json::from_str(&reply.body).ok();
-        match answer {
-            Some(Answer { ok: true, .. }) if reply.status == 200 => Ok(()),
-            Some(answer) => {
-                let mut failure = shown.refusal(&reply, &answer.description);
-                let asked = answer.parameters.retry_after.map(http::pause);
-                failure.retry_after = asked.or(failure.retry_after);
-                if let Some(id) = answer.parameters.migrate_to_chat_id {
-                    let moved =
-                        format!("the group is a supergroup now, and its new number is {id}");
-                    failure.error.message = format!("{}; {moved}", failure.error.message);
-                    failure.error.hint =
-                        Some(format!("set alerts.channels.telegram.chat to '{id}'"));
-                }
-                if is_about_the_chat(&answer.description) {
-                    failure.give_up_after = None;
-                }
-                Err(failure)
+        let mut request = http::json(url, &parameters)?;
+        request.secrets.push(token);
+        let is_about_the_chat = Cell::new(false);
+        let sent = http::send((server, FIELD, &self.folder), &request, |server, reply| {
+            let answer: Option<Answer> = serde_json::from_slice(&reply.body).ok();
+            let Some(answer) = answer else {
+                return Err(server.refusal(&request, &reply, "this is no answer of the bot API"));
+            };
+            if answer.ok && reply.status == 200 {
+                return Ok(());
             }
-            None => Err(shown.refusal(&reply, "this is no answer of the bot API")),
-        }
+            is_about_the_chat.set(concerns_the_chat(&answer.description));
+            let mut failed = server.refusal(&request, &reply, &answer.description);
+            let asked = answer.parameters.retry_after;
+            let asked = asked.map(|seconds| Span::from_seconds(i64::from(seconds)));
+            failed.retry_after = asked.or(failed.retry_after);
+            if let Some(id) = answer.parameters.migrate_to_chat_id {
+                let moved = format!("the group is a supergroup now, and its new number is {id}");
+                failed.error.message = format!("{}; {moved}", failed.error.message);
+                failed.error.hint = Some(format!("set {FIELD}.chat to '{id}'"));
+            }
+            Err(failed)
+        });
+        sent.map_err(|failure| {
+            let give_up_after = failure.give_up_after.filter(|_| !is_about_the_chat.get());
+            Failure { give_up_after, ..failure }
+        })
     }
 }

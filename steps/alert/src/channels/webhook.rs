@@ -2,35 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-use client::{Files, Server, base_url, shown};
+use client::read_secret;
 use contract::{StepError, Timestamp};
-use document::alerts::WebhookChannel;
+use document::channels::webhook::WebhookChannel;
+use document::http::Http;
 use hmac::{Hmac, Mac as _};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
 
-use crate::channels::http::{self, Shown};
-use crate::channels::{Channel, Failure, secret};
+use crate::channels::{Channel, Failure, http};
 use crate::message::Message;
 
+const FIELD: &str = "alerts.channels.webhook";
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-lynceus-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-lynceus-signature");
 
 /// A server.
 #[derive(Debug)]
-pub struct Webhook {
+pub(super) struct Webhook {
     name: String,
-    settings: WebhookChannel,
+    settings: Http<WebhookChannel>,
     folder: PathBuf,
 }
 
 impl Webhook {
     /// Names the server by its URL without query; files are relative to `folder`.
-    pub fn new(settings: &WebhookChannel, folder: &Path) -> Self {
-        let url = reqwest::Url::parse(&settings.url).map(|url| shown(&url)).unwrap_or_default();
+    pub(super) fn new(settings: &Http<WebhookChannel>, folder: &Path) -> Self {
         Self {
-            name: format!("webhook {url}"),
+            name: format!("webhook {}", settings.server.url),
             settings: settings.clone(),
             folder: folder.to_owned(),
         }
@@ -52,8 +52,8 @@ impl Webhook {
         let timestamp = (now.ms() / 1000).to_string();
         let mut headers = HeaderMap::new();
         headers.insert(KEY, value(&key)?);
-        if let Some(signing_key) = &self.settings.signing_key {
-            let signing_key = secret::read(signing_key, &self.folder)?;
+        if let Some(signing_key) = &self.settings.own.signing_key {
+            let signing_key = read_secret(signing_key, &self.folder)?;
             let signature = signature(signing_key.as_bytes(), &timestamp, body);
             headers.insert(SIGNATURE, value(&format!("sha256={signature}"))?);
         }
@@ -79,31 +79,15 @@ impl Channel for Webhook {
     }
 
     fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure> {
-        const FIELD: &str = "alerts.channels.webhook.url";
-        // The query belongs to the URL here: it may be how the server tells its callers apart.
-        base_url(FIELD, &self.settings.url)?;
-        let url = reqwest::Url::parse(&self.settings.url)
-            .map_err(|e| StepError::usage(format!("`{FIELD}` is no URL: {e}")))?;
-        let body = http::json(message)?;
-        let headers = self.headers(message, &body, now)?;
-        let server = Server {
-            field: "alerts.channels.webhook",
-            url: &url,
-            timeout: self.settings.timeout,
-            headers: HeaderMap::new(),
-            files: Files {
-                folder: &self.folder,
-                ca_file: self.settings.ca_file.as_deref(),
-                client_identity_file: None,
-            },
-        };
-        let name = format!("`{}`", shown(&url));
-        let shown = Shown { name: &name, secret: url.query(), headers };
-        let reply = http::post(server, &shown, body)?;
-        match reply.status {
-            200..=299 => Ok(()),
-            _ => Err(shown.refusal(&reply, &reply.body)),
-        }
+        let server = &self.settings.server;
+        let mut request = http::json(server.url.clone(), message)?;
+        request.headers.extend(self.headers(message, &request.body, now)?);
+        http::send((server, FIELD, &self.folder), &request, |server, reply| {
+            if reply.is_success() {
+                return Ok(());
+            }
+            Err(server.refusal(&request, &reply, &reply.text()))
+        })
     }
 }
 

@@ -161,6 +161,6 @@ fn an_alertmanager_that_is_not_where_the_document_says_is_told_to_the_others() {
     let start = clock();
     score(&pipeline, start, "a", false);
     let refused = run_at(&pipeline, start);
-    assert!(refused.failure().contains("/nowhere/api/v2/alerts` answered with status 404"));
+    assert!(refused.failure().contains("/nowhere/api/v2/alerts`: 404 Not Found"));
     assert_eq!(pipeline.told().unwrap().len(), 2);
 }

@@ -31,7 +31,9 @@ pub(crate) fn telegram(double: &Double, further: &str) -> Pipeline {
 }
 
 fn slack(double: &Double) -> Pipeline {
-    let channels = format!("    - slack: {{webhook: {{file: webhook}}, timeout: 2s}}\n{FILE}");
+    let url = double.url();
+    let channels =
+        format!("    - slack: {{webhook: {{file: webhook}}, url: '{url}', timeout: 2s}}\n{FILE}");
     let pipeline = Pipeline::new(AT_ONCE, &channels).unwrap();
     fs::write(pipeline.folder().join("webhook"), format!("{}{WEBHOOK}\n", double.url())).unwrap();
     pipeline
@@ -109,7 +111,7 @@ fn what_telegram_refuses_is_said_without_the_token_and_told_to_the_others_once()
     for (answer, words) in [
         (
             Answer(401, "", r#"{"ok":false,"error_code":401,"description":"Unauthorized"}"#),
-            "status 401: Unauthorized",
+            "401 Unauthorized",
         ),
         (
             Answer(
@@ -132,7 +134,7 @@ fn what_telegram_refuses_is_said_without_the_token_and_told_to_the_others_once()
             Answer(200, "", r#"{"ok":false,"description":"/bot123456789:AAF-hunter2_hunter2/"}"#),
             "/bot***/",
         ),
-        (Answer(302, "Location: http://127.0.0.1:9/\r\n", ""), "status 302"),
+        (Answer(302, "Location: http://127.0.0.1:9/\r\n", ""), "302 Found"),
     ] {
         double.answers(Some(answer));
         let pipeline = telegram(&double, "");
@@ -161,12 +163,12 @@ fn a_server_that_says_nothing_or_is_not_there_holds_nobody_back() {
     let pipeline = telegram(&double, "");
     pipeline.score(0, ["a", ".", "a"]).unwrap();
     let silent = run(&pipeline, 2);
-    assert!(silent.failure().contains("no answer within 2s"), "{}", silent.failure());
+    assert!(silent.failure().contains("no whole reply within 2s"), "{}", silent.failure());
     assert_eq!(double.asked().len(), 1, "one attempt, not one for each message");
     assert_eq!(pipeline.told().unwrap().len(), 4);
     drop(double);
     let gone = run(&pipeline, 3);
-    assert!(gone.failure().contains("Telegram cannot be reached"), "{}", gone.failure());
+    assert!(gone.failure().contains("cannot connect"), "{}", gone.failure());
     assert!(!silent.kept.contains("hunter2") && !gone.kept.contains("hunter2"));
 }
 
@@ -178,7 +180,7 @@ fn a_channel_without_its_secret_stops_no_other() {
     for (content, words) in [
         (None, "token"),
         (Some(""), "holds no text"),
-        (Some("two words"), "the Telegram token is none"),
+        (Some("two words"), "the Telegram token is not one"),
     ] {
         match content {
             None => fs::remove_file(pipeline.folder().join("token")).unwrap(),
@@ -210,7 +212,7 @@ fn slack_is_asked_as_an_incoming_webhook_wants_it() {
 fn what_slack_refuses_is_said_without_the_webhook() {
     let double = Double::new(SLACK_OK);
     for (answer, words) in [
-        (Answer(403, "", "invalid_token"), "status 403: invalid_token"),
+        (Answer(403, "", "invalid_token"), "403 Forbidden: invalid_token"),
         (Answer(404, "", "no_service"), "no_service"),
         (Answer(410, "", "channel_is_archived"), "channel_is_archived"),
         (Answer(500, "", "rollup_error"), "rollup_error"),

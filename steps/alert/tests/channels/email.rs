@@ -89,7 +89,7 @@ impl Drop for Smtp {
     }
 }
 
-const LOGIN: &str = ", username: me, password: {file: password}, ca_file: ca.pem";
+const LOGIN: &str = ", username: me, password: {file: password}, tls: {ca_file: ca.pem}";
 
 #[test]
 fn a_mail_goes_out_encrypted_with_the_title_as_its_subject() {
@@ -123,9 +123,9 @@ fn what_the_server_refuses_is_said_without_the_password() {
     let smtp = Smtp::start("starttls");
     for (settings, rules, words) in [
         (LOGIN.replace("file: password", "file: wrong"), "", "535"),
-        (", ca_file: ca.pem".to_owned(), "", "530"),
+        (", tls: {ca_file: ca.pem}".to_owned(), "", "530"),
         (LOGIN.replace("ca.pem", "other.pem"), "", "certificate"),
-        (LOGIN.replace(", ca_file: ca.pem", ""), "", "certificate"),
+        (LOGIN.replace(", tls: {ca_file: ca.pem}", ""), "", "certificate"),
         (LOGIN.replace("ca.pem", "password"), "", "ca_file"),
     ] {
         let pipeline = smtp.pipeline(&settings, rules);
@@ -147,7 +147,7 @@ fn what_the_server_refuses_is_said_without_the_password() {
 #[test]
 fn a_server_that_cannot_encrypt_gets_no_mail_unless_the_document_says_so() {
     let smtp = Smtp::start("plain");
-    let pipeline = smtp.pipeline(", ca_file: ca.pem", "");
+    let pipeline = smtp.pipeline(", tls: {ca_file: ca.pem}", "");
     assert!(run(&pipeline, 0).failure().contains("STARTTLS"));
     assert!(smtp.mail(1).is_none());
     run(&smtp.pipeline(", security: none", ""), 0).result.unwrap();

@@ -32,7 +32,7 @@ impl Channels {
         let channels = format!(
             "    - file: {{path: told/alerts.jsonl}}\n\
              \x20   - telegram: {{chat: '-1001', url: '{telegram}', token: {{file: token}}}}\n\
-             \x20   - slack: {{webhook: {{file: webhook}}}}\n\
+             \x20   - slack: {{webhook: {{file: webhook}}, url: '{others}'}}\n\
              \x20   - alertmanager: {{url: '{others}'}}\n\
              \x20   - webhook: {{url: '{others}/hook'}}\n\
              \x20   - email: {{host: localhost, port: {port}, security: none, from: watch@example.com, to: [ops@example.com]}}\n"

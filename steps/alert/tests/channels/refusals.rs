@@ -89,7 +89,11 @@ fn a_message_that_a_server_fails_at_holds_back_the_others_for_an_hour() {
     pipeline.score(0, ["a", "."]).unwrap();
     for minute in [1, 59] {
         let failed = run(&pipeline, minute);
-        assert!(failed.failure().contains("status 500: oops"), "{}", failed.failure());
+        assert!(
+            failed.failure().contains("500 Internal Server Error: oops"),
+            "{}",
+            failed.failure()
+        );
         assert_eq!((failed.waiting().len(), double.asked().len()), (2, 1), "it may be dead");
     }
     let hour = run(&pipeline, 61);
@@ -116,7 +120,7 @@ fn a_server_that_fails_for_days_loses_no_message() {
     pipeline.score(0, ["a", "."]).unwrap();
     for minute in (1..3 * DAY).step_by(97) {
         let failed = run(&pipeline, minute);
-        assert!(failed.failure().contains("status 503"), "{}", failed.failure());
+        assert!(failed.failure().contains("503 Service Unavailable"), "{}", failed.failure());
         assert_eq!(failed.waiting().len(), 2, "at minute {minute}");
     }
     assert_eq!(titles(&pipeline).len(), 3, "both, and once that it is dead");
@@ -138,7 +142,7 @@ fn who_wants_a_pause_for_an_hour_is_dead() {
         run(&pipeline, minute).result.unwrap();
     }
     assert_eq!(titles(&pipeline).len(), 1);
-    assert!(run(&pipeline, 61).failure().contains("status 429"));
+    assert!(run(&pipeline, 61).failure().contains("429 Too Many Requests"));
     assert_eq!(titles(&pipeline).len(), 2, "the others are told");
     double.answers(Some(webhook::OK));
     assert!(run(&pipeline, 63).waiting().is_empty());
@@ -170,7 +174,7 @@ fn an_alertmanager_behind_the_first_channel_hears_nothing() {
 fn a_token_that_a_server_repeats_is_not_repeated() {
     let double = Double::new(Answer(401, "", "the token hunter2 is not known"));
     let channel = format!(
-        "    - alertmanager: {{url: '{}', bearer_token_file: token}}\n{FILE}",
+        "    - alertmanager: {{url: '{}', auth: {{bearer_token: {{file: token}}}}}}\n{FILE}",
         double.url()
     );
     let pipeline = Pipeline::new(AT_ONCE, &channel).unwrap();
@@ -189,7 +193,7 @@ fn what_somebody_can_mend_is_tried_until_it_is_mended_and_holds_nobody_back() {
         pipeline.score(0, ["a", "."]).unwrap();
         for minute in 1..12 {
             let failed = run(&pipeline, minute);
-            assert!(failed.failure().contains(&format!("status {status}")));
+            assert!(failed.failure().contains(&format!("`: {status} ")));
             assert_eq!(failed.waiting().len(), 2);
         }
         assert_eq!(titles(&pipeline).len(), 3, "the others have both, and that it fails");

@@ -44,7 +44,7 @@ fn a_receiver_gets_the_whole_message_signed_and_can_tell_a_repeat() {
     let pipeline = webhook(&double);
     pipeline.score(0, ["a"]).unwrap();
     let failed = run(&pipeline, 0);
-    assert!(failed.failure().contains("/hook` answered with status 500: later"));
+    assert!(failed.failure().contains("/hook`: 500 Internal Server Error: later"));
     double.answers(Some(OK));
     let done = run(&pipeline, 1);
     done.result.clone().unwrap();
@@ -68,7 +68,7 @@ fn a_receiver_that_is_busy_is_asked_when_it_says() {
     double.answers(Some(Answer(503, "Retry-After: 150\r\n", "")));
     let pipeline = webhook(&double);
     pipeline.score(0, ["a"]).unwrap();
-    assert!(run(&pipeline, 0).failure().contains("status 503"));
+    assert!(run(&pipeline, 0).failure().contains("503 Service Unavailable"));
     double.answers(Some(OK));
     let sent: Vec<_> = (1..5).map(|minute| run(&pipeline, minute).sent()).collect();
     assert_eq!(sent, [0, 0, 2, 0], "the alert, and to the others that it is back");

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, Timestamp};
+use document::HttpUrl;
 use document::sources::{Entity, ExporterSource};
 use frames::samples::SampleRows;
 use fs_err as fs;
@@ -35,7 +36,7 @@ pub(crate) struct Exporter<'a> {
     folder: PathBuf,
     client: scrape::Client,
     /// By URL.
-    previous: HashMap<String, Previous>,
+    previous: HashMap<HttpUrl, Previous>,
 }
 
 impl<'a> Exporter<'a> {
@@ -43,15 +44,15 @@ impl<'a> Exporter<'a> {
     pub(crate) fn new(
         settings: &'a ExporterSource,
         entity: &'a Entity,
-        folder: &Path,
+        (field, folder): (&str, &Path),
     ) -> Result<Self, StepError> {
-        let client = scrape::Client::new(settings)?;
+        let client = scrape::Client::new(settings, field, folder)?;
         let previous = HashMap::new();
         Ok(Self { settings, entity, folder: folder.to_owned(), client, previous })
     }
 
     /// Returns the URLs of all endpoints, each once.
-    fn endpoints(&self) -> Result<Vec<String>, StepError> {
+    fn endpoints(&self) -> Result<Vec<HttpUrl>, StepError> {
         let mut endpoints = self.settings.endpoints.clone();
         if let Some(url) = &self.settings.service {
             endpoints.extend(scrape::addresses(url)?);
@@ -61,7 +62,11 @@ impl<'a> Exporter<'a> {
             let text =
                 fs::read_to_string(&path).map_err(|error| StepError::reading(&path, &error))?;
             let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-            endpoints.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+            for line in lines.filter(|line| !line.is_empty()) {
+                endpoints.push(line.parse().map_err(|error| {
+                    StepError::usage(format!("`{}`: a line {error}", path.display()))
+                })?);
+            }
         }
         endpoints.sort();
         endpoints.dedup();
@@ -69,7 +74,7 @@ impl<'a> Exporter<'a> {
     }
 
     /// Returns the entity of an endpoint: a label of its info metric, or its host and port.
-    fn name(&self, url: &str, scrape: &Scrape) -> String {
+    fn name(&self, url: &HttpUrl, scrape: &Scrape) -> String {
         let info = scrape.samples.iter().find(|sample| sample.name == self.settings.info);
         let label =
             info.and_then(|info| self.entity.labels.iter().find_map(|label| info.label(label)));
@@ -96,14 +101,13 @@ impl Live for Exporter<'_> {
             let scrape = match reply {
                 Ok(scrape) => scrape,
                 Err(why) => {
-                    taken.failures.push(format!("`{}`: {why}", scrape::shown(url)));
+                    taken.failures.push(format!("`{url}`: {why}"));
                     continue;
                 }
             };
             if scrape.duplicates > 0 {
                 taken.failures.push(format!(
-                    "`{}`: {} series were sent twice; the first value counts",
-                    scrape::shown(url),
+                    "`{url}`: {} series were sent twice; the first value counts",
                     scrape.duplicates
                 ));
             }
@@ -112,8 +116,7 @@ impl Live for Exporter<'_> {
             let values = rules::values(&settings.metrics, &scrape, time, previous);
             if rows.contains_key(&entity) {
                 taken.failures.push(format!(
-                    "`{}`: another endpoint is the entity `{entity}` as well; this one is left out",
-                    scrape::shown(url)
+                    "`{url}`: another endpoint is the entity `{entity}` as well; this one is left out"
                 ));
                 continue;
             }

@@ -17,15 +17,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use contract::StepError;
 use contract::deadline::waits_for;
 use document::collect::PartialAnswers;
+use document::http::Http;
 use document::sources::PrometheusSource;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::client::Endpoint;
 use crate::range::{ChunkPlan, Grid};
 use crate::source::{Opening, Source};
 use crate::sources::queries::{Answers, Queries};
 use chunk::Chunk;
-use client::Endpoint;
 use limits::Limits;
 use pieces::{Answer, Patience};
 use request::{RangeQuery, Requester};
@@ -43,7 +44,7 @@ pub(crate) struct Prometheus {
 
 /// Opens the source; nothing is sent yet.
 pub(crate) fn open<'a>(
-    settings: &'a PrometheusSource,
+    settings: &'a Http<PrometheusSource>,
     opening: Opening<'a>,
 ) -> Result<Box<dyn Source + 'a>, StepError> {
     let window = opening.document.rate_window;
@@ -56,20 +57,19 @@ pub(crate) fn open<'a>(
         takes_partial: opening.document.collect.partial_answers == PartialAnswers::Score,
     };
     let requester = Requester {
-        limits: Limits::new(settings, opening.document.step),
+        limits: Limits::new(&settings.own, opening.document.step),
         patience,
         has_answered: AtomicBool::new(false),
         is_down: AtomicBool::new(false),
-        endpoint: Endpoint::new(opening.field("prometheus"), settings, opening.folder)?,
-        timeout: settings.timeout,
-        retries: settings.retries,
+        endpoint: Endpoint::new(&opening.field("prometheus"), &settings.server, opening.folder)?,
+        retries: settings.server.retries,
         requests: AtomicUsize::new(0),
         retried: AtomicUsize::new(0),
     };
     let prometheus = Prometheus {
         requester: Arc::new(requester),
         queries: queries.collect(),
-        max_samples: settings.max_samples,
+        max_samples: settings.own.max_samples,
     };
     Ok(Box::new(Queries::new(prometheus, opening)))
 }
@@ -115,7 +115,7 @@ impl Answers for Prometheus {
 
     fn notes(&self) -> Vec<String> {
         let Requester { endpoint, limits, .. } = &*self.requester;
-        [endpoint.report(), limits.report(&endpoint.field)].into_iter().flatten().collect()
+        [endpoint.report(), limits.report(endpoint.field())].into_iter().flatten().collect()
     }
 }
 

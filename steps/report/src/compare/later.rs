@@ -5,6 +5,7 @@ use std::path::Path;
 
 use contract::score::Verdict;
 use contract::{StepError, Timestamp};
+use document::sections::Report;
 use models::Bundle;
 use models::quality::{self, Confusion};
 
@@ -55,7 +56,7 @@ pub(super) fn judge(
     truth: &Truth,
 ) -> Result<Judged, StepError> {
     let bundle = Bundle::read(&run.folder.join("select/bundle"))?;
-    let document = document::read(&run.folder.join("document.yaml"))?;
+    let document = Report::read(&run.folder.join("document.yaml"))?;
     let mut history = ScoreHistory::new(gather::rules(&document), truth.clone());
     let (mut rows, mut entities) = (Vec::<Row>::new(), BTreeSet::new());
     let mut scorer = Scorer::going_on(&bundle, after, 1);

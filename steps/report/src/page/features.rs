@@ -72,7 +72,7 @@ type Ordered<'a> = Vec<(&'a Series, Option<Moved>)>;
 /// Measured features before computed ones, and of each the biggest movers first.
 fn order(contents: &Contents) -> Ordered<'_> {
     let measured: BTreeSet<String> =
-        contents.document.columns().into_iter().map(|column| column.name).collect();
+        contents.document.columns.iter().map(|column| column.name.clone()).collect();
     let computed = |series: &Series| {
         let name = series.column.name.as_str();
         !measured.contains(name) && series.column.formula != name

@@ -11,8 +11,8 @@ use contract::bundle::{CandidateManifest, FileRecord};
 use contract::classify::ClassCandidate;
 use contract::steps::TrainArgs;
 use contract::{Outcome, StepError, artifact};
-use document::Document;
 use document::classify::Classify;
+use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 
 use self::figures::Chosen;
@@ -23,7 +23,7 @@ use crate::{FitError, MODEL_FILE};
 /// Fits the class model that `--model` names and writes its candidate folder.
 pub(crate) fn run(
     args: &TrainArgs,
-    document: &Document,
+    document: &Sections,
     classify: &Classify,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
@@ -78,7 +78,7 @@ fn warn_of_single_entities(data: &ClassRows, outcome: &mut Outcome) {
 fn fit(
     data: &ClassRows,
     fitter: &Fitter,
-    (document, classify): (&Document, &Classify),
+    (document, classify): (&Sections, &Classify),
     (seed, threads): (u64, usize),
 ) -> Result<(Vec<u8>, ClassCandidate), FitError> {
     let model = fitter.fit(data, &data.all(), (seed, threads))?;

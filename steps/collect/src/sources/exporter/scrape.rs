@@ -1,12 +1,15 @@
 //! Asks many endpoints at once.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
 use std::sync::Arc;
 
+use client::Server;
 use contract::StepError;
+use document::HttpUrl;
 use document::sources::ExporterSource;
+use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Url, redirect};
 use tokio::sync::Semaphore;
 
 use super::exposition::{self, Scrape};
@@ -17,31 +20,33 @@ const FORMATS: &str =
 
 /// Scrapes endpoints.
 pub(super) struct Client {
-    http: reqwest::Client,
+    server: Server,
     parallel: usize,
     max_bytes: usize,
 }
 
 impl Client {
-    pub(super) fn new(settings: &ExporterSource) -> Result<Self, StepError> {
-        client::use_ring();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("lynceus/", env!("CARGO_PKG_VERSION")))
-            .timeout(settings.timeout.to_std())
-            .redirect(redirect::Policy::none())
-            // An exporter is a neighbour: no proxy leads to it.
-            .no_proxy()
-            .build()
-            .map_err(|error| StepError::usage(format!("cannot set up HTTP: {error}")))?;
+    /// Makes one client for all endpoints; relative files are below `folder`, the document's, and
+    /// `field` says where the settings stand in it.
+    pub(super) fn new(
+        settings: &ExporterSource,
+        field: &str,
+        folder: &Path,
+    ) -> Result<Self, StepError> {
+        // Any endpoint may be asked by TLS: the client is ready for it.
+        let any: HttpUrl = "https://endpoint"
+            .parse()
+            .map_err(|error| StepError::bug(format!("cannot set up HTTP: {error}")))?;
+        let server = Server::open(&settings.server(&any), field, folder)?;
         let max_bytes = usize::try_from(settings.max_bytes).unwrap_or(usize::MAX);
-        Ok(Self { http, parallel: usize::from(settings.parallel.max(1)), max_bytes })
+        Ok(Self { server, parallel: usize::from(settings.parallel.max(1)), max_bytes })
     }
 
     /// Scrapes all endpoints and keeps the series whose names are wanted; returns what each said,
     /// or why it said nothing, in the order of the endpoints.
     pub(super) fn scrape(
         &self,
-        endpoints: &[String],
+        endpoints: &[HttpUrl],
         wants: &(dyn Fn(&str) -> bool + Sync),
     ) -> Vec<Result<Scrape, String>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -66,10 +71,11 @@ impl Client {
 
     async fn one(
         &self,
-        url: &str,
+        url: &HttpUrl,
         wants: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<Scrape, String> {
-        let sent = self.http.get(url).header(ACCEPT, FORMATS).send().await;
+        let request = self.server.start(Method::GET, url.url().clone());
+        let sent = request.header(ACCEPT, FORMATS).send().await;
         let mut response = sent.map_err(|error| said(&error))?;
         let status = response.status();
         if !status.is_success() {
@@ -96,35 +102,19 @@ fn said(error: &reqwest::Error) -> String {
 }
 
 /// Returns the URLs of the addresses behind the host of a URL.
-pub(super) fn addresses(url: &str) -> Result<Vec<String>, StepError> {
-    let parsed = Url::parse(url)
-        .map_err(|error| StepError::usage(format!("`{}` is no URL: {error}", shown(url))))?;
-    let host = parsed.host_str().unwrap_or_default();
-    let port = parsed.port_or_known_default().unwrap_or(80);
-    let found = (host.trim_matches(['[', ']']), port).to_socket_addrs().map_err(|error| {
+pub(super) fn addresses(url: &HttpUrl) -> Result<Vec<HttpUrl>, StepError> {
+    let host = url.host();
+    let found = (host, url.port()).to_socket_addrs().map_err(|error| {
         StepError::unavailable(format!("cannot resolve `{host}`: {error}"))
             .hint("is it the name of a headless Service, and is DNS allowed?")
     })?;
-    let with = |address: SocketAddr| {
-        let mut url = parsed.clone();
-        // An address can always be a host.
-        url.set_ip_host(address.ip()).ok()?;
-        Some(url.to_string())
-    };
-    Ok(found.filter_map(with).collect())
+    Ok(found.filter_map(|address: SocketAddr| url.with_address(address.ip())).collect())
 }
 
 /// Returns host and port of a URL.
-pub(super) fn host_and_port(url: &str) -> String {
-    let Ok(parsed) = Url::parse(url) else { return url.to_owned() };
-    let host = parsed.host_str().unwrap_or_default();
-    match parsed.port_or_known_default() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
+pub(super) fn host_and_port(url: &HttpUrl) -> String {
+    match url.host() {
+        address if address.contains(':') => format!("[{address}]:{}", url.port()),
+        host => format!("{host}:{}", url.port()),
     }
-}
-
-/// Returns a URL without what may be secret.
-pub(super) fn shown(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| "endpoint".to_owned(), |url| client::shown(&url))
 }

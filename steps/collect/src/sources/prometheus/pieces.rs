@@ -9,12 +9,13 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use client::{LONGEST_DELAY, backoff};
 use contract::coverage::GapKind;
 use contract::step::RETRYING;
-use contract::{StepError, Timestamp};
+use contract::{Span, StepError, Timestamp};
 
 use super::reply::Reply;
-use super::request::{Failure, LONGEST_PAUSE, Load, NO_HOST, RangeQuery, Requester, backoff};
+use super::request::{Failure, Load, NO_HOST, RangeQuery, Requester};
 use crate::range::Grid;
 
 /// Requests that bisecting one stretch may cost.
@@ -170,7 +171,7 @@ impl Pieces<'_> {
                 // A name that is not known is rather misspelt than late.
                 let is_short = self.spent > 0 || what.starts_with(NO_HOST);
                 let retries = if is_short { retries.min(SHORT_RETRIES) } else { retries };
-                let is_too_long = pause.is_some_and(|pause| pause > LONGEST_PAUSE);
+                let is_too_long = pause.is_some_and(|pause| pause > LONGEST_DELAY);
                 if attempts > retries || is_too_long {
                     return self.unavailable(piece, &what, is_gone).map(|()| None);
                 }
@@ -183,7 +184,8 @@ impl Pieces<'_> {
                     self.requester.limits.halve(piece.points, &what);
                 }
                 self.rest.push_front(piece);
-                let pause = pause.unwrap_or_default().max(backoff(attempts, &self.query.name));
+                let asked = pause.unwrap_or(Span::ZERO).to_std();
+                let pause = asked.max(backoff(attempts, &self.query.name));
                 let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
                 let url = &self.requester.endpoint.shown;
                 tracing::warn!(

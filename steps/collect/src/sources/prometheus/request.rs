@@ -2,14 +2,13 @@
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
+use client::causes;
 use contract::{Span, StepError};
-use reqwest::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{StatusCode, Url};
-
-use client::{causes, shown};
+use document::HttpUrl;
 use flate2::read::MultiGzDecoder;
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{StatusCode, Url};
 
 use super::client::{Endpoint, Method};
 use super::limits::{Limits, is_of_size};
@@ -21,12 +20,8 @@ use crate::range::Grid;
 pub(crate) const LONGEST_REPLY_BYTES: usize = 512 << 20;
 /// Bytes of an error page that are read for its message.
 const LONGEST_ERROR_BYTES: usize = 64 << 10;
-/// A server that wants a longer pause than this is called unavailable at once.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// How the reason of a failure begins where the name of the host is not known.
 pub(crate) const NO_HOST: &str = "no such host";
-const FIRST_PAUSE_MS: u64 = 250;
-const LONGEST_BACKOFF_MS: u64 = 30_000;
 
 /// A query as it is sent.
 #[derive(Debug, Clone)]
@@ -39,7 +34,6 @@ pub(crate) struct RangeQuery {
 #[derive(Debug)]
 pub(crate) struct Requester {
     pub(crate) endpoint: Endpoint,
-    pub(crate) timeout: Span,
     pub(crate) retries: u8,
     pub(crate) limits: Limits,
     pub(crate) patience: Patience,
@@ -63,7 +57,7 @@ pub(crate) enum Failure {
     /// Perhaps not the next time, after the pause the server asked for.
     Passing {
         what: String,
-        pause: Option<Duration>,
+        pause: Option<Span>,
         /// Whether the size of the request may be to blame.
         load: Load,
         /// No server was there.
@@ -98,7 +92,7 @@ impl Requester {
         ))
         .hint(format!(
             "{}.url names the server: is it up, and can it be reached from here?",
-            self.endpoint.field
+            self.endpoint.field()
         ))
     }
 
@@ -165,8 +159,10 @@ impl Requester {
         // Whom to trust is a setting; it does not change by asking again.
         if causes.to_lowercase().contains("certificate") {
             let message = format!("`{}`: {causes}", self.endpoint.shown);
-            let field = &self.endpoint.field;
-            let hint = format!("{field}.ca_file says whom to trust, client_identity_file who asks");
+            let field = self.endpoint.field();
+            let hint = format!(
+                "{field}.tls.ca_file says whom to trust, {field}.tls.client_identity_file who asks"
+            );
             return Failure::Final(StepError::usage(message).hint(hint));
         }
         let (is_slow, is_gone) = (error.is_timeout(), error.is_connect());
@@ -175,7 +171,7 @@ impl Requester {
         } else if is_gone {
             format!("cannot connect: {causes}")
         } else if is_slow {
-            format!("no whole reply within {}", self.timeout)
+            format!("no whole reply within {}", self.endpoint.server.timeout())
         } else {
             format!("the connection or the reply was cut: {causes}")
         };
@@ -198,7 +194,7 @@ impl Requester {
     }
 
     fn page_hint(&self, message: &str) -> Option<String> {
-        let field = &self.endpoint.field;
+        let field = self.endpoint.field();
         message.contains("web page").then(|| {
             format!("is it a login page, or a proxy's? {field}.url must lead to the Prometheus API")
         })
@@ -212,7 +208,7 @@ impl Requester {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Failure {
-        let said = client::masked_headers(&message_of(body), &self.endpoint.headers);
+        let said = self.endpoint.server.masked(&message_of(body));
         let what = if said.is_empty() { format!("{status}") } else { format!("{status}: {said}") };
         let of_size = is_of_size(&said) && !said.contains("deadline") && !said.contains("requests");
         if status == StatusCode::PAYLOAD_TOO_LARGE || of_size && says_size(status) {
@@ -225,31 +221,37 @@ impl Requester {
                 StatusCode::SERVICE_UNAVAILABLE => Load::Possible,
                 _ => Load::Unlikely,
             };
-            return Failure::Passing { what, pause: retry_after(headers), load, is_gone: false };
+            return Failure::Passing {
+                what,
+                pause: client::retry_after(headers),
+                load,
+                is_gone: false,
+            };
         }
         if status == StatusCode::UNPROCESSABLE_ENTITY && kind_of(body) != "bad_data" {
             return Failure::Refused { what };
         }
         let error = self.refused(query, &what);
-        let field = &self.endpoint.field;
+        let field = self.endpoint.field();
         Failure::Final(match status.as_u16() {
             300..=399 => {
                 let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
-                let target = target.and_then(|target| self.endpoint.url.join(target).ok());
-                let target = target.map_or("elsewhere".to_owned(), |url: Url| shown(&url));
+                let target = target.and_then(|target| self.endpoint.url.url().join(target).ok());
+                let target = target.and_then(|target| target.as_str().parse::<HttpUrl>().ok());
+                let target = target.map_or("elsewhere".to_owned(), |url| url.to_string());
                 error.hint(format!(
-                    "the server sends to {target}; redirects are not followed, name the right URL in {field}.url"
+                    "the server redirects to {target}; redirects are not followed, name the right URL in {field}.url"
                 ))
             }
-            401 => error.hint(format!("{field} takes {CREDENTIALS}")),
-            403 => {
-                error.hint(format!("neither POST nor GET is allowed; {field} takes {CREDENTIALS}"))
-            }
+            401 => error.hint(format!("set {field}.auth, {field}.tls or {field}.headers")),
+            403 => error.hint(format!(
+                "neither POST nor GET is allowed; set {field}.auth, {field}.tls or {field}.headers"
+            )),
             404 => error.hint(format!("{field}.url is the base of the API, without /api/v1")),
             405 => error.hint(
                 "the server, or a proxy in front of it, allows neither POST nor GET at this path",
             ),
-            400 if said.contains("parameter") && self.endpoint.url.query().is_none() => {
+            400 if said.contains("parameter") && self.endpoint.url.url().query().is_none() => {
                 error.hint(format!(
                     "a parameter that a proxy asks for goes into {field}.url, as in http://host?namespace=monitoring"
                 ))
@@ -270,9 +272,6 @@ struct Response {
     headers: HeaderMap,
     body: Option<Vec<u8>>,
 }
-
-/// Settings that say who asks.
-const CREDENTIALS: &str = "bearer_token_file, basic_auth, client_identity_file and headers";
 
 /// Unpacks a body that is gzip although nobody asked for it; nothing if it is too long.
 fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
@@ -311,33 +310,6 @@ fn message_of(body: &[u8]) -> String {
     }
 }
 
-/// Returns the pause a server asks for: seconds, or a date by the server's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let wanted = text(RETRY_AFTER)?;
-    if let Ok(seconds) = wanted.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |text| jiff::fmt::rfc2822::parse(text).ok().map(|time| time.timestamp());
-    let pause = date(wanted)?.duration_since(date(text(DATE)?)?);
-    Some(Duration::try_from(pause).unwrap_or_default())
-}
-
-/// Returns the pause before attempt `attempt + 1`: exponential, half of it jitter, so that many
-/// clients that failed together do not come back together.
-///
-/// The jitter is a hash of the query, the attempt and the process: the outputs do not depend on
-/// it, and no clock or random source is needed.
-pub(crate) fn backoff(attempt: u32, query: &str) -> Duration {
-    let full = FIRST_PAUSE_MS.saturating_mul(1 << (attempt - 1).min(20)).min(LONGEST_BACKOFF_MS);
-    let seed = format!("{query} {attempt} {}", std::process::id());
-    // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
-    let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Duration::from_millis(full / 2 + hash % (full / 2 + 1))
-}
-
 /// Returns the request's body: start and end are both points of the grid.
 fn form(promql: &str, grid: Grid) -> String {
     // A URL knows how to write a form; the rest of it is thrown away.
@@ -363,7 +335,6 @@ pub(crate) fn seconds(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use contract::Timestamp;
-    use reqwest::header::HeaderValue;
 
     use super::*;
 
@@ -378,36 +349,6 @@ mod tests {
             form("sum(rate(x{a=\"b&c\"}[1m])) + 1", grid),
             "query=sum%28rate%28x%7Ba%3D%22b%26c%22%7D%5B1m%5D%29%29+%2B+1&start=1795247400&end=1795247405&step=2.500"
         );
-    }
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_differ_between_queries() {
-        for attempt in 1..40 {
-            let full = Duration::from_millis((250_u64 << (attempt - 1).min(20)).min(30_000));
-            let pause = backoff(attempt, "a");
-            assert!(full / 2 <= pause && pause <= full, "{attempt}: {pause:?}");
-        }
-        assert_ne!(backoff(8, "a"), backoff(8, "b"));
-    }
-
-    #[test]
-    fn the_server_says_how_long_to_wait_in_seconds_or_by_its_own_clock() {
-        let with = |pairs: &[(_, &'static str)]| {
-            let pairs = pairs.iter();
-            retry_after(&pairs.map(|(k, v): &(_, _)| (k, v)).fold(
-                HeaderMap::new(),
-                |mut headers, (name, value): (&reqwest::header::HeaderName, _)| {
-                    headers.insert(name.clone(), HeaderValue::from_static(value));
-                    headers
-                },
-            ))
-        };
-        assert_eq!(with(&[(RETRY_AFTER, "7")]), Some(Duration::from_secs(7)));
-        let (now, then) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
-        assert_eq!(with(&[(RETRY_AFTER, then), (DATE, now)]), Some(Duration::from_secs(30)));
-        assert_eq!(with(&[(RETRY_AFTER, now), (DATE, then)]), Some(Duration::ZERO));
-        assert_eq!(with(&[(RETRY_AFTER, "soon")]), None);
-        assert_eq!(with(&[]), None);
     }
 
     #[test]

@@ -1,19 +1,13 @@
-//! Scores as metrics: the series there are, and the two ways they go.
+//! Scores as metrics: the series there are.
 //!
 //! Names and units follow the Prometheus conventions. A value belongs to the end of its window.
 
-mod remote;
-mod text;
-
-pub use remote::{Cursor, Failing};
-
 use std::collections::BTreeMap;
-use std::path::Path;
 
+use contract::Timestamp;
 use contract::score::{Drift, Verdict, WindowScore};
-use contract::{Outcome, StepError, Timestamp, artifact};
-use document::Document;
-use store::ObjectStore;
+
+use crate::sinks::RunEnd;
 
 /// Kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,72 +67,53 @@ pub const METRICS: [Metric; 7] = [
     Metric {
         name: LAG,
         kind: Kind::Gauge,
-        help: "Time between the last scored window and the tick that scored it.",
+        help: "Time between the last scored window and the run that exported it.",
     },
-    Metric { name: WINDOWS, kind: Kind::Counter, help: "Windows scored since the first." },
+    Metric { name: WINDOWS, kind: Kind::Counter, help: "Windows since scores are exported." },
 ];
 
 /// Label names and values, in the order of the names, and the metric's name under `__name__`.
-type Labels = BTreeMap<&'static str, String>;
+pub(crate) type Labels = BTreeMap<&'static str, String>;
 
 /// A value of a series.
 #[derive(Debug, Clone, PartialEq)]
-struct Sample {
-    labels: Labels,
-    value: f64,
-    time: Timestamp,
+pub(crate) struct Sample {
+    pub(crate) labels: Labels,
+    pub(crate) value: f64,
+    pub(crate) time: Timestamp,
 }
 
-/// What is known at the end of a tick besides its windows.
-#[derive(Debug)]
-pub(crate) struct TickEnd<'a> {
-    pub(crate) document: &'a Document,
-    pub(crate) now: Timestamp,
-    /// End of the last window that was scored before this tick, and with it.
-    pub(crate) before: Timestamp,
-    pub(crate) scored_to: Timestamp,
-    pub(crate) windows_total: u64,
-    pub(crate) drift: Option<&'a Drift>,
+impl Sample {
+    /// Returns the metric's name.
+    pub(crate) fn metric(&self) -> &str {
+        self.labels.get("__name__").map_or("", String::as_str)
+    }
+
+    /// Adds a label; an empty one is left out.
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        if !value.is_empty() {
+            self.labels.insert(name, value.to_owned());
+        }
+        self
+    }
 }
 
-impl TickEnd<'_> {
-    /// Shows the scores where the document says. Nothing that fails here is in the way of scoring:
-    /// it is a warning, and the next tick shows what is missing.
-    pub(crate) fn show(&self, store: &dyn ObjectStore, folder: &Path, outcome: &mut Outcome) {
-        let metrics = &self.document.scoring.metrics;
-        if let Some(file) = &metrics.textfile
-            && let Err(error) = self.write_textfile(store, &folder.join(file))
-        {
-            outcome.warn(format!("`scoring.metrics.textfile`: {}", error.message));
-        }
-        if let Some(server) = &metrics.remote_write {
-            let sent = remote::send(self, store, server, folder);
-            outcome.count("samples_sent", sent.samples);
-            if let Some(error) = sent.error {
-                outcome.warn(format!("`scoring.metrics.remote_write`: {}", error.message));
-            }
-        }
-    }
+/// Makes the samples of a pipeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Series<'a> {
+    pub(crate) pipeline: &'a str,
+}
 
-    fn write_textfile(&self, store: &dyn ObjectStore, path: &Path) -> Result<(), StepError> {
-        let last = store::scores::read(store, &self.document.name, self.scored_to)?;
-        let mut samples = last.as_ref().map(|window| self.of_window(window)).unwrap_or_default();
-        // The file has no times: it says what was last known, also of drift.
-        samples.retain(|sample| sample.labels.get("__name__").is_none_or(|name| name != DRIFT));
-        samples
-            .extend(self.drift.into_iter().flat_map(|drift| self.of_drift(drift, self.scored_to)));
-        samples.extend(self.of_tick());
-        artifact::write_file(path, text::write(&samples).as_bytes())
-    }
-
+impl Series<'_> {
     fn sample(&self, name: &str, time: Timestamp, value: f64) -> Sample {
         let mut labels = Labels::new();
         labels.insert("__name__", name.to_owned());
-        labels.insert("pipeline", self.document.name.clone());
+        labels.insert("pipeline", self.pipeline.to_owned());
         Sample { labels, value, time }
     }
 
-    fn of_window(&self, window: &WindowScore) -> Vec<Sample> {
+    /// Returns the samples of a window, without those of its drift report.
+    pub(crate) fn of_window(&self, window: &WindowScore) -> Vec<Sample> {
         let time = window.time;
         let mut samples = vec![self.sample(MODEL, time, 1.0).with("version", &window.version)];
         for entity in &window.entities {
@@ -156,11 +131,11 @@ impl TickEnd<'_> {
                     .map(|member| of_entity(SCORE, member.calibrated).with("model", &member.kind)),
             );
         }
-        samples.extend(window.drift.iter().flat_map(|drift| self.of_drift(drift, time)));
         samples
     }
 
-    fn of_drift(&self, drift: &Drift, time: Timestamp) -> Vec<Sample> {
+    /// Returns the samples of a drift report.
+    pub(crate) fn of_drift(&self, drift: &Drift, time: Timestamp) -> Vec<Sample> {
         let features = drift.features.iter().filter_map(|feature| {
             let index = feature.stability_index?;
             Some(self.sample(DRIFT, time, index).with("feature", &feature.feature))
@@ -168,21 +143,12 @@ impl TickEnd<'_> {
         features.collect()
     }
 
-    fn of_tick(&self) -> [Sample; 2] {
-        let lag_seconds = (self.now - self.scored_to).seconds();
+    /// Returns the samples of a run.
+    pub(crate) fn of_run(&self, end: &RunEnd<'_>) -> [Sample; 2] {
+        let lag_seconds = (end.now - end.scored_to).seconds();
         [
-            self.sample(LAG, self.scored_to, lag_seconds),
-            self.sample(WINDOWS, self.scored_to, self.windows_total as f64),
+            self.sample(LAG, end.scored_to, lag_seconds),
+            self.sample(WINDOWS, end.scored_to, end.windows_total as f64),
         ]
-    }
-}
-
-impl Sample {
-    /// Adds a label; one that is empty is none.
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        if !value.is_empty() {
-            self.labels.insert(name, value.to_owned());
-        }
-        self
     }
 }

@@ -1,0 +1,113 @@
+//! The HTTP client of a server: certificates, proxy, deadline.
+
+use std::path::Path;
+
+use contract::StepError;
+use document::http::{HttpServer, Proxy};
+use fs_err as fs;
+use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect};
+
+/// Makes the client of a server.
+///
+/// Errors: usage for a file that is not there or not what it should be.
+pub(crate) fn client(server: &HttpServer, field: &str, folder: &Path) -> Result<Client, StepError> {
+    use_ring();
+    let mut builder = Client::builder()
+        .user_agent(concat!("lynceus/", env!("CARGO_PKG_VERSION")))
+        .timeout(server.timeout.to_std())
+        // A redirect turns the POST into a GET, and could carry credentials to another host.
+        .redirect(redirect::Policy::none());
+    builder = with_proxy(builder, server, field)?;
+    if server.url.is_loopback() {
+        // Compression only costs time where nothing is sent over a network.
+        builder = builder.gzip(false);
+    }
+    if let Some(ca_file) = &server.tls.ca_file {
+        let pem = read(folder, ca_file)?;
+        let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+        if certificates.is_empty() {
+            return Err(not_pem(field, "ca_file", ca_file, "certificate"));
+        }
+        builder = builder.tls_certs_only(certificates);
+    } else if !uses_tls(server) {
+        // Nothing is verified: the system's certificates are not read, and need not be there.
+        builder = builder.tls_certs_only([]);
+    }
+    if let Some(identity_file) = &server.tls.client_identity_file {
+        let pem = read(folder, identity_file)?;
+        let identity = Identity::from_pem(&pem).map_err(|_| {
+            not_pem(field, "client_identity_file", identity_file, "certificate with its key")
+        })?;
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|error| {
+        StepError::usage(format!("cannot set up TLS for `{field}`: {}", causes(&error)))
+            .hint(format!("name the certificates to trust with {field}.tls.ca_file"))
+    })
+}
+
+/// Makes ring what reqwest and rustls encrypt with, as the store and the mail channel do: one
+/// implementation in the program, and no C library that takes two minutes to compile. To be called
+/// before a client is built.
+pub fn use_ring() {
+    // An error says that the process has chosen already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+/// Sets the proxy: the document's, or else that of the environment, which never applies to this
+/// machine itself.
+fn with_proxy(
+    builder: ClientBuilder,
+    server: &HttpServer,
+    field: &str,
+) -> Result<ClientBuilder, StepError> {
+    match &server.proxy {
+        Some(Proxy::Url(proxy)) => {
+            let proxy = reqwest::Proxy::all(proxy.url().clone()).map_err(|error| {
+                StepError::usage(format!("`{field}.proxy` cannot be used: {}", causes(&error)))
+            })?;
+            Ok(builder.proxy(proxy))
+        }
+        Some(Proxy::None) => Ok(builder.no_proxy()),
+        None if server.url.is_loopback() => Ok(builder.no_proxy()),
+        None => Ok(builder),
+    }
+}
+
+fn uses_tls(server: &HttpServer) -> bool {
+    let proxy_uses_tls = match &server.proxy {
+        Some(Proxy::Url(proxy)) => proxy.url().scheme() == "https",
+        Some(Proxy::None) => false,
+        // The environment may name one.
+        None => !server.url.is_loopback(),
+    };
+    server.url.url().scheme() == "https" || proxy_uses_tls
+}
+
+/// Returns the messages of an error and of what caused it, without URLs.
+pub fn causes(error: &reqwest::Error) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Wrappers repeat the text of what they wrap.
+        texts.retain(|known| !text.contains(known.as_str()));
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    if texts.is_empty() {
+        return "no reason given".to_owned();
+    }
+    texts.join(": ")
+}
+
+fn read(folder: &Path, file: &Path) -> Result<Vec<u8>, StepError> {
+    let path = folder.join(file);
+    fs::read(&path).map_err(|error| StepError::reading(&path, &error))
+}
+
+fn not_pem(field: &str, name: &str, file: &Path, what: &str) -> StepError {
+    StepError::usage(format!("`{field}.tls.{name}`: `{}` holds no {what} in PEM", file.display()))
+}

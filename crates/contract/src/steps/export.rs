@@ -1,0 +1,65 @@
+//! The flags of `export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::option;
+use crate::step::{Common, Port, Stage, StepArgs};
+use crate::{Span, Timestamp};
+
+/// Flags of `export`.
+#[derive(Debug, Clone, PartialEq, Args, Serialize)]
+pub struct ExportArgs {
+    /// Read the pipeline document from this file
+    #[arg(long, value_name = "FILE")]
+    pub document: PathBuf,
+    /// Read scores from this store, and keep there how far each sink got
+    #[arg(long, value_name = "URL")]
+    pub store: String,
+    /// Take this as the current time, for the lag and for when a failure began
+    #[arg(long, value_name = "TIME")]
+    pub now: Timestamp,
+    /// Come after the step that writes this file; the scores themselves are read from the store
+    #[arg(long, value_name = "FILE")]
+    pub scored: Option<PathBuf>,
+    /// Take the rows of windows from this feature table, for sinks that publish them
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+    /// Begin nothing more after this time: what is left is exported by the next run
+    #[arg(long, value_name = "SPAN", default_value = "20s")]
+    pub budget: Span,
+    /// Write what was exported to this JSON file
+    #[arg(long, value_name = "FILE")]
+    pub exported: PathBuf,
+    /// The flags every step has
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: Common,
+}
+
+impl ExportArgs {
+    /// Time after which a run begins nothing more, where no flag says otherwise: well below the
+    /// minute between two runs.
+    pub const BUDGET: Span = Span::from_seconds(20);
+}
+
+impl StepArgs for ExportArgs {
+    const STAGE: Stage = Stage::Export;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn inputs(&self) -> Vec<Port<'_>> {
+        let mut ports = vec![Port::new("document", &self.document)];
+        ports.extend(option("scored", self.scored.as_ref()));
+        ports.extend(option("features", self.features.as_ref()));
+        ports
+    }
+
+    fn outputs(&self) -> Vec<Port<'_>> {
+        vec![Port::new("exported", &self.exported)]
+    }
+}

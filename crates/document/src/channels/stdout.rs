@@ -1,0 +1,17 @@
+//! The channel `stdout`: the text of each message.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::extension::Extension;
+
+/// Standard output; it has no settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StdoutChannel {}
+
+impl Extension for StdoutChannel {
+    fn name(&self) -> &'static str {
+        "stdout"
+    }
+}

@@ -1,0 +1,20 @@
+//! The sinks of the step `export`: a file for each holds its settings and what it says of itself.
+//!
+//! To add one: write its file here and its code in `steps/export/src/sinks`, and register it by one
+//! variant here and one arm there.
+
+pub mod remote_write;
+pub mod textfile;
+
+use crate::extension::register;
+use crate::http::Http;
+
+register! {
+    /// Where scores are published.
+    Sink {
+        /// A server that takes samples by the Prometheus remote-write protocol.
+        RemoteWrite(Http<remote_write::RemoteWriteSink>),
+        /// A file in the Prometheus text format.
+        Textfile(textfile::TextfileSink),
+    }
+}

@@ -1,0 +1,115 @@
+//! How far a sink got: `state/<pipeline>/export-<sink>.json`.
+
+use contract::score::{Drift, WindowScore};
+use contract::{Span, StepError, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::{ObjectStore, Stored, state};
+
+use crate::sinks::Failure;
+
+/// Time after which the same failure is reported again.
+const REPORTED_EVERY: Span = Span::from_seconds(3600);
+
+/// How far a sink got, and what it needs to know of the windows before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Version of this format.
+    pub format: u32,
+    /// End of the last window that was published, or that the sink rejected permanently.
+    pub exported_to: Timestamp,
+    /// Windows since the first run with this sink.
+    pub windows_total: u64,
+    /// The last drift report of a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
+    /// What the last run failed with; nothing when it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Failing>,
+}
+
+/// A sink that does not take what it is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// Since when, whatever the reasons were.
+    pub since: Timestamp,
+    /// When it was last reported.
+    pub reported: Timestamp,
+    /// What tells this failure from another one: the status, or how there was none.
+    pub kind: String,
+    /// The last failure in words.
+    pub why: String,
+}
+
+impl Cursor {
+    /// Version this build writes.
+    pub const FORMAT: u32 = 1;
+
+    pub(crate) fn new(exported_to: Timestamp) -> Self {
+        Self { format: Self::FORMAT, exported_to, windows_total: 0, drift: None, failing: None }
+    }
+
+    /// Reads the cursor of a sink; nothing before the first run with it. One of another format is
+    /// refused.
+    pub fn read(
+        store: &dyn ObjectStore,
+        pipeline: &str,
+        sink: &str,
+    ) -> Result<Option<Stored<Self>>, StepError> {
+        let stored: Option<Stored<Self>> = state::read(store, pipeline, &name(sink))?;
+        match stored.as_ref().map(|stored| stored.value.format) {
+            None | Some(Self::FORMAT) => Ok(stored),
+            Some(format) => Err(StepError::refused(format!(
+                "`{}` has format {format}, this version reads format {}",
+                state::key(pipeline, &name(sink)),
+                Self::FORMAT
+            ))),
+        }
+    }
+
+    pub(crate) fn write(
+        &self,
+        store: &dyn ObjectStore,
+        pipeline: &str,
+        sink: &str,
+        etag: Option<&str>,
+    ) -> Result<(), StepError> {
+        state::write(store, pipeline, &name(sink), self, etag).map(drop)
+    }
+
+    /// Moves over windows.
+    pub(crate) fn follow(&mut self, windows: &[WindowScore]) {
+        for window in windows {
+            self.exported_to = window.time;
+            self.windows_total += 1;
+            if let Some(drift) = &window.drift {
+                self.drift = Some(drift.clone());
+            }
+        }
+    }
+
+    /// Notes how a run ended, and returns whether that has to be reported.
+    pub(crate) fn note(&mut self, failure: Option<&Failure>, now: Timestamp) -> bool {
+        let Some(failure) = failure else {
+            self.failing = None;
+            return false;
+        };
+        let before = self.failing.take();
+        let is_same = |before: &&Failing| {
+            let lately =
+                now < before.reported + REPORTED_EVERY && before.reported < now + REPORTED_EVERY;
+            before.kind == failure.kind && lately
+        };
+        let reported = before.as_ref().filter(is_same).map(|before| before.reported);
+        self.failing = Some(Failing {
+            since: before.map_or(now, |before| before.since),
+            reported: reported.unwrap_or(now),
+            kind: failure.kind.clone(),
+            why: failure.error.message.clone(),
+        });
+        reported.is_none()
+    }
+}
+
+fn name(sink: &str) -> String {
+    format!("export-{sink}")
+}

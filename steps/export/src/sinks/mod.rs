@@ -1,0 +1,86 @@
+//! Where scores are published: one trait, one file for each kind of sink.
+
+mod remote_write;
+mod textfile;
+
+use std::path::Path;
+
+use contract::score::{Drift, WindowScore};
+use contract::{StepError, Timestamp};
+use document::sinks as settings;
+use frames::FeatureTable;
+
+/// Why windows could not be published.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The sink works and will never take these windows.
+    pub(crate) is_final: bool,
+    /// What tells this failure from another one.
+    pub(crate) kind: String,
+    /// What failed; without secrets.
+    pub(crate) error: StepError,
+}
+
+/// Windows that are published together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// The pipeline.
+    pub(crate) pipeline: &'a str,
+    /// The windows, in the order of time, with the score of each entity.
+    pub(crate) windows: &'a [WindowScore],
+    /// The feature rows of the run, for a sink that wants them. It may hold rows before the windows
+    /// and lacks those of windows of an earlier run, which the sink did not take at that time.
+    #[allow(dead_code, reason = "for sinks of tables, which are none of these")]
+    pub(crate) features: Option<&'a FeatureTable>,
+    /// Comes with the last window there is.
+    pub(crate) end: Option<RunEnd<'a>>,
+}
+
+/// What is known at the end of a run besides its windows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunEnd<'a> {
+    /// The current time.
+    pub(crate) now: Timestamp,
+    /// End of the last scored window.
+    pub(crate) scored_to: Timestamp,
+    /// Windows since the first run with this sink.
+    pub(crate) windows_total: u64,
+    /// The last drift report, for a sink that shows only the last window.
+    pub(crate) drift: Option<&'a Drift>,
+}
+
+/// A system that scores are published to.
+///
+/// Windows come in the order of time, and again after a failure or a kill: publishing the same window
+/// twice must change nothing.
+pub(crate) trait Sink {
+    /// Publishes windows. Returns how many samples or rows the sink took.
+    ///
+    /// Errors carry no secrets. One that is final leaves these windows behind; after any other one
+    /// they come again in the next run.
+    fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure>;
+
+    /// Returns whether it shows only the last window: it is given that one in each run.
+    fn is_snapshot(&self) -> bool {
+        false
+    }
+
+    /// Returns whether it publishes feature rows beside the scores.
+    fn wants_features(&self) -> bool {
+        false
+    }
+}
+
+/// Makes a sink of a document that lies in `folder`; `name` is its name there.
+pub(crate) fn open(
+    settings: &settings::Sink,
+    name: &str,
+    folder: &Path,
+) -> Result<Box<dyn Sink>, StepError> {
+    Ok(match settings {
+        settings::Sink::RemoteWrite(server) => {
+            Box::new(remote_write::RemoteWrite::open(server, name, folder)?)
+        }
+        settings::Sink::Textfile(file) => Box::new(textfile::Textfile::new(&file.path, folder)),
+    })
+}

@@ -1,0 +1,73 @@
+//! The sink `textfile`: the Prometheus text format, for files that the textfile collector of
+//! `node_exporter` reads.
+
+use std::path::{Path, PathBuf};
+
+use contract::artifact;
+
+use super::{Batch, Failure, Sink};
+use crate::metrics::{Kind, METRICS, Sample, Series};
+
+/// A file.
+#[derive(Debug)]
+pub(super) struct Textfile {
+    path: PathBuf,
+}
+
+impl Textfile {
+    /// Names the file; a relative path starts at `folder`.
+    pub(super) fn new(path: &Path, folder: &Path) -> Self {
+        Self { path: folder.join(path) }
+    }
+}
+
+impl Sink for Textfile {
+    /// Replaces the file by one with the last window, and with the last drift report.
+    fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure> {
+        let series = Series { pipeline: batch.pipeline };
+        let last = batch.windows.last().into_iter();
+        let mut samples: Vec<Sample> = last.flat_map(|window| series.of_window(window)).collect();
+        if let Some(end) = &batch.end {
+            samples
+                .extend(end.drift.iter().flat_map(|drift| series.of_drift(drift, end.scored_to)));
+            samples.extend(series.of_run(end));
+        }
+        artifact::write_file(&self.path, text(&samples).as_bytes()).map_err(|error| Failure {
+            is_final: false,
+            kind: "file".to_owned(),
+            error,
+        })?;
+        Ok(samples.len())
+    }
+
+    fn is_snapshot(&self) -> bool {
+        true
+    }
+}
+
+/// Writes samples with their help and type; times are left out, which the collector does not take.
+fn text(samples: &[Sample]) -> String {
+    let mut text = String::new();
+    for metric in METRICS {
+        let mut of_metric = samples.iter().filter(|it| it.metric() == metric.name).peekable();
+        if of_metric.peek().is_none() {
+            continue;
+        }
+        let kind = match metric.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        text.push_str(&format!("# HELP {0} {1}\n# TYPE {0} {kind}\n", metric.name, metric.help));
+        for sample in of_metric {
+            let labels = sample.labels.iter().filter(|(name, _)| **name != "__name__");
+            let labels: Vec<String> =
+                labels.map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+            text.push_str(&format!("{}{{{}}} {}\n", metric.name, labels.join(","), sample.value));
+        }
+    }
+    text
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
