@@ -173,7 +173,7 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
     assert_eq!(codes(&training.ran, "validate"), [3], "{:?}", training.ran);
     assert!(codes(&training.ran, "deploy").is_empty(), "{:?}", training.ran);
     assert_eq!(codes(&training.ran, "report"), [0], "a run that was refused has a page as well");
-    assert_eq!(codes(&training.ran, "alert"), [0], "and is told");
+    assert_eq!(codes(&training.ran, "alert"), [0], "and an alert is sent");
     let bucket = mirrored(&cluster)?;
     let found = bucket.path().join("runs/cluster/uid-3/validate/validation.json");
     let found = fs_err::read_to_string(found).context("the findings")?;

@@ -1,4 +1,4 @@
-//! Does the program say what it does, and what is wrong with what it was told?
+//! Help texts, and errors for wrong command lines.
 
 use std::path::Path;
 
@@ -68,6 +68,8 @@ fn the_help_texts_are_the_known_ones() -> anyhow::Result<()> {
         }
     }
     let mut command = pipelines::cli::command().term_width(100);
+    // Names the commands before each subcommand in its usage line, as parsing does.
+    command.build();
     let mut text = command.render_long_help().to_string();
     walk(&command, "lynceus", &mut text);
     golden("help.txt", &text)
@@ -177,7 +179,7 @@ fn a_document_that_notifies_nobody_in_a_cluster_is_warned_of_and_no_finding() ->
         assert_eq!(output.status.code(), Some(0), "{said}");
         Ok(said)
     };
-    assert!(said(&path)?.contains("alerts.channels: nobody is notified in a cluster"));
+    assert!(said(&path)?.contains("alerts.channels: no alert reaches anyone in a cluster"));
     fs_err::write(&path, text.replace("    - stdout\n", "    - stdout\n    - file: {path: x}\n"))?;
     assert_eq!(said(&path)?, "");
     Ok(())

@@ -23,7 +23,7 @@ mod minio;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 
-/// A test file that nobody lists is a test that nobody runs.
+/// A test file that is not listed here does not run.
 #[test]
 fn every_file_of_tests_is_listed() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests");

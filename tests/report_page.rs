@@ -105,7 +105,7 @@ fn the_pages_look_as_they_did_when_a_person_looked_at_them() -> Result<()> {
     }
     let (light, dark) = (golden.join("report-1400.png"), golden.join("report-1400-dark.png"));
     let other = browser::difference(&light.canonicalize()?, &dark.canonicalize()?)?;
-    ensure!(other > 0.5, "a page in the dark is told from one in the light: {other}");
+    ensure!(other > 0.5, "a dark page differs from a light one: {other}");
     Ok(())
 }
 

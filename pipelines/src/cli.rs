@@ -109,7 +109,7 @@ enum Command {
     /// Write a document that fits a Prometheus, or one of those that come with the program
     #[command(after_help = "Example: lynceus init --url http://localhost:9090")]
     Init(init::InitArgs),
-    /// Train: collect, validate, fit, select and deploy, as far as it is not done yet
+    /// Train a model: collect, validate, fit, select and deploy; tasks already done are skipped
     #[command(
         after_help = "Example: lynceus run cluster --set sources.metrics.prometheus.url=http://localhost:9090"
     )]
@@ -152,7 +152,7 @@ enum Command {
     /// Write a run, and the scores of a time range, as one self-contained page
     #[command(after_help = "Example: lynceus report cluster --last 24h")]
     Report(report::ReportArgs),
-    /// Show runs side by side: what differs, what each reaches, and whether that means anything
+    /// Compare runs side by side: documents, metrics, and the significance of differences
     #[command(after_help = "Example: lynceus compare cluster previous last --html compare.html")]
     Compare(compare::CompareArgs),
     /// Show the tasks of a pipeline, what they read and write, and what they wait for
@@ -173,12 +173,12 @@ enum Command {
         #[command(subcommand)]
         command: models::ModelsCommand,
     },
-    /// Say what may be done in a store, and what it no longer needs
+    /// Check permissions in a store, or garbage-collect it
     Store {
         #[command(subcommand)]
         command: store::StoreCommand,
     },
-    /// Inject faults on purpose, and log what really happened
+    /// Inject faults on purpose and log when they really happened
     Scenario {
         #[command(subcommand)]
         command: scenario::ScenarioCommand,
@@ -225,7 +225,7 @@ pub fn main() -> ExitCode {
         _ => Cli::try_parse_from(line).map(execute),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
-        // Clap chooses the stream and the words; nobody is left to tell when that fails.
+        // Clap chooses the stream and the words; there is no other place to report a failure of that.
         drop(error.print());
         u8::try_from(error.exit_code()).unwrap_or(2)
     }))

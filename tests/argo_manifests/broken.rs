@@ -268,7 +268,7 @@ const BROKEN_SURROUNDINGS: [Break; 26] = [
         "  policyTypes:\n  - Egress\n",
         "network",
     ),
-    ("no way to the source", POLICIES, "port: 9090", "port: 9091", "network"),
+    ("source is not allowed", POLICIES, "port: 9090", "port: 9091", "network"),
     ("no way to names", "network-policies.yaml", "protocol: UDP", "protocol: TCP", "network"),
     (
         "missing ConfigMap",
@@ -318,9 +318,9 @@ const BROKEN_TALKS: [Break; 9] = [
     ("no password of a channel", SCORE, "/etc/lynceus/alert\n", "/etc/lynceus/alarm\n", "secret"),
     ("no variable of a channel", SCORE, "name: lynceus-cluster-alert\n", "name: other\n", "secret"),
     ("no way to a sink", POLICIES, "name: observability", "name: monitoring", "network"),
-    ("no way to a channel", POLICIES, "port: 587", "port: 25", "network"),
+    ("channel is not allowed", POLICIES, "port: 587", "port: 25", "network"),
     ("way of other pods", SCORE, "lynceus/alert: allowed", "lynceus/alert: denied", "network"),
-    ("no way to the store", "network-policies.yaml", "port: 9000", "port: 9001", "network"),
+    ("store is not allowed", "network-policies.yaml", "port: 9000", "port: 9001", "network"),
     (
         "needs a model that may be skipped",
         TRAIN,

@@ -1,4 +1,4 @@
-//! A day that nobody scored, and clocks that jump.
+//! A day without scoring, and clocks that jump.
 
 use anyhow::Context as _;
 use serde_json::Value;

@@ -99,7 +99,7 @@ impl Place {
         Ok(hashes.into_iter().filter(|(name, _)| is_score(name)).collect())
     }
 
-    /// Returns what people were told, in order, and how many messages came again.
+    /// Returns the messages that were sent, in order, and how many were sent twice.
     pub(crate) fn told(&self) -> anyhow::Result<(Vec<String>, usize)> {
         let (mut keys, mut told, mut repeated) = (BTreeSet::new(), Vec::new(), 0);
         for line in fs_err::read_to_string(self.path("told.jsonl"))?.lines() {

@@ -44,7 +44,7 @@ pub struct CandidateManifest {
     /// What fitting saw in the order of time, for models that score in it; absent for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<FileRecord>,
-    /// What it said of runs that were left out of fitting, for models of labelled classes; absent
+    /// Its predictions for runs that were left out of fitting, for models of labelled classes; absent
     /// for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cross_validation: Option<Value>,
@@ -133,7 +133,7 @@ pub struct DiagnosisMember {
     pub parameters: Value,
     /// The kinds of fault it tells apart.
     pub kinds: Vec<String>,
-    /// What it said of scenarios that were left out of fitting.
+    /// Its predictions for scenarios that were left out of fitting.
     pub cross_validation: Option<Value>,
 }
 
@@ -148,7 +148,7 @@ pub struct AlarmLevels {
     pub tail_scale: f64,
     /// Peaks above it in a day.
     pub peaks_per_day: f64,
-    /// How far below the threshold an alarm goes on.
+    /// How far below the threshold the score must fall to end an alarm (hysteresis).
     pub stay_below: f64,
 }
 

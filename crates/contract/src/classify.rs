@@ -88,7 +88,7 @@ pub struct ClassBounds {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceRule {
-    /// Windows before which nothing is said of an entity.
+    /// Windows an entity needs before it gets a class.
     pub min_windows: u32,
     /// Windows after which a window's evidence counts half.
     pub half_life_windows: f64,
@@ -186,7 +186,7 @@ pub struct ClassFigures {
     pub wrong_ratio: f64,
     /// Share of left-out entities that stay `unknown`.
     pub unknown_ratio: f64,
-    /// Median windows after which a left-out entity was named right for good.
+    /// Median number of windows after which the class of a left-out entity was right and stayed right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows_to_right: Option<f64>,
     /// Left-out entities by class and then by what they were called, over all repetitions.

@@ -168,7 +168,7 @@ fn records(ports: &[crate::step::Port<'_>]) -> BTreeMap<String, PortRecord> {
     records
 }
 
-/// Returns the largest resident memory of this process in bytes, 0 where it cannot be told.
+/// Returns the largest resident memory of this process in bytes, 0 where the system does not report it.
 pub fn peak_memory_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

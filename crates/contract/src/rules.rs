@@ -113,7 +113,7 @@ pub struct FalseAlarmLimit {
     pub per_day: f64,
     /// False alarms expected in a day above the higher threshold that makes an alarm urgent.
     pub page_per_day: f64,
-    /// An alarm goes on while the score is above what this share of the calibration scores stays
+    /// An alarm lasts while the score is above what this share of the calibration scores stays
     /// at or below.
     pub stay_share: f64,
     /// How far back scores set the threshold.

@@ -73,7 +73,7 @@ pub struct RunRecord {
     pub run: String,
     /// The pipeline.
     pub pipeline: String,
-    /// What the run takes for the present.
+    /// Evaluation time of the run.
     pub now: Timestamp,
     /// When it was started, by the clock.
     pub started: Timestamp,
@@ -96,7 +96,7 @@ impl RunRecord {
         read_json(&folder.join("run.json"))
     }
 
-    /// Returns what a task of the run in a folder said of itself, if it came so far.
+    /// Returns the outcome of a task of the run in a folder, if the task wrote one.
     pub fn outcome_of(folder: &Path, task: &str) -> Option<Outcome> {
         read_json(&folder.join(task).join("outcome.json")).ok()
     }

@@ -1,4 +1,4 @@
-//! Score objects: what was said of one window, written once.
+//! Score objects: the verdicts of one window, written once.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct WindowScore {
     pub switched_from: Option<String>,
     /// One verdict for each entity, in the order of their names.
     pub entities: Vec<EntityScore>,
-    /// What the challenger said of the same rows; nobody is told.
+    /// The challenger's verdicts of the same rows; they cause no alerts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowScore>,
     /// How far the day that ends here is from the training data; in the first window of each hour,
@@ -61,7 +61,7 @@ impl WindowScore {
     }
 }
 
-/// Windows that one tick scored more than a tick after they were due: it made up for others.
+/// Windows that one tick scored more than a tick after they were due: it caught up with missed ticks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateWindows {
     /// When they were scored.
@@ -78,7 +78,7 @@ pub struct LateWindows {
 pub struct LateTicks {
     /// Version of this format.
     pub format: u32,
-    /// What each made up for, oldest first.
+    /// The windows each of them caught up, oldest first.
     pub ticks: Vec<LateWindows>,
 }
 
@@ -146,7 +146,7 @@ pub enum Verdict {
     NoData,
 }
 
-/// Returns what people are told of an entity: one without a name is the whole cluster.
+/// Returns the name of an entity for people: one without a name is the whole cluster.
 pub fn entity_words(entity: &str) -> &str {
     if entity.is_empty() { "all of it" } else { entity }
 }

@@ -67,7 +67,7 @@ pub struct Classify {
     pub unknown: UnknownBounds,
     /// When a new version takes over.
     pub gate: ClassGate,
-    /// Entities that may be what they do not declare: no alert tells of them.
+    /// Entities whose behaviour may differ from their declared class: they cause no mismatch alert.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowed>,
 }

@@ -18,7 +18,7 @@ use crate::scoring::Scoring;
 use crate::sinks::Sink;
 use crate::sources::Source;
 
-/// A pipeline: where data comes from, what is made of it, which models watch it, who is told.
+/// A pipeline: its data sources, features, models, and alerts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
@@ -40,7 +40,7 @@ pub struct Document {
     pub profiles: BTreeMap<String, serde_json::Value>,
     /// Distance between windows, and between samples.
     pub step: Span,
-    /// How much of the past a training takes, ending at the present.
+    /// Length of the training data, ending at the evaluation time.
     pub range: Span,
     /// Stands for `$rate_window` in every query.
     #[serde(default = "five_minutes")]
@@ -89,7 +89,7 @@ pub struct Document {
     /// scores in the store on its own, and one that fails delays neither a score nor an alert.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exports: BTreeMap<String, Sink>,
-    /// Who is told, and when.
+    /// Alerts: which, when, and through which channels.
     #[serde(default)]
     pub alerts: Alerts,
     /// Times of the bundled sample, for `lynceus run --sample`.

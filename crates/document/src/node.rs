@@ -336,7 +336,7 @@ impl<'a> Loader<'a> {
                 _ => return Err(at(&place, "a field name must be plain text")),
             };
             if let Some(first) = lines.insert(text.clone(), place.line) {
-                let message = format!("field `{text}` stands twice, first in line {first}");
+                let message = format!("field `{text}` occurs twice, first in line {first}");
                 return Err(at(&place, &message));
             }
             let (event, value_place) = self.next()?;

@@ -134,7 +134,7 @@ impl Ranges for Adaptive {
             ("mean_half_life", self.mean_half_life),
             ("variance_half_life", self.variance_half_life),
         ] {
-            require(span > Span::ZERO, field, span, || "longer than nothing".to_owned())?;
+            require(span > Span::ZERO, field, span, || "greater than 0s".to_owned())?;
         }
         // A fitted model is read back within the same bounds.
         for (field, value) in [

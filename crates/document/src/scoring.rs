@@ -12,10 +12,10 @@ pub struct Scoring {
     pub every: Span,
     /// How long to wait for late scrapes before a window is due.
     pub delay: Span,
-    /// How far back missed windows are made up for.
+    /// How far back missed windows are caught up; older ones are given up.
     pub catch_up: Span,
     /// How long no window may be scored, though one is due, before the channels are notified that
-    /// scoring has stopped and why; they are notified again when it goes on.
+    /// scoring has stopped and why; they are notified again when it resumes.
     pub stalled_after: Span,
     /// Share of a window's features that must be there for it to be scored; others are `no_data`.
     pub min_completeness: f64,
@@ -47,7 +47,7 @@ pub struct DriftLimits {
     pub stability_index: f64,
     /// Share of the last day's rows without a value, beyond the usual share.
     pub missing_ratio: f64,
-    /// Train anew when the drift alert fires; without it nobody does of their own accord.
+    /// Start a training when the drift alert fires; without it, drift starts none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrain: Option<Retrain>,
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A search for a model's parameters: random trials, the better third of which goes on to more
+/// A search for a model's parameters: random trials, the better third of which continues with more
 /// training rows, and the best on all of them is kept. The document's own parameters are the first
 /// trial. Only the training and validation parts are seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,7 +14,7 @@ pub struct Context {
     pub text: String,
     /// The pipeline.
     pub pipeline: String,
-    /// End of the last window, or the present of the training.
+    /// End of the last window, or the evaluation time of the training.
     pub time: String,
     /// Version of the models.
     pub version: String,
@@ -22,7 +22,7 @@ pub struct Context {
     pub urgent: bool,
     /// What began and what ended.
     pub alerts: Vec<AlertContext>,
-    /// How the training ended, where the message tells of one.
+    /// How the training ended, in messages about trainings.
     pub training: String,
     /// Why a training ended so, or why a channel cannot be reached.
     pub why: String,

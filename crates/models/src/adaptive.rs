@@ -6,7 +6,7 @@
 //! short trailing windows, are scored by two distances ([`Distance`]). A second, shorter score
 //! opens a gate for alarms while the newest rows are unusual themselves, so that an alarm ends
 //! when the event does and not when the longest window has forgotten it. Once an alarm stands it
-//! goes on only while one of the newest rows is unusual without any window ([`Adaptive::judged`]).
+//! lasts only while one of the newest rows is unusual without any window ([`Adaptive::judged`]).
 //!
 //! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
 //! [`Memory`]. A lasting change is learned within hours; a slow creep is learned as well, so a
@@ -178,7 +178,7 @@ impl Adaptive {
 
     /// Notes whether an alarm stands after the row that [`Adaptive::step`] has just scored.
     ///
-    /// An alarm that stands goes on only while one of the newest rows is unusual by itself, as no
+    /// An alarm that stands lasts only while one of the newest rows is unusual by itself, as no
     /// window is as quick to forget. It does not begin anew for what the windows still hold: until
     /// the gate has closed once, a row that is unusual by itself must come.
     pub fn judged(&self, memory: &mut Memory, alarmed: bool) {

@@ -5,14 +5,14 @@
 //! of Extreme Values, 2001, chapter 3). If alarms are expected `per_day` times a day, the threshold
 //! is the k-th largest of these peaks, k being `per_day` times the days: as many blocks pass it as
 //! alarms are expected. So the threshold is held in both directions, for any distribution of the
-//! scores: where they rise for good, it is above them after k blocks, and where they are quiet it
+//! scores: after a lasting rise it is above them after k blocks, and where they are quiet it
 //! comes down within the history. A few blocks with anomalies move it by a few ranks, not by the
 //! height of the anomalies.
 //!
 //! Training gives the first peaks. Where it is too short, a tail fitted to all training scores says
 //! which peaks are to be expected.
 //!
-//! An alarm goes on while the score is above a lower level. Its first score counts as a peak, the
+//! An alarm lasts while the score is above a lower level. Its first score counts as a peak, the
 //! others of its first day do not: what lasts longer is the new usual.
 
 use std::collections::VecDeque;
@@ -152,7 +152,7 @@ impl AlarmRule {
         self.blocks.after(&[], &self.levels)
     }
 
-    /// Returns the threshold the next score is held against.
+    /// Returns the threshold for the next score.
     pub fn limit(&self, state: &AlarmState) -> f64 {
         let below = if state.rows > 0 { self.levels.stay_below } else { 0.0 };
         self.threshold(state) - below

@@ -1,4 +1,4 @@
-//! What is said of a row: scores, votes, and the features behind an alarm.
+//! The verdict of a row: scores, votes, and the features behind an alarm.
 
 use contract::rules::Combine;
 use contract::score::{Cause, Combined, EntityScore, MemberScore, Verdict};
@@ -8,7 +8,7 @@ use crate::scoring::Verdicts;
 use crate::{Bundle, Model, detector};
 
 impl Bundle {
-    /// Returns what is said of a row.
+    /// Returns the verdict of a row.
     pub(crate) fn entity_score(
         &self,
         table: &FeatureTable,

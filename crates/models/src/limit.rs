@@ -107,7 +107,7 @@ impl LimitState {
     }
 }
 
-/// A score and what was said of its window.
+/// A score and the verdict of its window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judged {
     /// The score, on the scale of the rule.

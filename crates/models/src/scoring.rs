@@ -87,7 +87,7 @@ struct Row<'a> {
     values: ArrayView1<'a, f64>,
 }
 
-/// What was said of rows; one item a row in every vector, in the order of the rows.
+/// Verdicts of rows; one item per row in every vector, in the order of the rows.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
     pub(crate) of_rows: Vec<Verdict>,

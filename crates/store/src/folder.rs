@@ -154,7 +154,7 @@ impl FolderStore {
     }
 
     /// Removes the hidden files whose writers are gone. What cannot be removed is only in the way
-    /// of nobody, so nothing is reported.
+    /// of no writer, so nothing is reported.
     fn clear_remains(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(HIDDEN).join("partial")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {

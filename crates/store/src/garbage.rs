@@ -1,8 +1,8 @@
-//! What a store holds that nothing needs any more.
+//! Garbage collection: objects of a store that nothing refers to.
 //!
 //! A version is needed as long as an alias names it or goes back to it, and as long as it was live
 //! at a time that lies within the retention. A run is needed within the retention. Whatever was
-//! written lately is left alone, since somebody may be about to name it. Scores and messages are
+//! written recently is kept, since a writer may be about to refer to it. Scores and messages are
 //! needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/` removes
 //! them by itself.
 
@@ -31,7 +31,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// What was written before this may go if nothing needs it.
+    /// Objects written before this time are removed if nothing refers to them.
     fn touched_before(self) -> Timestamp {
         self.now - self.untouched
     }
@@ -130,7 +130,7 @@ fn pipelines(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepE
     Ok(names)
 }
 
-/// Gathers the days of scores or messages that ended before a time. They are told by their names:
+/// Gathers the days of scores or messages that ended before a time. They are recognised by their names:
 /// asking for the age of each object of a day would be 1440 requests.
 fn days(store: &dyn ObjectStore, kind: Kind, before: Timestamp) -> Result<Vec<Garbage>, StepError> {
     let mut found = Vec::new();

@@ -298,9 +298,9 @@ fn history_survives_a_crash_between_alias_and_history() {
     assert_eq!(died.message, "dead");
     let listed = || store.list("models/cluster/history/live/", None, 9).unwrap().len();
     assert_eq!(listed(), 1, "the entry was not written");
-    assert_eq!(live(&registry), versions[..2], "and is told all the same");
+    assert_eq!(live(&registry), versions[..2], "and the caller learns of it");
     let current = registry.alias("live").unwrap().unwrap();
     registry.promote(&change(&versions[2], minute(12)), Some(&current)).unwrap();
-    assert_eq!(listed(), 3, "the next change has made up for it");
+    assert_eq!(listed(), 3, "the next change has added it");
     assert_eq!(live(&registry), versions);
 }

@@ -268,7 +268,7 @@ fn a_check_of_the_store_tells_the_roles_apart() {
             assert!(differs, "{role} would do as {}", other.role);
         }
         let written = check.areas.iter().filter(|area| area.write).count();
-        assert_eq!(check.left_behind.len(), written, "nobody may delete");
+        assert_eq!(check.left_behind.len(), written, "no role may delete");
         let refused = check.areas.iter().filter(|area| !area.write);
         for area in refused {
             assert!(area.refusals.iter().any(|it| it.why.contains("s3:PutObject")), "{area:?}");

@@ -77,7 +77,7 @@ fn a_state_is_changed_by_who_knows_it() {
     assert_eq!(state::key(PIPELINE, "alerts"), "state/cluster/alerts.json");
 }
 
-/// Reads ranges of the windows that are `steps_ms` apart and holds them against the list of all.
+/// Reads ranges of the windows that are `steps_ms` apart and compares them with the list of all.
 fn read_ranges(steps_ms: &[i64], ranges: &[(usize, usize)]) {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(temp.path()).unwrap();

@@ -93,7 +93,7 @@ mod tests {
             document::parse("x.yaml", &text).unwrap()
         };
         let spec = |training| super::super::training::template(&document(training)).unwrap().spec;
-        assert_eq!(spec("").on_exit.as_deref(), Some("report"), "nobody wants to hear of it");
+        assert_eq!(spec("").on_exit.as_deref(), Some("report"), "no alert kind asks for it");
         let spec = spec("promoted");
         assert_eq!(spec.on_exit.as_deref(), Some(ENDING));
         assert!(spec.volumes.iter().any(|volume| volume.name == "alert"));

@@ -12,7 +12,7 @@ pub(super) const USER: i64 = 65_532;
 pub(super) const TRAINING_DEADLINE_SECONDS: u32 = 4 * 3600;
 pub(super) const STEP_DEADLINE_SECONDS: u32 = 3600;
 
-/// Seconds after which a scoring is ended: time to catch up a day, and then the next tick goes on.
+/// Seconds after which a scoring is ended: time to catch up a day; then the next tick continues.
 pub(super) const SCORING_DEADLINE_SECONDS: u32 = 600;
 
 /// Pods of one training at once.

@@ -26,7 +26,7 @@ const MAIN: &str = "main";
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group(Vec<usize>);
 
-/// Returns the pods of a training: what makes the data set, each model, and what becomes of them.
+/// Returns the pods of a training: what makes the data set, each model, and selection with deployment.
 pub(super) fn groups(plan: &Plan) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {

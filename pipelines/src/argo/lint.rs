@@ -67,7 +67,7 @@ pub fn is_manifest(text: &str) -> bool {
 }
 
 /// Checks manifests, each by itself and all together. What refers to objects of a kind of which no
-/// file was given is left alone.
+/// file was given is not checked.
 pub fn check(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let objects = Objects::read(files, &mut findings);

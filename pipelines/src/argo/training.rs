@@ -117,7 +117,7 @@ pub(super) fn retrain(document: &Document) -> CronWorkflow {
 }
 
 /// Makes the clock that starts the first training after the installation. It tries again while there
-/// is too little data, and stops for good once a training has ended well.
+/// is too little data, and stops permanently once a training has succeeded.
 pub(super) fn first(document: &Document) -> CronWorkflow {
     let mut cron = cron(document, &names(document).first, FIRST);
     let expression = "cronworkflow.succeeded >= 1".to_owned();

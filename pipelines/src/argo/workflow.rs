@@ -326,7 +326,7 @@ pub struct Backoff {
     pub max_duration: String,
 }
 
-/// When a clock stops for good.
+/// When a clock stops permanently.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StopStrategy {
@@ -344,7 +344,7 @@ pub struct CronWorkflowSpec {
     pub timezone: String,
     /// What happens when the last one still runs: `Forbid`.
     pub concurrency_policy: String,
-    /// How late a start may be made up for.
+    /// How late a missed start may still happen, in seconds.
     pub starting_deadline_seconds: u32,
     /// How many good workflows are kept.
     pub successful_jobs_history_limit: u32,

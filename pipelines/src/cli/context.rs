@@ -147,7 +147,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
         .map_err(|e| StepError::usage(format!("cannot tell where `{}` is: {e}", path.display())))
 }
 
-/// Returns the present. Only here is the clock read; everything below gets it as a flag.
+/// Returns the current time. The clock is read only here; everything below gets it as a flag.
 pub(crate) fn clock() -> Timestamp {
     Timestamp::from_ms(jiff::Timestamp::now().as_millisecond())
 }

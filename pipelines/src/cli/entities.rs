@@ -58,7 +58,7 @@ pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<L
     let name = &document.name;
     let settings = document.classification().ok_or_else(|| {
         StepError::usage(format!("`{name}` is of `task: anomaly`: its entities have no classes"))
-            .hint(format!("`lynceus scores {name}` shows what was said of them"))
+            .hint(format!("`lynceus scores {name}` shows their verdicts"))
     })?;
     let mark = watermark::read(store, name)?.map(|stored| stored.value);
     let state = ClassState::read(name, mark.as_ref())?;

@@ -148,7 +148,7 @@ fn warn_of_lonely_stdout(document: &Document, name: &str) {
     let is_stdout = |channel: &Channel| matches!(channel, Channel::Stdout(_));
     if document.alerts.channels.iter().all(is_stdout) {
         say(&format!(
-            "warning: {name}: alerts.channels: nobody is notified in a cluster, where standard output is gone with \
+            "warning: {name}: alerts.channels: no alert reaches anyone in a cluster, where standard output is gone with \
              the pod (hint: add a channel; `lynceus messages {}` shows what the store keeps)",
             document.name
         ));

@@ -1,4 +1,4 @@
-//! `lynceus messages`: what people were told, from the store.
+//! `lynceus messages`: the messages that were sent, from the store.
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ pub(crate) enum ModelsCommand {
         #[arg(long, default_value = "live")]
         alias: String,
     },
-    /// Compare what two versions said of the same windows, the live one and its challenger
+    /// Compare the verdicts of two versions on the same windows: the live one and its challenger
     #[command(after_help = "Example: lynceus models compare cluster live shadow --last 24h")]
     Compare {
         /// Name of the pipeline
@@ -93,7 +93,7 @@ pub(crate) struct ChangeArgs {
     /// The alias
     #[arg(long, default_value = "live")]
     alias: String,
-    /// Take this as the present instead of the clock
+    /// Use this evaluation time instead of the clock
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Who changes it, for the history

@@ -16,7 +16,7 @@ pub(crate) struct PlanArgs {
     /// Show the scoring pipeline instead of the training pipeline
     #[arg(long)]
     score: bool,
-    /// Take this as the present instead of the clock
+    /// Use this evaluation time instead of the clock
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }

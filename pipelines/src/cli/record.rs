@@ -71,7 +71,7 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
     Ok(())
 }
 
-/// Waits until a time; says whether to go on: nobody asked the process to end.
+/// Waits until a time; returns whether to continue, that is, no signal to end came.
 async fn wait_until(time: Timestamp) -> Result<bool, StepError> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error| StepError::unavailable(format!("cannot wait for signals: {error}"));

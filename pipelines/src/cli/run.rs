@@ -25,7 +25,7 @@ const SHOWN_WARNINGS: usize = 10;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     document: DocumentArgs,
-    /// Take this as the present instead of the clock; the same present gives the same bytes
+    /// Use this evaluation time instead of the clock; the same time gives the same bytes
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Do this task and all that follow from it again, whatever the cache says
@@ -192,7 +192,7 @@ impl Prepared {
         done
     }
 
-    /// Tells people how the run ended. What cannot be told now is kept in the store, and changes
+    /// Sends messages about how the run ended. What cannot be sent now is kept in the store, and changes
     /// nothing of the run.
     fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {
         let interrupted = done.as_ref().is_err_and(|error| error.message == INTERRUPTED);
@@ -227,8 +227,8 @@ pub(crate) fn block_on<T>(
         .block_on(future)
 }
 
-/// Returns the present of the last training, if it was one of this document that was killed or
-/// interrupted: the same command goes on with it.
+/// Returns the evaluation time of the last training, if it was one of this document that was killed or
+/// interrupted: the same command resumes it.
 fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Timestamp> {
     let mut runs = read_runs(root, pipeline).into_iter().rev();
     let (folder, last) = runs.find(|(_, run)| run.is_training())?;

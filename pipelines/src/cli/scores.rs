@@ -1,4 +1,4 @@
-//! `lynceus scores`: what was said of the windows of a time range.
+//! `lynceus scores`: the verdicts of the windows of a time range.
 
 use contract::score::{EntityScore, Verdict, WindowScore, entity_words};
 use contract::{Span, StepError, Timestamp};

@@ -53,7 +53,7 @@ struct Status {
     messages_pending: usize,
     /// Time of the oldest of them.
     oldest_pending: Option<Timestamp>,
-    /// The last message that a channel refused for good.
+    /// The last message that a channel permanently rejected.
     last_refused: Option<Refused>,
     /// Channels that do not work as they should.
     channels: Vec<Trouble>,
@@ -369,7 +369,7 @@ fn telling(status: &Status) -> Vec<Vec<String>> {
         let state = [
             trouble.failing_since.map(|since| format!("dead since {since}{why}")),
             trouble.refusing_since.map(|since| format!("refuses messages since {since}{why}")),
-            trouble.not_before.map(|until| format!("left alone until {until}")),
+            trouble.not_before.map(|until| format!("rate-limited until {until}")),
         ];
         let Some(state) = state.into_iter().flatten().next() else { continue };
         rows.push(row("channel", &format!("{channel} {state}")));

@@ -40,7 +40,7 @@ pub(crate) struct GcArgs {
     /// Remove it; without this nothing is changed
     #[arg(long)]
     remove: bool,
-    /// Take this as the present instead of the clock
+    /// Use this evaluation time instead of the clock
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }

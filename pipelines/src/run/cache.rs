@@ -113,8 +113,8 @@ pub(super) fn remember(
     fs::rename(&own, &entry).map_err(|e| StepError::writing(&entry, &e))
 }
 
-/// Copies what the earlier task said of itself, which lies beside its outputs, if it is still there:
-/// pages and messages tell of counts and hashes.
+/// Copies the outcome of the earlier task, which lies beside its outputs, if it is still there:
+/// pages and messages show its counts and hashes.
 fn copy_outcome(kept: &Path, output: &Path) -> Result<(), StepError> {
     let [from, to] = [kept, output].map(|path| path.with_file_name("outcome.json"));
     if from.exists() { copy_file(&from, &to) } else { Ok(()) }

@@ -62,7 +62,7 @@ type Ended = (usize, Result<Attempt, StepError>, Duration);
 impl Runner<'_> {
     /// Runs what is not done yet and returns the error of the first task that failed.
     ///
-    /// The record says at every moment how far the run came; a killed run goes on where it was.
+    /// The record says at every moment how far the run came; a killed run resumes where it was.
     pub async fn run(&self, record: &mut RunRecord) -> Result<(), StepError> {
         record.write(self.folder)?;
         let done = self.run_tasks(record).await;

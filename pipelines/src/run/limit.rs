@@ -1,4 +1,4 @@
-//! One deadline over all tasks of a plan: what hangs is ended while there is time to tell of it.
+//! One deadline over all tasks of a plan: a task that hangs is ended while there is time to send an alert.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use contract::steps::StepCommand;
 
 use crate::plan::Task;
 
-/// Longest time that is kept for the task that tells people.
+/// Longest time that is kept for the task that sends alerts.
 const RESERVE: Duration = Duration::from_secs(25);
 
 /// Time that a task is given to end by itself before its process is killed.
@@ -20,7 +20,7 @@ const LEAST: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     end: Instant,
-    /// Kept for the task that tells people.
+    /// Time kept for the task that sends alerts.
     reserve: Duration,
 }
 

@@ -19,7 +19,7 @@ use crate::run::{Options, RUNNER};
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) exit_code: i32,
-    /// What the step said of itself; absent when it could not say anything.
+    /// The outcome of the step; absent when it wrote none.
     pub(super) outcome: Option<Outcome>,
 }
 
@@ -147,7 +147,7 @@ impl Retries {
     }
 }
 
-/// Returns the message of a log line that tells of asking again.
+/// Returns the message of a log line that reports a retry.
 fn retrying(line: &[u8]) -> Option<String> {
     let line: serde_json::Value = serde_json::from_slice(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);

@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections whose handshake is done and that wait to be served.
 const WAITING: usize = 64;
 
-/// Accepted connections, in the clear or over TLS.
+/// Accepted connections, with or without TLS.
 #[derive(Debug)]
 pub struct Listener {
     address: SocketAddr,

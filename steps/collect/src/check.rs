@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::range::Due;
 use crate::source::{Opening, Stop, live};
 
-/// Steps before the present that a series must have a value in.
+/// Steps before the current time in which a series must have a value.
 const RECENT_STEPS: i64 = 10;
 /// Points in time that the past is probed at.
 const PROBES: i64 = 20;

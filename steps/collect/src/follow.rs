@@ -20,7 +20,7 @@ pub struct Recording<'a> {
     pub store: &'a dyn ObjectStore,
     /// A name that no other recorder of the pipeline has.
     pub recorder: &'a str,
-    /// Folder for what is not in the store yet; a recorder that starts again goes on from it.
+    /// Folder for what is not in the store yet; a recorder that starts again continues from it.
     pub spool: &'a Path,
 }
 
@@ -79,7 +79,7 @@ impl<'a> Recorder<'a> {
 
     /// Takes samples for the step that ends at `time`, and sends what is over.
     ///
-    /// Errors: a spool that cannot be written. A source or a store that is away is told in the result.
+    /// Errors: a spool that cannot be written. A source or store that cannot be reached is reported in the result.
     pub fn step(&mut self, time: Timestamp) -> Result<Step, StepError> {
         let mut step = Step::default();
         for (place, source, appender) in &mut self.sources {

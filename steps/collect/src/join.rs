@@ -3,7 +3,7 @@
 //! Each source is read by a thread of its own and hands its rows over in order of time. A window
 //! takes from each source the entity's last row in `(end - tolerance, end]`: never a later one, so
 //! that a training sees what a scoring would have seen. A window has a row for each entity that
-//! some source spoke of within the window; what is only carried into it makes no row.
+//! some source has a sample of within the window; a sample carried over from before makes no row.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -150,7 +150,7 @@ impl Stream {
         }
     }
 
-    /// Returns what the source last said of an entity, if it still holds.
+    /// Returns the source's last sample of an entity, if it is recent enough.
     fn value(&self, entity: &str, end: Timestamp) -> Option<&Last> {
         let entity = if self.is_broadcast { "" } else { entity };
         self.last.get(entity).filter(|last| self.holds(last.time, end))

@@ -1,4 +1,4 @@
-//! Which version becomes live, and what is said of it.
+//! Which version becomes live, and the reported reason.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;

@@ -53,7 +53,7 @@ pub(crate) fn from_intervals(
 /// Labels rows by the labels of their samples.
 ///
 /// A row without a sample has the label of the one before and counts in no metric; so does a sample
-/// without a label, of which nobody said what it was. Consecutive rows of an entity with the same
+/// without a label. Consecutive rows of an entity with the same
 /// anomalous label are one scenario, named after its first row.
 pub(crate) fn from_samples(
     grid: &Grid,

@@ -61,7 +61,7 @@ pub struct Mismatch {
     pub first: Timestamp,
     /// End of the last window in which it was.
     pub last: Timestamp,
-    /// What was said of it then.
+    /// Its verdict then.
     pub class: EntityClass,
     /// Features that are furthest outside the declared class's usual range.
     pub causes: Vec<contract::score::Cause>,

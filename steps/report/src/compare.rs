@@ -35,7 +35,7 @@ pub struct Comparison {
 const COLUMNS: [(&str, &str); 6] =
     [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("e", "E"), ("f", "F")];
 
-/// Keys and heads of the columns that hold a later run against the first: by how much it differs,
+/// Keys and heads of the columns that compare a later run with the first: by how much it differs,
 /// and what that means.
 const AGAINST_FIRST: [[(&str, &str); 2]; 5] = [
     [("b_difference", "B less A"), ("b_meaning", "Which is")],

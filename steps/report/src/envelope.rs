@@ -138,7 +138,7 @@ impl Envelope {
         bands
     }
 
-    /// Returns the spans that hold points, each with whether it goes on from the one before.
+    /// Returns the spans that hold points, each with whether it continues the one before.
     fn connected(&self) -> impl Iterator<Item = (bool, Extremes)> {
         let mut before: Option<(usize, i64)> = None;
         let spans =

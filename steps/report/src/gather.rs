@@ -44,7 +44,7 @@ pub struct Contents {
     pub rescored: Option<Rescored>,
     /// The scores of a store.
     pub scored: Option<Scored>,
-    /// The run before, to hold the document and the data against.
+    /// The run before, to compare the document and the data with.
     pub previous: Option<Run>,
     /// How far the data of the new model is from that of the model before.
     pub drift: Vec<Moved>,
@@ -89,7 +89,7 @@ fn evaluated(run: &Run) -> Option<Timestamp> {
     given.find_map(|now| serde_json::from_str::<String>(now).ok()?.parse().ok())
 }
 
-/// Reads the run folders in the order of their evaluation times; a run in a cluster, which nobody has
+/// Reads the run folders in the order of their evaluation times; a run in a cluster, which has no
 /// noted, is named by the flags and its tasks.
 pub(crate) fn runs(args: &ReportArgs, document: &Sections) -> Result<Vec<Run>, StepError> {
     let mut runs: Vec<Run> =

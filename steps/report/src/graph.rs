@@ -13,7 +13,7 @@ use crate::chart::{FONT, Ink, SCALE, element};
 pub struct Node {
     /// What it is.
     pub title: String,
-    /// What is said of it.
+    /// Its text.
     pub lines: Vec<String>,
 }
 

@@ -8,13 +8,13 @@ use contract::{StepError, Timestamp, read_json};
 use serde::Deserialize;
 use store::{ObjectStore, state};
 
-/// A message that reached somebody.
+/// A message that at least one channel accepted.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Message {
     /// The same for every note of the same message.
     #[serde(default)]
     pub key: String,
-    /// End of the last window it tells of.
+    /// End of the last window it reports.
     pub time: Timestamp,
     /// What it says in a line.
     #[serde(default)]

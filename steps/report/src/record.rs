@@ -1,4 +1,4 @@
-//! The record of a run in a cluster, where the tasks are pods and nobody but they themselves has noted
+//! The record of a run in a cluster, where the tasks are pods and only they themselves have recorded
 //! what became of them.
 
 use std::path::Path;

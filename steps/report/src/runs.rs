@@ -39,7 +39,7 @@ pub struct Trial {
     pub kept: bool,
 }
 
-/// A task with what it said of itself.
+/// A task with its outcome.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// What the runner noted.

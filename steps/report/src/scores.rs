@@ -1,4 +1,4 @@
-//! What was said of each window, gathered window by window into what a page shows.
+//! The verdicts of each window, gathered window by window into what a page shows.
 //!
 //! Score objects of a store and rows that a bundle scores again come through the same door.
 
@@ -85,7 +85,7 @@ pub struct Counts {
 pub struct Rules {
     /// Distance between windows.
     pub step: Span,
-    /// Quiet windows in a row that an alarm goes on over.
+    /// Quiet windows in a row that do not end an alarm.
     pub quiet: u32,
     /// Where alarms begin, for pipelines that add up votes.
     pub alarm_at: f64,

@@ -260,7 +260,7 @@ impl<'a> Scorer<'a> {
     }
 }
 
-/// Returns what is said of an entity by its evidence.
+/// Returns the verdict of an entity by its evidence.
 pub fn entity_class(
     bundle: &ClassBundle,
     classify: &Classify,

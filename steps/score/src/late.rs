@@ -7,7 +7,7 @@ use store::{ObjectStore, state};
 /// Late ticks that are remembered.
 const MOST: usize = 100;
 
-/// Remembers what a late tick is about to make up for, and forgets the oldest.
+/// Records what a late tick is about to catch up, and drops the oldest record.
 ///
 /// A tick that was killed before it moved the watermark has noted windows that this one scores
 /// again: this one's note takes the place of that.

@@ -1,6 +1,6 @@
 //! Scores the windows that are due with the live bundle: each window once.
 //!
-//! The windows are those after the watermark, up to the present minus the document's delay. Each
+//! The windows are those after the watermark, up to the evaluation time minus the document's delay. Each
 //! gets one object, written only if it is not there; then the watermark and the scorer's state
 //! move in one compare-and-set. A tick that is killed in between is repeated by the next one and
 //! finds its objects written.
@@ -287,7 +287,7 @@ struct Shadow {
 }
 
 impl Shadow {
-    /// Takes a window's verdicts, without what only people who are told need.
+    /// Takes a window's verdicts, without the parts that only alerts need.
     fn take(&mut self, time: Timestamp) -> ShadowScore {
         let mut entities = self.verdicts.remove(&time).unwrap_or_default();
         entities.iter_mut().for_each(|entity| entity.causes.clear());
@@ -296,7 +296,7 @@ impl Shadow {
     }
 }
 
-/// Adds those who were seen lately and have no row; where nobody ever was, the cluster as a whole
+/// Adds those who were seen lately and have no row; where there never was one, the cluster as a whole
 /// has none.
 fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntityScore> {
     entities.extend(missed.into_iter().map(without_data));

@@ -11,7 +11,7 @@ use crate::windows::Windows;
 /// Windows and entities of which the source said something.
 ///
 /// A fill carries values into windows in which nothing was measured at all. Such a window looks
-/// normal and is not: nobody knows.
+/// normal and is not: unknown.
 #[derive(Debug)]
 pub(crate) struct Measured {
     entities: HashMap<String, u32>,

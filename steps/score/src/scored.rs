@@ -12,7 +12,7 @@ use crate::windows::Windows;
 /// Alarms that `scored.json` shows; all of them are in the score objects.
 const SHOWN_ALARMS: usize = 100;
 
-/// Reasons that are told as warnings; all of them are in `scored.json`.
+/// Number of reasons that are logged as warnings; all of them are in `scored.json`.
 const SHOWN_REASONS: usize = 10;
 
 /// `scored.json`.

@@ -28,7 +28,7 @@ pub struct ScorerState {
     pub windows_total: u64,
     /// What the last day's features look like.
     pub(crate) day: DriftTally,
-    /// What was last said of drift.
+    /// The last report of drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
 }

@@ -44,9 +44,9 @@ impl Windows {
     }
 
     /// Returns the windows without those at the end in which nothing was heard, but for the share
-    /// of one tick. `heard` is the end of the last window that somebody was heard in.
+    /// of one tick. `heard` is the end of the last window in which any entity had data.
     ///
-    /// A source that is silent is told of at the pace of the clock. A clock that jumped ahead finds
+    /// A source without data gives one `no_data` window per clock step. A clock that jumped ahead finds
     /// nothing in the future, and the windows it would have used up are scored when they are there.
     ///
     /// Errors: refused where the clock stands more than the catch-up after the last window, and
@@ -63,7 +63,7 @@ impl Windows {
                 "nothing was heard from `{}` to `{}`, and the last window was scored at `{last}`",
                 self.after, self.until
             ))
-            .hint("check the clock and the source; scoring goes on when the source answers"));
+            .hint("check the clock and the source; scoring resumes when the source answers"));
         }
         let rounded_up = Span::from_ms(every.ms().saturating_add(self.step.ms() - 1));
         let share = rounded_up.in_steps(self.step).max(1);
@@ -156,7 +156,7 @@ mod tests {
             let due = due.until_silence(Span::from_seconds(60), heard.map(seconds))?;
             Ok::<_, StepError>((due.until.ms() / 1000, due.silent))
         };
-        assert_eq!(until(60, None).unwrap(), (60, 0), "a silent minute is told of at once");
+        assert_eq!(until(60, None).unwrap(), (60, 0), "a minute without data is reported at once");
         assert_eq!(until(600, None).unwrap(), (60, 9), "a clock that jumped ten minutes ahead");
         assert_eq!(until(600, Some(300)).unwrap(), (360, 4));
         assert_eq!(until(600, Some(600)).unwrap(), (600, 0));

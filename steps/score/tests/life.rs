@@ -122,7 +122,7 @@ fn a_challenger_scores_the_same_windows_and_changes_nothing_else() {
     assert_eq!(of_both, of_live);
     assert_eq!((challenger.version, challenger.entities.len()), (shadow.clone(), 2));
     assert_eq!(challenger.entities[0].verdict, Verdict::Anomalous);
-    assert!(challenger.entities[0].causes.is_empty(), "nobody is told");
+    assert!(challenger.entities[0].causes.is_empty(), "it causes no alert");
 
     // One that cannot be read is not in the way.
     let path = with.path("store/models/cluster/versions").join(&shadow).join("reference.json");

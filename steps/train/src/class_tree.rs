@@ -3,7 +3,7 @@
 //!
 //! Own code, and not `linfa-trees` 0.8: that sums impurities in the order of a hash map, so that the
 //! same rows give other trees from run to run, and takes values closer than 1e-5 for equal,
-//! whatever their unit. Tests hold the two against each other where neither matters.
+//! whatever their unit. Tests compare the two where neither matters.
 
 use document::models::ClassWeights;
 use models::class_trees::{ClassTree, Classes};

@@ -17,7 +17,7 @@ use crate::labelled::Labelled;
 /// Runs up to which each is a fold of its own.
 const MOST_FOLDS: usize = 20;
 
-/// What was said of a row that was left out.
+/// Prediction for a row that was left out.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) row: usize,

@@ -20,7 +20,7 @@ use crate::random_forest::RandomForestParams;
 /// Normal rows from which on they say what is normal; with fewer all rows do.
 const FEWEST_NORMAL_ROWS: usize = 32;
 
-/// A fitted second stage and what it said of runs left out.
+/// A fitted second stage and its predictions for runs left out.
 #[derive(Debug)]
 pub struct Fitted {
     /// The model.
@@ -39,7 +39,7 @@ pub struct Figures {
     pub runs: Vec<RunFigures>,
 }
 
-/// What was said of a run that was left out.
+/// Prediction for a run that was left out.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunFigures {
     /// Its name.

@@ -12,7 +12,7 @@
 //! last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
 //! `isolation_forest.extension`) or takes powers, for logarithms, cosines and powers come from the
 //! system's mathematics library; and `adaptive`, whose products are `ndarray`'s.
-//! `tests/golden.rs` holds all others against hashes.
+//! `tests/golden.rs` compares all others with hashes.
 
 pub mod adaptive;
 pub mod autoencoder;

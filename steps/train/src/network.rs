@@ -63,7 +63,7 @@ impl<'a> Network<'a> {
         self.dense().into_iter().map(layer).collect()
     }
 
-    /// Returns the mean squared error of what becomes of `rows` against the rows themselves.
+    /// Returns the mean squared error of the reconstructions of `rows`.
     pub(crate) fn loss(self, rows: &Columns) -> f64 {
         self.forward(rows, rows).loss()
     }

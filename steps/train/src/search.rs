@@ -33,7 +33,7 @@ pub const FILE: &str = "trials.json";
 /// Strides through the training rows, round by round.
 const STRIDES: [usize; 3] = [9, 3, 1];
 
-/// Of so many trials the best goes on to the next round.
+/// One in so many trials reaches the next round.
 const KEPT_OF: usize = 3;
 
 /// Rows that a round is fitted on at least; a round that has fewer is left out.

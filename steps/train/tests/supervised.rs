@@ -1,4 +1,4 @@
-//! The binary `train` on labelled rows, and what becomes of its candidates in a bundle.
+//! The binary `train` on labelled rows, and its candidates in a bundle.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;

@@ -13,7 +13,7 @@ use crate::report::Finding;
 /// Most times of failing rows that are noted.
 const MAX_TIMES: usize = 20;
 
-/// Holds rows against every expectation; `now` is the present for the age of the last row.
+/// Checks rows against every expectation; `now` is the evaluation time for the age of the last row.
 ///
 /// Infinite values are found too, without being asked for: no model can take them.
 pub(crate) fn check(

@@ -15,10 +15,10 @@ pub struct AlertArgs {
     /// Read the pipeline document from this file
     #[arg(long, value_name = "FILE")]
     pub document: PathBuf,
-    /// Read scores from this store, and keep there what was told
+    /// Read scores from this store and keep the alert state and messages in it
     #[arg(long, value_name = "URL")]
     pub store: String,
-    /// Take this as the present, for cool-down and messages
+    /// Evaluation time, for cool-downs and messages
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
     /// Come after the step that writes this file; the scores themselves are read from the store

@@ -63,7 +63,7 @@ pub struct CollectArgs {
     /// Write the samples to this Parquet file
     #[arg(long, value_name = "FILE")]
     pub samples: PathBuf,
-    /// Take this as the present: the range ends at its last whole step
+    /// Evaluation time: the range ends at the last whole step before it
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
     /// Start after this time instead of the document's `range` before the end

@@ -23,7 +23,7 @@ pub struct DeployArgs {
     /// Register in this store
     #[arg(long, value_name = "URL")]
     pub store: String,
-    /// Take this as the present: the version is live from here on
+    /// Evaluation time: the version is live from then on
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
     /// Write what was decided and why to this JSON file

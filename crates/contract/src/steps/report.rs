@@ -27,7 +27,7 @@ pub struct ReportArgs {
     /// Show scores of windows that end at or before this time, instead of up to `--now`
     #[arg(long, value_name = "TIME", requires = "store")]
     pub to: Option<Timestamp>,
-    /// Read the labels to hold scores against from this Parquet file, instead of from a run
+    /// Read the labels to evaluate scores against from this Parquet file instead of from a run
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// Show the features in these files after those of the runs: scoring leaves one a tick
@@ -39,7 +39,7 @@ pub struct ReportArgs {
     /// Say what differs from the run in this folder: its document, and the data of its model
     #[arg(long, value_name = "DIR")]
     pub previous: Option<PathBuf>,
-    /// Take this as the present, which the page says it was made at
+    /// Evaluation time, shown on the page as its creation time
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
     /// Write the page to this HTML file
@@ -51,11 +51,11 @@ pub struct ReportArgs {
     /// Write the page's tables to this folder, each as CSV and as JSON
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
-    /// Write `run.json` and the document of the run in `--run` to this folder, for a run in a cluster,
-    /// which nobody has written them for; `--now` is then when it started
+    /// Write `run.json` and the document of the run in `--run` to this folder: a run in a cluster has
+    /// no runner that writes them. `--now` is then the start of the run
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
-    /// Take this as the run's name instead of its folder's
+    /// Name of the run, instead of its folder's name
     #[arg(long, value_name = "NAME", requires = "record")]
     pub run_name: Option<String>,
     /// The flags every step has

@@ -28,7 +28,7 @@ pub struct ScoreArgs {
     /// Take the live bundle from this store, and write scores and watermark there
     #[arg(long, value_name = "URL")]
     pub store: String,
-    /// Take this as the present: the windows up to it, minus the document's delay, are due
+    /// Evaluation time: windows up to it, minus the document's delay, are due
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
     /// Keep bundles in this folder from tick to tick; what is there is used if its hashes are right

@@ -23,7 +23,7 @@ pub struct ValidateArgs {
     /// Write what was expected and found to this JSON file
     #[arg(long, value_name = "FILE")]
     pub validation: PathBuf,
-    /// Take this as the present, for the freshness of the data
+    /// Evaluation time, for the freshness of the data
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
     /// The flags every step has

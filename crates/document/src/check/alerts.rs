@@ -42,12 +42,12 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
     }
 }
 
-/// Scoring that stops is told after a while.
+/// An alert is sent after scoring has stopped for this time.
 pub(super) fn check_stalled(document: &Document) -> Result<(), Problem> {
     longer_than_nothing(document.scoring.stalled_after, "scoring.stalled_after")
 }
 
-/// A training that starts by itself starts with the drift alert, so that somebody hears why.
+/// A training that drift starts needs the drift alert, which explains why it started.
 pub(super) fn check_retrain(document: &Document) -> Result<(), Problem> {
     let Some(retrain) = &document.scoring.drift.retrain else { return Ok(()) };
     longer_than_nothing(retrain.pause, "scoring.drift.retrain.pause")?;

@@ -197,7 +197,7 @@ fn what_makes_no_sense_together_is_refused() {
         ("features:", "labels: {normal: []}\nfeatures:", "no label is normal"),
         ("share: 0.99", "share: 99", "is not between 0 and 1"),
         ("name: small", "name: Small", "is no pipeline name"),
-        ("name: small", "name: small\nname: other", "field `name` stands twice, first in line 3"),
+        ("name: small", "name: small\nname: other", "field `name` occurs twice, first in line 3"),
         ("format: 1", "format: 2", "reads format 1"),
         (
             "quantile: {share: 0.99}",

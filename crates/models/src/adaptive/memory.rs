@@ -142,7 +142,7 @@ impl Following {
 
     /// Moves a memory by a row: the columns' values, `NaN` for a gap.
     ///
-    /// Rows missing before it are made up for by the last row; after more than
+    /// Rows missing before it are filled with the last row; after more than
     /// [`MOST_CARRIED_ROWS`] of them the windows begin anew. A row that is not later than the last
     /// one begins them anew, too.
     ///

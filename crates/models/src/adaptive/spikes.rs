@@ -1,7 +1,7 @@
 //! How far columns move that training saw no movement of.
 //!
-//! A column that was constant in training has no scale: nobody knows whether a move of it is large.
-//! The first ones are taken for large. If it goes on to move hour after hour (a feature that was
+//! A column that was constant in training has no scale: whether a change of it is large is unknown.
+//! The first changes count as large. If it keeps changing hour after hour (a feature that was
 //! switched on, a job that runs each half hour), that is its usual behaviour, and its departures are
 //! measured in what the hours reach.
 

@@ -101,7 +101,7 @@ async fn region(settings: &S3Settings) -> Region {
         .unwrap_or(Region::from_static(DEFAULT_REGION))
 }
 
-/// Returns the endpoint that somebody set, for this service or for all.
+/// Returns the endpoint set in the environment or profile, for this service or for all.
 fn endpoint(shared: &SdkConfig) -> Option<String> {
     let all = shared.endpoint_url().map(str::to_owned);
     if shared.get_origin("endpoint_url").is_client_config() {

@@ -1,7 +1,7 @@
 //! Objects into files: the first request says how long the object is and brings its beginning;
 //! the rest of a larger one comes in ranges, a few at a time, each written where it belongs.
 //!
-//! All ranges are of one state of the object (`If-Match`), a range that breaks off goes on from
+//! All ranges are of one state of the object (`If-Match`), a range that breaks off resumes from
 //! where it was, and the whole is compared with the object's checksum before the file appears.
 
 use std::path::Path;
@@ -154,7 +154,7 @@ impl Bucket {
 }
 
 impl Download<'_> {
-    /// Writes what comes of a range until it ends or breaks off; what is more than the range is
+    /// Writes the bytes of a range until it ends or breaks off; what is more than the range is
     /// left on its way.
     async fn write(
         &self,

@@ -1,7 +1,7 @@
 //! Whether a store honours conditional writes.
 //!
 //! Before its first write of each kind, a process tries one whose condition does not hold, on an
-//! object that nobody reads. A store that writes all the same is refused: two writers would both
+//! object that is never read. A store that writes all the same is refused: two writers would both
 //! believe that they had won.
 
 use std::sync::atomic::{AtomicBool, Ordering};

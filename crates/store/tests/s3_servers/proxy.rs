@@ -40,7 +40,7 @@ pub(crate) enum Fault {
     Silence,
 }
 
-/// What a request is told apart by: its method, its path with the query, how many requests with
+/// What identifies a request: its method, its path with the query, how many requests with
 /// both came before it.
 pub(crate) struct Seen<'a> {
     pub(crate) method: &'a str,

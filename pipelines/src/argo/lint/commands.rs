@@ -104,7 +104,7 @@ pub(super) fn parse(
     Ok(line.step)
 }
 
-/// The models that a step is told of are the document's.
+/// The models in a step's flags must be the document's.
 fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Report<'_>) {
     let named: Vec<&str> = match step {
         StepCommand::Train(args) => vec![args.model.trim()],

@@ -32,7 +32,7 @@ pub(super) fn named(
     let named: BTreeSet<&String> = variables.chain(volumes.map(|it| &it.secret_name)).collect();
     for name in named.into_iter().filter(|name| !known.contains(name)) {
         let known = known.join(", ");
-        report.say("secret", format!("nobody makes the Secret `{name}` (known are {known})"));
+        report.say("secret", format!("no file creates the Secret `{name}` (known are {known})"));
     }
 }
 

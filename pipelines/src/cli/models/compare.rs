@@ -13,7 +13,7 @@ use crate::run::table;
 /// Disagreements that are shown; all of them are counted.
 const SHOWN: usize = 20;
 
-/// What two versions said of the same windows and entities.
+/// Verdicts of two versions on the same windows and entities.
 #[derive(Debug, Default, Serialize)]
 struct Comparison {
     versions: [String; 2],
@@ -131,7 +131,7 @@ impl Comparison {
     }
 }
 
-/// Returns what a version said of a window, as the live one or as its challenger.
+/// Returns the verdict of a version on a window, as the live one or as its challenger.
 fn said_by<'a>(window: &'a WindowScore, version: &str) -> Option<&'a [EntityScore]> {
     if window.version == version {
         return Some(&window.entities);

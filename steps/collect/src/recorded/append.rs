@@ -3,7 +3,7 @@
 //! The rows of the minute that is not over are lines of a log on disk, synced at each append. When the
 //! minute is over they become a segment on the spool, and then the log is emptied. Segments go from
 //! the spool to the store, oldest first, and are removed there when the store has them. A recorder
-//! that starts again goes on from what its spool holds.
+//! that starts again continues from what its spool holds.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ struct Line {
 }
 
 impl<'a> Appender<'a> {
-    /// Opens the spool, a folder that no other recorder uses, and goes on from what it holds.
+    /// Opens the spool, a folder that no other recorder uses, and continues from what it holds.
     ///
     /// Errors: refused for a spool of other columns, unavailable for one that cannot be written.
     pub fn open(

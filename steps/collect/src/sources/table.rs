@@ -149,6 +149,6 @@ impl Table<'_> {
             "all {rows} rows of `{path}`, from `{first}` to `{last}`, lie outside the range from `{}` to `{}`",
             due.after, due.end
         ))
-        .hint("`--now TIME` takes another time for the present, and `range` says how far back to go")
+        .hint("`--now TIME` sets another evaluation time, and `range` how far back to go")
     }
 }

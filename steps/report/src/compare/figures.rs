@@ -266,10 +266,10 @@ pub(super) fn of_later(judged: &[Option<Judged>]) -> String {
         .filter_map(|((_, letter), judged)| Some((*letter, judged.as_ref()?)))
         .collect();
     let [(first_letter, first), others @ ..] = there.as_slice() else {
-        return "There are no later rows to hold their models against each other on.".to_owned();
+        return "There are no later rows to compare their models on.".to_owned();
     };
     if others.is_empty() {
-        return "There are no later rows to hold their models against each other on.".to_owned();
+        return "There are no later rows to compare their models on.".to_owned();
     }
     let faults = first.scenarios.iter().filter(|found| found.rows > 0).count();
     let rows = units::counted(first.rows() as u64, "row");

@@ -23,7 +23,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
         (facts(contents, run))
         @if let Some(parts) = &parts { (parts.html()) }
         @if let Some(validation) = validation { (verdict(validation)) }
-        @else if run.is_some() { p { "The run did not come to hold the data against its expectations." } }
+        @else if run.is_some() { p { "The run ended before the data was validated." } }
         @if let Some(validation) = validation { (broken(validation, zone)) }
         @if let Some(table) = &expectations { @if !table.is_empty() {
             details.long { summary { "All expectations" } (table.html()) }
@@ -256,7 +256,7 @@ fn drifted(contents: &Contents, table: &Table) -> Markup {
     html! {
         h3 { "Drift against the model before" }
         @if table.is_empty() {
-            p { "The run before left no model to hold the data against." }
+            p { "The run before left no model to compare the data with." }
         } @else {
             p {
                 @if version.is_some() && version == champion { "Against the data of the live model, " }

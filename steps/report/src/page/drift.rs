@@ -6,7 +6,7 @@ use crate::scores::ScoreHistory;
 use crate::tables::{Cell, Table};
 use crate::zone::Zone;
 
-/// Features that models which follow drift spoke of.
+/// Features with drift, by the models that follow drift.
 pub(super) fn table(history: &ScoreHistory, zone: &Zone) -> Table {
     let mut table = Table::new(
         "drift",
@@ -59,7 +59,7 @@ pub(super) fn html(history: &ScoreHistory, table: &Table, day: &Table, zone: &Zo
     html! {
         h3 { "Drift" }
         @if table.is_empty() && day.is_empty() {
-            p { "No model spoke of a feature whose usual level has moved far." }
+            p { "No feature's usual level has moved far." }
         }
         @if !table.is_empty() { (table.html()) }
         @if let Some((time, drift)) = &history.day {

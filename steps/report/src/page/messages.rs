@@ -1,4 +1,4 @@
-//! What people were told, and which windows came late.
+//! The messages that were sent, and windows that were scored late.
 
 use maud::{Markup, html};
 
@@ -29,7 +29,7 @@ pub(super) fn table(contents: &Contents) -> Table {
 /// Shows the messages, or says that none is known.
 pub(super) fn html(table: &Table) -> Markup {
     html! {
-        h3 { "Who was told" }
+        h3 { "Messages sent" }
         @if table.is_empty() {
             p { "No message of this range is known here: none was sent, or it was before the last hundred that are remembered." }
         } @else {

@@ -66,7 +66,7 @@ fn changed(contents: &Contents) -> Table {
 fn changes(contents: &Contents, changed: &Table) -> Markup {
     html! {
         @match &contents.previous {
-            None => { p { "There is no run before it to hold its document against." } },
+            None => { p { "There is no earlier run to compare its document with." } },
             Some(before) if changed.is_empty() => {
                 p { "Its document is that of the run before, " code { (before.record.run) } "." }
             },

@@ -11,7 +11,7 @@ use crate::units;
 /// Stretches that are listed at most; the figure shows all.
 const LISTED: usize = 20;
 
-/// Returns the ticks that made up for others in the range, with what they scored.
+/// Returns the ticks in the range that caught up missed windows, with what they scored.
 pub(super) fn late(scored: &Scored, contents: &Contents) -> Table {
     let mut table = Table::new(
         "late",

@@ -49,7 +49,7 @@ pub struct Record {
     pub run: String,
     /// The pipeline.
     pub pipeline: String,
-    /// What the run took for the present.
+    /// Evaluation time of the run.
     pub now: Timestamp,
     /// SHA-256 of the document; empty where the runner did not note it.
     #[serde(default)]
@@ -93,8 +93,8 @@ impl Record {
         }
     }
 
-    /// Makes the record of a run in a cluster, where the tasks are pods and nobody writes
-    /// `run.json`: of what each task said of itself, in the order of the stages.
+    /// Makes the record of a run in a cluster, where the tasks are pods and no runner writes
+    /// `run.json`: from the outcome of each task, in the order of the stages.
     fn of_outcomes(folder: &Path) -> Option<Self> {
         if fs::metadata(folder.join("run.json")).is_ok() {
             return None;

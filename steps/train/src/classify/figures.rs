@@ -53,7 +53,7 @@ impl Recall {
 struct Called {
     class: usize,
     name: Option<usize>,
-    /// Windows after which it was named right for good.
+    /// Windows after which its class was right and stayed right.
     right_after: Option<usize>,
 }
 

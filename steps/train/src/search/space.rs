@@ -1,6 +1,6 @@
 //! What a search draws parameters from.
 //!
-//! How inputs are scaled is drawn only where labels say what is better: what can be told without
+//! How inputs are scaled is drawn only where labels say what is better: what can be judged without
 //! them favours scalings that blow quiet columns up (measured, see [`super::criterion`]).
 
 use rand::Rng;

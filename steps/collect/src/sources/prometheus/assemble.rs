@@ -189,13 +189,13 @@ impl<'a> Assembler<'a> {
         rows
     }
 
-    /// Returns the number of points that nobody asked for.
+    /// Returns the number of points outside the requested range.
     pub(crate) fn ignored_points(&self) -> usize {
         self.ignored_points
     }
 
     /// Writes warnings; in a training, a source that had nothing to say is refused. In a
-    /// scoring it is not: a minute without data has to be told, and `score` does that.
+    /// scoring it is not: `score` reports a minute without data.
     pub(crate) fn finish(
         &self,
         scoring: bool,

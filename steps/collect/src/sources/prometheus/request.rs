@@ -273,7 +273,7 @@ struct Response {
     body: Option<Vec<u8>>,
 }
 
-/// Unpacks a body that is gzip although nobody asked for it; nothing if it is too long.
+/// Unpacks a body that is gzip although the request did not ask for it; nothing if it is too long.
 fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     if !body.starts_with(&[0x1f, 0x8b]) {
         return Ok(Some(body));
