@@ -76,6 +76,12 @@ fn the_help_texts_are_the_known_ones() -> anyhow::Result<()> {
 }
 
 #[test]
+fn document_reference_is_generated_from_the_schema() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    golden("../../docs/src/document.md", &workspace.run(&["schema", "--format", "markdown"])?)
+}
+
+#[test]
 fn the_schema_is_the_known_one() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     golden("schema.json", &workspace.run(&["schema"])?)

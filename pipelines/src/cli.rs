@@ -17,6 +17,7 @@ mod report;
 mod run;
 mod runs;
 mod scenario;
+mod schema;
 mod score;
 mod scores;
 mod serve;
@@ -203,9 +204,9 @@ enum Command {
         #[command(subcommand)]
         step: Box<StepCommand>,
     },
-    /// Print the JSON Schema of pipeline documents, for editors
+    /// Print the JSON Schema of pipeline documents, or a reference of their fields
     #[command(after_help = "Example: lynceus schema > pipelines/schema.json")]
-    Schema,
+    Schema(schema::SchemaArgs),
     /// Print shell completions
     #[command(after_help = "Example: lynceus completions bash > /etc/bash_completion.d/lynceus")]
     Completions {
@@ -258,7 +259,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Replay(args) => serve::replay(&global, &args),
         Command::Manifests(args) => manifests::execute(&global, &args),
         Command::Lint(args) => lint::execute(&global, &args),
-        Command::Schema => print_json(&document::schema()),
+        Command::Schema(args) => schema::execute(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lynceus", &mut script);

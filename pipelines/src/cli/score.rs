@@ -52,7 +52,8 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
         (None, false) => clock(),
     };
     if let Some(since) = args.since.filter(|since| *since > at) {
-        let error = StepError::usage(format!("`--since {since}` is after the evaluation time `{at}`"));
+        let error =
+            StepError::usage(format!("`--since {since}` is after the evaluation time `{at}`"));
         return Err(error.hint("no window would be due until then"));
     }
     let scored = once(global, args, &context, at)?;

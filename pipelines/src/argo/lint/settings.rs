@@ -99,7 +99,10 @@ pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
         }
         let each_minute = schedule.starts_with("* ");
         if each_minute && !(10..60).contains(&spec.starting_deadline_seconds) {
-            report.say("schedule", "for a start each minute, startingDeadlineSeconds must be 10 to 59");
+            report.say(
+                "schedule",
+                "for a start each minute, startingDeadlineSeconds must be 10 to 59",
+            );
         }
     }
     if spec.starting_deadline_seconds == 0 {
