@@ -183,7 +183,7 @@ impl Server {
         (self.requests.load(Ordering::Relaxed), self.retried.load(Ordering::Relaxed))
     }
 
-    /// Sends a request until `judge` accepts its reply, it fails for good, or the retries are used up.
+    /// Sends a request until `judge` accepts its reply, it fails permanently, or the retries are used up.
     ///
     /// `judge` gets every reply, whatever its status; [`Server::refusal`] makes the failure of one
     /// that is an error.

@@ -50,7 +50,7 @@ impl Retry {
         Self { retries, longest_delay: LONGEST_DELAY }
     }
 
-    /// Runs `attempt` until it succeeds, fails for good, or the retries are used up; `notify` hears
+    /// Runs `attempt` until it succeeds, fails permanently, or the retries are used up; `notify` hears
     /// of each retry: its cause, the attempts so far and the delay before the next, which is that of
     /// [`backoff`] and never shorter than `Retry-After`. `seed` names what is asked.
     ///

@@ -1,4 +1,4 @@
-//! Who is told, when, through which channels, and in which words.
+//! Alerts: which, when, through which channels, and with which texts.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
 
-/// Who is told, and when.
+/// Alerts: which are sent, when, and through which channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
@@ -19,12 +19,12 @@ pub struct Alerts {
     pub resolve_after: u32,
     /// Time after a message in which the same entity does not fire again.
     pub cool_down: Span,
-    /// Time after which an alert that still fires is told again; without it, it is told once.
+    /// Time after which an alert that still fires is sent again; without it, it is sent once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Span>,
-    /// What is told of entities.
+    /// Kinds of alerts about entities that are sent.
     pub kinds: Vec<AlertKind>,
-    /// What is told of trainings; nothing by default.
+    /// Results of trainings that are reported; none by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<TrainingResult>,
     /// Whether every channel gets a message, or only the first that takes it.
@@ -38,7 +38,7 @@ pub struct Alerts {
     /// The words of messages, where they are to be others.
     #[serde(skip_serializing_if = "is_default")]
     pub templates: Templates,
-    /// What nobody is told of.
+    /// Alerts that are not sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silences: Vec<Silence>,
     /// Where messages go, the preferred first.
@@ -127,7 +127,8 @@ pub struct Templates {
     pub text: Option<String>,
 }
 
-/// What nobody is told of: what begins there is told when the silence ends, if it still lasts.
+/// Alerts that are not sent: one that starts during a silence is sent when the silence ends, if it
+/// still fires.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Silence {
@@ -141,7 +142,7 @@ pub struct Silence {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub from: Option<Timestamp>,
-    /// Windows that end before this time; without it for good.
+    /// Windows that end before this time; without it, all later windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,

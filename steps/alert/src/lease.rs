@@ -32,7 +32,7 @@ impl Lease {
 
     /// Says whether its holder may still be sending.
     ///
-    /// The present of two runs may be in any order, and far apart for one that makes up for the
+    /// The evaluation times of two runs may be in any order, and far apart for one that catches up the
     /// past, so a lease from elsewhere counts only near its own time.
     pub fn is_held(&self, now: Timestamp) -> bool {
         let near = now < self.since + LEASE && now > self.since - LEASE;

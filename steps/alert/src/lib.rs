@@ -1,6 +1,6 @@
 //! Tells people what began and what ended, once.
 //!
-//! It follows the score objects with a cursor of its own, so a dead channel never holds scoring
+//! It follows the score objects with a cursor of its own, so an unreachable channel never holds scoring
 //! back. [`machine`] says what changed in a window, [`message`] groups it, [`outbox`] delivers.
 //! Messages are saved with the cursor *before* they are sent and crossed out after: two runs at
 //! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
@@ -53,7 +53,7 @@ pub struct Messages {
     pub sent: Vec<Sent>,
     /// What is still to be sent through which channels, by the next run.
     pub pending: Vec<Pending>,
-    /// What a channel refused for good.
+    /// Messages that a channel permanently rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
 }
@@ -125,7 +125,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     result
 }
 
-/// Returns the messages about what was scored since the last run, and whether scoring goes on.
+/// Returns the messages about the windows scored since the last run, and whether scoring works.
 fn scoring(
     args: &AlertArgs,
     (store, document): (&dyn ObjectStore, &Sections),
@@ -171,9 +171,9 @@ fn tell(
 
 /// What the windows say that were scored since.
 struct Followed {
-    /// What is to be told, without words.
+    /// The changes to report, without text.
     messages: Vec<Message>,
-    /// Says that the drift alert fires, and not only because nobody has looked since.
+    /// Says that the drift alert fires, and not only because no run has looked since.
     drifts: bool,
     /// End of the last window that was scored; nothing before the first.
     scored_to: Option<Timestamp>,
@@ -223,14 +223,14 @@ fn training(
 /// Reports each channel that failed; any of them makes the run one to be tried again.
 fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
     for (name, until) in &delivery.paused {
-        outcome.warn(format!("channel `{name}` wants to be left alone until {until}"));
+        outcome.warn(format!("channel `{name}` is rate-limited until {until}"));
     }
     for (name, error) in &delivery.doubted {
         outcome.warn(format!("channel `{name}` refuses a message: {}", error.message));
     }
     for refused in &delivery.refused {
         let Refused { message, channel, why, .. } = refused;
-        outcome.warn(format!("channel `{channel}` refused `{}` for good: {why}", message.title));
+        outcome.warn(format!("channel `{channel}` permanently rejected `{}`: {why}", message.title));
     }
     for (name, error) in &delivery.failed {
         outcome.warn(format!("channel `{name}`: {}", error.message));
@@ -240,8 +240,8 @@ fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
         0 => String::new(),
         others => format!(" (and {others} more)"),
     };
-    let message = format!("channel `{name}`{others} could not be told: {}", error.message);
-    let kept = "the messages are kept and the next run sends them; the other channels were told";
+    let message = format!("channel `{name}`{others} cannot be reached: {}", error.message);
+    let kept = "the messages are kept and the next run sends them; the other channels got theirs";
     Err(StepError::unavailable(message).hint(match &error.hint {
         Some(hint) => format!("{hint}; {kept}"),
         None => kept.to_owned(),

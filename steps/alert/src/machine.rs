@@ -28,11 +28,11 @@ pub struct Rules {
     pub resolve_after: u32,
     /// Time after a message in which the same alert does not fire again.
     pub cool_down: Span,
-    /// Time after which an alert that still fires is told again; nothing for never.
+    /// Time after which an alert that still fires is sent again; nothing for never.
     pub repeat: Option<Span>,
-    /// Kinds that are told; the others never fire.
+    /// Kinds that are sent; the others never fire.
     pub kinds: Vec<Kind>,
-    /// What nobody is told of.
+    /// Alerts that are not sent.
     pub silences: Vec<Silence>,
 }
 
@@ -50,7 +50,7 @@ impl Rules {
     }
 }
 
-/// Why people are told of an alert.
+/// Why a message about an alert is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -59,22 +59,22 @@ pub enum Reason {
     Begins,
     /// It has become worth waking someone.
     Worsens,
-    /// Other features lead it than those that were told: a second fault, perhaps.
+    /// Other features lead it than those in the last message: perhaps a second fault.
     Widens,
-    /// It still lasts, and the document wants to be reminded.
+    /// It still fires, and the document asks for a reminder (`repeat`).
     Lasts,
     /// It ends.
     Ends,
 }
 
-/// A change that people are told of.
+/// A change that a message reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change<'a> {
     /// The entity; empty for the whole of what the pipeline watches.
     pub entity: String,
     /// What was or is wrong with it.
     pub kind: Kind,
-    /// Why it is told.
+    /// Why it is reported.
     pub reason: Reason,
     /// Says that it is, or was, worth waking someone.
     pub urgent: bool,
@@ -105,7 +105,7 @@ struct Track {
     good_since: Option<Timestamp>,
     /// Set while firing: when it began.
     firing_since: Option<Timestamp>,
-    /// While firing: it was told as worth waking someone.
+    /// While firing: it was sent as urgent.
     urgent: bool,
     /// Window of the last message about it.
     told_at: Option<Timestamp>,
@@ -128,13 +128,13 @@ enum Sign {
 struct Sight<'a> {
     sign: Sign,
     urgent: bool,
-    /// Nobody is to be told now.
+    /// No message is to be sent now.
     silent: bool,
     /// The features that lead an anomaly.
     leading: Vec<&'a str>,
 }
 
-/// What is to be told of an alert.
+/// The change of an alert to report.
 #[derive(Debug)]
 struct News {
     reason: Reason,
@@ -144,7 +144,7 @@ struct News {
     also: Vec<String>,
 }
 
-/// The kinds that windows tell of.
+/// The kinds of alerts that windows cause.
 const KINDS: [Kind; 4] = [Kind::Anomaly, Kind::NoData, Kind::Drift, Kind::Mismatch];
 
 /// Returns what a window says of one kind of alert of an entity, which may not be in it.
@@ -197,7 +197,7 @@ impl Track {
         self.firing_since.is_none() && self.bad == 0 && !self.is_cooling(time, rules)
     }
 
-    /// Takes one window in; returns what is to be told.
+    /// Takes one window in; returns the changes to report.
     fn observe(&mut self, sight: &Sight<'_>, time: Timestamp, rules: &Rules) -> Option<News> {
         match sight.sign {
             Sign::Silent => None,

@@ -1,4 +1,4 @@
-//! `alert`: tells people what began and what ended.
+//! `alert`: sends messages about alarms that start and end.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What people are told: every change of a window in one message, and one message for many.
+//! Messages: all changes of a window in one, and one summary for many.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct Alert {
     pub kind: Kind,
     /// Which way it changed.
     pub status: Status,
-    /// Why it is told.
+    /// Why it is reported.
     #[serde(default)]
     pub reason: Reason,
     /// Says that it is, or was, worth waking someone.
@@ -71,7 +71,7 @@ pub struct Alert {
     /// Features that have moved; for drift that fires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
-    /// Features that lead an anomaly that was told before, and did not then.
+    /// Features that lead an anomaly that was reported before, and did not then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
     /// Why scoring has stopped.
@@ -133,7 +133,7 @@ pub struct Link {
     pub url: String,
 }
 
-/// A channel that cannot be reached, or can again, or refuses a message for good.
+/// A channel that cannot be reached, or can again, or permanently rejects a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelNews {
     /// Its name.
@@ -158,9 +158,9 @@ pub struct Message {
     pub key: String,
     /// The pipeline.
     pub pipeline: String,
-    /// End of the first window it tells of.
+    /// End of the first window it reports.
     pub from: Timestamp,
-    /// End of the last window it tells of, or the present of what it tells of.
+    /// End of the last window it reports, or the evaluation time of what it reports.
     pub time: Timestamp,
     /// Version of the models that scored the last of them; empty where there is none.
     pub version: String,
@@ -214,7 +214,7 @@ impl Message {
         Self { version, training: Some(training), ..Self::empty(pipeline, &key, now) }
     }
 
-    /// Makes the message about scoring that has stopped, or goes on.
+    /// Makes the message about scoring that has stopped, or resumes.
     pub(crate) fn of_scoring(pipeline: &str, alert: Alert, now: Timestamp) -> Self {
         let word = match alert.reason {
             Reason::Ends => "goes-on",
@@ -318,7 +318,7 @@ impl Batch {
         }
     }
 
-    /// Returns how many changes the messages tell of.
+    /// Returns how many changes the messages report.
     pub fn changes(&self) -> usize {
         self.changes
     }

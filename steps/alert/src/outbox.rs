@@ -29,7 +29,7 @@ const CHANNEL_SECONDS: u64 = 20;
 /// How long a channel fails before it may be one message that it fails at, and how long it wants a
 /// pause before it is called dead.
 const HELD: Span = Span::from_seconds(3600);
-/// How old a message is before it is given up although somebody might still mend the channel.
+/// How old a message is before it is given up although the channel might still be corrected.
 const MENDABLE: Span = Span::from_seconds(86_400);
 
 /// Returns the time after which a run with this deadline begins no further sending.
@@ -48,7 +48,7 @@ pub struct Delivery {
     pub sent: Vec<Sent>,
     /// The channels that failed, by name.
     pub failed: BTreeMap<String, StepError>,
-    /// The channels that want a pause, and until when.
+    /// The rate-limited channels, and until when.
     pub paused: BTreeMap<String, Timestamp>,
     /// What was given up.
     pub refused: Vec<Refused>,
@@ -96,7 +96,7 @@ impl Sender<'_> {
     }
 
     /// Sends what is pending, oldest first, and saves the state after each message that reached
-    /// somebody. A channel that fails is left alone for the rest of the run, the others are told
+    /// anyone. A channel that fails is not tried again in this run, the others get a message
     /// of it, and get their messages. A message that a channel refuses is not in the way of those
     /// behind it.
     ///
@@ -191,7 +191,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Tells the channels that must hear of it again and again what is firing; of `send: first`
+    /// Sends firing alerts to the channels that need them repeatedly; of `send: first`
     /// the first that can be reached alone.
     pub fn refresh(&mut self, state: &mut AlertState, delivery: &mut Delivery) {
         let firing: Vec<Alert> = state.firing.clone();
@@ -239,9 +239,9 @@ impl Sender<'_> {
         }
     }
 
-    /// Notes that a channel does not want a message. After `limit` times the others are told, once
+    /// Notes that a channel rejected a message. After `limit` times the others get a message, once
     /// until the channel takes something again, and the message is given up: at once where one
-    /// refusal is enough, else when whoever can mend the channel had a day to do so. A dead channel
+    /// rejection is enough, else after a day in which the channel can be corrected. An unreachable channel
     /// that fails at it has not refused it.
     fn refused(
         &self,
@@ -295,14 +295,14 @@ impl Sender<'_> {
         self.tell_others(news, state);
     }
 
-    /// Returns until when a channel wants to be left alone. A pause that is longer than any that is
+    /// Returns until when a channel is rate-limited. A pause that is longer than any that is
     /// kept comes from a clock that was ahead.
     fn pause(&self, name: &str, state: &AlertState) -> Option<Timestamp> {
         let until = state.trouble.get(name)?.not_before?;
         (until > self.now && until <= self.now + LONGEST_PAUSE).then_some(until)
     }
 
-    /// Says whether a channel is to be left alone in this run.
+    /// Says whether a channel is not to be used in this run.
     fn is_out(
         &self,
         name: &str,

@@ -27,7 +27,7 @@ impl Request {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Says that nobody has started a training for it, and that it was asked for lately.
+    /// Says that no training was started for it yet, and that the request is recent.
     pub fn is_open(&self, now: Timestamp, within: Span) -> bool {
         !self.started && self.is_near(now, within)
     }

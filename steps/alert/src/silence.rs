@@ -1,4 +1,4 @@
-//! What nobody is told of.
+//! Alerts that are not sent.
 
 use contract::Timestamp;
 use document::alerts::{AlertKind, Silence};

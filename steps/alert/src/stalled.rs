@@ -1,5 +1,5 @@
-//! Whether scoring goes on: people are notified when no window was scored for
-//! `scoring.stalled_after` though one is due, with the cause, and again when it goes on.
+//! Detection of stopped scoring: an alert is sent when no window was scored for
+//! `scoring.stalled_after` though one is due, with the cause, and again when it resumes.
 //!
 //! What is watched is the watermark, so a tick that caught up only some of the windows counts as
 //! progress, and a tick that was never started is noticed by the next one that is.
@@ -28,7 +28,7 @@ pub struct Progress {
     pub scored_to: Option<Timestamp>,
     /// When that was first seen, by the evaluation time of a run.
     pub seen: Timestamp,
-    /// When people were last notified that it has stopped; nothing while it goes on.
+    /// Time of the last alert that it has stopped; nothing while it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Timestamp>,
     /// What stopped the last tick that said so.
@@ -92,7 +92,7 @@ pub(crate) fn look(
 
 /// Notifies the channels that forget what is not said again, such as Alertmanager, that the store
 /// cannot be reached: they take the same alert for the same, so no state is needed. The others
-/// would hear of it each tick. Returns the error of the run.
+/// would get it again each tick. Returns the error of the run.
 pub(crate) fn without_store(
     document: &Sections,
     channels: Vec<Box<dyn Channel>>,
@@ -113,7 +113,7 @@ pub(crate) fn without_store(
     error
 }
 
-/// Returns what is to be told where no window was scored since the last look.
+/// Returns the changes to report where no window was scored since the last look.
 fn stands(
     document: &Sections,
     progress: &mut Progress,
@@ -144,8 +144,8 @@ fn stands(
     Some(alert(progress, Status::Firing, reason, (None, Some(why))))
 }
 
-/// Returns what is to be told where windows were scored since the last look: that scoring goes on,
-/// also where it stood still so long that nobody could say so.
+/// Returns the changes to report where windows were scored since the last look: scoring has resumed,
+/// also where it was stopped for so long that no run reported it.
 fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Alert> {
     let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));
     let is_gap = now >= progress.seen + document.scoring.stalled_after.max(every);

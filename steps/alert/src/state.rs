@@ -18,15 +18,15 @@ const TRAININGS: usize = 20;
 /// Messages that were given up and can still be read.
 const REFUSED: usize = 20;
 
-/// Messages that reached somebody and are remembered.
+/// Sent messages that are remembered.
 const TOLD: usize = 100;
 
-/// A message that reached somebody, in short.
+/// A sent message, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The message's key.
     pub key: String,
-    /// End of the last window it tells of, or the present of what it tells of.
+    /// End of the last window it reports, or the evaluation time of what it reports.
     pub time: Timestamp,
     /// One line of it.
     pub title: String,
@@ -54,10 +54,10 @@ pub struct AlertState {
     pub progress: Option<Progress>,
     /// Messages that have not reached every channel, oldest first.
     pub pending: Vec<Pending>,
-    /// The last messages that a channel refused for good, oldest first.
+    /// The last messages that a channel permanently rejected, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
-    /// The last messages that reached somebody, oldest first.
+    /// The last sent messages, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Told>,
     /// Channels that do not work as they should, by name.
@@ -97,7 +97,7 @@ impl AlertState {
         self.trouble.get(channel).is_some_and(|trouble| trouble.failing_since.is_some())
     }
 
-    /// Keeps a message that was given up, where somebody can read it.
+    /// Keeps a message that was given up, so that it can be read.
     pub(crate) fn bury(&mut self, refused: Refused) {
         self.refused.push(refused);
         let surplus = self.refused.len().saturating_sub(REFUSED);
@@ -185,12 +185,12 @@ impl<'a> Keeper<'a> {
                 "another run is telling people of `{pipeline}` since {}",
                 lease.since
             ))
-            .hint("what is still to be told is told by it or by the next run")),
+            .hint("it or the next run sends the remaining messages")),
             _ => Ok((Self { store, pipeline, etag }, state)),
         }
     }
 
-    /// Writes the state if nobody else has since.
+    /// Writes the state if no other run has since.
     pub(crate) fn save(&mut self, state: &AlertState) -> Result<(), StepError> {
         let expected = self.etag.as_deref();
         self.etag = Some(state::write(self.store, self.pipeline, STATE, state, expected)?);

@@ -8,7 +8,7 @@ use contract::{StepError, Timestamp, read_json};
 use document::alerts::TrainingResult;
 use serde::{Deserialize, Serialize};
 
-/// How a training ended and what came of it.
+/// How a training ended, and its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// How it ended.
@@ -45,7 +45,7 @@ pub struct Figure {
     pub champion: Option<f64>,
 }
 
-/// What the outcome of `deploy` says in its details; the fields that are told.
+/// What the outcome of `deploy` says in its details; the fields that are reported.
 #[derive(Debug, Deserialize)]
 struct Deployment {
     version: String,
@@ -94,7 +94,7 @@ impl Training {
         Ok(training)
     }
 
-    /// A training of which nobody said how it ended.
+    /// A training without a known end.
     fn failed() -> Self {
         Self {
             result: TrainingResult::Failed,

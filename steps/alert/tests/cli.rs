@@ -98,7 +98,7 @@ fn killed_at_any_moment_it_tells_everything_and_repeats_at_most_one_message_a_ki
         assert_eq!(same, Some(&message), "a repeat is the same message");
         *times.entry(message.key).or_default() += 1;
     }
-    assert_eq!(times.len(), expected.len(), "everything was told");
+    assert_eq!(times.len(), expected.len(), "everything was sent");
     assert!(kills > 20, "{kills} kills: too few to show anything");
     assert!(times.values().sum::<usize>() - times.len() <= kills);
     let state = |pipeline: &Pipeline| {

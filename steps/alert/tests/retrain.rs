@@ -77,7 +77,7 @@ fn nobody_asks_unless_the_document_does_and_a_started_training_is_not_asked_agai
     let off = pipeline("stability_index: 0.3");
     score(&off, 60, true);
     assert_eq!(asked(&off, 60), None);
-    assert_eq!(off.told().unwrap().len(), 1, "people are told all the same");
+    assert_eq!(off.told().unwrap().len(), 1, "the alert is sent all the same");
 
     let on = pipeline("retrain: {}");
     score(&on, 60, true);

@@ -1,4 +1,4 @@
-//! What people are told of a training.
+//! Messages about trainings.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;

@@ -23,7 +23,7 @@ pub struct EmailChannel {
     /// How the connection is encrypted.
     #[serde(default)]
     pub security: SmtpSecurity,
-    /// User name; without one nobody logs in.
+    /// User name; without one there is no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// The user's password.
@@ -101,11 +101,12 @@ impl Extension for EmailChannel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmtpSecurity {
-    /// Begun in the clear and encrypted before anything is said; a server that cannot is refused.
+    /// STARTTLS: the connection starts unencrypted and is encrypted before any data is sent; a
+    /// server without it is refused.
     #[default]
     Starttls,
     /// Encrypted from the first byte.
     Tls,
-    /// Not at all; then nobody can log in.
+    /// No encryption; a login is then not allowed.
     None,
 }

@@ -18,7 +18,7 @@ use crate::text;
 use crate::wording::kind_name;
 
 const FIELD: &str = "alerts.channels.alertmanager";
-/// How long the alert about another channel lasts unless it ends before: nobody says it again.
+/// Time after which the alert about another channel expires: it is not sent again.
 const CHANNEL_ALERT: Span = Span::from_seconds(86_400);
 
 /// An Alertmanager.

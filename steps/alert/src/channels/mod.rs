@@ -21,7 +21,7 @@ use crate::message::{Alert, Message};
 pub struct Failure {
     /// What failed; without secrets.
     pub error: StepError,
-    /// How long the other side wants to be left alone.
+    /// Time until which the server rate-limits us.
     pub retry_after: Option<Span>,
     /// Says that the other side works and was asked too often.
     pub is_limit: bool,
@@ -51,7 +51,7 @@ pub(crate) const MANY_REFUSALS: u32 = 5;
 /// The longest pause that a channel is given.
 pub(crate) const LONGEST_PAUSE: Span = Span::from_seconds(6 * 3600);
 
-/// A way to tell people.
+/// A channel that messages are sent through.
 ///
 /// Only what the other side has taken is sent: a message that could not be handed over is an
 /// error, and comes again in the next run, with the same key. A channel with a deadline of its own
@@ -63,7 +63,7 @@ pub trait Channel {
     /// settings, unique in a document, and without secrets.
     fn name(&self) -> &str;
 
-    /// Sends one message; `now` is the present of the run.
+    /// Sends one message; `now` is the evaluation time of the run.
     ///
     /// Errors carry no secrets; those of an outside service are [`contract::ErrorKind::Unavailable`].
     fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure>;

@@ -13,7 +13,7 @@ use super::Rules;
 const LEADING: usize = 3;
 /// Smallest share of a window's score that makes a feature one of those that lead it.
 const LEAST_SHARE: f64 = 0.1;
-/// Windows in a row that a feature must lead before it is told, whatever `alerts.for` says: the last
+/// Windows in a row that a feature must lead before it is reported, whatever `alerts.for` says: the last
 /// of the three leading features changes by chance from one window to the next.
 const LEAST_WINDOWS: u32 = 3;
 
@@ -25,7 +25,7 @@ const MADE_OF: [&str; 8] =
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Leading {
-    /// Features that were told since it began.
+    /// Features that were reported since it began.
     told: Vec<String>,
     /// Others, and in how many windows in a row each has led it.
     others: BTreeMap<String, u32>,

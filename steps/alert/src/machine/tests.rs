@@ -1,4 +1,4 @@
-//! Sequences of windows and what is told of them.
+//! Sequences of windows and the messages about them.
 
 use contract::Decimal;
 use contract::score::Cause;
@@ -90,7 +90,7 @@ fn in_cool_down_it_does_not_fire_and_afterwards_it_does() {
 #[test]
 fn missing_data_is_an_alert_of_its_own_and_no_sign_of_health() {
     assert_eq!(told("nn..", &rules()), "1n+ 3n-");
-    assert_eq!(told("aannn.a", &rules()), "1+ 3n+ 6n-", "the anomaly goes on");
+    assert_eq!(told("aannn.a", &rules()), "1+ 3n+ 6n-", "the anomaly lasts");
     assert_eq!(told("aannn..", &rules()), "1+ 3n+ 6- 6n-");
     assert_eq!(told("ana", &rules()), "2+", "an unknown window does not interrupt");
 }
@@ -146,8 +146,8 @@ fn what_begins_in_a_silence_is_told_when_it_is_over() {
     };
     let silent = |from, until| Rules { silences: vec![silence(from, until)], ..rules() };
     assert_eq!(told("aaaaaa", &silent(0, 4)), "4+");
-    assert_eq!(told("aaa...", &silent(0, 4)), "", "nobody has heard of it");
-    assert_eq!(told("aaaa..", &silent(2, 9)), "1+ 5-", "who was told hears the end");
+    assert_eq!(told("aaa...", &silent(0, 4)), "", "it was never sent");
+    assert_eq!(told("aaaa..", &silent(2, 9)), "1+ 5-", "the end of a sent alert is sent");
     assert_eq!(told("aauuuu", &silent(2, 4)), "1+ 4!");
     assert_eq!(told("nn..", &silent(0, 9)), "1n+ 3n-", "another kind");
 }

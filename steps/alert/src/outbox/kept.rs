@@ -17,14 +17,14 @@ pub const MAX_PENDING: usize = 50;
 pub struct Pending {
     /// The message.
     pub message: Message,
-    /// Names of the channels that are still to be told; with `send: first` the first that takes it
+    /// Names of the channels that still need it; with `send: first` the first that takes it
     /// is the last.
     pub channels: Vec<String>,
     /// How often a channel has answered that it does not want this message, or has failed at it
     /// for long, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refusals: BTreeMap<String, u32>,
-    /// Names of the channels of which the others were told that they refuse it.
+    /// Names of the channels whose rejection was reported to the others.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub complained: BTreeSet<String>,
     /// Says that the store has it as an object of its own.
@@ -33,14 +33,14 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// A message that nobody was sent yet.
+    /// A message that was not sent yet.
     pub fn new(message: Message, channels: Vec<String>) -> Self {
         let (refusals, complained) = (BTreeMap::new(), BTreeSet::new());
         Self { message, channels, refusals, complained, is_kept: false }
     }
 }
 
-/// A message that a channel refused for good.
+/// A message that a channel permanently rejected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Refused {
     /// The message.
@@ -58,23 +58,23 @@ pub struct Refused {
 pub struct Sent {
     /// The message.
     pub message: Message,
-    /// Names of the channels that were told.
+    /// Names of the channels that accepted it.
     pub channels: Vec<String>,
 }
 
 /// What is known of a channel that does not work as it should.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Trouble {
-    /// Since when it cannot be reached; nothing if it only wants a pause.
+    /// Since when it cannot be reached; nothing if it is only rate-limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Timestamp>,
     /// Since when it has only wanted pauses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_since: Option<Timestamp>,
-    /// Until when it wants to be left alone.
+    /// Until when it is rate-limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// Since when it has refused messages for good and taken none.
+    /// Since when it has permanently rejected messages and accepted none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusing_since: Option<Timestamp>,
     /// What it answered last.

@@ -24,7 +24,7 @@ fn a_channel_that_fails_stops_no_other_is_told_of_once_and_gets_its_messages_lat
     assert_eq!(news.title, "cluster: channel file told/alerts.jsonl cannot be reached");
     assert!(news.text.contains("since 2026-11-21 08:01 UTC\ncannot write"), "{}", news.text);
     let (result, messages, _) = run(&pipeline, 2);
-    assert!(result.is_err() && messages.sent.is_empty(), "it is told once");
+    assert!(result.is_err() && messages.sent.is_empty(), "it is reported once");
     let keys: Vec<_> = messages.pending.iter().map(|one| one.message.key.clone()).collect();
 
     pipeline.score(2, ["a"]).unwrap();
@@ -52,15 +52,15 @@ fn with_send_first_the_next_channel_is_told_where_the_preferred_one_fails() {
     pipeline.score(0, ["a"]).unwrap();
     let (result, messages, _) = run(&pipeline, 0);
     result.unwrap();
-    assert_eq!(messages.sent[0].channels, ["file told/alerts.jsonl"], "and nobody else");
+    assert_eq!(messages.sent[0].channels, ["file told/alerts.jsonl"], "and no other channel");
     fs::remove_dir_all(pipeline.folder().join("told")).unwrap();
     fs::write(pipeline.folder().join("told"), b"").unwrap();
     pipeline.score(1, ["."]).unwrap();
     let (result, messages, _) = run(&pipeline, 1);
-    assert_eq!(result.unwrap_err().kind, ErrorKind::Unavailable, "somebody has to look at it");
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Unavailable, "the run fails");
     assert_eq!(messages.sent.len(), 2, "the message, and that the first channel is dead");
     assert!(messages.sent.iter().all(|sent| sent.channels == ["stdout"]));
-    assert!(messages.pending.is_empty(), "it was told, so the first channel is not told later");
+    assert!(messages.pending.is_empty(), "it was sent, so the first channel does not get it later");
 }
 
 #[test]

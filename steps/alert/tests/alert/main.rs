@@ -1,4 +1,4 @@
-//! What people are told, and how often.
+//! Which messages are sent, and how often.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "../support/mod.rs"]

@@ -10,7 +10,7 @@ use store::{Watermark, state, watermark};
 
 use crate::support::{FILE, Pipeline, minute};
 
-/// The channel is told at once and never again of what stands.
+/// The channel gets a standing alert at once and never again.
 const RULES: &str = "  for: 1\n";
 
 impl Pipeline {

@@ -95,11 +95,11 @@ fn telegrams_retry_after_is_kept_and_is_no_failure() {
     let limited = run(&pipeline, 0);
     limited.result.clone().unwrap();
     assert_eq!(limited.messages.pending.len(), 1);
-    assert_eq!(pipeline.told().unwrap().len(), 1, "the other channel is told, and of nothing else");
+    assert_eq!(pipeline.told().unwrap().len(), 1, "the other channel gets it, and nothing else");
     double.answers(Some(TELEGRAM_OK));
     assert_eq!(double.asked().len(), 1);
     assert_eq!(run(&pipeline, 1).sent(), 0);
-    assert!(double.asked().is_empty(), "it was left alone");
+    assert!(double.asked().is_empty(), "it got no request");
     assert_eq!(run(&pipeline, 2).sent(), 1);
     assert_eq!(double.asked().len(), 1);
     assert_eq!(run(&pipeline, 3).sent(), 0);

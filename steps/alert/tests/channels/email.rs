@@ -133,13 +133,13 @@ fn what_the_server_refuses_is_said_without_the_password() {
         let text = refused.failure().to_lowercase();
         assert!(text.contains(words), "{words} in {text}");
         assert!(!refused.kept.contains("hunter"), "{}", refused.kept);
-        assert_eq!(pipeline.told().unwrap().len(), 2, "the others are told, and of it");
+        assert_eq!(pipeline.told().unwrap().len(), 2, "the other channels get it, and a message about it");
     }
     let pipeline = smtp.pipeline(LOGIN, "  templates: {title: refuse}\n");
     let minutes = [0, 1, 2, 3, 4, 24 * 60 + 1];
     let runs: Vec<Run> = minutes.map(|minute| run(&pipeline, minute)).into();
     assert!(runs.iter().all(|run| run.result.is_ok() && !run.kept.contains("hunter")));
-    assert_eq!(runs[4].waiting().len(), 1, "somebody may mend it");
+    assert_eq!(runs[4].waiting().len(), 1, "it may be corrected");
     assert!(runs[5].waiting().is_empty() && runs[5].messages.refused[0].why.contains("554"));
     assert!(smtp.mail(1).is_none());
 }

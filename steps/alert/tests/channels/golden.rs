@@ -15,7 +15,7 @@ use super::email::Smtp;
 use super::support::{Pipeline, minute, outcomes, window};
 use super::{AT_ONCE, Run, run, run_with};
 
-/// Everyone who is told.
+/// All channels.
 struct Channels {
     telegram: Double,
     others: Double,

@@ -1,4 +1,4 @@
-//! Messages that a channel does not want, and channels that somebody has to mend.
+//! Messages that a channel rejects, and channels with wrong settings.
 
 use alert::AlertState;
 use store::state;
@@ -13,7 +13,7 @@ const UNWANTED: Answer =
     Answer(400, "", r#"{"ok":false,"description":"Bad Request: can't parse"}"#);
 const NAME: &str = "telegram -1001";
 
-/// Minutes of a day, in which somebody may mend a channel.
+/// Minutes of a day, in which a channel may be corrected.
 const DAY: i64 = 24 * 60;
 
 fn kept(pipeline: &Pipeline) -> AlertState {
@@ -40,15 +40,15 @@ fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behin
     }
     let fifth = run(&pipeline, 5);
     fifth.result.clone().unwrap();
-    assert_eq!(fifth.waiting(), [NAME], "somebody may mend it");
+    assert_eq!(fifth.waiting(), [NAME], "it may be corrected");
     assert_eq!(double.asked().len(), 4);
-    assert_eq!(titles(&pipeline).len(), 3, "the others are told of it before");
+    assert_eq!(titles(&pipeline).len(), 3, "the others get a message about it before");
     let last = run(&pipeline, DAY + 1);
     last.result.clone().unwrap();
     assert!(last.waiting().is_empty());
     let refused = &last.messages.refused[0];
     assert_eq!((refused.channel.as_str(), refused.message.alerts.len()), (NAME, 1));
-    assert_eq!(kept(&pipeline).refused, last.messages.refused, "somebody can read it");
+    assert_eq!(kept(&pipeline).refused, last.messages.refused, "it can be read");
     let news = pipeline.told().unwrap().pop().unwrap();
     assert_eq!(news.title, "cluster: channel telegram -1001 refused a message");
     let words = "can't parse\nnot sent: cluster is anomalous";
@@ -60,7 +60,7 @@ fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behin
         assert_eq!(run(&pipeline, DAY + minute).waiting(), [NAME]);
     }
     assert_eq!(run(&pipeline, 2 * DAY + 7).messages.refused.len(), 1);
-    assert_eq!(titles(&pipeline).len(), 4, "of a channel that took nothing since, it is told once");
+    assert_eq!(titles(&pipeline).len(), 4, "a channel that accepted nothing since is reported once");
     pipeline.score(2 * DAY + 8, ["."]).unwrap();
     run(&pipeline, 2 * DAY + 8);
     let state = kept(&pipeline);
@@ -143,7 +143,7 @@ fn who_wants_a_pause_for_an_hour_is_dead() {
     }
     assert_eq!(titles(&pipeline).len(), 1);
     assert!(run(&pipeline, 61).failure().contains("429 Too Many Requests"));
-    assert_eq!(titles(&pipeline).len(), 2, "the others are told");
+    assert_eq!(titles(&pipeline).len(), 2, "the others get a message");
     double.answers(Some(webhook::OK));
     assert!(run(&pipeline, 63).waiting().is_empty());
 }
