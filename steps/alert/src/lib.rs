@@ -230,7 +230,8 @@ fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
     }
     for refused in &delivery.refused {
         let Refused { message, channel, why, .. } = refused;
-        outcome.warn(format!("channel `{channel}` permanently rejected `{}`: {why}", message.title));
+        outcome
+            .warn(format!("channel `{channel}` permanently rejected `{}`: {why}", message.title));
     }
     for (name, error) in &delivery.failed {
         outcome.warn(format!("channel `{name}`: {}", error.message));

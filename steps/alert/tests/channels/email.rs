@@ -133,7 +133,11 @@ fn what_the_server_refuses_is_said_without_the_password() {
         let text = refused.failure().to_lowercase();
         assert!(text.contains(words), "{words} in {text}");
         assert!(!refused.kept.contains("hunter"), "{}", refused.kept);
-        assert_eq!(pipeline.told().unwrap().len(), 2, "the other channels get it, and a message about it");
+        assert_eq!(
+            pipeline.told().unwrap().len(),
+            2,
+            "the other channels get it, and a message about it"
+        );
     }
     let pipeline = smtp.pipeline(LOGIN, "  templates: {title: refuse}\n");
     let minutes = [0, 1, 2, 3, 4, 24 * 60 + 1];

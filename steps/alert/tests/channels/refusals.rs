@@ -60,7 +60,11 @@ fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behin
         assert_eq!(run(&pipeline, DAY + minute).waiting(), [NAME]);
     }
     assert_eq!(run(&pipeline, 2 * DAY + 7).messages.refused.len(), 1);
-    assert_eq!(titles(&pipeline).len(), 4, "a channel that accepted nothing since is reported once");
+    assert_eq!(
+        titles(&pipeline).len(),
+        4,
+        "a channel that accepted nothing since is reported once"
+    );
     pipeline.score(2 * DAY + 8, ["."]).unwrap();
     run(&pipeline, 2 * DAY + 8);
     let state = kept(&pipeline);
