@@ -1,7 +1,5 @@
 //! `lynceus schema`: the JSON Schema of documents, and the reference page that is made of it.
 
-use std::fmt::Write as _;
-
 use clap::{Args, ValueEnum};
 use contract::StepError;
 use serde_json::{Map, Value};
@@ -58,8 +56,7 @@ fn has_section(schema: &Value) -> bool {
 }
 
 fn section(text: &mut String, name: &str, schema: &Value, types: &Map<String, Value>) {
-    // Writing to a String cannot fail.
-    let _ = write!(text, "\n## {name}\n\n{}\n\n", words(schema));
+    text.push_str(&format!("\n## {name}\n\n{}\n\n", words(schema)));
     if let Some(fields) = schema["properties"].as_object() {
         text.push_str("| field | type | default | meaning |\n|---|---|---|---|\n");
         let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
@@ -71,7 +68,7 @@ fn section(text: &mut String, name: &str, schema: &Value, types: &Map<String, Va
     if let Some(variants) = schema["oneOf"].as_array() {
         text.push_str("| value | meaning |\n|---|---|\n");
         for variant in variants {
-            let _ = writeln!(text, "| {} | {} |", value(variant, types), words(variant));
+            text.push_str(&format!("| {} | {} |\n", value(variant, types), words(variant)));
         }
     }
 }
@@ -89,7 +86,7 @@ fn row(
         None => String::new(),
     };
     let kind = kind(schema, types);
-    let _ = writeln!(text, "| `{field}` | {kind} | {default} | {} |", words(schema));
+    text.push_str(&format!("| `{field}` | {kind} | {default} | {} |\n", words(schema)));
 }
 
 /// Returns a schema's description in one line that a table can hold.
