@@ -52,7 +52,7 @@ until_true() {
 
 # Keeps what becomes of each workflow: successful ones are deleted after minutes.
 watch_workflows() {
-    while sleep 2; do
+    while sleep 5; do
         n get workflows -o json 2>/dev/null | jq -c '.items[] | {
             uid: .metadata.uid, name: .metadata.name, created: .metadata.creationTimestamp,
             clock: .metadata.labels["workflows.argoproj.io/cron-workflow"],
@@ -66,15 +66,18 @@ watch_workflows() {
 # figures clock|template NAME: prints a line of what is known of these workflows
 figures() { python3 tests/cluster/figures.py "$work/workflows.jsonl" "$@"; }
 
+# Forwards a port to the bucket. A plain command in the background: its process id is kubectl's own, so
+# that it ends with this script.
+connect() {
+    "${run[@]}" kubectl -n "$namespace" port-forward service/minio :9000 >"$work/port-forward.log" 2>&1 &
+    children+=($!)
+    until_true 30 "port-forward" grep -q Forwarding "$work/port-forward.log"
+    port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\).*/\1/p' "$work/port-forward.log")
+}
+
 # store COMMAND...: with the bucket's address and the keys of the role `reader`
 store() {
-    local keys=minio/credentials/reader port=19000
-    if [ -z "${forwarded:-}" ]; then
-        n port-forward service/minio $port:9000 >"$work/port-forward.log" 2>&1 &
-        children+=($!)
-        forwarded=1
-        until_true 30 "port-forward" grep -q Forwarding "$work/port-forward.log"
-    fi
+    local keys=minio/credentials/reader
     AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_REGION=us-east-1 \
         AWS_ACCESS_KEY_ID=$(cat $keys/AWS_ACCESS_KEY_ID) \
         AWS_SECRET_ACCESS_KEY=$(cat $keys/AWS_SECRET_ACCESS_KEY) "${run[@]}" "$@"
@@ -114,14 +117,17 @@ train() {
     }
     until_true 900 "training" ended
     [ "$phase" = Succeeded ] || fail "training: $(n get "$workflow" -o jsonpath='{.status.message}')"
-    sleep 3
+    sleep 6
+    connect
     say "trained in $((SECONDS - started)) s: $(figures one "${workflow##*/}")"
+    status --output json | jq -e '.live != null' >/dev/null || fail "no model is live"
     store "$lynceus" runs list $pipeline --store s3://lynceus | tail -n 1
 }
 
 score() {
     wait_for_ticks "$ticks" $((ticks * 60 + 300))
     say "scored: $(figures clock "lynceus-$pipeline-score")"
+    connect
     status | head -n 6
 }
 
@@ -133,6 +139,7 @@ says_why() { # BEGINNING
 
 break_things() {
     local pod
+    connect
     running() { pod=$(n get pods -l app.kubernetes.io/component=score --field-selector status.phase=Running -o name | head -n 1); [ -n "$pod" ]; }
     until_true 120 "a running tick" running
     n delete --wait=false "$pod" >/dev/null
@@ -153,16 +160,18 @@ break_things() {
     say "stopped MinIO"
     sleep 130
     n scale statefulset/minio --replicas=1 >/dev/null
+    n rollout status statefulset/minio --timeout=300s >/dev/null
     say "started MinIO"
-    unset forwarded
+    connect
     wait_for_ticks 3 600
     say "caught up: $(figures clock "lynceus-$pipeline-score")"
 }
 
 check() {
     local keys=minio/credentials/reader
+    connect
     # `mc` takes the address and the keys from this variable.
-    MC_HOST_reader=http://$(cat $keys/AWS_ACCESS_KEY_ID):$(cat $keys/AWS_SECRET_ACCESS_KEY)@127.0.0.1:19000 \
+    MC_HOST_reader=http://$(cat $keys/AWS_ACCESS_KEY_ID):$(cat $keys/AWS_SECRET_ACCESS_KEY)@127.0.0.1:$port \
         MC_CONFIG_DIR=$work/mc store "$mc" --quiet --json ls --versions --recursive \
         "reader/lynceus/scores/$pipeline/" >"$work/scores.jsonl"
     python3 tests/cluster/windows.py "$work/scores.jsonl" || fail "windows"

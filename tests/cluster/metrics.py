@@ -13,6 +13,7 @@ import time
 import urllib.parse
 
 BUCKETS = ["0.01", "0.05", "0.1", "0.5", "1", "+Inf"]
+SCRAPED = 'instance="metrics:8000",job="cluster"'
 POD = 'container="app",pod="shop-1",namespace="shop"'
 # name, labels, mean per second
 COUNTERS = [
@@ -91,7 +92,9 @@ def samples(now):
 def lines(now, stamp):
     for name, rows in samples(now).items():
         for series, labels, value in rows:
-            braces = f"{{{labels}}}" if labels else ""
+            # The past has the labels that a scrape adds, else it would be another series beside the present.
+            target = SCRAPED if stamp else ""
+            braces = f"{{{','.join(filter(None, [labels, target]))}}}"
             yield name, f"{series}{braces} {value!r}{f' {now}' if stamp else ''}\n"
 
 

@@ -192,7 +192,8 @@ impl Default for Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnWorse {
-    /// It is registered and not promoted; the run succeeds and says so.
+    /// It is registered and not promoted; the run succeeds with a warning. Where no model is live
+    /// at all, the run ends with exit code 3.
     Keep,
     /// It is registered and not promoted; the run ends with exit code 3.
     Stop,

@@ -294,7 +294,11 @@ fn text(status: &Status) -> String {
         Some(it) => format!("{} since {} ({})", it.version, it.since, it.why),
         None => "none".to_owned(),
     };
-    rows.push(row("live model", &version(&status.live)));
+    let live = match &status.live {
+        Some(_) => version(&status.live),
+        None => format!("none (why: lynceus runs list {})", status.pipeline),
+    };
+    rows.push(row("live model", &live));
     if status.shadow.is_some() {
         rows.push(row("shadow", &version(&status.shadow)));
     }

@@ -68,9 +68,9 @@ struct Case {
 
 /// Runs the step.
 ///
-/// Errors: refused for a bundle that is not what it vouches for, and for a worse one where the
-/// document says `on_worse: stop` (it is registered then, and `deployment` is written); lost race
-/// when the alias was changed meanwhile.
+/// Errors: refused for a bundle that is not what it vouches for, and for one that is not promoted
+/// while no model is live or the document says `on_worse: stop` (it is registered then, and
+/// `deployment` is written); lost race when the alias was changed meanwhile.
 pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let store = store::open(&args.store)?;
@@ -282,13 +282,13 @@ fn conclude(
     }
     let refusal = format!("version `{version}` is registered but not promoted: {why}");
     let way_out = way_out(document, deployment);
-    match document.gate.on_worse {
-        OnWorse::Keep => {
-            outcome.warn(format!("{refusal}; {way_out}"));
-            Ok(())
-        }
-        OnWorse::Stop => Err(StepError::refused(refusal).hint(way_out)),
+    // Without a live model nothing is scored: a training that leaves it so has not succeeded, and
+    // the clock of the first training must try again.
+    if document.gate.on_worse == OnWorse::Keep && deployment.since.is_some() {
+        outcome.warn(format!("{refusal}; {way_out}"));
+        return Ok(());
     }
+    Err(StepError::refused(refusal).hint(way_out))
 }
 
 /// Says what can be done about a version that was not promoted.

@@ -56,20 +56,19 @@ fn the_first_version_is_promoted_if_it_cries_wolf_seldom_enough() {
 }
 
 #[test]
-fn the_first_version_with_too_many_false_alarms_is_kept_and_not_promoted() {
+fn first_version_with_too_many_false_alarms_is_registered_and_ends_the_run() {
     for labelled in [false, true] {
         let pipeline = Pipeline::new(labelled, "{max_false_alarm_ratio: 0.001}").unwrap();
         pipeline.bundle("one", 1.0).unwrap();
-        let (result, outcome) = run(&pipeline, "one", 300);
-        result.unwrap();
+        let error = run(&pipeline, "one", 300).0.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused, "nothing is scored, so it is no success");
         let deployment = written(&pipeline);
         assert!(!deployment.promoted && !deployment.live);
-        let warning = &outcome.warnings[0];
-        assert!(warning.contains("only 0.1 % are allowed"), "{warning}");
-        assert!(warning.contains("no model is live yet, and it calls"), "{warning}");
+        assert!(error.message.contains("only 0.1 % are allowed"), "{error:?}");
+        assert!(error.message.contains("no model is live yet, and it calls"), "{error:?}");
+        let hint = error.hint.unwrap();
         let by_hand = format!("lynceus models promote cluster {}", deployment.version);
-        assert!(warning.contains("`gate.max_false_alarm_ratio`"), "{warning}");
-        assert!(warning.contains(&by_hand), "{warning}");
+        assert!(hint.contains("`gate.max_false_alarm_ratio`") && hint.contains(&by_hand), "{hint}");
         assert_eq!(live(&pipeline), None);
         assert_eq!(versions(&pipeline), [deployment.version]);
     }

@@ -3,6 +3,8 @@
 mod html;
 mod made;
 
+use contract::read_json;
+use contract::run::{RunRecord, RunStatus};
 use html::Parsed;
 use made::{Made, at, overwrite};
 use serde_json::{Value, json};
@@ -221,6 +223,17 @@ fn a_run_of_pods_needs_no_record() {
     let order = ["collect", "label", "feature", "validate", "train-z_score", "select", "deploy"];
     let places: Vec<_> = order.iter().map(|task| text.find(&format!(" {task} done"))).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {text}");
+}
+
+#[test]
+fn run_whose_first_pod_never_ended_has_a_page_and_a_record() {
+    let made = Made::new(&[""]).unwrap();
+    fs_err::create_dir(made.path("empty")).unwrap();
+    let record = made.path("record").display().to_string();
+    let flags = ["--run", "empty", "--record", &record, "--run-name", "uid-1"];
+    Parsed::of(&made.page(&flags).unwrap()).check();
+    let run: RunRecord = read_json(&made.path("record/run.json")).unwrap();
+    assert_eq!((run.run.as_str(), run.status, run.tasks.len()), ("uid-1", RunStatus::Failed, 0));
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub struct Record {
     pub run: String,
     /// The pipeline.
     pub pipeline: String,
-    /// Evaluation time of the run.
+    /// What the run took for the present.
     pub now: Timestamp,
     /// SHA-256 of the document; empty where the runner did not note it.
     #[serde(default)]
@@ -94,7 +94,8 @@ impl Record {
     }
 
     /// Makes the record of a run in a cluster, where the tasks are pods and no runner writes
-    /// `run.json`: from the outcome of each task, in the order of the stages.
+    /// `run.json`: from the outcome of each task, in the order of the stages. An empty folder is
+    /// a run whose first task never ended.
     fn of_outcomes(folder: &Path) -> Option<Self> {
         if fs::metadata(folder.join("run.json")).is_ok() {
             return None;
@@ -116,7 +117,13 @@ impl Record {
         };
         let ended = tasks.iter().map(|(_, outcome)| state(outcome)).find(|s| *s != State::Done);
         let deployed = tasks.iter().any(|(name, _)| name == "deploy");
-        let status = ended.unwrap_or(if deployed { State::Done } else { State::Running });
+        let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        let status = match ended {
+            Some(state) => state,
+            None if deployed => State::Done,
+            None if is_empty => State::Failed,
+            None => State::Running,
+        };
         let run = folder.file_name()?.to_string_lossy().into_owned();
         let of_task = |(name, outcome): &(String, Outcome)| TaskRecord {
             name: name.clone(),
@@ -125,7 +132,7 @@ impl Record {
             attempts: 1,
             seconds: outcome.seconds,
         };
-        (!tasks.is_empty()).then(|| Self {
+        (is_empty || !tasks.is_empty()).then(|| Self {
             run,
             pipeline: String::new(),
             now: Timestamp::from_ms(0),
