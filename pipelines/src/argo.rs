@@ -126,11 +126,11 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
     if !policies.is_empty() {
         manifests.push(manifest("network-policies.yaml", &policies)?);
     }
-    // Clocks come last, after all that they name.
-    let clocks = [text(&training::first(document))?, text(&training::retrain(document))?];
-    manifests.push(manifest("retrain.yaml", &clocks)?);
-    // A file has no new windows each minute: only a server is scored by the clock.
+    // A file has nothing new each minute: only a server is trained on and scored by clocks, which
+    // come last, after all that they name.
     if document.is_live() {
+        let clocks = [text(&training::first(document))?, text(&training::retrain(document))?];
+        manifests.push(manifest("retrain.yaml", &clocks)?);
         manifests.push(manifest("score.yaml", &[text(&scoring::cron(document)?)?])?);
     }
     Ok(manifests)

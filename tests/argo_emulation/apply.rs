@@ -55,35 +55,33 @@ fn kustomize(overlay: &str, is_sorted: bool) -> Result<Vec<Value>> {
     text::objects(std::iter::once(std::str::from_utf8(&built.stdout)?))
 }
 
-const SCORE: &str = "lynceus-cluster-score";
-const TRAININGS: [&str; 4] = [
-    "lynceus-cluster-first-training",
-    "lynceus-cluster-retrain",
-    "lynceus-container-first-training",
-    "lynceus-container-retrain",
-];
-
 #[test]
-fn clock_applied_by_an_overlay_runs() -> Result<()> {
+fn clocks_applied_by_an_overlay_run() -> Result<()> {
     if is_off() {
         return Ok(());
     }
     for overlay in ["dev", "production"] {
         let objects = kustomize(overlay, true)?;
-        let expected = [TRAININGS.as_slice(), &[SCORE]].concat();
-        assert_eq!(clocks(&objects), (expected, vec![]), "{overlay}");
+        let (running, ignored) = clocks(&objects);
+        assert!(running.contains(&"lynceus-cluster-score"), "{overlay}: {running:?}");
+        assert!(running.contains(&"lynceus-cluster-first-training"), "{overlay}: {running:?}");
+        assert_eq!(ignored, [""; 0], "{overlay}");
     }
     Ok(())
 }
 
 #[test]
-fn scoring_clock_applied_in_any_order_runs() -> Result<()> {
+fn scoring_clocks_applied_in_any_order_run() -> Result<()> {
     if is_off() {
         return Ok(());
     }
     let objects = kustomize("dev", false)?;
     let (running, ignored) = clocks(&objects);
-    assert_eq!(running, [SCORE], "it carries its workflow");
-    assert_eq!(ignored, TRAININGS, "the order of kinds is that which Argo does not bear");
+    assert!(running.contains(&"lynceus-cluster-score"), "it carries its workflow: {running:?}");
+    assert!(running.iter().all(|name| name.ends_with("-score")), "{running:?}");
+    assert!(
+        ignored.contains(&"lynceus-cluster-retrain"),
+        "Argo does not find what this order of kinds applies later: {ignored:?}"
+    );
     Ok(())
 }
