@@ -179,7 +179,8 @@ check() {
 }
 
 uninstall() {
-    k delete -k "$overlay" --wait=true --timeout=300s >/dev/null
+    # The token goes with its account, before its own turn comes.
+    k delete -k "$overlay" --ignore-not-found --wait=true --timeout=300s >/dev/null
     k wait --for=delete "namespace/$namespace" --timeout=300s >/dev/null 2>&1 || true
     ! k get namespace "$namespace" >/dev/null 2>&1 || fail "the namespace is still there"
     say "uninstalled"
