@@ -27,6 +27,11 @@ if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then
     [ -d /usr/share/fonts/truetype/liberation ] || needed+=(fonts-liberation)
     command -v npm >/dev/null || needed+=(nodejs npm)
 fi
+if [ "${LYNCEUS_TEST_POSTGRES:-on}" != off ]; then
+    # The tests start a PostgreSQL of their own, in a temporary folder (LYNCEUS_TEST_POSTGRES=off
+    # leaves them out).
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && command -v psql >/dev/null || needed+=(postgresql)
+fi
 if [ "${LYNCEUS_TEST_PYTHON:-on}" != off ]; then
     /usr/bin/python3 -c 'import ensurepip' 2>/dev/null || needed+=(python3-venv)
 fi

@@ -17,6 +17,7 @@ pub mod http;
 pub mod least;
 pub mod models;
 mod node;
+pub mod postgres;
 pub mod promql;
 pub mod ranges;
 mod read;

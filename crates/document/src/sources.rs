@@ -5,6 +5,7 @@
 
 mod columns;
 mod exporter;
+mod postgres;
 mod prometheus;
 mod recorded;
 mod recording;
@@ -24,6 +25,7 @@ use crate::http::Http;
 
 pub use columns::{SampleColumn, column_names};
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
+pub use postgres::{PostgresSource, TimeUnit};
 pub use prometheus::PrometheusSource;
 pub use recorded::{RecordedColumn, RecordedSource};
 pub use recording::RecordingSource;
@@ -129,6 +131,8 @@ kinds! {
     exporter: Exporter(ExporterSource),
     /// Samples that were recorded in the store.
     recorded: Recorded(RecordedSource),
+    /// A table or a query of a `PostgreSQL` database.
+    postgres: Postgres(PostgresSource),
 }
 
 /// One query and the column it fills.

@@ -12,7 +12,7 @@ use frames::samples::SampleRows;
 use crate::range::Due;
 use crate::recorded;
 use crate::sources::prometheus::chunk::Chunk;
-use crate::sources::{exporter, prometheus, recording, table};
+use crate::sources::{exporter, postgres, prometheus, recording, table};
 
 /// Takes rows, some at a time.
 pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
@@ -120,7 +120,13 @@ pub(crate) fn live<'a>(
             let place = (field.as_str(), folder);
             Some(Box::new(exporter::Exporter::new(exporter, &settings.entity, place)?))
         }
-        Some(Kind::Prometheus(_) | Kind::Recording(_) | Kind::Table(_) | Kind::Recorded(_))
+        Some(
+            Kind::Prometheus(_)
+            | Kind::Recording(_)
+            | Kind::Table(_)
+            | Kind::Recorded(_)
+            | Kind::Postgres(_),
+        )
         | None => None,
     })
 }
@@ -160,6 +166,7 @@ impl<'a> Opening<'a> {
             Some(Kind::Recording(_)) => recording::open(self),
             Some(Kind::Table(settings)) => table::open(settings, self),
             Some(Kind::Exporter(settings)) => exporter::open(settings, &self),
+            Some(Kind::Postgres(settings)) => postgres::open(settings, &self),
             Some(Kind::Recorded(settings)) => {
                 let columns = settings.columns.iter().map(|column| column.name.clone()).collect();
                 recorded::open(&settings.pipeline, &settings.source, columns, &self)

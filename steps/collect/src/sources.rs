@@ -1,6 +1,7 @@
 //! The kinds of sources, a module each.
 
 pub(crate) mod exporter;
+pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod queries;
 pub(crate) mod recording;

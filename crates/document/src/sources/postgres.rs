@@ -1,0 +1,161 @@
+//! The settings of the source `postgres`.
+
+use std::path::PathBuf;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind};
+use crate::check::{Problem, problem, require};
+use crate::extension::{Destination, Extension, FileUse};
+use crate::postgres::PostgresServer;
+use crate::secret::Secret;
+
+/// A table or a query of a `PostgreSQL` database: one row for each time and entity.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSource {
+    /// How the server is reached.
+    pub server: PostgresServer,
+    /// Name of the table or view, with its schema where that is not the user's: `monitoring.nodes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// A `SELECT` instead of a table, without a semicolon at its end. Range and order are put
+    /// around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Column with the time: a timestamp with or without time zone, or a whole number with
+    /// `time_unit`.
+    pub time: String,
+    /// Unit of a time that is a whole number, counted since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_unit: Option<TimeUnit>,
+    /// Time zone of times without one, of the IANA database; UTC where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Column that names the node, pod or flow source; without one there is a single entity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// Column with the label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Columns to take as samples; empty means every other column of numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Rows that are fetched at a time.
+    #[serde(default = "ten_thousand")]
+    pub page_rows: u32,
+}
+
+fn ten_thousand() -> u32 {
+    10_000
+}
+
+/// Unit of a time that is a whole number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeUnit {
+    /// Seconds since 1970.
+    Seconds,
+    /// Milliseconds since 1970.
+    Milliseconds,
+    /// Microseconds since 1970.
+    Microseconds,
+}
+
+impl Extension for PostgresSource {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        self.server.check("server")?;
+        require(self.table.is_some() != self.query.is_some(), "", || {
+            "exactly one of `table` and `query` must be set".to_owned()
+        })?;
+        if let Some(query) = &self.query {
+            let field = "query";
+            require(!query.trim().is_empty(), field, || "is empty".to_owned())?;
+            require(!query.trim_end().ends_with(';'), field, || {
+                "ends with a semicolon, and stands within another query".to_owned()
+            })?;
+        }
+        if let Some(table) = &self.table {
+            let parts: Vec<&str> = table.split('.').collect();
+            let is_name = parts.len() <= 2 && parts.iter().all(|part| !part.is_empty());
+            require(is_name, "table", || {
+                format!("`{table}` is neither TABLE nor SCHEMA.TABLE")
+            })?;
+        }
+        let zone = self.time_zone.as_deref().unwrap_or("UTC");
+        if jiff::tz::TimeZone::get(zone).is_err() {
+            return Err(problem("time_zone", format!("`{zone}` is no time zone"))
+                .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
+        }
+        self.check_columns()?;
+        require((1..=1_000_000).contains(&self.page_rows), "page_rows", || {
+            format!("`{}` is not between 1 and 1000000", self.page_rows)
+        })
+    }
+
+    fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {
+        self.server.secrets_mut()
+    }
+
+    fn files_mut(&mut self) -> Vec<(FileUse, &mut PathBuf)> {
+        self.server.files_mut()
+    }
+
+    fn destinations(&self) -> Vec<Destination> {
+        self.server.destinations()
+    }
+}
+
+impl SourceKind for PostgresSource {
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |name: &String| SampleColumn {
+            name: name.clone(),
+            unit: String::new(),
+            formula: "sample".to_owned(),
+            is_promql: false,
+            is_required: true,
+            entity: self.entity.clone(),
+        };
+        self.columns.iter().map(of).collect()
+    }
+
+    fn has_other_columns(&self) -> bool {
+        self.columns.is_empty()
+    }
+}
+
+impl PostgresSource {
+    fn check_columns(&self) -> Result<(), Problem> {
+        let keys = [("time", Some(&self.time)), ("entity", self.entity.as_ref())];
+        let keys = keys.into_iter().chain([("label", self.label.as_ref())]);
+        let mut known: Vec<(&str, &String)> = Vec::new();
+        for (field, name) in keys.filter_map(|(field, name)| Some((field, name?))) {
+            require(!name.is_empty(), field, || "is empty".to_owned())?;
+            let other = known.iter().find(|(_, other)| *other == name);
+            require(other.is_none(), field, || {
+                format!("`{name}` is the column of `{}` already", other.map_or("", |(it, _)| it))
+            })?;
+            known.push((field, name));
+        }
+        for (index, name) in self.columns.iter().enumerate() {
+            let path = format!("columns.{index}");
+            require(!self.columns[..index].contains(name), &path, || {
+                format!("`{name}` is named twice")
+            })?;
+            let reserved = ["time", "entity", "label"].contains(&name.as_str());
+            require(!reserved, &path, || {
+                format!(
+                    "`{name}` is a column of every table of samples: give it another name in `query`"
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
