@@ -77,5 +77,10 @@ if [ "${LYNCEUS_TEST_PYTHON:-on}" != off ]; then
     tests/support/python.sh >/dev/null
 fi
 
+if [ "${LYNCEUS_TEST_MLFLOW:-on}" != off ]; then
+    echo "== MLflow (LYNCEUS_TEST_MLFLOW=off leaves out what runs against it)"
+    tests/support/mlflow.sh >/dev/null
+fi
+
 echo "== tests"
 cargo test --locked --workspace

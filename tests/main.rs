@@ -13,6 +13,7 @@ mod report_page;
 mod scenarios;
 mod score_faults;
 mod score_minute;
+mod tracking;
 mod train_run;
 mod workspace;
 
@@ -20,6 +21,8 @@ mod workspace;
 mod fault_proxy;
 #[path = "support/minio.rs"]
 mod minio;
+#[path = "support/mlflow.rs"]
+mod mlflow;
 #[path = "support/prometheus.rs"]
 mod prometheus;
 

@@ -25,6 +25,7 @@ mod source;
 mod status;
 mod step;
 mod store;
+mod track;
 mod watch;
 
 use std::ffi::OsString;
@@ -174,6 +175,11 @@ enum Command {
         #[command(subcommand)]
         command: models::ModelsCommand,
     },
+    /// Mirror trainings into `MLflow` and `OpenLineage`
+    Track {
+        #[command(subcommand)]
+        command: track::TrackCommand,
+    },
     /// Check permissions in a store, or garbage-collect it
     Store {
         #[command(subcommand)]
@@ -253,6 +259,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),
         Command::Models { command } => models::execute(&global, &command),
+        Command::Track { command } => track::execute(&global, &command),
         Command::Store { command } => store::execute(&global, &command),
         Command::Scenario { command } => scenario::execute(&global, &command),
         Command::Serve(args) => serve::execute(&global, &args),

@@ -17,6 +17,7 @@ use crate::models::Models;
 use crate::scoring::Scoring;
 use crate::sinks::Sink;
 use crate::sources::Source;
+use crate::tracking::Tracking;
 
 /// A pipeline: its data sources, features, models, and alerts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,6 +93,9 @@ pub struct Document {
     /// Alerts: which, when, and through which channels.
     #[serde(default)]
     pub alerts: Alerts,
+    /// Where trainings are mirrored to.
+    #[serde(default, skip_serializing_if = "Tracking::is_empty")]
+    pub tracking: Tracking,
     /// Times of the bundled sample, for `lynceus run --sample`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,

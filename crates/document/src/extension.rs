@@ -170,7 +170,13 @@ impl Document {
             section: format!("alerts.channels.{index}"),
             extension: channel.extension_mut(),
         });
-        sources.chain(sinks).chain(channels).collect()
+        // No step holds this code: it runs where a training was started from.
+        let tracking = self.tracking.extensions_mut().into_iter().map(|extension| Registered {
+            stage: Stage::Report,
+            section: "tracking".to_owned(),
+            extension,
+        });
+        sources.chain(sinks).chain(channels).chain(tracking).collect()
     }
 
     /// Returns what the extensions of a step need.

@@ -28,6 +28,7 @@ pub mod sections;
 pub mod sinks;
 pub mod sources;
 pub mod template;
+pub mod tracking;
 mod url;
 
 pub use check::Problem;

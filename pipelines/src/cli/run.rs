@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::progress::Progress;
-use super::{Global, OutputFormat, evaluate, print, print_json, report, say, score};
+use super::{Global, OutputFormat, evaluate, print, print_json, report, say, score, track};
 use crate::plan::{Plan, Task};
 use crate::run::{
     INTERRUPTED, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes,
@@ -96,6 +96,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     // What is interrupted goes on here, and is kept when it ended.
     if record.status != RunStatus::Running {
         context.store.keep_run(&run.folder)?;
+        track::after_run(&context);
     }
     done?;
     told?;

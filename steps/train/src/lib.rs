@@ -314,6 +314,11 @@ impl Job<'_> {
         let params = autoencoder::AutoencoderParams::new(settings, self.seed, validation);
         let fitted = params.fit(rows)?;
         outcome.count("epochs", fitted.losses.len());
+        // Epoch by epoch, for who looks at how it learned.
+        let series = [("losses", &fitted.losses), ("validation_losses", &fitted.validation_losses)];
+        for (name, values) in series {
+            outcome.details.insert(name.to_owned(), values.clone().into());
+        }
         if let Some(loss) = fitted.losses.last() {
             outcome.metric("loss", *loss);
         }

@@ -1,0 +1,120 @@
+//! Requests to a server of `MLflow`, or to one that takes `OpenLineage` events.
+
+use std::path::Path;
+
+use client::{Failed, Reply, Request, Server};
+use contract::StepError;
+use document::http::HttpServer;
+use reqwest::Method;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+/// Bytes of an answer that are read.
+const LONGEST_REPLY_BYTES: usize = 16 << 20;
+const JSON: &str = "application/json";
+
+/// A server and the requests to it.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    server: Server,
+    runtime: Runtime,
+}
+
+/// What the server answers.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Answer {
+    /// What was asked for.
+    Done(Value),
+    /// An error of which the caller said that it is none.
+    Known,
+}
+
+impl Answer {
+    /// Returns what was asked for; nothing for an error.
+    pub(crate) fn value(self) -> Option<Value> {
+        match self {
+            Self::Done(value) => Some(value),
+            Self::Known => None,
+        }
+    }
+}
+
+impl Rest {
+    /// Prepares requests; nothing is sent yet. `field` is where the server stands in the document,
+    /// whose folder is `folder`.
+    pub(crate) fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| StepError::unavailable(format!("cannot start to ask: {error}")))?;
+        Ok(Self { server: Server::open(server, field, folder)?, runtime })
+    }
+
+    /// Sends JSON to a path below `api/2.0/mlflow/`; `known` are codes of errors that are answers.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        known: &[&str],
+    ) -> Result<Answer, StepError> {
+        let url = self.server.url().join(&format!("/api/2.0/mlflow/{path}"));
+        let body = body.to_string().into_bytes();
+        self.send(Request { what: path.to_owned(), ..Request::post(url, JSON, body) }, known)
+    }
+
+    /// Asks for a path below `api/2.0/mlflow/` with parameters.
+    pub(crate) fn get(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        known: &[&str],
+    ) -> Result<Answer, StepError> {
+        let url = self.server.url().join(&format!("/api/2.0/mlflow/{path}"));
+        let url = url.with_query(parameters.iter().copied());
+        self.send(Request { what: path.to_owned(), ..Request::get(url) }, known)
+    }
+
+    /// Keeps a file, at a path below the server's artifacts.
+    pub(crate) fn put_file(&self, path: &str, bytes: Vec<u8>) -> Result<(), StepError> {
+        let url = self.server.url().join(&format!("/api/2.0/mlflow-artifacts/artifacts/{path}"));
+        let request = Request { method: Method::PUT, body: bytes, ..Request::get(url) };
+        let what = "keeping an artifact".to_owned();
+        self.send(Request { what, ..request }, &[]).map(drop)
+    }
+
+    /// Sends JSON to the server's own URL.
+    pub(crate) fn post_here(&self, body: &Value) -> Result<(), StepError> {
+        let url = self.server.url().clone();
+        let body = body.to_string().into_bytes();
+        let what = "sending an event".to_owned();
+        self.send(Request { what, ..Request::post(url, JSON, body) }, &[]).map(drop)
+    }
+
+    fn send(&self, mut request: Request, known: &[&str]) -> Result<Answer, StepError> {
+        request.longest_reply_bytes = LONGEST_REPLY_BYTES;
+        let judge = |reply: Reply| self.judge(&request, &reply, known);
+        let sent = self.runtime.block_on(self.server.send(&request, judge));
+        sent.map_err(|failed| failed.error)
+    }
+
+    fn judge(&self, request: &Request, reply: &Reply, known: &[&str]) -> Result<Answer, Failed> {
+        let text = reply.text();
+        let json: Option<Value> = serde_json::from_str(&text).ok();
+        if reply.is_success() {
+            // An artifact or an event is answered with anything, or nothing.
+            return Ok(Answer::Done(json.unwrap_or(Value::Null)));
+        }
+        let field = |name: &str| json.as_ref()?.get(name)?.as_str();
+        if field("error_code").is_some_and(|code| known.contains(&code)) {
+            return Ok(Answer::Known);
+        }
+        let mut failed =
+            self.server.refusal(request, reply, field("message").unwrap_or(&text));
+        if text.contains("Invalid Host header") {
+            failed.error = failed.error.hint(
+                "start the server with --allowed-hosts and the name by which it is asked here",
+            );
+        }
+        Err(failed)
+    }
+}

@@ -1,0 +1,154 @@
+//! Which runs are mirrored already, and the mirroring of those that are not.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use contract::{ErrorKind, StepError, read_json, write_json};
+use document::Document;
+use document::tracking::{OpenLineageFile, Tracking};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::content::Content;
+use crate::mlflow::Server;
+use crate::openlineage;
+use crate::rest::Rest;
+
+/// What is to be mirrored, where to.
+#[derive(Debug, Clone, Copy)]
+pub struct Sync<'a> {
+    /// The document, whose settings count for all runs.
+    pub document: &'a Document,
+    /// Its folder, which relative paths start at.
+    pub folder: &'a Path,
+    /// Folder in which it is noted which runs are mirrored.
+    pub notes: &'a Path,
+    /// Mirrors also what is mirrored already.
+    pub again: bool,
+    /// Nothing more is begun after this; nothing means that there is time.
+    pub until: Option<Instant>,
+    /// The version that the document's alias names in our registry, if it names one.
+    pub live: Option<&'a str>,
+}
+
+/// What was mirrored.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The runs, by name.
+    pub runs: Vec<String>,
+    /// What failed first, if anything did.
+    pub error: Option<StepError>,
+}
+
+/// A note that a run is mirrored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+struct Note {
+    /// Where to; another place has not got it.
+    to: Vec<String>,
+}
+
+/// Mirrors those of the runs, in folders, that are not mirrored yet, in their order. Where one is
+/// refused the others are mirrored all the same; where a server is away, the rest waits.
+pub fn sync(sync: &Sync<'_>, runs: &[PathBuf]) -> Done {
+    let mut done = Done::default();
+    for folder in runs {
+        match sync.run(folder) {
+            Ok(Some(name)) => done.runs.push(name),
+            Ok(None) => {}
+            Err(error) => {
+                let is_away = error.kind == ErrorKind::Unavailable;
+                done.error = done.error.or(Some(error));
+                if is_away {
+                    return done;
+                }
+            }
+        }
+    }
+    if let Err(error) = sync.alias() {
+        done.error = done.error.or(Some(error));
+    }
+    done
+}
+
+impl Sync<'_> {
+    fn tracking(&self) -> &Tracking {
+        &self.document.tracking
+    }
+
+    /// Mirrors a run; returns its name where there was something to do.
+    fn run(&self, folder: &Path) -> Result<Option<String>, StepError> {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let path = self.notes.join(format!("{name}.json"));
+        let mut note: Note =
+            if self.again { Note::default() } else { read_json(&path).unwrap_or_default() };
+        let missing = |place: &String| !note.to.contains(place);
+        let places: Vec<String> = self.places().into_iter().filter(missing).collect();
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let Some(content) = Content::read(folder)? else { return Ok(None) };
+        for place in places {
+            self.send(&place, &content)?;
+            note.to.push(place);
+            fs::create_dir_all(self.notes)
+                .map_err(|error| StepError::writing(self.notes, &error))?;
+            write_json(&path, &note)?;
+        }
+        Ok(Some(content.run))
+    }
+
+    /// Names the places that runs are mirrored to.
+    fn places(&self) -> Vec<String> {
+        let tracking = self.tracking();
+        let mlflow = tracking.mlflow.iter().map(|it| {
+            let experiment = it.own.experiment.as_ref().unwrap_or(&self.document.name);
+            format!("mlflow {} {experiment}", it.server.url)
+        });
+        let server = tracking.openlineage.iter().map(|it| format!("openlineage {}", it.server.url));
+        let file = tracking.openlineage_file.iter().map(|it| format!("file {}", it.path.display()));
+        mlflow.chain(server).chain(file).collect()
+    }
+
+    fn send(&self, place: &str, content: &Content) -> Result<(), StepError> {
+        let tracking = self.tracking();
+        let kind = place.split(' ').next().unwrap_or_default();
+        if let ("mlflow", Some(settings)) = (kind, &tracking.mlflow) {
+            return Server::open(settings, self.folder, self.until)?.mirror(content);
+        }
+        if let ("openlineage", Some(settings)) = (kind, &tracking.openlineage) {
+            let rest = Rest::open(&settings.server, "tracking.openlineage", self.folder)?;
+            let events = openlineage::events(content, &settings.own.namespace);
+            return events.iter().try_for_each(|event| rest.post_here(event));
+        }
+        match &tracking.openlineage_file {
+            Some(settings) => self.append(settings, content),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the events of a run to a file, if they are not there yet.
+    fn append(&self, settings: &OpenLineageFile, content: &Content) -> Result<(), StepError> {
+        let path = self.folder.join(&settings.path);
+        let mut text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(|error| StepError::reading(&path, &error))?,
+        };
+        let events = openlineage::events(content, &settings.namespace);
+        for line in events.iter().map(Value::to_string) {
+            if !text.lines().any(|known| known == line) {
+                text.push_str(&format!("{line}\n"));
+            }
+        }
+        contract::artifact::write_file(&path, text.as_bytes())
+    }
+
+    /// Mirrors the alias of the document.
+    fn alias(&self) -> Result<(), StepError> {
+        let (Some(settings), Some(version)) = (&self.tracking().mlflow, self.live) else {
+            return Ok(());
+        };
+        let alias = &self.document.deployment.alias;
+        Server::open(settings, self.folder, self.until)?.alias(&self.document.name, alias, version)
+    }
+}

@@ -1,0 +1,124 @@
+//! `lynceus track`: mirrors trainings into `MLflow` and `OpenLineage`.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Subcommand;
+use contract::{StepError, Timestamp, read_json, write_json};
+use serde::{Deserialize, Serialize};
+use tracking::{Done, Sync};
+
+use super::context::{Context, DocumentArgs, clock};
+use super::{Global, OutputFormat, print, print_json, say};
+
+/// Time that a run gives to the mirroring after it.
+const AFTER_RUN: Duration = Duration::from_mins(1);
+/// Folder of the notes in the folder of runs and cache.
+const NOTES: &str = "tracking";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrackCommand {
+    /// Mirror the trainings that are not mirrored yet, the oldest first
+    #[command(
+        after_help = "Example: lynceus track sync cluster --set tracking.mlflow.url=http://localhost:5000"
+    )]
+    Sync(SyncArgs),
+}
+
+/// Flags of `lynceus track sync`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SyncArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Mirror also what is mirrored already: what is there stays, what is missing is added
+    #[arg(long)]
+    again: bool,
+}
+
+/// Since when trainings cannot be mirrored, and why: who was told is not told again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Failing {
+    since: Timestamp,
+    why: String,
+}
+
+pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), StepError> {
+    let TrackCommand::Sync(args) = command;
+    let context = Context::new(global, &args.document)?;
+    if context.document.tracking.is_empty() {
+        return Err(StepError::usage("the document mirrors trainings nowhere")
+            .hint("name a server, as in --set tracking.mlflow.url=http://localhost:5000"));
+    }
+    let Done { runs, error } = sync(&context, args.again, None)?;
+    match global.output {
+        OutputFormat::Json => print_json(&runs)?,
+        OutputFormat::Text => {
+            let noun = if runs.len() == 1 { "run" } else { "runs" };
+            print(&format!("{} {noun} mirrored\n", runs.len()))?;
+        }
+    }
+    error.map_or(Ok(()), Err)
+}
+
+/// Mirrors what is not mirrored yet after a run. Whatever fails is told once, and fails nothing.
+pub(crate) fn after_run(context: &Context) {
+    if context.document.tracking.is_empty() {
+        return;
+    }
+    let path = notes(context).join("failing.json");
+    let before: Option<Failing> = read_json(&path).ok();
+    let until = Instant::now() + AFTER_RUN;
+    let error = match sync(context, false, Some(until)) {
+        Ok(Done { runs, error: None }) => {
+            if let Some(Failing { since, .. }) = before {
+                say(&format!(
+                    "tracking works again, after failing since {since}: {} runs mirrored",
+                    runs.len()
+                ));
+                // It is told again where it cannot be removed.
+                drop(fs_err::remove_file(&path));
+            }
+            return;
+        }
+        Ok(Done { error: Some(error), .. }) | Err(error) => error,
+    };
+    if before.is_some() {
+        return;
+    }
+    let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+    say(&format!(
+        "the run was not mirrored, and is after a later one or by `lynceus track sync {}`: {}{hint}",
+        context.document.name, error.message
+    ));
+    let failing = Failing { since: clock(), why: error.message };
+    let folder = fs_err::create_dir_all(notes(context));
+    // Where it cannot be noted it is told again.
+    drop(folder.is_ok().then(|| write_json(&path, &failing)));
+}
+
+fn notes(context: &Context) -> PathBuf {
+    context.store.root.join(NOTES).join(&context.document.name)
+}
+
+fn sync(context: &Context, again: bool, until: Option<Instant>) -> Result<Done, StepError> {
+    let document = &context.document;
+    let store = context.store.open()?;
+    let registry = store::Registry::new(store.as_ref(), &document.name);
+    let live = registry.alias(&document.deployment.alias)?.map(|alias| alias.version);
+    let mut folders = Vec::new();
+    for (folder, record) in context.store.runs(&document.name)? {
+        if record.is_training() {
+            context.store.bring_run(&folder)?;
+            folders.push(folder);
+        }
+    }
+    let sync = Sync {
+        document,
+        folder: &context.base,
+        notes: &notes(context),
+        again,
+        until,
+        live: live.as_deref(),
+    };
+    Ok(tracking::sync(&sync, &folders))
+}
