@@ -5,6 +5,7 @@ mod argo_manifests;
 mod broken_runs;
 mod bucket;
 mod command_line;
+mod database;
 mod documentation;
 mod extensions;
 mod kill_and_resume;
@@ -17,6 +18,8 @@ mod tracking;
 mod train_run;
 mod workspace;
 
+#[path = "support/postgres.rs"]
+mod database_server;
 #[path = "support/fault_proxy.rs"]
 mod fault_proxy;
 #[path = "support/minio.rs"]

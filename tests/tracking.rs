@@ -187,8 +187,10 @@ fn a_refusing_server_fails_no_run_and_its_words_are_told_without_secrets() -> Re
     });
     let workspace = Workspace::new()?;
     fs_err::write(workspace.path().join("token"), "hunter2-secret\n")?;
-    let token =
-        format!("tracking.mlflow.auth.bearer_token.file={}", workspace.path().join("token").display());
+    let token = format!(
+        "tracking.mlflow.auth.bearer_token.file={}",
+        workspace.path().join("token").display()
+    );
     let said = train(&workspace, &url, "refused", &[&token])?;
     ensure!(said.contains("403") && said.contains("Permission denied"), "{said}");
     ensure!(said.contains("true") && !said.contains("hunter2"), "{said}");

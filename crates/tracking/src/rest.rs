@@ -108,8 +108,7 @@ impl Rest {
         if field("error_code").is_some_and(|code| known.contains(&code)) {
             return Ok(Answer::Known);
         }
-        let mut failed =
-            self.server.refusal(request, reply, field("message").unwrap_or(&text));
+        let mut failed = self.server.refusal(request, reply, field("message").unwrap_or(&text));
         if text.contains("Invalid Host header") {
             failed.error = failed.error.hint(
                 "start the server with --allowed-hosts and the name by which it is asked here",

@@ -197,7 +197,12 @@ fn a_connection_over_the_network_is_encrypted_and_verified_and_its_password_neve
             "server.server_name",
         ),
         (&url, "tls: verify_full, password: {file: right}", 2, "no secure connection"),
-        (&url, "tls: verify_full, ca_file: right, password: {file: right}", 2, "holds no certificate"),
+        (
+            &url,
+            "tls: verify_full, ca_file: right, password: {file: right}",
+            2,
+            "holds no certificate",
+        ),
         (&url, "tls: verify_full, ca_file: ca.pem, password: {file: wrong}", 2, "SQLSTATE 28P01"),
         (&url, "tls: verify_full, ca_file: ca.pem", 2, "server.password"),
         (&url, "password: {file: right}", 2, "no encryption"),
@@ -246,7 +251,7 @@ fn a_check_says_since_when_there_are_rows() -> Result<()> {
     server.run(&database, NODES)?;
     let url = server.url("postgres", &database);
     let place = Place::new(&document(&url, "", TABLE))?;
-    let document = document::read(&place.path("x.yaml"))?;
+    let document = document::sections::Collect::read(&place.path("x.yaml"))?;
     let now: Timestamp = NOW.parse().map_err(anyhow::Error::msg)?;
     let checked = |now| {
         collect::check::check(collect::check::Checked {

@@ -85,9 +85,7 @@ impl Extension for PostgresSource {
         if let Some(table) = &self.table {
             let parts: Vec<&str> = table.split('.').collect();
             let is_name = parts.len() <= 2 && parts.iter().all(|part| !part.is_empty());
-            require(is_name, "table", || {
-                format!("`{table}` is neither TABLE nor SCHEMA.TABLE")
-            })?;
+            require(is_name, "table", || format!("`{table}` is neither TABLE nor SCHEMA.TABLE"))?;
         }
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {

@@ -1,5 +1,6 @@
 //! Where scores are published: one trait, one file for each kind of sink.
 
+mod postgres;
 mod remote_write;
 mod textfile;
 
@@ -81,6 +82,7 @@ pub(crate) fn open(
         settings::Sink::RemoteWrite(server) => {
             Box::new(remote_write::RemoteWrite::open(server, name, folder)?)
         }
+        settings::Sink::Postgres(table) => Box::new(postgres::Postgres::new(table, name, folder)),
         settings::Sink::Textfile(file) => Box::new(textfile::Textfile::new(&file.path, folder)),
     })
 }

@@ -1,0 +1,77 @@
+//! The sink `postgres`: a table with a row for each entity and window.
+
+use std::path::PathBuf;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Problem, require};
+use crate::extension::{Destination, Extension, FileUse};
+use crate::postgres::PostgresServer;
+use crate::secret::Secret;
+
+/// A table of a `PostgreSQL` database with a row for each entity and window: score, verdict, label
+/// and features. It is made, and gets columns, as rows need it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresSink {
+    /// How the server is reached.
+    pub server: PostgresServer,
+    /// The schema, which must be there.
+    #[serde(default = "lynceus")]
+    pub schema: String,
+    /// The table; by default the pipeline's name, with `_` for `-`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// Whether each entity gets a view of its rows, `<table>_<entity>`.
+    #[serde(default = "yes")]
+    pub views: bool,
+    /// Whether the features are written beside the scores.
+    #[serde(default = "yes")]
+    pub features: bool,
+    /// Days older than this, counted from the newest in the table, are dropped; by default all are
+    /// kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Span>,
+}
+
+fn lynceus() -> String {
+    "lynceus".to_owned()
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Extension for PostgresSink {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        self.server.check("server")?;
+        require(!self.schema.is_empty(), "schema", || "is empty".to_owned())?;
+        let table = self.table.as_deref();
+        // Names of partitions and views begin with it.
+        require(table.is_none_or(|it| (1..=40).contains(&it.len())), "table", || {
+            "must have 1 to 40 bytes".to_owned()
+        })?;
+        let day = Span::from_seconds(86_400);
+        require(self.retention.is_none_or(|keep| keep >= day), "retention", || {
+            "must be 1d or longer".to_owned()
+        })
+    }
+
+    fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {
+        self.server.secrets_mut()
+    }
+
+    fn files_mut(&mut self) -> Vec<(FileUse, &mut PathBuf)> {
+        self.server.files_mut()
+    }
+
+    fn destinations(&self) -> Vec<Destination> {
+        self.server.destinations()
+    }
+}
