@@ -32,19 +32,17 @@ impl Postgres {
     }
 
     fn loader(&mut self, pipeline: &str) -> Result<&mut Loader, contract::StepError> {
-        let loader = match self.loader.take() {
-            Some(loader) => loader,
-            None => {
-                let table = self.settings.table.clone();
-                let target = Target {
-                    schema: self.settings.schema.clone(),
-                    table: table.unwrap_or_else(|| pipeline.replace('-', "_")),
-                    views: self.settings.views,
-                    retention: self.settings.retention,
-                };
-                Loader::connect(&self.field, &self.settings.server, &self.folder, target)?
-            }
+        if let Some(loader) = self.loader.take() {
+            return Ok(self.loader.insert(loader));
+        }
+        let table = self.settings.table.clone();
+        let target = Target {
+            schema: self.settings.schema.clone(),
+            table: table.unwrap_or_else(|| pipeline.replace('-', "_")),
+            views: self.settings.views,
+            retention: self.settings.retention,
         };
+        let loader = Loader::connect(&self.field, &self.settings.server, &self.folder, target)?;
         Ok(self.loader.insert(loader))
     }
 }
