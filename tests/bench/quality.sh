@@ -1,9 +1,24 @@
 #!/usr/bin/env bash
-# How well a document finds labelled anomalies: a pair of tables `<set>_train`, `<set>_test` (.csv,
-# .csv.gz or .parquet; numbers, and in the test table the column `label`, 0 where it is normal) for
-# each set in a folder. Compare with the paper's settings by adding `--set profile=aligo`.
+# How well a document finds labelled anomalies: one table over all sets of a data folder, with peers
+# in the same run and paired differences against the figures that were saved last.
 #
-#   tests/bench/quality.sh DIR [--document FILE] [--set FIELD=VALUE]... [--missing SHARE] [--json FILE]
+#   tests/bench/quality.sh DATA [--save] [--no-peers] [--document FILE] [--set FIELD=VALUE]...
+#       [--missing SHARE] [--json FILE]
+#
+# DATA, and each folder in it, may hold pairs `<set>_train`, `<set>_test` (.csv, .csv.gz or .parquet;
+# numbers, and in the test table the column `label`, 0 where it is normal). The other layouts that are
+# known are in quality.py. --save keeps the figures in tests/bench/quality.json. Needs python3 with
+# venv and the network once. QUALITY names a built example to be used instead of the release build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-exec cargo run --release --locked --quiet -p pipelines --example quality -- "$@"
+environment=${CARGO_TARGET_DIR:-target}/quality
+if ! cmp -s tests/bench/quality.txt "$environment/quality.txt"; then
+    python3 -m venv --clear "$environment"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/bench/quality.txt
+    cp tests/bench/quality.txt "$environment/quality.txt"
+fi
+if [ -z "${QUALITY:-}" ]; then
+    cargo build --release --locked --quiet -p pipelines --example quality
+    export QUALITY=${CARGO_TARGET_DIR:-target}/release/examples/quality
+fi
+exec "$environment/bin/python" tests/bench/quality.py "$@"

@@ -178,6 +178,10 @@ pub struct EntityScore {
     /// the contract; no alarm by itself. Only models that follow drift say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
+    /// Features on a new usual level since the alarm that ended in the last hour: the change has
+    /// lasted and is taken for usual by now. Only models that follow drift say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_level: Option<NewLevel>,
     /// Features that training knew and that have had no value for more than 15 rows, in the order of
     /// the contract; no alarm by itself. Only models that follow signals say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -199,6 +203,15 @@ impl EntityScore {
     pub fn is_mismatch(&self) -> bool {
         self.class.as_ref().is_some_and(|class| class.mismatch)
     }
+}
+
+/// Features that an alarm left on a new usual level.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewLevel {
+    /// End of the alarm's first window.
+    pub since: Timestamp,
+    /// The features, in the order of the contract.
+    pub features: Vec<String>,
 }
 
 /// A combined score and its limit.

@@ -109,7 +109,8 @@ pub struct Adaptive {
     pub min_std: f64,
     /// Trailing windows over which departures are averaged, in rows.
     pub window_rows: Vec<u32>,
-    /// Added to the diagonal of the covariance, and the smallest standard deviation of a feature.
+    /// Added to the diagonal of the covariance, and the smallest standard deviation of a feature,
+    /// where there are at most 10 training rows for each feature; a third of it from 30 rows on.
     pub ridge: f64,
     /// Parts of the training rows of which each is scored by a model of the others.
     pub folds: u32,

@@ -12,7 +12,8 @@ pub struct Search {
     /// Trials, the document's own parameters among them.
     pub trials: u32,
     /// What trials are ranked by; without it average precision where the validation part has
-    /// labelled anomalies, and otherwise injected faults.
+    /// labelled anomalies, and otherwise injected faults, which say next to nothing of how real ones
+    /// are found: search where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<SearchMetric>,
 }

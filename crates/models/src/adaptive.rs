@@ -9,11 +9,14 @@
 //! lasts only while one of the newest rows is unusual without any window ([`Adaptive::judged`]).
 //!
 //! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
-//! [`Memory`]. A lasting change is learned within hours; a slow creep is learned as well, so a
-//! usual level that moves far is named on its own ([`Memory::drifting`]).
+//! [`Memory`]. A lasting change is learned within a day: its alarm then ends, and the columns that are
+//! on a new level are named ([`Memory::new_level`]). A slow creep is learned as well, so a usual
+//! level that moves far is named on its own ([`Memory::drifting`]).
 
 mod distance;
+mod last_alarm;
 mod memory;
+mod own;
 mod spikes;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +25,9 @@ use contract::{StepError, artifact};
 use serde::{Deserialize, Serialize};
 
 pub use distance::Distance;
+pub use last_alarm::NewLevel;
 pub use memory::{Following, MOST_CARRIED_ROWS, MOST_WINDOW_ROWS, MOST_WINDOWS, Memory};
+pub use own::Usual;
 
 use crate::Tensors;
 use crate::detector::shares;
@@ -185,7 +190,7 @@ impl Adaptive {
         let ended = memory.ended || (memory.alarmed && !alarmed);
         memory.ended =
             self.level.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
-        memory.alarmed = self.level.is_some() && alarmed;
+        memory.note_alarm(self.level.is_some() && alarmed);
     }
 
     /// Returns the last short score of an entity: that of the gate.

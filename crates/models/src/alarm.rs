@@ -3,14 +3,14 @@
 //! The last days of an entity's scores are cut into blocks, by default of an hour, and the highest
 //! score of each block is remembered (block maxima: Coles, An Introduction to Statistical Modeling
 //! of Extreme Values, 2001, chapter 3). If alarms are expected `per_day` times a day, the threshold
-//! is the k-th largest of these peaks, k being `per_day` times the days: as many blocks pass it as
+//! is the k-th largest of these peaks, k being `per_day` times their days: as many blocks pass it as
 //! alarms are expected. So the threshold is held in both directions, for any distribution of the
 //! scores: after a lasting rise it is above them after k blocks, and where they are quiet it
 //! comes down within the history. A few blocks with anomalies move it by a few ranks, not by the
 //! height of the anomalies.
 //!
-//! Training gives the first peaks. Where it is too short, a tail fitted to all training scores says
-//! which peaks are to be expected.
+//! Training gives the first peaks. Where it is shorter than half a day, a tail fitted to all training
+//! scores says which peaks are to be expected. Until the history is full, k grows with it.
 //!
 //! An alarm lasts while the score is above a lower level. Its first score counts as a peak, the
 //! others of its first day do not: what lasts longer is the new usual.
@@ -27,6 +27,9 @@ use crate::reference::quantile;
 /// Blocks of a history. There are more only where so many false alarms are accepted that they
 /// would fill more than a quarter of them.
 const BLOCKS: usize = 72;
+
+/// Blocks that a threshold rests on at least, as far as the history has as many.
+const FEWEST_BLOCKS: usize = 12;
 
 /// How long an alarm's scores after the first teach nothing.
 const KEPT_OUT: Span = Span::from_seconds(86_400);
@@ -90,8 +93,11 @@ struct Blocks {
     rows: u32,
     /// Blocks that are remembered.
     count: usize,
-    /// Days that they hold.
+    /// Days that one holds.
     days: f64,
+    /// Blocks that a threshold rests on at least: in as many an alarm is expected, and half a day
+    /// of hours.
+    fewest: usize,
 }
 
 impl Blocks {
@@ -101,20 +107,25 @@ impl Blocks {
         let wanted = crate::reference::whole((4.0 * limit.per_day * days(rows)).ceil());
         let block = rows.div_ceil(wanted.clamp(BLOCKS, FalseAlarmLimit::MOST_BLOCKS));
         let count = rows / block;
-        let days = days(count * block);
-        Self { rows: u32::try_from(block).unwrap_or(u32::MAX), count, days }
+        let days = days(block);
+        let of_an_alarm = crate::reference::whole((1.0 / (limit.per_day * days)).ceil());
+        let fewest = of_an_alarm.max(FEWEST_BLOCKS).min(count);
+        Self { rows: u32::try_from(block).unwrap_or(u32::MAX), count, days, fewest }
     }
 
     /// Makes the state before an entity's next score from its scores so far. Where they are too few,
-    /// peaks that the tail lets expect stand in for the oldest blocks.
+    /// peaks that the tail lets expect stand in for the oldest blocks. There are no more of them than
+    /// a threshold needs, since training of an hour knows little of the tail, and each hour of
+    /// scoring more.
     fn after(self, scores: &[f64], levels: &AlarmLevels) -> AlarmState {
         let rows = self.rows as usize;
         let seen = (scores.len() / rows).min(self.count);
-        let missing = self.count - seen;
+        let missing = self.fewest.saturating_sub(seen);
+        let blocks = seen + missing;
         let expected = (0..missing).map(|index| {
-            // Evenly spread over the ranks of a whole history.
-            let rank = (2 * index + 1) * self.count / (2 * missing.max(1)) + 1;
-            levels.passed(rank as f64 / self.days)
+            // Evenly spread over the ranks of all blocks.
+            let rank = (2 * index + 1) * blocks / (2 * missing.max(1)) + 1;
+            levels.passed(rank as f64 / (blocks as f64 * self.days))
         });
         let blocks = scores[scores.len() - seen * rows..].chunks_exact(rows);
         let peaks = blocks.map(|block| block.iter().copied().fold(f64::MIN, f64::max));
@@ -166,7 +177,8 @@ impl AlarmRule {
         let Some(last) = peaks.len().checked_sub(1) else {
             return self.levels.passed(self.per_day);
         };
-        let above = (self.per_day * self.blocks.days - 1.0).max(0.0);
+        let days = peaks.len() as f64 * self.blocks.days;
+        let above = (self.per_day * days - 1.0).max(0.0);
         let rank = crate::reference::whole(above);
         let (high, low) = (peaks[rank.min(last)], peaks[(rank + 1).min(last)]);
         high + (low - high) * (above - rank as f64).clamp(0.0, 1.0)
@@ -338,7 +350,8 @@ mod tests {
         let levels =
             AlarmLevels { tail_start: 1.0, tail_scale: 1.0, peaks_per_day: 20.0, stay_below: 1.0 };
         let rule = AlarmRule::new(&FalseAlarmLimit::default(), levels, MINUTE);
-        let mut state = rule.fresh();
+        let peaks = (0..72).map(|rank| levels.passed((f64::from(rank) + 1.0) / 3.0)).collect();
+        let mut state = AlarmState { peaks, ..AlarmState::default() };
         let threshold = rule.threshold(&state);
         assert!((threshold - levels.passed(2.0)).abs() < 0.1, "{threshold}");
         let mut judge = |score: f64| {

@@ -1,5 +1,6 @@
 //! The verdict of a row: scores, votes, and the features behind an alarm.
 
+use contract::Timestamp;
 use contract::rules::Combine;
 use contract::score::{Cause, Combined, EntityScore, MemberScore, Verdict};
 use frames::FeatureTable;
@@ -48,6 +49,10 @@ impl Bundle {
             causes,
             urgent: verdicts.urgent[row],
             drifting: self.names(verdicts.drifting.get(&row)),
+            new_level: verdicts.new_levels.get(&row).map(|new| contract::score::NewLevel {
+                since: Timestamp::from_ms(new.since_ms),
+                features: self.names(Some(&new.columns)),
+            }),
             missing: self.names(verdicts.missing.get(&row)),
             diagnosis: self.diagnosed(table, row, verdict),
             reason: None,

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use contract::rules::Combine;
+use contract::rules::{Combine, Limit};
 use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, Span, StepError, Timestamp, artifact};
 use frames::FeatureTable;
 use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 
-use crate::adaptive::{Adaptive, Memory};
+use crate::adaptive::{Adaptive, Memory, NewLevel};
 use crate::alarm::AlarmState;
 use crate::bundle::Series;
 use crate::limit::{Judged, LimitState};
@@ -105,6 +105,8 @@ pub(crate) struct Verdicts {
     pub(crate) urgent: Vec<bool>,
     /// Columns of a drift notice, by row.
     pub(crate) drifting: BTreeMap<usize, Vec<usize>>,
+    /// What the last alarm left on a new level, by row.
+    pub(crate) new_levels: BTreeMap<usize, NewLevel>,
     /// Columns that have had no value for a while, by row.
     pub(crate) missing: BTreeMap<usize, Vec<usize>>,
     /// Attributions of the model that follows its signals, by anomalous row.
@@ -134,10 +136,9 @@ impl Bundle {
     ) -> Result<Verdicts, StepError> {
         self.check_contract(table)?;
         self.adopt(state);
-        let rows = table.rows();
         let values = matrix(table);
         let mut verdicts = self.decide(table, &values, options);
-        let mut order: Vec<usize> = (0..rows).collect();
+        let mut order: Vec<usize> = (0..table.rows()).collect();
         order.sort_by_key(|row| table.table.times[*row]);
         for row in order.iter().copied() {
             if verdicts.of_rows[row] != Verdict::NoData {
@@ -180,9 +181,9 @@ impl Bundle {
 
     fn forget(&self, state: &mut ScoreState, now: Timestamp) {
         let history = match &self.manifest.vote.limit {
-            contract::rules::Limit::Quantile(_) => contract::Span::ZERO,
-            contract::rules::Limit::Trailing(limit) => limit.history,
-            contract::rules::Limit::FalseAlarms(limit) => limit.history,
+            Limit::Quantile(_) => Span::ZERO,
+            Limit::Trailing(limit) => limit.history,
+            Limit::FalseAlarms(limit) => limit.history,
         };
         state.limits.values_mut().for_each(|limits| limits.forget_before(now - history));
         state.smoothing.forget_before(now - self.manifest.vote.smoothing);
@@ -193,8 +194,7 @@ impl Bundle {
         state.memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
     }
 
-    /// Computes what does not depend on other rows: completeness, and the decision scores of
-    /// models that score each row by itself.
+    /// Computes completeness, and the decision scores of models that score each row by itself.
     fn decide(
         &self,
         table: &FeatureTable,
@@ -203,8 +203,7 @@ impl Bundle {
     ) -> Verdicts {
         let rows = table.rows();
         let columns = values.ncols().max(1) as f64;
-        let present =
-            |row: ndarray::ArrayView1<'_, f64>| row.iter().filter(|v| v.is_finite()).count();
+        let present = |row: ArrayView1<'_, f64>| row.iter().filter(|v| v.is_finite()).count();
         let completeness: Vec<f64> =
             values.rows().into_iter().map(|row| present(row) as f64 / columns).collect();
         let scored: Vec<usize> = (0..rows)
@@ -238,6 +237,7 @@ impl Bundle {
             voted: vec![vec![false; rows]; self.members.len()],
             urgent: vec![false; rows],
             drifting: BTreeMap::new(),
+            new_levels: BTreeMap::new(),
             missing: BTreeMap::new(),
             attributions: BTreeMap::new(),
         }
@@ -274,6 +274,7 @@ impl Bundle {
         let memory = state.memories.get_mut(of.entity);
         if let Some(((_, model), memory)) = self.sequence().zip(memory) {
             model.judged(memory, alarmed);
+            verdicts.new_levels.extend(memory.new_level().map(|new| (row, new)));
         }
         (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
         verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
@@ -283,8 +284,7 @@ impl Bundle {
         }
     }
 
-    /// Takes back to its limit what a score has above it only by rows of before: where no alarm may
-    /// stand, no score is above its limit. The limits have learned from the score as it was.
+    /// Takes back to its limit what a score has above it only by rows of before. Limits know it whole.
     fn withhold(&self, row: usize, verdicts: &mut Verdicts) {
         let Some((index, _)) = self.sequence() else { return };
         let limit = verdicts.limits[index][row];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contract::classify::EntityClass;
-use contract::score::{Cause, Combined, Diagnosed, MemberScore, WindowScore};
+use contract::score::{Cause, Combined, Diagnosed, MemberScore, NewLevel, WindowScore};
 use contract::{Decimal, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,9 @@ pub struct Alert {
     /// Features that have moved; for drift that fires.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
+    /// Features that are on a new usual level since it began; for anomalies that have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_level: Option<NewLevel>,
     /// Features that lead an anomaly that was reported before, and did not then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
@@ -91,6 +94,7 @@ impl Alert {
         let score = change.score.filter(|_| firing);
         let anomaly = score.filter(|_| change.kind == Kind::Anomaly);
         let mismatch = score.filter(|_| change.kind == Kind::Mismatch);
+        let ended = change.score.filter(|_| !firing && change.kind == Kind::Anomaly);
         Self {
             entity: change.entity,
             kind: change.kind,
@@ -111,6 +115,7 @@ impl Alert {
                 .unwrap_or_default(),
             diagnosis: anomaly.and_then(|score| score.diagnosis.clone()),
             drifting: if firing { change.drifting } else { Vec::new() },
+            new_level: ended.and_then(|score| score.new_level.clone()),
             also: if firing { change.also } else { Vec::new() },
             why: None,
             class: mismatch.and_then(|score| score.class.clone()),

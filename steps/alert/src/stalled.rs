@@ -184,6 +184,7 @@ fn alert(
         causes: Vec::new(),
         diagnosis: None,
         drifting: Vec::new(),
+        new_level: None,
         also: Vec::new(),
         why,
         class: None,

@@ -1,7 +1,7 @@
 //! The words of a message: short lines that read well in a terminal and on a phone.
 
 use contract::classify::EntityClass;
-use contract::score::{Cause, Diagnosed, entity_words};
+use contract::score::{Cause, Diagnosed, NewLevel, entity_words};
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
 
@@ -86,6 +86,7 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
                 lines.extend(alert.class.as_ref().map(class));
                 lines.extend(alert.causes.iter().map(|cause| format!("- {}", words(cause))));
                 lines.extend(drifting(alert));
+                lines.extend(alert.new_level.as_ref().map(|new| new_level(new, zone)));
                 lines.extend(alert.why.as_ref().map(|why| clean(why)));
             } else {
                 lines.push(format!("- {}: {}", place(alert), clock(alert, true, zone)));
@@ -260,10 +261,19 @@ fn score(alert: &Alert) -> Option<String> {
 }
 
 fn drifting(alert: &Alert) -> Option<String> {
-    let names: Vec<_> = alert.drifting.iter().take(DRIFTING).map(|name| clean(name)).collect();
-    let more = alert.drifting.len().saturating_sub(DRIFTING);
+    (!alert.drifting.is_empty()).then(|| format!("- {}", first_names(&alert.drifting)))
+}
+
+/// Returns which features are on a new usual level, and since when.
+fn new_level(new: &NewLevel, zone: &TimeZone) -> String {
+    format!("new level since {}: {}", shown(new.since, zone), first_names(&new.features))
+}
+
+fn first_names(features: &[String]) -> String {
+    let names: Vec<_> = features.iter().take(DRIFTING).map(|name| clean(name)).collect();
+    let more = features.len().saturating_sub(DRIFTING);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!names.is_empty()).then(|| format!("- {}{more}", names.join(", ")))
+    format!("{}{more}", names.join(", "))
 }
 
 /// Returns a feature with its value, its usual range, and how many of these ranges lie between.

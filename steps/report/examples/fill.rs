@@ -62,6 +62,7 @@ fn score(number: i64, entity: i64) -> EntityScore {
         causes: if anomalous { vec![cause()] } else { Vec::new() },
         urgent: false,
         drifting: Vec::new(),
+        new_level: None,
         missing: Vec::new(),
         diagnosis: None,
         reason: None,

@@ -252,6 +252,7 @@ impl<'a> Scorer<'a> {
             causes: causes.unwrap_or_default(),
             urgent: false,
             drifting: Vec::new(),
+            new_level: None,
             missing: Vec::new(),
             diagnosis: None,
             reason: None,

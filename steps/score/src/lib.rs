@@ -318,6 +318,7 @@ fn without_data(entity: String) -> EntityScore {
         causes: Vec::new(),
         urgent: false,
         drifting: Vec::new(),
+        new_level: None,
         missing: Vec::new(),
         diagnosis: None,
         reason: None,

@@ -11,7 +11,7 @@ use document::models::Adaptive as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
-use models::adaptive::{Adaptive, Distance, Following, Gate, Memory, Training};
+use models::adaptive::{Adaptive, Distance, Following, Gate, Memory, Training, Usual};
 use models::reference::quantile;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
@@ -24,6 +24,9 @@ const FEWEST_ROWS: usize = contract::least::TRAIN_ROWS;
 
 /// First rows of an entity that do not count for the gate's limit, while the windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
+
+/// Values beyond this do not count: their squares would be infinite.
+const LARGEST: f64 = 1e150;
 
 /// Rows whose features are multiplied at a time.
 const BLOCK_ROWS: usize = 256;
@@ -91,6 +94,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
             records: dataset.records.view(),
             series,
             usual,
+            normal: &self.order.normal,
             times: &self.order.times,
             folds: self.settings.folds as usize,
         };
@@ -161,7 +165,7 @@ impl AdaptiveValidParams {
         let moments = pass.moments(windows);
         let mut whole = Moments::new(pass.following.features(windows));
         moments.iter().for_each(|fold| whole.add(fold));
-        let ridge = self.settings.ridge;
+        let ridge = self.settings.ridge * ridge_share(whole.rows, whole.sums.len());
         let without = moments.iter().map(|fold| whole.without(fold).distance(ridge));
         Ok(Distances { without: without.collect::<Result<_, _>>()?, whole: whole.distance(ridge)? })
     }
@@ -203,8 +207,7 @@ struct Scale {
 }
 
 fn scale_of(mut values: Vec<f64>, min_range_share: f64) -> Scale {
-    // Beyond this squares would be infinite.
-    values.retain(|value| value.abs() <= 1e150);
+    values.retain(|value| value.abs() <= LARGEST);
     if values.is_empty() {
         return Scale::default();
     }
@@ -224,6 +227,20 @@ fn scale_of(mut values: Vec<f64>, min_range_share: f64) -> Scale {
     }
 }
 
+/// Returns the share of the ridge that a covariance of so many rows needs: all of it up to 10 rows
+/// for each feature, a third from 30 on.
+fn ridge_share(rows: f64, features: usize) -> f64 {
+    (10.0 * features as f64 / rows.max(1.0)).clamp(1.0 / 3.0, 1.0)
+}
+
+/// Returns what an entity's values of a column say.
+fn usual_of(values: &[f64]) -> Usual {
+    let rows = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / rows.max(1.0);
+    let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+    Usual { rows, mean, deviation: (squares / rows.max(1.0)).sqrt() }
+}
+
 /// Distances fitted without each fold, and on all rows.
 struct Distances {
     without: Vec<Distance>,
@@ -237,6 +254,7 @@ struct Pass<'a> {
     series: BTreeMap<&'a str, Vec<usize>>,
     /// Rows that may say what is usual.
     usual: Vec<bool>,
+    normal: &'a [bool],
     times: &'a [Timestamp],
     folds: usize,
 }
@@ -251,9 +269,22 @@ struct Scored {
 }
 
 impl Pass<'_> {
+    /// Returns the memory before an entity's first row. One that is alone is what all are.
+    fn first(&self, rows: &[usize]) -> Memory {
+        if self.series.len() < 2 {
+            return self.following.fresh();
+        }
+        let usual = self.records.columns().into_iter().map(|column| {
+            let values = rows.iter().filter(|row| self.normal[**row]).map(|row| column[*row]);
+            let values: Vec<f64> = values.filter(|value| value.abs() <= LARGEST).collect();
+            usual_of(&values)
+        });
+        self.following.first_of(&usual.collect::<Vec<_>>())
+    }
+
     /// Follows an entity's rows, calling `each` with the row, its fold and the memory at it.
     fn follow(&self, rows: &[usize], mut each: impl FnMut(usize, usize, &mut Memory)) -> Memory {
-        let mut memory = self.following.fresh();
+        let mut memory = self.first(rows);
         let mut fold = 0;
         for (index, &row) in rows.iter().enumerate() {
             while index >= rows.len() * (fold + 1) / self.folds {

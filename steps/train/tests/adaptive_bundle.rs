@@ -194,6 +194,27 @@ fn each_entity_is_followed_by_itself() {
 }
 
 #[test]
+fn entity_that_was_gone_for_four_days_begins_anew() {
+    let bundle = bundle(1);
+    let other = |rows: FeatureTable| {
+        rows.select(&(0..rows.rows()).filter(|row| row % 2 == 1).collect::<Vec<_>>())
+    };
+    let gone = other(table(700, 4 * 1440, None));
+    let back = table(700 + 4 * 1440, 30, None);
+    let after = |first: &FeatureTable| {
+        let mut state = ScoreState::default();
+        for rows in [first, &gone] {
+            bundle.score(rows, &mut state, OPTIONS).unwrap();
+        }
+        let scores = bundle.score(&back, &mut state, OPTIONS).unwrap();
+        let of_node = scores.into_iter().step_by(ENTITIES.len());
+        of_node.map(|score| score.members[0].decision).collect::<Vec<f64>>()
+    };
+    let seen = after(&table(600, 100, Some(0)));
+    assert_eq!(seen, after(&other(table(600, 100, None))), "nothing of it is remembered");
+}
+
+#[test]
 fn labelled_faults_among_the_calibration_rows_make_no_model_deaf() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let mut signals = |_| [0.0; 3].map(|_: f64| random.random_range(-5.0..5.0));

@@ -150,6 +150,9 @@ fn the_forest_ranks_and_scores_as_scikit_learn_does_within_the_noise_of_seeds() 
         expected["roc_auc_deviation"].as_f64().unwrap(),
     );
     assert!((auc - mean).abs() < deviation, "{auc}, not {mean} +- {deviation}");
+    let squares = aucs.iter().map(|one| (one - auc).powi(2)).sum::<f64>();
+    let scatter = (squares / 20.0).sqrt() / deviation;
+    assert!(scatter < 1.4, "seeds scatter {scatter} times as much");
     let difference = worst_difference(&sums, &numbers(&expected["mean_score"]));
     assert!(difference < 0.03, "mean scores differ by {difference}");
 }

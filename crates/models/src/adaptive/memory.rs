@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use contract::StepError;
 use serde::{Deserialize, Serialize};
 
+use super::last_alarm::LastAlarm;
+use super::own::Own;
 use super::spikes::Spikes;
 use crate::Tensors;
 
@@ -15,8 +17,8 @@ pub const MOST_CARRIED_ROWS: u32 = 15;
 /// departure, and a number that half precision holds.
 const ABSENT: f64 = 60_000.0;
 
-/// Deviations of training that a usual level must move for a drift notice; below half of it the
-/// notice ends.
+/// Deviations that a usual level must move from that of training for a drift notice; below half of
+/// it the notice ends.
 const DRIFT_BOUND: f64 = 3.0;
 
 /// How signals are scaled and followed: fixed at training.
@@ -56,11 +58,14 @@ pub struct Following {
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     /// Time of the last row; absent before the first.
-    time_ms: Option<i64>,
+    pub(super) time_ms: Option<i64>,
     /// Usual level of each column, in training scales from the training mean.
-    means: Vec<f64>,
+    pub(super) means: Vec<f64>,
     /// Usual variance of each column.
-    variances: Vec<f64>,
+    pub(super) variances: Vec<f64>,
+    /// What training says of the entity.
+    #[serde(default, skip_serializing_if = "Own::is_unknown")]
+    pub(super) own: Own,
     /// Last scaled value of each column and how many rows ago it was there; absent when too old.
     last: Vec<Option<(f64, u32)>>,
     /// How far the constant columns have moved.
@@ -80,6 +85,9 @@ pub struct Memory {
     pub(crate) ended: bool,
     /// Columns that a drift notice stands for.
     drifting: Vec<usize>,
+    /// The alarm that stands, or the last one.
+    #[serde(default, skip_serializing_if = "LastAlarm::is_none")]
+    pub(super) last_alarm: LastAlarm,
 }
 
 impl Following {
@@ -88,8 +96,7 @@ impl Following {
         self.centre.len()
     }
 
-    /// Returns how many features the windows make: each column's departure, and mean and standard
-    /// deviation over every window.
+    /// Returns how many features the windows make: departures, and their means and deviations.
     pub fn features(&self, windows: &[usize]) -> usize {
         self.columns() * (1 + 2 * windows.len())
     }
@@ -101,6 +108,7 @@ impl Following {
             time_ms: None,
             means: vec![0.0; columns],
             variances: vec![1.0; columns],
+            own: Own::default(),
             last: vec![None; columns],
             spikes: Spikes::new(self.constant.len()),
             recent: VecDeque::new(),
@@ -109,6 +117,7 @@ impl Following {
             alarmed: false,
             ended: false,
             drifting: Vec::new(),
+            last_alarm: LastAlarm::default(),
         }
     }
 
@@ -123,7 +132,7 @@ impl Following {
         rows.collect()
     }
 
-    /// Says whether a memory can be of this model: one read from a file may hold anything.
+    /// Says whether a memory, which may be from a file, can be of this model.
     pub fn fits(&self, memory: &Memory) -> bool {
         let columns = self.columns();
         let lengths = [memory.means.len(), memory.variances.len(), memory.last.len()];
@@ -134,6 +143,8 @@ impl Following {
             && memory.short_scores.len() <= self.gate_rows
             && memory.level_scores.len() <= self.stay_rows
             && memory.drifting.iter().all(|column| *column < columns)
+            && memory.last_alarm.fits(columns)
+            && memory.own.fits(columns)
     }
 
     fn longest(&self) -> usize {
@@ -165,10 +176,10 @@ impl Following {
         self.tick(memory, values);
         memory.time_ms = Some(time_ms);
         for (column, mean) in memory.means.iter().enumerate() {
-            let known = memory.drifting.binary_search(&column);
-            match known {
-                Err(place) if mean.abs() > DRIFT_BOUND => memory.drifting.insert(place, column),
-                Ok(place) if mean.abs() < 0.5 * DRIFT_BOUND => {
+            let moved = (mean - memory.own.level(column)).abs() / memory.own.deviation(column);
+            match memory.drifting.binary_search(&column) {
+                Err(place) if moved > DRIFT_BOUND => memory.drifting.insert(place, column),
+                Ok(place) if moved < 0.5 * DRIFT_BOUND => {
                     memory.drifting.remove(place);
                 }
                 _ => {}
@@ -193,7 +204,8 @@ impl Following {
                 continue;
             };
             let (mean, variance) = (&mut memory.means[column], &mut memory.variances[column]);
-            let mut usual = variance.sqrt().max(self.deviation_floor);
+            let least = self.deviation_floor * memory.own.deviation(column);
+            let mut usual = variance.sqrt().max(least);
             let difference = scaled - *mean;
             if let Some(index) = spike {
                 usual = usual.max(memory.spikes.deviation(index));

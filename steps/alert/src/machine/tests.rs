@@ -34,6 +34,7 @@ fn window(minute: i64, verdicts: &str) -> WindowScore {
             causes: Vec::new(),
             urgent: sign == 'u',
             drifting: if sign == 'd' { vec!["load".into()] } else { Vec::new() },
+            new_level: None,
             missing: if sign == 'm' { vec!["memory".into()] } else { Vec::new() },
             diagnosis: None,
             reason: None,

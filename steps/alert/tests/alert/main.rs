@@ -65,6 +65,22 @@ fn a_message_says_what_where_since_when_why_and_by_which_model() {
 }
 
 #[test]
+fn alarm_that_ends_on_a_new_level_says_of_what_and_since_when() {
+    let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
+    pipeline.score(0, [".", "a", "a", "s"]).unwrap();
+    let messages = sent(&pipeline, 9);
+    assert_eq!(
+        messages[1].text,
+        format!(
+            "cluster is normal again\n\
+             anomalous from 2026-11-21 08:01 UTC to 08:03 UTC (2m)\n\
+             new level since 2026-11-21 08:01 UTC: load\n\
+             model {VERSION}"
+        )
+    );
+}
+
+#[test]
 fn many_entities_that_change_together_are_one_message() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     let all = format!("n{}.", "a".repeat(40));

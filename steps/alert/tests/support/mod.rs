@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use contract::artifact::write_file;
-use contract::score::{Cause, EntityScore, Verdict, WindowScore};
+use contract::score::{Cause, EntityScore, NewLevel, Verdict, WindowScore};
 use contract::step::Common;
 use contract::steps::AlertArgs;
 use contract::{Decimal, Span, Timestamp};
@@ -91,8 +91,8 @@ impl Pipeline {
     }
 }
 
-/// `a` is anomalous, `u` urgently so, `n` without data, `-` not reported, anything else normal; a single letter is
-/// the whole cluster.
+/// `a` is anomalous, `u` urgently so, `n` without data, `-` not reported, `s` normal on a new level since minute 1,
+/// anything else normal; a single letter is the whole cluster.
 pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
     let one = verdicts.len() == 1;
     let entity = |(index, letter)| {
@@ -113,6 +113,8 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             causes,
             urgent: letter == 'u',
             drifting: Vec::new(),
+            new_level: (letter == 's')
+                .then(|| NewLevel { since: minute(1), features: vec!["load".into()] }),
             missing: Vec::new(),
             diagnosis: None,
             reason: None,

@@ -134,6 +134,7 @@ fn scored(entity: &str, verdict: Verdict) -> EntityScore {
         causes: Vec::new(),
         urgent: false,
         drifting: Vec::new(),
+        new_level: None,
         diagnosis: None,
     }
 }

@@ -65,9 +65,12 @@ def windows(rows, lengths):
     return np.hstack(blocks)
 
 
+RIDGE = 0.3 / 3  # a third of the default: there are many rows for each feature
+
+
 def fit(rows):
-    mean, deviation = rows.mean(0), np.maximum(rows.std(0), 0.3)
-    inverse = np.linalg.inv(np.linalg.cholesky(np.cov(rows.T) + 0.3 * np.eye(rows.shape[1])))
+    mean, deviation = rows.mean(0), np.maximum(rows.std(0), RIDGE)
+    inverse = np.linalg.inv(np.linalg.cholesky(np.cov(rows.T) + RIDGE * np.eye(rows.shape[1])))
 
     def score(rows):
         distance = (((rows - mean) @ inverse.T) ** 2).sum(1)
@@ -107,17 +110,18 @@ def judge(long, short, level, count):
     start, deviation, peaks_per_day = fit_tail(train)
     passed = lambda per_day: start + max(0, deviation * np.log(peaks_per_day / per_day))
     stay_below = max(0, passed(2) - np.quantile(train, 0.99))
-    # Three days of hourly maxima; expected ones where training is too short.
+    # At most three days of hourly maxima.
     seen = len(train) // 60
-    missing = 72 - seen
-    expected = [passed(((2 * index + 1) * 72 // (2 * missing) + 1) / 3) for index in range(missing)]
-    maxima = deque(expected + list(train[-seen * 60 :].reshape(seen, 60).max(1)), maxlen=72)
+    maxima = deque(train[-seen * 60 :].reshape(seen, 60).max(1), maxlen=72)
     gate = np.quantile(short[warm:count], 0.95)
     bare = np.quantile(level[warm:count], 0.95)
     recent, standing, ended, rows = deque(short[count - 4 : count], maxlen=5), False, False, 0
     alarms, thresholds, block = [], [], []
     for row in range(count, len(long)):
-        threshold = np.sort(maxima)[-6]
+        # As many of them are above it as alarms are expected: two a day.
+        above = len(maxima) / 24 * 2 - 1
+        largest = np.sort(maxima)[::-1]
+        threshold = np.interp(above, range(len(largest)), largest)
         thresholds.append(threshold - (stay_below if rows else 0))
         recent.append(short[row])
         gate_open = max(recent) > gate

@@ -1,0 +1,78 @@
+//! What an alarm leaves behind: columns whose usual level it has moved.
+//!
+//! An alarm that ends because the signals came back leaves their usual levels nearly where they
+//! were. One that ends because a change has lasted and was learned leaves them moved, and whoever
+//! was alerted must know that the system did not come back.
+
+use serde::{Deserialize, Serialize};
+
+use super::Memory;
+
+/// Deviations of the entity in training that a usual level must have moved to be a new one.
+const MOVED: f64 = 1.0;
+
+/// How long after the end of an alarm new levels are reported.
+const REPORTED_MS: i64 = 3_600_000;
+
+/// The alarm that stands, or the last one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LastAlarm {
+    /// Times of its first and last row.
+    first_ms: i64,
+    last_ms: i64,
+    /// Usual level of each column before it; empty where there was no alarm yet.
+    levels: Vec<f64>,
+}
+
+/// Columns that an alarm left on a new usual level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLevel {
+    /// Time of the alarm's first row.
+    pub since_ms: i64,
+    /// The columns, in order.
+    pub columns: Vec<usize>,
+}
+
+impl LastAlarm {
+    pub(super) fn is_none(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// Says whether it can be of so many columns: one read from a file may hold anything.
+    pub(super) fn fits(&self, columns: usize) -> bool {
+        self.is_none() || self.levels.len() == columns
+    }
+}
+
+impl Memory {
+    /// Notes whether an alarm stands after the newest row. One that begins within an hour of the last
+    /// one goes on with it.
+    pub(super) fn note_alarm(&mut self, alarmed: bool) {
+        if let Some(now) = self.time_ms.filter(|_| alarmed) {
+            let alarm = &mut self.last_alarm;
+            let is_over = now.saturating_sub(alarm.last_ms) > REPORTED_MS;
+            if !self.alarmed && (alarm.is_none() || is_over) {
+                alarm.first_ms = now;
+                alarm.levels.clone_from(&self.means);
+            }
+            alarm.last_ms = now;
+        }
+        self.alarmed = alarmed;
+    }
+
+    /// Returns the columns that the last alarm left on a new usual level, for an hour after its
+    /// end; nothing where it moved none.
+    pub fn new_level(&self) -> Option<NewLevel> {
+        let alarm = &self.last_alarm;
+        if self.alarmed || self.time_ms?.saturating_sub(alarm.last_ms) > REPORTED_MS {
+            return None;
+        }
+        let levels = self.means.iter().zip(&alarm.levels).enumerate();
+        let moved = levels.filter(|(column, (now, before))| {
+            (*now - *before).abs() > MOVED * self.own.deviation(*column)
+        });
+        let columns: Vec<usize> = moved.map(|(column, _)| column).collect();
+        (!columns.is_empty()).then_some(NewLevel { since_ms: alarm.first_ms, columns })
+    }
+}

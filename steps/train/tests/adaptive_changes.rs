@@ -1,0 +1,321 @@
+//! What the adaptive model and its threshold make of changes whose truth is known: each is put into
+//! the same five days of six signals, after five days of training.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use contract::rules::FalseAlarmLimit;
+use contract::{Span, Timestamp};
+use document::models::Adaptive as Settings;
+use linfa::ParamGuard as _;
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit as _;
+use models::adaptive::{Adaptive, Memory, NewLevel};
+use models::alarm::{self, AlarmRule, AlarmState};
+use ndarray::Array2;
+use train::adaptive::{AdaptiveParams, Fitted, Order};
+
+const STEP: Span = Span::from_seconds(60);
+const DAY: usize = 1440;
+const COLUMNS: usize = 6;
+
+/// The change begins two days into the test part.
+const AT: usize = 2 * DAY;
+
+type Row = [f64; COLUMNS];
+
+/// A linear congruential generator: the same numbers everywhere.
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
+    }
+
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
+    }
+}
+
+/// How much the signals go up and down with the hour, and go down on two days of seven.
+#[derive(Clone, Copy)]
+struct Rhythm {
+    daily: f64,
+    weekly: f64,
+}
+
+const USUAL: Rhythm = Rhythm { daily: 4.0, weekly: 0.0 };
+
+/// Minutes of signals with a rhythm, a shared load and noise of their own, of which the last two
+/// move together. Their standard deviation is about 3.5.
+fn signals(seed: u64, minutes: Range<usize>, rhythm: Rhythm) -> Vec<Row> {
+    let mut random = Random(seed);
+    let (mut load, mut own) = (0.0, [0.0; COLUMNS]);
+    let row = |minute: usize| {
+        load = 0.95 * load + 0.5 * random.normal();
+        let weekend = if (minute / DAY) % 7 >= 5 { rhythm.weekly } else { 0.0 };
+        let mut row = [0.0; COLUMNS];
+        for (column, value) in row.iter_mut().enumerate() {
+            own[column] = 0.7 * own[column] + random.normal();
+            let number = column as f64;
+            let angle = std::f64::consts::TAU * minute as f64 / DAY as f64 + number;
+            *value = 50.0
+                + 10.0 * number
+                + rhythm.daily * angle.sin()
+                + load * (1.0 + 0.2 * number)
+                + own[column]
+                - weekend;
+        }
+        row[5] = 1.1 * row[4] + 0.3 * random.normal();
+        row
+    };
+    minutes.map(row).collect()
+}
+
+/// A model with its threshold, and what is remembered of each entity after training.
+struct Watch {
+    model: Adaptive,
+    rule: AlarmRule,
+    past: BTreeMap<String, (Memory, AlarmState)>,
+    trained_to: usize,
+}
+
+/// What was said of a minute.
+struct Said {
+    decision: f64,
+    alarmed: bool,
+    new_level: Option<NewLevel>,
+}
+
+fn time(minute: usize) -> Timestamp {
+    Timestamp::from_ms(1_790_000_000_000 + 60_000 * i64::try_from(minute).unwrap())
+}
+
+impl Watch {
+    /// Trains on the same minutes of some entities.
+    fn trained(entities: &[&[Row]]) -> Self {
+        let minutes = entities[0].len();
+        let order = Order {
+            step: STEP,
+            times: entities.iter().flat_map(|rows| (0..rows.len()).map(time)).collect(),
+            entities: (0..entities.len() * minutes).map(|row| name(row / minutes)).collect(),
+            normal: vec![true; entities.len() * minutes],
+        };
+        let values = entities.iter().flat_map(|rows| rows.iter().flatten()).copied().collect();
+        let values = Array2::from_shape_vec((entities.len() * minutes, COLUMNS), values).unwrap();
+        let params = AdaptiveParams::new(Settings::default(), order).check().unwrap();
+        let Fitted { model, training } = params.fit(&DatasetBase::from(values)).unwrap();
+        let limit = FalseAlarmLimit::default();
+        let scores: Vec<&[f64]> = training.scores.values().map(Vec::as_slice).collect();
+        let (levels, states) = alarm::calibrate(&limit, STEP, &scores);
+        let past = training.memories.into_iter().zip(states);
+        let past = past.map(|((entity, memory), state)| (entity, (memory, state))).collect();
+        Self { model, rule: AlarmRule::new(&limit, levels, STEP), past, trained_to: minutes }
+    }
+
+    /// Watches the minutes of an entity that follow the training.
+    fn watch(&self, entity: &str, rows: &[Row]) -> Vec<Said> {
+        let unknown = || (self.model.following().fresh(), self.rule.fresh());
+        let (mut memory, mut state) = self.past.get(entity).cloned().unwrap_or_else(unknown);
+        let said = rows.iter().enumerate().map(|(row, values)| {
+            let time_ms = time(self.trained_to + row).ms();
+            let step = self.model.step(&mut memory, time_ms, values);
+            let alarmed = step.open && step.decision > self.rule.limit(&state);
+            self.rule.observe(&mut state, time_ms, step.decision, alarmed);
+            self.model.judged(&mut memory, alarmed);
+            Said { decision: step.decision, alarmed, new_level: memory.new_level() }
+        });
+        said.collect()
+    }
+}
+
+fn name(entity: usize) -> String {
+    format!("node-{entity}")
+}
+
+/// Watches the usual five days with a change in them.
+fn watched(change: impl Fn(&mut [Row])) -> Vec<Said> {
+    let watch = Watch::trained(&[&signals(1, 0..5 * DAY, USUAL)]);
+    let mut rows = signals(2, 5 * DAY..10 * DAY, USUAL);
+    change(&mut rows);
+    watch.watch("node-0", &rows)
+}
+
+fn alarms(said: &[Said]) -> usize {
+    let begins = said.windows(2).filter(|pair| pair[1].alarmed && !pair[0].alarmed).count();
+    begins + usize::from(said.first().is_some_and(|first| first.alarmed))
+}
+
+fn found(said: &[Said]) -> bool {
+    said.iter().any(|said| said.alarmed)
+}
+
+/// Says that no more alarms began than twice what the threshold promises, and that they were short.
+fn is_quiet(said: &[Said]) -> bool {
+    let alarmed = said.iter().filter(|said| said.alarmed).count();
+    alarms(said) * DAY <= 4 * said.len() && alarmed * 50 <= said.len()
+}
+
+#[test]
+fn usual_days_raise_no_more_alarms_than_twice_the_accepted_number() {
+    let said = watched(|_| {});
+    assert!(is_quiet(&said), "{} alarms", alarms(&said));
+    assert!(said.iter().all(|said| said.new_level.is_none()), "nothing is on a new level");
+}
+
+#[test]
+fn level_shift_that_stays_is_one_alarm_that_ends_within_half_a_day_and_names_the_new_level() {
+    let said = watched(|rows| {
+        for row in &mut rows[AT..] {
+            row[1] += 25.0;
+            row[2] += 25.0;
+        }
+    });
+    assert!(found(&said[AT..AT + 3]));
+    assert!(said[AT + 5..AT + 300].iter().all(|said| said.alarmed), "it goes on");
+    assert!(is_quiet(&said[AT + DAY / 2..]), "{} alarms", alarms(&said[AT + DAY / 2..]));
+    let after = said[AT + 300..].iter().find_map(|said| said.new_level.as_ref()).unwrap();
+    assert_eq!(after.columns, [1, 2]);
+    let since = after.since_ms - time(5 * DAY + AT).ms();
+    assert!((0..3 * 60_000).contains(&since), "{since} ms after the change");
+}
+
+#[test]
+fn level_shift_that_goes_back_leaves_no_new_level() {
+    let said = watched(|rows| {
+        for row in &mut rows[AT..AT + 30] {
+            row[1] += 25.0;
+        }
+    });
+    assert!(found(&said[AT..AT + 3]));
+    assert!(said.iter().all(|said| said.new_level.is_none()));
+}
+
+#[test]
+fn ramp_over_six_hours_is_found_on_its_way_and_quiet_half_a_day_after() {
+    let said = watched(|rows| {
+        for (minute, row) in rows[AT..].iter_mut().enumerate() {
+            row[1] += 25.0 * (minute as f64 / 360.0).min(1.0);
+        }
+    });
+    assert!(found(&said[AT..AT + 180]));
+    assert!(is_quiet(&said[AT + 360 + DAY / 2..]));
+}
+
+#[test]
+fn tick_of_three_minutes_is_found_at_once_and_over_within_the_windows() {
+    let said = watched(|rows| rows[AT..AT + 3].iter_mut().for_each(|row| row[3] += 40.0));
+    assert!(found(&said[AT..AT + 3]));
+    assert!(!found(&said[AT + 40..AT + 300]));
+}
+
+#[test]
+fn variance_of_one_signal_that_grows_is_found_within_the_hour() {
+    let said = watched(|rows| {
+        let centre = rows[AT - 1][4];
+        for (minute, row) in rows[AT..AT + 60].iter_mut().enumerate() {
+            let turned = if minute % 2 == 0 { -5.0 } else { 5.0 };
+            row[4] = centre + turned * (row[4] - centre);
+        }
+    });
+    assert!(found(&said[AT..AT + 60]));
+}
+
+#[test]
+fn pair_of_signals_that_moves_apart_scores_higher_than_one_that_moves_together() {
+    let moved = |sign: f64| {
+        let said = watched(|rows| {
+            for row in &mut rows[AT..AT + 30] {
+                row[4] += 8.0;
+                row[5] += sign * 9.0;
+            }
+        });
+        said[AT + 20].decision
+    };
+    let (together, apart) = (moved(1.0), moved(-1.0));
+    assert!(apart > together + 0.3, "{apart} apart, {together} together");
+}
+
+#[test]
+fn column_that_is_missing_for_a_day_raises_hardly_more_alarms() {
+    let usual = alarms(&watched(|_| {})[AT..AT + DAY]);
+    let said = watched(|rows| rows[AT..AT + DAY].iter_mut().for_each(|row| row[2] = f64::NAN));
+    let gone = alarms(&said[AT..AT + DAY]);
+    assert!(gone <= usual + 8, "{gone} alarms instead of {usual}");
+    assert!(is_quiet(&said[AT + DAY + 30..]), "and none when it is back");
+}
+
+#[test]
+fn strong_daily_rhythm_raises_no_more_alarms_than_a_weak_one() {
+    let strong = Rhythm { daily: 12.0, weekly: 0.0 };
+    let watch = Watch::trained(&[&signals(1, 0..5 * DAY, strong)]);
+    let said = watch.watch("node-0", &signals(2, 5 * DAY..10 * DAY, strong));
+    assert!(is_quiet(&said), "{} alarms", alarms(&said));
+}
+
+// A weekend is a lasting change for this model: it has no profile of the week.
+#[test]
+fn weekly_rhythm_alarms_at_a_weekend_and_is_quiet_on_working_days() {
+    let weekly = Rhythm { daily: 4.0, weekly: 8.0 };
+    let watch = Watch::trained(&[&signals(1, 0..14 * DAY, weekly)]);
+    let said = watch.watch("node-0", &signals(2, 14 * DAY..21 * DAY, weekly));
+    // The training ends with a weekend.
+    let working = alarms(&said[DAY / 2..5 * DAY]);
+    assert!(working <= 25, "{working} alarms of working days");
+    let alarmed = said[5 * DAY..].iter().filter(|said| said.alarmed).count();
+    assert!(alarmed < 600, "{alarmed} minutes of a weekend");
+}
+
+#[test]
+fn restart_with_counters_at_zero_is_one_short_alarm() {
+    let said = watched(|rows| rows[AT..AT + 2].fill([0.0; COLUMNS]));
+    assert!(found(&said[AT..AT + 2]));
+    assert!(!found(&said[AT + 40..AT + 300]));
+}
+
+#[test]
+fn new_entity_on_another_level_is_quiet_after_half_a_day_and_changes_nothing_for_the_others() {
+    let watch = Watch::trained(&[&signals(1, 0..5 * DAY, USUAL), &signals(3, 0..5 * DAY, USUAL)]);
+    let higher = |rows: Vec<Row>| -> Vec<Row> {
+        rows.into_iter().map(|row| row.map(|value| value + 30.0)).collect()
+    };
+    let said = watch.watch("new", &higher(signals(5, 5 * DAY..10 * DAY, USUAL)));
+    assert!(found(&said[..30]), "nobody knows yet that it is usual there");
+    assert!(is_quiet(&said[DAY / 2..]), "{} alarms", alarms(&said[DAY / 2..]));
+    assert!(is_quiet(&watch.watch("node-1", &signals(4, 5 * DAY..10 * DAY, USUAL))));
+}
+
+#[test]
+fn quiet_entity_beside_a_restless_one_is_measured_by_its_own_deviations() {
+    let times_five = |rows: Vec<Row>| -> Vec<Row> {
+        rows.into_iter().map(|row| row.map(|value| 5.0 * value)).collect()
+    };
+    let restless = times_five(signals(3, 0..5 * DAY, USUAL));
+    let watch = Watch::trained(&[&signals(1, 0..5 * DAY, USUAL), &restless]);
+    let mut rows = signals(2, 5 * DAY..10 * DAY, USUAL);
+    for row in &mut rows[AT..AT + 30] {
+        row[1] += 10.0;
+        row[2] += 10.0;
+    }
+    let said = watch.watch("node-0", &rows);
+    assert!(found(&said[AT..AT + 30]));
+    assert!(alarms(&said) <= 40, "{} alarms in five days", alarms(&said));
+    let restless = times_five(signals(4, 5 * DAY..10 * DAY, USUAL));
+    assert!(is_quiet(&watch.watch("node-1", &restless)));
+}
+
+#[test]
+fn training_of_an_hour_raises_at_most_three_alarms_a_day_and_finds_what_is_large() {
+    let watch = Watch::trained(&[&signals(1, 0..60, USUAL)]);
+    let mut rows = signals(2, 60..5 * DAY + 60, USUAL);
+    rows[AT..AT + 20].iter_mut().for_each(|row| row[1] += 25.0);
+    let said = watch.watch("node-0", &rows);
+    assert!(found(&said[AT..AT + 20]));
+    let later = alarms(&said[DAY..]);
+    assert!(later <= 12, "{later} alarms in four days");
+}
