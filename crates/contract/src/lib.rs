@@ -10,6 +10,7 @@ pub mod classify;
 pub mod coverage;
 pub mod deadline;
 pub mod decimal;
+pub mod detector;
 pub mod error;
 pub mod features;
 pub mod least;
@@ -23,6 +24,7 @@ pub mod time;
 
 pub use artifact::{read_json, write_json};
 pub use decimal::Decimal;
+pub use detector::DetectorKind;
 pub use error::{ErrorKind, StepError, system_words};
 pub use features::{FeatureColumn, FeatureContract};
 pub use outcome::Outcome;

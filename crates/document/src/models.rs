@@ -1,9 +1,11 @@
 //! The models and their parameters.
 
 use contract::Span;
+use contract::detector::{DetectorKind, Shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ranges::Ranges;
 use crate::search::Search;
 
 /// The models of a pipeline: each kind that is set is trained and votes.
@@ -40,19 +42,30 @@ pub struct Models {
 }
 
 impl Models {
+    /// Returns the settings of a kind of detector; nothing where it is not set.
+    pub fn settings(&self, kind: DetectorKind) -> Option<&dyn DetectorSettings> {
+        fn set<T: DetectorSettings>(settings: Option<&T>) -> Option<&dyn DetectorSettings> {
+            settings.map(|settings| settings as &dyn DetectorSettings)
+        }
+        match kind {
+            DetectorKind::Adaptive => set(self.adaptive.as_ref()),
+            DetectorKind::Autoencoder => set(self.autoencoder.as_ref()),
+            DetectorKind::DecisionTree => set(self.decision_tree.as_ref()),
+            DetectorKind::IsolationForest => set(self.isolation_forest.as_ref()),
+            DetectorKind::Mahalanobis => set(self.mahalanobis.as_ref()),
+            DetectorKind::OneClassSvm => set(self.one_class_svm.as_ref()),
+            DetectorKind::RandomForest => set(self.random_forest.as_ref()),
+            DetectorKind::ZScore => set(self.z_score.as_ref()),
+        }
+    }
+
+    fn set(&self) -> impl Iterator<Item = DetectorKind> {
+        DetectorKind::ALL.iter().copied().filter(|kind| self.settings(*kind).is_some())
+    }
+
     /// Returns the kinds of detectors that are set, in the order of their names.
     pub fn kinds(&self) -> Vec<&'static str> {
-        let set = [
-            ("adaptive", self.adaptive.is_some()),
-            ("autoencoder", self.autoencoder.is_some()),
-            ("decision_tree", self.decision_tree.is_some()),
-            ("isolation_forest", self.isolation_forest.is_some()),
-            ("mahalanobis", self.mahalanobis.is_some()),
-            ("one_class_svm", self.one_class_svm.is_some()),
-            ("random_forest", self.random_forest.is_some()),
-            ("z_score", self.z_score.is_some()),
-        ];
-        set.into_iter().filter_map(|(kind, set)| set.then_some(kind)).collect()
+        self.set().map(DetectorKind::name).collect()
     }
 
     /// Returns everything that is trained: the detectors, then [`Models::DIAGNOSE`] where it is set.
@@ -63,12 +76,37 @@ impl Models {
 
     /// Says whether something is fitted on labelled rows, anomalous ones too.
     pub fn learn_from_labels(&self) -> bool {
-        self.decision_tree.is_some() || self.random_forest.is_some() || self.diagnose.is_some()
+        self.diagnose.is_some() || self.set().any(|kind| kind.shape() == Shape::Classes)
     }
 
     /// Name of the second stage, as `train --model` takes it.
     pub const DIAGNOSE: &str = "diagnose";
 }
+
+/// What the settings of every kind of detector say.
+pub trait DetectorSettings: Ranges {
+    /// Returns the search for parameters that they ask for.
+    fn search(&self) -> Option<&Search> {
+        None
+    }
+}
+
+/// Declares which settings may ask for a search.
+macro_rules! searched {
+    ($($settings:ident),*) => {
+        $(impl DetectorSettings for $settings {
+            fn search(&self) -> Option<&Search> {
+                self.search.as_ref()
+            }
+        })*
+    };
+}
+
+searched!(Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, ZScore);
+
+impl DetectorSettings for Adaptive {}
+impl DetectorSettings for DecisionTree {}
+impl DetectorSettings for RandomForest {}
 
 /// How a model sees its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
 
-use contract::Span;
+use contract::{DetectorKind, Span};
 
 use crate::classify::{ClassModels, GradientBoosting};
 use crate::models::{
@@ -86,22 +86,12 @@ fn search(search: Option<&Search>) -> Result<(), OutOfRange> {
 impl Models {
     /// Returns the first kind of model with a parameter that is not what it may be.
     pub(crate) fn check_ranges(&self) -> Result<(), (&'static str, OutOfRange)> {
-        fn ranges<T: Ranges>(model: Option<&T>) -> Option<&dyn Ranges> {
-            model.map(|model| model as &dyn Ranges)
+        for kind in DetectorKind::ALL {
+            let checked = self.settings(*kind).map_or(Ok(()), |settings| settings.check());
+            checked.map_err(|error| (kind.name(), error))?;
         }
-        let all = [
-            ("adaptive", ranges(self.adaptive.as_ref())),
-            ("autoencoder", ranges(self.autoencoder.as_ref())),
-            ("decision_tree", ranges(self.decision_tree.as_ref())),
-            (Self::DIAGNOSE, ranges(self.diagnose.as_ref())),
-            ("isolation_forest", ranges(self.isolation_forest.as_ref())),
-            ("mahalanobis", ranges(self.mahalanobis.as_ref())),
-            ("one_class_svm", ranges(self.one_class_svm.as_ref())),
-            ("random_forest", ranges(self.random_forest.as_ref())),
-            ("z_score", ranges(self.z_score.as_ref())),
-        ];
-        let mut set = all.into_iter().filter_map(|(kind, model)| Some((kind, model?)));
-        set.try_for_each(|(kind, model)| model.check().map_err(|error| (kind, error)))
+        let diagnose = self.diagnose.as_ref().map_or(Ok(()), Ranges::check);
+        diagnose.map_err(|error| (Self::DIAGNOSE, error))
     }
 }
 

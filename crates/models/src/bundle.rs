@@ -52,32 +52,42 @@ pub(crate) struct Series {
     pub(crate) alarms: Option<AlarmRule>,
 }
 
+/// Reads every file of a bundle folder, by name.
+pub(crate) fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StepError> {
+    let read_error = |e: std::io::Error| StepError::reading(folder, &e);
+    let mut files = BTreeMap::new();
+    for name in artifact::files_below(folder).map_err(read_error)? {
+        let bytes = fs::read(folder.join(&name)).map_err(read_error)?;
+        files.insert(name, bytes);
+    }
+    Ok(files)
+}
+
+/// Reads the manifest of a bundle; one of another format is refused.
+pub(crate) fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleManifest, StepError> {
+    let file = BundleManifest::FILE;
+    let manifest = files.get(file).ok_or_else(|| missing(file))?;
+    let manifest: BundleManifest = artifact::parse_json(file, manifest)?;
+    if manifest.format == BundleManifest::FORMAT {
+        return Ok(manifest);
+    }
+    Err(StepError::refused(format!(
+        "`{file}` has format {}, this version reads {}",
+        manifest.format,
+        BundleManifest::FORMAT
+    )))
+}
+
 impl Bundle {
     /// Reads a bundle folder; a file that is missing, too much or not what its hash says is
     /// refused.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
-        let read_error = |e: std::io::Error| StepError::reading(folder, &e);
-        let mut files = BTreeMap::new();
-        for name in artifact::files_below(folder).map_err(read_error)? {
-            let bytes = fs::read(folder.join(&name)).map_err(read_error)?;
-            files.insert(name, bytes);
-        }
-        Self::from_files(&files)
+        Self::from_files(&files_of(folder)?)
     }
 
     /// Reads a bundle from its files by name: what a registry holds.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
-        let manifest =
-            files.get(BundleManifest::FILE).ok_or_else(|| missing(BundleManifest::FILE))?;
-        let manifest: BundleManifest = artifact::parse_json(BundleManifest::FILE, manifest)?;
-        if manifest.format != BundleManifest::FORMAT {
-            return Err(StepError::refused(format!(
-                "`{}` has format {}, this version reads {}",
-                BundleManifest::FILE,
-                manifest.format,
-                BundleManifest::FORMAT
-            )));
-        }
+        let manifest = manifest_of(files)?;
         if manifest.classify.is_some() {
             return Err(StepError::refused("the bundle is of `task: classify`, not `anomaly`")
                 .hint("train again: the task of the document has changed"));

@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use contract::StepError;
+use contract::{DetectorKind, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
 use crate::autoencoder::Autoencoder;
-use crate::class_trees::{self, ClassTrees};
+use crate::class_trees::ClassTrees;
 use crate::isolation_forest::IsolationForest;
 use crate::mahalanobis::Mahalanobis;
 use crate::one_class_svm::OneClassSvm;
@@ -47,38 +47,35 @@ pub trait Detector: Send + Sync + Debug {
     fn is_ratio_scaled(&self) -> bool;
 }
 
-/// The kinds that [`load`] knows, in the order of their names.
-pub const KINDS: [&str; 7] = [
-    "autoencoder",
-    "decision_tree",
-    "isolation_forest",
-    "mahalanobis",
-    "one_class_svm",
-    "random_forest",
-    "z_score",
-];
-
-/// Reads a detector of a kind from the bytes of its safetensors file; anything off is refused.
+/// Reads a detector of a kind from the bytes of its safetensors file; anything off is refused, and so
+/// is a kind that scores rows in the order of time: [`Model::load`](crate::Model::load) reads it.
 pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
+    let known = known(kind)?;
     let mut tensors = Tensors::decode(kind, bytes)?;
-    if let Some(kind) = class_trees::KINDS.into_iter().find(|known| *known == kind) {
-        let detector = ClassTrees::read(kind, &mut tensors)?;
-        tensors.finish()?;
-        return Ok(Box::new(detector));
-    }
-    let detector: Box<dyn Detector> = match kind {
-        "autoencoder" => Box::new(Autoencoder::read(&mut tensors)?),
-        "isolation_forest" => Box::new(IsolationForest::read(&mut tensors)?),
-        "mahalanobis" => Box::new(Mahalanobis::read(&mut tensors)?),
-        "one_class_svm" => Box::new(OneClassSvm::read(&mut tensors)?),
-        "z_score" => Box::new(ZScore::read(&mut tensors)?),
-        _ => {
-            return Err(StepError::refused(format!("unknown kind of model `{kind}`"))
-                .hint(format!("this version knows {}", KINDS.join(", "))));
+    let detector: Box<dyn Detector> = match known {
+        DetectorKind::Adaptive => {
+            return Err(StepError::refused(format!("`{kind}` does not score rows by themselves")));
         }
+        DetectorKind::Autoencoder => Box::new(Autoencoder::read(&mut tensors)?),
+        DetectorKind::DecisionTree | DetectorKind::RandomForest => {
+            Box::new(ClassTrees::read(known.name(), &mut tensors)?)
+        }
+        DetectorKind::IsolationForest => Box::new(IsolationForest::read(&mut tensors)?),
+        DetectorKind::Mahalanobis => Box::new(Mahalanobis::read(&mut tensors)?),
+        DetectorKind::OneClassSvm => Box::new(OneClassSvm::read(&mut tensors)?),
+        DetectorKind::ZScore => Box::new(ZScore::read(&mut tensors)?),
     };
     tensors.finish()?;
     Ok(detector)
+}
+
+/// Returns the kind of a name; another name is refused.
+pub(crate) fn known(kind: &str) -> Result<DetectorKind, StepError> {
+    DetectorKind::named(kind).ok_or_else(|| {
+        let known: Vec<&str> = DetectorKind::names().collect();
+        StepError::refused(format!("unknown kind of model `{kind}`"))
+            .hint(format!("this version knows {}", known.join(", ")))
+    })
 }
 
 /// Returns the bytes of a detector's safetensors file; the same detector gives the same bytes.

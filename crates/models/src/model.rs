@@ -2,21 +2,10 @@
 //! order of time.
 
 use contract::StepError;
+use contract::detector::Shape;
 
 use crate::adaptive::{self, Adaptive};
 use crate::{Detector, Tensors, detector};
-
-/// The kinds that [`Model::load`] knows, in the order of their names.
-pub const KINDS: [&str; 8] = [
-    "adaptive",
-    "autoencoder",
-    "decision_tree",
-    "isolation_forest",
-    "mahalanobis",
-    "one_class_svm",
-    "random_forest",
-    "z_score",
-];
 
 /// A fitted model.
 #[derive(Debug)]
@@ -30,8 +19,9 @@ pub enum Model {
 impl Model {
     /// Reads a model of a kind from the bytes of its safetensors file; anything off is refused.
     pub fn load(kind: &str, bytes: &[u8]) -> Result<Self, StepError> {
-        if kind != adaptive::KIND {
-            return Ok(Self::Rows(detector::load(kind, bytes)?));
+        match detector::known(kind)?.shape() {
+            Shape::Rows | Shape::Classes => return Ok(Self::Rows(detector::load(kind, bytes)?)),
+            Shape::Sequence => {}
         }
         let mut tensors = Tensors::decode(kind, bytes)?;
         let model = Adaptive::read(&mut tensors)?;

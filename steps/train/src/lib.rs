@@ -38,8 +38,9 @@ mod supervised;
 pub mod z_score;
 
 use contract::bundle::{CandidateManifest, FileRecord};
+use contract::detector::Shape;
 use contract::steps::TrainArgs;
-use contract::{Outcome, StepError, artifact};
+use contract::{DetectorKind, Outcome, StepError, artifact};
 use document::models::Models;
 use document::search::Search;
 use document::sections::Train as Sections;
@@ -67,10 +68,10 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(classify) = document.classification() {
         return classify::run(args, &document, classify, outcome);
     }
-    let kind = known_kind(&document.models, &args.model)?;
-    if supervised::KINDS.contains(&kind) {
-        return run_supervised(args, kind, &document, outcome);
-    }
+    let kind = match known_kind(&document.models, &args.model)? {
+        Trained::Detector(kind) if kind.shape() != Shape::Classes => kind,
+        supervised => return run_supervised(args, supervised, &document, outcome),
+    };
     let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
     let train = FeatureTable::read(&train)?;
     let validation = FeatureTable::read(&validation)?;
@@ -80,10 +81,12 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let normal = normal_rows(&validation, &document.labels.normal);
     let mut models = document.models.clone();
     let mut trials = Vec::new();
-    if let Some(search) = search::asked_for(&document.models, kind) {
+    let settings = document.models.settings(kind);
+    if let Some(search) = settings.and_then(|settings| settings.search()) {
         let parts = (&train, &validation, normal.as_slice());
         let searched = searched(args, &document, (kind, search), parts, outcome)?;
-        models = with_parameters(kind, &searched.parameters).map_err(|e| e.of_model(kind))?;
+        models =
+            with_parameters(kind, &searched.parameters).map_err(|e| e.of_model(kind.name()))?;
         trials = searched.trials;
     }
     let job = Job {
@@ -95,13 +98,13 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         normal: &normal,
     };
     let Fitted { model, parameters, training } =
-        job.fit(&train, outcome).map_err(|error| error.of_model(kind))?;
+        job.fit(&train, outcome).map_err(|error| error.of_model(kind.name()))?;
     let bytes = model.save()?;
     let training = training.map(|training| training.to_bytes()).transpose()?;
     outcome.count("model_bytes", bytes.len());
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
-        kind: kind.to_owned(),
+        kind: kind.name().to_owned(),
         seed: args.seed,
         parameters,
         contract_sha256: train.contract.sha256()?,
@@ -120,7 +123,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 /// Fits a model of labelled classes and writes its candidate folder.
 fn run_supervised(
     args: &TrainArgs,
-    kind: &'static str,
+    kind: Trained,
     document: &Sections,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
@@ -128,13 +131,13 @@ fn run_supervised(
     outcome.count("rows", table.rows());
     outcome.count("features", table.table.columns.len());
     warn_of_empty_columns(&table, outcome);
-    let seed_and_threads = [args.seed, u64::from(args.common.threads)];
-    let fitted = supervised::fit(kind, document, &labelled, seed_and_threads, outcome)?;
+    let fitting = Fitting { seed: args.seed, threads: usize::from(args.common.threads) };
+    let fitted = supervised::fit(kind, document, &labelled, fitting, outcome)?;
     outcome.count("model_bytes", fitted.model.len());
     let sha256 = artifact::sha256(&fitted.model);
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
-        kind: kind.to_owned(),
+        kind: kind.name().to_owned(),
         seed: args.seed,
         parameters: fitted.parameters,
         contract_sha256: table.contract.sha256()?,
@@ -151,11 +154,11 @@ fn run_supervised(
 fn searched(
     args: &TrainArgs,
     document: &Sections,
-    (kind, search): (&'static str, &Search),
+    (kind, search): (DetectorKind, &Search),
     (train, validation, normal): (&FeatureTable, &FeatureTable, &[usize]),
     outcome: &mut Outcome,
 ) -> Result<Searched, StepError> {
-    let mut own = parameters(&document.models)[kind].take();
+    let mut own = parameters(&document.models)[kind.name()].take();
     if let Some(fields) = own.as_object_mut() {
         fields.remove("search");
     }
@@ -189,8 +192,8 @@ fn searched(
 }
 
 /// Returns models of which one kind is set, to parameters that were drawn.
-fn with_parameters(kind: &str, parameters: &Value) -> Result<Models, FitError> {
-    serde_json::from_value(serde_json::json!({ kind: parameters }))
+fn with_parameters(kind: DetectorKind, parameters: &Value) -> Result<Models, FitError> {
+    serde_json::from_value(serde_json::json!({ kind.name(): parameters }))
         .map_err(|e| FitError::Model(StepError::bug(format!("a trial cannot be read: {e}"))))
 }
 
@@ -212,14 +215,41 @@ fn write(
     })
 }
 
-fn known_kind(models: &Models, name: &str) -> Result<&'static str, StepError> {
+/// What `--model` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trained {
+    /// A detector, which votes.
+    Detector(DetectorKind),
+    /// The second stage, which names the kind of an alarm.
+    Diagnosis,
+}
+
+impl Trained {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Detector(kind) => kind.name(),
+            Self::Diagnosis => Models::DIAGNOSE,
+        }
+    }
+}
+
+/// What fitting may use besides the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fitting {
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+}
+
+fn known_kind(models: &Models, name: &str) -> Result<Trained, StepError> {
+    let all = DetectorKind::ALL.iter().copied().map(Trained::Detector);
+    let all: Vec<Trained> = all.chain([Trained::Diagnosis]).collect();
     let set = models.trained();
-    if let Some(kind) = set.iter().find(|kind| **kind == name) {
-        return Ok(kind);
+    let is_set = |kind: &&Trained| kind.name() == name && set.contains(&name);
+    if let Some(kind) = all.iter().find(is_set) {
+        return Ok(*kind);
     }
     let error = StepError::usage(format!("the document has no model `{name}`"));
-    let known = models::model::KINDS.into_iter().chain([Models::DIAGNOSE]);
-    Err(match document::closest(name, known) {
+    Err(match document::closest(name, all.iter().map(|kind| kind.name())) {
         Some(meant) if meant == name => error.hint(format!("set `models.{name}` in the document")),
         Some(meant) => error.hint(format!("did you mean `{meant}`?")),
         None if set.is_empty() => error.hint("set one under `models` in the document"),
@@ -243,7 +273,7 @@ fn warn_of_empty_columns(train: &FeatureTable, outcome: &mut Outcome) {
 
 /// One model to fit.
 struct Job<'a> {
-    kind: &'static str,
+    kind: DetectorKind,
     models: &'a Models,
     seed: u64,
     threads: usize,
@@ -269,12 +299,15 @@ impl Job<'_> {
     fn fit(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, FitError> {
         let rows = DatasetBase::new(matrix(train), ());
         match self.kind {
-            "adaptive" => self.adaptive(train, outcome),
-            "autoencoder" => self.autoencoder(&rows, outcome),
-            "isolation_forest" => self.isolation_forest(&rows, outcome),
-            "mahalanobis" => self.mahalanobis(&rows),
-            "one_class_svm" => self.one_class_svm(&rows, outcome),
-            _ => self.z_score(&rows),
+            DetectorKind::Adaptive => self.adaptive(train, outcome),
+            DetectorKind::Autoencoder => self.autoencoder(&rows, outcome),
+            DetectorKind::IsolationForest => self.isolation_forest(&rows, outcome),
+            DetectorKind::Mahalanobis => self.mahalanobis(&rows),
+            DetectorKind::OneClassSvm => self.one_class_svm(&rows, outcome),
+            DetectorKind::ZScore => self.z_score(&rows),
+            DetectorKind::DecisionTree | DetectorKind::RandomForest => Err(FitError::Model(
+                StepError::bug(format!("`{}` is fitted on labels", self.kind.name())),
+            )),
         }
     }
 

@@ -12,8 +12,7 @@ pub mod space;
 
 use std::time::Instant;
 
-use contract::StepError;
-use document::models::Models;
+use contract::{DetectorKind, StepError};
 use document::ranges::Ranges as _;
 use document::search::Search;
 use frames::FeatureTable;
@@ -71,7 +70,7 @@ pub struct Searched {
 /// What is searched, and on what.
 pub struct Hunt<'a> {
     /// The kind of model.
-    pub kind: &'static str,
+    pub kind: DetectorKind,
     /// The document's own parameters.
     pub parameters: Value,
     /// How many trials, and what they are ranked by.
@@ -88,18 +87,6 @@ pub struct Hunt<'a> {
     pub normal: &'a [String],
 }
 
-/// Returns the search that a kind's parameters ask for.
-pub fn asked_for<'a>(models: &'a Models, kind: &str) -> Option<&'a Search> {
-    match kind {
-        "autoencoder" => models.autoencoder.as_ref()?.search.as_ref(),
-        "isolation_forest" => models.isolation_forest.as_ref()?.search.as_ref(),
-        "mahalanobis" => models.mahalanobis.as_ref()?.search.as_ref(),
-        "one_class_svm" => models.one_class_svm.as_ref()?.search.as_ref(),
-        "z_score" => models.z_score.as_ref()?.search.as_ref(),
-        _ => None,
-    }
-}
-
 impl Hunt<'_> {
     /// Runs the trials; `fit` fits the kind with parameters on rows, on one thread.
     ///
@@ -110,11 +97,11 @@ impl Hunt<'_> {
         &self,
         fit: impl Fn(&Value, &FeatureTable) -> Result<Model, FitError> + Sync,
     ) -> Result<Searched, StepError> {
-        self.search.check().map_err(|error| FitError::from(error).of_model(self.kind))?;
+        self.search.check().map_err(|error| FitError::from(error).of_model(self.kind.name()))?;
         let criterion = Criterion::new(self)?;
         let mut trials = self.draw(&criterion);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build();
-        let pool = pool.map_err(|error| FitError::from(error).of_model(self.kind))?;
+        let pool = pool.map_err(|error| FitError::from(error).of_model(self.kind.name()))?;
         let mut standing: Vec<usize> = (0..trials.len()).collect();
         let strides = STRIDES.iter().copied();
         let rows = self.train.rows();
@@ -133,7 +120,7 @@ impl Hunt<'_> {
                 trial.value = match value {
                     Ok(value) => Some(value).filter(|value| value.is_finite()),
                     // What was drawn may not suit the rows; what was asked for must.
-                    Err(error) if *number == 0 => return Err(error.of_model(self.kind)),
+                    Err(error) if *number == 0 => return Err(error.of_model(self.kind.name())),
                     Err(_) => None,
                 };
             }

@@ -1,6 +1,6 @@
 //! Models of labelled classes: fitted on labelled rows, measured on runs left out.
 
-use contract::{Outcome, StepError};
+use contract::{DetectorKind, Outcome, StepError};
 use document::sections::Train as Sections;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
@@ -9,16 +9,12 @@ use models::ClassTrees;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
 
-use crate::FitError;
 use crate::cross_validation::{hold_out, likeliest};
 use crate::decision_tree::DecisionTreeParams;
 use crate::diagnose::DiagnoseParams;
 use crate::labelled::Labelled;
 use crate::random_forest::RandomForestParams;
-
-/// The kinds fitted here.
-pub(crate) const KINDS: [&str; 3] =
-    ["decision_tree", document::models::Models::DIAGNOSE, "random_forest"];
+use crate::{FitError, Fitting, Trained};
 
 /// What a candidate of such a kind is made of.
 pub(crate) struct Fitted {
@@ -27,33 +23,32 @@ pub(crate) struct Fitted {
     pub(crate) cross_validation: Value,
 }
 
-/// Fits a kind of [`KINDS`].
+/// Fits a detector of labelled classes, or the second stage.
 pub(crate) fn fit(
-    kind: &'static str,
+    kind: Trained,
     document: &Sections,
     labelled: &Labelled,
-    [seed, threads]: [u64; 2],
+    Fitting { seed, threads }: Fitting,
     outcome: &mut Outcome,
 ) -> Result<Fitted, StepError> {
-    let threads = usize::try_from(threads).unwrap_or(1);
     outcome.count("labelled_rows", labelled.class.len());
     outcome.count("classes", labelled.classes.names.len());
     let models = &document.models;
     let fitted = match kind {
-        "decision_tree" => {
+        Trained::Detector(DetectorKind::DecisionTree) => {
             let settings = models.decision_tree.clone().unwrap_or_default();
             let parameters = crate::parameters(&settings);
             let params = DecisionTreeParams::new(settings, labelled.classes.clone());
             detector(labelled, parameters, outcome, |rows| params.check_ref()?.fit(rows))
         }
-        "random_forest" => {
+        Trained::Detector(DetectorKind::RandomForest) => {
             let settings = models.random_forest.clone().unwrap_or_default();
             let parameters = crate::parameters(&settings);
             let classes = labelled.classes.clone();
             let params = RandomForestParams::new(settings, classes, seed, threads);
             detector(labelled, parameters, outcome, |rows| params.check_ref()?.fit(rows))
         }
-        _ => {
+        Trained::Diagnosis => {
             let settings = models.diagnose.clone().unwrap_or_default();
             let parameters = crate::parameters(&settings);
             let fitted = DiagnoseParams::new(settings, seed, threads).fit(labelled);
@@ -64,8 +59,16 @@ pub(crate) fn fit(
                 Ok(Fitted { model, parameters, cross_validation })
             })
         }
+        Trained::Detector(
+            DetectorKind::Adaptive
+            | DetectorKind::Autoencoder
+            | DetectorKind::IsolationForest
+            | DetectorKind::Mahalanobis
+            | DetectorKind::OneClassSvm
+            | DetectorKind::ZScore,
+        ) => return Err(StepError::bug(format!("`{}` is not fitted on labels", kind.name()))),
     };
-    let fitted = fitted.map_err(|error| error.of_model(kind))?;
+    let fitted = fitted.map_err(|error| error.of_model(kind.name()))?;
     outcome.details.insert("cross_validation".to_owned(), fitted.cross_validation.clone());
     Ok(fitted)
 }

@@ -8,10 +8,9 @@ use contract::bundle::{BundleManifest, FileRecord};
 use contract::classify::{ClassManifest, UNKNOWN, declared_class};
 use contract::{FeatureContract, StepError};
 use frames::FeatureTable;
-use fs_err as fs;
 
 use super::{ClassModel, Profiles};
-use crate::bundle::verified;
+use crate::bundle::{files_of, manifest_of, verified};
 
 /// A bundle of `task: classify`, verified and ready to use.
 #[derive(Debug, Clone)]
@@ -26,34 +25,18 @@ pub struct ClassBundle {
 impl ClassBundle {
     /// Reads a bundle folder; a file that is missing or not what its hash says is refused.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
-        let read_error = |e: std::io::Error| StepError::reading(folder, &e);
-        let mut files = BTreeMap::new();
-        for name in artifact::files_below(folder).map_err(read_error)? {
-            let bytes = fs::read(folder.join(&name)).map_err(read_error)?;
-            files.insert(name, bytes);
-        }
-        Self::from_files(&files)
+        Self::from_files(&files_of(folder)?)
     }
 
     /// Reads a bundle from its files by name: what a registry holds.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
-        let file = BundleManifest::FILE;
-        let bytes = files
-            .get(file)
-            .ok_or_else(|| StepError::refused(format!("the bundle has no `{file}`")))?;
-        let manifest: BundleManifest = artifact::parse_json(file, bytes)?;
-        if manifest.format != BundleManifest::FORMAT {
-            return Err(StepError::refused(format!(
-                "`{file}` has format {}, this version reads {}",
-                manifest.format,
-                BundleManifest::FORMAT
-            )));
-        }
+        let manifest = manifest_of(files)?;
         let Some(classify) = manifest.classify.clone() else {
             return Err(StepError::refused("the bundle is of `task: anomaly`, not `classify`")
                 .hint("train again: the task of the document has changed"));
         };
         let [member] = manifest.members.as_slice() else {
+            let file = BundleManifest::FILE;
             return Err(StepError::refused(format!("`{file}` does not have exactly one model")));
         };
         let model =

@@ -1,6 +1,7 @@
 //! What holds for every kind of detector.
 
-use models::{Scaler, Scaling, detector, matrix};
+use contract::DetectorKind;
+use models::{Scaler, Scaling, matrix};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
@@ -84,7 +85,7 @@ fn a_detector_comes_back_from_its_file_to_the_last_bit() {
         let after = models::load(before.kind(), &bytes).unwrap();
         assert_eq!(after.decision(rows.view(), 1), before.decision(rows.view(), 1));
         assert_eq!(models::save(&*after).unwrap(), bytes);
-        for other in detector::KINDS.into_iter().filter(|kind| *kind != before.kind()) {
+        for other in DetectorKind::names().filter(|kind| *kind != before.kind()) {
             let error = models::load(other, &bytes).unwrap_err();
             assert_eq!(error.kind.exit_code(), 3, "{error}");
         }

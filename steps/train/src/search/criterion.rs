@@ -53,7 +53,7 @@ impl Criterion {
             Some(SearchMetric::AveragePrecision) | None if has_both => Ok(labelled),
             Some(SearchMetric::AveragePrecision) => Err(StepError::usage(format!(
                 "`models.{}.search.metric: average_precision` needs labelled anomalies in the validation part",
-                hunt.kind
+                hunt.kind.name()
             ))
             .hint("leave the metric out: faults are injected then")),
             Some(SearchMetric::InjectedFaults) | None => Self::injected(hunt),

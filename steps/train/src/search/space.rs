@@ -3,6 +3,7 @@
 //! How inputs are scaled is drawn only where labels say what is better: what can be judged without
 //! them favours scalings that blow quiet columns up (measured, see [`super::criterion`]).
 
+use contract::DetectorKind;
 use rand::Rng;
 use rand::seq::IndexedRandom as _;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ pub struct Data {
 }
 
 /// Draws parameters of a kind: some fields anew, the others as given.
-pub fn draw(kind: &str, given: &Value, data: Data, random: &mut impl Rng) -> Value {
+pub fn draw(kind: DetectorKind, given: &Value, data: Data, random: &mut impl Rng) -> Value {
     let columns = data.columns;
     let mut parameters = given.clone();
     let scaled = parameters.get("scaling").is_some() && data.labelled;
@@ -26,7 +27,7 @@ pub fn draw(kind: &str, given: &Value, data: Data, random: &mut impl Rng) -> Val
         set("scaling", json!(pick(&["min_max", "z_score", "robust"], random)));
     }
     match kind {
-        "autoencoder" => {
+        DetectorKind::Autoencoder => {
             let bottleneck = pick(&[columns / 8, columns / 4, columns / 2], random).max(2);
             let deep = vec![(2 * bottleneck).min(columns.max(2)), bottleneck, 2 * bottleneck];
             set("layers", if random.random() { json!(deep) } else { json!([bottleneck]) });
@@ -35,21 +36,22 @@ pub fn draw(kind: &str, given: &Value, data: Data, random: &mut impl Rng) -> Val
             set("noise", json!(pick(&[0.0, 0.02, 0.1], random)));
             set("normalise_residuals", json!(random.random::<bool>()));
         }
-        "isolation_forest" => {
+        DetectorKind::IsolationForest => {
             set("trees", json!(pick(&[50, 100, 200], random)));
             set("samples", json!(pick(&[64, 128, 256, 512, 1024], random)));
             set("extension", json!(pick(&[0, 0, 1, 2], random).min(columns.saturating_sub(1))));
         }
-        "mahalanobis" => {
+        DetectorKind::Mahalanobis => {
             set("ridge", json!(logarithmic(1e-3, 1.0, random)));
             set("min_std", json!(logarithmic(1e-4, 1e-1, random)));
         }
-        "one_class_svm" => {
+        DetectorKind::OneClassSvm => {
             set("nu", json!(logarithmic(5e-3, 0.2, random)));
             set("gamma", json!(logarithmic(0.05, 5.0, random) / columns.max(1) as f64));
         }
-        "z_score" => set("limit", json!(random.random_range(0.0..6.0))),
-        _ => {}
+        DetectorKind::ZScore => set("limit", json!(random.random_range(0.0..6.0))),
+        // They have no parameters to draw.
+        DetectorKind::Adaptive | DetectorKind::DecisionTree | DetectorKind::RandomForest => {}
     }
     parameters
 }
