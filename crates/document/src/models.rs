@@ -59,6 +59,11 @@ impl Models {
         }
     }
 
+    /// Returns the search for parameters that a kind's settings ask for.
+    pub fn search(&self, kind: DetectorKind) -> Option<&Search> {
+        self.settings(kind)?.search()
+    }
+
     fn set(&self) -> impl Iterator<Item = DetectorKind> {
         DetectorKind::ALL.iter().copied().filter(|kind| self.settings(*kind).is_some())
     }

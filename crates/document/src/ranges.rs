@@ -87,8 +87,9 @@ impl Models {
     /// Returns the first kind of model with a parameter that is not what it may be.
     pub(crate) fn check_ranges(&self) -> Result<(), (&'static str, OutOfRange)> {
         for kind in DetectorKind::ALL {
-            let checked = self.settings(*kind).map_or(Ok(()), |settings| settings.check());
-            checked.map_err(|error| (kind.name(), error))?;
+            if let Some(settings) = self.settings(*kind) {
+                settings.check().map_err(|error| (kind.name(), error))?;
+            }
         }
         let diagnose = self.diagnose.as_ref().map_or(Ok(()), Ranges::check);
         diagnose.map_err(|error| (Self::DIAGNOSE, error))

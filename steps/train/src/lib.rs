@@ -81,8 +81,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let normal = normal_rows(&validation, &document.labels.normal);
     let mut models = document.models.clone();
     let mut trials = Vec::new();
-    let settings = document.models.settings(kind);
-    if let Some(search) = settings.and_then(|settings| settings.search()) {
+    if let Some(search) = document.models.search(kind) {
         let parts = (&train, &validation, normal.as_slice());
         let searched = searched(args, &document, (kind, search), parts, outcome)?;
         models =
