@@ -5,6 +5,7 @@
 
 mod columns;
 mod exporter;
+pub mod flows;
 mod postgres;
 mod prometheus;
 mod recorded;

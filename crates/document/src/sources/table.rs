@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::columns::SampleColumn;
+use super::flows::{FlowSettings, TableFormat};
 use super::{Source, SourceKind};
 use crate::check::{Problem, problem, require};
 use crate::extension::Extension;
@@ -17,6 +18,13 @@ use crate::extension::Extension;
 pub struct TableSource {
     /// The file, relative to the document. `.parquet` is read as Parquet, anything else as CSV.
     pub path: PathBuf,
+    /// What the rows are: samples, or flows as a flow tool wrote them. A flow format says itself
+    /// which columns are what, so that `time`, `entity`, `start` and `columns` are not set with it.
+    #[serde(default, skip_serializing_if = "TableFormat::is_table")]
+    pub format: TableFormat,
+    /// How flows become rows, with a flow format.
+    #[serde(default, skip_serializing_if = "FlowSettings::is_default")]
+    pub flows: FlowSettings,
     /// What separates columns: one character, `\t` for a tab. `auto` takes what Excel's line
     /// `sep=;` says, or that of `,` `;` `\t` `|` which the header has most of.
     #[serde(default = "auto")]
@@ -185,6 +193,22 @@ impl JsonSchema for TimeFormat {
     }
 }
 
+impl TableSource {
+    fn check_flows(&self) -> Result<(), Problem> {
+        for (name, is_set) in [
+            ("time", self.time.is_some()),
+            ("entity", self.entity.is_some()),
+            ("start", self.start.is_some()),
+            ("columns", !self.columns.is_empty()),
+        ] {
+            require(!is_set, name, || {
+                "a flow format says itself which columns are what".to_owned()
+            })?;
+        }
+        self.flows.check("flows")
+    }
+}
+
 impl Extension for TableSource {
     fn name(&self) -> &'static str {
         "table"
@@ -209,6 +233,12 @@ impl Extension for TableSource {
             return Err(problem("time_zone", format!("`{zone}` is no time zone"))
                 .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
         }
+        if self.format.is_flows() {
+            return self.check_flows();
+        }
+        require(self.flows.is_default(), "flows", || {
+            "needs a flow format, such as `format: flows`".to_owned()
+        })?;
         require(self.time.is_some() || self.start.is_some(), "", || {
             "without a `time` column the table needs a `start`".to_owned()
         })
@@ -217,6 +247,9 @@ impl Extension for TableSource {
 
 impl SourceKind for TableSource {
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        if self.format.is_flows() {
+            return self.flows.columns();
+        }
         let of = |name: &String| SampleColumn {
             name: name.clone(),
             unit: String::new(),
@@ -229,7 +262,7 @@ impl SourceKind for TableSource {
     }
 
     fn has_other_columns(&self) -> bool {
-        self.columns.is_empty()
+        !self.format.is_flows() && self.columns.is_empty()
     }
 
     fn data(&self) -> Option<&PathBuf> {

@@ -4,6 +4,7 @@ mod bad;
 mod cells;
 mod columns;
 mod csv;
+mod flows;
 mod foreign;
 mod sink;
 mod sort;
@@ -48,6 +49,9 @@ pub(crate) fn open<'a>(
     settings: &'a TableSource,
     mut opening: Opening<'a>,
 ) -> Result<Box<dyn Source + 'a>, StepError> {
+    if settings.format.is_flows() {
+        return flows::open(settings, opening);
+    }
     let path = opening.take_data()?;
     let (columns, left_out) = if is_parquet(&path) {
         foreign::columns(&path, settings)?

@@ -110,7 +110,8 @@ impl Cells {
         self.in_zone(text, civil)
     }
 
-    fn by_pattern(&self, pattern: &str, text: &str) -> Result<Timestamp, String> {
+    /// Parses a time that is written in a pattern of strftime.
+    pub(super) fn by_pattern(&self, pattern: &str, text: &str) -> Result<Timestamp, String> {
         let parsed = strtime::parse(pattern, text)
             .map_err(|error| format!("`{}` is no time: {error}", shown(text)))?;
         if let Ok(time) = parsed.to_timestamp() {

@@ -1,0 +1,55 @@
+//! Records that cannot be read: counted, the first ones named, and bounded.
+
+use std::path::Path;
+
+use contract::StepError;
+
+/// Records that are named in a warning.
+const NAMED: usize = 5;
+
+/// The records of a file that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct BadRows {
+    pub(super) count: u64,
+    named: Vec<String>,
+}
+
+impl BadRows {
+    /// Notes a record; one more than `most` is refused.
+    pub(super) fn note(
+        &mut self,
+        (path, line): (&Path, u64),
+        message: &str,
+        most: u64,
+    ) -> Result<(), StepError> {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(format!("line {line}: {message}"));
+        }
+        if self.count <= most {
+            return Ok(());
+        }
+        let (path, named) = (path.display(), self.named.join("; "));
+        let message = match most {
+            0 => format!("`{path}` has an unreadable record: {named}"),
+            _ => {
+                format!("`{path}` has more than {most} unreadable records, the first ones: {named}")
+            }
+        };
+        Err(StepError::refused(message).hint(
+            "`table.flows.max_bad_rows` says how many may be left out; is `table.format` right?",
+        ))
+    }
+
+    /// Returns what a person should know, in a sentence.
+    pub(super) fn warning(&self, path: &Path) -> Option<String> {
+        (self.count > 0).then(|| {
+            format!(
+                "{} records of `{}` are left out since they cannot be read, the first ones: {}",
+                self.count,
+                path.display(),
+                self.named.join("; ")
+            )
+        })
+    }
+}
