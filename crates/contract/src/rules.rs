@@ -20,6 +20,10 @@ pub struct Vote {
     /// to the number of models; otherwise each model has weight 1.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub learn_weights: bool,
+    /// Keep only the model that is best by this figure on the validation part, where that has
+    /// labelled anomalies; otherwise all models vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_by: Option<BestBy>,
     /// Sum of the weights of the models that must agree for an alarm; for `combine: votes` only.
     #[serde(default = "one")]
     pub alarm_at: Decimal,
@@ -48,11 +52,22 @@ impl Default for Vote {
             combine: Combine::Votes,
             weights: BTreeMap::new(),
             learn_weights: false,
+            best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
             limit: Limit::FalseAlarms(FalseAlarmLimit::default()),
         }
     }
+}
+
+/// The figure by which one model is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BestBy {
+    /// Area under the precision-recall curve: the one to take where anomalies are rare.
+    AveragePrecision,
+    /// Area under the ROC curve.
+    RocAuc,
 }
 
 /// What is added up.

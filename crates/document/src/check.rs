@@ -2,6 +2,7 @@
 
 mod alerts;
 mod classify;
+mod vote;
 
 use contract::Span;
 
@@ -332,7 +333,15 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     require(!vote.learn_weights || vote.weights.is_empty(), "vote.weights", || {
         "weights are given and are to be learned, too".to_owned()
     })?;
-    let all = kinds.iter().map(|kind| vote.weight(kind)).sum();
+    require(
+        vote.best_by.is_none() || vote.weights.is_empty() && !vote.learn_weights,
+        "vote.best_by",
+        || "one model is kept, and has no weight".to_owned(),
+    )?;
+    let all = match vote.best_by {
+        Some(_) => contract::Decimal::ONE,
+        None => kinds.iter().map(|kind| vote.weight(kind)).sum(),
+    };
     let reachable = vote.combine == contract::rules::Combine::Mean || vote.alarm_at <= all;
     require(reachable, "vote.alarm_at", || {
         format!("`{}` is never reached: all weights together are `{all}`", vote.alarm_at)
@@ -340,28 +349,11 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     if let contract::rules::Limit::FalseAlarms(limit) = &vote.limit {
         let positive = limit.per_day > 0.0 && limit.page_per_day > 0.0;
         require(positive, "vote.limit", || "false alarms a day must be above 0".to_owned())?;
-        check_false_alarms(limit, document.step)?;
+        vote::check_false_alarms(limit, document.step)?;
     }
     let limit = vote.limit.share();
     require(limit > 0.0 && limit < 1.0, "vote.limit", || {
         format!("share `{limit}` is not between 0 and 1")
-    })
-}
-
-/// A threshold that is passed so often is a rank among the maxima of the history: there must be one.
-fn check_false_alarms(
-    limit: &contract::rules::FalseAlarmLimit,
-    step: contract::Span,
-) -> Result<(), Problem> {
-    let expected = limit.per_day * limit.history.seconds() / 86_400.0;
-    let rows = limit.history.in_steps(step);
-    let most = rows.min(contract::rules::FalseAlarmLimit::MOST_BLOCKS) as f64 / 4.0;
-    require((1.0..=most).contains(&expected), "vote.limit", || {
-        format!(
-            "`per_day: {}` and `history: {}` expect {expected} false alarms in the history, which \
-             must be 1 to {most}",
-            limit.per_day, limit.history
-        )
     })
 }
 

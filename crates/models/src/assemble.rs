@@ -21,6 +21,8 @@ use crate::{Bundle, Model, ScoreState, alarm, matrix};
 mod sequence;
 mod weights;
 
+pub use weights::rank;
+
 /// Normal rows a calibration needs at least.
 pub const FEWEST_CALIBRATION_ROWS: usize = contract::least::CALIBRATION_ROWS;
 

@@ -33,7 +33,7 @@ pub mod tensors;
 pub mod vote;
 pub mod z_score;
 
-pub use assemble::{Candidate, Recipe, assemble};
+pub use assemble::{Candidate, Recipe, assemble, rank};
 pub use bundle::Bundle;
 pub use class_trees::ClassTrees;
 pub use detector::{Detector, load, save};

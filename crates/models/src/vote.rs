@@ -128,6 +128,7 @@ mod tests {
             combine: Combine::Votes,
             weights: weights.into(),
             learn_weights: false,
+            best_by: None,
             alarm_at: "0.9".parse().unwrap(),
             smoothing: Span::ZERO,
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::bundle::{CandidateManifest, Provenance};
+use contract::rules::BestBy;
 use contract::steps::SelectArgs;
 use contract::{Outcome, StepError, Timestamp, artifact, read_json};
 use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
 use models::diagnosed::is_diagnosis;
-use models::{Candidate, Recipe, assemble};
+use models::{Candidate, Recipe, assemble, rank};
 
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
@@ -25,15 +26,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         return classify::run(args, &folders, (&document, settings), outcome);
     }
     let dataset = Dataset::read(&args.dataset)?;
-    let mut candidates = Vec::new();
-    let mut second_stages = Vec::new();
-    for folder in folders(args, &document)? {
-        if is_diagnosis(folder)? {
-            second_stages.push(folder);
-        } else {
-            candidates.push(Candidate::read(folder)?);
-        }
-    }
+    let (mut candidates, second_stages) = read(args, &document)?;
     let threads = usize::from(args.common.threads);
     let normal = &document.labels.normal;
     let recipe = Recipe {
@@ -44,6 +37,9 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         threads,
     };
     outcome.count("candidates", candidates.len());
+    if let Some(by) = document.vote.best_by {
+        candidates = best(candidates, by, &dataset.validation, &recipe, outcome)?;
+    }
 
     let mut bundle = assemble(candidates, &dataset.validation, recipe)?;
     second_stages.into_iter().try_for_each(|folder| bundle.add_diagnosis(folder))?;
@@ -80,6 +76,43 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
     outcome.detail("limits", &limits(&bundle))?;
     bundle.write(&args.bundle)
+}
+
+/// Reads the candidates; returns the folders of second stages apart.
+fn read<'a>(
+    args: &'a SelectArgs,
+    document: &Document,
+) -> Result<(Vec<Candidate>, Vec<&'a Path>), StepError> {
+    let (mut candidates, mut second_stages) = (Vec::new(), Vec::new());
+    for folder in folders(args, document)? {
+        if is_diagnosis(folder)? {
+            second_stages.push(folder);
+        } else {
+            candidates.push(Candidate::read(folder)?);
+        }
+    }
+    Ok((candidates, second_stages))
+}
+
+/// Returns the candidate that ranks the labelled rows of the validation part best, the first by name
+/// of equals; all of them where nothing is labelled.
+fn best(
+    mut candidates: Vec<Candidate>,
+    by: BestBy,
+    validation: &FeatureTable,
+    recipe: &Recipe,
+    outcome: &mut Outcome,
+) -> Result<Vec<Candidate>, StepError> {
+    let figures = rank(&candidates, validation, recipe, by)?;
+    outcome.detail("best_by", &figures)?;
+    let first_best = figures.iter().rev().max_by(|a, b| a.1.total_cmp(b.1));
+    let Some((kind, _)) = first_best else {
+        outcome.warn("no model is the best one, the validation part has no labelled anomalies or nothing else: all models vote");
+        return Ok(candidates);
+    };
+    outcome.detail("best", kind)?;
+    candidates.retain(|candidate| candidate.manifest.kind == *kind);
+    Ok(candidates)
 }
 
 /// Returns the folders of the candidates; where models are named, those of them alone.

@@ -85,6 +85,7 @@ fn bundle_of(rows: &FeatureTable, threads: usize) -> Bundle {
         combine: Combine::Votes,
         weights: BTreeMap::new(),
         learn_weights: false,
+        best_by: None,
         alarm_at: Decimal::ONE,
         smoothing: Span::ZERO,
         limit: Limit::FalseAlarms(FalseAlarmLimit::default()),

@@ -102,6 +102,7 @@ fn bundle(detectors: &[Box<dyn Detector>], threads: usize) -> BTreeMap<String, V
             combine: Combine::Mean,
             weights: BTreeMap::new(),
             learn_weights: false,
+            best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::from_seconds(300),
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),

@@ -8,10 +8,13 @@
 mod column_checks;
 mod columns;
 mod expectations;
+mod leakage;
 mod report;
 mod row_checks;
 mod split;
 mod statistics;
+
+use std::collections::BTreeMap;
 
 use contract::steps::ValidateArgs;
 use contract::{Outcome, StepError, artifact, write_json};
@@ -56,6 +59,9 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
     artifact::remove(&args.dataset).map_err(|e| StepError::writing(&args.dataset, &e))?;
     write_json(&args.validation, &validation)?;
     tell(&validation, &parts, outcome);
+    if document.classification().is_none() && document.models.learn_from_labels() {
+        warn_of_leaks(&table, &document, outcome)?;
+    }
     validation.verdict()?;
     too_few?;
     let labelled = parts.labelled.as_ref().filter(|_| document.models.learn_from_labels());
@@ -83,6 +89,20 @@ fn tell(validation: &Validation, parts: &Parts, outcome: &mut Outcome) {
         );
         outcome.details.insert("train".to_owned(), note.into());
     }
+}
+
+/// Warns of what predicts the label besides behaviour.
+fn warn_of_leaks(
+    table: &FeatureTable,
+    document: &document::Document,
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let labels = &document.labels;
+    let leaks = leakage::check(table, &labels.normal, labels.scenarios.is_none());
+    leaks.iter().for_each(|leak| outcome.warn(leak.sentence()));
+    let figures: BTreeMap<&str, f64> =
+        leaks.iter().map(|leak| (leak.what.as_str(), leak.balanced_accuracy)).collect();
+    outcome.detail("leakage", &figures)
 }
 
 fn write_dataset(

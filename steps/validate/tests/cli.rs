@@ -267,3 +267,27 @@ fn too_few_normal_rows_are_refused_as_such() {
     table.labels.as_mut().unwrap().label.fill("BENIGN".into());
     Fixture::new("[]", &table).accepted();
 }
+
+#[test]
+fn entity_that_predicts_the_label_is_warned_of() {
+    let mut table = table(82);
+    let rows = table.rows();
+    // Entity `b` is always under attack, at the same times as `a` is not.
+    let label = |row: usize| if row % 2 == 1 { "stress" } else { "normal" };
+    table.labels = Some(RowLabels {
+        label: (0..rows).map(|row| label(row).to_owned()).collect(),
+        scenario: vec![String::new(); rows],
+        excluded: vec![false; rows],
+    });
+    let fixture = Fixture::new("[]", &table);
+    fixture.accepted();
+    assert!(fixture.json("outcome.json")["details"].get("leakage").is_none());
+    let supervised = "models: {z_score: {}, decision_tree: {}}";
+    fixture.document(&document("[]", support::SPLIT).replace("models: {z_score: {}}", supervised));
+    fixture.accepted();
+    let outcome = fixture.json("outcome.json");
+    let warnings = outcome["warnings"].to_string();
+    assert!(warnings.contains("the entity alone predicts the label"), "{warnings}");
+    assert!(!warnings.contains("time alone"), "{warnings}");
+    assert_eq!(outcome["details"]["leakage"]["the entity"], 1.0);
+}

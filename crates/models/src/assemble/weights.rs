@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use contract::rules::BestBy;
 use contract::{Decimal, StepError};
 use frames::FeatureTable;
+use ndarray::ArrayView2;
 
 use super::{Candidate, Recipe, sequence};
 use crate::measure::counted_rows;
@@ -32,15 +34,7 @@ pub(super) fn learned(
     let values = matrix(calibration);
     let mut members = Vec::new();
     for candidate in candidates {
-        let scores = match (&candidate.loaded, &candidate.training) {
-            (Model::Rows(detector), _) => detector.decision(values.view(), recipe.threads),
-            (Model::Sequence(model), Some(training)) => {
-                sequence::decisions(model, training, calibration)
-            }
-            (Model::Sequence(_), None) => {
-                return Err(sequence::without_training(&candidate.manifest.kind));
-            }
-        };
+        let scores = scores(candidate, calibration, values.view(), recipe.threads)?;
         let usual: Vec<f64> = normal_rows.iter().map(|row| scores[*row]).collect();
         let scale = Scale::of(candidate.loaded.is_ratio_scaled(), &usual);
         let scores = rows.iter().map(|row| scale.standardised(scores[*row]));
@@ -55,6 +49,45 @@ pub(super) fn learned(
         Ok((candidate.manifest.kind.clone(), weight))
     });
     weights.collect()
+}
+
+/// Returns the raw scores of a candidate, of all rows of the calibration part.
+fn scores(
+    candidate: &Candidate,
+    calibration: &FeatureTable,
+    values: ArrayView2<'_, f64>,
+    threads: usize,
+) -> Result<Vec<f64>, StepError> {
+    match (&candidate.loaded, &candidate.training) {
+        (Model::Rows(detector), _) => Ok(detector.decision(values, threads)),
+        (Model::Sequence(model), Some(training)) => {
+            Ok(sequence::decisions(model, training, calibration))
+        }
+        (Model::Sequence(_), None) => Err(sequence::without_training(&candidate.manifest.kind)),
+    }
+}
+
+/// Returns how well each candidate ranks the labelled rows of the calibration part, by kind; empty
+/// where that has no anomalous or no normal row.
+pub fn rank(
+    candidates: &[Candidate],
+    calibration: &FeatureTable,
+    recipe: &Recipe,
+    by: BestBy,
+) -> Result<BTreeMap<String, f64>, StepError> {
+    let (rows, anomalous) = counted_rows(calibration, &recipe.normal);
+    let values = matrix(calibration);
+    let mut figures = BTreeMap::new();
+    for candidate in candidates {
+        let scores = scores(candidate, calibration, values.view(), recipe.threads)?;
+        let scores: Vec<f64> = rows.iter().map(|row| scores[*row]).collect();
+        let figure = match by {
+            BestBy::AveragePrecision => quality::average_precision(&scores, &anomalous),
+            BestBy::RocAuc => quality::roc_auc(&scores, &anomalous),
+        };
+        figures.extend(figure.map(|figure| (candidate.manifest.kind.clone(), figure)));
+    }
+    Ok(figures)
 }
 
 /// Returns weights in hundredths that sum to 100 for each member exactly: what rounding leaves

@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-use crate::support::{bundle, candidate, detectors, labelled_bundle, mean, normal, table, votes};
+use crate::support::{
+    all_detectors, bundle, candidate, detectors, labelled_bundle, mean, normal, recipe, table,
+    votes,
+};
 use contract::bundle::BundleManifest;
+use contract::rules::BestBy;
 use contract::score::Verdict;
 use contract::{ErrorKind, artifact};
-use models::{Bundle, ScoreOptions, ScoreState};
+use models::{Bundle, Candidate, ScoreOptions, ScoreState};
 use proptest::prelude::*;
 
 const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 2 };
@@ -274,5 +278,22 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn candidates_are_ranked_by_labelled_rows_and_not_without_any() {
+    let detectors = all_detectors().unwrap();
+    let candidates: Vec<Candidate> =
+        detectors.iter().map(|detector| candidate(&**detector).unwrap()).collect();
+    for by in [BestBy::AveragePrecision, BestBy::RocAuc] {
+        let rank = |from: usize| {
+            models::rank(&candidates, &table(200, from), &recipe(votes()), by).unwrap()
+        };
+        let figures = rank(150);
+        assert_eq!(figures.len(), candidates.len());
+        assert!(figures["decision_tree"] > 0.999, "{figures:?}");
+        assert!(figures.values().all(|figure| (0.0..=1.0).contains(figure)), "{figures:?}");
+        assert!(rank(200).is_empty());
     }
 }

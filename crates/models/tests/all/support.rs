@@ -168,6 +168,7 @@ pub(crate) fn votes() -> Vote {
         combine: Combine::Votes,
         weights: BTreeMap::new(),
         learn_weights: false,
+        best_by: None,
         alarm_at: "3".parse().unwrap_or(Decimal::ONE),
         smoothing: Span::ZERO,
         limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
@@ -192,7 +193,8 @@ pub(crate) fn bundle(vote: Vote) -> Result<Bundle> {
     Ok(assemble(candidates, &table(200, 200), recipe(vote))?)
 }
 
-fn recipe(vote: Vote) -> Recipe {
+/// Makes the recipe of a bundle.
+pub(crate) fn recipe(vote: Vote) -> Recipe {
     let times = table(200, 200).table.times;
     Recipe {
         pipeline: "small".to_owned(),

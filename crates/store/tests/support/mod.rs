@@ -36,6 +36,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
             combine: Combine::Votes,
             weights: BTreeMap::new(),
             learn_weights: false,
+            best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),

@@ -81,6 +81,7 @@ impl Pipeline {
             combine: Combine::Votes,
             weights: std::collections::BTreeMap::new(),
             learn_weights: false,
+            best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
             limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
