@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the images of all steps, or of those named, from one cargo build.
+# Builds the images of all steps and services, or of those named, from one cargo build.
 #
-#   images/build.sh                         all steps, FROM scratch
-#   images/build.sh label feature           these steps
+#   images/build.sh                         all steps and services, FROM scratch
+#   images/build.sh label serve             these
 #   images/build.sh --base IMAGE@sha256:... on a base such as distroless static, pinned by digest
 #   images/build.sh --profile release       a quicker build of larger programs
 #   images/build.sh --programs-only         stop before any image is built
@@ -33,11 +33,11 @@ case $base in
     *) echo "error: the base \`$base\` is not pinned: name it as IMAGE@sha256:..." >&2; exit 2 ;;
 esac
 if [ ${#steps[@]} = 0 ]; then
-    for main in steps/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
+    for main in steps/*/src/main.rs services/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
 fi
 packages=()
 for step in "${steps[@]}"; do
-    [ -f "steps/$step/src/main.rs" ] || { echo "error: there is no step \`$step\`" >&2; exit 2; }
+    [ -f "steps/$step/src/main.rs" ] || [ -f "services/$step/src/main.rs" ] || { echo "error: there is no step or service \`$step\`" >&2; exit 2; }
     packages+=(-p "$step")
 done
 

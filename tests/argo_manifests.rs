@@ -4,6 +4,7 @@ mod broken;
 mod pods;
 mod readers;
 mod refused;
+mod serving;
 mod watch;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ pub mod dashboard;
 pub mod lint;
 pub mod pod;
 pub mod rules;
+pub mod serving;
 pub mod workflow;
 pub mod yaml;
 
@@ -24,6 +25,7 @@ mod step;
 mod training;
 
 pub use figures::retry_expression;
+pub use serving::Serving;
 
 use contract::StepError;
 use document::Document;
@@ -67,11 +69,25 @@ pub fn generate_with(
     documents: &[Document],
     rules: RuleFormat,
 ) -> Result<Vec<Manifest>, StepError> {
+    generate_all(documents, rules, None)
+}
+
+/// Makes the manifests of pipelines and what they share, with endpoints of their live models.
+///
+/// Errors: usage for a document that no pod could run.
+pub fn generate_all(
+    documents: &[Document],
+    rules: RuleFormat,
+    serving: Option<Serving>,
+) -> Result<Vec<Manifest>, StepError> {
     let mut manifests = shared()?;
     let mut resources: Vec<String> =
         manifests.iter().map(|manifest| manifest.path.clone()).collect();
     for document in documents {
-        let own = of_pipeline(document, rules)?;
+        let mut own = of_pipeline(document, rules)?;
+        if let Some(serving) = serving {
+            own.push(serving::file(document, serving)?);
+        }
         let files = own.iter().map(|manifest| manifest.path.clone()).collect();
         resources.push(document.name.clone());
         let folder = &document.name;

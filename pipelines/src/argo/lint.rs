@@ -12,6 +12,7 @@ mod order;
 mod references;
 mod secrets;
 mod security;
+mod serving;
 mod settings;
 mod values;
 mod volumes;
@@ -84,6 +85,7 @@ pub fn check(files: &[File]) -> Vec<Finding> {
     order::check(&objects, &mut findings);
     cluster::check(&objects, &mut findings);
     network::check(&objects, &mut findings);
+    serving::check(&objects, &mut findings);
     findings
 }
 

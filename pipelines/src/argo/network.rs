@@ -90,6 +90,7 @@ fn policy(
             pod_selector: selector(pods),
             policy_types: vec!["Egress".to_owned()],
             egress,
+            ingress: Vec::new(),
         },
     }
 }

@@ -32,6 +32,15 @@ pub struct Container {
     /// Environment taken from `ConfigMap`s and Secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_from: Vec<EnvFrom>,
+    /// Where it listens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<ContainerPort>,
+    /// Whether requests may come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<Probe>,
+    /// Whether it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_probe: Option<Probe>,
     /// What it needs and may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
@@ -41,6 +50,42 @@ pub struct Container {
     /// What it sees of the pod's volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
+}
+
+/// A port of a container.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContainerPort {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub container_port: u16,
+    /// `TCP`.
+    pub protocol: String,
+}
+
+/// A question to a container that Kubernetes asks again and again.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Probe {
+    /// What is asked.
+    pub http_get: HttpGet,
+    /// How often, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_seconds: Option<u32>,
+    /// Answers in a row that must fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_threshold: Option<u32>,
+}
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpGet {
+    /// The path.
+    pub path: String,
+    /// Name of the port.
+    pub port: String,
 }
 
 /// Environment from an object.

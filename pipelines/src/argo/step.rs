@@ -29,7 +29,7 @@ pub(super) const DOCUMENT: &str = "/etc/lynceus/document";
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
 /// The folder of the certificate of a private authority of the store.
-const AUTHORITY: &str = "/etc/lynceus/ca";
+pub(super) const AUTHORITY: &str = "/etc/lynceus/ca";
 
 /// What a container is given besides its task.
 pub(super) struct Surroundings<'a> {
@@ -201,12 +201,13 @@ pub(super) fn volumes(document: &Document, work_size: &str, stages: &[Stage]) ->
     volumes
 }
 
-fn seccomp() -> SeccompProfile {
+/// Returns the seccomp profile of every pod.
+pub(super) fn seccomp() -> SeccompProfile {
     SeccompProfile { kind: "RuntimeDefault".to_owned() }
 }
 
 /// What Pod Security `restricted` asks of a container, and a read-only root besides.
-fn security_context() -> SecurityContext {
+pub(super) fn security_context() -> SecurityContext {
     SecurityContext { read_only_root_filesystem: Some(true), ..restricted() }
 }
 

@@ -101,9 +101,15 @@ pub(crate) fn after_sample(
     print(&format!("\n{head}\n"))?;
     show(global, &evaluate(context, &scenarios, &windows)?)?;
     let (url, name) = (&context.store.url, &context.document.name);
-    print(&format!(
-        "\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\nnext    lynceus run {name} --set sources.metrics.prometheus.url=http://your-prometheus:9090\n"
-    ))
+    print(&format!("\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\n"))?;
+    match context.document.sources.get("metrics") {
+        Some(_) => print(&format!(
+            "next    lynceus run {name} --set sources.metrics.prometheus.url=http://your-prometheus:9090\n"
+        )),
+        None => print(&format!(
+            "next    change `sources` in {name}.yaml to your own data, then lynceus run {name}\n"
+        )),
+    }
 }
 
 fn scenarios_of(context: &Context) -> Option<PathBuf> {

@@ -9,7 +9,7 @@ use fs_err as fs;
 use serde_json::json;
 
 use super::{Global, OutputFormat, print, print_json};
-use crate::argo::{self, Manifest, RuleFormat};
+use crate::argo::{self, Manifest, RuleFormat, Serving};
 use crate::find;
 
 /// What every generated file begins with; a file without it is never deleted.
@@ -27,6 +27,9 @@ pub(crate) struct ManifestsArgs {
     /// Write alerting rules, where the document has `exports`, as this kind of object
     #[arg(long, value_enum, value_name = "KIND", default_value = "config-map")]
     rules: RuleFormat,
+    /// Write the endpoint of each live model, too, as this kind of object
+    #[arg(long, value_enum, value_name = "KIND")]
+    serve: Option<Serving>,
     /// Write nothing; end with exit code 3 if a file is not what would be written
     #[arg(long)]
     check: bool,
@@ -38,7 +41,7 @@ pub(crate) fn execute(global: &Global, args: &ManifestsArgs) -> Result<(), StepE
         documents.push(read(global, &args.folder, &pipeline)?);
     }
     let base = args.folder.join("base");
-    let manifests = argo::generate_with(&documents, args.rules)?;
+    let manifests = argo::generate_all(&documents, args.rules, args.serve)?;
     let drift = drift(&base, &manifests)?;
     if args.check {
         let Some((first, why)) = drift.iter().next() else {

@@ -11,6 +11,7 @@ use crate::argo::cluster::{
     ServiceAccount, TokenSecret,
 };
 use crate::argo::pod::Labels;
+use crate::argo::serving::objects::{Autoscaler, Deployment, InferenceService, Service};
 use crate::argo::workflow::{CronWorkflow, WorkflowSpec, WorkflowTemplate};
 use crate::argo::yaml::{self, Misfit};
 
@@ -28,6 +29,10 @@ pub(super) struct Objects {
     pub(super) role_bindings: Placed<RoleBinding>,
     pub(super) network_policies: Placed<NetworkPolicy>,
     pub(super) namespaces: Placed<Namespace>,
+    pub(super) deployments: Placed<Deployment>,
+    pub(super) services: Placed<Service>,
+    pub(super) autoscalers: Placed<Autoscaler>,
+    pub(super) inference_services: Placed<InferenceService>,
     pub(super) kustomizations: Placed<Kustomization>,
     /// Objects of other projects, which are not looked into.
     pub(super) others: Placed<Value>,
@@ -112,6 +117,10 @@ impl Objects {
             "RoleBinding" => push(&mut self.role_bindings, &place, &text),
             "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
             "Namespace" => push(&mut self.namespaces, &place, &text),
+            "Deployment" => push(&mut self.deployments, &place, &text),
+            "Service" => push(&mut self.services, &place, &text),
+            "HorizontalPodAutoscaler" => push(&mut self.autoscalers, &place, &text),
+            "InferenceService" => push(&mut self.inference_services, &place, &text),
             "PrometheusRule" => push(&mut self.others, &place, &text),
             _ => push(&mut self.kustomizations, &place, &text),
         };
@@ -170,7 +179,10 @@ impl Objects {
 fn api_version(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
-        "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" => "v1",
+        "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" | "Service" => "v1",
+        "Deployment" => "apps/v1",
+        "HorizontalPodAutoscaler" => "autoscaling/v2",
+        "InferenceService" => "serving.kserve.io/v1beta1",
         "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
         "PrometheusRule" => "monitoring.coreos.com/v1",

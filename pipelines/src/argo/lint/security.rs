@@ -74,20 +74,23 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
         report.say("fields", format!("`{}`: podSpecPatch: {error}", template.name));
     }
     for (name, container) in containers(template) {
-        let owner = format!("{}/{name}", template.name);
-        restricted(&owner, container, report);
-        let root = container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem);
-        if root != Some(true) {
-            report.say("security", format!("`{owner}`: the root file system has to be read-only"));
-        }
-        if container.resources.as_ref().is_none_or(|resources| {
-            ["cpu", "memory"].iter().any(|what| {
-                !resources.requests.contains_key(*what) || !resources.limits.contains_key(*what)
-            })
-        }) {
-            report
-                .say("resources", format!("`{owner}` needs requests and limits of cpu and memory"));
-        }
+        own(&format!("{}/{name}", template.name), container, report);
+    }
+}
+
+/// What holds for every container of ours.
+pub(super) fn own(owner: &str, container: &Container, report: &mut Report<'_>) {
+    restricted(owner, container, report);
+    let root = container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem);
+    if root != Some(true) {
+        report.say("security", format!("`{owner}`: the root file system has to be read-only"));
+    }
+    if container.resources.as_ref().is_none_or(|resources| {
+        ["cpu", "memory"].iter().any(|what| {
+            !resources.requests.contains_key(*what) || !resources.limits.contains_key(*what)
+        })
+    }) {
+        report.say("resources", format!("`{owner}` needs requests and limits of cpu and memory"));
     }
 }
 
