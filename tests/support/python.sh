@@ -27,5 +27,7 @@ rm -rf "$folder"
 for release in 5.20.0 6.0.0; do
     "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --target "$folder/hera-$release" "hera==$release" >&2
 done
+# Clients of an inference endpoint, apart: kserve needs other versions of what the rest needs, too.
+"$folder/bin/pip" install --quiet --disable-pip-version-check --target "$folder/clients" "tritonclient[http]==2.73.0" "kserve==0.21.0" >&2
 echo "$wanted" >"$folder/made-of"
 echo "$folder/bin/python"

@@ -2,123 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-#[path = "../../../tests/support/small_model.rs"]
-mod small_model;
+mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::Command;
 
 use serde_json::{Value, json};
-use small_model::{bundle, candidate, document, features, minute};
-use store::{Change, FolderStore, Registry};
+use support::{Reply, Server, labelled, promote};
 
-/// A server over a folder store.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-    store: std::path::PathBuf,
-}
-
-/// A reply.
-struct Reply {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn error(&self) -> String {
-        self.json()["error"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Server {
-    fn start(has_model: bool, flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("store");
-        FolderStore::open(&store).unwrap();
-        if has_model {
-            promote(&store, folder.path(), 100);
-        }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let child = Command::new(env!("CARGO_BIN_EXE_serve"))
-            .args(["--pipeline", "cluster", "--poll", "20ms", "--address", &address.to_string()])
-            .arg("--store")
-            .arg(&store)
-            .args(flags)
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let server = Self { child, address, _folder: folder, store };
-        Server::wait_for(|| TcpStream::connect(address).is_ok());
-        server
-    }
-
-    fn wait_for(is_done: impl Fn() -> bool) {
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
-        while !is_done() {
-            assert!(std::time::Instant::now() < deadline, "the server does not get there");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        // A server that refuses a large body may close before it has read all of it.
-        drop(stream.write_all(body));
-        let mut reply = Vec::new();
-        drop(stream.read_to_end(&mut reply));
-        let split = reply.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8_lossy(&reply[..split]).to_lowercase();
-        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-        Reply { status, head, body: reply[split + 4..].to_vec() }
-    }
-
-    fn get(&self, path: &str) -> Reply {
-        self.send("GET", path, "", b"")
-    }
-
-    fn infer(&self, request: &Value) -> Reply {
-        self.send("POST", "/v2/models/cluster/infer", "", request.to_string().as_bytes())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Trains on the first minutes and points `live` at the version.
-fn promote(store: &std::path::Path, folder: &std::path::Path, minutes: i64) -> String {
-    let rows = features(&(0..minutes).collect::<Vec<_>>(), &[""], &[]);
-    let path = |name: &str| folder.join(format!("{name}-{minutes}"));
-    document(&path("document")).unwrap();
-    candidate(&path("candidate"), &rows).unwrap();
-    bundle(&path("bundle"), &path("candidate"), &path("document"), &rows, minute(minutes)).unwrap();
-    let store = FolderStore::open(store).unwrap();
-    let registry = Registry::new(&store, "cluster");
-    let version = registry.put_version(&path("bundle")).unwrap();
-    let current = registry.alias("live").unwrap();
-    let change =
-        Change { alias: "live", version: &version, now: minute(minutes), by: "test", why: "test" };
-    registry.promote(&change, current.as_ref()).unwrap();
-    version
+fn infer(server: &Server, request: &Value) -> Reply {
+    server.send("POST", "/v2/models/cluster/infer", "", request.to_string().as_bytes())
 }
 
 fn request(rows: &Value) -> Value {
@@ -145,7 +39,7 @@ fn health_metadata_and_inference_are_those_of_the_protocol() {
     );
     assert_eq!(server.get("/v2/models/cluster/ready").status, 200);
 
-    let reply = server.infer(&request(&json!([[0.5, 0.5], [9.0, 0.5], [null, null]]))).json();
+    let reply = infer(&server, &request(&json!([[0.5, 0.5], [9.0, 0.5], [null, null]]))).json();
     assert_eq!((&reply["id"], &reply["model_name"]), (&json!("a"), &json!("cluster")));
     assert_eq!(reply["model_version"], metadata["versions"][0]);
     assert_eq!(output(&reply, "alarm"), &json!([false, true, false]));
@@ -169,11 +63,11 @@ fn health_metadata_and_inference_are_those_of_the_protocol() {
 #[test]
 fn features_by_name_binary_tensors_and_gzip_give_the_same_answer() {
     let server = Server::start(true, &[]);
-    let plain = server.infer(&request(&json!([[0.5, 0.25], [9.0, 0.5]]))).json();
+    let plain = infer(&server, &request(&json!([[0.5, 0.25], [9.0, 0.5]]))).json();
     let named = json!({"inputs": [
         {"name": "cpu_busy_ratio", "shape": [2], "datatype": "FP32", "data": [0.25, 0.5]},
         {"name": "memory_used_bytes", "shape": [2], "datatype": "FP64", "data": [0.5, 9.0]}]});
-    assert_eq!(server.infer(&named).json()["outputs"], plain["outputs"]);
+    assert_eq!(infer(&server, &named).json()["outputs"], plain["outputs"]);
 
     let numbers: Vec<u8> =
         [0.5_f64, 0.25, 9.0, 0.5].iter().flat_map(|it| it.to_le_bytes()).collect();
@@ -239,7 +133,7 @@ fn server_without_a_live_version_is_alive_and_not_ready_and_becomes_ready_by_its
     let server = Server::start(false, &[]);
     assert_eq!(server.get("/v2/health/live").status, 200);
     assert_eq!(server.get("/v2/health/ready").status, 503);
-    assert_eq!(server.infer(&request(&json!([[1, 2]]))).status, 503);
+    assert_eq!(infer(&server, &request(&json!([[1, 2]]))).status, 503);
     let folder = tempfile::tempdir().unwrap();
     let first = promote(&server.store, folder.path(), 100);
     Server::wait_for(|| server.get("/v2/health/ready").status == 200);
@@ -247,7 +141,7 @@ fn server_without_a_live_version_is_alive_and_not_ready_and_becomes_ready_by_its
     let second = promote(&server.store, folder.path(), 200);
     // Every request during the change is answered by one of the two versions.
     Server::wait_for(|| {
-        let reply = server.infer(&request(&json!([[0.5, 0.5]])));
+        let reply = infer(&server, &request(&json!([[0.5, 0.5]])));
         assert_eq!(reply.status, 200);
         let version = reply.json()["model_version"].as_str().unwrap().to_owned();
         assert!(version == first || version == second);
@@ -279,18 +173,6 @@ fn server_ends_in_order_when_it_is_told_to() {
     Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
     assert!(server.child.wait().unwrap().success());
     drop(idle);
-}
-
-/// Writes a labelled table of ten rows, the sixth and seventh of them an attack.
-fn labelled(path: &std::path::Path) {
-    let mut rows = features(&(100..110).collect::<Vec<_>>(), &[""], &[105, 106]);
-    let label = (0..10).map(|row| if row == 5 || row == 6 { "scan" } else { "BENIGN" }.to_owned());
-    rows.labels = Some(frames::RowLabels {
-        label: label.collect(),
-        scenario: vec![String::new(); 10],
-        excluded: vec![false; 10],
-    });
-    rows.write(path).unwrap();
 }
 
 #[test]

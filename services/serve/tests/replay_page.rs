@@ -1,0 +1,202 @@
+//! The replay page in a real browser: it plays, loses its connection, resumes, and jumps.
+
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../../../tests/support/browser.rs"]
+mod browser;
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{Server, labelled};
+
+/// Plays the page in a frame, as a person would, and reports what was seen.
+const HARNESS: &str = r#"<!DOCTYPE html><title>harness</title><body><iframe id="page" src="/replay" style="width:1400px;height:900px"></iframe><script>
+"use strict";
+const frame = document.getElementById("page"), said = [];
+const wait = (is_done) => new Promise((done) => { const look = () => is_done() ? done() : setTimeout(look, 20); look(); });
+frame.onload = async () => {
+  const doc = frame.contentDocument, $ = (id) => doc.getElementById(id), status = $("status");
+  try {
+    new MutationObserver(() => said.push(status.textContent)).observe(status, { childList: true, characterData: true, subtree: true });
+    await wait(() => !$("play").disabled);
+    $("rate").value = "100";
+    $("play").click();
+    await wait(() => status.textContent === "All rows are replayed");
+    const matrix = ["m00", "m01", "m10", "m11"].map((id) => Number($(id).textContent));
+    const bars = [...doc.querySelectorAll(".bar")].map((bar) => bar.textContent);
+    const progress = $("progress").value;
+    $("restart").click();
+    $("jump").click();
+    await wait(() => $("verdict").textContent !== "–" && status.textContent.startsWith("Stopped"));
+    const jumped = [status.textContent, $("verdict").textContent];
+    const wide = [];
+    for (const width of [360, 800, 1400]) {
+      frame.style.width = `${width}px`;
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+      if (doc.documentElement.scrollWidth > doc.documentElement.clientWidth) wide.push(width);
+    }
+    const unreachable = [...doc.querySelectorAll("button, select, [tabindex]")].filter((e) => { e.focus(); return doc.activeElement !== e; }).map((e) => e.id);
+    await fetch("/report", { method: "POST", body: JSON.stringify({ said, matrix, bars, progress, jumped, wide, unreachable, live: status.getAttribute("role") }) });
+  } catch (error) {
+    await fetch("/report", { method: "POST", body: JSON.stringify({ error: String(error), said }) });
+  }
+};
+</script>"#;
+
+/// Rows after which the first connection of the replay is cut.
+const CUT_AFTER: usize = 4;
+
+/// Stands between browser and server: serves the harness, cuts the first replay, takes the report.
+struct Between {
+    server: SocketAddr,
+    is_cut: AtomicBool,
+    report: Mutex<Sender<Value>>,
+}
+
+impl Between {
+    fn start(server: SocketAddr) -> (SocketAddr, Receiver<Value>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, receiver) = channel();
+        let between =
+            Arc::new(Self { server, is_cut: AtomicBool::new(false), report: Mutex::new(sender) });
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let between = Arc::clone(&between);
+                // A browser that goes away in the middle is no matter of the test.
+                std::thread::spawn(move || drop(between.answer(stream)));
+            }
+        });
+        (address, receiver)
+    }
+
+    fn answer(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let (mut head, mut length) = (String::new(), 0);
+        let mut line = String::new();
+        while reader.read_line(&mut line)? > 2 {
+            let lower = line.to_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+            if !lower.starts_with("connection:") {
+                head.push_str(&line);
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let path = head.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        match path.as_str() {
+            "/drive" => reply(stream, "text/html; charset=utf-8", HARNESS),
+            "/report" => {
+                let report = serde_json::from_slice(&body).unwrap_or_default();
+                drop(self.report.lock().unwrap().send(report));
+                reply(stream, "text/plain", "")
+            }
+            _ => {
+                let head = format!("{head}Connection: close\r\n\r\n");
+                let cuts =
+                    path.starts_with("/replay/events") && !self.is_cut.swap(true, Ordering::SeqCst);
+                self.forward(stream, &[head.as_bytes(), &body].concat(), cuts)
+            }
+        }
+    }
+
+    /// Hands a request on and the reply back; a connection to be cut ends in the middle.
+    fn forward(&self, mut stream: TcpStream, request: &[u8], cuts: bool) -> std::io::Result<()> {
+        let mut server = TcpStream::connect(self.server)?;
+        server.write_all(request)?;
+        let (mut buffer, mut seen) = (vec![0; 4096], Vec::new());
+        loop {
+            let read = server.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(());
+            }
+            stream.write_all(&buffer[..read])?;
+            seen.extend_from_slice(&buffer[..read]);
+            let rows = seen.windows(10).filter(|part| *part == b"event: row").count();
+            if cuts && rows >= CUT_AFTER {
+                return stream.shutdown(std::net::Shutdown::Both);
+            }
+        }
+    }
+}
+
+fn reply(mut stream: TcpStream, kind: &str, text: &str) -> std::io::Result<()> {
+    let length = text.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    )
+}
+
+/// A browser that ends with the test.
+struct Browser {
+    child: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    fn open(url: &str) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let child = Command::new("chromium")
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+            .args(["--disable-background-networking", "--no-first-run"])
+            // Keeps it open after the page is loaded.
+            .arg("--remote-debugging-port=0")
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(url)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, _profile: profile }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn page_that_loses_its_connection_counts_each_row_once() {
+    if !browser::wanted() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("validation.parquet");
+    labelled(&table);
+    let server = Server::start(true, &["--replay", table.to_str().unwrap()]);
+    let (address, report) = Between::start(server.address);
+    let browser = Browser::open(&format!("http://{address}/drive"));
+    let report = report.recv_timeout(Duration::from_mins(2)).unwrap();
+    drop(browser);
+    assert_eq!(report["error"], Value::Null, "{report:#}");
+    let said = report["said"].to_string();
+    assert!(said.contains("Connection lost; trying again"), "{said}");
+    // Eight normal rows and two of an attack, none twice and none left out.
+    let matrix: Vec<u64> =
+        report["matrix"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    assert_eq!(matrix[0] + matrix[1], 8, "{report:#}");
+    assert_eq!((matrix[2], matrix[3]), (0, 2), "{report:#}");
+    assert_eq!(report["progress"], 10);
+    assert!(report["bars"].to_string().contains("scan right2"), "{report:#}");
+    assert_eq!(
+        report["jumped"],
+        json!(["Stopped after row 6 of 10", "Right: called anomalous, is scan"])
+    );
+    assert_eq!((&report["wide"], &report["unreachable"]), (&json!([]), &json!([])));
+    assert_eq!(report["live"], "status");
+}

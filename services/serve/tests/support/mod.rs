@@ -1,0 +1,131 @@
+//! A real server over a folder store, and requests by hand.
+
+#![allow(dead_code, reason = "each test crate that includes this file uses a part of it")]
+
+#[path = "../../../../tests/support/small_model.rs"]
+mod small_model;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use small_model::{bundle, candidate, document, features, minute};
+use store::{Change, FolderStore, Registry};
+
+/// A server over a folder store.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    _folder: tempfile::TempDir,
+    pub(crate) store: PathBuf,
+}
+
+/// A reply.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub(crate) fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Server {
+    pub(crate) fn start(has_model: bool, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        FolderStore::open(&store).unwrap();
+        if has_model {
+            promote(&store, folder.path(), 100);
+        }
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let child = Command::new(env!("CARGO_BIN_EXE_serve"))
+            .args(["--pipeline", "cluster", "--poll", "20ms", "--address", &address.to_string()])
+            .arg("--store")
+            .arg(&store)
+            .args(flags)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let server = Self { child, address, _folder: folder, store };
+        Server::wait_for(|| TcpStream::connect(address).is_ok());
+        server
+    }
+
+    pub(crate) fn wait_for(is_done: impl Fn() -> bool) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_done() {
+            assert!(std::time::Instant::now() < deadline, "the server does not get there");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // A server that refuses a large body may close before it has read all of it.
+        drop(stream.write_all(body));
+        let mut reply = Vec::new();
+        drop(stream.read_to_end(&mut reply));
+        let split = reply.windows(4).position(|part| part == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8_lossy(&reply[..split]).to_lowercase();
+        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+        Reply { status, head, body: reply[split + 4..].to_vec() }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, "", b"")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Trains on the first minutes and points `live` at the version.
+pub(crate) fn promote(store: &Path, folder: &Path, minutes: i64) -> String {
+    let rows = features(&(0..minutes).collect::<Vec<_>>(), &[""], &[]);
+    let path = |name: &str| folder.join(format!("{name}-{minutes}"));
+    document(&path("document")).unwrap();
+    candidate(&path("candidate"), &rows).unwrap();
+    bundle(&path("bundle"), &path("candidate"), &path("document"), &rows, minute(minutes)).unwrap();
+    let store = FolderStore::open(store).unwrap();
+    let registry = Registry::new(&store, "cluster");
+    let version = registry.put_version(&path("bundle")).unwrap();
+    let current = registry.alias("live").unwrap();
+    let change =
+        Change { alias: "live", version: &version, now: minute(minutes), by: "test", why: "test" };
+    registry.promote(&change, current.as_ref()).unwrap();
+    version
+}
+
+/// Writes a labelled table of ten rows, the sixth and seventh of them an attack.
+pub(crate) fn labelled(path: &Path) {
+    let mut rows = features(&(100..110).collect::<Vec<_>>(), &[""], &[105, 106]);
+    let label = (0..10).map(|row| if row == 5 || row == 6 { "scan" } else { "BENIGN" }.to_owned());
+    rows.labels = Some(frames::RowLabels {
+        label: label.collect(),
+        scenario: vec![String::new(); 10],
+        excluded: vec![false; 10],
+    });
+    rows.write(path).unwrap();
+}
