@@ -118,10 +118,13 @@ impl Windows {
             flow.entity().clone_into(&mut group.name);
         }
         group.add(flow, destination, is_inside);
-        // What is sent to an address is received by it, whoever began the flow.
-        let receiver = self.groups.entry((end, destination)).or_default();
-        receiver.received_bytes.add(flow.sent_bytes);
-        receiver.received_packets.add(flow.sent_packets);
+        // What is sent to an address is received by it, whoever began the flow. Without addresses
+        // nobody knows.
+        if destination != source {
+            let receiver = self.groups.entry((end, destination)).or_default();
+            receiver.received_bytes.add(flow.sent_bytes);
+            receiver.received_packets.add(flow.sent_packets);
+        }
     }
 
     /// Returns the group of a source and a window.
