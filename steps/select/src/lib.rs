@@ -81,7 +81,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 /// Reads the candidates; returns the folders of second stages apart.
 fn read<'a>(
     args: &'a SelectArgs,
-    document: &Document,
+    document: &Sections,
 ) -> Result<(Vec<Candidate>, Vec<&'a Path>), StepError> {
     let (mut candidates, mut second_stages) = (Vec::new(), Vec::new());
     for folder in folders(args, document)? {

@@ -94,7 +94,7 @@ fn tell(validation: &Validation, parts: &Parts, outcome: &mut Outcome) {
 /// Warns of what predicts the label besides behaviour.
 fn warn_of_leaks(
     table: &FeatureTable,
-    document: &document::Document,
+    document: &document::sections::Validate,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let labels = &document.labels;

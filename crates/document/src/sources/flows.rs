@@ -59,6 +59,8 @@ pub struct FlowSettings {
     /// What bytes and packets are multiplied by, 1 or more: the N of an exporter that samples one
     /// packet of N.
     pub sampling: u32,
+    /// Labels of flows that mean normal; a window has its commonest label that does not.
+    pub normal: Vec<String>,
     /// Records, at most, that may be unreadable. They are left out, counted, and the first ones are
     /// named in a warning; more of them refuse the table.
     pub max_bad_rows: u64,
@@ -71,6 +73,7 @@ impl Default for FlowSettings {
             cluster: Vec::new(),
             services: Vec::new(),
             sampling: 1,
+            normal: ["normal", "benign", "0"].map(str::to_owned).to_vec(),
             max_bad_rows: 100,
         }
     }

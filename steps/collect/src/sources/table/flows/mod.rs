@@ -38,8 +38,6 @@ struct Flows<'a> {
     file: FlowFile<'a>,
     settings: &'a TableSource,
     entity: &'a Entity,
-    /// Labels that mean normal.
-    normal: &'a [String],
     step: Span,
     due: Due,
     is_scoring: bool,
@@ -84,7 +82,6 @@ pub(super) fn open<'a>(
         file,
         settings,
         entity: &opening.settings.entity,
-        normal: &opening.document.labels.normal,
         step: opening.document.step,
         due: opening.due,
         is_scoring: opening.is_scoring,
@@ -245,7 +242,8 @@ impl Flows<'_> {
     fn source_rows(&self, windows: &Windows, each: &mut Each<'_>) -> Result<(), StepError> {
         let mut rows = self.empty();
         for (end, group) in windows.groups() {
-            let keys = (end, self.entity.rename(&group.name), group.label(self.normal));
+            let keys =
+                (end, self.entity.rename(&group.name), group.label(&self.settings.flows.normal));
             self.push(&mut rows, keys, &group.values(self.step));
             if rows.times.len() == BLOCK_ROWS {
                 each(std::mem::replace(&mut rows, self.empty()))?;
