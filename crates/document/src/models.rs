@@ -1,12 +1,15 @@
 //! The models and their parameters.
 
+mod settings;
+
 use contract::Span;
 use contract::detector::{DetectorKind, Shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ranges::Ranges;
 use crate::search::Search;
+
+pub use settings::DetectorSettings;
 
 /// The models of a pipeline: each kind that is set is trained and votes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -42,32 +45,6 @@ pub struct Models {
 }
 
 impl Models {
-    /// Returns the settings of a kind of detector; nothing where it is not set.
-    pub fn settings(&self, kind: DetectorKind) -> Option<&dyn DetectorSettings> {
-        fn set<T: DetectorSettings>(settings: Option<&T>) -> Option<&dyn DetectorSettings> {
-            settings.map(|settings| settings as &dyn DetectorSettings)
-        }
-        match kind {
-            DetectorKind::Adaptive => set(self.adaptive.as_ref()),
-            DetectorKind::Autoencoder => set(self.autoencoder.as_ref()),
-            DetectorKind::DecisionTree => set(self.decision_tree.as_ref()),
-            DetectorKind::IsolationForest => set(self.isolation_forest.as_ref()),
-            DetectorKind::Mahalanobis => set(self.mahalanobis.as_ref()),
-            DetectorKind::OneClassSvm => set(self.one_class_svm.as_ref()),
-            DetectorKind::RandomForest => set(self.random_forest.as_ref()),
-            DetectorKind::ZScore => set(self.z_score.as_ref()),
-        }
-    }
-
-    /// Returns the search for parameters that a kind's settings ask for.
-    pub fn search(&self, kind: DetectorKind) -> Option<&Search> {
-        self.settings(kind)?.search()
-    }
-
-    fn set(&self) -> impl Iterator<Item = DetectorKind> {
-        DetectorKind::ALL.iter().copied().filter(|kind| self.settings(*kind).is_some())
-    }
-
     /// Returns the kinds of detectors that are set, in the order of their names.
     pub fn kinds(&self) -> Vec<&'static str> {
         self.set().map(DetectorKind::name).collect()
@@ -87,31 +64,6 @@ impl Models {
     /// Name of the second stage, as `train --model` takes it.
     pub const DIAGNOSE: &str = "diagnose";
 }
-
-/// What the settings of every kind of detector say.
-pub trait DetectorSettings: Ranges {
-    /// Returns the search for parameters that they ask for.
-    fn search(&self) -> Option<&Search> {
-        None
-    }
-}
-
-/// Declares which settings may ask for a search.
-macro_rules! searched {
-    ($($settings:ident),*) => {
-        $(impl DetectorSettings for $settings {
-            fn search(&self) -> Option<&Search> {
-                self.search.as_ref()
-            }
-        })*
-    };
-}
-
-searched!(Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, ZScore);
-
-impl DetectorSettings for Adaptive {}
-impl DetectorSettings for DecisionTree {}
-impl DetectorSettings for RandomForest {}
 
 /// How a model sees its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -24,6 +24,7 @@ pub mod decision_tree;
 pub mod diagnose;
 pub mod error;
 pub mod isolation_forest;
+mod kind;
 pub mod labelled;
 pub mod mahalanobis;
 mod network;
@@ -56,6 +57,7 @@ use serde_json::Value;
 pub use error::FitError;
 pub use params::Unchecked;
 
+use crate::kind::{Fitting, Trained};
 use crate::labelled::Labelled;
 use crate::search::{Hunt, Searched};
 
@@ -68,7 +70,7 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(classify) = document.classification() {
         return classify::run(args, &document, classify, outcome);
     }
-    let kind = match known_kind(&document.models, &args.model)? {
+    let kind = match kind::known(&document.models, &args.model)? {
         Trained::Detector(kind) if kind.shape() != Shape::Classes => kind,
         supervised => return run_supervised(args, supervised, &document, outcome),
     };
@@ -211,48 +213,6 @@ fn write(
             contract::write_json(&folder.join(search::FILE), &manifest.trials)?;
         }
         contract::write_json(&folder.join(CandidateManifest::FILE), manifest)
-    })
-}
-
-/// What `--model` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trained {
-    /// A detector, which votes.
-    Detector(DetectorKind),
-    /// The second stage, which names the kind of an alarm.
-    Diagnosis,
-}
-
-impl Trained {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Detector(kind) => kind.name(),
-            Self::Diagnosis => Models::DIAGNOSE,
-        }
-    }
-}
-
-/// What fitting may use besides the rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fitting {
-    pub(crate) seed: u64,
-    pub(crate) threads: usize,
-}
-
-fn known_kind(models: &Models, name: &str) -> Result<Trained, StepError> {
-    let all = DetectorKind::ALL.iter().copied().map(Trained::Detector);
-    let all: Vec<Trained> = all.chain([Trained::Diagnosis]).collect();
-    let set = models.trained();
-    let is_set = |kind: &&Trained| kind.name() == name && set.contains(&name);
-    if let Some(kind) = all.iter().find(is_set) {
-        return Ok(*kind);
-    }
-    let error = StepError::usage(format!("the document has no model `{name}`"));
-    Err(match document::closest(name, all.iter().map(|kind| kind.name())) {
-        Some(meant) if meant == name => error.hint(format!("set `models.{name}` in the document")),
-        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-        None if set.is_empty() => error.hint("set one under `models` in the document"),
-        None => error.hint(format!("the document has {}", set.join(", "))),
     })
 }
 

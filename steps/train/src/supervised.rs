@@ -9,12 +9,13 @@ use models::ClassTrees;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
 
+use crate::FitError;
 use crate::cross_validation::{hold_out, likeliest};
 use crate::decision_tree::DecisionTreeParams;
 use crate::diagnose::DiagnoseParams;
+use crate::kind::{Fitting, Trained};
 use crate::labelled::Labelled;
 use crate::random_forest::RandomForestParams;
-use crate::{FitError, Fitting, Trained};
 
 /// What a candidate of such a kind is made of.
 pub(crate) struct Fitted {

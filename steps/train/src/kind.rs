@@ -1,0 +1,49 @@
+//! What `--model` may name: a detector or the second stage.
+
+use contract::{DetectorKind, StepError};
+use document::models::Models;
+
+/// What `--model` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trained {
+    /// A detector, which votes.
+    Detector(DetectorKind),
+    /// The second stage, which names the kind of an alarm.
+    Diagnosis,
+}
+
+impl Trained {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Detector(kind) => kind.name(),
+            Self::Diagnosis => Models::DIAGNOSE,
+        }
+    }
+}
+
+/// What fitting may use besides the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fitting {
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+}
+
+/// Returns what the document trains under a name.
+///
+/// Errors: usage for a name that the document does not set, with a guess at what is meant.
+pub(crate) fn known(models: &Models, name: &str) -> Result<Trained, StepError> {
+    let all = DetectorKind::ALL.iter().copied().map(Trained::Detector);
+    let all: Vec<Trained> = all.chain([Trained::Diagnosis]).collect();
+    let set = models.trained();
+    let is_set = |kind: &&Trained| kind.name() == name && set.contains(&name);
+    if let Some(kind) = all.iter().find(is_set) {
+        return Ok(*kind);
+    }
+    let error = StepError::usage(format!("the document has no model `{name}`"));
+    Err(match document::closest(name, all.iter().map(|kind| kind.name())) {
+        Some(meant) if meant == name => error.hint(format!("set `models.{name}` in the document")),
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None if set.is_empty() => error.hint("set one under `models` in the document"),
+        None => error.hint(format!("the document has {}", set.join(", "))),
+    })
+}
