@@ -208,5 +208,9 @@ fn values_that_a_cluster_refuses_are_found() -> anyhow::Result<()> {
 #[test]
 fn a_prefix_that_is_longer_than_its_address_is_found() -> anyhow::Result<()> {
     let address = "sources.metrics.prometheus.url=http://10.1.2.3:9090";
-    every_one_is_found(&[address], &[("prefix", POLICIES, "10.1.2.3/32", "10.1.2.3/33", "value")])
+    let anywhere = "sources.metrics.prometheus.in_cluster=null";
+    every_one_is_found(
+        &[address, anywhere],
+        &[("prefix", POLICIES, "10.1.2.3/32", "10.1.2.3/33", "value")],
+    )
 }

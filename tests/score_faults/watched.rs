@@ -93,7 +93,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     assert!(said.contains("warning: export: ") && said.contains("warning: alert: "), "{said}");
     let shown = [&["status"], &over[..]].concat();
     let status = workspace.json(&shown)?;
-    assert_eq!(status["exports"][0]["exported_to"], "2026-11-21T08:15:40Z");
+    assert_eq!(status["exports"][0]["exported_to"], "2026-11-21T08:15:50Z");
     assert_eq!(status["exports"][0]["failing_since"], "2026-11-21T08:16:00Z");
     let channel = status["channels"][0]["channel"].as_str().context("a channel")?;
     assert!(
@@ -104,7 +104,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     assert_eq!(status["oldest_pending"], "2026-11-21T08:14:00Z");
     let said = workspace.run(&shown)?;
     for words in [
-        "export            tsdb: up to 2026-11-21T08:15:40Z, failing since 2026-11-21T08:16:00Z: ",
+        "export            tsdb: up to 2026-11-21T08:15:50Z, failing since 2026-11-21T08:16:00Z: ",
         ", the oldest of 2026-11-21T08:14:00Z",
         "dead since 2026-11-21T08:14:00Z: cannot write",
         "last tick failed  2026-11-21T08:16:00Z, alert: ",

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use contract::score::{Drift, WindowScore};
 use contract::{StepError, Timestamp};
-use document::sinks as settings;
+use document::sinks::Sink as Settings;
 use frames::FeatureTable;
 
 /// Why windows could not be published.
@@ -74,15 +74,13 @@ pub(crate) trait Sink {
 
 /// Makes a sink of a document that lies in `folder`; `name` is its name there.
 pub(crate) fn open(
-    settings: &settings::Sink,
+    settings: &Settings,
     name: &str,
     folder: &Path,
 ) -> Result<Box<dyn Sink>, StepError> {
     Ok(match settings {
-        settings::Sink::RemoteWrite(server) => {
-            Box::new(remote_write::RemoteWrite::open(server, name, folder)?)
-        }
-        settings::Sink::Postgres(table) => Box::new(postgres::Postgres::new(table, name, folder)),
-        settings::Sink::Textfile(file) => Box::new(textfile::Textfile::new(&file.path, folder)),
+        Settings::RemoteWrite(it) => Box::new(remote_write::RemoteWrite::open(it, name, folder)?),
+        Settings::Postgres(it) => Box::new(postgres::Postgres::new(it, name, folder)),
+        Settings::Textfile(it) => Box::new(textfile::Textfile::new(&it.path, folder)),
     })
 }

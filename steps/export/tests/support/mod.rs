@@ -34,8 +34,8 @@ impl Place {
 
     pub(crate) fn sinks(&self, sinks: &str) {
         let text = format!(
-            "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsource: {{recording: {{path: r}}}}\n\
-             queries: [{{name: load, promql: node_load1}}]\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
+            "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
+             queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
              vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\nexports:\n{sinks}"
         );
         fs_err::write(self.path("cluster.yaml"), text).unwrap();
