@@ -84,3 +84,6 @@ fi
 
 echo "== tests"
 cargo test --locked --workspace
+
+echo "== the first hour of a newcomer"
+tests/first_hour.sh target/debug/lynceus

@@ -2,6 +2,7 @@
 
 mod compare;
 mod context;
+mod document;
 mod entities;
 mod evaluate;
 mod explain;
@@ -10,7 +11,9 @@ mod lint;
 mod manifests;
 mod messages;
 mod models;
+mod names;
 mod plan;
+mod predict;
 mod progress;
 mod record;
 mod report;
@@ -19,6 +22,7 @@ mod runs;
 mod scenario;
 mod schema;
 mod score;
+mod score_rows;
 mod scores;
 mod serve;
 mod source;
@@ -56,7 +60,11 @@ pub struct Cli {
 
 /// `lynceus step`, without the flags of every other command.
 #[derive(Debug, Parser)]
-#[command(name = "lynceus step", version)]
+#[command(
+    name = "lynceus step",
+    version,
+    after_help = "With the recorded sample: lynceus step collect --sample cluster"
+)]
 struct StepCli {
     #[command(subcommand)]
     step: StepCommand,
@@ -85,20 +93,43 @@ struct Global {
         help_heading = "Every command"
     )]
     pipelines: PathBuf,
-    /// Print data as text or as JSON
+    /// Print data as text or as JSON; rows of scores also as CSV or Parquet
     #[arg(
-        long,
+        long = "output",
         global = true,
         value_enum,
         value_name = "FORMAT",
         default_value = "text",
         help_heading = "Every command"
     )]
-    output: OutputFormat,
+    format: Format,
+}
+
+impl Global {
+    /// Returns how data is printed; a format of rows alone counts as text.
+    fn output(&self) -> OutputFormat {
+        match self.format {
+            Format::Json => OutputFormat::Json,
+            Format::Text | Format::Csv | Format::Parquet => OutputFormat::Text,
+        }
+    }
+}
+
+/// What `--output` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a person.
+    Text,
+    /// For a program.
+    Json,
+    /// Rows with a header: of `scores` and `predict`.
+    Csv,
+    /// Rows as a Parquet file: of `scores` and `predict`.
+    Parquet,
 }
 
 /// How data is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OutputFormat {
     /// For a person.
     Text,
@@ -138,6 +169,12 @@ enum Command {
     /// Show the scores of a time range
     #[command(after_help = "Example: lynceus scores cluster --last 10m --watch")]
     Scores(scores::ScoresArgs),
+    /// Judge the rows of any table with a model, or the data set of a run, without a store
+    #[command(after_help = "Example: lynceus predict cluster table.csv --to scores.parquet")]
+    Predict(predict::PredictArgs),
+    /// Print a document with its profile, overlays and fields laid over it
+    #[command(after_help = "Example: lynceus document cluster --set step=30s")]
+    Document(document::DocumentCommand),
     /// Show pipeline health: last window, lag, live model, open alarms, drift
     #[command(after_help = "Example: lynceus status cluster")]
     Status(status::StatusArgs),
@@ -204,7 +241,7 @@ enum Command {
     Lint(lint::LintArgs),
     /// Run one step with its own flags, as its image does
     #[command(
-        after_help = "Example: lynceus step label --document pipelines/cluster.yaml --scenarios log.csv --labels labels.parquet"
+        after_help = "With the recorded sample, printing the full command line: lynceus step collect --sample cluster\n\nExample: lynceus step label --document pipelines/cluster.yaml --scenarios log.csv --labels labels.parquet"
     )]
     Step {
         #[command(subcommand)]
@@ -213,6 +250,9 @@ enum Command {
     /// Print the JSON Schema of pipeline documents, or a reference of their fields
     #[command(after_help = "Example: lynceus schema > pipelines/schema.json")]
     Schema(schema::SchemaArgs),
+    /// Print names of pipelines, runs and versions, for the completions of a shell
+    #[command(hide = true, after_help = "Example: lynceus names runs show cluster")]
+    Names(names::NamesArgs),
     /// Print shell completions
     #[command(after_help = "Example: lynceus completions bash > /etc/bash_completion.d/lynceus")]
     Completions {
@@ -226,6 +266,9 @@ pub fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     let code = match line.get(1) {
         // A step's flags are its own: `--store` of all other commands has a default, a step's not.
+        Some(word) if word == "step" && step::is_of_sample(&line) => {
+            step::SampleCli::try_parse_from(&line[1..]).map(|cli| step::of_sample(&cli))
+        }
         Some(word) if word == "step" => {
             StepCli::try_parse_from(&line[1..]).map(|cli| step::execute(&cli.step))
         }
@@ -240,7 +283,14 @@ pub fn main() -> ExitCode {
 
 fn execute(cli: Cli) -> u8 {
     let Cli { global, command } = cli;
+    if let Err(error) = check_format(&global, &command) {
+        tell(&error);
+        return error.kind.exit_code();
+    }
     let done = match command {
+        Command::Names(args) => names::execute(&global, &args),
+        Command::Document(args) => document::execute(&global, &args),
+        Command::Predict(args) => predict::execute(&global, &args),
         Command::Step { step } => return step::execute(&step),
         Command::Init(args) => init::execute(&global, &args),
         Command::Run(args) => run::execute(&global, &args),
@@ -270,7 +320,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lynceus", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print(&format!("{}{}", String::from_utf8_lossy(&script), names::script(shell)))
         }
     };
     match done {
@@ -291,10 +341,36 @@ pub(crate) fn tell(error: &StepError) {
     drop(writeln!(std::io::stderr(), "error: {error}"));
 }
 
+/// Refuses a format of rows where a command prints none.
+fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
+    let has_rows = matches!(command, Command::Scores(_) | Command::Predict(_));
+    match global.format {
+        Format::Csv | Format::Parquet if !has_rows => {
+            Err(StepError::usage("`--output csv` and `--output parquet` are for rows of scores")
+                .hint(
+                    "`lynceus scores` and `lynceus predict` print rows; every command prints json",
+                ))
+        }
+        Format::Text | Format::Json | Format::Csv | Format::Parquet => Ok(()),
+    }
+}
+
+/// Prints rows as CSV or as a Parquet file, as `--output` says.
+fn print_rows(global: &Global, rows: &frames::Rows) -> Result<(), StepError> {
+    match global.format {
+        Format::Parquet => print_bytes(&rows.to_parquet()?),
+        Format::Csv | Format::Text | Format::Json => print(&rows.to_csv()),
+    }
+}
+
 /// Prints to stdout; a reader that went away (`| head`) is no error.
 fn print(text: &str) -> Result<(), StepError> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<(), StepError> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(StepError::unavailable(format!("cannot write to stdout: {error}")))
         }

@@ -21,7 +21,17 @@ macro_rules! files {
 }
 
 /// All documents that come with the program.
-pub(crate) const ALL: &[Shipped] = &[Shipped {
+pub(crate) const ALL: &[Shipped] = &[CLUSTER, OWN];
+
+/// A template for signals of one's own; it has no sample.
+const OWN: Shipped = Shipped {
+    name: "own",
+    about: "a template for signals of your own",
+    text: include_str!("../templates/own.yaml"),
+    sample: &[],
+};
+
+const CLUSTER: Shipped = Shipped {
     name: "cluster",
     about: "the four golden signals of a whole Kubernetes cluster",
     text: include_str!("../cluster.yaml"),
@@ -55,7 +65,7 @@ pub(crate) const ALL: &[Shipped] = &[Shipped {
         "samples/cluster/workqueue_depth.json.gz",
         "samples/cluster/writing_client_connections.json.gz",
     ],
-}];
+};
 
 #[cfg(test)]
 mod tests {
@@ -66,13 +76,21 @@ mod tests {
     #[test]
     fn the_program_holds_every_reply_of_a_sample() {
         let pipelines = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for shipped in ALL {
+        for shipped in ALL.iter().filter(|shipped| !shipped.sample.is_empty()) {
             let folder = format!("samples/{}", shipped.name);
             let files = contract::artifact::files_below(&pipelines.join(&folder)).unwrap();
             for file in files.iter().filter(|file| !file.starts_with("raw.")) {
                 let path = format!("{folder}/{file}");
                 assert!(shipped.sample.iter().any(|(name, _)| *name == path), "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn every_document_that_comes_with_the_program_can_be_read() {
+        for shipped in ALL {
+            let document = document::parse(shipped.name, shipped.text).unwrap();
+            assert_eq!(document.name, shipped.name);
         }
     }
 }

@@ -8,7 +8,7 @@ use contract::steps::{
     StepCommand, TrainArgs, ValidateArgs,
 };
 use contract::{StepError, Timestamp};
-use document::Document;
+use document::{Document, below};
 
 use crate::plan::{Plan, Task};
 
@@ -35,7 +35,7 @@ impl Inputs<'_> {
     /// Returns where the sources that read a file or folder find it.
     pub(crate) fn sources(&self) -> Vec<SourcePath> {
         let reading = self.document.sources.iter().filter_map(|(name, source)| {
-            Some(SourcePath { name: Some(name.clone()), path: self.base.join(source.data()?) })
+            Some(SourcePath { name: Some(name.clone()), path: below(self.base, source.data()?) })
         });
         reading.collect()
     }
@@ -101,7 +101,7 @@ fn label(inputs: &Inputs<'_>, files: &Files) -> Option<Task> {
     let scenarios = inputs.document.labels.scenarios.as_ref()?;
     let args = LabelArgs {
         document: files.document.clone(),
-        scenarios: inputs.base.join(scenarios),
+        scenarios: below(inputs.base, scenarios),
         labels: files.labels.clone(),
         common: Common::default(),
     };

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
+use crate::channels::heartbeat::Heartbeat;
+use crate::http::Http;
 
 /// Alerts: which are sent, when, and through which channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +26,13 @@ pub struct Alerts {
     pub repeat: Option<Span>,
     /// Kinds of alerts about entities that are sent.
     pub kinds: Vec<AlertKind>,
+    /// How long a feature must have had no value before a training without it is proposed, by one
+    /// more message; models are not changed by it.
+    pub propose_training_after: Span,
+    /// A server that expects a request of each run and raises the alarm when none comes: a dead man's
+    /// switch for the case that nothing runs at all, or that no window is scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Http<Heartbeat>>,
     /// Results of trainings that are reported; none by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<TrainingResult>,
@@ -53,11 +62,14 @@ impl Default for Alerts {
             cool_down: Span::from_seconds(600),
             repeat: None,
             kinds: vec![
+                AlertKind::FeatureMissing,
                 AlertKind::Anomaly,
                 AlertKind::NoData,
                 AlertKind::ScoringStopped,
                 AlertKind::Mismatch,
             ],
+            propose_training_after: Span::from_seconds(86_400),
+            heartbeat: None,
             training: Vec::new(),
             send: Send::All,
             time_zone: "UTC".to_owned(),
@@ -79,6 +91,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
+    /// Features that training knew have had no value for more than 15 rows: it is judged by the
+    /// others. Messages tell of it first.
+    FeatureMissing,
     /// It does not behave as it used to.
     Anomaly,
     /// Too much of its data is missing to say.

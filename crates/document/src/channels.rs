@@ -6,6 +6,7 @@
 pub mod alertmanager;
 pub mod email;
 pub mod file;
+pub mod heartbeat;
 pub mod slack;
 pub mod stdout;
 pub mod telegram;

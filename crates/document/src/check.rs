@@ -8,7 +8,7 @@ use contract::Span;
 
 use crate::classify::Task;
 use crate::deserialize::closest;
-use crate::document::Document;
+use crate::document::{Document, Present};
 use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Statistic};
 use crate::ranges::OutOfRange;
@@ -101,6 +101,7 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
     }
     for checked in [
         check_split(document),
+        check_present(document),
         check_shares(document),
         alerts::check_stalled(document),
         alerts::check_retrain(document),
@@ -290,6 +291,16 @@ fn check_expectation(index: usize, expectation: &Expectation) -> Result<(), Prob
         | Expectation::Freshness(_)
         | Expectation::GapLength(_) => Ok(()),
     }
+}
+
+fn check_present(document: &Document) -> Result<(), Problem> {
+    let reads_table = || {
+        let mut kinds = document.sources.values().filter_map(sources::Source::kind);
+        kinds.any(|kind| matches!(kind, sources::Kind::Table(_)))
+    };
+    require(document.now == Present::Clock || reads_table(), "now", || {
+        "`last_row` needs a source `table`".to_owned()
+    })
 }
 
 fn check_split(document: &Document) -> Result<(), Problem> {

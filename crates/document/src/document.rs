@@ -43,6 +43,9 @@ pub struct Document {
     pub step: Span,
     /// Length of the training data, ending at the evaluation time.
     pub range: Span,
+    /// What `lynceus run` and `lynceus score` take for the present where no flag says it.
+    #[serde(default, skip_serializing_if = "Present::is_clock")]
+    pub now: Present,
     /// Stands for `$rate_window` in every query.
     #[serde(default = "five_minutes")]
     pub rate_window: Span,
@@ -113,6 +116,24 @@ impl Document {
     }
 }
 
+/// What is taken for the present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Present {
+    /// The clock.
+    #[default]
+    Clock,
+    /// The time of the last row of the document's tables: for files that do not grow.
+    LastRow,
+}
+
+impl Present {
+    /// Says that it is the clock.
+    pub fn is_clock(&self) -> bool {
+        *self == Self::Clock
+    }
+}
+
 /// Times of a bundled sample: what comes before `train_until` is trained on, what follows is
 /// scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -153,10 +174,16 @@ impl Default for Labels {
     }
 }
 
-/// How the rows are split, in order of time: train, then validation, then test.
+/// How the rows are split into train, validation and test.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
+    /// What is kept together: rows of a time, or all rows of an entity.
+    #[serde(skip_serializing_if = "SplitBy::is_time")]
+    pub by: SplitBy,
+    /// Draws the entities of each part, for `by: entity`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub seed: u64,
     /// Share of the range that calibrates scores and limits.
     pub validation: f64,
     /// Share of the range that only measures.
@@ -167,7 +194,31 @@ pub struct Split {
 
 impl Default for Split {
     fn default() -> Self {
-        Self { validation: 0.2, test: 0.2, gap: Span::ZERO }
+        Self { by: SplitBy::Time, seed: 0, validation: 0.2, test: 0.2, gap: Span::ZERO }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a split keeps together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitBy {
+    /// The rows in order of time: train, then validation, then test, with `gap` between them.
+    #[default]
+    Time,
+    /// Whole entities, drawn with `seed`: the test part tells how a model does on
+    /// entities that it has never seen. `gap` does not count, and shares are those of entities.
+    Entity,
+}
+
+impl SplitBy {
+    /// Says that rows of a time are kept together.
+    pub fn is_time(&self) -> bool {
+        *self == Self::Time
     }
 }
 

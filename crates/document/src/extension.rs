@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use contract::Stage;
 
 use crate::Document;
+use crate::below::below;
 use crate::check::{Problem, Problems};
 use crate::http::{Http, HttpSettings, InCluster};
 use crate::secret::Secret;
@@ -170,13 +171,18 @@ impl Document {
             section: format!("alerts.channels.{index}"),
             extension: channel.extension_mut(),
         });
+        let heartbeat = self.alerts.heartbeat.iter_mut().map(|heartbeat| Registered {
+            stage: Stage::Alert,
+            section: "alerts".to_owned(),
+            extension: heartbeat,
+        });
         // No step holds this code: it runs where a training was started from.
         let tracking = self.tracking.extensions_mut().into_iter().map(|extension| Registered {
             stage: Stage::Report,
             section: "tracking".to_owned(),
             extension,
         });
-        sources.chain(sinks).chain(channels).chain(tracking).collect()
+        sources.chain(sinks).chain(channels).chain(heartbeat).chain(tracking).collect()
     }
 
     /// Returns what the extensions of a step need.
@@ -212,7 +218,7 @@ impl Document {
     /// Where the samples and the scenario log lie is not among them: the steps get those as flags.
     #[must_use]
     pub fn with_base(mut self, base: &Path) -> Self {
-        let absolute = |path: &mut PathBuf| *path = base.join(&*path);
+        let absolute = |path: &mut PathBuf| *path = below(base, path);
         for it in self.extensions_mut() {
             for (_, secret) in it.extension.secrets_mut() {
                 secret.file_mut().into_iter().for_each(absolute);

@@ -206,6 +206,16 @@ impl JsonSchema for Proxy {
     }
 }
 
+/// Words in the names of headers and URL parameters whose values are secrets.
+const SECRETS: [&str; 8] =
+    ["authorization", "cookie", "token", "api-key", "apikey", "api_key", "secret", "password"];
+
+/// Says whether the value of a header or URL parameter of this name is a secret.
+pub fn names_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|word| name.contains(word)) || name == "key" || name == "auth"
+}
+
 impl HttpServer {
     /// Names of the fields in a document.
     pub const FIELDS: &'static [&'static str] =
@@ -232,9 +242,7 @@ impl HttpServer {
     /// Checks what types cannot say.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         require(self.timeout > Span::ZERO, "timeout", || "must be greater than 0s".to_owned())?;
-        let secret = ["authorization", "proxy-authorization", "cookie"];
-        let is_secret = |name: &&String| secret.contains(&name.to_ascii_lowercase().as_str());
-        if let Some(name) = self.headers.keys().find(is_secret) {
+        if let Some(name) = self.headers.keys().find(|name| names_secret(name)) {
             let problem = Problem::new("headers", format!("`{name}` must not stand in a document"));
             return Err(problem.hint("use the field `auth`"));
         }

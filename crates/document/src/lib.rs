@@ -4,6 +4,7 @@
 //! gives back typed sections. Whatever does not fit is refused with file, line, column and field.
 
 pub mod alerts;
+mod below;
 pub mod channels;
 mod check;
 pub mod classify;
@@ -31,10 +32,13 @@ pub mod template;
 pub mod tracking;
 mod url;
 
+pub use below::below;
 pub use check::Problem;
 pub use deserialize::closest;
 pub use document::Document;
-pub use read::{Changes, parse, problems, problems_in, profiles, read, read_as, read_with, write};
+pub use read::{
+    Changes, parse, problems, problems_in, profiles, read, read_as, read_with, to_yaml, write,
+};
 pub use secret::Secret;
 pub use url::{HttpUrl, UrlError};
 

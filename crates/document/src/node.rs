@@ -1,13 +1,16 @@
 //! YAML as a tree in which every value knows the file, line and column it came from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use contract::StepError;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
+mod overlay;
+
 use crate::deserialize::Misfit;
+use overlay::{are_named, are_numbered, overlay_fields, overlay_items};
 
 /// Deepest nesting of a document; deeper ones are refused before they exhaust the stack.
 const MAX_DEPTH: usize = 64;
@@ -120,13 +123,15 @@ impl Node {
     }
 
     /// Lays another tree over this one: maps are merged, `null` takes a field or an item out, a map
-    /// of numbers changes the items of a list (counted from 0), anything else replaces what was
+    /// of numbers or names changes the items of a list (counted from 0), anything else replaces what was
     /// there. A tree that is nothing as a whole, such as a file of comments, changes nothing.
     pub(crate) fn overlay(&mut self, mut other: Self) -> Result<(), Misfit> {
         match (&mut self.value, &other.value) {
             (_, Value::Null) => Ok(()),
             (Value::Map(entries), Value::Map(changes)) => overlay_fields(entries, changes),
-            (Value::List(items), Value::Map(changes)) if are_numbered(changes) => {
+            (Value::List(items), Value::Map(changes))
+                if are_numbered(changes) || (!changes.is_empty() && are_named(items)) =>
+            {
                 overlay_items(items, changes)
             }
             _ => {
@@ -134,6 +139,33 @@ impl Node {
                 *self = other;
                 Ok(())
             }
+        }
+    }
+
+    /// Says whether two trees of changes can be laid over a document at once, as [`Node::join`] does.
+    pub(crate) fn joins(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Map(_), Value::Map(entries)) => entries
+                .iter()
+                .all(|(key, node)| self.get(&key.text).is_none_or(|known| known.joins(node))),
+            // What was replaced or taken out is changed after that.
+            (_, Value::Map(_)) => false,
+            _ => true,
+        }
+    }
+
+    /// Adds further changes to a tree of changes; what both set is as the later one sets it.
+    pub(crate) fn join(&mut self, other: Self) {
+        match (&mut self.value, other.value) {
+            (Value::Map(known), Value::Map(entries)) => {
+                for (key, node) in entries {
+                    match known.iter_mut().find(|(other, _)| other.text == key.text) {
+                        Some((_, known)) => known.join(node),
+                        None => known.push((key, node)),
+                    }
+                }
+            }
+            (_, value) => *self = Self { value, place: other.place },
         }
     }
 
@@ -153,54 +185,6 @@ impl Node {
             Self { value: Value::Map(vec![(key, inner)]), place }
         })
     }
-}
-
-fn overlay_fields(entries: &mut Vec<(Key, Node)>, changes: &[(Key, Node)]) -> Result<(), Misfit> {
-    for (key, change) in changes {
-        let index = entries.iter().position(|(k, _)| k.text == key.text);
-        match (index, &change.value) {
-            (Some(index), Value::Null) => drop(entries.remove(index)),
-            (None, Value::Null) => {}
-            (Some(index), _) => {
-                let laid = entries[index].1.overlay(change.clone());
-                laid.map_err(|misfit| misfit.inside(key.text.clone()))?;
-            }
-            (None, _) => {
-                let mut change = change.clone();
-                change.without_nulls();
-                entries.push((key.clone(), change));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Changes items by their numbers, as in `--set queries.0.promql=up`.
-fn overlay_items(items: &mut Vec<Node>, changes: &[(Key, Node)]) -> Result<(), Misfit> {
-    let mut gone = BTreeSet::new();
-    for (key, change) in changes {
-        let number = key.number().filter(|number| *number < items.len());
-        let number = number.ok_or_else(|| no_item(key, items.len()))?;
-        if matches!(change.value, Value::Null) {
-            gone.insert(number);
-        } else {
-            let laid = items[number].overlay(change.clone());
-            laid.map_err(|misfit| misfit.inside(key.text.clone()))?;
-        }
-    }
-    // From the back, since all numbers mean the list as it was.
-    gone.into_iter().rev().for_each(|number| drop(items.remove(number)));
-    Ok(())
-}
-
-fn are_numbered(changes: &[(Key, Node)]) -> bool {
-    !changes.is_empty() && changes.iter().all(|(key, _)| key.number().is_some())
-}
-
-fn no_item(key: &Key, count: usize) -> Misfit {
-    let items = if count == 1 { "item" } else { "items" };
-    Misfit::new(format!("no item `{}`: the list has {count} {items}, numbered from 0", key.text))
-        .at(&key.place)
 }
 
 /// Parses one YAML document; `source` names it in errors.

@@ -39,7 +39,19 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
 /// Reads what is laid over a document, in its order.
 fn changed(changes: &Changes<'_>) -> Result<Vec<Node>, StepError> {
     let overlays = changes.overlays.iter().map(|overlay| read_node(overlay));
-    overlays.chain(changes.sets.iter().map(|set| parse_set(set))).collect()
+    let mut over: Vec<Node> = overlays.collect::<Result<_, _>>()?;
+    // Fields of the command line are laid over together: a number means the list as it was,
+    // whichever items other fields take out.
+    let mut together: Option<Node> = None;
+    for set in &changes.sets {
+        let node = parse_set(set)?;
+        match &mut together {
+            Some(known) if known.joins(&node) => known.join(node),
+            known => over.extend(known.replace(node)),
+        }
+    }
+    over.extend(together);
+    Ok(over)
 }
 
 /// Lays the profile and the changes over a document.
@@ -80,9 +92,13 @@ pub fn parse(name: &str, text: &str) -> Result<Document, StepError> {
 
 /// Writes a document so that [`read`] gives it back.
 pub fn write(path: &Path, document: &Document) -> Result<(), StepError> {
-    let text = serde_saphyr::to_string(document)
-        .map_err(|e| StepError::bug(format!("cannot write the document as YAML: {e}")))?;
-    artifact::write_file(path, text.as_bytes())
+    artifact::write_file(path, to_yaml(document)?.as_bytes())
+}
+
+/// Returns a document's text, every default written out, so that [`parse`] gives it back.
+pub fn to_yaml(document: &Document) -> Result<String, StepError> {
+    serde_saphyr::to_string(document)
+        .map_err(|e| StepError::bug(format!("cannot write the document as YAML: {e}")))
 }
 
 fn read_node(path: &Path) -> Result<Node, StepError> {

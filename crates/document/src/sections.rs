@@ -148,6 +148,7 @@ sections! {
     Alert {
         name: String,
         step: Span,
+        sources: Map<Source>,
         scoring: Scoring,
         alerts: Alerts,
     }

@@ -10,11 +10,13 @@ pub mod features;
 pub mod foreign;
 pub mod labels;
 mod parquet;
+pub mod rows;
 pub mod samples;
 pub mod table;
 
 pub use dataset::Dataset;
 pub use features::{FeatureTable, RowLabels};
 pub use labels::{LabelInterval, is_normal};
+pub use rows::{Rows, Values};
 pub use samples::{Samples, SamplesWriter};
 pub use table::{Column, Table};

@@ -127,6 +127,22 @@ impl Writer {
     }
 }
 
+/// Returns the bytes of a Parquet file with some columns.
+pub(crate) fn in_memory(fields: Vec<Field>, columns: Vec<ArrayRef>) -> Result<Vec<u8>, StepError> {
+    let bug = |e: &dyn std::fmt::Display| StepError::bug(format!("cannot write Parquet: {e}"));
+    let schema = Arc::new(Schema::new(fields));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|e| bug(&e))?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_created_by(format!("lynceus {}", contract::VERSION))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, schema, Some(properties)).map_err(|e| bug(&e))?;
+    writer.write(&batch).and_then(|()| writer.close()).map_err(|e| bug(&e))?;
+    Ok(bytes)
+}
+
 fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> StepError {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(error) = cause {

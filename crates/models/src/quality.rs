@@ -25,7 +25,8 @@ pub fn average_precision(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
         raised += positive + negative;
         sum += positive / positives * (found / raised);
     }
-    Some(sum)
+    // Rounding may leave the sum of the shares a bit above 1.
+    Some(sum.min(1.0))
 }
 
 /// Returns the best F1 that any threshold reaches, with that threshold (rows at or above it are

@@ -11,10 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::adaptive::{Adaptive, Memory, NewLevel};
 use crate::alarm::AlarmState;
-use crate::bundle::Series;
 use crate::limit::{Judged, LimitState};
 use crate::vote::{self, Smoothing};
 use crate::{Bundle, Model, matrix};
+
+mod absence;
+mod series;
+
+use absence::Absence;
+use series::entry;
 
 /// Name of the series of combined scores in a [`ScoreState`].
 pub(crate) const COMBINED: &str = "combined";
@@ -49,6 +54,9 @@ pub struct ScoreState {
     /// What the model that follows its signals remembers, by entity.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) memories: BTreeMap<String, Memory>,
+    /// Which columns have had no value, by entity, where no model follows its signals.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    absences: BTreeMap<String, Absence>,
 }
 
 impl ScoreState {
@@ -191,6 +199,7 @@ impl Bundle {
         for alarms in state.alarms.values_mut() {
             alarms.retain(|_, alarm| alarm.time_ms > oldest);
         }
+        state.absences.retain(|_, absence| absence.is_later_than(oldest));
         state.memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
     }
 
@@ -309,7 +318,10 @@ impl Bundle {
     /// Moves the memory of the model that follows its signals and notes its score. Says whether an
     /// alarm may stand as far as that model is concerned; without one it always may.
     fn follow(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) -> bool {
-        let Some((index, model)) = self.sequence() else { return true };
+        let Some((index, model)) = self.sequence() else {
+            self.watch_absence(of, verdicts, state);
+            return true;
+        };
         let memory = entry(&mut state.memories, of.entity, || model.following().fresh());
         let step = model.step(memory, of.time.ms(), &of.values.to_vec());
         let number = of.number;
@@ -359,42 +371,4 @@ impl Bundle {
         }
         urgent
     }
-}
-
-impl Series {
-    fn limit(&self, state: &mut ScoreState, series: &str, entity: &str) -> f64 {
-        match &self.alarms {
-            Some(rule) => {
-                let alarms = entry(&mut state.alarms, series, BTreeMap::default);
-                rule.limit(entry(alarms, entity, || rule.fresh()))
-            }
-            None => {
-                self.rule.limit_for(entry(&mut state.limits, series, LimitState::default), entity)
-            }
-        }
-    }
-
-    fn observe(&self, state: &mut ScoreState, series: &str, of: &Row<'_>, judged: Judged) -> bool {
-        let Some(rule) = &self.alarms else {
-            let limits = entry(&mut state.limits, series, LimitState::default);
-            self.rule.observe(limits, of.entity, of.time, judged);
-            return false;
-        };
-        let alarms = entry(&mut state.alarms, series, BTreeMap::default);
-        let alarm = entry(alarms, of.entity, || rule.fresh());
-        rule.observe(alarm, of.time.ms(), judged.score, judged.alarmed);
-        alarm.is_urgent()
-    }
-}
-
-/// Returns what a map holds under a name; makes it, and the name, only where there is none.
-fn entry<'a, T>(
-    map: &'a mut BTreeMap<String, T>,
-    name: &str,
-    make: impl FnOnce() -> T,
-) -> &'a mut T {
-    if !map.contains_key(name) {
-        map.insert(name.to_owned(), make());
-    }
-    map.get_mut(name).expect("it was inserted where it was missing")
 }

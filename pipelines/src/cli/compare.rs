@@ -35,7 +35,7 @@ pub(crate) fn execute(global: &Global, args: &CompareArgs) -> Result<(), StepErr
     if let Some(page) = &args.html {
         comparison.write(page)?;
     }
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(&comparison.json());
     }
     let mut text = format!("{}\n", comparison.summary);

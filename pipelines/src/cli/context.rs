@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, Timestamp};
+use document::document::Present;
 use document::{Changes, Document};
 
 use super::Global;
@@ -47,6 +48,19 @@ impl Context {
         let document =
             document::read_with(&found.path, &Changes { overlays, sets })?.with_base(&base);
         Ok(Self { document, base, store: StorePlace::new(&global.store)? })
+    }
+
+    /// Returns the time of the last row of the document's tables, as the last whole step that is not
+    /// before it, where the document takes it for the present.
+    pub(crate) fn last_row(&self) -> Result<Option<Timestamp>, StepError> {
+        if self.document.now != Present::LastRow {
+            return Ok(None);
+        }
+        let last = collect::tables::last_time(&self.document, &self.base)?;
+        let last =
+            last.ok_or_else(|| StepError::refused("`now: last_row`: the tables have no rows"))?;
+        let floor = last.floor(self.document.step);
+        Ok(Some(if floor == last { last } else { floor + self.document.step }))
     }
 
     /// Returns the times of the bundled sample.

@@ -45,7 +45,7 @@ pub(crate) fn execute(global: &Global, command: &EntitiesCommand) -> Result<(), 
     let mut listed = read(store.as_ref(), &context.document)?;
     listed.retain(|it| !*mismatch || it.class.mismatch);
     listed.retain(|it| class.as_ref().is_none_or(|class| it.class.name() == class));
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&listed),
         OutputFormat::Text => print(&text(&listed)),
     }

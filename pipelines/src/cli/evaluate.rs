@@ -1,10 +1,13 @@
 //! `lynceus evaluate`: scores of a time range against a scenario log.
 
+mod labelled;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Span, StepError, Timestamp};
+use document::below;
 use document::document::Sample;
 use frames::LabelInterval;
 use models::Bundle;
@@ -43,6 +46,9 @@ struct Evaluation {
     /// By name; those that every evaluation has are null where nothing could be measured.
     figures: BTreeMap<String, Option<f64>>,
     scenarios: Vec<Found>,
+    /// What was said of the rows of each label, where the rows themselves have labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<labelled::OfLabel>,
 }
 
 /// Whether a scenario was found.
@@ -65,12 +71,21 @@ const USUAL: [&str; 6] =
 
 pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
-    let scenarios = args.scenarios.clone().or_else(|| scenarios_of(&context)).ok_or_else(|| {
-        StepError::usage("neither the command line nor the document names a scenario log")
-            .hint("add --scenarios FILE")
+    let windows = || stored(&context, args.from, args.to);
+    if let Some(scenarios) = args.scenarios.clone().or_else(|| scenarios_of(&context)) {
+        return show(global, &evaluate(&context, &scenarios, &windows()?)?);
+    }
+    let rows = match context.document.classification() {
+        None => collect::tables::labels(&context.document, &context.base)?,
+        Some(_) => None,
+    };
+    let rows = rows.ok_or_else(|| {
+        StepError::usage(
+            "neither the command line nor the document names a scenario log, and no table has labels",
+        )
+        .hint("add --scenarios FILE, or name the column: sources.NAME.table.label")
     })?;
-    let windows = stored(&context, args.from, args.to)?;
-    show(global, &evaluate(&context, &scenarios, &windows)?)
+    show(global, &labelled::evaluate(&context.document, rows, &windows()?))
 }
 
 /// Shows what a run's model is worth on the bundled sample, and what to do next.
@@ -80,7 +95,7 @@ pub(crate) fn after_sample(
     sample: &Sample,
     run: &Path,
 ) -> Result<(), StepError> {
-    let Some(scenarios) = scenarios_of(context).filter(|_| global.output == OutputFormat::Text)
+    let Some(scenarios) = scenarios_of(context).filter(|_| global.output() == OutputFormat::Text)
     else {
         return Ok(());
     };
@@ -113,7 +128,7 @@ pub(crate) fn after_sample(
 }
 
 fn scenarios_of(context: &Context) -> Option<PathBuf> {
-    context.document.labels.scenarios.as_ref().map(|path| context.base.join(path))
+    context.document.labels.scenarios.as_ref().map(|path| below(&context.base, path))
 }
 
 /// Scores the sample's windows with a run's bundle; none where their features are not kept here.
@@ -157,6 +172,7 @@ fn evaluate(
         windows: windows.len(),
         figures: figures(windows, &labels, &delays, context.document.step),
         scenarios,
+        labels: Vec::new(),
     })
 }
 
@@ -201,10 +217,19 @@ fn figures(
             counted.anomalous.push(!inside.is_empty());
         }
     }
+    figures_of(&counted, delays, step)
+}
+
+/// Returns the figures of rows that count.
+fn figures_of(
+    counted: &Counted<&str>,
+    delays: &[Option<f64>],
+    step: Span,
+) -> BTreeMap<String, Option<f64>> {
     let normal = counted.anomalous.iter().filter(|anomalous| !**anomalous).count();
     let rows = counted.entities.iter().zip(&counted.alarms).zip(&counted.anomalous);
     let episodes = Episodes::of(rows.map(|((entity, alarm), odd)| (*entity, *alarm, *odd)));
-    let mut figures = measure::figures(&counted, delays, step);
+    let mut figures = measure::figures(counted, delays, step);
     figures.insert("false_episodes".to_owned(), episodes.without_event as f64);
     figures.insert("normal_days".to_owned(), normal as f64 * step.seconds() / 86_400.0);
     let mut named: BTreeMap<String, Option<f64>> = USUAL.map(|name| (name.to_owned(), None)).into();
@@ -271,7 +296,7 @@ fn causes(anomalous: &[(Timestamp, &EntityScore)]) -> Vec<String> {
 }
 
 fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(evaluation);
     }
     let mut rows =
@@ -286,7 +311,9 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     let shown = |name: &str, digits: usize| {
         figure(name).map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
-    let mut text = if evaluation.scenarios.is_empty() {
+    let mut text = if !evaluation.labels.is_empty() {
+        labelled::table_of(&evaluation.labels)
+    } else if evaluation.scenarios.is_empty() {
         "no scenario lies in these windows\n".to_owned()
     } else {
         table(&rows)

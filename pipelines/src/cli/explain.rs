@@ -39,7 +39,7 @@ pub(crate) fn execute(global: &Global, args: &ExplainArgs) -> Result<(), StepErr
         (Some(parts), Some(earlier)) => parts.differences(earlier),
         _ => Vec::new(),
     };
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         let compared = earlier.as_ref().map(|run| &run.run);
         return print_json(
             &json!({"run": run.run, "task": task, "compared_with": compared, "differences": differences}),

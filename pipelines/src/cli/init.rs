@@ -65,6 +65,9 @@ pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError>
     print(&format!("{}\n", path.display()))?;
     let next = match &args.url {
         Some(_) => format!("Next: lynceus run {name}"),
+        None if shipped.sample.is_empty() => {
+            format!("Next: name your signals in {}, then lynceus run {name}", path.display())
+        }
         None => format!("Next: lynceus run {name} --sample, or set sources.metrics.prometheus.url"),
     };
     say(&next);

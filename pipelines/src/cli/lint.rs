@@ -1,5 +1,8 @@
 //! `lynceus lint`: documents and manifests, checked without a cluster.
 
+mod doubts;
+
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +29,8 @@ pub(crate) struct LintArgs {
 struct Checked {
     files: u64,
     manifests: Vec<File>,
+    /// The first document of each pipeline.
+    pipelines: BTreeMap<String, String>,
     findings: Vec<Finding>,
 }
 
@@ -49,17 +54,17 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
 }
 
 fn tell(global: &Global, files: u64, findings: &[Finding]) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         print_json(&findings)?;
     } else {
         let lines: Vec<String> = findings.iter().map(|finding| format!("{finding}\n")).collect();
         print(&lines.concat())?;
     }
-    match (findings.len(), global.output) {
+    match (findings.len(), global.output()) {
         (0, OutputFormat::Json) => Ok(()),
         (0, OutputFormat::Text) => print(&format!("{}, nothing wrong\n", counted(files, "file"))),
-        (1, _) => Err(StepError::refused("there is 1 finding")),
-        (found, _) => Err(StepError::refused(format!("there are {found} findings"))),
+        (1, _) => Err(StepError::usage("there is 1 finding")),
+        (found, _) => Err(StepError::usage(format!("there are {found} findings"))),
     }
 }
 
@@ -83,8 +88,28 @@ impl Checked {
                 self.manifests.push(File { name, text });
             } else {
                 self.findings.extend(of_document(file, &name));
+                let second = self.second_of_its_name(file, &name);
+                self.findings.extend(second);
             }
         }
+    }
+
+    /// Finds that another document makes the same pipeline: its manifests, models and scores would be
+    /// taken for those of this one.
+    fn second_of_its_name(&mut self, file: &Path, name: &str) -> Option<Finding> {
+        let document = document::read(file).ok()?;
+        let first = self.pipelines.entry(document.name.clone()).or_insert_with(|| name.to_owned());
+        let message = format!(
+            "`name`: `{first}` is of the pipeline `{}`, too (one overwrites the other's manifests and models)",
+            document.name
+        );
+        (first != name).then(|| Finding {
+            file: name.to_owned(),
+            place: None,
+            object: String::new(),
+            rule: "name",
+            message,
+        })
     }
 
     /// Reads a document, or manifests such as `kubectl kustomize` prints. Of a document's profiles
@@ -127,6 +152,7 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
     let mut findings: Vec<Finding> = problems.iter().map(|error| finding(name, error)).collect();
     if let Ok(document) = document::read(file) {
         warn_of_lonely_stdout(&document, name);
+        findings.extend(doubts::of(&document, file, name));
     }
     for profile in document::profiles(file).unwrap_or_default() {
         let set = format!("profile={profile}");

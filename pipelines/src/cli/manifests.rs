@@ -38,7 +38,15 @@ pub(crate) struct ManifestsArgs {
 pub(crate) fn execute(global: &Global, args: &ManifestsArgs) -> Result<(), StepError> {
     let mut documents = Vec::new();
     for pipeline in pipelines(global, args)? {
-        documents.push(read(global, &args.folder, &pipeline)?);
+        let document = read(global, &args.folder, &pipeline)?;
+        if documents.iter().any(|other: &Document| other.name == document.name) {
+            return Err(StepError::usage(format!(
+                "two documents are of the pipeline `{}`: one would overwrite the other's manifests",
+                document.name
+            ))
+            .hint("give one of them another `name`"));
+        }
+        documents.push(document);
     }
     let base = args.folder.join("base");
     let manifests = argo::generate_all(&documents, args.rules, args.serve)?;
@@ -127,7 +135,7 @@ fn tell(
     what: &str,
     drift: &BTreeMap<String, &'static str>,
 ) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         let files: Vec<&String> = drift.keys().collect();
         return print_json(&json!({"what": what, "files": files}));
     }

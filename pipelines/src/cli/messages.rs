@@ -41,7 +41,7 @@ pub(crate) fn execute(global: &Global, args: &MessagesArgs) -> Result<(), StepEr
         crate::find::known(&args.pipeline, &global.pipelines)?;
     }
     let delivered = Delivered::read(store.as_ref(), &args.pipeline)?;
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         let items = messages.iter().map(|message| {
             json!({"message": message, "channels": delivered.to(message), "waits_for": delivered.waits(message)})
         });

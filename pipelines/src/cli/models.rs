@@ -117,7 +117,7 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
             let registry = registry(pipeline);
             let version = registry.resolve(version)?;
             let manifest = registry.manifest(&version)?;
-            match global.output {
+            match global.output() {
                 OutputFormat::Json => print_json(&manifest),
                 OutputFormat::Text => print(&show::text(&version, &manifest)),
             }
@@ -175,7 +175,7 @@ fn list(
             version,
         }));
     }
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         let versions = listed
             .iter()
             .map(|it| json!({"pipeline": it.pipeline, "version": it.version, alias: it.is_live}));
@@ -190,7 +190,7 @@ fn list(
 }
 
 fn show_aliases(global: &Global, records: &[AliasRecord]) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(&records);
     }
     let mut rows = vec![["since", "version", "by", "why"].map(str::to_owned).to_vec()];

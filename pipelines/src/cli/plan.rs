@@ -39,7 +39,7 @@ pub(crate) fn execute(global: &Global, args: &PlanArgs) -> Result<(), StepError>
             .collect::<Vec<_>>()
     };
     let tasks = plan.tasks.iter().enumerate();
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         let tasks: Result<Vec<_>, StepError> = tasks
             .map(|(index, task)| {
                 let line: Vec<String> = task.command.command_line()?.iter().map(|word| word.to_string_lossy().into_owned()).collect();

@@ -37,7 +37,7 @@ pub(crate) fn execute(global: &Global, args: &ReportArgs) -> Result<(), StepErro
     let range = args.last.map(|last| (to - last, to));
     let page = args.report.clone().unwrap_or_else(|| run.join("report.html"));
     write(&context, &run, range, &page)?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&json!({"run": run, "page": page})),
         OutputFormat::Text => print(&format!("{}\n", page.display())),
     }

@@ -62,7 +62,7 @@ impl ProcessArgs {
             retries: self.retries,
             from: None,
             uncached: false,
-            data_on_stdout: global.output == OutputFormat::Json,
+            data_on_stdout: global.output() == OutputFormat::Json,
             limit: None,
         }
     }
@@ -73,7 +73,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     let now = match (args.now, args.document.sample) {
         (Some(now), _) => Some(now),
         (None, true) => Some(context.sample()?.train_until),
-        (None, false) => None,
+        (None, false) => context.last_row()?,
     };
     context.store.reach()?;
     let run = Prepared::new(&context, now, args.from.as_deref())?;
@@ -83,7 +83,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         Ok(record) => record,
         Err(error) => return done.and(Err(error)),
     };
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&record)?,
         OutputFormat::Text => print(&summary(&run.folder, &record, args.verbose))?,
     }
@@ -100,7 +100,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     }
     done?;
     told?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => Ok(()),
         OutputFormat::Text => print(&format!("report  {}\n", page.display())),
     }

@@ -35,7 +35,7 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
         RunsCommand::List { pipeline } => list(global, &store, pipeline.as_deref()),
         RunsCommand::Show { pipeline, run } => {
             let (folder, record) = find(&store, pipeline, run)?;
-            if global.output == OutputFormat::Json {
+            if global.output() == OutputFormat::Json {
                 return print_json(&record);
             }
             let mut rows =
@@ -66,7 +66,7 @@ fn list(global: &Global, store: &StorePlace, pipeline: Option<&str>) -> Result<(
     if let Some(name) = pipeline.filter(|_| runs.is_empty()) {
         crate::find::known(name, &global.pipelines)?;
     }
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(&runs);
     }
     let mut rows = vec![["pipeline", "run", "status", "now", "time"].map(str::to_owned).to_vec()];

@@ -113,7 +113,7 @@ fn plan(global: &Global, args: &TimetableArgs) -> Result<(), StepError> {
         json!({"offset": entry.offset, "label": step.label, "kind": step.kind(),
                "target": step.target, "duration": entry.duration, "repeat": entry.repeat + 1})
     });
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(
             &json!({"total": timetable.total, "entries": entries.collect::<Vec<_>>()}),
         );
@@ -163,7 +163,7 @@ fn run(global: &Global, args: &TimetableArgs) -> Result<(), StepError> {
         return Err(StepError::usage(INTERRUPTED).hint("the log has all faults up to here"));
     }
     let records = done?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&records)?,
         OutputFormat::Text => print(&shown(&records))?,
     }
@@ -171,7 +171,7 @@ fn run(global: &Global, args: &TimetableArgs) -> Result<(), StepError> {
 }
 
 fn print_log_path(global: &Global, log: &ScenarioLog) -> Result<(), StepError> {
-    match global.output {
+    match global.output() {
         OutputFormat::Json => Ok(()),
         OutputFormat::Text => print(&format!("log  {}\n", log.csv().display())),
     }
@@ -215,7 +215,7 @@ fn status(global: &Global, path: &std::path::Path) -> Result<(), StepError> {
     let file = ScenarioFile::read(path)?;
     let log = ScenarioLog::new(&file.log_path(path));
     let (records, is_running) = (log.records()?, log.is_running());
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(&json!({"running": is_running, "faults": records}));
     }
     print(if is_running { "running\n" } else { "not running\n" })?;

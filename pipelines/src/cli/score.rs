@@ -1,5 +1,6 @@
 //! `lynceus score`: the scoring pipeline, once.
 
+mod backfill;
 mod retrain;
 
 use std::path::{Path, PathBuf};
@@ -40,16 +41,35 @@ pub(crate) struct ScoreArgs {
     /// least 1m]
     #[arg(long, value_name = "DURATION")]
     within: Option<Span>,
+    /// Score the windows of a past range that have no score, with the live model, without moving the
+    /// watermark or sending alerts
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], conflicts_with_all = ["at", "since", "within"])]
+    backfill: Vec<Timestamp>,
     #[command(flatten)]
     process: ProcessArgs,
 }
 
 pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
+    if let [from, to] = args.backfill[..] {
+        let threads = args.process.options(global).threads;
+        let filled = backfill::run(&context, (from, to), usize::from(threads))?;
+        return match global.output() {
+            OutputFormat::Json => print_json(&filled),
+            OutputFormat::Text => print(&format!(
+                "{} windows scored, {} anomalous, {} without data; {} had a score before\n",
+                filled.windows, filled.anomalous, filled.no_data, filled.scored_before
+            )),
+        };
+    }
     let at = match (args.at, args.document.sample) {
         (Some(at), _) => at,
         (None, true) => context.sample()?.score_until,
-        (None, false) => clock(),
+        // What the last row needs to be due.
+        (None, false) => match context.last_row()? {
+            Some(last) => last + context.document.scoring.delay,
+            None => clock(),
+        },
     };
     if let Some(since) = args.since.filter(|since| *since > at) {
         let error =
@@ -57,7 +77,7 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
         return Err(error.hint("no window would be due until then"));
     }
     let scored = once(global, args, &context, at)?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&scored),
         OutputFormat::Text => print(&words(&scored)),
     }
@@ -70,7 +90,7 @@ impl ScoreArgs {
         since: Option<Timestamp>,
         process: ProcessArgs,
     ) -> Self {
-        Self { document, at: None, since, within: None, process }
+        Self { document, at: None, since, within: None, backfill: Vec::new(), process }
     }
 
     pub(super) fn document(&self) -> &DocumentArgs {

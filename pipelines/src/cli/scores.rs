@@ -1,11 +1,13 @@
 //! `lynceus scores`: the verdicts of the windows of a time range.
 
+use std::path::PathBuf;
+
 use contract::score::{EntityScore, Verdict, WindowScore, entity_words};
 use contract::{Span, StepError, Timestamp};
 use store::{ObjectStore, scores, watermark};
 
 use super::context::{Context, DocumentArgs};
-use super::{Global, OutputFormat, print, print_json, say};
+use super::{Format, Global, OutputFormat, print, print_json, print_rows, say, score_rows};
 use crate::run::table;
 
 /// Time between two looks for new windows.
@@ -28,6 +30,9 @@ pub(crate) struct ScoresArgs {
     /// Show this entity alone; may be repeated
     #[arg(long, value_name = "NAME")]
     entity: Vec<String>,
+    /// Write the rows to this file, `.csv` or `.parquet`, with scores, thresholds and causes
+    #[arg(long = "write", value_name = "FILE", conflicts_with = "watch")]
+    file: Option<PathBuf>,
     /// Go on with each new window until Ctrl-C
     #[arg(long, conflicts_with = "to")]
     watch: bool,
@@ -60,7 +65,7 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     if args.watch {
         show_lines(global, &windows, true)?;
     } else {
-        return show(global, &windows);
+        return show(global, args, &windows);
     }
     after = after.max(end);
     loop {
@@ -88,8 +93,17 @@ fn read(
         .collect()
 }
 
-fn show(global: &Global, windows: &[WindowScore]) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+fn show(global: &Global, args: &ScoresArgs, windows: &[WindowScore]) -> Result<(), StepError> {
+    if let Some(path) = &args.file {
+        let rows = score_rows::of_windows(windows);
+        rows.write(path)?;
+        say(&format!("{} rows in {}", rows.rows(), path.display()));
+        return Ok(());
+    }
+    if global.format == Format::Csv || global.format == Format::Parquet {
+        return print_rows(global, &score_rows::of_windows(windows));
+    }
+    if global.output() == OutputFormat::Json {
         return print_json(&windows);
     }
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
@@ -99,7 +113,7 @@ fn show(global: &Global, windows: &[WindowScore]) -> Result<(), StepError> {
 
 /// Shows windows as they come: one JSON object a line, or rows as wide as most are.
 fn show_lines(global: &Global, windows: &[WindowScore], with_head: bool) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         for window in windows {
             let line = serde_json::to_string(window)
                 .map_err(|e| StepError::bug(format!("cannot write a window: {e}")))?;
@@ -116,18 +130,18 @@ fn show_lines(global: &Global, windows: &[WindowScore], with_head: bool) -> Resu
 fn line(row: &[String]) -> String {
     let cells: Vec<String> = row
         .iter()
-        .zip([20, 24, 9, 6, 5, 0])
+        .zip([20, 24, 9, 15, 5, 0])
         .map(|(cell, width)| format!("{cell:<width$}"))
         .collect();
     format!("{}\n", cells.join("  ").trim_end())
 }
 
-const HEAD: [&str; 6] = ["window", "entity", "verdict", "score", "votes", "because of"];
+const HEAD: [&str; 6] = ["window", "entity", "verdict", "score/threshold", "votes", "because of"];
 
 fn rows_of(window: &WindowScore) -> Vec<Vec<String>> {
     let rows = window.entities.iter().map(|entity| {
         let causes: Vec<&str> = entity.causes.iter().map(|cause| cause.feature.as_str()).collect();
-        let score = highest(entity).map(|score| format!("{score:.4}")).unwrap_or_default();
+        let score = beyond(entity).map(|times| format!("{times:.2}")).unwrap_or_default();
         vec![
             window.time.to_string(),
             entity_words(&entity.entity).to_owned(),
@@ -151,9 +165,16 @@ fn said(entity: &EntityScore) -> String {
     }
 }
 
-/// Returns the highest calibrated score of the models; nothing without data.
-fn highest(entity: &EntityScore) -> Option<f64> {
-    entity.members.iter().map(|member| member.calibrated).max_by(f64::total_cmp)
+/// Returns the score as a multiple of its threshold: above 1 is above it. Of several models without a
+/// combined score it is that of the highest; nothing without data.
+fn beyond(entity: &EntityScore) -> Option<f64> {
+    let members = entity.members.iter().map(|member| (member.decision, member.limit));
+    let pairs: Vec<(f64, f64)> = match entity.combined {
+        Some(combined) => vec![(combined.score, combined.limit)],
+        None => members.collect(),
+    };
+    let times = pairs.into_iter().map(|(score, limit)| score / limit);
+    times.filter(|times| times.is_finite()).max_by(f64::total_cmp)
 }
 
 /// Names a verdict for a person.

@@ -41,7 +41,7 @@ pub(crate) fn execute(global: &Global, command: &SourceCommand) -> Result<(), St
         work: &work,
         now,
     });
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&findings)?,
         OutputFormat::Text => print(&text(&findings))?,
     }

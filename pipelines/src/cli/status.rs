@@ -152,7 +152,7 @@ pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepErro
     let context = Context::new(global, &document)?;
     let store = context.store.open()?;
     let status = read(&context, store.as_ref(), now)?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&status),
         OutputFormat::Text => print(&text(&status)),
     }

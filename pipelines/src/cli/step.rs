@@ -1,11 +1,15 @@
 //! `lynceus step`: the code of an image, in this program.
 
+mod sample;
+
 use std::ffi::OsStr;
 
 use contract::step;
 use contract::steps::StepCommand;
 
 use crate::run::RUNNER;
+
+pub(super) use sample::{SampleCli, execute as of_sample, is_of_sample};
 
 /// Runs a step and returns its exit code.
 pub(crate) fn execute(command: &StepCommand) -> u8 {

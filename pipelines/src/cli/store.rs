@@ -55,7 +55,7 @@ pub(crate) fn execute(global: &Global, command: &StoreCommand) -> Result<(), Ste
 
 fn check(global: &Global, store: &dyn ObjectStore, role: Option<&str>) -> Result<(), StepError> {
     let check = check::check(store)?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&check)?,
         OutputFormat::Text => print(&shown(&check))?,
     }
@@ -132,7 +132,7 @@ fn collect_garbage(
             say(&format!("kept: `{}` was promoted meanwhile", garbage.name));
         }
     }
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         return print_json(&json!({"found": found, "removed": removed}));
     }
     let mut rows =

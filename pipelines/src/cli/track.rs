@@ -50,7 +50,7 @@ pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), Ste
             .hint("name a server, as in --set tracking.mlflow.url=http://localhost:5000"));
     }
     let Done { runs, error } = sync(&context, args.again, None)?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&runs)?,
         OutputFormat::Text => {
             let noun = if runs.len() == 1 { "run" } else { "runs" };

@@ -96,7 +96,7 @@ fn until_next(now: Timestamp, every: Span, delay: Span) -> Span {
 }
 
 fn show(global: &Global, scored: &Value) -> Result<(), StepError> {
-    if global.output == OutputFormat::Json {
+    if global.output() == OutputFormat::Json {
         let line = serde_json::to_string(scored)
             .map_err(|e| StepError::new(ErrorKind::Bug, format!("cannot write a tick: {e}")))?;
         return print(&format!("{line}\n"));

@@ -9,10 +9,12 @@
 pub mod archive;
 pub mod channels;
 pub mod failure;
+mod heartbeat;
 pub mod lease;
 pub mod machine;
 pub mod message;
 pub mod outbox;
+mod propose;
 mod quantity;
 pub mod retrain;
 mod silence;
@@ -66,7 +68,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let store = store::open(&args.store)?;
     let folder = args.document.parent().unwrap_or(Path::new("."));
-    let channels = channels::open(&document.alerts.channels, folder);
+    let mut channels = channels::open(&document.alerts.channels, folder);
     let names: Vec<String> = channels.iter().map(|channel| channel.name().to_owned()).collect();
     let wording = Wording::new(&document)?;
     let opened = Keeper::open(store.as_ref(), &document.name, args.now);
@@ -80,7 +82,9 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     // What a run left that is over, or that died.
     state.lease = None;
     let messages = if args.ended.is_empty() {
-        scoring(args, (store.as_ref(), &document), &mut state, outcome)?
+        let messages = scoring(args, (store.as_ref(), &document), &mut state, outcome)?;
+        heartbeat::send(&document, folder, &mut channels, (&state, args.now), outcome);
+        messages
     } else {
         training(args, &document, &mut state)?
     };
@@ -142,7 +146,9 @@ fn scoring(
     }
     let place = (args.now, followed.scored_to);
     let stalled = stalled::look(document, state, place, stalled::cause(args));
-    Ok(followed.messages.into_iter().chain(stalled).collect())
+    let mut messages: Vec<Message> = followed.messages.into_iter().chain(stalled).collect();
+    propose::complete(document, &mut messages);
+    Ok(messages)
 }
 
 /// Saves what was made, sends it under a lease, and saves what is left.

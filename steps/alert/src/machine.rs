@@ -32,6 +32,8 @@ pub struct Rules {
     pub repeat: Option<Span>,
     /// Kinds that are sent; the others never fire.
     pub kinds: Vec<Kind>,
+    /// Time without a value of a feature after which a training without it is proposed.
+    pub propose_training_after: Span,
     /// Alerts that are not sent.
     pub silences: Vec<Silence>,
 }
@@ -45,6 +47,7 @@ impl Rules {
             cool_down: alerts.cool_down,
             repeat: alerts.repeat,
             kinds: alerts.kinds.clone(),
+            propose_training_after: alerts.propose_training_after,
             silences: alerts.silences.clone(),
         }
     }
@@ -61,6 +64,8 @@ pub enum Reason {
     Worsens,
     /// Other features lead it than those in the last message: perhaps a second fault.
     Widens,
+    /// A feature has been missing for so long that a training without it is proposed.
+    Proposes,
     /// It still fires, and the document asks for a reminder (`repeat`).
     Lasts,
     /// It ends.
@@ -84,6 +89,8 @@ pub struct Change<'a> {
     pub ended: Option<Timestamp>,
     /// Features that have moved, for drift.
     pub drifting: Vec<String>,
+    /// Features that have had no value for a while.
+    pub missing: Vec<String>,
     /// Features that lead an anomaly by now and were not told, where it widens.
     pub also: Vec<String>,
     /// The entity's verdict in the window of the change; nothing when it is no longer reported, or
@@ -107,6 +114,9 @@ struct Track {
     firing_since: Option<Timestamp>,
     /// While firing: it was sent as urgent.
     urgent: bool,
+    /// While firing: a training without what is missing was proposed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    proposed: bool,
     /// Window of the last message about it.
     told_at: Option<Timestamp>,
     /// Which features lead it.
@@ -130,8 +140,10 @@ struct Sight<'a> {
     urgent: bool,
     /// No message is to be sent now.
     silent: bool,
-    /// The features that lead an anomaly.
+    /// The features that lead an anomaly, or are missing.
     leading: Vec<&'a str>,
+    /// Time after which a training is proposed; nothing for alerts that never propose one.
+    propose_after: Option<Span>,
 }
 
 /// The change of an alert to report.
@@ -145,7 +157,8 @@ struct News {
 }
 
 /// The kinds of alerts that windows cause.
-const KINDS: [Kind; 4] = [Kind::Anomaly, Kind::NoData, Kind::Drift, Kind::Mismatch];
+const KINDS: [Kind; 5] =
+    [Kind::FeatureMissing, Kind::Anomaly, Kind::NoData, Kind::Drift, Kind::Mismatch];
 
 /// Returns what a window says of one kind of alert of an entity, which may not be in it.
 fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
@@ -160,7 +173,11 @@ fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScor
             Sign::Bad
         }
         // Nobody knows whether it behaves: that neither ends an anomaly nor begins one.
-        (Kind::Anomaly, Some(Verdict::NoData)) => Sign::Silent,
+        // Where all is missing that is told as such.
+        (Kind::Anomaly | Kind::FeatureMissing, Some(Verdict::NoData)) => Sign::Silent,
+        (Kind::FeatureMissing, Some(_)) if entity.is_some_and(|it| !it.missing.is_empty()) => {
+            Sign::Bad
+        }
         _ => Sign::Good,
     }
 }
@@ -185,6 +202,10 @@ fn drifting(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Ve
         }
     }
     features
+}
+
+fn missing(entity: &EntityScore) -> impl Iterator<Item = &str> {
+    entity.missing.iter().map(String::as_str)
 }
 
 impl Track {
@@ -214,6 +235,7 @@ impl Track {
                 }
                 let reason = match self.firing_since {
                     Some(_) if sight.urgent && !self.urgent => Reason::Worsens,
+                    Some(since) if self.is_to_propose(since, time, sight) => Reason::Proposes,
                     Some(_) if self.is_to_repeat(time, rules) => Reason::Lasts,
                     Some(_) if !also.is_empty() && !self.leading.is_cooling(time, rules) => {
                         Reason::Widens
@@ -227,6 +249,7 @@ impl Track {
                 let since = *self.firing_since.get_or_insert(bad_since);
                 self.told_at = Some(time);
                 self.urgent |= sight.urgent;
+                self.proposed |= reason == Reason::Proposes;
                 self.leading.tell(&sight.leading, &also);
                 if reason == Reason::Widens {
                     self.leading.told_at = Some(time);
@@ -247,6 +270,10 @@ impl Track {
                 Some(News { reason, since, ended, urgent, also: Vec::new() })
             }
         }
+    }
+
+    fn is_to_propose(&self, since: Timestamp, time: Timestamp, sight: &Sight<'_>) -> bool {
+        !self.proposed && sight.propose_after.is_some_and(|after| time >= since + after)
     }
 
     fn is_to_repeat(&self, time: Timestamp, rules: &Rules) -> bool {
@@ -274,6 +301,7 @@ impl Tracks {
         let seen = score.entities.iter().filter(|entity| {
             let plain = entity.verdict == Verdict::Normal
                 && entity.drifting.is_empty()
+                && entity.missing.is_empty()
                 && !entity.is_mismatch();
             !plain || self.0.contains_key(&entity.entity)
         });
@@ -293,28 +321,36 @@ impl Tracks {
                     silent: is_silent(&rules.silences, &name, kind, score.time),
                     leading: match (kind, entity) {
                         (Kind::Anomaly, Some(entity)) => leading::of(entity),
+                        (Kind::FeatureMissing, Some(entity)) => missing(entity).collect(),
                         _ => Vec::new(),
                     },
+                    propose_after: (kind == Kind::FeatureMissing)
+                        .then_some(rules.propose_training_after),
                 };
                 let mut track = self.0.get(&name).and_then(|kinds| kinds.get(&kind)).cloned();
                 let seen = track.get_or_insert_default().observe(&sight, score.time, rules);
                 self.keep(&name, kind, track.filter(|track| !track.is_idle(score.time, rules)));
-                changes.extend(seen.map(|news| Change {
-                    entity: name.clone(),
-                    kind,
-                    reason: news.reason,
-                    urgent: news.urgent,
-                    since: news.since,
-                    ended: news.ended,
-                    also: news.also,
-                    drifting: match kind {
-                        Kind::Drift => drifting(&name, entity, score),
-                        _ => Vec::new(),
-                    },
-                    score: entity,
-                    // Drift may be of all entities together, and a window of `task: classify` names
-                    // only those with news.
-                    gone: entity.is_none() && kind != Kind::Drift && score.classes.is_none(),
+                changes.extend(seen.map(|news| {
+                    Change {
+                        entity: name.clone(),
+                        kind,
+                        reason: news.reason,
+                        urgent: news.urgent,
+                        since: news.since,
+                        ended: news.ended,
+                        also: news.also,
+                        drifting: match kind {
+                            Kind::Drift => drifting(&name, entity, score),
+                            _ => Vec::new(),
+                        },
+                        missing: entity
+                            .map(|entity| missing(entity).map(str::to_owned).collect())
+                            .unwrap_or_default(),
+                        score: entity,
+                        // Drift may be of all entities together, and a window of `task: classify` names
+                        // only those with news.
+                        gone: entity.is_none() && kind != Kind::Drift && score.classes.is_none(),
+                    }
                 }));
             }
         }

@@ -74,10 +74,14 @@ pub struct Alert {
     /// Features that are on a new usual level since it began; for anomalies that have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_level: Option<NewLevel>,
+    /// Features that have had no value for a while, for alerts that fire: what the entity is not
+    /// judged by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Features that lead an anomaly that was reported before, and did not then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// Why scoring has stopped.
+    /// Why scoring has stopped, why there is no data, or what is proposed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
     /// Which class it is, where it is not what it declares; for mismatches that fire.
@@ -117,7 +121,10 @@ impl Alert {
             drifting: if firing { change.drifting } else { Vec::new() },
             new_level: ended.and_then(|score| score.new_level.clone()),
             also: if firing { change.also } else { Vec::new() },
-            why: None,
+            missing: if firing { change.missing } else { Vec::new() },
+            why: score
+                .filter(|_| change.kind == Kind::NoData)
+                .and_then(|score| score.reason.clone()),
             class: mismatch.and_then(|score| score.class.clone()),
             links: Vec::new(),
         }
@@ -172,7 +179,8 @@ pub struct Message {
     /// Says that it is worth waking someone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
-    /// What changed; one item for each entity and kind, those that fire first, anomalies first.
+    /// What changed; one item for each entity and kind, those that fire first, missing
+    /// features before anomalies.
     pub alerts: Vec<Alert>,
     /// How a training ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,7 +232,7 @@ impl Message {
         let word = match alert.reason {
             Reason::Ends => "goes-on",
             Reason::Lasts => "still-stopped",
-            Reason::Begins | Reason::Worsens | Reason::Widens => "stopped",
+            Reason::Begins | Reason::Worsens | Reason::Widens | Reason::Proposes => "stopped",
         };
         let key = format!("scoring/{word}/{}", now.compact());
         Self { alerts: vec![alert], ..Self::empty(pipeline, &key, now) }

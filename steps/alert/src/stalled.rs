@@ -185,6 +185,7 @@ fn alert(
         diagnosis: None,
         drifting: Vec::new(),
         new_level: None,
+        missing: Vec::new(),
         also: Vec::new(),
         why,
         class: None,

@@ -81,6 +81,7 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
         for alert in group.alerts.iter().take(NAMED) {
             if lonely {
                 lines.push(clock(alert, false, zone));
+                lines.extend(unseen(alert));
                 lines.extend(score(alert));
                 lines.extend(alert.diagnosis.as_ref().map(diagnosis));
                 lines.extend(alert.class.as_ref().map(class));
@@ -92,6 +93,7 @@ fn alert_lines(message: &Message, zone: &TimeZone) -> Vec<String> {
                 lines.push(format!("- {}: {}", place(alert), clock(alert, true, zone)));
                 lines
                     .extend(alert.causes.iter().take(1).map(|cause| format!("  {}", words(cause))));
+                lines.extend(alert.why.as_ref().map(|why| format!("  {}", clean(why))));
             }
         }
         if group.alerts.len() > NAMED {
@@ -144,6 +146,9 @@ fn verb(alert: &Alert, one: bool) -> String {
         Kind::Anomaly if alert.status == Status::Resolved => format!("{is} normal again"),
         Kind::NoData if alert.status == Status::Resolved => format!("send{s} data again"),
         Kind::Drift if alert.status == Status::Resolved => format!("no longer drift{s}"),
+        Kind::FeatureMissing if alert.status == Status::Resolved => {
+            format!("{} values of all features again", if one { "has" } else { "have" })
+        }
         Kind::Mismatch if alert.status == Status::Resolved => {
             format!("no longer differ{s} from what {} declared", if one { "it" } else { "they" })
         }
@@ -157,6 +162,7 @@ fn verb(alert: &Alert, one: bool) -> String {
         Kind::ScoringStopped if alert.reason == Reason::Lasts => format!("{is} still not scored"),
         Kind::ScoringStopped => format!("{is} no longer scored"),
         Kind::Mismatch => mismatch(alert, one),
+        Kind::FeatureMissing => lacks(alert, one),
     };
     let also = match alert.also.as_slice() {
         [] => String::new(),
@@ -168,8 +174,28 @@ fn verb(alert: &Alert, one: bool) -> String {
     };
     match alert.reason {
         Reason::Worsens => format!("{state}, now urgent{also}"),
-        Reason::Begins | Reason::Widens | Reason::Lasts | Reason::Ends => format!("{state}{also}"),
+        Reason::Begins | Reason::Widens | Reason::Proposes | Reason::Lasts | Reason::Ends => {
+            format!("{state}{also}")
+        }
     }
+}
+
+/// Returns which features have no value.
+fn lacks(alert: &Alert, one: bool) -> String {
+    let still = match alert.reason {
+        Reason::Lasts | Reason::Proposes => "still ",
+        Reason::Begins | Reason::Worsens | Reason::Widens | Reason::Ends => "",
+    };
+    match listed(&alert.missing) {
+        Some(names) if one => format!("{still}has no value of {names}"),
+        _ if one => format!("{still}has features without a value"),
+        _ => format!("{still}have features without a value"),
+    }
+}
+
+/// Returns the first of some names, and how many more there are; nothing of none.
+fn listed(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| first_names(names))
 }
 
 /// Returns what an entity declares and what it behaves like.
@@ -207,6 +233,7 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
                 Kind::Drift => "drifting ",
                 Kind::ScoringStopped => "not scored ",
                 Kind::Mismatch => "different ",
+                Kind::FeatureMissing => "without them ",
             };
             let to = shown_after(alert.since, ended, zone);
             format!("{what}from {since} to {to} ({})", ended - alert.since)
@@ -257,6 +284,23 @@ fn score(alert: &Alert) -> Option<String> {
             let kinds: Vec<_> = voters.iter().map(|member| clean(&member.kind)).collect();
             Some(format!("{} of {} models: {}", kinds.len(), alert.members.len(), kinds.join(", ")))
         }
+    }
+}
+
+/// Returns what an entity is not judged by, where that is not what the alert is about.
+fn unseen(alert: &Alert) -> Option<String> {
+    match alert.kind {
+        Kind::FeatureMissing if alert.status == Status::Firing => {
+            Some("it is judged by its other features".to_owned())
+        }
+        Kind::Anomaly => {
+            listed(&alert.missing).map(|names| format!("judged without {names}: no value"))
+        }
+        Kind::FeatureMissing
+        | Kind::NoData
+        | Kind::Drift
+        | Kind::ScoringStopped
+        | Kind::Mismatch => None,
     }
 }
 
@@ -337,58 +381,4 @@ fn parts(time: Timestamp, zone: &TimeZone) -> (String, String, String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_told_to_the_minute_in_the_zone_and_in_utc() {
-        let shown = |text: &str, zone: &str| {
-            super::shown(text.parse().unwrap(), &TimeZone::get(zone).unwrap())
-        };
-        assert_eq!(shown("2026-11-21T08:36:00Z", "UTC"), "2026-11-21 08:36 UTC");
-        assert_eq!(shown("2026-11-21T08:36:07Z", "UTC"), "2026-11-21 08:36:07 UTC");
-        let brussels = "Europe/Brussels";
-        assert_eq!(shown("2026-11-21T08:36:00Z", brussels), "2026-11-21 09:36 CET (08:36 UTC)");
-        assert_eq!(shown("2026-07-21T08:36:00Z", brussels), "2026-07-21 10:36 CEST (08:36 UTC)");
-        assert_eq!(
-            shown("2026-11-21T23:36:00Z", brussels),
-            "2026-11-22 00:36 CET (2026-11-21 23:36 UTC)"
-        );
-    }
-
-    #[test]
-    fn an_alarm_says_which_kind_of_fault_it_looks_like() {
-        let of = |kind: &str, nearest: &str| {
-            let (kind, nearest) = (kind.to_owned(), nearest.to_owned());
-            diagnosis(&Diagnosed { kind, nearest, probability: 0.921, likeness: 0.5 })
-        };
-        assert_eq!(of("memory_stress", "memory_stress"), "looks like memory_stress (92.1 %)");
-        let unknown = "unlike every known kind of fault, nearest cpu_stress (92.1 %)";
-        assert_eq!(of("unknown", "cpu_stress"), unknown);
-    }
-
-    #[test]
-    fn a_cause_says_how_many_usual_ranges_it_is_off() {
-        let cause = |value, usual_low, usual_high| {
-            words(&Cause {
-                feature: "f".into(),
-                share: 1.0,
-                value,
-                unit: String::new(),
-                usual_low,
-                usual_high,
-            })
-        };
-        assert_eq!(
-            cause(Some(17.0), 1.0, 3.0),
-            "f 17, usually 1 to 3 (above by 7 times that range)"
-        );
-        assert_eq!(
-            cause(Some(-9.0), 1.0, 3.0),
-            "f -9, usually 1 to 3 (below by 5 times that range)"
-        );
-        assert_eq!(cause(Some(4.0), 1.0, 3.0), "f 4, usually 1 to 3");
-        assert_eq!(cause(Some(4.0), 0.0, 0.0), "f 4, usually 0", "no range, no times");
-        assert_eq!(cause(None, 1.0, 3.0), "f missing, usually 1 to 3");
-    }
-}
+mod tests;

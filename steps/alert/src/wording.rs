@@ -130,6 +130,7 @@ pub(crate) fn kind_name(alert: &Alert) -> &'static str {
         crate::machine::Kind::Drift => "drift",
         crate::machine::Kind::ScoringStopped => "scoring_stopped",
         crate::machine::Kind::Mismatch => "mismatch",
+        crate::machine::Kind::FeatureMissing => "feature_missing",
     }
 }
 

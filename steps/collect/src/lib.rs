@@ -15,6 +15,7 @@ mod range;
 pub mod recorded;
 mod source;
 mod sources;
+pub mod tables;
 mod tally;
 
 use std::collections::BTreeMap;

@@ -50,6 +50,14 @@ fn tell(table: &FeatureTable, counts: &Counts, outcome: &mut Outcome) {
     outcome.count("columns", table.table.columns.len());
     outcome.count("entities", table.table.entities.len());
     outcome.count("warm_up_rows", table.warm_up.iter().filter(|warm_up| **warm_up).count());
+    let lost = counts.duplicates();
+    if lost > 0 {
+        outcome.warn(format!(
+            "{lost} samples share time and entity with a later one, which alone is taken: a row is one \
+             window of one entity (a column that tells them apart makes them entities of their own, such \
+             as `entity` of a table)"
+        ));
+    }
     if table.rows() == 0 {
         outcome.warn("no samples, so no feature rows");
         return;

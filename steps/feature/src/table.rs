@@ -36,6 +36,11 @@ pub struct Counts {
 
 impl Counts {
     /// Returns the counts with their names.
+    /// Returns how many samples share their time and entity with another one.
+    pub(crate) fn duplicates(&self) -> usize {
+        self.duplicates
+    }
+
     pub(crate) fn named(&self) -> [(&'static str, usize); 9] {
         [
             ("samples", self.samples),

@@ -5,6 +5,8 @@
 //! nothing is said by colour alone.
 
 use contract::StepError;
+use plotters::coord::cartesian::Cartesian2d;
+use plotters::drawing::{DrawingArea, DrawingAreaErrorKind};
 use plotters::prelude::{
     ChartBuilder, IntoDrawingArea as _, IntoTextStyle as _, PathElement, Polygon, RGBColor,
     Rectangle, SVGBackend, ShapeStyle, Text,
@@ -123,6 +125,9 @@ pub struct Size {
 /// Plotters counts in whole pixels; half pixels are fine enough.
 pub(crate) const SCALE: u32 = 2;
 
+/// Width of an alarm or a fault at least: 2 CSS pixels.
+const THINNEST: i32 = 2 * SCALE.cast_signed();
+
 /// Height of labels in CSS pixels; the style sheet has the same figure times [`SCALE`].
 pub(crate) const FONT: u32 = 11;
 
@@ -217,16 +222,12 @@ pub(crate) fn element(
     Ok(svg)
 }
 
-type Plot<'a, 'b> = plotters::chart::ChartContext<
-    'a,
-    SVGBackend<'b>,
-    plotters::coord::cartesian::Cartesian2d<Axis, Axis>,
->;
+type Plot<'a, 'b> = plotters::chart::ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 fn draw_mark(
     chart: &mut Plot<'_, '_>,
     mark: &Mark,
-) -> Result<(), plotters::drawing::DrawingAreaErrorKind<std::io::Error>> {
+) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
     let area = chart.plotting_area();
     match mark {
         // A line of one point would draw nothing.
@@ -239,6 +240,7 @@ fn draw_mark(
             let down = points.iter().rev().map(|(x, _, high)| (*x, *high));
             area.draw(&Polygon::new(up.chain(down).collect::<Vec<_>>(), ink.filled()))
         }
+        Mark::Block(corners, ink @ (Ink::Alarm | Ink::Fault)) => draw_seen(area, *corners, *ink),
         Mark::Block(corners, ink) => area.draw(&Rectangle::new(*corners, ink.filled())),
         Mark::Dot(point, ink) => {
             area.draw(&plotters::element::Circle::new(*point, 4 * SCALE, ink.filled()))
@@ -250,6 +252,24 @@ fn draw_mark(
             area.draw(&Text::new(text.clone(), *point, style))
         }
     }
+}
+
+/// Draws a block that must be seen however short its time is: at least [`THINNEST`] wide.
+fn draw_seen(
+    area: &DrawingArea<SVGBackend<'_>, Cartesian2d<Axis, Axis>>,
+    corners: [(f64, f64); 2],
+    ink: Ink,
+) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
+    let [from, to] = corners.map(|corner| area.map_coordinate(&corner));
+    if to.0 - from.0 >= THINNEST {
+        return area.draw(&Rectangle::new(corners, ink.filled()));
+    }
+    // From here on in pixels of the area, which begin at its corner.
+    let base = area.get_base_pixel();
+    let width = i32::try_from(area.dim_in_pixel().0).unwrap_or(i32::MAX);
+    let left = (from.0 - base.0).min(width - THINNEST).max(0);
+    let rectangle = [(left, from.1 - base.1), (left + THINNEST, to.1 - base.1)];
+    area.strip_coord_spec().draw(&Rectangle::new(rectangle, ink.filled()))
 }
 
 /// Leaves out what the style sheet says for all figures, and gives colours their classes: a page
@@ -306,6 +326,28 @@ mod tests {
         for word in ["#", "font", "opacity", "width=", "xmlns"] {
             assert!(!svg.contains(word), "{word}: {svg}");
         }
+    }
+
+    #[test]
+    fn alarm_of_no_width_is_at_least_two_pixels_wide() {
+        let width = |from: f64, to: f64, ink| {
+            let svg = chart(vec![Mark::Block([(from, 0.0), (to, 10.0)], ink)]).svg("", "").unwrap();
+            let class = format!("class=\"{} fill\"", ink.class());
+            let rect = svg.split("<rect").find(|part| part.contains(&class)).unwrap().to_owned();
+            let value = |name: &str| {
+                let start = format!(" {name}=\"");
+                let rest = rect.split_once(&start).unwrap().1;
+                rest.split_once('"').unwrap().0.parse::<i32>().unwrap()
+            };
+            assert!(value("x") + value("width") <= 680, "inside of the figure: {rect}");
+            value("width")
+        };
+        for ink in [Ink::Alarm, Ink::Fault] {
+            assert_eq!(width(5.0, 5.001, ink), 4, "drawn at twice the size");
+            assert_eq!(width(10.0, 10.0, ink), 4);
+            assert!(width(2.0, 8.0, ink) > 300);
+        }
+        assert!(width(5.0, 5.001, Ink::Missing) < 4);
     }
 
     #[test]

@@ -180,13 +180,13 @@ fn truth(
     }
     let there = |file: &str| runs.iter().rev().find_map(|run| run.there(file));
     let read = match there("label/labels.parquet") {
-        Some(path) => read_labels(&path),
-        None => {
-            there("feature/features.parquet").map_or(Ok(Vec::new()), |path| labels_of_rows(&path))
-        }
+        Some(path) => read_labels(&path).map(|intervals| Truth::of(intervals, normal)),
+        None => there("feature/features.parquet")
+            .map_or(Ok(Vec::new()), |path| labels_of_rows(&path))
+            .map(|intervals| Truth::of_rows(intervals, normal)),
     };
     match read {
-        Ok(intervals) => Ok(Truth::of(intervals, normal)),
+        Ok(truth) => Ok(truth),
         Err(error) => {
             notes.push(format!("The labels cannot be shown: {}.", error.message));
             Ok(Truth::default())

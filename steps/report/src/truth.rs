@@ -49,6 +49,8 @@ pub struct Scenario {
 pub struct Truth {
     scenarios: Intervals,
     guards: Intervals,
+    /// Each target is an entity, whether it has a score or not.
+    is_of_rows: bool,
 }
 
 /// Intervals in order of their starts.
@@ -95,7 +97,13 @@ impl Truth {
         let mut scenarios = Intervals::of(scenarios);
         let numbered = (1..).zip(&mut scenarios.sorted);
         numbered.for_each(|(number, scenario)| scenario.number = number);
-        Self { scenarios, guards: Intervals::of(guards) }
+        Self { scenarios, guards: Intervals::of(guards), is_of_rows: false }
+    }
+
+    /// Takes intervals that were made of the labels of rows: a target means its entity alone, also
+    /// where no window of that entity is scored.
+    pub fn of_rows(intervals: Vec<LabelInterval>, normal: &[String]) -> Self {
+        Self { is_of_rows: true, ..Self::of(intervals, normal) }
     }
 
     /// Keeps what touches the time after `start` and up to `end`.
@@ -105,7 +113,11 @@ impl Truth {
         let keep = |intervals: &Intervals| {
             Intervals::of(intervals.sorted.iter().filter(touches).cloned().collect())
         };
-        Self { scenarios: keep(&self.scenarios), guards: keep(&self.guards) }
+        Self {
+            scenarios: keep(&self.scenarios),
+            guards: keep(&self.guards),
+            is_of_rows: self.is_of_rows,
+        }
     }
 
     /// Returns the scenarios, in order of time.
@@ -117,7 +129,8 @@ impl Truth {
     /// means the entity of that name, or all where none of `entities` has it.
     pub fn at(&self, time: Timestamp, entity: &str, entities: &BTreeSet<String>) -> Known {
         let meant = |(_, scenario): &(usize, &Scenario)| {
-            scenario.target == entity || !entities.contains(&scenario.target)
+            let is_whole = !self.is_of_rows && !entities.contains(&scenario.target);
+            scenario.target == entity || is_whole
         };
         Known {
             scenario: self.scenarios.covering(time).find(meant).map(|(number, _)| number),
@@ -198,6 +211,10 @@ mod tests {
         assert_eq!(known(&["a", "b"], "a"), NORMAL);
         assert_eq!(known(&["a", "b"], "b"), FAULTY);
         assert_eq!(known(&["a", "c"], "a"), FAULTY);
+        let rows = Truth::of_rows(vec![interval(0, 10, "b", false)], &[]);
+        let others = BTreeSet::from(["a".to_owned(), "c".to_owned()]);
+        let known = rows.at(Timestamp::from_ms(5), "a", &others);
+        assert_eq!(known, NORMAL, "the labels of rows are about their own entity");
         let none = Truth::of(vec![interval(0, 10, "b", false)], &["stress".to_owned()]);
         assert!(none.scenarios().is_empty());
     }

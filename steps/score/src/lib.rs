@@ -8,6 +8,7 @@
 //! `windows` says what is due, `rows` which rows can be scored, `scorer` fetches the bundles and
 //! judges, `drift` counts the day, `state` is what goes from tick to tick.
 
+pub mod backfill;
 pub mod classify;
 mod drift;
 mod late;

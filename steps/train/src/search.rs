@@ -35,6 +35,9 @@ const STRIDES: [usize; 3] = [9, 3, 1];
 /// One in so many trials reaches the next round.
 const KEPT_OF: usize = 3;
 
+/// Draws after which a trial is left out, since all of them were drawn before.
+const DRAWS: usize = 100;
+
 /// Rows that a round is fitted on at least; a round that has fewer is left out.
 const FEWEST_ROWS: usize = 200;
 
@@ -138,9 +141,15 @@ impl Hunt<'_> {
         let metric = criterion.metric();
         let columns = self.train.table.columns.len();
         let data = space::Data { columns, labelled: criterion.is_labelled() };
-        let drawn = (1..self.search.trials)
-            .map(|_| space::draw(self.kind, &self.parameters, data, &mut random));
-        let all = std::iter::once(self.parameters.clone()).chain(drawn);
+        let mut all = vec![self.parameters.clone()];
+        for _ in 1..self.search.trials {
+            // Parameters with few values are drawn twice sooner or later; where there are no others
+            // left, there are fewer trials than were asked for.
+            let drawn = (0..DRAWS)
+                .map(|_| space::draw(self.kind, &self.parameters, data, &mut random))
+                .find(|drawn| !all.contains(drawn));
+            all.extend(drawn);
+        }
         let trial = |(trial, parameters)| Trial {
             trial,
             parameters,
@@ -150,7 +159,7 @@ impl Hunt<'_> {
             kept: false,
             seconds: 0.0,
         };
-        all.enumerate().map(trial).collect()
+        all.into_iter().enumerate().map(trial).collect()
     }
 }
 

@@ -286,6 +286,25 @@ fn with_one_minute_in_three_missing_few_normal_minutes_alarm() {
 }
 
 #[test]
+fn column_that_vanishes_for_good_alarms_few_minutes_and_is_named_in_all() {
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let mut noise = [0.0_f64; 3];
+    let [train, mut test] = parts([1200, 1500], |minute| {
+        noise.iter_mut().for_each(|noise| *noise = 0.8 * *noise + random.random_range(-5.0..5.0));
+        let wave = 20.0 * (minute as f64 / 229.0).sin();
+        [100.0 + wave + noise[0], 50.0 + noise[1].abs(), 1000.0 - wave + noise[2]]
+    });
+    test.table.columns[0].values[100..].fill(f64::NAN);
+    let (false_alarms, _) = alarmed(&train, &test);
+    assert!(false_alarms <= 0.015, "{false_alarms}");
+    let scores = bundle_of(&train, 1).score(&test, &mut ScoreState::default(), OPTIONS).unwrap();
+    assert!(scores[..115].iter().all(|score| score.missing.is_empty()));
+    assert!(scores[120..].iter().all(|score| score.missing == ["latency"]));
+    let blamed = scores[120..].iter().flat_map(|score| &score.causes);
+    assert!(blamed.clone().all(|cause| cause.feature != "latency"), "never a cause");
+}
+
+#[test]
 fn a_drift_that_a_few_hundred_rows_have_seen_begin_is_no_alarm() {
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let mut levels = [0.0_f64; 3];

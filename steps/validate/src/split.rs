@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use contract::{StepError, Timestamp, least};
+use contract::{StepError, Timestamp, artifact, least};
+use document::document::SplitBy;
 use document::sections::Validate as Sections;
 use frames::{FeatureTable, is_normal};
 
@@ -55,6 +56,9 @@ pub(crate) struct Parts {
 /// one part. The gap is taken from the beginning of the later part. Where there are labels, the
 /// train part loses its anomalous and excluded rows; the other parts keep them.
 pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
+    if document.split.by == SplitBy::Entity {
+        return split_by_entity(table, document);
+    }
     let times = &table.table.times;
     let mut order: Vec<usize> = (0..table.rows()).collect();
     order.sort_by_key(|row| times[*row]);
@@ -82,6 +86,41 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
             }
         }
         last = end;
+    }
+    parts.leave_out_of_train(table, &document.labels.normal);
+    parts
+}
+
+/// Splits by entity: each is in one part with all its rows, in order of time. Which one that is depends
+/// on its name, the seed and the other entities alone.
+fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
+    let entities = &table.table.entities;
+    let mut order: Vec<usize> = (0..entities.len()).collect();
+    let drawn = |entity: &usize| {
+        artifact::sha256(format!("{}/{}", document.split.seed, entities[*entity]).as_bytes())
+    };
+    order.sort_by_cached_key(drawn);
+    let shares = &document.split;
+    let count = |share: f64| place(order.len(), share);
+    // Of few entities each part that is asked for has one.
+    let least = |share: f64| count(share).max(usize::from(share > 0.0));
+    let test = least(shares.test).min(order.len());
+    let validation = least(shares.validation).min(order.len() - test);
+    let mut part_of = vec![Part::Train; entities.len()];
+    for (place, entity) in order.into_iter().enumerate() {
+        if place < test {
+            part_of[entity] = Part::Test;
+        } else if place < test + validation {
+            part_of[entity] = Part::Validation;
+        }
+    }
+    let mut parts =
+        Parts { rows: [const { Vec::new() }; 3], gap_rows: 0, labelled: None, left_out_rows: 0 };
+    let mut rows: Vec<usize> = (0..table.rows()).collect();
+    rows.sort_by_key(|row| table.table.times[*row]);
+    for row in rows {
+        let part = part_of[table.table.entity[row] as usize];
+        parts.rows[part as usize].push(row);
     }
     parts.leave_out_of_train(table, &document.labels.normal);
     parts
@@ -282,6 +321,32 @@ mod tests {
                 prop_assert_eq!(labelled.rows(part), plain.rows(part));
             }
         }
+    }
+
+    #[test]
+    fn split_by_entity_keeps_each_entity_in_one_part_whatever_the_order_of_rows() {
+        let rows: Vec<(u32, i64)> = (0..300_u32).map(|row| (row % 3, i64::from(row))).collect();
+        let by_entity = |seed: u64| {
+            let mut document = document(0.3, 0.3, 0);
+            (document.split.by, document.split.seed) = (SplitBy::Entity, seed);
+            document
+        };
+        let parts = split(&table(&rows, None), &by_entity(0));
+        let entities = |parts: &Parts, part: Part| {
+            let of = parts.rows(part).iter().map(|row| rows[*row].0);
+            of.collect::<BTreeSet<u32>>()
+        };
+        let all: Vec<u32> = Part::ALL.iter().flat_map(|part| entities(&parts, *part)).collect();
+        assert_eq!(all.len(), 3, "no entity is in two parts: {all:?}");
+        assert_eq!(Part::ALL.map(|part| parts.rows(part).len()), [100, 100, 100]);
+        assert_eq!(parts, split(&table(&rows, None), &by_entity(0)));
+        let drawn: BTreeSet<Vec<u32>> = (0..20)
+            .map(|seed| {
+                let parts = split(&table(&rows, None), &by_entity(seed));
+                entities(&parts, Part::Test).into_iter().collect()
+            })
+            .collect();
+        assert_eq!(drawn.len(), 3, "the seed draws");
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub struct AlertmanagerChannel {
     /// Time after which an alert that was not sent again ends by itself.
     #[serde(default = "five_minutes")]
     pub expire_after: Span,
+    /// Sends the alert `LynceusWatchdog` with each run while windows are scored. Route it to a dead
+    /// man's switch: it ends `expire_after` the last run, and is not sent while scoring has stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watchdog: bool,
 }
 
 impl HttpSettings for AlertmanagerChannel {

@@ -17,6 +17,8 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
     }
     let repeat = alerts.repeat.unwrap_or(Span::from_seconds(1));
     problems.add(longer_than_nothing(repeat, "alerts.repeat"));
+    let propose = alerts.propose_training_after;
+    problems.add(longer_than_nothing(propose, "alerts.propose_training_after"));
     if jiff::tz::TimeZone::get(&alerts.time_zone).is_err() {
         let unknown = format!("`{}` is no time zone", alerts.time_zone);
         problems.add(Err(problem("alerts.time_zone", unknown)

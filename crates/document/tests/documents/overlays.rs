@@ -80,10 +80,43 @@ fn null_takes_an_item_of_a_list_out_and_a_field_of_an_item() {
     assert_eq!(names(&["expectations={2: null, 0: null}"]), ["constant"]);
     let both = "expectations={0: null, 1: {constant: {columns: [requests]}}}";
     assert_eq!(names(&[both]), ["constant", "time_unique"], "a number means the list as it was");
-    assert_eq!(names(&["expectations.0=null", "expectations.0=null"]), ["time_unique"]);
+    let twice = ["expectations.0=null", "expectations.0=null"];
+    assert_eq!(names(&twice), ["constant", "time_unique"], "the same item");
+    assert_eq!(names(&["expectations.0=null", "expectations.1=null"]), ["time_unique"]);
+    assert_eq!(names(&["expectations.1=null", "expectations.0=null"]), ["time_unique"]);
     let document = read(SMALL, None, &["sources.metrics.queries.0.unit=null"]).unwrap();
     let queries = &document.sources["metrics"].queries;
     assert_eq!((queries[0].unit.as_str(), queries.len()), ("", 1));
+}
+
+#[test]
+fn named_item_of_a_list_is_changed_and_taken_out_by_its_name() {
+    let two = "sources.metrics.queries=[{name: requests, promql: up}, {name: errors, promql: up}]";
+    let names = |sets: &[&str]| {
+        let document = read(SMALL, None, &[[two].as_slice(), sets].concat())?;
+        let queries = &document.sources["metrics"].queries;
+        Ok::<_, String>(queries.iter().map(|it| (it.name.clone(), it.promql.clone())).collect())
+    };
+    let of = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(name, query)| ((*name).to_owned(), (*query).to_owned())).collect()
+    };
+    let changed = names(&["sources.metrics.queries.errors.promql=vector(1)"]);
+    assert_eq!(changed, Ok(of(&[("requests", "up"), ("errors", "vector(1)")])));
+    let out = names(&[
+        "sources.metrics.queries.requests=null",
+        "sources.metrics.queries.errors.promql=vector(2)",
+    ]);
+    assert_eq!(out, Ok(of(&[("errors", "vector(2)")])));
+    let by_number =
+        names(&["sources.metrics.queries.0=null", "sources.metrics.queries.1.promql=vector(3)"]);
+    assert_eq!(by_number, Ok(of(&[("errors", "vector(3)")])), "a number means the list as it was");
+    let said = names(&["sources.metrics.queries.error=null"]).unwrap_err();
+    assert!(
+        said.ends_with("`sources.metrics.queries`: no item `error`: did you mean `errors`?"),
+        "{said}"
+    );
+    let said = names(&["sources.metrics.queries.zzzzzzzz=null"]).unwrap_err();
+    assert!(said.ends_with("numbered from 0, and named requests, errors"), "{said}");
 }
 
 #[test]

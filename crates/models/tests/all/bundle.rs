@@ -71,6 +71,30 @@ fn a_row_with_too_many_gaps_or_in_warm_up_is_no_data_and_teaches_nothing() {
 }
 
 #[test]
+fn column_that_vanishes_is_named_and_alarms_nothing_in_bundles_that_judge_row_by_row() {
+    for vote in [votes(), mean()] {
+        let bundle = bundle(vote).unwrap();
+        let mut rows = table(120, 120);
+        rows.table.columns[2].values[20..].fill(f64::NAN);
+        let mut state = ScoreState::default();
+        // In two pieces: what is missing is remembered from tick to tick.
+        let first = rows.select(&(0..30).collect::<Vec<_>>());
+        let mut scores = bundle.score(&first, &mut state, OPTIONS).unwrap();
+        let text = serde_json::to_string(&state).unwrap();
+        let mut state: ScoreState = serde_json::from_str(&text).unwrap();
+        let later = rows.select(&(30..120).collect::<Vec<_>>());
+        scores.extend(bundle.score(&later, &mut state, OPTIONS).unwrap());
+        for (row, score) in scores.iter().enumerate() {
+            let expected: &[&str] = if row >= 35 { &["requests_per_second"] } else { &[] };
+            assert_eq!(score.missing, expected, "row {row}");
+            assert!(score.causes.iter().all(|cause| cause.value.is_some()), "row {row}");
+        }
+        let alarms = scores[20..].iter().filter(|it| it.verdict == Verdict::Anomalous).count();
+        assert!(alarms <= 10, "{alarms} of 100 windows");
+    }
+}
+
+#[test]
 fn scoring_in_pieces_from_the_state_is_scoring_in_one_go() {
     let whole = table(300, 280);
     for vote in [votes(), mean()] {

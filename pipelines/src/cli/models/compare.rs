@@ -80,7 +80,7 @@ pub(super) fn execute(
     let agreed = comparison.compared - comparison.only_one_anomalous.iter().sum::<usize>();
     comparison.agreement_ratio = Some(agreed as f64 / comparison.compared as f64);
     comparison.correlation = correlation(&pairs);
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&comparison),
         OutputFormat::Text => print(&text(&comparison)),
     }

@@ -68,7 +68,7 @@ pub(crate) fn execute(
         version: alias.version,
         since: alias.since,
     };
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&matched),
         OutputFormat::Text => print(&format!(
             "{} is {} (probability {:.2})\nmodel   {} since {}\nnext    lynceus score {} --set deployment.alias={}\n",

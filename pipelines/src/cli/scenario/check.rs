@@ -67,7 +67,7 @@ pub(crate) fn execute(global: &Global, args: &CheckArgs) -> Result<(), StepError
     let intervals = label::read(&log, &labels)?;
     let features = FeatureTable::read(&args.features)?;
     let report = check(&features, &intervals, args);
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&report)?,
         OutputFormat::Text => print(&text(&report))?,
     }

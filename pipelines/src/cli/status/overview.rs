@@ -39,7 +39,7 @@ pub(super) fn execute(global: &Global, now: Timestamp) -> Result<(), StepError> 
         .into_iter()
         .map(|pipeline| read(store.as_ref(), pipeline, now))
         .collect::<Result<_, _>>()?;
-    match global.output {
+    match global.output() {
         OutputFormat::Json => print_json(&lines),
         OutputFormat::Text if lines.is_empty() => {
             print(&format!("the store `{}` has no pipelines yet\n", place.url))

@@ -60,6 +60,7 @@ impl Alertmanager {
             Kind::Drift => "LynceusDrift",
             Kind::ScoringStopped => "LynceusScoringStopped",
             Kind::Mismatch => "LynceusMismatch",
+            Kind::FeatureMissing => "LynceusFeatureMissing",
         };
         let mut labels = self.labels(alertname, pipeline, if urgent { "page" } else { "warning" });
         labels.insert("kind".into(), kind_name(alert).into());
@@ -140,6 +141,21 @@ impl Alertmanager {
     }
 }
 
+impl Alertmanager {
+    /// Returns the alert that always fires: it ends by itself when no run sends it again.
+    fn watchdog(&self, pipeline: &str, now: Timestamp) -> PostableAlert {
+        let summary =
+            format!("windows of {pipeline} are scored; this alert fires as long as they are");
+        PostableAlert {
+            labels: self.labels("LynceusWatchdog", pipeline, "none"),
+            annotations: [("summary", summary)].into(),
+            starts_at: now,
+            ends_at: now + self.settings.own.expire_after,
+            generator_url: None,
+        }
+    }
+}
+
 impl Channel for Alertmanager {
     fn name(&self) -> &str {
         &self.name
@@ -148,6 +164,10 @@ impl Channel for Alertmanager {
     fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure> {
         let alerts = self.alerts(message, now);
         if alerts.is_empty() { Ok(()) } else { self.post(&alerts) }
+    }
+
+    fn beat(&mut self, pipeline: &str, now: Timestamp) -> Option<Result<(), Failure>> {
+        self.settings.own.watchdog.then(|| self.post(&[self.watchdog(pipeline, now)]))
     }
 
     fn refresh(

@@ -14,7 +14,7 @@ const USUAL_PAUSE: Span = Span::from_seconds(60);
 const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
 /// Sends a request; `judge` says what the reply means to the channel.
-pub(super) fn send(
+pub(crate) fn send(
     (server, field, folder): (&HttpServer, &str, &Path),
     request: &Request,
     judge: impl Fn(&Server, Reply) -> Result<(), Failed>,

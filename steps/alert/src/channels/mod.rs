@@ -3,7 +3,7 @@
 mod alertmanager;
 mod email;
 mod file;
-mod http;
+pub(crate) mod http;
 mod slack;
 mod stdout;
 mod telegram;
@@ -67,6 +67,11 @@ pub trait Channel {
     ///
     /// Errors carry no secrets; those of an outside service are [`contract::ErrorKind::Unavailable`].
     fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure>;
+
+    /// Says that windows are scored, to a channel that is set up to miss it; nothing for the others.
+    fn beat(&mut self, _pipeline: &str, _now: Timestamp) -> Option<Result<(), Failure>> {
+        None
+    }
 
     /// Says again what is firing, to a channel that forgets it otherwise; nothing for the others.
     fn refresh(

@@ -12,6 +12,7 @@ fn rules() -> Rules {
         cool_down: Span::from_seconds(600),
         repeat: None,
         kinds: KINDS.to_vec(),
+        propose_training_after: Span::from_seconds(900),
         silences: Vec::new(),
     }
 }
@@ -57,11 +58,13 @@ fn told(verdicts: &str, rules: &Rules) -> String {
                 Kind::Drift => "d",
                 Kind::ScoringStopped => "s",
                 Kind::Mismatch => "m",
+                Kind::FeatureMissing => "f",
             };
             let sign = match change.reason {
                 Reason::Begins => "+",
                 Reason::Worsens => "!",
                 Reason::Widens => "*",
+                Reason::Proposes => "?",
                 Reason::Lasts => "~",
                 Reason::Ends => "-",
             };
@@ -94,6 +97,36 @@ fn missing_data_is_an_alert_of_its_own_and_no_sign_of_health() {
     assert_eq!(told("aannn.a", &rules()), "1+ 3n+ 6n-", "the anomaly lasts");
     assert_eq!(told("aannn..", &rules()), "1+ 3n+ 6- 6n-");
     assert_eq!(told("ana", &rules()), "2+", "an unknown window does not interrupt");
+}
+
+#[test]
+fn missing_feature_is_told_once_then_a_training_without_it_is_proposed_once() {
+    assert_eq!(told(".mmm", &rules()), "2f+", "no anomaly and no lack of data");
+    assert_eq!(told(".mmm..", &rules()), "2f+ 5f-");
+    assert_eq!(told(".mmnnn..", &rules()), "2f+ 4n+ 7f- 7n-", "who sends nothing says nothing");
+    let long = format!(".{}", "m".repeat(30));
+    assert_eq!(told(&long, &rules()), "2f+ 16f?", "15 minutes after it began");
+    let other = Rules { kinds: vec![Kind::Anomaly], ..rules() };
+    assert_eq!(told(".mmm..", &other), "", "nobody wants to hear of it");
+}
+
+#[test]
+fn second_feature_that_goes_missing_is_told_as_an_update() {
+    let mut tracks = Tracks::default();
+    let mut told = Vec::new();
+    for minute in 0..20 {
+        let mut window = window(minute, "m");
+        if minute >= 10 {
+            window.entities[0].missing.push("load".into());
+        }
+        for change in tracks.observe(&window, &rules()) {
+            told.push((minute, change.reason, change.also, change.missing));
+        }
+    }
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let first = (1, Reason::Begins, names(&[]), names(&["memory"]));
+    let second = (12, Reason::Widens, names(&["load"]), names(&["memory", "load"]));
+    assert_eq!(told[..2], [first, second]);
 }
 
 #[test]
@@ -232,6 +265,7 @@ fn updates(windows: &[&[&str]], rules: &Rules) -> String {
             let sign = match change.reason {
                 Reason::Begins => "+",
                 Reason::Widens => "*",
+                Reason::Proposes => "?",
                 Reason::Worsens => "!",
                 Reason::Lasts => "~",
                 Reason::Ends => "-",

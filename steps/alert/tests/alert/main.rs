@@ -5,6 +5,7 @@
 mod support;
 
 mod dead_channels;
+mod features;
 mod stalled;
 
 use std::collections::BTreeSet;

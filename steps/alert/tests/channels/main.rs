@@ -9,6 +9,7 @@ mod chats;
 mod double;
 mod email;
 mod golden;
+mod heartbeat;
 mod refusals;
 mod webhook;
 

@@ -91,7 +91,7 @@ impl Pipeline {
     }
 }
 
-/// `a` is anomalous, `u` urgently so, `n` without data, `-` not reported, `s` normal on a new level since minute 1,
+/// `a` is anomalous, `u` urgently so, `m` misses a feature, `n` without data, `-` not reported, `s` normal on a new level since minute 1,
 /// anything else normal; a single letter is the whole cluster.
 pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
     let one = verdicts.len() == 1;
@@ -115,7 +115,7 @@ pub(crate) fn window(time: Timestamp, verdicts: &str) -> WindowScore {
             drifting: Vec::new(),
             new_level: (letter == 's')
                 .then(|| NewLevel { since: minute(1), features: vec!["load".into()] }),
-            missing: Vec::new(),
+            missing: if letter == 'm' { vec!["load".into()] } else { Vec::new() },
             diagnosis: None,
             reason: None,
             class: None,

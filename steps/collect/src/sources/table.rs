@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use contract::{Outcome, Span, StepError};
 use document::sources::{Entity, TableSource};
+use frames::samples::SampleRows;
 
 use crate::range::Due;
 use crate::source::{Each, Opening, Source, Stop};
@@ -76,6 +77,50 @@ pub(crate) fn open<'a>(
     }))
 }
 
+/// Returns the names of a table's columns, in the order of the file.
+pub(crate) fn header(
+    path: &std::path::Path,
+    settings: &TableSource,
+) -> Result<Vec<String>, StepError> {
+    if is_parquet(path) { foreign::header(path) } else { csv::header(path, settings) }
+}
+
+/// Hands all rows of a table to `each`, in the order of the file.
+pub(crate) fn each_block(
+    path: &std::path::Path,
+    settings: &TableSource,
+    (entity, step): (&Entity, Span),
+    each: &mut dyn FnMut(SampleRows) -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    let mut clock = Clock::new(settings.start, step);
+    let mut add = |mut rows: SampleRows| -> Result<(), Stop> {
+        if rows.times.is_empty() {
+            rows.times = rows.entities.iter().map(|entity| clock.tick(entity)).collect();
+        }
+        for name in &mut rows.entities {
+            let renamed = entity.rename(name);
+            if renamed != name {
+                *name = renamed.to_owned();
+            }
+        }
+        Ok(each(rows)?)
+    };
+    let read = if is_parquet(path) {
+        let (columns, _) = foreign::columns(path, settings)?;
+        foreign::read(path, settings, &columns, &mut add)
+            .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
+    } else {
+        let (columns, _) = csv::columns(path, settings)?;
+        csv::read(path, settings, &columns, &mut add)
+            .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
+    };
+    match read {
+        Ok(_) => Ok(()),
+        Err(Stop::Error(error)) => Err(error),
+        Err(Stop::OutOfOrder) => Err(StepError::bug("nobody asked for an order")),
+    }
+}
+
 fn is_parquet(path: &std::path::Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
 }
@@ -94,7 +139,7 @@ impl Source for Table<'_> {
         let entity = self.entity;
         let sorter = self.is_sorting.then(|| Sorter::new(&self.scratch));
         let mut sink = Sink::new(each, clock, self.due, sorter);
-        let mut add = |mut rows: frames::samples::SampleRows| {
+        let mut add = |mut rows: SampleRows| {
             for name in &mut rows.entities {
                 let renamed = entity.rename(name);
                 if renamed != name {

@@ -191,7 +191,11 @@ fn faults(history: &ScoreHistory, zone: &Zone) -> Table {
         table.push(vec![
             Cell::count(scenario.number as u64),
             Cell::of(units::words(&scenario.label), scenario.label.as_str()),
-            Cell::of(word, first.is_some()),
+            // What was not scored was neither found nor missed.
+            match (first, rows) {
+                (None, 0) => Cell::of(word, serde_json::Value::Null),
+                _ => Cell::of(word, first.is_some()),
+            },
             Cell::span(found.delay()),
             day.time(scenario.start),
             Cell::of(zone.until(scenario.start, scenario.end), scenario.end.to_string()),

@@ -24,6 +24,11 @@ struct Rows<'a> {
     lines_before: u64,
 }
 
+/// Returns the names of the columns, in the order of the file.
+pub(super) fn header(path: &Path, source: &TableSource) -> Result<Vec<String>, StepError> {
+    Ok(Rows::open(path, source)?.header)
+}
+
 /// Finds the columns to read, and says which ones are left out and why.
 ///
 /// Where the document does not name the samples, the whole file is read once to see which columns

@@ -12,6 +12,11 @@ use super::cells::Cells;
 use super::columns::{Columns, FileColumn};
 use crate::source::Stop;
 
+/// Returns the names of the columns, in the order of the file.
+pub(super) fn header(path: &Path) -> Result<Vec<String>, StepError> {
+    Ok(ForeignTable::open(path)?.columns().into_iter().map(|column| column.name).collect())
+}
+
 /// Finds the columns to read, and says which ones are left out and why.
 pub(super) fn columns(
     path: &Path,

@@ -27,7 +27,7 @@ impl Clock {
         Self { start, step, next: HashMap::new() }
     }
 
-    fn tick(&mut self, entity: &str) -> Timestamp {
+    pub(super) fn tick(&mut self, entity: &str) -> Timestamp {
         if let Some(next) = self.next.get_mut(entity) {
             let time = *next;
             *next = time + self.step;

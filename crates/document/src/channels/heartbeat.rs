@@ -1,0 +1,27 @@
+//! The heartbeat: a server that expects a request of each run, such as Healthchecks or a push monitor
+//! of Uptime Kuma. It takes no messages.
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::http::HttpSettings;
+use crate::secret::Secret;
+
+/// A dead man's switch. Its `url` says which server it is on; another one is refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The URL that is asked with GET, which is a secret.
+    pub ping: Secret,
+}
+
+impl HttpSettings for Heartbeat {
+    const NAME: &'static str = "heartbeat";
+    const TIMEOUT: Span = super::TIMEOUT;
+    const RETRIES: u8 = super::RETRIES;
+
+    fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {
+        vec![("ping", &mut self.ping)]
+    }
+}

@@ -1,0 +1,84 @@
+//! Which columns have had no value for a while, of bundles without a model that follows its signals.
+
+use std::collections::BTreeMap;
+
+use ndarray::ArrayView1;
+use serde::{Deserialize, Serialize};
+
+use super::series::entry;
+use super::{Row, ScoreState, Verdicts};
+use crate::Bundle;
+use crate::adaptive::MOST_CARRIED_ROWS;
+
+/// For how many rows in a row each column of an entity has had no value.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Absence {
+    /// Time of the last row, in milliseconds.
+    time_ms: i64,
+    /// Rows in a row without a value, by column; a column that has one is left out.
+    rows: BTreeMap<usize, u32>,
+}
+
+impl Absence {
+    /// Takes the next row in; says which columns are missing.
+    fn observe(&mut self, time_ms: i64, values: ArrayView1<'_, f64>) -> Vec<usize> {
+        self.time_ms = time_ms;
+        self.rows.retain(|column, _| values.get(*column).is_some_and(|value| !value.is_finite()));
+        for (column, _) in values.iter().enumerate().filter(|(_, value)| !value.is_finite()) {
+            let rows = self.rows.entry(column).or_default();
+            *rows = rows.saturating_add(1);
+        }
+        let missing = self.rows.iter().filter(|(_, rows)| **rows > MOST_CARRIED_ROWS);
+        missing.map(|(column, _)| *column).collect()
+    }
+
+    /// Says whether the last row came after a time in milliseconds.
+    pub(super) fn is_later_than(&self, oldest_ms: i64) -> bool {
+        self.time_ms > oldest_ms
+    }
+}
+
+impl Bundle {
+    /// Notes which columns that training knew have had no value for a while.
+    pub(super) fn watch_absence(
+        &self,
+        of: &Row<'_>,
+        verdicts: &mut Verdicts,
+        state: &mut ScoreState,
+    ) {
+        // Most entities miss nothing, and need no memory of it.
+        if of.values.iter().all(|value| value.is_finite()) {
+            state.absences.remove(of.entity);
+            return;
+        }
+        let absence = entry(&mut state.absences, of.entity, Absence::default);
+        let mut missing = absence.observe(of.time.ms(), of.values);
+        let columns = &self.manifest.contract.columns;
+        missing.retain(|column| {
+            let sketch = columns.get(*column).and_then(|it| self.reference.feature(&it.name));
+            sketch.is_some_and(|sketch| sketch.count > 0)
+        });
+        if !missing.is_empty() {
+            verdicts.missing.insert(of.number, missing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn column_without_a_value_for_more_than_fifteen_rows_is_missing_until_it_has_one() {
+        let mut absence = Absence::default();
+        let gap = ndarray::array![1.0, f64::NAN];
+        for row in 0..15 {
+            assert!(absence.observe(row, gap.view()).is_empty(), "{row}");
+        }
+        assert_eq!(absence.observe(15, gap.view()), [1]);
+        assert!(absence.observe(16, ndarray::array![f64::NAN, 2.0].view()).is_empty());
+        assert!(absence.observe(17, gap.view()).is_empty(), "counted anew");
+        assert!(absence.is_later_than(16) && !absence.is_later_than(17));
+    }
+}

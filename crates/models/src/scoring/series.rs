@@ -1,0 +1,51 @@
+//! The threshold of one series of scores, and what it learns from them.
+
+use std::collections::BTreeMap;
+
+use super::{Row, ScoreState};
+use crate::bundle::Series;
+use crate::limit::{Judged, LimitState};
+
+impl Series {
+    pub(super) fn limit(&self, state: &mut ScoreState, series: &str, entity: &str) -> f64 {
+        match &self.alarms {
+            Some(rule) => {
+                let alarms = entry(&mut state.alarms, series, BTreeMap::default);
+                rule.limit(entry(alarms, entity, || rule.fresh()))
+            }
+            None => {
+                self.rule.limit_for(entry(&mut state.limits, series, LimitState::default), entity)
+            }
+        }
+    }
+
+    pub(super) fn observe(
+        &self,
+        state: &mut ScoreState,
+        series: &str,
+        of: &Row<'_>,
+        judged: Judged,
+    ) -> bool {
+        let Some(rule) = &self.alarms else {
+            let limits = entry(&mut state.limits, series, LimitState::default);
+            self.rule.observe(limits, of.entity, of.time, judged);
+            return false;
+        };
+        let alarms = entry(&mut state.alarms, series, BTreeMap::default);
+        let alarm = entry(alarms, of.entity, || rule.fresh());
+        rule.observe(alarm, of.time.ms(), judged.score, judged.alarmed);
+        alarm.is_urgent()
+    }
+}
+
+/// Returns what a map holds under a name; makes it, and the name, only where there is none.
+pub(super) fn entry<'a, T>(
+    map: &'a mut BTreeMap<String, T>,
+    name: &str,
+    make: impl FnOnce() -> T,
+) -> &'a mut T {
+    if !map.contains_key(name) {
+        map.insert(name.to_owned(), make());
+    }
+    map.get_mut(name).expect("it was inserted where it was missing")
+}

@@ -1,0 +1,38 @@
+//! `lynceus document`: the document as commands use it.
+
+use std::path::{Path, PathBuf};
+
+use ::document::Changes;
+use contract::StepError;
+
+use super::{Global, OutputFormat, print, print_json};
+use crate::find;
+
+/// Flags of `lynceus document`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DocumentCommand {
+    /// Pipeline: a document's name, or the path of one
+    #[arg(value_name = "PIPELINE")]
+    pipeline: String,
+    /// Lay this partial document over it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    overlay: Vec<PathBuf>,
+    /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    /// Use the recorded sample that comes with the pipeline instead of its source
+    #[arg(long)]
+    sample: bool,
+}
+
+pub(crate) fn execute(global: &Global, args: &DocumentCommand) -> Result<(), StepError> {
+    let found = find::document(&args.pipeline, &global.pipelines)?;
+    let sample = args.sample.then(|| find::sample(&found)).transpose()?;
+    let overlays = sample.iter().chain(&args.overlay).map(PathBuf::as_path).collect::<Vec<&Path>>();
+    let sets = args.set.iter().map(String::as_str).collect();
+    let document = ::document::read_with(&found.path, &Changes { overlays, sets })?;
+    match global.output() {
+        OutputFormat::Json => print_json(&document),
+        OutputFormat::Text => print(&::document::to_yaml(&document)?),
+    }
+}

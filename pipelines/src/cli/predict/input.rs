@@ -1,0 +1,241 @@
+//! The rows of a table as the features of a model: as they are, where the table has the features by
+//! name, else made of the table's samples as the document says.
+
+use std::path::Path;
+
+use collect::tables;
+use contract::step::Common;
+use contract::steps::{CollectArgs, FeatureArgs, SourcePath};
+use contract::{FeatureContract, Outcome, Span, StepError, Timestamp, artifact};
+use document::Document;
+use document::sources::{Entity, Source, TableSource};
+use frames::{FeatureTable, RowLabels, Table};
+
+use super::super::context::{Context, absolute};
+
+/// Columns that name the time, the entity and the label where no document says so.
+const TIME: &str = "time";
+const ENTITY: &str = "entity";
+const LABEL: &str = "label";
+
+/// What rows are read for.
+pub(super) struct Input<'a> {
+    /// The pipeline, where one is named.
+    pub(super) context: Option<&'a Context>,
+    /// The features of the model.
+    pub(super) contract: &'a FeatureContract,
+}
+
+impl Input<'_> {
+    /// Reads a table.
+    ///
+    /// Errors: refused (3) for a file that is no table, or lacks a column.
+    pub(super) fn read(&self, path: &Path) -> Result<FeatureTable, StepError> {
+        if !path.is_file() {
+            return Err(StepError::usage(format!("there is no table `{}`", path.display())));
+        }
+        let path = &absolute(path)?;
+        let (settings, entity) = self.settings()?;
+        let header = tables::header(path, &settings)?;
+        let has = |name: &str| header.iter().any(|column| column == name);
+        let names = self.contract.names();
+        let missing: Vec<&str> = names.iter().copied().filter(|name| !has(name)).collect();
+        let settings = fitted(settings, path, has);
+        if missing.is_empty() {
+            let columns = names.iter().map(|name| (*name).to_owned()).collect();
+            return self.rows(path, &TableSource { columns, ..settings }, &entity);
+        }
+        match self.context {
+            Some(context) => self.made(context, path, settings, &header),
+            None => Err(lacks(path, &missing).hint(
+                "name the pipeline instead of the bundle: its document says how features are made",
+            )),
+        }
+    }
+
+    /// Returns the settings of the document's table, or those of any table.
+    fn settings(&self) -> Result<(TableSource, Entity), StepError> {
+        let sources =
+            self.context.into_iter().flat_map(|context| context.document.sources.values());
+        let mut tables =
+            sources.filter_map(|source| Some((source.table.clone()?, source.entity.clone())));
+        match tables.next() {
+            Some(table) => Ok(table),
+            None => Ok((any_table()?, Entity::default())),
+        }
+    }
+
+    /// Reads the features of each row as they are.
+    fn rows(
+        &self,
+        path: &Path,
+        settings: &TableSource,
+        entity: &Entity,
+    ) -> Result<FeatureTable, StepError> {
+        let mut table = Table::empty(self.contract.names());
+        let mut labels = Vec::new();
+        tables::each_block(path, settings, (entity, self.contract.step), &mut |rows| {
+            table.times.extend(&rows.times);
+            for name in &rows.entities {
+                let index = table.entity_index(name);
+                table.entity.push(index);
+            }
+            labels.extend(rows.labels);
+            for (column, values) in table.columns.iter_mut().zip(&rows.columns) {
+                column.values.extend(values.iter().map(|value| value.unwrap_or(f64::NAN)));
+            }
+            Ok(())
+        })?;
+        let rows = table.rows();
+        let labels = settings.label.is_some().then(|| RowLabels {
+            label: labels,
+            scenario: vec![String::new(); rows],
+            excluded: vec![false; rows],
+        });
+        let contract = self.contract.clone();
+        Ok(FeatureTable { contract, table, warm_up: vec![false; rows], labels })
+    }
+
+    /// Makes the features of the table's samples, in a folder that is thrown away.
+    fn made(
+        &self,
+        context: &Context,
+        path: &Path,
+        settings: TableSource,
+        header: &[String],
+    ) -> Result<FeatureTable, StepError> {
+        let document = reading(context, settings, header)?;
+        let folder = context.store.root.join(format!("cache/predict-{}", std::process::id()));
+        let table = self.made_in(&folder, &document, path);
+        artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+        table
+    }
+
+    fn made_in(
+        &self,
+        folder: &Path,
+        document: &Document,
+        path: &Path,
+    ) -> Result<FeatureTable, StepError> {
+        let file = folder.join("document.yaml");
+        document::write(&file, document)?;
+        let (first, last) = range(document, path)?;
+        let samples = folder.join("samples.parquet");
+        let features = folder.join("features.parquet");
+        artifact::scratch(true);
+        let collected = collect::run(
+            &CollectArgs {
+                document: file.clone(),
+                samples: samples.clone(),
+                now: ceiling(last, document.step),
+                start: Some(first.floor(document.step) - document.step),
+                range: None,
+                store: None,
+                recorded: None,
+                source: vec![SourcePath { name: None, path: path.to_owned() }],
+                coverage: None,
+                record: None,
+                common: Common::default(),
+            },
+            &mut Outcome::start("collect"),
+        );
+        let args = FeatureArgs {
+            document: file,
+            samples,
+            labels: None,
+            features: features.clone(),
+            common: Common::default(),
+        };
+        let made = collected.and_then(|()| feature::run(&args, &mut Outcome::start("feature")));
+        artifact::scratch(false);
+        made?;
+        let mut table = FeatureTable::read(&features)?.with_columns_of(self.contract);
+        let have: Vec<&str> = table.contract.names();
+        let missing: Vec<&str> =
+            self.contract.names().into_iter().filter(|name| !have.contains(name)).collect();
+        if !missing.is_empty() {
+            return Err(lacks(path, &missing));
+        }
+        // A table gives the same columns as a server, under another formula.
+        table.contract = self.contract.clone();
+        Ok(table)
+    }
+}
+
+/// Returns the document with the table in place of its sources.
+fn reading(
+    context: &Context,
+    settings: TableSource,
+    header: &[String],
+) -> Result<Document, StepError> {
+    let mut document = context.document.clone();
+    let known = document.columns();
+    let columns: Vec<String> =
+        known.into_iter().map(|column| column.name).filter(|name| header.contains(name)).collect();
+    if columns.is_empty() && !document.has_other_columns() {
+        let names: Vec<String> = document.columns().into_iter().map(|column| column.name).collect();
+        return Err(StepError::refused(format!(
+            "the table has neither the model's features nor the document's samples: {}",
+            names.join(", ")
+        )));
+    }
+    let columns = if document.has_other_columns() { settings.columns.clone() } else { columns };
+    let source = Source { table: Some(TableSource { columns, ..settings }), ..Source::default() };
+    document.sources = [("table".to_owned(), source)].into();
+    Ok(document)
+}
+
+fn lacks(path: &Path, missing: &[&str]) -> StepError {
+    let shown: Vec<&str> = missing.iter().copied().take(10).collect();
+    let more = missing.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    StepError::refused(format!(
+        "`{}` lacks features of the model: {}{more}",
+        path.display(),
+        shown.join(", ")
+    ))
+}
+
+/// Returns the settings of a table of which nothing is known.
+fn any_table() -> Result<TableSource, StepError> {
+    let value =
+        serde_json::json!({"path": "table", "time": TIME, "entity": ENTITY, "label": LABEL});
+    serde_json::from_value(value).map_err(|e| StepError::bug(format!("no settings: {e}")))
+}
+
+/// Takes out the columns that the table does not have: rows without times are a step apart.
+fn fitted(settings: TableSource, path: &Path, has: impl Fn(&str) -> bool) -> TableSource {
+    let there = |name: Option<String>| name.filter(|name| has(name));
+    let time = there(settings.time);
+    let start = settings.start.or_else(|| time.is_none().then(|| Timestamp::from_ms(0)));
+    TableSource {
+        path: path.to_owned(),
+        time,
+        start,
+        entity: there(settings.entity),
+        label: there(settings.label),
+        ..settings
+    }
+}
+
+/// Returns the first and the last time of a document's table.
+fn range(document: &Document, path: &Path) -> Result<(Timestamp, Timestamp), StepError> {
+    let mut range: Option<(Timestamp, Timestamp)> = None;
+    for source in document.sources.values() {
+        let Some(settings) = &source.table else { continue };
+        tables::each_block(path, settings, (&source.entity, document.step), &mut |rows| {
+            for time in rows.times {
+                let (first, last) = range.unwrap_or((time, time));
+                range = Some((first.min(time), last.max(time)));
+            }
+            Ok(())
+        })?;
+    }
+    range.ok_or_else(|| StepError::refused(format!("`{}` has no rows", path.display())))
+}
+
+/// Returns the first whole step that is not before a time.
+fn ceiling(time: Timestamp, step: Span) -> Timestamp {
+    let floor = time.floor(step);
+    if floor == time { time } else { floor + step }
+}

@@ -1,0 +1,108 @@
+//! `lynceus score --backfill FROM TO`: windows of the past, without watermark and alerts.
+
+use std::path::Path;
+
+use alert::AlertState;
+use contract::step::Common;
+use contract::steps::{CollectArgs, FeatureArgs};
+use contract::{Outcome, Span, StepError, Timestamp, artifact};
+use document::features::lookback;
+use score::backfill::{Backfill, Filled};
+use store::{ObjectStore, state, watermark};
+
+use super::super::context::Context;
+
+/// Steps before the lookback that are asked for as well, as for live scoring.
+const MORE_STEPS: i64 = 5;
+
+/// Scores the windows after `from` and up to `to` that have no score.
+///
+/// Errors: usage (2) for a range that live scoring has not passed yet.
+pub(super) fn run(
+    context: &Context,
+    (from, to): (Timestamp, Timestamp),
+    threads: usize,
+) -> Result<Filled, StepError> {
+    let document = &context.document;
+    if document.classification().is_some() {
+        return Err(StepError::usage("`--backfill` is for `task: anomaly`"));
+    }
+    let (after, until) = (from.floor(document.step), to.floor(document.step));
+    if after >= until {
+        return Err(StepError::usage(format!("no window lies after `{from}` and up to `{to}`"))
+            .hint("write it as in --backfill 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z"));
+    }
+    let store = context.store.open()?;
+    check_passed(store.as_ref(), &document.name, until)?;
+    let folder = context.store.root.join(format!("cache/backfill-{}", std::process::id()));
+    let filled = fill(context, store.as_ref(), &folder, (after, until, threads));
+    artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    filled
+}
+
+/// Refuses windows that live scoring, or `alert`, is still to come to: they would send messages.
+fn check_passed(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    until: Timestamp,
+) -> Result<(), StepError> {
+    let scored_to = watermark::read(store, pipeline)?.map(|stored| stored.value.scored_to);
+    let told = state::read::<AlertState>(store, pipeline, "alerts")?;
+    let told_to = told.and_then(|stored| stored.value.told_to);
+    // Without a cursor `alert` would begin with the very windows.
+    let passed = scored_to.zip(told_to).map(|(scored_to, told_to)| scored_to.min(told_to));
+    if passed.is_some_and(|passed| until <= passed) {
+        return Ok(());
+    }
+    let error = StepError::usage(match passed {
+        Some(passed) => format!("live scoring has come to `{passed}`, and not to `{until}` yet"),
+        None => format!("no window of `{pipeline}` was scored live yet"),
+    });
+    Err(error.hint("`lynceus score` scores what is due; --since says where it begins"))
+}
+
+fn fill(
+    context: &Context,
+    store: &dyn ObjectStore,
+    folder: &Path,
+    (after, until, threads): (Timestamp, Timestamp, usize),
+) -> Result<Filled, StepError> {
+    let document = &context.document;
+    let file = folder.join("document.yaml");
+    document::write(&file, document)?;
+    let lookback = lookback(document.step, &document.features, &document.fill);
+    let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
+    let inputs = crate::train::Inputs {
+        document,
+        base: &context.base,
+        folder,
+        store: &context.store.url,
+        now: until,
+    };
+    let (samples, features) = (folder.join("samples.parquet"), folder.join("features.parquet"));
+    let collect = CollectArgs {
+        document: file.clone(),
+        samples: samples.clone(),
+        now: until,
+        start: Some(after - lookback - Span::from_ms(more)),
+        range: None,
+        store: None,
+        recorded: document.is_recorded().then(|| context.store.url.clone()),
+        coverage: None,
+        source: inputs.sources(),
+        record: None,
+        common: Common::default(),
+    };
+    collect::run(&collect, &mut Outcome::start("collect"))?;
+    let feature = FeatureArgs {
+        document: file,
+        samples: samples.clone(),
+        labels: None,
+        features: features.clone(),
+        common: Common::default(),
+    };
+    feature::run(&feature, &mut Outcome::start("feature"))?;
+    let (features, samples) = (features.as_path(), samples.as_path());
+    let document = &document.clone().into();
+    Backfill { document, features, samples, after, until, threads }.run(store)
+}

@@ -1,0 +1,63 @@
+//! A dead man's switch: a request to a server that raises the alarm when none comes, and the
+//! watchdog alert of an Alertmanager. Both are sent while windows are scored, and not while scoring has
+//! stopped, so they also cover the case that nothing runs which could send a message.
+
+use std::path::Path;
+
+use client::{Request, read_secret};
+use contract::{Outcome, StepError, Timestamp};
+use document::channels::heartbeat::Heartbeat;
+use document::http::Http;
+use document::sections::Alert as Sections;
+use document::{HttpUrl, UrlError};
+
+use crate::AlertState;
+use crate::channels::{Channel, Failure, http};
+
+const FIELD: &str = "alerts.heartbeat";
+
+/// Sends both where windows are scored; what cannot be sent is a warning, since whoever waits for it
+/// raises the alarm.
+pub(crate) fn send(
+    document: &Sections,
+    folder: &Path,
+    channels: &mut [Box<dyn Channel>],
+    (state, now): (&AlertState, Timestamp),
+    outcome: &mut Outcome,
+) {
+    let stopped = state.progress.as_ref().is_some_and(|progress| progress.told.is_some());
+    if stopped {
+        return;
+    }
+    if let Some(heartbeat) = &document.alerts.heartbeat
+        && let Err(failure) = beat(heartbeat, folder)
+    {
+        outcome.warn(format!("the heartbeat was not sent: {}", failure.error));
+    }
+    for channel in channels {
+        if let Some(Err(failure)) = channel.beat(&document.name, now) {
+            outcome.warn(format!("the watchdog was not sent: {}", failure.error));
+        }
+    }
+}
+
+fn beat(heartbeat: &Http<Heartbeat>, folder: &Path) -> Result<(), Failure> {
+    let text = read_secret(&heartbeat.own.ping, folder)?;
+    let wrong = |what: &str| StepError::usage(format!("`{FIELD}.ping` {what}"));
+    let url: HttpUrl = text.parse().map_err(|e: UrlError| wrong(&e.to_string()))?;
+    let server = &heartbeat.server;
+    if !url.has_origin_of(&server.url) {
+        return Err(wrong(&format!("is not on `{}`", server.url))
+            .hint(format!("name its server in {FIELD}.url"))
+            .into());
+    }
+    let path = url.url().path().to_owned();
+    let mut request = Request::get(url);
+    request.secrets.push(path);
+    http::send((server, FIELD, folder), &request, |server, reply| {
+        if reply.is_success() {
+            return Ok(());
+        }
+        Err(server.refusal(&request, &reply, &reply.text()))
+    })
+}

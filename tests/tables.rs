@@ -1,0 +1,198 @@
+//! Labelled tables, from training to the score of each row: the first hour of a data scientist.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, ensure};
+use frames::foreign::ForeignTable;
+use serde_json::Value;
+
+use crate::workspace::Workspace;
+
+/// 2026-11-21T00:00:00Z in seconds.
+const START: i64 = 1_795_219_200;
+
+/// Five hosts, a row a minute each; in some minutes of each something is wrong with `requests`.
+fn table(from: i64, minutes: i64) -> String {
+    let mut text = "time,host,requests,errors,label\n".to_owned();
+    for minute in from..from + minutes {
+        for host in 0..5 {
+            let wave = |factor: i64| ((minute * factor + host * 13).rem_euclid(97)) as f64 / 97.0;
+            let odd = (minute + host * 7).rem_euclid(60) >= 57;
+            let requests = wave(31) + if odd { 9.0 } else { 0.0 };
+            let label = if odd { "flood" } else { "BENIGN" };
+            let time = START + 60 * minute;
+            writeln!(text, "{time},h{host},{requests},{},{label}", wave(57)).expect("a string");
+        }
+    }
+    text
+}
+
+const DOCUMENT: &str = "format: 1
+name: hosts
+step: 1m
+range: 1d
+now: last_row
+sources:
+  rows: {table: {path: rows.csv, time: time, time_format: seconds, entity: host, label: label}}
+labels: {normal: [benign]}
+features: [raw]
+split: {by: entity, validation: 0.2, test: 0.2}
+models: {z_score: {}}
+vote: {combine: votes, limit: {quantile: {share: 0.99}}}
+gate: {max_false_alarm_ratio: 0.5}
+";
+
+fn made() -> anyhow::Result<Workspace> {
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("rows.csv"), table(0, 400))?;
+    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    workspace.run(&["run", "hosts.yaml"])?;
+    Ok(workspace)
+}
+
+/// Returns a column of CSV by its name.
+fn column<'a>(text: &'a str, name: &str) -> anyhow::Result<Vec<&'a str>> {
+    let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().context("a header")?;
+    let place = header.iter().position(|column| *column == name).context("the column")?;
+    Ok(lines.map(|cells| cells[place]).collect())
+}
+
+#[test]
+fn table_is_split_by_entity_and_each_part_of_the_run_has_scores_of_its_rows() -> anyhow::Result<()>
+{
+    let workspace = made()?;
+    let test = ["predict", "hosts.yaml", "--run", "last", "--part", "test", "--output", "csv"];
+    let test = workspace.run(&test)?;
+    let all = workspace.run(&["predict", "hosts.yaml", "--run", "last", "--output", "csv"])?;
+    let hosts = |text: &str, part: &str| -> anyhow::Result<Vec<String>> {
+        let rows = column(text, "entity")?.into_iter().zip(column(text, "part")?);
+        let mut hosts: Vec<String> =
+            rows.filter(|(_, of)| *of == part).map(|(host, _)| host.to_owned()).collect();
+        hosts.sort();
+        hosts.dedup();
+        Ok(hosts)
+    };
+    let parts = ["train", "validation", "test"].map(|part| hosts(&all, part));
+    let [train, validation, tested] = parts;
+    let (train, validation, tested) = (train?, validation?, tested?);
+    assert_eq!((train.len(), validation.len(), tested.len()), (3, 1, 1));
+    let mut together = [train, validation, tested.clone()].concat();
+    together.sort();
+    assert_eq!(together, ["h0", "h1", "h2", "h3", "h4"], "each host is in one part");
+    assert_eq!(hosts(&test, "test")?, tested);
+    assert_eq!(column(&test, "part")?.len(), 400);
+    // What is wrong stands out by its score.
+    let rows = column(&test, "label")?.into_iter().zip(column(&test, "score")?);
+    let (mut odd, mut usual) = (f64::MAX, 0.0_f64);
+    for (label, score) in rows {
+        let score: f64 = score.parse()?;
+        match label {
+            "flood" => odd = odd.min(score),
+            _ => usual = usual.max(score),
+        }
+    }
+    ensure!(odd > usual, "{odd} {usual}");
+    Ok(())
+}
+
+#[test]
+fn rows_of_another_table_are_judged_without_a_store() -> anyhow::Result<()> {
+    let workspace = made()?;
+    fs_err::write(workspace.path().join("later.csv"), table(400, 60))?;
+    let before = contract::artifact::files_below(&workspace.store())?;
+    let said = workspace.run(&["predict", "hosts.yaml", "later.csv", "--to", "scores.parquet"])?;
+    assert!(said.contains("300 rows, "), "{said}");
+    let average = said.lines().find_map(|line| line.strip_prefix("roc_auc "));
+    assert_eq!(average, Some("1.0000"), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("flood   15    15")), "{said}");
+    assert_eq!(contract::artifact::files_below(&workspace.store())?, before, "nothing is written");
+    let scores = ForeignTable::open(&workspace.path().join("scores.parquet"))?;
+    let names: Vec<String> = scores.columns().into_iter().map(|column| column.name).collect();
+    let first = ["time", "entity", "verdict", "score", "threshold"];
+    assert_eq!(names[..5], first, "{names:?}");
+    let mut rows = 0;
+    scores.for_each_batch(|batch| {
+        rows += batch.rows();
+        Ok(())
+    })?;
+    assert_eq!(rows, 300);
+    // The folder of a bundle needs no document, since the table has the features themselves.
+    let run = workspace.json(&["runs", "show", "hosts", "last"])?;
+    let run = run["run"].as_str().context("a run")?;
+    let bundle = workspace.store().join("runs/hosts").join(run).join("select/bundle");
+    let bundle = bundle.to_str().context("a path of text")?;
+    let of_bundle = workspace.json(&["predict", bundle, "later.csv"])?;
+    assert_eq!(of_bundle.as_array().map(Vec::len), Some(300));
+    let lacking = workspace.path().join("lacking.csv");
+    fs_err::write(&lacking, "time,requests\n1,2\n")?;
+    let output = workspace.output(&["predict", bundle, "lacking.csv"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("lacks features of the model: errors"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn evaluation_uses_the_label_column_of_the_document() -> anyhow::Result<()> {
+    let workspace = made()?;
+    // Live scoring begins half a day back; the present is the last row.
+    workspace.run(&["score", "hosts.yaml", "--since", "2026-11-21T03:00:00Z"])?;
+    let range = ["--from", "2026-11-21T03:00:00Z", "--to", "2026-11-21T07:00:00Z"];
+    let found = workspace.json(&[["evaluate", "hosts.yaml"].as_slice(), &range].concat())?;
+    let labels = found["labels"].as_array().context("labels")?;
+    let of = |name: &str| labels.iter().find(|it| it["label"] == name).cloned();
+    let flood = of("flood").context("flood")?;
+    assert_eq!(flood["rows"], flood["anomalous"], "{found}");
+    assert!(of("BENIGN").is_some_and(|benign| benign["rows"].as_u64() > Some(1000)), "{found}");
+    assert_eq!(found["figures"]["recall"], Value::from(1.0), "{found}");
+    let csv = ["scores", "hosts.yaml", "--last", "10m", "--output", "csv"];
+    let csv = workspace.run(&csv)?;
+    assert_eq!(column(&csv, "entity")?.len(), 50, "ten windows of five hosts");
+    let output = workspace.output(&["status", "hosts.yaml", "--output", "csv"])?;
+    assert_eq!(output.status.code(), Some(2), "only rows are CSV");
+    Ok(())
+}
+
+#[test]
+fn document_is_printed_as_commands_use_it() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    let said = workspace.run(&["document", "hosts.yaml", "--set", "seed=9"])?;
+    assert!(said.contains("\nseed: 9\n") && said.contains("by: entity"), "{said}");
+    fs_err::write(workspace.path().join("again.yaml"), &said)?;
+    assert_eq!(workspace.run(&["document", "again.yaml"])?, said, "it is a document itself");
+    let read = workspace.json(&["document", "hosts.yaml"])?;
+    assert_eq!(read["sources"]["rows"]["table"]["path"], "rows.csv", "paths as they are written");
+    Ok(())
+}
+
+#[test]
+fn step_on_the_sample_prints_a_command_line_that_does_the_same() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let to = ["--sample", "container", "--to", "steps"];
+    let run = |stage: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lynceus"));
+        command.current_dir(workspace.path()).args(["step", stage]).args(to);
+        command.arg("--pipelines").arg(crate::workspace::pipelines()).output()
+    };
+    let output = run("validate")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}\n{stderr}");
+    let lines: Vec<&str> = said.lines().collect();
+    let stages: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(stages, ["collect", "feature", "validate"], "{said}");
+    let validation = workspace.path().join("steps/validate/validation.json");
+    let first = fs_err::read(&validation)?;
+    fs_err::remove_file(&validation)?;
+    let words: Vec<&str> = lines[2].split(' ').skip(1).collect();
+    let mut again = std::process::Command::new(env!("CARGO_BIN_EXE_lynceus"));
+    let again = again.current_dir(workspace.path()).args(&words).output()?;
+    ensure!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(fs_err::read(&validation)?, first);
+    let output = run("validate")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(said.lines().count(), 1, "what it needs is there: {said}");
+    Ok(())
+}
