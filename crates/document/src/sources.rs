@@ -4,6 +4,7 @@
 //! the data it reads and the servers it talks to. Everything else asks `SourceKind`.
 
 mod columns;
+mod entity;
 mod exporter;
 pub mod flows;
 mod postgres;
@@ -11,8 +12,8 @@ mod prometheus;
 mod recorded;
 mod recording;
 mod table;
+mod tetragon;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use contract::Span;
@@ -25,12 +26,14 @@ use crate::extension::Extension;
 use crate::http::Http;
 
 pub use columns::{SampleColumn, column_names};
+pub use entity::Entity;
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
 pub use postgres::{PostgresSource, TimeUnit};
 pub use prometheus::PrometheusSource;
 pub use recorded::{RecordedColumn, RecordedSource};
 pub use recording::RecordingSource;
 pub use table::{DecimalMark, Encoding, TableSource, TimeFormat};
+pub use tetragon::{EventEntity, TetragonSource};
 
 /// What a kind of source says about itself, beside its checks, secrets, files and destinations.
 pub(crate) trait SourceKind: Extension {
@@ -134,6 +137,8 @@ kinds! {
     recorded: Recorded(RecordedSource),
     /// A table or a query of a `PostgreSQL` database.
     postgres: Postgres(PostgresSource),
+    /// The JSON export of Tetragon: what processes do.
+    tetragon: Tetragon(TetragonSource),
 }
 
 /// One query and the column it fills.
@@ -160,56 +165,6 @@ pub struct Query {
     /// query must give one series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
-}
-
-/// How the entities of a source are named.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Entity {
-    /// Labels that name the entity of a series: the first one that the series has is taken, as in
-    /// `[pod, pod_name]`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-    /// Takes a port off the end of the name: `10.1.2.3:9100` becomes `10.1.2.3`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub strip_port: bool,
-    /// Takes all from the first dot on off a host name: `node-1.example.com` becomes `node-1`.
-    /// Addresses stay as they are.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub strip_domain: bool,
-    /// New names by old ones, after the rules above: `{10.1.2.3: node-1}`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub names: BTreeMap<String, String>,
-}
-
-impl Entity {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Returns the name that an entity has in the samples.
-    pub fn rename<'a>(&'a self, name: &'a str) -> &'a str {
-        let mut name = name;
-        if self.strip_port {
-            name = without_port(name);
-        }
-        if self.strip_domain && name.parse::<std::net::IpAddr>().is_err() {
-            name = name.split('.').next().unwrap_or(name);
-        }
-        self.names.get(name).map_or(name, String::as_str)
-    }
-}
-
-/// Returns a name without `:port`, and an IPv6 address without its brackets.
-fn without_port(name: &str) -> &str {
-    if let Some(rest) = name.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or(rest);
-    }
-    match name.rsplit_once(':') {
-        // More than one colon is an IPv6 address.
-        Some((host, port)) if !host.contains(':') && port.parse::<u16>().is_ok() => host,
-        _ => name,
-    }
 }
 
 impl Source {
@@ -354,31 +309,5 @@ impl Document {
     pub fn is_recorded(&self) -> bool {
         let mut kinds = self.sources.values().filter_map(Source::kind);
         kinds.any(|kind| kind.settings().is_recorded())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entities_lose_port_and_domain_and_get_new_names() {
-        let mut entity = Entity { strip_port: true, ..Entity::default() };
-        for (name, expected) in [
-            ("10.1.2.3:9100", "10.1.2.3"),
-            ("node-1:9100", "node-1"),
-            ("[2001:db8::1]:9100", "2001:db8::1"),
-            ("2001:db8::1", "2001:db8::1"),
-            ("node-1", "node-1"),
-            ("node:http", "node:http"),
-            ("", ""),
-        ] {
-            assert_eq!(entity.rename(name), expected);
-        }
-        entity.strip_domain = true;
-        entity.names.insert("10.1.2.3".to_owned(), "edge".to_owned());
-        assert_eq!(entity.rename("node-1.example.com:9100"), "node-1");
-        assert_eq!(entity.rename("10.1.2.3:9100"), "edge");
-        assert_eq!(entity.rename("10.1.2.4:9100"), "10.1.2.4");
     }
 }

@@ -163,12 +163,15 @@ impl Checked<'_> {
         settings: &Settings,
         finding: &mut Finding,
     ) -> Result<usize, StepError> {
-        let Some(mut source) = live(name, settings, self.folder)? else { return Ok(0) };
+        let place = (self.folder, self.document.step);
+        let Some(mut source) = live(name, settings, place)? else { return Ok(0) };
         let taken = source.take(self.now)?;
         let entities = taken.rows.times.len();
         match (entities, taken.failures.first()) {
             (0, Some(failure)) => Err(StepError::unavailable(failure.clone())),
-            (0, None) => Err(StepError::refused("no endpoint is there")),
+            (0, None) => Err(StepError::refused(
+                "nobody says anything: no endpoint or event file is there, or no event yet",
+            )),
             (_, failure) => {
                 finding.note = failure.cloned().unwrap_or_default();
                 Ok(entities)

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use contract::{Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
+use frames::samples::SampleRows;
 use store::ObjectStore;
 
 use crate::recorded::{Appender, Place, Sent, compact};
@@ -50,7 +51,9 @@ impl<'a> Recorder<'a> {
         let document = recording.document;
         let mut sources = Vec::new();
         for (name, settings) in &document.sources {
-            let Some(source) = live(name, settings, recording.folder)? else { continue };
+            let Some(source) = live(name, settings, (recording.folder, document.step))? else {
+                continue;
+            };
             let place = Place {
                 pipeline: document.name.clone(),
                 source: name.clone(),
@@ -66,7 +69,9 @@ impl<'a> Recorder<'a> {
                 "the pipeline `{}` has no source to record",
                 document.name
             ))
-            .hint("a source of the kind `exporter` has no past and is recorded"));
+            .hint(
+                "the kinds `exporter`, and `tetragon` with `follow`, have no past and are recorded",
+            ));
         }
         Ok(Self { recording, sources, compacted: None })
     }
@@ -87,7 +92,9 @@ impl<'a> Recorder<'a> {
                 Ok(taken) => {
                     step.failures.extend(taken.failures);
                     step.rows += taken.rows.times.len();
-                    appender.append(&taken.rows)?;
+                    for rows in by_time(taken.rows) {
+                        appender.append(&rows)?;
+                    }
                 }
                 Err(error) => step.failures.push(format!("source `{}`: {error}", place.source)),
             }
@@ -126,6 +133,24 @@ impl<'a> Recorder<'a> {
         }
         self.compacted = Some(before);
     }
+}
+
+/// Returns the rows of each time by themselves.
+fn by_time(rows: SampleRows) -> Vec<SampleRows> {
+    let mut parts = Vec::new();
+    let mut rest = rows;
+    while let Some(last) = rest.times.last().copied() {
+        // Rows are in order of time.
+        let first = rest.times.partition_point(|time| *time < last);
+        parts.push(SampleRows {
+            times: rest.times.split_off(first),
+            entities: rest.entities.split_off(first),
+            labels: Vec::new(),
+            columns: rest.columns.iter_mut().map(|column| column.split_off(first)).collect(),
+        });
+    }
+    parts.reverse();
+    parts
 }
 
 fn send(appender: &mut Appender<'_>, step: &mut Step) {

@@ -12,7 +12,7 @@ use frames::samples::SampleRows;
 use crate::range::Due;
 use crate::recorded;
 use crate::sources::prometheus::chunk::Chunk;
-use crate::sources::{exporter, postgres, prometheus, recording, table};
+use crate::sources::{exporter, postgres, prometheus, recording, table, tetragon};
 
 /// Takes rows, some at a time.
 pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
@@ -96,7 +96,8 @@ pub(crate) trait Live {
     /// Returns the names of the columns.
     fn columns(&self) -> Vec<String>;
 
-    /// Takes the rows of the step that ends at `time`, in order of entity.
+    /// Takes the rows that are complete at `time`, the end of a step, in order of time and entity;
+    /// their times are ends of steps, `time` or earlier ones that were not taken yet.
     fn take(&mut self, time: Timestamp) -> Result<Taken, StepError>;
 }
 
@@ -108,11 +109,12 @@ pub(crate) struct Taken {
     pub(crate) failures: Vec<String>,
 }
 
-/// Opens a source to record it, by its name in the document; nothing for a kind that has a past.
+/// Opens a source to record it, by its name in the document, with the document's folder and step;
+/// nothing for a kind that has a past.
 pub(crate) fn live<'a>(
     name: &str,
     settings: &'a Settings,
-    folder: &Path,
+    (folder, step): (&Path, Span),
 ) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
     Ok(match settings.kind() {
         Some(Kind::Exporter(exporter)) => {
@@ -120,12 +122,16 @@ pub(crate) fn live<'a>(
             let place = (field.as_str(), folder);
             Some(Box::new(exporter::Exporter::new(exporter, &settings.entity, place)?))
         }
+        Some(Kind::Tetragon(events)) if events.follow => {
+            Some(Box::new(tetragon::Follower::new(events, &settings.entity, (folder, step))))
+        }
         Some(
             Kind::Prometheus(_)
             | Kind::Recording(_)
             | Kind::Table(_)
             | Kind::Recorded(_)
-            | Kind::Postgres(_),
+            | Kind::Postgres(_)
+            | Kind::Tetragon(_),
         )
         | None => None,
     })
@@ -171,6 +177,7 @@ impl<'a> Opening<'a> {
                 let columns = settings.columns.iter().map(|column| column.name.clone()).collect();
                 recorded::open(&settings.pipeline, &settings.source, columns, &self)
             }
+            Some(Kind::Tetragon(settings)) => tetragon::open(settings, self),
             None => Err(StepError::usage(format!("`{}` sets no kind", self.field("")))),
         }
     }

@@ -6,3 +6,4 @@ pub(crate) mod prometheus;
 pub(crate) mod queries;
 pub(crate) mod recording;
 pub(crate) mod table;
+pub(crate) mod tetragon;

@@ -1,0 +1,214 @@
+//! The settings of the source `tetragon`.
+
+use std::path::PathBuf;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind, check_column};
+use crate::check::{Problem, require};
+use crate::extension::Extension;
+
+/// The JSON export of Tetragon: what processes do, counted for each node and step.
+///
+/// A line is an event as Tetragon writes it, bare, or wrapped by a container runtime (CRI, Docker)
+/// or by Fluent Bit. Events count for the step they happened in, by their own time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TetragonSource {
+    /// A file, plain or gzip; a folder, whose files `*.log`, `*.json`, `*.jsonl` and the same with
+    /// `.gz` are read, rotated ones before the live one; or `-` for standard input. With `follow`
+    /// the live file.
+    pub path: PathBuf,
+    /// Follows the live file, through its rotations: `lynceus record` reads it where it is, and
+    /// all other runs read what was recorded in the store.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
+    /// How much later than others an event may come, in the order of the lines. What comes later
+    /// still is left out and counted. A window is done this long after its end.
+    pub lateness: Span,
+    /// A node without events has rows of zeros for so long; after that its windows are missing,
+    /// since nobody knows whether Tetragon still runs.
+    pub quiet: Span,
+    /// What an entity is.
+    #[serde(skip_serializing_if = "EventEntity::is_node")]
+    pub entity: EventEntity,
+    /// Name of the node of events that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Folders from which no program should be started.
+    pub temporary_folders: Vec<String>,
+    /// Kernel functions whose events are connections. Name one where several policies report the
+    /// same connection.
+    pub connect_functions: Vec<String>,
+    /// Counts connections to loopback addresses as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub loopback: bool,
+    /// Ports that programs which mine currency, or reverse shells, usually connect to.
+    pub mining_ports: Vec<u16>,
+    /// Events that have a column of their own, `event_<name>_count`: `exit`, `loader`, `uprobe`,
+    /// `usdt`, or the name of a kernel function, tracepoint or system call without its prefix, such
+    /// as `tcp_close` or `ptrace`. All others are counted in `event_other_count`.
+    pub events: Vec<String>,
+}
+
+/// What an entity of process events is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventEntity {
+    /// The node.
+    #[default]
+    Node,
+    /// The pod, as `namespace/name`; events of no pod belong to their node.
+    Pod,
+}
+
+impl EventEntity {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+    fn is_node(&self) -> bool {
+        *self == Self::Node
+    }
+}
+
+impl Default for TetragonSource {
+    fn default() -> Self {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            path: "/var/log/tetragon/tetragon.log".into(),
+            follow: false,
+            lateness: Span::from_seconds(10),
+            quiet: Span::from_seconds(300),
+            entity: EventEntity::Node,
+            node: None,
+            temporary_folders: words(&["/tmp", "/dev/shm", "/var/tmp", "/run/shm"]),
+            connect_functions: words(&["tcp_connect"]),
+            loopback: false,
+            mining_ports: vec![3333, 4444, 5555, 7777, 8333, 9999, 14433, 14444, 45560, 45700],
+            events: words(&[
+                "exit",
+                "tcp_close",
+                "tcp_sendmsg",
+                "ptrace",
+                "mount",
+                "setns",
+                "unshare",
+                "bpf",
+            ]),
+        }
+    }
+}
+
+impl TetragonSource {
+    /// Columns before those of the named events, with their units.
+    const FIRST: [(&'static str, &'static str); 8] = [
+        ("exec_count", "events"),
+        ("unique_process_count", "programs"),
+        ("process_name_entropy_bits", "bits"),
+        ("tmp_exec_count", "events"),
+        ("in_container_exec_count", "events"),
+        ("outbound_connect_count", "events"),
+        ("unique_destination_count", "destinations"),
+        ("mining_port_count", "events"),
+    ];
+    /// Columns after them.
+    const LAST: [(&'static str, &'static str); 3] = [
+        ("event_other_count", "events"),
+        ("dropped_event_count", "events"),
+        ("incomplete_events_ratio", "ratio"),
+    ];
+
+    /// Returns the names and units of the columns, in their order.
+    pub fn named_columns(&self) -> Vec<(String, &'static str)> {
+        let plain = |(name, unit): (&str, &'static str)| (name.to_owned(), unit);
+        let named = self.events.iter().map(|name| (format!("event_{name}_count"), "events"));
+        let first = Self::FIRST.into_iter().map(plain);
+        first.chain(named).chain(Self::LAST.into_iter().map(plain)).collect()
+    }
+}
+
+impl Extension for TetragonSource {
+    fn name(&self) -> &'static str {
+        "tetragon"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        require(!self.path.as_os_str().is_empty(), "path", || "is empty".to_owned())?;
+        for (name, span) in [("lateness", self.lateness), ("quiet", self.quiet)] {
+            require(span >= Span::ZERO, name, || "must be 0s or longer".to_owned())?;
+        }
+        for (index, folder) in self.temporary_folders.iter().enumerate() {
+            require(folder.starts_with('/'), &format!("temporary_folders.{index}"), || {
+                format!("`{folder}` is no absolute path")
+            })?;
+        }
+        for (index, name) in self.events.iter().enumerate() {
+            let field = format!("events.{index}");
+            check_column(name, &field)?;
+            let reserved = name == "other" || self.events[..index].contains(name);
+            require(!reserved, &field, || format!("`{name}` has a column already"))?;
+        }
+        Ok(())
+    }
+}
+
+impl SourceKind for TetragonSource {
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |(name, unit): (String, &str)| SampleColumn {
+            formula: format!("tetragon {name}"),
+            name,
+            unit: unit.to_owned(),
+            is_promql: false,
+            is_required: true,
+            entity: Some("node_name".to_owned()),
+        };
+        self.named_columns().into_iter().map(of).collect()
+    }
+
+    fn data(&self) -> Option<&PathBuf> {
+        (!self.follow).then_some(&self.path)
+    }
+
+    fn is_recorded(&self) -> bool {
+        self.follow
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(yaml: &str) -> Option<String> {
+        let settings: TetragonSource = serde_json::from_str(yaml).unwrap();
+        settings.check().err().map(|problem| problem.message)
+    }
+
+    #[test]
+    fn defaults_are_in_order_and_bad_settings_are_refused() {
+        assert_eq!(checked("{}"), None);
+        assert!(checked(r#"{"events": ["exit", "exit"]}"#).unwrap().contains("already"));
+        assert!(checked(r#"{"events": ["other"]}"#).unwrap().contains("already"));
+        assert!(checked(r#"{"events": ["Exit"]}"#).unwrap().contains("no column name"));
+        assert!(checked(r#"{"temporary_folders": ["tmp"]}"#).unwrap().contains("absolute"));
+        assert!(checked(r#"{"path": ""}"#).unwrap().contains("empty"));
+    }
+
+    #[test]
+    fn a_column_stands_for_each_named_event_and_the_rest() {
+        let settings = TetragonSource { events: vec!["exit".to_owned()], ..Default::default() };
+        let names: Vec<String> = settings.named_columns().into_iter().map(|it| it.0).collect();
+        assert_eq!(
+            names[8..],
+            [
+                "event_exit_count",
+                "event_other_count",
+                "dropped_event_count",
+                "incomplete_events_ratio"
+            ]
+        );
+        assert_eq!(settings.data(), Some(&settings.path));
+        let followed = TetragonSource { follow: true, ..Default::default() };
+        assert!(followed.data().is_none() && followed.is_recorded());
+    }
+}
