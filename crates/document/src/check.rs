@@ -2,6 +2,7 @@
 
 mod alerts;
 mod classify;
+mod features;
 mod vote;
 
 use contract::Span;
@@ -10,7 +11,6 @@ use crate::classify::Task;
 use crate::deserialize::closest;
 use crate::document::{Document, Present};
 use crate::expectations::Expectation;
-use crate::features::{FeatureRule, Statistic};
 use crate::ranges::OutOfRange;
 use crate::sources;
 
@@ -187,78 +187,8 @@ fn check_features(document: &Document, problems: &mut Problems) {
     let known = if document.has_other_columns() { Vec::new() } else { document.columns() };
     let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
     for (index, rule) in document.features.iter().enumerate() {
-        problems.add(check_feature(document, &names, index, rule));
+        problems.add(features::check_feature(document, &names, index, rule));
     }
-}
-
-fn check_feature(
-    document: &Document,
-    names: &[&str],
-    index: usize,
-    rule: &FeatureRule,
-) -> Result<(), Problem> {
-    let path = |field: &str| format!("features.{index}.{field}");
-    let steps = |span: Span, field: &str| {
-        require(span >= document.step && span.ms() % document.step.ms() == 0, &path(field), || {
-            format!("`{span}` is not a whole number of steps of `{}`", document.step)
-        })
-    };
-    match rule {
-        FeatureRule::Raw(rule) => known_columns(&rule.columns, names, &path("raw.columns"))?,
-        FeatureRule::Rate(rule) => known_columns(&rule.columns, names, &path("rate.columns"))?,
-        FeatureRule::Rolling(rule) => {
-            known_columns(&rule.columns, names, &path("rolling.columns"))?;
-            steps(rule.window, "rolling.window")?;
-            share(rule.min_share, &path("rolling.min_share"))?;
-            require(!rule.statistics.is_empty(), &path("rolling.statistics"), || {
-                "is empty".to_owned()
-            })?;
-            for statistic in &rule.statistics {
-                if let Statistic::Quantile(quantile) = statistic {
-                    share(*quantile, &path("rolling.statistics"))?;
-                }
-            }
-        }
-        FeatureRule::Difference(rule) => {
-            known_columns(&rule.columns, names, &path("difference.columns"))?;
-            steps(rule.lag, "difference.lag")?;
-        }
-        FeatureRule::Ratio(rule) => {
-            known_columns(std::slice::from_ref(&rule.numerator), names, &path("ratio.numerator"))?;
-            known_columns(
-                std::slice::from_ref(&rule.denominator),
-                names,
-                &path("ratio.denominator"),
-            )?;
-            require(is_name(&rule.name, '_'), &path("ratio.name"), || {
-                format!("`{}` is no column name", rule.name)
-            })?;
-        }
-        FeatureRule::Calendar(rule) => {
-            require(rule.hour_of_day || rule.day_of_week, &path("calendar"), || {
-                "one of hour_of_day and day_of_week must be true".to_owned()
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Checks column patterns against the columns of the sources; without names nothing is checked.
-fn known_columns(patterns: &[String], names: &[&str], path: &str) -> Result<(), Problem> {
-    for pattern in patterns {
-        let name = pattern.strip_prefix('!').unwrap_or(pattern);
-        let begins =
-            name.strip_suffix('*').map(|beginning| names.iter().any(|n| n.starts_with(beginning)));
-        if names.is_empty() || begins.unwrap_or_else(|| names.contains(&name)) {
-            continue;
-        }
-        let unknown = problem(path, format!("no sample column is named `{name}`"));
-        return Err(match closest(name, names.iter().copied()) {
-            Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
-            None => unknown,
-        });
-    }
-    Ok(())
 }
 
 fn share(value: f64, path: &str) -> Result<(), Problem> {

@@ -41,6 +41,8 @@ pub enum FeatureRule {
     Rate(Columns),
     /// One column divided by another; nothing where the divisor is zero.
     Ratio(Ratio),
+    /// How far an entity departs from the others of its group at the same time.
+    Peers(Peers),
     /// Time of day and day of week on the unit circle, in UTC.
     Calendar(Calendar),
 }
@@ -124,6 +126,53 @@ fn ratio() -> String {
     "ratio".to_owned()
 }
 
+/// How far an entity departs from the others of its group at the same time.
+///
+/// The feature `<column>_peer_deviation` is the value minus the median of the group, in usual spreads
+/// of the group: 1.4826 times the median absolute deviation, whose median over the window is taken.
+/// Medians hold while fewer than half of the group are faulty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    #[serde(default = "all")]
+    pub columns: Vec<String>,
+    /// How far back the usual spread looks.
+    pub window: Span,
+    /// Fewest entities of a group with a value, the entity itself among them; with fewer the
+    /// feature is a gap.
+    #[serde(default = "three")]
+    pub min_entities: u32,
+    /// Smallest usual spread, as a share of the median.
+    #[serde(default = "one_percent")]
+    pub min_spread_ratio: f64,
+    /// Deviations beyond this many spreads count as this many.
+    #[serde(default = "ten")]
+    pub clip: f64,
+    /// Groups that are compared within themselves, each a list of patterns of entity names such as
+    /// `[control-*]`: an entity belongs to the first that means it, and to none otherwise. Without
+    /// groups all are one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Vec<String>>,
+}
+
+impl Peers {
+    /// What the names of the features end with.
+    pub const SUFFIX: &str = "_peer_deviation";
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn one_percent() -> f64 {
+    0.01
+}
+
+fn ten() -> f64 {
+    10.0
+}
+
 /// Which parts of the calendar become features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +195,7 @@ pub fn lookback(step: Span, features: &[FeatureRule], fill: &Fill) -> Span {
     let steps = |rule: &FeatureRule| match rule {
         FeatureRule::Rolling(rule) => rule.window.in_steps(step).saturating_sub(1),
         FeatureRule::Difference(rule) => rule.lag.in_steps(step),
+        FeatureRule::Peers(rule) => rule.window.in_steps(step).saturating_sub(1),
         FeatureRule::Rate(_) => 1,
         FeatureRule::Raw(_) | FeatureRule::Ratio(_) | FeatureRule::Calendar(_) => 0,
     };
@@ -180,6 +230,7 @@ mod tests {
             ("none", "[{raw: {}}]".to_owned(), 0),
             ("none", format!("[{{raw: {{}}}}, {rolling}]"), 4),
             ("none", "[{rate: {}}]".to_owned(), 1),
+            ("none", "[{peers: {window: 6m}}]".to_owned(), 5),
             ("none", format!("[{rolling}, {{difference: {{lag: 7m}}}}]"), 7),
             ("{forward: {limit: 3}}", format!("[{rolling}]"), 7),
             ("zero", format!("[{rolling}]"), 4),

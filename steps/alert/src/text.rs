@@ -9,6 +9,7 @@ use crate::machine::{Kind, Reason};
 use crate::message::{Alert, Link, Message, Status};
 use crate::quantity::{clean, digits, quantity};
 
+mod peers;
 mod training;
 
 /// Entities that a message names; the others are counted.
@@ -153,6 +154,9 @@ fn verb(alert: &Alert, one: bool) -> String {
             format!("no longer differ{s} from what {} declared", if one { "it" } else { "they" })
         }
         Kind::Anomaly if alert.reason == Reason::Lasts => format!("{is} still anomalous"),
+        Kind::Anomaly if one && peers::are_reason(&alert.causes) => {
+            format!("{is} unlike its peers")
+        }
         Kind::Anomaly => format!("{is} anomalous"),
         Kind::NoData if alert.reason == Reason::Lasts => format!("still send{s} no data"),
         Kind::NoData => format!("send{s} no data"),
@@ -335,7 +339,8 @@ pub(crate) fn words(cause: &Cause) -> String {
         }
         _ => String::new(),
     };
-    format!("{} {value}, usually {usual}{how_far}", clean(&cause.feature))
+    let (name, from) = peers::named(&cause.feature);
+    format!("{} {value}{from}, usually {usual}{how_far}", clean(name))
 }
 
 /// Returns a cause's value and its usual range, with the unit.

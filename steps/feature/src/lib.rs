@@ -6,12 +6,13 @@
 //! alone has the same bits as in a batch, at any number of threads.
 //!
 //! In order: `grid` puts samples on the step grid, `fill` closes gaps as the document says,
-//! `plan` turns the document's rules into columns, `rolling` and `pointwise` compute them,
+//! `plan` turns the document's rules into columns, `rolling`, `pointwise` and `peers` compute them,
 //! `labels` says what is known of each row.
 
 mod fill;
 mod grid;
 mod labels;
+mod peers;
 mod plan;
 mod pointwise;
 mod rolling;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use contract::{FeatureColumn, FeatureContract, StepError};
-use document::features::{Calendar, FeatureRule, Ratio, Rolling, Statistic};
+use document::features::{Calendar, FeatureRule, Peers, Ratio, Rolling, Statistic};
 use document::sections::Feature as Sections;
 use document::sources::SampleColumn;
 use frames::FeatureTable;
@@ -27,6 +27,8 @@ pub(crate) enum Task {
     Rate(String),
     /// One sample column divided by another.
     Ratio { numerator: String, denominator: String },
+    /// How far a sample column departs from that of the entity's peers.
+    Peers { column: String, rule: Peers, rows: usize },
     /// Sine and cosine of a cycle.
     Calendar(Cycle),
 }
@@ -107,6 +109,7 @@ impl<'a> Builder<'a> {
                 }
             }
             FeatureRule::Ratio(rule) => self.ratio(number, rule)?,
+            FeatureRule::Peers(rule) => self.peers(number, rule)?,
             FeatureRule::Calendar(rule) => self.calendar(number, rule),
         }
         Ok(())
@@ -130,6 +133,28 @@ impl<'a> Builder<'a> {
         self.add(number, FeatureColumn { name, unit, formula }, &reads);
         let [numerator, denominator] = reads.map(str::to_owned);
         self.tasks.push(Task::Ratio { numerator, denominator });
+        Ok(())
+    }
+
+    fn peers(&mut self, number: usize, rule: &Peers) -> Result<(), StepError> {
+        let rows = rule.window.in_steps(self.document.step);
+        for column in self.resolve(number, &rule.columns)? {
+            let groups: Vec<String> = rule.groups.iter().map(|group| group.join("|")).collect();
+            let formula = format!(
+                "peer_deviation({column}, {}) of at least {} entities, spread at least {} of the median, at most {}{}{}",
+                rule.window,
+                rule.min_entities,
+                rule.min_spread_ratio,
+                rule.clip,
+                if groups.is_empty() { "" } else { ", groups " },
+                groups.join("; "),
+            );
+            let name = format!("{column}{}", Peers::SUFFIX);
+            let unit = "spreads".to_owned();
+            self.add(number, FeatureColumn { name, unit, formula }, &[column]);
+            let (column, rule) = (column.to_owned(), rule.clone());
+            self.tasks.push(Task::Peers { column, rule, rows });
+        }
         Ok(())
     }
 
@@ -310,109 +335,4 @@ fn percent(quantile: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use contract::Span;
-
-    use super::*;
-
-    fn document(features: &str) -> Sections {
-        let text = format!(
-            "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
-             queries: [{{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
-             {{name: requests, promql: requests_total}}]}}}}\n\
-             features: {features}\nmodels: {{z_score: {{}}}}\n\
-             vote: {{combine: votes, weights: {{z_score: 1}}, alarm_at: 1, \
-             limit: {{quantile: {{share: 0.99}}}}}}\n"
-        );
-        document::parse("x.yaml", &text).unwrap().into()
-    }
-
-    fn planned(features: &str) -> Result<Plan, StepError> {
-        plan(&document(features), &["cpu", "requests"])
-    }
-
-    #[test]
-    fn columns_follow_the_rules_with_their_names_units_and_formulas() {
-        let plan = planned(
-            "[{raw: {columns: [cpu]}}, \
-             {rolling: {columns: [cpu], window: 5m, statistics: [mean, {quantile: 0.9}]}}, \
-             {difference: {columns: [cpu], lag: 1m}}, {rate: {columns: [requests]}}, \
-             {ratio: {name: cpu_ratio, numerator: cpu, denominator: requests}}, \
-             {calendar: {hour_of_day: true}}]",
-        )
-        .unwrap();
-        let columns: Vec<_> = plan
-            .contract
-            .columns
-            .iter()
-            .map(|c| (c.name.as_str(), c.unit.as_str(), c.formula.as_str()))
-            .collect();
-        assert_eq!(
-            columns,
-            [
-                ("cpu", "cores", "rate(cpu[5m])"),
-                ("cpu_mean_5m", "cores", "mean(cpu, 5m)"),
-                ("cpu_q90_5m", "cores", "quantile(0.9, cpu, 5m)"),
-                ("cpu_difference_1m", "cores", "difference(cpu, 1m)"),
-                (
-                    "requests_per_second",
-                    "per_second",
-                    "rate(requests) where requests = requests_total"
-                ),
-                ("cpu_ratio", "ratio", "cpu / requests where requests = requests_total"),
-                ("hour_of_day_sine", "", "sine(hour_of_day)"),
-                ("hour_of_day_cosine", "", "cosine(hour_of_day)"),
-            ]
-        );
-        assert_eq!(plan.contract.lookback, Span::from_seconds(240));
-        assert_eq!(plan.sample_columns, ["cpu", "requests"]);
-    }
-
-    #[test]
-    fn two_features_of_one_name_are_a_usage_error() {
-        let error = planned("[{raw: {columns: [cpu]}}, {raw: {}}]").unwrap_err();
-        assert_eq!(error.kind, contract::ErrorKind::Usage);
-        assert_eq!(error.message, "feature rule 2: feature `cpu` is made twice, first by rule 1");
-    }
-
-    #[test]
-    fn a_column_that_is_not_there_is_a_usage_error_with_a_guess() {
-        let error = plan(&document("[{raw: {columns: [cpu]}}]"), &["cpus"]).unwrap_err();
-        assert_eq!(error.hint.as_deref(), Some("did you mean `cpus`?"));
-        let error = planned("[{raw: {columns: ['!*']}}]").unwrap_err();
-        assert!(error.message.contains("make no column"), "{error}");
-    }
-
-    #[test]
-    fn reserved_names_are_refused() {
-        let document = document("[{calendar: {hour_of_day: true}}, {raw: {columns: ['*']}}]");
-        let error = plan(&document, &["warm_up"]).unwrap_err();
-        assert!(error.message.contains("`warm_up` is a column of every"), "{error}");
-    }
-
-    #[test]
-    fn another_query_is_another_contract_even_where_only_its_statistics_are_features() {
-        let rules = "[{rolling: {window: 5m, statistics: [mean]}}]";
-        let mut changed = document(rules);
-        changed.columns[0].formula = "rate(other[5m])".into();
-        let available = ["cpu", "requests"];
-        let [one, other] =
-            [document(rules), changed].map(|d| plan(&d, &available).unwrap().contract);
-        assert!(one.first_difference(&other).is_some());
-    }
-
-    #[test]
-    fn quantiles_are_named_by_their_percentage() {
-        for (quantile, name) in [
-            (0.9, "90"),
-            (0.5, "50"),
-            (0.999, "99_9"),
-            (0.05, "5"),
-            (1.0, "100"),
-            (0.0, "0"),
-            (0.005, "0_5"),
-        ] {
-            assert_eq!(percent(quantile), name);
-        }
-    }
-}
+mod tests;

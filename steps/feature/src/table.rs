@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::grid::{Grid, GridCounts, NO_SAMPLE};
 use crate::plan::{Plan, Task, plan};
 use crate::rolling::{Window, maximum, minimum, moments, quantiles};
-use crate::{fill, labels, pointwise};
+use crate::{fill, labels, peers, pointwise};
 
 /// What became of the samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -189,6 +189,9 @@ fn compute(grid: &Grid, task: &Task) -> Vec<Vec<f64>> {
         }
         Task::Rolling { column, window, statistics } => {
             rolling(grid, grid.values(column), *window, statistics)
+        }
+        Task::Peers { column, rule, rows } => {
+            vec![peers::deviations(grid, grid.values(column), rule, *rows)]
         }
         Task::Calendar(_) => Vec::new(),
     }

@@ -121,6 +121,7 @@ fn check_columns(document: &Document) -> Result<(), Problem> {
             FeatureRule::Raw(rule) | FeatureRule::Rate(rule) => rule.columns.as_slice(),
             FeatureRule::Rolling(rule) => rule.columns.as_slice(),
             FeatureRule::Difference(rule) => rule.columns.as_slice(),
+            FeatureRule::Peers(rule) => rule.columns.as_slice(),
             FeatureRule::Ratio(_) | FeatureRule::Calendar(_) => &[],
         };
         if let Some(column) =
