@@ -1,5 +1,6 @@
 //! The command line of `lynceus`.
 
+mod agent;
 mod compare;
 mod context;
 mod document;
@@ -155,6 +156,9 @@ enum Command {
     /// Record the sources of a pipeline that have no past, such as `exporter`, into the store
     #[command(after_help = "Example: lynceus record node --steps 6")]
     Record(record::RecordArgs),
+    /// Record the sources of one node, as a service with `/metrics` and `/healthz`
+    #[command(after_help = "Example: lynceus agent node --node \"$(hostname)\"")]
+    Agent(agent::AgentArgs),
     /// Score the windows that are due, and send alerts
     #[command(after_help = "Example: lynceus score cluster --at 2026-11-21T09:22:00Z")]
     Score(score::ScoreArgs),
@@ -296,6 +300,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Run(args) => run::execute(&global, &args),
         Command::Source { command } => source::execute(&global, &command),
         Command::Record(args) => record::execute(&global, &args),
+        Command::Agent(args) => agent::execute(&global, &args),
         Command::Score(args) => score::execute(&global, &args),
         Command::Watch(args) => watch::execute(&global, args),
         Command::Messages(args) => messages::execute(&global, &args),

@@ -1,12 +1,13 @@
 //! `lynceus record`: records the sources of a pipeline that have no past.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use collect::follow::{Recorder, Recording, Step};
 use contract::{StepError, Timestamp};
 use document::sections::Collect;
 
+use super::agent::Health;
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, say};
 
@@ -27,43 +28,74 @@ pub(crate) struct RecordArgs {
     steps: Option<u64>,
 }
 
+/// What is recorded how.
+pub(crate) struct Recorded<'a> {
+    /// Name of the recorder.
+    pub(crate) recorder: &'a str,
+    /// Folder of what is not in the store yet.
+    pub(crate) spool: Option<&'a Path>,
+    /// Steps after which to end.
+    pub(crate) steps: Option<u64>,
+    /// Who is told how it goes.
+    pub(crate) health: Option<&'a Health>,
+}
+
 pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepError> {
-    let context = Context::new(global, &args.document)?;
+    let recorded = Recorded {
+        recorder: &args.recorder,
+        spool: args.spool.as_deref(),
+        steps: args.steps,
+        health: None,
+    };
+    record(global, &args.document, &recorded)
+}
+
+/// Records until the process is asked to end.
+pub(crate) fn record(
+    global: &Global,
+    document: &DocumentArgs,
+    recorded: &Recorded<'_>,
+) -> Result<(), StepError> {
+    let context = Context::new(global, document)?;
     let document = Collect::from(context.document.clone());
     let store = context.store.open()?;
     let default = || {
         let folder = context.store.root.join("recording").join(&context.document.name);
-        folder.join(&args.recorder)
+        folder.join(recorded.recorder)
     };
-    let spool = args.spool.clone().unwrap_or_else(default);
+    let spool = recorded.spool.map_or_else(default, Path::to_owned);
     let mut recorder = Recorder::open(Recording {
         document: &document,
         folder: &context.base,
         store: store.as_ref(),
-        recorder: &args.recorder,
+        recorder: recorded.recorder,
         spool: &spool,
     })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StepError::unavailable(format!("cannot start: {error}")))?;
+    let length = context.document.step;
     say(&format!(
-        "Recording `{}` every {} into {}; stop with Ctrl-C",
+        "Recording `{}` every {length} into {}; stop with Ctrl-C",
         context.document.name,
-        context.document.step,
         store.describe()
     ));
     let mut taken = 0_u64;
     let mut next = recorder.next(clock());
-    while args.steps.is_none_or(|steps| taken < steps) {
+    while recorded.steps.is_none_or(|steps| taken < steps) {
         if !runtime.block_on(wait_until(next))? {
             break;
         }
-        tell(next, &recorder.step(next)?);
+        let step = recorder.step(next)?;
+        tell(next, &step);
+        if let Some(health) = recorded.health {
+            health.note(next, &step, length);
+        }
         taken += 1;
         // Steps that passed meanwhile are over; a clock that was set back is waited for.
-        next = recorder.next(clock()).max(next + context.document.step);
-        if next - clock() > context.document.step + context.document.step {
+        next = recorder.next(clock()).max(next + length);
+        if next - clock() > length + length {
             next = recorder.next(clock());
         }
     }
