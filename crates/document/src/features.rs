@@ -213,14 +213,32 @@ mod tests {
     use super::*;
     use crate::Document;
 
-    fn document(fill: &str, features: &str) -> Document {
+    fn parsed(fill: &str, features: &str) -> Result<Document, contract::StepError> {
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: a, promql: a}}]}}}}\nfill: {fill}\nfeatures: {features}\n\
              models: {{z_score: {{}}}}\nvote: {{combine: votes, weights: {{z_score: 1}}, \
              alarm_at: 1, limit: {{quantile: {{share: 0.99}}}}}}\n"
         );
-        crate::read::parse("x.yaml", &text).unwrap()
+        crate::read::parse("x.yaml", &text)
+    }
+
+    fn document(fill: &str, features: &str) -> Document {
+        parsed(fill, features).unwrap()
+    }
+
+    #[test]
+    fn peers_need_whole_steps_and_three_entities() {
+        for (rule, field) in [
+            ("{window: 90s}", "peers.window"),
+            ("{window: 5m, min_entities: 2}", "peers.min_entities"),
+            ("{window: 5m, min_spread_ratio: 2}", "peers.min_spread_ratio"),
+            ("{window: 5m, clip: 0}", "peers.clip"),
+            ("{window: 5m, columns: [b]}", "peers.columns"),
+        ] {
+            let error = parsed("none", &format!("[{{peers: {rule}}}]")).unwrap_err();
+            assert!(error.message.contains(field), "{rule}: {}", error.message);
+        }
     }
 
     #[test]

@@ -56,6 +56,26 @@ fn columns_follow_the_rules_with_their_names_units_and_formulas() {
 }
 
 #[test]
+fn peer_deviations_are_named_after_their_column_and_say_all_their_settings() {
+    let of = |rule: &str| {
+        let plan = planned(&format!("[{{peers: {rule}}}]")).unwrap();
+        (plan.contract.columns[0].name.clone(), plan.contract.columns[0].formula.clone())
+    };
+    let (name, formula) = of("{columns: [cpu], window: 5m}");
+    assert_eq!(name, "cpu_peer_deviation");
+    assert!(formula.starts_with("peer_deviation(cpu, 5m)"), "{formula}");
+    for other in [
+        "{columns: [cpu], window: 6m}",
+        "{columns: [cpu], window: 5m, min_entities: 4}",
+        "{columns: [cpu], window: 5m, clip: 5}",
+        "{columns: [cpu], window: 5m, min_spread_ratio: 0.5}",
+        "{columns: [cpu], window: 5m, groups: [['a*'], ['*']]}",
+    ] {
+        assert_ne!(of(other).1, formula, "{other}");
+    }
+}
+
+#[test]
 fn two_features_of_one_name_are_a_usage_error() {
     let error = planned("[{raw: {columns: [cpu]}}, {raw: {}}]").unwrap_err();
     assert_eq!(error.kind, contract::ErrorKind::Usage);
