@@ -3,6 +3,7 @@
 mod agent;
 mod compare;
 mod context;
+mod dataset;
 mod document;
 mod entities;
 mod evaluate;
@@ -210,6 +211,11 @@ enum Command {
         #[command(subcommand)]
         command: runs::RunsCommand,
     },
+    /// Export the labelled feature rows of a run
+    Dataset {
+        #[command(subcommand)]
+        command: dataset::DatasetCommand,
+    },
     /// List models, show one, see what was live when, promote or roll back
     #[command(after_help = "Example: lynceus models history cluster")]
     Models {
@@ -313,6 +319,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Plan(args) => plan::execute(&global, &args),
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),
+        Command::Dataset { command } => dataset::execute(&global, &command),
         Command::Models { command } => models::execute(&global, &command),
         Command::Track { command } => track::execute(&global, &command),
         Command::Store { command } => store::execute(&global, &command),

@@ -1,0 +1,118 @@
+//! `lynceus dataset`: the labelled feature rows of a run, for other programs.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use contract::{StepError, artifact};
+use frames::FeatureTable;
+use fs_err as fs;
+
+use super::context::StorePlace;
+use super::{Global, print, runs};
+
+/// What to do with a data set.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum DatasetCommand {
+    /// Write the feature rows of a run with their labels
+    #[command(after_help = "Example: lynceus dataset export node --format csv --to node.csv")]
+    Export {
+        /// Name of the pipeline
+        pipeline: String,
+        /// Name of the run, its beginning, `previous`, or `last`
+        #[arg(long, value_name = "RUN", default_value = "last")]
+        run: String,
+        /// Format of the file
+        #[arg(long, value_enum, value_name = "FORMAT", default_value = "csv")]
+        format: Format,
+        /// Write this file [default: CSV goes to stdout]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// A header and a line a row.
+    Csv,
+    /// Parquet.
+    Parquet,
+}
+
+pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), StepError> {
+    let DatasetCommand::Export { pipeline, run, format, to } = command;
+    let store = StorePlace::new(&global.store)?;
+    let (folder, _) = runs::find(&store, pipeline, run)?;
+    store.bring_run(&folder)?;
+    let path = folder.join("feature/features.parquet");
+    match (format, to) {
+        (Format::Parquet, None) => Err(StepError::usage("Parquet does not go to stdout")
+            .hint("`--to FILE` says where to write it")),
+        (Format::Parquet, Some(to)) => {
+            let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
+            artifact::write_file(to, &bytes)
+        }
+        (Format::Csv, to) => {
+            let text = csv(&path)?;
+            match to {
+                Some(to) => artifact::write_file(to, text.as_bytes()),
+                None => print(&text),
+            }
+        }
+    }
+}
+
+/// Returns the rows as CSV: time, entity, label, scenario, whether the row counts in no metric, and
+/// the features; a gap is empty.
+fn csv(path: &Path) -> Result<String, StepError> {
+    let features = FeatureTable::read(path)?;
+    let table = &features.table;
+    let mut text = "time,entity,label,scenario,excluded".to_owned();
+    table.columns.iter().for_each(|column| text.extend([",", &cell(&column.name)]));
+    text.push('\n');
+    for row in 0..features.rows() {
+        let labels = features.labels.as_ref();
+        let of = |texts: Option<&Vec<String>>| {
+            texts.and_then(|texts| texts.get(row)).map(|it| cell(it)).unwrap_or_default()
+        };
+        let excluded = labels.is_some_and(|labels| labels.excluded.get(row) == Some(&true));
+        // Writing to a String cannot fail.
+        write!(
+            text,
+            "{},{},{},{},{excluded}",
+            table.times[row],
+            cell(table.entity_of(row)),
+            of(labels.map(|labels| &labels.label)),
+            of(labels.map(|labels| &labels.scenario)),
+        )
+        .unwrap_or_default();
+        for column in &table.columns {
+            match column.values.get(row).filter(|value| !value.is_nan()) {
+                Some(value) => write!(text, ",{value}").unwrap_or_default(),
+                None => text.push(','),
+            }
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Returns a text as a cell, in quotes where it must be.
+fn cell(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_quoted_where_it_must_be() {
+        let cells = ["node-1", "a,b", "say \"x\"", ""].map(cell);
+        assert_eq!(cells, ["node-1", "\"a,b\"", "\"say \"\"x\"\"\"", ""]);
+    }
+}
