@@ -21,7 +21,7 @@ macro_rules! files {
 }
 
 /// All documents that come with the program.
-pub(crate) const ALL: &[Shipped] = &[CLUSTER, OWN];
+pub(crate) const ALL: &[Shipped] = &[CLUSTER, NODE, OWN];
 
 /// A template for signals of one's own; it has no sample.
 const OWN: Shipped = Shipped {
@@ -29,6 +29,20 @@ const OWN: Shipped = Shipped {
     about: "a template for signals of your own",
     text: include_str!("../templates/own.yaml"),
     sample: &[],
+};
+
+const NODE: Shipped = Shipped {
+    name: "node",
+    about: "which node misbehaves, by its metrics and by what its processes do",
+    text: include_str!("../node.yaml"),
+    sample: files![
+        "samples/node.yaml",
+        "samples/node/metrics.csv.gz",
+        "samples/node/scenarios.csv",
+        "samples/node/events/node-a.jsonl.gz",
+        "samples/node/events/node-b.jsonl.gz",
+        "samples/node/events/node-c.jsonl.gz",
+    ],
 };
 
 const CLUSTER: Shipped = Shipped {
