@@ -70,11 +70,9 @@ fn rotated_compressed_and_wrapped_files_of_two_nodes_are_one_range() -> Result<(
     let live = exec(12.0, "a", 3) + &connect(13.0, "a", 3, 3333) + &connect(14.0, "a", 3, 443);
     let other_kind = live.replace("process_kprobe", "process_accept");
     place.file("events/a/tetragon.log", live + other_kind.lines().last().unwrap_or_default())?;
-    let wrapped: String = (exec(5.0, "b", 1)
-        + &event(25.0, "b", 1, "process_exit", ",\"status\":9"))
-        .lines()
-        .map(|line| format!("2026-11-29T19:00:30.1Z stdout F {line}\n"))
-        .collect();
+    let lines = exec(5.0, "b", 1) + &event(25.0, "b", 1, "process_exit", ",\"status\":9");
+    let wrapped = lines.lines().map(|line| format!("2026-11-29T19:00:30.1Z stdout F {line}\n"));
+    let wrapped = wrapped.collect::<Vec<_>>().concat();
     place.file("events/b/tetragon.log", wrapped)?;
     let samples = place.samples(NOW, &[])?;
     assert_eq!(
