@@ -41,11 +41,7 @@ fn columns_follow_the_rules_with_their_names_units_and_formulas() {
             ("cpu_mean_5m", "cores", "mean(cpu, 5m)"),
             ("cpu_q90_5m", "cores", "quantile(0.9, cpu, 5m)"),
             ("cpu_difference_1m", "cores", "difference(cpu, 1m)"),
-            (
-                "requests_per_second",
-                "per_second",
-                "rate(requests) where requests = requests_total"
-            ),
+            ("requests_per_second", "per_second", "rate(requests) where requests = requests_total"),
             ("cpu_ratio", "ratio", "cpu / requests where requests = requests_total"),
             ("hour_of_day_sine", "", "sine(hour_of_day)"),
             ("hour_of_day_cosine", "", "cosine(hour_of_day)"),
@@ -103,8 +99,7 @@ fn another_query_is_another_contract_even_where_only_its_statistics_are_features
     let mut changed = document(rules);
     changed.columns[0].formula = "rate(other[5m])".into();
     let available = ["cpu", "requests"];
-    let [one, other] =
-        [document(rules), changed].map(|d| plan(&d, &available).unwrap().contract);
+    let [one, other] = [document(rules), changed].map(|d| plan(&d, &available).unwrap().contract);
     assert!(one.first_difference(&other).is_some());
 }
 
