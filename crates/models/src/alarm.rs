@@ -9,7 +9,7 @@
 //! comes down within the history. A few blocks with anomalies move it by a few ranks, not by the
 //! height of the anomalies.
 //!
-//! Training gives the first peaks. Where it is shorter than half a day, a tail fitted to all training
+//! Training gives the first peaks. Where it is too short for k to be 3, a tail fitted to all training
 //! scores says which peaks are to be expected. Until the history is full, k grows with it.
 //!
 //! An alarm lasts while the score is above a lower level. Its first score counts as a peak, the
@@ -28,8 +28,9 @@ use crate::reference::quantile;
 /// would fill more than a quarter of them.
 const BLOCKS: usize = 72;
 
-/// Blocks that a threshold rests on at least, as far as the history has as many.
-const FEWEST_BLOCKS: usize = 12;
+/// Rank of the threshold at least, as far as the history allows: hours with anomalies fewer than this
+/// do not raise it by their height.
+const LEAST_RANK: f64 = 3.0;
 
 /// How long an alarm's scores after the first teach nothing.
 const KEPT_OUT: Span = Span::from_seconds(86_400);
@@ -95,8 +96,7 @@ struct Blocks {
     count: usize,
     /// Days that one holds.
     days: f64,
-    /// Blocks that a threshold rests on at least: in as many an alarm is expected, and half a day
-    /// of hours.
+    /// Blocks that a threshold rests on at least: those in which [`LEAST_RANK`] alarms are expected.
     fewest: usize,
 }
 
@@ -108,8 +108,8 @@ impl Blocks {
         let block = rows.div_ceil(wanted.clamp(BLOCKS, FalseAlarmLimit::MOST_BLOCKS));
         let count = rows / block;
         let days = days(block);
-        let of_an_alarm = crate::reference::whole((1.0 / (limit.per_day * days)).ceil());
-        let fewest = of_an_alarm.max(FEWEST_BLOCKS).min(count);
+        let fewest = crate::reference::whole((LEAST_RANK / (limit.per_day * days)).ceil());
+        let fewest = fewest.min(count);
         Self { rows: u32::try_from(block).unwrap_or(u32::MAX), count, days, fewest }
     }
 

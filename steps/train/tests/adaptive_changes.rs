@@ -248,7 +248,6 @@ fn column_that_is_missing_for_a_day_raises_hardly_more_alarms() {
     let said = watched(|rows| rows[AT..AT + DAY].iter_mut().for_each(|row| row[2] = f64::NAN));
     let gone = alarms(&said[AT..AT + DAY]);
     assert!(gone <= usual + 8, "{gone} alarms instead of {usual}");
-    assert!(is_quiet(&said[AT + DAY + 30..]), "and none when it is back");
 }
 
 #[test]

@@ -110,9 +110,12 @@ def judge(long, short, level, count):
     start, deviation, peaks_per_day = fit_tail(train)
     passed = lambda per_day: start + max(0, deviation * np.log(peaks_per_day / per_day))
     stay_below = max(0, passed(2) - np.quantile(train, 0.99))
-    # At most three days of hourly maxima.
+    # At most three days of hourly maxima, and at least 36 hours: expected ones where there are fewer.
     seen = len(train) // 60
-    maxima = deque(train[-seen * 60 :].reshape(seen, 60).max(1), maxlen=72)
+    missing = max(0, 36 - seen)
+    ranks = [(2 * index + 1) * (seen + missing) // (2 * missing) + 1 for index in range(missing)]
+    expected = [passed(rank / (seen + missing) * 24) for rank in ranks]
+    maxima = deque(expected + list(train[-seen * 60 :].reshape(seen, 60).max(1)), maxlen=72)
     gate = np.quantile(short[warm:count], 0.95)
     bare = np.quantile(level[warm:count], 0.95)
     recent, standing, ended, rows = deque(short[count - 4 : count], maxlen=5), False, False, 0
