@@ -10,13 +10,15 @@ cd "$(dirname "$0")/.."
 # On a machine that is there for one run, what a second build would save is not kept.
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
-# The tests run a real Prometheus (and its promtool), Alertmanager and SMTP server of their own;
+# The tests run a real Prometheus (and its promtool), InfluxDB (LYNCEUS_TEST_INFLUXDB=off leaves it
+# out), Alertmanager and SMTP server of their own;
 # nothing is started as a service.
 needed=()
 command -v prometheus >/dev/null && command -v promtool >/dev/null || needed+=(prometheus)
 command -v curl >/dev/null || needed+=(curl)
 command -v openssl >/dev/null || needed+=(openssl)
 command -v stress-ng >/dev/null || needed+=(stress-ng)
+[ "${LYNCEUS_TEST_INFLUXDB:-on}" = off ] || command -v influxd >/dev/null || needed+=(influxdb)
 [ -x /usr/bin/prometheus-alertmanager ] || needed+=(prometheus-alertmanager)
 /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || needed+=(python3-aiosmtpd)
 if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then

@@ -4,6 +4,7 @@ mod argo_emulation;
 mod argo_manifests;
 mod broken_runs;
 mod bucket;
+mod classify_run;
 mod command_line;
 mod compose;
 mod database;

@@ -3,10 +3,16 @@
 # the same rows: kinds of containers (one pod left out at a time) and malicious network flows
 # (trained on the flows before 13:45, tested on those after).
 #
-#   tests/bench/labelled.sh CONTAINERS.arff FLOWS.csv.gz [--json FILE]
+#   tests/bench/labelled.sh CONTAINERS.arff [FLOWS.csv.gz] [--json FILE]
+#
+# `classify` are the models of `task: classify` (each fitted without one pod), the others those of
+# labelled anomalies, with their own cross-validation; scikit-learn leaves out a pod at a time.
 #
 # Needs Python with numpy 2.4.6 and scikit-learn 1.9.1 (`PYTHON=...`) and a built program
-# (`LYNCEUS=...`, otherwise target/release/lynceus). The sets are named in tests/bench/README.md.
+# (`LYNCEUS=...`, otherwise target/release/lynceus) with
+# the example `leave_one_out` of `train` (`LEAVE_ONE_OUT=...`). The sets are named in tests/bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-LYNCEUS=${LYNCEUS:-$PWD/target/release/lynceus} exec "${PYTHON:-python3}" tests/bench/labelled/labelled.py "$@"
+export LYNCEUS=${LYNCEUS:-$PWD/target/release/lynceus}
+export LEAVE_ONE_OUT=${LEAVE_ONE_OUT:-$PWD/target/release/examples/leave_one_out}
+exec "${PYTHON:-python3}" tests/bench/labelled/labelled.py "$@"

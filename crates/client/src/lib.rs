@@ -19,7 +19,7 @@ use reqwest::{Method, RequestBuilder};
 
 pub use retry::{Failed, LONGEST_DELAY, Retry, backoff, retry_after};
 pub use secret::{masked, read_secret, secret_place};
-pub use transport::{causes, use_ring};
+pub use transport::{Pem, causes, use_ring};
 
 /// Bytes of a reply that are read where a request says nothing else.
 const USUAL_REPLY_BYTES: usize = 64 << 20;
@@ -136,6 +136,17 @@ impl Server {
     ///
     /// Errors: usage for a secret or a certificate that is not there or not what it should be.
     pub fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
+        Self::open_with(server, (field, folder), &Pem::default())
+    }
+
+    /// Makes the client of a server whose certificates may be at hand.
+    ///
+    /// Errors: those of [`Server::open`].
+    pub fn open_with(
+        server: &HttpServer,
+        (field, folder): (&str, &Path),
+        at_hand: &Pem,
+    ) -> Result<Self, StepError> {
         let mut headers = secret::headers(&format!("{field}.headers"), &server.headers)?;
         let mut secret = Hidden::default();
         if let Some(auth) = &server.auth {
@@ -144,7 +155,7 @@ impl Server {
             headers.insert(name, value);
         }
         Ok(Self {
-            client: transport::client(server, field, folder)?,
+            client: transport::client(server, (field, folder), at_hand)?,
             url: server.url.clone(),
             field: field.to_owned(),
             headers,

@@ -7,10 +7,30 @@ use document::http::{HttpServer, Proxy};
 use fs_err as fs;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect};
 
+/// Certificates that are at hand, and count where the document names no file.
+#[derive(Default)]
+pub struct Pem {
+    /// The CA certificates to trust instead of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// A client certificate and its key.
+    pub identity: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { ca, identity } = self;
+        write!(f, "Pem {{ ca: {}, identity: {} }}", ca.is_some(), identity.is_some())
+    }
+}
+
 /// Makes the client of a server.
 ///
 /// Errors: usage for a file that is not there or not what it should be.
-pub(crate) fn client(server: &HttpServer, field: &str, folder: &Path) -> Result<Client, StepError> {
+pub(crate) fn client(
+    server: &HttpServer,
+    (field, folder): (&str, &Path),
+    at_hand: &Pem,
+) -> Result<Client, StepError> {
     use_ring();
     let mut builder = Client::builder()
         .user_agent(concat!("lynceus/", env!("CARGO_PKG_VERSION")))
@@ -22,8 +42,8 @@ pub(crate) fn client(server: &HttpServer, field: &str, folder: &Path) -> Result<
         // Compression only costs time where nothing is sent over a network.
         builder = builder.gzip(false);
     }
-    if let Some(ca_file) = &server.tls.ca_file {
-        let pem = read(folder, ca_file)?;
+    let ca = bytes(folder, server.tls.ca_file.as_deref(), at_hand.ca.as_ref())?;
+    if let Some((pem, ca_file)) = ca {
         let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
         if certificates.is_empty() {
             return Err(not_pem(field, "ca_file", ca_file, "certificate"));
@@ -33,8 +53,9 @@ pub(crate) fn client(server: &HttpServer, field: &str, folder: &Path) -> Result<
         // Nothing is verified: the system's certificates are not read, and need not be there.
         builder = builder.tls_certs_only([]);
     }
-    if let Some(identity_file) = &server.tls.client_identity_file {
-        let pem = read(folder, identity_file)?;
+    let identity_file = server.tls.client_identity_file.as_deref();
+    let identity = bytes(folder, identity_file, at_hand.identity.as_ref())?;
+    if let Some((pem, identity_file)) = identity {
         let identity = Identity::from_pem(&pem).map_err(|_| {
             not_pem(field, "client_identity_file", identity_file, "certificate with its key")
         })?;
@@ -101,6 +122,18 @@ pub fn causes(error: &reqwest::Error) -> String {
         return "no reason given".to_owned();
     }
     texts.join(": ")
+}
+
+/// Returns what a file holds, or else what is at hand, with how errors name it.
+fn bytes<'a>(
+    folder: &Path,
+    file: Option<&'a Path>,
+    at_hand: Option<&Vec<u8>>,
+) -> Result<Option<(Vec<u8>, &'a Path)>, StepError> {
+    match file {
+        Some(file) => Ok(Some((read(folder, file)?, file))),
+        None => Ok(at_hand.map(|pem| (pem.clone(), Path::new("data")))),
+    }
 }
 
 fn read(folder: &Path, file: &Path) -> Result<Vec<u8>, StepError> {

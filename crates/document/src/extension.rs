@@ -84,7 +84,8 @@ impl<T: HttpSettings> Extension for Http<T> {
     }
 
     fn files_mut(&mut self) -> Vec<(FileUse, &mut PathBuf)> {
-        self.server.tls.files_mut().into_iter().map(|path| (FileUse::Read, path)).collect()
+        let files = self.own.files_mut().into_iter().chain(self.server.tls.files_mut());
+        files.map(|path| (FileUse::Read, path)).collect()
     }
 
     fn destinations(&self) -> Vec<Destination> {

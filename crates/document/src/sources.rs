@@ -7,6 +7,8 @@ mod columns;
 mod entity;
 mod exporter;
 pub mod flows;
+mod influxdb;
+mod kubernetes;
 mod postgres;
 mod prometheus;
 mod recorded;
@@ -28,6 +30,8 @@ use crate::http::Http;
 pub use columns::{SampleColumn, column_names};
 pub use entity::Entity;
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
+pub use influxdb::{InfluxdbColumn, InfluxdbSource};
+pub use kubernetes::{KubernetesSource, PodColumn, PodLabel};
 pub use postgres::{PostgresSource, TimeUnit};
 pub use prometheus::PrometheusSource;
 pub use recorded::{RecordedColumn, RecordedSource};
@@ -37,6 +41,11 @@ pub use tetragon::{EventEntity, TetragonSource};
 
 /// What a kind of source says about itself, beside its checks, secrets, files and destinations.
 pub(crate) trait SourceKind: Extension {
+    /// Says whether its series have labels, one of which may be the row's label.
+    fn takes_label(&self) -> bool {
+        self.takes_queries()
+    }
+
     /// Says whether the source answers the queries beside its settings.
     fn takes_queries(&self) -> bool {
         false
@@ -79,6 +88,10 @@ macro_rules! kinds {
             /// How entities are named: which label they come from, and what their names become.
             #[serde(skip_serializing_if = "Entity::is_default")]
             pub entity: Entity,
+            /// Label of the series, or tag, whose value is the row's label: `task: classify` takes it
+            /// for the declared class. Of several series of an entity the first query's counts.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub label: Option<String>,
             /// How old a row may be, at most, when it is joined to a window: the last row in
             /// `(window end - tolerance, window end]` is taken. 0 takes rows at the window's end
             /// only. A source that speaks less often than `step` needs its own interval here.
@@ -133,6 +146,10 @@ kinds! {
     table: Table(TableSource),
     /// Exporters in Prometheus' text format, asked without a Prometheus.
     exporter: Exporter(ExporterSource),
+    /// An `InfluxDB`, asked in `InfluxQL`.
+    influxdb: Influxdb(Http<InfluxdbSource>),
+    /// The API of a Kubernetes cluster: its pods.
+    kubernetes: Kubernetes(Http<KubernetesSource>),
     /// Samples that were recorded in the store.
     recorded: Recorded(RecordedSource),
     /// A table or a query of a `PostgreSQL` database.
@@ -186,6 +203,13 @@ impl Source {
             return Err(problem(&path, format!("exactly one of {known} must be set"))
                 .hint("an overlay takes a kind out with null, as in `prometheus: null`"));
         };
+        if let Some(label) = &self.label {
+            let path = format!("{path}.label");
+            require(!label.trim().is_empty(), &path, || "is empty".to_owned())?;
+            require(kind.settings().takes_label(), &path, || {
+                format!("the series of the source kind `{field}` have no labels")
+            })?;
+        }
         require(self.tolerance >= Span::ZERO, &format!("{path}.tolerance"), || {
             "must be 0s or longer".to_owned()
         })?;
@@ -267,7 +291,7 @@ pub(crate) fn patterns_of_present(
         let name = pattern.trim_end_matches('*');
         // A feature is named after its column: `cpu_mean_30m`.
         let is_known = columns.iter().any(|column| {
-            column.is_promql && (column.name.starts_with(name) || name.starts_with(&column.name))
+            column.is_asked && (column.name.starts_with(name) || name.starts_with(&column.name))
         });
         !name.is_empty() && is_known && !present.iter().any(|it| it.starts_with(name))
     };

@@ -1,8 +1,8 @@
 //! `lynceus entities`: which class each entity is, and what it declares.
 
-use contract::StepError;
 use contract::classify::EntityClass;
 use contract::score::entity_words;
+use contract::{StepError, Timestamp};
 use document::Document;
 use models::classify::ClassBundle;
 use score::classify::{ClassState, entity_class};
@@ -36,6 +36,8 @@ pub(super) struct Listed {
     pub(super) entity: String,
     #[serde(flatten)]
     pub(super) class: EntityClass,
+    /// End of its last window.
+    pub(super) last_seen: Timestamp,
 }
 
 pub(crate) fn execute(global: &Global, command: &EntitiesCommand) -> Result<(), StepError> {
@@ -71,6 +73,7 @@ pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<L
     let listed = state.evidence.iter().map(|(entity, evidence)| Listed {
         entity: entity.clone(),
         class: entity_class(&bundle, settings, entity, evidence),
+        last_seen: evidence.last_seen,
     });
     Ok(listed.collect())
 }
@@ -78,7 +81,7 @@ pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<L
 fn text(listed: &[Listed]) -> String {
     let head = ["entity", "class", "probability", "declares", "since", "windows", ""];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(listed.iter().map(|Listed { entity, class }| {
+    rows.extend(listed.iter().map(|Listed { entity, class, .. }| {
         vec![
             entity_words(entity).to_owned(),
             class.name().to_owned(),

@@ -1,5 +1,7 @@
-//! `lynceus evaluate`: scores of a time range against a scenario log.
+//! `lynceus evaluate`: scores of a time range against a scenario log, and classes of entities against
+//! what they are.
 
+mod classes;
 mod labelled;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,9 @@ pub(crate) struct EvaluateArgs {
     /// Scenario log (CSV: start,end,label,target) [default: the document's]
     #[arg(long, value_name = "FILE")]
     scenarios: Option<PathBuf>,
+    /// What entities are (CSV: entity,class), for `task: classify` [default: what they declare]
+    #[arg(long, value_name = "FILE", conflicts_with = "scenarios")]
+    truth: Option<PathBuf>,
     /// Evaluate windows that end after this time
     #[arg(long, value_name = "TIME")]
     from: Timestamp,
@@ -72,14 +77,21 @@ const USUAL: [&str; 6] =
 pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
     let windows = || stored(&context, args.from, args.to);
+    if context.document.classification().is_some() {
+        if args.scenarios.is_some() {
+            return Err(StepError::usage("`--scenarios` belongs to `task: anomaly`")
+                .hint("`--truth FILE` says what entities are"));
+        }
+        return classes::execute(global, &context, args.truth.as_deref(), &windows()?);
+    }
+    if args.truth.is_some() {
+        return Err(StepError::usage("`--truth` belongs to `task: classify`")
+            .hint("`--scenarios FILE` says when what was wrong"));
+    }
     if let Some(scenarios) = args.scenarios.clone().or_else(|| scenarios_of(&context)) {
         return show(global, &evaluate(&context, &scenarios, &windows()?)?);
     }
-    let rows = match context.document.classification() {
-        None => collect::tables::labels(&context.document, &context.base)?,
-        Some(_) => None,
-    };
-    let rows = rows.ok_or_else(|| {
+    let rows = collect::tables::labels(&context.document, &context.base)?.ok_or_else(|| {
         StepError::usage(
             "neither the command line nor the document names a scenario log, and no table has labels",
         )

@@ -291,10 +291,11 @@ impl Tracks {
     /// the order of entities and kinds.
     ///
     /// An entity that is not in the window counts as good: what is no longer there ends. A window
-    /// without any entity says nothing.
+    /// without any entity says nothing, but one of `task: classify`, which names only entities with
+    /// news: there it says that all is well.
     pub fn observe<'a>(&mut self, score: &'a WindowScore, rules: &Rules) -> Vec<Change<'a>> {
         let mut entities: BTreeMap<&str, Option<&EntityScore>> = BTreeMap::new();
-        if !score.entities.is_empty() {
+        if !score.entities.is_empty() || score.classes.is_some() {
             entities.extend(self.0.keys().map(|name| (name.as_str(), None)));
         }
         // Most entities are normal and have nothing to remember.

@@ -88,6 +88,8 @@ struct Values {
     entities: BTreeSet<String>,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
+    /// Why there are none.
+    diagnosis: Option<String>,
 }
 
 impl Values {
@@ -141,11 +143,17 @@ impl Checked<'_> {
         finding.since = [recent.first, past.first].into_iter().flatten().min();
         let is_long = finding.since.is_some_and(|since| since <= end - range + probe + probe);
         (finding.status, finding.note) = match (finding.since, finding.series, is_long) {
-            (None, 0, _) => (Status::Empty, empty_note(&finding.kind)),
+            (None, 0, _) => {
+                (Status::Empty, recent.diagnosis.unwrap_or_else(|| empty_note(&finding.kind)))
+            }
             (None, ..) => (Status::Partial, "nothing is recorded yet".to_owned()),
             (Some(since), 0, _) => (
                 Status::Partial,
-                format!("no value in the last {RECENT_STEPS} steps; the first one is of {since}"),
+                recent.diagnosis.unwrap_or_else(|| {
+                    format!(
+                        "no value in the last {RECENT_STEPS} steps; the first one is of {since}"
+                    )
+                }),
             ),
             (Some(since), _, false) => (
                 Status::Partial,
@@ -213,7 +221,10 @@ impl Checked<'_> {
                 Ok(())
             });
             match read {
-                Ok(()) => return Ok(values),
+                Ok(()) => {
+                    values.diagnosis = source.diagnosis();
+                    return Ok(values);
+                }
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::OutOfOrder) => {}
             }

@@ -26,6 +26,8 @@ pub(crate) struct Joined<'a> {
     pub(crate) name: String,
     pub(crate) tolerance: Span,
     pub(crate) is_broadcast: bool,
+    /// Its rows make no windows: they are joined to those of the others.
+    pub(crate) describes: bool,
 }
 
 /// What the join saw.
@@ -50,21 +52,18 @@ pub(crate) fn join(
     each: &mut Each<'_>,
 ) -> Result<Seen, Stop> {
     let widths: Vec<usize> = sources.iter().map(|it| it.source.columns().len()).collect();
-    let rules: Vec<(Span, bool)> =
-        sources.iter().map(|it| (it.tolerance, it.is_broadcast)).collect();
+    let rules: Vec<Rule> = sources.iter().map(Rule::of).collect();
     std::thread::scope(|scope| {
         let mut streams = Vec::new();
         let mut threads = Vec::new();
-        for ((source, width), (tolerance, is_broadcast)) in
-            sources.iter_mut().zip(widths).zip(rules)
-        {
+        for ((source, width), rule) in sources.iter_mut().zip(widths).zip(rules) {
             let (sender, receiver) = sync_channel::<SampleRows>(OPEN_BLOCKS);
             let source = &mut source.source;
             threads.push(scope.spawn(move || {
                 let gone = |_| StepError::bug("the join has ended before its sources");
                 source.rows(&mut |rows| sender.send(rows).map_err(gone))
             }));
-            streams.push(Stream::new(receiver, width, tolerance, is_broadcast));
+            streams.push(Stream::new(receiver, width, rule));
         }
         let mut joiner = Joiner { streams, windows, out: SampleRows::default() };
         let joined = joiner.run(each);
@@ -87,6 +86,22 @@ pub(crate) fn join(
     })
 }
 
+/// How the rows of a source are joined.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    tolerance: Span,
+    is_broadcast: bool,
+    /// An entity that the source alone speaks of has no row.
+    describes: bool,
+}
+
+impl Rule {
+    fn of(joined: &Joined<'_>) -> Self {
+        let Joined { tolerance, is_broadcast, describes, .. } = *joined;
+        Self { tolerance, is_broadcast, describes }
+    }
+}
+
 /// The last row of an entity.
 #[derive(Debug, Clone)]
 struct Last {
@@ -101,21 +116,15 @@ struct Stream {
     block: SampleRows,
     next: usize,
     width: usize,
-    tolerance: Span,
-    is_broadcast: bool,
+    rule: Rule,
     last: HashMap<String, Last>,
     between_windows: usize,
 }
 
 impl Stream {
-    fn new(
-        receiver: Receiver<SampleRows>,
-        width: usize,
-        tolerance: Span,
-        is_broadcast: bool,
-    ) -> Self {
+    fn new(receiver: Receiver<SampleRows>, width: usize, rule: Rule) -> Self {
         let (block, last) = (SampleRows::default(), HashMap::new());
-        Self { receiver, block, next: 0, width, tolerance, is_broadcast, last, between_windows: 0 }
+        Self { receiver, block, next: 0, width, rule, last, between_windows: 0 }
     }
 
     /// Returns the time of the next row; nothing after the last one.
@@ -140,7 +149,8 @@ impl Stream {
             };
             if !self.holds(time, end) {
                 self.between_windows += 1;
-            } else if !self.is_broadcast && !entities.contains(entity) {
+            } else if !self.rule.is_broadcast && !self.rule.describes && !entities.contains(entity)
+            {
                 entities.insert(entity.clone());
             }
             match self.last.get_mut(entity) {
@@ -152,18 +162,18 @@ impl Stream {
 
     /// Returns the source's last sample of an entity, if it is recent enough.
     fn value(&self, entity: &str, end: Timestamp) -> Option<&Last> {
-        let entity = if self.is_broadcast { "" } else { entity };
+        let entity = if self.rule.is_broadcast { "" } else { entity };
         self.last.get(entity).filter(|last| self.holds(last.time, end))
     }
 
     /// Says whether a row of this time may be taken for a window.
     fn holds(&self, time: Timestamp, end: Timestamp) -> bool {
-        time == end || end - time < self.tolerance
+        time == end || end - time < self.rule.tolerance
     }
 
     /// Forgets what holds no more, so that entities that are gone take no memory.
     fn forget(&mut self, end: Timestamp) {
-        let tolerance = self.tolerance;
+        let tolerance = self.rule.tolerance;
         self.last.retain(|_, last| end - last.time < tolerance);
     }
 }
@@ -273,6 +283,7 @@ mod tests {
             name: "x".to_owned(),
             tolerance: Span::from_seconds(tolerance),
             is_broadcast: false,
+            describes: false,
         }
     }
 

@@ -119,11 +119,19 @@ fn open<'a>(
             work: args.samples.parent().unwrap_or(Path::new("")),
             record: record.map(|dir| if is_alone { dir.clone() } else { dir.join(name) }),
         };
+        let source = opening.open()?;
+        let describes = source.describes() && !is_alone;
         sources.push(Joined {
-            source: opening.open()?,
+            source,
             name: name.clone(),
-            tolerance: settings.tolerance,
+            // What describes an entity holds as long as the entity is there.
+            tolerance: if describes {
+                due.end - due.after + document.step
+            } else {
+                settings.tolerance
+            },
             is_broadcast: settings.broadcast,
+            describes,
         });
     }
     Ok(sources)

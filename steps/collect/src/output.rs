@@ -126,7 +126,7 @@ impl Output {
     /// Returns the optional queries that gave nothing.
     fn absent(&self, columns: &[SampleColumn]) -> Result<Vec<String>, StepError> {
         let of_query =
-            |name: &String| columns.iter().find(|column| column.is_promql && column.name == *name);
+            |name: &String| columns.iter().find(|column| column.is_asked && column.name == *name);
         let mut absent = Vec::new();
         for (name, first) in self.names.iter().zip(&self.firsts) {
             let Some(column) = of_query(name).filter(|_| first.is_none()) else { continue };
@@ -148,7 +148,7 @@ impl Output {
         if self
             .names
             .iter()
-            .any(|name| !columns.iter().any(|column| column.is_promql && column.name == *name))
+            .any(|name| !columns.iter().any(|column| column.is_asked && column.name == *name))
         {
             return None;
         }

@@ -12,7 +12,9 @@ use frames::samples::SampleRows;
 use crate::range::Due;
 use crate::recorded;
 use crate::sources::prometheus::chunk::Chunk;
-use crate::sources::{exporter, postgres, prometheus, recording, table, tetragon};
+use crate::sources::{
+    exporter, influxdb, kubernetes, postgres, prometheus, recording, table, tetragon,
+};
 
 /// Takes rows, some at a time.
 pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
@@ -45,6 +47,17 @@ pub(crate) trait Source: Send {
     /// Takes the values that could not be had.
     fn take_gaps(&mut self) -> Vec<Gap> {
         Vec::new()
+    }
+
+    /// Says that a row holds from its time on, until another one of its entity: it describes what
+    /// other sources measure, and makes no window of its own.
+    fn describes(&self) -> bool {
+        false
+    }
+
+    /// Says, after the rows were read, why there are none.
+    fn diagnosis(&self) -> Option<String> {
+        None
     }
 
     /// Returns what is counted, also of a reading that failed.
@@ -129,6 +142,8 @@ pub(crate) fn live<'a>(
             Kind::Prometheus(_)
             | Kind::Recording(_)
             | Kind::Table(_)
+            | Kind::Influxdb(_)
+            | Kind::Kubernetes(_)
             | Kind::Recorded(_)
             | Kind::Postgres(_)
             | Kind::Tetragon(_),
@@ -172,6 +187,8 @@ impl<'a> Opening<'a> {
             Some(Kind::Recording(_)) => recording::open(self),
             Some(Kind::Table(settings)) => table::open(settings, self),
             Some(Kind::Exporter(settings)) => exporter::open(settings, &self),
+            Some(Kind::Influxdb(settings)) => influxdb::open(settings, self),
+            Some(Kind::Kubernetes(settings)) => Ok(kubernetes::open(settings, &self)),
             Some(Kind::Postgres(settings)) => postgres::open(settings, &self),
             Some(Kind::Recorded(settings)) => {
                 let columns = settings.columns.iter().map(|column| column.name.clone()).collect();

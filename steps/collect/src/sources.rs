@@ -1,6 +1,8 @@
 //! The kinds of sources, a module each.
 
 pub(crate) mod exporter;
+pub(crate) mod influxdb;
+pub(crate) mod kubernetes;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod queries;

@@ -4,7 +4,7 @@
 //! A window's object holds how many entities each class has, those whose class changed in the window, and
 //! those that are not what they declare. What is known of every entity is in the watermark's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use contract::classify::{EntityClass, Unknown};
@@ -112,13 +112,7 @@ pub(crate) fn run(
     state.follow(&scorer.bundle.classify().classes);
     let windows = scorer.windows(&rows, &due, &mut state, args.common.threads.into());
     let mut scored = Scored::new(&scorer.version, None, &due);
-    let is_new = |window: &&WindowScore| !known.contains_key(&window.time);
-    let new: Vec<&WindowScore> = windows.iter().filter(is_new).collect();
-    scores::write_all(store, &new)?;
-    windows.into_iter().for_each(|window| {
-        let is_new = !known.contains_key(&window.time);
-        scored.note(window, is_new);
-    });
+    write(store, document, (windows, &known), &mut scored)?;
     if due.until > due.after {
         crate::note_late(store, document, (&due, args.now), outcome);
         let json = serde_json::to_value(&state)
@@ -130,6 +124,32 @@ pub(crate) fn run(
     scored.tell(outcome);
     outcome.count("entities", state.evidence.len());
     write_json(&args.scored, &scored)
+}
+
+/// Writes the windows that have no object.
+///
+/// Errors: a lost race where another scorer has written one meanwhile with another version: this
+/// tick's evidence does not follow from what it said.
+fn write(
+    store: &dyn ObjectStore,
+    document: &Sections,
+    (windows, known): (Vec<WindowScore>, &crate::Known),
+    scored: &mut Scored,
+) -> Result<(), StepError> {
+    let new: Vec<&WindowScore> =
+        windows.iter().filter(|window| !known.contains_key(&window.time)).collect();
+    let written = scores::write_all(store, &new)?;
+    let outdone = new.iter().zip(&written).filter(|(_, written)| !**written);
+    let outdone: BTreeSet<Timestamp> = outdone.map(|(window, _)| window.time).collect();
+    for window in windows {
+        let is_outdone = outdone.contains(&window.time);
+        if is_outdone {
+            crate::check_same(store, &document.name, &window)?;
+        }
+        let is_written = !is_outdone && !known.contains_key(&window.time);
+        scored.note(window, is_written);
+    }
+    Ok(())
 }
 
 impl<'a> Scorer<'a> {

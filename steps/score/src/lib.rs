@@ -260,24 +260,29 @@ impl Tick<'_> {
         for window in windows {
             let is_outdone = outdone.contains(&window.time);
             if is_outdone {
-                self.check_same(store, &window)?;
+                check_same(store, &self.document.name, &window)?;
             }
             let is_written = is_new(&&window) && !is_outdone;
             scored.note(window, is_written);
         }
         Ok(())
     }
+}
 
-    fn check_same(&self, store: &dyn ObjectStore, window: &WindowScore) -> Result<(), StepError> {
-        let there = scores::read(store, &self.document.name, window.time)?;
-        match there.filter(|there| there.version != window.version) {
-            None => Ok(()),
-            Some(there) => Err(StepError::lost_race(format!(
-                "the window `{}` was just scored by version `{}`, not `{}`",
-                window.time, there.version, window.version
-            ))
-            .hint("run again: what the other one did is then taken into account")),
-        }
+/// Checks that the window that another scorer has written meanwhile is of the same version.
+fn check_same(
+    store: &dyn ObjectStore,
+    pipeline: &str,
+    window: &WindowScore,
+) -> Result<(), StepError> {
+    let there = scores::read(store, pipeline, window.time)?;
+    match there.filter(|there| there.version != window.version) {
+        None => Ok(()),
+        Some(there) => Err(StepError::lost_race(format!(
+            "the window `{}` was just scored by version `{}`, not `{}`",
+            window.time, there.version, window.version
+        ))
+        .hint("run again: what the other one did is then taken into account")),
     }
 }
 

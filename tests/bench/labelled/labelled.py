@@ -11,21 +11,25 @@ import subprocess
 import tempfile
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.metrics import accuracy_score, average_precision_score, recall_score, roc_auc_score
 from sklearn.tree import DecisionTreeClassifier
 
 HERE = pathlib.Path(__file__).parent
 LYNCEUS = os.environ["LYNCEUS"]
+LEAVE_ONE_OUT = os.environ["LEAVE_ONE_OUT"]
 STEP_MS = 10_000
 CUT = datetime.datetime(2022, 2, 25, 13, 45, tzinfo=datetime.timezone.utc).timestamp() * 1000
 MODELS = ("decision_tree", "random_forest")
+CLASS_MODELS = (*MODELS, "gradient_boosting")
 SEEDS = 5
 
 
 def peer(kind, seed):
     if kind == "decision_tree":
         return DecisionTreeClassifier(random_state=seed)
+    if kind == "gradient_boosting":
+        return HistGradientBoostingClassifier(random_state=seed)
     return RandomForestClassifier(100, random_state=seed, n_jobs=2)
 
 
@@ -46,6 +50,11 @@ class Pipeline:
         path = lambda name: str(self.folder / name)
         self.step("collect", "--source", path("rows.csv"), "--samples", path("samples.parquet"), "--now", now)
         self.step("feature", "--samples", path("samples.parquet"), "--features", path("features.parquet"))
+
+    def validate(self, until):
+        path = lambda name: str(self.folder / name)
+        stamp = datetime.datetime.fromtimestamp(until / 1000, datetime.timezone.utc)
+        now = stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
         self.step(
             "validate", "--features", path("features.parquet"), "--dataset", path("dataset"),
             "--validation", path("validation.json"), "--now", now,
@@ -85,20 +94,29 @@ def containers(path):
         pod = f"pod{int(pods[row])}"
         rows.append([start + place[row] * STEP_MS, pod, kinds[row], *table[row]])
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(folder, "container.yaml", rows, start + (place.max() + 1) * STEP_MS)
+        until = start + (place.max() + 1) * STEP_MS
+        pipeline = Pipeline(folder, "container.yaml", rows, until)
+        pipeline.validate(until)
         figures = {}
         for kind in MODELS:
             metrics = pipeline.train(kind)["metrics"]
             figures[kind] = {
                 name: metrics[f"cross_validation.{name}"] for name in ("accuracy", "balanced_accuracy")
             }
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Pipeline(folder, "kinds.yaml", rows, until)
+        command = [LEAVE_ONE_OUT, str(pipeline.document), str(pipeline.folder / "features.parquet")]
+        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        for kind in CLASS_MODELS:
+            values = {f"classify {name}": value for name, value in found[kind].items()}
+            figures.setdefault(kind, {}).update(values)
     # The same features: counters as rates over the step, nothing before the first.
     rates = np.zeros((len(pods), len(counters)))
     for pod in set(pods):
         of = np.flatnonzero(pods == pod)
         rates[of[1:]] = np.maximum(np.diff(table[of, len(columns):], axis=0), 0) / (STEP_MS / 1000)
     features = np.hstack([table[:, : len(columns)], rates])
-    for kind in MODELS:
+    for kind in CLASS_MODELS:
         found = []
         for seed in range(SEEDS):
             truth, said = [], []
@@ -136,6 +154,7 @@ def flows(path):
     with tempfile.TemporaryDirectory() as folder:
         until = (windows[-1] + 1) * STEP_MS
         pipeline = Pipeline(folder, "flow.yaml", rows, until, validation=validation, test=test)
+        pipeline.validate(until)
         for kind in MODELS:
             pipeline.train(kind)
         outcome = pipeline.select(MODELS)
@@ -159,10 +178,12 @@ def flows(path):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("containers")
-    arguments.add_argument("flows")
+    arguments.add_argument("flows", nargs="?")
     arguments.add_argument("--json")
     arguments = arguments.parse_args()
-    figures = {"containers": containers(arguments.containers), "flows": flows(arguments.flows)}
+    figures = {"containers": containers(arguments.containers)}
+    if arguments.flows:
+        figures["flows"] = flows(arguments.flows)
     for name, models in figures.items():
         for model, values in models.items():
             shown = "  ".join(f"{figure} {value:.4f}" for figure, value in values.items())

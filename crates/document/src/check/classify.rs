@@ -116,6 +116,9 @@ fn check_columns(document: &Document) -> Result<(), Problem> {
             return Err(refuse(&format!("sources.{name}.queries.{index}.name"), &query.name));
         }
     }
+    if let Some(column) = document.columns().iter().find(|column| is_identifier(&column.name)) {
+        return Err(refuse("sources", &column.name));
+    }
     for (index, rule) in document.features.iter().enumerate() {
         let columns = match rule {
             FeatureRule::Raw(rule) | FeatureRule::Rate(rule) => rule.columns.as_slice(),

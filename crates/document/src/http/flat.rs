@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use contract::Span;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -51,6 +52,11 @@ pub trait HttpSettings {
 
     /// Returns the secrets among the extension's own fields, each with its field.
     fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {
+        Vec::new()
+    }
+
+    /// Returns the files among the extension's own fields, which must be there.
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
 }

@@ -17,6 +17,8 @@ pub struct SampleColumn {
     pub formula: String,
     /// Says that the formula is a query that any Prometheus can answer.
     pub is_promql: bool,
+    /// Says that a server is asked for it, which may not have it.
+    pub is_asked: bool,
     /// Says that a training must have it.
     pub is_required: bool,
     /// Label whose value is the entity, where several entities have the column.
@@ -47,6 +49,7 @@ pub(super) fn of_queries(source: &Source, rate_window: contract::Span) -> Vec<Sa
         unit: query.unit.clone(),
         formula: query.with_rate_window(rate_window),
         is_promql: true,
+        is_asked: true,
         is_required: query.required,
         entity: query.labels(&source.entity).first().cloned(),
     };

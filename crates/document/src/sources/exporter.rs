@@ -218,6 +218,7 @@ impl SourceKind for ExporterSource {
             unit: metric.unit.clone(),
             formula: metric.formula(),
             is_promql: false,
+            is_asked: false,
             is_required: true,
             entity: Some("instance".to_owned()),
         };

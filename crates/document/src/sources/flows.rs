@@ -187,6 +187,7 @@ impl FlowSettings {
             unit: unit.to_owned(),
             formula,
             is_promql: false,
+            is_asked: false,
             is_required: false,
             entity: Some("source".to_owned()),
         };

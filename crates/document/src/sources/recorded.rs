@@ -59,6 +59,7 @@ impl SourceKind for RecordedSource {
             unit: column.unit.clone(),
             formula: format!("{}/{}/{}", self.pipeline, self.source, column.name),
             is_promql: false,
+            is_asked: false,
             is_required: true,
             entity: Some("entity".to_owned()),
         };

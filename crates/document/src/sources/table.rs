@@ -255,6 +255,7 @@ impl SourceKind for TableSource {
             unit: String::new(),
             formula: "sample".to_owned(),
             is_promql: false,
+            is_asked: false,
             is_required: true,
             entity: self.entity.clone(),
         };

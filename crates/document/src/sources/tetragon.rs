@@ -160,6 +160,7 @@ impl SourceKind for TetragonSource {
             name,
             unit: unit.to_owned(),
             is_promql: false,
+            is_asked: false,
             is_required: true,
             entity: Some("node_name".to_owned()),
         };

@@ -1,6 +1,7 @@
 //! Sequences of windows and the messages about them.
 
 use contract::Decimal;
+use contract::classify::EntityClass;
 use contract::score::Cause;
 
 use super::*;
@@ -311,4 +312,44 @@ fn updates_have_a_cool_down_of_their_own_and_end_with_the_alarm() {
     let rules = Rules { cool_down: Span::ZERO, ..rules() };
     let windows = [cpu, cpu, none, none, both, both, both, both];
     assert_eq!(updates(&windows, &rules), "1+ 3- 5+", "the next alarm tells both from the start");
+}
+
+/// A window of `task: classify`: entities with news alone, a mismatch for each name.
+fn classes(minute: i64, mismatches: &[&str]) -> WindowScore {
+    let entity = |name: &&str| EntityScore {
+        entity: (*name).to_owned(),
+        class: Some(EntityClass {
+            class: Some("redis".to_owned()),
+            unknown: None,
+            nearest: "redis".to_owned(),
+            probability: 0.99,
+            declared: Some("nginx".to_owned()),
+            since: Timestamp::from_ms(0),
+            first_seen: Timestamp::from_ms(0),
+            windows: 9,
+            mismatch: true,
+        }),
+        ..window(minute, ".").entities.remove(0)
+    };
+    WindowScore {
+        entities: mismatches.iter().map(entity).collect(),
+        classes: Some([("nginx".to_owned(), 3)].into()),
+        ..window(minute, "")
+    }
+}
+
+#[test]
+fn a_mismatch_that_is_over_ends_though_no_window_lists_an_entity_any_more() {
+    let mut tracks = Tracks::default();
+    let mut told = Vec::new();
+    for minute in 0..6 {
+        let mismatches: &[&str] = if minute < 2 { &["web-0"] } else { &[] };
+        let score = classes(minute, mismatches);
+        for change in tracks.observe(&score, &rules()) {
+            told.push((minute, change.kind, change.reason, change.gone));
+        }
+    }
+    let (begins, ends) = (Reason::Begins, Reason::Ends);
+    assert_eq!(told, [(1, Kind::Mismatch, begins, false), (3, Kind::Mismatch, ends, false)]);
+    assert_eq!(tracks.firing().count(), 0);
 }

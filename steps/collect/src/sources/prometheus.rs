@@ -6,7 +6,7 @@ pub(crate) mod client;
 pub(crate) mod column;
 mod gaps;
 mod limits;
-mod pieces;
+pub(crate) mod pieces;
 pub(crate) mod reply;
 pub(crate) mod request;
 

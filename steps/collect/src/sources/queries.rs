@@ -32,6 +32,11 @@ pub(crate) trait Answers: Send {
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Says, after all chunks, why there is no value.
+    fn diagnosis(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A source whose rows are made of the answers to queries.
@@ -39,6 +44,8 @@ pub(crate) struct Queries<'a, A> {
     answers: A,
     columns: Vec<Column>,
     entity: &'a Entity,
+    /// Label of the series whose value is the row's label.
+    label: Option<&'a str>,
     due: Due,
     step: Span,
     is_scoring: bool,
@@ -54,13 +61,20 @@ impl<'a, A: Answers> Queries<'a, A> {
     /// Makes the source of what answers its queries.
     pub(crate) fn new(answers: A, opening: Opening<'a>) -> Self {
         let entity = &opening.settings.entity;
-        let columns: Vec<Column> =
+        let columns =
             opening.settings.queries.iter().map(|query| Column::new(query, entity)).collect();
+        Self::with_columns(answers, columns, opening)
+    }
+
+    /// Makes the source of what answers for these columns.
+    pub(crate) fn with_columns(answers: A, columns: Vec<Column>, opening: Opening<'a>) -> Self {
+        let entity = &opening.settings.entity;
         let assembler = Assembler::new(columns.clone(), entity, opening.is_scoring);
         Self {
             answers,
             columns,
             entity,
+            label: opening.settings.label.as_deref(),
             due: opening.due,
             step: opening.document.step,
             is_scoring: opening.is_scoring,
@@ -78,6 +92,10 @@ impl<A: Answers> Source for Queries<'_, A> {
         self.columns.iter().map(|column| column.name.clone()).collect()
     }
 
+    fn is_labelled(&self) -> bool {
+        self.label.is_some()
+    }
+
     fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
         let by_entity = self.columns.iter().any(|column| !column.labels.is_empty());
         let grid = self.due.grid(self.step);
@@ -89,7 +107,8 @@ impl<A: Answers> Source for Queries<'_, A> {
             Some(folder) => Some(Recorder::new(folder, &self.columns)?),
             None => None,
         };
-        self.assembler = Assembler::new(self.columns.clone(), self.entity, self.is_scoring);
+        self.assembler = Assembler::new(self.columns.clone(), self.entity, self.is_scoring)
+            .with_label(self.label);
         self.chunks = 0;
         self.end = None;
         let Self { answers, assembler, recorder, chunks, end, step, .. } = self;
@@ -110,6 +129,10 @@ impl<A: Answers> Source for Queries<'_, A> {
 
     fn take_gaps(&mut self) -> Vec<Gap> {
         self.assembler.gaps.take()
+    }
+
+    fn diagnosis(&self) -> Option<String> {
+        self.answers.diagnosis()
     }
 
     fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError> {

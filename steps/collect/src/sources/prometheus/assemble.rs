@@ -21,6 +21,8 @@ use crate::range::Grid;
 pub(crate) struct Assembler<'a> {
     columns: Vec<Column>,
     entity: &'a Entity,
+    /// Label of the series whose value is the row's label.
+    label: Option<&'a str>,
     /// The label set of each query's series, for the queries that name no entity.
     only: Vec<Option<LabelSet>>,
     /// Queries that gave some series.
@@ -54,6 +56,7 @@ impl<'a> Assembler<'a> {
             by_entity: columns.iter().any(|column| !column.labels.is_empty()),
             columns,
             entity,
+            label: None,
             is_scoring,
             begun: is_scoring,
             skipped_rows: 0,
@@ -65,9 +68,17 @@ impl<'a> Assembler<'a> {
         }
     }
 
+    /// Takes the rows' labels from this label of the series.
+    #[must_use]
+    pub(crate) fn with_label(mut self, label: Option<&'a str>) -> Self {
+        self.label = label;
+        self
+    }
+
     /// Makes the rows of a chunk; chunks come in order of time.
     pub(crate) fn rows(&mut self, chunk: Chunk) -> Result<SampleRows, StepError> {
         let Chunk { grid, replies, holes, .. } = chunk;
+        let mut labels: BTreeMap<String, String> = BTreeMap::new();
         let mut entities: BTreeMap<String, EntityPoints> = BTreeMap::new();
         if !self.by_entity {
             entities.insert(String::new(), self.no_points());
@@ -81,12 +92,23 @@ impl<'a> Assembler<'a> {
             self.infos.extend(reply.infos.iter().map(named));
             self.answered[index] |= !reply.series.is_empty();
             for (entity, series) in self.by_entity(index, reply.series)? {
+                let label = self.label.and_then(|name| {
+                    let mut values = series.iter().filter_map(|it| it.labels.get(name));
+                    values.find(|value| !value.is_empty())
+                });
+                if let Some(label) = label.filter(|_| !labels.contains_key(&entity)) {
+                    labels.insert(entity.clone(), label.clone());
+                }
                 let points = self.one_a_time(index, &entity, &grid, series)?;
                 let of_entity = entities.entry(entity).or_insert_with(|| self.no_points());
                 of_entity[index] = points.into_iter();
             }
         }
-        let rows = self.merge(&grid, entities);
+        let mut rows = self.merge(&grid, entities);
+        if self.label.is_some() {
+            let of = |entity: &String| labels.get(entity).cloned().unwrap_or_default();
+            rows.labels = rows.entities.iter().map(of).collect();
+        }
         Ok(rows)
     }
 
@@ -282,6 +304,24 @@ mod tests {
             let rows = assembler.rows(Chunk::whole(grid(0, 3), vec![a])).unwrap();
             assert_eq!(rows.times.len(), expected);
         }
+    }
+
+    #[test]
+    fn the_label_of_a_row_is_that_of_the_first_query_that_has_one() {
+        let queries = [column("a", Some("pod")), column("b", Some("pod"))];
+        let mut made = assembler(&queries, false).with_label(Some("image"));
+        let a = reply(vec![
+            Series::new(&[("pod", "x")], &[(0, 1.0)]),
+            Series::new(&[("pod", "y"), ("image", "nginx:1")], &[(0, 1.0), (10, 1.0)]),
+        ]);
+        let b = reply(vec![
+            Series::new(&[("pod", "x"), ("image", "redis:7")], &[(0, 2.0)]),
+            Series::new(&[("pod", "y"), ("image", "other")], &[(0, 2.0)]),
+            Series::new(&[("pod", "z")], &[(0, 2.0)]),
+        ]);
+        let rows = made.rows(Chunk::whole(grid(0, 2), vec![a, b])).unwrap();
+        assert_eq!(rows.entities, ["x", "y", "z", "y"]);
+        assert_eq!(rows.labels, ["redis:7", "nginx:1", "", "nginx:1"]);
     }
 
     #[test]

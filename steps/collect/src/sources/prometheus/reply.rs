@@ -64,6 +64,11 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    /// Makes a series of points in order of time.
+    pub(crate) fn of(labels: LabelSet, points: Vec<Point>) -> Self {
+        Self { labels, points, histograms: None }
+    }
+
     #[cfg(test)]
     pub(crate) fn new(labels: &[(&str, &str)], points: &[(i64, f64)]) -> Self {
         Self {

@@ -274,7 +274,7 @@ struct Response {
 }
 
 /// Unpacks a body that is gzip although the request did not ask for it; nothing if it is too long.
-fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+pub(crate) fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     if !body.starts_with(&[0x1f, 0x8b]) {
         return Ok(Some(body));
     }

@@ -1,0 +1,208 @@
+//! The settings of the source `influxdb`.
+
+mod telegraf;
+
+use std::collections::BTreeMap;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind, check_column};
+use crate::check::{Problem, problem, require};
+use crate::http::{Http, HttpSettings};
+
+/// An `InfluxDB`, asked in `InfluxQL` over `/query`: 1.x, 2.x with a DBRP mapping, or 3.x. Its `url` is
+/// the base, without `/query`. A token of 2.x or 3.x is `auth.header`: `Authorization` with the value
+/// `Token` and the token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InfluxdbSource {
+    /// Name of the database.
+    pub database: String,
+    /// Retention policy whose measurements are read; the default is the database's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_policy: Option<String>,
+    /// Tags whose values, joined with `/`, name the entity.
+    #[serde(default = "pod_tags")]
+    pub entity_tags: Vec<String>,
+    /// The columns; by default what Telegraf's inputs `kubernetes` and `docker` write of a pod.
+    #[serde(default = "telegraf::columns")]
+    pub columns: Vec<InfluxdbColumn>,
+}
+
+/// A column made of one field of a measurement.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InfluxdbColumn {
+    /// Name of the column: lower-case letters, digits and `_`.
+    pub name: String,
+    /// Unit of its values.
+    #[serde(default)]
+    pub unit: String,
+    /// Name of the measurement.
+    pub measurement: String,
+    /// Name of the field.
+    pub field: String,
+    /// Says that it is a counter: the column has its increase per second over the document's
+    /// `rate_window`, with resets handled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counter: bool,
+    /// Tags that tell parts of an entity apart, such as a pod's containers or volumes. The column
+    /// has the sum of the parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+    /// Which series count, by tag: `*` means all values, `name*` all that begin so, a leading `!`
+    /// takes out again. A series without the tag has an empty value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Vec<String>>,
+    /// Takes 0 for a missing value, as Telegraf writes 0 where the kubelet says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zero_is_gap: bool,
+    /// Refuses a training to which the field gives no value. Without it the column is left out of
+    /// such a training, with a warning, and of the model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+}
+
+fn pod_tags() -> Vec<String> {
+    ["namespace", "pod_name"].map(str::to_owned).to_vec()
+}
+
+impl InfluxdbColumn {
+    fn formula(&self) -> String {
+        let tags: Vec<String> = self
+            .tags
+            .iter()
+            .map(|(tag, patterns)| format!("{tag}={}", patterns.join("|")))
+            .collect();
+        let series = match tags.as_slice() {
+            [] => format!("{}.{}", self.measurement, self.field),
+            _ => format!("{}.{}{{{}}}", self.measurement, self.field, tags.join(", ")),
+        };
+        if self.counter { format!("sum(rate({series}))") } else { format!("sum({series})") }
+    }
+
+    fn check(&self, path: &str) -> Result<(), Problem> {
+        check_column(&self.name, &format!("{path}.name"))?;
+        check_identifier(&self.measurement, &format!("{path}.measurement"))?;
+        check_identifier(&self.field, &format!("{path}.field"))?;
+        for (index, tag) in self.parts.iter().enumerate() {
+            check_identifier(tag, &format!("{path}.parts.{index}"))?;
+        }
+        self.tags.keys().try_for_each(|tag| check_identifier(tag, &format!("{path}.tags")))
+    }
+}
+
+/// Checks a name that stands in a query: it is quoted there, and must be one line.
+fn check_identifier(name: &str, path: &str) -> Result<(), Problem> {
+    require(!name.trim().is_empty(), path, || "is empty".to_owned())?;
+    require(!name.chars().any(char::is_control), path, || {
+        format!("`{}` holds a control character", name.escape_debug())
+    })
+}
+
+impl HttpSettings for InfluxdbSource {
+    const NAME: &'static str = "influxdb";
+    const TIMEOUT: Span = Span::from_seconds(30);
+    const RETRIES: u8 = 5;
+
+    fn check(&self) -> Result<(), Problem> {
+        check_identifier(&self.database, "database")?;
+        if let Some(policy) = &self.retention_policy {
+            check_identifier(policy, "retention_policy")?;
+        }
+        if self.entity_tags.is_empty() {
+            return Err(problem("entity_tags", "is empty")
+                .hint("name the tags of an entity, as in [namespace, pod_name]"));
+        }
+        for (index, tag) in self.entity_tags.iter().enumerate() {
+            check_identifier(tag, &format!("entity_tags.{index}"))?;
+        }
+        require(!self.columns.is_empty(), "columns", || "is empty".to_owned())?;
+        for (index, column) in self.columns.iter().enumerate() {
+            let field = format!("columns.{index}");
+            column.check(&field)?;
+            let twice = self.columns[..index].iter().any(|other| other.name == column.name);
+            require(!twice, &format!("{field}.name"), || {
+                format!("a second column is named `{}`", column.name)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl SourceKind for Http<InfluxdbSource> {
+    fn takes_label(&self) -> bool {
+        true
+    }
+
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |column: &InfluxdbColumn| SampleColumn {
+            name: column.name.clone(),
+            unit: column.unit.clone(),
+            formula: column.formula(),
+            is_promql: false,
+            is_asked: true,
+            is_required: column.required,
+            entity: Some(self.own.entity_tags.join("/")),
+        };
+        self.own.columns.iter().map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(json: &str) -> Http<InfluxdbSource> {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn telegraf_columns_are_the_default_and_pass_their_own_check() {
+        let source = source(r#"{"url": "http://influxdb:8086", "database": "telegraf"}"#);
+        source.own.check().unwrap();
+        let columns = source.columns(&Source::default(), Span::from_seconds(60));
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "memory_usage_bytes",
+                "cpu_usage_nanocores",
+                "logs_used_bytes",
+                "rootfs_used_bytes",
+                "volume_used_bytes",
+                "network_receive_bytes_per_second",
+                "network_transmit_bytes_per_second",
+                "fs_read_bytes_per_second",
+                "fs_write_bytes_per_second",
+            ]
+        );
+        assert_eq!(columns[5].formula, "sum(rate(kubernetes_pod_network.rx_bytes))");
+        assert_eq!(
+            columns[7].formula,
+            "sum(rate(docker_container_blkio.io_service_bytes_recursive_read{device=total}))"
+        );
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name() {
+        let base = r#""url": "http://i:8086", "database": "t""#;
+        for (text, expected) in [
+            (r#"{"url": "http://i", "database": ""}"#.to_owned(), "database"),
+            (format!(r#"{{{base}, "entity_tags": []}}"#), "entity_tags"),
+            (format!(r#"{{{base}, "columns": []}}"#), "columns"),
+            (
+                format!(
+                    r#"{{{base}, "columns": [{{"name": "a", "measurement": "m\n", "field": "f"}}]}}"#
+                ),
+                "columns.0.measurement",
+            ),
+        ] {
+            let problem = source(&text).own.check().unwrap_err();
+            assert_eq!(problem.path.join("."), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The settings of the source `kubernetes`.
+
+use std::path::PathBuf;
+
+use contract::Span;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind};
+use crate::check::{Problem, require};
+use crate::http::{Http, HttpSettings};
+
+/// The pods of a cluster, from its API: image size, image or label, start. What it says of a pod holds
+/// from the pod's start on; it makes no windows, and is joined to those of the other sources.
+///
+/// Its `url` is that of the API server or of `kubectl proxy`. Without `url` and `kubeconfig` it asks the
+/// cluster that it runs in, with the token of its service account, which needs the verb `list` on
+/// `pods` and `nodes`. A token in a file is read for each request: such tokens are exchanged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesSource {
+    /// A kubeconfig file, relative to the document, instead of `url`, `auth` and `tls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; the default is its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Namespaces; all of them where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Which pods, by label, as `kubectl --selector` writes it: `app=web,tier!=cache`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// What the row's label is, which `task: classify` takes for the declared class.
+    pub label: PodLabel,
+    /// The columns.
+    pub columns: Vec<PodColumn>,
+    /// Pods or nodes of one reply, 1 to 10000.
+    pub page_size: u32,
+}
+
+impl Default for KubernetesSource {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            namespaces: Vec::new(),
+            selector: None,
+            label: PodLabel::Image,
+            columns: vec![PodColumn::ImageSizeBytes],
+            page_size: 500,
+        }
+    }
+}
+
+/// What a pod's row has for its label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PodLabel {
+    /// Image of its main container: the one that the annotation `kubectl.kubernetes.io/default-container`
+    /// names, or the first.
+    Image,
+    /// Name of the workload that owns it: of a Deployment's pods the Deployment's.
+    Owner,
+    /// Value of one of its labels, such as `app.kubernetes.io/name`.
+    PodLabel(String),
+}
+
+/// A column of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PodColumn {
+    /// Size of the main container's image in bytes, as its node tells it; missing where the node's list
+    /// does not hold the image. Container runtimes tell different sizes: packed or unpacked.
+    ImageSizeBytes,
+    /// Its containers.
+    Containers,
+    /// Restarts of its containers so far.
+    Restarts,
+}
+
+impl PodColumn {
+    /// Returns the column's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ImageSizeBytes => "image_size_bytes",
+            Self::Containers => "containers",
+            Self::Restarts => "restarts",
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            Self::ImageSizeBytes => "bytes",
+            Self::Containers | Self::Restarts => "",
+        }
+    }
+}
+
+impl KubernetesSource {
+    /// URL of the API server from inside of a cluster, which is the default.
+    pub const IN_CLUSTER: &'static str = "https://kubernetes.default.svc";
+}
+
+impl HttpSettings for KubernetesSource {
+    const NAME: &'static str = "kubernetes";
+    const URL: Option<&'static str> = Some(Self::IN_CLUSTER);
+    const TIMEOUT: Span = Span::from_seconds(30);
+    const RETRIES: u8 = 5;
+
+    fn check(&self) -> Result<(), Problem> {
+        require(self.context.is_none() || self.kubeconfig.is_some(), "context", || {
+            "belongs to `kubeconfig`".to_owned()
+        })?;
+        let size = self.page_size;
+        require((1..=10_000).contains(&size), "page_size", || {
+            format!("`{size}` is not between 1 and 10000")
+        })?;
+        for (index, namespace) in self.namespaces.iter().enumerate() {
+            let is_name = !namespace.is_empty()
+                && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            require(is_name, &format!("namespaces.{index}"), || {
+                format!("`{namespace}` is no name of a namespace")
+            })?;
+        }
+        require(!self.columns.is_empty(), "columns", || "is empty".to_owned())?;
+        for (index, column) in self.columns.iter().enumerate() {
+            require(!self.columns[..index].contains(column), &format!("columns.{index}"), || {
+                format!("a second column is `{}`", column.name())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        self.kubeconfig.iter_mut().collect()
+    }
+}
+
+impl SourceKind for Http<KubernetesSource> {
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |column: &PodColumn| SampleColumn {
+            name: column.name().to_owned(),
+            unit: column.unit().to_owned(),
+            formula: format!("kubernetes pod {}", column.name()),
+            is_promql: false,
+            is_asked: true,
+            is_required: false,
+            entity: Some("namespace/pod".to_owned()),
+        };
+        self.own.columns.iter().map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_together_are_refused_by_name() {
+        for (text, expected) in [
+            (r#"{"context": "c"}"#, "context"),
+            (r#"{"page_size": 0}"#, "page_size"),
+            (r#"{"namespaces": ["a/b"]}"#, "namespaces.0"),
+            (r#"{"columns": []}"#, "columns"),
+            (r#"{"columns": ["restarts", "restarts"]}"#, "columns.1"),
+        ] {
+            let source: Http<KubernetesSource> = serde_json::from_str(text).unwrap();
+            let problem = source.own.check().unwrap_err();
+            assert_eq!(problem.path.join("."), expected, "{text}");
+        }
+        let source: Http<KubernetesSource> =
+            serde_json::from_str(r#"{"label": {"pod_label": "app"}}"#).unwrap();
+        source.own.check().unwrap();
+        assert_eq!(source.server.url.host(), "kubernetes.default.svc");
+    }
+}

@@ -1,0 +1,250 @@
+//! The source `influxdb`: asks a server in `InfluxQL`, a measurement at a time, chunk by chunk.
+//!
+//! Raw rows are asked for, not aggregates: the buckets of `GROUP BY time()` carry their start as
+//! their time, and a counter cannot be aggregated by its mean.
+
+mod diagnose;
+mod question;
+mod reply;
+mod server;
+mod windows;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use contract::deadline::waits_for;
+use contract::{Span, StepError, Timestamp};
+use document::http::Http;
+use document::sources::{InfluxdbColumn, InfluxdbSource};
+
+use super::prometheus::chunk::Chunk;
+use super::prometheus::column::Column;
+use super::prometheus::pieces::Stop;
+use super::prometheus::reply::{Reply, Series};
+use super::queries::{Answers, Queries};
+use crate::range::{ChunkPlan, Due, Grid};
+use crate::source::{Opening, Source};
+use server::{Failure, Server};
+use windows::{Odd, Windows};
+
+/// Label of the series that the rows are made of: its value is the entity.
+const ENTITY: &str = "entity";
+
+/// An `InfluxDB` to be asked.
+struct Influxdb<'a> {
+    server: Server,
+    settings: &'a InfluxdbSource,
+    /// Tag whose value is the row's label.
+    label: Option<&'a str>,
+    measurements: Vec<Measurement<'a>>,
+    rate_window: Span,
+    due: Due,
+    /// A tick: what fails now is asked for again by the next one.
+    is_tick: bool,
+    is_scoring: bool,
+    seen: Mutex<Seen>,
+}
+
+/// A measurement and the columns made of it, with their numbers in the source.
+#[derive(Debug)]
+struct Measurement<'a> {
+    name: &'a str,
+    columns: Vec<(usize, &'a InfluxdbColumn)>,
+}
+
+/// What was seen besides values.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Rows of each measurement.
+    rows: BTreeMap<String, usize>,
+    odd: Odd,
+    /// Why a measurement has no rows, and what else a person should know.
+    notes: Vec<String>,
+    /// Why there are no rows at all.
+    diagnosis: Option<String>,
+}
+
+/// Opens the source; nothing is sent yet.
+pub(crate) fn open<'a>(
+    settings: &'a Http<InfluxdbSource>,
+    opening: Opening<'a>,
+) -> Result<Box<dyn Source + 'a>, StepError> {
+    let mut measurements: Vec<Measurement<'_>> = Vec::new();
+    let server = Server::new(&opening.field("influxdb"), settings, opening.folder)?;
+    let settings = &settings.own;
+    for (index, column) in settings.columns.iter().enumerate() {
+        match measurements.iter_mut().find(|known| known.name == column.measurement) {
+            Some(known) => known.columns.push((index, column)),
+            None => measurements
+                .push(Measurement { name: &column.measurement, columns: vec![(index, column)] }),
+        }
+    }
+    let of = |column: &InfluxdbColumn| Column {
+        name: column.name.clone(),
+        labels: vec![ENTITY.to_owned()],
+    };
+    let columns = settings.columns.iter().map(of).collect();
+    let influxdb = Influxdb {
+        server,
+        settings,
+        label: opening.settings.label.as_deref(),
+        measurements,
+        rate_window: opening.document.rate_window,
+        due: opening.due,
+        is_tick: opening.give_up_until.is_some(),
+        is_scoring: opening.is_scoring,
+        seen: Mutex::default(),
+    };
+    Ok(Box::new(Queries::with_columns(influxdb, columns, Opening { record: None, ..opening })))
+}
+
+impl Answers for Influxdb<'_> {
+    fn for_each_chunk(
+        &self,
+        mut plan: ChunkPlan,
+        write: &mut dyn FnMut(Chunk) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        waits_for(&format!("the source `{}`", self.server.shown()));
+        *self.seen() = Seen::default();
+        let mut is_asked = false;
+        while let Some(grid) = plan.next() {
+            is_asked = true;
+            let mut series = 0;
+            let mut rest = VecDeque::from([grid]);
+            while let Some(mut piece) = rest.pop_front() {
+                match self.chunk(piece) {
+                    Ok(chunk) => {
+                        let of_chunk = chunk.replies.iter().map(|reply| reply.series.len());
+                        series = series.max(of_chunk.max().unwrap_or(0));
+                        write(chunk)?;
+                    }
+                    Err(Failure::TooLarge(_)) if piece.points > 1 => {
+                        let head = piece.take(piece.points / 2);
+                        rest.push_front(piece);
+                        rest.push_front(head);
+                    }
+                    Err(Failure::Down(error)) if self.is_tick => {
+                        return write(self.stopped(piece, error));
+                    }
+                    Err(failure) => return Err(failure.error()),
+                }
+            }
+            plan.learn(series);
+        }
+        if is_asked { self.look_at_gaps() } else { Ok(()) }
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let (requests, retries) = self.server.counts();
+        [("requests", requests), ("retries", retries)].into()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let seen = self.seen();
+        let clock = self.server.clock().and_then(|clock| self.clock_note(clock));
+        seen.notes.iter().cloned().chain(seen.odd.notes()).chain(clock).collect()
+    }
+
+    fn diagnosis(&self) -> Option<String> {
+        self.seen().diagnosis.clone()
+    }
+}
+
+impl Influxdb<'_> {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for all measurements of a chunk.
+    fn chunk(&self, grid: Grid) -> Result<Chunk, Failure> {
+        let mut replies: Vec<Reply> =
+            self.settings.columns.iter().map(|_| Reply::default()).collect();
+        for measurement in &self.measurements {
+            let start = || {
+                let columns = measurement.columns.iter().map(|(_, column)| *column).collect();
+                Windows::new(grid, self.rate_window, columns, &self.settings.entity_tags)
+                    .with_label(self.label)
+            };
+            let begin = start().begin();
+            let range = (begin, grid.last());
+            let query = question::rows(self.settings, measurement, self.label, range);
+            let windows = self.server.ask(&query, start, Windows::add)?;
+            let mut seen = self.seen();
+            *seen.rows.entry(measurement.name.to_owned()).or_default() += windows.rows;
+            seen.odd.add(measurement.name, &windows.odd);
+            for (column, entity, points) in windows.points() {
+                let (index, _) = measurement.columns[column];
+                let label = self.label.zip(windows.labels.get(&entity));
+                let label = label.map(|(tag, value)| (tag.to_owned(), value.clone()));
+                let labels = label.into_iter().chain([(ENTITY.to_owned(), entity)]).collect();
+                replies[index].series.push(Series::of(labels, points));
+            }
+        }
+        Ok(Chunk::whole(grid, replies))
+    }
+
+    /// Makes a chunk that ends before its first window: the server did not answer.
+    fn stopped(&self, grid: Grid, error: StepError) -> Chunk {
+        let replies = self.settings.columns.iter().map(|_| Reply::default()).collect();
+        let stop = Stop { at: grid.first, error, is_partial: false };
+        Chunk { stop: Some(stop), ..Chunk::whole(Grid { points: 0, ..grid }, replies) }
+    }
+
+    /// Says why measurements have no rows. A training that has none at all is refused.
+    fn look_at_gaps(&self) -> Result<(), StepError> {
+        let has_rows = |name: &str| self.seen().rows.get(name).is_some_and(|rows| *rows > 0);
+        let silent: Vec<&Measurement<'_>> =
+            self.measurements.iter().filter(|it| !has_rows(it.name)).collect();
+        // What a tick lacks is told by the training already, which knew no more.
+        let is_silent = silent.len() == self.measurements.len();
+        let mut notes: Vec<String> = Vec::new();
+        if !self.is_tick || is_silent {
+            let of =
+                |it: &&Measurement<'_>| diagnose::silent(&self.server, self.settings, it, self.due);
+            notes.extend(silent.iter().map(of));
+        }
+        let retention = if self.is_tick { None } else { self.retention_note() };
+        let mut seen = self.seen();
+        seen.diagnosis = notes.first().filter(|_| is_silent).cloned();
+        notes.extend(retention);
+        seen.notes = notes;
+        match &seen.diagnosis {
+            Some(diagnosis) if !self.is_scoring => {
+                Err(StepError::refused(format!("`{}`: {diagnosis}", self.server.shown()))
+                    .hint("`lynceus source check` shows what a source has"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Says that the database keeps less than the range that is asked for.
+    fn retention_note(&self) -> Option<String> {
+        let (policy, kept) = diagnose::retention(&self.server, self.settings)?;
+        let range = self.due.end - self.due.after;
+        (kept > Span::ZERO && kept < range).then(|| {
+            format!(
+                "the retention policy `{policy}` of `{}` keeps {kept}, and {range} are asked for: what is older is gone",
+                self.settings.database
+            )
+        })
+    }
+
+    /// Says that the server's clock and the time of this run do not fit together. A tick is of the
+    /// last minutes; a training, or a tick of long ago, may be of any time before.
+    fn clock_note(&self, clock: Timestamp) -> Option<String> {
+        const SLACK: Span = Span::from_seconds(600);
+        const DAY: Span = Span::from_seconds(86_400);
+        let (ahead, behind) = (clock - self.due.end, self.due.end - clock);
+        let (by, word) = if behind > SLACK {
+            (behind, "behind")
+        } else if self.is_tick && ahead > SLACK && ahead < DAY {
+            (ahead, "ahead of")
+        } else {
+            return None;
+        };
+        Some(format!(
+            "the clock of `{}` shows `{clock}`, {by} {word} the last window: is a clock wrong?",
+            self.server.shown()
+        ))
+    }
+}

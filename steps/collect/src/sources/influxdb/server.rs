@@ -1,0 +1,197 @@
+//! One server: how a query is sent, and what its failures mean.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use client::{Failed, Reply, Request, Server as Client};
+use contract::{StepError, Timestamp};
+use document::http::Http;
+use document::sources::InfluxdbSource;
+use reqwest::header::{DATE, HeaderMap};
+
+use super::reply::{Lines, Series, Wrong};
+
+/// Bytes of a reply that are read.
+const LONGEST_REPLY_BYTES: usize = 512 << 20;
+/// Status of a request that asks for too much: what a limit of the server counts as, which stands in
+/// a reply with the status 200.
+const TOO_LARGE: u16 = 413;
+
+/// A server, with everything each request carries.
+pub(super) struct Server {
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    database: String,
+    /// What the server's clock showed in its last reply.
+    clock: Mutex<Option<Timestamp>>,
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// For good.
+    Final(StepError),
+    /// The server does not answer so much at once.
+    TooLarge(StepError),
+    /// The server failed to the last retry.
+    Down(StepError),
+}
+
+impl Failure {
+    /// Returns the error of it.
+    pub(super) fn error(self) -> StepError {
+        match self {
+            Self::Final(error) | Self::TooLarge(error) | Self::Down(error) => error,
+        }
+    }
+}
+
+impl From<Failed> for Failure {
+    fn from(failed: Failed) -> Self {
+        match failed.status {
+            _ if failed.is_passing => Self::Down(failed.error),
+            Some(TOO_LARGE) => Self::TooLarge(failed.error),
+            Some(_) | None => Self::Final(failed.error),
+        }
+    }
+}
+
+impl Server {
+    /// Makes the client of a source; its files are relative to `folder`, the document's.
+    pub(super) fn new(
+        field: &str,
+        settings: &Http<InfluxdbSource>,
+        folder: &Path,
+    ) -> Result<Self, StepError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
+        Ok(Self {
+            client: Client::open(&settings.server, field, folder)?,
+            runtime,
+            database: settings.own.database.clone(),
+            clock: Mutex::new(None),
+        })
+    }
+
+    /// Returns the URL as errors show it.
+    pub(super) fn shown(&self) -> String {
+        self.client.url().to_string()
+    }
+
+    /// Returns what the server's clock showed in its last reply.
+    pub(super) fn clock(&self) -> Option<Timestamp> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many requests were sent, and how many of them were retries.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.client.counts()
+    }
+
+    /// Asks a query. Each series of the reply goes to `take`, with what `start` made: an attempt that
+    /// fails leaves nothing behind for the next.
+    pub(super) fn ask<T>(
+        &self,
+        influxql: &str,
+        start: impl Fn() -> T,
+        take: impl Fn(&mut T, Series),
+    ) -> Result<T, Failure> {
+        // In the body a query may have any length, and is in no log of a proxy.
+        let form =
+            [("db", self.database.as_str()), ("q", influxql), ("epoch", "ms"), ("chunked", "true")];
+        let request = Request::form(self.client.url().join("/query"), form);
+        let request = Request { longest_reply_bytes: LONGEST_REPLY_BYTES, ..request };
+        let judge = |reply: Reply| {
+            if let Some(date) = date_of(&reply.headers) {
+                *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(date);
+            }
+            if !reply.is_success() {
+                return Err(self.status(&request, &reply));
+            }
+            let mut taken = start();
+            let mut add = |series| take(&mut taken, series);
+            let mut lines = Lines::default();
+            let read = lines.push(&reply.body, &mut add).and_then(|()| lines.finish(&mut add));
+            read.map_err(|wrong| self.wrong(&request, wrong))?;
+            Ok(taken)
+        };
+        Ok(self.runtime.block_on(self.client.send(&request, judge))?)
+    }
+
+    /// Asks a query whose rows are few; returns its series.
+    pub(super) fn list(&self, influxql: &str) -> Result<Vec<Series>, Failure> {
+        self.ask(influxql, Vec::new, Vec::push)
+    }
+
+    fn message(&self, request: &Request, what: &str) -> String {
+        format!("`{}`: {}", request.url, self.client.quote(request, what))
+    }
+
+    fn wrong(&self, request: &Request, wrong: Wrong) -> Failed {
+        let field = self.client.field();
+        match wrong {
+            Wrong::Broken(what) => {
+                Failed::passing(StepError::unavailable(self.message(request, &what)))
+            }
+            Wrong::WebPage => Failed::for_good(
+                StepError::usage(self.message(request, "the reply is a web page"))
+                    .hint(format!("{field}.url must lead to the InfluxDB API")),
+            ),
+            Wrong::Said(text) => self.said(request, &text),
+        }
+    }
+
+    /// Makes the failure of an error that stands in a reply with the status 200.
+    fn said(&self, request: &Request, text: &str) -> Failed {
+        let field = self.client.field();
+        let message = self.message(request, text);
+        let lower = text.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        if says(&["max-select"]) {
+            let error = StepError::usage(message)
+                .hint("one window alone is too much for the server's limit");
+            return Failed { status: Some(TOO_LARGE), ..Failed::for_good(error) };
+        }
+        if says(&["timeout", "interrupted", "killed", "max-concurrent", "shutting down"]) {
+            return Failed::passing(StepError::unavailable(message));
+        }
+        let error = StepError::usage(message);
+        Failed::for_good(if says(&["retention policy not found"]) {
+            error.hint(format!("{field}.retention_policy names it"))
+        } else if says(&["database not found", "database name required"]) {
+            let mapping = "2.x needs a DBRP mapping of the bucket to a database";
+            error.hint(format!("{field}.database names it; {mapping}"))
+        } else if says(&["authoriz", "permission", "forbidden", "credentials"]) {
+            error.hint(self.credentials())
+        } else {
+            error
+        })
+    }
+
+    fn credentials(&self) -> String {
+        let (field, database) = (self.client.field(), &self.database);
+        format!("set {field}.auth; the user needs GRANT READ ON \"{database}\"")
+    }
+
+    /// Makes the failure of a reply whose status is an error.
+    fn status(&self, request: &Request, reply: &Reply) -> Failed {
+        let said = serde_json::from_slice::<serde_json::Value>(&reply.body).ok().and_then(|body| {
+            let text = body.get("error").or_else(|| body.get("message"))?.as_str()?;
+            Some(text.to_owned())
+        });
+        let said = said.unwrap_or_else(|| reply.text().into_owned());
+        let failed = self.client.refusal(request, reply, &said);
+        match reply.status {
+            401 | 403 => Failed { error: failed.error.hint(self.credentials()), ..failed },
+            _ => failed,
+        }
+    }
+}
+
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let time = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    Some(Timestamp::from_ms(time.as_millisecond()))
+}

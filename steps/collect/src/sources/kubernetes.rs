@@ -1,0 +1,207 @@
+//! The source `kubernetes`: the pods of a cluster as they are now, asked from its API.
+//!
+//! The API has no past. What is told here of a pod, its image and its owner, holds for the whole of its
+//! life; a pod that was deleted is not told of.
+
+mod api;
+mod images;
+mod kubeconfig;
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use contract::deadline::waits_for;
+use contract::{Outcome, Span, StepError, Timestamp};
+use document::http::Http;
+use document::sources::{Entity, KubernetesSource, PodColumn, PodLabel};
+use frames::samples::SampleRows;
+
+use crate::range::Due;
+use crate::source::{Each, Opening, Source, Stop};
+use api::{Api, Listed};
+use images::Images;
+use objects::{Node, Pod};
+
+/// Rows that are handed on at a time.
+const BLOCK_ROWS: usize = 16 * 1024;
+
+/// The pods of a cluster.
+struct Kubernetes<'a> {
+    server: &'a Http<KubernetesSource>,
+    settings: &'a KubernetesSource,
+    entity: &'a Entity,
+    field: String,
+    folder: PathBuf,
+    due: Due,
+    step: Span,
+    is_scoring: bool,
+    requests: usize,
+    pods: usize,
+    without_size: usize,
+    warnings: Vec<String>,
+}
+
+/// Opens the source; nothing is sent yet.
+pub(crate) fn open<'a>(
+    settings: &'a Http<KubernetesSource>,
+    opening: &Opening<'a>,
+) -> Box<dyn Source + 'a> {
+    Box::new(Kubernetes {
+        server: settings,
+        settings: &settings.own,
+        entity: &opening.settings.entity,
+        field: opening.field("kubernetes"),
+        folder: opening.folder.to_owned(),
+        due: opening.due,
+        step: opening.document.step,
+        is_scoring: opening.is_scoring,
+        requests: 0,
+        pods: 0,
+        without_size: 0,
+        warnings: Vec::new(),
+    })
+}
+
+impl Source for Kubernetes<'_> {
+    fn columns(&self) -> Vec<String> {
+        self.settings.columns.iter().map(|column| column.name().to_owned()).collect()
+    }
+
+    fn is_labelled(&self) -> bool {
+        true
+    }
+
+    fn describes(&self) -> bool {
+        true
+    }
+
+    fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
+        let (field, folder) = (self.field.clone(), self.folder.clone());
+        let mut api = Api::new(&field, self.server, &folder)?;
+        waits_for(&format!("the source `{}`", api.shown()));
+        let read = self.read(&mut api);
+        self.requests = api.requests;
+        let mut rows = read?;
+        rows.sort_by(|a, b| (a.time, &a.entity).cmp(&(b.time, &b.entity)));
+        for block in rows.chunks(BLOCK_ROWS) {
+            each(self.block(block))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError> {
+        self.warnings.iter().for_each(|warning| outcome.warn(warning));
+        outcome.count("pods", self.pods);
+        outcome.count("pods_without_image_size", self.without_size);
+        if self.pods == 0 && !self.is_scoring {
+            return Err(StepError::refused(self.nothing()));
+        }
+        Ok(())
+    }
+
+    fn diagnosis(&self) -> Option<String> {
+        (self.pods == 0).then(|| self.nothing())
+    }
+
+    fn counts(&self) -> BTreeMap<&'static str, usize> {
+        [("requests", self.requests)].into()
+    }
+}
+
+/// A row: what is said of a pod from a time on.
+struct Row {
+    time: Timestamp,
+    entity: String,
+    label: String,
+    values: Vec<Option<f64>>,
+}
+
+impl Kubernetes<'_> {
+    fn nothing(&self) -> String {
+        format!("`{}`: no pod of the namespaces and labels asked for runs", self.field)
+    }
+
+    fn read(&mut self, api: &mut Api<'_>) -> Result<Vec<Row>, StepError> {
+        let wants_size = self.settings.columns.contains(&PodColumn::ImageSizeBytes);
+        let nodes: Vec<Node> =
+            if wants_size { api.list(&Listed::nodes(self.settings))? } else { Vec::new() };
+        let images = Images::of(&nodes);
+        let mut pods: Vec<Pod> = Vec::new();
+        for listed in Listed::pods(self.settings) {
+            pods.append(&mut api.list(&listed)?);
+        }
+        let mut names = BTreeSet::new();
+        let (mut rows, mut twice) = (Vec::new(), 0);
+        self.pods = 0;
+        self.without_size = 0;
+        for pod in &pods {
+            let Some(started) = pod.started() else { continue };
+            let Some(row) = self.row(pod, started, &images) else { continue };
+            if !names.insert(row.entity.clone()) {
+                twice += 1;
+                continue;
+            }
+            self.pods += 1;
+            rows.push(row);
+        }
+        self.warnings.clear();
+        if twice > 0 {
+            self.warnings.push(format!(
+                "{twice} pods have the name of another: `sources.*.entity` makes them one; the first counts"
+            ));
+        }
+        if self.without_size > 0 {
+            self.warnings.push(format!(
+                "{} of {} pods have no image size: a node lists its 50 largest images only",
+                self.without_size, self.pods
+            ));
+        }
+        Ok(rows)
+    }
+
+    /// Returns the row of a pod at the first window that it was there in; nothing for one that started
+    /// later.
+    fn row(&mut self, pod: &Pod, started: Timestamp, images: &Images) -> Option<Row> {
+        let floor = started.floor(self.step);
+        let own = if floor == started { started } else { floor + self.step };
+        let time = own.max(self.due.after.floor(self.step) + self.step);
+        if time > self.due.end {
+            return None;
+        }
+        let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+        let value = |column: &PodColumn| match column {
+            PodColumn::ImageSizeBytes => pod.main().and_then(|main| images.size(pod, main)),
+            PodColumn::Containers => Some(pod.spec.containers.len() as f64),
+            PodColumn::Restarts => Some(pod.restarts()),
+        };
+        let values: Vec<Option<f64>> = self.settings.columns.iter().map(value).collect();
+        let sizes = self.settings.columns.iter().zip(&values);
+        let is_without = |(column, value): (&PodColumn, &Option<f64>)| {
+            *column == PodColumn::ImageSizeBytes && value.is_none()
+        };
+        self.without_size += usize::from(sizes.into_iter().any(is_without));
+        let label = match &self.settings.label {
+            PodLabel::Image => pod.main().map(|main| main.image.clone()),
+            PodLabel::Owner => pod.owner(),
+            PodLabel::PodLabel(label) => pod.metadata.labels.get(label).cloned(),
+        };
+        Some(Row {
+            time,
+            entity: self.entity.rename(&name).to_owned(),
+            label: label.unwrap_or_default(),
+            values,
+        })
+    }
+
+    fn block(&self, rows: &[Row]) -> SampleRows {
+        SampleRows {
+            times: rows.iter().map(|row| row.time).collect(),
+            entities: rows.iter().map(|row| row.entity.clone()).collect(),
+            labels: rows.iter().map(|row| row.label.clone()).collect(),
+            columns: (0..self.settings.columns.len())
+                .map(|column| rows.iter().map(|row| row.values[column]).collect())
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Does a pipeline of `task: classify` train, select, deploy, score, notify and report?
+
+use anyhow::Context as _;
+
+use crate::workspace::Workspace;
+
+const DOCUMENT: &str = "
+format: 1
+name: kinds
+task: classify
+step: 10s
+range: 10m
+sources:
+  rows:
+    table: {path: rows.csv, time: time, entity: pod, label: image}
+features:
+  - raw: {columns: ['*']}
+seed: 7
+classify:
+  classes: {mysql: [mysql, mariadb], nginx: [], redis: []}
+  split: {ratio: 0.6, iterations: 4, max_rows_per_entity: 20, learning_curve: 0}
+  models:
+    random_forest: {trees: 20}
+  evidence: {min_windows: 3, half_life: 30s, deadline: 2m}
+  gate: {min_balanced_accuracy: 0.6}
+deployment: {alias: live}
+scoring: {every: 10s, delay: 0s, catch_up: 1h, min_completeness: 0.5}
+alerts:
+  for: 3
+  resolve_after: 3
+  cool_down: 0s
+  channels:
+    - file: {path: told.jsonl}
+";
+
+const TRAINED: &str = "2026-11-21T10:10:00Z";
+
+/// Returns the row of a pod of a kind, so many seconds after ten o'clock.
+fn row(pod: &str, (kind, image): (usize, &str), seconds: u32) -> String {
+    let number: u32 = pod.bytes().map(u32::from).sum();
+    let wave = f64::from(seconds * 7 + number * 13).sin();
+    let cpu = [0.2, 1.0, 3.0][kind] + 0.05 * wave;
+    let bytes = [4000.0, 90_000.0, 700.0][kind] * (1.0 + 0.1 * wave);
+    let (minute, second) = (seconds / 60, seconds % 60);
+    format!("2026-11-21T10:{minute:02}:{second:02}Z,{pod},{image},{cpu:.4},{bytes:.1}\n")
+}
+
+/// Makes a workspace whose table holds 20 minutes of 18 pods, and one pod that says it is nginx and
+/// behaves like redis for three minutes.
+fn workspace() -> anyhow::Result<Workspace> {
+    let workspace = Workspace::new()?;
+    let images = ["mariadb:10.11", "registry.example/nginx:1.25", "redis:7"];
+    let mut rows = String::from("time,pod,image,cpu_cores,bytes_per_second\n");
+    for seconds in (10..=1200).step_by(10) {
+        for pod in 0..18 {
+            let kind = pod % 3;
+            rows.push_str(&row(&format!("pod-{pod:02}"), (kind, images[kind]), seconds));
+        }
+        if seconds > 660 {
+            let kind = if seconds <= 840 { 2 } else { 1 };
+            rows.push_str(&row("web-9", (kind, images[1]), seconds));
+        }
+    }
+    fs_err::write(workspace.path().join("rows.csv"), rows)?;
+    fs_err::write(workspace.path().join("kinds.yaml"), DOCUMENT)?;
+    Ok(workspace)
+}
+
+#[test]
+fn a_pod_that_is_not_what_its_image_says_is_told_and_its_end_as_well() -> anyhow::Result<()> {
+    let workspace = workspace()?;
+    let said = workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
+    let page = said.lines().find_map(|line| line.strip_prefix("report")).context("a page")?;
+    let page = fs_err::read_to_string(page.trim())?;
+    for expected in ["mysql", "nginx", "redis", "random_forest"] {
+        assert!(page.contains(expected), "{expected}");
+    }
+    let models = workspace.run(&["models", "list", "kinds"])?;
+    assert!(models.contains("live"), "{models}");
+
+    // Minute by minute, as a clock starts it.
+    for minute in 11..=20 {
+        let at = format!("2026-11-21T10:{minute}:00Z");
+        let begin = ["score", "kinds.yaml", "--at", &at, "--since", TRAINED];
+        let scored = workspace.json(&begin)?;
+        assert_eq!(scored["windows"], 6, "{scored}");
+    }
+    let again = workspace.json(&["score", "kinds.yaml", "--at", "2026-11-21T10:20:00Z"])?;
+    assert_eq!(again["windows"], 0);
+
+    let told = fs_err::read_to_string(workspace.path().join("told.jsonl"))?;
+    let told: Vec<serde_json::Value> =
+        told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let alerts: Vec<&serde_json::Value> = told
+        .iter()
+        .flat_map(|message| message["alerts"].as_array().into_iter().flatten())
+        .collect();
+    let seen: Vec<(&str, &str, &str)> = alerts
+        .iter()
+        .map(|alert| {
+            let text = |name: &str| alert[name].as_str().unwrap_or_default();
+            (text("entity"), text("kind"), text("status"))
+        })
+        .collect();
+    assert_eq!(seen, [("web-9", "mismatch", "firing"), ("web-9", "mismatch", "resolved")]);
+    let class = &alerts[0]["class"];
+    assert_eq!((&class["class"], &class["declared"]), (&"redis".into(), &"nginx".into()));
+
+    let listed = workspace.json(&["entities", "list", "kinds.yaml", "--class", "nginx"])?;
+    assert_eq!(listed.as_array().context("entities")?.len(), 7, "{listed}");
+    let (from, to) = (TRAINED, "2026-11-21T10:20:00Z");
+    let found = workspace.json(&["evaluate", "kinds.yaml", "--from", from, "--to", to])?;
+    assert_eq!((&found["entities"], &found["balanced_accuracy"]), (&19.into(), &1.0.into()));
+    assert_eq!(found["confusion"]["nginx"]["nginx"], 7, "{found}");
+    let text = workspace.run(&["evaluate", "kinds.yaml", "--from", from, "--to", to])?;
+    assert!(text.contains("19 entities in 60 windows: balanced accuracy 1.00"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn classes_are_evaluated_against_a_table_of_what_entities_are() -> anyhow::Result<()> {
+    let workspace = workspace()?;
+    workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
+    let to = "2026-11-21T10:14:00Z";
+    workspace.run(&["score", "kinds.yaml", "--at", to, "--since", TRAINED])?;
+    fs_err::write(
+        workspace.path().join("truth.csv"),
+        "entity,class\nweb-9,redis\npod-00,mysql\npod-01,redis\n",
+    )?;
+    let evaluate =
+        ["evaluate", "kinds.yaml", "--from", TRAINED, "--to", to, "--truth", "truth.csv"];
+    let found = workspace.json(&evaluate)?;
+    assert_eq!(found["entities"], 3);
+    assert_eq!(found["confusion"]["redis"], serde_json::json!({"nginx": 1, "redis": 1}));
+    let scenarios = workspace.output(&[
+        "evaluate",
+        "kinds.yaml",
+        "--from",
+        TRAINED,
+        "--to",
+        to,
+        "--scenarios",
+        "x.csv",
+    ])?;
+    assert_eq!(scenarios.status.code(), Some(2));
+    Ok(())
+}
+
+#[test]
+fn a_worse_model_of_classes_is_not_promoted_and_a_bundle_of_other_classes_is_refused()
+-> anyhow::Result<()> {
+    let workspace = workspace()?;
+    let bound =
+        ["run", "kinds.yaml", "--now", TRAINED, "--set", "classify.gate.min_balanced_accuracy=1"];
+    let harder = [
+        "--set",
+        "classify.unknown.max_wrong_ratio=0.001",
+        "--set",
+        "classify.evidence.min_windows=1000",
+    ];
+    let output = workspace.output(&[&bound[..], &harder].concat())?;
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(said.contains("balanced accuracy"), "{said}");
+    let models = workspace.run(&["models", "list", "kinds"])?;
+    assert!(!models.contains("live"), "{models}");
+
+    workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
+    let at = "2026-11-21T10:11:00Z";
+    let score = ["score", "kinds.yaml", "--at", at, "--since", TRAINED];
+    let other = ["--set", "classify.classes.redis=[valkey]"];
+    let refused = workspace.output(&[&score[..], &other].concat())?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("redis"), "{said}");
+    workspace.run(&score)?;
+    Ok(())
+}
