@@ -139,7 +139,7 @@ impl Drop for Postgres {
 fn serve(folder: &Path, port: u16) -> Result<Option<Child>> {
     let settings = format!(
         "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{0}'\nssl = on\n\
-         ssl_cert_file = '{0}/server.pem'\nssl_key_file = '{0}/server.key'\nfsync = off\n\
+         ssl_cert_file = '{0}/server.pem'\nssl_key_file = '{0}/server.key'\ntimezone = 'UTC'\nfsync = off\n\
          full_page_writes = off\nsynchronous_commit = off\nmax_connections = 50\n",
         folder.display()
     );

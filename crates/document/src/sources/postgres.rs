@@ -158,3 +158,34 @@ impl PostgresSource {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    fn said(settings: &str) -> String {
+        let text = format!(
+            "format: 1\nname: x\nstep: 1m\nrange: 1d\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
+             vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\nsources:\n  main:\n\
+             \x20   postgres: {{server: {{url: 'postgresql://u@h/d'}}, {settings}}}\n"
+        );
+        crate::parse("x.yaml", &text).map_or_else(|error| error.message, |_| String::new())
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused_at_their_fields() {
+        assert_eq!(said("table: monitoring.nodes, time: at, entity: node, columns: [a]"), "");
+        for (settings, expected) in [
+            ("time: at", "exactly one of `table` and `query`"),
+            ("time: at, table: a, query: SELECT 1", "exactly one of `table` and `query`"),
+            ("time: at, query: 'SELECT 1;'", "postgres.query`: ends with a semicolon"),
+            ("time: at, table: a.b.c", "postgres.table`: `a.b.c` is neither"),
+            ("time: at, table: a, entity: at", "`at` is the column of `time` already"),
+            ("time: at, table: a, columns: [b, b]", "postgres.columns.1`: `b` is named twice"),
+            ("time: at, table: a, columns: [label]", "is a column of every table of samples"),
+            ("time: at, table: a, time_zone: Europe/Nowhere", "is no time zone"),
+            ("time: at, table: a, page_rows: 0", "not between 1 and 1000000"),
+        ] {
+            let message = said(settings);
+            assert!(message.contains(expected), "{settings}: {message}");
+        }
+    }
+}
