@@ -88,14 +88,19 @@ impl Sync<'_> {
             return Ok(None);
         }
         let Some(content) = Content::read(folder)? else { return Ok(None) };
+        // A server that is away holds up no other place.
+        let mut failed = None;
         for place in places {
-            self.send(&place, &content)?;
+            if let Err(error) = self.send(&place, &content) {
+                failed = failed.or(Some(error));
+                continue;
+            }
             note.to.push(place);
             fs::create_dir_all(self.notes)
                 .map_err(|error| StepError::writing(self.notes, &error))?;
             write_json(&path, &note)?;
         }
-        Ok(Some(content.run))
+        failed.map_or(Ok(Some(content.run)), Err)
     }
 
     /// Names the places that runs are mirrored to.
