@@ -1,8 +1,9 @@
 //! `features.parquet`: one row per window and entity, with the contract it keeps.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use contract::{FeatureContract, StepError};
+use contract::{FeatureContract, StepError, Timestamp};
 
 use crate::parquet::{self, Reader, Writer};
 use crate::samples::read_keys;
@@ -31,6 +32,74 @@ pub struct FeatureTable {
     pub warm_up: Vec<bool>,
     /// What is known of each row, if anything is.
     pub labels: Option<RowLabels>,
+}
+
+/// What the rows of a file are about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// Number of rows.
+    pub rows: usize,
+    /// Earliest time; nothing without rows.
+    pub first: Option<Timestamp>,
+    /// Latest time.
+    pub last: Option<Timestamp>,
+    /// Names of the entities.
+    pub entities: BTreeSet<String>,
+}
+
+/// Writes `features.parquet` in parts of consecutive rows; the file appears when it is published.
+pub struct FeatureWriter {
+    writer: Writer,
+    labelled: bool,
+}
+
+impl std::fmt::Debug for FeatureWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FeatureWriter").field("labelled", &self.labelled).finish_non_exhaustive()
+    }
+}
+
+impl FeatureWriter {
+    /// Starts a file; `labelled` says that its rows have labels.
+    pub fn create(
+        path: &Path,
+        contract: &FeatureContract,
+        labelled: bool,
+    ) -> Result<Self, StepError> {
+        let mut fields = vec![
+            parquet::time_field("time"),
+            parquet::text_field("entity"),
+            parquet::flag_field(WARM_UP),
+        ];
+        if labelled {
+            fields.extend([
+                parquet::text_field(LABEL),
+                parquet::text_field(SCENARIO),
+                parquet::flag_field(EXCLUDED),
+            ]);
+        }
+        fields.extend(contract.names().iter().map(|name| parquet::number_field(name)));
+        let metadata = [(FeatureContract::METADATA_KEY, contract.to_json()?)];
+        Ok(Self { writer: Writer::create(path, fields, &metadata)?, labelled })
+    }
+
+    /// Adds the rows of a table with the file's contract, a row group at a time: a second copy of all
+    /// columns would be large.
+    pub fn write(&mut self, table: &FeatureTable) -> Result<(), StepError> {
+        if self.labelled != table.labels.is_some() {
+            return Err(StepError::bug("rows with and without labels in one file of features"));
+        }
+        for first in (0..table.rows()).step_by(parquet::ROW_GROUP_ROWS) {
+            let end = table.rows().min(first + parquet::ROW_GROUP_ROWS);
+            self.writer.write(table.arrays(first..end))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file visible at its path.
+    pub fn publish(self) -> Result<(), StepError> {
+        self.writer.publish()
+    }
 }
 
 const WARM_UP: &str = "warm_up";
@@ -81,27 +150,10 @@ impl FeatureTable {
         self
     }
 
-    /// Writes the table, a row group at a time: a second copy of all columns would be large.
+    /// Writes the table.
     pub fn write(&self, path: &Path) -> Result<(), StepError> {
-        let mut fields = vec![
-            parquet::time_field("time"),
-            parquet::text_field("entity"),
-            parquet::flag_field(WARM_UP),
-        ];
-        if self.labels.is_some() {
-            fields.extend([
-                parquet::text_field(LABEL),
-                parquet::text_field(SCENARIO),
-                parquet::flag_field(EXCLUDED),
-            ]);
-        }
-        fields.extend(self.table.columns.iter().map(|column| parquet::number_field(&column.name)));
-        let metadata = [(FeatureContract::METADATA_KEY, self.contract.to_json()?)];
-        let mut writer = Writer::create(path, fields, &metadata)?;
-        for first in (0..self.rows()).step_by(parquet::ROW_GROUP_ROWS) {
-            let end = self.rows().min(first + parquet::ROW_GROUP_ROWS);
-            writer.write(self.arrays(first..end))?;
-        }
+        let mut writer = FeatureWriter::create(path, &self.contract, self.labels.is_some())?;
+        writer.write(self)?;
         writer.publish()
     }
 
@@ -147,6 +199,78 @@ impl FeatureTable {
         Ok(part.contract)
     }
 
+    /// Reads everything but the features: the columns have no values.
+    pub fn read_keys(path: &Path) -> Result<Self, StepError> {
+        let (reader, mut table) = Self::open(path)?;
+        let names = [&Self::RESERVED[..]].concat();
+        reader.for_each_batch_of(Some(&names), |batch| table.append_keys(path, batch))?;
+        Ok(table)
+    }
+
+    /// Reads the rows of some entities; the others are not held.
+    pub fn read_entities(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Self, StepError> {
+        let (_, mut rows) = Self::open(path)?;
+        Self::read_parts(path, |part| {
+            let wanted: Vec<bool> =
+                part.table.entities.iter().map(|entity| is_wanted(entity)).collect();
+            let entities = part.table.entity.iter().enumerate();
+            let of_wanted = entities.filter(|(_, entity)| wanted[**entity as usize]);
+            rows.extend(part.select(&of_wanted.map(|(row, _)| row).collect::<Vec<_>>()));
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Adds the rows of a later part of the same file.
+    fn extend(&mut self, part: Self) {
+        // A later part knows the entities of those before under the same numbers.
+        self.table.entities = part.table.entities;
+        self.table.times.extend(part.table.times);
+        self.table.entity.extend(part.table.entity);
+        for (column, more) in self.table.columns.iter_mut().zip(part.table.columns) {
+            column.values.extend(more.values);
+        }
+        self.warm_up.extend(part.warm_up);
+        if let (Some(labels), Some(more)) = (&mut self.labels, part.labels) {
+            labels.label.extend(more.label);
+            labels.scenario.extend(more.scenario);
+            labels.excluded.extend(more.excluded);
+        }
+    }
+
+    /// Returns how many rows a file has, from when to when, and of which entities.
+    pub fn extent(path: &Path) -> Result<Extent, StepError> {
+        let (reader, mut part) = Self::open(path)?;
+        let mut extent = Extent::default();
+        reader.for_each_batch_of(Some(&["time", "entity"]), |batch| {
+            part.clear();
+            read_keys(path, batch, &mut part.table)?;
+            let times = &part.table.times;
+            extent.rows += times.len();
+            extent.first = extent.first.into_iter().chain(times.iter().copied()).min();
+            extent.last = extent.last.into_iter().chain(times.iter().copied()).max();
+            Ok(())
+        })?;
+        extent.entities = part.table.entities.into_iter().collect();
+        Ok(extent)
+    }
+
+    /// Reads one feature of every row; a gap is `NaN`.
+    pub fn read_column(path: &Path, name: &str) -> Result<Vec<f64>, StepError> {
+        let reader = Reader::open(path)?;
+        let mut values = Vec::with_capacity(reader.rows());
+        reader.for_each_batch_of(Some(&[name]), |batch| {
+            parquet::read_numbers(path, batch, name, &mut values)
+        })?;
+        Ok(values)
+    }
+
+    /// Returns the contract and the number of rows of a file, without reading the rows.
+    pub fn describe(path: &Path) -> Result<(FeatureContract, usize), StepError> {
+        let (reader, table) = Self::open(path)?;
+        Ok((table.contract, reader.rows()))
+    }
+
     /// Opens a file and makes the table without rows that fits it.
     fn open(path: &Path) -> Result<(Reader, Self), StepError> {
         let reader = Reader::open(path)?;
@@ -182,6 +306,18 @@ impl FeatureTable {
     }
 
     fn append(&mut self, path: &Path, batch: &arrow_array::RecordBatch) -> Result<(), StepError> {
+        self.append_keys(path, batch)?;
+        for Column { name, values } in &mut self.table.columns {
+            parquet::read_numbers(path, batch, name, values)?;
+        }
+        Ok(())
+    }
+
+    fn append_keys(
+        &mut self,
+        path: &Path,
+        batch: &arrow_array::RecordBatch,
+    ) -> Result<(), StepError> {
         read_keys(path, batch, &mut self.table)?;
         parquet::read_flags(path, batch, WARM_UP, &mut self.warm_up)?;
         if let Some(labels) = &mut self.labels {
@@ -190,9 +326,6 @@ impl FeatureTable {
                 labels.scenario.push(text.to_owned());
             })?;
             parquet::read_flags(path, batch, EXCLUDED, &mut labels.excluded)?;
-        }
-        for Column { name, values } in &mut self.table.columns {
-            parquet::read_numbers(path, batch, name, values)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ pub mod samples;
 pub mod table;
 
 pub use dataset::Dataset;
-pub use features::{FeatureTable, RowLabels};
+pub use features::{Extent, FeatureTable, FeatureWriter, RowLabels};
 pub use labels::{LabelInterval, is_normal};
 pub use rows::{Rows, Values};
 pub use samples::{Samples, SamplesWriter};

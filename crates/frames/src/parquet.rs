@@ -14,10 +14,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use contract::artifact::OutputFile;
 use contract::{StepError, Timestamp};
 use fs_err as fs;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -25,6 +25,9 @@ use parquet::schema::types::ColumnPath;
 
 /// Rows in a row group of a table that is written in one go: a row group is in memory as a whole.
 pub(crate) const ROW_GROUP_ROWS: usize = 32 * 1024;
+
+/// Rows that are read at a time.
+const BATCH_ROWS: usize = ROW_GROUP_ROWS;
 
 pub(crate) fn time_field(name: &str) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false)
@@ -176,6 +179,11 @@ impl Reader {
         self.metadata.schema()
     }
 
+    /// Returns the number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        usize::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
     /// Returns a value of the file's own metadata.
     pub(crate) fn metadata(&self, key: &str) -> Option<&str> {
         let pairs = self.metadata.metadata().file_metadata().key_value_metadata()?;
@@ -185,11 +193,25 @@ impl Reader {
     /// Calls `each` with every batch of rows, in order.
     pub(crate) fn for_each_batch(
         self,
+        each: impl FnMut(&RecordBatch) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
+        self.for_each_batch_of(None, each)
+    }
+
+    /// Calls `each` with every batch of rows, in order; of `names` the columns that are there, if
+    /// any are named: the others are not even decoded.
+    pub(crate) fn for_each_batch_of(
+        self,
+        names: Option<&[&str]>,
         mut each: impl FnMut(&RecordBatch) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let path = self.path;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata)
-            .with_batch_size(64 * 1024)
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.metadata);
+        let mask = names
+            .map(|names| ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()));
+        let reader = builder
+            .with_projection(mask.unwrap_or_else(ProjectionMask::all))
+            .with_batch_size(BATCH_ROWS)
             .build()
             .map_err(|e| refused(&path, &e))?;
         for batch in reader {

@@ -23,24 +23,88 @@ pub struct Samples {
 impl Samples {
     /// Reads a samples file.
     pub fn read(path: &Path) -> Result<Self, StepError> {
+        let (reader, mut samples) = Self::open(path)?;
+        reader.for_each_batch(|batch| samples.append(path, batch))?;
+        Ok(samples)
+    }
+
+    /// Calls `each` with the rows in parts, in order, so that memory does not grow with the file:
+    /// `each` takes from the part what it wants ([`Samples::take_first`]), and the next rows are added
+    /// to what it leaves; what it leaves of the last part is returned. An entity has the same number
+    /// in every part.
+    pub fn read_parts(
+        path: &Path,
+        mut each: impl FnMut(&mut Self) -> Result<(), StepError>,
+    ) -> Result<Self, StepError> {
+        let (reader, mut samples) = Self::open(path)?;
+        reader.for_each_batch(|batch| {
+            samples.append(path, batch)?;
+            each(&mut samples)
+        })?;
+        Ok(samples)
+    }
+
+    /// Calls `each` with times and entities alone, in parts, in order; the columns have no values.
+    /// Returns the samples without rows.
+    pub fn read_keys(
+        path: &Path,
+        mut each: impl FnMut(&Table) -> Result<(), StepError>,
+    ) -> Result<Self, StepError> {
+        let (reader, mut samples) = Self::open(path)?;
+        reader.for_each_batch_of(Some(&[TIME, ENTITY]), |batch| {
+            samples.table.times.clear();
+            samples.table.entity.clear();
+            read_keys(path, batch, &mut samples.table)?;
+            each(&samples.table)
+        })?;
+        samples.table.times.clear();
+        samples.table.entity.clear();
+        Ok(samples)
+    }
+
+    /// Returns the first `rows` rows and keeps the others.
+    #[must_use]
+    pub fn take_first(&mut self, rows: usize) -> Self {
+        fn take<T>(from: &mut Vec<T>, rows: usize) -> Vec<T> {
+            let rest = from.split_off(rows);
+            std::mem::replace(from, rest)
+        }
+        let table = &mut self.table;
+        let columns = table.columns.iter_mut().map(|column| Column {
+            name: column.name.clone(),
+            values: take(&mut column.values, rows),
+        });
+        let columns = columns.collect();
+        let first = Table {
+            times: take(&mut table.times, rows),
+            entity: take(&mut table.entity, rows),
+            entities: table.entities.clone(),
+            columns,
+        };
+        Self { table: first, labels: self.labels.as_mut().map(|labels| take(labels, rows)) }
+    }
+
+    /// Opens a file and makes the samples without rows that fit it.
+    fn open(path: &Path) -> Result<(Reader, Self), StepError> {
         let reader = Reader::open(path)?;
         let fields: Vec<String> =
             reader.schema().fields().iter().map(|f| f.name().clone()).collect();
         let names =
             fields.iter().map(String::as_str).filter(|name| ![TIME, ENTITY, LABEL].contains(name));
-        let mut table = Table::empty(names);
-        let mut labels = fields.iter().any(|name| name == LABEL).then(Vec::new);
-        reader.for_each_batch(|batch| {
-            read_keys(path, batch, &mut table)?;
-            if let Some(labels) = &mut labels {
-                parquet::read_texts(path, batch, LABEL, |label| labels.push(label.to_owned()))?;
-            }
-            for Column { name, values } in &mut table.columns {
-                parquet::read_numbers(path, batch, name, values)?;
-            }
-            Ok(())
-        })?;
-        Ok(Self { table, labels })
+        let table = Table::empty(names);
+        let labels = fields.iter().any(|name| name == LABEL).then(Vec::new);
+        Ok((reader, Self { table, labels }))
+    }
+
+    fn append(&mut self, path: &Path, batch: &arrow_array::RecordBatch) -> Result<(), StepError> {
+        read_keys(path, batch, &mut self.table)?;
+        if let Some(labels) = &mut self.labels {
+            parquet::read_texts(path, batch, LABEL, |label| labels.push(label.to_owned()))?;
+        }
+        for Column { name, values } in &mut self.table.columns {
+            parquet::read_numbers(path, batch, name, values)?;
+        }
+        Ok(())
     }
 }
 

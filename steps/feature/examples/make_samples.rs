@@ -1,6 +1,7 @@
-//! Makes a samples file to measure `feature` on: noisy waves, seeded, with one gap in a thousand.
+//! Makes a samples file to measure steps on: noisy waves, seeded, with one gap in a thousand.
 //!
-//! `cargo run --release -p feature --example make_samples -- ENTITIES COLUMNS ROWS FILE`
+//! `cargo run --release -p feature --example make_samples -- ENTITIES COLUMNS ROWS FILE [STEP_SECONDS]`
+//! makes ROWS rows of each entity, 10 seconds apart unless another step is given.
 
 use contract::Timestamp;
 use frames::SamplesWriter;
@@ -8,24 +9,29 @@ use frames::samples::SampleRows;
 
 /// 2026-11-21T00:00:00Z.
 const START_MS: i64 = 1_795_219_200_000;
-const STEP_MS: i64 = 10_000;
+const STEP_SECONDS: i64 = 10;
+/// Rows that are made at a time.
+const PART_ROWS: usize = 32 * 1024;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [entities, columns, rows, path] = arguments.as_slice() else {
-        anyhow::bail!("usage: make_samples ENTITIES COLUMNS ROWS FILE");
+    let [entities, columns, rows, path, rest @ ..] = arguments.as_slice() else {
+        anyhow::bail!("usage: make_samples ENTITIES COLUMNS ROWS FILE [STEP_SECONDS]");
     };
+    let step_seconds = rest.first().map_or(Ok(STEP_SECONDS), |text| text.parse())?;
     let (entities, columns): (usize, usize) = (entities.parse()?, columns.parse()?);
     let rows: usize = rows.parse()?;
     let names: Vec<String> = (0..columns).map(|column| format!("column_{column}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut writer = SamplesWriter::create(path.as_ref(), &names, false)?;
     let mut random = Random(1);
-    for first in (0..rows).step_by(1000) {
+    let at_once = (PART_ROWS / entities.max(1)).max(1);
+    for first in (0..rows).step_by(at_once) {
         let mut part = SampleRows { columns: vec![Vec::new(); columns], ..SampleRows::default() };
-        for row in first..rows.min(first + 1000) {
+        for row in first..rows.min(first + at_once) {
             for entity in 0..entities {
-                part.times.push(Timestamp::from_ms(START_MS + STEP_MS * i64::try_from(row)?));
+                let since_seconds = step_seconds * i64::try_from(row)?;
+                part.times.push(Timestamp::from_ms(START_MS + 1000 * since_seconds));
                 part.entities.push(format!("node-{entity:04}"));
                 for (column, values) in part.columns.iter_mut().enumerate() {
                     let wave = ((row + 97 * column) as f64 / 900.0).sin();

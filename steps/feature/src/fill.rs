@@ -15,7 +15,7 @@ pub(crate) fn name(fill: &Fill) -> String {
     }
 }
 
-/// Fills the gaps of every column and returns how many were filled.
+/// Fills the gaps of every column and returns how many of the block's own rows were filled.
 ///
 /// `drop_row` fills nothing: it takes rows out of the output, see [`complete_rows`].
 pub(crate) fn fill(grid: &mut Grid, fill: &Fill) -> usize {
@@ -24,19 +24,27 @@ pub(crate) fn fill(grid: &mut Grid, fill: &Fill) -> usize {
         .par_iter_mut()
         .map(|column| match fill {
             Fill::None | Fill::DropRow => 0,
-            Fill::Zero => zero(&mut column.values),
+            Fill::Zero => entities
+                .iter()
+                .map(|entity| zero(&mut column.values[entity.range()], entity.carried))
+                .sum(),
             Fill::Forward(limit) => entities
                 .iter()
-                .map(|entity| forward(&mut column.values[entity.range()], limit.limit))
+                .map(|entity| {
+                    forward(&mut column.values[entity.range()], entity.carried, limit.limit)
+                })
                 .sum(),
         })
         .sum()
 }
 
-/// Returns how many values are missing.
+/// Returns how many values of the block's own rows are missing.
 pub(crate) fn gaps(grid: &Grid) -> usize {
     let count = |values: &[f64]| values.iter().filter(|value| value.is_nan()).count();
-    grid.columns.par_iter().map(|column| count(&column.values)).sum()
+    let own = |column: &frames::Column| -> usize {
+        grid.entities.iter().map(|entity| count(&column.values[entity.own()])).sum()
+    };
+    grid.columns.par_iter().map(own).sum()
 }
 
 /// Says of each row whether no column has a gap there.
@@ -50,24 +58,25 @@ pub(crate) fn complete_rows(grid: &Grid) -> Vec<bool> {
     complete
 }
 
-fn zero(values: &mut [f64]) -> usize {
+fn zero(values: &mut [f64], carried: usize) -> usize {
     let mut filled = 0;
-    for value in values.iter_mut().filter(|value| value.is_nan()) {
+    for (row, value) in values.iter_mut().enumerate().filter(|(_, value)| value.is_nan()) {
         *value = 0.0;
-        filled += 1;
+        filled += usize::from(row >= carried);
     }
     filled
 }
 
-/// Carries each value at most `limit` rows forward.
-fn forward(values: &mut [f64], limit: u32) -> usize {
+/// Carries each value at most `limit` rows forward; returns how many after the first `carried` were
+/// filled.
+fn forward(values: &mut [f64], carried: usize, limit: u32) -> usize {
     let (mut last, mut age, mut filled) = (f64::NAN, 0, 0);
-    for value in values {
+    for (row, value) in values.iter_mut().enumerate() {
         if !value.is_nan() {
             (last, age) = (*value, 0);
         } else if age < limit && !last.is_nan() {
             (*value, age) = (last, age + 1);
-            filled += 1;
+            filled += usize::from(row >= carried);
         }
     }
     filled
@@ -81,8 +90,9 @@ mod tests {
     fn a_value_is_carried_no_further_than_the_limit() {
         let gap = f64::NAN;
         let mut values = [gap, 1.0, gap, gap, gap, 2.0, gap];
-        assert_eq!(forward(&mut values, 2), 3);
+        assert_eq!(forward(&mut values.clone(), 3, 2), 2, "two of them in rows of its own");
+        assert_eq!(forward(&mut values, 0, 2), 3);
         assert_eq!(format!("{values:?}"), "[NaN, 1.0, 1.0, 1.0, NaN, 2.0, 2.0]");
-        assert_eq!(forward(&mut [1.0, gap], 0), 0);
+        assert_eq!(forward(&mut [1.0, gap], 0, 0), 0);
     }
 }

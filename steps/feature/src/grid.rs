@@ -5,26 +5,25 @@ use frames::{Column, Samples};
 use polars::prelude::{Column as Keys, DataFrame, PolarsError, SortMultipleOptions};
 use rayon::prelude::*;
 
+use crate::extents::{Extent, Extents, window_end};
+
 /// Stands in [`Grid::source`] for a row without a sample.
 pub(crate) const NO_SAMPLE: u32 = u32::MAX;
 
-/// Latest and earliest time that is taken for a time: the years 0 to 9999.
-const TIME_LIMITS_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
-/// A grid this much longer than its samples are many is a wrong time or a wrong step, unless it
-/// is small anyway.
-const ROWS_PER_SAMPLE: u64 = 100;
-const ALWAYS_ALLOWED_ROWS: u64 = 1_000_000;
-
-/// The consecutive rows of one entity.
+/// The consecutive rows of one entity; none where it has no window in the block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entity {
     pub(crate) name: String,
+    /// End of the window of its first sample of all.
+    pub(crate) first: Timestamp,
     /// End of the window of the first row.
     pub(crate) start: Timestamp,
     /// Index of the first row.
     pub(crate) first_row: usize,
-    /// Number of rows; at least 1.
+    /// Number of rows.
     pub(crate) rows: usize,
+    /// How many of them, the first ones, belong to the block before.
+    pub(crate) carried: usize,
 }
 
 impl Entity {
@@ -32,6 +31,21 @@ impl Entity {
     pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.first_row..self.first_row + self.rows
     }
+
+    /// Returns the indices of the rows that are the block's own.
+    pub(crate) fn own(&self) -> std::ops::Range<usize> {
+        self.first_row + self.carried..self.first_row + self.rows
+    }
+}
+
+/// The windows that end in `(after, until]`, of all entities.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block<'a> {
+    pub(crate) extents: &'a Extents,
+    pub(crate) after: Timestamp,
+    pub(crate) until: Timestamp,
+    /// How far before `after` a feature of the block may reach.
+    pub(crate) lookback: Span,
 }
 
 /// Samples on the step grid, entity after entity in the order of their names; a missing sample
@@ -57,33 +71,69 @@ pub(crate) struct GridCounts {
     pub(crate) superseded: usize,
     /// Infinite values that became gaps.
     pub(crate) non_finite: usize,
+    /// Rows that no sample stands behind.
+    pub(crate) missing_rows: usize,
 }
 
+/// The last rows of every entity, which the next block looks back on: by column, entity after entity.
+pub(crate) type Tail = Vec<Vec<f64>>;
+
 impl Grid {
-    /// Puts the named sample columns on the grid.
+    /// Puts the named columns of a block's samples on the grid, behind the rows that the block before
+    /// has left.
     ///
     /// A sample at time t belongs to the window that ends at the next multiple of the step at or
     /// after t; the last one in a window wins, and of two at one time the later row.
     pub(crate) fn new(
         samples: Samples,
         names: &[&str],
-        step: Span,
+        block: Block<'_>,
+        before: &Tail,
     ) -> Result<(Self, GridCounts), StepError> {
         let mut counts = GridCounts::default();
-        let (cells, entity_names) = cells(&samples, step, &mut counts)?;
-        let (entities, source) = lay_out(&cells, entity_names, step)?;
+        let cells = cells(&samples, block.extents, &mut counts)?;
+        let (entities, source) = lay_out(&cells, block);
+        let own = entities.iter().flat_map(|entity| &source[entity.own()]);
+        counts.missing_rows = own.filter(|row| **row == NO_SAMPLE).count();
         let mut columns = samples.table.columns;
         columns.retain(|column| names.contains(&column.name.as_str()));
         let on_grid: Vec<(Column, usize)> =
             columns.into_par_iter().map(|column| on_grid(column, &source)).collect();
         counts.non_finite = on_grid.iter().map(|(_, infinite)| infinite).sum();
-        let columns = on_grid.into_iter().map(|(column, _)| column).collect();
-        Ok((Self { step, entities, source, columns }, counts))
+        let mut columns: Vec<Column> = on_grid.into_iter().map(|(column, _)| column).collect();
+        for (column, before) in columns.iter_mut().zip(before) {
+            let mut rest = before.as_slice();
+            for entity in &entities {
+                let (values, after) = rest.split_at(entity.carried);
+                let rows = entity.first_row..entity.first_row + entity.carried;
+                column.values[rows].copy_from_slice(values);
+                rest = after;
+            }
+        }
+        Ok((Self { step: block.extents.step, entities, source, columns }, counts))
+    }
+
+    /// Returns the rows that the block after this one looks back on, as they are before any fill.
+    pub(crate) fn tail(&self, block: Block<'_>, next: Block<'_>) -> Tail {
+        let rows = self.entities.iter().zip(&block.extents.entities).map(|(entity, extent)| {
+            let end = entity.range().end;
+            end - carried_rows(extent, next).min(entity.rows)..end
+        });
+        let rows: Vec<_> = rows.collect();
+        let of = |column: &Column| {
+            rows.iter().flat_map(|rows| &column.values[rows.clone()]).copied().collect()
+        };
+        self.columns.iter().map(of).collect()
     }
 
     /// Returns the number of rows.
     pub(crate) fn rows(&self) -> usize {
         self.source.len()
+    }
+
+    /// Returns the number of rows that are the block's own.
+    pub(crate) fn own_rows(&self) -> usize {
+        self.entities.iter().map(|entity| entity.own().len()).sum()
     }
 
     /// Returns the index of a column that was asked for.
@@ -93,6 +143,16 @@ impl Grid {
     }
 }
 
+/// Returns how many rows of an entity before the block belong to it, as far as features look back;
+/// none where the entity has no row in it.
+fn carried_rows(extent: &Extent, block: Block<'_>) -> usize {
+    if extent.last <= block.after || extent.first > block.after {
+        return 0;
+    }
+    let step = block.extents.step;
+    ((block.after - extent.first).in_steps(step) + 1).min(block.lookback.in_steps(step))
+}
+
 /// Samples that made it to the grid, sorted by entity and window: one item a cell.
 struct Cells {
     entity: Vec<u32>,
@@ -100,29 +160,25 @@ struct Cells {
     row: Vec<u32>,
 }
 
-/// Sorts the samples and keeps the last one of each entity and window.
-///
-/// Returns with them the names of the entities in order; an item's entity is an index of them.
+/// Sorts the samples and keeps the last one of each entity and window; an item's entity is an index
+/// of the extents.
 fn cells(
     samples: &Samples,
-    step: Span,
+    extents: &Extents,
     counts: &mut GridCounts,
-) -> Result<(Cells, Vec<String>), StepError> {
-    let table = &samples.table;
+) -> Result<Cells, StepError> {
+    let (table, step) = (&samples.table, extents.step);
     let rows = u32::try_from(table.rows()).ok().filter(|rows| *rows < NO_SAMPLE);
     let rows = rows.ok_or_else(|| StepError::refused("more samples than 4 billion"))?;
-    if let Some(row) = table.times.iter().position(|t| !TIME_LIMITS_MS.contains(&t.ms())) {
-        let ms = table.times[row].ms();
-        return Err(StepError::refused(format!("time of sample {} is {ms} ms", row + 1))
-            .hint("times count from 1970; check the time column and its format"));
-    }
     let times: Vec<i64> = table.times.iter().map(|time| time.ms()).collect();
     counts.off_grid = times.iter().filter(|ms| **ms % step.ms() != 0).count();
-    let (entity, names) = ranked_entities(samples);
-    let windows: Vec<i64> = times.iter().map(|ms| window_end(*ms, step)).collect();
+    let rank = |name: &String| u32::try_from(extents.index(name)).unwrap_or(NO_SAMPLE);
+    let ranks: Vec<u32> = table.entities.iter().map(rank).collect();
+    let entity: Vec<u32> = table.entity.iter().map(|entity| ranks[*entity as usize]).collect();
+    let windows: Vec<i64> = table.times.iter().map(|time| window_end(*time, step).ms()).collect();
     // Sources mostly give what is in order already; that is every tick of the scorer.
-    if let Some(cells) = cells_in_order(&entity, &windows, names.len()) {
-        return Ok((cells, names));
+    if let Some(cells) = cells_in_order(&entity, &windows, extents.entities.len()) {
+        return Ok(cells);
     }
     let keys = DataFrame::new(
         times.len(),
@@ -133,8 +189,7 @@ fn cells(
             Keys::new("row".into(), (0..rows).collect::<Vec<u32>>()),
         ],
     );
-    let cells = keys.and_then(|keys| sorted_cells(&keys, counts)).map_err(|e| bug(&e))?;
-    Ok((cells, names))
+    keys.and_then(|keys| sorted_cells(&keys, counts)).map_err(|e| bug(&e))
 }
 
 /// Returns the cells of samples whose windows grow from row to row of each entity, each row being
@@ -185,53 +240,26 @@ fn sorted_cells(keys: &DataFrame, counts: &mut GridCounts) -> Result<Cells, Pola
     Ok(cells)
 }
 
-/// Returns each row's entity as an index of the sorted names, and those names.
-fn ranked_entities(samples: &Samples) -> (Vec<u32>, Vec<String>) {
-    let table = &samples.table;
-    let mut used = vec![false; table.entities.len()];
-    table.entity.iter().for_each(|entity| used[*entity as usize] = true);
-    let mut names: Vec<String> =
-        table.entities.iter().zip(used).filter(|(_, used)| *used).map(|(n, _)| n.clone()).collect();
-    names.sort();
-    names.dedup();
-    let rank = |name: &String| names.partition_point(|other| other < name);
-    let ranks: Vec<u32> =
-        table.entities.iter().map(|n| u32::try_from(rank(n)).unwrap_or(NO_SAMPLE)).collect();
-    (table.entity.iter().map(|entity| ranks[*entity as usize]).collect(), names)
-}
-
-/// Returns the end of the window a time belongs to.
-fn window_end(ms: i64, step: Span) -> i64 {
-    let floor = Timestamp::from_ms(ms).floor(step).ms();
-    if floor == ms { ms } else { floor.saturating_add(step.ms()) }
-}
-
-/// Lays the cells out with a row for every step between an entity's first and last.
-fn lay_out(
-    cells: &Cells,
-    names: Vec<String>,
-    step: Span,
-) -> Result<(Vec<Entity>, Vec<u32>), StepError> {
-    let mut bounds = vec![(i64::MAX, i64::MIN); names.len()];
-    for (entity, window) in cells.entity.iter().zip(&cells.window_ms) {
-        let (first, last) = &mut bounds[*entity as usize];
-        (*first, *last) = ((*first).min(*window), (*last).max(*window));
-    }
-    let rows_of = |(first, last): (i64, i64)| ((last - first) / step.ms()).unsigned_abs() + 1;
-    let rows: u64 = bounds.iter().map(|bounds| rows_of(*bounds)).sum();
-    let allowed = ALWAYS_ALLOWED_ROWS.max(ROWS_PER_SAMPLE * cells.row.len() as u64);
-    if rows > allowed {
-        return Err(StepError::refused(format!(
-            "{} samples would need {rows} windows of {step}",
-            cells.row.len()
-        ))
-        .hint("check the time column for wrong times, and `step` in the document"));
-    }
-    let mut entities: Vec<Entity> = Vec::with_capacity(names.len());
-    for (name, bounds) in names.into_iter().zip(bounds) {
-        let first_row = entities.last().map_or(0, |before| before.first_row + before.rows);
-        let rows = usize::try_from(rows_of(bounds)).unwrap_or(usize::MAX);
-        entities.push(Entity { name, start: Timestamp::from_ms(bounds.0), first_row, rows });
+/// Lays the cells out with a row for every step of the block between an entity's first and last, and
+/// before them the rows that features look back on.
+fn lay_out(cells: &Cells, block: Block<'_>) -> (Vec<Entity>, Vec<u32>) {
+    let step = block.extents.step;
+    let mut entities: Vec<Entity> = Vec::with_capacity(block.extents.entities.len());
+    for extent in &block.extents.entities {
+        let first_row = entities.last().map_or(0, |before| before.range().end);
+        let carried = carried_rows(extent, block);
+        let own_start = extent.first.max(block.after + step);
+        let own_end = extent.last.min(block.until);
+        let own = if own_end < own_start { 0 } else { (own_end - own_start).in_steps(step) + 1 };
+        let back = i64::try_from(carried).unwrap_or(i64::MAX).saturating_mul(step.ms());
+        entities.push(Entity {
+            name: extent.name.clone(),
+            first: extent.first,
+            start: own_start - Span::from_ms(back),
+            first_row,
+            rows: carried + own,
+            carried,
+        });
     }
     let mut source = vec![NO_SAMPLE; entities.last().map_or(0, |last| last.range().end)];
     for ((entity, window), row) in cells.entity.iter().zip(&cells.window_ms).zip(&cells.row) {
@@ -239,7 +267,7 @@ fn lay_out(
         let since = Span::from_ms(window - entity.start.ms());
         source[entity.first_row + since.in_steps(step)] = *row;
     }
-    Ok((entities, source))
+    (entities, source)
 }
 
 /// Returns the column with one value per grid row, and how many of its values were infinite.

@@ -6,7 +6,8 @@ use document::sections::Feature as Sections;
 use frames::{Column, FeatureTable, LabelInterval, Samples, Table};
 use rayon::prelude::*;
 
-use crate::grid::{Grid, GridCounts, NO_SAMPLE};
+use crate::extents::{Extents, Scan};
+use crate::grid::{Block, Grid, GridCounts, Tail};
 use crate::plan::{Plan, Task, plan};
 use crate::rolling::{Window, maximum, minimum, moments, quantiles};
 use crate::{fill, labels, peers, pointwise};
@@ -56,6 +57,20 @@ impl Counts {
     }
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.samples += other.samples;
+        self.duplicates += other.duplicates;
+        self.off_grid += other.off_grid;
+        self.superseded += other.superseded;
+        self.non_finite += other.non_finite;
+        self.missing_rows += other.missing_rows;
+        self.gaps += other.gaps;
+        self.filled += other.filled;
+        self.dropped_rows += other.dropped_rows;
+    }
+}
+
 /// Makes the feature table of samples, sorted by time and then by entity name.
 ///
 /// `intervals` are the labels of a scenario log; without them the samples' own labels are used,
@@ -64,44 +79,87 @@ impl Counts {
 /// times make no grid (refused).
 pub fn features(
     document: &Sections,
-    mut samples: Samples,
+    samples: Samples,
     intervals: Option<&[LabelInterval]>,
 ) -> Result<(FeatureTable, Counts), StepError> {
-    let names: Vec<String> = samples.table.columns.iter().map(|c| c.name.clone()).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let Plan { contract, tasks, sample_columns } = plan(document, &names)?;
-    let names: Vec<&str> = sample_columns.iter().map(String::as_str).collect();
-    let sample_labels = samples.labels.take();
-    let mut counts = Counts { samples: samples.table.rows(), ..Counts::default() };
-    let (mut grid, on_grid) = Grid::new(samples, &names, document.step)?;
-    let GridCounts { duplicates, off_grid, superseded, non_finite } = on_grid;
-    counts = Counts { duplicates, off_grid, superseded, non_finite, ..counts };
-    counts.missing_rows = grid.source.iter().filter(|row| **row == NO_SAMPLE).count();
-    counts.gaps = fill::gaps(&grid);
-    counts.filled = fill::fill(&mut grid, &document.fill);
-    let kept = (document.fill == Fill::DropRow).then(|| fill::complete_rows(&grid));
-    let (rows, mut table) = output_rows(&grid, kept.as_deref());
-    counts.dropped_rows = grid.rows() - rows.len();
-    table.columns = columns(&grid, &tasks, &rows, &table.times, &contract.names());
-    let warm_up = warm_up(&grid, &table, contract.lookback);
-    let normal = &document.labels.normal;
-    let labels = match (intervals, sample_labels) {
-        (Some(intervals), _) => Some(labels::from_intervals(&table, intervals, normal)),
-        (None, Some(own)) => Some(labels::from_samples(&grid, &own, &rows, &table, normal)),
-        (None, None) => None,
-    };
-    Ok((FeatureTable { contract, table, warm_up, labels }, counts))
+    let mut scan = Scan::new(document.step);
+    scan.add(&samples.table)?;
+    let extents = scan.finish()?;
+    let maker = Maker::new(document, &samples, intervals)?;
+    let block = maker.whole(&extents);
+    let (table, counts, _) = maker.make(samples, block, &Tail::new(), None)?;
+    Ok((table, counts))
+}
+
+/// Makes features of blocks of samples.
+pub(crate) struct Maker<'a> {
+    document: &'a Sections,
+    pub(crate) plan: Plan,
+    intervals: Option<&'a [LabelInterval]>,
+}
+
+impl<'a> Maker<'a> {
+    /// Plans the document's rules over the columns of samples.
+    pub(crate) fn new(
+        document: &'a Sections,
+        samples: &Samples,
+        intervals: Option<&'a [LabelInterval]>,
+    ) -> Result<Self, StepError> {
+        let names: Vec<&str> = samples.table.columns.iter().map(|c| c.name.as_str()).collect();
+        Ok(Self { document, plan: plan(document, &names)?, intervals })
+    }
+
+    /// Returns the block of all windows.
+    pub(crate) fn whole<'e>(&self, extents: &'e Extents) -> Block<'e> {
+        let epoch = Timestamp::from_ms(0);
+        let (first, last) = extents.bounds().unwrap_or((epoch, epoch));
+        let lookback = self.plan.contract.lookback;
+        Block { extents, after: first - extents.step, until: last, lookback }
+    }
+
+    /// Makes the features of a block's samples; `before` is what the block before has left, and what
+    /// is left for the block `next` is returned.
+    pub(crate) fn make(
+        &self,
+        mut samples: Samples,
+        block: Block<'_>,
+        before: &Tail,
+        next: Option<Block<'_>>,
+    ) -> Result<(FeatureTable, Counts, Tail), StepError> {
+        let Plan { contract, tasks, sample_columns } = &self.plan;
+        let names: Vec<&str> = sample_columns.iter().map(String::as_str).collect();
+        let own_labels = samples.labels.take();
+        let mut counts = Counts { samples: samples.table.rows(), ..Counts::default() };
+        let (mut grid, on_grid) = Grid::new(samples, &names, block, before)?;
+        let GridCounts { duplicates, off_grid, superseded, non_finite, missing_rows } = on_grid;
+        counts = Counts { duplicates, off_grid, superseded, non_finite, missing_rows, ..counts };
+        let tail = next.map(|next| grid.tail(block, next)).unwrap_or_default();
+        counts.gaps = fill::gaps(&grid);
+        counts.filled = fill::fill(&mut grid, &self.document.fill);
+        let kept = (self.document.fill == Fill::DropRow).then(|| fill::complete_rows(&grid));
+        let (rows, mut table) = output_rows(&grid, kept.as_deref());
+        counts.dropped_rows = grid.own_rows() - rows.len();
+        table.columns = columns(&grid, tasks, &rows, &table.times, &contract.names());
+        let warm_up = warm_up(&grid, &table, contract.lookback);
+        let normal = &self.document.labels.normal;
+        let labels = match (self.intervals, own_labels) {
+            (Some(intervals), _) => Some(labels::from_intervals(&table, intervals, normal)),
+            (None, Some(own)) => Some(labels::from_samples(&grid, &own, &rows, &table, normal)),
+            (None, None) => None,
+        };
+        Ok((FeatureTable { contract: contract.clone(), table, warm_up, labels }, counts, tail))
+    }
 }
 
 /// Returns the grid rows that are kept, sorted by time and then by entity, and a table of their
 /// times and entities without columns.
 fn output_rows(grid: &Grid, kept: Option<&[bool]>) -> (Vec<u32>, Table) {
     let step = grid.step.ms();
-    let mut order: Vec<(i64, u32, u32)> = Vec::with_capacity(grid.rows());
+    let mut order: Vec<(i64, u32, u32)> = Vec::with_capacity(grid.own_rows());
     for (index, entity) in (0..).zip(&grid.entities) {
         let mut time = entity.start.ms();
-        for row in entity.range() {
-            if kept.is_none_or(|kept| kept[row]) {
+        for (offset, row) in entity.range().enumerate() {
+            if offset >= entity.carried && kept.is_none_or(|kept| kept[row]) {
                 order.push((time, index, u32::try_from(row).unwrap_or(u32::MAX)));
             }
             time = time.saturating_add(step);
@@ -120,7 +178,7 @@ fn output_rows(grid: &Grid, kept: Option<&[bool]>) -> (Vec<u32>, Table) {
 
 /// Says of each row whether its entity's samples do not reach back far enough.
 fn warm_up(grid: &Grid, table: &Table, lookback: contract::Span) -> Vec<bool> {
-    let start = |entity: &u32| grid.entities[*entity as usize].start;
+    let start = |entity: &u32| grid.entities[*entity as usize].first;
     let rows = table.times.iter().zip(&table.entity);
     rows.map(|(time, entity)| *time - start(entity) < lookback).collect()
 }

@@ -1,12 +1,13 @@
 //! Expectations on the values of a feature column; a gap is null.
 
+use contract::StepError;
 use document::expectations::{Range, Severity};
 use polars::prelude::{
     BooleanChunked, ChunkAgg as _, ChunkCompareEq as _, ChunkCompareIneq as _, ChunkFull as _,
 };
 use polars::prelude::{Float64Chunked, PolarsError};
 
-use crate::columns::numbers;
+use crate::columns::{bug, numbers};
 use crate::expectations::{Checker, Failing, Verdict, failing, share};
 use crate::report::Finding;
 
@@ -82,13 +83,14 @@ impl Checker<'_> {
     }
 
     /// Adds a finding for each column with infinite values.
-    pub(crate) fn infinite(&self, into: &mut Vec<Finding>) -> Result<(), PolarsError> {
-        for column in &self.table.table.columns {
-            if !column.values.iter().any(|value| value.is_infinite()) {
+    pub(crate) fn infinite(&self, into: &mut Vec<Finding>) -> Result<(), StepError> {
+        for column in &self.rows.table.contract.columns {
+            let values = self.rows.values(&column.name)?;
+            if !values.iter().any(|value| value.is_infinite()) {
                 continue;
             }
-            let infinite = column.values.iter().map(|value| value.is_infinite()).collect();
-            let failing = self.failing_where(&infinite)?;
+            let infinite = values.iter().map(|value| value.is_infinite()).collect();
+            let failing = self.failing_where(&infinite).map_err(|e| bug(&e))?;
             let verdict = Verdict {
                 passed: false,
                 expected: "finite values".to_owned(),

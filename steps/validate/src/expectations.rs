@@ -3,12 +3,12 @@
 use contract::{StepError, Timestamp};
 use document::expectations::{Expectation, Severity};
 use document::sections::Validate as Sections;
-use frames::FeatureTable;
 use frames::columns::resolve;
 use polars::prelude::{DataFrame, PolarsError};
 
 use crate::columns::{bug, keys};
 use crate::report::Finding;
+use crate::rows::Rows;
 
 /// Most times of failing rows that are noted.
 const MAX_TIMES: usize = 20;
@@ -17,23 +17,23 @@ const MAX_TIMES: usize = 20;
 ///
 /// Infinite values are found too, without being asked for: no model can take them.
 pub(crate) fn check(
-    table: &FeatureTable,
+    rows: &Rows,
     document: &Sections,
     now: Timestamp,
 ) -> Result<Vec<Finding>, StepError> {
-    let keys = keys(table).map_err(|e| bug(&e))?;
-    let checker = Checker { table, document, now, keys };
+    let keys = keys(&rows.table).map_err(|e| bug(&e))?;
+    let checker = Checker { rows, document, now, keys };
     let mut findings = Vec::new();
     for expectation in &document.expectations {
         checker.check(expectation, &mut findings)?;
     }
-    checker.infinite(&mut findings).map_err(|e| bug(&e))?;
+    checker.infinite(&mut findings)?;
     Ok(findings)
 }
 
 /// What the checks look at.
 pub(crate) struct Checker<'a> {
-    pub(crate) table: &'a FeatureTable,
+    pub(crate) rows: &'a Rows,
     pub(crate) document: &'a Sections,
     pub(crate) now: Timestamp,
     /// `time` and `entity` of every row.
@@ -77,7 +77,8 @@ impl Checker<'_> {
                 rows("freshness", check.severity, Ok(self.freshness(check)))
             }
             Expectation::GapLength(check) => {
-                rows("gap_length", check.severity, self.gap_length(check))
+                let there = self.rows_with_samples()?;
+                rows("gap_length", check.severity, self.gap_length(check, &there))
             }
             Expectation::NullShare(check) => {
                 self.each("null_share", check.severity, &check.columns, |values| {
@@ -114,15 +115,15 @@ impl Checker<'_> {
     ) -> Result<Vec<Finding>, StepError> {
         let mut findings = Vec::new();
         for column in self.columns(name, patterns)? {
-            let values = self.table.table.column(column).map_or(&[][..], |c| &c.values);
-            let verdict = check(values).map_err(|e| bug(&e))?;
+            let values = self.rows.values(column)?;
+            let verdict = check(&values).map_err(|e| bug(&e))?;
             findings.push(verdict.about(name, Some(column), severity));
         }
         Ok(findings)
     }
 
     fn columns(&self, name: &str, patterns: &[String]) -> Result<Vec<&str>, StepError> {
-        let available = self.table.contract.names();
+        let available = self.rows.table.contract.names();
         let patterns = self.document.patterns_of_present(patterns, &available);
         resolve(&patterns, &available).map_err(|unknown| {
             let error = StepError::usage(format!(

@@ -11,6 +11,7 @@ mod expectations;
 mod leakage;
 mod report;
 mod row_checks;
+mod rows;
 mod split;
 mod statistics;
 
@@ -19,9 +20,10 @@ use std::collections::BTreeMap;
 use contract::steps::ValidateArgs;
 use contract::{Outcome, StepError, artifact, write_json};
 use document::expectations::Severity;
-use frames::{Dataset, FeatureTable};
+use frames::Dataset;
 
 pub use crate::report::{Finding, PartSummary, Validation};
+use crate::rows::Rows;
 use crate::split::{Part, Parts};
 
 /// Name of the file in the data set that describes the train part's columns.
@@ -34,25 +36,23 @@ pub const STATISTICS_FILE: &str = "statistics.json";
 /// usage error.
 pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::sections::Validate::read(&args.document)?;
-    let table = FeatureTable::read(&args.features)?;
-    let settled: Vec<usize> = (0..table.rows()).filter(|row| !table.warm_up[*row]).collect();
-    let warm_up_rows = table.rows() - settled.len();
-    let table = if warm_up_rows == 0 { table } else { table.select(&settled) };
+    let rows = Rows::read(&args.features)?;
+    let (table, warm_up_rows) = (&rows.table, rows.warm_up);
     outcome.count("rows", table.rows());
     outcome.count("warm_up_rows", warm_up_rows);
 
-    let findings = expectations::check(&table, &document, args.now)?;
+    let findings = expectations::check(&rows, &document, args.now)?;
     let parts = match document.classification() {
-        Some(_) => split::whole(&table),
-        None => split::split(&table, &document),
+        Some(_) => split::whole(table),
+        None => split::split(table, &document),
     };
-    let too_few = parts.check(&table, &document);
+    let too_few = parts.check(table, &document);
     let validation = Validation {
         format: Validation::FORMAT,
         passed: too_few.is_ok() && !findings.iter().any(Finding::refuses),
         rows: table.rows(),
         warm_up_rows,
-        parts: parts.summaries(&table),
+        parts: parts.summaries(table),
         expectations: findings,
     };
     // What an earlier attempt left must not pass for this one's.
@@ -64,9 +64,8 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
     }
     validation.verdict()?;
     too_few?;
-    let labelled = parts.labelled.as_ref().filter(|_| document.models.learn_from_labels());
-    let labelled = labelled.map(|rows| table.select(rows));
-    write_dataset(args, &table, &parts, labelled.as_ref())
+    let labelled = parts.labelled.as_deref().filter(|_| document.models.learn_from_labels());
+    write_dataset(args, &rows, &parts, labelled)
 }
 
 /// Notes what failed with a warning only, and how the rows were split.
@@ -107,16 +106,17 @@ fn warn_of_leaks(
 
 fn write_dataset(
     args: &ValidateArgs,
-    table: &FeatureTable,
+    rows: &Rows,
     parts: &Parts,
-    labelled: Option<&FeatureTable>,
+    labelled: Option<&[usize]>,
 ) -> Result<(), StepError> {
-    let [train, validation, test] = Part::ALL.map(|part| table.select(parts.rows(part)));
-    let statistics = statistics::describe(&train)?;
+    let statistics = statistics::describe(rows, parts.rows(Part::Train))?;
     artifact::write_folder(&args.dataset, |folder| {
-        Dataset { train, validation, test }.write(folder)?;
+        for (file, part) in Dataset::FILES.iter().zip(Part::ALL) {
+            rows.write(parts.rows(part), &folder.join(file))?;
+        }
         if let Some(labelled) = labelled {
-            labelled.write(&folder.join(Dataset::LABELLED_FILE))?;
+            rows.write(labelled, &folder.join(Dataset::LABELLED_FILE))?;
         }
         write_json(&folder.join(STATISTICS_FILE), &statistics)
     })

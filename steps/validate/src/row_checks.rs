@@ -1,6 +1,6 @@
 //! Expectations on the rows as a whole: how many, how they follow each other, how old they are.
 
-use contract::Span;
+use contract::{Span, StepError};
 use document::expectations::{MaxSpan, RowCount};
 use polars::prelude::{BooleanChunked, PolarsError};
 
@@ -11,7 +11,7 @@ const SAMPLE_FORMULA: &str = "sample";
 
 impl Checker<'_> {
     pub(crate) fn row_count(&self, check: &RowCount) -> Verdict {
-        let rows = self.table.rows() as u64;
+        let rows = self.rows.table.rows() as u64;
         let expected = match check.max {
             Some(max) => format!("{} to {max} rows", check.min),
             None => format!("at least {} rows", check.min),
@@ -23,7 +23,7 @@ impl Checker<'_> {
     /// Returns for each row the time since the entity's row before, in milliseconds, of the rows
     /// that count; nothing for others and for the first of an entity.
     fn since_row_before(&self, counts: impl Fn(usize) -> bool) -> Vec<Option<i64>> {
-        let table = &self.table.table;
+        let table = &self.rows.table.table;
         let mut before = vec![None; table.entities.len()];
         let rows = table.times.iter().zip(&table.entity).enumerate();
         rows.map(|(row, (time, entity))| {
@@ -58,7 +58,7 @@ impl Checker<'_> {
     }
 
     pub(crate) fn freshness(&self, check: &MaxSpan) -> Verdict {
-        let last = self.table.table.times.iter().max();
+        let last = self.rows.table.table.times.iter().max();
         let age = last.map(|last| self.now - *last);
         Verdict {
             passed: age.is_some_and(|age| age <= check.max),
@@ -76,8 +76,11 @@ impl Checker<'_> {
 
     /// Rows in which every sample column has a gap stand for missing samples: they do not count
     /// as rows here.
-    pub(crate) fn gap_length(&self, check: &MaxSpan) -> Result<Verdict, PolarsError> {
-        let there = self.rows_with_samples();
+    pub(crate) fn gap_length(
+        &self,
+        check: &MaxSpan,
+        there: &[bool],
+    ) -> Result<Verdict, PolarsError> {
         let since = self.since_row_before(|row| there[row]);
         let longest = Span::from_ms(since.iter().flatten().copied().max().unwrap_or(0));
         let failing = self.failing_since(&since, |since| since > check.max.ms())?;
@@ -98,25 +101,25 @@ impl Checker<'_> {
         failing(&self.keys.filter(&broken)?)
     }
 
-    fn rows_with_samples(&self) -> Vec<bool> {
-        let contract = &self.table.contract.columns;
+    /// Says of each row whether any sample column has a value.
+    pub(crate) fn rows_with_samples(&self) -> Result<Vec<bool>, StepError> {
+        let contract = &self.rows.table.contract.columns;
         let known = &self.document.columns;
         let is_sample = |name: &str| {
             known.iter().any(|column| column.name == name)
                 || contract.iter().any(|c| c.name == name && c.formula == SAMPLE_FORMULA)
         };
-        let columns = &self.table.table.columns;
-        let mut samples: Vec<_> = columns.iter().filter(|c| is_sample(&c.name)).collect();
+        let mut samples: Vec<_> = contract.iter().filter(|c| is_sample(&c.name)).collect();
         if samples.is_empty() {
             // Statistics alone: a window without any value is a gap all the same.
-            samples = columns.iter().collect();
+            samples = contract.iter().collect();
         }
-        let mut there = vec![false; self.table.rows()];
+        let mut there = vec![false; self.rows.table.rows()];
         for column in samples {
-            for (there, value) in there.iter_mut().zip(&column.values) {
+            for (there, value) in there.iter_mut().zip(&*self.rows.values(&column.name)?) {
                 *there |= !value.is_nan();
             }
         }
-        there
+        Ok(there)
     }
 }

@@ -1,7 +1,6 @@
 //! What the train part looks like: `statistics.json`.
 
 use contract::StepError;
-use frames::FeatureTable;
 use polars::prelude::{
     ChunkAgg as _, ChunkQuantile as _, ChunkVar as _, PolarsError, QuantileMethod,
 };
@@ -9,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::columns::{bug, numbers};
+use crate::rows::Rows;
 
 /// Quantiles that are noted of each column.
 const QUANTILES: [f64; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
@@ -22,14 +22,17 @@ pub(crate) struct Statistics {
     columns: Map<String, Value>,
 }
 
-/// Describes each column of a table: values, gaps, extremes, moments (n in the divisor), quantiles.
-pub(crate) fn describe(table: &FeatureTable) -> Result<Statistics, StepError> {
+/// Describes each feature in the rows of the train part: values, gaps, extremes, moments (n in the
+/// divisor), quantiles.
+pub(crate) fn describe(rows: &Rows, train: &[usize]) -> Result<Statistics, StepError> {
     let mut columns = Map::new();
-    for column in &table.table.columns {
-        let described = describe_column(&column.values).map_err(|e| bug(&e))?;
+    for column in &rows.table.contract.columns {
+        let values = rows.values(&column.name)?;
+        let values: Vec<f64> = train.iter().map(|row| values[*row]).collect();
+        let described = describe_column(&values).map_err(|e| bug(&e))?;
         columns.insert(column.name.clone(), described);
     }
-    Ok(Statistics { format: 1, rows: table.rows(), columns })
+    Ok(Statistics { format: 1, rows: train.len(), columns })
 }
 
 fn describe_column(values: &[f64]) -> Result<Value, PolarsError> {
