@@ -72,7 +72,7 @@ fn a_repeated_tick_scores_and_says_nothing() -> anyhow::Result<()> {
 fn a_tick_that_lost_its_watermark_move_scores_no_window_twice() -> anyhow::Result<()> {
     let workspace = trained()?;
     tick(&workspace, AT[0])?;
-    let watermark = workspace.store().join("state/cluster/watermark.json");
+    let watermark = workspace.store().join("state/cluster/watermark.safetensors");
     let before_move = fs_err::read(&watermark)?;
     tick(&workspace, AT[3])?;
     let expected = outcomes(&workspace)?;

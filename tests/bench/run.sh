@@ -2,7 +2,7 @@
 # Every benchmark, one after the other; needs `time`, `curl` and `prometheus` (Debian packages).
 set -euo pipefail
 cd "$(dirname "$0")"
-for benchmark in main_job tick score collect feature report; do
+for benchmark in main_job tick score collect feature train report; do
     echo "== $benchmark"
     "./$benchmark.sh"
 done

@@ -35,9 +35,7 @@ impl Place {
         let now = minute(100);
         let change = Change { alias: "live", version: &version, now, by: "test", why: "a test" };
         registry.promote(&change, None)?;
-        let start =
-            Watermark { format: Watermark::FORMAT, scored_to: minute(100), state: Value::Null };
-        watermark::write(&store, "cluster", &start, None)?;
+        watermark::write(&store, "cluster", &Watermark::new(minute(100)), None)?;
         // Six minutes of anomaly, then six of quiet, for one of two entities.
         let anomalous: Vec<i64> = (100..=100 + minutes).filter(|m| m / 6 % 2 == 1).collect();
         let all: Vec<i64> = (101..=100 + minutes).collect();

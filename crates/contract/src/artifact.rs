@@ -183,6 +183,14 @@ pub fn json_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, StepError> {
     Ok(bytes)
 }
 
+/// Returns a value as JSON on one line with a final newline: for objects of which there are many.
+pub fn compact_json_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, StepError> {
+    let mut bytes =
+        serde_json::to_vec(value).map_err(|e| StepError::bug(format!("cannot write JSON: {e}")))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Reads a JSON file; an unreadable one is refused with its line and column.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StepError> {
     let bytes = fs::read(path).map_err(|e| StepError::reading(path, &e))?;

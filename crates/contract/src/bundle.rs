@@ -102,6 +102,14 @@ impl BundleManifest {
     pub const FORMAT: u32 = 1;
     /// Name of the manifest in its folder.
     pub const FILE: &str = "bundle.json";
+
+    /// Returns the other files of the bundle.
+    pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
+        let models = self.members.iter().map(|member| &member.model);
+        let second = self.diagnosis.iter().map(|member| &member.model);
+        let memories = self.memory.iter().chain(&self.memory_before_test);
+        models.chain([&self.reference]).chain(memories).chain(second)
+    }
 }
 
 /// One model of a bundle.

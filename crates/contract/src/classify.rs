@@ -25,6 +25,21 @@ pub enum Unknown {
 }
 
 impl Unknown {
+    /// Returns the number that stands for the reason in a state.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::TooLittleData => 0,
+            Self::Unclear => 1,
+            Self::Unlike => 2,
+        }
+    }
+
+    /// Returns the reason that a number stands for; nothing for a number that stands for none.
+    pub fn of_code(code: u8) -> Option<Self> {
+        let reasons = [Self::TooLittleData, Self::Unclear, Self::Unlike];
+        reasons.into_iter().find(|reason| reason.code() == code)
+    }
+
     /// Returns the reason in words, as tables and messages show it.
     pub fn words(self) -> &'static str {
         match self {

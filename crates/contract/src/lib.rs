@@ -20,6 +20,7 @@ pub mod run;
 pub mod score;
 pub mod step;
 pub mod steps;
+pub mod tensors;
 pub mod time;
 
 pub use artifact::{read_json, write_json};
@@ -29,6 +30,7 @@ pub use error::{ErrorKind, StepError, system_words};
 pub use features::{FeatureColumn, FeatureContract};
 pub use outcome::Outcome;
 pub use step::{Stage, StepArgs};
+pub use tensors::Tensors;
 pub use time::{Span, Timestamp};
 
 /// Version of every step in this build; part of each cache key and of each outcome.

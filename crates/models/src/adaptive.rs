@@ -21,15 +21,13 @@ mod spikes;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use contract::{StepError, artifact};
-use serde::{Deserialize, Serialize};
+use contract::{StepError, Tensors};
 
 pub use distance::Distance;
 pub use last_alarm::NewLevel;
 pub use memory::{Following, MOST_CARRIED_ROWS, MOST_WINDOW_ROWS, MOST_WINDOWS, Memory};
 pub use own::Usual;
 
-use crate::Tensors;
 use crate::detector::shares;
 
 /// The model's kind, as the document names it.
@@ -87,11 +85,8 @@ pub struct Step {
 }
 
 /// What fitting saw: scores of the training rows and the memory at their end, by entity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Training {
-    /// Version of this format.
-    pub format: u32,
     /// Scores of the training rows in the order of time, each by a model that was fitted without
     /// it.
     pub scores: BTreeMap<String, Vec<f64>>,
@@ -100,29 +95,28 @@ pub struct Training {
 }
 
 impl Training {
-    /// Version this build writes.
-    pub const FORMAT: u32 = 1;
     /// Name of the file in a candidate.
-    pub const FILE: &str = "training.json";
+    pub const FILE: &str = "training.safetensors";
+    /// What the file's metadata says that it holds.
+    const KIND: &str = "training";
 
     /// Reads the file's bytes; anything off is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
-        let training: Self = artifact::parse_json(Self::FILE, bytes)?;
-        if training.format != Self::FORMAT {
-            return Err(StepError::refused(format!(
-                "`{}` has format {}, this version reads {}",
-                Self::FILE,
-                training.format,
-                Self::FORMAT
-            )));
-        }
-        Ok(training)
+        let named =
+            |e: StepError| StepError { message: format!("`{}`: {}", Self::FILE, e.message), ..e };
+        let mut tensors = Tensors::decode(Self::KIND, bytes).map_err(named)?;
+        let scores = tensors.take_records("scores").map_err(named)?;
+        let memories = tensors.take_records("memories").map_err(named)?;
+        tensors.finish().map_err(named)?;
+        Ok(Self { scores, memories })
     }
 
     /// Returns the file's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StepError> {
-        serde_json::to_vec(self)
-            .map_err(|e| StepError::bug(format!("cannot write `{}`: {e}", Self::FILE)))
+        let mut tensors = Tensors::default();
+        tensors.insert_records("scores", &self.scores)?;
+        tensors.insert_records("memories", &self.memories)?;
+        tensors.encode(Self::KIND)
     }
 }
 

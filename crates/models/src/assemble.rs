@@ -112,8 +112,18 @@ pub struct Recipe {
 /// Refused are: no candidate or two of a kind, a candidate fitted on another contract, a vote that
 /// can never reach its alarm level, fewer than [`FEWEST_CALIBRATION_ROWS`] normal rows.
 pub fn assemble(
-    mut candidates: Vec<Candidate>,
+    candidates: Vec<Candidate>,
     calibration: &FeatureTable,
+    recipe: Recipe,
+) -> Result<Bundle, StepError> {
+    assemble_sampled(candidates, (calibration, calibration), recipe)
+}
+
+/// [`assemble`] where `calibration` holds the rows of some entities alone: `keys` has the times,
+/// entities and labels of all rows, and no features.
+pub fn assemble_sampled(
+    mut candidates: Vec<Candidate>,
+    (calibration, keys): (&FeatureTable, &FeatureTable),
     mut recipe: Recipe,
 ) -> Result<Bundle, StepError> {
     candidates.sort_by(|a, b| a.manifest.kind.cmp(&b.manifest.kind));
@@ -129,7 +139,7 @@ pub fn assemble(
     if recipe.vote.learn_weights {
         recipe.vote.weights = weights::learned(&candidates, calibration, &rows, &recipe)?;
     }
-    let calibrated = calibrate(&candidates, calibration, &rows, &recipe)?;
+    let calibrated = calibrate(&candidates, (calibration, keys), &rows, &recipe)?;
     let reference_bytes = calibrated.reference.to_bytes()?;
     let mut files = BTreeMap::from([(Reference::FILE.to_owned(), reference_bytes.clone())]);
     let (mut members, mut models) = (Vec::new(), Vec::new());
@@ -167,8 +177,7 @@ pub fn assemble(
         provenance: recipe.provenance,
     };
     let mut initial = calibrated.initial;
-    set_times(&mut initial, calibration);
-    initial.format = ScoreState::FORMAT;
+    set_times(&mut initial, keys);
     initial.reference_sha256.clone_from(&manifest.reference.sha256);
     let mut bundle = Bundle::new(manifest, calibrated.reference, models, files)?;
     if !(initial.alarms.is_empty() && initial.memories.is_empty()) {
@@ -240,7 +249,7 @@ struct Calibrated {
 
 fn calibrate(
     candidates: &[Candidate],
-    calibration: &FeatureTable,
+    (calibration, keys): (&FeatureTable, &FeatureTable),
     rows: &[usize],
     recipe: &Recipe,
 ) -> Result<Calibrated, StepError> {
@@ -261,7 +270,8 @@ fn calibrate(
             (Model::Sequence(model), Some(training)) => {
                 initial.memories.clone_from(&training.memories);
                 let decisions = sequence::decisions(model, training, calibration);
-                let usual = sequence::usual(model, training, calibration, rows);
+                let normal = normal_rows(keys, &recipe.normal);
+                let usual = sequence::usual(model, training, keys, &normal);
                 (rows.iter().map(|row| decisions[*row]).collect(), usual)
             }
             (Model::Sequence(_), None) => return Err(sequence::without_training(kind)),

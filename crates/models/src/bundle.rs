@@ -19,6 +19,9 @@ use crate::{Diagnosis, Model, ScoreOptions, ScoreState};
 /// Evenly spaced quantiles of the reference that stand in for a past not yet seen.
 const PRIOR: usize = 121;
 
+/// Takes a part of a table after the other.
+type EachPart<'a> = dyn FnMut(&FeatureTable) -> Result<(), StepError> + 'a;
+
 /// A bundle in memory.
 #[derive(Debug)]
 pub struct Bundle {
@@ -87,6 +90,29 @@ impl Bundle {
 
     /// Reads a bundle from its files by name: what a registry holds.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
+        Self::from_some(files, |_| true)
+    }
+
+    /// [`Bundle::from_files`] of a bundle that goes on with a state of its own, so that what it
+    /// remembers may be missing among the files ([`Bundle::begins_with`]): it is by far the largest
+    /// of them where there are many entities.
+    pub fn for_state(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
+        Self::from_some(files, |memory| files.contains_key(&memory.file))
+    }
+
+    /// Says whether a bundle needs a file to score from this state on.
+    pub fn begins_with(manifest: &BundleManifest, state: &ScoreState, file: &FileRecord) -> bool {
+        let goes_on = state.reference_sha256 == manifest.reference.sha256;
+        let is = |record: &Option<FileRecord>| {
+            record.as_ref().is_some_and(|record| record.file == file.file)
+        };
+        !(is(&manifest.memory_before_test) || is(&manifest.memory) && goes_on)
+    }
+
+    fn from_some(
+        files: &BTreeMap<String, Vec<u8>>,
+        remembers: impl Fn(&FileRecord) -> bool,
+    ) -> Result<Self, StepError> {
         let manifest = manifest_of(files)?;
         if manifest.classify.is_some() {
             return Err(StepError::refused("the bundle is of `task: classify`, not `anomaly`")
@@ -103,6 +129,7 @@ impl Bundle {
         });
         let models = models.collect::<Result<Vec<_>, StepError>>()?;
         let state = |record: Option<&FileRecord>| {
+            let record = record.filter(|record| remembers(record));
             let state = record.map(|r| ScoreState::parse(&r.file, verified(files, r)?));
             state.transpose()
         };
@@ -111,11 +138,9 @@ impl Bundle {
         let second = manifest.diagnosis.as_ref().map(|member| &member.model);
         let diagnosis = second.map(|record| Diagnosis::load(verified(files, record)?));
         let diagnosis = diagnosis.transpose()?;
-        let named = manifest.members.iter().map(|member| &member.model);
-        let states = manifest.memory.iter().chain(&manifest.memory_before_test);
-        let named = named.chain([&manifest.reference]).chain(states).chain(second);
-        let kept = named
-            .filter_map(|record| Some((record.file.clone(), files.get(&record.file)?.clone())));
+        let kept = manifest.files();
+        let kept =
+            kept.filter_map(|record| Some((record.file.clone(), files.get(&record.file)?.clone())));
         let files = kept.collect();
         let bundle = Self::new(manifest, reference, models, files)?;
         let mut bundle = Self { initial, before_test, ..bundle };
@@ -213,7 +238,7 @@ impl Bundle {
     }
 
     fn add_state(&mut self, file: &str, state: &ScoreState) -> Result<FileRecord, StepError> {
-        let bytes = artifact::json_bytes(state)?;
+        let bytes = state.to_bytes()?;
         let record = FileRecord { file: file.to_owned(), sha256: artifact::sha256(&bytes) };
         self.files.insert(file.to_owned(), bytes);
         Ok(record)
@@ -222,12 +247,23 @@ impl Bundle {
     /// Scores the test part, so that scoring begins after it, and notes what is remembered before
     /// it; does nothing for a bundle that needs no past.
     pub fn advance(&mut self, test: &FeatureTable, threads: usize) -> Result<(), StepError> {
+        self.advance_over(threads, |each| each(test))
+    }
+
+    /// [`Bundle::advance`] over a test part that is read in parts, in the order of time: `test` calls
+    /// with each of them.
+    pub fn advance_over(
+        &mut self,
+        threads: usize,
+        test: impl FnOnce(&mut EachPart<'_>) -> Result<(), StepError>,
+    ) -> Result<(), StepError> {
         if self.manifest.memory.is_none() {
             return Ok(());
         }
         let before = self.initial.clone();
         let mut state = before.clone();
-        self.judge(test, &mut state, ScoreOptions { min_completeness: 0.0, threads })?;
+        let options = ScoreOptions { min_completeness: 0.0, threads };
+        test(&mut |part| self.judge(part, &mut state, options).map(drop))?;
         self.manifest.memory_before_test =
             Some(self.add_state(ScoreState::BEFORE_TEST_FILE, &before)?);
         self.before_test = Some(before);

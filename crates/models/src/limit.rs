@@ -4,11 +4,12 @@
 //! entity, past only. Alarmed windows are left out, so an anomaly cannot teach itself; the fixed
 //! limit is the floor. Until enough was seen, quantiles of the reference stand in for the past.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use contract::Timestamp;
 use contract::rules::{Limit, TrailingLimit};
-use serde::{Deserialize, Serialize};
+
+use crate::recent::Recent;
 
 /// Parts of the history; the first score of each part is remembered, so the state is bounded
 /// however often a window ends.
@@ -35,10 +36,9 @@ pub struct LimitRule {
 }
 
 /// The recent scores of one series, by entity: what a trailing limit remembers.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct LimitState {
-    entities: BTreeMap<String, VecDeque<(i64, f64)>>,
+    pub(crate) entities: BTreeMap<String, Recent>,
 }
 
 impl LimitRule {
@@ -56,7 +56,8 @@ impl LimitRule {
     pub fn limit_for(&self, state: &LimitState, entity: &str) -> f64 {
         let Some(trailing) = &self.trailing else { return self.fixed };
         let recent = state.entities.get(entity);
-        let mut scores: Vec<f64> = recent.into_iter().flatten().map(|(_, score)| *score).collect();
+        let recent = recent.into_iter().flat_map(|recent| &recent.0);
+        let mut scores: Vec<f64> = recent.map(|(_, score)| *score).collect();
         let missing = FEWEST.saturating_sub(scores.len());
         if !self.prior.is_empty() {
             let prior = (0..missing)
@@ -77,7 +78,7 @@ impl LimitRule {
         let Some(trailing) = &self.trailing else { return };
         let part = (trailing.history.ms() / i64::from(PARTS)).max(1);
         let oldest = time.ms().saturating_sub(trailing.history.ms());
-        if let Some(recent) = state.entities.get_mut(entity) {
+        if let Some(Recent(recent)) = state.entities.get_mut(entity) {
             while recent.front().is_some_and(|(time, _)| *time <= oldest) {
                 recent.pop_front();
             }
@@ -86,9 +87,9 @@ impl LimitRule {
             return;
         }
         if !state.entities.contains_key(entity) {
-            state.entities.insert(entity.to_owned(), VecDeque::new());
+            state.entities.insert(entity.to_owned(), Recent::default());
         }
-        let Some(recent) = state.entities.get_mut(entity) else { return };
+        let Some(Recent(recent)) = state.entities.get_mut(entity) else { return };
         let same_part =
             |(last, _): &(i64, f64)| last.div_euclid(part) >= time.ms().div_euclid(part);
         if !recent.back().is_some_and(same_part) {
@@ -103,7 +104,7 @@ impl LimitRule {
 impl LimitState {
     /// Drops entities whose last score is older than `time`: a pod that is gone needs no memory.
     pub fn forget_before(&mut self, time: Timestamp) {
-        self.entities.retain(|_, recent| recent.back().is_some_and(|(last, _)| *last > time.ms()));
+        self.entities.retain(|_, recent| recent.is_after(time));
     }
 }
 
@@ -125,8 +126,8 @@ fn median(values: &mut [f64]) -> f64 {
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
-    use contract::Span;
     use contract::rules::QuantileLimit;
+    use contract::{Span, Tensors};
     use proptest::prelude::*;
 
     use super::*;
@@ -188,7 +189,7 @@ mod tests {
         let rule = rule(1e9);
         let mut state = LimitState::default();
         run(&rule, &mut state, &vec![0.5; 10_000], 0);
-        assert!(state.entities["node"].len() <= 241);
+        assert!(state.entities["node"].0.len() <= 241);
     }
 
     proptest! {
@@ -203,10 +204,12 @@ mod tests {
             let at = crate::reference::whole(cut * scores.len() as f64);
             let mut state = LimitState::default();
             run(&rule, &mut state, &scores[..at], 0);
-            let text = serde_json::to_string(&state).unwrap();
-            let mut state: LimitState = serde_json::from_str(&text).unwrap();
+            let mut tensors = Tensors::default();
+            tensors.insert_records("limits", &state.entities).unwrap();
+            let mut tensors = Tensors::decode("", &tensors.encode("").unwrap()).unwrap();
+            let mut state = LimitState { entities: tensors.take_records("limits").unwrap() };
             prop_assert_eq!(&run(&rule, &mut state, &scores[at..], at), &limits[at..]);
-            prop_assert_eq!(serde_json::to_string(&state).unwrap(), serde_json::to_string(&whole).unwrap());
+            prop_assert_eq!(state, whole);
         }
     }
 }

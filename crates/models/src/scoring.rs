@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use contract::rules::{Combine, Limit};
 use contract::score::{EntityScore, Verdict};
-use contract::{Decimal, Span, StepError, Timestamp, artifact};
+use contract::{Decimal, Span, StepError, Tensors, Timestamp};
 use frames::FeatureTable;
 use ndarray::{Array2, ArrayView1, Axis};
-use serde::{Deserialize, Serialize};
 
 use crate::adaptive::{Adaptive, Memory, NewLevel};
 use crate::alarm::AlarmState;
@@ -39,45 +38,84 @@ pub struct ScoreOptions {
 /// What scoring remembers from row to row: it belongs to one bundle and travels in the watermark.
 ///
 /// Scoring a range from a given state gives the same scores and the same state every time.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScoreState {
-    /// Version of this format; 0 in a state that has seen nothing.
-    pub format: u32,
-    /// SHA-256 of the reference of the bundle whose scores these are; another bundle starts anew.
+    /// SHA-256 of the reference of the bundle whose scores these are, empty in a state that has seen
+    /// nothing; another bundle starts anew.
     pub reference_sha256: String,
     limits: BTreeMap<String, LimitState>,
     smoothing: Smoothing,
     /// Limits by expected false alarms: by series of scores, then by entity.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) alarms: BTreeMap<String, BTreeMap<String, AlarmState>>,
     /// What the model that follows its signals remembers, by entity.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) memories: BTreeMap<String, Memory>,
     /// Which columns have had no value, by entity, where no model follows its signals.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     absences: BTreeMap<String, Absence>,
 }
 
 impl ScoreState {
-    /// Version this build writes.
-    pub const FORMAT: u32 = 1;
     /// Name of the file in a bundle that holds the state at the end of the data set.
-    pub const FILE: &str = "memory.json";
+    pub const FILE: &str = "memory.safetensors";
     /// Name of the file in a bundle that holds the state before the test part.
-    pub const BEFORE_TEST_FILE: &str = "memory-before-test.json";
+    pub const BEFORE_TEST_FILE: &str = "memory-before-test.safetensors";
+    /// What the file's metadata says that it holds.
+    const KIND: &str = "memory";
 
-    /// Reads a file's bytes; anything off is refused.
-    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Self, StepError> {
-        let state: Self = artifact::parse_json(file, bytes)?;
-        if state.format == Self::FORMAT {
-            return Ok(state);
+    /// Adds the state to tensors, each name beginning with `prefix`.
+    pub fn write(&self, prefix: &str, tensors: &mut Tensors) -> Result<(), StepError> {
+        tensors.insert_text(&format!("{prefix}reference_sha256"), &self.reference_sha256);
+        for (series, limits) in &self.limits {
+            tensors.insert_records(&format!("{prefix}limits.{series}"), &limits.entities)?;
         }
-        Err(StepError::refused(format!(
-            "`{file}` has format {}, this version reads {}",
-            state.format,
-            Self::FORMAT
-        )))
+        for (series, alarms) in &self.alarms {
+            tensors.insert_records(&format!("{prefix}alarms.{series}"), alarms)?;
+        }
+        if !self.smoothing.entities.is_empty() {
+            tensors.insert_records(&format!("{prefix}smoothing"), &self.smoothing.entities)?;
+        }
+        if !self.memories.is_empty() {
+            tensors.insert_records(&format!("{prefix}memories"), &self.memories)?;
+        }
+        if !self.absences.is_empty() {
+            tensors.insert_records(&format!("{prefix}absences"), &self.absences)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the state that [`ScoreState::write`] has added.
+    pub fn read(prefix: &str, tensors: &mut Tensors) -> Result<Self, StepError> {
+        let reference_sha256 = tensors.take_text(&format!("{prefix}reference_sha256"))?;
+        let mut state = Self { reference_sha256, ..Self::default() };
+        let of_limits = format!("{prefix}limits.");
+        for series in tensors.record_sets(&of_limits) {
+            let entities = tensors.take_records(&format!("{of_limits}{series}"))?;
+            state.limits.insert(series, LimitState { entities });
+        }
+        let of_alarms = format!("{prefix}alarms.");
+        for series in tensors.record_sets(&of_alarms) {
+            let alarms = tensors.take_records(&format!("{of_alarms}{series}"))?;
+            state.alarms.insert(series, alarms);
+        }
+        state.smoothing.entities = tensors.take_records(&format!("{prefix}smoothing"))?;
+        state.memories = tensors.take_records(&format!("{prefix}memories"))?;
+        state.absences = tensors.take_records(&format!("{prefix}absences"))?;
+        Ok(state)
+    }
+
+    /// Reads the bytes of a file of a bundle, such as [`ScoreState::FILE`]; anything off is refused.
+    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Self, StepError> {
+        let named = |e: StepError| StepError { message: format!("`{file}`: {}", e.message), ..e };
+        let mut tensors = Tensors::decode(Self::KIND, bytes).map_err(named)?;
+        let state = Self::read("", &mut tensors).map_err(named)?;
+        tensors.finish().map_err(named)?;
+        Ok(state)
+    }
+
+    /// Returns the bytes of such a file.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, StepError> {
+        let mut tensors = Tensors::default();
+        self.write("", &mut tensors)?;
+        tensors.encode(Self::KIND)
     }
 
     /// Returns the time of the last row that was scored; nothing where no row was.
@@ -143,7 +181,7 @@ impl Bundle {
         options: ScoreOptions,
     ) -> Result<Verdicts, StepError> {
         self.check_contract(table)?;
-        self.adopt(state);
+        self.adopt(state)?;
         let values = matrix(table);
         let mut verdicts = self.decide(table, &values, options);
         let mut order: Vec<usize> = (0..table.rows()).collect();
@@ -169,22 +207,22 @@ impl Bundle {
     /// which is the end of the very data set it was made from.
     pub fn without_past(&self) -> ScoreState {
         ScoreState {
-            format: ScoreState::FORMAT,
             reference_sha256: self.manifest.reference.sha256.clone(),
             ..ScoreState::default()
         }
     }
 
     /// Makes a state this bundle's own: scores of another bundle are on another scale.
-    fn adopt(&self, state: &mut ScoreState) {
+    fn adopt(&self, state: &mut ScoreState) -> Result<(), StepError> {
         let ours = &self.manifest.reference.sha256;
-        if state.format != ScoreState::FORMAT || state.reference_sha256 != *ours {
-            *state = ScoreState {
-                format: ScoreState::FORMAT,
-                reference_sha256: ours.clone(),
-                ..self.initial.clone()
-            };
+        if state.reference_sha256 == *ours {
+            return Ok(());
         }
+        if self.manifest.memory.is_some() && self.initial.reference_sha256.is_empty() {
+            return Err(StepError::bug("a bundle that was read without its memory begins anew"));
+        }
+        *state = ScoreState { reference_sha256: ours.clone(), ..self.initial.clone() };
+        Ok(())
     }
 
     fn forget(&self, state: &mut ScoreState, now: Timestamp) {

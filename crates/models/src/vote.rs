@@ -1,11 +1,11 @@
 //! How the members' scores become one verdict.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use contract::rules::Vote;
 use contract::{Decimal, Span, Timestamp};
-use serde::{Deserialize, Serialize};
 
+use crate::recent::Recent;
 use crate::reference::{self, ScoreSketch, Sketch};
 
 /// Added to a score of ratio scale before its logarithm is taken.
@@ -79,10 +79,9 @@ pub fn mean<'a>(vote: &Vote, scores: impl IntoIterator<Item = (&'a str, f64)>) -
 }
 
 /// The scores a trailing mean still needs, by entity.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Smoothing {
-    entities: BTreeMap<String, VecDeque<(i64, f64)>>,
+    pub(crate) entities: BTreeMap<String, Recent>,
 }
 
 /// Most scores that a trailing mean remembers of one entity.
@@ -95,9 +94,9 @@ impl Smoothing {
             return score;
         }
         if !self.entities.contains_key(entity) {
-            self.entities.insert(entity.to_owned(), VecDeque::new());
+            self.entities.insert(entity.to_owned(), Recent::default());
         }
-        let Some(recent) = self.entities.get_mut(entity) else { return score };
+        let Some(Recent(recent)) = self.entities.get_mut(entity) else { return score };
         let start = (time - span).ms();
         recent.retain(|(time, _)| *time > start);
         if recent.len() >= MOST_SMOOTHED {
@@ -109,7 +108,7 @@ impl Smoothing {
 
     /// Drops entities whose last score is older than `time`.
     pub fn forget_before(&mut self, time: Timestamp) {
-        self.entities.retain(|_, recent| recent.back().is_some_and(|(last, _)| *last > time.ms()));
+        self.entities.retain(|_, recent| recent.is_after(time));
     }
 }
 

@@ -59,7 +59,7 @@ impl<'a> Registry<'a> {
             )));
         }
         let version = version_name(&manifest, &bytes);
-        for record in records(&manifest) {
+        for record in manifest.files() {
             check_file_name(&path.display().to_string(), &record.file)?;
             let path = bundle.join(&record.file);
             let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
@@ -158,27 +158,38 @@ impl<'a> Registry<'a> {
     /// Errors: refused for a version that is not registered and for a file that is missing or has
     /// another hash (both are named).
     pub fn fetch(&self, version: &str, cache: Option<&Path>) -> Result<BundleFiles, StepError> {
+        self.fetch_where(version, cache, |_, _| true)
+    }
+
+    /// [`Registry::fetch`] of `bundle.json` and those of the other files that `wanted` says.
+    pub fn fetch_where(
+        &self,
+        version: &str,
+        cache: Option<&Path>,
+        wanted: impl Fn(&BundleManifest, &FileRecord) -> bool,
+    ) -> Result<BundleFiles, StepError> {
         let cache = cache.map(FolderStore::open).transpose()?;
-        let read = |file: &str, expected: &dyn Fn(&[u8]) -> bool| {
+        let read = |file: &str, check: &Check<'_>| {
             let key = self.version_key(version, file);
             // A cache that cannot be read or written costs time and nothing else.
             let kept = cache.as_ref().and_then(|cache| cache.get(&key).ok().flatten());
-            if let Some(object) = kept.filter(|object| expected(&object.bytes)) {
+            if let Some(object) = kept.filter(|object| check(&key, &object.bytes).is_ok()) {
                 return Ok(object.bytes);
             }
             let object = self.store.get(&key)?.ok_or_else(|| self.missing(version, file))?;
-            if let Some(cache) = cache.as_ref().filter(|_| expected(&object.bytes)) {
+            check(&key, &object.bytes)?;
+            if let Some(cache) = &cache {
                 drop(cache.put(&key, &object.bytes, Condition::Any));
             }
             Ok::<_, StepError>(object.bytes)
         };
-        let bytes = read(BundleManifest::FILE, &|bytes| names_manifest(version, bytes))?;
+        let named = |_: &str, bytes: &[u8]| self.check_manifest(version, bytes).map(drop);
+        let bytes = read(BundleManifest::FILE, &named)?;
         let manifest = self.check_manifest(version, &bytes)?;
         let mut files = BundleFiles::from([(BundleManifest::FILE.to_owned(), bytes)]);
-        for record in records(&manifest) {
+        for record in manifest.files().filter(|record| wanted(&manifest, record)) {
             check_file_name(&self.version_key(version, BundleManifest::FILE), &record.file)?;
-            let bytes = read(&record.file, &|bytes| sha256(bytes) == record.sha256)?;
-            verify(&self.version_key(version, &record.file), &bytes, &record.sha256)?;
+            let bytes = read(&record.file, &|key, bytes| verify(key, bytes, &record.sha256))?;
             files.insert(record.file.clone(), bytes);
         }
         Ok(files)
@@ -365,6 +376,9 @@ impl<'a> Registry<'a> {
     }
 }
 
+/// Refuses bytes that are not what their key promises.
+type Check<'a> = dyn Fn(&str, &[u8]) -> Result<(), StepError> + 'a;
+
 fn version_name(manifest: &BundleManifest, bytes: &[u8]) -> String {
     let time = manifest.provenance.train_end.compact();
     format!("{time}-{}", &sha256(bytes)[..HASH_DIGITS])
@@ -372,11 +386,6 @@ fn version_name(manifest: &BundleManifest, bytes: &[u8]) -> String {
 
 fn names_manifest(version: &str, bytes: &[u8]) -> bool {
     version.rsplit_once('-').is_some_and(|(_, digits)| digits == &sha256(bytes)[..HASH_DIGITS])
-}
-
-fn records(manifest: &BundleManifest) -> impl Iterator<Item = &FileRecord> {
-    let models = manifest.members.iter().map(|member| &member.model);
-    models.chain([&manifest.reference]).chain(&manifest.memory).chain(&manifest.memory_before_test)
 }
 
 fn parse_manifest(name: &str, bytes: &[u8]) -> Result<BundleManifest, StepError> {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use contract::artifact::{json_bytes, parse_json};
+use contract::artifact::{compact_json_bytes, parse_json};
 use contract::score::WindowScore;
 use contract::{StepError, Timestamp};
 
@@ -25,7 +25,7 @@ pub fn key(pipeline: &str, time: Timestamp) -> String {
 /// replaced: the first score of a window stays.
 pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, StepError> {
     let key = key(&score.pipeline, score.time);
-    match store.put(&key, &json_bytes(score)?, Condition::IfAbsent)? {
+    match store.put(&key, &compact_json_bytes(score)?, Condition::IfAbsent)? {
         Put::Written(_) => Ok(true),
         Put::Conflict => Ok(false),
     }
@@ -36,8 +36,9 @@ pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, 
 pub fn write_all(store: &dyn ObjectStore, scores: &[&WindowScore]) -> Result<Vec<bool>, StepError> {
     let mut written = Vec::with_capacity(scores.len());
     for scores in scores.chunks(AT_ONCE) {
-        let object =
-            |score: &&WindowScore| Ok((key(&score.pipeline, score.time), json_bytes(score)?));
+        let object = |score: &&WindowScore| {
+            Ok((key(&score.pipeline, score.time), compact_json_bytes(score)?))
+        };
         let objects = scores.iter().map(object).collect::<Result<Vec<_>, StepError>>()?;
         written.extend(store.put_new(&objects)?);
     }
@@ -93,8 +94,7 @@ impl<'a> Follower<'a> {
         pipeline: &'a str,
         now: Timestamp,
     ) -> Result<Self, StepError> {
-        let watermark = watermark::read(store, pipeline)?;
-        let scored_to = watermark.map(|watermark| watermark.value.scored_to.min(now));
+        let scored_to = watermark::scored_to(store, pipeline)?.map(|scored_to| scored_to.min(now));
         Ok(Self { store, pipeline, now, scored_to })
     }
 

@@ -44,9 +44,18 @@ pub fn write<T: Serialize>(
     value: &T,
     expected: Option<&str>,
 ) -> Result<String, StepError> {
-    let key = key(pipeline, name);
+    put(store, &key(pipeline, name), &json_bytes(value)?, expected)
+}
+
+/// Writes an object if it is still what `expected` says; returns the new tag.
+pub(crate) fn put(
+    store: &dyn ObjectStore,
+    key: &str,
+    bytes: &[u8],
+    expected: Option<&str>,
+) -> Result<String, StepError> {
     let condition = expected.map_or(Condition::IfAbsent, Condition::IfMatch);
-    match store.put(&key, &json_bytes(value)?, condition)? {
+    match store.put(key, bytes, condition)? {
         Put::Written(etag) => Ok(etag),
         Put::Conflict => Err(StepError::lost_race(format!(
             "`{key}` in store `{}` was changed by another process",

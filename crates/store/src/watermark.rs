@@ -1,30 +1,81 @@
-//! How far a pipeline has been scored: `state/<pipeline>/watermark.json`.
+//! How far a pipeline has been scored: `state/<pipeline>/watermark.safetensors`.
+//!
+//! One object, so that the position and what the detectors remember move in one compare-and-set. The
+//! position is text in the file's metadata ([`METADATA_KEY`]), what is remembered of each entity are
+//! its tensors: some kilobytes an entity, which any tool that reads safetensors opens.
 
-use contract::{StepError, Timestamp};
+use contract::artifact::parse_json;
+use contract::{StepError, Tensors, Timestamp, tensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::object::ObjectStore;
 use crate::state::{self, Stored};
 
-const NAME: &str = "watermark";
+/// Key of the metadata that holds the position.
+pub const METADATA_KEY: &str = "lynceus.watermark";
 
 /// The end of the last scored window and what the scorer carries on from there; both move in one
 /// write.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Watermark {
-    /// Version of this format.
-    pub format: u32,
     /// End of the last window that has been scored.
     pub scored_to: Timestamp,
-    /// The scorer's own state, such as its recent scores.
-    #[serde(default)]
+    /// What the scorer notes besides, a kilobyte at most: null before the first window.
     pub state: Value,
+    /// What detectors and limits remember.
+    pub tensors: Tensors,
+}
+
+/// What stands in the metadata.
+#[derive(Debug, Serialize, Deserialize)]
+struct Position {
+    format: u32,
+    scored_to: Timestamp,
+    #[serde(default)]
+    state: Value,
 }
 
 impl Watermark {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
+
+    /// Makes the watermark of a pipeline that begins after `scored_to` and remembers nothing.
+    pub fn new(scored_to: Timestamp) -> Self {
+        Self { scored_to, state: Value::Null, tensors: Tensors::default() }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, StepError> {
+        let Self { scored_to, state, tensors } = self;
+        let position =
+            Position { format: Self::FORMAT, scored_to: *scored_to, state: state.clone() };
+        let text = serde_json::to_string(&position)
+            .map_err(|e| StepError::bug(format!("cannot write the watermark: {e}")))?;
+        tensors.encode_with(METADATA_KEY, &text)
+    }
+}
+
+impl Position {
+    fn parse(key: &str, bytes: &[u8]) -> Result<Self, StepError> {
+        let text = tensors::metadata(METADATA_KEY, bytes).map_err(|e| named(key, e))?;
+        let text = text.ok_or_else(|| {
+            StepError::refused(format!("`{key}` has no `{METADATA_KEY}` in its metadata"))
+        })?;
+        let position: Self = parse_json(key, text.as_bytes())?;
+        if position.format == Watermark::FORMAT {
+            return Ok(position);
+        }
+        Err(StepError::refused(format!(
+            "`{key}` has format {}, this version reads format {}",
+            position.format,
+            Watermark::FORMAT
+        )))
+    }
+}
+
+/// Returns the key of a pipeline's watermark.
+pub fn key(pipeline: &str) -> String {
+    format!("state/{pipeline}/watermark.safetensors")
 }
 
 /// Reads the watermark; nothing before the first window was scored. One of another format is
@@ -33,16 +84,19 @@ pub fn read(
     store: &dyn ObjectStore,
     pipeline: &str,
 ) -> Result<Option<Stored<Watermark>>, StepError> {
-    let stored: Option<Stored<Watermark>> = state::read(store, pipeline, NAME)?;
-    if let Some(format) = stored.as_ref().map(|stored| stored.value.format)
-        && format != Watermark::FORMAT
-    {
-        return Err(StepError::refused(format!(
-            "the watermark of `{pipeline}` has format {format}, this version reads format {}",
-            Watermark::FORMAT
-        )));
-    }
-    Ok(stored)
+    let key = key(pipeline);
+    let Some(object) = store.get(&key)? else { return Ok(None) };
+    let Position { scored_to, state, .. } = Position::parse(&key, &object.bytes)?;
+    let tensors = Tensors::decode_any(&object.bytes).map_err(|e| named(&key, e))?;
+    Ok(Some(Stored { value: Watermark { scored_to, state, tensors }, etag: object.etag }))
+}
+
+/// Returns the end of the last window that was scored, without reading what is remembered; nothing
+/// before the first.
+pub fn scored_to(store: &dyn ObjectStore, pipeline: &str) -> Result<Option<Timestamp>, StepError> {
+    let key = key(pipeline);
+    let Some(object) = store.get(&key)? else { return Ok(None) };
+    Ok(Some(Position::parse(&key, &object.bytes)?.scored_to))
 }
 
 /// Moves the watermark if it is still the one with the tag `expected` (nothing: if there is none);
@@ -55,5 +109,9 @@ pub fn write(
     watermark: &Watermark,
     expected: Option<&str>,
 ) -> Result<String, StepError> {
-    state::write(store, pipeline, NAME, watermark, expected)
+    state::put(store, &key(pipeline), &watermark.encode()?, expected)
+}
+
+fn named(key: &str, error: StepError) -> StepError {
+    StepError { message: format!("`{key}`: {}", error.message), ..error }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::path::Path;
 
-use contract::bundle::BundleManifest;
+use contract::bundle::{BundleManifest, DiagnosisMember, FileRecord};
 use contract::{ErrorKind, Span, StepError, Timestamp};
 use fs_err as fs;
 use store::{Change, Condition, FolderStore, Object, ObjectStore, Put, Registry};
@@ -91,6 +91,38 @@ fn a_version_is_named_by_its_bytes_and_comes_back_verified() {
         ["bundle.json", "reference.json", "z_score.safetensors"]
     );
     assert_eq!(files["z_score.safetensors"], b"weights");
+}
+
+#[test]
+fn every_file_that_a_manifest_names_is_registered_and_only_wanted_ones_are_fetched() {
+    let temp = tempfile::tempdir().unwrap();
+    let store = FolderStore::open(&temp.path().join("store")).unwrap();
+    let registry = Registry::new(&store, PIPELINE);
+    let bundle = write_bundle(&temp.path().join("b"), time(START), b"weights").unwrap();
+    let record = |file: &str| {
+        fs::write(bundle.join(file), file).unwrap();
+        FileRecord { file: file.to_owned(), sha256: hash(file.as_bytes()) }
+    };
+    let path = bundle.join(BundleManifest::FILE);
+    let mut manifest: BundleManifest = contract::read_json(&path).unwrap();
+    manifest.memory = Some(record("memory.safetensors"));
+    manifest.memory_before_test = Some(record("memory-before-test.safetensors"));
+    manifest.diagnosis = Some(DiagnosisMember {
+        model: record("diagnosis.safetensors"),
+        seed: 1,
+        parameters: serde_json::Value::Null,
+        kinds: vec!["cpu".to_owned()],
+        cross_validation: None,
+    });
+    contract::write_json(&path, &manifest).unwrap();
+    let version = registry.put_version(&bundle).unwrap();
+    let names = ["bundle.json", "diagnosis.safetensors", "memory-before-test.safetensors"];
+    let rest = ["memory.safetensors", "reference.json", "z_score.safetensors"];
+    let files = registry.fetch(&version, None).unwrap();
+    assert_eq!(files.keys().collect::<Vec<_>>(), [&names[..], &rest[..]].concat());
+    let wanted = |_: &BundleManifest, record: &FileRecord| !record.file.starts_with("memory");
+    let files = registry.fetch_where(&version, None, wanted).unwrap();
+    assert_eq!(files.keys().collect::<Vec<_>>(), [&names[..2], &rest[1..]].concat());
 }
 
 #[test]

@@ -125,8 +125,7 @@ fn scorer_does_its_job(store: &dyn ObjectStore) -> Result<()> {
     let score = WindowScore::new(PIPELINE, at, live.version, Vec::new());
     ensure!(scores::write_once(store, &score)? && !scores::write_once(store, &score)?);
     ensure!(scores::read_after(store, PIPELINE, None, at).count() == 1);
-    let mark =
-        Watermark { format: Watermark::FORMAT, scored_to: at, state: serde_json::json!(null) };
+    let mark = Watermark::new(at);
     let etag = watermark::write(store, PIPELINE, &mark, None)?;
     watermark::write(store, PIPELINE, &mark, Some(&etag))?;
     let alerts = state::read::<String>(store, PIPELINE, "alerts")?.context("no state")?;
@@ -153,7 +152,7 @@ const KEYS: [(&str, &str, &str); 12] = [
     ("runs/cluster/uid/x.json", "trainer reader", "trainer"),
     ("inputs/flow/x.csv", "trainer reader", ""),
     ("scores/cluster/date=2026-11-21/x.json", "scorer reader", "scorer"),
-    ("state/cluster/watermark.json", "scorer reader", "scorer"),
+    ("state/cluster/watermark.safetensors", "scorer reader", "scorer"),
     ("state/cluster/alerts.json", "trainer scorer reader", "trainer scorer"),
     ("messages/cluster/date=2026-11-21/x.json", "reader", "trainer scorer"),
     (".lynceus/conditional-writes", "", "trainer scorer"),
@@ -280,12 +279,11 @@ fn a_check_of_the_store_tells_the_roles_apart() {
 fn who_is_refused_is_told_which_permission_is_missing_for_what() {
     let Some(deployment) = deployment().unwrap() else { return };
     let at = time("2026-11-21T11:00:00Z");
-    let mark =
-        Watermark { format: Watermark::FORMAT, scored_to: at, state: serde_json::json!(null) };
+    let mark = Watermark::new(at);
     let error = watermark::write(&deployment.store("trainer"), PIPELINE, &mark, None).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Usage);
     assert!(error.message.contains("`s3:PutObject`"), "{error}");
-    assert!(error.message.contains("`state/cluster/watermark.json`"), "{error}");
+    assert!(error.message.contains("`state/cluster/watermark.safetensors`"), "{error}");
     let error = deployment.store("reader").delete("scores/x").unwrap_err();
     assert_eq!(error.kind, ErrorKind::Usage);
     assert!(error.message.contains("`s3:DeleteObject`"), "{error}");

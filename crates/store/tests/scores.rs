@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use contract::score::WindowScore;
-use contract::{ErrorKind, Span, Timestamp};
+use contract::{ErrorKind, Span, Tensors, Timestamp};
 use proptest::prelude::*;
 use store::{Condition, FolderStore, ObjectStore as _, Put, Watermark, scores, state, watermark};
 
@@ -56,24 +56,33 @@ fn an_object_that_is_no_score_is_refused_by_name() {
 fn a_state_is_changed_by_who_knows_it() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(temp.path()).unwrap();
-    let mark = |seconds: i64| Watermark {
-        format: Watermark::FORMAT,
-        scored_to: Timestamp::from_ms(seconds * 1000),
-        state: serde_json::json!({"recent": [0.1, 0.25]}),
+    let mark = |seconds: i64| {
+        let mut mark = Watermark::new(Timestamp::from_ms(seconds * 1000));
+        mark.state = serde_json::json!({"version": "v1"});
+        mark.tensors.insert_f64("recent", &[2], vec![0.1, 0.25]);
+        mark
     };
     assert_eq!(watermark::read(&store, PIPELINE).unwrap(), None);
     let etag = watermark::write(&store, PIPELINE, &mark(60), None).unwrap();
     let read = watermark::read(&store, PIPELINE).unwrap().unwrap();
     assert_eq!((read.value, read.etag.as_str()), (mark(60), etag.as_str()));
+    assert_eq!(watermark::scored_to(&store, PIPELINE).unwrap(), Some(mark(60).scored_to));
     watermark::write(&store, PIPELINE, &mark(120), Some(&etag)).unwrap();
     for stale in [None, Some(etag.as_str())] {
         let error = watermark::write(&store, PIPELINE, &mark(180), stale).unwrap_err();
         assert_eq!(error.kind, ErrorKind::LostRace);
     }
-    let later = Watermark { format: 2, ..mark(60) };
-    let etag = watermark::read(&store, PIPELINE).unwrap().unwrap().etag;
-    watermark::write(&store, PIPELINE, &later, Some(&etag)).unwrap();
-    assert_eq!(watermark::read(&store, PIPELINE).unwrap_err().kind, ErrorKind::Refused);
+    let text = r#"{"format":2,"scored_to":"2026-11-21T23:59:00Z"}"#;
+    let later = Tensors::default().encode_with(watermark::METADATA_KEY, text).unwrap();
+    for bytes in [later, b"{}".to_vec()] {
+        assert_ne!(
+            store.put(&watermark::key(PIPELINE), &bytes, Condition::Any).unwrap(),
+            Put::Conflict
+        );
+        let error = watermark::read(&store, PIPELINE).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Refused);
+        assert!(error.message.contains("state/cluster/watermark.safetensors"), "{error}");
+    }
     assert_eq!(state::key(PIPELINE, "alerts"), "state/cluster/alerts.json");
 }
 

@@ -62,13 +62,13 @@ pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<L
         StepError::usage(format!("`{name}` is of `task: anomaly`: its entities have no classes"))
             .hint(format!("`lynceus scores {name}` shows their verdicts"))
     })?;
-    let mark = watermark::read(store, name)?.map(|stored| stored.value);
-    let state = ClassState::read(name, mark.as_ref())?;
-    if state.version.is_empty() {
+    let mut mark = watermark::read(store, name)?.map(|stored| stored.value);
+    let state = ClassState::take(name, mark.as_mut())?;
+    if state.summary.version.is_empty() {
         return Err(StepError::refused(format!("no window of `{name}` was scored yet"))
             .hint(format!("`lynceus score {name}` does it")));
     }
-    let files = Registry::new(store, name).fetch(&state.version, None)?;
+    let files = Registry::new(store, name).fetch(&state.summary.version, None)?;
     let bundle = ClassBundle::from_files(&files)?;
     let listed = state.evidence.iter().map(|(entity, evidence)| Listed {
         entity: entity.clone(),

@@ -274,9 +274,8 @@ fn suit_to_this_machine(plan: &mut Plan, context: &Context) {
 /// Sets the watermark of a pipeline that has none.
 fn begin(context: &Context, since: Timestamp) -> Result<(), StepError> {
     let (store, name) = (context.store.open()?, &context.document.name);
-    if watermark::read(store.as_ref(), name)?.is_some() {
+    if watermark::scored_to(store.as_ref(), name)?.is_some() {
         return Ok(());
     }
-    let start = Watermark { format: Watermark::FORMAT, scored_to: since, state: Value::Null };
-    watermark::write(store.as_ref(), name, &start, None).map(drop)
+    watermark::write(store.as_ref(), name, &Watermark::new(since), None).map(drop)
 }

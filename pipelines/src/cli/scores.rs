@@ -42,7 +42,7 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     let context = Context::new(global, &args.document)?;
     let (store, pipeline) = (context.store.open()?, &context.document.name);
     let scored_to = || -> Result<Option<Timestamp>, StepError> {
-        Ok(watermark::read(store.as_ref(), pipeline)?.map(|stored| stored.value.scored_to))
+        watermark::scored_to(store.as_ref(), pipeline)
     };
     let mut end = args.to.map_or_else(scored_to, |to| Ok(Some(to)))?;
     if end.is_none() && args.watch {

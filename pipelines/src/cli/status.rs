@@ -8,7 +8,7 @@ use alert::AlertState;
 use contract::score::{Verdict, entity_words};
 use contract::{StepError, Timestamp};
 use export::Cursor;
-use score::ScorerState;
+use score::Summary;
 use serde::Serialize;
 use store::{ObjectStore, Registry, scores, state, watermark};
 
@@ -167,7 +167,7 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
         Ok(record.map(|it| Named { version: it.version, since: it.since, why: it.why }))
     };
     let mark = watermark::read(store, pipeline)?.map(|stored| stored.value);
-    let scorer = ScorerState::read(pipeline, mark.as_ref())?;
+    let scorer = Summary::read(pipeline, mark.as_ref())?;
     let scoring = match &mark {
         Some(mark) => Some(scoring(context, store, mark.scored_to, (&scorer, now))?),
         None => None,
@@ -267,7 +267,7 @@ fn scoring(
     context: &Context,
     store: &dyn ObjectStore,
     scored_to: Timestamp,
-    (scorer, now): (&ScorerState, Timestamp),
+    (scorer, now): (&Summary, Timestamp),
 ) -> Result<Scoring, StepError> {
     let document = &context.document;
     let last = scores::read(store, &document.name, scored_to)?;

@@ -78,8 +78,7 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 fn due(document: &Sections, args: &CollectArgs) -> Result<Due, StepError> {
     let Some(url) = &args.store else { return Due::for_training(document, args) };
     let store = store::open(url)?;
-    let watermark = store::watermark::read(store.as_ref(), &document.name)?;
-    let scored_to = watermark.map(|watermark| watermark.value.scored_to);
+    let scored_to = store::watermark::scored_to(store.as_ref(), &document.name)?;
     Ok(Due::for_scoring(document, args.now, scored_to))
 }
 

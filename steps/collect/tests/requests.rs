@@ -208,11 +208,7 @@ fn is_overlap(time: i64) -> bool {
 /// Runs a tick of a pipeline that was last scored `minutes` before noon; returns what is missing.
 fn tick(place: &Place, minutes: i64, code: i32) -> Result<Option<Coverage>> {
     let url = format!("file://{}", place.path("store").display());
-    let watermark = store::Watermark {
-        format: store::Watermark::FORMAT,
-        scored_to: Timestamp::from_ms((NOON - 60 * minutes) * 1000),
-        state: serde_json::Value::Null,
-    };
+    let watermark = store::Watermark::new(Timestamp::from_ms((NOON - 60 * minutes) * 1000));
     let opened = store::open(&url)?;
     let before = store::watermark::read(opened.as_ref(), "x")?.map(|stored| stored.etag);
     store::watermark::write(opened.as_ref(), "x", &watermark, before.as_deref())?;

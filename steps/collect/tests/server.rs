@@ -233,11 +233,7 @@ fn a_scoring_asks_from_the_watermark_minus_the_lookback() -> Result<()> {
         ("2026-11-21T08:59:30Z", 0, ""),
         ("2026-11-21T09:10:00Z", 0, ""),
     ] {
-        let watermark = store::Watermark {
-            format: store::Watermark::FORMAT,
-            scored_to: scored_to.parse().unwrap(),
-            state: serde_json::Value::Null,
-        };
+        let watermark = store::Watermark::new(scored_to.parse().unwrap());
         tag = Some(store::watermark::write(store.as_ref(), "x", &watermark, tag.as_deref())?);
         let (found, from, _) = range(&place)?;
         assert_eq!((found, from.as_str()), (rows, first), "{scored_to}");

@@ -200,7 +200,8 @@ impl Weighing<'_> {
             outcome.warn(format!("{why}: it was not compared"));
             return Ok(self.alone(challenger, &why));
         }
-        let dataset = Dataset::read(&self.args.dataset)?;
+        let most = Dataset::MOST_MEASURED_VALUES;
+        let (dataset, _) = Dataset::read_sample(&self.args.dataset, most)?;
         let figures = self.measure(challenger, &dataset)?;
         let champion_figures = self.measure(&champion, &dataset)?;
         let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);

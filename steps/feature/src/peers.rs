@@ -149,6 +149,8 @@ mod tests {
                 start: Timestamp::from_ms(10_000 * start),
                 first_row: all.len(),
                 rows: values.len(),
+                first: Timestamp::from_ms(10_000 * start),
+                carried: 0,
             });
             all.extend(values);
         }

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use contract::{Span, StepError, Timestamp};
+use document::features::FeatureRule;
 use document::sections::Feature as Sections;
 use frames::{FeatureTable, FeatureWriter, LabelInterval, Samples};
 
@@ -48,8 +49,9 @@ impl Written {
 
 /// Makes the features of a file of samples and writes them.
 ///
-/// Samples that are not in the order of time, and samples with labels of their own, which are carried
-/// from row to row, are taken as one block.
+/// Samples that are not in the order of time, samples with labels of their own, which are carried
+/// from row to row, and rules over peers, which look back on entities that have ended, are taken as
+/// one block.
 pub(crate) fn write(
     document: &Sections,
     samples: &Path,
@@ -70,7 +72,9 @@ fn write_blocks(
     let extents = scan.finish()?;
     let maker = Maker::new(document, &empty, intervals)?;
     let labelled = intervals.is_some() || empty.labels.is_some();
-    let in_blocks = extents.sorted && (intervals.is_some() || empty.labels.is_none());
+    let of_peers = document.features.iter().any(|rule| matches!(rule, FeatureRule::Peers(_)));
+    let own_labels = intervals.is_none() && empty.labels.is_some();
+    let in_blocks = extents.sorted && !own_labels && !of_peers;
     let whole = maker.whole(&extents);
     let mut blocks = Blocks {
         maker: &maker,

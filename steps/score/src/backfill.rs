@@ -8,7 +8,7 @@ use contract::score::{Verdict, WindowScore};
 use contract::{StepError, Timestamp};
 use document::sections::Score as Sections;
 use frames::FeatureTable;
-use models::ScoreOptions;
+use models::{ScoreOptions, ScoreState};
 use serde::Serialize;
 use store::{ObjectStore, scores};
 
@@ -53,7 +53,8 @@ impl Backfill<'_> {
     /// Errors: refused (3) without a live model, and for features that it was not trained on.
     pub fn run(&self, store: &dyn ObjectStore) -> Result<Filled, StepError> {
         let name = &self.document.name;
-        let live = Scorer::live(store, self.document, None)?.ok_or_else(|| {
+        let live = Scorer::live(store, self.document, None, &ScoreState::default())?;
+        let live = live.ok_or_else(|| {
             StepError::refused(format!("no model of `{name}` is live"))
                 .hint(format!("train one: lynceus run {name}"))
         })?;

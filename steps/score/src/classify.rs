@@ -30,36 +30,64 @@ const STILL_THERE_WINDOWS: i64 = 5;
 
 /// What the scorer of `task: classify` carries from tick to tick; it moves in one write with the
 /// watermark.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default)]
 pub struct ClassState {
+    /// What is said of it all.
+    pub summary: ClassSummary,
+    /// What is known of each entity.
+    pub evidence: BTreeMap<String, EntityEvidence>,
+}
+
+/// The part of the state that is no tensor: text in the watermark's metadata.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClassSummary {
     /// Version that scored the last window.
     pub version: String,
     /// Windows scored since the first.
     pub windows_total: u64,
     /// The classes that evidence is about, in the order of their names.
     pub classes: Vec<String>,
-    /// What is known of each entity.
-    pub evidence: BTreeMap<String, EntityEvidence>,
 }
 
+/// Names the tensors of what is known of each entity.
+const EVIDENCE: &str = "evidence";
+
 impl ClassState {
-    /// Reads the state out of a watermark; a pipeline that has scored nothing has an empty one.
+    /// Takes the state out of a watermark; a pipeline that has scored nothing has an empty one.
     ///
     /// Errors: refused for a state that cannot be read.
-    pub fn read(pipeline: &str, watermark: Option<&Watermark>) -> Result<Self, StepError> {
-        let state = watermark.map(|watermark| &watermark.state).filter(|state| !state.is_null());
-        let Some(state) = state else { return Ok(Self::default()) };
-        Self::deserialize(state).map_err(|e| {
-            StepError::refused(format!("the scorer's state of `{pipeline}` cannot be read: {e}"))
+    pub fn take(pipeline: &str, watermark: Option<&mut Watermark>) -> Result<Self, StepError> {
+        let Some(watermark) = watermark.filter(|watermark| !watermark.state.is_null()) else {
+            return Ok(Self::default());
+        };
+        let unreadable = |words: &str| {
+            StepError::refused(format!(
+                "the scorer's state of `{pipeline}` cannot be read: {words}"
+            ))
+        };
+        let summary = ClassSummary::deserialize(&watermark.state);
+        let evidence = watermark.tensors.take_records(EVIDENCE);
+        Ok(Self {
+            summary: summary.map_err(|e| unreadable(&e.to_string()))?,
+            evidence: evidence.map_err(|e| unreadable(&e.message))?,
         })
+    }
+
+    /// Returns the watermark that carries the state to the next tick.
+    fn watermark(&self, scored_to: Timestamp) -> Result<Watermark, StepError> {
+        let mut mark = Watermark::new(scored_to);
+        mark.state = serde_json::to_value(&self.summary)
+            .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))?;
+        mark.tensors.insert_records(EVIDENCE, &self.evidence)?;
+        Ok(mark)
     }
 
     /// Keeps evidence that is about the bundle's classes; other evidence means nothing to it.
     fn follow(&mut self, classes: &[String]) {
-        if self.classes != classes {
+        if self.summary.classes != classes {
             self.evidence.clear();
-            self.classes = classes.to_vec();
+            self.summary.classes = classes.to_vec();
         }
         self.evidence.retain(|_, evidence| evidence.fits(classes.len()));
     }
@@ -84,11 +112,12 @@ pub(crate) fn run(
 ) -> Result<(), StepError> {
     let store = store::open(&args.store)?;
     let store = store.as_ref();
-    let current = watermark::read(store, &document.name)?;
-    let watermark = current.as_ref().map(|stored| &stored.value);
-    let mut state = ClassState::read(&document.name, watermark)?;
+    let mut current = watermark::read(store, &document.name)?;
+    let scored_to = current.as_ref().map(|stored| stored.value.scored_to);
+    let mut state =
+        ClassState::take(&document.name, current.as_mut().map(|stored| &mut stored.value))?;
     let coverage: Option<Coverage> = args.coverage.as_deref().map(read_json).transpose()?;
-    let due = Windows::due(document, args.now, watermark.map(|watermark| watermark.scored_to));
+    let due = Windows::due(document, args.now, scored_to);
     let due = coverage.as_ref().map_or(due, |coverage| due.no_later_than(coverage));
     let live = Scorer::live(store, (document, classify), args.model_cache.as_deref())?;
     let Some(live) = live else {
@@ -115,9 +144,7 @@ pub(crate) fn run(
     write(store, document, (windows, &known), &mut scored)?;
     if due.until > due.after {
         crate::note_late(store, document, (&due, args.now), outcome);
-        let json = serde_json::to_value(&state)
-            .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))?;
-        let moved = Watermark { format: Watermark::FORMAT, scored_to: due.until, state: json };
+        let moved = state.watermark(due.until)?;
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(store, &document.name, &moved, expected)?;
     }
@@ -179,16 +206,17 @@ impl<'a> Scorer<'a> {
         for time in due.times() {
             let mut window = self.window((time, rows), &judged, state);
             state.evidence.retain(|_, evidence| evidence.last_seen >= time - keep);
-            let is_other = !state.version.is_empty() && state.version != self.version;
-            window.switched_from = is_other.then(|| state.version.clone());
+            let before = &state.summary.version;
+            let is_other = !before.is_empty() && *before != self.version;
+            window.switched_from = is_other.then(|| before.clone());
             let mut classes: BTreeMap<String, u64> = BTreeMap::new();
             for evidence in state.evidence.values() {
                 let name = self.bundle.class_name(evidence.class).to_owned();
                 *classes.entry(name).or_insert(0) += 1;
             }
             window.classes = Some(classes);
-            state.version.clone_from(&self.version);
-            state.windows_total += 1;
+            state.summary.version.clone_from(&self.version);
+            state.summary.windows_total += 1;
             windows.push(window);
         }
         windows

@@ -10,12 +10,12 @@
 //! Properties of Population Stability Index"); that much is taken off.
 
 use contract::score::{Drift, FeatureDrift};
-use contract::{Span, Timestamp};
+use contract::tensors::Numbers;
+use contract::{Span, StepError, Tensors, Timestamp};
 use document::scoring::DriftLimits;
 use frames::FeatureTable;
 use models::Bundle;
 use models::reference::{Reference, Sketch};
-use serde::{Deserialize, Serialize};
 
 /// Time whose windows are counted together, and leave the day together.
 const STRETCH: Span = Span::from_seconds(3 * 3600);
@@ -28,21 +28,20 @@ const EVERY: Span = Span::from_seconds(3600);
 const PLATEAU: f64 = 0.05;
 
 /// Counts of the last day, by stretches of some hours.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DriftTally {
     /// SHA-256 of the reference whose bins these are; another bundle counts anew.
     reference_sha256: String,
     stretches: Vec<Stretch>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Stretch {
     /// End of the first window.
     since: Timestamp,
-    rows: u64,
+    rows: u32,
     /// By feature: values in each bin.
-    counts: Vec<Vec<u64>>,
+    counts: Vec<Vec<u32>>,
 }
 
 /// The bins of the features of a bundle.
@@ -86,6 +85,50 @@ fn share_up_to(sketch: &Sketch, value: f64) -> f64 {
 }
 
 impl DriftTally {
+    /// Adds the counts to tensors.
+    pub(crate) fn write(&self, tensors: &mut Tensors) {
+        let Some(first) = self.stretches.first() else { return };
+        tensors.insert_text("day.reference_sha256", &self.reference_sha256);
+        let bins =
+            first.counts.iter().map(|counts| u32::try_from(counts.len()).unwrap_or(u32::MAX));
+        let bins: Vec<u32> = bins.collect();
+        tensors.insert_u32("day.bins", &[bins.len()], bins);
+        let since: Vec<i64> = self.stretches.iter().map(|stretch| stretch.since.ms()).collect();
+        let rows: Vec<u32> = self.stretches.iter().map(|stretch| stretch.rows).collect();
+        tensors.insert("day.since_ms", &[since.len()], Numbers::I64(since));
+        tensors.insert_u32("day.rows", &[rows.len()], rows);
+        for (index, stretch) in self.stretches.iter().enumerate() {
+            let counts = stretch.counts.concat();
+            tensors.insert_u32(&format!("day.counts.{index}"), &[counts.len()], counts);
+        }
+    }
+
+    /// Takes the counts that [`DriftTally::write`] has added.
+    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
+        if tensors.shape("day.bins").is_none() {
+            return Ok(Self::default());
+        }
+        let reference_sha256 = tensors.take_text("day.reference_sha256")?;
+        let bins = tensors.take_u32("day.bins", &[tensors.length("day.bins")?])?;
+        let total: u64 = bins.iter().map(|bins| u64::from(*bins)).sum();
+        let total = usize::try_from(total).unwrap_or(usize::MAX);
+        let stretches = tensors.length("day.since_ms")?;
+        let since = tensors.take_i64("day.since_ms", &[stretches])?;
+        let rows = tensors.take_u32("day.rows", &[stretches])?;
+        let stretches = since.into_iter().zip(rows).enumerate().map(|(index, (since, rows))| {
+            let flat = tensors.take_u32(&format!("day.counts.{index}"), &[total])?;
+            let mut rest = flat.as_slice();
+            let counts = bins.iter().map(|bins| {
+                let (counts, after) = rest.split_at(*bins as usize);
+                rest = after;
+                counts.to_vec()
+            });
+            Ok(Stretch { since: Timestamp::from_ms(since), rows, counts: counts.collect() })
+        });
+        let stretches = stretches.collect::<Result<Vec<_>, StepError>>()?;
+        Ok(Self { reference_sha256, stretches })
+    }
+
     /// Counts a window's rows. Windows come in order of time.
     pub(crate) fn count(
         &mut self,
@@ -113,13 +156,13 @@ impl DriftTally {
             self.stretches.push(Stretch { since: time, rows: 0, counts });
         }
         let Some(stretch) = self.stretches.last_mut() else { return };
-        stretch.rows += rows.len() as u64;
+        stretch.rows = stretch.rows.saturating_add(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let features = bins.edges.iter().zip(&mut stretch.counts).zip(&features.table.columns);
         for ((edges, counts), column) in features {
             for value in rows.iter().map(|row| column.values[*row]).filter(|v| v.is_finite()) {
                 let bin = edges.partition_point(|edge| *edge < value);
                 if let Some(count) = counts.get_mut(bin) {
-                    *count += 1;
+                    *count = count.saturating_add(1);
                 }
             }
         }
@@ -138,13 +181,16 @@ impl DriftTally {
         if time.floor(EVERY) == (time - step).floor(EVERY) || time - since < ENOUGH {
             return None;
         }
-        let rows: u64 = self.stretches.iter().map(|stretch| stretch.rows).sum();
+        let rows: u64 = self.stretches.iter().map(|stretch| u64::from(stretch.rows)).sum();
         let features = bins.reference.features.iter().zip(&bins.edges).enumerate();
         let features = features.map(|(index, (feature, edges))| {
             let mut counts = vec![0; edges.len() + 1];
             for stretch in &self.stretches {
                 let of_stretch = stretch.counts.get(index).into_iter().flatten();
-                counts.iter_mut().zip(of_stretch).for_each(|(sum, count)| *sum += count);
+                counts
+                    .iter_mut()
+                    .zip(of_stretch)
+                    .for_each(|(sum, count)| *sum += u64::from(*count));
             }
             let drift = Counted { rows, counts: &counts, edges, sketch: &feature.sketch };
             drift.judge(&feature.name, limits)

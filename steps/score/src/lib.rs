@@ -27,13 +27,14 @@ use contract::{Outcome, StepError, Timestamp, read_json, write_json};
 use document::sections::Score as Sections;
 use frames::FeatureTable;
 use models::{ScoreOptions, ScoreState};
-use store::{ObjectStore, Watermark, scores, watermark};
+use store::{ObjectStore, scores, watermark};
 
 use crate::drift::Bins;
 use crate::rows::{DueRows, Measured};
 use crate::scored::Scored;
 use crate::scorer::Scorer;
-pub use crate::state::ScorerState;
+use crate::state::ScorerState;
+pub use crate::state::Summary;
 use crate::windows::Windows;
 
 /// Windows after which an entity that is not seen any more is forgotten: a pod that is gone is no
@@ -68,17 +69,19 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
     let store = store::open(&args.store)?;
     let store = store.as_ref();
-    let current = watermark::read(store, &document.name)?;
+    let mut current = watermark::read(store, &document.name)?;
     let mut state =
-        ScorerState::read(&document.name, current.as_ref().map(|stored| &stored.value))?;
+        ScorerState::take(&document.name, current.as_mut().map(|stored| &mut stored.value))?;
     let scored_to = current.as_ref().map(|stored| stored.value.scored_to);
     let coverage: Option<Coverage> = args.coverage.as_deref().map(read_json).transpose()?;
     let due = Windows::due(&document, args.now, scored_to);
     let due = coverage.as_ref().map_or(due, |coverage| due.no_later_than(coverage));
-    let Some(live) = Scorer::live(store, &document, args.model_cache.as_deref())? else {
+    let Some(live) = Scorer::live(store, &document, args.model_cache.as_deref(), &state.scores)?
+    else {
         return wait_for_model(args, &document, &due, outcome);
     };
-    let (tick, rows, due) = prepare(args, &document, store, (live, due, coverage), outcome)?;
+    let (tick, rows, due) =
+        prepare(args, &document, (store, &state), (live, due, coverage), outcome)?;
 
     let mut scored =
         Scored::new(&tick.live.version, tick.shadow.as_ref().map(|(scorer, _)| scorer), &due);
@@ -86,8 +89,7 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     tick.write(store, windows, &mut scored)?;
     if due.until > due.after {
         note_late(store, &document, (&due, args.now), outcome);
-        let moved =
-            Watermark { format: Watermark::FORMAT, scored_to: due.until, state: state.to_json()? };
+        let moved = state.watermark(due.until)?;
         let expected = current.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(store, &document.name, &moved, expected)?;
     }
@@ -132,13 +134,15 @@ fn note_late(
 fn prepare<'a>(
     args: &ScoreArgs,
     document: &'a Sections,
-    store: &dyn ObjectStore,
+    (store, state): (&dyn ObjectStore, &ScorerState),
     (live, due, coverage): (Scorer, Windows, Option<Coverage>),
     outcome: &mut Outcome,
 ) -> Result<(Tick<'a>, DueRows, Windows), StepError> {
     let cache = args.model_cache.as_deref();
     let features = FeatureTable::read(&args.features)?;
-    let shadow = Scorer::shadow(store, document, cache, &features, outcome);
+    let fresh = ScoreState::default();
+    let before = state.shadow.as_ref().unwrap_or(&fresh);
+    let shadow = Scorer::shadow(store, document, (cache, before), &features, outcome);
     let features = live.bundle.columns_of(features)?;
     let measured = args.samples.as_deref().map(|path| Measured::read(path, document.step));
     let mut measured = measured.transpose()?;
@@ -193,17 +197,19 @@ impl Tick<'_> {
                 let version = &self.live.version;
                 let mut entities = complete(verdicts.remove(&time).unwrap_or_default(), missed);
                 self.give_reasons(time, &mut entities);
-                let is_other = !state.version.is_empty() && state.version != *version;
+                let before = &state.summary.version;
+                let is_other = !before.is_empty() && before != version;
                 WindowScore {
-                    switched_from: is_other.then(|| state.version.clone()),
+                    switched_from: is_other.then(|| before.clone()),
                     shadow: shadow.as_mut().map(|shadow| shadow.take(time)),
                     drift: drift.clone(),
                     ..WindowScore::new(&self.document.name, time, version, entities)
                 }
             });
-            state.version.clone_from(&window.version);
-            state.windows_total += 1;
-            state.drift = drift.or(state.drift.take());
+            let summary = &mut state.summary;
+            summary.version.clone_from(&window.version);
+            summary.windows_total += 1;
+            summary.drift = drift.or(summary.drift.take());
             windows.push(window);
         }
         Ok(windows)

@@ -20,13 +20,15 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Fetches the bundle that the document's alias names; nothing before the first training.
+    /// Fetches the bundle that the document's alias names; nothing before the first training. It is to
+    /// score from `state` on.
     pub(crate) fn live(
         store: &dyn ObjectStore,
         document: &Sections,
         cache: Option<&Path>,
+        state: &ScoreState,
     ) -> Result<Option<Self>, StepError> {
-        Self::fetch(store, &document.name, &document.deployment.alias, cache)
+        Self::fetch(store, (&document.name, &document.deployment.alias), cache, state)
     }
 
     /// Fetches the challenger, if there is one, and the features with the columns that it knows. It
@@ -34,7 +36,7 @@ impl Scorer {
     pub(crate) fn shadow(
         store: &dyn ObjectStore,
         document: &Sections,
-        cache: Option<&Path>,
+        (cache, state): (Option<&Path>, &ScoreState),
         features: &FeatureTable,
         outcome: &mut Outcome,
     ) -> Option<(Self, FeatureTable)> {
@@ -45,7 +47,7 @@ impl Scorer {
         let usable = |scorer: Self| {
             scorer.bundle.columns_of(features.clone()).map(|features| (scorer, features))
         };
-        let fetched = Self::fetch(store, &document.name, alias, cache);
+        let fetched = Self::fetch(store, (&document.name, alias), cache, state);
         match fetched.and_then(|scorer| scorer.map(usable).transpose()) {
             Ok(scorer) => scorer,
             Err(error) => {
@@ -57,13 +59,16 @@ impl Scorer {
 
     fn fetch(
         store: &dyn ObjectStore,
-        pipeline: &str,
-        alias: &str,
+        (pipeline, alias): (&str, &str),
         cache: Option<&Path>,
+        state: &ScoreState,
     ) -> Result<Option<Self>, StepError> {
         let registry = Registry::new(store, pipeline);
         let Some(record) = registry.alias(alias)? else { return Ok(None) };
-        let bundle = Bundle::from_files(&registry.fetch(&record.version, cache)?)?;
+        let files = registry.fetch_where(&record.version, cache, |manifest, file| {
+            Bundle::begins_with(manifest, state, file)
+        })?;
+        let bundle = Bundle::for_state(&files)?;
         Ok(Some(Self { bundle, version: record.version }))
     }
 

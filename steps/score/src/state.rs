@@ -3,40 +3,52 @@
 use std::collections::BTreeMap;
 
 use contract::score::Drift;
-use contract::{StepError, Timestamp};
+use contract::tensors::{Arrays, Numbers, Record};
+use contract::{StepError, Tensors, Timestamp};
 use models::ScoreState;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use store::Watermark;
 
 use crate::drift::DriftTally;
 
+/// Begins the names of the tensors of the live bundle's state and of the challenger's.
+const LIVE: &str = "live.";
+const SHADOW: &str = "shadow.";
+/// Names the tensors that say when each entity was last seen.
+const SEEN: &str = "seen";
+
 /// What the scorer carries from tick to tick; it moves in one write with the watermark.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ScorerState {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ScorerState {
     /// What the live bundle remembers of recent scores.
     pub(crate) scores: ScoreState,
     /// What the challenger remembers of its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shadow: Option<ScoreState>,
     /// When each entity was last seen.
-    pub(crate) entities: BTreeMap<String, Timestamp>,
+    pub(crate) entities: BTreeMap<String, Seen>,
+    /// What the last day's features look like.
+    pub(crate) day: DriftTally,
+    /// What is said of it all.
+    pub(crate) summary: Summary,
+}
+
+/// The part of the state that people and other steps read: text in the watermark's metadata.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
     /// Version that scored the last window.
     pub version: String,
     /// Windows scored since the first.
     pub windows_total: u64,
-    /// What the last day's features look like.
-    pub(crate) day: DriftTally,
     /// The last report of drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
 }
 
-impl ScorerState {
-    /// Reads the state out of a watermark; a pipeline that has scored nothing has an empty one.
+impl Summary {
+    /// Reads the summary out of a watermark; that of a pipeline that has scored nothing is empty.
     ///
-    /// Errors: refused for a state that cannot be read.
+    /// Errors: refused for one that cannot be read.
     pub fn read(pipeline: &str, watermark: Option<&Watermark>) -> Result<Self, StepError> {
         let state = watermark.map(|watermark| &watermark.state).filter(|state| !state.is_null());
         let Some(state) = state else { return Ok(Self::default()) };
@@ -44,10 +56,66 @@ impl ScorerState {
             StepError::refused(format!("the scorer's state of `{pipeline}` cannot be read: {e}"))
         })
     }
+}
 
-    pub(crate) fn to_json(&self) -> Result<Value, StepError> {
-        serde_json::to_value(self)
-            .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))
+/// When an entity was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen(Timestamp);
+
+impl Record for Seen {
+    fn to_arrays(&self) -> Arrays {
+        Arrays::default().with("time_ms", Numbers::I64(vec![self.0.ms()]))
+    }
+
+    fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
+        let time = arrays.take_i64("time_ms")?.first().copied();
+        Ok(Self(Timestamp::from_ms(time.unwrap_or_default())))
+    }
+}
+
+impl ScorerState {
+    /// Takes the state out of a watermark; a pipeline that has scored nothing has an empty one.
+    ///
+    /// Errors: refused for a state that cannot be read.
+    pub(crate) fn take(
+        pipeline: &str,
+        watermark: Option<&mut Watermark>,
+    ) -> Result<Self, StepError> {
+        let summary = Summary::read(pipeline, watermark.as_deref())?;
+        let mut tensors = watermark.map(|mark| std::mem::take(&mut mark.tensors));
+        let Some(tensors) = tensors.as_mut().filter(|tensors| !tensors.is_empty()) else {
+            return Ok(Self { summary, ..Self::default() });
+        };
+        Self::read(summary, tensors).map_err(|e| StepError {
+            message: format!("the scorer's state of `{pipeline}` cannot be read: {}", e.message),
+            ..e
+        })
+    }
+
+    fn read(summary: Summary, tensors: &mut Tensors) -> Result<Self, StepError> {
+        let has_shadow = tensors.names().any(|name| name.starts_with(SHADOW));
+        let shadow = has_shadow.then(|| ScoreState::read(SHADOW, tensors)).transpose()?;
+        Ok(Self {
+            scores: ScoreState::read(LIVE, tensors)?,
+            shadow,
+            entities: tensors.take_records(SEEN)?,
+            day: DriftTally::read(tensors)?,
+            summary,
+        })
+    }
+
+    /// Returns the watermark that carries the state to the next tick.
+    pub(crate) fn watermark(&self, scored_to: Timestamp) -> Result<Watermark, StepError> {
+        let mut mark = Watermark::new(scored_to);
+        mark.state = serde_json::to_value(&self.summary)
+            .map_err(|e| StepError::bug(format!("cannot write the scorer's state: {e}")))?;
+        self.scores.write(LIVE, &mut mark.tensors)?;
+        if let Some(shadow) = &self.shadow {
+            shadow.write(SHADOW, &mut mark.tensors)?;
+        }
+        mark.tensors.insert_records(SEEN, &self.entities)?;
+        self.day.write(&mut mark.tensors);
+        Ok(mark)
     }
 
     /// Notes who was seen in a window and forgets who was not seen for long; returns who is missed.
@@ -59,13 +127,13 @@ impl ScorerState {
     ) -> Vec<String> {
         for entity in present {
             if let Some(seen) = self.entities.get_mut(*entity) {
-                *seen = time;
+                *seen = Seen(time);
             } else {
-                self.entities.insert((*entity).to_owned(), time);
+                self.entities.insert((*entity).to_owned(), Seen(time));
             }
         }
-        self.entities.retain(|_, seen| *seen >= oldest);
-        let missed = self.entities.iter().filter(|(_, seen)| **seen != time);
+        self.entities.retain(|_, seen| seen.0 >= oldest);
+        let missed = self.entities.iter().filter(|(_, seen)| seen.0 != time);
         missed.map(|(name, _)| name.clone()).collect()
     }
 }

@@ -7,7 +7,6 @@ mod support;
 use contract::FeatureContract;
 use contract::score::Verdict;
 use frames::FeatureTable;
-use serde_json::Value;
 use store::{Watermark, watermark};
 use support::Scorer;
 use support::small_model::{features, hashes, minute};
@@ -53,7 +52,7 @@ fn what_was_written_before_a_kill_is_not_written_again() {
     let scorer = Scorer::new();
     scorer.tick(&features(&[101, 102], &[""], &[]), 102);
     let current = watermark::read(&scorer.store(), "cluster").unwrap().unwrap();
-    let before = Watermark { scored_to: minute(100), state: Value::Null, ..current.value };
+    let before = Watermark::new(minute(100));
     watermark::write(&scorer.store(), "cluster", &before, Some(&current.etag)).unwrap();
     // The same windows look different now: the first word stays.
     let scored = scorer.tick(&features(&[101, 102, 103], &[""], &[101]), 103);
@@ -139,9 +138,9 @@ fn what_cannot_be_scored_is_refused_with_words() {
     assert_eq!(code, Some(3));
     assert!(said.contains("fill `zero` is not `none`"), "{said}");
 
-    let state = scorer.path("store/state/cluster/watermark.json");
+    let state = scorer.path("store/state/cluster/watermark.safetensors");
     fs_err::write(&state, "{\"format\": 1, \"scored_to\": 7}").unwrap();
     let (code, said) = scorer.refusal(&rows, 101);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("watermark.json"), "{said}");
+    assert!(said.contains("watermark.safetensors"), "{said}");
 }

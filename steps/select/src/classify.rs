@@ -69,7 +69,7 @@ pub(crate) fn run(
         diagnosis: None,
         classify: None,
         metrics: BTreeMap::from([(HELD_OUT.to_owned(), metrics(&best.classify.figures))]),
-        provenance: crate::provenance(&table, artifact::sha256_path(&args.dataset)?)?,
+        provenance: crate::provenance(&args.dataset, artifact::sha256_path(&args.dataset)?)?,
     };
     let classify = ClassManifest {
         classes: best.classify.classes,

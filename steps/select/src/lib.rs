@@ -16,7 +16,7 @@ use contract::{Outcome, StepError, Timestamp, artifact, read_json};
 use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
 use models::diagnosed::is_diagnosis;
-use models::{Candidate, Recipe, assemble, rank};
+use models::{Bundle, Candidate, Recipe, assemble, assemble_sampled, rank};
 
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
@@ -25,7 +25,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         let folders = folders(args, &document)?;
         return classify::run(args, &folders, (&document, settings), outcome);
     }
-    let dataset = Dataset::read(&args.dataset)?;
+    let (dataset, every) = Dataset::read_sample(&args.dataset, Dataset::MOST_MEASURED_VALUES)?;
     let (mut candidates, second_stages) = read(args, &document)?;
     let threads = usize::from(args.common.threads);
     let normal = &document.labels.normal;
@@ -33,7 +33,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         pipeline: document.name.clone(),
         vote: document.vote.clone(),
         normal: normal.clone(),
-        provenance: provenance(&dataset.train, artifact::sha256_path(&args.dataset)?)?,
+        provenance: provenance(&args.dataset, artifact::sha256_path(&args.dataset)?)?,
         threads,
     };
     outcome.count("candidates", candidates.len());
@@ -41,7 +41,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         candidates = best(candidates, by, &dataset.validation, &recipe, outcome)?;
     }
 
-    let mut bundle = assemble(candidates, &dataset.validation, recipe)?;
+    let mut bundle = calibrated(args, candidates, (&dataset, every), recipe, outcome)?;
     second_stages.into_iter().try_for_each(|folder| bundle.add_diagnosis(folder))?;
     if let Some(diagnosis) = &bundle.manifest().diagnosis {
         outcome.detail("diagnosis", diagnosis)?;
@@ -70,12 +70,44 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         outcome.detail(&format!("{name}.members"), &members)
     })?;
     measured.into_iter().for_each(|(name, figures)| bundle.set_metrics(name, figures));
-    // What fitting remembers are the last rows of the validation part.
-    if dataset.test.rows() > 0 {
-        bundle.advance(&dataset.test, threads)?;
-    }
+    advance(args, &mut bundle, (&dataset, every))?;
     outcome.detail("limits", &limits(&bundle))?;
     bundle.write(&args.bundle)
+}
+
+/// Puts the candidates together and calibrates them, on the rows of some entities where not all of
+/// them are in memory.
+fn calibrated(
+    args: &SelectArgs,
+    candidates: Vec<Candidate>,
+    (dataset, every): (&Dataset, usize),
+    recipe: Recipe,
+    outcome: &mut Outcome,
+) -> Result<Bundle, StepError> {
+    if every == 1 {
+        return assemble(candidates, &dataset.validation, recipe);
+    }
+    outcome.detail("measured_entities", &format!("one of {every}"))?;
+    let keys = FeatureTable::read_keys(&args.dataset.join(Dataset::FILES[1]))?;
+    assemble_sampled(candidates, (&dataset.validation, &keys), recipe)
+}
+
+/// Moves what the bundle remembers to the end of the test part, of all entities: what fitting
+/// remembers are the last rows of the validation part.
+fn advance(
+    args: &SelectArgs,
+    bundle: &mut Bundle,
+    (dataset, every): (&Dataset, usize),
+) -> Result<(), StepError> {
+    let threads = usize::from(args.common.threads);
+    if dataset.test.rows() == 0 {
+        return Ok(());
+    }
+    if every == 1 {
+        return bundle.advance(&dataset.test, threads);
+    }
+    let test = args.dataset.join(Dataset::FILES[2]);
+    bundle.advance_over(threads, |each| FeatureTable::read_parts(&test, each).map(drop))
 }
 
 /// Reads the candidates; returns the folders of second stages apart.
@@ -144,20 +176,21 @@ fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path
     found.collect()
 }
 
-fn limits(bundle: &models::Bundle) -> BTreeMap<String, f64> {
+fn limits(bundle: &Bundle) -> BTreeMap<String, f64> {
     let members = bundle.manifest().members.iter();
     members.map(|member| (member.kind.clone(), member.limit)).collect()
 }
 
-fn provenance(train: &FeatureTable, dataset_sha256: String) -> Result<Provenance, StepError> {
-    let bound = |time: Option<&Timestamp>| {
-        time.copied().ok_or_else(|| StepError::refused("the data set has no training rows"))
+fn provenance(dataset: &Path, dataset_sha256: String) -> Result<Provenance, StepError> {
+    let train = FeatureTable::extent(&dataset.join(Dataset::FILES[0]))?;
+    let bound = |time: Option<Timestamp>| {
+        time.ok_or_else(|| StepError::refused("the data set has no training rows"))
     };
     Ok(Provenance {
         version: contract::VERSION.to_owned(),
         dataset_sha256,
-        train_start: bound(train.table.times.iter().min())?,
-        train_end: bound(train.table.times.iter().max())?,
-        train_rows: train.rows() as u64,
+        train_start: bound(train.first)?,
+        train_end: bound(train.last)?,
+        train_rows: train.rows as u64,
     })
 }

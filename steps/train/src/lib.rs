@@ -38,10 +38,12 @@ mod smo;
 mod supervised;
 pub mod z_score;
 
+use std::path::Path;
+
 use contract::bundle::{CandidateManifest, FileRecord};
 use contract::detector::Shape;
 use contract::steps::TrainArgs;
-use contract::{DetectorKind, Outcome, StepError, artifact};
+use contract::{DetectorKind, FeatureContract, Outcome, StepError, artifact};
 use document::models::Models;
 use document::search::Search;
 use document::sections::Train as Sections;
@@ -51,7 +53,7 @@ use linfa::traits::Fit as _;
 use models::adaptive::Training;
 use models::measure::normal_rows;
 use models::{Detector, Model, matrix};
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use serde_json::Value;
 
 pub use error::FitError;
@@ -75,6 +77,9 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         supervised => return run_supervised(args, supervised, &document, outcome),
     };
     let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
+    if kind == DetectorKind::Adaptive {
+        return run_adaptive(args, &document, [&train, &validation], outcome);
+    }
     let train = FeatureTable::read(&train)?;
     let validation = FeatureTable::read(&validation)?;
     outcome.count("rows", train.rows());
@@ -98,19 +103,63 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         validation: &validation,
         normal: &normal,
     };
-    let Fitted { model, parameters, training } =
-        job.fit(&train, outcome).map_err(|error| error.of_model(kind.name()))?;
+    let fitted = job.fit(&train, outcome).map_err(|error| error.of_model(kind.name()))?;
+    let trials = trials.iter().map(self::parameters).collect();
+    write_fitted(args, (&train.contract, train.rows()), (fitted, trials), outcome)
+}
+
+/// Fits the adaptive model, which reads its rows part by part, and writes its candidate folder.
+fn run_adaptive(
+    args: &TrainArgs,
+    document: &Sections,
+    [train, validation]: [&Path; 2],
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let of_model = |error: FitError| error.of_model(models::adaptive::KIND);
+    let settings = document.models.adaptive.clone().unwrap_or_default();
+    let (contract, rows) = FeatureTable::describe(train)?;
+    outcome.count("rows", rows);
+    outcome.count("features", contract.columns.len());
+    let normal = &document.labels.normal;
+    let files = adaptive::Files { train, validation, normal, step: contract.step };
+    let threads = usize::from(args.common.threads).max(1);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| of_model(error.into()))?;
+    let fitted = pool.install(|| adaptive::fit_rows(&settings, &files)).map_err(of_model)?;
+    let with_validation: usize = fitted.training.scores.values().map(Vec::len).sum();
+    outcome.count("rows_with_validation", with_validation);
+    let names = contract.names().into_iter().zip(&fitted.model.following().scale);
+    let empty: Vec<&str> =
+        names.filter(|(_, scale)| **scale <= 0.0).map(|(name, _)| name).collect();
+    warn_of_empty(&empty, outcome);
+    let fitted = Fitted {
+        model: Model::Sequence(Box::new(fitted.model)),
+        parameters: parameters(&settings),
+        training: Some(fitted.training),
+    };
+    write_fitted(args, (&contract, rows), (fitted, Vec::new()), outcome)
+}
+
+/// Writes the candidate folder of a model that was fitted on so many rows; with it the trials of a
+/// search.
+fn write_fitted(
+    args: &TrainArgs,
+    (contract, rows): (&FeatureContract, usize),
+    (fitted, trials): (Fitted, Vec<Value>),
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let Fitted { model, parameters, training } = fitted;
     let bytes = model.save()?;
     let training = training.map(|training| training.to_bytes()).transpose()?;
     outcome.count("model_bytes", bytes.len());
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
-        kind: kind.name().to_owned(),
+        kind: model.kind().to_owned(),
         seed: args.seed,
         parameters,
-        contract_sha256: train.contract.sha256()?,
-        rows: train.rows() as u64,
-        trials: trials.iter().map(self::parameters).collect(),
+        contract_sha256: contract.sha256()?,
+        rows: rows as u64,
+        trials,
         training: training.as_ref().map(|bytes| FileRecord {
             file: Training::FILE.to_owned(),
             sha256: artifact::sha256(bytes),
@@ -222,6 +271,10 @@ fn warn_of_empty_columns(train: &FeatureTable, outcome: &mut Outcome) {
         .filter(|column| train.rows() > 0 && column.values.iter().all(|value| !value.is_finite()))
         .map(|column| column.name.as_str())
         .collect();
+    warn_of_empty(&empty, outcome);
+}
+
+fn warn_of_empty(empty: &[&str], outcome: &mut Outcome) {
     if !empty.is_empty() {
         outcome.warn(format!(
             "no training row has a value of `{}`: what it holds later will not count",
@@ -258,41 +311,18 @@ impl Job<'_> {
     fn fit(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, FitError> {
         let rows = DatasetBase::new(matrix(train), ());
         match self.kind {
-            DetectorKind::Adaptive => self.adaptive(train, outcome),
             DetectorKind::Autoencoder => self.autoencoder(&rows, outcome),
             DetectorKind::IsolationForest => self.isolation_forest(&rows, outcome),
             DetectorKind::Mahalanobis => self.mahalanobis(&rows),
             DetectorKind::OneClassSvm => self.one_class_svm(&rows, outcome),
             DetectorKind::ZScore => self.z_score(&rows),
+            DetectorKind::Adaptive => Err(FitError::Model(StepError::bug(
+                "`adaptive` is fitted on rows that are read part by part",
+            ))),
             DetectorKind::DecisionTree | DetectorKind::RandomForest => Err(FitError::Model(
                 StepError::bug(format!("`{}` is fitted on labels", self.kind.name())),
             )),
         }
-    }
-
-    /// It calibrates itself on rows it was not fitted on, so the validation part is fitted on, too.
-    fn adaptive(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, FitError> {
-        let settings = self.models.adaptive.clone().unwrap_or_default();
-        let parameters = parameters(&settings);
-        let parts = [train, self.validation];
-        let rows = || parts.iter().flat_map(|part| (0..part.rows()).map(move |row| (part, row)));
-        let mut normal = vec![true; train.rows()];
-        normal.resize(train.rows() + self.validation.rows(), false);
-        self.normal.iter().for_each(|row| normal[train.rows() + row] = true);
-        let order = adaptive::Order {
-            step: train.contract.step,
-            times: rows().map(|(part, row)| part.table.times[row]).collect(),
-            entities: rows().map(|(part, row)| part.table.entity_of(row).to_owned()).collect(),
-            normal,
-        };
-        let values = parts.map(matrix);
-        let values = ndarray::concatenate(Axis(0), &[values[0].view(), values[1].view()]);
-        let values = values.map_err(|e| FitError::Linfa(e.into()))?;
-        outcome.count("rows_with_validation", values.nrows());
-        let fitted =
-            adaptive::AdaptiveParams::new(settings, order).fit(&DatasetBase::new(values, ()))?;
-        let model = Model::Sequence(Box::new(fitted.model));
-        Ok(Fitted { model, parameters, training: Some(fitted.training) })
     }
 
     fn autoencoder(

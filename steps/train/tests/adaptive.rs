@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+use std::collections::BTreeMap;
+
 use contract::rules::FalseAlarmLimit;
-use contract::{Span, Timestamp};
+use contract::{Span, Tensors, Timestamp};
 use document::models::Adaptive as Settings;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
@@ -54,6 +56,22 @@ fn close(found: f64, expected: f64) -> bool {
 }
 
 #[test]
+fn memory_of_an_entity_with_25_columns_takes_less_than_2_kb_and_a_half() {
+    let value = |row: usize, column: usize| ((row * (7 + column)) % 31) as f64;
+    let rows: Vec<Vec<f64>> =
+        (0..400).map(|row| (0..25).map(|column| value(row, column)).collect()).collect();
+    let memory = fit(&rows, Settings::default()).training.memories.remove("").unwrap();
+    let memories: BTreeMap<String, Memory> =
+        (0..100).map(|node| (format!("node-{node:04}"), memory.clone())).collect();
+    let mut tensors = Tensors::default();
+    tensors.insert_records("memories", &memories).unwrap();
+    let bytes = tensors.encode("memory").unwrap();
+    assert!(bytes.len() <= 100 * 2500, "{} bytes for 100 entities", bytes.len());
+    let mut tensors = Tensors::decode("memory", &bytes).unwrap();
+    assert_eq!(tensors.take_records("memories").unwrap(), memories, "and nothing is lost");
+}
+
+#[test]
 fn scores_levels_and_alarms_are_those_of_numpy() {
     let expected = expected();
     let Fitted { model, mut training } = fit(&expected.train, Settings::default());
@@ -99,7 +117,7 @@ fn a_usual_level_is_followed_no_more_slowly_than_training_lasted() {
 }
 
 #[test]
-fn a_memory_that_travelled_as_text_goes_on_to_the_same_bits() {
+fn memory_read_back_from_tensors_scores_to_the_same_bits() {
     let expected = expected();
     let Fitted { model, mut training } = fit(&expected.train, Settings::default());
     let mut whole = training.memories.remove("").unwrap();
@@ -114,8 +132,12 @@ fn a_memory_that_travelled_as_text_goes_on_to_the_same_bits() {
             values[row % 3] = f64::NAN;
         }
         let time = minute(expected.train.len() + row).ms();
-        let text = serde_json::to_string(&travelling).unwrap();
-        travelling = serde_json::from_str(&text).unwrap();
+        let mut tensors = Tensors::default();
+        let name = "a".to_owned();
+        tensors.insert_records("memories", [(&name, &travelling)]).unwrap();
+        let bytes = tensors.encode("memory").unwrap();
+        let mut tensors = Tensors::decode("memory", &bytes).unwrap();
+        travelling = tensors.take_records("memories").unwrap().remove("a").unwrap();
         let steps = [&mut whole, &mut travelling].map(|memory| model.step(memory, time, &values));
         assert_eq!(steps[0].decision.to_bits(), steps[1].decision.to_bits(), "row {row}");
     }

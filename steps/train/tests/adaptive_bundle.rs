@@ -18,7 +18,9 @@ use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::adaptive::Training;
 use models::measure::normal_rows;
-use models::{Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, assemble, matrix};
+use models::{
+    Bundle, Candidate, Model, Recipe, ScoreOptions, ScoreState, assemble, assemble_sampled, matrix,
+};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use support::contract;
@@ -68,6 +70,16 @@ fn bundle(threads: usize) -> Bundle {
 
 /// A bundle that is fitted on the rows and calibrated on their last third.
 fn bundle_of(rows: &FeatureTable, threads: usize) -> Bundle {
+    let (candidate, recipe) = ingredients(rows, threads);
+    assemble(vec![candidate], &last_third(rows), recipe).unwrap()
+}
+
+fn last_third(rows: &FeatureTable) -> FeatureTable {
+    rows.select(&(rows.rows() * 2 / 3..rows.rows()).collect::<Vec<_>>())
+}
+
+/// What a bundle that is fitted on the rows is made of.
+fn ingredients(rows: &FeatureTable, threads: usize) -> (Candidate, Recipe) {
     let (model, training) = candidate(rows);
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
@@ -103,9 +115,55 @@ fn bundle_of(rows: &FeatureTable, threads: usize) -> Bundle {
         },
         threads,
     };
-    let candidate = Candidate::new(manifest, model).unwrap().with_training(training);
-    let calibration: Vec<usize> = (rows.rows() * 2 / 3..rows.rows()).collect();
-    assemble(vec![candidate], &rows.select(&calibration), recipe).unwrap()
+    (Candidate::new(manifest, model).unwrap().with_training(training), recipe)
+}
+
+#[test]
+fn bundle_calibrated_on_a_sample_remembers_every_entity_and_advances_in_parts_as_in_one() {
+    let rows = table(0, 600, None);
+    let (candidate, recipe) = ingredients(&rows, 1);
+    let calibration = last_third(&rows);
+    let of_a: Vec<usize> = (0..calibration.rows())
+        .filter(|row| calibration.table.entity_of(*row) == ENTITIES[0])
+        .collect();
+    let mut keys = calibration.clone();
+    keys.table.columns.iter_mut().for_each(|column| column.values.clear());
+    let sample = calibration.select(&of_a);
+    let make = || {
+        let (candidate, recipe) = ingredients(&rows, 1);
+        assemble_sampled(vec![candidate], (&sample, &keys), recipe).unwrap()
+    };
+    let memory = |bundle: &Bundle| bundle.to_files().unwrap()[ScoreState::FILE].clone();
+    let (mut at_once, mut in_parts) = (make(), make());
+    let mut whole = assemble(vec![candidate], &calibration, recipe).unwrap();
+    let test = table(600, 90, Some(1));
+    at_once.advance(&test, 1).unwrap();
+    whole.advance(&test, 1).unwrap();
+    let parts: Vec<FeatureTable> = [0..33, 33..120, 120..180]
+        .map(|rows: std::ops::Range<usize>| test.select(&rows.collect::<Vec<_>>()))
+        .to_vec();
+    in_parts.advance_over(1, |each| parts.iter().try_for_each(each)).unwrap();
+    assert_eq!(memory(&in_parts), memory(&at_once));
+    // The thresholds come from what fitting saw of all entities, not from the sample.
+    let states = |bundle: &Bundle| {
+        let mut tensors = contract::Tensors::decode("memory", &memory(bundle)).unwrap();
+        ["peaks", "alarm_rows"].map(|name| {
+            let key = format!("alarms.adaptive.{name}");
+            let shape = tensors.shape(&key).unwrap().to_vec();
+            assert_eq!(shape[0], 2, "{key}");
+            if name == "peaks" {
+                tensors
+                    .take_f32(&key, &shape)
+                    .unwrap()
+                    .into_iter()
+                    .map(f64::from)
+                    .collect::<Vec<_>>()
+            } else {
+                tensors.take_u32(&key, &shape).unwrap().into_iter().map(f64::from).collect()
+            }
+        })
+    };
+    assert_eq!(states(&at_once), states(&whole));
 }
 
 /// Minutes of three signals of one cluster, the two parts of which follow one another: `signals`

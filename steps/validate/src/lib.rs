@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use contract::steps::ValidateArgs;
 use contract::{Outcome, StepError, artifact, write_json};
 use document::expectations::Severity;
-use frames::Dataset;
+use frames::{Dataset, FeatureTable};
 
 pub use crate::report::{Finding, PartSummary, Validation};
 use crate::rows::Rows;
@@ -60,7 +60,7 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
     write_json(&args.validation, &validation)?;
     tell(&validation, &parts, outcome);
     if document.classification().is_none() && document.models.learn_from_labels() {
-        warn_of_leaks(&table, &document, outcome)?;
+        warn_of_leaks(&*rows.whole()?, &document, outcome)?;
     }
     validation.verdict()?;
     too_few?;

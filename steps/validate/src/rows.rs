@@ -46,6 +46,16 @@ impl Rows {
         Self { table, warm_up, settled: file.is_some().then_some(settled), file }
     }
 
+    /// Returns the rows with their features, which are read where they are not in memory.
+    pub(crate) fn whole(&self) -> Result<Cow<'_, FeatureTable>, StepError> {
+        let Some(file) = &self.file else { return Ok(Cow::Borrowed(&self.table)) };
+        let table = FeatureTable::read(file)?;
+        Ok(Cow::Owned(match &self.settled {
+            Some(settled) => table.select(settled),
+            None => table,
+        }))
+    }
+
     /// Returns a feature of every row, or nothing for a name that no feature has.
     pub(crate) fn values(&self, name: &str) -> Result<Cow<'_, [f64]>, StepError> {
         let Some(file) = &self.file else {

@@ -4,7 +4,8 @@
 //! were. One that ends because a change has lasted and was learned leaves them moved, and whoever
 //! was alerted must know that the system did not come back.
 
-use serde::{Deserialize, Serialize};
+use contract::StepError;
+use contract::tensors::{Arrays, Numbers};
 
 use super::Memory;
 
@@ -15,8 +16,7 @@ const MOVED: f64 = 1.0;
 const REPORTED_MS: i64 = 3_600_000;
 
 /// The alarm that stands, or the last one.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct LastAlarm {
     /// Times of its first and last row.
     first_ms: i64,
@@ -35,6 +35,22 @@ pub struct NewLevel {
 }
 
 impl LastAlarm {
+    /// Adds it to the arrays of an entity.
+    pub(super) fn write(&self, arrays: Arrays) -> Arrays {
+        arrays
+            .with("last_alarm_ms", Numbers::I64(vec![self.first_ms, self.last_ms]))
+            .with("levels_before_alarm", Numbers::F64(self.levels.clone()))
+    }
+
+    /// Takes it from the arrays of an entity.
+    pub(super) fn read(arrays: &mut Arrays) -> Result<Self, StepError> {
+        let times = arrays.take_i64("last_alarm_ms")?;
+        let &[first_ms, last_ms] = times.as_slice() else {
+            return Err(StepError::refused("`last_alarm_ms` does not hold two times"));
+        };
+        Ok(Self { first_ms, last_ms, levels: arrays.take_f64("levels_before_alarm")? })
+    }
+
     pub(super) fn is_none(&self) -> bool {
         self.levels.is_empty()
     }

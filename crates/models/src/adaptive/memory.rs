@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
-use contract::StepError;
-use serde::{Deserialize, Serialize};
+use contract::tensors::{Arrays, Numbers, Record, half_precision};
+use contract::{StepError, Tensors};
 
 use super::last_alarm::LastAlarm;
 use super::own::Own;
 use super::spikes::Spikes;
-use crate::Tensors;
 
 /// Rows without a value, or without any row, that the last one stands in for.
 pub const MOST_CARRIED_ROWS: u32 = 15;
@@ -54,8 +53,7 @@ pub struct Following {
 }
 
 /// What is remembered of one entity; the next row moves it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
     /// Time of the last row; absent before the first.
     pub(super) time_ms: Option<i64>,
@@ -64,29 +62,25 @@ pub struct Memory {
     /// Usual variance of each column.
     pub(super) variances: Vec<f64>,
     /// What training says of the entity.
-    #[serde(default, skip_serializing_if = "Own::is_unknown")]
     pub(super) own: Own,
     /// Last scaled value of each column and how many rows ago it was there; absent when too old.
     last: Vec<Option<(f64, u32)>>,
     /// How far the constant columns have moved.
     spikes: Spikes,
-    /// Departures of the last rows, oldest first.
+    /// Departures of the last rows, oldest first: numbers of half precision, as they are most of
+    /// what is stored of an entity.
     recent: VecDeque<Vec<f64>>,
     /// Short scores of the last judged rows, oldest first.
     pub(crate) short_scores: VecDeque<f64>,
     /// Scores without a window of the last judged rows, oldest first.
-    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub(crate) level_scores: VecDeque<f64>,
     /// Says that an alarm stands.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) alarmed: bool,
     /// Says that one has ended while the gate was open, and the gate has not closed since.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ended: bool,
     /// Columns that a drift notice stands for.
     drifting: Vec<usize>,
     /// The alarm that stands, or the last one.
-    #[serde(default, skip_serializing_if = "LastAlarm::is_none")]
     pub(super) last_alarm: LastAlarm,
 }
 
@@ -147,7 +141,8 @@ impl Following {
             && memory.own.fits(columns)
     }
 
-    fn longest(&self) -> usize {
+    /// Returns the rows of the longest window.
+    pub fn longest(&self) -> usize {
         self.windows.iter().chain(&self.gate_windows).copied().max().unwrap_or(1).max(1)
     }
 
@@ -211,7 +206,8 @@ impl Following {
                 usual = usual.max(memory.spikes.deviation(index));
                 memory.spikes.note(index, difference);
             }
-            departures.push((difference / usual).clamp(-self.clip, self.clip));
+            let departure = (difference / usual).clamp(-self.clip, self.clip);
+            departures.push(half_precision(departure));
             let innovation = difference.clamp(-self.cap * usual, self.cap * usual);
             *mean += self.mean_rate * innovation;
             *variance += self.variance_rate * (innovation * innovation - *variance);
@@ -403,5 +399,57 @@ impl Memory {
     /// Returns the columns whose usual level has moved far from the training mean, in order.
     pub fn drifting(&self) -> &[usize] {
         &self.drifting
+    }
+}
+
+/// Age of a value that is not there; no value that is grows as old.
+const NO_VALUE: u8 = u8::MAX;
+
+impl Record for Memory {
+    fn to_arrays(&self) -> Arrays {
+        let age = |last: &Option<(f64, u32)>| match last {
+            Some((_, age)) => u8::try_from(*age).unwrap_or(NO_VALUE),
+            None => NO_VALUE,
+        };
+        let last = self.last.iter().map(|last| last.map_or(0.0, |(value, _)| value)).collect();
+        // A column is one of some hundred.
+        let column = |column: &usize| u32::try_from(*column).unwrap_or(u32::MAX);
+        let arrays = Arrays::default()
+            .with("time_ms", Numbers::I64(self.time_ms.into_iter().collect()))
+            .with("means", Numbers::F64(self.means.clone()))
+            .with("variances", Numbers::F64(self.variances.clone()))
+            .with("last", Numbers::F64(last))
+            .with("last_age_rows", Numbers::U8(self.last.iter().map(age).collect()))
+            .with("recent", Numbers::F16(self.recent.iter().flatten().copied().collect()))
+            .with("short_scores", Numbers::F64(self.short_scores.iter().copied().collect()))
+            .with("level_scores", Numbers::F64(self.level_scores.iter().copied().collect()))
+            .with("alarmed", Numbers::U8(vec![u8::from(self.alarmed)]))
+            .with("ended", Numbers::U8(vec![u8::from(self.ended)]))
+            .with("drifting", Numbers::U32(self.drifting.iter().map(column).collect()));
+        self.last_alarm.write(self.own.write(self.spikes.write(arrays)))
+    }
+
+    fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
+        let last = arrays.take_f64("last")?.into_iter().zip(arrays.take_u8("last_age_rows")?);
+        let last = last.map(|(value, age)| (age != NO_VALUE).then_some((value, u32::from(age))));
+        let means = arrays.take_f64("means")?;
+        let recent = arrays.take_f16("recent")?;
+        let recent = recent.chunks_exact(means.len().max(1)).map(<[f64]>::to_vec).collect();
+        let drifting = arrays.take_u32("drifting")?.into_iter().map(|column| column as usize);
+        Ok(Self {
+            time_ms: arrays.take_i64("time_ms")?.first().copied(),
+            means,
+            variances: arrays.take_f64("variances")?,
+            last: last.collect(),
+            own: Own::read(arrays)?,
+            spikes: Spikes::read(arrays)?,
+            last_alarm: LastAlarm::read(arrays)?,
+            recent,
+            short_scores: arrays.take_f64("short_scores")?.into(),
+            level_scores: arrays.take_f64("level_scores")?.into(),
+            alarmed: arrays.take_flag("alarmed")?,
+            ended: arrays.take_flag("ended")?,
+            drifting: drifting.collect(),
+        })
     }
 }

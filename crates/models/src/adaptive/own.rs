@@ -5,7 +5,8 @@
 //! level and deviation, shrunk towards those of all where it has few rows: the level linearly, the
 //! deviation as a logarithm.
 
-use serde::{Deserialize, Serialize};
+use contract::StepError;
+use contract::tensors::{Arrays, Numbers};
 
 use super::{Following, Memory};
 
@@ -28,14 +29,26 @@ pub struct Usual {
 
 /// An entity's level and deviation of each column in training, in training scales; empty where
 /// nothing is known of it, so that it is taken to be as all are.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Own {
     levels: Vec<f64>,
     deviations: Vec<f64>,
 }
 
 impl Own {
+    /// Adds it to the arrays of an entity.
+    pub(super) fn write(&self, arrays: Arrays) -> Arrays {
+        arrays
+            .with("own_levels", Numbers::F64(self.levels.clone()))
+            .with("own_deviations", Numbers::F64(self.deviations.clone()))
+    }
+
+    /// Takes it from the arrays of an entity.
+    pub(super) fn read(arrays: &mut Arrays) -> Result<Self, StepError> {
+        let levels = arrays.take_f64("own_levels")?;
+        Ok(Self { levels, deviations: arrays.take_f64("own_deviations")? })
+    }
+
     pub(super) fn is_unknown(&self) -> bool {
         self.levels.is_empty() && self.deviations.is_empty()
     }

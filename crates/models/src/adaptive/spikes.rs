@@ -5,7 +5,8 @@
 //! switched on, a job that runs each half hour), that is its usual behaviour, and its departures are
 //! measured in what the hours reach.
 
-use serde::{Deserialize, Serialize};
+use contract::StepError;
+use contract::tensors::{Arrays, Numbers};
 
 /// Share of the hours whose highest move may be above the level: 4 of 72.
 const ABOVE: f64 = 4.0 / 72.0;
@@ -19,8 +20,7 @@ const SHARE: f64 = 0.5;
 /// The level that the hourly maxima of a column's moves pass in one of 18 hours: it is doubled by an
 /// hour above it, but not beyond that hour's maximum, and lowered by the others so that both balance
 /// (a quantile by stochastic approximation; Robbins, Monro, 1951).
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Spikes {
     /// Rows of the hour that is not full yet.
     rows: u32,
@@ -33,6 +33,23 @@ pub(super) struct Spikes {
 impl Spikes {
     pub(super) fn new(columns: usize) -> Self {
         Self { rows: 0, levels: vec![LEAST; columns], largest: vec![0.0; columns] }
+    }
+
+    /// Adds the state to the arrays of an entity.
+    pub(super) fn write(&self, arrays: Arrays) -> Arrays {
+        arrays
+            .with("spike_rows", Numbers::U32(vec![self.rows]))
+            .with("spike_levels", Numbers::F64(self.levels.clone()))
+            .with("spike_largest", Numbers::F64(self.largest.clone()))
+    }
+
+    /// Takes the state from the arrays of an entity.
+    pub(super) fn read(arrays: &mut Arrays) -> Result<Self, StepError> {
+        Ok(Self {
+            rows: arrays.take_u32("spike_rows")?.first().copied().unwrap_or_default(),
+            levels: arrays.take_f64("spike_levels")?,
+            largest: arrays.take_f64("spike_largest")?,
+        })
     }
 
     /// Says whether the state can be of so many columns: one read from a file may hold anything.

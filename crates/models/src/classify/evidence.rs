@@ -5,9 +5,9 @@
 //! entity may change what it does. Neighbouring windows are alike, so the sum counts with a weight
 //! that is chosen on entities left out.
 
-use contract::Timestamp;
 use contract::classify::{ClassBounds, EvidenceRule, Unknown};
-use serde::{Deserialize, Serialize};
+use contract::tensors::{Arrays, Numbers, Record};
+use contract::{StepError, Timestamp};
 
 use super::boosted::softmax;
 
@@ -20,7 +20,7 @@ const SLACK: f64 = 1.25;
 const DOUBT: f64 = 0.5;
 
 /// What is known of one entity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EntityEvidence {
     /// Faded sum of each class's log-probabilities.
     sums: Vec<f32>,
@@ -39,8 +39,43 @@ pub struct EntityEvidence {
     /// End of the last window.
     pub last_seen: Timestamp,
     /// What it declares, as the source writes it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub declared: String,
+}
+
+impl Record for EntityEvidence {
+    fn to_arrays(&self) -> Arrays {
+        let times = [self.since, self.first_seen, self.last_seen].map(Timestamp::ms);
+        Arrays::default()
+            .with("sums", Numbers::F32(self.sums.clone()))
+            .with("distances", Numbers::F32(self.distances.clone()))
+            .with("windows", Numbers::U32(vec![self.windows]))
+            .with("class", Numbers::U32(self.class.into_iter().collect()))
+            .with("unknown", Numbers::U8(self.unknown.map(Unknown::code).into_iter().collect()))
+            .with("since_first_last_ms", Numbers::I64(times.to_vec()))
+            .with("declared", Numbers::U8(self.declared.clone().into_bytes()))
+    }
+
+    fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
+        let refused = |what: &str| StepError::refused(format!("`{what}` cannot be read"));
+        let unknown = arrays.take_u8("unknown")?.first().copied();
+        let unknown = unknown.map(|code| Unknown::of_code(code).ok_or_else(|| refused("unknown")));
+        let times = arrays.take_i64("since_first_last_ms")?;
+        let &[since, first_seen, last_seen] = times.as_slice() else {
+            return Err(refused("since_first_last_ms"));
+        };
+        let declared = String::from_utf8(arrays.take_u8("declared")?);
+        Ok(Self {
+            sums: arrays.take_f32("sums")?,
+            distances: arrays.take_f32("distances")?,
+            windows: arrays.take_u32("windows")?.first().copied().unwrap_or_default(),
+            class: arrays.take_u32("class")?.first().copied(),
+            unknown: unknown.transpose()?,
+            since: Timestamp::from_ms(since),
+            first_seen: Timestamp::from_ms(first_seen),
+            last_seen: Timestamp::from_ms(last_seen),
+            declared: declared.map_err(|_| refused("declared"))?,
+        })
+    }
 }
 
 /// The most probable class of an entity.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use contract::StepError;
+use contract::tensors::{Arrays, Numbers, Record};
 use ndarray::ArrayView1;
-use serde::{Deserialize, Serialize};
 
 use super::series::entry;
 use super::{Row, ScoreState, Verdicts};
@@ -11,13 +12,31 @@ use crate::Bundle;
 use crate::adaptive::MOST_CARRIED_ROWS;
 
 /// For how many rows in a row each column of an entity has had no value.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Absence {
     /// Time of the last row, in milliseconds.
     time_ms: i64,
     /// Rows in a row without a value, by column; a column that has one is left out.
     rows: BTreeMap<usize, u32>,
+}
+
+impl Record for Absence {
+    fn to_arrays(&self) -> Arrays {
+        // A column is one of some hundred.
+        let columns = self.rows.keys().map(|column| u32::try_from(*column).unwrap_or(u32::MAX));
+        Arrays::default()
+            .with("time_ms", Numbers::I64(vec![self.time_ms]))
+            .with("columns", Numbers::U32(columns.collect()))
+            .with("rows", Numbers::U32(self.rows.values().copied().collect()))
+    }
+
+    fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
+        let columns = arrays.take_u32("columns")?.into_iter().map(|column| column as usize);
+        Ok(Self {
+            time_ms: arrays.take_i64("time_ms")?.first().copied().unwrap_or_default(),
+            rows: columns.zip(arrays.take_u32("rows")?).collect(),
+        })
+    }
 }
 
 impl Absence {

@@ -10,7 +10,7 @@ use contract::bundle::BundleManifest;
 use contract::rules::BestBy;
 use contract::score::Verdict;
 use contract::{ErrorKind, artifact};
-use models::{Bundle, Candidate, ScoreOptions, ScoreState};
+use models::{Bundle, Candidate, ScoreOptions, ScoreState, Tensors};
 use proptest::prelude::*;
 
 const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 2 };
@@ -80,8 +80,9 @@ fn column_that_vanishes_is_named_and_alarms_nothing_in_bundles_that_judge_row_by
         // In two pieces: what is missing is remembered from tick to tick.
         let first = rows.select(&(0..30).collect::<Vec<_>>());
         let mut scores = bundle.score(&first, &mut state, OPTIONS).unwrap();
-        let text = serde_json::to_string(&state).unwrap();
-        let mut state: ScoreState = serde_json::from_str(&text).unwrap();
+        let mut tensors = Tensors::default();
+        state.write("live.", &mut tensors).unwrap();
+        let mut state = ScoreState::read("live.", &mut tensors).unwrap();
         let later = rows.select(&(30..120).collect::<Vec<_>>());
         scores.extend(bundle.score(&later, &mut state, OPTIONS).unwrap());
         for (row, score) in scores.iter().enumerate() {
@@ -106,8 +107,12 @@ fn scoring_in_pieces_from_the_state_is_scoring_in_one_go() {
         for start in (0..300).step_by(37) {
             let rows: Vec<usize> = (start..(start + 37).min(300)).collect();
             found.extend(bundle.score(&whole.select(&rows), &mut state, OPTIONS).unwrap());
-            let text = serde_json::to_string(&state).unwrap();
-            state = serde_json::from_str(&text).unwrap();
+            let mut tensors = Tensors::default();
+            state.write("live.", &mut tensors).unwrap();
+            let bytes = tensors.encode("").unwrap();
+            let mut tensors = Tensors::decode("", &bytes).unwrap();
+            state = ScoreState::read("live.", &mut tensors).unwrap();
+            tensors.finish().unwrap();
         }
         assert_eq!(found, expected);
         assert_eq!(state, once);

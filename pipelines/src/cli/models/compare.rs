@@ -60,7 +60,7 @@ pub(super) fn execute(
             resolved => *version = resolved?,
         }
     }
-    let end = watermark::read(store, pipeline)?.map(|stored| stored.value.scored_to);
+    let end = watermark::scored_to(store, pipeline)?;
     let end = end.ok_or_else(|| {
         StepError::refused(format!("no window of `{pipeline}` was scored yet"))
             .hint(format!("lynceus score {pipeline} does it"))

@@ -50,7 +50,7 @@ pub(super) fn execute(global: &Global, now: Timestamp) -> Result<(), StepError> 
 
 fn read(store: &dyn ObjectStore, pipeline: String, now: Timestamp) -> Result<Line, StepError> {
     let live = Registry::new(store, &pipeline).alias(LIVE)?.map(|record| record.version);
-    let scored_to = watermark::read(store, &pipeline)?.map(|stored| stored.value.scored_to);
+    let scored_to = watermark::scored_to(store, &pipeline)?;
     let last = scored_to.map(|at| scores::read(store, &pipeline, at)).transpose()?.flatten();
     let entities = last.map(|window| window.entities).unwrap_or_default();
     let count = |verdict| entities.iter().filter(|entity| entity.verdict == verdict).count();

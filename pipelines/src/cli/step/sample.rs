@@ -171,12 +171,10 @@ impl Place {
     /// Sets the watermark to the end of the training range, where there is none.
     fn begin(&self) -> Result<(), StepError> {
         let store = store::open(&self.store)?;
-        if watermark::read(store.as_ref(), &self.document.name)?.is_some() {
+        if watermark::scored_to(store.as_ref(), &self.document.name)?.is_some() {
             return Ok(());
         }
-        let state = serde_json::Value::Null;
-        let scored_to = self.sample.train_until;
-        let start = Watermark { format: Watermark::FORMAT, scored_to, state };
+        let start = Watermark::new(self.sample.train_until);
         watermark::write(store.as_ref(), &self.document.name, &start, None).map(drop)
     }
 

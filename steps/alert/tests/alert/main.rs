@@ -173,11 +173,7 @@ fn nothing_beyond_the_watermark_or_the_present_is_told() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, ["a", ".", "a", "."]).unwrap();
     assert_eq!(sent(&pipeline, 0).len(), 1);
-    let scored_to = |minutes| Watermark {
-        format: Watermark::FORMAT,
-        scored_to: minute(minutes),
-        state: serde_json::Value::Null,
-    };
+    let scored_to = |minutes| Watermark::new(minute(minutes));
     let store = pipeline.store().unwrap();
     let etag = watermark::write(&store, "cluster", &scored_to(1), None).unwrap();
     assert_eq!(sent(&pipeline, 9).len(), 1);

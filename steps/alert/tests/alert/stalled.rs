@@ -5,7 +5,6 @@ use alert::{AlertState, archive};
 use contract::artifact::write_file;
 use contract::steps::AlertArgs;
 use contract::{ErrorKind, Outcome, StepError, read_json, write_json};
-use serde_json::Value;
 use store::{Watermark, state, watermark};
 
 use crate::support::{FILE, Pipeline, minute};
@@ -18,8 +17,7 @@ impl Pipeline {
     fn scored_to(&self, number: i64) {
         let store = self.store().unwrap();
         let before = watermark::read(&store, "cluster").unwrap();
-        let state = Value::Null;
-        let mark = Watermark { format: Watermark::FORMAT, scored_to: minute(number), state };
+        let mark = Watermark::new(minute(number));
         let expected = before.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(&store, "cluster", &mark, expected).unwrap();
     }

@@ -9,8 +9,7 @@ use super::support::{Pipeline, minute};
 fn scored_to(pipeline: &Pipeline, number: i64) {
     let store = pipeline.store().unwrap();
     let before = watermark::read(&store, "cluster").unwrap();
-    let state = serde_json::Value::Null;
-    let mark = Watermark { format: Watermark::FORMAT, scored_to: minute(number), state };
+    let mark = Watermark::new(minute(number));
     let expected = before.as_ref().map(|stored| stored.etag.as_str());
     watermark::write(&store, "cluster", &mark, expected).unwrap();
 }

@@ -54,11 +54,7 @@ impl Place {
     }
 
     fn move_watermark(&self, number: i64) {
-        let moved = Watermark {
-            format: Watermark::FORMAT,
-            scored_to: minute(number),
-            state: serde_json::Value::Null,
-        };
+        let moved = Watermark::new(minute(number));
         let before = self.watermark();
         let etag = before.as_ref().map(|stored| stored.etag.as_str());
         watermark::write(&self.store(), "cluster", &moved, etag).unwrap();

@@ -101,12 +101,8 @@ impl Scorer {
     }
 
     pub(crate) fn begin(&self, scored_to: i64) {
-        let start = Watermark {
-            format: Watermark::FORMAT,
-            scored_to: minute(scored_to),
-            state: Value::Null,
-        };
-        watermark::write(&self.store(), "cluster", &start, None).unwrap();
+        watermark::write(&self.store(), "cluster", &Watermark::new(minute(scored_to)), None)
+            .unwrap();
     }
 
     pub(crate) fn args(&self, features: &FeatureTable, now: i64) -> ScoreArgs {

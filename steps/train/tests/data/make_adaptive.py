@@ -46,7 +46,8 @@ def departures(scaled, count):
     for row, values in enumerate(scaled):
         usual = np.maximum(np.sqrt(variance), 0.5)
         difference = values - mean
-        result[row] = np.clip(difference / usual, -30, 30)
+        # Departures are remembered in half precision.
+        result[row] = np.clip(difference / usual, -30, 30).astype(np.float16)
         innovation = np.clip(difference, -3.5 * usual, 3.5 * usual)
         mean = mean + rate(12, count) * innovation
         variance = variance + rate(24, np.inf) * (innovation**2 - variance)
@@ -115,7 +116,9 @@ def judge(long, short, level, count):
     missing = max(0, 36 - seen)
     ranks = [(2 * index + 1) * (seen + missing) // (2 * missing) + 1 for index in range(missing)]
     expected = [passed(rank / (seen + missing) * 24) for rank in ranks]
-    maxima = deque(expected + list(train[-seen * 60 :].reshape(seen, 60).max(1)), maxlen=72)
+    # They are remembered in single precision.
+    single = lambda values: np.asarray(values).astype(np.float32).astype(float)
+    maxima = deque(single(expected + list(train[-seen * 60 :].reshape(seen, 60).max(1))), maxlen=72)
     gate = np.quantile(short[warm:count], 0.95)
     bare = np.quantile(level[warm:count], 0.95)
     recent, standing, ended, rows = deque(short[count - 4 : count], maxlen=5), False, False, 0
@@ -136,7 +139,7 @@ def judge(long, short, level, count):
         if rows <= 1 or rows > 1440:
             block.append(long[row])
             if len(block) == 60:
-                maxima.append(max(block))
+                maxima.append(float(single(max(block))))
                 block = []
     levels = {
         "tail_start": start,

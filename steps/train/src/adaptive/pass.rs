@@ -1,0 +1,280 @@
+//! A pass over the rows: every entity is followed, and something is made of each row.
+//!
+//! Entities are dealt out to a fixed number of groups. Within a group rows come in the order of time,
+//! and what groups have summed up is put together in their order: the number of threads changes
+//! nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use models::adaptive::{Distance, Following, Memory};
+use rayon::prelude::*;
+
+use super::columns::Overview;
+use super::moments::Moments;
+use super::rows::{Part, Rows};
+use crate::FitError;
+
+/// Groups of entities.
+const GROUPS: usize = 8;
+
+/// Rows whose features are multiplied at a time.
+const BLOCK_ROWS: usize = 256;
+
+/// First rows of an entity that do not count for a gate's limit, while the windows fill.
+const MOST_WARM_UP_ROWS: usize = 60;
+
+/// Rows whose features say what is usual; of more, evenly spaced ones do.
+const MOST_MOMENT_ROWS: usize = 2_000_000;
+
+/// What every pass needs.
+pub(super) struct Pass<'a, R> {
+    pub(super) rows: &'a R,
+    pub(super) following: &'a Following,
+    pub(super) overview: &'a Overview,
+    pub(super) folds: usize,
+}
+
+/// One entity on its way through the rows.
+struct Follower {
+    memory: Memory,
+    /// Rows seen, rows there are, and the part of them that the row is in.
+    row: usize,
+    rows: usize,
+    fold: usize,
+    /// Normal rows since the last one that is not.
+    normal_rows: usize,
+}
+
+/// Where a row stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Number of the row among those of its entity.
+    row: usize,
+    fold: usize,
+    /// Says that the row may say what is usual.
+    usual: bool,
+    /// Says that the entity's windows have filled.
+    warmed: bool,
+}
+
+/// The entities of a group, each with what a pass collects of it.
+type Group<T> = Vec<Option<(Follower, T)>>;
+
+/// What groups have summed up, and each entity's memory with what was collected of it.
+type Followed<G, T> = (Vec<G>, BTreeMap<String, (Memory, T)>);
+
+impl<R: Rows> Pass<'_, R> {
+    /// Returns the windows of the three scores: of the model, of its gate, and none.
+    pub(super) fn windows(&self) -> [&[usize]; 3] {
+        [&self.following.windows, &self.following.gate_windows, &[]]
+    }
+
+    /// Follows every row; `each` gets the group's own, what is collected of the entity, its memory
+    /// and the row's place. Returns both, the entities by name.
+    fn run<G: Send, T: Send + Default>(
+        &self,
+        mut of_groups: Vec<G>,
+        each: impl Fn(&mut G, &mut T, &mut Memory, Place) + Sync,
+    ) -> Result<Followed<G, T>, FitError> {
+        let names: Vec<&String> = self.overview.entities.keys().collect();
+        let in_group = names.len().div_ceil(GROUPS);
+        let mut groups: Vec<Group<T>> =
+            (0..GROUPS).map(|_| (0..in_group).map(|_| None).collect()).collect();
+        self.rows.for_each_part(&mut |part| {
+            let dealt = deal(part, &names);
+            groups.par_iter_mut().zip(&mut of_groups).zip(dealt).for_each(
+                |((group, own), rows)| {
+                    for (entity, row) in rows {
+                        let slot = &mut group[entity / GROUPS];
+                        let (follower, collected) = slot
+                            .get_or_insert_with(|| (self.follower(names[entity]), T::default()));
+                        let place = follower.follow(self, part, row);
+                        each(own, collected, &mut follower.memory, place);
+                    }
+                },
+            );
+            Ok(())
+        })?;
+        let mut entities = BTreeMap::new();
+        for (number, group) in groups.into_iter().enumerate() {
+            for (index, slot) in group.into_iter().enumerate() {
+                let Some((follower, collected)) = slot else { continue };
+                let name = names[index * GROUPS + number].clone();
+                entities.insert(name, (follower.memory, collected));
+            }
+        }
+        Ok((of_groups, entities))
+    }
+
+    fn follower(&self, name: &str) -> Follower {
+        let entity = self.overview.entities.get(name);
+        // One that is alone is what all are.
+        let memory = match entity.filter(|_| self.overview.entities.len() > 1) {
+            Some(entity) => self.following.first_of(&entity.usual()),
+            None => self.following.fresh(),
+        };
+        Follower {
+            memory,
+            row: 0,
+            rows: entity.map_or(0, |entity| entity.rows),
+            fold: 0,
+            normal_rows: self.following.longest(),
+        }
+    }
+
+    /// Sums up the features of usual rows for the three scores: the moments of each fold. Returns
+    /// them and the number of usual rows.
+    pub(super) fn moments(&self) -> Result<([Vec<Moments>; 3], usize), FitError> {
+        let features = self.windows().map(|windows| self.following.features(windows));
+        let stride = self.overview.rows.div_ceil(MOST_MOMENT_ROWS).max(1);
+        let fresh =
+            || features.map(|features| (0..self.folds).map(|_| Sums::new(features)).collect());
+        let groups: Vec<([Vec<Sums>; 3], usize)> = (0..GROUPS).map(|_| (fresh(), 0)).collect();
+        let (groups, _) = self.run(groups, |(sums, usual), (): &mut (), memory, place| {
+            if !place.usual {
+                return;
+            }
+            *usual += 1;
+            if place.row % stride > 0 {
+                return;
+            }
+            for (sums, windows) in sums.iter_mut().zip(self.windows()) {
+                sums[place.fold].add(self.following, memory, windows);
+            }
+        })?;
+        let empty = |features| (0..self.folds).map(|_| Moments::new(features)).collect::<Vec<_>>();
+        let (mut moments, mut usual) = (features.map(empty), 0);
+        for (sums, rows) in groups {
+            usual += rows;
+            for (moments, sums) in moments.iter_mut().zip(sums) {
+                moments.iter_mut().zip(sums).for_each(|(all, sums)| all.add(&sums.finish()));
+            }
+        }
+        Ok((moments, usual))
+    }
+
+    /// Scores every row by distances without its fold: those of the windows, of the gate's and of no
+    /// window.
+    pub(super) fn score(&self, distances: [&[Distance]; 3]) -> Result<Scored, FitError> {
+        let kept = [self.following.gate_rows, self.following.stay_rows];
+        let gates = vec![[Vec::new(), Vec::new()]; GROUPS];
+        let each = |gates: &mut [Vec<f64>; 2], own: &mut Own, memory: &mut Memory, place: Place| {
+            let mut score = |index: usize| {
+                let windows = self.windows()[index];
+                own.features.resize(self.following.features(windows), 0.0);
+                self.following.write_features(memory, windows, &mut own.features);
+                distances[index][place.fold].score(&own.features)
+            };
+            let scores = [0, 1, 2].map(&mut score);
+            own.long.push(scores[0]);
+            for ((score, gate), (newest, kept)) in
+                scores[1..].iter().zip(gates).zip(own.newest.iter_mut().zip(kept))
+            {
+                newest.push_back(*score);
+                while newest.len() >= kept.max(1) {
+                    newest.pop_front();
+                }
+                if place.warmed && place.usual {
+                    gate.push(*score);
+                }
+            }
+        };
+        let (gates, entities) = self.run(gates, each)?;
+        let mut scored = Scored::default();
+        for [short, level] in gates {
+            scored.short.extend(short);
+            scored.level.extend(level);
+        }
+        for (name, (mut memory, own)) in entities {
+            let [mut short, mut level] = own.newest;
+            memory.set_last_scores(short.make_contiguous(), level.make_contiguous());
+            scored.long.insert(name.clone(), own.long);
+            scored.memories.insert(name, memory);
+        }
+        Ok(scored)
+    }
+}
+
+/// Returns the entity and the number of each row of a part, by group.
+fn deal(part: &Part<'_>, names: &[&String]) -> Vec<Vec<(usize, usize)>> {
+    let index = |name: &String| names.partition_point(|known| *known < name);
+    let known: Vec<usize> = part.names.iter().map(index).collect();
+    let mut dealt = vec![Vec::new(); GROUPS];
+    for (row, entity) in part.entities.iter().enumerate() {
+        let entity = known[*entity as usize];
+        dealt[entity % GROUPS].push((entity, row));
+    }
+    dealt
+}
+
+impl Follower {
+    /// Moves on to a row of the entity.
+    fn follow<R>(&mut self, pass: &Pass<'_, R>, part: &Part<'_>, row: usize) -> Place {
+        let number = self.row;
+        self.row += 1;
+        while number >= self.rows * (self.fold + 1) / pass.folds && self.fold + 1 < pass.folds {
+            self.fold += 1;
+        }
+        self.normal_rows = if part.normal[row] { self.normal_rows + 1 } else { 0 };
+        let values = part.values.row(row).to_vec();
+        pass.following.follow(&mut self.memory, part.times[row].ms(), &values);
+        Place {
+            row: number,
+            fold: self.fold,
+            usual: self.normal_rows >= pass.following.longest(),
+            warmed: number >= MOST_WARM_UP_ROWS.min(self.rows / 10),
+        }
+    }
+}
+
+/// What scoring collects of an entity.
+#[derive(Default)]
+struct Own {
+    long: Vec<f64>,
+    /// Newest scores of the gate and of no window.
+    newest: [VecDeque<f64>; 2],
+    /// Features of the row, kept for their memory.
+    features: Vec<f64>,
+}
+
+/// What scoring the rows gives.
+#[derive(Default)]
+pub(super) struct Scored {
+    /// Scores of the model in the order of time, by entity.
+    pub(super) long: BTreeMap<String, Vec<f64>>,
+    /// Scores of the gate in usual rows, in no order that means anything.
+    pub(super) short: Vec<f64>,
+    /// Scores of no window in usual rows, likewise.
+    pub(super) level: Vec<f64>,
+    pub(super) memories: BTreeMap<String, Memory>,
+}
+
+/// Moments with the rows that are not in them yet.
+struct Sums {
+    moments: Moments,
+    block: Vec<f64>,
+    features: usize,
+}
+
+impl Sums {
+    fn new(features: usize) -> Self {
+        Self { moments: Moments::new(features), block: Vec::new(), features }
+    }
+
+    fn add(&mut self, following: &Following, memory: &Memory, windows: &[usize]) {
+        let start = self.block.len();
+        self.block.resize(start + self.features, 0.0);
+        let features = &mut self.block[start..];
+        following.write_features(memory, windows, features);
+        // What is missing counts as usual.
+        features.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
+        if self.block.len() >= BLOCK_ROWS * self.features {
+            self.moments.take(&mut self.block);
+        }
+    }
+
+    fn finish(mut self) -> Moments {
+        self.moments.take(&mut self.block);
+        self.moments
+    }
+}
