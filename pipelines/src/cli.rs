@@ -104,13 +104,13 @@ struct Global {
         default_value = "text",
         help_heading = "Every command"
     )]
-    format: Format,
+    output_format: Format,
 }
 
 impl Global {
     /// Returns how data is printed; a format of rows alone counts as text.
     fn output(&self) -> OutputFormat {
-        match self.format {
+        match self.output_format {
             Format::Json => OutputFormat::Json,
             Format::Text | Format::Csv | Format::Parquet => OutputFormat::Text,
         }
@@ -356,7 +356,7 @@ pub(crate) fn tell(error: &StepError) {
 /// Refuses a format of rows where a command prints none.
 fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
     let has_rows = matches!(command, Command::Scores(_) | Command::Predict(_));
-    match global.format {
+    match global.output_format {
         Format::Csv | Format::Parquet if !has_rows => {
             Err(StepError::usage("`--output csv` and `--output parquet` are for rows of scores")
                 .hint(
@@ -369,7 +369,7 @@ fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
 
 /// Prints rows as CSV or as a Parquet file, as `--output` says.
 fn print_rows(global: &Global, rows: &frames::Rows) -> Result<(), StepError> {
-    match global.format {
+    match global.output_format {
         Format::Parquet => print_bytes(&rows.to_parquet()?),
         Format::Csv | Format::Text | Format::Json => print(&rows.to_csv()),
     }

@@ -78,7 +78,7 @@ fn broken_deployments_services_and_scalers_are_found() -> Result<()> {
             (
                 "no token",
                 SERVE,
-                "- --token-file\n        - /etc/lynceus/serve/token\n",
+                "        - --token-file\n        - /etc/lynceus/serve/token\n",
                 "",
                 "security",
             ),

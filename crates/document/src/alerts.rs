@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::channels::Channel;
-use crate::channels::heartbeat::Heartbeat;
+use crate::heartbeat::Heartbeat;
 use crate::http::Http;
 
 /// Alerts: which are sent, when, and through which channels.

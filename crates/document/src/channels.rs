@@ -6,7 +6,6 @@
 pub mod alertmanager;
 pub mod email;
 pub mod file;
-pub mod heartbeat;
 pub mod slack;
 pub mod stdout;
 pub mod telegram;
@@ -18,9 +17,9 @@ use crate::extension::register;
 use crate::http::Http;
 
 /// Deadline of one exchange with a channel's server.
-const TIMEOUT: Span = Span::from_seconds(10);
+pub(crate) const TIMEOUT: Span = Span::from_seconds(10);
 /// What could not be sent is sent by the next run.
-const RETRIES: u8 = 0;
+pub(crate) const RETRIES: u8 = 0;
 
 register! {
     /// Where messages go.

@@ -14,6 +14,7 @@ pub mod document;
 pub mod expectations;
 pub mod extension;
 pub mod features;
+pub mod heartbeat;
 pub mod http;
 pub mod least;
 pub mod models;

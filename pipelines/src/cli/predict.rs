@@ -260,7 +260,7 @@ fn tell(
         say(&format!("{} rows in {}", rows.rows(), path.display()));
         return if global.output() == OutputFormat::Text { print(&text()) } else { Ok(()) };
     }
-    match global.format {
+    match global.output_format {
         Format::Text => print(&format!("{}\n{}", score_rows::table_of(rows), text())),
         Format::Json => print_json(&score_rows::json_of(rows)),
         Format::Csv | Format::Parquet => print_rows(global, rows),

@@ -100,7 +100,7 @@ fn show(global: &Global, args: &ScoresArgs, windows: &[WindowScore]) -> Result<(
         say(&format!("{} rows in {}", rows.rows(), path.display()));
         return Ok(());
     }
-    if global.format == Format::Csv || global.format == Format::Parquet {
+    if global.output_format == Format::Csv || global.output_format == Format::Parquet {
         return print_rows(global, &score_rows::of_windows(windows));
     }
     if global.output() == OutputFormat::Json {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use client::{Request, read_secret};
 use contract::{Outcome, StepError, Timestamp};
-use document::channels::heartbeat::Heartbeat;
+use document::heartbeat::Heartbeat;
 use document::http::Http;
 use document::sections::Alert as Sections;
 use document::{HttpUrl, UrlError};

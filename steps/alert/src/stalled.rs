@@ -74,6 +74,11 @@ pub(crate) fn look(
         state.progress = Some(Progress { scored_to, seen: now, told: None, why: cause });
         return None;
     };
+    if scored_to < progress.scored_to {
+        // A run with an earlier evaluation time than the last one: it has nothing to add.
+        state.progress = Some(progress);
+        return None;
+    }
     let change = if progress.scored_to == scored_to {
         stands(document, &mut progress, now, cause)
     } else {

@@ -112,7 +112,7 @@ fn nfdump_file_in_any_dialect_gives_the_same_flows() -> Result<()> {
             // This dialect has no flags.
             let mut row =
                 Row { values: rows[0].values.clone(), ..collected(EACH_FLOW, text)?.0.remove(0) };
-            assert!(!row.values.contains_key("syn_only"));
+            assert!(row.value("syn_only").is_nan());
             row.values.insert("syn_only".to_owned(), 0.0);
             assert_web_flow(&row, what);
         } else {
@@ -149,7 +149,7 @@ fn nfdump_duration_that_underflowed_is_a_bad_row() -> Result<()> {
     let (rows, outcome) = collected(EACH_FLOW, &text)?;
     assert_eq!((rows.len(), &outcome["counts"]["bad_rows"]), (1, &1.into()));
     let warnings = outcome["warnings"].to_string();
-    assert!(warnings.contains("line 2: a duration of 1.8446744073709552e16"), "{warnings}");
+    assert!(warnings.contains("line 2: a duration of 1.84467440737095"), "{warnings}");
     Ok(())
 }
 

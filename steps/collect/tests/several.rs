@@ -94,7 +94,7 @@ fn a_recording_is_joined_with_a_table_and_each_flag_names_its_source() -> Result
          power: {table: {path: nowhere.csv, time: time, entity: node, columns: [watts], label: state}, tolerance: 5m}",
     )?;
     place.file("p.csv", "time,node,watts,state\n2026-11-21T09:13:30Z,edge-1,42.5,normal\n")?;
-    let metrics = format!("metrics={}", recording("node").display());
+    let metrics = format!("metrics={}", recording("cluster_node").display());
     let samples =
         place.samples(RECORDED_END, &["--source", &metrics, "--source", "power=p.csv"])?;
     assert_eq!(samples.table.rows(), 10);

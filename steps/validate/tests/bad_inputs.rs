@@ -81,11 +81,6 @@ fn tables_that_are_no_features_are_refused() {
     newer.write(&path).unwrap();
     fixture.refused(3, "format 2");
 
-    let mut fewer = table(82);
-    fewer.table.columns.pop();
-    fewer.write(&path).unwrap();
-    fixture.refused(3, "column `memory` is missing");
-
     let mut misnamed = table(82);
     misnamed.contract.columns[0].name = "time".into();
     misnamed.write(&path).unwrap();

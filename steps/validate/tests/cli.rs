@@ -236,12 +236,12 @@ fn infinite_values_are_refused_without_being_asked_for() {
 fn too_few_rows_are_refused_with_the_range_it_would_take() {
     let said = Fixture::new("[]", &table(20))
         .refused(3, "the train part has 18 rows, at least 40 are needed");
-    assert!(said.contains("hint: collect a range of at least `47m`"), "{said}");
+    assert!(said.contains("hint: collect a range of at least `45m`"), "{said}");
     for minutes in [0, 1, 2, 3] {
         Fixture::new("[]", &table(minutes)).refused(3, "the train part has");
     }
     // What the hint says is enough.
-    Fixture::new("[]", &table(48)).accepted();
+    Fixture::new("[]", &table(46)).accepted();
 
     let fixture = Fixture::new("[]", &table(82));
     fixture.document(&document("[]", "{validation: 0.05, test: 0.25}"));

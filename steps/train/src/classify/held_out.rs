@@ -24,6 +24,9 @@ const WEIGHTS: [f64; 11] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0
 const RAISES: u32 = 20;
 /// Lowest probability at which a class is named.
 const LEAST_PROBABILITY: f64 = 0.5;
+/// Lowest bound of the distance from a class, in spreads of a feature beyond its usual range. Classes
+/// that are very regular in training would else refuse a window a hair outside.
+const LEAST_DISTANCE: f64 = 0.5;
 
 /// A window of an entity that was left out.
 #[derive(Debug, Clone)]
@@ -274,5 +277,5 @@ fn distance_bound(
         reason = "between 0 and the number of entities"
     )]
     let place = place.ceil() as usize;
-    furthest.get(place).copied()
+    furthest.get(place).map(|bound| bound.max(LEAST_DISTANCE))
 }

@@ -142,10 +142,15 @@ impl Windows {
             None => known.throttled.remove(&group).unwrap_or(now),
         };
         let (step, named) = (self.step, self.named);
-        for (_, window) in self.open.range_mut(began..).take_while(|(end, _)| **end - step < now) {
+        // Windows without any event are among them.
+        let open = self.closed.map_or(began, |closed| began.max(closed + step));
+        let mut end = self.end_of(open);
+        while end - step < now {
+            let window = self.open.entry(end).or_default();
             let counts =
                 window.counts.entry(entity.to_owned()).or_insert_with(|| Counts::new(named));
             counts.is_incomplete = true;
+            end = end + step;
         }
     }
 

@@ -18,8 +18,8 @@ pub struct Heartbeat {
 
 impl HttpSettings for Heartbeat {
     const NAME: &'static str = "heartbeat";
-    const TIMEOUT: Span = super::TIMEOUT;
-    const RETRIES: u8 = super::RETRIES;
+    const TIMEOUT: Span = crate::channels::TIMEOUT;
+    const RETRIES: u8 = crate::channels::RETRIES;
 
     fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {
         vec![("ping", &mut self.ping)]
