@@ -11,6 +11,7 @@ use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Span, StepError, Timestamp};
 use document::below;
 use document::document::Sample;
+use document::sources::{Kind, Source};
 use frames::LabelInterval;
 use models::Bundle;
 use models::measure::{self, Counted};
@@ -129,14 +130,15 @@ pub(crate) fn after_sample(
     show(global, &evaluate(context, &scenarios, &windows)?)?;
     let (url, name) = (&context.store.url, &context.document.name);
     print(&format!("\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\n"))?;
-    match context.document.sources.get("metrics") {
-        Some(_) => print(&format!(
-            "next    lynceus run {name} --set sources.metrics.prometheus.url=http://your-prometheus:9090\n"
-        )),
-        None => print(&format!(
-            "next    change `sources` in {name}.yaml to your own data, then lynceus run {name}\n"
-        )),
-    }
+    let metrics = context.document.sources.get("metrics").and_then(Source::kind);
+    let next = if matches!(metrics, Some(Kind::Prometheus(_) | Kind::Recording(_))) {
+        format!(
+            "lynceus run {name} --set sources.metrics.prometheus.url=http://your-prometheus:9090"
+        )
+    } else {
+        format!("change `sources` in {name}.yaml to your own data, then lynceus run {name}")
+    };
+    print(&format!("next    {next}\n"))
 }
 
 fn scenarios_of(context: &Context) -> Option<PathBuf> {

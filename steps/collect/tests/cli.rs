@@ -51,7 +51,7 @@ fn a_coarser_step_takes_the_points_on_it() -> Result<()> {
 #[test]
 fn the_recorded_node_is_an_entity() -> Result<()> {
     let place = Place::new(&document("5s", "92m", ", entity: node", &["load_1m", "forks"]))?;
-    let samples = place.samples(RECORDED_END, &["--source", &source("node")])?;
+    let samples = place.samples(RECORDED_END, &["--source", &source("cluster_node")])?;
     assert_eq!(samples.table.entities, ["edge-1"]);
     assert_eq!(samples.table.rows(), 1104);
     Ok(())
@@ -76,7 +76,7 @@ fn the_same_flags_give_the_same_bytes_and_a_failure_keeps_the_old_output() -> Re
     assert_eq!(place.collect(RECORDED_END, &flags)?.status.code(), Some(2), "forks is the node's");
     let both = place.path("both");
     fs_err::create_dir(&both)?;
-    for (folder, name) in [("cluster", "workqueue_depth"), ("node", "forks")] {
+    for (folder, name) in [("cluster", "workqueue_depth"), ("cluster_node", "forks")] {
         let name = format!("{name}.json.gz");
         fs_err::copy(recording(folder).join(&name), both.join(&name))?;
     }
