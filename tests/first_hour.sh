@@ -65,6 +65,10 @@ test -s pipelines/cluster.yaml
 lynceus source check cluster
 lynceus lint pipelines/cluster.yaml
 says "nothing wrong"
+# An hour and a half is too little for windows of a minute, and the program says so.
+fails 3 run cluster
+says "a training needs at least"
+sed -i 's/^step: .*/step: 30s/' pipelines/cluster.yaml
 lynceus run cluster
 says "report  "
 lynceus score cluster --since "$(date -u -d '-10 minutes' +%FT%TZ)"

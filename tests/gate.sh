@@ -84,8 +84,9 @@ if [ "${LYNCEUS_TEST_MLFLOW:-on}" != off ]; then
     tests/support/mlflow.sh >/dev/null
 fi
 
+echo "== the first hour of a newcomer"
+cargo test --locked --workspace --no-run --quiet
+tests/first_hour.sh target/debug/lynceus
+
 echo "== tests"
 cargo test --locked --workspace
-
-echo "== the first hour of a newcomer"
-tests/first_hour.sh target/debug/lynceus

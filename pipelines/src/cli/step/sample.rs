@@ -125,7 +125,13 @@ impl Place {
             store: &self.store,
             now: self.sample.train_until,
         };
-        train::plan(&inputs)
+        let mut plan = train::plan(&inputs)?;
+        for task in &mut plan.tasks {
+            // The page is made of the outcomes.
+            let outcome = self.folder.join(&task.name).join("outcome.json");
+            task.command.common_mut().outcome = Some(outcome);
+        }
+        Ok(plan)
     }
 
     /// Scores what follows the training range, or sends the alerts about it; each time anew.
