@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Label of time that is known to be neither normal nor a fault; the step `label` excludes it.
 pub const TRANSITION: &str = "transition";
 
+/// First line of the CSV.
+pub const CSV_HEAD: &str = "start,end,label,target\n";
+
 /// How a fault ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,22 +188,31 @@ impl ScenarioLog {
 
     /// Writes the CSV anew from the JSON lines.
     fn write_csv(&self) -> Result<(), StepError> {
+        let mut text = CSV_HEAD.to_owned();
+        for record in self.records()? {
+            text.push_str(&record.csv_line()?.unwrap_or_default());
+        }
+        artifact::write_file(&self.csv, text.as_bytes())
+    }
+}
+
+impl Record {
+    /// Returns the line of the CSV with its end of line; nothing for a fault that has not ended or
+    /// took no time.
+    pub fn csv_line(&self) -> Result<Option<String>, StepError> {
+        let Some(end) = self.end.filter(|end| *end > self.start) else { return Ok(None) };
+        let label = match &self.outcome {
+            Some(End::Lost) => TRANSITION,
+            Some(End::Completed | End::Stopped | End::Failed(_)) | None => &self.label,
+        };
         let broken = |error: &dyn std::fmt::Display| {
             StepError::bug(format!("cannot write the scenario log: {error}"))
         };
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(["start", "end", "label", "target"]).map_err(|e| broken(&e))?;
-        for record in self.records()? {
-            let Some(end) = record.end.filter(|end| *end > record.start) else { continue };
-            let label = match record.outcome {
-                Some(End::Lost) => TRANSITION,
-                _ => &record.label,
-            };
-            let cells = [&record.start.to_string(), &end.to_string(), label, &record.target];
-            writer.write_record(cells).map_err(|error| broken(&error))?;
-        }
+        let cells = [&self.start.to_string(), &end.to_string(), label, &self.target];
+        writer.write_record(cells).map_err(|error| broken(&error))?;
         let bytes = writer.into_inner().map_err(|error| broken(&error))?;
-        artifact::write_file(&self.csv, &bytes)
+        String::from_utf8(bytes).map(Some).map_err(|error| broken(&error))
     }
 }
 

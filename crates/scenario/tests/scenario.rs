@@ -158,6 +158,16 @@ fn fault_without_an_end_becomes_a_transition_and_its_log_has_each_fault_once() {
 }
 
 #[test]
+fn target_with_a_comma_is_one_cell_of_the_log() {
+    let mut fault = record("a-0", "2026-11-29T10:00:00Z");
+    fault.target = "shop/web,shop/api".to_owned();
+    assert_eq!(fault.csv_line().unwrap(), None, "it has not ended");
+    fault.end = Some(time("2026-11-29T10:01:00Z"));
+    let line = fault.csv_line().unwrap().unwrap();
+    assert_eq!(line, "2026-11-29T10:00:00Z,2026-11-29T10:01:00Z,cpu,\"shop/web,shop/api\"\n");
+}
+
+#[test]
 fn second_runner_of_a_log_and_a_log_of_somebody_else_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = ScenarioLog::new(&folder.path().join("log.csv"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use contract::{Span, StepError};
 use scenario::chaos::{self, Asked};
 use scenario::file::ScenarioFile;
-use scenario::log::Record;
+use scenario::log::{CSV_HEAD, Record};
 use store::object::{Condition, Put};
 
 use crate::cli::Global;
@@ -59,12 +59,10 @@ fn append(global: &Global, name: &str, records: &[Record]) -> Result<(), StepErr
     let mut json = Vec::new();
     let mut csv = Vec::new();
     for record in records {
-        json.push(serde_json::to_string(record).map_err(bug)?);
-        if let Some(end) = record.end {
-            csv.push(format!("{},{end},{},{}", record.start, record.label, record.target));
-        }
+        json.push(format!("{}\n", serde_json::to_string(record).map_err(bug)?));
+        csv.extend(record.csv_line()?);
     }
-    let files = [("jsonl", "", json), ("csv", "start,end,label,target\n", csv)];
+    let files = [("jsonl", "", json), ("csv", CSV_HEAD, csv)];
     for (extension, head, lines) in files {
         let key = format!("scenarios/{name}.{extension}");
         append_lines(store.as_ref(), &key, head, &lines)?;
@@ -83,9 +81,8 @@ fn append_lines(
         let text = found.as_ref().map(|object| String::from_utf8_lossy(&object.bytes).into_owned());
         let mut text = text.unwrap_or_else(|| head.to_owned());
         for line in lines {
-            if !text.lines().any(|known| known == line) {
+            if !text.split_inclusive('\n').any(|known| known == line) {
                 text.push_str(line);
-                text.push('\n');
             }
         }
         let condition =
