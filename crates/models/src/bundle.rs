@@ -278,19 +278,12 @@ impl Bundle {
 
     /// Returns every file of the bundle by name; the same bundle gives the same bytes.
     pub fn to_files(&self) -> Result<BTreeMap<String, Vec<u8>>, StepError> {
-        let mut files = self.files.clone();
-        files.insert(BundleManifest::FILE.to_owned(), artifact::json_bytes(&self.manifest)?);
-        Ok(files)
+        with_manifest(&self.files, &self.manifest)
     }
 
     /// Writes the bundle as a folder that appears whole or not at all.
     pub fn write(&self, folder: &Path) -> Result<(), StepError> {
-        let files = self.to_files()?;
-        artifact::write_folder(folder, |partial| {
-            files
-                .iter()
-                .try_for_each(|(name, bytes)| artifact::write_file(&partial.join(name), bytes))
-        })
+        write_files(folder, &self.to_files()?)
     }
 
     /// Returns the table with the columns that the model was trained on. The source may have more
@@ -304,13 +297,45 @@ impl Bundle {
 
     /// Refuses features of another contract, naming the first difference.
     pub fn check_contract(&self, table: &FeatureTable) -> Result<(), StepError> {
-        match self.manifest.contract.first_difference(&table.contract) {
-            None => Ok(()),
-            Some(difference) => Err(StepError::refused(format!(
-                "the features are not what the model was trained on: {difference}"
-            ))
-            .hint("train again, or score with the document the model was trained with")),
-        }
+        check_same_features(&self.manifest, table)
+    }
+}
+
+/// Returns every file of a bundle by name: its own and the manifest.
+pub(crate) fn with_manifest(
+    files: &BTreeMap<String, Vec<u8>>,
+    manifest: &BundleManifest,
+) -> Result<BTreeMap<String, Vec<u8>>, StepError> {
+    let mut files = files.clone();
+    files.insert(BundleManifest::FILE.to_owned(), artifact::json_bytes(manifest)?);
+    Ok(files)
+}
+
+/// Writes the files of a bundle as a folder that appears whole or not at all.
+pub(crate) fn write_files(
+    folder: &Path,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), StepError> {
+    artifact::write_folder(folder, |partial| {
+        files.iter().try_for_each(|(name, bytes)| artifact::write_file(&partial.join(name), bytes))
+    })
+}
+
+/// What to do about data that a bundle was not trained on.
+pub(crate) const OTHER_DATA_HINT: &str =
+    "train again, or score with the document the model was trained with";
+
+/// Refuses features of another contract than a bundle's, naming the first difference.
+pub(crate) fn check_same_features(
+    manifest: &BundleManifest,
+    table: &FeatureTable,
+) -> Result<(), StepError> {
+    match manifest.contract.first_difference(&table.contract) {
+        None => Ok(()),
+        Some(difference) => Err(StepError::refused(format!(
+            "the features are not what the model was trained on: {difference}"
+        ))
+        .hint(OTHER_DATA_HINT)),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Trees that say which class a row is of: a decision tree (Breiman and others: Classification and
 //! Regression Trees, 1984) or a random forest (Breiman: Random Forests, 2001).
 
+use std::ops::Range;
+
 use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
@@ -70,6 +72,35 @@ fn refused(what: &str) -> StepError {
     StepError::refused(format!("the class trees {what}"))
 }
 
+/// Says whether each node's children come after it and inside, so that every walk ends; `lefts` has
+/// the left child of each node, 0 for a leaf.
+pub(crate) fn is_tree(lefts: &[u32]) -> bool {
+    lefts.iter().enumerate().all(|(node, left)| {
+        let left = *left as usize;
+        left == 0 || (left > node && left + 1 < lefts.len())
+    })
+}
+
+/// Takes the tensor `tree_nodes`, the number of nodes of each tree, and returns which of all nodes
+/// are each tree's; nothing if they are not `nodes` together.
+pub(crate) fn take_ranges(
+    tensors: &mut Tensors,
+    nodes: usize,
+) -> Result<Option<Vec<Range<usize>>>, StepError> {
+    let trees = tensors.length("tree_nodes")?;
+    let sizes = tensors.take_u32("tree_nodes", &[trees])?;
+    if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 {
+        return Ok(None);
+    }
+    let mut start = 0;
+    let ranges = sizes.iter().map(|size| {
+        let range = start..start + *size as usize;
+        start = range.end;
+        range
+    });
+    Ok(Some(ranges.collect()))
+}
+
 impl ClassTree {
     /// Returns the number of nodes.
     pub fn nodes(&self) -> usize {
@@ -88,12 +119,7 @@ impl ClassTree {
         if !self.shares.iter().all(|share| (0.0..=1.0).contains(share)) {
             return Err(refused("have shares that are none"));
         }
-        // Children come after their parent and inside: so every walk ends.
-        let leads_on = |(node, left): (usize, &u32)| {
-            let left = *left as usize;
-            left == 0 || (left > node && left + 1 < nodes)
-        };
-        if self.lefts.iter().enumerate().all(leads_on) {
+        if is_tree(&self.lefts) {
             return Ok(());
         }
         Err(refused("hold something that is no tree"))
@@ -116,6 +142,12 @@ impl ClassTree {
 impl Calibration {
     /// Leaves shares nearly as they are.
     pub const NONE: Self = Self { smoothing: 1e-9, exponent: 1.0 };
+
+    /// Takes the tensor `calibration`.
+    pub(crate) fn take(tensors: &mut Tensors) -> Result<Self, StepError> {
+        let values = tensors.take_f64("calibration", &[2])?;
+        Ok(Self { smoothing: values[0], exponent: values[1] })
+    }
 
     /// Refuses a calibration that is out of range.
     pub fn checked(self) -> Result<Self, StepError> {
@@ -225,28 +257,19 @@ impl ClassTrees {
         let normal = tensors.take_u32("class_normal", &[count])?;
         let names = tensors.take_text("class_names")?;
         let names: Vec<String> = names.split('\n').map(str::to_owned).collect();
-        let calibration = tensors.take_f64("calibration", &[2])?;
-        let calibration = Calibration { smoothing: calibration[0], exponent: calibration[1] };
+        let calibration = Calibration::take(tensors)?;
         let (nodes, classes) = tensors.dimensions("share")?;
         let shares = tensors.take_f32("share", &[nodes, classes])?;
         let features = tensors.take_u32("feature", &[nodes])?;
         let thresholds = tensors.take_f64("threshold", &[nodes])?;
         let lefts = tensors.take_u32("left", &[nodes])?;
-        let trees = tensors.length("tree_nodes")?;
-        let sizes = tensors.take_u32("tree_nodes", &[trees])?;
-        if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 {
-            return Err(refused("do not have the nodes that `tree_nodes` says"));
-        }
-        let mut start = 0;
-        let trees = sizes.iter().map(|size| {
-            let range = start..start + *size as usize;
-            start = range.end;
-            ClassTree {
-                shares: shares[range.start * classes..range.end * classes].to_vec(),
-                features: features[range.clone()].to_vec(),
-                thresholds: thresholds[range.clone()].to_vec(),
-                lefts: lefts[range].to_vec(),
-            }
+        let ranges = take_ranges(tensors, nodes)?
+            .ok_or_else(|| refused("do not have the nodes that `tree_nodes` says"))?;
+        let trees = ranges.into_iter().map(|range| ClassTree {
+            shares: shares[range.start * classes..range.end * classes].to_vec(),
+            features: features[range.clone()].to_vec(),
+            thresholds: thresholds[range.clone()].to_vec(),
+            lefts: lefts[range].to_vec(),
         });
         let trees = trees.collect();
         let normal = normal.iter().map(|normal| *normal != 0).collect();

@@ -290,17 +290,11 @@ fn scoring(
 
 fn text(status: &Status) -> String {
     let mut rows = vec![row("pipeline", &status.pipeline)];
-    let version = |version: &Option<Named>| match version {
-        Some(it) => format!("{} since {} ({})", it.version, it.since, it.why),
-        None => "none".to_owned(),
-    };
-    let live = match &status.live {
-        Some(_) => version(&status.live),
-        None => format!("none (why: lynceus runs list {})", status.pipeline),
-    };
-    rows.push(row("live model", &live));
-    if status.shadow.is_some() {
-        rows.push(row("shadow", &version(&status.shadow)));
+    let version = |it: &Named| format!("{} since {} ({})", it.version, it.since, it.why);
+    let none = || format!("none (why: lynceus runs list {})", status.pipeline);
+    rows.push(row("live model", &status.live.as_ref().map_or_else(none, version)));
+    if let Some(shadow) = &status.shadow {
+        rows.push(row("shadow", &version(shadow)));
     }
     match &status.scoring {
         None => rows.push(row("last window", "none was scored yet")),

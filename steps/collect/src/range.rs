@@ -15,6 +15,10 @@ const MORE_STEPS: i64 = 5;
 /// Windows that one tick catches up at most; the rest waits for the next one.
 const MOST_WINDOWS: i64 = 10_000;
 
+/// What to do about a source whose rows all lie outside the range.
+pub(crate) const OTHER_RANGE_HINT: &str =
+    "`--now TIME` sets another evaluation time, and `range` how far back to go";
+
 /// What is due: the windows that end in `(after, end]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due {

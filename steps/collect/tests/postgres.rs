@@ -5,6 +5,8 @@ mod support;
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 use contract::{Span, Timestamp};
 use postgres::Postgres;
@@ -30,6 +32,14 @@ fn document(url: &str, server: &str, settings: &str) -> String {
 }
 
 const TABLE: &str = "table: nodes, time: at, entity: node, label: kind";
+
+/// Returns the shared server and a database of its own with the table of nodes.
+fn nodes() -> Result<(Arc<Postgres>, String)> {
+    let server = Postgres::shared()?;
+    let database = server.database()?;
+    server.run(&database, NODES)?;
+    Ok((server, database))
+}
 
 #[test]
 fn a_table_becomes_samples_page_by_page_whatever_its_order() -> Result<()> {
@@ -65,9 +75,7 @@ fn the_rows_of_a_range_are_the_same_however_they_are_fetched() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
-    let server = Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, NODES)?;
+    let (server, database) = nodes()?;
     let url = server.url("postgres", &database);
     let mut written = Vec::new();
     for _ in 0..2 {
@@ -85,9 +93,7 @@ fn every_way_to_write_a_time_is_read() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
-    let server = Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, NODES)?;
+    let (server, database) = nodes()?;
     server.run(
         &database,
         "CREATE VIEW times AS SELECT at AT TIME ZONE 'Europe/Brussels' AS local, at::timestamp AT TIME ZONE 'UTC' AS instant,
@@ -123,9 +129,7 @@ fn what_cannot_be_read_is_refused_by_who_has_to_act() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
-    let server = Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, NODES)?;
+    let (server, database) = nodes()?;
     server.run(&database, "CREATE ROLE stranger LOGIN; CREATE TABLE empty (at timestamptz, load float8);
         CREATE TABLE odd (at timestamptz, node text, load float8); INSERT INTO odd VALUES ('2026-11-21T00:05:00Z', NULL, 1)")?;
     let url = server.url("postgres", &database);
@@ -167,9 +171,7 @@ fn a_connection_over_the_network_is_encrypted_and_verified_and_its_password_neve
     if postgres::is_off() {
         return Ok(());
     }
-    let server = Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, NODES)?;
+    let (server, database) = nodes()?;
     server.run(
         &database,
         "CREATE ROLE reader LOGIN PASSWORD 'hunter2-secret'; GRANT SELECT ON nodes TO reader",
@@ -246,9 +248,7 @@ fn a_check_says_since_when_there_are_rows() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
-    let server = Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, NODES)?;
+    let (server, database) = nodes()?;
     let url = server.url("postgres", &database);
     let place = Place::new(&document(&url, "", TABLE))?;
     let document = document::sections::Collect::read(&place.path("x.yaml"))?;

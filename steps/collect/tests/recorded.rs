@@ -3,6 +3,8 @@
 mod exporters;
 mod support;
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use collect::check::{Checked, Status, check};
 use collect::follow::{Recorder, Recording};
@@ -11,6 +13,7 @@ use contract::{Span, Timestamp};
 use document::sections::Collect;
 use exporters::{Answer, Exporters};
 use frames::samples::SampleRows;
+use store::ObjectStore;
 use support::Place;
 
 const METRICS: &str = "metrics: [{name: load, metric: node_load1}, \
@@ -18,6 +21,16 @@ const METRICS: &str = "metrics: [{name: load, metric: node_load1}, \
 
 fn time(minute: i64, second: i64) -> Timestamp {
     Timestamp::from_ms(1_795_252_800_000) + Span::from_seconds(60 * minute + second)
+}
+
+/// Opens the recorder `central` of a document.
+fn central<'a>(
+    document: &'a Collect,
+    folder: &'a Path,
+    store: &'a dyn ObjectStore,
+    spool: &'a Path,
+) -> Result<Recorder<'a>> {
+    Ok(Recorder::open(Recording { document, folder, store, recorder: "central", spool })?)
 }
 
 fn document(urls: &[String], more: &str) -> Result<Collect> {
@@ -45,15 +58,7 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
     let exporters = Exporters::start(2)?;
     let document = document(&exporters.urls(), ", entity: {strip_port: false}")?;
     let spool = folder.path().join("spool");
-    let open = || {
-        Recorder::open(Recording {
-            document: &document,
-            folder: folder.path(),
-            store: store.as_ref(),
-            recorder: "central",
-            spool: &spool,
-        })
-    };
+    let open = || central(&document, folder.path(), store.as_ref(), &spool);
     let mut recorder = open()?;
     for step in 0..12_i64 {
         for node in 0..2 {
@@ -111,13 +116,7 @@ fn an_endpoint_that_sends_no_metrics_has_no_row_and_says_why() -> Result<()> {
     }
     let document = document(&exporters.urls(), "")?;
     let spool = folder.path().join("spool");
-    let mut recorder = Recorder::open(Recording {
-        document: &document,
-        folder: folder.path(),
-        store: store.as_ref(),
-        recorder: "central",
-        spool: &spool,
-    })?;
+    let mut recorder = central(&document, folder.path(), store.as_ref(), &spool)?;
     let step = recorder.step(time(0, 10))?;
     assert_eq!(step.rows, 3, "{:?}", step.failures);
     for (node, (_, part)) in answers.iter().enumerate() {
@@ -145,13 +144,7 @@ fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
     let list = folder.path().join("nodes.txt");
     fs_err::write(&list, format!("# two nodes\n{}\n", exporters.urls()[0]))?;
     let spool = folder.path().join("spool");
-    let mut recorder = Recorder::open(Recording {
-        document: &document,
-        folder: folder.path(),
-        store: store.as_ref(),
-        recorder: "central",
-        spool: &spool,
-    })?;
+    let mut recorder = central(&document, folder.path(), store.as_ref(), &spool)?;
     assert_eq!(recorder.step(time(0, 10))?.rows, 1);
     fs_err::write(&list, exporters.urls().join("\n"))?;
     assert_eq!(recorder.step(time(0, 20))?.rows, 2);
@@ -174,13 +167,7 @@ fn a_thousand_endpoints_are_scraped_at_once() -> Result<()> {
     document.sources.get_mut("nodes").unwrap().exporter.as_mut().unwrap().timeout =
         Span::from_seconds(60);
     let spool = folder.path().join("spool");
-    let mut recorder = Recorder::open(Recording {
-        document: &document,
-        folder: folder.path(),
-        store: store.as_ref(),
-        recorder: "central",
-        spool: &spool,
-    })?;
+    let mut recorder = central(&document, folder.path(), store.as_ref(), &spool)?;
     let step = recorder.step(time(0, 10))?;
     // All of them are one entity: host and port are the same.
     assert_eq!((step.rows, step.failures.len()), (1, 999));

@@ -42,6 +42,20 @@ pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
     sources.iter().map(of).collect()
 }
 
+/// Returns columns that a document names and the source has as they are.
+pub(super) fn of_names(names: &[String], entity: Option<&String>) -> Vec<SampleColumn> {
+    let of = |name: &String| SampleColumn {
+        name: name.clone(),
+        unit: String::new(),
+        formula: "sample".to_owned(),
+        is_promql: false,
+        is_asked: false,
+        is_required: true,
+        entity: entity.cloned(),
+    };
+    names.iter().map(of).collect()
+}
+
 /// Returns the columns of a source's queries.
 pub(super) fn of_queries(source: &Source, rate_window: contract::Span) -> Vec<SampleColumn> {
     let of = |query: &Query| SampleColumn {

@@ -6,7 +6,7 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{SampleColumn, of_names};
 use super::{Source, SourceKind};
 use crate::check::{Problem, problem, require};
 use crate::extension::{Destination, Extension, FileUse};
@@ -113,16 +113,7 @@ impl Extension for PostgresSource {
 
 impl SourceKind for PostgresSource {
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
-        let of = |name: &String| SampleColumn {
-            name: name.clone(),
-            unit: String::new(),
-            formula: "sample".to_owned(),
-            is_promql: false,
-            is_asked: false,
-            is_required: true,
-            entity: self.entity.clone(),
-        };
-        self.columns.iter().map(of).collect()
+        of_names(&self.columns, self.entity.as_ref())
     }
 
     fn has_other_columns(&self) -> bool {

@@ -6,7 +6,7 @@ use contract::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{SampleColumn, of_names};
 use super::flows::{FlowSettings, TableFormat};
 use super::{Source, SourceKind};
 use crate::check::{Problem, problem, require};
@@ -250,16 +250,7 @@ impl SourceKind for TableSource {
         if self.format.is_flows() {
             return self.flows.columns();
         }
-        let of = |name: &String| SampleColumn {
-            name: name.clone(),
-            unit: String::new(),
-            formula: "sample".to_owned(),
-            is_promql: false,
-            is_asked: false,
-            is_required: true,
-            entity: self.entity.clone(),
-        };
-        self.columns.iter().map(of).collect()
+        of_names(&self.columns, self.entity.as_ref())
     }
 
     fn has_other_columns(&self) -> bool {

@@ -5,7 +5,7 @@
 use contract::StepError;
 
 use crate::Tensors;
-use crate::class_trees::Calibration;
+use crate::class_trees::{Calibration, is_tree, take_ranges};
 use crate::scaler::is_there;
 
 /// Kind of model, as the document names it.
@@ -56,12 +56,7 @@ impl ValueTree {
         if !self.values.iter().all(|value| value.is_finite()) {
             return Err(refused("have a value that is not finite"));
         }
-        // Children come after their parent and inside: so every walk ends.
-        let leads_on = |(node, left): (usize, &u32)| {
-            let left = *left as usize;
-            left == 0 || (left > node && left + 1 < nodes)
-        };
-        if self.lefts.iter().enumerate().all(leads_on) {
+        if is_tree(&self.lefts) {
             return Ok(());
         }
         Err(refused("hold something that is no tree"))
@@ -172,8 +167,7 @@ impl BoostedTrees {
         let columns = tensors.length("fill")?;
         let fill = tensors.take_f64("fill", &[columns])?;
         let importance = tensors.take_f64("importance", &[columns])?;
-        let calibration = tensors.take_f64("calibration", &[2])?;
-        let calibration = Calibration { smoothing: calibration[0], exponent: calibration[1] };
+        let calibration = Calibration::take(tensors)?;
         let count = tensors.length("base")?;
         let base = tensors.take_f64("base", &[count])?;
         let names = tensors.take_text("class_names")?;
@@ -183,21 +177,13 @@ impl BoostedTrees {
         let lefts = tensors.take_u32("left", &[nodes])?;
         let thresholds = tensors.take_f64("threshold", &[nodes])?;
         let values = tensors.take_f64("value", &[nodes])?;
-        let trees = tensors.length("tree_nodes")?;
-        let sizes = tensors.take_u32("tree_nodes", &[trees])?;
-        if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 {
-            return Err(refused("do not have the nodes that `tree_nodes` says"));
-        }
-        let mut start = 0;
-        let trees = sizes.iter().map(|size| {
-            let range = start..start + *size as usize;
-            start = range.end;
-            ValueTree {
-                features: features[range.clone()].to_vec(),
-                thresholds: thresholds[range.clone()].to_vec(),
-                lefts: lefts[range.clone()].to_vec(),
-                values: values[range].to_vec(),
-            }
+        let ranges = take_ranges(tensors, nodes)?
+            .ok_or_else(|| refused("do not have the nodes that `tree_nodes` says"))?;
+        let trees = ranges.into_iter().map(|range| ValueTree {
+            features: features[range.clone()].to_vec(),
+            thresholds: thresholds[range.clone()].to_vec(),
+            lefts: lefts[range.clone()].to_vec(),
+            values: values[range].to_vec(),
         });
         let trees = trees.collect();
         Self::new(classes, [fill, importance], base, trees)?.calibrated(calibration)

@@ -10,7 +10,10 @@ use contract::{FeatureContract, StepError};
 use frames::FeatureTable;
 
 use super::{ClassModel, Profiles};
-use crate::bundle::{files_of, manifest_of, verified};
+use crate::bundle::{
+    OTHER_DATA_HINT, check_same_features, files_of, manifest_of, verified, with_manifest,
+    write_files,
+};
 
 /// A bundle of `task: classify`, verified and ready to use.
 #[derive(Debug, Clone)]
@@ -133,19 +136,12 @@ impl ClassBundle {
 
     /// Returns every file of the bundle by name; the same bundle gives the same bytes.
     pub fn to_files(&self) -> Result<BTreeMap<String, Vec<u8>>, StepError> {
-        let mut files = self.files.clone();
-        files.insert(BundleManifest::FILE.to_owned(), artifact::json_bytes(&self.manifest)?);
-        Ok(files)
+        with_manifest(&self.files, &self.manifest)
     }
 
     /// Writes the bundle as a folder that appears whole or not at all.
     pub fn write(&self, folder: &Path) -> Result<(), StepError> {
-        let files = self.to_files()?;
-        artifact::write_folder(folder, |partial| {
-            files
-                .iter()
-                .try_for_each(|(name, bytes)| artifact::write_file(&partial.join(name), bytes))
-        })
+        write_files(folder, &self.to_files()?)
     }
 
     /// Returns the table with the columns that the model was trained on. The source may have more
@@ -168,12 +164,7 @@ impl ClassBundle {
         table: &FeatureTable,
         rules: &BTreeMap<String, Vec<String>>,
     ) -> Result<(), StepError> {
-        if let Some(difference) = self.manifest.contract.first_difference(&table.contract) {
-            return Err(StepError::refused(format!(
-                "the features are not what the model was trained on: {difference}"
-            ))
-            .hint("train again, or score with the document the model was trained with"));
-        }
+        check_same_features(&self.manifest, table)?;
         if *rules == self.classify.rules {
             return Ok(());
         }
@@ -186,6 +177,6 @@ impl ClassBundle {
         Err(StepError::refused(format!(
             "the classes are not what the model was trained on: `classify.classes.{class}` differs"
         ))
-        .hint("train again, or score with the document the model was trained with"))
+        .hint(OTHER_DATA_HINT))
     }
 }

@@ -9,7 +9,7 @@ use document::sources::{Entity, PostgresSource};
 use frames::samples::SampleRows;
 use postgres::{Access, Row, Session};
 
-use crate::range::Due;
+use crate::range::{Due, OTHER_RANGE_HINT};
 use crate::source::{Each, Opening, Source, Stop};
 use query::{Parameter, Query, RawTime};
 
@@ -194,9 +194,7 @@ impl Postgres<'_> {
                 time(first),
                 time(last)
             ))
-            .hint(
-                "`--now TIME` takes another time for the present, and `range` says how far back to go",
-            ),
+            .hint(OTHER_RANGE_HINT),
             _ => StepError::refused(format!("`{field}` has no row")),
         })
     }

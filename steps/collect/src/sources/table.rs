@@ -16,7 +16,7 @@ use contract::{Outcome, Span, StepError};
 use document::sources::{Entity, TableSource};
 use frames::samples::SampleRows;
 
-use crate::range::Due;
+use crate::range::{Due, OTHER_RANGE_HINT};
 use crate::source::{Each, Opening, Source, Stop};
 use columns::Columns;
 use sink::{Clock, Outside, Sink, Written};
@@ -198,6 +198,6 @@ impl Table<'_> {
             "all {rows} rows of `{path}`, from `{first}` to `{last}`, lie outside the range from `{}` to `{}`",
             due.after, due.end
         ))
-        .hint("`--now TIME` sets another evaluation time, and `range` how far back to go")
+        .hint(OTHER_RANGE_HINT)
     }
 }

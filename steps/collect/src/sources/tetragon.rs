@@ -13,7 +13,7 @@ use contract::{Outcome, StepError};
 use document::sources::TetragonSource;
 use frames::samples::SampleRows;
 
-use crate::range::Due;
+use crate::range::{Due, OTHER_RANGE_HINT};
 use crate::recorded;
 use crate::source::{Each, Opening, Source, Stop};
 use event::{Bad, Event, Said};
@@ -229,7 +229,7 @@ impl Source for Tetragon<'_> {
                 "`{path}` holds no event from `{after}` to `{end}`; {} of its {} lines are later",
                 tally.outside, tally.lines
             ))
-            .hint("`--now TIME` takes another time for the present, and `range` says how far back to go"));
+            .hint(OTHER_RANGE_HINT));
         }
         for (count, what) in [
             (tally.unknown, "events are of a kind that this version does not know"),
