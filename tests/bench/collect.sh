@@ -9,9 +9,8 @@ cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5}
 for tool in prometheus promtool curl; do command -v $tool >/dev/null || { echo "needs $tool: apt-get install prometheus curl" >&2; exit 1; }; done
-collect=${COLLECT:-}
-# Beside the program: alone it would be built with other features of what is shared, and all of that anew.
-[ -n "$collect" ] || { cargo build --release --locked --quiet -p pipelines -p collect --bin collect; collect=$PWD/target/release/collect; }
+. tests/bench/build.sh
+collect=$built/collect
 work=$(mktemp -d); prometheus=; trap '[ -z "$prometheus" ] || kill "$prometheus"; wait; rm -rf "$work"' EXIT
 
 # One sample a minute of each series, then 157 copies of the 92 minutes, the last one at its own time.

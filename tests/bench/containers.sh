@@ -4,7 +4,8 @@
 #
 #   tests/bench/containers.sh
 #
-# Needs Python 3 and a built program (`LYNCEUS=...`, otherwise target/release/lynceus).
+# Needs Python 3.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-LYNCEUS=${LYNCEUS:-$PWD/target/release/lynceus} exec "${PYTHON:-python3}" tests/bench/labelled/containers.py
+. tests/bench/build.sh
+LYNCEUS=$lynceus exec "${PYTHON:-python3}" tests/bench/labelled/containers.py

@@ -7,10 +7,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5}
-# Beside the program: alone it would be built with other features of what is shared, and all of that anew.
-cargo build --release --locked --quiet -p pipelines -p feature --bin feature --example make_samples
+. tests/bench/build.sh
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-make=target/release/examples/make_samples
+make=$examples/make_samples
 
 # document FILE STEP FEATURES
 document() { cat >"$work/$1" <<Y
@@ -27,7 +26,7 @@ Y
 rolling='{rolling: {window: 5m, statistics: [mean, std]}}, {rolling: {window: 15m, statistics: [mean, std]}}'
 document feature.yaml 10s "{raw: {}}, $rolling"
 document plain.yaml 1m "{raw: {}}"
-step() { echo target/release/feature --document "$work/${3:-feature.yaml}" --samples "$work/$1" --features "$work/features.parquet" --threads "$2"; }
+step() { echo "$built/feature" --document "$work/${3:-feature.yaml}" --samples "$work/$1" --features "$work/features.parquet" --threads "$2"; }
 
 "$make" 100 25 8640 "$work/day.parquet"
 measure "feature: 864,000 rows x 25, 2 threads (10 s, 1.5 GB)" "$runs" $(step day.parquet 2)

@@ -5,8 +5,8 @@
 #   tests/bench/flows.sh FLOWS.csv.gz [--cut TIME] [--json FILE]
 #
 # FLOWS.csv.gz is the AssureMOSS set (doi:10.1145/3538969.3543810, CC-BY-4.0) with encoded columns.
-# Needs Python with numpy, pyarrow and scikit-learn (`PYTHON=...`) and a built program
-# (`LYNCEUS=...`, otherwise target/release/lynceus).
+# Needs Python with numpy, pyarrow and scikit-learn (`PYTHON=...`).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-LYNCEUS=${LYNCEUS:-$PWD/target/release/lynceus} exec "${PYTHON:-python3}" tests/bench/labelled/flows.py "$@"
+. tests/bench/build.sh
+LYNCEUS=$lynceus exec "${PYTHON:-python3}" tests/bench/labelled/flows.py "$@"

@@ -8,11 +8,9 @@
 # `classify` are the models of `task: classify` (each fitted without one pod), the others those of
 # labelled anomalies, with their own cross-validation; scikit-learn leaves out a pod at a time.
 #
-# Needs Python with numpy 2.4.6 and scikit-learn 1.9.1 (`PYTHON=...`) and a built program
-# (`LYNCEUS=...`, otherwise target/release/lynceus) with
-# the example `leave_one_out` of `train` (`LEAVE_ONE_OUT=...`). The sets are named in tests/bench/README.md.
+# Needs Python with numpy 2.4.6 and scikit-learn 1.9.1 (`PYTHON=...`). The sets are named in tests/bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export LYNCEUS=${LYNCEUS:-$PWD/target/release/lynceus}
-export LEAVE_ONE_OUT=${LEAVE_ONE_OUT:-$PWD/target/release/examples/leave_one_out}
+. tests/bench/build.sh
+export LYNCEUS=$lynceus LEAVE_ONE_OUT=$examples/leave_one_out
 exec "${PYTHON:-python3}" tests/bench/labelled/labelled.py "$@"

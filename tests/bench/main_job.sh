@@ -6,8 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5}
-cargo build --release --locked --quiet --bin lynceus
-lynceus=$PWD/target/release/lynceus
+. tests/bench/build.sh
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 store=$work/store
 

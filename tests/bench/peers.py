@@ -18,8 +18,8 @@ from pathlib import Path
 
 THREADS = 2
 ROWS, COLUMNS, MANY = 10_661, 25, 1_000_000
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release"
-LYNCEUS, DETECTORS, QUALITY = TARGET / "lynceus", TARGET / "examples/detectors", TARGET / "examples/quality"
+BUILT = Path(os.environ["BUILT"])
+LYNCEUS, DETECTORS, QUALITY = BUILT / "lynceus", BUILT / "examples/detectors", BUILT / "examples/quality"
 KINDS = ("autoencoder", "isolation_forest", "one_class_svm")
 START = "2026-01-01T00:00:00Z"
 LATER = "2026-02-01T00:00:00Z"

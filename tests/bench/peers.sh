@@ -17,8 +17,5 @@ if ! cmp -s tests/bench/peers.txt "$environment/peers.txt"; then
     "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/bench/peers.txt
     cp tests/bench/peers.txt "$environment/peers.txt"
 fi
-if [ -z "${BENCH_BUILT:-}" ]; then
-    cargo build --release --locked --quiet -p train --example detectors
-    cargo build --release --locked --quiet -p pipelines --bin lynceus --example quality
-fi
+. tests/bench/build.sh
 exec "$environment/bin/python" tests/bench/peers.py "$@"

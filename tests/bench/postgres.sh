@@ -8,8 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rows=${1:-500000}; at_once=${2:-10000}
-load=${LOAD:-}
-[ -n "$load" ] || { cargo build --release --locked --quiet -p pipelines -p postgres --example load; load=$PWD/target/release/examples/load; }
+. tests/bench/build.sh
+load=$examples/load
 bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 work=$(mktemp -d); run=; [ "$(id -u)" != 0 ] || { run="setpriv --reuid=65534 --regid=65534 --clear-groups"; chown nobody "$work"; }
 trap 'cd /; $run "$bin/pg_ctl" -D "$work/data" -m immediate stop >/dev/null || true; rm -rf "$work"' EXIT

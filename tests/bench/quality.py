@@ -251,7 +251,7 @@ def of_document(group, work, arguments):
     for folder in sorted(work.glob("step-*")):
         step = folder.name.removeprefix("step-") + "s"
         file = work / f"{folder.name}.json"
-        command = [os.environ["QUALITY"], folder, "--json", file, "--set", f"step={step}", *arguments]
+        command = [os.environ["BUILT"] + "/examples/quality", folder, "--json", file, "--set", f"step={step}", *arguments]
         subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
         measured |= json.loads(file.read_text())["sets"]
     return measured

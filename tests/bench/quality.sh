@@ -8,7 +8,7 @@
 # DATA, and each folder in it, may hold pairs `<set>_train`, `<set>_test` (.csv, .csv.gz or .parquet;
 # numbers, and in the test table the column `label`, 0 where it is normal). The other layouts that are
 # known are in quality.py. --save keeps the figures in tests/bench/quality.json. Needs python3 with
-# venv and the network once. QUALITY names a built example to be used instead of the release build.
+# venv and the network once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 environment=${CARGO_TARGET_DIR:-target}/quality
@@ -17,8 +17,5 @@ if ! cmp -s tests/bench/quality.txt "$environment/quality.txt"; then
     "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/bench/quality.txt
     cp tests/bench/quality.txt "$environment/quality.txt"
 fi
-if [ -z "${QUALITY:-}" ]; then
-    cargo build --release --locked --quiet -p pipelines --example quality
-    export QUALITY=${CARGO_TARGET_DIR:-target}/release/examples/quality
-fi
+. tests/bench/build.sh
 exec "$environment/bin/python" tests/bench/quality.py "$@"

@@ -9,8 +9,7 @@ cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5}
 days=${BENCH_DAYS:-30} entities=${BENCH_ENTITIES:-100}
-cargo build --release --locked --quiet -p pipelines --bin lynceus -p report --bin report --example fill
-built=${CARGO_TARGET_DIR:-$PWD/target}/release
+. tests/bench/build.sh
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 "$built/lynceus" run cluster --sample --store "$work/sample" >/dev/null 2>&1

@@ -8,8 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5}
-if [ -z "${LYNCEUS:-}" ]; then cargo build --release --locked --quiet --bin lynceus; fi
-export lynceus=${LYNCEUS:-$PWD/target/release/lynceus}
+. tests/bench/build.sh; export lynceus
 export work; work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 # table ENTITIES FIRST LAST: rows of 25 restless columns for the minutes FIRST to LAST of 2026-11-21.
@@ -58,16 +57,16 @@ prepare() {
 # many ENTITIES MODELS AIM: one tick of so many entities, and the state that it writes. The default model
 # first: it keeps a state of each entity, others do not.
 many() {
-    local name; name=many-$1-$(echo "$2" | tr -cs 'a-z' '-' | cut -c1-8)
-    prepare "$name" "$1" 90 "$2"
-    table "$1" 91 91 >"$work/$name/tick.csv"
-    cp -r "$work/$name/store" "$work/$name/kept"
-    export name; at=$(minute 91); export at
-    before='aside "$work/$name/store"; cp -r "$work/$name/kept" "$work/$name/store"'
+    tick=many-$1-$(echo "$2" | tr -cs 'a-z' '-' | cut -c1-8)
+    prepare "$tick" "$1" 90 "$2"
+    table "$1" 91 91 >"$work/$tick/tick.csv"
+    cp -r "$work/$tick/store" "$work/$tick/kept"
+    export tick; at=$(minute 91); export at
+    before='aside "$work/$tick/store"; cp -r "$work/$tick/kept" "$work/$tick/store"'
     measure "score: one tick, $1 entities x 25, $2 ($3)" "$runs" bash -c \
-        'exec "$lynceus" score "$work/$name/$name.yaml" --store "$work/$name/store" --set sources.main.table.path="$work/$name/tick.csv" --at "$at"'
-    measure "  of it the step \`score\`" "$runs" bash -c "$(step_score "$name")"
-    wc -c <"$work/$name/store/state/$name/watermark.safetensors" | awk '{printf "  state written: %.2f MB\n", $1 / 1e6}'
+        'exec "$lynceus" score "$work/$tick/$tick.yaml" --store "$work/$tick/store" --set sources.main.table.path="$work/$tick/tick.csv" --at "$at"'
+    measure "  of it the step \`score\`" "$runs" bash -c "$(step_score "$tick")"
+    wc -c <"$work/$tick/store/state/$tick/watermark.safetensors" | awk '{printf "  state written: %.2f MB\n", $1 / 1e6}'
 }
 
 # step_score NAME: the command of the step alone, on the features that the tick above has made.

@@ -14,8 +14,8 @@ cd "$(dirname "$0")/../.."
 what=${1:-all}
 
 tools=$(tests/support/minio.sh)
-[ -n "${BENCH_BUILT:-}" ] || cargo build --locked --release --quiet -p store --example measure
-measure=${CARGO_TARGET_DIR:-target}/release/examples/measure
+. tests/bench/build.sh
+measure=$examples/measure
 
 folder=$(mktemp -d "${BENCH_FOLDER:-/tmp}/store.XXXXXX")
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -88,9 +88,6 @@ size() {
 
 run() {
     echo "== a folder, and the bucket (aim: 1.5 times the folder): the sample trained on; the same, its 552 windows scored and reported; again"
-    [ -n "${BENCH_BUILT:-}" ] || cargo build --locked --release --quiet -p pipelines --bin lynceus
-    local lynceus
-    lynceus=$(realpath "${LYNCEUS:-${CARGO_TARGET_DIR:-target}/release/lynceus}")
     export LYNCEUS_PIPELINES=$PWD/pipelines
     for round in 1 2 3 4 5; do
         mkdir -p "$folder/here$round"

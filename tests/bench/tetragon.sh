@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-5} events=${2:-1000000}
-collect=${COLLECT:-}
-[ -n "$collect" ] || { cargo build --release --locked --quiet -p pipelines -p collect --bin collect; collect=$PWD/target/release/collect; }
+. tests/bench/build.sh
+collect=$built/collect
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 # Execs, exits and connections of three nodes, 2,000 a second, each with process, parent and pod.

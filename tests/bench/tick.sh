@@ -7,8 +7,7 @@ cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 runs=${1:-11}
 for tool in prometheus promtool; do command -v $tool >/dev/null || { echo "needs $tool: apt-get install prometheus" >&2; exit 1; }; done
-cargo build --release --locked --quiet --bin lynceus
-lynceus=$PWD/target/release/lynceus
+. tests/bench/build.sh
 work=$(mktemp -d); prometheus=; trap '[ -z "$prometheus" ] || kill "$prometheus"; wait; rm -rf "$work"' EXIT
 
 gzip -dc pipelines/samples/cluster/raw.openmetrics.gz >"$work/raw.openmetrics"

@@ -9,11 +9,10 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/measure.sh
 entities=${1:-1000} days=${2:-10}
-# Beside the program: alone it would be built with other features of what is shared, and all of that anew.
-cargo build --release --locked --quiet -p pipelines -p feature --bin lynceus --example make_samples
-step=(target/release/lynceus step)
+. tests/bench/build.sh
+step=("$lynceus" step)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-target/release/examples/make_samples "$entities" 25 $((days * 1440)) "$work/samples.parquet" 60
+"$examples/make_samples" "$entities" 25 $((days * 1440)) "$work/samples.parquet" 60
 
 cat >"$work/train.yaml" <<'Y'
 format: 1
