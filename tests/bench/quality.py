@@ -112,11 +112,10 @@ def petshop(folder):
             moves = usual[known].std() / (usual[known].abs().mean() + 1e-9)
             known = list(moves.sort_values(ascending=False).index[:40])
             cut = max(30, len(usual) // 2)
-            parts = [usual[known].iloc[cut:].assign(label=0)] + [issue[known].assign(label=1) for issue in issues]
-            test = pd.concat(parts)
-            train = usual[known].iloc[:cut]
-            train.columns = [f"c{i:02}" for i in range(len(known))]
-            test.columns = [*train.columns, "label"]
+            names = [f"c{i:02}" for i in range(len(known))]
+            of_names = lambda rows: rows[known].set_axis(names, axis=1)
+            parts = [of_names(usual).iloc[cut:].assign(label=0)] + [of_names(i).assign(label=1) for i in issues]
+            train, test = of_names(usual).iloc[:cut], pd.concat(parts)
             yield of_traffic.name, 300, train.ffill(limit=3), test.ffill(limit=3)
 
 

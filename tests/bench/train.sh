@@ -19,7 +19,7 @@ format: 1
 name: train
 step: 1m
 range: 10d
-source: {table: {path: samples.csv, time: time}}
+sources: {main: {table: {path: samples.csv, time: time}}}
 features: [raw: {}]
 models: {adaptive: {}}
 gate: {max_false_alarm_ratio: 1}

@@ -1,5 +1,6 @@
 //! `lynceus record`: records the sources of a pipeline that have no past.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,13 +83,14 @@ pub(crate) fn record(
         store.describe()
     ));
     let mut taken = 0_u64;
+    let mut failing = Failing::default();
     let mut next = recorder.next(clock());
     while recorded.steps.is_none_or(|steps| taken < steps) {
         if !runtime.block_on(wait_until(next))? {
             break;
         }
         let step = recorder.step(next)?;
-        tell(next, &step);
+        failing.tell(next, &step);
         if let Some(health) = recorded.health {
             health.note(next, &step, length);
         }
@@ -99,7 +101,7 @@ pub(crate) fn record(
             next = recorder.next(clock());
         }
     }
-    tell(next, &recorder.finish()?);
+    failing.tell(next, &recorder.finish()?);
     Ok(())
 }
 
@@ -117,9 +119,50 @@ async fn wait_until(time: Timestamp) -> Result<bool, StepError> {
     })
 }
 
-fn tell(time: Timestamp, step: &Step) {
-    for failure in &step.failures {
-        tracing::warn!(%time, "{failure}");
+/// What failed at the step before, so that a failure is said once and not at every step.
+#[derive(Debug, Default)]
+struct Failing(BTreeSet<String>);
+
+impl Failing {
+    fn tell(&mut self, time: Timestamp, step: &Step) {
+        let failing: BTreeSet<String> = step.failures.iter().cloned().collect();
+        for (failure, word) in changes(&self.0, &failing) {
+            say(&format!("{time} {word}: {failure}"));
+        }
+        self.0 = failing;
+        tracing::info!(%time, rows = step.rows, segments = step.sent, "Took samples");
     }
-    tracing::info!(%time, rows = step.rows, segments = step.sent, "Took samples");
+}
+
+/// Returns the failures that began, and those that are over, each with the word for it.
+fn changes<'a>(
+    before: &'a BTreeSet<String>,
+    now: &'a BTreeSet<String>,
+) -> impl Iterator<Item = (&'a String, &'static str)> {
+    let began = now.difference(before).map(|failure| (failure, "failed"));
+    let ended = before.difference(now).map(|failure| (failure, "no longer fails"));
+    began.chain(ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_of_several_steps_is_said_when_it_begins_and_when_it_ends() {
+        let set = |failures: &[&str]| -> BTreeSet<String> {
+            failures.iter().map(|failure| (*failure).to_owned()).collect()
+        };
+        let steps = [set(&[]), set(&["no route"]), set(&["no route", "full"]), set(&["full"])];
+        let said: Vec<Vec<(String, &str)>> = steps
+            .windows(2)
+            .map(|pair| changes(&pair[0], &pair[1]).map(|(f, w)| (f.clone(), w)).collect())
+            .collect();
+        let expected = [
+            vec![("no route".to_owned(), "failed")],
+            vec![("full".to_owned(), "failed")],
+            vec![("no route".to_owned(), "no longer fails")],
+        ];
+        assert_eq!(said, expected);
+    }
 }
