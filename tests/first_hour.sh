@@ -111,7 +111,7 @@ labels: {normal: [benign]}
 features: [raw]
 split: {by: entity}
 models: {isolation_forest: {trees: 50}}
-vote: {combine: votes, limit: {quantile: {share: 0.99}}}
+vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
 gate: {max_false_alarm_ratio: 0.5}
 YAML
 lynceus lint

@@ -105,7 +105,7 @@ fn trained(server: &prometheus::Prometheus) -> anyhow::Result<Workspace> {
         queries: [{name: load, promql: 'sum(node_load1)'}, \
         {name: available_bytes, promql: 'sum(node_memory_MemAvailable_bytes)'}]}}\n\
         features: [raw: {}, {rolling: {window: 1m, statistics: [mean]}}]\nmodels: {z_score: {}}\n\
-        vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
+        vote: {combine: votes, threshold: {quantile: {share: 0.99}}}\n\
         gate: {max_false_alarm_ratio: 1}\n\
         scoring: {every: 1m, delay: 0s, catch_up: 2h}\n";
     fs_err::write(workspace.path().join("node.yaml"), text)?;

@@ -38,7 +38,7 @@ labels: {normal: [benign]}
 features: [raw]
 split: {by: entity, validation: 0.2, test: 0.2}
 models: {z_score: {}}
-vote: {combine: votes, limit: {quantile: {share: 0.99}}}
+vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
 gate: {max_false_alarm_ratio: 0.5}
 ";
 

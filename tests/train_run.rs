@@ -62,7 +62,7 @@ fn the_sample_is_trained_on_scored_and_its_faults_are_found() -> anyhow::Result<
 }
 
 #[test]
-fn a_score_is_above_its_limit_exactly_where_there_is_an_alarm() -> anyhow::Result<()> {
+fn a_score_is_above_its_threshold_exactly_where_there_is_an_alarm() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     workspace.run(&TRAIN)?;
     let scores = workspace.json(&["scores", "cluster"])?;
@@ -71,7 +71,7 @@ fn a_score_is_above_its_limit_exactly_where_there_is_an_alarm() -> anyhow::Resul
     for window in windows {
         let said = &window["entities"][0];
         let member = &said["members"][0];
-        let above = member["decision"].as_f64() > member["limit"].as_f64();
+        let above = member["decision"].as_f64() > member["threshold"].as_f64();
         assert_eq!(above, said["verdict"] == "anomalous", "{window}");
     }
     Ok(())

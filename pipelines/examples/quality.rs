@@ -8,8 +8,8 @@
 //! DIR holds a pair of tables for each set, `<set>_train` and `<set>_test`, as `.csv`, `.csv.gz` or
 //! `.parquet`: numbers only, a row a step in the order of time, the column `label` of the test table
 //! 0 where it is normal. The document's source, queries and labels give way to the tables; what it
-//! says of features, models and limits is measured. The test part is scored from the end of the
-//! training part on, limits and all: no figure but ROC-AUC and average precision knows the labels.
+//! says of features, models and thresholds is measured. The test part is scored from the end of the
+//! training part on, thresholds and all: no figure but ROC-AUC and average precision knows the labels.
 //! A text column names entities with `--set sources.rows.table.entity=COLUMN`; a row without a label
 //! counts nowhere.
 //!

@@ -45,7 +45,7 @@ queries() { for name in $rates; do echo "sum(rate($name[5m]))"; done; for name i
 document() { # SOURCE SETTINGS
     printf 'format: 1\nname: bench\nstep: 1m\nrange: 10d\nsources:\n  main:\n    %s\n    queries:\n' "$1"
     queries | nl -ba | while read -r number query; do echo "      - {name: q$number, promql: '$query'}"; done
-    printf 'features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, limit: {quantile: {share: 0.99}}}\n'
+    printf 'features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n'
 }
 url=http://127.0.0.1:$port
 document "prometheus: {url: '$url'}" >"$work/four.yaml"

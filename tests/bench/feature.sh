@@ -20,7 +20,7 @@ range: 1d
 sources: {main: {table: {path: samples.csv, time: time}}}
 features: [$3]
 models: {z_score: {}}
-vote: {combine: mean, limit: {quantile: {share: 0.99}}}
+vote: {combine: mean, threshold: {quantile: {share: 0.99}}}
 Y
 }
 rolling='{rolling: {window: 5m, statistics: [mean, std]}}, {rolling: {window: 15m, statistics: [mean, std]}}'

@@ -159,7 +159,7 @@ def detectors(rows_file, many_file):
 
 
 def train(dataset, folder):
-    """What `train` and `select` do: fit three, set limits on the validation rows, save."""
+    """What `train` and `select` do: fit three, set thresholds on the validation rows, save."""
     import joblib
     import numpy as np
     import pyarrow.parquet as parquet
@@ -179,8 +179,8 @@ def train(dataset, folder):
         -forest.score_samples(validation),
         -svm.decision_function(validation),
     )
-    limits = [float(np.quantile(score, 0.99)) for score in scores]
-    joblib.dump((encoder[0], forest, svm, limits, [np.sort(score) for score in scores]), f"{folder}/models.joblib")
+    thresholds = [float(np.quantile(score, 0.99)) for score in scores]
+    joblib.dump((encoder[0], forest, svm, thresholds, [np.sort(score) for score in scores]), f"{folder}/models.joblib")
     torch.save(encoder[1], f"{folder}/autoencoder.pt")
 
 
@@ -190,7 +190,7 @@ def tick(folder, row_file):
     import pyarrow.parquet as parquet
     import torch
 
-    scaler, forest, svm, limits, _ = joblib.load(f"{folder}/models.joblib")
+    scaler, forest, svm, thresholds, _ = joblib.load(f"{folder}/models.joblib")
     model = torch.load(f"{folder}/autoencoder.pt", weights_only=False)
     table = parquet.read_table(row_file)
     names = [name for name in table.column_names if name.startswith("c")]
@@ -198,7 +198,7 @@ def tick(folder, row_file):
 
     row = np.column_stack([table[name].to_numpy() for name in names])[-1:]
     scores = (score_autoencoder((scaler, model), row)[0], -forest.score_samples(row)[0], -svm.decision_function(row)[0])
-    votes = sum(weight for score, limit, weight in zip(scores, limits, (6, 3, 1)) if score > limit)
+    votes = sum(weight for score, threshold, weight in zip(scores, thresholds, (6, 3, 1)) if score > threshold)
     print(json.dumps({"anomalous": votes >= 9}))
 
 
@@ -210,14 +210,14 @@ def windows(folder, table_file, out):
     import torch
 
     torch.set_num_threads(THREADS)
-    scaler, forest, svm, limits, references = joblib.load(f"{folder}/models.joblib")
+    scaler, forest, svm, thresholds, references = joblib.load(f"{folder}/models.joblib")
     model = torch.load(f"{folder}/autoencoder.pt", weights_only=False)
     table = csv.read_csv(table_file)
     names = [name for name in table.column_names if name.startswith("c")]
     rows = np.column_stack([table[name].to_numpy() for name in names])
     scores = (score_autoencoder((scaler, model), rows), -forest.score_samples(rows), -svm.decision_function(rows))
     calibrated = [np.searchsorted(known, score) / len(known) for known, score in zip(references, scores)]
-    votes = sum(weight * (score > limit) for score, limit, weight in zip(scores, limits, (6, 3, 1)))
+    votes = sum(weight * (score > threshold) for score, threshold, weight in zip(scores, thresholds, (6, 3, 1)))
     of_window = {}
     for index, (end, entity) in enumerate(zip(table["time"].to_pylist(), table["entity"].to_pylist())):
         of_window.setdefault(end, []).append(
@@ -293,7 +293,7 @@ vote:
   combine: votes
   weights: {{autoencoder: 0.6, isolation_forest: 0.3, one_class_svm: 0.1}}
   alarm_at: 0.9
-  limit: {{quantile: {{share: 0.99}}}}
+  threshold: {{quantile: {{share: 0.99}}}}
 scoring: {{every: 1m, delay: 0s, catch_up: 1h}}
 """
 

@@ -218,8 +218,8 @@ def robust_rule(train, test, step):
     for start in range(0, len(test), hour):
         past = both[max(0, len(train) + start - days) : len(train) + start]
         centre = np.median(past)
-        limit = centre + 4 * (1.4826 * np.median(np.abs(past - centre)) + floor)
-        alarm[start : start + hour] = test[start : start + hour] > max(limit, least)
+        threshold = centre + 4 * (1.4826 * np.median(np.abs(past - centre)) + floor)
+        alarm[start : start + hour] = test[start : start + hour] > max(threshold, least)
     return alarm
 
 

@@ -26,7 +26,7 @@ table() {
 # document NAME MODELS: a pipeline over a table. The default model has its default threshold, which keeps
 # the highest scores of each hour of each entity.
 document() {
-    local vote='vote: {combine: votes, limit: {quantile: {share: 0.999}}}'
+    local vote='vote: {combine: votes, threshold: {quantile: {share: 0.999}}}'
     case "$2" in adaptive*) vote= ;; esac
     cat <<Y
 format: 1

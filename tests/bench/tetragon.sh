@@ -30,7 +30,7 @@ generate() { # EVENTS
 generate "$events" >"$work/events.log"
 generate $((events / 10)) >"$work/tenth.log"
 ls -l "$work" | awk 'NR > 1 { print $9, $5, "bytes" }'
-printf 'format: 1\nname: bench\nstep: 10s\nrange: 1d\nsources: {processes: {tetragon: {path: events.log}}}\nfeatures: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, limit: {quantile: {share: 0.99}}}\n' >"$work/bench.yaml"
+printf 'format: 1\nname: bench\nstep: 10s\nrange: 1d\nsources: {processes: {tetragon: {path: events.log}}}\nfeatures: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n' >"$work/bench.yaml"
 step() { echo "$collect" --now 2026-11-30T00:00:00Z --document "$work/bench.yaml" --samples "$work/samples.parquet" --outcome "$work/outcome.json" --source "processes=$work/$1"; }
 measure "collect, $events events" "$runs" $(step events.log)
 grep -E '"(event_lines|events|rows)"' "$work/outcome.json" | tr -d ' \n'; echo

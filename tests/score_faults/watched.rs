@@ -144,7 +144,7 @@ fn drift_starts_one_training_as_a_process_of_its_own() -> anyhow::Result<()> {
     let text = "format: 1\nname: moving\nstep: 1m\nrange: 1d\n\
         sources: {main: {table: {path: samples.csv, time: time}}}\n\
         features: [raw: {columns: ['*']}]\nmodels: {z_score: {}}\n\
-        vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
+        vote: {combine: votes, threshold: {quantile: {share: 0.99}}}\n\
         gate: {max_false_alarm_ratio: 1}\n\
         scoring: {delay: 0s, catch_up: 2d, drift: {retrain: {pause: 12h}}}\n\
         alerts: {kinds: [drift], training: [promoted, finished], channels: [file: {path: told.jsonl}]}\n";

@@ -40,7 +40,7 @@ for (const width of [360, 800, 1400]) {
       const size = svg ? parseFloat(style.fontSize) * svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : parseFloat(style.fontSize);
       if (size < 9.5) report.small.push([size.toFixed(1), e.outerHTML.slice(0, 120)]);
     }
-    for (const e of doc.querySelectorAll('polyline[class^=s], .limit, .alarm.fill')) {
+    for (const e of doc.querySelectorAll('polyline[class^=s], .threshold, .alarm.fill')) {
       const style = view.getComputedStyle(e), svg = e.closest('svg');
       if (!svg || view.getComputedStyle(svg).display === 'none') continue;
       const ratio = contrast(parts(e.matches('.fill') ? style.fill : style.stroke).slice(0, 3), background(svg.parentElement));

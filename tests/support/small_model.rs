@@ -25,7 +25,7 @@ pub(crate) fn minute(number: i64) -> Timestamp {
 pub(crate) fn document(path: &Path) -> Result<()> {
     let text = "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {main: {recording: {path: r}, \
                 queries: [{name: load, promql: node_load1}]}}\nfeatures: [raw]\nmodels: {z_score: {}}\n\
-                vote: {combine: votes, limit: {quantile: {share: 0.99}}}\n\
+                vote: {combine: votes, threshold: {quantile: {share: 0.99}}}\n\
                 scoring: {delay: 0s, catch_up: 1d}\n";
     Ok(write_file(path, text.as_bytes())?)
 }
@@ -75,7 +75,7 @@ pub(crate) fn candidate(folder: &Path, rows: &FeatureTable) -> Result<CandidateM
         format: CandidateManifest::FORMAT,
         kind: "z_score".into(),
         seed: 7,
-        parameters: serde_json::json!({"limit": 3.0}),
+        parameters: serde_json::json!({"threshold": 3.0}),
         contract_sha256: rows.contract.sha256()?,
         rows: rows.rows() as u64,
         trials: Vec::new(),

@@ -72,10 +72,10 @@ pub struct BundleManifest {
     pub members: Vec<Member>,
     /// Quantile sketches of the calibration rows: features and scores.
     pub reference: FileRecord,
-    /// Limit of the combined score; for `combine: mean` only.
+    /// Threshold of the combined score; for `combine: mean` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub combined_limit: Option<f64>,
-    /// Levels of the combined score; for `combine: mean` with a limit by expected false alarms.
+    pub combined_threshold: Option<f64>,
+    /// Levels of the combined score; for `combine: mean` with a threshold by expected false alarms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined_levels: Option<AlarmLevels>,
     /// What the scorer remembers at the end of the data set; absent where nothing is remembered.
@@ -124,8 +124,8 @@ pub struct Member {
     /// The parameters it was fitted with, as the document names them.
     pub parameters: Value,
     /// Decision score above which it votes for an alarm.
-    pub limit: f64,
-    /// Levels of a limit by expected false alarms; absent with other limits.
+    pub threshold: f64,
+    /// Levels of a threshold by expected false alarms; absent with other thresholds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub levels: Option<AlarmLevels>,
 }
@@ -145,7 +145,7 @@ pub struct DiagnosisMember {
     pub cross_validation: Option<Value>,
 }
 
-/// The upper tail of the calibration scores, for a limit by expected false alarms, on the scale on
+/// The upper tail of the calibration scores, for a threshold by expected false alarms, on the scale on
 /// which scores are compared: peaks above `tail_start` are exponential.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

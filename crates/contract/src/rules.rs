@@ -32,7 +32,7 @@ pub struct Vote {
     #[serde(default)]
     pub smoothing: Span,
     /// Where anomalous begins.
-    pub limit: Limit,
+    pub threshold: Threshold,
 }
 
 fn one() -> Decimal {
@@ -55,7 +55,7 @@ impl Default for Vote {
             best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
-            limit: Limit::FalseAlarms(FalseAlarmLimit::default()),
+            threshold: Threshold::FalseAlarms(FalseAlarmThreshold::default()),
         }
     }
 }
@@ -74,39 +74,39 @@ pub enum BestBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
-    /// Each model votes yes or no against its own limit; the weights of the yes votes are added
+    /// Each model votes yes or no against its own threshold; the weights of the yes votes are added
     /// exactly and held against `alarm_at`.
     Votes,
     /// The models' standardised scores are averaged with the weights, smoothed, and held against
-    /// one limit.
+    /// one threshold.
     Mean,
 }
 
 /// Where anomalous begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// A fixed limit from the calibration part of the training data.
-    Quantile(QuantileLimit),
-    /// A limit that follows the detector's own recent scores.
-    Trailing(TrailingLimit),
-    /// A limit by how many false alarms a day may be expected.
-    FalseAlarms(FalseAlarmLimit),
+pub enum Threshold {
+    /// A fixed threshold from the calibration part of the training data.
+    Quantile(QuantileThreshold),
+    /// A threshold that follows the detector's own recent scores.
+    Trailing(TrailingThreshold),
+    /// A threshold by how many false alarms a day may be expected.
+    FalseAlarms(FalseAlarmThreshold),
 }
 
-/// A fixed limit: the score that this share of the calibration rows stays at or below.
+/// A fixed threshold: the score that this share of the calibration rows stays at or below.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct QuantileLimit {
-    /// Share of calibration rows at or below the limit, between 0 and 1.
+pub struct QuantileThreshold {
+    /// Share of calibration rows at or below the threshold, between 0 and 1.
     pub share: f64,
 }
 
-/// A limit that follows drift: so many times the usual deviation above the median of the recent
-/// scores, and never below the fixed limit.
+/// A threshold that follows drift: so many times the usual deviation above the median of the recent
+/// scores, and never below the fixed threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TrailingLimit {
+pub struct TrailingThreshold {
     /// How far back scores are remembered.
     pub history: Span,
     /// Deviations (1.4826 times the median absolute deviation) above the median of the history.
@@ -115,14 +115,14 @@ pub struct TrailingLimit {
     pub share: f64,
 }
 
-/// A limit by how many false alarms an entity may be expected to raise in a day.
+/// A threshold by how many false alarms an entity may be expected to raise in a day.
 ///
 /// The threshold is the score that the hourly maxima of the last days have passed so often. It
 /// follows the scores in both directions, within `history`. Training gives the first maxima; where
 /// it was too short, a tail fitted to its scores does (peaks over threshold).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct FalseAlarmLimit {
+pub struct FalseAlarmThreshold {
     /// False alarms accepted in a day, above 0. `per_day` times the days of `history` is at least 1
     /// and at most 72, and at most a quarter of the rows of `history`.
     pub per_day: f64,
@@ -135,12 +135,12 @@ pub struct FalseAlarmLimit {
     pub history: Span,
 }
 
-impl FalseAlarmLimit {
+impl FalseAlarmThreshold {
     /// Maxima that a history has at most.
     pub const MOST_BLOCKS: usize = 288;
 }
 
-impl Default for FalseAlarmLimit {
+impl Default for FalseAlarmThreshold {
     fn default() -> Self {
         Self {
             per_day: 2.0,
@@ -151,13 +151,13 @@ impl Default for FalseAlarmLimit {
     }
 }
 
-impl Limit {
-    /// Returns the share of calibration rows that stays at or below the fixed limit or floor.
+impl Threshold {
+    /// Returns the share of calibration rows that stays at or below the fixed threshold or floor.
     pub fn share(&self) -> f64 {
         match self {
-            Self::Quantile(limit) => limit.share,
-            Self::Trailing(limit) => limit.share,
-            Self::FalseAlarms(limit) => limit.stay_share,
+            Self::Quantile(threshold) => threshold.share,
+            Self::Trailing(threshold) => threshold.share,
+            Self::FalseAlarms(threshold) => threshold.stay_share,
         }
     }
 }

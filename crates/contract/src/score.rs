@@ -162,7 +162,7 @@ pub struct EntityScore {
     pub completeness: f64,
     /// Sum of the weights of the models that voted for an alarm, exact.
     pub votes: Decimal,
-    /// Combined score and the limit it was held against; for `combine: mean` only.
+    /// Combined score and the threshold it was held against; for `combine: mean` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined: Option<Combined>,
     /// What each model said; empty without data.
@@ -170,8 +170,8 @@ pub struct EntityScore {
     /// The features that contributed most, largest share first; for anomalous windows only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// Says that an alarm has, since it began, stood above the higher of two limits: worth waking
-    /// someone. Only a limit by expected false alarms has two.
+    /// Says that an alarm has, since it began, stood above the higher of two thresholds: worth waking
+    /// someone. Only a threshold by expected false alarms has two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
     /// Features whose usual level has moved far from that of the training data, in the order of
@@ -214,13 +214,13 @@ pub struct NewLevel {
     pub features: Vec<String>,
 }
 
-/// A combined score and its limit.
+/// A combined score and its threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Combined {
     /// Weighted mean of the members' standardised scores, smoothed as the document says.
     pub score: f64,
     /// Above it the window is anomalous.
-    pub limit: f64,
+    pub threshold: f64,
 }
 
 /// What one model said.
@@ -233,7 +233,7 @@ pub struct MemberScore {
     /// Share of the calibration rows with a lower decision score, 0 to 1.
     pub calibrated: f64,
     /// Decision score above which it votes for an alarm.
-    pub limit: f64,
+    pub threshold: f64,
     /// Its vote.
     pub vote: bool,
 }

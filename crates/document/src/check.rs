@@ -287,14 +287,14 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     require(reachable, "vote.alarm_at", || {
         format!("`{}` is never reached: all weights together are `{all}`", vote.alarm_at)
     })?;
-    if let contract::rules::Limit::FalseAlarms(limit) = &vote.limit {
-        let positive = limit.per_day > 0.0 && limit.page_per_day > 0.0;
-        require(positive, "vote.limit", || "false alarms a day must be above 0".to_owned())?;
-        vote::check_false_alarms(limit, document.step)?;
+    if let contract::rules::Threshold::FalseAlarms(threshold) = &vote.threshold {
+        let positive = threshold.per_day > 0.0 && threshold.page_per_day > 0.0;
+        require(positive, "vote.threshold", || "false alarms a day must be above 0".to_owned())?;
+        vote::check_false_alarms(threshold, document.step)?;
     }
-    let limit = vote.limit.share();
-    require(limit > 0.0 && limit < 1.0, "vote.limit", || {
-        format!("share `{limit}` is not between 0 and 1")
+    let share = vote.threshold.share();
+    require(share > 0.0 && share < 1.0, "vote.threshold", || {
+        format!("share `{share}` is not between 0 and 1")
     })
 }
 

@@ -184,7 +184,7 @@ pub struct Split {
     /// Draws the entities of each part, for `by: entity`.
     #[serde(skip_serializing_if = "is_zero")]
     pub seed: u64,
-    /// Share of the range that calibrates scores and limits.
+    /// Share of the range that calibrates scores and thresholds.
     pub validation: f64,
     /// Share of the range that only measures.
     pub test: f64,

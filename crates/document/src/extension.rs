@@ -250,7 +250,7 @@ mod tests {
         let text = "format: 1\nname: x\nstep: 1m\nrange: 1d\n\
              sources: {main: {prometheus: {url: 'http://h', auth: {bearer_token: {file: t}}, \
              tls: {ca_file: /c}}, queries: [{name: up, promql: up}]}}\nfeatures: [raw]\nmodels: {z_score: {}}\n\
-             vote: {combine: mean, limit: {quantile: {share: 0.99}}}\n\
+             vote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n\
              exports:\n  node: {textfile: {path: m}}\n  mimir: {remote_write: {url: 'http://h', \
              auth: {basic: {username: u, password: {file: p}}}}}\n\
              alerts: {channels: [{file: {path: f}}, {telegram: {chat: '1', token: {file: t}}}, \

@@ -11,7 +11,7 @@ pub enum Fill {
     /// Nothing: a gap stays a gap.
     #[default]
     None,
-    /// The last value, for at most `limit` windows.
+    /// The last value, for at most `max_windows` windows.
     Forward(ForwardFill),
     /// Zero.
     Zero,
@@ -24,7 +24,7 @@ pub enum Fill {
 #[serde(deny_unknown_fields)]
 pub struct ForwardFill {
     /// Longest gap, in windows, that is filled.
-    pub limit: u32,
+    pub max_windows: u32,
 }
 
 /// One rule that makes feature columns of sample columns; `*` stands for every sample column.
@@ -201,7 +201,7 @@ pub fn lookback(step: Span, features: &[FeatureRule], fill: &Fill) -> Span {
     };
     let reach = features.iter().map(steps).max().unwrap_or(0);
     let filled = match fill {
-        Fill::Forward(fill) => usize::try_from(fill.limit).unwrap_or(usize::MAX),
+        Fill::Forward(fill) => usize::try_from(fill.max_windows).unwrap_or(usize::MAX),
         Fill::None | Fill::Zero | Fill::DropRow => 0,
     };
     let rows = i64::try_from(reach.saturating_add(filled)).unwrap_or(i64::MAX);
@@ -218,7 +218,7 @@ mod tests {
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: a, promql: a}}]}}}}\nfill: {fill}\nfeatures: {features}\n\
              models: {{z_score: {{}}}}\nvote: {{combine: votes, weights: {{z_score: 1}}, \
-             alarm_at: 1, limit: {{quantile: {{share: 0.99}}}}}}\n"
+             alarm_at: 1, threshold: {{quantile: {{share: 0.99}}}}}}\n"
         );
         crate::read::parse("x.yaml", &text)
     }
@@ -250,7 +250,7 @@ mod tests {
             ("none", "[{rate: {}}]".to_owned(), 1),
             ("none", "[{peers: {window: 6m}}]".to_owned(), 5),
             ("none", format!("[{rolling}, {{difference: {{lag: 7m}}}}]"), 7),
-            ("{forward: {limit: 3}}", format!("[{rolling}]"), 7),
+            ("{forward: {max_windows: 3}}", format!("[{rolling}]"), 7),
             ("zero", format!("[{rolling}]"), 4),
         ] {
             let expected = Span::from_seconds(60 * expected);

@@ -78,7 +78,7 @@ mod tests {
         let text = format!(
             "{{format: 1, name: w, step: 1m, range: 1d, sources: {{t: {{table: {{path: t, time: t}}}}}}, \
              features: [raw], models: {{z_score: {{}}}}, \
-             vote: {{combine: votes, limit: {{quantile: {{share: 0.9}}}}}}, {rest}}}"
+             vote: {{combine: votes, threshold: {{quantile: {{share: 0.9}}}}}}, {rest}}}"
         );
         crate::parse("test", &text).unwrap()
     }
@@ -92,7 +92,7 @@ mod tests {
             ("split: {validation: 0.2, test: 0.1}", 10, 12),
             ("split: {validation: 0.5, test: 0.3}", 1, 221),
             ("expectations: [{row_count: {min: 500}}]", 1, 501),
-            ("fill: {forward: {limit: 3}}, split: {validation: 0.2, test: 0.1}", 1, 114),
+            ("fill: {forward: {max_windows: 3}}, split: {validation: 0.2, test: 0.1}", 1, 114),
         ] {
             assert_eq!(
                 document(rest).least().range(entities),

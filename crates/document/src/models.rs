@@ -356,8 +356,9 @@ impl Default for OneClassSvm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZScore {
-    /// Standard deviations from the mean within which a column counts nothing.
-    pub limit: f64,
+    /// Distance from a column's mean, in standard deviations, above which the column counts fully; a
+    /// column within it counts a hundredth.
+    pub threshold: f64,
     /// Searches for better parameters than these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
@@ -365,6 +366,6 @@ pub struct ZScore {
 
 impl Default for ZScore {
     fn default() -> Self {
-        Self { limit: 3.0, search: None }
+        Self { threshold: 3.0, search: None }
     }
 }

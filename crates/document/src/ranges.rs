@@ -222,7 +222,7 @@ impl Ranges for OneClassSvm {
 
 impl Ranges for ZScore {
     fn check(&self) -> Result<(), OutOfRange> {
-        number("limit", self.limit, 0.0..)?;
+        number("threshold", self.threshold, 0.0..)?;
         search(self.search.as_ref())
     }
 }

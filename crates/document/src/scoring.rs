@@ -22,7 +22,7 @@ pub struct Scoring {
     /// Alias of a version that scores the same windows without telling anybody, if it is set.
     pub shadow: String,
     /// How far the last day may be from the training data before a feature is said to drift.
-    pub drift: DriftLimits,
+    pub drift: DriftThresholds,
 }
 
 impl Default for Scoring {
@@ -34,7 +34,7 @@ impl Default for Scoring {
             stalled_after: Span::from_seconds(300),
             min_completeness: 0.5,
             shadow: "shadow".into(),
-            drift: DriftLimits::default(),
+            drift: DriftThresholds::default(),
         }
     }
 }
@@ -42,7 +42,7 @@ impl Default for Scoring {
 /// What a feature may differ from the training data by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct DriftLimits {
+pub struct DriftThresholds {
     /// Population stability index of the last day; 0.1 is a small shift, 0.25 a large one.
     pub stability_index: f64,
     /// Share of the last day's rows without a value, beyond the usual share.
@@ -52,7 +52,7 @@ pub struct DriftLimits {
     pub retrain: Option<Retrain>,
 }
 
-impl Default for DriftLimits {
+impl Default for DriftThresholds {
     fn default() -> Self {
         Self { stability_index: 0.25, missing_ratio: 0.1, retrain: None }
     }

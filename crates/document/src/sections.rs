@@ -254,7 +254,7 @@ mod tests {
             );
             crate::parse("test", &text).unwrap()
         };
-        let vote = "vote: {combine: votes, limit: {quantile: {share: 0.9}}}";
+        let vote = "vote: {combine: votes, threshold: {quantile: {share: 0.9}}}";
         let [before, after] = [vote.to_owned(), format!("{vote}, split: {{test: 0.3}}")];
         let hash = |text: &str, stage| sha256(&document(text), stage, None).unwrap();
         for (stage, is_same) in

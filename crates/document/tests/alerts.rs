@@ -7,7 +7,7 @@ fn with_alerts(lines: &str) -> Result<document::Document, contract::StepError> {
         &format!(
             "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [{{raw: {{columns: ['*']}}}}]\n\
-             models: {{z_score: {{}}}}\nvote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
+             models: {{z_score: {{}}}}\nvote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\n\
              alerts:\n{lines}"
         ),
     )

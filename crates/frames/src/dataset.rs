@@ -12,7 +12,7 @@ use crate::FeatureTable;
 pub struct Dataset {
     /// What models are fitted on.
     pub train: FeatureTable,
-    /// What calibrates scores and limits.
+    /// What calibrates scores and thresholds.
     pub validation: FeatureTable,
     /// What only measures; it may have no rows.
     pub test: FeatureTable,

@@ -42,38 +42,38 @@ pub struct Adaptive {
     level: Option<Gate>,
 }
 
-/// A score of the newest rows and the limit above which they are unusual by it.
+/// A score of the newest rows and the threshold above which they are unusual by it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     /// Makes the score.
     pub distance: Distance,
     /// Above it a row is unusual.
-    pub limit: f64,
+    pub threshold: f64,
 }
 
 impl Gate {
     fn is_open(&self, scores: &VecDeque<f64>) -> bool {
-        scores.iter().any(|score| *score > self.limit)
+        scores.iter().any(|score| *score > self.threshold)
     }
 
-    fn write(&self, prefix: &str, limit: &str, tensors: &mut Tensors) {
+    fn write(&self, prefix: &str, threshold: &str, tensors: &mut Tensors) {
         self.distance.write(prefix, tensors);
-        tensors.insert_f64(limit, &[1], vec![self.limit]);
+        tensors.insert_f64(threshold, &[1], vec![self.threshold]);
     }
 
     fn read(
-        (prefix, limit): (&str, &str),
+        (prefix, threshold): (&str, &str),
         features: usize,
         tensors: &mut Tensors,
     ) -> Result<Self, StepError> {
         let distance = Distance::read(prefix, features, tensors)?;
-        Ok(Self { distance, limit: tensors.take_number(limit)? })
+        Ok(Self { distance, threshold: tensors.take_number(threshold)? })
     }
 }
 
 /// Names of the tensors of the two gates.
-const SHORT: (&str, &str) = ("short", "gate_limit");
-const LEVEL: (&str, &str) = ("level", "level_limit");
+const SHORT: (&str, &str) = ("short", "gate_threshold");
+const LEVEL: (&str, &str) = ("level", "level_threshold");
 
 /// What the model says of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]

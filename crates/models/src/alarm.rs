@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 
 use contract::bundle::AlarmLevels;
-use contract::rules::FalseAlarmLimit;
+use contract::rules::FalseAlarmThreshold;
 use contract::tensors::{Arrays, Numbers, Record};
 use contract::{Span, StepError};
 
@@ -129,14 +129,14 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn of(limit: &FalseAlarmLimit, step: Span) -> Self {
-        let rows = limit.history.in_steps(step).max(1);
+    fn of(threshold: &FalseAlarmThreshold, step: Span) -> Self {
+        let rows = threshold.history.in_steps(step).max(1);
         let days = |rows: usize| rows as f64 * step.seconds() / 86_400.0;
-        let wanted = crate::reference::whole((4.0 * limit.per_day * days(rows)).ceil());
-        let block = rows.div_ceil(wanted.clamp(BLOCKS, FalseAlarmLimit::MOST_BLOCKS));
+        let wanted = crate::reference::whole((4.0 * threshold.per_day * days(rows)).ceil());
+        let block = rows.div_ceil(wanted.clamp(BLOCKS, FalseAlarmThreshold::MOST_BLOCKS));
         let count = rows / block;
         let days = days(block);
-        let fewest = crate::reference::whole((LEAST_RANK / (limit.per_day * days)).ceil());
+        let fewest = crate::reference::whole((LEAST_RANK / (threshold.per_day * days)).ceil());
         let fewest = fewest.min(count);
         Self { rows: u32::try_from(block).unwrap_or(u32::MAX), count, days, fewest }
     }
@@ -174,13 +174,13 @@ pub struct AlarmRule {
 
 impl AlarmRule {
     /// Makes the rule of scores that are a step apart.
-    pub fn new(limit: &FalseAlarmLimit, levels: AlarmLevels, step: Span) -> Self {
-        let page_above = levels.tail_scale * (limit.per_day / limit.page_per_day).ln();
+    pub fn new(threshold: &FalseAlarmThreshold, levels: AlarmLevels, step: Span) -> Self {
+        let page_above = levels.tail_scale * (threshold.per_day / threshold.page_per_day).ln();
         Self {
-            per_day: limit.per_day,
+            per_day: threshold.per_day,
             page_above: page_above.max(0.0),
             levels,
-            blocks: Blocks::of(limit, step),
+            blocks: Blocks::of(threshold, step),
             rows_kept_out: u32::try_from(KEPT_OUT.in_steps(step)).unwrap_or(u32::MAX),
         }
     }
@@ -192,14 +192,14 @@ impl AlarmRule {
     }
 
     /// Returns the threshold for the next score.
-    pub fn limit(&self, state: &AlarmState) -> f64 {
+    pub fn threshold(&self, state: &AlarmState) -> f64 {
         let below = if state.rows > 0 { self.levels.stay_below } else { 0.0 };
-        self.threshold(state) - below
+        self.onset(state) - below
     }
 
     /// Returns the score above which an alarm begins: the k-th largest peak, between two of them
     /// where k is not whole.
-    fn threshold(&self, state: &AlarmState) -> f64 {
+    fn onset(&self, state: &AlarmState) -> f64 {
         let mut peaks: Vec<f64> = state.peaks.iter().copied().map(f64::from).collect();
         let Some(last) = peaks.len().checked_sub(1) else {
             return self.levels.passed(self.per_day);
@@ -217,7 +217,7 @@ impl AlarmRule {
     /// Takes in a score that was judged.
     pub fn observe(&self, state: &mut AlarmState, time_ms: i64, score: f64, alarmed: bool) {
         state.time_ms = time_ms;
-        let urgent = score > self.threshold(state) + self.page_above;
+        let urgent = score > self.onset(state) + self.page_above;
         state.rows = if alarmed { state.rows.saturating_add(1) } else { 0 };
         state.urgent = alarmed && (state.urgent || urgent);
         if state.rows <= 1 || state.rows > self.rows_kept_out {
@@ -229,7 +229,7 @@ impl AlarmRule {
 /// Finds the levels for calibration scores, and the state after them: one series for each entity,
 /// in the order of time; `step` is the distance between scores.
 pub fn calibrate(
-    limit: &FalseAlarmLimit,
+    threshold: &FalseAlarmThreshold,
     step: Span,
     series: &[&[f64]],
 ) -> (AlarmLevels, Vec<AlarmState>) {
@@ -237,9 +237,9 @@ pub fn calibrate(
     let series: Vec<Vec<f64>> = series.iter().map(warmed).collect();
     let mut levels = tail(&series, step);
     let sorted = sorted(&series);
-    let stay = quantile(&sorted, limit.stay_share);
-    levels.stay_below = (levels.passed(limit.per_day) - stay).max(0.0);
-    let blocks = Blocks::of(limit, step);
+    let stay = quantile(&sorted, threshold.stay_share);
+    levels.stay_below = (levels.passed(threshold.per_day) - stay).max(0.0);
+    let blocks = Blocks::of(threshold, step);
     let states = series.iter().map(|scores| blocks.after(scores, &levels)).collect();
     (levels, states)
 }
@@ -300,16 +300,16 @@ mod tests {
     }
 
     fn rule(per_day: f64, scores: &[f64]) -> (AlarmRule, AlarmState) {
-        let limit = FalseAlarmLimit { per_day, ..FalseAlarmLimit::default() };
-        let (levels, mut states) = calibrate(&limit, MINUTE, &[scores]);
-        (AlarmRule::new(&limit, levels, MINUTE), states.remove(0))
+        let threshold = FalseAlarmThreshold { per_day, ..FalseAlarmThreshold::default() };
+        let (levels, mut states) = calibrate(&threshold, MINUTE, &[scores]);
+        (AlarmRule::new(&threshold, levels, MINUTE), states.remove(0))
     }
 
     /// Runs in which scores are above the threshold.
     fn alarms(rule: &AlarmRule, state: &mut AlarmState, scores: &[f64]) -> usize {
         let mut before = false;
         let begun = scores.iter().map(|score| {
-            let alarmed = *score > rule.limit(state);
+            let alarmed = *score > rule.threshold(state);
             rule.observe(state, 0, *score, alarmed);
             let begins = alarmed && !before;
             before = alarmed;
@@ -346,10 +346,10 @@ mod tests {
     fn quiet_scores_lower_the_threshold_within_the_history() {
         let scores = scores(14_400);
         let (rule, mut state) = rule(2.0, &scores);
-        let before = rule.limit(&state);
+        let before = rule.threshold(&state);
         let quiet: Vec<f64> = scores[..4320].iter().map(|score| 0.5 * score).collect();
         alarms(&rule, &mut state, &quiet);
-        assert!(rule.limit(&state) < 0.7 * before);
+        assert!(rule.threshold(&state) < 0.7 * before);
     }
 
     // More hours with anomalies than the rank of the threshold would raise it.
@@ -362,7 +362,7 @@ mod tests {
         }
         let [clean, odd] = [&clean, &odd].map(|scores| {
             let (rule, state) = rule(2.0, scores);
-            rule.limit(&state)
+            rule.threshold(&state)
         });
         assert!(odd < clean + 1.5, "{odd} {clean}");
     }
@@ -373,7 +373,7 @@ mod tests {
         scores[50] = 3.0;
         let (rule, state) = rule(2.0, &scores);
         for state in [&state, &rule.fresh()] {
-            assert!((rule.limit(state) - 3.1).abs() < 1e-6);
+            assert!((rule.threshold(state) - 3.1).abs() < 1e-6);
         }
     }
 
@@ -381,14 +381,14 @@ mod tests {
     fn an_alarm_holds_down_to_its_lower_level_and_teaches_nothing_for_a_day() {
         let levels =
             AlarmLevels { tail_start: 1.0, tail_scale: 1.0, peaks_per_day: 20.0, stay_below: 1.0 };
-        let rule = AlarmRule::new(&FalseAlarmLimit::default(), levels, MINUTE);
+        let rule = AlarmRule::new(&FalseAlarmThreshold::default(), levels, MINUTE);
         let peaks =
             (0..72).map(|rank| single(levels.passed((f64::from(rank) + 1.0) / 3.0))).collect();
         let mut state = AlarmState { peaks, ..AlarmState::default() };
-        let threshold = rule.threshold(&state);
+        let threshold = rule.onset(&state);
         assert!((threshold - levels.passed(2.0)).abs() < 0.1, "{threshold}");
         let mut judge = |score: f64| {
-            let alarmed = score > rule.limit(&state);
+            let alarmed = score > rule.threshold(&state);
             rule.observe(&mut state, 0, score, alarmed);
             (alarmed, state.is_urgent())
         };

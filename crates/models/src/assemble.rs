@@ -1,4 +1,4 @@
-//! From fitted candidates to a bundle: calibration, limits, reference.
+//! From fitted candidates to a bundle: calibration, thresholds, reference.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::bundle::{
     AlarmLevels, BundleManifest, CandidateManifest, FileRecord, Member, Provenance,
 };
-use contract::rules::{Combine, Limit, Vote};
+use contract::rules::{Combine, Threshold, Vote};
 use contract::{Decimal, Span, StepError, artifact, read_json};
 use frames::FeatureTable;
 use fs_err as fs;
@@ -106,7 +106,7 @@ pub struct Recipe {
     pub threads: usize,
 }
 
-/// Makes a bundle without metrics: limits and reference come from the normal rows of
+/// Makes a bundle without metrics: thresholds and reference come from the normal rows of
 /// `calibration`, usually the validation part.
 ///
 /// Refused are: no candidate or two of a kind, a candidate fitted on another contract, a vote that
@@ -143,7 +143,7 @@ pub fn assemble_sampled(
     let reference_bytes = calibrated.reference.to_bytes()?;
     let mut files = BTreeMap::from([(Reference::FILE.to_owned(), reference_bytes.clone())]);
     let (mut members, mut models) = (Vec::new(), Vec::new());
-    for (candidate, (limit, levels)) in candidates.into_iter().zip(calibrated.limits) {
+    for (candidate, (threshold, levels)) in candidates.into_iter().zip(calibrated.thresholds) {
         let Candidate { manifest, model, loaded, .. } = candidate;
         let file = format!("{}.safetensors", manifest.kind);
         members.push(Member {
@@ -151,7 +151,7 @@ pub fn assemble_sampled(
             kind: manifest.kind,
             seed: manifest.seed,
             parameters: manifest.parameters,
-            limit,
+            threshold,
             levels,
         });
         files.insert(file, model);
@@ -167,7 +167,7 @@ pub fn assemble_sampled(
             file: Reference::FILE.to_owned(),
             sha256: artifact::sha256(&reference_bytes),
         },
-        combined_limit: calibrated.combined_limit,
+        combined_threshold: calibrated.combined_threshold,
         combined_levels: calibrated.combined_levels,
         memory: None,
         memory_before_test: None,
@@ -239,9 +239,9 @@ fn check(
 
 /// What the calibration rows say.
 struct Calibrated {
-    /// Fixed limit of each candidate, as a decision score, and its levels.
-    limits: Vec<(f64, Option<AlarmLevels>)>,
-    combined_limit: Option<f64>,
+    /// Fixed threshold of each candidate, as a decision score, and its levels.
+    thresholds: Vec<(f64, Option<AlarmLevels>)>,
+    combined_threshold: Option<f64>,
     combined_levels: Option<AlarmLevels>,
     reference: Reference,
     initial: ScoreState,
@@ -256,8 +256,8 @@ fn calibrate(
     let usual = calibration.select(rows);
     let values = matrix(&usual);
     let vote = &recipe.vote;
-    let share = vote.limit.share();
-    let (mut limits, mut members, mut scales) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let share = vote.threshold.share();
+    let (mut thresholds, mut members, mut scales) = (Vec::new(), BTreeMap::new(), Vec::new());
     let (mut sums, mut initial) = (Vec::<Vec<f64>>::new(), ScoreState::default());
     for candidate in candidates {
         let kind = &candidate.manifest.kind;
@@ -283,26 +283,26 @@ fn calibrate(
         let series = series.iter().map(|(entity, scores)| (entity.clone(), forward(scores)));
         let step = usual.contract.step;
         let levels = calibrate_levels(vote, step, kind, &series.collect(), &mut initial);
-        let limit = levels.map(|levels| scale.backward(passed(vote, &levels)));
-        limits.push((limit.unwrap_or_else(|| upper_quantile(&seen, share)), levels));
+        let threshold = levels.map(|levels| scale.backward(passed(vote, &levels)));
+        thresholds.push((threshold.unwrap_or_else(|| upper_quantile(&seen, share)), levels));
         members.insert(kind.clone(), scale.with_sketch(&seen));
         scales.push(scale);
         sums.push(decisions);
     }
     let combined = combine(candidates, &scales, &sums, (&usual, vote));
-    let (mut combined_limit, mut combined_levels) = (None, None);
+    let (mut combined_threshold, mut combined_levels) = (None, None);
     if vote.combine == Combine::Mean {
         let series = by_entity(&usual, &combined);
         // Members' own levels judge nothing here.
         initial.alarms.clear();
         combined_levels =
             calibrate_levels(vote, usual.contract.step, COMBINED, &series, &mut initial);
-        let limit = combined_levels.map(|levels| passed(vote, &levels));
-        combined_limit = Some(limit.unwrap_or_else(|| upper_quantile(&combined, share)));
+        let threshold = combined_levels.map(|levels| passed(vote, &levels));
+        combined_threshold = Some(threshold.unwrap_or_else(|| upper_quantile(&combined, share)));
     }
     let reference =
         reference_of(&usual, members, Scale::of(false, &combined).with_sketch(&combined));
-    Ok(Calibrated { limits, combined_limit, combined_levels, reference, initial })
+    Ok(Calibrated { thresholds, combined_threshold, combined_levels, reference, initial })
 }
 
 fn reference_of(
@@ -327,14 +327,14 @@ fn reference_of(
 
 /// Returns the threshold of an entity that nothing is known of.
 fn passed(vote: &Vote, levels: &AlarmLevels) -> f64 {
-    match &vote.limit {
-        Limit::FalseAlarms(limit) => levels.passed(limit.per_day),
-        Limit::Quantile(_) | Limit::Trailing(_) => f64::INFINITY,
+    match &vote.threshold {
+        Threshold::FalseAlarms(threshold) => levels.passed(threshold.per_day),
+        Threshold::Quantile(_) | Threshold::Trailing(_) => f64::INFINITY,
     }
 }
 
-/// Finds the levels of a series of scores for a limit by expected false alarms, and notes the
-/// state that the series leaves; nothing for other limits.
+/// Finds the levels of a series of scores for a threshold by expected false alarms, and notes the
+/// state that the series leaves; nothing for other thresholds.
 fn calibrate_levels(
     vote: &Vote,
     step: Span,
@@ -342,9 +342,9 @@ fn calibrate_levels(
     series: &BTreeMap<String, Vec<f64>>,
     initial: &mut ScoreState,
 ) -> Option<AlarmLevels> {
-    let Limit::FalseAlarms(limit) = &vote.limit else { return None };
+    let Threshold::FalseAlarms(threshold) = &vote.threshold else { return None };
     let scores: Vec<&[f64]> = series.values().map(Vec::as_slice).collect();
-    let (levels, states) = alarm::calibrate(limit, step, &scores);
+    let (levels, states) = alarm::calibrate(threshold, step, &scores);
     let states = series.keys().cloned().zip(states).collect();
     initial.alarms.insert(name.to_owned(), states);
     Some(levels)

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use contract::artifact;
 use contract::bundle::{AlarmLevels, BundleManifest, FileRecord, Member};
-use contract::rules::{Combine, Limit};
+use contract::rules::{Combine, Threshold};
 use contract::{Decimal, StepError};
 use frames::FeatureTable;
 use fs_err as fs;
 
 use crate::alarm::AlarmRule;
-use crate::limit::LimitRule;
 use crate::reference::Reference;
+use crate::threshold::ThresholdRule;
 use crate::vote::Scale;
 use crate::{Diagnosis, Model, ScoreOptions, ScoreState};
 
@@ -46,12 +46,12 @@ pub(crate) struct LoadedMember {
     pub(crate) series: Series,
 }
 
-/// A series of scores with its scale and limit.
+/// A series of scores with its scale and threshold.
 #[derive(Debug)]
 pub(crate) struct Series {
     pub(crate) scale: Scale,
-    pub(crate) rule: LimitRule,
-    /// A limit by expected false alarms; `rule` does not count then.
+    pub(crate) rule: ThresholdRule,
+    /// A threshold by expected false alarms; `rule` does not count then.
     pub(crate) alarms: Option<AlarmRule>,
 }
 
@@ -195,12 +195,12 @@ impl Bundle {
         let score = &reference.combined;
         let scale = Scale { logarithmic: false, centre: score.centre, spread: score.spread };
         let prior = prior(&scale, score);
-        // Only `combine: mean` has a limit here; nothing is above infinity.
-        let fixed = manifest.combined_limit.unwrap_or(f64::INFINITY);
-        if manifest.vote.combine == Combine::Mean && manifest.combined_limit.is_none() {
-            return Err(refused("combines by mean and has no `combined_limit`".to_owned()));
+        // Only `combine: mean` has a threshold here; nothing is above infinity.
+        let fixed = manifest.combined_threshold.unwrap_or(f64::INFINITY);
+        if manifest.vote.combine == Combine::Mean && manifest.combined_threshold.is_none() {
+            return Err(refused("combines by mean and has no `combined_threshold`".to_owned()));
         }
-        let rule = LimitRule::new(&manifest.vote.limit, fixed, score.spread, &prior);
+        let rule = ThresholdRule::new(&manifest.vote.threshold, fixed, score.spread, &prior);
         let alarms = alarm_rule(&manifest, manifest.combined_levels);
         let combined = Series { scale, rule, alarms };
         Ok(Self {
@@ -371,8 +371,9 @@ fn loaded(
     })?;
     let logarithmic = model.is_ratio_scaled();
     let scale = Scale { logarithmic, centre: score.centre, spread: score.spread };
-    let fixed = scale.forward(member.limit);
-    let rule = LimitRule::new(&manifest.vote.limit, fixed, score.spread, &prior(&scale, score));
+    let fixed = scale.forward(member.threshold);
+    let rule =
+        ThresholdRule::new(&manifest.vote.threshold, fixed, score.spread, &prior(&scale, score));
     Ok(LoadedMember {
         kind: member.kind.clone(),
         model,
@@ -382,11 +383,11 @@ fn loaded(
 }
 
 fn alarm_rule(manifest: &BundleManifest, levels: Option<AlarmLevels>) -> Option<AlarmRule> {
-    match &manifest.vote.limit {
-        Limit::FalseAlarms(limit) => {
-            levels.map(|levels| AlarmRule::new(limit, levels, manifest.contract.step))
+    match &manifest.vote.threshold {
+        Threshold::FalseAlarms(threshold) => {
+            levels.map(|levels| AlarmRule::new(threshold, levels, manifest.contract.step))
         }
-        Limit::Quantile(_) | Limit::Trailing(_) => None,
+        Threshold::Quantile(_) | Threshold::Trailing(_) => None,
     }
 }
 

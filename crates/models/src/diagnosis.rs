@@ -32,12 +32,12 @@ pub struct Diagnosis {
     scaler: Scaler,
     /// Mean pattern of each kind, kind by kind.
     patterns: Vec<f64>,
-    limits: Limits,
+    thresholds: Thresholds,
 }
 
 /// When a row is of unknown kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Limits {
+pub struct Thresholds {
     /// Probability below which it is.
     pub min_probability: f64,
     /// Likeness below which it is, -1 to 1.
@@ -46,7 +46,7 @@ pub struct Limits {
     pub likeness_weight: f64,
 }
 
-impl Limits {
+impl Thresholds {
     fn check(self) -> Result<Self, StepError> {
         let Self { min_probability, min_likeness, likeness_weight } = self;
         if (0.0..=1.0).contains(&min_probability)
@@ -55,7 +55,7 @@ impl Limits {
         {
             return Ok(self);
         }
-        Err(StepError::refused("the limits of the diagnosis are out of range"))
+        Err(StepError::refused("the thresholds of the diagnosis are out of range"))
     }
 }
 
@@ -66,7 +66,7 @@ impl Diagnosis {
         forest: ClassTrees,
         scaler: Scaler,
         patterns: Vec<f64>,
-        limits: Limits,
+        thresholds: Thresholds,
     ) -> Result<Self, StepError> {
         let columns = forest.columns();
         if scaler.columns() != columns || patterns.len() != columns * forest.classes().names.len() {
@@ -75,7 +75,7 @@ impl Diagnosis {
         if forest.kind() != FOREST {
             return Err(StepError::refused("the diagnosis does not rest on a random forest"));
         }
-        Ok(Self { forest, scaler, patterns, limits: limits.check()? })
+        Ok(Self { forest, scaler, patterns, thresholds: thresholds.check()? })
     }
 
     /// Returns the number of columns of a row.
@@ -98,7 +98,7 @@ impl Diagnosis {
         let patterns = self.patterns.chunks_exact(self.columns());
         let likeness: Vec<f64> = patterns.map(|usual| cosine(&seen, usual)).collect();
         let highest = likeness.iter().copied().fold(-1.0, f64::max);
-        let weight = self.limits.likeness_weight;
+        let weight = self.thresholds.likeness_weight;
         let weighted = forest.iter().zip(&likeness);
         // Against the highest: nothing overflows.
         let weighted: Vec<f64> = weighted
@@ -121,7 +121,7 @@ impl Diagnosis {
             }
         }
         let (kind, probability, likeness) = best;
-        let Limits { min_probability, min_likeness, .. } = self.limits;
+        let Thresholds { min_probability, min_likeness, .. } = self.thresholds;
         let nearest = self.kinds()[kind].clone();
         let known = probability >= min_probability && likeness >= min_likeness;
         let kind = if known { nearest.clone() } else { UNKNOWN.to_owned() };
@@ -134,7 +134,7 @@ impl Diagnosis {
         self.scaler.write(&mut tensors);
         let shape = [self.kinds().len(), self.columns()];
         tensors.insert_f64("pattern", &shape, self.patterns.clone());
-        let Limits { min_probability, min_likeness, likeness_weight } = self.limits;
+        let Thresholds { min_probability, min_likeness, likeness_weight } = self.thresholds;
         tensors.insert_f64("min_probability", &[1], vec![min_probability]);
         tensors.insert_f64("min_likeness", &[1], vec![min_likeness]);
         tensors.insert_f64("likeness_weight", &[1], vec![likeness_weight]);
@@ -147,14 +147,14 @@ impl Diagnosis {
         let scaler = Scaler::read(&mut tensors)?;
         let (kinds, columns) = tensors.dimensions("pattern")?;
         let patterns = tensors.take_f64("pattern", &[kinds, columns])?;
-        let limits = Limits {
+        let thresholds = Thresholds {
             min_probability: tensors.take_number("min_probability")?,
             min_likeness: tensors.take_number("min_likeness")?,
             likeness_weight: tensors.take_number("likeness_weight")?,
         };
         let forest = ClassTrees::read(FOREST, &mut tensors)?;
         tensors.finish()?;
-        Self::new(forest, scaler, patterns, limits)
+        Self::new(forest, scaler, patterns, thresholds)
     }
 }
 

@@ -21,16 +21,17 @@ impl Bundle {
         let there = verdict != Verdict::NoData;
         let combined = (mean && there).then(|| Combined {
             score: verdicts.combined[row],
-            limit: verdicts.combined_limits[row],
+            threshold: verdicts.combined_thresholds[row],
         });
         let members = self.members.iter().enumerate().filter(|_| there);
         let members = members.map(|(index, member)| {
-            let (decision, limit) = (verdicts.decisions[index][row], verdicts.limits[index][row]);
+            let (decision, threshold) =
+                (verdicts.decisions[index][row], verdicts.thresholds[index][row]);
             MemberScore {
                 kind: member.kind.clone(),
                 decision,
                 calibrated: self.reference.calibrated(&member.kind, decision),
-                limit,
+                threshold,
                 vote: verdicts.voted[index][row],
             }
         });

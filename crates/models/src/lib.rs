@@ -1,9 +1,9 @@
-//! What it takes to use a model: detectors, scalers, calibration, the vote, limits, bundles.
+//! What it takes to use a model: detectors, scalers, calibration, the vote, thresholds, bundles.
 //!
 //! Fitting is not here but in `steps/train`: a scorer links no training code. A detector gives
 //! each row a *decision* score (higher is more anomalous, in its own unit); the [`mod@reference`] part
 //! of the training data turns it into a *calibrated* score (share of reference rows below); the
-//! [`vote`] of all members against their [`limit`]s is the verdict. A [`Bundle`] is all of that,
+//! [`vote`] of all members against their [`threshold`]s is the verdict. A [`Bundle`] is all of that,
 //! read from a folder and verified by hash.
 
 pub mod adaptive;
@@ -19,7 +19,6 @@ pub mod diagnosed;
 pub mod diagnosis;
 mod explain;
 pub mod isolation_forest;
-pub mod limit;
 pub mod mahalanobis;
 pub mod matrix;
 pub mod measure;
@@ -30,6 +29,7 @@ mod recent;
 pub mod reference;
 pub mod scaler;
 mod scoring;
+pub mod threshold;
 pub mod vote;
 pub mod z_score;
 

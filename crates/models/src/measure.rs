@@ -45,7 +45,7 @@ impl Truth {
 }
 
 /// Returns the rows of a part that are known, or taken, to be normal: not anomalous by label, not
-/// in a guard band, not in warm-up. Limits are calibrated on them.
+/// in a guard band, not in warm-up. Thresholds are calibrated on them.
 pub fn normal_rows(part: &FeatureTable, normal: &[String]) -> Vec<usize> {
     let truth = Truth::of(part, normal, |row| !part.warm_up[row]);
     let pairs = truth.rows.into_iter().zip(truth.anomalous);

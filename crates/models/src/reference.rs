@@ -44,7 +44,7 @@ pub fn quantile(sorted: &[f64], level: f64) -> f64 {
     let below = whole(position).min(last);
     let above = (below + 1).min(last);
     let part = position - below as f64;
-    // Between equal values nothing may be lost to rounding: a limit on a plateau is the plateau.
+    // Between equal values nothing may be lost to rounding: a threshold on a plateau is the plateau.
     if sorted[below] >= sorted[above] || part <= 0.0 {
         return sorted[below];
     }

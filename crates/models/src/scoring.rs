@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::rules::{Combine, Limit};
+use contract::rules::{Combine, Threshold};
 use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, Span, StepError, Tensors, Timestamp};
 use frames::FeatureTable;
@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::adaptive::{Adaptive, Memory, NewLevel};
 use crate::alarm::AlarmState;
-use crate::limit::{Judged, LimitState};
+use crate::threshold::{Judged, ThresholdState};
 use crate::vote::{self, Smoothing};
 use crate::{Bundle, Model, matrix};
 
@@ -43,9 +43,9 @@ pub struct ScoreState {
     /// SHA-256 of the reference of the bundle whose scores these are, empty in a state that has seen
     /// nothing; another bundle starts anew.
     pub reference_sha256: String,
-    limits: BTreeMap<String, LimitState>,
+    thresholds: BTreeMap<String, ThresholdState>,
     smoothing: Smoothing,
-    /// Limits by expected false alarms: by series of scores, then by entity.
+    /// Thresholds by expected false alarms: by series of scores, then by entity.
     pub(crate) alarms: BTreeMap<String, BTreeMap<String, AlarmState>>,
     /// What the model that follows its signals remembers, by entity.
     pub(crate) memories: BTreeMap<String, Memory>,
@@ -64,8 +64,9 @@ impl ScoreState {
     /// Adds the state to tensors, each name beginning with `prefix`.
     pub fn write(&self, prefix: &str, tensors: &mut Tensors) -> Result<(), StepError> {
         tensors.insert_text(&format!("{prefix}reference_sha256"), &self.reference_sha256);
-        for (series, limits) in &self.limits {
-            tensors.insert_records(&format!("{prefix}limits.{series}"), &limits.entities)?;
+        for (series, thresholds) in &self.thresholds {
+            tensors
+                .insert_records(&format!("{prefix}thresholds.{series}"), &thresholds.entities)?;
         }
         for (series, alarms) in &self.alarms {
             tensors.insert_records(&format!("{prefix}alarms.{series}"), alarms)?;
@@ -86,10 +87,10 @@ impl ScoreState {
     pub fn read(prefix: &str, tensors: &mut Tensors) -> Result<Self, StepError> {
         let reference_sha256 = tensors.take_text(&format!("{prefix}reference_sha256"))?;
         let mut state = Self { reference_sha256, ..Self::default() };
-        let of_limits = format!("{prefix}limits.");
-        for series in tensors.record_sets(&of_limits) {
-            let entities = tensors.take_records(&format!("{of_limits}{series}"))?;
-            state.limits.insert(series, LimitState { entities });
+        let of_thresholds = format!("{prefix}thresholds.");
+        for series in tensors.record_sets(&of_thresholds) {
+            let entities = tensors.take_records(&format!("{of_thresholds}{series}"))?;
+            state.thresholds.insert(series, ThresholdState { entities });
         }
         let of_alarms = format!("{prefix}alarms.");
         for series in tensors.record_sets(&of_alarms) {
@@ -139,13 +140,13 @@ pub(crate) struct Verdicts {
     pub(crate) of_rows: Vec<Verdict>,
     /// Combined score, on which rows can be ranked; for `no_data` it is `NaN`.
     pub(crate) combined: Vec<f64>,
-    pub(crate) combined_limits: Vec<f64>,
+    pub(crate) combined_thresholds: Vec<f64>,
     pub(crate) completeness: Vec<f64>,
     pub(crate) votes: Vec<Decimal>,
     /// Decision scores by member, then by row.
     pub(crate) decisions: Vec<Vec<f64>>,
-    /// Limits by member, then by row, as decision scores.
-    pub(crate) limits: Vec<Vec<f64>>,
+    /// Thresholds by member, then by row, as decision scores.
+    pub(crate) thresholds: Vec<Vec<f64>>,
     /// Votes by member, then by row.
     pub(crate) voted: Vec<Vec<bool>>,
     pub(crate) urgent: Vec<bool>,
@@ -226,12 +227,15 @@ impl Bundle {
     }
 
     fn forget(&self, state: &mut ScoreState, now: Timestamp) {
-        let history = match &self.manifest.vote.limit {
-            Limit::Quantile(_) => Span::ZERO,
-            Limit::Trailing(limit) => limit.history,
-            Limit::FalseAlarms(limit) => limit.history,
+        let history = match &self.manifest.vote.threshold {
+            Threshold::Quantile(_) => Span::ZERO,
+            Threshold::Trailing(threshold) => threshold.history,
+            Threshold::FalseAlarms(threshold) => threshold.history,
         };
-        state.limits.values_mut().for_each(|limits| limits.forget_before(now - history));
+        state
+            .thresholds
+            .values_mut()
+            .for_each(|thresholds| thresholds.forget_before(now - history));
         state.smoothing.forget_before(now - self.manifest.vote.smoothing);
         let oldest = (now - history.max(MEMORY_KEPT)).ms();
         for alarms in state.alarms.values_mut() {
@@ -276,11 +280,11 @@ impl Bundle {
         Verdicts {
             of_rows: verdicts,
             combined: nothing.clone(),
-            combined_limits: nothing.clone(),
+            combined_thresholds: nothing.clone(),
             completeness,
             votes: vec![Decimal::ZERO; rows],
             decisions: decisions.collect(),
-            limits: vec![nothing; self.members.len()],
+            thresholds: vec![nothing; self.members.len()],
             voted: vec![vec![false; rows]; self.members.len()],
             urgent: vec![false; rows],
             drifting: BTreeMap::new(),
@@ -290,17 +294,20 @@ impl Bundle {
         }
     }
 
-    /// Holds a row's scores against the limits of its time, and lets the limits learn.
+    /// Holds a row's scores against the thresholds of its time, and lets the thresholds learn.
     fn judge_row(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
         let (row, rules) = (of.number, &self.manifest.vote);
         let open = self.follow(of, verdicts, state);
         for (index, member) in self.members.iter().enumerate() {
             let decision = verdicts.decisions[index][row];
-            let limit =
-                member.series.scale.backward(member.series.limit(state, &member.kind, of.entity));
-            verdicts.limits[index][row] = limit;
+            let threshold = member.series.scale.backward(member.series.threshold(
+                state,
+                &member.kind,
+                of.entity,
+            ));
+            verdicts.thresholds[index][row] = threshold;
             let may_vote = open || matches!(member.model, Model::Rows(_));
-            if may_vote && decision > limit {
+            if may_vote && decision > threshold {
                 verdicts.voted[index][row] = true;
                 verdicts.votes[row] = verdicts.votes[row] + member.weight;
             }
@@ -310,10 +317,10 @@ impl Bundle {
             Combine::Votes => mean,
             Combine::Mean => state.smoothing.add(of.entity, of.time, mean, rules.smoothing),
         };
-        let combined_limit = self.combined.limit(state, COMBINED, of.entity);
+        let combined_threshold = self.combined.threshold(state, COMBINED, of.entity);
         let alarmed = match rules.combine {
             Combine::Votes => verdicts.votes[row] >= rules.alarm_at,
-            Combine::Mean => open && combined > combined_limit,
+            Combine::Mean => open && combined > combined_threshold,
         };
         if alarmed {
             verdicts.of_rows[row] = Verdict::Anomalous;
@@ -323,7 +330,8 @@ impl Bundle {
             model.judged(memory, alarmed);
             verdicts.new_levels.extend(memory.new_level().map(|new| (row, new)));
         }
-        (verdicts.combined[row], verdicts.combined_limits[row]) = (combined, combined_limit);
+        (verdicts.combined[row], verdicts.combined_thresholds[row]) =
+            (combined, combined_threshold);
         verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
         self.attribute(of, verdicts, state);
         if !open {
@@ -331,16 +339,17 @@ impl Bundle {
         }
     }
 
-    /// Takes back to its limit what a score has above it only by rows of before. Limits know it whole.
+    /// Takes back to its threshold what a score has above it only by rows of before. Thresholds know it whole.
     fn withhold(&self, row: usize, verdicts: &mut Verdicts) {
         let Some((index, _)) = self.sequence() else { return };
-        let limit = verdicts.limits[index][row];
+        let threshold = verdicts.thresholds[index][row];
         let decision = &mut verdicts.decisions[index][row];
-        *decision = decision.min(limit);
+        *decision = decision.min(threshold);
         match self.manifest.vote.combine {
             Combine::Votes => verdicts.combined[row] = self.mean(row, verdicts),
             Combine::Mean => {
-                verdicts.combined[row] = verdicts.combined[row].min(verdicts.combined_limits[row]);
+                verdicts.combined[row] =
+                    verdicts.combined[row].min(verdicts.combined_thresholds[row]);
             }
         }
     }
@@ -392,7 +401,7 @@ impl Bundle {
         verdicts.attributions.insert(of.number, shares.unwrap_or_default());
     }
 
-    /// Lets the limits learn; says whether a limit that alarms calls its alarm urgent.
+    /// Lets the thresholds learn; says whether a threshold that alarms calls its alarm urgent.
     fn observe(&self, of: &Row<'_>, verdicts: &Verdicts, state: &mut ScoreState) -> bool {
         let alarmed = verdicts.of_rows[of.number] == Verdict::Anomalous;
         if self.manifest.vote.combine == Combine::Mean {
@@ -402,7 +411,7 @@ impl Bundle {
         let mut urgent = false;
         for (index, member) in self.members.iter().enumerate() {
             let score = member.series.scale.forward(verdicts.decisions[index][of.number]);
-            // A threshold by false alarms knows its member's alarms, a trailing limit those of all.
+            // A threshold by false alarms knows its member's alarms, a trailing threshold those of all.
             let own = member.series.alarms.is_some();
             let alarmed = if own { verdicts.voted[index][of.number] } else { alarmed };
             urgent |= member.series.observe(state, &member.kind, of, Judged { score, alarmed });

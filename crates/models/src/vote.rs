@@ -115,7 +115,7 @@ impl Smoothing {
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
-    use contract::rules::{Combine, Limit, QuantileLimit};
+    use contract::rules::{Combine, QuantileThreshold, Threshold};
 
     use super::*;
 
@@ -130,7 +130,7 @@ mod tests {
             best_by: None,
             alarm_at: "0.9".parse().unwrap(),
             smoothing: Span::ZERO,
-            limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
+            threshold: Threshold::Quantile(QuantileThreshold { share: 0.99 }),
         }
     }
 

@@ -7,42 +7,42 @@ use crate::blocks::score_blocks;
 use crate::detector::{Detector, shares};
 use crate::{Scaler, Tensors};
 
-/// Weight of a column within the limit: enough to order quiet rows, too little to raise an alarm.
-const WEIGHT_WITHIN_LIMIT: f64 = 0.01;
+/// Weight of a column within the threshold: enough to order quiet rows, too little to raise an alarm.
+const WEIGHT_WITHIN_THRESHOLD: f64 = 0.01;
 
-/// Mean over the columns of the squared z-score; a column within the limit counts a hundredth.
+/// Mean over the columns of the squared z-score; a column within the threshold counts a hundredth.
 ///
 /// Attribution: each column's term of that sum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ZScore {
     scaler: Scaler,
-    limit: f64,
+    threshold: f64,
 }
 
 impl ZScore {
-    /// Makes the detector; `scaler` must be a z-score scaler, `limit` is in standard deviations.
-    pub fn new(scaler: Scaler, limit: f64) -> Self {
-        Self { scaler, limit }
+    /// Makes the detector; `scaler` must be a z-score scaler, `threshold` is in standard deviations.
+    pub fn new(scaler: Scaler, threshold: f64) -> Self {
+        Self { scaler, threshold }
     }
 
-    /// Returns how many columns of a row lie beyond the limit.
+    /// Returns how many columns of a row lie beyond the threshold.
     pub fn columns_beyond(&self, row: ArrayView1<'_, f64>) -> usize {
         let scaled =
             row.iter().enumerate().map(|(column, value)| self.scaler.scale(column, *value));
-        scaled.filter(|z| z.abs() > self.limit).count()
+        scaled.filter(|z| z.abs() > self.threshold).count()
     }
 
     fn term(&self, z: f64) -> f64 {
-        if z.abs() > self.limit { z * z } else { WEIGHT_WITHIN_LIMIT * z * z }
+        if z.abs() > self.threshold { z * z } else { WEIGHT_WITHIN_THRESHOLD * z * z }
     }
 
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
         let scaler = Scaler::read(tensors)?;
-        let limit = tensors.take_number("limit")?;
-        if limit < 0.0 {
-            return Err(StepError::refused("tensor `limit` is negative"));
+        let threshold = tensors.take_number("threshold")?;
+        if threshold < 0.0 {
+            return Err(StepError::refused("tensor `threshold` is negative"));
         }
-        Ok(Self { scaler, limit })
+        Ok(Self { scaler, threshold })
     }
 }
 
@@ -77,7 +77,7 @@ impl Detector for ZScore {
     fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         self.scaler.write(&mut tensors);
-        tensors.insert_f64("limit", &[1], vec![self.limit]);
+        tensors.insert_f64("threshold", &[1], vec![self.threshold]);
         tensors
     }
 

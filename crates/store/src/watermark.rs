@@ -23,7 +23,7 @@ pub struct Watermark {
     pub scored_to: Timestamp,
     /// What the scorer notes besides, a kilobyte at most: null before the first window.
     pub state: Value,
-    /// What detectors and limits remember.
+    /// What detectors and thresholds remember.
     pub tensors: Tensors,
 }
 

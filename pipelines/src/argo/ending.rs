@@ -86,7 +86,7 @@ mod tests {
             let text = format!(
                 "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{prometheus: {{url: 'http://p.monitoring:9090'}}, \
                  queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
-                 vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
+                 vote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\n\
                  alerts:\n  training: [{training}]\n  channels:\n    - slack: {{webhook: {{env: SLACK}}}}\n\
                  \x20   - webhook: {{url: 'https://hooks.example.com', signing_key: {{file: /etc/lynceus/alert/key}}}}\n"
             );

@@ -194,7 +194,7 @@ mod tests {
             "x",
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {main: {recording: {path: r}, \
              queries: [{name: load, promql: node_load1}]}}\nfeatures: [raw]\nmodels: {z_score: {}}\n\
-             vote: {combine: votes, limit: {quantile: {share: 0.99}}}\nalerts:\n  channels:\n\
+             vote: {combine: votes, threshold: {quantile: {share: 0.99}}}\nalerts:\n  channels:\n\
              \x20   - stdout\n    - telegram: {chat: '1', token: {env: T}}\n    - slack: {webhook: {env: S}}\n\
              \x20   - alertmanager: {url: 'http://alertmanager.monitoring.svc:9093'}\n\
              \x20   - email: {host: 10.1.2.3, from: a@b, to: [c@d]}\n",

@@ -57,7 +57,7 @@ fn rules(document: &Document) -> Rules {
     let windows = i64::from(document.alerts.for_windows.saturating_sub(1));
     let holds = Span::from_ms(document.step.ms().saturating_mul(windows));
     let stopped = Span::from_ms(STOPPED.ms().max(document.scoring.every.ms().saturating_mul(5)));
-    let limit = document.scoring.drift.stability_index;
+    let threshold = document.scoring.drift.stability_index;
     // Without an entity a rule speaks of the whole of what the pipeline watches.
     let entity = format!("{{{{ with $labels.entity }}}}`{{{{ . }}}}` of {{{{ end }}}}{name}");
     let rules = vec![
@@ -77,7 +77,7 @@ fn rules(document: &Document) -> Rules {
         rule(
             "LynceusFeatureDrift",
             // Drift is said once an hour.
-            format!("last_over_time(lynceus_feature_drift{of}[2h]) > {limit}"),
+            format!("last_over_time(lynceus_feature_drift{of}[2h]) > {threshold}"),
             Span::ZERO,
         )
         .says(

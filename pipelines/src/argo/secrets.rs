@@ -99,7 +99,7 @@ mod tests {
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\n\
              features: [raw]\nmodels: {{z_score: {{}}}}\n\
-             vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n{fields}"
+             vote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\n{fields}"
         );
         document::parse("x.yaml", &text).unwrap()
     }

@@ -37,8 +37,8 @@ pub(crate) fn score(entity: &EntityScore) -> f64 {
 pub(crate) fn threshold(entity: &EntityScore, alarm_at: Option<f64>) -> f64 {
     match (entity.verdict, entity.combined, entity.members.as_slice()) {
         (Verdict::NoData, ..) => f64::NAN,
-        (_, Some(combined), _) => combined.limit,
-        (_, None, [only]) => only.limit,
+        (_, Some(combined), _) => combined.threshold,
+        (_, None, [only]) => only.threshold,
         (_, None, _) => alarm_at.unwrap_or(f64::NAN),
     }
 }
@@ -77,7 +77,7 @@ pub(crate) fn of_scores(scores: &[(Timestamp, &EntityScore)], alarm_at: Option<f
     for kind in kinds(scores) {
         let of = |entity: &EntityScore| {
             let member = entity.members.iter().find(|member| member.kind == kind);
-            member.map_or((f64::NAN, f64::NAN), |member| (member.decision, member.limit))
+            member.map_or((f64::NAN, f64::NAN), |member| (member.decision, member.threshold))
         };
         rows.push(format!("score_{kind}"), numbers(&|it| of(it).0));
         rows.push(format!("threshold_{kind}"), numbers(&|it| of(it).1));

@@ -168,12 +168,12 @@ fn said(entity: &EntityScore) -> String {
 /// Returns the score as a multiple of its threshold: above 1 is above it. Of several models without a
 /// combined score it is that of the highest; nothing without data.
 fn beyond(entity: &EntityScore) -> Option<f64> {
-    let members = entity.members.iter().map(|member| (member.decision, member.limit));
+    let members = entity.members.iter().map(|member| (member.decision, member.threshold));
     let pairs: Vec<(f64, f64)> = match entity.combined {
-        Some(combined) => vec![(combined.score, combined.limit)],
+        Some(combined) => vec![(combined.score, combined.threshold)],
         None => members.collect(),
     };
-    let times = pairs.into_iter().map(|(score, limit)| score / limit);
+    let times = pairs.into_iter().map(|(score, threshold)| score / threshold);
     times.filter(|times| times.is_finite()).max_by(f64::total_cmp)
 }
 

@@ -184,7 +184,7 @@ fn score_of(score: &EntityScore) -> f64 {
 
 fn threshold_of(served: &Served, score: &EntityScore) -> f64 {
     let votes = || served.bundle.manifest().vote.alarm_at.to_string().parse().unwrap_or(f64::NAN);
-    score.combined.map_or_else(votes, |combined| combined.limit)
+    score.combined.map_or_else(votes, |combined| combined.threshold)
 }
 
 /// Splits a matrix of rows into columns.

@@ -55,7 +55,7 @@ pub struct Alert {
     pub completeness: Option<f64>,
     /// Sum of the weights of the models that voted for an alarm.
     pub votes: Decimal,
-    /// Combined score and its limit, where the pipeline has one.
+    /// Combined score and its threshold, where the pipeline has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined: Option<Combined>,
     /// What each model said; for anomalies that fire.

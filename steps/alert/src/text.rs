@@ -263,27 +263,27 @@ fn diagnosis(found: &Diagnosed) -> String {
     }
 }
 
-/// Returns how far the score is above its limit; nothing where no model said so.
+/// Returns how far the score is above its threshold; nothing where no model said so.
 fn score(alert: &Alert) -> Option<String> {
-    let line = |name: &str, score: f64, limit: f64| {
-        let times = score / limit;
+    let line = |name: &str, score: f64, threshold: f64| {
+        let times = score / threshold;
         let times = if times.is_finite() && times >= 1.0 {
             format!(" ({} times)", digits(times))
         } else {
             String::new()
         };
-        format!("{name} {}, alarm above {}{times}", digits(score), digits(limit))
+        format!("{name} {}, alarm above {}{times}", digits(score), digits(threshold))
     };
     if alert.status == Status::Resolved {
         return None;
     }
     if let Some(combined) = alert.combined {
-        return Some(line("score", combined.score, combined.limit));
+        return Some(line("score", combined.score, combined.threshold));
     }
     let voters: Vec<_> = alert.members.iter().filter(|member| member.vote).collect();
     match voters.as_slice() {
         [] => None,
-        [member] => Some(line(&clean(&member.kind), member.decision, member.limit)),
+        [member] => Some(line(&clean(&member.kind), member.decision, member.threshold)),
         voters => {
             let kinds: Vec<_> = voters.iter().map(|member| clean(&member.kind)).collect();
             Some(format!("{} of {} models: {}", kinds.len(), alert.members.len(), kinds.join(", ")))

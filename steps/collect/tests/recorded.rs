@@ -37,7 +37,7 @@ fn document(urls: &[String], more: &str) -> Result<Collect> {
     let text = format!(
         "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources:\n  nodes: {{exporter: {{endpoints: [{}], \
          timeout: 500ms, {METRICS}}}{more}}}\nfeatures: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
+         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n",
         urls.iter().map(|url| format!("'{url}'")).collect::<Vec<_>>().join(", ")
     );
     Ok(document::parse("x.yaml", &text)?.into())
@@ -139,7 +139,7 @@ fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
         exporters.answer(node, Answer::Text(exposition(1.0, 1)));
     }
     let text = "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources: {nodes: {exporter: {file: nodes.txt}}}\n\
-        features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, limit: {quantile: {share: 0.99}}}\n";
+        features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n";
     let document = document::parse("x.yaml", text)?.with_base(folder.path()).into();
     let list = folder.path().join("nodes.txt");
     fs_err::write(&list, format!("# two nodes\n{}\n", exporters.urls()[0]))?;
@@ -316,7 +316,7 @@ fn a_check_says_what_each_source_has() -> Result<()> {
          nodes: {{exporter: {{endpoints: ['{}'], {METRICS}}}}}\n  \
          away: {{prometheus: {{url: 'http://127.0.0.1:1', retries: 0}}, queries: [{{name: up, promql: up}}]}}\n\
          features: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
+         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n",
         support::recording("cluster").display(),
         exporters.urls()[0]
     );

@@ -211,7 +211,7 @@ fn values_that_are_no_finite_numbers_stay_what_they_are() -> Result<()> {
 fn a_scoring_asks_from_the_watermark_minus_the_lookback() -> Result<()> {
     let server = Prometheus::recorded()?;
     let document = prometheus_document(&server.url(), "", &ONE)
-        + "scoring: {every: 1m, delay: 30s, catch_up: 10m}\nfill: {forward: {limit: 2}}\n";
+        + "scoring: {every: 1m, delay: 30s, catch_up: 10m}\nfill: {forward: {max_windows: 2}}\n";
     let place = Place::new(&document)?;
     let url = format!("file://{}", place.path("store").display());
     let range = |place: &Place| -> Result<(usize, String, String)> {

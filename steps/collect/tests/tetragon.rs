@@ -173,7 +173,7 @@ fn a_followed_file_is_recorded_once_whatever_happens_to_it_and_to_the_recorder()
     let store = store::open(&url)?;
     let text = "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources: {processes: {tetragon: \
         {path: logs/tetragon.log, follow: true, lateness: 10s, quiet: 1m, events: [exit]}}}\n\
-        features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, limit: {quantile: {share: 0.99}}}\n";
+        features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n";
     let document = Collect::from(document::parse("x.yaml", text)?);
     let spool = folder.path().join("spool");
     let open = || {

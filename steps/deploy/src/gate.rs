@@ -46,7 +46,7 @@ impl Figures {
     }
 
     /// Returns the part that says how often a version cries wolf: the test part, which no model,
-    /// limit or weight has seen; the validation part where there is no test part.
+    /// threshold or weight has seen; the validation part where there is no test part.
     fn quiet_part(&self) -> &'static str {
         let measured = |part: &&&str| self.false_alarm_ratio(part).is_some();
         [TEST, VALIDATION].iter().find(measured).unwrap_or(&VALIDATION)

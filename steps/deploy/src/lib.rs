@@ -8,7 +8,7 @@ pub mod gate;
 
 use std::path::Path;
 
-use contract::rules::Limit;
+use contract::rules::Threshold;
 use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
 use document::classify::Task;
@@ -303,10 +303,10 @@ fn way_out(document: &Sections, deployment: &Deployment) -> String {
              `classify.gate.min_balanced_accuracy`, and run again; {by_hand}"
         );
     }
-    let quiet = match document.vote.limit {
-        Limit::FalseAlarms(_) => "`vote.limit.false_alarms.per_day`",
-        Limit::Quantile(_) => "`vote.limit.quantile.share`",
-        Limit::Trailing(_) => "`vote.limit.trailing.times`",
+    let quiet = match document.vote.threshold {
+        Threshold::FalseAlarms(_) => "`vote.threshold.false_alarms.per_day`",
+        Threshold::Quantile(_) => "`vote.threshold.quantile.share`",
+        Threshold::Trailing(_) => "`vote.threshold.trailing.times`",
     };
     match deployment.since {
         Some(_) => format!("the live model stays; {by_hand}"),

@@ -18,7 +18,7 @@ fn place(server: &Postgres, settings: &str) -> anyhow::Result<(String, Place)> {
     let text = format!(
         "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
          queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\nexports:\n\
+         vote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\nexports:\n\
          \x20 database: {{postgres: {{server: {{url: '{url}'}}{settings}}}}}\n"
     );
     fs_err::write(place.path("cluster.yaml"), text)?;

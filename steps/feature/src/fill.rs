@@ -9,7 +9,7 @@ use crate::grid::Grid;
 pub(crate) fn name(fill: &Fill) -> String {
     match fill {
         Fill::None => "none".to_owned(),
-        Fill::Forward(forward) => format!("forward: {{limit: {}}}", forward.limit),
+        Fill::Forward(forward) => format!("forward: {{max_windows: {}}}", forward.max_windows),
         Fill::Zero => "zero".to_owned(),
         Fill::DropRow => "drop_row".to_owned(),
     }
@@ -28,10 +28,10 @@ pub(crate) fn fill(grid: &mut Grid, fill: &Fill) -> usize {
                 .iter()
                 .map(|entity| zero(&mut column.values[entity.range()], entity.carried))
                 .sum(),
-            Fill::Forward(limit) => entities
+            Fill::Forward(fill) => entities
                 .iter()
                 .map(|entity| {
-                    forward(&mut column.values[entity.range()], entity.carried, limit.limit)
+                    forward(&mut column.values[entity.range()], entity.carried, fill.max_windows)
                 })
                 .sum(),
         })
@@ -67,14 +67,14 @@ fn zero(values: &mut [f64], carried: usize) -> usize {
     filled
 }
 
-/// Carries each value at most `limit` rows forward; returns how many after the first `carried` were
+/// Carries each value at most `max_windows` rows forward; returns how many after the first `carried` were
 /// filled.
-fn forward(values: &mut [f64], carried: usize, limit: u32) -> usize {
+fn forward(values: &mut [f64], carried: usize, max_windows: u32) -> usize {
     let (mut last, mut age, mut filled) = (f64::NAN, 0, 0);
     for (row, value) in values.iter_mut().enumerate() {
         if !value.is_nan() {
             (last, age) = (*value, 0);
-        } else if age < limit && !last.is_nan() {
+        } else if age < max_windows && !last.is_nan() {
             (*value, age) = (last, age + 1);
             filled += usize::from(row >= carried);
         }
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_carried_no_further_than_the_limit() {
+    fn a_value_is_carried_no_further_than_max_windows() {
         let gap = f64::NAN;
         let mut values = [gap, 1.0, gap, gap, gap, 2.0, gap];
         assert_eq!(forward(&mut values.clone(), 3, 2), 2, "two of them in rows of its own");

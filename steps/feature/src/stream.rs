@@ -194,14 +194,14 @@ mod tests {
         #[test]
         fn blocks_of_any_length_give_what_one_block_gives(
             sampled in sampled(),
-            fill in prop_oneof![Just("none"), Just("{forward: {limit: 3}}"), Just("zero"), Just("drop_row")],
+            fill in prop_oneof![Just("none"), Just("{forward: {max_windows: 3}}"), Just("zero"), Just("drop_row")],
             block_rows in 1..60_usize,
         ) {
             let text = format!(
                 "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
                  fill: {fill}\nfeatures: [{{raw: {{}}}}, {{rate: {{}}}}, \
                  {{rolling: {{window: 5m, statistics: [mean, std, max]}}}}]\n\
-                 models: {{z_score: {{}}}}\nvote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+                 models: {{z_score: {{}}}}\nvote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n"
             );
             let document = Sections::from(document::parse("blocks.yaml", &text).unwrap());
             let intervals = [LabelInterval {

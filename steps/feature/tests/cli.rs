@@ -85,7 +85,7 @@ fn each_fill_does_what_it_says() {
     for (fill, filled, dropped, gaps_left) in [
         ("none", 0, 0, 3),
         ("zero", 3, 0, 0),
-        ("{forward: {limit: 2}}", 2, 0, 1),
+        ("{forward: {max_windows: 2}}", 2, 0, 1),
         ("drop_row", 0, 3, 0),
     ] {
         let fixture = Fixture::new();

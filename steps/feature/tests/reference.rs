@@ -28,7 +28,7 @@ fn features(values: &[f64]) -> FeatureTable {
     let text = format!(
         "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          features: [{}, {{difference: {{lag: 3m}}}}]\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
+         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n",
         rules.join(", ")
     );
     let document = document::parse("reference.yaml", &text).unwrap().into();

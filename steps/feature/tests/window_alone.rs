@@ -14,7 +14,7 @@ fn document(fill: &str, rules: &[String]) -> Feature {
     let text = format!(
         "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          fill: {fill}\nfeatures: [{}]\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n",
+         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n",
         rules.join(", ")
     );
     document::parse("law.yaml", &text).unwrap().into()
@@ -80,8 +80,8 @@ fn fill() -> impl Strategy<Value = &'static str> {
         Just("none"),
         Just("zero"),
         Just("drop_row"),
-        Just("{forward: {limit: 1}}"),
-        Just("{forward: {limit: 4}}"),
+        Just("{forward: {max_windows: 1}}"),
+        Just("{forward: {max_windows: 4}}"),
     ]
 }
 

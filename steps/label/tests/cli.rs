@@ -22,7 +22,7 @@ impl Place {
             "format: 1\nname: x\nstep: 5s\nrange: 1h\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: a, promql: a}}]}}}}\nlabels: {{guard: {guard}}}\nfeatures: [raw: {{}}]\n\
              models: {{z_score: {{}}}}\nvote: {{combine: votes, weights: {{z_score: 1}}, \
-             alarm_at: 1, limit: {{quantile: {{share: 0.99}}}}}}\n"
+             alarm_at: 1, threshold: {{quantile: {{share: 0.99}}}}}}\n"
         );
         fs_err::write(folder.path().join("x.yaml"), document)?;
         Ok(Self { folder })

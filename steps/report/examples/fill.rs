@@ -10,7 +10,7 @@ use contract::{Decimal, Span, Timestamp};
 
 const DOCUMENT: &str = "format: 1\nname: large\nstep: 1m\nrange: 1d\n\
     sources: {main: {recording: {path: r}, queries: [{name: load, promql: node_load1}]}}\n\
-    features: [raw]\nmodels: {z_score: {}}\nvote: {combine: votes, limit: {quantile: {share: 0.99}}}\n";
+    features: [raw]\nmodels: {z_score: {}}\nvote: {combine: votes, threshold: {quantile: {share: 0.99}}}\n";
 const START: &str = "2026-10-01T00:00:00Z";
 
 fn main() -> Result<()> {
@@ -56,7 +56,7 @@ fn score(number: i64, entity: i64) -> EntityScore {
             kind: "adaptive".to_owned(),
             decision,
             calibrated: if anomalous { 1.0 } else { noise },
-            limit: 7.713_452_119_812_34,
+            threshold: 7.713_452_119_812_34,
             vote: anomalous,
         }],
         causes: if anomalous { vec![cause()] } else { Vec::new() },

@@ -28,7 +28,7 @@ pub enum Ink {
     /// A series, by its number; more than there are colours begin anew.
     Series(usize),
     /// Where anomalous begins.
-    Limit,
+    Threshold,
     /// A labelled fault.
     Fault,
     /// An alarm.
@@ -55,7 +55,7 @@ impl Ink {
         Self::Text,
         Self::Grid,
         Self::Axis,
-        Self::Limit,
+        Self::Threshold,
         Self::Fault,
         Self::Alarm,
         Self::Missing,
@@ -83,7 +83,7 @@ impl Ink {
             Self::Text => "ink",
             Self::Grid => "grid",
             Self::Axis => "axis",
-            Self::Limit => "limit",
+            Self::Threshold => "threshold",
             Self::Fault => "fault",
             Self::Alarm => "alarm",
             Self::Missing => "missing",

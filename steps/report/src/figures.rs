@@ -160,7 +160,7 @@ fn lines(envelope: &Envelope, size: Size, ink: Ink, scale: impl Fn(f64) -> f64) 
     points.map(|points| Mark::Line(without_middles(&points), ink)).collect()
 }
 
-/// Leaves out points between two of the same value: limits are mostly level.
+/// Leaves out points between two of the same value: thresholds are mostly level.
 fn without_middles(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let level = |a: usize, b: usize| points[a].1.total_cmp(&points[b].1).is_eq();
     let middle = |index: usize| {
@@ -198,20 +198,20 @@ pub fn verdict_alone(
 fn verdict_chart(history: &ScoreHistory, backdrop: &Backdrop<'_>, size: Size) -> Chart {
     let verdict = &history.verdict;
     let (low, high) = verdict.score.bounds().unwrap_or((0.0, 1.0));
-    let (_, limit) = verdict.limit.bounds().unwrap_or((0.0, 1.0));
-    // A fault may score a hundred times the limit; then the limit would lie on the floor.
+    let (_, threshold) = verdict.threshold.bounds().unwrap_or((0.0, 1.0));
+    // A fault may score a hundred times the threshold; then the threshold would lie on the floor.
     let steep = verdict.basis != Basis::Votes
-        && low > -limit.abs().max(1.0)
-        && high > 12.0 * limit.abs().max(1.0);
+        && low > -threshold.abs().max(1.0)
+        && high > 12.0 * threshold.abs().max(1.0);
     let scale = |value: f64| if steep { (1.0 + value.max(0.0)).log10() } else { value };
     let y = if steep {
         logarithmic(high)
     } else {
-        Axis::of_values(low.min(0.0), high.max(limit), &Unit::of("", 1.0), 4)
+        Axis::of_values(low.min(0.0), high.max(threshold), &Unit::of("", 1.0), 4)
     };
     let mut marks = backdrop.marks(size, &y);
     marks.extend(lines(&verdict.score, size, Ink::Series(0), scale));
-    marks.extend(lines(&verdict.limit, size, Ink::Limit, scale));
+    marks.extend(lines(&verdict.threshold, size, Ink::Threshold, scale));
     marks.extend(backdrop.numbers(size, &y));
     Chart { size, x: backdrop.axis(size), y, marks }
 }
@@ -238,7 +238,7 @@ pub fn member(
         let y = Axis::new(0.0, NEVER_SEEN * 1.1, ticks.clone());
         let mut marks = backdrop.marks(size, &y);
         marks.extend(lines(&member.rarity, size, Ink::Series(0), |value| value));
-        marks.extend(lines(&member.limit, size, Ink::Limit, |value| value));
+        marks.extend(lines(&member.threshold, size, Ink::Threshold, |value| value));
         marks.extend(backdrop.numbers(size, &y));
         Chart { size, x: backdrop.axis(size), y, marks }
     };

@@ -284,7 +284,7 @@ fn scored(
     let threads = usize::from(args.common.threads);
     windows::for_each(store, range, threads, |window| {
         if !bundles.contains_key(&window.version) {
-            // Without the bundle there are no limits to draw, and all the rest.
+            // Without the bundle there are no thresholds to draw, and all the rest.
             let files = registry.fetch(&window.version, None);
             let bundle = files.and_then(|files| Bundle::from_files(&files)).ok();
             bundles.insert(window.version.clone(), bundle);

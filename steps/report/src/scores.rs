@@ -36,7 +36,7 @@ pub struct MemberHistory {
     /// Rarity of its score, of the most unusual entity in each window.
     pub rarity: Envelope,
     /// Rarity at which it votes for an alarm.
-    pub limit: Envelope,
+    pub threshold: Envelope,
     /// Rows in which it voted for an alarm.
     pub votes: u64,
     /// Its decision scores with labels; empty without labelled faults, or with too many rows.
@@ -61,8 +61,8 @@ pub struct VerdictHistory {
     pub basis: Basis,
     /// Of the most unusual entity in each window.
     pub score: Envelope,
-    /// Its limit.
-    pub limit: Envelope,
+    /// Its threshold.
+    pub threshold: Envelope,
     /// Scores with labels, as far as there is a combined score.
     pub ranked: Vec<Ranked>,
 }
@@ -133,7 +133,7 @@ impl ScoreHistory {
         let scenarios = truth.scenarios().iter().map(Found::new).collect();
         let verdict = VerdictHistory {
             score: envelope(),
-            limit: envelope(),
+            threshold: envelope(),
             basis: Basis::Votes,
             ranked: Vec::new(),
         };
@@ -182,7 +182,7 @@ impl ScoreHistory {
     }
 
     /// Adds a window; windows come in order of time. The reference of the version that scored it
-    /// says how rare a limit is; without it no limits are drawn.
+    /// says how rare a threshold is; without it no thresholds are drawn.
     pub fn add(&mut self, window: &WindowScore, reference: Option<&Reference>) {
         self.note_time(window);
         if let Some(drift) = &window.drift {
@@ -321,7 +321,7 @@ impl ScoreHistory {
             self.members.push(MemberHistory {
                 kind: kind.to_owned(),
                 rarity: envelope(),
-                limit: envelope(),
+                threshold: envelope(),
                 votes: 0,
                 ranked: Vec::new(),
             });
@@ -338,12 +338,13 @@ impl ScoreHistory {
             let higher = |a: &&MemberScore, b: &&MemberScore| a.calibrated.total_cmp(&b.calibrated);
             let Some(highest) = members().max_by(higher) else { continue };
             let votes = members().filter(|member| member.vote).count() as u64;
-            let limit = reference.map(|known| known.calibrated(&highest.kind, highest.limit));
+            let threshold =
+                reference.map(|known| known.calibrated(&highest.kind, highest.threshold));
             let member = self.member(index, &highest.kind);
             member.votes += votes;
             member.rarity.push(time, rarity(highest.calibrated));
-            if let Some(limit) = limit {
-                member.limit.push(time, rarity(limit));
+            if let Some(threshold) = threshold {
+                member.threshold.push(time, rarity(threshold));
             }
         }
     }
@@ -352,25 +353,25 @@ impl ScoreHistory {
         let time = window.time.ms();
         let there = || window.entities.iter().filter(|score| score.verdict != Verdict::NoData);
         let combined = there().filter_map(|score| score.combined);
-        let above = |score: &contract::score::Combined| score.score - score.limit;
+        let above = |score: &contract::score::Combined| score.score - score.threshold;
         if let Some(most) = combined.max_by(|a, b| above(a).total_cmp(&above(b))) {
             self.verdict.basis = Basis::Combined;
             self.verdict.score.push(time, most.score);
-            self.verdict.limit.push(time, most.limit);
+            self.verdict.threshold.push(time, most.threshold);
             return;
         }
         let only = there().filter_map(|score| match score.members.as_slice() {
             [only] => Some(only),
             _ => None,
         });
-        let above = |member: &MemberScore| member.decision - member.limit;
+        let above = |member: &MemberScore| member.decision - member.threshold;
         if let Some(only) = only.max_by(|a, b| above(a).total_cmp(&above(b))) {
             self.verdict.basis = Basis::Only;
             self.verdict.score.push(time, only.decision);
-            self.verdict.limit.push(time, only.limit);
+            self.verdict.threshold.push(time, only.threshold);
         } else if let Some(votes) = there().map(|score| score.votes).max() {
             self.verdict.score.push(time, votes.to_f64());
-            self.verdict.limit.push(time, self.rules.alarm_at);
+            self.verdict.threshold.push(time, self.rules.alarm_at);
         }
     }
 }

@@ -240,7 +240,7 @@ fn run_whose_first_pod_never_ended_has_a_page_and_a_record() {
 fn trials_messages_and_later_features_are_shown() {
     let made = Made::new(&[""]).unwrap();
     let trial = |number: u64, value: f64, kept: bool| {
-        json!({"trial": number, "parameters": {"limit": number}, "metric": "average_precision",
+        json!({"trial": number, "parameters": {"threshold": number}, "metric": "average_precision",
             "value": value, "seconds": 0.5, "kept": kept})
     };
     let trials = json!([trial(1, 0.5, false), trial(2, 0.75, true)]);

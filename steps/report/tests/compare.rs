@@ -7,25 +7,25 @@ use html::Parsed;
 use made::{Made, overwrite};
 use serde_json::json;
 
-/// Two runs, the second one with a limit of its own in its document.
-fn two_limits() -> anyhow::Result<(Made, Made)> {
+/// Two runs, the second one with a threshold of its own in its document.
+fn two_thresholds() -> anyhow::Result<(Made, Made)> {
     let (one, other) = (Made::new(&[""])?, Made::new(&[""])?);
     let document = fs_err::read_to_string(other.path("run/document.yaml"))?;
-    let document = document.replace("z_score: {}", "z_score: {limit: 4.0}");
+    let document = document.replace("z_score: {}", "z_score: {threshold: 4.0}");
     overwrite(&other.path("run/document.yaml"), document.as_bytes())?;
     Ok((one, other))
 }
 
 #[test]
 fn runs_side_by_side_name_what_differs() {
-    let (one, other) = two_limits().unwrap();
+    let (one, other) = two_thresholds().unwrap();
     let (a, b) = (one.path("run"), other.path("run"));
     let later = one.later().unwrap();
     let compared = report::compare(&[&a, &b], &[&later]).unwrap();
     let json = compared.json();
     let documents = json["documents"].as_array().unwrap();
     assert_eq!(documents.len(), 1, "{documents:?}");
-    assert_eq!(documents[0], json!({"what": "models.z_score.limit", "a": "3.0", "b": "4.0"}));
+    assert_eq!(documents[0], json!({"what": "models.z_score.threshold", "a": "3.0", "b": "4.0"}));
     assert_eq!(json["figures"][0]["b_difference"], json!(0.0));
     assert_eq!(json["figures"][0]["b_meaning"], json!("the same"));
     let recall = json["later"].as_array().unwrap().iter().find(|row| row["figure"] == "recall");
@@ -40,8 +40,11 @@ fn runs_side_by_side_name_what_differs() {
     let page = compared.html();
     Parsed::of(&page).check();
     let text = Parsed::of(&page).text();
-    assert!(text.contains("models.z_score.limit 3.0 4.0"), "{text}");
-    assert!(text.contains("The documents differ in one field: models.z_score.limit."), "{text}");
+    assert!(text.contains("models.z_score.threshold 3.0 4.0"), "{text}");
+    assert!(
+        text.contains("The documents differ in one field: models.z_score.threshold."),
+        "{text}"
+    );
     assert!(text.contains("A finds 1 and B 1 of 2 labelled faults"), "{text}");
     for few in [&[&*a][..], &[&*a; 7]] {
         assert_eq!(report::compare(few, &[]).unwrap_err().kind.exit_code(), 2);
@@ -59,13 +62,13 @@ fn runs_side_by_side_name_what_differs() {
 
 #[test]
 fn what_differs_from_the_run_before_is_said() {
-    let (before, now) = two_limits().unwrap();
+    let (before, now) = two_thresholds().unwrap();
     let before = before.path("run").display().to_string();
     let page = now.page(&["--run", "run", "--previous", &before]).unwrap();
     let parsed = Parsed::of(&page);
     parsed.check();
     let text = parsed.text();
-    assert!(text.contains("models.z_score.limit 3.0 4.0"), "{text}");
+    assert!(text.contains("models.z_score.threshold 3.0 4.0"), "{text}");
     assert!(text.contains("no feature has moved far"), "{text}");
     let page = now.page(&["--run", "run", "--previous", "run"]).unwrap();
     assert!(Parsed::of(&page).text().contains("Its document is that of the run before"));

@@ -12,7 +12,7 @@
 use contract::score::{Drift, FeatureDrift};
 use contract::tensors::Numbers;
 use contract::{Span, StepError, Tensors, Timestamp};
-use document::scoring::DriftLimits;
+use document::scoring::DriftThresholds;
 use frames::FeatureTable;
 use models::Bundle;
 use models::reference::{Reference, Sketch};
@@ -175,7 +175,7 @@ impl DriftTally {
         bins: &Bins<'_>,
         time: Timestamp,
         step: Span,
-        limits: &DriftLimits,
+        thresholds: &DriftThresholds,
     ) -> Option<Drift> {
         let since = self.stretches.first()?.since;
         if time.floor(EVERY) == (time - step).floor(EVERY) || time - since < ENOUGH {
@@ -193,7 +193,7 @@ impl DriftTally {
                     .for_each(|(sum, count)| *sum += u64::from(*count));
             }
             let drift = Counted { rows, counts: &counts, edges, sketch: &feature.sketch };
-            drift.judge(&feature.name, limits)
+            drift.judge(&feature.name, thresholds)
         });
         Some(Drift { since, rows, features: features.collect() })
     }
@@ -208,7 +208,7 @@ struct Counted<'a> {
 }
 
 impl Counted<'_> {
-    fn judge(&self, name: &str, limits: &DriftLimits) -> FeatureDrift {
+    fn judge(&self, name: &str, thresholds: &DriftThresholds) -> FeatureDrift {
         let rows = self.rows.max(1) as f64;
         let values: u64 = self.counts.iter().sum();
         let missing_ratio = 1.0 - values as f64 / rows;
@@ -216,13 +216,13 @@ impl Counted<'_> {
         // Three standard deviations of a share of so many rows.
         let chance = 3.0 * (usual * (1.0 - usual) / rows).sqrt();
         let stability_index = self.stability_index(values);
-        let moved = stability_index.is_some_and(|index| index > limits.stability_index);
+        let moved = stability_index.is_some_and(|index| index > thresholds.stability_index);
         FeatureDrift {
             feature: name.to_owned(),
             stability_index,
             missing_ratio,
             usual_missing_ratio: usual,
-            drifted: moved || missing_ratio - usual > limits.missing_ratio + chance,
+            drifted: moved || missing_ratio - usual > thresholds.missing_ratio + chance,
         }
     }
 

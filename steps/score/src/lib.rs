@@ -191,8 +191,8 @@ impl Tick<'_> {
             if known.is_none_or(|window| window.version == self.live.version) {
                 state.day.count(&bins, time, &rows.table, rows.of(time));
             }
-            let limits = &self.document.scoring.drift;
-            let drift = state.day.report(&bins, time, due.step, limits);
+            let thresholds = &self.document.scoring.drift;
+            let drift = state.day.report(&bins, time, due.step, thresholds);
             let window = known.cloned().unwrap_or_else(|| {
                 let version = &self.live.version;
                 let mut entities = complete(verdicts.remove(&time).unwrap_or_default(), missed);

@@ -108,7 +108,7 @@ mod tests {
         let text = format!(
             "{{format: 1, name: w, step: {step_seconds}s, range: 1d, sources: {{main: {{prometheus: {{url: 'http://x'}}, \
              queries: [{{name: q, promql: q}}]}}}}, features: [raw], models: {{z_score: {{}}}}, \
-             vote: {{combine: votes, limit: {{quantile: {{share: 0.9}}}}}}, \
+             vote: {{combine: votes, threshold: {{quantile: {{share: 0.9}}}}}}, \
              scoring: {{delay: {delay_seconds}s, catch_up: {catch_up_seconds}s}}}}"
         );
         document::parse("test", &text).unwrap().into()

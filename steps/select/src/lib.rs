@@ -1,4 +1,4 @@
-//! Makes a bundle of the candidates: calibrates them on the validation part, sets limits and vote,
+//! Makes a bundle of the candidates: calibrates them on the validation part, sets thresholds and vote,
 //! and measures the whole on the validation and test parts.
 //!
 //! Without labels there is one figure, the share of inliers, and it is called that: it says how
@@ -71,7 +71,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     })?;
     measured.into_iter().for_each(|(name, figures)| bundle.set_metrics(name, figures));
     advance(args, &mut bundle, (&dataset, every))?;
-    outcome.detail("limits", &limits(&bundle))?;
+    outcome.detail("thresholds", &thresholds(&bundle))?;
     bundle.write(&args.bundle)
 }
 
@@ -176,9 +176,9 @@ fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path
     found.collect()
 }
 
-fn limits(bundle: &Bundle) -> BTreeMap<String, f64> {
+fn thresholds(bundle: &Bundle) -> BTreeMap<String, f64> {
     let members = bundle.manifest().members.iter();
-    members.map(|member| (member.kind.clone(), member.limit)).collect()
+    members.map(|member| (member.kind.clone(), member.threshold)).collect()
 }
 
 fn provenance(dataset: &Path, dataset_sha256: String) -> Result<Provenance, StepError> {

@@ -112,7 +112,7 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     let training = Training { scores: scored.long, memories: scored.memories };
     let gate = |distances: Distances, mut scores: Vec<f64>| {
         scores.sort_unstable_by(f64::total_cmp);
-        Gate { distance: distances.whole, limit: quantile(&scores, settings.gate_share) }
+        Gate { distance: distances.whole, threshold: quantile(&scores, settings.gate_share) }
     };
     let short = gate(short, scored.short);
     let level = (following.stay_rows > 0).then(|| gate(level, scored.level));

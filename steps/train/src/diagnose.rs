@@ -7,7 +7,7 @@ use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
 use models::class_trees::Calibration;
-use models::diagnosis::{Diagnosis, Limits, pattern};
+use models::diagnosis::{Diagnosis, Thresholds, pattern};
 use models::{ClassTrees, Scaler, Scaling};
 use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
@@ -76,7 +76,7 @@ impl DiagnoseParams {
     pub fn fit(&self, labelled: &Labelled) -> Result<Fitted, FitError> {
         self.settings.check()?;
         let Settings { min_probability, min_likeness, likeness_weight, .. } = self.settings;
-        let limits = Limits { min_probability, min_likeness, likeness_weight };
+        let thresholds = Thresholds { min_probability, min_likeness, likeness_weight };
         let (normal, faults) = (labelled.only(true), labelled.only(false));
         let found = faults.classes.names.len();
         if found < 2 {
@@ -90,7 +90,7 @@ impl DiagnoseParams {
         let calibration = held.calibrate(&faults);
         let make = |forest: ClassTrees, rows: &[usize]| {
             let forest = forest.calibrated(calibration)?;
-            Diagnosis::new(forest, scaler.clone(), patterns(&faults, &scaler, rows), limits)
+            Diagnosis::new(forest, scaler.clone(), patterns(&faults, &scaler, rows), thresholds)
         };
         let figures = figures(&faults, &mut held, make)?;
         let all: Vec<usize> = (0..faults.class.len()).collect();

@@ -39,6 +39,6 @@ impl<T> Fit<Array2<f64>, T, FitError> for ZScoreValidParams {
     fn fit(&self, dataset: &DatasetBase<Array2<f64>, T>) -> Result<ZScore, FitError> {
         rows::check(&dataset.records, 2)?;
         let scaler = Scaler::fit(dataset.records.view(), models::Scaling::ZScore);
-        Ok(ZScore::new(scaler, self.settings.limit))
+        Ok(ZScore::new(scaler, self.settings.threshold))
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::rules::FalseAlarmLimit;
+use contract::rules::FalseAlarmThreshold;
 use contract::{Span, Tensors, Timestamp};
 use document::models::Adaptive as Settings;
 use linfa::ParamGuard as _;
@@ -79,8 +79,8 @@ fn scores_levels_and_alarms_are_those_of_numpy() {
     for (row, (found, expected)) in scores.iter().zip(&expected.training_scores).enumerate() {
         assert!(close(*found, *expected), "training row {row}: {found}, not {expected}");
     }
-    let limits = FalseAlarmLimit::default();
-    let (levels, mut states) = alarm::calibrate(&limits, STEP, &[&scores]);
+    let thresholds = FalseAlarmThreshold::default();
+    let (levels, mut states) = alarm::calibrate(&thresholds, STEP, &[&scores]);
     for (found, expected) in [
         (levels.tail_start, expected.levels.tail_start),
         (levels.tail_scale, expected.levels.tail_scale),
@@ -90,17 +90,17 @@ fn scores_levels_and_alarms_are_those_of_numpy() {
         assert!(close(found, expected), "{levels:?}");
     }
     let (mut memory, mut state) = (training.memories.remove("").unwrap(), states.remove(0));
-    let rule = AlarmRule::new(&limits, levels, STEP);
+    let rule = AlarmRule::new(&thresholds, levels, STEP);
     for (row, values) in expected.test.iter().enumerate() {
         let time = minute(expected.train.len() + row).ms();
         let step = model.step(&mut memory, time, values);
-        let limit = rule.limit(&state);
-        let alarmed = step.open && step.decision > limit;
+        let threshold = rule.threshold(&state);
+        let alarmed = step.open && step.decision > threshold;
         rule.observe(&mut state, time, step.decision, alarmed);
         model.judged(&mut memory, alarmed);
         assert!(close(step.decision, expected.long[row]), "row {row}: {}", step.decision);
         assert!(close(Adaptive::short_score(&memory).unwrap(), expected.short[row]), "row {row}");
-        assert!(close(limit, expected.thresholds[row]), "row {row}: {limit}");
+        assert!(close(threshold, expected.thresholds[row]), "row {row}: {threshold}");
         assert_eq!(alarmed, expected.alarms[row], "row {row}");
     }
     assert!(expected.alarms.contains(&true));

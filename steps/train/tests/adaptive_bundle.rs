@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::artifact::{json_bytes, sha256};
 use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
-use contract::rules::{Combine, FalseAlarmLimit, Limit, Vote};
+use contract::rules::{Combine, FalseAlarmThreshold, Threshold, Vote};
 use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, ErrorKind, Span, Timestamp};
 use document::models::Adaptive as Settings;
@@ -100,7 +100,7 @@ fn ingredients(rows: &FeatureTable, threads: usize) -> (Candidate, Recipe) {
         best_by: None,
         alarm_at: Decimal::ONE,
         smoothing: Span::ZERO,
-        limit: Limit::FalseAlarms(FalseAlarmLimit::default()),
+        threshold: Threshold::FalseAlarms(FalseAlarmThreshold::default()),
     };
     let recipe = Recipe {
         pipeline: "nodes".to_owned(),
@@ -290,11 +290,12 @@ fn labelled_faults_among_the_calibration_rows_make_no_model_deaf() {
     heal(&mut rows, 0);
     heal(&mut rows, 1);
     let [fitted, later] = [0..2000, 2000..3000].map(|part| rows.select(&part.collect::<Vec<_>>()));
-    // How far above its limit the last fault is, as a bundle of the first rows sees it.
+    // How far above its threshold the last fault is, as a bundle of the first rows sees it.
     let margin = |fitted: &FeatureTable| {
         let scores = bundle_of(fitted, 1).score(&later, &mut ScoreState::default(), OPTIONS);
         let fault = scores.unwrap().drain(700..720).collect::<Vec<EntityScore>>();
-        let margins = fault.iter().map(|score| score.members[0].decision / score.members[0].limit);
+        let margins =
+            fault.iter().map(|score| score.members[0].decision / score.members[0].threshold);
         margins.fold(0.0, f64::max)
     };
     let unlabelled = FeatureTable { labels: None, ..fitted.clone() };

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use contract::rules::FalseAlarmLimit;
+use contract::rules::FalseAlarmThreshold;
 use contract::{Span, Timestamp};
 use document::models::Adaptive as Settings;
 use linfa::ParamGuard as _;
@@ -110,12 +110,12 @@ impl Watch {
         let values = Array2::from_shape_vec((entities.len() * minutes, COLUMNS), values).unwrap();
         let params = AdaptiveParams::new(Settings::default(), order).check().unwrap();
         let Fitted { model, training } = params.fit(&DatasetBase::from(values)).unwrap();
-        let limit = FalseAlarmLimit::default();
+        let threshold = FalseAlarmThreshold::default();
         let scores: Vec<&[f64]> = training.scores.values().map(Vec::as_slice).collect();
-        let (levels, states) = alarm::calibrate(&limit, STEP, &scores);
+        let (levels, states) = alarm::calibrate(&threshold, STEP, &scores);
         let past = training.memories.into_iter().zip(states);
         let past = past.map(|((entity, memory), state)| (entity, (memory, state))).collect();
-        Self { model, rule: AlarmRule::new(&limit, levels, STEP), past, trained_to: minutes }
+        Self { model, rule: AlarmRule::new(&threshold, levels, STEP), past, trained_to: minutes }
     }
 
     /// Watches the minutes of an entity that follow the training.
@@ -125,7 +125,7 @@ impl Watch {
         let said = rows.iter().enumerate().map(|(row, values)| {
             let time_ms = time(self.trained_to + row).ms();
             let step = self.model.step(&mut memory, time_ms, values);
-            let alarmed = step.open && step.decision > self.rule.limit(&state);
+            let alarmed = step.open && step.decision > self.rule.threshold(&state);
             self.rule.observe(&mut state, time_ms, step.decision, alarmed);
             self.model.judged(&mut memory, alarmed);
             Said { decision: step.decision, alarmed, new_level: memory.new_level() }

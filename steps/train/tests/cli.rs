@@ -34,7 +34,7 @@ models:
   z_score: {}
 vote:
   combine: votes
-  limit:
+  threshold:
     quantile: {share: 0.99}
 ";
 

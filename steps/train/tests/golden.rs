@@ -14,7 +14,7 @@ use std::path::Path;
 
 use contract::artifact::{self, sha256};
 use contract::bundle::{BundleManifest, CandidateManifest, FileRecord, Provenance};
-use contract::rules::{Combine, Limit, QuantileLimit, Vote};
+use contract::rules::{Combine, QuantileThreshold, Threshold, Vote};
 use contract::{Decimal, Span, Timestamp};
 use document::models::{
     Autoencoder, DecisionTree, IsolationForest, Mahalanobis, OneClassSvm, RandomForest, ZScore,
@@ -105,7 +105,7 @@ fn bundle(detectors: &[Box<dyn Detector>], threads: usize) -> BTreeMap<String, V
             best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::from_seconds(300),
-            limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
+            threshold: Threshold::Quantile(QuantileThreshold { share: 0.99 }),
         },
         normal: vec!["normal".to_owned()],
         provenance: Provenance {

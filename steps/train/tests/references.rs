@@ -169,8 +169,10 @@ fn the_mahalanobis_distance_is_that_of_numpy() {
 #[test]
 fn the_mean_squared_z_score_is_that_of_scikit_learn() {
     let reference = reference();
-    let params =
-        train::z_score::ZScoreParams::new(document::models::ZScore { limit: 0.0, search: None });
+    let params = train::z_score::ZScoreParams::new(document::models::ZScore {
+        threshold: 0.0,
+        search: None,
+    });
     let model = params.fit(&dataset(&reference.train)).unwrap();
     let expected = numbers(&reference.json["mean_square_z"]);
     assert!(worst_difference(&model.decision(reference.test.view(), 1), &expected) < 1e-9);

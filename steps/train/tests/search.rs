@@ -54,7 +54,7 @@ impl Place {
             "format: 1\nname: search\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\n\
              models:\n  mahalanobis: {{ridge: 100, search: {search}}}\n  isolation_forest: {{trees: 20, search: {search}}}\n\
-             vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+             vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n"
         );
         fs_err::write(folder.path().join("document.yaml"), document).unwrap();
         Self(folder)

@@ -34,7 +34,7 @@ vote:
   combine: votes
   weights: {decision_tree: 0.5, random_forest: 0.5}
   alarm_at: 1
-  limit:
+  threshold:
     quantile: {share: 0.99}
 ";
 

@@ -242,7 +242,7 @@ mod tests {
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
              features: [{{raw: {{}}}}]\nsplit: {{validation: {validation}, test: {test}, \
              gap: {gap_ms}ms}}\nmodels: {{z_score: {{}}}}\n\
-             vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+             vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n"
         );
         document::parse("split.yaml", &text).unwrap().into()
     }

@@ -4,17 +4,17 @@ use super::{Problem, require};
 
 /// A threshold that is passed so often is a rank among the maxima of the history: there must be one.
 pub(super) fn check_false_alarms(
-    limit: &contract::rules::FalseAlarmLimit,
+    threshold: &contract::rules::FalseAlarmThreshold,
     step: contract::Span,
 ) -> Result<(), Problem> {
-    let expected = limit.per_day * limit.history.seconds() / 86_400.0;
-    let rows = limit.history.in_steps(step);
-    let most = rows.min(contract::rules::FalseAlarmLimit::MOST_BLOCKS) as f64 / 4.0;
-    require((1.0..=most).contains(&expected), "vote.limit", || {
+    let expected = threshold.per_day * threshold.history.seconds() / 86_400.0;
+    let rows = threshold.history.in_steps(step);
+    let most = rows.min(contract::rules::FalseAlarmThreshold::MOST_BLOCKS) as f64 / 4.0;
+    require((1.0..=most).contains(&expected), "vote.threshold", || {
         format!(
             "`per_day: {}` and `history: {}` expect {expected} false alarms in the history, which \
              must be 1 to {most}",
-            limit.per_day, limit.history
+            threshold.per_day, threshold.history
         )
     })
 }

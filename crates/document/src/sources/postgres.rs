@@ -155,7 +155,7 @@ mod tests {
     fn said(settings: &str) -> String {
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
-             vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\nsources:\n  main:\n\
+             vote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\nsources:\n  main:\n\
              \x20   postgres: {{server: {{url: 'postgresql://u@h/d'}}, {settings}}}\n"
         );
         crate::parse("x.yaml", &text).map_or_else(|error| error.message, |_| String::new())

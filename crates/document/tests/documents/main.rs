@@ -20,13 +20,13 @@ sources:
 features:
   - raw
 models:
-  z_score: {limit: 3}
+  z_score: {threshold: 3}
   isolation_forest: {trees: 10}
 vote:
   combine: votes
   weights: {isolation_forest: 0.6, z_score: 0.3}
   alarm_at: 0.9
-  limit:
+  threshold:
     quantile: {share: 0.99}
 profiles:
   strict:
@@ -125,7 +125,7 @@ fn what_is_misspelt_is_named_with_place_and_meaning() {
         "small.yaml:16:12: `vote.combine`: unknown value `vots`\nhint: did you mean `votes`?"
     );
     assert_eq!(
-        refusal("  z_score: {limit: 3}", "  z_scores: {limit: 3}"),
+        refusal("  z_score: {threshold: 3}", "  z_scores: {threshold: 3}"),
         "small.yaml:13:3: `models`: unknown field `z_scores`\nhint: did you mean `z_score`?"
     );
     assert_eq!(
@@ -159,8 +159,8 @@ fn wrong_types_and_units_are_named_with_place_and_what_is_right() {
 fn a_wrong_field_on_the_command_line_is_named_as_such() {
     let of = |set: &str| read(SMALL, None, &[set]).unwrap_err();
     assert_eq!(
-        of("models.z_score.limt=2"),
-        "--set models.z_score.limt: `models.z_score`: unknown field `limt`\nhint: did you mean `limit`?"
+        of("models.z_score.treshold=2"),
+        "--set models.z_score.treshold: `models.z_score`: unknown field `treshold`\nhint: did you mean `threshold`?"
     );
     assert_eq!(of("seed=-1"), "--set seed: `seed`: expected a whole number, 0 or more, found `-1`");
     assert!(of("seed").contains("has no `field=value`"));
@@ -278,14 +278,14 @@ fn a_parameter_of_a_model_out_of_its_range_is_refused_at_its_place() {
         ("random_forest", "trees", "10001"),
         ("random_forest", "max_depth", "65"),
         ("random_forest", "split_columns", "0"),
-        ("z_score", "limit", "-3"),
+        ("z_score", "threshold", "-3"),
         ("z_score", "search.trials", "10001"),
     ] {
         let fields: Vec<&str> = field.split('.').collect();
         let (inner, close) = (fields.join(": {"), "}".repeat(fields.len() - 1));
         let other = if model == "z_score" { "mahalanobis" } else { "z_score" };
         let text = SMALL.replace(
-            "  z_score: {limit: 3}\n  isolation_forest: {trees: 10}\n",
+            "  z_score: {threshold: 3}\n  isolation_forest: {trees: 10}\n",
             &format!("  {model}:\n    {inner}: {value}{close}\n  {other}: {{}}\n"),
         );
         let said = read(&text, None, &[]).unwrap_err();
@@ -338,7 +338,7 @@ fn the_hash_of_a_stage_changes_with_its_sections_alone() {
     let forest = Some("isolation_forest");
     assert_eq!(
         hash(&[], Stage::Train, forest),
-        hash(&["alerts.for=3", "models.z_score.limit=2"], Stage::Train, forest)
+        hash(&["alerts.for=3", "models.z_score.threshold=2"], Stage::Train, forest)
     );
     assert_ne!(
         hash(&[], Stage::Train, forest),
@@ -377,7 +377,7 @@ fn everything_that_is_wrong_with_a_document_is_found_at_once() {
         .replace("range: 1d", "rangee: 1d\nrange: 1d\nscoring: {every: soon}")
         .replace("{name: requests,", "{name: 9,")
         .replace("  - raw", "  - raw: {columns: [nothing]}\n  - difference: {lag: 90s}")
-        .replace("z_score: {limit: 3}", "z_score: {limit: -3}")
+        .replace("z_score: {threshold: 3}", "z_score: {threshold: -3}")
         .replace("alarm_at: 0.9", "alarm_at: 9");
     let found = document::problems_in("small.yaml", &text);
     let all: Vec<String> = found.iter().map(ToString::to_string).collect();

@@ -7,11 +7,11 @@ use super::{SMALL, read};
 #[test]
 fn profile_then_overlay_then_fields_are_laid_over() {
     let strict =
-        read(SMALL, Some("profile: strict\nstep: 30s"), &["models.z_score.limit=2", "seed=9"])
+        read(SMALL, Some("profile: strict\nstep: 30s"), &["models.z_score.threshold=2", "seed=9"])
             .unwrap();
     assert_eq!(strict.vote.alarm_at.to_string(), "0.6");
     assert_eq!(strict.step.to_string(), "30s");
-    assert_eq!(strict.models.z_score.unwrap().limit.to_string(), "2");
+    assert_eq!(strict.models.z_score.unwrap().threshold.to_string(), "2");
     assert_eq!(strict.seed, 9);
     assert!(strict.profiles.is_empty(), "applied, and out of the way");
     let other = read(SMALL, Some("profile: strict\nvote: {alarm_at: 0.3}"), &[]).unwrap();

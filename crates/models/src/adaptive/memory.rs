@@ -45,7 +45,7 @@ pub struct Following {
     pub windows: Vec<usize>,
     /// Rows of the windows of the short score.
     pub gate_windows: Vec<usize>,
-    /// Newest rows of which one must have a short score above the gate's limit.
+    /// Newest rows of which one must have a short score above the gate's threshold.
     pub gate_rows: usize,
     /// Newest rows of which one must be unusual without a window for an alarm to go on; 0 where
     /// the gate alone decides.

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use super::{Row, ScoreState};
 use crate::bundle::Series;
-use crate::limit::{Judged, LimitState};
+use crate::threshold::{Judged, ThresholdState};
 
 impl Series {
-    pub(super) fn limit(&self, state: &mut ScoreState, series: &str, entity: &str) -> f64 {
+    pub(super) fn threshold(&self, state: &mut ScoreState, series: &str, entity: &str) -> f64 {
         match &self.alarms {
             Some(rule) => {
                 let alarms = entry(&mut state.alarms, series, BTreeMap::default);
-                rule.limit(entry(alarms, entity, || rule.fresh()))
+                rule.threshold(entry(alarms, entity, || rule.fresh()))
             }
-            None => {
-                self.rule.limit_for(entry(&mut state.limits, series, LimitState::default), entity)
-            }
+            None => self.rule.threshold_for(
+                entry(&mut state.thresholds, series, ThresholdState::default),
+                entity,
+            ),
         }
     }
 
@@ -27,8 +28,8 @@ impl Series {
         judged: Judged,
     ) -> bool {
         let Some(rule) = &self.alarms else {
-            let limits = entry(&mut state.limits, series, LimitState::default);
-            self.rule.observe(limits, of.entity, of.time, judged);
+            let thresholds = entry(&mut state.thresholds, series, ThresholdState::default);
+            self.rule.observe(thresholds, of.entity, of.time, judged);
             return false;
         };
         let alarms = entry(&mut state.alarms, series, BTreeMap::default);

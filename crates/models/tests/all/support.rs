@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use contract::bundle::{CandidateManifest, FileRecord, Provenance};
-use contract::rules::{Combine, Limit, QuantileLimit, TrailingLimit, Vote};
+use contract::rules::{Combine, QuantileThreshold, Threshold, TrailingThreshold, Vote};
 use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifact};
 use frames::{Column, FeatureTable, RowLabels};
 use models::autoencoder::{Autoencoder, Layer};
 use models::class_trees::{self, Calibration, ClassTree, Classes};
-use models::diagnosis::Limits;
+use models::diagnosis::Thresholds;
 use models::isolation_forest::{IsolationForest, Tree};
 use models::mahalanobis::Mahalanobis;
 use models::one_class_svm::OneClassSvm;
@@ -128,10 +128,10 @@ pub(crate) fn labelled_bundle() -> Result<Bundle> {
     let vote = Vote { alarm_at: Decimal::ONE, ..votes() };
     let mut bundle = assemble(candidates.collect::<Result<_>>()?, &table(200, 200), recipe(vote))?;
     let scaler = Scaler::fit(matrix(&table(200, 200)).view(), Scaling::Robust);
-    let limits = Limits { min_probability: 0.5, min_likeness: 0.5, likeness_weight: 20.0 };
+    let thresholds = Thresholds { min_probability: 0.5, min_likeness: 0.5, likeness_weight: 20.0 };
     let forest = class_trees("random_forest", ["memory", "requests"])?;
     let patterns = vec![0.0, 3.0, 0.0, 0.0, 0.0, 3.0];
-    let model = Diagnosis::new(forest, scaler, patterns, limits)?.save()?;
+    let model = Diagnosis::new(forest, scaler, patterns, thresholds)?.save()?;
     let folder = tempfile::tempdir()?;
     let manifest = CandidateManifest { kind: "diagnose".to_owned(), ..manifest(&model)? };
     fs_err::write(folder.path().join(&manifest.model.file), model)?;
@@ -162,7 +162,7 @@ fn manifest(model: &[u8]) -> Result<CandidateManifest> {
     })
 }
 
-/// Three of five votes raise an alarm, against fixed limits.
+/// Three of five votes raise an alarm, against fixed thresholds.
 pub(crate) fn votes() -> Vote {
     Vote {
         combine: Combine::Votes,
@@ -171,17 +171,18 @@ pub(crate) fn votes() -> Vote {
         best_by: None,
         alarm_at: "3".parse().unwrap_or(Decimal::ONE),
         smoothing: Span::ZERO,
-        limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
+        threshold: Threshold::Quantile(QuantileThreshold { share: 0.99 }),
     }
 }
 
-/// The mean of the standardised scores over five minutes, against a limit that follows.
+/// The mean of the standardised scores over five minutes, against a threshold that follows.
 pub(crate) fn mean() -> Vote {
-    let trailing = TrailingLimit { history: Span::from_seconds(86_400), times: 4.0, share: 0.99 };
+    let trailing =
+        TrailingThreshold { history: Span::from_seconds(86_400), times: 4.0, share: 0.99 };
     Vote {
         combine: Combine::Mean,
         smoothing: Span::from_seconds(300),
-        limit: Limit::Trailing(trailing),
+        threshold: Threshold::Trailing(trailing),
         ..votes()
     }
 }

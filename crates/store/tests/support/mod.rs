@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use contract::artifact::{sha256, write_file, write_json};
 use contract::bundle::{BundleManifest, FileRecord, Member, Provenance};
-use contract::rules::{Combine, Limit, QuantileLimit, Vote};
+use contract::rules::{Combine, QuantileThreshold, Threshold, Vote};
 use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp};
 
 pub(crate) const PIPELINE: &str = "cluster";
@@ -39,18 +39,18 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
             best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
-            limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
+            threshold: Threshold::Quantile(QuantileThreshold { share: 0.99 }),
         },
         members: vec![Member {
             kind: "z_score".into(),
             model: record("z_score.safetensors", bytes)?,
             seed: 7,
-            parameters: serde_json::json!({"limit": 3.0}),
-            limit: 1.0,
+            parameters: serde_json::json!({"threshold": 3.0}),
+            threshold: 1.0,
             levels: None,
         }],
         reference: record("reference.json", b"{}\n")?,
-        combined_limit: None,
+        combined_threshold: None,
         combined_levels: None,
         memory: None,
         memory_before_test: None,

@@ -140,7 +140,7 @@ mod tests {
     fn document(sources: &str) -> Document {
         let text = format!(
             "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {sources}\nfeatures: [{{raw: {{}}}}]\n\
-             models: {{z_score: {{}}}}\nvote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+             models: {{z_score: {{}}}}\nvote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n"
         );
         document::parse("x.yaml", &text).unwrap()
     }

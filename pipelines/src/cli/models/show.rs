@@ -19,7 +19,7 @@ pub(super) fn text(version: &str, manifest: &BundleManifest) -> String {
         row("features", columns.len().to_string()),
         row("lynceus", made.version.clone()),
     ];
-    if let Some(threshold) = manifest.combined_limit {
+    if let Some(threshold) = manifest.combined_threshold {
         rows.push(row("threshold", format!("{threshold:.4} of the combined score")));
     }
     rows.extend(manifest.diagnosis.iter().map(|stage| row("diagnosis", stage.kinds.join(", "))));
@@ -28,7 +28,7 @@ pub(super) fn text(version: &str, manifest: &BundleManifest) -> String {
     members.extend(manifest.members.iter().map(|member| {
         vec![
             member.kind.clone(),
-            format!("{:.4}", member.limit),
+            format!("{:.4}", member.threshold),
             manifest.vote.weight(&member.kind).to_string(),
             member.seed.to_string(),
         ]

@@ -84,12 +84,12 @@ fn scored(pipeline: &Pipeline, change: impl Fn(&mut WindowScore), verdicts: &str
 fn urgent(score: &mut WindowScore) {
     for entity in &mut score.entities {
         entity.urgent = true;
-        entity.combined = Some(Combined { score: 10.27, limit: 5.67 });
+        entity.combined = Some(Combined { score: 10.27, threshold: 5.67 });
         entity.members = vec![MemberScore {
             kind: "adaptive".into(),
             decision: 10.27,
             calibrated: 1.0,
-            limit: 5.67,
+            threshold: 5.67,
             vote: true,
         }];
     }

@@ -51,7 +51,7 @@ impl Pipeline {
         let text = format!(
             "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [{{raw: {{columns: ['*']}}}}]\n\
-             models: {{z_score: {{}}}}\nvote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
+             models: {{z_score: {{}}}}\nvote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\n\
              alerts:\n{rules}  channels:\n{channels}"
         );
         Ok(write_file(&self.folder().join("cluster.yaml"), text.as_bytes())?)

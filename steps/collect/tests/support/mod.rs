@@ -22,7 +22,7 @@ impl Place {
     pub(crate) fn new(head: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let rest = "features: [raw: {}]\nmodels: {z_score: {}}\n\
-            vote: {combine: votes, weights: {z_score: 1}, alarm_at: 1, limit: {quantile: {share: 0.99}}}\n";
+            vote: {combine: votes, weights: {z_score: 1}, alarm_at: 1, threshold: {quantile: {share: 0.99}}}\n";
         fs_err::write(folder.path().join("x.yaml"), format!("format: 1\nname: x\n{head}\n{rest}"))?;
         Ok(Self { folder })
     }

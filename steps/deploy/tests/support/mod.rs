@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use contract::artifact::{sha256, write_file};
 use contract::bundle::Provenance;
-use contract::rules::{Combine, Limit, QuantileLimit, Vote};
+use contract::rules::{Combine, QuantileThreshold, Threshold, Vote};
 use contract::step::Common;
 use contract::steps::DeployArgs;
 use contract::{Decimal, FeatureColumn, FeatureContract, Span};
@@ -51,7 +51,7 @@ impl Pipeline {
         let text = format!(
             "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [{{raw: {{columns: ['*']}}}}]\n\
-             models: {{z_score: {{}}}}\nvote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\n\
+             models: {{z_score: {{}}}}\nvote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\n\
              gate: {gate}\n"
         );
         Ok(write_file(&self.folder().join("cluster.yaml"), text.as_bytes())?)
@@ -84,7 +84,7 @@ impl Pipeline {
             best_by: None,
             alarm_at: Decimal::ONE,
             smoothing: Span::ZERO,
-            limit: Limit::Quantile(QuantileLimit { share: 0.99 }),
+            threshold: Threshold::Quantile(QuantileThreshold { share: 0.99 }),
         };
         let recipe = Recipe {
             pipeline: "cluster".into(),

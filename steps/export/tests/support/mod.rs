@@ -36,7 +36,7 @@ impl Place {
         let text = format!(
             "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
              queries: [{{name: load, promql: node_load1}}]}}}}\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
-             vote: {{combine: votes, limit: {{quantile: {{share: 0.99}}}}}}\nexports:\n{sinks}"
+             vote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\nexports:\n{sinks}"
         );
         fs_err::write(self.path("cluster.yaml"), text).unwrap();
     }
@@ -124,7 +124,7 @@ fn scored(entity: &str, verdict: Verdict) -> EntityScore {
             kind: "z_score".to_owned(),
             decision: 1.0,
             calibrated: 0.5,
-            limit: 2.0,
+            threshold: 2.0,
             vote: false,
         }],
         causes: Vec::new(),

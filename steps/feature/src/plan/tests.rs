@@ -9,7 +9,7 @@ fn document(features: &str) -> Sections {
          {{name: requests, promql: requests_total}}]}}}}\n\
          features: {features}\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: votes, weights: {{z_score: 1}}, alarm_at: 1, \
-         limit: {{quantile: {{share: 0.99}}}}}}\n"
+         threshold: {{quantile: {{share: 0.99}}}}}}\n"
     );
     document::parse("x.yaml", &text).unwrap().into()
 }

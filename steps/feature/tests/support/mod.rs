@@ -24,7 +24,7 @@ pub(crate) fn document(fill: &str, features: &str) -> String {
          {{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
          {{name: requests, promql: requests_total}}]}}}}\n\
          fill: {fill}\nfeatures: {features}\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n"
     )
 }
 

@@ -63,7 +63,7 @@ fn own_data(contents: &Contents) -> Markup {
 
 /// Explains the marks that occur.
 fn marks(history: &ScoreHistory, own_data: bool) -> Markup {
-    let mut entries = vec![("s0", "score"), ("limit", "limit")];
+    let mut entries = vec![("s0", "score"), ("threshold", "threshold")];
     if history.entities.iter().any(|entity| !entity.alarms.is_empty()) {
         entries.push(("alarm", "alarm of the vote"));
     }

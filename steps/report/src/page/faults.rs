@@ -85,20 +85,20 @@ fn timeline(
     range: (Timestamp, Timestamp),
 ) -> Result<Markup, StepError> {
     let backdrop = Backdrop::of(contents, history, range);
-    let (title, what, limit) = match history.verdict.basis {
+    let (title, what, threshold) = match history.verdict.basis {
         Basis::Combined => {
-            ("Combined score", "the models' mean score in usual deviations", "its limit")
+            ("Combined score", "the models' mean score in usual deviations", "its threshold")
         }
         Basis::Votes => (
             "Votes",
             "the weights of the models that called a window anomalous",
             "the votes an alarm takes",
         ),
-        Basis::Only => ("Score", "the model's own score", "its limit"),
+        Basis::Only => ("Score", "the model's own score", "its threshold"),
     };
     let many = if history.entities.len() > 1 { ", of whoever is highest" } else { "" };
     let alternative = alternative(history, &contents.zone);
-    let mut entries = vec![("s0", "score"), ("limit", limit), ("alarm", "alarm")];
+    let mut entries = vec![("s0", "score"), ("threshold", threshold), ("alarm", "alarm")];
     if !history.scenarios.is_empty() {
         entries.push(("fault", "labelled fault, by its number"));
     }
@@ -123,7 +123,7 @@ pub(super) fn picture(contents: &Contents) -> Result<String, StepError> {
 fn alternative(history: &ScoreHistory, zone: &Zone) -> String {
     let alarms = history.alarms();
     let mut text = format!(
-        "Score over time with its limit, alarms and faults. {}",
+        "Score over time with its threshold, alarms and faults. {}",
         units::counted(alarms.len() as u64, "alarm")
     );
     for alarm in alarms.iter().take(10) {

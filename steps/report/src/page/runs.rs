@@ -1,7 +1,7 @@
 //! The runs themselves: their tasks, and the model card.
 
 use contract::bundle::BundleManifest;
-use contract::rules::{Combine, Limit};
+use contract::rules::{Combine, Threshold};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -166,7 +166,7 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
             } }
             dt { "When it alarms" } dd { (vote(bundle)) }
             dt { "Made with" } dd { "Lynceus " (provenance.version) }
-            dt { "Limits" }
+            dt { "Thresholds" }
             dd {
                 "It knows only what was normal in the data it learned from: a change that is wanted, "
                 "such as a new release or more load, looks as anomalous as a fault until it is "
@@ -197,30 +197,30 @@ pub(super) fn parameters(value: &Value) -> String {
 
 fn vote(bundle: &BundleManifest) -> String {
     let vote = &bundle.vote;
-    let limit = match &vote.limit {
-        Limit::Quantile(limit) => {
+    let threshold = match &vote.threshold {
+        Threshold::Quantile(threshold) => {
             format!(
-                "a limit that {} of the validation rows stay below",
-                units::percent(limit.share)
+                "a threshold that {} of the validation rows stay below",
+                units::percent(threshold.share)
             )
         }
-        Limit::Trailing(limit) => format!(
-            "a limit that follows the last {}: {} usual deviations above their median, never below \
+        Threshold::Trailing(threshold) => format!(
+            "a threshold that follows the last {}: {} usual deviations above their median, never below \
              what {} of the validation rows stay below",
-            units::span(limit.history),
-            units::number(limit.times),
-            units::percent(limit.share)
+            units::span(threshold.history),
+            units::number(threshold.times),
+            units::percent(threshold.share)
         ),
-        Limit::FalseAlarms(limit) => format!(
-            "a limit above the usual level of the last {} that is expected to be passed {} times a \
+        Threshold::FalseAlarms(threshold) => format!(
+            "a threshold above the usual level of the last {} that is expected to be passed {} times a \
              day",
-            units::span(limit.history),
-            units::number(limit.per_day)
+            units::span(threshold.history),
+            units::number(threshold.per_day)
         ),
     };
     match vote.combine {
         Combine::Votes => format!(
-            "When the weights of the models above their limits add up to {} or more; each has {limit}.",
+            "When the weights of the models above their thresholds add up to {} or more; each has {threshold}.",
             vote.alarm_at
         ),
         Combine::Mean => {
@@ -228,7 +228,7 @@ fn vote(bundle: &BundleManifest) -> String {
                 0 => String::new(),
                 _ => format!(", averaged over {},", units::span(vote.smoothing)),
             };
-            format!("When the weighted mean of the models' scores{smoothing} passes {limit}.")
+            format!("When the weighted mean of the models' scores{smoothing} passes {threshold}.")
         }
     }
 }

@@ -20,7 +20,7 @@ const GROUPS: usize = 8;
 /// Rows whose features are multiplied at a time.
 const BLOCK_ROWS: usize = 256;
 
-/// First rows of an entity that do not count for a gate's limit, while the windows fill.
+/// First rows of an entity that do not count for a gate's threshold, while the windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
 
 /// Rows whose features say what is usual; of more, evenly spaced ones do.

@@ -29,7 +29,7 @@ const FAULT_ROWS: usize = 10;
 /// One row in so many is of an injected fault.
 const FAULTY_SHARE: usize = 10;
 
-/// Share of training rows above the limit that later rows are held against.
+/// Share of training rows above the threshold that later rows are held against.
 const EXPECTED_SHARE: f64 = 0.01;
 
 /// How far an injected fault moves a column, in standard deviations of training.
@@ -141,9 +141,9 @@ impl Criterion {
         let Some([train, usual]) = &self.untouched else { return precision };
         let mut train = detector.decision(train.view(), 1);
         train.sort_unstable_by(f64::total_cmp);
-        let limit = quantile(&train, 1.0 - EXPECTED_SHARE);
+        let threshold = quantile(&train, 1.0 - EXPECTED_SHARE);
         let later = detector.decision(usual.view(), 1);
-        let above = later.iter().filter(|score| **score > limit).count();
+        let above = later.iter().filter(|score| **score > threshold).count();
         let share = above as f64 / later.len().max(1) as f64;
         precision * (EXPECTED_SHARE / share.max(EXPECTED_SHARE)).sqrt()
     }

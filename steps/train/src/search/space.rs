@@ -49,7 +49,7 @@ pub fn draw(kind: DetectorKind, given: &Value, data: Data, random: &mut impl Rng
             set("nu", json!(logarithmic(5e-3, 0.2, random)));
             set("gamma", json!(logarithmic(0.05, 5.0, random) / columns.max(1) as f64));
         }
-        DetectorKind::ZScore => set("limit", json!(random.random_range(0.0..6.0))),
+        DetectorKind::ZScore => set("threshold", json!(random.random_range(0.0..6.0))),
         // They have no parameters to draw.
         DetectorKind::Adaptive | DetectorKind::DecisionTree | DetectorKind::RandomForest => {}
     }

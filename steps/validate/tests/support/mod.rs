@@ -18,7 +18,7 @@ pub(crate) fn document(expectations: &str, split: &str) -> String {
     format!(
         "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{table: {{path: t, time: t}}}}}}\n\
          features: [{{raw: {{}}}}]\nexpectations: {expectations}\nsplit: {split}\n\
-         models: {{z_score: {{}}}}\nvote: {{combine: mean, limit: {{quantile: {{share: 0.99}}}}}}\n"
+         models: {{z_score: {{}}}}\nvote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n"
     )
 }
 

@@ -158,7 +158,7 @@ mod tests {
     fn cells(settings: &str) -> Cells {
         let text = format!(
             "{{format: 1, name: x, step: 1m, range: 1d, sources: {{t: {{table: {{path: t.csv, time: t, {settings}}}}}}}, \
-             features: [raw], models: {{z_score: {{}}}}, vote: {{combine: votes, limit: {{quantile: {{share: 0.9}}}}}}}}"
+             features: [raw], models: {{z_score: {{}}}}, vote: {{combine: votes, threshold: {{quantile: {{share: 0.9}}}}}}}}"
         );
         let document = document::parse("test", &text).unwrap();
         Cells::new(document.sources["t"].table.as_ref().unwrap()).unwrap()

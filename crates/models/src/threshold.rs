@@ -1,13 +1,13 @@
-//! Where anomalous begins: a fixed limit, or one that follows the detector's own recent scores.
+//! Where anomalous begins: a fixed threshold, or one that follows the detector's own recent scores.
 //!
-//! The trailing limit is `max(fixed, median + times * deviation)` over the recent scores of the
+//! The trailing threshold is `max(fixed, median + times * deviation)` over the recent scores of the
 //! entity, past only. Alarmed windows are left out, so an anomaly cannot teach itself; the fixed
-//! limit is the floor. Until enough was seen, quantiles of the reference stand in for the past.
+//! threshold is the floor. Until enough was seen, quantiles of the reference stand in for the past.
 
 use std::collections::BTreeMap;
 
 use contract::Timestamp;
-use contract::rules::{Limit, TrailingLimit};
+use contract::rules::{Threshold, TrailingThreshold};
 
 use crate::recent::Recent;
 
@@ -22,38 +22,38 @@ const FEWEST: usize = 120;
 /// noise an alarm.
 const DEVIATION_FLOOR: f64 = 0.05;
 
-/// The limit of one series of scores.
+/// The threshold of one series of scores.
 ///
 /// Scores are on the scale on which they are compared ([`crate::vote::Scale::forward`]).
 #[derive(Debug, Clone, PartialEq)]
-pub struct LimitRule {
-    /// The fixed limit, and the floor of a trailing one.
+pub struct ThresholdRule {
+    /// The fixed threshold, and the floor of a trailing one.
     fixed: f64,
-    trailing: Option<TrailingLimit>,
+    trailing: Option<TrailingThreshold>,
     deviation_floor: f64,
     /// Evenly spaced quantiles of the reference.
     prior: Vec<f64>,
 }
 
-/// The recent scores of one series, by entity: what a trailing limit remembers.
+/// The recent scores of one series, by entity: what a trailing threshold remembers.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct LimitState {
+pub struct ThresholdState {
     pub(crate) entities: BTreeMap<String, Recent>,
 }
 
-impl LimitRule {
-    /// Makes the rule of a series: `fixed` is its fixed limit, `spread` its usual deviation and
+impl ThresholdRule {
+    /// Makes the rule of a series: `fixed` is its fixed threshold, `spread` its usual deviation and
     /// `prior` its quantiles over the reference rows.
-    pub fn new(limit: &Limit, fixed: f64, spread: f64, prior: &[f64]) -> Self {
-        let trailing = match limit {
-            Limit::Quantile(_) | Limit::FalseAlarms(_) => None,
-            Limit::Trailing(trailing) => Some(trailing.clone()),
+    pub fn new(threshold: &Threshold, fixed: f64, spread: f64, prior: &[f64]) -> Self {
+        let trailing = match threshold {
+            Threshold::Quantile(_) | Threshold::FalseAlarms(_) => None,
+            Threshold::Trailing(trailing) => Some(trailing.clone()),
         };
         Self { fixed, trailing, deviation_floor: DEVIATION_FLOOR * spread, prior: prior.to_vec() }
     }
 
-    /// Returns the limit an entity's next score is held against.
-    pub fn limit_for(&self, state: &LimitState, entity: &str) -> f64 {
+    /// Returns the threshold an entity's next score is held against.
+    pub fn threshold_for(&self, state: &ThresholdState, entity: &str) -> f64 {
         let Some(trailing) = &self.trailing else { return self.fixed };
         let recent = state.entities.get(entity);
         let recent = recent.into_iter().flat_map(|recent| &recent.0);
@@ -74,7 +74,13 @@ impl LimitRule {
     }
 
     /// Remembers a score that was judged, if it may teach.
-    pub fn observe(&self, state: &mut LimitState, entity: &str, time: Timestamp, judged: Judged) {
+    pub fn observe(
+        &self,
+        state: &mut ThresholdState,
+        entity: &str,
+        time: Timestamp,
+        judged: Judged,
+    ) {
         let Some(trailing) = &self.trailing else { return };
         let part = (trailing.history.ms() / i64::from(PARTS)).max(1);
         let oldest = time.ms().saturating_sub(trailing.history.ms());
@@ -101,7 +107,7 @@ impl LimitRule {
     }
 }
 
-impl LimitState {
+impl ThresholdState {
     /// Drops entities whose last score is older than `time`: a pod that is gone needs no memory.
     pub fn forget_before(&mut self, time: Timestamp) {
         self.entities.retain(|_, recent| recent.is_after(time));
@@ -126,68 +132,84 @@ fn median(values: &mut [f64]) -> f64 {
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these numbers are exact")]
 mod tests {
-    use contract::rules::QuantileLimit;
+    use contract::rules::QuantileThreshold;
     use contract::{Span, Tensors};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn rule(fixed: f64) -> LimitRule {
+    fn rule(fixed: f64) -> ThresholdRule {
         let history = Span::from_seconds(86_400);
-        let limit = Limit::Trailing(TrailingLimit { history, times: 4.0, share: 0.99 });
+        let threshold = Threshold::Trailing(TrailingThreshold { history, times: 4.0, share: 0.99 });
         let prior: Vec<f64> = (0..=100).map(|step| f64::from(step) / 100.0).collect();
-        LimitRule::new(&limit, fixed, 0.3, &prior)
+        ThresholdRule::new(&threshold, fixed, 0.3, &prior)
     }
 
     fn minute(number: usize) -> Timestamp {
         Timestamp::from_ms(i64::try_from(number).unwrap() * 60_000)
     }
 
-    fn run(rule: &LimitRule, state: &mut LimitState, scores: &[f64], first: usize) -> Vec<f64> {
+    fn run(
+        rule: &ThresholdRule,
+        state: &mut ThresholdState,
+        scores: &[f64],
+        first: usize,
+    ) -> Vec<f64> {
         let judge = |(index, score): (usize, &f64)| {
-            let limit = rule.limit_for(state, "node");
-            let judged = Judged { score: *score, alarmed: *score > limit };
+            let threshold = rule.threshold_for(state, "node");
+            let judged = Judged { score: *score, alarmed: *score > threshold };
             rule.observe(state, "node", minute(first + index), judged);
-            limit
+            threshold
         };
         scores.iter().enumerate().map(judge).collect()
     }
 
     #[test]
-    fn a_fixed_limit_stays_and_remembers_nothing() {
-        let rule = LimitRule::new(&Limit::Quantile(QuantileLimit { share: 0.99 }), 2.0, 1.0, &[]);
-        let mut state = LimitState::default();
-        assert!(run(&rule, &mut state, &[1.0, 9.0, 1.0], 0).iter().all(|limit| *limit == 2.0));
-        assert_eq!(state, LimitState::default());
+    fn a_fixed_threshold_stays_and_remembers_nothing() {
+        let rule = ThresholdRule::new(
+            &Threshold::Quantile(QuantileThreshold { share: 0.99 }),
+            2.0,
+            1.0,
+            &[],
+        );
+        let mut state = ThresholdState::default();
+        assert!(
+            run(&rule, &mut state, &[1.0, 9.0, 1.0], 0).iter().all(|threshold| *threshold == 2.0)
+        );
+        assert_eq!(state, ThresholdState::default());
     }
 
     #[test]
-    fn the_limit_follows_drift_and_falls_back_to_its_floor() {
+    fn the_threshold_follows_drift_and_falls_back_to_its_floor() {
         let rule = rule(1.0);
-        let mut state = LimitState::default();
-        let before = rule.limit_for(&state, "node");
+        let mut state = ThresholdState::default();
+        let before = rule.threshold_for(&state, "node");
         let drifted: Vec<f64> = (0..2000).map(|index| 1.5 + f64::from(index % 7) / 20.0).collect();
-        let limits = run(&rule, &mut state, &drifted, 0);
+        let thresholds = run(&rule, &mut state, &drifted, 0);
         let quiet: Vec<f64> = (0..2000).map(|index| f64::from(index % 7) / 100.0).collect();
         let after = run(&rule, &mut state, &quiet, 2000);
-        assert!(limits[1999] > 1.8 && limits[1999] < before.max(4.0), "{}", limits[1999]);
-        assert_eq!(after[1999], 1.0, "never below the fixed limit");
+        assert!(
+            thresholds[1999] > 1.8 && thresholds[1999] < before.max(4.0),
+            "{}",
+            thresholds[1999]
+        );
+        assert_eq!(after[1999], 1.0, "never below the fixed threshold");
     }
 
     #[test]
     fn alarmed_windows_teach_nothing() {
         let rule = rule(1.0);
-        let mut state = LimitState::default();
+        let mut state = ThresholdState::default();
         run(&rule, &mut state, &[0.5; 500], 0);
-        let before = rule.limit_for(&state, "node");
+        let before = rule.threshold_for(&state, "node");
         run(&rule, &mut state, &[1000.0; 200], 500);
-        assert!((rule.limit_for(&state, "node") - before).abs() < 0.2);
+        assert!((rule.threshold_for(&state, "node") - before).abs() < 0.2);
     }
 
     #[test]
     fn the_state_is_bounded() {
         let rule = rule(1e9);
-        let mut state = LimitState::default();
+        let mut state = ThresholdState::default();
         run(&rule, &mut state, &vec![0.5; 10_000], 0);
         assert!(state.entities["node"].0.len() <= 241);
     }
@@ -199,16 +221,16 @@ mod tests {
             cut in 0.0..1.0_f64,
         ) {
             let rule = rule(1.0);
-            let mut whole = LimitState::default();
-            let limits = run(&rule, &mut whole, &scores, 0);
+            let mut whole = ThresholdState::default();
+            let thresholds = run(&rule, &mut whole, &scores, 0);
             let at = crate::reference::whole(cut * scores.len() as f64);
-            let mut state = LimitState::default();
+            let mut state = ThresholdState::default();
             run(&rule, &mut state, &scores[..at], 0);
             let mut tensors = Tensors::default();
-            tensors.insert_records("limits", &state.entities).unwrap();
+            tensors.insert_records("thresholds", &state.entities).unwrap();
             let mut tensors = Tensors::decode("", &tensors.encode("").unwrap()).unwrap();
-            let mut state = LimitState { entities: tensors.take_records("limits").unwrap() };
-            prop_assert_eq!(&run(&rule, &mut state, &scores[at..], at), &limits[at..]);
+            let mut state = ThresholdState { entities: tensors.take_records("thresholds").unwrap() };
+            prop_assert_eq!(&run(&rule, &mut state, &scores[at..], at), &thresholds[at..]);
             prop_assert_eq!(state, whole);
         }
     }
