@@ -10,6 +10,7 @@ mod compose;
 mod database;
 mod documentation;
 mod extensions;
+mod feature_catalogue;
 mod kill_and_resume;
 mod readme;
 mod report_page;

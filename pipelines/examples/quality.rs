@@ -182,6 +182,7 @@ impl Set<'_> {
                 range: None,
                 store: None,
                 recorded: None,
+                pins: None,
                 coverage: None,
                 source: Vec::new(),
                 record: None,

@@ -8,6 +8,7 @@ mod document;
 mod entities;
 mod evaluate;
 mod explain;
+mod features;
 mod init;
 mod lint;
 mod manifests;
@@ -216,6 +217,11 @@ enum Command {
         #[command(subcommand)]
         command: dataset::DatasetCommand,
     },
+    /// Publish, list, compare and backfill feature groups of the feature catalogue
+    Features {
+        #[command(subcommand)]
+        command: features::FeaturesCommand,
+    },
     /// List models, show one, see what was live when, promote or roll back
     #[command(after_help = "Example: lynceus models history cluster")]
     Models {
@@ -320,6 +326,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Explain(args) => explain::execute(&global, &args),
         Command::Runs { command } => runs::execute(&global, &command),
         Command::Dataset { command } => dataset::execute(&global, &command),
+        Command::Features { command } => features::execute(&global, &command),
         Command::Models { command } => models::execute(&global, &command),
         Command::Track { command } => track::execute(&global, &command),
         Command::Store { command } => store::execute(&global, &command),

@@ -1,6 +1,6 @@
 //! A plan: tasks with typed ports. Tasks are connected where one's output is another's input.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use contract::StepError;
 use contract::steps::StepCommand;
@@ -72,6 +72,15 @@ impl Plan {
             }
         }
         Ok(plan)
+    }
+
+    /// Says which parts of feature groups `collect` reads.
+    pub(crate) fn pin(&mut self, pins: Option<&PathBuf>) {
+        for task in &mut self.tasks {
+            if let StepCommand::Collect(args) = &mut task.command {
+                args.pins = pins.cloned();
+            }
+        }
     }
 
     /// Returns the index of a task; an unknown name is a usage error that says what was meant.

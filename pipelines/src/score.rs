@@ -51,6 +51,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
                 range: None,
                 store: Some(inputs.store.to_owned()),
                 recorded: None,
+                pins: None,
                 source: inputs.sources(),
                 coverage: Some(coverage.clone()),
                 record: None,

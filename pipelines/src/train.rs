@@ -89,6 +89,7 @@ fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
         range: None,
         store: None,
         recorded: inputs.document.is_recorded().then(|| inputs.store.to_owned()),
+        pins: None,
         coverage: None,
         source: inputs.sources(),
         record: None,

@@ -6,6 +6,7 @@
 
 pub mod artifact;
 pub mod bundle;
+pub mod catalog;
 pub mod classify;
 pub mod coverage;
 pub mod deadline;

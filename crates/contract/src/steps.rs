@@ -217,6 +217,7 @@ mod tests {
                 range: None,
                 store: None,
                 recorded: Some("file:///samples".to_owned()),
+                pins: Some("pins.json".into()),
                 source: vec!["a=recording".parse().unwrap(), "b=t=1.csv".parse().unwrap()],
                 coverage: None,
                 record: None,

@@ -6,6 +6,7 @@
 mod columns;
 mod entity;
 mod exporter;
+mod features;
 pub mod flows;
 mod influxdb;
 mod kubernetes;
@@ -30,6 +31,7 @@ use crate::http::Http;
 pub use columns::{SampleColumn, column_names};
 pub use entity::Entity;
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
+pub use features::FeaturesSource;
 pub use influxdb::{InfluxdbColumn, InfluxdbSource};
 pub use kubernetes::{KubernetesSource, PodColumn, PodLabel};
 pub use postgres::{PostgresSource, TimeUnit};
@@ -67,6 +69,11 @@ pub(crate) trait SourceKind: Extension {
     /// Says that a range is read from what was recorded in the store.
     fn is_recorded(&self) -> bool {
         false
+    }
+
+    /// Returns how old a row may be when it is joined, where the kind has a setting for it.
+    fn ttl(&self) -> Option<Span> {
+        None
     }
 }
 
@@ -156,6 +163,8 @@ kinds! {
     postgres: Postgres(PostgresSource),
     /// The JSON export of Tetragon: what processes do.
     tetragon: Tetragon(TetragonSource),
+    /// A feature group of the catalogue.
+    features: Features(FeaturesSource),
 }
 
 /// One query and the column it fills.
@@ -195,6 +204,11 @@ impl Source {
         self.kind().and_then(|kind| kind.settings().data())
     }
 
+    /// Returns how old a row may be, at most, when it is joined to a window.
+    pub fn max_age(&self) -> Span {
+        self.kind().and_then(|kind| kind.settings().ttl()).unwrap_or(self.tolerance)
+    }
+
     fn check(&self, name: &str) -> Result<(), Problem> {
         let path = format!("sources.{name}");
         let kinds = self.kinds();
@@ -212,6 +226,10 @@ impl Source {
         }
         require(self.tolerance >= Span::ZERO, &format!("{path}.tolerance"), || {
             "must be 0s or longer".to_owned()
+        })?;
+        let has_two = kind.settings().ttl().is_some() && self.tolerance > Span::ZERO;
+        require(!has_two, &format!("{path}.tolerance"), || {
+            format!("is `ttl` for the source kind `{field}`")
         })?;
         if !kind.settings().takes_queries() {
             return require(self.queries.is_empty(), &format!("{path}.queries"), || {

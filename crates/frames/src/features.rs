@@ -222,7 +222,7 @@ impl FeatureTable {
     }
 
     /// Adds the rows of a later part of the same file.
-    fn extend(&mut self, part: Self) {
+    pub fn extend(&mut self, part: Self) {
         // A later part knows the entities of those before under the same numbers.
         self.table.entities = part.table.entities;
         self.table.times.extend(part.table.times);

@@ -13,11 +13,12 @@ const CONTENT: &[u8] = b"Lynceus tries here what it may do.\n";
 
 /// Where users of different roles have different rights: name, an object there, which roles read
 /// it, which roles write it.
-const AREAS: [(&str, &str, &str, &str); 9] = [
+const AREAS: [(&str, &str, &str, &str); 10] = [
     ("versions", "models/_check/versions/_check/bundle.json", "trainer scorer reader", "trainer"),
     ("aliases", "models/_check/aliases/_check.json", "trainer scorer reader", "trainer"),
     ("history", "models/_check/history/_check/_check.json", "trainer scorer reader", "trainer"),
     ("runs", "runs/_check/_check/run.json", "trainer reader", "trainer"),
+    ("catalog", "catalog/_check/_check/group.json", "trainer scorer reader", "trainer"),
     ("inputs", "inputs/_check/_check.csv", "trainer reader", ""),
     ("scores", "scores/_check/_check.json", "scorer reader", "scorer"),
     ("watermark", "state/_check/watermark.json", "scorer reader", "scorer"),
@@ -59,7 +60,7 @@ pub struct Check {
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table of yes and no")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Area {
-    /// Its name: `versions`, `aliases`, `history`, `runs`, `inputs`, `scores`, `watermark`, `alerts`,
+    /// Its name: `versions`, `aliases`, `history`, `runs`, `catalog`, `inputs`, `scores`, `watermark`, `alerts`,
     /// `messages`.
     pub name: &'static str,
     /// Names of objects may be listed.

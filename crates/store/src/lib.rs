@@ -4,6 +4,7 @@
 //! one object, changed by compare-and-set ([`Condition`]); everything else is written once.
 
 pub mod alias;
+pub mod catalog;
 pub mod check;
 pub mod folder;
 pub mod garbage;
@@ -16,6 +17,7 @@ pub mod state;
 pub mod watermark;
 
 pub use alias::{AliasRecord, Change};
+pub use catalog::Catalog;
 pub use folder::FolderStore;
 pub use object::{Condition, Listed, Object, ObjectStore, Put, open};
 pub use registry::{BundleFiles, Registry};

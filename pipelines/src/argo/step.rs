@@ -49,7 +49,8 @@ pub(super) fn container(
     surroundings: &Surroundings<'_>,
 ) -> Result<Container, StepError> {
     let stage = task.command.stage();
-    let opens_store = task.command.parameters()?.contains_key("store");
+    let parameters = task.command.parameters()?;
+    let opens_store = ["store", "recorded"].iter().any(|flag| parameters.contains_key(*flag));
     let mut mounts = vec![mount("document", DOCUMENT, true)];
     mounts.extend(secrets::mount(surroundings.document, stage));
     mounts.extend(opens_store.then(|| mount("ca", AUTHORITY, true)));

@@ -37,7 +37,8 @@ fn next(words: &[&str]) -> Next {
         [command] if OF_PIPELINE.contains(command) => Next::Pipeline,
         ["manifests", ..]
         | ["compare" | "explain"]
-        | ["runs" | "models" | "source" | "entities", _] => Next::Pipeline,
+        | ["runs" | "models" | "source" | "entities", _]
+        | ["features", "publish" | "backfill"] => Next::Pipeline,
         ["compare", pipeline, ..] | ["explain", pipeline] | ["runs", "show", pipeline] => {
             Next::Run((*pipeline).to_owned())
         }

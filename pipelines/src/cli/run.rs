@@ -9,7 +9,9 @@ use fs_err as fs;
 
 use super::context::{Context, DocumentArgs, clock};
 use super::progress::Progress;
-use super::{Global, OutputFormat, evaluate, print, print_json, report, say, score, track};
+use super::{
+    Global, OutputFormat, evaluate, features, print, print_json, report, say, score, track,
+};
 use crate::plan::{Plan, Task};
 use crate::run::{
     INTERRUPTED, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState, human_bytes,
@@ -31,6 +33,10 @@ pub(crate) struct RunArgs {
     /// Do this task and all that follow from it again, whatever the cache says
     #[arg(long, value_name = "TASK")]
     from: Option<String>,
+    /// Read the parts of feature groups that are there now, not those that an earlier start of this
+    /// run has pinned
+    #[arg(long)]
+    repin: bool,
     /// Print every warning instead of the first ten of each task
     #[arg(long)]
     verbose: bool,
@@ -76,7 +82,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         (None, false) => context.last_row()?,
     };
     context.store.reach()?;
-    let run = Prepared::new(&context, now, args.from.as_deref())?;
+    let run = Prepared::new(&context, now, (args.from.as_deref(), args.repin))?;
     let options = args.process.options(global);
     let done = run.execute(&context, &Options { from: args.from.clone(), ..options });
     let record = match RunRecord::read(&run.folder) {
@@ -135,7 +141,7 @@ impl Prepared {
     fn new(
         context: &Context,
         now: Option<Timestamp>,
-        from: Option<&str>,
+        (from, repin): (Option<&str>, bool),
     ) -> Result<Self, StepError> {
         let document = &context.document;
         let sha256 = document_sha256(document, &context.base)?;
@@ -151,10 +157,11 @@ impl Prepared {
             store: &context.store.url,
             now,
         };
-        let plan = train::plan(&inputs)?;
+        let mut plan = train::plan(&inputs)?;
         from.map_or(Ok(0), |task| plan.find(task))?;
         fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
         let lock = lock(&folder)?;
+        plan.pin(features::pins::of_run(context, &folder, now, repin)?.as_ref());
         document::write(&folder.join("document.yaml"), document)?;
         let earlier = RunRecord::read(&folder).ok();
         let record = RunRecord {
@@ -240,7 +247,7 @@ fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Time
     Some(last.now)
 }
 
-fn document_sha256(document: &Document, base: &Path) -> Result<String, StepError> {
+pub(super) fn document_sha256(document: &Document, base: &Path) -> Result<String, StepError> {
     let value = serde_json::to_string(document)
         .map_err(|e| StepError::bug(format!("cannot write the document as JSON: {e}")))?;
     Ok(artifact::sha256(format!("{}\n{value}", base.display()).as_bytes()))

@@ -209,6 +209,7 @@ impl Checked<'_> {
             takes_all: false,
             is_scoring: true,
             recorded: Some(self.store),
+            pins: None,
             work: self.work,
             record: None,
         };

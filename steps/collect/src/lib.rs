@@ -21,8 +21,9 @@ mod tally;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use contract::catalog::Pins;
 use contract::steps::CollectArgs;
-use contract::{Outcome, Span, StepError, write_json};
+use contract::{Outcome, Span, StepError, read_json, write_json};
 use document::sections::Collect as Sections;
 use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
@@ -90,6 +91,7 @@ fn open<'a>(
 ) -> Result<Vec<Joined<'a>>, StepError> {
     let folder = args.document.parent().unwrap_or(Path::new(""));
     let data = data(document, args, folder)?;
+    let pins: Option<Pins> = args.pins.as_deref().map(read_json).transpose()?;
     let records = document
         .sources
         .values()
@@ -107,7 +109,7 @@ fn open<'a>(
             settings,
             folder,
             data: data.get(name).cloned(),
-            due: Due { after: due.after - settings.tolerance, ..due },
+            due: Due { after: due.after - settings.max_age(), ..due },
             give_up_until: args
                 .store
                 .as_ref()
@@ -115,6 +117,7 @@ fn open<'a>(
             takes_all: args.start.is_none() && args.store.is_none(),
             is_scoring: args.store.is_some(),
             recorded: args.recorded.as_deref().or(args.store.as_deref()),
+            pins: pins.clone(),
             work: args.samples.parent().unwrap_or(Path::new("")),
             record: record.map(|dir| if is_alone { dir.clone() } else { dir.join(name) }),
         };
@@ -127,7 +130,7 @@ fn open<'a>(
             tolerance: if describes {
                 due.end - due.after + document.step
             } else {
-                settings.tolerance
+                settings.max_age()
             },
             is_broadcast: settings.broadcast,
             describes,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use contract::catalog::Pins;
 use contract::coverage::Gap;
 use contract::{Outcome, Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
@@ -13,7 +14,7 @@ use crate::range::Due;
 use crate::recorded;
 use crate::sources::prometheus::chunk::Chunk;
 use crate::sources::{
-    exporter, influxdb, kubernetes, postgres, prometheus, recording, table, tetragon,
+    exporter, features, influxdb, kubernetes, postgres, prometheus, recording, table, tetragon,
 };
 
 /// Takes rows, some at a time.
@@ -146,7 +147,8 @@ pub(crate) fn live<'a>(
             | Kind::Kubernetes(_)
             | Kind::Recorded(_)
             | Kind::Postgres(_)
-            | Kind::Tetragon(_),
+            | Kind::Tetragon(_)
+            | Kind::Features(_),
         )
         | None => None,
     })
@@ -173,6 +175,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) is_scoring: bool,
     /// URL of the store with recorded samples.
     pub(crate) recorded: Option<&'a str>,
+    /// The parts of feature groups to read; nothing for those that are there.
+    pub(crate) pins: Option<Pins>,
     /// Folder for files that are thrown away.
     pub(crate) work: &'a Path,
     /// Where replies are kept.
@@ -195,6 +199,7 @@ impl<'a> Opening<'a> {
                 recorded::open(&settings.pipeline, &settings.source, columns, &self)
             }
             Some(Kind::Tetragon(settings)) => tetragon::open(settings, self),
+            Some(Kind::Features(settings)) => features::open(settings, &self),
             None => Err(StepError::usage(format!("`{}` sets no kind", self.field("")))),
         }
     }

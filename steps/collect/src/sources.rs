@@ -1,6 +1,7 @@
 //! The kinds of sources, a module each.
 
 pub(crate) mod exporter;
+pub(crate) mod features;
 pub(crate) mod influxdb;
 pub(crate) mod kubernetes;
 pub(crate) mod postgres;

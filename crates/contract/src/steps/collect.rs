@@ -78,6 +78,10 @@ pub struct CollectArgs {
     /// Read samples that were recorded with `lynceus record` from this store; by default `--store`
     #[arg(long, value_name = "URL")]
     pub recorded: Option<String>,
+    /// Read these parts of feature groups and no others: `pins.json` of a run; by default those
+    /// that are there
+    #[arg(long, value_name = "FILE")]
+    pub pins: Option<PathBuf>,
     /// Read a source's recording or table from here; NAME may be left out where one source reads
     /// a file (repeat for several)
     #[arg(long, value_name = "NAME=PATH")]
@@ -104,6 +108,7 @@ impl StepArgs for CollectArgs {
 
     fn inputs(&self) -> Vec<Port<'_>> {
         let mut ports = vec![Port::new("document", &self.document)];
+        ports.extend(option("pins", self.pins.as_ref()));
         ports.extend(self.source.iter().map(|source| Port::new("source", &source.path)));
         ports
     }

@@ -132,6 +132,7 @@ impl Input<'_> {
                 range: None,
                 store: None,
                 recorded: None,
+                pins: None,
                 source: vec![SourcePath { name: None, path: path.to_owned() }],
                 coverage: None,
                 record: None,

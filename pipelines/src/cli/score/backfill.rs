@@ -88,6 +88,7 @@ fn fill(
         range: None,
         store: None,
         recorded: document.is_recorded().then(|| context.store.url.clone()),
+        pins: None,
         coverage: None,
         source: inputs.sources(),
         record: None,

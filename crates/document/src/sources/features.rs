@@ -1,0 +1,77 @@
+//! The settings of the source `features`.
+
+use contract::Span;
+use contract::catalog::is_group;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::columns::SampleColumn;
+use super::{Source, SourceKind, check_column};
+use crate::check::{Problem, require};
+use crate::extension::Extension;
+
+/// A feature group of the catalogue, which `lynceus features publish` has written into the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesSource {
+    /// Name of the group.
+    pub group: String,
+    /// Its version, from 1. A version never changes what its features mean.
+    pub version: u32,
+    /// How old a row may be, at most, when it is joined to a window: the entity's last row in
+    /// `(window end - ttl, window end]` is taken, never a later one. 0 takes rows at the window's
+    /// end only. It stands in the place of the source's `tolerance`.
+    #[serde(default)]
+    pub ttl: Span,
+    /// Features to take; empty means all, where this is the only source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Takes the rows' labels, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub labels: bool,
+}
+
+impl Extension for FeaturesSource {
+    fn name(&self) -> &'static str {
+        "features"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        require(is_group(&self.group), "group", || {
+            format!("`{}` cannot name a feature group", self.group)
+        })?;
+        require(self.version > 0, "version", || "must be 1 or greater".to_owned())?;
+        require(self.ttl >= Span::ZERO, "ttl", || "must be 0s or longer".to_owned())?;
+        for (index, name) in self.columns.iter().enumerate() {
+            check_column(name, &format!("columns.{index}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl SourceKind for FeaturesSource {
+    fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        let of = |name: &String| SampleColumn {
+            name: name.clone(),
+            unit: String::new(),
+            formula: format!("{}/{}/{name}", self.group, self.version),
+            is_promql: false,
+            is_asked: false,
+            is_required: true,
+            entity: Some("entity".to_owned()),
+        };
+        self.columns.iter().map(of).collect()
+    }
+
+    fn has_other_columns(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    fn is_recorded(&self) -> bool {
+        true
+    }
+
+    fn ttl(&self) -> Option<Span> {
+        Some(self.ttl)
+    }
+}

@@ -1,0 +1,464 @@
+//! The feature catalogue of a store: groups, their versions, and the parts of each day.
+//!
+//! ```text
+//! catalog/<group>/<version>/group.json                        the contract; immutable
+//! catalog/<group>/<version>/date=YYYY-MM-DD/part.parquet      the rows of a day; immutable
+//! catalog/<group>/<version>/date=YYYY-MM-DD/statistics.json   what they look like
+//! catalog/<group>/<version>/date=YYYY-MM-DD/part.json         written last: the day is there
+//! ```
+//!
+//! Every object is written once. Of two publications of a day the first one's rows stay, and a
+//! publication that was killed between two objects is completed by the next one.
+
+use std::path::Path;
+
+use contract::artifact::{json_bytes, parse_json, sha256_path};
+use contract::catalog::{GroupVersion, Part, PartStatistics, Pin, is_group};
+use contract::{FeatureContract, StepError, Timestamp};
+use serde::de::DeserializeOwned;
+
+use crate::object::{Condition, ObjectStore, Put};
+
+/// Objects that are asked for at a time.
+const AT_ONCE: usize = 64;
+
+/// The feature groups of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Catalog<'a> {
+    store: &'a dyn ObjectStore,
+}
+
+/// What became of the rows of a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rows {
+    /// They are in the store, now or since before.
+    There,
+    /// Other rows of the day are there and stay.
+    Other(Vec<u8>),
+}
+
+impl<'a> Catalog<'a> {
+    /// Names the catalogue of a store; nothing is read or written yet.
+    pub fn new(store: &'a dyn ObjectStore) -> Self {
+        Self { store }
+    }
+
+    /// Returns the names of all groups, in order.
+    pub fn groups(&self) -> Result<Vec<String>, StepError> {
+        let mut groups = self.store.folders("catalog/")?;
+        groups.retain(|name| is_group(name));
+        Ok(groups)
+    }
+
+    /// Returns the versions of a group, oldest first; none for a group that is not there.
+    ///
+    /// Errors: usage for what cannot be a group's name.
+    pub fn versions(&self, group: &str) -> Result<Vec<u32>, StepError> {
+        check_group(group)?;
+        let folders = self.store.folders(&format!("catalog/{group}/"))?;
+        let mut versions: Vec<u32> = Vec::new();
+        for version in folders.iter().filter_map(|name| name.parse().ok()) {
+            // Without its manifest a version is none: `store check` leaves such folders.
+            if self.store.get(&manifest_key(group, version))?.is_some() {
+                versions.push(version);
+            }
+        }
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    /// Returns what a version is.
+    ///
+    /// Errors: usage for a group or a version that is not there.
+    pub fn version(&self, group: &str, version: u32) -> Result<GroupVersion, StepError> {
+        check_group(group)?;
+        if let Some(found) = self.read::<GroupVersion>(&manifest_key(group, version))? {
+            return check_format(found.format, GroupVersion::FORMAT, group).map(|()| found);
+        }
+        let versions = self.versions(group)?;
+        let Some(last) = versions.last() else { return Err(self.no_group(group)?) };
+        let known: Vec<String> = versions.iter().map(u32::to_string).collect();
+        Err(StepError::usage(format!("feature group `{group}` has no version {version}"))
+            .hint(format!("its versions are {}; the latest is {last}", known.join(", "))))
+    }
+
+    /// Returns the latest version.
+    ///
+    /// Errors: usage for a group that is not there.
+    pub fn latest(&self, group: &str) -> Result<GroupVersion, StepError> {
+        match self.versions(group)?.last() {
+            Some(version) => self.version(group, *version),
+            None => Err(self.no_group(group)?),
+        }
+    }
+
+    /// Returns the latest version with a contract, and the latest of all versions.
+    pub fn with_contract(
+        &self,
+        group: &str,
+        contract: &FeatureContract,
+        labelled: bool,
+    ) -> Result<(Option<GroupVersion>, Option<GroupVersion>), StepError> {
+        let mut latest = None;
+        for version in self.versions(group)?.into_iter().rev() {
+            let found = self.version(group, version)?;
+            if found.labelled == labelled && found.contract == *contract {
+                return Ok((Some(found.clone()), latest.or(Some(found))));
+            }
+            latest = latest.or(Some(found));
+        }
+        Ok((None, latest))
+    }
+
+    /// Begins a version; returns whether it was not begun by another process meanwhile.
+    pub fn create(&self, version: &GroupVersion) -> Result<bool, StepError> {
+        check_group(&version.group)?;
+        let key = manifest_key(&version.group, version.version);
+        let put = self.store.put(&key, &json_bytes(version)?, Condition::IfAbsent)?;
+        Ok(put != Put::Conflict)
+    }
+
+    /// Returns the part of a day, if it is there.
+    pub fn part(&self, group: &str, version: u32, date: &str) -> Result<Option<Part>, StepError> {
+        let key = key(group, version, date, PART);
+        let part = self.read::<Part>(&key)?;
+        part.map(|part| check_format(part.format, Part::FORMAT, &key).map(|()| part)).transpose()
+    }
+
+    /// Returns the parts of a version, in order of their days.
+    pub fn parts(&self, group: &str, version: u32) -> Result<Vec<Part>, StepError> {
+        self.read_days(group, version, &self.dates(group, version)?, PART)
+    }
+
+    /// Returns the statistics of some days, in their order; a day without a part has none.
+    pub fn statistics(
+        &self,
+        group: &str,
+        version: u32,
+        dates: &[String],
+    ) -> Result<Vec<PartStatistics>, StepError> {
+        self.read_days(group, version, dates, STATISTICS)
+    }
+
+    /// Returns the parts with a row in `(after, until]`, in order of their days: what a training of
+    /// that range reads.
+    ///
+    /// Errors: usage for a group or a version that is not there.
+    pub fn pins(
+        &self,
+        group: &str,
+        version: u32,
+        (after, until): (Timestamp, Timestamp),
+    ) -> Result<Vec<Pin>, StepError> {
+        self.version(group, version)?;
+        let (first, last) = (after.date(), until.date());
+        let mut dates = self.dates(group, version)?;
+        dates.retain(|date| first <= *date && *date <= last);
+        let parts: Vec<Part> = self.read_days(group, version, &dates, PART)?;
+        let due = parts.into_iter().filter(|part| part.last > after && part.first <= until);
+        let pin = |part: Part| Pin {
+            group: group.to_owned(),
+            version,
+            date: part.date,
+            sha256: part.sha256,
+            rows: part.rows,
+        };
+        Ok(due.map(pin).collect())
+    }
+
+    /// Writes the rows of a day, a Parquet file, unless rows of that day are there already.
+    pub fn put_rows(
+        &self,
+        (group, version): (&str, u32),
+        date: &str,
+        parquet: &[u8],
+    ) -> Result<Rows, StepError> {
+        let key = key(group, version, date, ROWS);
+        if self.store.put(&key, parquet, Condition::IfAbsent)? != Put::Conflict {
+            return Ok(Rows::There);
+        }
+        let there = self.store.get(&key)?.ok_or_else(|| {
+            StepError::lost_race(format!("`{key}` was removed while it was being published"))
+        })?;
+        Ok(if there.bytes == parquet { Rows::There } else { Rows::Other(there.bytes) })
+    }
+
+    /// Writes the statistics and then the record of a day whose rows are there. What another
+    /// process has written of the same rows meanwhile stays.
+    pub fn put_part(
+        &self,
+        (group, version): (&str, u32),
+        part: &Part,
+        statistics: &PartStatistics,
+    ) -> Result<(), StepError> {
+        let objects = [(STATISTICS, json_bytes(statistics)?), (PART, json_bytes(part)?)];
+        for (file, bytes) in objects {
+            let key = key(group, version, &part.date, file);
+            drop(self.store.put(&key, &bytes, Condition::IfAbsent)?);
+        }
+        Ok(())
+    }
+
+    /// Copies the rows of a pinned part into a file.
+    ///
+    /// Errors: refused for rows that are gone, or are not those that were pinned.
+    pub fn fetch(&self, pin: &Pin, path: &Path) -> Result<(), StepError> {
+        check_group(&pin.group)?;
+        let key = key(&pin.group, pin.version, &pin.date, ROWS);
+        let of_store = || format!("`{key}` of {}", self.store.describe());
+        if !self.store.get_file(&key, path)? {
+            return Err(StepError::refused(format!("{} is gone", of_store()))
+                .hint("parts are never removed by Lynceus; restore the object from a backup"));
+        }
+        let found = sha256_path(path)?;
+        if found == pin.sha256 {
+            return Ok(());
+        }
+        Err(StepError::refused(format!(
+            "{} has SHA-256 {found}, and {} is pinned",
+            of_store(),
+            pin.sha256
+        ))
+        .hint("parts never change: the object was damaged or replaced by hand; restore it"))
+    }
+
+    /// Returns the URL of a version's folder without secrets, for other programs.
+    pub fn url(&self, group: &str, version: u32) -> String {
+        format!("{}/catalog/{group}/{version}", self.store.describe())
+    }
+
+    /// Returns the days that have a folder, in order; a killed publication leaves one without a
+    /// part.
+    fn dates(&self, group: &str, version: u32) -> Result<Vec<String>, StepError> {
+        let folders = self.store.folders(&format!("catalog/{group}/{version}/"))?;
+        let date = |folder: &String| folder.strip_prefix("date=").map(str::to_owned);
+        Ok(folders.iter().filter_map(date).collect())
+    }
+
+    fn read_days<T: DeserializeOwned>(
+        &self,
+        group: &str,
+        version: u32,
+        dates: &[String],
+        file: &str,
+    ) -> Result<Vec<T>, StepError> {
+        let keys: Vec<String> = dates.iter().map(|date| key(group, version, date, file)).collect();
+        let mut read = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(AT_ONCE) {
+            for (key, object) in keys.iter().zip(self.store.get_many(keys)?) {
+                read.extend(object.map(|object| parse_json(key, &object.bytes)).transpose()?);
+            }
+        }
+        Ok(read)
+    }
+
+    fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StepError> {
+        self.store.get(key)?.map(|object| parse_json(key, &object.bytes)).transpose()
+    }
+
+    fn no_group(&self, group: &str) -> Result<StepError, StepError> {
+        let known = self.groups()?;
+        let error = StepError::usage(format!(
+            "there is no feature group `{group}` in {}",
+            self.store.describe()
+        ));
+        Ok(match known.as_slice() {
+            [] => error.hint("`lynceus features publish PIPELINE --group GROUP` makes one"),
+            known => error.hint(format!("groups: {}", known.join(", "))),
+        })
+    }
+}
+
+const ROWS: &str = "part.parquet";
+const STATISTICS: &str = "statistics.json";
+const PART: &str = "part.json";
+
+fn key(group: &str, version: u32, date: &str, file: &str) -> String {
+    format!("catalog/{group}/{version}/date={date}/{file}")
+}
+
+fn manifest_key(group: &str, version: u32) -> String {
+    format!("catalog/{group}/{version}/group.json")
+}
+
+fn check_group(group: &str) -> Result<(), StepError> {
+    if is_group(group) {
+        return Ok(());
+    }
+    let shown: String = group.chars().take(80).flat_map(char::escape_debug).collect();
+    Err(StepError::usage(format!("`{shown}` cannot name a feature group"))
+        .hint("a name is lower-case letters, digits and `_`, and begins with a letter"))
+}
+
+fn check_format(found: u32, known: u32, what: &str) -> Result<(), StepError> {
+    if found == known {
+        return Ok(());
+    }
+    Err(StepError::refused(format!(
+        "`{what}` of the feature catalogue has format {found}, this version reads format {known}"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::catalog::Origin;
+    use contract::{ErrorKind, FeatureColumn, Span, artifact};
+
+    use super::*;
+    use crate::FolderStore;
+
+    fn contract(names: &[&str]) -> FeatureContract {
+        let column = |name: &&str| FeatureColumn {
+            name: (*name).to_owned(),
+            unit: String::new(),
+            formula: "sample".to_owned(),
+        };
+        FeatureContract {
+            format: FeatureContract::FORMAT,
+            step: Span::from_seconds(60),
+            lookback: Span::ZERO,
+            fill: "none".to_owned(),
+            columns: names.iter().map(column).collect(),
+        }
+    }
+
+    fn origin() -> Origin {
+        Origin {
+            pipeline: "node".to_owned(),
+            run: "r".to_owned(),
+            now: Timestamp::from_ms(0),
+            document_sha256: "0".repeat(64),
+        }
+    }
+
+    fn version(number: u32, names: &[&str]) -> GroupVersion {
+        GroupVersion {
+            format: GroupVersion::FORMAT,
+            group: "golden".to_owned(),
+            version: number,
+            contract: contract(names),
+            contract_sha256: contract(names).sha256().unwrap(),
+            labelled: false,
+            description: String::new(),
+            owner: String::new(),
+            tags: Vec::new(),
+            why: "first".to_owned(),
+            origin: origin(),
+        }
+    }
+
+    /// Midnight of 2026-11-`day`.
+    fn day(day: i64) -> Timestamp {
+        Timestamp::from_ms(1_793_491_200_000) + Span::from_seconds(86_400 * (day - 1))
+    }
+
+    fn part(number: i64, bytes: &[u8]) -> Part {
+        Part {
+            format: Part::FORMAT,
+            date: day(number).date(),
+            sha256: artifact::sha256(bytes),
+            size_bytes: bytes.len() as u64,
+            rows: 2,
+            entities: 1,
+            first: day(number),
+            last: day(number) + Span::from_seconds(86_340),
+            is_whole: true,
+            origin: Some(origin()),
+        }
+    }
+
+    fn publish(catalog: &Catalog<'_>, number: i64, bytes: &[u8]) -> Rows {
+        let part = part(number, bytes);
+        let rows = catalog.put_rows(("golden", 1), &part.date, bytes).unwrap();
+        if rows == Rows::There {
+            let statistics = PartStatistics { format: 1, rows: 2, columns: Vec::new() };
+            catalog.put_part(("golden", 1), &part, &statistics).unwrap();
+        }
+        rows
+    }
+
+    #[test]
+    fn versions_sort_by_number_and_a_contract_finds_its_latest() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path()).unwrap();
+        let catalog = Catalog::new(&store);
+        for number in [1, 2, 10] {
+            let names: &[&str] = if number == 2 { &["b"] } else { &["a"] };
+            assert!(catalog.create(&version(number, names)).unwrap());
+        }
+        assert!(!catalog.create(&version(10, &["c"])).unwrap(), "a version is begun once");
+        assert_eq!(catalog.versions("golden").unwrap(), [1, 2, 10]);
+        assert_eq!(catalog.latest("golden").unwrap().contract, contract(&["a"]));
+        let of = |names: &[&str], labelled| {
+            let (found, latest) =
+                catalog.with_contract("golden", &contract(names), labelled).unwrap();
+            (found.map(|it| it.version), latest.map(|it| it.version))
+        };
+        assert_eq!(of(&["a"], false), (Some(10), Some(10)));
+        assert_eq!(of(&["b"], false), (Some(2), Some(10)));
+        assert_eq!(of(&["b"], true), (None, Some(10)), "labels are part of a version");
+        let error = catalog.version("golden", 3).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Usage);
+        assert!(error.hint.unwrap().contains("1, 2, 10"));
+        let error = catalog.latest("gold").unwrap_err();
+        assert!(error.hint.unwrap().contains("golden"));
+        assert_eq!(catalog.versions("../x").unwrap_err().kind, ErrorKind::Usage);
+    }
+
+    #[test]
+    fn day_published_twice_keeps_the_first_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path()).unwrap();
+        let catalog = Catalog::new(&store);
+        catalog.create(&version(1, &["a"])).unwrap();
+        assert_eq!(publish(&catalog, 3, b"rows"), Rows::There);
+        assert_eq!(publish(&catalog, 3, b"rows"), Rows::There);
+        assert_eq!(publish(&catalog, 3, b"others"), Rows::Other(b"rows".to_vec()));
+        let parts = catalog.parts("golden", 1).unwrap();
+        assert_eq!(parts, [part(3, b"rows")]);
+    }
+
+    #[test]
+    fn killed_publication_is_no_part_until_another_one_completes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path()).unwrap();
+        let catalog = Catalog::new(&store);
+        catalog.create(&version(1, &["a"])).unwrap();
+        // Killed after the rows.
+        catalog.put_rows(("golden", 1), &day(2).date(), b"rows").unwrap();
+        assert_eq!(catalog.parts("golden", 1).unwrap(), []);
+        assert_eq!(catalog.pins("golden", 1, (day(1), day(5))).unwrap(), []);
+        assert_eq!(publish(&catalog, 2, b"rows"), Rows::There);
+        assert_eq!(catalog.parts("golden", 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn pins_are_the_parts_of_a_range_and_a_changed_part_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FolderStore::open(folder.path()).unwrap();
+        let catalog = Catalog::new(&store);
+        catalog.create(&version(1, &["a"])).unwrap();
+        for number in [2, 3, 4, 6] {
+            publish(&catalog, number, format!("rows of {number}").as_bytes());
+        }
+        let pins = |after, until| {
+            let pins = catalog.pins("golden", 1, (after, until)).unwrap();
+            pins.into_iter().map(|pin| pin.date).collect::<Vec<_>>()
+        };
+        assert_eq!(pins(day(3), day(6)), ["2026-11-03", "2026-11-04", "2026-11-06"]);
+        // The last row of the 3rd is not after the last minute of that day.
+        assert_eq!(pins(day(4) - Span::from_seconds(60), day(5)), ["2026-11-04"]);
+        assert_eq!(pins(day(7), day(9)), [""; 0]);
+        let error = catalog.pins("golden", 2, (day(1), day(2))).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Usage);
+        let pin = catalog.pins("golden", 1, (day(2), day(3))).unwrap().remove(0);
+        let path = folder.path().join("rows");
+        catalog.fetch(&pin, &path).unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"rows of 2");
+        let key = key("golden", 1, &pin.date, ROWS);
+        drop(store.put(&key, b"other", Condition::Any).unwrap());
+        assert_eq!(catalog.fetch(&pin, &path).unwrap_err().kind, ErrorKind::Refused);
+        store.delete(&key).unwrap();
+        assert_eq!(catalog.fetch(&pin, &path).unwrap_err().kind, ErrorKind::Refused);
+    }
+}

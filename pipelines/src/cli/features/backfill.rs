@@ -1,0 +1,248 @@
+//! `lynceus features backfill`: computes the days that a group lacks.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use contract::catalog::{GroupVersion, Origin, Part};
+use contract::step::Common;
+use contract::steps::{CollectArgs, FeatureArgs, LabelArgs};
+use contract::{ErrorKind, Outcome, Span, StepError, Timestamp};
+use document::below;
+use document::features::lookback;
+use store::Catalog;
+
+use super::super::context::{Context, DocumentArgs, clock};
+use super::super::{Global, run, say};
+use super::publish::{About, DAY, Day, Published, Publishing, State};
+
+/// Steps before the lookback that are collected as well, as scoring does.
+const MORE_STEPS: i64 = 5;
+
+/// Flags of `lynceus features backfill`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackfillArgs {
+    #[command(flatten)]
+    document: DocumentArgs,
+    /// Fill this group
+    #[arg(long, value_name = "GROUP")]
+    group: String,
+    /// Fill this version [default: the latest]
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
+    /// Begin with this day, as YYYY-MM-DD [default: the first that is there]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    from: Option<Timestamp>,
+    /// End with this day, as YYYY-MM-DD [default: the last that is over]
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    to: Option<Timestamp>,
+    /// List the missing days, and compute nothing
+    #[arg(long)]
+    list: bool,
+    /// Publish also days that the sources do not cover whole; what is published of a day is final
+    #[arg(long)]
+    partial: bool,
+    /// Use this evaluation time instead of the clock
+    #[arg(long, value_name = "TIME")]
+    now: Option<Timestamp>,
+}
+
+fn date(text: &str) -> Result<Timestamp, String> {
+    format!("{text}T00:00:00Z")
+        .parse()
+        .map_err(|_| format!("`{text}` is not a day; write it as 2026-11-21"))
+}
+
+pub(super) fn execute(
+    global: &Global,
+    catalog: Catalog<'_>,
+    args: &BackfillArgs,
+) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document)?;
+    let version = match args.version {
+        Some(version) => catalog.version(&args.group, version)?,
+        None => catalog.latest(&args.group)?,
+    };
+    let parts = catalog.parts(&version.group, version.version)?;
+    let now = args.now.map_or_else(|| Ok(context.last_row()?.unwrap_or_else(clock)), Ok)?;
+    let due = missing(&parts, [args.from, args.to], now)?;
+    let mut days = Vec::new();
+    for day in due {
+        if args.list {
+            days.push(Day { date: day.date(), state: State::Missing, rows: 0 });
+            continue;
+        }
+        days.push(fill(&context, (catalog, &version), day, args.partial)?);
+    }
+    let (group, version) = (version.group, version.version);
+    Published { group, version, begun: None, days }.print(global)
+}
+
+/// Returns the days of a range that are not there, the first one first.
+fn missing(
+    parts: &[Part],
+    [from, to]: [Option<Timestamp>; 2],
+    now: Timestamp,
+) -> Result<Vec<Timestamp>, StepError> {
+    let from = from.or_else(|| parts.first().map(|part| part.first.floor(DAY)));
+    let Some(from) = from else {
+        return Err(
+            StepError::usage("the group has no day yet").hint("--from DATE says where to begin")
+        );
+    };
+    // A day that is not over would be published without its end.
+    let last = now.floor(DAY) - DAY;
+    let to = to.unwrap_or(last).min(last);
+    let there: BTreeSet<&str> = parts.iter().map(|part| part.date.as_str()).collect();
+    let mut days = Vec::new();
+    let mut day = from;
+    while day <= to {
+        if !there.contains(day.date().as_str()) {
+            days.push(day);
+        }
+        day = day + DAY;
+    }
+    Ok(days)
+}
+
+/// Returns the days between the first and the last part that are not there.
+pub(super) fn gaps(parts: &[Part]) -> Vec<String> {
+    let last = parts.last().map(|part| part.first.floor(DAY) + DAY);
+    let days = last.and_then(|last| missing(parts, [None, None], last).ok());
+    days.unwrap_or_default().into_iter().map(Timestamp::date).collect()
+}
+
+/// Computes a day with the document and publishes it.
+fn fill(
+    context: &Context,
+    (catalog, version): (Catalog<'_>, &GroupVersion),
+    day: Timestamp,
+    partial: bool,
+) -> Result<Day, StepError> {
+    let folder = context.store.root.join(format!(".features-{}", std::process::id()));
+    fs_err::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    let computed = compute(context, &folder, day);
+    let published = computed.and_then(|end| {
+        let document = &context.document;
+        let publishing = Publishing {
+            catalog,
+            group: &version.group,
+            origin: Origin {
+                pipeline: document.name.clone(),
+                run: format!("backfill-{}", day.date()),
+                now: end,
+                document_sha256: run::document_sha256(document, &context.base)?,
+            },
+            about: About::default(),
+            new_version: None,
+            partial,
+            only: Some([day.date()].into()),
+            version: Some(version),
+            work: &folder.join("publish"),
+        };
+        publishing.publish(&folder.join("features.parquet"))
+    });
+    // What is left there is of no use to anyone.
+    drop(fs_err::remove_dir_all(&folder));
+    let empty = Day { date: day.date(), state: State::Empty, rows: 0 };
+    match published {
+        Ok(published) => Ok(published.days.into_iter().next().unwrap_or(empty)),
+        // Another contract refuses every day alike.
+        Err(error)
+            if error.kind == ErrorKind::Refused && !error.message.contains("other features") =>
+        {
+            say(&format!("{}: {}", day.date(), error.message));
+            Ok(empty)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Collects a day, labels it where the document does, and makes its features; returns the evaluation
+/// time.
+fn compute(context: &Context, folder: &Path, day: Timestamp) -> Result<Timestamp, StepError> {
+    let document = &context.document;
+    let file = folder.join("document.yaml");
+    document::write(&file, document)?;
+    let end = day + DAY - Span::from_ms(1);
+    let lookback = lookback(document.step, &document.features, &document.fill);
+    let more = Span::from_ms(MORE_STEPS * document.step.ms());
+    let inputs = crate::train::Inputs {
+        document,
+        base: &context.base,
+        folder,
+        store: &context.store.url,
+        now: end,
+    };
+    let samples = folder.join("samples.parquet");
+    let collect = CollectArgs {
+        document: file.clone(),
+        samples: samples.clone(),
+        now: end,
+        start: Some(day - document.step - lookback - more),
+        range: None,
+        store: None,
+        recorded: document.is_recorded().then(|| context.store.url.clone()),
+        pins: None,
+        coverage: None,
+        source: inputs.sources(),
+        record: None,
+        common: Common::default(),
+    };
+    collect::run(&collect, &mut Outcome::start("collect"))?;
+    let labels = document.labels.scenarios.as_ref().map(|scenarios| LabelArgs {
+        document: file.clone(),
+        scenarios: below(&context.base, scenarios),
+        labels: folder.join("labels.parquet"),
+        common: Common::default(),
+    });
+    if let Some(labels) = &labels {
+        label::run(labels, &mut Outcome::start("label"))?;
+    }
+    let feature = FeatureArgs {
+        document: file,
+        samples,
+        labels: labels.map(|labels| labels.labels),
+        features: folder.join("features.parquet"),
+        common: Common::default(),
+    };
+    feature::run(&feature, &mut Outcome::start("feature"))?;
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(day: &str) -> Part {
+        let first = date(day).unwrap();
+        Part {
+            format: Part::FORMAT,
+            date: day.to_owned(),
+            sha256: String::new(),
+            size_bytes: 0,
+            rows: 1,
+            entities: 1,
+            first,
+            last: first,
+            is_whole: true,
+            origin: None,
+        }
+    }
+
+    #[test]
+    fn missing_days_are_those_of_the_range_that_are_over_and_not_there() {
+        let parts = [part("2026-02-27"), part("2026-03-02")];
+        let now: Timestamp = "2026-03-04T12:00:00Z".parse().unwrap();
+        let days = |range| {
+            let days = missing(&parts, range, now).unwrap();
+            days.into_iter().map(Timestamp::date).collect::<Vec<_>>()
+        };
+        assert_eq!(days([None, None]), ["2026-02-28", "2026-03-01", "2026-03-03"]);
+        let of = |day| Some(date(day).unwrap());
+        assert_eq!(days([of("2026-03-01"), of("2026-03-01")]), ["2026-03-01"]);
+        assert_eq!(days([of("2026-03-04"), of("2026-03-09")]), [""; 0], "the 4th is not over");
+        assert_eq!(gaps(&parts), ["2026-02-28", "2026-03-01"]);
+        assert!(missing(&[], [None, None], now).is_err());
+        assert!(date("2026-02-30").is_err());
+    }
+}

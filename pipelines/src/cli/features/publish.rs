@@ -1,0 +1,407 @@
+//! `lynceus features publish`: the feature rows of a run become daily parts of a group.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use contract::catalog::{
+    ColumnStatistics, GroupVersion, Origin, Part, PartStatistics, QUANTILE_LEVELS,
+};
+use contract::{Span, StepError, Timestamp, artifact};
+use frames::FeatureTable;
+use fs_err as fs;
+use serde::Serialize;
+use store::Catalog;
+use store::catalog::Rows;
+
+use super::super::context::StorePlace;
+use super::super::{Global, OutputFormat, print, print_json, runs, say};
+use crate::run::{RunRecord, table};
+
+pub(super) const DAY: Span = Span::from_seconds(86_400);
+
+/// Flags of `lynceus features publish`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishArgs {
+    /// Name of the pipeline
+    pipeline: String,
+    /// Publish into this group: lower-case letters, digits and `_`
+    #[arg(long, value_name = "GROUP")]
+    group: String,
+    /// Name of the run, its beginning, `previous`, or `last`
+    #[arg(long, value_name = "RUN", default_value = "last")]
+    run: String,
+    /// Publish also days that the run's rows do not cover whole; what is published of a day is final
+    #[arg(long)]
+    partial: bool,
+    /// Begin a version although the latest one has the same features
+    #[arg(long, value_name = "WHY")]
+    new_version: Option<String>,
+    #[command(flatten)]
+    about: About,
+}
+
+/// What a new version says of its group.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct About {
+    /// Say what a new version is for [default: what the version before says]
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    description: String,
+    /// Say whom to ask about a new version [default: whom the version before names]
+    #[arg(long, value_name = "NAME", default_value = "")]
+    owner: String,
+    /// Give a new version a tag; may be repeated [default: those of the version before]
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+}
+
+/// What is published where.
+pub(super) struct Publishing<'a> {
+    pub(super) catalog: Catalog<'a>,
+    pub(super) group: &'a str,
+    pub(super) origin: Origin,
+    pub(super) about: About,
+    /// Why a version is begun although the latest one has the same features.
+    pub(super) new_version: Option<&'a str>,
+    pub(super) partial: bool,
+    /// The days to publish; nothing for all.
+    pub(super) only: Option<BTreeSet<String>>,
+    /// Publish into this version or none.
+    pub(super) version: Option<&'a GroupVersion>,
+    /// Folder for files that are thrown away.
+    pub(super) work: &'a Path,
+}
+
+/// What became of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// Its rows were published now.
+    Published,
+    /// The same rows were there.
+    Same,
+    /// Other rows were there, and stay.
+    Other,
+    /// The run's rows do not cover it whole, so they were not published.
+    Partial,
+    /// The source has no rows of it.
+    Empty,
+    /// It is not there, and was only listed.
+    Missing,
+}
+
+impl State {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Same => "same",
+            Self::Other => "other rows stay",
+            Self::Partial => "partial",
+            Self::Empty => "no rows",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// A day and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Day {
+    pub(super) date: String,
+    pub(super) state: State,
+    pub(super) rows: usize,
+}
+
+/// What a publication did.
+#[derive(Debug, Serialize)]
+pub(super) struct Published {
+    pub(super) group: String,
+    pub(super) version: u32,
+    /// Why the version was begun, if it was begun now.
+    pub(super) begun: Option<String>,
+    pub(super) days: Vec<Day>,
+}
+
+impl Published {
+    pub(super) fn print(&self, global: &Global) -> Result<(), StepError> {
+        if global.output() == OutputFormat::Json {
+            return print_json(self);
+        }
+        let mut rows = vec![["date", "state", "rows"].map(str::to_owned).to_vec()];
+        rows.extend(
+            self.days.iter().map(|day| {
+                vec![day.date.clone(), day.state.name().to_owned(), day.rows.to_string()]
+            }),
+        );
+        let begun = self.begun.as_ref().map(|why| format!(", begun now: {why}"));
+        let begun = begun.unwrap_or_default();
+        print(&format!("group   {} version {}{begun}\n{}", self.group, self.version, table(&rows)))
+    }
+}
+
+pub(super) fn execute(
+    global: &Global,
+    (place, catalog): (&StorePlace, Catalog<'_>),
+    args: &PublishArgs,
+) -> Result<(), StepError> {
+    let (folder, record) = runs::find(place, &args.pipeline, &args.run)?;
+    place.bring_run(&folder)?;
+    let work = folder.join(".publish");
+    let publishing = Publishing {
+        catalog,
+        group: &args.group,
+        origin: origin(&record),
+        about: args.about.clone(),
+        new_version: args.new_version.as_deref(),
+        partial: args.partial,
+        only: None,
+        version: None,
+        work: &work,
+    };
+    let published = publishing.publish(&folder.join("feature/features.parquet"))?;
+    published.print(global)?;
+    let count = |state| published.days.iter().filter(|day| day.state == state).count();
+    if count(State::Other) > 0 {
+        say(&format!(
+            "{} days were published before with other rows, which stay; --new-version WHY begins a version with these",
+            count(State::Other)
+        ));
+    }
+    if count(State::Partial) == published.days.len() {
+        return Err(StepError::refused("the run's rows cover no day whole")
+            .hint("a longer `range` does; --partial publishes the days as they are"));
+    }
+    Ok(())
+}
+
+fn origin(record: &RunRecord) -> Origin {
+    Origin {
+        pipeline: record.pipeline.clone(),
+        run: record.run.clone(),
+        now: record.now,
+        document_sha256: record.document_sha256.clone(),
+    }
+}
+
+/// When the rows that may be published begin and end.
+#[derive(Debug, Clone, Copy)]
+struct Covered {
+    first: Timestamp,
+    last: Timestamp,
+    step: Span,
+}
+
+impl Covered {
+    /// Says whether a day lies inside from its first step to its last.
+    fn is_whole(self, day: Timestamp) -> bool {
+        self.first < day + self.step && self.last + self.step >= day + DAY
+    }
+}
+
+impl Publishing<'_> {
+    /// Publishes the rows of a feature table, day by day; rows that look back further than the
+    /// samples are left out.
+    ///
+    /// Errors: refused for a table without rows, or of other features than `version`.
+    pub(super) fn publish(&self, features: &Path) -> Result<Published, StepError> {
+        fs::create_dir_all(self.work).map_err(|e| StepError::writing(self.work, &e))?;
+        let published = self.publish_days(features);
+        // What is left there is of no use to anyone.
+        drop(fs::remove_dir_all(self.work));
+        published
+    }
+
+    fn publish_days(&self, features: &Path) -> Result<Published, StepError> {
+        let keys = FeatureTable::read_keys(features)?;
+        let ready = || (0..keys.rows()).filter(|row| !keys.warm_up[*row]);
+        let times = || ready().map(|row| keys.table.times[row]);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else {
+            return Err(StepError::refused(format!(
+                "`{}` has no row whose features look back far enough",
+                features.display()
+            ))
+            .hint("a longer `range` has some"));
+        };
+        let covered = Covered { first, last, step: keys.contract.step };
+        let (version, begun) = self.version(&keys)?;
+        let mut days = Vec::new();
+        let mut open: Option<FeatureTable> = None;
+        FeatureTable::read_parts(features, |part| {
+            let ready = (0..part.rows()).filter(|row| !part.warm_up[*row]).collect::<Vec<_>>();
+            let day_of = |row: &usize| part.table.times[*row].floor(DAY);
+            for rows in ready.chunk_by(|a, b| day_of(a) == day_of(b)) {
+                let more = part.select(rows);
+                let is_same = open.as_ref().is_some_and(|open| day(open) == day(&more));
+                if let Some(open) = open.as_mut().filter(|_| is_same) {
+                    open.extend(more);
+                } else if let Some(done) = open.replace(more) {
+                    days.push(self.day(&version, covered, &done)?);
+                }
+            }
+            Ok(())
+        })?;
+        days.extend(open.map(|it| self.day(&version, covered, &it)).transpose()?);
+        days.retain(|day| self.only.as_ref().is_none_or(|only| only.contains(&day.date)));
+        Ok(Published { group: version.group, version: version.version, begun, days })
+    }
+
+    /// Returns the version that the rows belong to, and why it was begun if it was begun now.
+    fn version(&self, table: &FeatureTable) -> Result<(GroupVersion, Option<String>), StepError> {
+        let (contract, labelled) = (&table.contract, table.labels.is_some());
+        if let Some(version) = self.version {
+            let difference = version.contract.first_difference(contract).or_else(|| {
+                (version.labelled != labelled).then(|| "rows have labels in one alone".to_owned())
+            });
+            return match difference {
+                None => Ok((version.clone(), None)),
+                Some(difference) => Err(StepError::refused(format!(
+                    "the document makes other features than `{}` version {}: {difference}",
+                    version.group, version.version
+                ))
+                .hint("`lynceus features publish` begins a version with them")),
+            };
+        }
+        loop {
+            let (same, latest) = self.catalog.with_contract(self.group, contract, labelled)?;
+            if let Some(same) = same.filter(|_| self.new_version.is_none()) {
+                return Ok((same, None));
+            }
+            let version = self.begin(table, latest.as_ref())?;
+            // Where another process was faster, its version may be the one.
+            if self.catalog.create(&version)? {
+                let why = version.why.clone();
+                return Ok((version, Some(why)));
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        table: &FeatureTable,
+        latest: Option<&GroupVersion>,
+    ) -> Result<GroupVersion, StepError> {
+        let (contract, about) = (table.contract.clone(), self.about.clone());
+        let why = match (self.new_version, latest) {
+            (Some(why), _) => why.to_owned(),
+            (None, None) => "the first version".to_owned(),
+            (None, Some(latest)) => latest
+                .contract
+                .first_difference(&contract)
+                .unwrap_or_else(|| "rows have labels in one alone".to_owned()),
+        };
+        let or = |said: String, before: Option<&String>| {
+            if said.is_empty() { before.cloned().unwrap_or_default() } else { said }
+        };
+        let before = latest;
+        Ok(GroupVersion {
+            format: GroupVersion::FORMAT,
+            group: self.group.to_owned(),
+            version: before.map_or(1, |latest| latest.version.saturating_add(1)),
+            contract_sha256: contract.sha256()?,
+            contract,
+            labelled: table.labels.is_some(),
+            description: or(about.description, before.map(|it| &it.description)),
+            owner: or(about.owner, before.map(|it| &it.owner)),
+            tags: match latest {
+                Some(latest) if about.tag.is_empty() => latest.tags.clone(),
+                _ => about.tag,
+            },
+            why,
+            origin: self.origin.clone(),
+        })
+    }
+
+    /// Publishes the rows of a day.
+    fn day(
+        &self,
+        version: &GroupVersion,
+        covered: Covered,
+        rows: &FeatureTable,
+    ) -> Result<Day, StepError> {
+        let day = day(rows);
+        let date = day.date();
+        let of = |state| Ok(Day { date: date.clone(), state, rows: rows.rows() });
+        let is_whole = covered.is_whole(day);
+        let is_wanted = self.only.as_ref().is_none_or(|only| only.contains(&date));
+        if !is_wanted || !(is_whole || self.partial) {
+            return of(State::Partial);
+        }
+        let path = self.work.join("part.parquet");
+        rows.write(&path)?;
+        let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+        let place = (version.group.as_str(), version.version);
+        let there = self.catalog.part(place.0, place.1, &date)?;
+        if let Some(there) = there {
+            let is_same = there.sha256 == artifact::sha256(&bytes);
+            return of(if is_same { State::Same } else { State::Other });
+        }
+        match self.catalog.put_rows(place, &date, &bytes)? {
+            Rows::There => {
+                let origin = Some(self.origin.clone());
+                let part = part(rows, &date, &bytes, (is_whole, origin))?;
+                self.catalog.put_part(place, &part, &statistics(rows))?;
+                of(State::Published)
+            }
+            // A publication was killed after its rows: they are the day's, as far as they go.
+            Rows::Other(bytes) => {
+                fs::write(&path, &bytes).map_err(|e| StepError::writing(&path, &e))?;
+                let rows = FeatureTable::read(&path)?;
+                let part = part(&rows, &date, &bytes, (false, None))?;
+                self.catalog.put_part(place, &part, &statistics(&rows))?;
+                of(State::Other)
+            }
+        }
+    }
+}
+
+/// Returns the day of rows that are all of one.
+fn day(rows: &FeatureTable) -> Timestamp {
+    rows.table.times.first().map_or(Timestamp::from_ms(0), |time| time.floor(DAY))
+}
+
+fn part(
+    rows: &FeatureTable,
+    date: &str,
+    bytes: &[u8],
+    (is_whole, origin): (bool, Option<Origin>),
+) -> Result<Part, StepError> {
+    let times = &rows.table.times;
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        return Err(StepError::refused(format!("the part of {date} has no rows")));
+    };
+    let entities: BTreeSet<u32> = rows.table.entity.iter().copied().collect();
+    Ok(Part {
+        format: Part::FORMAT,
+        date: date.to_owned(),
+        sha256: artifact::sha256(bytes),
+        size_bytes: bytes.len() as u64,
+        rows: rows.rows() as u64,
+        entities: entities.len() as u64,
+        first: *first,
+        last: *last,
+        is_whole,
+        origin,
+    })
+}
+
+fn statistics(rows: &FeatureTable) -> PartStatistics {
+    let columns = rows.table.columns.iter().map(|column| {
+        let mut sorted: Vec<f64> =
+            column.values.iter().copied().filter(|value| value.is_finite()).collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let mean = sorted.iter().sum::<f64>() / sorted.len().max(1) as f64;
+        let levels = QUANTILE_LEVELS.iter().filter(|_| !sorted.is_empty());
+        ColumnStatistics {
+            name: column.name.clone(),
+            count: sorted.len() as u64,
+            nulls: (column.values.len() - sorted.len()) as u64,
+            min: sorted.first().copied(),
+            max: sorted.last().copied(),
+            mean: (!sorted.is_empty() && mean.is_finite()).then_some(mean),
+            quantiles: levels.map(|level| models::reference::quantile(&sorted, *level)).collect(),
+        }
+    });
+    PartStatistics {
+        format: PartStatistics::FORMAT,
+        rows: rows.rows() as u64,
+        columns: columns.collect(),
+    }
+}
