@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use crate::workspace::Workspace;
 
 /// Compares a text with a file of tests/golden; `LYNCEUS_UPDATE=1` writes it instead.
@@ -188,5 +190,37 @@ fn a_document_that_notifies_nobody_in_a_cluster_is_warned_of_and_no_finding() ->
     assert!(said(&path)?.contains("alerts.channels: no alert reaches anyone in a cluster"));
     fs_err::write(&path, text.replace("    - stdout\n", "    - stdout\n    - file: {path: x}\n"))?;
     assert_eq!(said(&path)?, "");
+    Ok(())
+}
+
+#[test]
+fn lint_names_query_line_and_character_of_each_broken_query() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let text = fs_err::read_to_string(crate::workspace::pipelines().join("cluster.yaml"))?;
+    let text = text
+        .replace("'sum(workqueue_depth)'", "'sum(workqueue_depth'")
+        .replace("- 'sum(traefik_open_connections)'", "- 'sum(traefik_open_connections) *'");
+    let line = |part: &str| {
+        text.lines().position(|line| line.contains(part)).map(|line| line + 1).context("the line")
+    };
+    fs_err::write(workspace.path().join("cluster.yaml"), &text)?;
+    let output = workspace.output(&["lint", "cluster.yaml"])?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for (part, words) in [
+        (
+            "'sum(workqueue_depth'",
+            "`sources.metrics.queries.workqueue_depth.promql`: character 4: `(` is never closed",
+        ),
+        (
+            "'sum(traefik_open_connections) *'",
+            "`sources.metrics.queries.active_client_connections.or.1`: character 31: nothing follows `*`",
+        ),
+    ] {
+        let place = format!("cluster.yaml:{}:", line(part)?);
+        let is_it = |said: &str| said.starts_with(&place) && said.contains(words);
+        assert!(said.lines().any(is_it), "{place} {words}: {said}");
+    }
+    assert_eq!(said.lines().count(), 2, "{said}");
     Ok(())
 }

@@ -196,3 +196,85 @@ fn step_on_the_sample_prints_a_command_line_that_does_the_same() -> anyhow::Resu
     assert_eq!(said.lines().count(), 1, "what it needs is there: {said}");
     Ok(())
 }
+
+#[test]
+fn test_table_of_the_document_is_judged_by_the_model_of_each_run() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("train.csv"), table(0, 400))?;
+    // The test rows lie in the same time: they are of another day in another place.
+    fs_err::write(workspace.path().join("test.csv"), table(30, 120))?;
+    let document = DOCUMENT
+        .replace("path: rows.csv", "path: train.csv, test: test.csv")
+        .replace("validation: 0.2, test: 0.2", "validation: 0.2, test: 0");
+    fs_err::write(workspace.path().join("hosts.yaml"), document)?;
+    let said = workspace.run(&["run", "hosts.yaml"])?;
+    let (_, said) = said.split_once("test table ").context("a test table")?;
+    ensure!(said.contains("test.csv:\n600 rows, ") && said.contains("roc_auc 1.0000"), "{said}");
+    let run = workspace.json(&["runs", "show", "hosts", "last"])?;
+    assert_eq!(run["metrics"]["test_table.roc_auc"], 1.0, "{run}");
+    let scores = workspace.store().join("runs/hosts").join(run["run"].as_str().context("run")?);
+    let scores = ForeignTable::open(&scores.join("test_table/scores.parquet"))?;
+    let mut rows = 0;
+    scores.for_each_batch(|batch| {
+        rows += batch.rows();
+        Ok(())
+    })?;
+    assert_eq!(rows, 600);
+
+    fs_err::remove_file(workspace.path().join("test.csv"))?;
+    for command in [&["run", "hosts.yaml"][..], &["lint", "hosts.yaml"]] {
+        let output = workspace.output(command)?;
+        assert_eq!(output.status.code(), Some(2));
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        ensure!(said.contains("sources.rows.table.test`: there is no"), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn runs_are_listed_with_their_figures_sorted_and_by_tag() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("rows.csv"), table(0, 400))?;
+    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    let tagged = ["run", "hosts.yaml", "--tag", "purpose=baseline", "--note", "the first one"];
+    workspace.run(&tagged)?;
+    // With one useless column alone no fault is found.
+    let blind = "sources.rows.table.columns=[errors]";
+    let blind = ["run", "hosts.yaml", "--set", blind, "--tag", "purpose=blind"];
+    workspace.run(&blind)?;
+
+    let runs = workspace.json(&["runs", "list", "hosts", "--sort", "test.roc_auc"])?;
+    let purposes = |runs: &Value| -> Vec<String> {
+        let of = |run: &Value| run["tags"]["purpose"].as_str().unwrap_or_default().to_owned();
+        runs.as_array().into_iter().flatten().map(of).collect()
+    };
+    assert_eq!(purposes(&runs), ["baseline", "blind"]);
+    let auc = |run: usize| runs[run]["metrics"]["test.roc_auc"].as_f64();
+    ensure!(auc(0) > auc(1), "{runs}");
+    let reversed = ["runs", "list", "hosts", "--sort", "test.roc_auc", "--reverse"];
+    assert_eq!(purposes(&workspace.json(&reversed)?), ["blind", "baseline"]);
+    let one = workspace.json(&["runs", "list", "--tag", "purpose=blind"])?;
+    assert_eq!(purposes(&one), ["blind"]);
+
+    let text = workspace.run(&["runs", "list", "--metric", "test.recall"])?;
+    for words in ["test.recall", "purpose=baseline", "the first one"] {
+        ensure!(text.contains(words), "{words}: {text}");
+    }
+    let text = workspace.run(&["runs", "list"])?;
+    ensure!(text.contains("test.roc_auc") && text.contains("test.f1"), "{text}");
+    let first = runs[0]["run"].as_str().context("a run")?;
+    let shown = workspace.run(&["runs", "show", "hosts", first])?;
+    for words in
+        ["tag     purpose=baseline\n", "note    the first one\n", "metric  test.roc_auc 1.0000\n"]
+    {
+        ensure!(shown.contains(words), "{words}: {shown}");
+    }
+    let output = workspace.output(&["runs", "list", "--sort", "test.roc_au"])?;
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(said.contains("did you mean `test.roc_auc`?"), "{said}");
+    let output = workspace.output(&["run", "hosts.yaml", "--tag", "purpose"])?;
+    assert_eq!(output.status.code(), Some(2));
+    Ok(())
+}

@@ -121,7 +121,8 @@ impl Drop for Prometheus {
     }
 }
 
-fn recorded_text() -> Result<String> {
+/// Returns the recorded raw samples as `OpenMetrics` text.
+pub(crate) fn recorded_text() -> Result<String> {
     let packed = fs_err::read(recorded_samples())?;
     let mut text = String::new();
     flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_string(&mut text)?;

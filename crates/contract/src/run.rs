@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, StepError, Timestamp, read_json, write_json};
+use crate::{Outcome, Stage, StepError, Timestamp, read_json, write_json};
 
 /// How far a run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,16 @@ pub struct RunRecord {
     pub seconds: f64,
     /// Its tasks, in the plan's order.
     pub tasks: Vec<TaskRecord>,
+    /// What its model reached, by part of the data set and figure, as in `test.f1`; empty until it
+    /// is measured, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// What the user calls it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What the user notes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl RunRecord {
@@ -99,6 +109,13 @@ impl RunRecord {
     /// Returns the outcome of a task of the run in a folder, if the task wrote one.
     pub fn outcome_of(folder: &Path, task: &str) -> Option<Outcome> {
         read_json(&folder.join(task).join("outcome.json")).ok()
+    }
+
+    /// Returns what the model of the run in a folder reached, as `select` measured it.
+    pub fn metrics_of(folder: &Path) -> BTreeMap<String, f64> {
+        let metrics = Self::outcome_of(folder, Stage::Select.name()).map(|outcome| outcome.metrics);
+        let finite = metrics.into_iter().flatten().filter(|(_, value)| value.is_finite());
+        finite.collect()
     }
 
     /// Writes the record into a run's folder.

@@ -38,7 +38,8 @@ pub use check::Problem;
 pub use deserialize::closest;
 pub use document::Document;
 pub use read::{
-    Changes, parse, problems, problems_in, profiles, read, read_as, read_with, to_yaml, write,
+    Changes, parse, place_of, problems, problems_in, profiles, read, read_as, read_with, to_yaml,
+    write,
 };
 pub use secret::Secret;
 pub use url::{HttpUrl, UrlError};

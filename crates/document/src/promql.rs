@@ -54,6 +54,187 @@ pub fn metric_names(promql: &str) -> Vec<String> {
     names
 }
 
+/// What is certainly wrong with a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// Which character of the query, from 1.
+    pub character: usize,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// Characters that stand outside of quotes in no dialect of `PromQL`, and what was probably meant.
+const FOREIGN: [(char, &str); 10] = [
+    ('\u{201c}', "\""),
+    ('\u{201d}', "\""),
+    ('\u{201e}', "\""),
+    ('\u{2018}', "'"),
+    ('\u{2019}', "'"),
+    ('\u{2013}', "-"),
+    ('\u{2014}', "-"),
+    ('\u{d7}', "*"),
+    ('&', "and"),
+    ('|', "or"),
+];
+/// Characters of operators.
+const OPERATORS: &str = "+-*/%^=!<>~";
+
+/// Returns the first thing that is certainly wrong with a query: a quote or bracket that is never closed or
+/// was never opened, an operator without an operand, a character that no dialect knows. What passes
+/// may still be refused by the server: `lynceus source check` asks it.
+pub fn flaw(promql: &str) -> Option<Flaw> {
+    let characters: Vec<char> = promql.chars().collect();
+    let mut scan = Scan::default();
+    let mut at = 0;
+    while let Some(&c) = characters.get(at) {
+        let start = at;
+        at += 1;
+        let found = match c {
+            '#' => {
+                at = position(&characters, at, |c| c == '\n');
+                None
+            }
+            '"' | '\'' | '`' => match closing_quote(&characters, start) {
+                Some(end) => {
+                    at = end + 1;
+                    scan.operand();
+                    None
+                }
+                None => Some(Flaw::at(start, format!("the quote `{c}` is never closed"))),
+            },
+            '(' | '[' | '{' => {
+                scan.open(start, c);
+                None
+            }
+            ')' | ']' | '}' => scan.close(start, c),
+            ',' => scan.comma(),
+            _ if OPERATORS.contains(c) => {
+                at = position(&characters, at, |c| !OPERATORS.contains(c) || is_sign(c));
+                scan.operator(start, characters.iter().take(at).skip(start).collect())
+            }
+            _ if c.is_whitespace() => None,
+            _ => {
+                let found = foreign(start, c);
+                if found.is_none() {
+                    scan.operand();
+                }
+                found
+            }
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    scan.end()
+}
+
+impl Flaw {
+    fn at(place: usize, what: String) -> Self {
+        Self { character: place + 1, what }
+    }
+}
+
+/// Finds a character that stands outside of quotes in no dialect.
+fn foreign(place: usize, c: char) -> Option<Flaw> {
+    let (_, meant) = FOREIGN.iter().find(|(foreign, _)| *foreign == c)?;
+    let what = format!("`{c}` is no character of PromQL (did you mean `{meant}`?)");
+    Some(Flaw::at(place, what))
+}
+
+/// What was seen of a query so far; places count characters from 0.
+#[derive(Debug, Default)]
+struct Scan {
+    /// Brackets that are not closed yet.
+    open: Vec<(usize, char)>,
+    /// An operator that nothing follows yet.
+    waiting: Option<(usize, String)>,
+    /// Says that something stands in front of what comes next.
+    has_left: bool,
+}
+
+impl Scan {
+    fn operand(&mut self) {
+        (self.waiting, self.has_left) = (None, true);
+    }
+
+    fn open(&mut self, place: usize, bracket: char) {
+        self.open.push((place, bracket));
+        (self.waiting, self.has_left) = (None, false);
+    }
+
+    fn close(&mut self, place: usize, bracket: char) -> Option<Flaw> {
+        let lacking = self.lacking();
+        if lacking.is_some() {
+            return lacking;
+        }
+        self.has_left = true;
+        let what = match self.open.pop() {
+            Some((_, opening)) if closes(opening, bracket) => return None,
+            Some((earlier, opening)) => {
+                format!("`{bracket}` closes the `{opening}` of character {}", earlier + 1)
+            }
+            None => format!("`{bracket}` closes nothing"),
+        };
+        Some(Flaw::at(place, what))
+    }
+
+    fn comma(&mut self) -> Option<Flaw> {
+        self.has_left = false;
+        self.lacking()
+    }
+
+    fn operator(&mut self, place: usize, operator: String) -> Option<Flaw> {
+        let is_sign = operator.chars().all(is_sign);
+        if !self.has_left && !is_sign {
+            return Some(Flaw::at(place, format!("nothing stands in front of `{operator}`")));
+        }
+        (self.waiting, self.has_left) = (Some((place, operator)), false);
+        None
+    }
+
+    /// Returns the flaw of an operator that nothing follows.
+    fn lacking(&mut self) -> Option<Flaw> {
+        let (place, operator) = self.waiting.take()?;
+        Some(Flaw::at(place, format!("nothing follows `{operator}`")))
+    }
+
+    fn end(&mut self) -> Option<Flaw> {
+        let Some((place, opening)) = self.open.pop() else { return self.lacking() };
+        Some(Flaw::at(place, format!("`{opening}` is never closed")))
+    }
+}
+
+/// Says whether an operator may have nothing in front of it.
+fn is_sign(c: char) -> bool {
+    c == '+' || c == '-'
+}
+
+/// Returns the place of the first character from `from` on that fits, or the end.
+fn position(characters: &[char], from: usize, fits: impl Fn(char) -> bool) -> usize {
+    let rest = characters.iter().skip(from);
+    from + rest.take_while(|c| !fits(**c)).count()
+}
+
+/// Returns the place of the quote that closes the one at `start`.
+fn closing_quote(characters: &[char], start: usize) -> Option<usize> {
+    let quote = *characters.get(start)?;
+    let mut is_escaped = false;
+    for (at, &c) in characters.iter().enumerate().skip(start + 1) {
+        if is_escaped {
+            is_escaped = false;
+        } else if c == '\\' && quote != '`' {
+            is_escaped = true;
+        } else if c == quote {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn closes(opening: char, closing: char) -> bool {
+    matches!((opening, closing), ('(', ')') | ('[', ']') | ('{', '}'))
+}
+
 /// Returns what comes behind a quoted text.
 fn after_quoted(text: &str, quote: char) -> &str {
     let mut is_escaped = false;
@@ -111,9 +292,50 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_flaw_is_told_with_its_character() {
+        for (promql, character, what) in [
+            ("sum(rate(a[5m])", 4, "`(` is never closed"),
+            ("sum(a))", 7, "`)` closes nothing"),
+            ("sum(rate(a[5m)))", 14, "`)` closes the `[` of character 11"),
+            ("a{b=\"c}", 5, "the quote `\"` is never closed"),
+            ("a{b=}", 4, "nothing follows `=`"),
+            ("a +", 3, "nothing follows `+`"),
+            ("a / (* b)", 6, "nothing stands in front of `*`"),
+            ("sum(a, / b)", 8, "nothing stands in front of `/`"),
+            ("a{b=\u{201c}c\u{201d}}", 5, "(did you mean `\"`?)"),
+            ("a && b", 3, "(did you mean `and`?)"),
+            ("a > b) # (", 6, "`)` closes nothing"),
+        ] {
+            let flaw = flaw(promql).unwrap_or_else(|| panic!("{promql}"));
+            assert_eq!(flaw.character, character, "{promql}: {}", flaw.what);
+            assert!(flaw.what.contains(what), "{promql}: {}", flaw.what);
+        }
+    }
+
+    #[test]
+    fn queries_of_any_dialect_have_no_flaw() {
+        for promql in [
+            "up",
+            "-up + -1 * +2",
+            "sum by (le, job,) (rate(a_bucket{b!~\"WATCH|{\", c=''}[$rate_window])) > bool 0",
+            "a{} offset -5m @ end() [1h:1m]",
+            "max_over_time(rate(a[5m])[1h:])",
+            "a == on (x) group_left (y) b != 1e-3 >= .5",
+            "{\"quoted.name\", b=~`\\d+`}",
+            "a # ) a comment {\n + b",
+            "WITH (f(x) = x + 1) f(a) default 0 keep_metric_names",
+            "sum(rate({job=\"x\" or job=\"y\"}[5m])) by (job) / 2^-1",
+            "count_values(\"x\", y) atan2 z",
+        ] {
+            assert_eq!(flaw(promql), None, "{promql}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_text_breaks_the_search(text in ".{0,60}") {
+            flaw(&text);
             metric_names(&text);
         }
     }

@@ -154,6 +154,15 @@ fn typed(node: &Node) -> Result<Document, StepError> {
     }
 }
 
+/// Returns line and column, from 1, of the value of a field such as `sources.main.queries.0.promql`
+/// in a document's own file; nothing where the file cannot be read.
+pub fn place_of(path: &Path, field: &str) -> Option<(u64, u64)> {
+    let node = read_node(path).ok()?;
+    let path: Vec<String> = field.split('.').map(str::to_owned).collect();
+    let place = node.place_of(&path);
+    Some((place.line.try_into().ok()?, place.column.try_into().ok()?))
+}
+
 /// Returns everything that is wrong with a document, in the order in which it is found; nothing
 /// where [`read_with`] reads it.
 pub fn problems(path: &Path, changes: &Changes<'_>) -> Vec<StepError> {

@@ -293,6 +293,11 @@ fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Probl
     require(is_alone || !has_other, &path, || {
         "one of several sources must list its `columns`".to_owned()
     })?;
+    let is_tested = source.table.as_ref().is_some_and(|table| table.test.is_some());
+    require(is_alone || !is_tested, &format!("{path}.table.test"), || {
+        "a test table belongs to a document with one source; `lynceus predict` judges any table"
+            .to_owned()
+    })?;
     require(!is_alone || !source.broadcast, &format!("{path}.broadcast"), || {
         "there is no other source whose entities could be joined".to_owned()
     })

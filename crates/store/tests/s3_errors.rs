@@ -252,6 +252,22 @@ fn a_server_that_ignores_conditions_is_refused_before_the_first_one() {
 }
 
 #[test]
+fn a_check_of_a_server_without_conditions_names_them_and_not_the_policy() {
+    let server = InProcess::ignoring_conditions().unwrap();
+    let check = store::check::check(&server.access().store("checked").unwrap()).unwrap();
+    let trainer = check.roles.iter().find(|role| role.role == "trainer").unwrap();
+    assert!(!trainer.lacks.is_empty());
+    for lack in &trainer.lacks {
+        assert!(lack.starts_with("conditional writes in "), "{lack}");
+    }
+    for area in check.areas.iter().filter(|area| area.write) {
+        let [refusal] = area.refusals.as_slice() else { panic!("{:?}", area.refusals) };
+        assert!(refusal.why.contains("does not honour `If-"), "{}", refusal.why);
+        assert!(refusal.hint.as_ref().unwrap().contains("minio/README.md"), "{:?}", refusal.hint);
+    }
+}
+
+#[test]
 fn a_server_that_does_not_know_conditions_is_refused() {
     let server = InProcess::start().unwrap();
     let (_proxy, store) =

@@ -188,6 +188,13 @@ fn tags(record: &RunRecord, deployment: Option<&Value>) -> BTreeMap<String, Stri
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
+    // What the program says of the run itself is not replaced by what the user calls it.
+    for (name, value) in &record.tags {
+        tags.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    if let Some(note) = &record.note {
+        tags.insert("mlflow.note.content".to_owned(), note.clone());
+    }
     let Some(deployment) = deployment else { return tags };
     for (name, field) in [("model_version", "version"), ("champion", "champion"), ("why", "why")] {
         if let Some(text) = deployment.get(field).and_then(Value::as_str) {
@@ -309,6 +316,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_the_user_calls_a_run_replaces_nothing_that_the_program_says_of_it() {
+        let record = json!({
+            "format": 1, "run": "r", "pipeline": "p", "now": "2026-11-21T09:00:00Z",
+            "started": "2026-11-21T09:00:00Z", "document_sha256": "d", "status": "done",
+            "seconds": 1.0, "tasks": [], "note": "the first one",
+            "tags": {"purpose": "baseline", "lynceus.status": "failed"},
+        });
+        let record: RunRecord = serde_json::from_value(record).unwrap();
+        let tags = tags(&record, None);
+        assert_eq!(tags["purpose"], "baseline");
+        assert_eq!(tags["lynceus.status"], "done");
+        assert_eq!(tags["mlflow.note.content"], "the first one");
+    }
 
     #[test]
     fn parameters_are_named_by_their_paths() {

@@ -139,6 +139,33 @@ pub(crate) fn execute(global: &Global, args: &PredictArgs) -> Result<(), StepErr
     tell(global, args, &judged.rows, || figures::text(&model, &table, &judged, context.as_ref()))
 }
 
+/// What a model says of a table.
+pub(super) struct Predicted {
+    /// A row for each of the table's.
+    pub(super) rows: Rows,
+    /// Figures for a person.
+    pub(super) text: String,
+    /// Figures by name; of a table without labels nothing.
+    pub(super) metrics: BTreeMap<String, f64>,
+}
+
+/// Judges the rows of a table with the bundle in a folder.
+///
+/// Errors: refused (3) for a file that is no table, or lacks a column.
+pub(super) fn with_bundle(
+    context: &Context,
+    bundle: &Path,
+    table: &Path,
+) -> Result<Predicted, StepError> {
+    let model = Model::read(bundle)?;
+    let input = Input { context: Some(context), contract: model.contract() };
+    let table = input.read(table)?;
+    let judged = judge(&model, &table, Some(context), &mut ScoreState::default())?;
+    let text = figures::text(&model, &table, &judged, Some(context));
+    let metrics = figures::metrics(&model, &table, &judged, Some(context));
+    Ok(Predicted { rows: judged.rows, text, metrics })
+}
+
 /// What was said of each row, in order.
 struct Judged {
     rows: Rows,

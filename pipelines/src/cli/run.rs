@@ -1,5 +1,9 @@
 //! `lynceus run`: the training pipeline.
 
+mod remarks;
+mod test_table;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ::report::runs::Deployment;
@@ -18,6 +22,7 @@ use crate::run::{
     human_seconds, read_runs, table,
 };
 use crate::train::{self, Inputs};
+use remarks::Remarks;
 
 /// Warnings of a task that are printed.
 const SHOWN_WARNINGS: usize = 10;
@@ -40,6 +45,8 @@ pub(crate) struct RunArgs {
     /// Print every warning instead of the first ten of each task
     #[arg(long)]
     verbose: bool,
+    #[command(flatten)]
+    remarks: Remarks,
     #[command(flatten)]
     process: ProcessArgs,
 }
@@ -82,7 +89,8 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         (None, false) => context.last_row()?,
     };
     context.store.reach()?;
-    let run = Prepared::new(&context, now, (args.from.as_deref(), args.repin))?;
+    let tested = test_table::of(&context)?;
+    let run = Prepared::new(&context, now, args)?;
     let options = args.process.options(global);
     let done = run.execute(&context, &Options { from: args.from.clone(), ..options });
     let record = match RunRecord::read(&run.folder) {
@@ -95,7 +103,8 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     }
     let page = run.folder.join("report.html");
     let told = match &done {
-        Ok(()) => after(global, args, &context, &page),
+        Ok(()) => test_table::judge(global, &context, tested.as_deref(), &run.folder)
+            .and_then(|()| after(global, args, &context, &page)),
         // Why it stopped is on the page too; what stopped it is what the command ends with.
         Err(_) => report::write(&context, &run.folder, None, &page),
     };
@@ -138,11 +147,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(
-        context: &Context,
-        now: Option<Timestamp>,
-        (from, repin): (Option<&str>, bool),
-    ) -> Result<Self, StepError> {
+    fn new(context: &Context, now: Option<Timestamp>, args: &RunArgs) -> Result<Self, StepError> {
         let document = &context.document;
         let sha256 = document_sha256(document, &context.base)?;
         let name = |now: Timestamp| format!("{}-{}", now.compact(), &sha256[..8]);
@@ -158,13 +163,13 @@ impl Prepared {
             now,
         };
         let mut plan = train::plan(&inputs)?;
-        from.map_or(Ok(0), |task| plan.find(task))?;
+        args.from.as_ref().map_or(Ok(0), |task| plan.find(task))?;
         fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
         let lock = lock(&folder)?;
-        plan.pin(features::pins::of_run(context, &folder, now, repin)?.as_ref());
+        plan.pin(features::pins::of_run(context, &folder, now, args.repin)?.as_ref());
         document::write(&folder.join("document.yaml"), document)?;
         let earlier = RunRecord::read(&folder).ok();
-        let record = RunRecord {
+        let mut record = RunRecord {
             format: RunRecord::FORMAT,
             run: name(now),
             pipeline: document.name.clone(),
@@ -173,10 +178,15 @@ impl Prepared {
             document_sha256: sha256,
             status: RunStatus::Running,
             seconds: earlier
+                .as_ref()
                 .filter(|earlier| earlier.status == RunStatus::Running)
                 .map_or(0.0, |earlier| earlier.seconds),
             tasks: waiting(&plan),
+            metrics: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            note: None,
         };
+        args.remarks.lay_over(earlier.as_ref(), &mut record);
         let last = train::alert(&inputs, &plan);
         Ok(Self { plan, record, last, lock, folder: folder.clone() })
     }

@@ -1,5 +1,7 @@
 //! `lynceus runs`: what was run.
 
+mod list;
+
 use std::path::PathBuf;
 
 use contract::StepError;
@@ -14,11 +16,8 @@ use crate::run::{RunRecord, human_seconds, table};
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum RunsCommand {
     /// List the runs of a pipeline, or of all pipelines of the store, oldest first
-    #[command(after_help = "Example: lynceus runs list cluster")]
-    List {
-        /// Name of the pipeline [default: all]
-        pipeline: Option<String>,
-    },
+    #[command(after_help = "Example: lynceus runs list cluster --sort test.average_precision")]
+    List(list::ListArgs),
     /// Show the tasks of a run
     #[command(after_help = "Example: lynceus runs show cluster last")]
     Show {
@@ -32,7 +31,7 @@ pub(crate) enum RunsCommand {
 pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), StepError> {
     let store = StorePlace::new(&global.store)?;
     match command {
-        RunsCommand::List { pipeline } => list(global, &store, pipeline.as_deref()),
+        RunsCommand::List(args) => list::execute(global, &store, args),
         RunsCommand::Show { pipeline, run } => {
             let (folder, record) = find(&store, pipeline, run)?;
             if global.output() == OutputFormat::Json {
@@ -49,37 +48,18 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
                     task.why.clone(),
                 ]
             }));
-            print(&format!("{}\n{}", folder.display(), table(&rows)))
+            print(&format!("{}\n{}{}", folder.display(), remarks(&record), table(&rows)))
         }
     }
 }
 
-fn list(global: &Global, store: &StorePlace, pipeline: Option<&str>) -> Result<(), StepError> {
-    let names = match pipeline {
-        Some(name) => vec![name.to_owned()],
-        None => store.pipelines()?,
-    };
-    let mut runs: Vec<RunRecord> = Vec::new();
-    for name in &names {
-        runs.extend(store.runs(name)?.into_iter().map(|(_, record)| record));
-    }
-    if let Some(name) = pipeline.filter(|_| runs.is_empty()) {
-        crate::find::known(name, &global.pipelines)?;
-    }
-    if global.output() == OutputFormat::Json {
-        return print_json(&runs);
-    }
-    let mut rows = vec![["pipeline", "run", "status", "now", "time"].map(str::to_owned).to_vec()];
-    rows.extend(runs.iter().map(|run| {
-        vec![
-            run.pipeline.clone(),
-            run.run.clone(),
-            format!("{:?}", run.status).to_lowercase(),
-            run.now.to_string(),
-            human_seconds(run.seconds),
-        ]
-    }));
-    print(&table(&rows))
+/// Returns a line for each tag, the note, and each figure of a run.
+fn remarks(record: &RunRecord) -> String {
+    let tags = record.tags.iter().map(|(name, value)| format!("tag     {name}={value}\n"));
+    let note = record.note.iter().map(|note| format!("note    {note}\n"));
+    let metrics = record.metrics.iter().map(|(name, value)| format!("metric  {name} {value:.4}\n"));
+    let text: String = tags.chain(note).chain(metrics).collect();
+    if text.is_empty() { text } else { format!("{text}\n") }
 }
 
 /// Finds a run by name, by an unambiguous beginning, or the last training or the one before.

@@ -3,6 +3,7 @@
 mod backfill;
 mod retrain;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::steps::StepCommand;
@@ -176,16 +177,18 @@ pub(crate) fn tick(
         status: RunStatus::Running,
         seconds: 0.0,
         tasks: waiting(&plan),
+        metrics: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        note: None,
     };
     let options = Options { uncached: true, ..options };
-    let watch = |_: &TaskRecord| {};
     let runner = Runner {
         root: &context.store.root,
         folder: &folder,
         plan: &plan,
         document,
         options: &options,
-        watch: &watch,
+        watch: &|_: &TaskRecord| {},
     };
     let ran = block_on(runner.run(&mut record));
     artifact::scratch(false);

@@ -72,6 +72,9 @@ impl Runner<'_> {
             Err(error) if error.kind == ErrorKind::Refused => RunStatus::Refused,
             Err(_) => RunStatus::Failed,
         };
+        if record.is_training() {
+            record.metrics = RunRecord::metrics_of(self.folder);
+        }
         record.write(self.folder)?;
         done
     }

@@ -327,3 +327,47 @@ fn a_server_that_is_not_there_gives_up_no_window() -> Result<()> {
     tick(&place, 120, 4)?;
     Ok(())
 }
+
+#[test]
+fn a_pause_longer_than_the_range_limit_of_the_server_is_caught_up_with() -> Result<()> {
+    let too_long =
+        "the total query time range exceeds the limit (query length: 24h, limit: 6h0m0s)";
+    for hours in [8, 12, 24] {
+        let fake = Fake::start(move |asked| match asked.points() {
+            points if points > 361 => refusal(422, "execution", too_long),
+            _ => plain(asked),
+        })?;
+        let place = Place::new(&document(&fake.url(), ", retries: 0", &[("a", None)], ""))?;
+        let coverage = tick(&place, 60 * hours, 0)?.unwrap();
+        assert_eq!((coverage.gaps.len(), coverage.waiting), (0, None), "{hours} h");
+        assert!(coverage.until > Timestamp::from_ms((NOON - 3600 * hours) * 1000), "{hours} h");
+        let samples = frames::Samples::read(&place.path("samples.parquet"))?;
+        let times = &samples.table.times;
+        let is_due = |time: &&Timestamp| time.ms() > (NOON - 3600 * hours) * 1000;
+        let due = times.iter().filter(is_due).count();
+        let until = (coverage.until.ms() / 1000 - (NOON - 3600 * hours)) / 60;
+        assert_eq!(i64::try_from(due)?, until, "{hours} h: no window is left out");
+    }
+    Ok(())
+}
+
+#[test]
+fn incomplete_answers_are_missing_values_of_a_training_and_are_named() -> Result<()> {
+    for fields in [r#""isPartial":true,"#, r#""warnings":["store 10.0.0.7:10901 did not answer"],"#]
+    {
+        let fake = Fake::start(move |asked| {
+            let value = |time| Some(if is_overlap(time) { 5.05 } else { 10.1 });
+            let fields = if asked.times().any(is_overlap) { fields } else { "" };
+            with(fields, &[asked.series("{}", value)])
+        })?;
+        let place = Place::new(&document(&fake.url(), "", &[("a", None)], ""))?;
+        let samples = place.samples(&at(NOON), &[])?;
+        let values = &samples.table.column("a").unwrap().values;
+        assert!(values.iter().all(|value| value.is_nan() || *value > 10.0), "{fields}");
+        let missing = values.iter().filter(|value| value.is_nan()).count();
+        assert!((5..60).contains(&missing), "{missing} of {} values", values.len());
+        let said = place.outcome()?["warnings"].to_string();
+        assert!(said.contains("incomplete"), "{said}");
+    }
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The record of a run in a cluster, where the tasks are pods and only they themselves have recorded
 //! what became of them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use contract::run::{KeyParts, RunRecord, RunStatus, TaskRecord, TaskState};
@@ -33,6 +34,9 @@ pub(crate) fn write(
         State::Refused => RunStatus::Refused,
         State::Waiting | State::Running | State::Failed | State::Skipped => RunStatus::Failed,
     };
+    let select = run.tasks.iter().find(|task| task.record.name == Stage::Select.name());
+    let metrics = select.and_then(|task| task.outcome.as_ref());
+    let metrics = metrics.map(|outcome| outcome.metrics.clone()).unwrap_or_default();
     let record = RunRecord {
         format: RunRecord::FORMAT,
         run: run.record.run.clone(),
@@ -43,6 +47,9 @@ pub(crate) fn write(
         status,
         seconds: run.record.seconds,
         tasks,
+        metrics,
+        tags: BTreeMap::new(),
+        note: None,
     };
     write_json(&folder.join("run.json"), &record)
 }

@@ -18,6 +18,11 @@ use crate::extension::Extension;
 pub struct TableSource {
     /// The file, relative to the document. `.parquet` is read as Parquet, anything else as CSV.
     pub path: PathBuf,
+    /// A second file with rows of the same form, relative to the document, that no model is trained
+    /// on: `lynceus run` judges its rows with the model that it made, prints and keeps the figures.
+    /// The table must be the only source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<PathBuf>,
     /// What the rows are: samples, or flows as a flow tool wrote them. A flow format says itself
     /// which columns are what, so that `time`, `entity`, `start` and `columns` are not set with it.
     #[serde(default, skip_serializing_if = "TableFormat::is_table")]
@@ -234,6 +239,9 @@ impl Extension for TableSource {
                 .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
         }
         if self.format.is_flows() {
+            require(self.test.is_none(), "test", || {
+                "rows of a flow format are tested by `split.test` alone".to_owned()
+            })?;
             return self.check_flows();
         }
         require(self.flows.is_default(), "flows", || {

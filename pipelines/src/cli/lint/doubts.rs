@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use document::Document;
 use document::http::names_secret;
 use document::sources::{Query, Source};
+use document::{Document, promql};
 
 use serde_json::Value;
 
@@ -46,12 +46,15 @@ pub(super) fn of(document: &Document, file: &Path, name: &str) -> Vec<Finding> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut found = secret_parameters(document);
     for (source, settings) in &document.sources {
-        found.extend(missing_table(folder, source, settings));
+        found.extend(missing_tables(folder, source, settings));
         found.extend(entity_of_some(source, settings));
         for query in &settings.queries {
             found.extend(odd_unit(source, query));
         }
     }
+    let flaws =
+        document.sources.iter().flat_map(|(source, it)| broken_queries(file, name, source, it));
+    let flaws: Vec<Finding> = flaws.collect();
     let finding = |(rule, message): (&'static str, String)| Finding {
         file: name.to_owned(),
         place: None,
@@ -59,7 +62,7 @@ pub(super) fn of(document: &Document, file: &Path, name: &str) -> Vec<Finding> {
         rule,
         message,
     };
-    found.into_iter().map(finding).collect()
+    found.into_iter().map(finding).chain(flaws).collect()
 }
 
 /// Finds URLs that carry a secret as a parameter; its value is not repeated.
@@ -94,12 +97,16 @@ fn secret_parameters(document: &Document) -> Vec<(&'static str, String)> {
 }
 
 /// Finds a table that is not there. An absolute path may be one of another machine.
-fn missing_table(folder: &Path, name: &str, source: &Source) -> Option<(&'static str, String)> {
-    let table = source.table.as_ref()?;
-    let path = folder.join(&table.path);
-    let is_missing = table.path.is_relative() && !path.exists();
-    let message = format!("`sources.{name}.table.path`: there is no `{}`", path.display());
-    is_missing.then_some(("table", message))
+fn missing_tables(folder: &Path, name: &str, source: &Source) -> Vec<(&'static str, String)> {
+    let Some(table) = source.table.as_ref() else { return Vec::new() };
+    let files = [("path", Some(&table.path)), ("test", table.test.as_ref())];
+    let missing = files.into_iter().filter_map(|(field, path)| {
+        let path = path.filter(|path| path.is_relative() && !folder.join(path).exists())?;
+        let path = folder.join(path);
+        let message = format!("`sources.{name}.table.{field}`: there is no `{}`", path.display());
+        Some(("table", message))
+    });
+    missing.collect()
 }
 
 /// Finds queries without an entity beside others that have one: their rows never meet.
@@ -116,6 +123,31 @@ fn entity_of_some(name: &str, source: &Source) -> Option<(&'static str, String)>
         first.name, other.name
     );
     Some(("entity", message))
+}
+
+/// Finds queries that no server can parse, with the line of the query and the character in it.
+fn broken_queries(file: &Path, name: &str, source: &str, settings: &Source) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, query) in settings.queries.iter().enumerate() {
+        let fields = (0..query.or.len()).map(|other| format!("or.{other}"));
+        let fields = std::iter::once("promql".to_owned()).chain(fields);
+        for (field, text) in fields.zip(std::iter::once(&query.promql).chain(&query.or)) {
+            let Some(flaw) = promql::flaw(text) else { continue };
+            let promql::Flaw { character, what } = flaw;
+            let path = format!("sources.{source}.queries.{index}.{field}");
+            findings.push(Finding {
+                file: name.to_owned(),
+                place: document::place_of(file, &path),
+                object: String::new(),
+                rule: "promql",
+                message: format!(
+                    "`sources.{source}.queries.{}.{field}`: character {character}: {what}",
+                    query.name
+                ),
+            });
+        }
+    }
+    findings
 }
 
 /// Finds a unit that is written in another way here.

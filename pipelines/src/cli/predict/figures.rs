@@ -32,15 +32,40 @@ pub(super) fn text(
     }
 }
 
-fn of_anomalies(rows: &FeatureTable, judged: &Judged, context: Option<&Context>) -> String {
-    let count = |verdict| judged.verdicts.iter().filter(|it| it.verdict == verdict).count();
-    let mut text = format!(
-        "{} rows, {} anomalous, {} without data\n",
-        judged.verdicts.len(),
-        count(Verdict::Anomalous),
-        count(Verdict::NoData)
-    );
-    let Some(labels) = &rows.labels else { return text };
+/// Returns figures by name; nothing where the rows have no labels.
+pub(super) fn metrics(
+    model: &Model,
+    rows: &FeatureTable,
+    judged: &Judged,
+    context: Option<&Context>,
+) -> BTreeMap<String, f64> {
+    match model {
+        Model::Anomaly(_) => labelled(rows, judged, context)
+            .map(|found| measure::figures(&found.counted, &[], rows.contract.step))
+            .unwrap_or_default(),
+        Model::Classes(bundle) => rows.labels.as_ref().map_or_else(BTreeMap::new, |labels| {
+            let names = bundle.model().classes();
+            let pairs = judged.classes.iter().zip(&labels.label);
+            let right = pairs.filter(|(row, label)| likeliest(names, row).0 == label.as_str());
+            let share = right.count() as f64 / judged.classes.len().max(1) as f64;
+            BTreeMap::from([("accuracy".to_owned(), share)])
+        }),
+    }
+}
+
+/// What was said of rows with labels.
+struct Labelled<'a> {
+    counted: Counted<&'a str>,
+    /// Rows, and those called anomalous, by label.
+    by_label: BTreeMap<&'a str, (u64, u64)>,
+}
+
+fn labelled<'a>(
+    rows: &'a FeatureTable,
+    judged: &'a Judged,
+    context: Option<&Context>,
+) -> Option<Labelled<'a>> {
+    let labels = rows.labels.as_ref()?;
     let normal = context.map_or_else(
         || vec!["normal".to_owned()],
         |context| context.document.labels.normal.clone(),
@@ -62,6 +87,18 @@ fn of_anomalies(rows: &FeatureTable, judged: &Judged, context: Option<&Context>)
         *all += 1;
         *alarmed += u64::from(alarm);
     }
+    Some(Labelled { counted, by_label })
+}
+
+fn of_anomalies(rows: &FeatureTable, judged: &Judged, context: Option<&Context>) -> String {
+    let count = |verdict| judged.verdicts.iter().filter(|it| it.verdict == verdict).count();
+    let mut text = format!(
+        "{} rows, {} anomalous, {} without data\n",
+        judged.verdicts.len(),
+        count(Verdict::Anomalous),
+        count(Verdict::NoData)
+    );
+    let Some(Labelled { counted, by_label }) = labelled(rows, judged, context) else { return text };
     let figures = measure::figures(&counted, &[], rows.contract.step);
     let shown = ["precision", "recall", "f1", "roc_auc", "average_precision", "false_alarm_ratio"];
     for name in shown {

@@ -1,0 +1,73 @@
+//! Does the notebook over scores run, and say what the program says?
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+
+use crate::workspace::Workspace;
+
+/// Two hosts, a row a minute each; in three minutes of an hour something is wrong with `requests`.
+fn table() -> String {
+    let mut text = "time,host,requests,errors,label\n".to_owned();
+    for minute in 0..600_i64 {
+        for host in 0..2 {
+            let wave = |factor: i64| ((minute * factor + host * 13).rem_euclid(97)) as f64 / 97.0;
+            let odd = (minute + host * 7).rem_euclid(60) >= 57;
+            // One fault of three is too small to be found.
+            let more = if odd && minute.rem_euclid(3) > 0 { 9.0 } else { 0.0 };
+            let label = if odd { "flood" } else { "BENIGN" };
+            let time = 1_795_219_200 + 60 * minute;
+            text.push_str(&format!("{time},h{host},{},{},{label}\n", wave(31) + more, wave(57)));
+        }
+    }
+    text
+}
+
+const DOCUMENT: &str = "format: 1
+name: hosts
+step: 1m
+range: 1d
+now: last_row
+sources:
+  rows: {table: {path: rows.csv, time: time, time_format: seconds, entity: host, label: label}}
+labels: {normal: [benign]}
+features: [raw]
+models: {z_score: {}}
+vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
+gate: {max_false_alarm_ratio: 0.5}
+";
+
+#[test]
+fn notebook_over_scores_gives_the_figures_of_predict() -> anyhow::Result<()> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let notebook = repository.join("pipelines/examples/scores.ipynb");
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("rows.csv"), table())?;
+    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    workspace.run(&["run", "hosts.yaml"])?;
+    let predict = ["predict", "hosts.yaml", "rows.csv", "--to", "scores.parquet"];
+    let said = workspace.run(&predict)?;
+    if std::env::var_os("LYNCEUS_TEST_PYTHON").is_some_and(|value| value == "off") {
+        return Ok(());
+    }
+    let python = Command::new(repository.join("tests/support/python.sh")).arg("--path").output()?;
+    ensure!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr).trim());
+    let python = String::from_utf8(python.stdout)?;
+    let output = Command::new(python.trim())
+        .arg(repository.join("tests/support/notebook.py"))
+        .arg(notebook)
+        .current_dir(workspace.path())
+        .output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(printed.contains("1200 rows from 2026-11-21"), "{printed}");
+    for figure in ["precision ", "recall "] {
+        let of = |text: &str| text.lines().find(|line| line.starts_with(figure)).map(str::to_owned);
+        let expected = of(&said).with_context(|| format!("{figure}in {said}"))?;
+        assert_eq!(of(&printed).as_ref(), Some(&expected), "{printed}");
+        ensure!(!expected.ends_with(" 0.0000"), "{expected}");
+    }
+    ensure!(printed.contains("threshold x 1.0: "), "{printed}");
+    Ok(())
+}
