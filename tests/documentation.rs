@@ -1,5 +1,8 @@
 //! Does every link of the documentation lead somewhere, and is every page of the book listed?
 
+mod errors;
+mod source;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};

@@ -159,7 +159,7 @@ fn a_dead_server_fails_no_run_is_told_once_and_gets_all_later() -> Result<()> {
     let said = train(&workspace, dead, "later", &["tracking.mlflow.retries=0"])?;
     ensure!(said.contains("the run was not mirrored") && said.contains("track sync"), "{said}");
     let said = train(&workspace, dead, "later", &["tracking.mlflow.retries=0", "seed=8"])?;
-    ensure!(!said.contains("mirrored"), "it is told once: {said}");
+    ensure!(!said.contains("mirrored"), "it is reported once: {said}");
     let (code, said) = sync(&workspace, dead, "later", &["--set", "tracking.mlflow.retries=0"])?;
     ensure!(code == 4 && said.contains("cannot connect"), "{said}");
     // The third run brings the others along.

@@ -85,9 +85,15 @@ fn broken_deployments_services_and_scalers_are_found() -> Result<()> {
             ("token of nowhere", SERVE, "mountPath: /etc/lynceus/serve", "mountPath: /x", "secret"),
             ("no path of health", SERVE, "/v2/health/ready", "/ready", "settings"),
             ("probe of no port", SERVE, "port: http1", "port: http2", "reference"),
-            ("port of nobody", SERVE, "targetPort: http1", "targetPort: http", "reference"),
             (
-                "scaler of nobody",
+                "port without a container",
+                SERVE,
+                "targetPort: http1",
+                "targetPort: http",
+                "reference",
+            ),
+            (
+                "scaler without a target",
                 SERVE,
                 "    name: lynceus-cluster-serve\n  minReplicas",
                 "    name: x\n  minReplicas",
@@ -102,7 +108,7 @@ fn broken_deployments_services_and_scalers_are_found() -> Result<()> {
                 "readOnlyRootFilesystem: false",
                 "security",
             ),
-            ("nobody may ask", SERVE, "      port: 8080", "      port: 80", "network"),
+            ("no port is allowed", SERVE, "      port: 8080", "      port: 80", "network"),
         ],
     )
 }

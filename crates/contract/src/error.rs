@@ -116,7 +116,7 @@ impl StepError {
             | std::io::ErrorKind::InvalidFilename => {
                 Self::usage(message).hint("choose another path")
             }
-            _ => Self::unavailable(message),
+            _ => Self::unavailable(message).hint("is the disk full, or mounted read-only?"),
         }
     }
 }

@@ -162,7 +162,7 @@ pub struct EntityScore {
     pub completeness: f64,
     /// Sum of the weights of the models that voted for an alarm, exact.
     pub votes: Decimal,
-    /// Combined score and the threshold it was held against; for `combine: mean` only.
+    /// Combined score and its threshold; for `combine: mean` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined: Option<Combined>,
     /// What each model said; empty without data.
@@ -170,8 +170,8 @@ pub struct EntityScore {
     /// The features that contributed most, largest share first; for anomalous windows only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// Says that an alarm has, since it began, stood above the higher of two thresholds: worth waking
-    /// someone. Only a threshold by expected false alarms has two.
+    /// True if the score has been above the higher of two thresholds since the alarm began: worth
+    /// waking a person. Only a threshold by expected false alarms has two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
     /// Features whose usual level has moved far from that of the training data, in the order of

@@ -92,7 +92,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
     /// Features that training knew have had no value for more than 15 rows: it is judged by the
-    /// others. Messages tell of it first.
+    /// others. Messages list this before anomalies.
     FeatureMissing,
     /// It does not behave as it used to.
     Anomaly,

@@ -43,7 +43,8 @@ pub struct Document {
     pub step: Span,
     /// Length of the training data, ending at the evaluation time.
     pub range: Span,
-    /// What `lynceus run` and `lynceus score` take for the present where no flag says it.
+    /// Evaluation time of `lynceus run` and `lynceus score` without `--now`: `clock` (default) or
+    /// `last_row`.
     #[serde(default, skip_serializing_if = "Present::is_clock")]
     pub now: Present,
     /// Stands for `$rate_window` in every query.
@@ -116,7 +117,7 @@ impl Document {
     }
 }
 
-/// What is taken for the present.
+/// The evaluation time of a run or tick that has no `--now`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Present {

@@ -93,7 +93,7 @@ impl Bundle {
         Self::from_some(files, |_| true)
     }
 
-    /// [`Bundle::from_files`] of a bundle that goes on with a state of its own, so that what it
+    /// [`Bundle::from_files`] of a bundle that continues from a stored state, so that what it
     /// remembers may be missing among the files ([`Bundle::begins_with`]): it is by far the largest
     /// of them where there are many entities.
     pub fn for_state(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
@@ -341,6 +341,7 @@ pub(crate) fn check_same_features(
 
 fn missing(file: &str) -> StepError {
     StepError::refused(format!("the bundle has no `{file}`"))
+        .hint("copy the whole folder of the bundle, or train again")
 }
 
 /// Returns a file's bytes if they are what the manifest says.

@@ -52,7 +52,7 @@ impl ThresholdRule {
         Self { fixed, trailing, deviation_floor: DEVIATION_FLOOR * spread, prior: prior.to_vec() }
     }
 
-    /// Returns the threshold an entity's next score is held against.
+    /// Returns the threshold for an entity's next score.
     pub fn threshold_for(&self, state: &ThresholdState, entity: &str) -> f64 {
         let Some(trailing) = &self.trailing else { return self.fixed };
         let recent = state.entities.get(entity);

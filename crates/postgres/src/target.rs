@@ -135,7 +135,7 @@ pub(crate) fn kept(target: &Target, rows: &Rows, newest: Option<Timestamp>) -> V
     (0..rows.len()).filter(is_kept).collect()
 }
 
-/// Refuses a table of another layout, or of somebody else.
+/// Refuses a table that has another layout or that another program made.
 async fn check_layout(client: &Client, target: &Target) -> Result<(), Failure> {
     let name = target.name();
     let sql = format!(

@@ -59,7 +59,7 @@ pub struct Content {
     pub version: Option<String>,
     /// Files to keep: names below the run's folder.
     pub files: Vec<String>,
-    /// The tasks, with what they said of themselves, in the order of the plan.
+    /// The tasks with their state and outcome, in the order of the plan.
     pub tasks: Vec<(String, TaskState, Option<Outcome>)>,
     /// The run's folder.
     pub folder: PathBuf,

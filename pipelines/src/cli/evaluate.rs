@@ -52,7 +52,7 @@ struct Evaluation {
     /// By name; those that every evaluation has are null where nothing could be measured.
     figures: BTreeMap<String, Option<f64>>,
     scenarios: Vec<Found>,
-    /// What was said of the rows of each label, where the rows themselves have labels.
+    /// Verdicts on the rows of each label, where the rows themselves have labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<labelled::OfLabel>,
 }

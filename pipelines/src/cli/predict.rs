@@ -132,7 +132,9 @@ pub(crate) fn execute(global: &Global, args: &PredictArgs) -> Result<(), StepErr
         Some(context) => live(context, args.version.as_deref())?,
         None => Model::read(Path::new(&args.model))?,
     };
-    let table = args.table.as_deref().ok_or_else(|| StepError::usage("no table is named"))?;
+    let table = args.table.as_deref().ok_or_else(|| {
+        StepError::usage("no table is named").hint("write it as in lynceus predict PIPELINE TABLE")
+    })?;
     let input = Input { context: context.as_ref(), contract: model.contract() };
     let table = input.read(table)?;
     let judged = judge(&model, &table, context.as_ref(), &mut ScoreState::default())?;
@@ -166,7 +168,7 @@ pub(super) fn with_bundle(
     Ok(Predicted { rows: judged.rows, text, metrics })
 }
 
-/// What was said of each row, in order.
+/// The verdict on each row, in order.
 struct Judged {
     rows: Rows,
     verdicts: Vec<EntityScore>,

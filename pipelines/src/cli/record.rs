@@ -37,7 +37,7 @@ pub(crate) struct Recorded<'a> {
     pub(crate) spool: Option<&'a Path>,
     /// Steps after which to end.
     pub(crate) steps: Option<u64>,
-    /// Who is told how it goes.
+    /// Health endpoint that gets the progress.
     pub(crate) health: Option<&'a Health>,
 }
 

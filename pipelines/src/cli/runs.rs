@@ -88,7 +88,8 @@ pub(crate) fn find(
             Ok(found)
         }
         (Some(_), _) => {
-            Err(StepError::usage(format!("several runs of `{pipeline}` begin with `{run}`")))
+            Err(StepError::usage(format!("several runs of `{pipeline}` begin with `{run}`"))
+                .hint("write more of the name"))
         }
         (None, _) => Err(StepError::usage(format!("pipeline `{pipeline}` has no run `{run}`"))
             .hint(format!("lynceus runs list {pipeline} shows them"))),

@@ -35,7 +35,7 @@ pub(crate) struct SyncArgs {
     again: bool,
 }
 
-/// Since when trainings cannot be mirrored, and why: who was told is not told again.
+/// Since when trainings cannot be mirrored, and why: a failure is reported once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Failing {
     since: Timestamp,
@@ -60,7 +60,7 @@ pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), Ste
     error.map_or(Ok(()), Err)
 }
 
-/// Mirrors what is not mirrored yet after a run. Whatever fails is told once, and fails nothing.
+/// Mirrors what is not mirrored yet after a run. A failure is reported once and does not fail the run.
 pub(crate) fn after_run(context: &Context) {
     if context.document.tracking.is_empty() {
         return;

@@ -182,7 +182,7 @@ impl<'a> Keeper<'a> {
         }
         match &state.lease {
             Some(lease) if lease.is_held(now) => Err(StepError::lost_race(format!(
-                "another run is telling people of `{pipeline}` since {}",
+                "another run has been sending the alerts of `{pipeline}` since {}",
                 lease.since
             ))
             .hint("it or the next run sends the remaining messages")),

@@ -178,7 +178,7 @@ impl Checked<'_> {
         match (entities, taken.failures.first()) {
             (0, Some(failure)) => Err(StepError::unavailable(failure.clone())),
             (0, None) => Err(StepError::refused(
-                "nobody says anything: no endpoint or event file is there, or no event yet",
+                "no sample: there is no endpoint and no event file, or no event yet",
             )),
             (_, failure) => {
                 finding.note = failure.cloned().unwrap_or_default();

@@ -122,7 +122,7 @@ struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
-    /// Makes the features of the current block, whose samples have all been read, and goes on to the
+    /// Makes the features of the current block, whose samples have all been read, and moves to the
     /// next one.
     fn end(&mut self, pending: &mut Samples) -> Result<(), StepError> {
         let Block { extents, until, .. } = self.current;

@@ -32,7 +32,7 @@ const STILL_THERE_WINDOWS: i64 = 5;
 /// watermark.
 #[derive(Debug, Clone, Default)]
 pub struct ClassState {
-    /// What is said of it all.
+    /// Summary over all entities.
     pub summary: ClassSummary,
     /// What is known of each entity.
     pub evidence: BTreeMap<String, EntityEvidence>,

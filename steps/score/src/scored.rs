@@ -36,7 +36,7 @@ pub(crate) struct Scored {
     known: usize,
     /// Windows older than the document's `catch_up`, which have no object and will not get one.
     given_up: usize,
-    /// Windows at the end that wait because nothing was heard in them.
+    /// Windows at the end that wait because there is no data for them.
     silent: usize,
     /// Windows at the end that wait because they could not be collected yet.
     waiting: usize,
@@ -130,7 +130,7 @@ impl Scored {
         }
         if self.silent > 0 {
             outcome.warn(format!(
-                "nothing was heard in the last {} windows: they wait for the next tick",
+                "there is no data for the last {} windows: they wait for the next tick",
                 self.silent
             ));
         }

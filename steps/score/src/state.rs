@@ -28,7 +28,7 @@ pub(crate) struct ScorerState {
     pub(crate) entities: BTreeMap<String, Seen>,
     /// What the last day's features look like.
     pub(crate) day: DriftTally,
-    /// What is said of it all.
+    /// Summary over all entities.
     pub(crate) summary: Summary,
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Windows {
     pub(crate) step: Span,
     /// Windows after the watermark that are older than the document catches up.
     pub(crate) given_up: usize,
-    /// Windows after `until` that wait because nothing was heard in them.
+    /// Windows after `until` that wait because there is no data for them.
     pub(crate) silent: usize,
     /// Windows at the end that wait because they could not be collected yet.
     pub(crate) waiting: usize,
@@ -43,14 +43,14 @@ impl Windows {
         Self { until, waiting, ..self }
     }
 
-    /// Returns the windows without those at the end in which nothing was heard, but for the share
+    /// Returns the windows without those at the end for which there is no data, but for the share
     /// of one tick. `heard` is the end of the last window in which any entity had data.
     ///
     /// A source without data gives one `no_data` window per clock step. A clock that jumped ahead finds
     /// nothing in the future, and the windows it would have used up are scored when they are there.
     ///
     /// Errors: refused where the clock stands more than the catch-up after the last window, and
-    /// nothing was heard in all that time: the clock is wrong, or nothing is there to score.
+    /// there is no data for all that time: the clock is wrong, or nothing is there to score.
     pub(crate) fn until_silence(
         self,
         every: Span,
@@ -60,7 +60,7 @@ impl Windows {
             let last =
                 self.after - Span::from_ms(self.step.ms().saturating_mul(whole(self.given_up)));
             return Err(StepError::refused(format!(
-                "nothing was heard from `{}` to `{}`, and the last window was scored at `{last}`",
+                "there is no data from `{}` to `{}`, and the last window was scored at `{last}`",
                 self.after, self.until
             ))
             .hint("check the clock and the source; scoring resumes when the source answers"));

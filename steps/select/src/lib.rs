@@ -170,7 +170,10 @@ fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path
     // In the order of the document, whatever that of the flag is.
     let named = known.into_iter().filter(|kind| names.contains(kind));
     let found = named.map(|kind| {
-        let absent = || StepError::usage(format!("there is no candidate of `{kind}`"));
+        let absent = || {
+            StepError::usage(format!("there is no candidate of `{kind}`"))
+                .hint("run `train` for it first, or leave it out of --models")
+        };
         by_kind.get(kind).copied().ok_or_else(absent)
     });
     found.collect()

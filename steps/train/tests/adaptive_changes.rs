@@ -85,7 +85,7 @@ struct Watch {
     trained_to: usize,
 }
 
-/// What was said of a minute.
+/// The verdict on a minute.
 struct Said {
     decision: f64,
     alarmed: bool,
@@ -178,7 +178,7 @@ fn level_shift_that_stays_is_one_alarm_that_ends_within_half_a_day_and_names_the
         }
     });
     assert!(found(&said[AT..AT + 3]));
-    assert!(said[AT + 5..AT + 300].iter().all(|said| said.alarmed), "it goes on");
+    assert!(said[AT + 5..AT + 300].iter().all(|said| said.alarmed), "the alarm lasts");
     assert!(is_quiet(&said[AT + DAY / 2..]), "{} alarms", alarms(&said[AT + DAY / 2..]));
     let after = said[AT + 300..].iter().find_map(|said| said.new_level.as_ref()).unwrap();
     assert_eq!(after.columns, [1, 2]);
@@ -285,7 +285,7 @@ fn new_entity_on_another_level_is_quiet_after_half_a_day_and_changes_nothing_for
         rows.into_iter().map(|row| row.map(|value| value + 30.0)).collect()
     };
     let said = watch.watch("new", &higher(signals(5, 5 * DAY..10 * DAY, USUAL)));
-    assert!(found(&said[..30]), "nobody knows yet that it is usual there");
+    assert!(found(&said[..30]), "its usual level there is not learned yet");
     assert!(is_quiet(&said[DAY / 2..]), "{} alarms", alarms(&said[DAY / 2..]));
     assert!(is_quiet(&watch.watch("node-1", &signals(4, 5 * DAY..10 * DAY, USUAL))));
 }

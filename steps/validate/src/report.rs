@@ -85,14 +85,15 @@ impl Validation {
     pub(crate) fn verdict(&self) -> Result<(), StepError> {
         let failed: Vec<String> =
             self.expectations.iter().filter(|f| f.refuses()).map(ToString::to_string).collect();
-        match failed.len() {
-            0 => Ok(()),
-            1 => Err(StepError::refused(format!("an expectation does not hold: {}", failed[0]))),
-            number => Err(StepError::refused(format!(
+        let error = match failed.len() {
+            0 => return Ok(()),
+            1 => StepError::refused(format!("an expectation does not hold: {}", failed[0])),
+            number => StepError::refused(format!(
                 "{number} of {} expectations do not hold: {}",
                 self.expectations.len(),
                 failed.join("; ")
-            ))),
-        }
+            )),
+        };
+        Err(error.hint("correct the data, or change `expectations` in the document"))
     }
 }

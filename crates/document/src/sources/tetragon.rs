@@ -30,7 +30,7 @@ pub struct TetragonSource {
     /// still is left out and counted. A window is done this long after its end.
     pub lateness: Span,
     /// A node without events has rows of zeros for so long; after that its windows are missing,
-    /// since nobody knows whether Tetragon still runs.
+    /// since it is then unknown whether Tetragon still runs.
     pub quiet: Span,
     /// What an entity is.
     #[serde(skip_serializing_if = "EventEntity::is_node")]

@@ -62,8 +62,8 @@ impl LastAlarm {
 }
 
 impl Memory {
-    /// Notes whether an alarm stands after the newest row. One that begins within an hour of the last
-    /// one goes on with it.
+    /// Notes whether an alarm stands after the newest row. An alarm that begins within an hour of the
+    /// last one continues it.
     pub(super) fn note_alarm(&mut self, alarmed: bool) {
         if let Some(now) = self.time_ms.filter(|_| alarmed) {
             let alarm = &mut self.last_alarm;

@@ -1,7 +1,7 @@
 //! What training saw of one entity beside the others.
 //!
 //! Columns are scaled by all entities' training rows together. An entity on another level, or with
-//! smaller deviations than the rest, would be far off for good, or deaf. So it starts from its own
+//! smaller deviations than the rest, would alarm permanently, or never. So it starts from its own
 //! level and deviation, shrunk towards those of all where it has few rows: the level linearly, the
 //! deviation as a logarithm.
 

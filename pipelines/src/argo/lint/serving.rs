@@ -190,7 +190,7 @@ fn reached(pods: &Pods<'_>, objects: &Objects, report: &mut Report<'_>) {
     for number in numbers.map(|port| port.container_port) {
         let mut rules = selecting.iter().flat_map(|policy| &policy.ingress);
         if !rules.any(|rule| rule.ports.iter().any(|port| port.port == number)) {
-            report.say("network", format!("nobody may ask the endpoint: TCP {number}"));
+            report.say("network", format!("no ingress rule allows TCP {number} of the endpoint"));
         }
     }
     let is_denied = selecting

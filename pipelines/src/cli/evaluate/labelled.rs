@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Evaluation, figures_of};
 use crate::run::table;
 
-/// What was said of the rows of a label.
+/// Verdicts on the rows of a label.
 #[derive(Debug, Serialize)]
 pub(super) struct OfLabel {
     label: String,

@@ -108,7 +108,7 @@ fn missing_feature_is_told_once_then_a_training_without_it_is_proposed_once() {
     let long = format!(".{}", "m".repeat(30));
     assert_eq!(told(&long, &rules()), "2f+ 16f?", "15 minutes after it began");
     let other = Rules { kinds: vec![Kind::Anomaly], ..rules() };
-    assert_eq!(told(".mmm..", &other), "", "nobody wants to hear of it");
+    assert_eq!(told(".mmm..", &other), "", "the kind is not enabled: no message");
 }
 
 #[test]

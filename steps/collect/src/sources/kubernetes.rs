@@ -1,7 +1,7 @@
 //! The source `kubernetes`: the pods of a cluster as they are now, asked from its API.
 //!
-//! The API has no past. What is told here of a pod, its image and its owner, holds for the whole of its
-//! life; a pod that was deleted is not told of.
+//! The API has no past. Image and owner of a pod apply from its start to its end; a pod that was
+//! deleted is not listed.
 
 mod api;
 mod images;
@@ -109,7 +109,7 @@ impl Source for Kubernetes<'_> {
     }
 }
 
-/// A row: what is said of a pod from a time on.
+/// A row: the columns of a pod from a time on.
 struct Row {
     time: Timestamp,
     entity: String,

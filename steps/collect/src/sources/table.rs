@@ -117,7 +117,9 @@ pub(crate) fn each_block(
     match read {
         Ok(_) => Ok(()),
         Err(Stop::Error(error)) => Err(error),
-        Err(Stop::OutOfOrder) => Err(StepError::bug("nobody asked for an order")),
+        Err(Stop::OutOfOrder) => {
+            Err(StepError::bug("rows out of order in a read that needs no order"))
+        }
     }
 }
 

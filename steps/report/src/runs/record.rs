@@ -49,7 +49,7 @@ pub struct Record {
     pub run: String,
     /// The pipeline.
     pub pipeline: String,
-    /// What the run took for the present.
+    /// Evaluation time of the run.
     pub now: Timestamp,
     /// SHA-256 of the document; empty where the runner did not note it.
     #[serde(default)]

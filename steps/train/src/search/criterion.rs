@@ -29,7 +29,7 @@ const FAULT_ROWS: usize = 10;
 /// One row in so many is of an injected fault.
 const FAULTY_SHARE: usize = 10;
 
-/// Share of training rows above the threshold that later rows are held against.
+/// Share of training rows above the threshold that later rows are compared with.
 const EXPECTED_SHARE: f64 = 0.01;
 
 /// How far an injected fault moves a column, in standard deviations of training.

@@ -21,7 +21,7 @@ pub(crate) struct Series {
     pub(crate) columns: Vec<String>,
     #[serde(default)]
     pub(crate) values: Vec<Vec<Option<Cell>>>,
-    /// Says that the series goes on in the next line.
+    /// True if the series continues in the next line.
     #[serde(default)]
     partial: bool,
 }

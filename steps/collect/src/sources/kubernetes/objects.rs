@@ -20,7 +20,7 @@ pub(super) struct Page<T> {
 /// What a page says of its list.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PageMetadata {
-    /// Where the list goes on; empty at its end.
+    /// Token of the next page; empty at the end of the list.
     #[serde(default, rename = "continue")]
     pub(super) next: String,
 }

@@ -38,7 +38,7 @@ pub(super) struct Event {
     pub(super) entity: String,
     /// Events that the line stands for.
     pub(super) weight: f64,
-    /// The same for the same event read twice; nothing where that cannot be told.
+    /// Equal for the same event read twice; nothing where that is unknown.
     pub(super) key: Option<u64>,
     pub(super) what: What,
 }

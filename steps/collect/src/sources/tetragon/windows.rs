@@ -13,7 +13,7 @@ use super::event::{Event, What};
 
 /// Events of one window that are remembered, to know one that is read twice.
 const MOST_KEYS: usize = 1 << 20;
-/// Different programs, or destinations, that are told apart in one window.
+/// Different programs, or destinations, that are counted in one window at most.
 const MOST_DISTINCT: usize = 1 << 16;
 /// Control groups of a node that are remembered as throttled.
 const MOST_GROUPS: usize = 4096;

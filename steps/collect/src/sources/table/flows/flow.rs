@@ -24,7 +24,7 @@ pub(super) enum Protocol {
     Other,
 }
 
-/// A connection, or the part of one that a record tells of.
+/// A connection, or the part of one that a record describes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Flow {
     /// When it ended, or was reported: only then is all of it known.
@@ -37,7 +37,7 @@ pub(super) struct Flow {
     pub(super) source_port: Option<u16>,
     pub(super) destination_port: Option<u16>,
     pub(super) protocol: Protocol,
-    /// Bytes in both directions; sent and received ones where they are told apart.
+    /// Bytes in both directions; sent and received ones where the record separates them.
     pub(super) bytes: Option<f64>,
     pub(super) sent_bytes: Option<f64>,
     pub(super) received_bytes: Option<f64>,
