@@ -38,7 +38,7 @@ sources:
 features: [raw: {}, difference: {columns: [errors], lag: 10m}]
 split: {validation: 0.2, test: 0.2, gap: 0s}
 models: {z_score: {}}
-vote: {combine: votes, limit: {quantile: {share: 0.99}}}
+vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
 gate: {max_false_alarm_ratio: 0.5}
 ";
 
