@@ -88,5 +88,8 @@ echo "== the first hour of a newcomer"
 cargo test --locked --workspace --no-run --quiet
 tests/first_hour.sh target/debug/lynceus
 
+echo "== each step by itself"
+tests/steps.sh target/debug >/dev/null
+
 echo "== tests"
 cargo test --locked --workspace

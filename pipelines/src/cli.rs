@@ -370,6 +370,12 @@ fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
                     "`lynceus scores` and `lynceus predict` print rows; every command prints json",
                 ))
         }
+        Format::Json if matches!(command, Command::Completions { .. }) => {
+            Err(StepError::usage("`lynceus completions` prints a script, not JSON"))
+        }
+        Format::Json if matches!(command, Command::Schema(args) if args.is_markdown()) => {
+            Err(StepError::usage("`--format markdown` and `--output json` exclude each other"))
+        }
         Format::Text | Format::Json | Format::Csv | Format::Parquet => Ok(()),
     }
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use contract::{StepError, artifact};
 use frames::FeatureTable;
 use fs_err as fs;
+use serde_json::{Map, Value, json};
 
 use super::context::StorePlace;
-use super::{Global, print, runs};
+use super::{Global, OutputFormat, print, print_json, runs};
 
 /// What to do with a data set.
 #[derive(Debug, clap::Subcommand)]
@@ -45,21 +46,57 @@ pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), S
     let (folder, _) = runs::find(&store, pipeline, run)?;
     store.bring_run(&folder)?;
     let path = folder.join("feature/features.parquet");
+    let is_json = global.output() == OutputFormat::Json;
     match (format, to) {
-        (Format::Parquet, None) => Err(StepError::usage("Parquet does not go to stdout")
-            .hint("`--to FILE` says where to write it")),
+        (_, None) if is_json => return print_json(&objects(&path)?),
+        (Format::Parquet, None) => {
+            return Err(StepError::usage("Parquet does not go to stdout")
+                .hint("`--to FILE` says where to write it"));
+        }
         (Format::Parquet, Some(to)) => {
             let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
-            artifact::write_file(to, &bytes)
+            artifact::write_file(to, &bytes)?;
         }
         (Format::Csv, to) => {
             let text = csv(&path)?;
             match to {
-                Some(to) => artifact::write_file(to, text.as_bytes()),
-                None => print(&text),
+                Some(to) => artifact::write_file(to, text.as_bytes())?,
+                None => print(&text)?,
             }
         }
     }
+    match to.as_ref().filter(|_| is_json) {
+        Some(to) => print_json(&json!({"path": to})),
+        None => Ok(()),
+    }
+}
+
+/// Returns the rows as JSON: an object for each, with null for a gap.
+fn objects(path: &Path) -> Result<Vec<Map<String, Value>>, StepError> {
+    let features = FeatureTable::read(path)?;
+    let (table, labels) = (&features.table, features.labels.as_ref());
+    let object = |row: usize| {
+        let text = |texts: Option<&Vec<String>>| {
+            texts.and_then(|texts| texts.get(row)).cloned().unwrap_or_default()
+        };
+        let excluded = labels.is_some_and(|labels| labels.excluded.get(row) == Some(&true));
+        let mut object = Map::new();
+        for (name, value) in [
+            ("time", json!(table.times.get(row))),
+            ("entity", json!(table.entity_of(row))),
+            ("label", json!(text(labels.map(|labels| &labels.label)))),
+            ("scenario", json!(text(labels.map(|labels| &labels.scenario)))),
+            ("excluded", json!(excluded)),
+        ] {
+            object.insert(name.to_owned(), value);
+        }
+        for column in &table.columns {
+            // A gap is no number of JSON, and becomes null.
+            object.insert(column.name.clone(), json!(column.values.get(row)));
+        }
+        object
+    };
+    Ok((0..features.rows()).map(object).collect())
 }
 
 /// Returns the rows as CSV: time, entity, label, scenario, whether the row counts in no metric, and

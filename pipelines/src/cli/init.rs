@@ -11,7 +11,7 @@ use document::http::{Auth, Http};
 use document::sources::PrometheusSource;
 
 use super::context::{absolute, clock};
-use super::{Global, print, say};
+use super::{Global, OutputFormat, print, print_json, say};
 use crate::shipped::{self, Shipped};
 use fit::{Choice, Fit};
 
@@ -62,7 +62,10 @@ pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError>
             artifact::write_file(&global.pipelines.join(file), bytes)?;
         }
     }
-    print(&format!("{}\n", path.display()))?;
+    match global.output() {
+        OutputFormat::Json => print_json(&serde_json::json!({"pipeline": name, "path": path}))?,
+        OutputFormat::Text => print(&format!("{}\n", path.display()))?,
+    }
     let next = match &args.url {
         Some(_) => format!("Next: lynceus run {name}"),
         None if shipped.sample.is_empty() => {

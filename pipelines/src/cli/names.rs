@@ -5,7 +5,7 @@ use contract::StepError;
 use store::Registry;
 
 use super::context::StorePlace;
-use super::{Global, print};
+use super::{Global, OutputFormat, print, print_json};
 use crate::find;
 
 /// Flags of `lynceus names`.
@@ -71,6 +71,9 @@ pub(crate) fn execute(global: &Global, args: &NamesArgs) -> Result<(), StepError
     };
     names.sort();
     names.dedup();
+    if global.output() == OutputFormat::Json {
+        return print_json(&names);
+    }
     let end = if names.is_empty() { "" } else { "\n" };
     print(&format!("{}{end}", names.join("\n")))
 }

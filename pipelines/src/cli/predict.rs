@@ -287,7 +287,12 @@ fn tell(
     if let Some(path) = &args.to {
         rows.write(path)?;
         say(&format!("{} rows in {}", rows.rows(), path.display()));
-        return if global.output() == OutputFormat::Text { print(&text()) } else { Ok(()) };
+        return match global.output() {
+            OutputFormat::Text => print(&text()),
+            OutputFormat::Json => {
+                print_json(&serde_json::json!({"rows": rows.rows(), "path": path}))
+            }
+        };
     }
     match global.output_format {
         Format::Text => print(&format!("{}\n{}", score_rows::table_of(rows), text())),

@@ -10,7 +10,7 @@ use document::sections::Collect;
 
 use super::agent::Health;
 use super::context::{Context, DocumentArgs, clock};
-use super::{Global, say};
+use super::{Global, OutputFormat, print_json, say};
 
 /// Flags of `lynceus record`.
 #[derive(Debug, clap::Args)]
@@ -102,7 +102,10 @@ pub(crate) fn record(
         }
     }
     failing.tell(next, &recorder.finish()?);
-    Ok(())
+    match global.output() {
+        OutputFormat::Json => print_json(&serde_json::json!({"steps": taken})),
+        OutputFormat::Text => Ok(()),
+    }
 }
 
 /// Waits until a time; returns whether to continue, that is, no signal to end came.

@@ -236,6 +236,9 @@ fn manifests(global: &Global, args: &ManifestsArgs) -> Result<(), StepError> {
         "data": {"scenario.yaml": contract_text(&args.timetable.file)?},
     })];
     objects.extend(chaos::manifests(&file, &timetable, &settings)?);
+    if global.output() == OutputFormat::Json {
+        return print_json(&json!({"apiVersion": "v1", "kind": "List", "items": objects}));
+    }
     for object in &objects {
         let text = serde_saphyr::to_string(object)
             .map_err(|error| StepError::bug(format!("cannot write a manifest as YAML: {error}")))?;

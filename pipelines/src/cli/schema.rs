@@ -11,6 +11,13 @@ pub(super) struct SchemaArgs {
     format: Format,
 }
 
+impl SchemaArgs {
+    /// Says that the page is printed, and not the schema.
+    pub(super) fn is_markdown(&self) -> bool {
+        self.format == Format::Markdown
+    }
+}
+
 /// What describes documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {

@@ -8,7 +8,7 @@ use frames::Dataset;
 use serve::args::{ServeArgs as Server, ServeOptions};
 
 use super::context::{Context, DocumentArgs};
-use super::{Global, print, runs};
+use super::{Global, OutputFormat, print, print_json, runs};
 
 /// Flags of `lynceus serve`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,7 @@ pub(crate) fn execute(global: &Global, args: &ServeArgs) -> Result<(), StepError
         options: args.options.clone(),
         log: LogFormat::Text,
     };
-    serve::run(&server, |address| announce(&format!("http://{address}/v2")))
+    serve::run(&server, |address| announce(global, &format!("http://{address}/v2")))
 }
 
 /// Serves the validation rows of a run beside the live model.
@@ -76,10 +76,13 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError
         },
         log: LogFormat::Text,
     };
-    serve::run(&server, |address| announce(&format!("http://{address}/replay")))
+    serve::run(&server, |address| announce(global, &format!("http://{address}/replay")))
 }
 
-fn announce(url: &str) {
+fn announce(global: &Global, url: &str) {
     // Nobody reads a closed standard output; the server runs all the same.
-    drop(print(&format!("{url}\n")));
+    drop(match global.output() {
+        OutputFormat::Json => print_json(&serde_json::json!({"url": url})),
+        OutputFormat::Text => print(&format!("{url}\n")),
+    });
 }
