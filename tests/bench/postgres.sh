@@ -20,10 +20,10 @@ psql -f crates/postgres/roles.sql
 "$load" "postgresql://lynceus_writer@/postgres?host=$work" "$rows" "$at_once"
 
 # The same rows, from a file, into a table of the same shape.
-psql -c "\\copy lynceus.bench TO '$work/rows.text'" -c "\\copy lynceus.bench TO '$work/rows.binary' (FORMAT binary)"
+psql -c "\\copy (SELECT * FROM lynceus.bench) TO '$work/rows.text'" -c "\\copy (SELECT * FROM lynceus.bench) TO '$work/rows.binary' (FORMAT binary)"
 for form in text binary; do
     psql -c "CREATE TABLE other (LIKE lynceus.bench INCLUDING ALL) PARTITION BY RANGE (time)"
-    psql -Atc "SELECT format('CREATE TABLE other_%s PARTITION OF other FOR VALUES FROM (%L) TO (%L)', n, '2026-11-21Z'::timestamptz + n * interval '1 day', '2026-11-21Z'::timestamptz + (n + 1) * interval '1 day') FROM generate_series(0, 60) n" | psql -f -
+    psql -Atc "SELECT format('CREATE TABLE other_%s PARTITION OF other FOR VALUES FROM (%L) TO (%L);', n, '2026-11-21Z'::timestamptz + n * interval '1 day', '2026-11-21Z'::timestamptz + (n + 1) * interval '1 day') FROM generate_series(0, 60) n" | psql -f -
     begin=$(date +%s.%N)
     psql -c "\\copy other FROM '$work/rows.$form' (FORMAT $form)"
     end=$(date +%s.%N)

@@ -12,16 +12,24 @@ import tempfile
 
 import numpy as np
 import pyarrow.parquet as parquet
+from sklearn.covariance import EmpiricalCovariance
 from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 from sklearn.tree import DecisionTreeClassifier
 
 HERE = pathlib.Path(__file__).parent
 LYNCEUS = os.environ["LYNCEUS"]
 STEP_MS = 10_000
-KINDS = ("autoencoder", "decision_tree", "isolation_forest", "random_forest")
+ONE_CLASS = {
+    "autoencoder": "{layers: [12, 5], epochs: 100, batch: 64, learning_rate: 0.003, scaling: z_score}",
+    "isolation_forest": "{}",
+    "mahalanobis": "{}",
+    "one_class_svm": "{}",
+}
+SUPERVISED = {"decision_tree": "{}", "random_forest": "{}"}
 SEEDS = 5
 
 
@@ -55,25 +63,28 @@ def table(path):
     return names, np.where(np.isfinite(values), values, 0), malicious
 
 
-def peers(dataset):
+def peers(dataset, kinds):
     names, train, _ = table(dataset / "train.parquet")
-    _, labelled, truth = table(dataset / "labelled.parquet")
+    labelled_file = dataset / "labelled.parquet"
+    _, labelled, truth = table(labelled_file) if labelled_file.exists() else (names, train[:0], [])
     _, test, malicious = table(dataset / "test.parquet")
     scaler = StandardScaler().fit(train)
     scaled, tested = scaler.transform(train), scaler.transform(test)
 
     def autoencoder(seed):
-        network = MLPRegressor((12, 5, 12), learning_rate_init=0.003, max_iter=100, batch_size=64, random_state=seed)
+        network = MLPRegressor(hidden_layer_sizes=(12, 5, 12), learning_rate_init=0.003, max_iter=100, batch_size=64, random_state=seed)
         return np.mean((network.fit(scaled, scaled).predict(tested) - tested) ** 2, axis=1)
 
     scores = {
         "autoencoder": autoencoder,
         "decision_tree": lambda seed: DecisionTreeClassifier(random_state=seed).fit(labelled, truth).predict_proba(test)[:, 1],
+        "mahalanobis": lambda seed: EmpiricalCovariance().fit(scaled).mahalanobis(tested),
+        "one_class_svm": lambda seed: -OneClassSVM(nu=0.05).fit(scaled).decision_function(tested),
         "isolation_forest": lambda seed: -IsolationForest(random_state=seed).fit(scaled).score_samples(tested),
         "random_forest": lambda seed: RandomForestClassifier(100, random_state=seed, n_jobs=2).fit(labelled, truth).predict_proba(test)[:, 1],
     }
     figures = {}
-    for kind in KINDS:
+    for kind in kinds & scores.keys():
         found = [scores[kind](seed) for seed in range(SEEDS)]
         figures[kind] = {
             "roc_auc": float(np.mean([roc_auc_score(malicious, score) for score in found])),
@@ -86,29 +97,33 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("flows")
     arguments.add_argument("--cut", default="2022-02-25T13:45:00+00:00", help="train before this time, test after it")
+    arguments.add_argument("--one-class", action="store_true", help="models that are fitted on benign flows alone")
     arguments.add_argument("--json")
     arguments = arguments.parse_args()
+    kinds = ONE_CLASS if arguments.one_class else SUPERVISED
     cut = int(datetime.datetime.fromisoformat(arguments.cut).timestamp() * 1000)
     validation, test, last = shares(arguments.flows, cut)
     now = datetime.datetime.fromtimestamp(last / 1000, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        text = (HERE / "flows.yaml").read_text().replace("{{validation}}", str(validation)).replace("{{test}}", str(test))
+        models = "\n".join(f"  {kind}: {settings}" for kind, settings in kinds.items())
+        text = (HERE / "flows.yaml").read_text().replace("{{models}}", models)
+        text = text.replace("{{validation}}", str(validation)).replace("{{test}}", str(test))
         (folder / "flows.yaml").write_text(text)
         path = lambda name: str(folder / name)
         collected = step(folder, "collect", "--source", arguments.flows, "--samples", path("samples.parquet"), "--now", now)
         step(folder, "feature", "--samples", path("samples.parquet"), "--features", path("features.parquet"))
         validated = step(folder, "validate", "--features", path("features.parquet"), "--dataset", path("dataset"), "--validation", path("validation.json"), "--now", now)
-        for kind in KINDS:
+        for kind in kinds:
             step(folder, "train", "--dataset", path("dataset"), "--model", kind, "--seed", "7", "--candidate", path(kind))
-        flags = [flag for kind in KINDS for flag in ("--candidate", path(kind))]
+        flags = [flag for kind in kinds for flag in ("--candidate", path(kind))]
         members = step(folder, "select", "--dataset", path("dataset"), "--bundle", path("bundle"), *flags)["details"]["test.members"]
-        theirs, rows = peers(folder / "dataset")
+        theirs, rows = peers(folder / "dataset", kinds.keys())
     print(f"{collected['counts']['flows']} flows, {rows}")
-    for warning in validated["warnings"]:
+    for warning in validated.get("warnings", []):
         print(f"warning: {warning}")
     print(f"{'model':18}{'ROC-AUC':>10}{'sklearn':>10}{'AP':>10}{'sklearn':>10}")
-    for kind in KINDS:
+    for kind in kinds:
         own, other = members[kind], theirs[kind]
         print(f"{kind:18}{own['roc_auc']:10.4f}{other['roc_auc']:10.4f}{own['average_precision']:10.4f}{other['average_precision']:10.4f}")
     if arguments.json:
