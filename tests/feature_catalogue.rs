@@ -128,6 +128,27 @@ fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<(
 }
 
 #[test]
+fn run_that_covers_no_day_whole_publishes_nothing_unless_told_so() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("rows.csv"), table(10..DAY - 3))?;
+    fs_err::write(workspace.path().join("hosts.yaml"), PRODUCER)?;
+    workspace.run(&["run", "hosts.yaml"])?;
+    let publish = ["features", "publish", "hosts", "--group", "host_load"];
+    let refused = workspace.output(&publish)?;
+    assert_eq!(refused.status.code(), Some(3));
+    ensure!(String::from_utf8_lossy(&refused.stderr).contains("--partial"), "{refused:?}");
+    assert_eq!(workspace.json(&["features", "list"])?, serde_json::json!([]));
+    let published = workspace.json(&[&publish[..], &["--partial"]].concat())?;
+    assert_eq!(published["days"][0]["state"], "published");
+    let shown = workspace.json(&["features", "show", "host_load"])?;
+    assert_eq!(shown["parts"][0]["is_whole"], false);
+    let bad =
+        workspace.output(&["features", "publish", "hosts", "--partial", "--group", "../x"])?;
+    assert_eq!(bad.status.code(), Some(2));
+    Ok(())
+}
+
+#[test]
 fn other_features_begin_a_version_and_the_difference_is_named() -> anyhow::Result<()> {
     let workspace = published()?;
     let changed = PRODUCER.replace("columns: [errors], lag", "columns: [requests], lag");

@@ -50,7 +50,7 @@ pub(super) fn container(
 ) -> Result<Container, StepError> {
     let stage = task.command.stage();
     let parameters = task.command.parameters()?;
-    let opens_store = ["store", "recorded"].iter().any(|flag| parameters.contains_key(*flag));
+    let opens_store = opens_store(&parameters);
     let mut mounts = vec![mount("document", DOCUMENT, true)];
     mounts.extend(secrets::mount(surroundings.document, stage));
     mounts.extend(opens_store.then(|| mount("ca", AUTHORITY, true)));
@@ -76,6 +76,12 @@ pub(super) fn container(
         volume_mounts: mounts,
         ..Container::default()
     })
+}
+
+/// Says whether a step with these flags opens the store: for what it keeps there, or to read recorded
+/// samples or feature groups.
+pub(super) fn opens_store(parameters: &std::collections::BTreeMap<String, String>) -> bool {
+    ["store", "recorded"].iter().any(|flag| parameters.contains_key(*flag))
 }
 
 /// Returns a stage's image; registry and tag are parameters of the workflow.

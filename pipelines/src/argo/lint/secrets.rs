@@ -10,8 +10,8 @@ use super::objects::Objects;
 use super::{Report, containers};
 use crate::argo::access::{CA, SCORER, TRAINER};
 use crate::argo::pod::{Container, VolumeMount};
-use crate::argo::secrets;
 use crate::argo::workflow::WorkflowSpec;
+use crate::argo::{secrets, step};
 
 /// Every Secret that is named is an object, or one of those that a person makes.
 pub(super) fn named(
@@ -44,7 +44,7 @@ pub(super) fn of_store(
     report: &mut Report<'_>,
 ) {
     let parameters = step.parameters().unwrap_or_default();
-    let opens_store = parameters.contains_key("store");
+    let opens_store = step::opens_store(&parameters);
     let mut secrets = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
     let has_keys = secrets.any(|secret| [TRAINER, SCORER].contains(&secret.name.as_str()));
     if opens_store && !has_keys {

@@ -165,10 +165,6 @@ pub(super) fn execute(
             count(State::Other)
         ));
     }
-    if count(State::Partial) == published.days.len() {
-        return Err(StepError::refused("the run's rows cover no day whole")
-            .hint("a longer `range` does; --partial publishes the days as they are"));
-    }
     Ok(())
 }
 
@@ -221,6 +217,12 @@ impl Publishing<'_> {
             .hint("a longer `range` has some"));
         };
         let covered = Covered { first, last, step: keys.contract.step };
+        // Without a day to publish no version is begun.
+        let is_due = |time: Timestamp| self.partial || covered.is_whole(time.floor(DAY));
+        if self.version.is_none() && !times().any(is_due) {
+            return Err(StepError::refused("the run's rows cover no day whole")
+                .hint("a longer `range` does; --partial publishes the days as they are"));
+        }
         let (version, begun) = self.version(&keys)?;
         let mut days = Vec::new();
         let mut open: Option<FeatureTable> = None;

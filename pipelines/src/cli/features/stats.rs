@@ -66,6 +66,7 @@ pub(super) fn execute(
         ]
     }));
     let days = match (shown.days.first(), shown.days.last()) {
+        (Some(first), Some(last)) if first == last => first.clone(),
         (Some(first), Some(last)) => format!("{} days from {first} to {last}", shown.days.len()),
         _ => "no days".to_owned(),
     };
