@@ -1,5 +1,6 @@
 //! Would Argo take the manifests, and does `lynceus lint` find what it would not?
 
+mod agent;
 mod broken;
 mod pods;
 mod readers;

@@ -4,6 +4,7 @@
 //! template, a port an artifact, and the flags are printed by the step's own typed struct.
 //! [`lint`] reads manifests back and says what a cluster would refuse, without one.
 
+pub mod agent;
 pub mod cluster;
 pub mod dashboard;
 pub mod lint;
@@ -91,6 +92,8 @@ pub fn generate_all(
         let files = own.iter().map(|manifest| manifest.path.clone()).collect();
         resources.push(document.name.clone());
         let folder = &document.name;
+        // In a namespace of their own, so that the kustomization of the pipeline does not name them.
+        own.extend(agent::files(document)?);
         manifests.extend(
             own.into_iter().map(|manifest| Manifest {
                 path: format!("{folder}/{}", manifest.path),

@@ -92,7 +92,7 @@ pub(super) fn accounts(document: &Document) -> Result<Vec<String>, StepError> {
     ])
 }
 
-fn account(name: &str, document: Option<&Document>) -> ServiceAccount {
+pub(super) fn account(name: &str, document: Option<&Document>) -> ServiceAccount {
     ServiceAccount {
         api_version: "v1".to_owned(),
         kind: "ServiceAccount".to_owned(),
@@ -127,7 +127,7 @@ pub(super) fn store() -> Result<Vec<String>, StepError> {
     ])
 }
 
-fn config_map(name: &str, data: BTreeMap<String, String>) -> ConfigMap {
+pub(super) fn config_map(name: &str, data: BTreeMap<String, String>) -> ConfigMap {
     ConfigMap {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),

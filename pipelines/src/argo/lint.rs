@@ -3,6 +3,7 @@
 //! Schemas say which fields exist. What they do not say is checked here: that every reference
 //! resolves, that flags parse, that ports fit, that Pod Security `restricted` admits the pods.
 
+mod agent;
 mod cluster;
 mod commands;
 mod graph;
@@ -86,6 +87,7 @@ pub fn check(files: &[File]) -> Vec<Finding> {
     cluster::check(&objects, &mut findings);
     network::check(&objects, &mut findings);
     serving::check(&objects, &mut findings);
+    agent::check(&objects, &mut findings);
     findings
 }
 

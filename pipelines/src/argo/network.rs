@@ -21,31 +21,40 @@ pub(super) fn shared() -> Result<Vec<String>, StepError> {
     let policy = |name: &str, egress| policy(name, None, part_of(), egress);
     let mut deny = policy("lynceus-deny", Vec::new());
     deny.spec.policy_types.insert(0, "Ingress".to_owned());
-    let names = EgressRule {
+    // Argo's own container reports results there. Its address is each cluster's own: the production
+    // overlay shows how to name it.
+    let kubernetes =
+        EgressRule { to: Vec::new(), ports: vec![port("TCP", 443), port("TCP", 6443)] };
+    Ok(vec![
+        text(&deny)?,
+        text(&policy("lynceus-names", vec![names()]))?,
+        text(&policy("lynceus-kubernetes", vec![kubernetes]))?,
+        text(&policy("lynceus-store", vec![store(false)]))?,
+    ])
+}
+
+/// Returns the way to the cluster's names.
+pub(super) fn names() -> EgressRule {
+    EgressRule {
         to: vec![Peer {
             namespace_selector: Some(selector([label(NAMESPACE, "kube-system")].into())),
             pod_selector: Some(selector([label("k8s-app", "kube-dns")].into())),
             ip_block: None,
         }],
         ports: vec![port("UDP", 53), port("TCP", 53)],
-    };
-    // Argo's own container reports results there. Its address is each cluster's own: the production
-    // overlay shows how to name it.
-    let kubernetes =
-        EgressRule { to: Vec::new(), ports: vec![port("TCP", 443), port("TCP", 6443)] };
-    let store = EgressRule {
+    }
+}
+
+/// Returns the way to the store, in the pods' own namespace or in any.
+pub(super) fn store(is_elsewhere: bool) -> EgressRule {
+    EgressRule {
         to: vec![Peer {
+            namespace_selector: is_elsewhere.then(Selector::default),
             pod_selector: Some(selector([label("app.kubernetes.io/name", "minio")].into())),
-            ..Peer::default()
+            ip_block: None,
         }],
         ports: vec![port("TCP", 9000)],
-    };
-    Ok(vec![
-        text(&deny)?,
-        text(&policy("lynceus-names", vec![names]))?,
-        text(&policy("lynceus-kubernetes", vec![kubernetes]))?,
-        text(&policy("lynceus-store", vec![store]))?,
-    ])
+    }
 }
 
 /// Makes the policies of a pipeline's pods: which steps reach what, by the labels of their pods.
@@ -99,7 +108,7 @@ fn selector(match_labels: Labels) -> Selector {
     Selector { match_labels }
 }
 
-fn port(protocol: &str, port: u16) -> PolicyPort {
+pub(super) fn port(protocol: &str, port: u16) -> PolicyPort {
     PolicyPort { protocol: protocol.to_owned(), port }
 }
 

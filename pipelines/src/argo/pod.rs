@@ -29,6 +29,9 @@ pub struct Container {
     /// Containers of the set that must have ended well before it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<String>,
+    /// Environment taken from fields of the pod.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<EnvVar>,
     /// Environment taken from `ConfigMap`s and Secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_from: Vec<EnvFrom>,
@@ -86,6 +89,32 @@ pub struct HttpGet {
     pub path: String,
     /// Name of the port.
     pub port: String,
+}
+
+/// A variable. It has no field for a value, so that no secret can be written.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: String,
+    /// Where its value comes from.
+    pub value_from: FieldSource,
+}
+
+/// A field of the pod.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FieldSource {
+    /// The field.
+    pub field_ref: FieldRef,
+}
+
+/// A field by its path.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FieldRef {
+    /// `spec.nodeName` and the like.
+    pub field_path: String,
 }
 
 /// Environment from an object.
@@ -214,6 +243,20 @@ pub struct Volume {
     /// The keys of a Secret as files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretVolume>,
+    /// A folder of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<HostPath>,
+}
+
+/// A folder of the node.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostPath {
+    /// Its path.
+    pub path: String,
+    /// `Directory`: it has to be there.
+    #[serde(rename = "type")]
+    pub kind: String,
 }
 
 /// An empty folder.

@@ -160,6 +160,7 @@ fn deployment(document: &Document) -> Deployment {
         service_account_name: super::names(document).score,
         automount_service_account_token: false,
         security_context: pod_security(),
+        tolerations: Vec::new(),
         containers: vec![container(document, SERVE)],
         volumes: volumes(document),
     };

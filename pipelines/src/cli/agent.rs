@@ -35,6 +35,13 @@ pub(crate) struct AgentArgs {
     steps: Option<u64>,
 }
 
+impl super::Cli {
+    /// Returns the address at which an agent answers, if that is the command.
+    pub(crate) const fn agent_address(&self) -> Option<SocketAddr> {
+        if let super::Command::Agent(args) = &self.command { Some(args.listen) } else { None }
+    }
+}
+
 pub(crate) fn execute(global: &Global, args: &AgentArgs) -> Result<(), StepError> {
     let mut document = args.document.clone();
     document.set.extend(args.interval.map(|interval| format!("step={interval}")));

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{File, Finding, Place, values};
+use crate::argo::agent::objects::DaemonSet;
 use crate::argo::cluster::{
     ConfigMap, Kustomization, Metadata, Namespace, NetworkPolicy, Role, RoleBinding,
     ServiceAccount, TokenSecret,
@@ -30,6 +31,7 @@ pub(super) struct Objects {
     pub(super) network_policies: Placed<NetworkPolicy>,
     pub(super) namespaces: Placed<Namespace>,
     pub(super) deployments: Placed<Deployment>,
+    pub(super) daemon_sets: Placed<DaemonSet>,
     pub(super) services: Placed<Service>,
     pub(super) autoscalers: Placed<Autoscaler>,
     pub(super) inference_services: Placed<InferenceService>,
@@ -118,6 +120,7 @@ impl Objects {
             "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
             "Namespace" => push(&mut self.namespaces, &place, &text),
             "Deployment" => push(&mut self.deployments, &place, &text),
+            "DaemonSet" => push(&mut self.daemon_sets, &place, &text),
             "Service" => push(&mut self.services, &place, &text),
             "HorizontalPodAutoscaler" => push(&mut self.autoscalers, &place, &text),
             "InferenceService" => push(&mut self.inference_services, &place, &text),
@@ -180,7 +183,7 @@ fn api_version(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "WorkflowTemplate" | "CronWorkflow" => "argoproj.io/v1alpha1",
         "ConfigMap" | "ServiceAccount" | "Secret" | "Namespace" | "Service" => "v1",
-        "Deployment" => "apps/v1",
+        "Deployment" | "DaemonSet" => "apps/v1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",
         "InferenceService" => "serving.kserve.io/v1beta1",
         "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",

@@ -32,7 +32,8 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     for volume in &spec.volumes {
         let count =
             [volume.empty_dir.is_some(), volume.config_map.is_some(), volume.secret.is_some()];
-        if count.iter().filter(|is_set| **is_set).count() != 1 {
+        let is_on_node = volume.host_path.is_some();
+        if is_on_node || count.iter().filter(|is_set| **is_set).count() != 1 {
             report.say(
                 "security",
                 format!("volume `{}` has to be one of emptyDir, configMap and secret", volume.name),
@@ -80,7 +81,22 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
 
 /// What holds for every container of ours.
 pub(super) fn own(owner: &str, container: &Container, report: &mut Report<'_>) {
-    restricted(owner, container, report);
+    on_node(owner, container, false, report);
+}
+
+/// The same, of a container that may be root because it reads what root owns on its node.
+pub(super) fn on_node(
+    owner: &str,
+    container: &Container,
+    may_be_root: bool,
+    report: &mut Report<'_>,
+) {
+    contained(owner, container, report);
+    let context = container.security_context.clone().unwrap_or_default();
+    let is_root = context.run_as_non_root == Some(false) || context.run_as_user == Some(0);
+    if is_root && !may_be_root {
+        report.say("security", format!("`{owner}` may not run as root"));
+    }
     let root = container.security_context.as_ref().and_then(|c| c.read_only_root_filesystem);
     if root != Some(true) {
         report.say("security", format!("`{owner}`: the root file system has to be read-only"));
@@ -96,6 +112,16 @@ pub(super) fn own(owner: &str, container: &Container, report: &mut Report<'_>) {
 
 /// What holds for every container: Pod Security, and quantities that are such.
 fn restricted(owner: &str, container: &Container, report: &mut Report<'_>) {
+    contained(owner, container, report);
+    let context = container.security_context.clone().unwrap_or_default();
+    // What the container does not say, the pod says.
+    if context.run_as_non_root == Some(false) || context.run_as_user == Some(0) {
+        report.say("security", format!("`{owner}` may not run as root"));
+    }
+}
+
+/// Pod Security `restricted`, apart from the user.
+fn contained(owner: &str, container: &Container, report: &mut Report<'_>) {
     if let Some(resources) = &container.resources {
         values::resources(owner, resources, report);
     }
@@ -108,10 +134,6 @@ fn restricted(owner: &str, container: &Container, report: &mut Report<'_>) {
     if !capabilities.drop.iter().any(|name| name == "ALL") || !capabilities.add.is_empty() {
         report
             .say("security", format!("`{owner}`: all capabilities have to be dropped, none added"));
-    }
-    // What the container does not say, the pod says.
-    if context.run_as_non_root == Some(false) || context.run_as_user == Some(0) {
-        report.say("security", format!("`{owner}` may not run as root"));
     }
     if context.seccomp_profile.is_some_and(|profile| profile.kind != "RuntimeDefault") {
         report.say("security", format!("`{owner}`: the seccomp profile has to be RuntimeDefault"));

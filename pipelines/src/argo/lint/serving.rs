@@ -206,6 +206,6 @@ fn reached(pods: &Pods<'_>, objects: &Objects, report: &mut Report<'_>) {
     }
 }
 
-fn selects(selector: &Labels, labels: &Labels) -> bool {
+pub(super) fn selects(selector: &Labels, labels: &Labels) -> bool {
     !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

@@ -70,11 +70,22 @@ pub struct PodSpec {
     pub automount_service_account_token: bool,
     /// What its containers may do.
     pub security_context: PodSecurityContext,
+    /// Taints of nodes that do not keep it away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
     /// Its containers.
     pub containers: Vec<Container>,
     /// Its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+}
+
+/// Taints that do not keep a pod away.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Toleration {
+    /// `Exists`, without a key: all taints.
+    pub operator: String,
 }
 
 /// A name for pods.

@@ -1,0 +1,188 @@
+//! Agents: is the one folder of the node read-only, and do flags, volumes, probe and policies fit?
+
+use clap::Parser as _;
+
+use super::objects::Objects;
+use super::{Finding, Report, security, values};
+use crate::argo::agent::objects::DaemonSet;
+use crate::argo::agent::{AGENT, ENFORCE, HEALTH, NODE_NAME, PROGRAM};
+use crate::argo::cluster::NetworkPolicySpec;
+use crate::argo::pod::{Container, Volume};
+use crate::argo::serving::objects::PodSpec;
+use crate::argo::{COMPONENT, PIPELINE};
+use crate::cli::Cli;
+
+pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
+    for (place, agent) in &objects.daemon_sets {
+        let mut report = Report { place, findings };
+        let pod = &agent.spec.template.spec;
+        let labels = &agent.spec.template.metadata.labels;
+        if !super::serving::selects(&agent.spec.selector.match_labels, labels) {
+            report.say("reference", "the selector does not match the labels of the pods");
+        }
+        if labels.get(COMPONENT).is_none_or(|component| component != AGENT) {
+            report.say("value", format!("the pods have no label `{COMPONENT}: {AGENT}`"));
+        }
+        if pod.automount_service_account_token {
+            report.say("security", "the pods get a service account's token, and use none");
+        }
+        volumes(pod, &mut report);
+        let is_on_node = pod.volumes.iter().any(|volume| volume.host_path.is_some());
+        for container in &pod.containers {
+            security::on_node(&container.name, container, is_on_node, &mut report);
+            mounts(container, &pod.volumes, &mut report);
+            flags(container, &mut report);
+            probe(container, &mut report);
+        }
+        namespace(agent, is_on_node, objects, &mut report);
+        network(agent, objects, &mut report);
+    }
+}
+
+/// A pod may see one folder of its node.
+fn volumes(pod: &PodSpec, report: &mut Report<'_>) {
+    let of_node: Vec<&Volume> =
+        pod.volumes.iter().filter(|volume| volume.host_path.is_some()).collect();
+    if of_node.len() > 1 {
+        report.say("security", "the pods see more than one folder of their node (hostPath)");
+    }
+    for volume in of_node {
+        let path = volume.host_path.as_ref().map_or("", |host| host.path.as_str());
+        if !path.starts_with("/var/log/") {
+            let message = format!("volume `{}`: `{path}` is no folder below /var/log", volume.name);
+            report.say("security", message);
+        }
+    }
+    for volume in &pod.volumes {
+        let Some(folder) = &volume.empty_dir else { continue };
+        match folder.size_limit.as_deref() {
+            None => report.say("resources", format!("volume `{}` has no sizeLimit", volume.name)),
+            Some(size) => {
+                if let Some(problem) = values::wrong_quantity(size) {
+                    report.say("value", format!("volume `{}`: {problem}", volume.name));
+                }
+            }
+        }
+    }
+}
+
+fn mounts(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
+    let owner = &container.name;
+    for mount in &container.volume_mounts {
+        let name = &mount.name;
+        match volumes.iter().find(|volume| volume.name == *name) {
+            None => report.say("reference", format!("`{owner}`: there is no volume `{name}`")),
+            Some(volume) if volume.host_path.is_some() && mount.read_only != Some(true) => report
+                .say("security", format!("`{owner}`: the node's folder `{name}` is not read-only")),
+            Some(_) => {}
+        }
+    }
+}
+
+/// The flags are those of the program, and the variables in them are there.
+fn flags(container: &Container, report: &mut Report<'_>) {
+    let owner = &container.name;
+    if container.command != [format!("/{PROGRAM}")] {
+        return report.say("command", format!("`{owner}`: the command is not `/{PROGRAM}`"));
+    }
+    let is_set = |name: &str| container.env.iter().any(|variable| variable.name == name);
+    let named = container.args.iter().flat_map(|text| text.split("$(").skip(1));
+    for name in named.filter_map(|rest| rest.split_once(')')).map(|(name, _)| name) {
+        if !is_set(name) {
+            report.say("reference", format!("`{owner}`: there is no variable `{name}`"));
+        }
+    }
+    // The name may come as a flag as well.
+    let mut line = vec![PROGRAM.to_owned()];
+    line.extend(container.args.iter().cloned());
+    if is_set(NODE_NAME) {
+        line.push("--node=NODE".to_owned());
+    }
+    let listen = match Cli::try_parse_from(line) {
+        Ok(cli) => cli.agent_address(),
+        Err(error) => {
+            let text = error.to_string();
+            let lines: Vec<&str> = text.lines().take(2).map(str::trim).collect();
+            return report.say("command", format!("`{owner}`: {}", lines.join(" ")));
+        }
+    };
+    let Some(listen) = listen else {
+        return report.say("command", format!("`{owner}` does not run `{PROGRAM} {AGENT}`"));
+    };
+    let port = listen.port();
+    if listen.ip().is_loopback() {
+        report.say("command", format!("`{owner}` listens where only the pod itself can ask"));
+    }
+    if container.ports.iter().all(|known| known.container_port != port) {
+        report.say("command", format!("`{owner}` listens on port {port}, which `ports` lacks"));
+    }
+}
+
+fn probe(container: &Container, report: &mut Report<'_>) {
+    let owner = &container.name;
+    let Some(probe) = &container.liveness_probe else {
+        return report.say("settings", format!("`{owner}` has no liveness probe"));
+    };
+    let (path, port) = (&probe.http_get.path, &probe.http_get.port);
+    if path != HEALTH {
+        report.say("settings", format!("`{owner}`: liveness: `{path}` is not `{HEALTH}`"));
+    }
+    if container.ports.iter().all(|known| known.name != *port) {
+        report.say("reference", format!("`{owner}`: liveness: there is no port named `{port}`"));
+    }
+}
+
+/// The namespace admits the pods, and admits no more than it has to.
+fn namespace(agent: &DaemonSet, is_on_node: bool, objects: &Objects, report: &mut Report<'_>) {
+    let own = |labels: &crate::argo::pod::Labels| {
+        labels.get(COMPONENT).is_some_and(|component| component == AGENT)
+            && labels.get(PIPELINE) == agent.metadata.labels.get(PIPELINE)
+    };
+    let namespaces = objects.namespaces.iter().map(|(_, namespace)| &namespace.metadata);
+    let Some(namespace) = namespaces.into_iter().find(|metadata| own(&metadata.labels)) else {
+        return;
+    };
+    let needed = if is_on_node { "privileged" } else { "restricted" };
+    if namespace.labels.get(ENFORCE).is_none_or(|level| level != needed) {
+        let name = &namespace.name;
+        report.say(
+            "security",
+            format!("the namespace `{name}` has to enforce Pod Security `{needed}`"),
+        );
+    }
+}
+
+/// Policies deny by default, let Prometheus ask, and let the agent reach names.
+fn network(agent: &DaemonSet, objects: &Objects, report: &mut Report<'_>) {
+    if objects.network_policies.is_empty() {
+        return;
+    }
+    let template = &agent.spec.template;
+    let selecting: Vec<&NetworkPolicySpec> = objects
+        .network_policies
+        .iter()
+        .map(|(_, policy)| &policy.spec)
+        .filter(|policy| {
+            super::serving::selects(&policy.pod_selector.match_labels, &template.metadata.labels)
+        })
+        .collect();
+    for direction in ["Ingress", "Egress"] {
+        let mut types = selecting.iter().flat_map(|policy| &policy.policy_types);
+        if !types.any(|other| other == direction) {
+            report.say("network", format!("no policy denies {direction} by default"));
+        }
+    }
+    let ports = template.spec.containers.iter().flat_map(|container| &container.ports);
+    for number in ports.map(|port| port.container_port) {
+        let mut rules = selecting.iter().flat_map(|policy| &policy.ingress);
+        if !rules.any(|rule| rule.ports.iter().any(|port| port.port == number)) {
+            report.say("network", format!("nobody may read the metrics: TCP {number}"));
+        }
+    }
+    let mut egress = selecting.iter().flat_map(|policy| &policy.egress);
+    if !egress.any(|rule| {
+        rule.ports.iter().any(|port| (port.port, port.protocol.as_str()) == (53, "UDP"))
+    }) {
+        report.say("network", "the pods may not reach names (DNS): UDP 53");
+    }
+}
