@@ -3,6 +3,7 @@
 //! `minio/`.
 
 mod apply;
+mod clock;
 mod cluster;
 mod pod;
 mod pods;
@@ -20,12 +21,19 @@ use serde_json::Value;
 use crate::minio::is_off;
 use crate::prometheus::Prometheus;
 use crate::workspace::{Workspace, differences, pipelines};
+use clock::{Clock, Tick};
 use cluster::{Cluster, Ran};
 
 const NOW: &str = "2026-11-21T08:36:00Z";
 const SCORED_AT: &str = "2026-11-21T08:36:05Z";
 /// A Prometheus by its name in the cluster.
 const PROMETHEUS: &str = "http://prometheus.monitoring:9090";
+
+/// A document that asks a Prometheus, for `--set`.
+const LIVE: [&str; 2] = [
+    "sources.metrics.prometheus.url=http://prometheus.monitoring:9090",
+    "sources.metrics.recording=null",
+];
 
 /// Makes the manifests of the sample, with further fields set, and reads their text.
 fn manifests(sets: &[&str]) -> anyhow::Result<Vec<Value>> {
@@ -104,6 +112,9 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert_eq!(codes(&training.ran, "collect"), [0]);
     assert_eq!(codes(&training.ran, "deploy"), [4, 0], "tried again, as the expression says");
     assert_eq!(codes(&training.ran, "report"), [0], "what comes last");
+    // Of the attempt that failed alone there is a log; all else has to be in the store.
+    let left = training.left()?;
+    assert!(matches!(left.as_slice(), [pod] if pod.contains("deploy")), "{left:?}");
 
     let local = Workspace::new()?;
     let sample = pipelines().join("samples/cluster.yaml").display().to_string();
@@ -130,11 +141,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert_eq!(artifacts, there.len(), "{:?}", differences(&here, &there));
     assert!(artifacts > 8, "{there:?}");
 
-    let live = [
-        format!("sources.metrics.prometheus.url={PROMETHEUS}"),
-        "sources.metrics.recording=null".to_owned(),
-    ];
-    let objects = manifests(&[&live[0], &live[1]])?;
+    let objects = manifests(&LIVE)?;
     let (scoring, is_well) =
         cluster.submit(&objects, "lynceus-cluster-score", "uid-2", &[("now", SCORED_AT)])?;
     assert!(is_well, "{:?}", scoring.ran);
@@ -142,7 +149,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert_eq!(order, ["collect", "feature", "score", "alert"]);
     assert_eq!(scoring.skipped, ["alert"], "after a good end nothing comes last");
     let here = format!("sources.metrics.prometheus.url={}", prometheus.url());
-    let tick = ["score", "cluster", "--overlay", &sample, "--set", &here, "--set", &live[1]];
+    let tick = ["score", "cluster", "--overlay", &sample, "--set", &here, "--set", LIVE[1]];
     local.run(&[tick.as_slice(), &["--at", SCORED_AT]].concat())?;
     let bucket = mirrored(&cluster)?;
     for part in ["scores", "state"] {
@@ -230,16 +237,13 @@ fn tick_whose_source_is_away_alerts_all_the_same_and_says_why() -> anyhow::Resul
     let (_, is_well) =
         cluster.submit(&objects, "lynceus-cluster-train", "uid-6", &[("now", NOW)])?;
     assert!(is_well);
-    let live = [
-        format!("sources.metrics.prometheus.url={PROMETHEUS}"),
-        "sources.metrics.recording=null".to_owned(),
-    ];
-    let objects = manifests(&[&live[0], &live[1]])?;
+    let objects = manifests(&LIVE)?;
     let (tick, is_well) = cluster.submit(&objects, "lynceus-cluster-score", "uid-7", &[])?;
     assert!(!is_well);
     assert_eq!(codes(&tick.ran, "collect"), [4], "{:?}", tick.ran);
     assert!(codes(&tick.ran, "score").is_empty(), "{:?}", tick.ran);
     assert_eq!(codes(&tick.ran, "alert"), [0], "{:?}", tick.ran);
+    assert_eq!(tick.left()?.len(), 1, "the pod that failed: {:?}", tick.pods);
     let reason = format!("{closed}");
     assert!(tick.message.starts_with("1-collect: Error (exit code 4): "), "{}", tick.message);
     assert!(tick.message.contains(&reason), "{}", tick.message);
@@ -248,5 +252,43 @@ fn tick_whose_source_is_away_alerts_all_the_same_and_says_why() -> anyhow::Resul
     assert_eq!(note["step"], "collect");
     assert_eq!(note["at"], workflow::SCHEDULED);
     assert!(note["why"].as_str().is_some_and(|why| why.contains(&reason)), "{note}");
+    Ok(())
+}
+
+#[test]
+fn windows_of_ticks_that_forbid_skipped_are_scored_once_by_the_next_one() -> anyhow::Result<()> {
+    if is_off() {
+        return Ok(());
+    }
+    let prometheus = Prometheus::recorded()?;
+    let mut cluster = Cluster::start()?;
+    cluster.names.push((PROMETHEUS.to_owned(), prometheus.url()));
+    upload_sample(&cluster)?;
+    let objects = manifests(&[])?;
+    let (_, is_well) =
+        cluster.submit(&objects, "lynceus-cluster-train", "uid-8", &[("now", NOW)])?;
+    assert!(is_well);
+    let objects = manifests(&LIVE)?;
+    let cron = text::find(&objects, "CronWorkflow", "lynceus-cluster-score")?;
+    let mut clock = Clock::new(cron);
+    let mut started = Vec::new();
+    // The first tick takes 130 s; each minute has its time.
+    for (minute, lasts) in (0..4).zip([130, 10, 10, 10]) {
+        if clock.tick(minute * 60, minute * 60, lasts)? == Tick::Started {
+            started.push(minute);
+            let uid = ["tick-0", "tick-1", "tick-2", "tick-3"][usize::try_from(minute)?];
+            let now = format!("2026-11-21T08:{}:05Z", 31 + minute);
+            let given = [("now", now.as_str())];
+            let (tick, is_well) = cluster.submit(&objects, "lynceus-cluster-score", uid, &given)?;
+            assert!(is_well, "{}: {:?}", tick.message, tick.ran);
+            assert_eq!(tick.left()?, [""; 0], "nothing is left of a tick that ended well");
+        }
+    }
+    assert_eq!(started, [0, 3], "two ticks were skipped");
+    let folder = tempfile::tempdir()?;
+    let rows = cluster.lynceus(folder.path(), &["scores", "cluster", "--output", "csv"])?;
+    let times: Vec<&str> = rows.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+    let minutes = [31, 32, 33, 34].map(|minute| format!("2026-11-21T08:{minute}:00Z"));
+    assert_eq!(times, minutes, "{rows}");
     Ok(())
 }

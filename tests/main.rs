@@ -14,6 +14,7 @@ mod feature_catalogue;
 mod field_cases;
 mod json_output;
 mod kill_and_resume;
+mod kubernetes;
 mod notebook;
 mod old_stores;
 mod readme;

@@ -14,6 +14,7 @@ use super::cluster::Texts;
 use super::pod::{Ended, Pod, Ready};
 use super::text::{find, list, text};
 use super::workflow::{Given, Workflow};
+use crate::kubernetes;
 use crate::minio::tools;
 
 impl Workflow<'_> {
@@ -49,6 +50,8 @@ impl Workflow<'_> {
         );
         let folder = tempfile::tempdir()?;
         let volumes = self.volumes(template)?;
+        let refused = kubernetes::refusals(&kubernetes::argo_pod(self.spec, template, &volumes))?;
+        ensure!(refused.is_empty(), "the pod is refused: {}", refused.join("; "));
         let shared = list(&template["containerSet"]["volumeMounts"]);
         let own = containers.iter().flat_map(|container| list(&container["volumeMounts"]));
         let mut places: Vec<(String, PathBuf)> = Vec::new();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::clock;
 use super::cluster::{Cluster, Ran, Texts};
 use super::text::{holds, is_retried, list, resolve, text};
 
@@ -24,6 +25,8 @@ pub(super) struct Workflow<'a> {
     /// Tasks whose condition did not hold.
     pub(super) skipped: Vec<String>,
     pub(super) ran: Vec<Ran>,
+    /// The pods that ran, and whether each ended well.
+    pub(super) pods: Vec<(String, bool)>,
     /// What Argo would say of each node that failed: `displayName` and `message`.
     pub(super) failures: Vec<Value>,
     /// What Argo would show as the workflow's message.
@@ -54,6 +57,7 @@ impl<'a> Workflow<'a> {
             parameters: Texts::new(),
             skipped: Vec::new(),
             ran: Vec::new(),
+            pods: Vec::new(),
             failures: Vec::new(),
             message: String::new(),
             status: None,
@@ -71,6 +75,11 @@ impl<'a> Workflow<'a> {
             ensure!(self.run(last, Given::default())?, "what comes last: {:?}", self.ran);
         }
         Ok(is_well)
+    }
+
+    /// Returns the pods of which logs are left once all is over: others are gone at once.
+    pub(super) fn left(&self) -> Result<Vec<&str>> {
+        clock::left(self.spec, &self.pods, self.status.map(|status| status == "Succeeded"))
     }
 
     /// Runs a template and says whether it ended well.
@@ -160,6 +169,7 @@ impl<'a> Workflow<'a> {
             self.fetch(template, given, &mut pod)?;
             let ended = self.process(container, given, &pod, codes.is_empty())?;
             codes.push(ended.code);
+            self.pods.push((name.to_owned(), ended.code == 0));
             // What a container wrote is kept whatever its end.
             self.keep(template, given, &pod, ended.code == 0)?;
             let tries_left = retry["limit"].as_u64().unwrap_or(0) >= codes.len() as u64;
@@ -184,7 +194,9 @@ impl<'a> Workflow<'a> {
         let mut tries = retry["limit"].as_u64().unwrap_or(0);
         loop {
             let failures = self.failures.len();
-            let Some(message) = self.set_once(template, given)? else { return Ok(true) };
+            let message = self.set_once(template, given)?;
+            self.pods.push((name.to_owned(), message.is_none()));
+            let Some(message) = message else { return Ok(true) };
             // The code is that of the container `main`, which did not run.
             let expression = retry["expression"].as_str().unwrap_or("");
             if tries == 0 || !is_retried(expression, NOT_RUN, &message)? {
