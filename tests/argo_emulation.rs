@@ -289,7 +289,7 @@ fn windows_of_ticks_that_forbid_skipped_are_scored_once_by_the_next_one() -> any
     let rows = cluster.lynceus(folder.path(), &["scores", "cluster", "--output", "csv"])?;
     let times: Vec<&str> = rows.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
     // Windows of 5 s, from the first tick to the last: those of the skipped ticks as well.
-    let first: contract::Timestamp = "2026-11-21T08:31:05Z".parse()?;
+    let first: contract::Timestamp = "2026-11-21T08:31:05Z".parse().map_err(anyhow::Error::msg)?;
     let expected: Vec<String> =
         (0..37).map(|nth| (first + contract::Span::from_seconds(5 * nth)).to_string()).collect();
     assert_eq!(times, expected);
