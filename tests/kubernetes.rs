@@ -1,4 +1,4 @@
-//! What the API server of Kubernetes refuses, without one: the published OpenAPI, cut down, and the rules
+//! What the API server of Kubernetes refuses, without one: the published `OpenAPI`, cut down, and the rules
 //! of its own validation that no schema says.
 
 mod rules;

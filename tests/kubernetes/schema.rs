@@ -1,4 +1,4 @@
-//! The published OpenAPI of Kubernetes: which fields there are, which must be, and of which types.
+//! The published `OpenAPI` of Kubernetes: which fields there are, which must be, and of which types.
 
 use std::sync::LazyLock;
 
