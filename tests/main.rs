@@ -4,6 +4,7 @@ mod argo_emulation;
 mod argo_manifests;
 mod broken_runs;
 mod bucket;
+mod chaos_mesh;
 mod classify_run;
 mod command_line;
 mod compose;

@@ -2,6 +2,7 @@
 //! and the true times, read back from the objects' status.
 
 mod status;
+mod watch;
 mod workflow;
 
 use contract::Span;
@@ -9,7 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use status::{Asked, records};
+pub use status::Asked;
+pub use watch::{Ended, OutOfMemory, Watch, cut, out_of_memory, pod_of};
 pub use workflow::{Settings, manifests};
 
 /// API group and version of every Chaos Mesh object.
@@ -76,6 +78,19 @@ impl ChaosMesh {
     pub fn is_one_shot(&self) -> bool {
         let action = self.spec.get("action").and_then(Value::as_str);
         self.kind == ChaosKind::PodChaos && action.is_some_and(|it| ONE_SHOT.contains(&it))
+    }
+
+    /// Returns the path of an object of this kind in the API of Kubernetes.
+    pub fn path(&self, namespace: &str, name: &str) -> String {
+        let resource = self.kind.resource();
+        format!("/apis/{API_VERSION}/namespaces/{namespace}/{resource}/{name}")
+    }
+
+    /// Returns the namespaces in which it chooses pods.
+    pub fn namespaces(&self) -> Vec<&str> {
+        let names =
+            self.spec.get("selector").and_then(|selector| selector["namespaces"].as_array());
+        names.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     /// Checks what Chaos Mesh would drop or refuse without a word in its status.

@@ -1,5 +1,6 @@
 //! `lynceus scenario`: injects faults on purpose and logs what really happened.
 
+mod api;
 mod check;
 mod record;
 

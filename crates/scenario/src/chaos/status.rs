@@ -2,6 +2,7 @@
 
 use contract::{Span, StepError, Timestamp};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::ChaosMesh;
 use crate::log::{End, Record};
@@ -11,7 +12,6 @@ use crate::log::{End, Record};
 #[derive(Default)]
 struct Status {
     experiment: Experiment,
-    conditions: Vec<Condition>,
 }
 
 #[derive(Debug, Deserialize, Default)]
@@ -24,6 +24,7 @@ struct Experiment {
 #[serde(default)]
 struct ContainerRecord {
     id: String,
+    phase: String,
     events: Vec<Event>,
 }
 
@@ -35,15 +36,6 @@ struct Event {
     #[serde(default)]
     message: String,
     timestamp: Option<Timestamp>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
-    #[serde(default)]
-    reason: String,
 }
 
 /// What was asked of Chaos Mesh.
@@ -63,76 +55,86 @@ pub struct Asked<'a> {
     pub chaos: &'a ChaosMesh,
 }
 
-/// Reads the records of a fault that has ended, one for each container it happened to.
-///
-/// Errors: refused (3) where the selector matched nothing or the injection failed, unavailable (4)
-/// where the fault has not been taken back yet.
-pub fn records(status: &str, asked: &Asked<'_>) -> Result<Vec<Record>, StepError> {
-    let status: Status = contract::artifact::parse_json("status", status.as_bytes())?;
-    if status.experiment.container_records.is_empty() {
-        let reasons =
-            status.conditions.iter().filter(|it| it.kind == "Selected" && it.status != "True");
-        let reason: Vec<&str> = reasons.map(|it| it.reason.as_str()).collect();
-        return Err(StepError::refused(format!(
-            "`{}`: the selector matched nothing{}",
-            asked.label,
-            if reason.is_empty() { String::new() } else { format!(": {}", reason.join(", ")) }
-        ))
-        .hint("check the namespaces and labels of `spec.selector`"));
-    }
-    let containers = status.experiment.container_records;
-    let mut records = Vec::new();
-    for (index, container) in containers.iter().enumerate() {
-        records.push(record(container, index, asked)?);
-    }
-    Ok(records)
+/// A container that a fault is to happen to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// `NAMESPACE/POD/CONTAINER`.
+    pub(crate) id: String,
+    /// When it was injected, and when it was taken back: more than once for a fault that was paused.
+    pub(crate) intervals: Vec<(Timestamp, Option<Timestamp>)>,
+    /// Why it is not injected.
+    pub(crate) cause: String,
+    phase: String,
 }
 
-fn record(
-    container: &ContainerRecord,
-    index: usize,
-    asked: &Asked<'_>,
-) -> Result<Record, StepError> {
-    let succeeded = |operation: &str| {
-        let of = |it: &&Event| it.kind == "Succeeded" && it.operation == operation;
-        container.events.iter().filter(of).filter_map(|event| event.timestamp).collect::<Vec<_>>()
-    };
-    let Some(start) = succeeded("Apply").first().copied() else {
-        let failed = container.events.iter().rev().find(|event| event.kind == "Failed");
-        let cause = failed.map_or("no event says so", |event| event.message.as_str());
-        return Err(StepError::refused(format!(
-            "`{}`: the fault was not injected into `{}`: {cause}",
-            asked.label, container.id
-        )));
-    };
-    let end = match succeeded("Recover").last() {
-        Some(end) => *end,
-        // Nothing takes a killed pod back: what follows counts as the fault for as long as asked.
-        None if asked.chaos.is_one_shot() => start + asked.duration,
-        None => {
-            return Err(StepError::unavailable(format!(
-                "`{}`: the fault in `{}` has not been taken back",
-                asked.label, container.id
-            ))
-            .hint("a paused object or a stuck finalizer keeps it; see `kubectl describe`"));
+impl Target {
+    /// Says whether Chaos Mesh calls the fault taken back, or never injected.
+    pub(crate) fn is_out(&self) -> bool {
+        self.phase != "Injected"
+    }
+
+    fn pod(&self) -> String {
+        self.id.splitn(3, '/').take(2).collect::<Vec<_>>().join("/")
+    }
+}
+
+/// Reads the targets of an object's status.
+///
+/// Errors: refused (3) for a status that is none of Chaos Mesh.
+pub(crate) fn targets(status: &Value) -> Result<Vec<Target>, StepError> {
+    if status.is_null() {
+        return Ok(Vec::new());
+    }
+    let status: Status = contract::artifact::parse_json("status", status.to_string().as_bytes())?;
+    Ok(status.experiment.container_records.into_iter().map(target).collect())
+}
+
+fn target(container: ContainerRecord) -> Target {
+    let mut intervals: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
+    for event in container.events.iter().filter(|event| event.kind == "Succeeded") {
+        let Some(time) = event.timestamp else { continue };
+        // Injected while it is injected, or taken back twice, is nothing new.
+        let is_open = intervals.last().is_some_and(|(_, end)| end.is_none());
+        if event.operation == "Apply" && !is_open {
+            intervals.push((time, None));
+        } else if event.operation == "Recover"
+            && let Some((_, end)) = intervals.last_mut().filter(|_| is_open)
+        {
+            *end = Some(time);
         }
-    };
-    let pod = container.id.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-    let target = if asked.target.is_empty() { pod } else { asked.target.to_owned() };
-    let parameters = serde_json::to_value(asked.chaos)
-        .map_err(|error| StepError::bug(format!("cannot write a fault as JSON: {error}")))?;
-    Ok(Record {
-        id: format!("{}-{index}", asked.id),
-        scenario: asked.scenario.to_owned(),
-        executor: "chaos_mesh".to_owned(),
-        kind: asked.chaos.kind().to_owned(),
-        label: asked.label.to_owned(),
-        target,
-        parameters,
-        requested_start: start,
-        requested_duration: asked.duration,
-        start,
-        end: Some(end),
-        outcome: Some(End::Completed),
-    })
+    }
+    let failed = container.events.iter().rev().find(|event| event.kind == "Failed");
+    let cause = failed.map_or_else(|| "no event says so".to_owned(), |event| event.message.clone());
+    Target { id: container.id, intervals, cause, phase: container.phase }
+}
+
+impl Asked<'_> {
+    /// Makes the row of a target for one time in which the fault was in it.
+    pub(crate) fn record(
+        &self,
+        target: &Target,
+        (start, end): (Timestamp, Timestamp),
+        outcome: End,
+    ) -> Result<Record, StepError> {
+        let mut parameters = serde_json::to_value(self.chaos)
+            .map_err(|error| StepError::bug(format!("cannot write a fault as JSON: {error}")))?;
+        if let Some(fields) = parameters.as_object_mut() {
+            fields.insert("pod".to_owned(), target.pod().into());
+        }
+        let name = if self.target.is_empty() { target.pod() } else { self.target.to_owned() };
+        Ok(Record {
+            id: self.id.to_owned(),
+            scenario: self.scenario.to_owned(),
+            executor: "chaos_mesh".to_owned(),
+            kind: self.chaos.kind().to_owned(),
+            label: self.label.to_owned(),
+            target: name,
+            parameters,
+            requested_start: start,
+            requested_duration: self.duration,
+            start,
+            end: Some(end),
+            outcome: Some(outcome),
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! The Argo workflow of a scenario: wait, create an object, wait for its end, record, wait.
+//! The Argo workflow of a scenario: wait, create an object, watch it until its end and record, wait.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,8 @@ use serde_json::{Value, json};
 use crate::file::{ScenarioFile, Step};
 use crate::timetable::{Entry, Timetable};
 
-/// Label keys are what Argo's conditions are parsed as; `#(...)` and spaces are not allowed in them.
-/// The end: Chaos Mesh wants the fault stopped, and the first target has been recovered.
-const RECOVERED: &str = "status.experiment.desiredPhase == Stop, \
-                         status.experiment.containerRecords.0.phase != Injected";
-/// The end of a fault that happens once.
-const INJECTED: &str = "status.experiment.containerRecords.0.phase == Injected";
+use super::ChaosKind;
+
 /// Time Chaos Mesh gets beyond the fault's duration.
 const SLACK_SECONDS: i64 = 300;
 
@@ -40,6 +36,7 @@ pub fn manifests(
 ) -> Result<Vec<Value>, StepError> {
     let account = format!("lynceus-scenario-{}", file.name);
     let mut resources = BTreeSet::new();
+    let mut stressed = BTreeSet::new();
     let mut templates = vec![wait_template(), record_template(file, settings)];
     let mut steps = vec![json!([wait("lead-in", timetable.lead_in)])];
     for (index, entry) in timetable.entries.iter().enumerate() {
@@ -52,6 +49,9 @@ pub fn manifests(
             .hint("set `chaos_mesh` instead of `local`, or use `lynceus scenario run`"));
         };
         resources.insert(chaos.kind.resource());
+        if chaos.kind == ChaosKind::StressChaos {
+            stressed.extend(chaos.namespaces());
+        }
         let inject = inject_template(index, step, entry)?;
         steps.push(json!([{"name": format!("inject-{index}"), "template": inject["name"]}]));
         steps.push(json!([record(index, entry)]));
@@ -77,6 +77,9 @@ pub fn manifests(
         },
     });
     let mut all = access(&account, settings.namespace, &resources);
+    for namespace in stressed {
+        all.extend(pods_of(&account, settings.namespace, namespace));
+    }
     all.push(workflow);
     Ok(all)
 }
@@ -101,28 +104,22 @@ fn inject_template(index: usize, step: &Step, entry: &Entry) -> Result<Value, St
     let name = "{{workflow.name}}".to_owned() + &format!("-{index}");
     let manifest = serde_saphyr::to_string(&chaos.manifest(&name, entry.duration))
         .map_err(|error| StepError::bug(format!("cannot write a manifest as YAML: {error}")))?;
-    let condition = if chaos.is_one_shot() { INJECTED } else { RECOVERED };
-    let condition = condition.split_whitespace().collect::<Vec<_>>().join(" ");
     Ok(json!({
         "name": format!("inject-{index}"),
-        "activeDeadlineSeconds": entry.duration.ms() / 1000 + SLACK_SECONDS,
+        "activeDeadlineSeconds": SLACK_SECONDS,
         "resource": {
             "action": "create",
             "setOwnerReference": true,
-            "successCondition": condition,
             "manifest": manifest,
         },
-        "outputs": {"parameters": [{"name": "status", "valueFrom": {"jsonPath": "{.status}"}}]},
     }))
 }
 
 fn record(index: usize, entry: &Entry) -> Value {
-    let status = format!("{{{{steps.inject-{index}.outputs.parameters.status}}}}");
     let parameters = json!([
         {"name": "id", "value": format!("{{{{workflow.name}}}}-{index}")},
         {"name": "step", "value": entry.step.to_string()},
         {"name": "seconds", "value": (entry.duration.ms() / 1000).to_string()},
-        {"name": "status", "value": status},
     ]);
     json!({
         "name": format!("record-{index}"),
@@ -131,15 +128,20 @@ fn record(index: usize, entry: &Entry) -> Value {
     })
 }
 
-/// The container that appends the true times to the log in the store. The scenario file comes as a
+/// The container that watches the object until its fault is over, with the account's token, and appends the
+/// true times to the log in the store. The scenario file comes as a
 /// `ConfigMap` named after the scenario.
 fn record_template(file: &ScenarioFile, settings: &Settings<'_>) -> Value {
     let argument = |flag: &str, name: &str| format!("--{flag}={{{{inputs.parameters.{name}}}}}");
-    let inputs = ["id", "step", "seconds", "status"].map(|name| json!({"name": name}));
+    let inputs = ["id", "step", "seconds"].map(|name| json!({"name": name}));
     json!({
         "name": "record",
         "inputs": {"parameters": inputs},
-        "retryStrategy": {"limit": "5", "backoff": {"duration": "10s", "factor": "2"}},
+        "retryStrategy": {
+            "limit": "5", "backoff": {"duration": "10s", "factor": "2"},
+            // What Chaos Mesh does not do, it does not do at the next attempt either.
+            "expression": "lastRetry.exitCode in ['4', '5'] || lastRetry.status == 'Error'",
+        },
         "volumes": [{
             "name": "scenario",
             "configMap": {"name": format!("lynceus-scenario-{}", file.name)},
@@ -151,7 +153,8 @@ fn record_template(file: &ScenarioFile, settings: &Settings<'_>) -> Value {
                 "scenario", "record", "/etc/lynceus/scenario/scenario.yaml",
                 format!("--store={}", settings.store),
                 argument("id", "id"), argument("step", "step"),
-                argument("seconds", "seconds"), argument("status", "status"),
+                argument("seconds", "seconds"), argument("object", "id"),
+                "--namespace={{workflow.namespace}}", format!("--patience={}s", SLACK_SECONDS / 2),
             ],
             "envFrom": [{"secretRef": {"name": settings.store_secret}}],
             "volumeMounts": [
@@ -190,6 +193,23 @@ fn access(account: &str, namespace: &str, resources: &BTreeSet<String>) -> Vec<V
             "apiVersion": format!("{api}/v1"), "kind": "RoleBinding", "metadata": metadata,
             "roleRef": {"apiGroup": api, "kind": "Role", "name": account},
             "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        }),
+    ]
+}
+
+/// What it takes to see that the memory of a stressed pod ran out.
+fn pods_of(account: &str, own: &str, namespace: &str) -> [Value; 2] {
+    let metadata = json!({"name": format!("{account}-pods"), "namespace": namespace});
+    let api = "rbac.authorization.k8s.io";
+    [
+        json!({
+            "apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": metadata,
+            "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}],
+        }),
+        json!({
+            "apiVersion": format!("{api}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": format!("{account}-pods")},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": own}],
         }),
     ]
 }

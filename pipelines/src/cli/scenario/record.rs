@@ -1,15 +1,20 @@
 //! `lynceus scenario record`: appends a fault of Chaos Mesh to the scenario log in the store.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use contract::{Span, StepError};
-use scenario::chaos::{self, Asked};
+use document::HttpUrl;
+use scenario::chaos::{self, Asked, Ended, Watch};
 use scenario::file::ScenarioFile;
-use scenario::log::{CSV_HEAD, Record};
+use scenario::log::{CSV_HEAD, End, Record};
+use scenario::wall_clock;
 use store::object::{Condition, Put};
 
-use crate::cli::Global;
 use crate::cli::context::StorePlace;
+use crate::cli::{Global, say};
+
+use super::api::Api;
 
 /// Attempts at writing the log while other runs write it, too.
 const ATTEMPTS: usize = 20;
@@ -28,9 +33,21 @@ pub(crate) struct RecordArgs {
     /// Duration of the fault in seconds
     #[arg(long, value_name = "SECONDS")]
     seconds: u32,
-    /// `status` of the Chaos Mesh object, as JSON
-    #[arg(long, value_name = "JSON")]
-    status: String,
+    /// Name of the Chaos Mesh object, which is watched until its fault is over
+    #[arg(long, value_name = "NAME")]
+    object: String,
+    /// Namespace of the object
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    namespace: String,
+    /// URL of the Kubernetes API, as of `kubectl proxy`; by default that of the pod's own cluster
+    #[arg(long, value_name = "URL")]
+    kubernetes: Option<HttpUrl>,
+    /// Read the object so often
+    #[arg(long, value_name = "SPAN", default_value = "5s")]
+    every: Span,
+    /// Record what there is when the fault is not over so long after it should be
+    #[arg(long, value_name = "SPAN", default_value = "5m")]
+    patience: Span,
 }
 
 pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepError> {
@@ -47,8 +64,55 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
         duration: Span::from_seconds(args.seconds.into()),
         chaos,
     };
-    let records = chaos::records(&args.status, &asked)?;
-    append(global, &file.name, &records)
+    let ended = watch(args, asked)?;
+    for record in ended.records.iter().filter(|record| record.outcome != Some(End::Completed)) {
+        let how = record.outcome.as_ref().map_or_else(String::new, super::ending);
+        say(&format!("{} in {}: {how}", record.label, record.target));
+    }
+    append(global, &file.name, &ended.records)?;
+    ended.error.map_or(Ok(()), Err)
+}
+
+/// Watches the object until its fault is over, or long after it should be.
+fn watch(args: &RecordArgs, asked: Asked<'_>) -> Result<Ended, StepError> {
+    let chaos = asked.chaos;
+    let deadline = wall_clock() + asked.duration + args.patience;
+    let path = chaos.path(&args.namespace, &args.object);
+    let api = Api::open(args.kubernetes.as_ref())?;
+    let mut watch = Watch::new(asked, &args.object);
+    let mut ended = loop {
+        let object = api.get(&path)?;
+        let now = wall_clock();
+        if let Some(ended) = watch.see(object, now)? {
+            break ended;
+        }
+        if now >= deadline {
+            break watch.give_up(now)?;
+        }
+        let wait = u64::try_from(args.every.ms()).unwrap_or_default();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+    };
+    if chaos.kind() == "StressChaos" {
+        let killed = out_of_memory(&api, &ended.records);
+        ended.records = chaos::cut(ended.records, &killed);
+    }
+    Ok(ended)
+}
+
+/// Returns which pods ran out of memory; of a pod that may not be read, or is gone, that is not known.
+fn out_of_memory(api: &Api, records: &[Record]) -> Vec<chaos::OutOfMemory> {
+    let pods: BTreeSet<&str> = records.iter().filter_map(chaos::pod_of).collect();
+    let mut killed = Vec::new();
+    for (namespace, pod) in pods.into_iter().filter_map(|pod| pod.split_once('/')) {
+        match api.get(&format!("/api/v1/namespaces/{namespace}/pods/{pod}")) {
+            Ok(pod) => killed.extend(pod.as_ref().and_then(chaos::out_of_memory)),
+            Err(error) => say(&format!(
+                "Cannot tell whether the memory of `{namespace}/{pod}` ran out: {}",
+                error.message
+            )),
+        }
+    }
+    killed
 }
 
 /// Appends records to `scenarios/NAME.csv` and `.jsonl` in the store, each with compare-and-set. A
