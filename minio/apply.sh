@@ -30,7 +30,7 @@ lines root/MINIO_ROOT_USER root/MINIO_ROOT_PASSWORD | "$mc" --quiet alias set st
 "$mc" version enable "store/$bucket"
 "$mc" ilm import "store/$bucket" <"$here/lifecycle.json"
 
-for role in trainer scorer reader; do
+for role in trainer scorer reader recorder; do
     "$mc" admin policy create store "lynceus-$role" "$here/policies/$role.json"
     lines "$role/AWS_ACCESS_KEY_ID" "$role/AWS_SECRET_ACCESS_KEY" | "$mc" admin user add store >/dev/null
     user=$(cat "$CREDENTIALS/$role/AWS_ACCESS_KEY_ID")

@@ -17,7 +17,7 @@ write() {
 
 write root/MINIO_ROOT_USER "owner-$(random 4)"
 write root/MINIO_ROOT_PASSWORD "$(random 24)"
-for role in trainer scorer reader; do
+for role in trainer scorer reader recorder; do
     write "$role/AWS_ACCESS_KEY_ID" "$role-$(random 4)"
     write "$role/AWS_SECRET_ACCESS_KEY" "$(random 24)"
 done

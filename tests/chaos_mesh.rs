@@ -50,7 +50,7 @@ impl Api {
                     return;
                 }
                 // A client that goes away is no matter of the test.
-                let _ = stream.and_then(|stream| answer(stream, &paths, &mut counts));
+                drop(stream.and_then(|stream| answer(stream, &paths, &mut counts)));
             }
         });
         Ok(Self { address, is_over, thread: Some(thread) })
@@ -60,8 +60,8 @@ impl Api {
 impl Drop for Api {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
-        let _ = TcpStream::connect(self.address);
-        let _ = self.thread.take().map(JoinHandle::join);
+        drop(TcpStream::connect(self.address));
+        drop(self.thread.take().map(JoinHandle::join));
     }
 }
 

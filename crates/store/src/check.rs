@@ -13,13 +13,14 @@ const CONTENT: &[u8] = b"Lynceus tries here what it may do.\n";
 
 /// Where users of different roles have different rights: name, an object there, which roles read
 /// it, which roles write it.
-const AREAS: [(&str, &str, &str, &str); 10] = [
+const AREAS: [(&str, &str, &str, &str); 11] = [
     ("versions", "models/_check/versions/_check/bundle.json", "trainer scorer reader", "trainer"),
     ("aliases", "models/_check/aliases/_check.json", "trainer scorer reader", "trainer"),
     ("history", "models/_check/history/_check/_check.json", "trainer scorer reader", "trainer"),
     ("runs", "runs/_check/_check/run.json", "trainer reader", "trainer"),
     ("catalog", "catalog/_check/_check/group.json", "trainer scorer reader", "trainer"),
     ("inputs", "inputs/_check/_check.csv", "trainer reader", ""),
+    ("samples", "samples/_check/_check/_check.json", "trainer scorer reader recorder", "recorder"),
     ("scores", "scores/_check/_check.json", "scorer reader", "scorer"),
     ("watermark", "state/_check/watermark.json", "scorer reader", "scorer"),
     ("alerts", "state/_check/alerts.json", "trainer scorer reader", "trainer scorer"),
@@ -41,7 +42,7 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
 }
 
 /// The roles of `minio/policies/`.
-pub const ROLES: [&str; 3] = ["trainer", "scorer", "reader"];
+pub const ROLES: [&str; 4] = ["trainer", "scorer", "reader", "recorder"];
 
 /// What may be done in a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,7 +92,7 @@ pub struct Refusal {
 /// How a user would do in a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Role {
-    /// `trainer`, `scorer` or `reader`.
+    /// `trainer`, `scorer`, `reader` or `recorder`.
     pub role: &'static str,
     /// What the role needs and this user may not, as in `write scores`.
     pub lacks: Vec<String>,

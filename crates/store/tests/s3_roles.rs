@@ -21,7 +21,7 @@ use s3_servers::{Access, BUCKET};
 use store::{Change, ObjectStore, Registry, S3Store, Watermark, scores, state, watermark};
 use support::{PIPELINE, time, write_bundle};
 
-const ROLES: [&str; 3] = ["trainer", "scorer", "reader"];
+const ROLES: [&str; 4] = ["trainer", "scorer", "reader", "recorder"];
 
 /// A server as `minio/apply.sh` leaves it.
 struct Deployment {
@@ -144,18 +144,19 @@ fn reader_does_its_job(store: &dyn ObjectStore) -> Result<()> {
 }
 
 /// One key of each kind that there is, and who may read and write it.
-const KEYS: [(&str, &str, &str); 12] = [
+const KEYS: [(&str, &str, &str); 13] = [
     ("models/cluster/versions/v/bundle.json", "trainer scorer reader", "trainer"),
     ("models/cluster/aliases/live.json", "trainer scorer reader", "trainer"),
     ("models/cluster/history/live/1.json", "trainer scorer reader", "trainer"),
     ("models/other.json", "trainer scorer reader", ""),
     ("runs/cluster/uid/x.json", "trainer reader", "trainer"),
     ("inputs/flow/x.csv", "trainer reader", ""),
+    ("samples/node/metrics/n/date=2026-11-21/x", "trainer scorer reader recorder", "recorder"),
     ("scores/cluster/date=2026-11-21/x.json", "scorer reader", "scorer"),
     ("state/cluster/watermark.safetensors", "scorer reader", "scorer"),
     ("state/cluster/alerts.json", "trainer scorer reader", "trainer scorer"),
     ("messages/cluster/date=2026-11-21/x.json", "reader", "trainer scorer"),
-    (".lynceus/conditional-writes", "", "trainer scorer"),
+    (".lynceus/conditional-writes", "", "trainer scorer recorder"),
     ("elsewhere/x", "", ""),
 ];
 
@@ -261,7 +262,7 @@ fn a_check_of_the_store_tells_the_roles_apart() {
         assert_eq!(own.lacks, [""; 0], "{role}");
         assert_eq!(own.beyond, [""; 0], "{role}");
         let others = check.roles.iter().filter(|other| other.role != role);
-        assert!(others.clone().count() == 2, "{:?}", check.roles);
+        assert!(others.clone().count() == 3, "{:?}", check.roles);
         for other in others {
             let differs = !other.lacks.is_empty() || !other.beyond.is_empty();
             assert!(differs, "{role} would do as {}", other.role);

@@ -50,7 +50,7 @@ pub(crate) enum ScenarioCommand {
     /// Append a fault of Chaos Mesh to the log in the store; the workflow's own step
     #[command(
         hide = true,
-        after_help = "Example: lynceus scenario record scenario.yaml --id s-0 --step 0 --seconds 300 --status '{}'"
+        after_help = "Example: lynceus scenario record scenario.yaml --id s-0 --step 0 --seconds 300 --object s-0"
     )]
     Record(record::RecordArgs),
     /// Run one fault, which standard input names; started by `scenario run`
