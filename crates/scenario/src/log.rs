@@ -110,15 +110,20 @@ impl ScenarioLog {
         Ok(Lease { _file: file })
     }
 
-    /// Says whether a runner holds the lease now.
+    /// Says whether a runner holds the lease now; writes nothing.
     pub fn is_running(&self) -> bool {
-        let lock = self.lock_file("runner").map(|file| file.try_lock());
+        let file = fs::File::open(self.lock_path("runner"));
+        let lock = file.map(|file| file.into_parts().0.try_lock());
         matches!(lock, Ok(Err(TryLockError::WouldBlock)))
     }
 
-    fn lock_file(&self, purpose: &str) -> Result<File, StepError> {
+    fn lock_path(&self, purpose: &str) -> PathBuf {
         let name = self.csv.file_name().unwrap_or_default().to_string_lossy();
-        let path = self.csv.with_file_name(format!(".{name}.{purpose}.lock"));
+        self.csv.with_file_name(format!(".{name}.{purpose}.lock"))
+    }
+
+    fn lock_file(&self, purpose: &str) -> Result<File, StepError> {
+        let path = self.lock_path(purpose);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|error| StepError::writing(folder, &error))?;
         }

@@ -171,6 +171,8 @@ fn target_with_a_comma_is_one_cell_of_the_log() {
 fn second_runner_of_a_log_and_a_log_of_somebody_else_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = ScenarioLog::new(&folder.path().join("log.csv"));
+    assert!(!log.is_running());
+    assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0, "a question writes nothing");
     let lease = log.lease().unwrap();
     assert!(log.is_running());
     assert!(log.lease().unwrap_err().message.contains("another scenario"));
