@@ -45,7 +45,7 @@ pub(super) fn names() -> EgressRule {
     }
 }
 
-/// Returns the way to the store, in the pods' own namespace or in any.
+/// Returns the rule that allows the store, in the pods' own namespace or in any.
 pub(super) fn store(is_elsewhere: bool) -> EgressRule {
     EgressRule {
         to: vec![Peer {

@@ -40,7 +40,7 @@ pub(crate) enum FeaturesCommand {
     /// Compare two versions of a feature group: features, units, formulas, distributions
     #[command(after_help = "Example: lynceus features diff node_golden 1 2")]
     Diff(diff::DiffArgs),
-    /// Find features by a text in their name, formula or unit, or in what is said of their group
+    /// Find features by a text in their name, formula or unit, or in the description of their group
     #[command(after_help = "Example: lynceus features find cpu")]
     Find {
         /// The text, in any case

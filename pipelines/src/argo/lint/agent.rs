@@ -176,7 +176,7 @@ fn network(agent: &DaemonSet, objects: &Objects, report: &mut Report<'_>) {
     for number in ports.map(|port| port.container_port) {
         let mut rules = selecting.iter().flat_map(|policy| &policy.ingress);
         if !rules.any(|rule| rule.ports.iter().any(|port| port.port == number)) {
-            report.say("network", format!("nobody may read the metrics: TCP {number}"));
+            report.say("network", format!("no ingress rule allows TCP {number} of the metrics"));
         }
     }
     let mut egress = selecting.iter().flat_map(|policy| &policy.egress);

@@ -53,7 +53,7 @@ pub(super) fn metrics(
     }
 }
 
-/// What was said of rows with labels.
+/// The verdicts of rows with labels.
 struct Labelled<'a> {
     counted: Counted<&'a str>,
     /// Rows, and those called anomalous, by label.
