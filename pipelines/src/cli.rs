@@ -15,6 +15,7 @@ mod manifests;
 mod messages;
 mod models;
 mod names;
+mod past;
 mod plan;
 mod predict;
 mod progress;

@@ -101,6 +101,9 @@ impl PodColumn {
 impl KubernetesSource {
     /// URL of the API server from inside of a cluster, which is the default.
     pub const IN_CLUSTER: &'static str = "https://kubernetes.default.svc";
+
+    /// Where a pod finds the token and the certificates of its service account.
+    pub const SERVICE_ACCOUNT: &'static str = "/var/run/secrets/kubernetes.io/serviceaccount";
 }
 
 impl HttpSettings for KubernetesSource {

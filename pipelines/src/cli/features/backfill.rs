@@ -4,19 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use contract::catalog::{GroupVersion, Origin, Part};
-use contract::step::Common;
-use contract::steps::{CollectArgs, FeatureArgs, LabelArgs};
-use contract::{ErrorKind, Outcome, Span, StepError, Timestamp};
-use document::below;
-use document::features::lookback;
+use contract::{ErrorKind, Span, StepError, Timestamp};
 use store::Catalog;
 
 use super::super::context::{Context, DocumentArgs, clock};
-use super::super::{Global, run, say};
-use super::publish::{About, DAY, Day, Published, Publishing, State};
-
-/// Steps before the lookback that are collected as well, as scoring does.
-const MORE_STEPS: i64 = 5;
+use super::super::{Global, past, run, say};
+use super::publish::{About, DAY, Day, Published, Publishing, State, no_rows};
 
 /// Flags of `lynceus features backfill`.
 #[derive(Debug, clap::Args)]
@@ -111,102 +104,58 @@ pub(super) fn gaps(parts: &[Part]) -> Vec<String> {
     days.unwrap_or_default().into_iter().map(Timestamp::date).collect()
 }
 
-/// Computes a day with the document and publishes it.
+/// Computes a day with the document and publishes it. A day that its steps refuse is empty; a group
+/// of other features refuses every day alike.
 fn fill(
     context: &Context,
-    (catalog, version): (Catalog<'_>, &GroupVersion),
+    to: (Catalog<'_>, &GroupVersion),
     day: Timestamp,
     partial: bool,
 ) -> Result<Day, StepError> {
     let folder = context.store.root.join(format!(".features-{}", std::process::id()));
     fs_err::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-    let computed = compute(context, &folder, day);
-    let published = computed.and_then(|end| {
-        let document = &context.document;
-        let publishing = Publishing {
-            catalog,
-            group: &version.group,
-            origin: Origin {
-                pipeline: document.name.clone(),
-                run: format!("backfill-{}", day.date()),
-                now: end,
-                document_sha256: run::document_sha256(document, &context.base)?,
-            },
-            about: About::default(),
-            new_version: None,
-            partial,
-            only: Some([day.date()].into()),
-            version: Some(version),
-            work: &folder.join("publish"),
-        };
-        publishing.publish(&folder.join("features.parquet"))
-    });
+    let filled = fill_in(context, &folder, to, (day, partial));
     // What is left there is of no use to anyone.
     drop(fs_err::remove_dir_all(&folder));
-    let empty = Day { date: day.date(), state: State::Empty, rows: 0 };
-    match published {
-        Ok(published) => Ok(published.days.into_iter().next().unwrap_or(empty)),
-        // Another contract refuses every day alike.
-        Err(error)
-            if error.kind == ErrorKind::Refused && !error.message.contains("other features") =>
-        {
-            say(&format!("{}: {}", day.date(), error.message));
-            Ok(empty)
-        }
-        Err(error) => Err(error),
-    }
+    filled
 }
 
-/// Collects a day, labels it where the document does, and makes its features; returns the evaluation
-/// time.
-fn compute(context: &Context, folder: &Path, day: Timestamp) -> Result<Timestamp, StepError> {
+fn fill_in(
+    context: &Context,
+    folder: &Path,
+    (catalog, version): (Catalog<'_>, &GroupVersion),
+    (day, partial): (Timestamp, bool),
+) -> Result<Day, StepError> {
+    let empty = |why: &StepError| {
+        say(&format!("{}: {}", day.date(), why.message));
+        Ok(Day { date: day.date(), state: State::Empty, rows: 0 })
+    };
     let document = &context.document;
-    let file = folder.join("document.yaml");
-    document::write(&file, document)?;
     let end = day + DAY - Span::from_ms(1);
-    let lookback = lookback(document.step, &document.features, &document.fill);
-    let more = Span::from_ms(MORE_STEPS * document.step.ms());
-    let inputs = crate::train::Inputs {
-        document,
-        base: &context.base,
-        folder,
-        store: &context.store.url,
-        now: end,
+    let features = match past::make(context, folder, (day - document.step, end), true) {
+        Ok(made) => made.features,
+        Err(error) if error.kind == ErrorKind::Refused => return empty(&error),
+        Err(error) => return Err(error),
     };
-    let samples = folder.join("samples.parquet");
-    let collect = CollectArgs {
-        document: file.clone(),
-        samples: samples.clone(),
-        now: end,
-        start: Some(day - document.step - lookback - more),
-        range: None,
-        store: None,
-        recorded: document.is_recorded().then(|| context.store.url.clone()),
-        pins: None,
-        coverage: None,
-        source: inputs.sources(),
-        record: None,
-        common: Common::default(),
+    let publishing = Publishing {
+        catalog,
+        group: &version.group,
+        origin: Origin {
+            pipeline: document.name.clone(),
+            run: format!("backfill-{}", day.date()),
+            now: end,
+            document_sha256: run::document_sha256(document, &context.base)?,
+        },
+        about: About::default(),
+        new_version: None,
+        partial,
+        only: Some([day.date()].into()),
+        version: Some(version),
+        work: &folder.join("publish"),
     };
-    collect::run(&collect, &mut Outcome::start("collect"))?;
-    let labels = document.labels.scenarios.as_ref().map(|scenarios| LabelArgs {
-        document: file.clone(),
-        scenarios: below(&context.base, scenarios),
-        labels: folder.join("labels.parquet"),
-        common: Common::default(),
-    });
-    if let Some(labels) = &labels {
-        label::run(labels, &mut Outcome::start("label"))?;
-    }
-    let feature = FeatureArgs {
-        document: file,
-        samples,
-        labels: labels.map(|labels| labels.labels),
-        features: folder.join("features.parquet"),
-        common: Common::default(),
-    };
-    feature::run(&feature, &mut Outcome::start("feature"))?;
-    Ok(end)
+    let published = publishing.publish(&features)?;
+    let days = published.map(|published| published.days).unwrap_or_default();
+    days.into_iter().next().map_or_else(|| empty(&no_rows(&features)), Ok)
 }
 
 #[cfg(test)]

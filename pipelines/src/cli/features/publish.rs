@@ -156,7 +156,8 @@ pub(super) fn execute(
         version: None,
         work: &work,
     };
-    let published = publishing.publish(&folder.join("feature/features.parquet"))?;
+    let features = folder.join("feature/features.parquet");
+    let published = publishing.publish(&features)?.ok_or_else(|| no_rows(&features))?;
     published.print(global)?;
     let count = |state| published.days.iter().filter(|day| day.state == state).count();
     if count(State::Other) > 0 {
@@ -166,6 +167,15 @@ pub(super) fn execute(
         ));
     }
     Ok(())
+}
+
+/// Says that a feature table has no row to publish.
+pub(super) fn no_rows(features: &Path) -> StepError {
+    StepError::refused(format!(
+        "`{}` has no row whose features look back far enough",
+        features.display()
+    ))
+    .hint("a longer `range` has some")
 }
 
 fn origin(record: &RunRecord) -> Origin {
@@ -194,10 +204,10 @@ impl Covered {
 
 impl Publishing<'_> {
     /// Publishes the rows of a feature table, day by day; rows that look back further than the
-    /// samples are left out.
+    /// samples are left out. Returns nothing where no row is left.
     ///
-    /// Errors: refused for a table without rows, or of other features than `version`.
-    pub(super) fn publish(&self, features: &Path) -> Result<Published, StepError> {
+    /// Errors: refused for other features than those of `version`, or a run that covers no day.
+    pub(super) fn publish(&self, features: &Path) -> Result<Option<Published>, StepError> {
         fs::create_dir_all(self.work).map_err(|e| StepError::writing(self.work, &e))?;
         let published = self.publish_days(features);
         // What is left there is of no use to anyone.
@@ -205,17 +215,11 @@ impl Publishing<'_> {
         published
     }
 
-    fn publish_days(&self, features: &Path) -> Result<Published, StepError> {
+    fn publish_days(&self, features: &Path) -> Result<Option<Published>, StepError> {
         let keys = FeatureTable::read_keys(features)?;
         let ready = || (0..keys.rows()).filter(|row| !keys.warm_up[*row]);
         let times = || ready().map(|row| keys.table.times[row]);
-        let (Some(first), Some(last)) = (times().min(), times().max()) else {
-            return Err(StepError::refused(format!(
-                "`{}` has no row whose features look back far enough",
-                features.display()
-            ))
-            .hint("a longer `range` has some"));
-        };
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(None) };
         let covered = Covered { first, last, step: keys.contract.step };
         // Without a day to publish no version is begun.
         let is_due = |time: Timestamp| self.partial || covered.is_whole(time.floor(DAY));
@@ -242,7 +246,7 @@ impl Publishing<'_> {
         })?;
         days.extend(open.map(|it| self.day(&version, covered, &it)).transpose()?);
         days.retain(|day| self.only.as_ref().is_none_or(|only| only.contains(&day.date)));
-        Ok(Published { group: version.group, version: version.version, begun, days })
+        Ok(Some(Published { group: version.group, version: version.version, begun, days }))
     }
 
     /// Returns the version that the rows belong to, and why it was begun if it was begun now.

@@ -6,12 +6,10 @@ use std::path::Path;
 use client::{Request, Server};
 use contract::{Span, StepError};
 use document::http::{Auth, HttpServer, Proxy, Tls};
+use document::sources::KubernetesSource;
 use document::{HttpUrl, Secret};
 use serde_json::Value;
 
-/// The API server as a pod finds it, and the token and certificates of its service account.
-const IN_CLUSTER: &str = "https://kubernetes.default.svc";
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Status of an object that is not there.
 const NOT_FOUND: u16 = 404;
 
@@ -30,7 +28,7 @@ impl Api {
     ///
     /// Errors: usage (2) outside of a cluster without a URL.
     pub(super) fn open(url: Option<&HttpUrl>) -> Result<Self, StepError> {
-        let account = Path::new(SERVICE_ACCOUNT);
+        let account = Path::new(KubernetesSource::SERVICE_ACCOUNT);
         if url.is_none() && !account.join("token").is_file() {
             return Err(StepError::usage("this is no pod with a service account's token").hint(
                 "name the API with --kubernetes, as in http://127.0.0.1:8001 of `kubectl proxy`",
@@ -43,8 +41,10 @@ impl Api {
                 Tls { ca_file: Some(account.join("ca.crt")), ..Tls::default() },
             ),
         };
-        let own =
-            || IN_CLUSTER.parse().map_err(|error| StepError::bug(format!("{IN_CLUSTER}: {error}")));
+        let own = || {
+            let url = KubernetesSource::IN_CLUSTER;
+            url.parse().map_err(|error| StepError::bug(format!("{url}: {error}")))
+        };
         let settings = HttpServer {
             url: url.map_or_else(own, |url| Ok(url.clone()))?,
             timeout: TIMEOUT,

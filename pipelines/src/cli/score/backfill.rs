@@ -3,17 +3,12 @@
 use std::path::Path;
 
 use alert::AlertState;
-use contract::step::Common;
-use contract::steps::{CollectArgs, FeatureArgs};
-use contract::{Outcome, Span, StepError, Timestamp, artifact};
-use document::features::lookback;
+use contract::{StepError, Timestamp, artifact};
 use score::backfill::{Backfill, Filled};
 use store::{ObjectStore, state, watermark};
 
 use super::super::context::Context;
-
-/// Steps before the lookback that are asked for as well, as for live scoring.
-const MORE_STEPS: i64 = 5;
+use super::super::past;
 
 /// Scores the windows after `from` and up to `to` that have no score.
 ///
@@ -67,43 +62,8 @@ fn fill(
     folder: &Path,
     (after, until, threads): (Timestamp, Timestamp, usize),
 ) -> Result<Filled, StepError> {
-    let document = &context.document;
-    let file = folder.join("document.yaml");
-    document::write(&file, document)?;
-    let lookback = lookback(document.step, &document.features, &document.fill);
-    let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
-    let inputs = crate::train::Inputs {
-        document,
-        base: &context.base,
-        folder,
-        store: &context.store.url,
-        now: until,
-    };
-    let (samples, features) = (folder.join("samples.parquet"), folder.join("features.parquet"));
-    let collect = CollectArgs {
-        document: file.clone(),
-        samples: samples.clone(),
-        now: until,
-        start: Some(after - lookback - Span::from_ms(more)),
-        range: None,
-        store: None,
-        recorded: document.is_recorded().then(|| context.store.url.clone()),
-        pins: None,
-        coverage: None,
-        source: inputs.sources(),
-        record: None,
-        common: Common::default(),
-    };
-    collect::run(&collect, &mut Outcome::start("collect"))?;
-    let feature = FeatureArgs {
-        document: file,
-        samples: samples.clone(),
-        labels: None,
-        features: features.clone(),
-        common: Common::default(),
-    };
-    feature::run(&feature, &mut Outcome::start("feature"))?;
-    let (features, samples) = (features.as_path(), samples.as_path());
-    let document = &document.clone().into();
+    let made = past::make(context, folder, (after, until), false)?;
+    let (features, samples) = (made.features.as_path(), made.samples.as_path());
+    let document = &context.document.clone().into();
     Backfill { document, features, samples, after, until, threads }.run(store)
 }

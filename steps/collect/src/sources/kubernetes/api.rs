@@ -14,8 +14,6 @@ use super::kubeconfig;
 use super::objects::{Page, Status};
 use crate::sources::prometheus::request::{LONGEST_REPLY_BYTES, unpacked};
 
-/// Where a pod finds the token and the certificates of its service account.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How often a list that grew too old between two pages is begun anew.
 const MOST_RESTARTS: u32 = 3;
 /// Status of a list whose next page is gone.
@@ -211,7 +209,7 @@ fn place(
     let is_inside =
         KubernetesSource::IN_CLUSTER.parse::<HttpUrl>().ok().as_ref() == Some(&server.url);
     if is_inside && server.auth.is_none() {
-        let account = Path::new(SERVICE_ACCOUNT);
+        let account = Path::new(KubernetesSource::SERVICE_ACCOUNT);
         let token: PathBuf = account.join("token");
         if !token.is_file() {
             return Err(StepError::usage(format!(
