@@ -85,6 +85,11 @@ fn state<'a>(run: &'a Value, task: &str) -> anyhow::Result<&'a str> {
     task["state"].as_str().context("a state")
 }
 
+/// Returns the command that fills the group, with more flags.
+fn backfill<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    [&["features", "backfill", "hosts.yaml", "--group", "host_load"], flags].concat()
+}
+
 #[test]
 fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<()> {
     let workspace = published()?;
@@ -153,18 +158,7 @@ fn other_features_begin_a_version_and_the_difference_is_named() -> anyhow::Resul
     let workspace = published()?;
     let changed = PRODUCER.replace("columns: [errors], lag", "columns: [requests], lag");
     fs_err::write(workspace.path().join("hosts.yaml"), changed)?;
-    let missing = [
-        "features",
-        "backfill",
-        "hosts.yaml",
-        "--group",
-        "host_load",
-        "--from",
-        "2026-11-01",
-        "--to",
-        "2026-11-01",
-    ];
-    let refused = workspace.output(&missing)?;
+    let refused = workspace.output(&backfill(&["--from", "2026-11-01", "--to", "2026-11-01"]))?;
     // The table has no rows of that day at all.
     ensure!(refused.status.success(), "{}", String::from_utf8_lossy(&refused.stderr));
     workspace.run(&["run", "hosts.yaml"])?;
@@ -206,17 +200,9 @@ fn pipeline_trains_on_a_group_and_its_run_says_which_parts_it_read() -> anyhow::
     assert_eq!(state(&trained(&workspace, &[])?, "collect")?, "cached");
     // A day is published since: the same run reads what it read, and --repin reads it, too.
     fs_err::write(workspace.path().join("rows.csv"), table(-DAY..3 * DAY + 70))?;
-    let backfill = workspace.json(&[
-        "features",
-        "backfill",
-        "hosts.yaml",
-        "--group",
-        "host_load",
-        "--from",
-        "2026-11-18",
-    ])?;
-    let filled = backfill["days"].as_array().context("days")?;
-    assert_eq!(filled.len(), 1, "the 18th began without its difference: {backfill}");
+    let published = workspace.json(&backfill(&["--from", "2026-11-18"]))?;
+    let filled = published["days"].as_array().context("days")?;
+    assert_eq!(filled.len(), 1, "the 18th began without its difference: {published}");
     assert_eq!(
         (&filled[0]["date"], &filled[0]["state"]),
         (&"2026-11-18".into(), &"published".into())
@@ -225,14 +211,7 @@ fn pipeline_trains_on_a_group_and_its_run_says_which_parts_it_read() -> anyhow::
     assert_eq!(state(&trained(&workspace, &["--repin"])?, "collect")?, "done");
     let again: Value = contract::read_json(&folder.join("pins.json"))?;
     assert_eq!(again["sources"]["rows"].as_array().context("pins")?.len(), parts.len() + 1);
-    let nothing = workspace.json(&[
-        "features",
-        "backfill",
-        "hosts.yaml",
-        "--group",
-        "host_load",
-        "--list",
-    ])?;
+    let nothing = workspace.json(&backfill(&["--list"]))?;
     assert_eq!(nothing["days"], serde_json::json!([]));
     let uses = workspace.json(&["features", "uses", "host_load"])?;
     let by = |by: &str| uses.as_array().into_iter().flatten().filter(|it| it["by"] == by).count();

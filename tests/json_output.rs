@@ -1,28 +1,13 @@
 //! Is `--output json` JSON in every command, and text text?
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use crate::hosts;
 use crate::workspace::Workspace;
-
-const DOCUMENT: &str = "format: 1
-name: hosts
-step: 1m
-range: 1d
-now: last_row
-sources:
-  rows: {table: {path: rows.csv, time: time, time_format: seconds, entity: host, label: label}}
-labels: {normal: [benign]}
-features: [raw]
-models: {z_score: {}}
-vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
-gate: {max_false_alarm_ratio: 1}
-tracking: {openlineage_file: {path: lineage.jsonl}}
-";
 
 /// Commands that run until they are stopped: their first line is read.
 const SERVICES: [&str; 2] = ["serve", "replay"];
@@ -117,18 +102,10 @@ fn is_structure(text: &str) -> bool {
 #[test]
 fn output_of_every_command_is_json_or_text_as_asked() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
-    let mut rows = "time,host,requests,errors,label\n".to_owned();
-    for minute in 0..400_i64 {
-        for host in 0..2 {
-            let odd = (minute + host * 7) % 60 >= 57;
-            let value = (minute * 31 + host * 13) % 97 + if odd { 900 } else { 0 };
-            let label = if odd { "flood" } else { "BENIGN" };
-            let (time, other) = (1_795_219_200 + 60 * minute, minute * 57 % 97);
-            writeln!(rows, "{time},h{host},{value},{other},{label}")?;
-        }
-    }
-    fs_err::write(workspace.path().join("rows.csv"), rows)?;
-    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    let document = hosts::DOCUMENT.replace("ratio: 0.5", "ratio: 1");
+    let document = format!("{document}tracking: {{openlineage_file: {{path: lineage.jsonl}}}}\n");
+    fs_err::write(workspace.path().join("rows.csv"), hosts::table(0..400, 2, |_| true))?;
+    fs_err::write(workspace.path().join("hosts.yaml"), document)?;
     let scenario = crate::workspace::pipelines().join("scenarios/chaos-mesh.yaml");
     let scenario = scenario.to_str().context("a path of text")?;
 

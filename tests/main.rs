@@ -13,6 +13,7 @@ mod documentation;
 mod extensions;
 mod feature_catalogue;
 mod field_cases;
+mod hosts;
 mod json_output;
 mod kill_and_resume;
 mod kubernetes;

@@ -5,46 +5,18 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
+use crate::hosts;
 use crate::workspace::Workspace;
-
-/// Two hosts, a row a minute each; in three minutes of an hour something is wrong with `requests`.
-fn table() -> String {
-    let mut text = "time,host,requests,errors,label\n".to_owned();
-    for minute in 0..600_i64 {
-        for host in 0..2 {
-            let wave = |factor: i64| ((minute * factor + host * 13).rem_euclid(97)) as f64 / 97.0;
-            let odd = (minute + host * 7).rem_euclid(60) >= 57;
-            // One fault of three is too small to be found.
-            let more = if odd && minute.rem_euclid(3) > 0 { 9.0 } else { 0.0 };
-            let label = if odd { "flood" } else { "BENIGN" };
-            let time = 1_795_219_200 + 60 * minute;
-            text.push_str(&format!("{time},h{host},{},{},{label}\n", wave(31) + more, wave(57)));
-        }
-    }
-    text
-}
-
-const DOCUMENT: &str = "format: 1
-name: hosts
-step: 1m
-range: 1d
-now: last_row
-sources:
-  rows: {table: {path: rows.csv, time: time, time_format: seconds, entity: host, label: label}}
-labels: {normal: [benign]}
-features: [raw]
-models: {z_score: {}}
-vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
-gate: {max_false_alarm_ratio: 0.5}
-";
 
 #[test]
 fn notebook_over_scores_gives_the_figures_of_predict() -> anyhow::Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let notebook = repository.join("pipelines/examples/scores.ipynb");
     let workspace = Workspace::new()?;
-    fs_err::write(workspace.path().join("rows.csv"), table())?;
-    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    // One fault of three is too small to be found.
+    let table = hosts::table(0..600, 2, |minute| minute.rem_euclid(3) > 0);
+    fs_err::write(workspace.path().join("rows.csv"), table)?;
+    fs_err::write(workspace.path().join("hosts.yaml"), hosts::DOCUMENT)?;
     workspace.run(&["run", "hosts.yaml"])?;
     let predict = ["predict", "hosts.yaml", "rows.csv", "--to", "scores.parquet"];
     let said = workspace.run(&predict)?;

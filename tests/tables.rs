@@ -1,51 +1,25 @@
 //! Labelled tables, from training to the score of each row: the first hour of a data scientist.
 
-use std::fmt::Write as _;
-
 use anyhow::{Context as _, ensure};
 use frames::foreign::ForeignTable;
 use serde_json::Value;
 
+use crate::hosts;
 use crate::workspace::Workspace;
 
-/// 2026-11-21T00:00:00Z in seconds.
-const START: i64 = 1_795_219_200;
-
-/// Five hosts, a row a minute each; in some minutes of each something is wrong with `requests`.
+/// Five hosts, with a fault in some minutes of each.
 fn table(from: i64, minutes: i64) -> String {
-    let mut text = "time,host,requests,errors,label\n".to_owned();
-    for minute in from..from + minutes {
-        for host in 0..5 {
-            let wave = |factor: i64| ((minute * factor + host * 13).rem_euclid(97)) as f64 / 97.0;
-            let odd = (minute + host * 7).rem_euclid(60) >= 57;
-            let requests = wave(31) + if odd { 9.0 } else { 0.0 };
-            let label = if odd { "flood" } else { "BENIGN" };
-            let time = START + 60 * minute;
-            writeln!(text, "{time},h{host},{requests},{},{label}", wave(57)).expect("a string");
-        }
-    }
-    text
+    hosts::table(from..from + minutes, 5, |_| true)
 }
 
-const DOCUMENT: &str = "format: 1
-name: hosts
-step: 1m
-range: 1d
-now: last_row
-sources:
-  rows: {table: {path: rows.csv, time: time, time_format: seconds, entity: host, label: label}}
-labels: {normal: [benign]}
-features: [raw]
-split: {by: entity, validation: 0.2, test: 0.2}
-models: {z_score: {}}
-vote: {combine: votes, threshold: {quantile: {share: 0.99}}}
-gate: {max_false_alarm_ratio: 0.5}
-";
+fn document() -> String {
+    format!("{}split: {{by: entity, validation: 0.2, test: 0.2}}\n", hosts::DOCUMENT)
+}
 
 fn made() -> anyhow::Result<Workspace> {
     let workspace = Workspace::new()?;
     fs_err::write(workspace.path().join("rows.csv"), table(0, 400))?;
-    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    fs_err::write(workspace.path().join("hosts.yaml"), document())?;
     workspace.run(&["run", "hosts.yaml"])?;
     Ok(workspace)
 }
@@ -157,7 +131,7 @@ fn evaluation_uses_the_label_column_of_the_document() -> anyhow::Result<()> {
 #[test]
 fn document_is_printed_as_commands_use_it() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
-    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    fs_err::write(workspace.path().join("hosts.yaml"), document())?;
     let said = workspace.run(&["document", "hosts.yaml", "--set", "seed=9"])?;
     assert!(said.contains("\nseed: 9\n") && said.contains("by: entity"), "{said}");
     fs_err::write(workspace.path().join("again.yaml"), &said)?;
@@ -203,7 +177,7 @@ fn test_table_of_the_document_is_judged_by_the_model_of_each_run() -> anyhow::Re
     fs_err::write(workspace.path().join("train.csv"), table(0, 400))?;
     // The test rows lie in the same time: they are of another day in another place.
     fs_err::write(workspace.path().join("test.csv"), table(30, 120))?;
-    let document = DOCUMENT
+    let document = document()
         .replace("path: rows.csv", "path: train.csv, test: test.csv")
         .replace("validation: 0.2, test: 0.2", "validation: 0.2, test: 0");
     fs_err::write(workspace.path().join("hosts.yaml"), document)?;
@@ -236,7 +210,7 @@ fn test_table_of_the_document_is_judged_by_the_model_of_each_run() -> anyhow::Re
 fn runs_are_listed_with_their_figures_sorted_and_by_tag() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     fs_err::write(workspace.path().join("rows.csv"), table(0, 400))?;
-    fs_err::write(workspace.path().join("hosts.yaml"), DOCUMENT)?;
+    fs_err::write(workspace.path().join("hosts.yaml"), document())?;
     let tagged = ["run", "hosts.yaml", "--tag", "purpose=baseline", "--note", "the first one"];
     workspace.run(&tagged)?;
     // With one useless column alone no fault is found.
