@@ -1,5 +1,6 @@
 //! The product as a whole: the real program, real data, real servers. A module is one question.
 
+mod agent;
 mod argo_emulation;
 mod argo_manifests;
 mod broken_runs;

@@ -213,3 +213,29 @@ fn broken_agents_are_found() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn agent_that_writes_samples_into_a_database_reaches_it_with_its_password() -> Result<()> {
+    let database = |samples: bool| {
+        format!(
+            "exports.database.postgres={{server: {{url: 'postgresql://w@db.monitoring.svc/metrics', \
+             password: {{file: /etc/lynceus/export/password}}}}, samples: {samples}}}"
+        )
+    };
+    let with = database(true);
+    assert_eq!(findings(&[&with])?, []);
+    let told = |samples: bool| -> Result<(bool, bool)> {
+        let objects = objects(&[&database(samples)])?;
+        let pod = pod(&objects)?;
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().context("mounts")?;
+        let policy = objects.iter().find(|it| it["kind"] == "NetworkPolicy").context("policy")?;
+        let egress = policy["spec"]["egress"].to_string();
+        Ok((
+            mounts.iter().any(|mount| mount["mountPath"] == "/etc/lynceus/export"),
+            egress.contains("5432"),
+        ))
+    };
+    assert_eq!(told(true)?, (true, true));
+    assert_eq!(told(false)?, (false, false));
+    Ok(())
+}

@@ -326,9 +326,7 @@ impl Document {
     /// where two sources have a column of one name, both names begin with their source's.
     pub fn columns(&self) -> Vec<SampleColumn> {
         let of = |(name, source): (&String, &Source)| {
-            let kind = source.kind();
-            let columns = kind.map(|kind| kind.settings().columns(source, self.rate_window));
-            (name.clone(), columns.unwrap_or_default())
+            (name.clone(), source.columns(self.rate_window))
         };
         let mut sources: Vec<(String, Vec<SampleColumn>)> = self.sources.iter().map(of).collect();
         let plain = sources.iter().map(|(name, columns)| {

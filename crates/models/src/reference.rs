@@ -111,6 +111,21 @@ impl Sketch {
         }
     }
 
+    /// Returns mean and standard deviation of the values, as far as their quantiles say them;
+    /// nothing without any value.
+    pub fn moments(&self) -> Option<(f64, f64)> {
+        // Far from 0 the difference of two squares would have no digits left.
+        let centre = self.quantiles.get(self.quantiles.len() / 2).copied()?;
+        let (mut mean, mut square) = (0.0, 0.0);
+        for (pair, level) in self.quantiles.windows(2).zip(levels().windows(2)) {
+            let (&[low, high], &[from, to]) = (pair, level) else { continue };
+            let (low, high, share) = (low - centre, high - centre, to - from);
+            mean += share * f64::midpoint(low, high);
+            square += share * (low * low + low * high + high * high) / 3.0;
+        }
+        Some((centre + mean, (square - mean * mean).max(0.0).sqrt()))
+    }
+
     fn is_sound(&self) -> bool {
         let complete = self.quantiles.is_empty() || self.quantiles.len() == levels().len();
         let finite = self.quantiles.iter().all(|value| value.is_finite());
@@ -241,6 +256,21 @@ mod tests {
     fn a_sketch_without_values_calls_everything_unusual() {
         let sketch = Sketch::of(&[f64::NAN, f64::INFINITY]);
         assert_eq!((sketch.count, sketch.gap_ratio, sketch.share_below(0.0)), (0, 1.0, 1.0));
+    }
+
+    #[test]
+    fn moments_are_those_of_the_values_also_far_from_zero() {
+        for far in [0.0, 1e9] {
+            let values: Vec<f64> = (0..5000_i32).map(|row| far + f64::from(row * row % 977)).collect();
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / count;
+            let spread = values.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / count;
+            let (found, deviation) = Sketch::of(&values).moments().unwrap();
+            assert!((found - mean).abs() < 1.0, "{found} {mean}");
+            assert!((deviation / spread.sqrt() - 1.0).abs() < 0.01, "{deviation} {spread}");
+        }
+        assert_eq!(Sketch::of(&[3.0; 9]).moments(), Some((3.0, 0.0)));
+        assert_eq!(Sketch::of(&[]).moments(), None);
     }
 
     #[test]

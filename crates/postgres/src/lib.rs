@@ -14,7 +14,7 @@ pub use failure::Failure;
 pub use load::{Loaded, Loader};
 pub use rows::{Column, Rows, Values, column_name};
 pub use session::{Access, Session};
-pub use target::Target;
+pub use target::{Target, value_column};
 pub use tokio_postgres::types::{FromSql, Kind, ToSql, Type};
 pub use tokio_postgres::{Client, Row};
 

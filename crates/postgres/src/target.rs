@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Span, StepError, Timestamp};
+use document::sinks::postgres::PostgresSink;
 use tokio_postgres::Client;
 
 use crate::failure::Failure;
@@ -13,6 +14,8 @@ use crate::{literal, quoted};
 const DAY: Span = Span::from_seconds(86_400);
 /// Written into the comment of the table: a later layout gets another number, and its migration.
 const LAYOUT: &str = "lynceus layout 1";
+/// Columns of a row that are neither samples nor features.
+const OWN: [&str; 7] = ["time", "entity", "score", "attack", "verdict", "label", "version"];
 /// Types by column.
 type Known = BTreeMap<String, String>;
 
@@ -29,7 +32,26 @@ pub struct Target {
     pub retention: Option<Span>,
 }
 
+/// Returns the column with the values of a sample or a feature: its own name, and `<name>_feature`
+/// where that is a column of something else.
+#[must_use]
+pub fn value_column(name: &str) -> String {
+    let is_taken = OWN.contains(&name);
+    column_name(&if is_taken { format!("{name}_feature") } else { name.to_owned() })
+}
+
 impl Target {
+    /// Returns the table of a sink; without a name of its own it has the pipeline's.
+    #[must_use]
+    pub fn of_sink(sink: &PostgresSink, pipeline: &str) -> Self {
+        Self {
+            schema: sink.schema.clone(),
+            table: sink.table.clone().unwrap_or_else(|| pipeline.replace('-', "_")),
+            views: sink.views,
+            retention: sink.retention,
+        }
+    }
+
     /// Returns the table as it stands in a statement.
     pub(crate) fn name(&self) -> String {
         self.of(&self.table)
@@ -309,6 +331,12 @@ fn listed(rows: &Rows) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn column_of_a_value_is_never_one_of_the_rows_own() {
+        assert_eq!(value_column("load_1m"), "load_1m");
+        assert_eq!(value_column("score"), "score_feature");
+    }
 
     #[test]
     fn the_day_of_a_partition_is_the_end_of_its_name() {

@@ -6,6 +6,7 @@ pub mod objects;
 use std::path::Path;
 
 use contract::{Stage, StepError};
+use document::sinks::Sink;
 use document::sources::{Kind, TetragonSource};
 use document::{Document, HttpUrl};
 
@@ -65,7 +66,7 @@ pub(super) fn files(document: &Document) -> Result<Vec<Manifest>, StepError> {
         text(&access::account(&name(document), Some(document)))?,
         text(&document_map)?,
         text(&store(document))?,
-        text(&policy(document))?,
+        text(&policy(document)?)?,
         text(&daemon_set(document, events.as_deref()))?,
     ];
     let kustomization = Kustomization {
@@ -152,20 +153,37 @@ fn store(document: &Document) -> super::ConfigMap {
     }
 }
 
-/// Lets Prometheus read the metrics, and the agent reach names, the store and the exporter of its
-/// node, whose address is each node's own.
-fn policy(document: &Document) -> NetworkPolicy {
+/// Returns the steps whose Secrets and destinations an agent needs: it writes samples into a database
+/// where a sink wants them.
+fn stages(document: &Document) -> &'static [Stage] {
+    let wants = |sink: &Sink| match sink {
+        Sink::Postgres(postgres) => postgres.samples,
+        Sink::RemoteWrite(_) | Sink::Textfile(_) => false,
+    };
+    if document.exports.values().any(wants) {
+        &[Stage::Collect, Stage::Export]
+    } else {
+        &[Stage::Collect]
+    }
+}
+
+/// Lets Prometheus read the metrics, and the agent reach names, the store, the exporter of its node,
+/// whose address is each node's own, and a database that gets samples.
+fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
     let exporters = exporters(document).map(|(_, url)| network::port("TCP", url.port()));
     let mut ports: Vec<PolicyPort> = exporters.collect();
     ports.dedup();
     let mut egress = vec![network::names(), network::store(true)];
     egress.extend((!ports.is_empty()).then(|| EgressRule { to: Vec::new(), ports }));
+    if stages(document).contains(&Stage::Export) {
+        egress.extend(network::ways(document, Stage::Export)?);
+    }
     let clients = Peer {
         namespace_selector: Some(Selector { match_labels: [label(CLIENTS, "allowed")].into() }),
         ..Peer::default()
     };
     let ingress = IngressRule { from: vec![clients], ports: vec![network::port("TCP", PORT)] };
-    Object {
+    Ok(Object {
         api_version: "networking.k8s.io/v1".to_owned(),
         kind: "NetworkPolicy".to_owned(),
         metadata: own_metadata(document),
@@ -175,7 +193,7 @@ fn policy(document: &Document) -> NetworkPolicy {
             egress,
             ingress: vec![ingress],
         },
-    }
+    })
 }
 
 /// Returns the exporters of nodes, by source: the URL that stands for all of them.
@@ -238,12 +256,14 @@ fn container(document: &Document, events: Option<&str>) -> Container {
         step::mount("ca", step::AUTHORITY, true),
     ];
     mounts.extend(events.map(|folder| step::mount("events", folder, true)));
-    mounts.extend(secrets::mount(document, Stage::Collect));
+    let stages = stages(document).iter();
+    mounts.extend(stages.clone().filter_map(|stage| secrets::mount(document, *stage)));
     let from = |secret: &str| EnvFrom { secret_ref: Some(reference(secret)), ..EnvFrom::default() };
     let settings =
         EnvFrom { config_map_ref: Some(reference(&store_name(document))), ..EnvFrom::default() };
     let mut env_from = vec![settings, from(&name(document))];
-    env_from.extend(secrets::environment(document, Stage::Collect).as_deref().map(from));
+    let variables = stages.filter_map(|stage| secrets::environment(document, *stage));
+    env_from.extend(variables.map(|secret| from(&secret)));
     Container {
         name: AGENT.to_owned(),
         image: format!("localhost/lynceus/{PROGRAM}:{}", contract::VERSION),
@@ -304,6 +324,6 @@ fn volumes(document: &Document, events: Option<&str>) -> Vec<Volume> {
         host_path: Some(HostPath { path: folder.to_owned(), kind: "Directory".to_owned() }),
         ..volume("events")
     }));
-    volumes.extend(secrets::volumes(document, &[Stage::Collect]));
+    volumes.extend(secrets::volumes(document, stages(document)));
     volumes
 }

@@ -50,11 +50,11 @@ pub(crate) fn execute(global: &Global, args: &AgentArgs) -> Result<(), StepError
     record::record(
         global,
         &document,
-        &record::Recorded {
+        record::Recorded {
             recorder: &args.node,
             spool: args.spool.as_deref(),
             steps: args.steps,
-            health: Some(&health),
+            health: Some(health),
         },
     )
 }

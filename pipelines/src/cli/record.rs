@@ -2,15 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use collect::follow::{Recorder, Recording, Step};
 use contract::{StepError, Timestamp};
 use document::sections::Collect;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::agent::Health;
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print_json, say};
+
+/// How long a recorder that was asked to end may take. What it has not sent by then is on the spool.
+const LAST_STEP: Duration = Duration::from_millis(1800);
 
 /// Flags of `lynceus record`.
 #[derive(Debug, clap::Args)]
@@ -38,7 +43,7 @@ pub(crate) struct Recorded<'a> {
     /// Steps after which to end.
     pub(crate) steps: Option<u64>,
     /// Health endpoint that gets the progress.
-    pub(crate) health: Option<&'a Health>,
+    pub(crate) health: Option<Health>,
 }
 
 pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepError> {
@@ -48,78 +53,125 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
         steps: args.steps,
         health: None,
     };
-    record(global, &args.document, &recorded)
+    record(global, &args.document, recorded)
 }
 
 /// Records until the process is asked to end.
 pub(crate) fn record(
     global: &Global,
     document: &DocumentArgs,
-    recorded: &Recorded<'_>,
+    recorded: Recorded<'_>,
 ) -> Result<(), StepError> {
     let context = Context::new(global, document)?;
-    let document = Collect::from(context.document.clone());
-    let store = context.store.open()?;
     let default = || {
         let folder = context.store.root.join("recording").join(&context.document.name);
         folder.join(recorded.recorder)
     };
-    let spool = recorded.spool.map_or_else(default, Path::to_owned);
-    let mut recorder = Recorder::open(Recording {
-        document: &document,
-        folder: &context.base,
-        store: store.as_ref(),
-        recorder: recorded.recorder,
-        spool: &spool,
-    })?;
+    let work = Work {
+        spool: recorded.spool.map_or_else(default, Path::to_owned),
+        recorder: recorded.recorder.to_owned(),
+        steps: recorded.steps,
+        health: recorded.health,
+        context,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| StepError::unavailable(format!("cannot start: {error}")))?;
-    let length = context.document.step;
-    say(&format!(
-        "Recording `{}` every {length} into {}; stop with Ctrl-C",
-        context.document.name,
-        store.describe()
-    ));
-    let mut taken = 0_u64;
-    let mut failing = Failing::default();
-    let mut next = recorder.next(clock());
-    while recorded.steps.is_none_or(|steps| taken < steps) {
-        if !runtime.block_on(wait_until(next))? {
-            break;
-        }
-        let step = recorder.step(next)?;
-        failing.tell(next, &step);
-        if let Some(health) = recorded.health {
-            health.note(next, &step, length);
-        }
-        taken += 1;
-        // Steps that passed meanwhile are over; a clock that was set back is waited for.
-        next = recorder.next(clock()).max(next + length);
-        if next - clock() > length + length {
-            next = recorder.next(clock());
-        }
-    }
-    failing.tell(next, &recorder.finish()?);
+    let taken = runtime.block_on(until_end(work))?;
     match global.output() {
         OutputFormat::Json => print_json(&serde_json::json!({"steps": taken})),
         OutputFormat::Text => Ok(()),
     }
 }
 
-/// Waits until a time; returns whether to continue, that is, no signal to end came.
-async fn wait_until(time: Timestamp) -> Result<bool, StepError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error| StepError::unavailable(format!("cannot wait for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+/// Records on a thread of its own, so that a scrape which takes long does not delay the end; returns
+/// the steps that were taken.
+async fn until_end(work: Work) -> Result<u64, StepError> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (stop, stopped) = channel();
+    let (done, mut ended) = tokio::sync::oneshot::channel();
+    let run = move || {
+        // Nobody waits any more for a step that was too slow at the end.
+        drop(done.send(work.run(&stopped)));
+    };
+    let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(run);
+    thread.map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")))?;
+    let gone = |_| Err(StepError::bug("the recorder ended in a panic"));
+    tokio::select! {
+        result = &mut ended => return result.unwrap_or_else(gone),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drop(stop);
+    match tokio::time::timeout(LAST_STEP, ended).await {
+        Ok(result) => result.unwrap_or_else(gone),
+        // Ending in the middle of a step is ending as a kill does: the next start goes on.
+        Err(_) => Ok(0),
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, StepError> {
+    signal(kind)
+        .map_err(|error| StepError::unavailable(format!("cannot wait for signals: {error}")))
+}
+
+/// What the thread records.
+struct Work {
+    context: Context,
+    recorder: String,
+    spool: PathBuf,
+    steps: Option<u64>,
+    health: Option<Health>,
+}
+
+impl Work {
+    /// Takes steps until it is stopped; returns how many.
+    fn run(self, stopped: &Receiver<()>) -> Result<u64, StepError> {
+        let document = Collect::from(self.context.document.clone());
+        let store = self.context.store.open()?;
+        let (length, shown) = (document.step, store.describe());
+        let mut recorder = Recorder::open(Recording {
+            document: &document,
+            exports: &self.context.document.exports,
+            folder: &self.context.base,
+            store: store.into(),
+            recorder: &self.recorder,
+            spool: &self.spool,
+        })?;
+        say(&format!(
+            "Recording `{}` every {length} into {shown}; stop with Ctrl-C",
+            document.name
+        ));
+        let mut taken = 0_u64;
+        let mut failing = Failing::default();
+        let mut next = recorder.next(clock());
+        while self.steps.is_none_or(|steps| taken < steps) {
+            if !wait_until(next, stopped) {
+                break;
+            }
+            let step = recorder.step(next)?;
+            failing.tell(next, &step);
+            if let Some(health) = &self.health {
+                health.note(next, &step, length);
+            }
+            taken += 1;
+            // Steps that passed meanwhile are over; a clock that was set back is waited for.
+            next = recorder.next(clock()).max(next + length);
+            if next - clock() > length + length {
+                next = recorder.next(clock());
+            }
+        }
+        failing.tell(next, &recorder.finish()?);
+        Ok(taken)
+    }
+}
+
+/// Waits until a time; returns whether to continue, that is, nobody asked for the end.
+fn wait_until(time: Timestamp, stopped: &Receiver<()>) -> bool {
     let left = Duration::from_millis(u64::try_from((time - clock()).ms()).unwrap_or(0));
-    Ok(tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        () = tokio::time::sleep(left) => true,
-    })
+    stopped.recv_timeout(left) == Err(RecvTimeoutError::Timeout)
 }
 
 /// What failed at the step before, so that a failure is said once and not at every step.

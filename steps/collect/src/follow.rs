@@ -1,24 +1,36 @@
 //! Records sources without a past: takes samples at each step and appends them to segments.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use contract::{Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
+use document::sinks::Sink;
+use document::sources::Source;
 use frames::samples::SampleRows;
 use store::ObjectStore;
 
-use crate::recorded::{Appender, Place, Sent, compact};
+use crate::recorded::{Appender, Carrier, Database, Outbox, Place, ToStore};
 use crate::source::{Live, live};
 
+/// How long a step waits for the store, at most; it waits no longer than a quarter of a step.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the end of a recording waits for the store.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What is recorded, and where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Recording<'a> {
     /// The document.
     pub document: &'a Sections,
+    /// Its sinks: a database among them may want the samples, too.
+    pub exports: &'a BTreeMap<String, Sink>,
     /// Its folder.
     pub folder: &'a Path,
     /// The store that gets the segments.
-    pub store: &'a dyn ObjectStore,
+    pub store: Arc<dyn ObjectStore>,
     /// A name that no other recorder of the pipeline has.
     pub recorder: &'a str,
     /// Folder for what is not in the store yet; a recorder that starts again continues from it.
@@ -27,9 +39,11 @@ pub struct Recording<'a> {
 
 /// Takes samples of all sources of a document that have no past.
 pub struct Recorder<'a> {
-    recording: Recording<'a>,
-    sources: Vec<(Place, Box<dyn Live + 'a>, Appender<'a>)>,
-    compacted: Option<Timestamp>,
+    step: Span,
+    sources: Vec<(String, Box<dyn Live + 'a>, Appender)>,
+    carriers: Vec<Carrier>,
+    /// End of the last step that was taken.
+    last: Option<Timestamp>,
 }
 
 /// What happened at a step.
@@ -48,38 +62,57 @@ impl<'a> Recorder<'a> {
     ///
     /// Errors: usage for a document without such a source.
     pub fn open(recording: Recording<'a>) -> Result<Self, StepError> {
-        let document = recording.document;
-        let mut sources = Vec::new();
+        let Recording { document, folder, recorder, spool, .. } = recording;
+        let pipeline = document.name.as_str();
+        let exports = recording.exports.iter();
+        let mut databases: Vec<(&String, Database)> = exports
+            .filter_map(|(name, sink)| Some((name, Database::of(name, sink, (pipeline, folder))?)))
+            .collect();
+        let (mut sources, mut places) = (Vec::new(), Vec::new());
         for (name, settings) in &document.sources {
-            let Some(source) = live(name, settings, (recording.folder, document.step))? else {
-                continue;
-            };
-            let place = Place {
-                pipeline: document.name.clone(),
-                source: name.clone(),
-                recorder: recording.recorder.to_owned(),
-            };
-            let spool = recording.spool.join(name);
+            let Some(source) = live(name, settings, (folder, document.step))? else { continue };
+            let spool = spool.join(name);
             let columns = source.columns();
-            let appender = Appender::open(recording.store, place.clone(), columns, &spool)?;
-            sources.push((place, source, appender));
+            let outboxes = databases.iter_mut().map(|(sink, database)| {
+                let outbox = Outbox::new(&spool.join("exports").join(sink));
+                database.add(outbox.clone(), &columns_of(document, name));
+                outbox
+            });
+            let appender = Appender::open(columns, &spool, outboxes.collect())?;
+            let place = Place {
+                pipeline: pipeline.to_owned(),
+                source: name.clone(),
+                recorder: recorder.to_owned(),
+            };
+            places.push((place, Outbox::new(&spool)));
+            sources.push((name.clone(), source, appender));
         }
         if sources.is_empty() {
             return Err(StepError::usage(format!(
-                "the pipeline `{}` has no source to record",
-                document.name
+                "the pipeline `{pipeline}` has no source to record"
             ))
             .hint(
                 "the kinds `exporter`, and `tetragon` with `follow`, have no past and are recorded",
             ));
         }
-        Ok(Self { recording, sources, compacted: None })
+        let mut to_store = ToStore {
+            store: recording.store,
+            sources: places,
+            work: spool.join("compact"),
+            compacted: None,
+        };
+        let shown = to_store.store.describe();
+        let mut carriers = vec![Carrier::start(shown, move |time| to_store.round(time))?];
+        for (_, database) in databases {
+            let shown = format!("`{}`", database.field());
+            carriers.push(Carrier::start(shown, move |_| database.round())?);
+        }
+        Ok(Self { step: document.step, sources, carriers, last: None })
     }
 
     /// Returns the end of the first step that ends after a time.
     pub fn next(&self, after: Timestamp) -> Timestamp {
-        let step = self.recording.document.step;
-        after.floor(step) + step
+        after.floor(self.step) + self.step
     }
 
     /// Takes samples for the step that ends at `time`, and sends what is over.
@@ -87,7 +120,7 @@ impl<'a> Recorder<'a> {
     /// Errors: a spool that cannot be written. A source or store that cannot be reached is reported in the result.
     pub fn step(&mut self, time: Timestamp) -> Result<Step, StepError> {
         let mut step = Step::default();
-        for (place, source, appender) in &mut self.sources {
+        for (name, source, appender) in &mut self.sources {
             match source.take(time) {
                 Ok(taken) => {
                     step.failures.extend(taken.failures);
@@ -96,43 +129,43 @@ impl<'a> Recorder<'a> {
                         appender.append(&rows)?;
                     }
                 }
-                Err(error) => step.failures.push(format!("source `{}`: {error}", place.source)),
+                Err(error) => step.failures.push(format!("source `{name}`: {error}")),
             }
-            send(appender, &mut step);
         }
-        self.compact(time, &mut step);
-        Ok(step)
+        self.last = Some(time);
+        let patience = (self.step.to_std() / 4).min(PATIENCE);
+        Ok(self.carry(time, patience, step))
     }
 
-    /// Ends the open segments and sends all that waits.
+    /// Ends the open segments and sends what waits, as far as it can be sent in a second.
     pub fn finish(&mut self) -> Result<Step, StepError> {
-        let mut step = Step::default();
         for (_, _, appender) in &mut self.sources {
             appender.close()?;
-            send(appender, &mut step);
         }
-        Ok(step)
+        let Some(time) = self.last else { return Ok(Step::default()) };
+        Ok(self.carry(time, LAST_PATIENCE, Step::default()))
     }
 
-    /// Compacts the day before, once it has been over for ten minutes.
-    fn compact(&mut self, time: Timestamp, step: &mut Step) {
-        let day = Span::from_seconds(86_400);
-        let before = (time - Span::from_seconds(600)).floor(day) - day;
-        if self.compacted.is_some_and(|compacted| compacted >= before) {
-            return;
+    fn carry(&mut self, time: Timestamp, patience: Duration, mut step: Step) -> Step {
+        let until = Instant::now() + patience;
+        self.carriers.iter_mut().for_each(|carrier| carrier.begin(time));
+        for carrier in &mut self.carriers {
+            let carried = carrier.end(time, until);
+            step.sent += carried.sent;
+            step.failures.extend(carried.failures);
         }
-        let work: PathBuf = self.recording.spool.join("compact");
-        for (place, _, _) in &self.sources {
-            let made = fs_err::create_dir_all(&work)
-                .map_err(|error| StepError::writing(&work, &error))
-                .and_then(|()| compact(self.recording.store, place, before, &work));
-            if let Err(error) = made {
-                step.failures.push(format!("compaction of {}: {error}", before.date()));
-                return;
-            }
-        }
-        self.compacted = Some(before);
+        step
     }
+}
+
+/// Returns the names that the columns of a source have in the samples of all sources.
+fn columns_of(document: &Sections, name: &str) -> Vec<String> {
+    let count = |source: &Source| source.columns(document.rate_window).len();
+    let before = document.sources.iter().take_while(|(other, _)| *other != name);
+    let first: usize = before.map(|(_, source)| count(source)).sum();
+    let own = document.columns.iter().skip(first);
+    let own = own.take(document.sources.get(name).map_or(0, count));
+    own.map(|column| column.name.clone()).collect()
 }
 
 /// Returns the rows of each time by themselves.
@@ -151,16 +184,4 @@ fn by_time(rows: SampleRows) -> Vec<SampleRows> {
     }
     parts.reverse();
     parts
-}
-
-fn send(appender: &mut Appender<'_>, step: &mut Step) {
-    match appender.send() {
-        Ok(Sent { segments, dropped }) => {
-            step.sent += segments;
-            if dropped > 0 {
-                step.failures.push(format!("{dropped} segments were dropped: the spool is full"));
-            }
-        }
-        Err(error) => step.failures.push(format!("segments wait on the spool: {error}")),
-    }
 }

@@ -7,15 +7,21 @@
 //! same time and entity one counts, so that a compaction that was killed half-way doubles nothing.
 
 mod append;
+mod carrier;
 mod compact;
+mod database;
 mod read;
+mod send;
 
 use contract::{Span, StepError, Timestamp};
 use store::ObjectStore;
 
-pub use append::{Appender, Sent};
+pub use append::Appender;
+pub(crate) use carrier::{Carrier, ToStore};
 pub use compact::compact;
+pub(crate) use database::Database;
 pub(crate) use read::open;
+pub use send::{Outbox, Sent};
 
 /// Length of a segment.
 const SEGMENT: Span = Span::from_seconds(60);

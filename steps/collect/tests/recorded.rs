@@ -3,14 +3,17 @@
 mod exporters;
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use collect::check::{Checked, Status, check};
 use collect::follow::{Recorder, Recording};
-use collect::recorded::{Appender, Place as Segments, compact};
+use collect::recorded::{Appender, Outbox, Place as Segments, compact};
 use contract::{Span, Timestamp};
 use document::sections::Collect;
+use document::sinks::Sink;
 use exporters::{Answer, Exporters};
 use frames::samples::SampleRows;
 use store::ObjectStore;
@@ -18,6 +21,8 @@ use support::Place;
 
 const METRICS: &str = "metrics: [{name: load, metric: node_load1}, \
     {name: bytes, metric: bytes_total, counter: true, labels: {device: ['!lo']}}]";
+
+static NO_EXPORTS: BTreeMap<String, Sink> = BTreeMap::new();
 
 fn time(minute: i64, second: i64) -> Timestamp {
     Timestamp::from_ms(1_795_252_800_000) + Span::from_seconds(60 * minute + second)
@@ -27,10 +32,17 @@ fn time(minute: i64, second: i64) -> Timestamp {
 fn central<'a>(
     document: &'a Collect,
     folder: &'a Path,
-    store: &'a dyn ObjectStore,
+    store: &Arc<dyn ObjectStore>,
     spool: &'a Path,
 ) -> Result<Recorder<'a>> {
-    Ok(Recorder::open(Recording { document, folder, store, recorder: "central", spool })?)
+    let store = Arc::clone(store);
+    let exports = &NO_EXPORTS;
+    let recorder = "central";
+    Ok(Recorder::open(Recording { document, exports, folder, store, recorder, spool })?)
+}
+
+fn open(url: &str) -> Result<Arc<dyn ObjectStore>> {
+    Ok(store::open(url)?.into())
 }
 
 fn document(urls: &[String], more: &str) -> Result<Collect> {
@@ -54,12 +66,12 @@ fn exposition(load: f64, bytes: i64) -> String {
 fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("file://{}", folder.path().join("store").display());
-    let store = store::open(&url)?;
+    let store = open(&url)?;
     let exporters = Exporters::start(2)?;
     let document = document(&exporters.urls(), ", entity: {strip_port: false}")?;
     let spool = folder.path().join("spool");
-    let open = || central(&document, folder.path(), store.as_ref(), &spool);
-    let mut recorder = open()?;
+    let again = || central(&document, folder.path(), &store, &spool);
+    let mut recorder = again()?;
     for step in 0..12_i64 {
         for node in 0..2 {
             let bytes = 1000 * (step + 1) * (i64::try_from(node)? + 1);
@@ -70,7 +82,7 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
         if step == 7 {
             // As if it had been killed: nothing is closed, and the next one goes on.
             drop(recorder);
-            recorder = open()?;
+            recorder = again()?;
         }
     }
     recorder.finish()?;
@@ -98,7 +110,7 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
 #[test]
 fn an_endpoint_that_sends_no_metrics_has_no_row_and_says_why() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let store = store::open(&format!("file://{}", folder.path().join("store").display()))?;
+    let store = open(&format!("file://{}", folder.path().join("store").display()))?;
     let exporters = Exporters::start(7)?;
     let ten_megabytes =
         format!("{}{}", "other_metric{a=\"b\"} 1\n".repeat(480_000), exposition(2.0, 5));
@@ -116,7 +128,7 @@ fn an_endpoint_that_sends_no_metrics_has_no_row_and_says_why() -> Result<()> {
     }
     let document = document(&exporters.urls(), "")?;
     let spool = folder.path().join("spool");
-    let mut recorder = central(&document, folder.path(), store.as_ref(), &spool)?;
+    let mut recorder = central(&document, folder.path(), &store, &spool)?;
     let step = recorder.step(time(0, 10))?;
     assert_eq!(step.rows, 3, "{:?}", step.failures);
     for (node, (_, part)) in answers.iter().enumerate() {
@@ -133,7 +145,7 @@ fn an_endpoint_that_sends_no_metrics_has_no_row_and_says_why() -> Result<()> {
 #[test]
 fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let store = store::open(&format!("file://{}", folder.path().join("store").display()))?;
+    let store = open(&format!("file://{}", folder.path().join("store").display()))?;
     let exporters = Exporters::start(2)?;
     for node in 0..2 {
         exporters.answer(node, Answer::Text(exposition(1.0, 1)));
@@ -144,7 +156,7 @@ fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
     let list = folder.path().join("nodes.txt");
     fs_err::write(&list, format!("# two nodes\n{}\n", exporters.urls()[0]))?;
     let spool = folder.path().join("spool");
-    let mut recorder = central(&document, folder.path(), store.as_ref(), &spool)?;
+    let mut recorder = central(&document, folder.path(), &store, &spool)?;
     assert_eq!(recorder.step(time(0, 10))?.rows, 1);
     fs_err::write(&list, exporters.urls().join("\n"))?;
     assert_eq!(recorder.step(time(0, 20))?.rows, 2);
@@ -157,7 +169,7 @@ fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
 #[test]
 fn a_thousand_endpoints_are_scraped_at_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let store = store::open(&format!("file://{}", folder.path().join("store").display()))?;
+    let store = open(&format!("file://{}", folder.path().join("store").display()))?;
     let exporters = Exporters::start(1)?;
     exporters.answer(0, Answer::Text(exposition(1.0, 1)));
     // One server under a thousand names.
@@ -167,7 +179,7 @@ fn a_thousand_endpoints_are_scraped_at_once() -> Result<()> {
     document.sources.get_mut("nodes").unwrap().exporter.as_mut().unwrap().timeout =
         Span::from_seconds(60);
     let spool = folder.path().join("spool");
-    let mut recorder = central(&document, folder.path(), store.as_ref(), &spool)?;
+    let mut recorder = central(&document, folder.path(), &store, &spool)?;
     let step = recorder.step(time(0, 10))?;
     // All of them are one entity: host and port are the same.
     assert_eq!((step.rows, step.failures.len()), (1, 999));
@@ -196,22 +208,27 @@ fn read_back(url: &str, range: &str, now: Timestamp) -> Result<Vec<(Timestamp, f
 fn a_recorder_that_is_killed_anywhere_loses_and_doubles_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("file://{}", folder.path().join("store").display());
-    let store = store::open(&url)?;
+    let store = open(&url)?;
     let place = Segments { pipeline: "p".into(), source: "s".into(), recorder: "a".into() };
     let spool = folder.path().join("spool");
-    let open = || Appender::open(store.as_ref(), place.clone(), vec!["x".to_owned()], &spool);
+    let outbox = Outbox::new(&spool);
+    let again = || Appender::open(vec!["x".to_owned()], &spool, Vec::new());
     for tick in 1..=60_i64 {
         // Each tick is a process of its own that ends without a word, at another place.
-        let mut appender = open()?;
+        let mut appender = again()?;
         let at = time(0, 10 * tick);
         appender.append(&rows(at, tick as f64))?;
         match tick % 4 {
             0 => {}
             1 => appender.close()?,
-            2 => drop(appender.send()?),
+            2 => drop(outbox.send(store.as_ref(), &place)?),
             _ => {
                 appender.close()?;
-                appender.send()?;
+                outbox.send(store.as_ref(), &place)?;
+                // What was sent is not in the spool any more, and known all the same.
+                let mut appender = again()?;
+                appender.append(&rows(at, -1.0))?;
+                assert_eq!(appender.skipped(), 1);
             }
         }
         if tick % 7 == 0 {
@@ -222,11 +239,11 @@ fn a_recorder_that_is_killed_anywhere_loses_and_doubles_nothing() -> Result<()> 
             log.write_all(b"{\"time_ms\":17952")?;
         }
     }
-    let mut last = open()?;
+    let mut last = again()?;
     last.append(&rows(time(0, 600), -1.0))?;
     assert_eq!(last.skipped(), 1, "a time that was appended before is not appended again");
     last.close()?;
-    last.send()?;
+    outbox.send(store.as_ref(), &place)?;
     let found = read_back(&url, "10m", time(10, 0))?;
     let expected: Vec<(Timestamp, f64)> =
         (1..=60).map(|tick| (time(0, 10 * tick), tick as f64)).collect();
@@ -239,19 +256,20 @@ fn segments_wait_while_the_store_is_away_and_go_in_order_afterwards() -> Result<
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("store");
     let url = format!("file://{}", root.display());
-    let store = store::open(&url)?;
+    let store = open(&url)?;
     let place = Segments { pipeline: "p".into(), source: "s".into(), recorder: "a".into() };
     let spool = folder.path().join("spool");
-    let mut appender = Appender::open(store.as_ref(), place, vec!["x".to_owned()], &spool)?;
+    let mut appender = Appender::open(vec!["x".to_owned()], &spool, Vec::new())?;
+    let outbox = Outbox::new(&spool);
     // A file stands where the store's folder should be.
     fs_err::write(&root, "")?;
     for minute in 0..3 {
         appender.append(&rows(time(minute, 10), minute as f64))?;
         appender.close()?;
-        ensure!(appender.send().is_err(), "there is no store");
+        ensure!(outbox.send(store.as_ref(), &place).is_err(), "there is no store");
     }
     fs_err::remove_file(&root)?;
-    assert_eq!(appender.send()?.segments, 3);
+    assert_eq!(outbox.send(store.as_ref(), &place)?.segments, 3);
     assert_eq!(read_back(&url, "3m", time(3, 0))?.len(), 3);
     Ok(())
 }
@@ -260,15 +278,15 @@ fn segments_wait_while_the_store_is_away_and_go_in_order_afterwards() -> Result<
 fn a_compacted_day_reads_the_same_also_when_the_compaction_was_killed() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let url = format!("file://{}", folder.path().join("store").display());
-    let store = store::open(&url)?;
+    let store = open(&url)?;
     let place = Segments { pipeline: "p".into(), source: "s".into(), recorder: "a".into() };
     let spool = folder.path().join("spool");
-    let mut appender = Appender::open(store.as_ref(), place.clone(), vec!["x".to_owned()], &spool)?;
+    let mut appender = Appender::open(vec!["x".to_owned()], &spool, Vec::new())?;
     for minute in 0..30 {
         appender.append(&rows(time(minute, 10), minute as f64))?;
     }
     appender.close()?;
-    appender.send()?;
+    Outbox::new(&spool).send(store.as_ref(), &place)?;
     let before = read_back(&url, "1h", time(31, 0))?;
     assert_eq!(before.len(), 30);
     let kept = store.list("samples/", None, 1000)?;

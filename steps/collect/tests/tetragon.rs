@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use collect::follow::{Recorder, Recording};
@@ -170,17 +171,19 @@ fn a_followed_file_is_recorded_once_whatever_happens_to_it_and_to_the_recorder()
     let logs = folder.path().join("logs");
     fs_err::create_dir_all(&logs)?;
     let url = format!("file://{}", folder.path().join("store").display());
-    let store = store::open(&url)?;
+    let store: Arc<dyn store::ObjectStore> = store::open(&url)?.into();
     let text = "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources: {processes: {tetragon: \
         {path: logs/tetragon.log, follow: true, lateness: 10s, quiet: 1m, events: [exit]}}}\n\
         features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n";
     let document = Collect::from(document::parse("x.yaml", text)?);
     let spool = folder.path().join("spool");
+    let exports = BTreeMap::new();
     let open = || {
         Recorder::open(Recording {
             document: &document,
+            exports: &exports,
             folder: folder.path(),
-            store: store.as_ref(),
+            store: Arc::clone(&store),
             recorder: "a",
             spool: &spool,
         })

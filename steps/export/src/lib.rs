@@ -222,7 +222,8 @@ impl Export<'_> {
         let total = cursor.windows_total + windows.len() as u64;
         let end = RunEnd { now: self.now, scored_to, windows_total: total, drift: None };
         let end = is_last.then_some(end);
-        sink.publish(&Batch { pipeline: &self.document.name, windows, features, end })
+        let (pipeline, store) = (&self.document.name, self.store);
+        sink.publish(&Batch { pipeline, store, windows, features, end })
     }
 
     /// Shows the last window to a sink that shows nothing else.
@@ -241,6 +242,7 @@ impl Export<'_> {
         };
         Ok(sink.publish(&Batch {
             pipeline: &self.document.name,
+            store: self.store,
             windows: last.as_slice(),
             features: None,
             end: Some(end),

@@ -14,6 +14,7 @@ use crate::secret::Secret;
 /// A table of a `PostgreSQL` database with a row for each entity and window: score, verdict, label
 /// and features. It is made, and gets columns, as rows need it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "what is written is chosen piece by piece")]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSink {
     /// How the server is reached.
@@ -30,6 +31,14 @@ pub struct PostgresSink {
     /// Whether the features are written beside the scores.
     #[serde(default = "yes")]
     pub features: bool,
+    /// Whether each feature gets a column `<feature>_z` with its z-score: its distance from the mean
+    /// of the reference rows of the model that scored the window, in their standard deviations.
+    #[serde(default)]
+    pub z_scores: bool,
+    /// Whether `lynceus record` and `lynceus agent` write the samples that they record, too, a column
+    /// each.
+    #[serde(default)]
+    pub samples: bool,
     /// Days older than this, counted from the newest in the table, are dropped; by default all are
     /// kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]

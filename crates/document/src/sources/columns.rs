@@ -42,6 +42,15 @@ pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
     sources.iter().map(of).collect()
 }
 
+impl Source {
+    /// Returns the columns that the source fills, as far as the document names them, by their own
+    /// names.
+    pub fn columns(&self, rate_window: contract::Span) -> Vec<SampleColumn> {
+        let kind = self.kind();
+        kind.map(|kind| kind.settings().columns(self, rate_window)).unwrap_or_default()
+    }
+}
+
 /// Returns columns that a document names and the source has as they are.
 pub(super) fn of_names(names: &[String], entity: Option<&String>) -> Vec<SampleColumn> {
     let of = |name: &String| SampleColumn {

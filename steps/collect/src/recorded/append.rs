@@ -1,9 +1,9 @@
-//! Writes segments: nothing is lost or doubled when the recorder is killed or the store is away.
+//! Writes segments: nothing is lost or doubled when the recorder is killed.
 //!
 //! The rows of the minute that is not over are lines of a log on disk, synced at each append. When the
-//! minute is over they become a segment on the spool, and then the log is emptied. Segments go from
-//! the spool to the store, oldest first, and are removed there when the store has them. A recorder
-//! that starts again continues from what its spool holds.
+//! minute is over they become a segment in the outbox of the store, and of each database that wants
+//! them, and then the log is emptied. A recorder that starts again continues from what its spool
+//! holds.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,32 +13,20 @@ use frames::SamplesWriter;
 use frames::samples::SampleRows;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use store::{Condition, ObjectStore};
 
-use super::{Place, SEGMENT, file_name, times};
+use super::send::Outbox;
+use super::{SEGMENT, file_name};
 
-/// Segments that wait on the spool at most: a week of minutes. Older ones are dropped.
-const LONGEST_SPOOL: usize = 7 * 24 * 60;
-
-/// Appends rows and sends segments.
+/// Appends the rows of one source to its spool.
 #[derive(Debug)]
-pub struct Appender<'a> {
-    store: &'a dyn ObjectStore,
-    place: Place,
+pub struct Appender {
     columns: Vec<String>,
     spool: PathBuf,
+    /// Where a segment goes; the store's is the last one.
+    outboxes: Vec<Outbox>,
     rows: SampleRows,
     last: Option<Timestamp>,
     skipped: usize,
-}
-
-/// What became of the segments on the spool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sent {
-    /// Segments that the store has now.
-    pub segments: usize,
-    /// Segments that were dropped, since too many were waiting.
-    pub dropped: usize,
 }
 
 /// A row in the log.
@@ -49,21 +37,24 @@ struct Line {
     values: Vec<Option<f64>>,
 }
 
-impl<'a> Appender<'a> {
-    /// Opens the spool, a folder that no other recorder uses, and continues from what it holds.
+impl Appender {
+    /// Opens the spool, a folder that no other recorder uses, and continues from what it holds. Each
+    /// segment goes to the outbox of the store, which is the spool itself, and to these `others`.
     ///
     /// Errors: refused for a spool of other columns, unavailable for one that cannot be written.
     pub fn open(
-        store: &'a dyn ObjectStore,
-        place: Place,
         columns: Vec<String>,
         spool: &Path,
+        others: Vec<Outbox>,
     ) -> Result<Self, StepError> {
         fs::create_dir_all(spool).map_err(|error| StepError::writing(spool, &error))?;
-        let rows = empty(columns.len());
-        let spool = spool.to_owned();
-        let mut appender = Self { store, place, columns, spool, rows, last: None, skipped: 0 };
-        appender.last = appender.waiting()?.last().and_then(|name| times(name)).map(|it| it.1);
+        let mut outboxes = others;
+        let store = Outbox::new(spool);
+        let waiting = store.newest()?;
+        outboxes.push(store);
+        let (rows, spool) = (empty(columns.len()), spool.to_owned());
+        let mut appender = Self { columns, spool, outboxes, rows, last: None, skipped: 0 };
+        appender.last = waiting.max(appender.closed()?);
         appender.replay()?;
         Ok(appender)
     }
@@ -115,14 +106,17 @@ impl<'a> Appender<'a> {
         Ok(())
     }
 
-    /// Ends the segment: its rows go to the spool. Without rows nothing happens.
+    /// Ends the segment: its rows go to the outboxes. Without rows nothing happens.
     pub fn close(&mut self) -> Result<(), StepError> {
         if let (Some(first), Some(last)) = (self.rows.times.first(), self.rows.times.last()) {
-            let path = self.spool.join(file_name(*first, *last));
             let names: Vec<&str> = self.columns.iter().map(String::as_str).collect();
-            let mut writer = SamplesWriter::create(&path, &names, false)?;
-            writer.write(&self.rows)?;
-            writer.publish()?;
+            for outbox in &self.outboxes {
+                let path = outbox.path(&file_name(*first, *last));
+                let mut writer = SamplesWriter::create(&path, &names, false)?;
+                writer.write(&self.rows)?;
+                writer.publish()?;
+            }
+            artifact::write_file(&self.closed_file(), last.ms().to_string().as_bytes())?;
         }
         self.rows = empty(self.columns.len());
         match fs::remove_file(self.log()) {
@@ -133,34 +127,20 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Sends what waits on the spool, oldest first.
-    ///
-    /// Errors: those of the store; what was not sent waits on.
-    pub fn send(&mut self) -> Result<Sent, StepError> {
-        let waiting = self.waiting()?;
-        let dropped = waiting.len().saturating_sub(LONGEST_SPOOL);
-        let mut sent = Sent { segments: 0, dropped };
-        for (index, name) in waiting.iter().enumerate() {
-            let path = self.spool.join(name);
-            if let Some((first, last)) = times(name).filter(|_| index >= dropped) {
-                let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
-                // A conflict means that the segment was sent before, and not removed here.
-                drop(self.store.put(&self.place.key(first, last), &bytes, Condition::IfAbsent)?);
-                sent.segments += 1;
-            }
-            fs::remove_file(&path).map_err(|error| StepError::writing(&path, &error))?;
+    /// Returns the time of the last row that is in a segment: a source that is read again from its
+    /// beginning must not give it again, also when the segment has long been sent.
+    fn closed(&self) -> Result<Option<Timestamp>, StepError> {
+        let path = self.closed_file();
+        match fs::read_to_string(&path) {
+            // What cannot be read says nothing.
+            Ok(text) => Ok(text.trim().parse().ok().map(Timestamp::from_ms)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StepError::reading(&path, &error)),
         }
-        Ok(sent)
     }
 
-    /// Returns the segments on the spool, oldest first.
-    fn waiting(&self) -> Result<Vec<String>, StepError> {
-        let names = artifact::files_below(&self.spool)
-            .map_err(|error| StepError::reading(&self.spool, &error))?;
-        let mut names: Vec<String> =
-            names.into_iter().filter(|name| times(name).is_some()).collect();
-        names.sort();
-        Ok(names)
+    fn closed_file(&self) -> PathBuf {
+        self.spool.join("closed_ms")
     }
 
     fn log(&self) -> PathBuf {

@@ -10,6 +10,7 @@ use contract::score::{Drift, WindowScore};
 use contract::{StepError, Timestamp};
 use document::sinks::Sink as Settings;
 use frames::FeatureTable;
+use store::ObjectStore;
 
 /// Why windows could not be published.
 #[derive(Debug)]
@@ -27,11 +28,12 @@ pub(crate) struct Failure {
 pub(crate) struct Batch<'a> {
     /// The pipeline.
     pub(crate) pipeline: &'a str,
+    /// The store that the windows are from.
+    pub(crate) store: &'a dyn ObjectStore,
     /// The windows, in the order of time, with the score of each entity.
     pub(crate) windows: &'a [WindowScore],
     /// The feature rows of the run, for a sink that wants them. It may hold rows before the windows
     /// and lacks those of windows of an earlier run, which the sink did not take at that time.
-    #[allow(dead_code, reason = "for sinks of tables, which are none of these")]
     pub(crate) features: Option<&'a FeatureTable>,
     /// Comes with the last window there is.
     pub(crate) end: Option<RunEnd<'a>>,

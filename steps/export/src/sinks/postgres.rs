@@ -1,18 +1,20 @@
 //! The sink `postgres`: a table with a row for each entity and window.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use ::postgres::{Column, Loader, Rows, Target, Values, column_name};
-use contract::score::{EntityScore, Verdict};
-use contract::{ErrorKind, Timestamp};
+use ::postgres::{Column, Loader, Rows, Target, Values, column_name, value_column};
+use contract::score::{EntityScore, Verdict, WindowScore};
+use contract::{ErrorKind, StepError, Timestamp};
 use document::sinks::postgres::PostgresSink;
 use frames::FeatureTable;
+use models::Reference;
+use store::{ObjectStore, Registry};
 
 use super::{Batch, Failure, Sink};
 
-/// Columns of each row beside time, entity and features.
-const OWN: [&str; 7] = ["time", "entity", "score", "attack", "verdict", "label", "version"];
+/// Mean and standard deviation of each feature over the reference rows of a version.
+type Moments = HashMap<String, (f64, f64)>;
 
 /// A table.
 #[derive(Debug)]
@@ -22,35 +24,89 @@ pub(super) struct Postgres {
     folder: PathBuf,
     /// Is made with the first rows: a server that is away must not fail what comes before.
     loader: Option<Loader>,
+    /// By version, for z-scores; empty for a version that is no longer there.
+    moments: BTreeMap<String, Moments>,
 }
 
 impl Postgres {
     /// Names the table; nothing is sent yet. `name` is the sink's in the document.
     pub(super) fn new(settings: &PostgresSink, name: &str, folder: &Path) -> Self {
         let (settings, folder) = (settings.clone(), folder.to_owned());
-        Self { settings, field: format!("exports.{name}.postgres"), folder, loader: None }
+        let field = format!("exports.{name}.postgres");
+        Self { settings, field, folder, loader: None, moments: BTreeMap::new() }
     }
 
-    fn loader(&mut self, pipeline: &str) -> Result<&mut Loader, contract::StepError> {
+    fn loader(&mut self, pipeline: &str) -> Result<&mut Loader, StepError> {
         if let Some(loader) = self.loader.take() {
             return Ok(self.loader.insert(loader));
         }
-        let table = self.settings.table.clone();
-        let target = Target {
-            schema: self.settings.schema.clone(),
-            table: table.unwrap_or_else(|| pipeline.replace('-', "_")),
-            views: self.settings.views,
-            retention: self.settings.retention,
-        };
+        let target = Target::of_sink(&self.settings, pipeline);
         let loader = Loader::connect(&self.field, &self.settings.server, &self.folder, target)?;
         Ok(self.loader.insert(loader))
     }
+
+    /// Makes the columns of features, as they are and as z-scores, as far as they are asked for;
+    /// `found` are the rows of the features in the order of the batch.
+    fn values(
+        &mut self,
+        batch: &Batch<'_>,
+        found: &[Option<usize>],
+    ) -> Result<Vec<Column>, StepError> {
+        let Some(features) = batch.features else { return Ok(Vec::new()) };
+        let mut columns = Vec::new();
+        if self.settings.features {
+            for column in &features.table.columns {
+                let values = found.iter().map(|row| column.values.get((*row)?).copied());
+                let values = Values::Numbers(values.collect());
+                columns.push(Column { name: value_column(&column.name), values });
+            }
+        }
+        if self.settings.z_scores {
+            for window in batch.windows {
+                if !self.moments.contains_key(&window.version) {
+                    let moments = moments(batch.store, batch.pipeline, &window.version)?;
+                    self.moments.insert(window.version.clone(), moments);
+                }
+            }
+            for column in &features.table.columns {
+                let moments = scored(batch).map(|(window, _)| {
+                    self.moments.get(&window.version).and_then(|of| of.get(&column.name))
+                });
+                let z_score = |(row, moments): (&Option<usize>, Option<&(f64, f64)>)| {
+                    let (mean, deviation) = moments.filter(|of| of.1 > 0.0)?;
+                    Some((column.values.get((*row)?)? - mean) / deviation)
+                };
+                let values = Values::Numbers(found.iter().zip(moments).map(z_score).collect());
+                columns.push(Column { name: column_name(&format!("{}_z", column.name)), values });
+            }
+        }
+        // A feature may be called as another one's z-score is: the first one has the name.
+        let mut names = HashSet::new();
+        columns.retain(|column| names.insert(column.name.clone()));
+        Ok(columns)
+    }
+}
+
+/// Reads how the features of a version's reference rows lie.
+fn moments(store: &dyn ObjectStore, pipeline: &str, version: &str) -> Result<Moments, StepError> {
+    let registry = Registry::new(store, pipeline);
+    let files = registry.fetch_where(version, None, |_, record| record.file == Reference::FILE);
+    let files = match files {
+        Ok(files) => files,
+        // A version that was removed, or a classifier, which has no such rows, has no z-scores.
+        Err(error) if error.kind == ErrorKind::Refused => return Ok(Moments::new()),
+        Err(error) => return Err(error),
+    };
+    let Some(bytes) = files.get(Reference::FILE) else { return Ok(Moments::new()) };
+    let features = Reference::parse(bytes)?.features.into_iter();
+    Ok(features.filter_map(|it| Some((it.name, it.sketch.moments()?))).collect())
 }
 
 impl Sink for Postgres {
     fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure> {
-        let rows = rows(batch);
-        let loaded = self.loader(batch.pipeline).and_then(|loader| loader.load(&rows));
+        let rows = self.rows(batch);
+        let loaded =
+            rows.and_then(|rows| self.loader(batch.pipeline).and_then(|loader| loader.load(&rows)));
         loaded.map(|loaded| usize::try_from(loaded.changed).unwrap_or(usize::MAX)).map_err(
             |error| {
                 Failure {
@@ -64,47 +120,50 @@ impl Sink for Postgres {
     }
 
     fn wants_features(&self) -> bool {
-        self.settings.features
+        self.settings.features || self.settings.z_scores
     }
 }
 
-/// Returns a row for each window and entity.
-fn rows(batch: &Batch<'_>) -> Rows {
-    let scored = || {
-        batch.windows.iter().flat_map(|window| window.entities.iter().map(move |it| (window, it)))
-    };
-    let places = places(batch.features);
-    let place_of = |time: Timestamp, entity: &str| places.get(&(time, entity)).copied();
-    let label_of = |row: usize| {
-        let labels = batch.features?.labels.as_ref()?;
-        labels.label.get(row).filter(|label| !label.is_empty()).cloned()
-    };
-    let found: Vec<Option<usize>> =
-        scored().map(|(window, it)| place_of(window.time, &it.entity)).collect();
-    let labels: Vec<Option<String>> = found.iter().map(|row| label_of((*row)?)).collect();
-    let attack = scored().zip(&labels).map(|((_, it), label)| attack(it, label.as_deref()));
-    let text = |value: &str| Some(value.to_owned());
-    let mut columns = vec![
-        ("score", Values::Numbers(scored().map(|(_, it)| score(it)).collect())),
-        ("attack", Values::Flags(attack.collect())),
-        ("verdict", Values::Texts(scored().map(|(_, it)| text(word(it.verdict))).collect())),
-        ("version", Values::Texts(scored().map(|(window, _)| text(&window.version)).collect())),
-    ];
-    if labels.iter().any(Option::is_some) {
-        columns.push(("label", Values::Texts(labels)));
-    }
-    let own = columns.into_iter().map(|(name, values)| Column { name: name.to_owned(), values });
-    let features = batch.features.into_iter().flat_map(|features| &features.table.columns);
-    let features = features.map(|column| Column {
-        name: feature_name(&column.name),
-        values: Values::Numbers(
-            found.iter().map(|row| column.values.get((*row)?).copied()).collect(),
-        ),
-    });
-    Rows {
-        times: scored().map(|(window, _)| window.time).collect(),
-        entities: scored().map(|(_, it)| it.entity.clone()).collect(),
-        columns: own.chain(features).collect(),
+/// Returns the windows with each of their entities: the rows, in order.
+fn scored<'a>(batch: &Batch<'a>) -> impl Iterator<Item = (&'a WindowScore, &'a EntityScore)> {
+    let windows = batch.windows;
+    windows.iter().flat_map(|window| window.entities.iter().map(move |it| (window, it)))
+}
+
+impl Postgres {
+    /// Returns a row for each window and entity.
+    fn rows(&mut self, batch: &Batch<'_>) -> Result<Rows, StepError> {
+        let places = places(batch.features);
+        let place_of = |time: Timestamp, entity: &str| places.get(&(time, entity)).copied();
+        let label_of = |row: usize| {
+            let labels = batch.features?.labels.as_ref()?;
+            labels.label.get(row).filter(|label| !label.is_empty()).cloned()
+        };
+        let found: Vec<Option<usize>> =
+            scored(batch).map(|(window, it)| place_of(window.time, &it.entity)).collect();
+        let labels: Vec<Option<String>> = found.iter().map(|row| label_of((*row)?)).collect();
+        let attack = scored(batch).zip(&labels).map(|((_, it), label)| attack(it, label.as_deref()));
+        let text = |value: &str| Some(value.to_owned());
+        let verdicts = scored(batch).map(|(_, it)| text(word(it.verdict)));
+        let versions = scored(batch).map(|(window, _)| text(&window.version));
+        let mut columns = vec![
+            ("score", Values::Numbers(scored(batch).map(|(_, it)| score(it)).collect())),
+            ("attack", Values::Flags(attack.collect())),
+            ("verdict", Values::Texts(verdicts.collect())),
+            ("version", Values::Texts(versions.collect())),
+        ];
+        if labels.iter().any(Option::is_some) {
+            columns.push(("label", Values::Texts(labels)));
+        }
+        let own = columns.into_iter();
+        let mut columns: Vec<Column> =
+            own.map(|(name, values)| Column { name: name.to_owned(), values }).collect();
+        columns.extend(self.values(batch, &found)?);
+        Ok(Rows {
+            times: scored(batch).map(|(window, _)| window.time).collect(),
+            entities: scored(batch).map(|(_, it)| it.entity.clone()).collect(),
+            columns,
+        })
     }
 }
 
@@ -113,11 +172,6 @@ fn places(features: Option<&FeatureTable>) -> HashMap<(Timestamp, &str), usize> 
     let Some(features) = features else { return HashMap::new() };
     let table = &features.table;
     (0..table.rows()).map(|row| ((table.times[row], table.entity_of(row)), row)).collect()
-}
-
-fn feature_name(name: &str) -> String {
-    let is_taken = OWN.contains(&name);
-    column_name(&if is_taken { format!("{name}_feature") } else { name.to_owned() })
 }
 
 /// Returns the highest share of reference rows that a member says score lower.

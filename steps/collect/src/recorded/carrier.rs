@@ -1,0 +1,180 @@
+//! Carries segments to where they go, each destination on a thread of its own: one that is slow or
+//! away delays neither a sample nor the others.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
+
+use contract::{Span, StepError, Timestamp};
+use store::ObjectStore;
+
+use super::send::{Outbox, Sent};
+use super::{DAY, Place, compact};
+
+/// How long after its end a day is compacted.
+const AFTER_DAY: Span = Span::from_seconds(600);
+
+/// What became of one round.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Segments that the store has now.
+    pub(crate) sent: usize,
+    /// What failed, in sentences.
+    pub(crate) failures: Vec<String>,
+}
+
+/// A thread that carries; it ends with this handle, after the round that it is in.
+#[derive(Debug)]
+pub(crate) struct Carrier {
+    /// What it carries to, for messages.
+    to: String,
+    rounds: Sender<Timestamp>,
+    carried: Receiver<Carried>,
+    /// A round has begun and was not told of.
+    is_busy: bool,
+    /// The round that goes on had begun before the last call of [`Carrier::begin`].
+    is_old: bool,
+}
+
+impl Carrier {
+    /// Starts a thread that does a round whenever one is begun.
+    ///
+    /// Errors: unavailable where the system gives no thread.
+    pub(crate) fn start(
+        to: String,
+        mut round: impl FnMut(Timestamp) -> Carried + Send + 'static,
+    ) -> Result<Self, StepError> {
+        let (rounds, due) = channel();
+        let (done, carried) = channel();
+        let run = move || {
+            for time in due {
+                // Nobody waits for the last round of a recorder that has ended.
+                drop(done.send(round(time)));
+            }
+        };
+        let thread = std::thread::Builder::new().name("carrier".to_owned()).spawn(run);
+        thread.map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")))?;
+        Ok(Self { to, rounds, carried, is_busy: false, is_old: false })
+    }
+
+    /// Begins a round at `time`, unless one is still going on.
+    pub(crate) fn begin(&mut self, time: Timestamp) {
+        self.is_old = self.is_busy;
+        if !self.is_busy {
+            // A thread that has ended is told of by the round's end.
+            drop(self.rounds.send(time));
+            self.is_busy = true;
+        }
+    }
+
+    /// Waits for the round's end, but not after `until`: then the round goes on by itself, and a
+    /// later call tells of it.
+    pub(crate) fn end(&mut self, time: Timestamp, until: Instant) -> Carried {
+        let mut all = Carried::default();
+        while self.is_busy {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.carried.recv_timeout(left) {
+                Ok(carried) => {
+                    self.is_busy = false;
+                    all.sent += carried.sent;
+                    all.failures.extend(carried.failures);
+                    // It has not seen what was closed since it began.
+                    if self.is_old {
+                        self.begin(time);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let what = "samples wait on the spool: there is no answer yet";
+                    all.failures.push(format!("{}: {what}", self.to));
+                    break;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let what = "samples wait on the spool: the sending has ended";
+                    all.failures.push(format!("{}: {what}", self.to));
+                    break;
+                }
+            }
+        }
+        all
+    }
+}
+
+/// What goes to the store.
+#[derive(Debug)]
+pub(crate) struct ToStore {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) sources: Vec<(Place, Outbox)>,
+    /// Folder for files that are thrown away.
+    pub(crate) work: PathBuf,
+    /// The last day that was compacted.
+    pub(crate) compacted: Option<Timestamp>,
+}
+
+impl ToStore {
+    /// Sends what waits, and compacts what is over.
+    pub(crate) fn round(&mut self, time: Timestamp) -> Carried {
+        let mut carried = Carried::default();
+        for (place, outbox) in &self.sources {
+            match outbox.send(self.store.as_ref(), place) {
+                Ok(Sent { segments, dropped }) => {
+                    carried.sent += segments;
+                    if dropped > 0 {
+                        let what = "segments were dropped: the spool is full";
+                        carried.failures.push(format!("{dropped} {what}"));
+                    }
+                }
+                Err(error) => {
+                    carried.failures.push(format!("segments wait on the spool: {error}"));
+                }
+            }
+        }
+        carried.failures.extend(self.compact(time).err());
+        carried
+    }
+
+    /// Compacts the day before, once it has been over for a while.
+    fn compact(&mut self, time: Timestamp) -> Result<(), String> {
+        let before = (time - AFTER_DAY).floor(DAY) - DAY;
+        if self.compacted.is_some_and(|compacted| compacted >= before) {
+            return Ok(());
+        }
+        for (place, _) in &self.sources {
+            fs_err::create_dir_all(&self.work)
+                .map_err(|error| StepError::writing(&self.work, &error))
+                .and_then(|()| compact(self.store.as_ref(), place, before, &self.work))
+                .map_err(|error| format!("compaction of {}: {error}", before.date()))?;
+        }
+        self.compacted = Some(before);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn round_that_takes_long_is_waited_for_later_and_what_came_meanwhile_gets_its_own() {
+        let (go, gate) = channel::<()>();
+        let mut rounds = 0;
+        let mut carrier = Carrier::start("store".to_owned(), move |_| {
+            gate.recv().unwrap_or_default();
+            rounds += 1;
+            Carried { sent: rounds, failures: Vec::new() }
+        })
+        .unwrap();
+        let time = Timestamp::from_ms(0);
+        let now = Instant::now();
+        carrier.begin(time);
+        let carried = carrier.end(time, now);
+        assert_eq!(carried.failures, ["store: samples wait on the spool: there is no answer yet"]);
+        go.send(()).unwrap();
+        go.send(()).unwrap();
+        carrier.begin(time);
+        let carried = carrier.end(time, now + Duration::from_mins(10));
+        assert_eq!((carried.sent, carried.failures.len()), (1 + 2, 0));
+    }
+}

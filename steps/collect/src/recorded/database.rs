@@ -1,0 +1,114 @@
+//! Recorded samples in a table of a database, beside the segments in the store.
+
+use std::path::{Path, PathBuf};
+
+use contract::{ErrorKind, StepError};
+use document::sinks::Sink;
+use document::sinks::postgres::PostgresSink;
+use frames::Samples;
+use postgres::{Column, Loader, Rows, Target, Values, value_column};
+
+use super::carrier::Carried;
+use super::send::Outbox;
+
+/// A database that gets the samples of all recorded sources of a pipeline.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Where the settings stand in the document.
+    field: String,
+    settings: PostgresSink,
+    /// The document's folder.
+    folder: PathBuf,
+    target: Target,
+    sources: Vec<Recorded>,
+}
+
+/// A recorded source, and what its columns are called in the table.
+#[derive(Debug)]
+struct Recorded {
+    outbox: Outbox,
+    columns: Vec<String>,
+}
+
+impl Database {
+    /// Names a database of a document, if the sink is one that wants samples.
+    pub(crate) fn of(
+        name: &str,
+        sink: &Sink,
+        (pipeline, folder): (&str, &Path),
+    ) -> Option<Self> {
+        let Sink::Postgres(settings) = sink else { return None };
+        settings.samples.then(|| Self {
+            field: format!("exports.{name}.postgres"),
+            settings: settings.clone(),
+            folder: folder.to_owned(),
+            target: Target::of_sink(settings, pipeline),
+            sources: Vec::new(),
+        })
+    }
+
+    /// Adds a source: where its segments wait, and the names that its columns have in the samples.
+    pub(crate) fn add(&mut self, outbox: Outbox, columns: &[String]) {
+        let columns = columns.iter().map(|name| value_column(name)).collect();
+        self.sources.push(Recorded { outbox, columns });
+    }
+
+    /// Returns where the settings stand in the document.
+    pub(crate) fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// Loads what waits, oldest first. Rows that the database has already change nothing.
+    pub(crate) fn round(&self) -> Carried {
+        let mut carried = Carried::default();
+        // A connection a minute: agents of a thousand nodes must not hold a thousand of them.
+        let mut loader = None;
+        for source in &self.sources {
+            let sent = source.outbox.each(|waiting| {
+                let rows = rows(waiting.path, &source.columns)?;
+                let loader = match &mut loader {
+                    Some(loader) => loader,
+                    None => loader.insert(self.connect()?),
+                };
+                match loader.load(&rows) {
+                    Err(error) if error.kind == ErrorKind::Refused => {
+                        // What a constraint refuses it refuses the next time too.
+                        let message = format!("`{}`: rows are left out: {error}", self.field);
+                        carried.failures.push(message);
+                        Ok(())
+                    }
+                    loaded => loaded.map(drop),
+                }
+            });
+            let failure = match sent {
+                Ok(sent) if sent.dropped == 0 => continue,
+                Ok(sent) => format!("{} segments were dropped: the spool is full", sent.dropped),
+                Err(error) => format!("samples wait on the spool: {error}"),
+            };
+            carried.failures.push(format!("`{}`: {failure}", self.field));
+        }
+        carried
+    }
+
+    fn connect(&self) -> Result<Loader, StepError> {
+        Loader::connect(&self.field, &self.settings.server, &self.folder, self.target.clone())
+    }
+}
+
+/// Reads a segment as rows of the table.
+fn rows(path: &Path, columns: &[String]) -> Result<Rows, StepError> {
+    let table = Samples::read(path)?.table;
+    let values = table.columns.iter().map(|column| {
+        let values = column.values.iter().copied();
+        Values::Numbers(values.map(|value| Some(value).filter(|it| !it.is_nan())).collect())
+    });
+    Ok(Rows {
+        entities: (0..table.rows()).map(|row| table.entity_of(row).to_owned()).collect(),
+        columns: columns
+            .iter()
+            .zip(values)
+            .map(|(name, values)| Column { name: name.clone(), values })
+            .collect(),
+        times: table.times,
+    })
+}

@@ -1,0 +1,95 @@
+//! What waits to be sent: segments in a folder, oldest first, which are removed once they are there.
+
+use std::path::{Path, PathBuf};
+
+use contract::{StepError, Timestamp, artifact};
+use fs_err as fs;
+use store::{Condition, ObjectStore};
+
+use super::{Place, times};
+
+/// Segments that wait at most: a week of minutes. Older ones are dropped.
+const MOST_SEGMENTS: usize = 7 * 24 * 60;
+
+/// A folder of segments that wait for one destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    folder: PathBuf,
+}
+
+/// What became of the segments that waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Segments that the destination has now.
+    pub segments: usize,
+    /// Segments that were dropped, since too many were waiting.
+    pub dropped: usize,
+}
+
+/// A segment that waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting<'a> {
+    pub(super) path: &'a Path,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+}
+
+impl Outbox {
+    /// Names the folder, which is made with the first segment.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Puts what waits into the store, oldest first.
+    ///
+    /// Errors: those of the store; what was not sent waits on.
+    pub fn send(&self, store: &dyn ObjectStore, place: &Place) -> Result<Sent, StepError> {
+        self.each(|waiting| {
+            let Waiting { path, first, last } = waiting;
+            let bytes = fs::read(path).map_err(|error| StepError::reading(path, &error))?;
+            // A conflict means that the segment was sent before, and not removed here.
+            store.put(&place.key(first, last), &bytes, Condition::IfAbsent).map(drop)
+        })
+    }
+
+    /// Hands on what waits, oldest first; what was taken is removed.
+    pub(super) fn each(
+        &self,
+        mut take: impl FnMut(Waiting<'_>) -> Result<(), StepError>,
+    ) -> Result<Sent, StepError> {
+        let names = self.names()?;
+        let dropped = names.len().saturating_sub(MOST_SEGMENTS);
+        let mut sent = Sent { segments: 0, dropped };
+        for (index, name) in names.iter().enumerate() {
+            let path = self.path(name);
+            if let Some((first, last)) = times(name).filter(|_| index >= dropped) {
+                take(Waiting { path: &path, first, last })?;
+                sent.segments += 1;
+            }
+            fs::remove_file(&path).map_err(|error| StepError::writing(&path, &error))?;
+        }
+        Ok(sent)
+    }
+
+    /// Returns the time of the last row that waits.
+    pub(super) fn newest(&self) -> Result<Option<Timestamp>, StepError> {
+        Ok(self.names()?.last().and_then(|name| times(name)).map(|(_, last)| last))
+    }
+
+    /// Returns the segments, oldest first.
+    fn names(&self) -> Result<Vec<String>, StepError> {
+        let mut names = match artifact::files_below(&self.folder) {
+            Ok(names) => names,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StepError::reading(&self.folder, &error)),
+        };
+        names.retain(|name| times(name).is_some());
+        names.sort();
+        Ok(names)
+    }
+}
