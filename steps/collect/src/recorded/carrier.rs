@@ -63,7 +63,7 @@ impl Carrier {
         self.is_old = self.is_busy;
         if !self.is_busy {
             // A thread that has ended is told of by the round's end.
-            drop(self.rounds.send(time));
+            self.rounds.send(time).unwrap_or_default();
             self.is_busy = true;
         }
     }
