@@ -231,10 +231,7 @@ fn recorded(store: &Path, source: &str, node: &str, column: &str) -> Result<Rows
 type Rows = BTreeMap<Timestamp, f64>;
 
 /// Reads a column of a node in the database.
-fn loaded(
-    server: &server::Postgres,
-    (database, node, column): (&str, &str, &str),
-) -> Result<Rows> {
+fn loaded(server: &server::Postgres, (database, node, column): (&str, &str, &str)) -> Result<Rows> {
     let sql = format!(
         "SELECT round(extract(epoch FROM time) * 1000)::bigint, {column} FROM lynceus.node WHERE entity = '{node}' AND {column} IS NOT NULL"
     );
@@ -286,7 +283,10 @@ fn agents_killed_a_hundred_times_lose_and_double_nothing_in_store_and_database()
                 let is_it = |it: &&f64| (**it - f64::from(number)).abs() < 0.5;
                 let count = numbers.values().filter(is_it).count();
                 let may_miss = is_killed && number == life.last;
-                assert!(count == 1 || may_miss && count == 0, "{name}: {number} {count} times, {life:?}");
+                assert!(
+                    count == 1 || may_miss && count == 0,
+                    "{name}: {number} {count} times, {life:?}"
+                );
             }
         }
         assert_eq!(loaded(&server, (&database, name, "number"))?, numbers, "{name}");

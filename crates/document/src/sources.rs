@@ -325,9 +325,8 @@ impl Document {
     /// Returns the columns of the samples as far as the document names them, source by source;
     /// where two sources have a column of one name, both names begin with their source's.
     pub fn columns(&self) -> Vec<SampleColumn> {
-        let of = |(name, source): (&String, &Source)| {
-            (name.clone(), source.columns(self.rate_window))
-        };
+        let of =
+            |(name, source): (&String, &Source)| (name.clone(), source.columns(self.rate_window));
         let mut sources: Vec<(String, Vec<SampleColumn>)> = self.sources.iter().map(of).collect();
         let plain = sources.iter().map(|(name, columns)| {
             (name.as_str(), columns.iter().map(|column| column.name.as_str()).collect())

@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn moments_are_those_of_the_values_also_far_from_zero() {
         for far in [0.0, 1e9] {
-            let values: Vec<f64> = (0..5000_i32).map(|row| far + f64::from(row * row % 977)).collect();
+            let values: Vec<f64> =
+                (0..5000_i32).map(|row| far + f64::from(row * row % 977)).collect();
             let count = values.len() as f64;
             let mean = values.iter().sum::<f64>() / count;
             let spread = values.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / count;

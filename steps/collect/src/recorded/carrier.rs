@@ -54,7 +54,8 @@ impl Carrier {
             }
         };
         let thread = std::thread::Builder::new().name("carrier".to_owned()).spawn(run);
-        thread.map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")))?;
+        thread
+            .map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")))?;
         Ok(Self { to, rounds, carried, is_busy: false, is_old: false })
     }
 

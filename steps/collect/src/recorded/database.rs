@@ -32,11 +32,7 @@ struct Recorded {
 
 impl Database {
     /// Names a database of a document, if the sink is one that wants samples.
-    pub(crate) fn of(
-        name: &str,
-        sink: &Sink,
-        (pipeline, folder): (&str, &Path),
-    ) -> Option<Self> {
+    pub(crate) fn of(name: &str, sink: &Sink, (pipeline, folder): (&str, &Path)) -> Option<Self> {
         let Sink::Postgres(settings) = sink else { return None };
         settings.samples.then(|| Self {
             field: format!("exports.{name}.postgres"),

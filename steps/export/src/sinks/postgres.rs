@@ -142,7 +142,8 @@ impl Postgres {
         let found: Vec<Option<usize>> =
             scored(batch).map(|(window, it)| place_of(window.time, &it.entity)).collect();
         let labels: Vec<Option<String>> = found.iter().map(|row| label_of((*row)?)).collect();
-        let attack = scored(batch).zip(&labels).map(|((_, it), label)| attack(it, label.as_deref()));
+        let attack =
+            scored(batch).zip(&labels).map(|((_, it), label)| attack(it, label.as_deref()));
         let text = |value: &str| Some(value.to_owned());
         let verdicts = scored(batch).map(|(_, it)| text(word(it.verdict)));
         let versions = scored(batch).map(|(window, _)| text(&window.version));
