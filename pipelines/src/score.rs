@@ -27,6 +27,12 @@ pub(crate) fn deadline(document: &Document) -> Span {
     document.scoring.every.max(SHORTEST)
 }
 
+/// Returns a share of the time that a tick may take.
+#[expect(clippy::cast_possible_truncation, reason = "a part of a length of time")]
+pub(crate) fn share(document: &Document, share: f64) -> Span {
+    Span::from_ms((deadline(document).seconds() * share * 1000.0) as i64)
+}
+
 /// Makes the scoring plan of a document, top to bottom in the order of the data.
 pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let document = inputs.document_file();
@@ -35,9 +41,7 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let coverage = folder.join("collect/coverage.json");
     let features = folder.join("feature/features.parquet");
     let scored = folder.join("score/scored.json");
-    let whole = deadline(inputs.document).seconds();
-    #[expect(clippy::cast_possible_truncation, reason = "a part of a length of time")]
-    let within = |share: f64| Some(Span::from_ms((whole * share * 1000.0) as i64));
+    let within = |part: f64| Some(share(inputs.document, part));
     // What goes from step to step is thrown away when the tick ends.
     let common = |deadline| Common { scratch: true, deadline, ..Common::default() };
     let mut tasks = vec![

@@ -75,6 +75,54 @@ pub(super) fn left<'p>(
     Ok(names)
 }
 
+/// What Argo adds to each pod: its start, until the first container runs, and the time until the
+/// controller looks again after the pod has ended (its default requeue is 10 s). Seconds, as measured.
+const START_SECONDS: u64 = 5;
+const REQUEUE_SECONDS: u64 = 10;
+
+/// Returns the seconds that a template's pod takes if the step hangs that has the longest deadline:
+/// those after it do not run.
+fn hung_pod_seconds(template: &Value) -> Result<u64> {
+    let set = list(&template["containerSet"]["containers"]).iter();
+    let mut longest = 0;
+    for container in set.chain(template.get("container")) {
+        let arguments = list(&container["args"]);
+        let Some(at) = arguments.iter().position(|it| it == "--deadline") else { continue };
+        let deadline: contract::Span =
+            text(&arguments[at + 1])?.parse().map_err(anyhow::Error::msg)?;
+        longest = longest.max(u64::try_from(deadline.ms())? / 1000);
+    }
+    Ok(START_SECONDS + longest + REQUEUE_SECONDS)
+}
+
+/// Returns the seconds of a tick in which a step hangs, and every pod that follows the failure.
+fn hung_tick_seconds(spec: &Value) -> Result<u64> {
+    let named = |name: &Value| list(&spec["templates"]).iter().find(|it| it["name"] == *name);
+    let of = |name: &Value| hung_pod_seconds(named(name).unwrap_or(&Value::Null));
+    let last = named(&spec["onExit"]).map_or(&Value::Null, |it| &it["dag"]["tasks"]);
+    let last: Vec<u64> =
+        list(last).iter().map(|task| of(&task["template"])).collect::<Result<_>>()?;
+    let is_side_by_side = spec["parallelism"].as_u64().is_none_or(|most| most >= last.len() as u64);
+    let ending = if is_side_by_side { last.iter().max().copied() } else { Some(last.iter().sum()) };
+    Ok(of(&spec["entrypoint"])? + ending.unwrap_or(0))
+}
+
+#[test]
+fn tick_in_which_everything_hangs_ends_before_the_next_one_starts() -> Result<()> {
+    let sink = "exports.mimir.remote_write.url=http://mimir.observability.svc:9009/api/v1/push";
+    for sets in [vec![], vec![sink]] {
+        let objects = super::manifests(&[&super::LIVE[..], &sets].concat())?;
+        let cron = super::text::find(&objects, "CronWorkflow", "lynceus-cluster-score")?;
+        let spec = &cron["spec"]["workflowSpec"];
+        let seconds = hung_tick_seconds(spec)?;
+        assert!((40..=60).contains(&seconds), "{sets:?}: {seconds} s");
+        let mut slow = spec.clone();
+        slow["parallelism"] = 1.into();
+        assert_eq!(hung_tick_seconds(&slow)? > 60, !sets.is_empty(), "two pods in turn");
+    }
+    Ok(())
+}
+
 /// The generated clocks.
 fn clocks() -> Result<Vec<Value>> {
     let mut objects = super::manifests(&super::LIVE)?;

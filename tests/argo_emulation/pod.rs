@@ -67,6 +67,11 @@ impl Pod {
         self.folder.path().join("termination-log")
     }
 
+    /// Returns the folder of what its containers logged.
+    pub(super) fn logs(&self) -> PathBuf {
+        self.folder.path().join("logs")
+    }
+
     /// Runs a container and returns how it ended.
     pub(super) fn run(&self, ready: &Ready<'_>) -> Result<Ended> {
         let [command] = list(&ready.container["command"]) else { bail!("needs one command") };
@@ -84,6 +89,9 @@ impl Pod {
         let done = process.output()?;
         let code = done.status.code().with_context(|| format!("`{step}` was killed"))?;
         ensure!(!(125..128).contains(&code), "{}", String::from_utf8_lossy(&done.stderr));
+        fs::create_dir_all(self.logs())?;
+        let name = ready.container["name"].as_str().unwrap_or("main");
+        fs::write(self.logs().join(format!("{name}.log")), [done.stdout, done.stderr].concat())?;
         Ok(Ended { code, said: fs::read_to_string(self.termination_log())? })
     }
 

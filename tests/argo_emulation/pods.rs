@@ -133,14 +133,37 @@ impl Workflow<'_> {
             let key = self.resolve(text(&artifact["s3"]["key"])?, given)?;
             self.transfer(&place, &format!("store/lynceus/{key}"), &key)?;
         }
+        if self.spec["archiveLogs"] == true {
+            self.archive_logs(template, pod)?;
+        }
         Ok(())
+    }
+
+    /// Puts what a pod's containers logged into the artifact repository, a file for each.
+    fn archive_logs(&self, template: &Value, pod: &Pod) -> Result<()> {
+        let format = self.repository()?["s3"]["keyFormat"].clone();
+        let number = self.pods.len();
+        let name = format!("{}-{}-{number}", self.name(), text(&template["name"])?);
+        let folder = text(&format)?.replace("{{workflow.name}}", &self.name());
+        let folder = folder.replace("{{pod.name}}", &name);
+        for file in fs::read_dir(pod.logs())? {
+            let file = file?;
+            let key = format!("{folder}/{}", file.file_name().display());
+            let place = file.path().display().to_string();
+            self.transfer(&place, &format!("store/lynceus/{key}"), &key)?;
+        }
+        Ok(())
+    }
+
+    fn repository(&self) -> Result<Value> {
+        let repository = find(self.objects, "ConfigMap", "lynceus-artifacts")?;
+        Ok(yaml::read(text(&repository["data"]["repository"])?)?)
     }
 
     /// Copies a file, or a folder where the key ends with `/`, with the keys of the artifact
     /// repository.
     fn transfer(&self, from: &str, to: &str, key: &str) -> Result<()> {
-        let repository = find(self.objects, "ConfigMap", "lynceus-artifacts")?;
-        let repository: Value = yaml::read(text(&repository["data"]["repository"])?)?;
+        let repository = self.repository()?;
         let keys = self.cluster.secret(text(&repository["s3"]["accessKeySecret"]["name"])?)?;
         ensure!(
             repository["s3"]["bucket"] == "lynceus" && repository["s3"]["endpoint"] == "minio:9000"

@@ -64,6 +64,11 @@ impl<'a> Workflow<'a> {
         }
     }
 
+    /// Returns the name that Argo would give it.
+    pub(super) fn name(&self) -> String {
+        format!("workflow-{}", self.uid)
+    }
+
     /// Runs the entrypoint and what comes last, and says whether the entrypoint ended well.
     pub(super) fn start(&mut self) -> Result<bool> {
         let entrypoint = text(&self.spec["entrypoint"])?;

@@ -2,7 +2,7 @@
 
 use pipelines::argo::lint::{self, File};
 
-use super::broken::{Break, CRON, POLICIES, SCORE, TRAIN, every_one_is_found};
+use super::broken::{Break, CRON, POLICIES, SCORE, SEVERAL, TRAIN, every_one_is_found};
 
 /// Artifacts, files and keys that belong to something else.
 const BROKEN_WIRES: [Break; 12] = [
@@ -178,7 +178,7 @@ const BROKEN_CLUSTER: [Break; 7] = [
 
 #[test]
 fn what_a_real_cluster_refuses_is_found() -> anyhow::Result<()> {
-    every_one_is_found(&[], &BROKEN_CLUSTER)
+    every_one_is_found(&SEVERAL, &BROKEN_CLUSTER)
 }
 
 #[test]
@@ -197,12 +197,12 @@ fn a_clock_before_its_template_in_one_stream_is_found() -> anyhow::Result<()> {
 
 #[test]
 fn what_is_handed_to_the_wrong_reader_is_found() -> anyhow::Result<()> {
-    every_one_is_found(&[], &BROKEN_WIRES)
+    every_one_is_found(&SEVERAL, &BROKEN_WIRES)
 }
 
 #[test]
 fn values_that_a_cluster_refuses_are_found() -> anyhow::Result<()> {
-    every_one_is_found(&[], &BROKEN_VALUES)
+    every_one_is_found(&SEVERAL, &BROKEN_VALUES)
 }
 
 #[test]

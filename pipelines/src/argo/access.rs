@@ -111,7 +111,8 @@ pub(super) fn store() -> Result<Vec<String>, StepError> {
             insecure: true,
             bucket: "lynceus".to_owned(),
             region: "us-east-1".to_owned(),
-            key_format: "runs/{{workflow.name}}/{{pod.name}}".to_owned(),
+            // Argo's logs, where no pipeline can have its runs: names of pipelines do not begin with `_`.
+            key_format: "runs/_logs/{{workflow.name}}/{{pod.name}}".to_owned(),
             access_key_secret: secret("AWS_ACCESS_KEY_ID"),
             secret_key_secret: secret("AWS_SECRET_ACCESS_KEY"),
             ca_secret: None,

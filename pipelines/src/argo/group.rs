@@ -1,8 +1,8 @@
 //! Which tasks of the training plan share a pod, and what each pod is given and leaves.
 //!
-//! A pod costs Argo some ten seconds, whatever it does. So the short tasks before and after the fitting
-//! of models run one after another in one pod each, as a container set; each model has a pod of its
-//! own, and they run side by side.
+//! A pod costs Argo some ten seconds, whatever it does. So tasks that wait for one another anyway share
+//! one, as a container set. With one model that is all of them. With several, the tasks before and after
+//! the training of models share a pod each, and each model has a pod of its own: they run side by side.
 
 use std::path::Path;
 
@@ -26,8 +26,12 @@ const MAIN: &str = "main";
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group(Vec<usize>);
 
-/// Returns the pods of a training: what makes the data set, each model, and selection with deployment.
+/// Returns the pods of a training: one, or with several models that of the data set, one for each model,
+/// and that of selection and deployment.
 pub(super) fn groups(plan: &Plan) -> Vec<Group> {
+    if plan.tasks.iter().filter(|task| task.model().is_some()).count() == 1 {
+        return vec![Group((0..plan.tasks.len()).collect())];
+    }
     let mut groups: Vec<Group> = Vec::new();
     for (index, task) in plan.tasks.iter().enumerate() {
         let joins = |group: &&mut Group| {

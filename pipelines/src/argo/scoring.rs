@@ -24,6 +24,13 @@ const STARTING_DEADLINE_SECONDS: u32 = 50;
 /// The template that comes last. Tasks are named after stages, so none has this name.
 const ENDING: &str = "ending";
 
+/// Parts of a tick's time that each step may take in a pod, and each step of the pods that follow a
+/// failure. The first step that hangs is the last of its pod. Argo adds some 15 s to a pod: 5 s until its
+/// first container runs, and up to 10 s until the controller looks at it again after its end. So a tick
+/// ends before the next one starts, whatever hangs.
+const STEP_SHARE: f64 = 0.3;
+const ENDING_SHARE: f64 = 0.2;
+
 /// Makes the clock, which carries its workflow itself: one that named a template would stand still
 /// where it is applied before it. A pod that fails is not tried again: the next tick starts at the
 /// watermark and scores what was missed.
@@ -75,7 +82,8 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
             artifacts: Vec::new(),
         }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
-        parallelism: Some(1),
+        // What comes after a failure runs side by side.
+        parallelism: Some(2),
         synchronization: Some(mutex(&names.score)),
         pod_gc: Some(PodGc { strategy: "OnPodSuccess".to_owned() }),
         ttl_strategy: Some(TtlStrategy {
@@ -108,6 +116,14 @@ fn adapt(document: &Document, plan: &mut Plan) {
         if let StepCommand::Alert(args) = &mut task.command {
             args.tick.clear();
         }
+        limit(document, task, STEP_SHARE);
+    }
+}
+
+/// Sets the deadline of a task that has one to its share of a tick's time.
+fn limit(document: &Document, task: &mut Task, share: f64) {
+    if let Some(deadline) = &mut task.command.common_mut().deadline {
+        *deadline = crate::score::share(document, share);
     }
 }
 
@@ -143,7 +159,9 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
     let last = plan.tasks.iter().filter_map(|task| {
         let failed = "{{workflow.failures}}".to_owned();
         let command = task.command.after_failure(Some(failed))?;
-        Some(Task::new(task.name.clone(), command))
+        let mut task = Task::new(task.name.clone(), command);
+        limit(document, &mut task, ENDING_SHARE);
+        Some(task)
     });
     let last: Vec<Task> = last.collect();
     let tell = |task: &Task| DagTask {
