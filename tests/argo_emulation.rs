@@ -102,7 +102,7 @@ fn is_seen_from_outside(cluster: &Cluster, run: &Path, folder: &Path) -> anyhow:
 }
 
 #[test]
-fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::Result<()> {
+fn emulated_argo_run_gives_the_bytes_of_the_local_runner() -> anyhow::Result<()> {
     if is_off() {
         return Ok(());
     }
@@ -121,7 +121,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
     assert_eq!(codes(&training.ran, "collect"), [0, 0]);
     assert_eq!(codes(&training.ran, "deploy"), [4, 0], "tried again, as the expression says");
     assert_eq!(codes(&training.ran, "report"), [0], "what comes last");
-    // Of the attempt that failed alone there is a log; all else has to be in the store.
+    // Only the failed attempt has a log; everything else must be in the store.
     let left = training.left()?;
     assert!(matches!(left.as_slice(), [pod] if pod.contains("deploy")), "{left:?}");
 
@@ -170,7 +170,7 @@ fn what_argo_would_run_makes_the_bytes_that_the_local_runner_makes() -> anyhow::
 }
 
 #[test]
-fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Result<()> {
+fn refused_data_is_not_retried_and_findings_are_kept() -> anyhow::Result<()> {
     if is_off() {
         return Ok(());
     }
@@ -205,7 +205,7 @@ fn refused_data_is_not_tried_again_and_what_was_found_is_kept() -> anyhow::Resul
 }
 
 #[test]
-fn of_the_documents_models_those_are_trained_that_a_submit_names() -> anyhow::Result<()> {
+fn submit_parameter_selects_models_to_train() -> anyhow::Result<()> {
     if is_off() {
         return Ok(());
     }
@@ -234,7 +234,7 @@ fn of_the_documents_models_those_are_trained_that_a_submit_names() -> anyhow::Re
 }
 
 #[test]
-fn tick_whose_source_is_away_alerts_all_the_same_and_says_why() -> anyhow::Result<()> {
+fn tick_with_unreachable_source_still_alerts_with_cause() -> anyhow::Result<()> {
     if is_off() {
         return Ok(());
     }

@@ -45,7 +45,7 @@ fn files(sets: &[&str]) -> anyhow::Result<Vec<File>> {
 }
 
 #[test]
-fn the_repositorys_manifests_are_what_the_generator_writes() -> anyhow::Result<()> {
+fn repository_manifests_match_the_generator() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let folder = repository().join("argo");
     let folder = folder.to_str().context("a path of text")?;
@@ -138,7 +138,7 @@ fn lint_finds_nothing_wrong_with_the_repository() -> anyhow::Result<()> {
 }
 
 #[test]
-fn lint_says_file_line_and_field_and_ends_with_2() -> anyhow::Result<()> {
+fn lint_names_file_line_and_field_and_exits_2() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let file = workspace.path().join("train.yaml");
     let text = fs_err::read_to_string(repository().join("argo/base/cluster/train.yaml"))?;
@@ -180,7 +180,7 @@ fn a_document_on_stdin_is_checked_as_one() -> anyhow::Result<()> {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 file, nothing wrong\n");
     let output = lint("kind: Pod\napiVersion: v1\n")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("`Pod` is no kind that the manifests use [kind]"), "{said}");
+    assert!(said.contains("`Pod` is not a kind that the manifests use [kind]"), "{said}");
     Ok(())
 }
 

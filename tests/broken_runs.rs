@@ -53,7 +53,7 @@ fn a_secret_beside_the_document_is_found_from_every_run() -> anyhow::Result<()> 
 }
 
 #[test]
-fn an_absent_source_is_named_and_the_run_has_failed() -> anyhow::Result<()> {
+fn absent_source_is_named_and_fails_the_run() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     for set in ["sources.metrics.recording.path=nowhere", "labels.scenarios=nowhere.csv"] {
         let output = workspace.output(&["run", "cluster", "--sample", "--set", set])?;
@@ -66,7 +66,7 @@ fn an_absent_source_is_named_and_the_run_has_failed() -> anyhow::Result<()> {
 }
 
 #[test]
-fn an_interrupted_training_is_gone_on_with_past_a_failed_tick() -> anyhow::Result<()> {
+fn interrupted_training_resumes_after_a_failed_tick() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let overlay = pipelines().join("samples/cluster.yaml").display().to_string();
     let train = ["run", "cluster", "--overlay", overlay.as_str()];

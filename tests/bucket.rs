@@ -105,7 +105,7 @@ fn a_bucket_holds_the_bytes_that_a_folder_holds_under_the_same_keys() -> anyhow:
 }
 
 #[test]
-fn another_machine_shows_a_run_that_it_did_not_do() -> anyhow::Result<()> {
+fn run_is_shown_on_another_machine() -> anyhow::Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let (first, second) = (Machine::new(server, "other")?, Machine::new(server, "other")?);
     first.run(&TRAIN)?;
@@ -130,7 +130,7 @@ fn another_machine_shows_a_run_that_it_did_not_do() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_may_be_done_is_said_and_what_is_old_may_go() -> anyhow::Result<()> {
+fn store_check_shows_permissions_and_gc_removes_old_objects() -> anyhow::Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let machine = Machine::new(server, "tidy")?;
     let said = machine.run(&["store", "check", "--role", "trainer"])?;
@@ -151,7 +151,7 @@ fn what_may_be_done_is_said_and_what_is_old_may_go() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_said_before_any_work() -> anyhow::Result<()> {
+fn missing_bucket_is_reported_before_any_work() -> anyhow::Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let machine = Machine::new(server, "early")?;
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -169,7 +169,7 @@ fn a_bucket_that_is_not_there_is_said_before_any_work() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_bucket_that_never_answers_ends_a_tick_which_the_next_one_makes_up_for() -> anyhow::Result<()> {
+fn tick_with_silent_bucket_ends_and_next_tick_catches_up() -> anyhow::Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let machine = Machine::new(server, "silent")?;
     machine.run(&["run", "cluster", "--now", "2026-11-21T08:36:00Z", "--sample"])?;
@@ -220,7 +220,7 @@ fn slow_relay(endpoint: &str) -> anyhow::Result<String> {
 }
 
 #[test]
-fn a_slow_bucket_changes_nothing_of_what_a_tick_writes() -> anyhow::Result<()> {
+fn slow_bucket_changes_no_byte_of_a_tick() -> anyhow::Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let slow = slow_relay(&server.endpoint)?;
     let tick = ["score", "cluster", "--sample", "--at", "2026-11-21T08:40:05Z"];

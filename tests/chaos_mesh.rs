@@ -49,7 +49,7 @@ impl Api {
                 if ends.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that goes away is no matter of the test.
+                // A client that goes away does not matter to the test.
                 drop(stream.and_then(|stream| answer(stream, &paths, &mut counts)));
             }
         });
@@ -190,7 +190,7 @@ fn fault_that_is_taken_back_has_the_times_of_its_events() -> Result<()> {
 }
 
 #[test]
-fn selector_that_matches_nothing_has_no_row_and_says_so() -> Result<()> {
+fn selector_without_match_has_no_row_and_a_reason() -> Result<()> {
     let mut nothing = fresh().1;
     nothing["status"]["conditions"] =
         json!([{"type": "Selected", "status": "False", "reason": "no pod is selected"}]);
@@ -289,7 +289,7 @@ fn object_that_is_deleted_midway_ends_its_fault() -> Result<()> {
 }
 
 #[test]
-fn missing_permission_is_told_in_the_words_of_kubernetes() -> Result<()> {
+fn missing_permission_error_quotes_kubernetes() -> Result<()> {
     let words = "stresschaos \"w-0\" is forbidden: User \"x\" cannot get resource";
     let recorded = record(vec![refusal(403, words)], well())?;
     assert_eq!((recorded.code, recorded.rows), (Some(2), Vec::new()));

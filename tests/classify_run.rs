@@ -67,7 +67,7 @@ fn workspace() -> anyhow::Result<Workspace> {
 }
 
 #[test]
-fn a_pod_that_is_not_what_its_image_says_is_told_and_its_end_as_well() -> anyhow::Result<()> {
+fn mismatch_of_pod_and_image_is_notified_with_its_end() -> anyhow::Result<()> {
     let workspace = workspace()?;
     let said = workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
     let page = said.lines().find_map(|line| line.strip_prefix("report")).context("a page")?;
@@ -121,7 +121,7 @@ fn a_pod_that_is_not_what_its_image_says_is_told_and_its_end_as_well() -> anyhow
 }
 
 #[test]
-fn classes_are_evaluated_against_a_table_of_what_entities_are() -> anyhow::Result<()> {
+fn classes_are_evaluated_against_a_table_of_entity_classes() -> anyhow::Result<()> {
     let workspace = workspace()?;
     workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
     let to = "2026-11-21T10:14:00Z";

@@ -60,7 +60,7 @@ fn examples_are_command_lines_that_parse() {
 }
 
 #[test]
-fn the_help_texts_are_the_known_ones() -> anyhow::Result<()> {
+fn help_texts_match_the_golden_file() -> anyhow::Result<()> {
     fn walk(command: &clap::Command, path: &str, text: &mut String) {
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
             let path = format!("{path} {}", sub.get_name());
@@ -84,13 +84,13 @@ fn document_reference_is_generated_from_the_schema() -> anyhow::Result<()> {
 }
 
 #[test]
-fn the_schema_is_the_known_one() -> anyhow::Result<()> {
+fn schema_matches_the_golden_file() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     golden("schema.json", &workspace.run(&["schema"])?)
 }
 
 #[test]
-fn what_is_wrong_with_a_command_line_is_said_with_exit_code_2() -> anyhow::Result<()> {
+fn wrong_command_line_exits_2_with_an_error() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let mut text = String::new();
     for arguments in [
@@ -123,7 +123,7 @@ fn what_is_wrong_with_a_command_line_is_said_with_exit_code_2() -> anyhow::Resul
 }
 
 #[test]
-fn a_plan_shows_who_waits_for_whom() -> anyhow::Result<()> {
+fn plan_shows_dependencies() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let tasks = workspace.json(&["plan", "cluster", "--sample"])?;
     let needs = |name: &str| {
@@ -139,7 +139,7 @@ fn a_plan_shows_who_waits_for_whom() -> anyhow::Result<()> {
 }
 
 #[test]
-fn output_goes_to_a_closed_pipe_without_a_word() -> anyhow::Result<()> {
+fn closed_pipe_prints_no_error() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let mut child = workspace
         .lynceus(&["schema"])
@@ -174,8 +174,7 @@ fn the_units_of_systemd_start_command_lines_that_parse() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_document_that_notifies_nobody_in_a_cluster_is_warned_of_and_no_finding() -> anyhow::Result<()>
-{
+fn document_with_stdout_alone_is_warned_about_without_a_finding() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let path = workspace.path().join("lonely.yaml");
     let text = fs_err::read_to_string(crate::workspace::pipelines().join("cluster.yaml"))?;
@@ -187,7 +186,10 @@ fn a_document_that_notifies_nobody_in_a_cluster_is_warned_of_and_no_finding() ->
         assert_eq!(output.status.code(), Some(0), "{said}");
         Ok(said)
     };
-    assert!(said(&path)?.contains("alerts.channels: no alert reaches anyone in a cluster"));
+    assert!(
+        said(&path)?
+            .contains("alerts.channels: in a cluster nobody sees alerts on standard output")
+    );
     fs_err::write(&path, text.replace("    - stdout\n", "    - stdout\n    - file: {path: x}\n"))?;
     assert_eq!(said(&path)?, "");
     Ok(())

@@ -90,7 +90,7 @@ fn document_and_settings_are_taken_by_the_programs_that_read_them() -> anyhow::R
     for panel in dashboard["panels"].as_array().context("panels")? {
         let query = panel["targets"][0]["expr"].as_str().context("a query")?;
         let name = query.split('{').next().unwrap_or_default();
-        assert!(metrics.contains(&format!("\"{name}\"")), "{name} is no series of ours");
+        assert!(metrics.contains(&format!("\"{name}\"")), "{name} is not a series of ours");
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ fn check(settings: &str, code: &str) -> anyhow::Result<()> {
             fs_err::metadata(root.join(file)).with_context(|| format!("{name} has {file}"))?;
         }
         for registry in &registries {
-            // The default of a registry is no registration.
+            // The default of a registry is not a registration.
             let is_registration = |line: &str| !line.starts_with("Self::");
             let lines = mentions
                 .iter()

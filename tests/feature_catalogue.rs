@@ -133,7 +133,7 @@ fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<(
 }
 
 #[test]
-fn run_that_covers_no_day_whole_publishes_nothing_unless_told_so() -> anyhow::Result<()> {
+fn run_without_a_whole_day_publishes_only_on_request() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     fs_err::write(workspace.path().join("rows.csv"), table(10..DAY - 3))?;
     fs_err::write(workspace.path().join("hosts.yaml"), PRODUCER)?;
@@ -183,7 +183,7 @@ fn other_features_begin_a_version_and_the_difference_is_named() -> anyhow::Resul
 }
 
 #[test]
-fn pipeline_trains_on_a_group_and_its_run_says_which_parts_it_read() -> anyhow::Result<()> {
+fn training_on_a_group_records_its_parts() -> anyhow::Result<()> {
     let workspace = published()?;
     let run = trained(&workspace, &[])?;
     assert_eq!(state(&run, "collect")?, "done");
@@ -235,7 +235,7 @@ fn examples(language: &str) -> anyhow::Result<Vec<String>> {
 
 /// `LYNCEUS_TEST_PYTHON=off` leaves this out.
 #[test]
-fn duckdb_and_pandas_read_a_group_as_the_page_says() -> anyhow::Result<()> {
+fn documented_duckdb_and_pandas_code_reads_a_group() -> anyhow::Result<()> {
     if std::env::var_os("LYNCEUS_TEST_PYTHON").is_some_and(|value| value == "off") {
         return Ok(());
     }

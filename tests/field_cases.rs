@@ -125,7 +125,7 @@ fn a_join_that_the_server_refuses_for_five_minutes_costs_those_five_minutes() ->
 /// Managed clusters have no metrics of the scheduler, many have no ingress controller, and where
 /// nothing is scheduled a quantile is NaN.
 #[test]
-fn the_shipped_document_trains_on_what_a_managed_cluster_has() -> anyhow::Result<()> {
+fn shipped_document_trains_on_managed_cluster_metrics() -> anyhow::Result<()> {
     let mut text = String::new();
     for line in recorded_text()?.lines() {
         let is_absent = ["scheduler_", "nginx_"]

@@ -11,14 +11,16 @@ cd "$(dirname "$0")/.."
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
 
 # The tests run a real Prometheus (and its promtool), InfluxDB (LYNCEUS_TEST_INFLUXDB=off leaves it
-# out), Alertmanager and SMTP server of their own;
-# nothing is started as a service.
+# out), Alertmanager and SMTP server of their own; nothing is started as a service. Completions are
+# tried in bash, zsh and fish.
 needed=()
 command -v prometheus >/dev/null && command -v promtool >/dev/null || needed+=(prometheus)
 command -v curl >/dev/null || needed+=(curl)
 command -v openssl >/dev/null || needed+=(openssl)
 command -v stress-ng >/dev/null || needed+=(stress-ng)
 [ "${LYNCEUS_TEST_INFLUXDB:-on}" = off ] || command -v influxd >/dev/null || needed+=(influxdb)
+command -v zsh >/dev/null || needed+=(zsh)
+command -v fish >/dev/null || needed+=(fish)
 [ -x /usr/bin/prometheus-alertmanager ] || needed+=(prometheus-alertmanager)
 /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || needed+=(python3-aiosmtpd)
 if [ "${LYNCEUS_TEST_BROWSER:-on}" != off ]; then
@@ -58,6 +60,14 @@ if [ "${1:-}" != --quick ]; then
     cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
     echo "== documentation"
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+    if command -v mdbook >/dev/null; then
+        echo "== book"
+        mdbook build docs --dest-dir "$(mktemp -d)"
+    fi
+    if command -v actionlint >/dev/null; then
+        echo "== workflows"
+        actionlint .github/workflows/*.yml
+    fi
     if command -v cargo-deny >/dev/null; then
         echo "== licences and sources"
         cargo deny --offline check licenses bans sources

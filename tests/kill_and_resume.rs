@@ -55,7 +55,7 @@ fn running(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 }
 
 #[test]
-fn ctrl_c_is_quiet_and_the_same_command_goes_on() -> anyhow::Result<()> {
+fn ctrl_c_prints_no_error_and_same_command_resumes() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let mut child =
         workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;

@@ -185,7 +185,7 @@ fn broken_daemon_set_is_refused_by_field() -> Result<()> {
             (container("ports/0/name"), "port-of-metrics-1".into(), "name: `port-of-metrics-1`"),
             (container("livenessProbe/httpGet/port"), "health".into(), "no port named `health`"),
             (container("livenessProbe/httpGet/port"), 0.into(), "httpGet.port: 0"),
-            (container("resources/limits/memory"), "64MB".into(), "`64MB` is no quantity"),
+            (container("resources/limits/memory"), "64MB".into(), "`64MB` is not a quantity"),
             (container("resources/limits/memory"), "16Mi".into(), "more than its limit"),
             (container("env/-"), json!({"name": "1=2"}), "env.2.name: `1=2`"),
             (

@@ -73,7 +73,7 @@ fn every_page_fits_every_screen_and_can_be_read_by_anyone() -> Result<()> {
 }
 
 #[test]
-fn the_pages_look_as_they_did_when_a_person_looked_at_them() -> Result<()> {
+fn pages_match_reviewed_pictures() -> Result<()> {
     if !browser::wanted() {
         return Ok(());
     }
@@ -140,7 +140,7 @@ fn a_validator_finds_nothing_wrong_with_any_page() -> Result<()> {
 }
 
 #[test]
-fn the_readmes_picture_is_the_one_that_its_first_command_draws() -> Result<()> {
+fn readme_picture_matches_its_first_command() -> Result<()> {
     let workspace = sample()?;
     let [first, _] = runs(workspace)?;
     let drawn = fs_err::read_to_string(page(workspace, &first, "report.svg"))?;
@@ -169,7 +169,7 @@ fn the_readmes_picture_is_the_one_that_its_first_command_draws() -> Result<()> {
 }
 
 #[test]
-fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> {
+fn comparison_lists_differences_and_their_significance() -> Result<()> {
     let workspace = sample()?;
     let [first, last] = runs(workspace)?;
     let compared = workspace.json(&["compare", "cluster", &first, &last])?;
@@ -205,7 +205,7 @@ fn a_comparison_says_what_differs_and_whether_it_means_anything() -> Result<()> 
 }
 
 #[test]
-fn a_task_from_the_cache_is_told_of_like_one_that_ran() -> Result<()> {
+fn cached_task_is_reported_like_an_executed_one() -> Result<()> {
     let workspace = sample()?;
     let [_, last] = runs(workspace)?;
     let text = fs_err::read_to_string(page(workspace, &last, "report.html"))?;
@@ -221,7 +221,7 @@ fn a_task_from_the_cache_is_told_of_like_one_that_ran() -> Result<()> {
 }
 
 #[test]
-fn a_comparison_counts_each_window_once_in_whatever_ticks_it_was_scored() -> Result<()> {
+fn comparison_counts_each_window_once_across_ticks() -> Result<()> {
     let sample = repository().join("pipelines/samples/cluster.yaml").display().to_string();
     let compared = |ticks: &[&str]| -> Result<Value> {
         let workspace = Workspace::new()?;
@@ -247,7 +247,7 @@ fn a_comparison_counts_each_window_once_in_whatever_ticks_it_was_scored() -> Res
 }
 
 #[test]
-fn windows_that_were_made_up_for_are_called_late() -> Result<()> {
+fn caught_up_windows_are_called_late() -> Result<()> {
     let workspace = sample()?;
     let [first, _] = runs(workspace)?;
     let late: Vec<Value> =

@@ -69,8 +69,7 @@ fn a_hundred_kills_in_two_hundred_ticks_change_no_score_and_no_alarm() -> anyhow
 }
 
 #[test]
-fn of_two_schedulers_at_once_each_window_has_one_score_and_nobody_is_told_twice()
--> anyhow::Result<()> {
+fn two_concurrent_schedulers_score_and_notify_each_window_once() -> anyhow::Result<()> {
     let (one, two) = (Place::new(TICKS)?, Place::new(TICKS)?);
     let mut lost = 0;
     for number in (105..=100 + TICKS).step_by(15) {
@@ -122,7 +121,7 @@ fn scored(workspace: &Workspace) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 #[test]
-fn an_hour_without_prometheus_and_without_a_store_is_made_up_for() -> anyhow::Result<()> {
+fn hour_without_prometheus_and_store_is_caught_up() -> anyhow::Result<()> {
     let server = prometheus::Prometheus::start(&[])?;
     let url = format!("sources.main.prometheus.url={}", server.url());
     let (away, there) = (trained(&server)?, trained(&server)?);

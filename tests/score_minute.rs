@@ -56,7 +56,7 @@ fn one_catch_up_and_many_ticks_give_the_same_bytes() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_repeated_tick_scores_and_says_nothing() -> anyhow::Result<()> {
+fn repeated_tick_scores_and_sends_nothing() -> anyhow::Result<()> {
     let workspace = trained()?;
     tick(&workspace, AT[3])?;
     let before = outcomes(&workspace)?;
@@ -84,7 +84,7 @@ fn a_tick_that_lost_its_watermark_move_scores_no_window_twice() -> anyhow::Resul
 }
 
 #[test]
-fn tick_without_a_live_model_succeeds_and_says_what_to_do() -> anyhow::Result<()> {
+fn tick_without_live_model_succeeds_with_a_hint() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let output = workspace.output(&["score", "cluster", "--sample", "--at", AT[0]])?;
     let said = String::from_utf8_lossy(&output.stdout);

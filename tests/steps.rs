@@ -36,7 +36,19 @@ fn page_shows_the_command_lines_that_the_script_runs() -> anyhow::Result<()> {
 }
 
 #[test]
-fn each_step_runs_by_itself_on_the_sample() -> anyhow::Result<()> {
+fn readme_shows_the_steps_that_the_script_runs() -> anyhow::Result<()> {
+    let script = fs_err::read_to_string(repository().join("tests/steps.sh"))?;
+    let steps: Vec<&str> =
+        script.lines().filter(|line| line.starts_with("    step ")).map(str::trim).collect();
+    assert_eq!(steps.len(), 12, "ten steps, two of them twice");
+    let readme = fs_err::read_to_string(repository().join("README.md"))?;
+    let block = format!("\n{}\n```\n", steps.join("\n"));
+    ensure!(readme.contains(&block), "README.md lacks the lines of tests/steps.sh:{block}");
+    Ok(())
+}
+
+#[test]
+fn each_step_runs_alone_on_the_sample() -> anyhow::Result<()> {
     let programs = tempfile::tempdir()?;
     let stages = [
         "collect", "label", "feature", "validate", "train", "select", "deploy", "score", "alert",

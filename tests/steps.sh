@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Each step by itself on the recorded sample, in the order of the data: what docs/src/steps.md shows.
 #
-#   tests/steps.sh [FOLDER]             runs the programs of FOLDER, target/debug by default
+#   tests/steps.sh [FOLDER]             runs the programs of FOLDER, target/debug by default, by the
+#                                       command lines that --print prints
 #   tests/steps.sh --containers [NAME]  runs the images NAME/STEP, localhost/lynceus by default
 #   tests/steps.sh --print [NAME]       prints the command lines; with NAME those of containers
 #
@@ -24,11 +25,14 @@ step() {
     shift
     # A flag and its value stand in one line; what follows is indented.
     line=$(printf '%s' "$*" | sed 's/ --/ \\\n    --/2g')
+    # The name alone of one step, `select`, is a word of the shell's own.
+    # shellcheck disable=SC2016
+    [ -n "$what" ] && [ "$form" != run ] || line="\$programs/$stage $line"
     if [ "$form" = print ]; then
         # The command line is for a shell that is not this one.
         # shellcheck disable=SC2016
         if [ -z "$what" ]; then
-            echo "$stage $line"
+            echo "$line"
         else
             printf '%s run --rm --user "$(id -u):$(id -g)" --network none -v "$PWD:/work" -w /work \\\n    %s/%s:%s \\\n    %s\n' \
                 "$engine" "$what" "$stage" "$version" "$line"
@@ -37,9 +41,9 @@ step() {
     fi
     echo "== $stage"
     if [ "$form" = run ]; then
-        "$what/$stage" "$@"
+        programs=$what eval "$line"
     else
-        # A container in a container has to be told of other cgroups and limits: PODMAN_FLAGS.
+        # A container in a container needs other cgroups and limits: PODMAN_FLAGS.
         # shellcheck disable=SC2086
         "$engine" run --rm ${PODMAN_FLAGS:-} --user "$(id -u):$(id -g)" --network none -v "$PWD:/work" -w /work \
             "$what/$stage:$version" "$@"

@@ -65,7 +65,7 @@ fn id(run: &Value) -> Result<&str> {
 }
 
 #[test]
-fn a_training_is_mirrored_with_all_that_is_known_of_it_and_again_changes_nothing() -> Result<()> {
+fn training_is_mirrored_completely_and_repeating_changes_nothing() -> Result<()> {
     if mlflow::is_off() {
         return Ok(());
     }
@@ -150,7 +150,7 @@ fn every_epoch_of_an_autoencoder_is_a_step() -> Result<()> {
 }
 
 #[test]
-fn a_dead_server_fails_no_run_is_told_once_and_gets_all_later() -> Result<()> {
+fn unreachable_server_fails_no_run_is_reported_once_and_gets_all_runs_later() -> Result<()> {
     if mlflow::is_off() {
         return Ok(());
     }
@@ -171,7 +171,7 @@ fn a_dead_server_fails_no_run_is_told_once_and_gets_all_later() -> Result<()> {
 }
 
 #[test]
-fn a_refusing_server_fails_no_run_and_its_words_are_told_without_secrets() -> Result<()> {
+fn refusing_server_fails_no_run_and_its_reply_is_shown_without_secrets() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
     std::thread::spawn(move || {

@@ -88,7 +88,7 @@ fn the_settings_of_the_paper_are_a_profile() -> anyhow::Result<()> {
 }
 
 #[test]
-fn another_model_on_the_sample_is_told_by_its_own_figures() -> anyhow::Result<()> {
+fn second_model_on_sample_is_reported_with_its_own_metrics() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let figures = |said: &str| -> anyhow::Result<String> {
         let line = said.lines().find(|line| line.starts_with("552 windows:"));
@@ -132,7 +132,7 @@ fn a_second_run_takes_everything_from_the_cache_and_changes_nothing() -> anyhow:
 }
 
 #[test]
-fn a_changed_parameter_runs_what_depends_on_it_and_explain_says_so() -> anyhow::Result<()> {
+fn changed_parameter_reruns_dependent_tasks_and_explain_names_it() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     workspace.run(&TRAIN)?;
     let changed = ["run", "cluster", "--sample", "--set", "models.adaptive.ridge=0.4"];
@@ -159,7 +159,7 @@ fn a_changed_parameter_runs_what_depends_on_it_and_explain_says_so() -> anyhow::
 }
 
 #[test]
-fn a_task_is_done_again_when_asked_or_when_its_output_was_touched() -> anyhow::Result<()> {
+fn task_runs_again_on_request_or_after_its_output_changed() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     workspace.run(&TRAIN)?;
     let first = workspace.promised()?;
@@ -249,7 +249,7 @@ fn models_are_listed_shown_and_rolled_back() -> anyhow::Result<()> {
 }
 
 #[test]
-fn how_a_training_ended_is_told_where_the_document_asks_for_it() -> anyhow::Result<()> {
+fn training_result_is_notified_where_enabled() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     let told = workspace.path().join("told.jsonl");
     let channels = format!("alerts.channels=[{{file: {{path: '{}'}}}}]", told.display());

@@ -46,7 +46,7 @@ use contract::StepError;
 use contract::steps::StepCommand;
 use serde::Serialize;
 
-/// Watches Kubernetes clusters: says every minute whether they behave as they used to, what is wrong
+/// Watches Kubernetes clusters: reports every minute whether they behave normally, what is wrong
 /// and where.
 #[derive(Debug, Parser)]
 #[command(
@@ -77,7 +77,8 @@ struct StepCli {
 /// Flags of every command but `step`.
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// Keep runs, models and scores in this store: a folder, `file:///folder` or `s3://bucket/prefix`
+    /// Keep runs, models and scores in this store: a folder, `file:///folder` or
+    /// `s3://bucket/prefix`
     #[arg(
         long,
         global = true,
@@ -170,22 +171,22 @@ enum Command {
         after_help = "Example: lynceus watch cluster --set sources.metrics.prometheus.url=http://localhost:9090"
     )]
     Watch(watch::WatchArgs),
-    /// Show the messages of a time range, whatever channels they went through
+    /// Show the messages of a time range, of all channels
     #[command(after_help = "Example: lynceus messages cluster --last 7d")]
     Messages(messages::MessagesArgs),
     /// Show the scores of a time range
     #[command(after_help = "Example: lynceus scores cluster --last 10m --watch")]
     Scores(scores::ScoresArgs),
-    /// Judge the rows of any table with a model, or the data set of a run, without a store
+    /// Score the rows of any table, or the data set of a run, without a store
     #[command(after_help = "Example: lynceus predict cluster table.csv --to scores.parquet")]
     Predict(predict::PredictArgs),
-    /// Print a document with its profile, overlays and fields laid over it
+    /// Print a document after its profile, overlays and `--set` are applied
     #[command(after_help = "Example: lynceus document cluster --set step=30s")]
     Document(document::DocumentCommand),
     /// Show pipeline health: last window, lag, live model, open alarms, drift
     #[command(after_help = "Example: lynceus status cluster")]
     Status(status::StatusArgs),
-    /// List entities with their classes: of pipelines of `task: classify`
+    /// List the entities of a `task: classify` pipeline with their classes
     Entities {
         #[command(subcommand)]
         command: entities::EntitiesCommand,
@@ -201,7 +202,7 @@ enum Command {
     /// Compare runs side by side: documents, metrics, and the significance of differences
     #[command(after_help = "Example: lynceus compare cluster previous last --html compare.html")]
     Compare(compare::CompareArgs),
-    /// Show the tasks of a pipeline, what they read and write, and what they wait for
+    /// Show the tasks of a pipeline with their inputs, outputs and dependencies
     #[command(after_help = "Example: lynceus plan cluster --sample")]
     Plan(plan::PlanArgs),
     /// Explain why a task of a run ran or did not, input by input
@@ -223,7 +224,7 @@ enum Command {
         #[command(subcommand)]
         command: features::FeaturesCommand,
     },
-    /// List models, show one, see what was live when, promote or roll back
+    /// List and compare models, show their history, promote or roll back
     #[command(after_help = "Example: lynceus models history cluster")]
     Models {
         #[command(subcommand)]
@@ -239,7 +240,7 @@ enum Command {
         #[command(subcommand)]
         command: store::StoreCommand,
     },
-    /// Inject faults on purpose and log when they really happened
+    /// Inject faults and log their true times
     Scenario {
         #[command(subcommand)]
         command: scenario::ScenarioCommand,
@@ -250,7 +251,7 @@ enum Command {
     /// Serve the live model, and a page that replays labelled rows against it
     #[command(after_help = "Example: lynceus replay cluster --rate 5")]
     Replay(serve::ReplayArgs),
-    /// Write the manifests of Argo Workflows, or say which differ from their documents
+    /// Write the manifests of Argo Workflows, or check them against their documents
     #[command(after_help = "Example: lynceus manifests --check")]
     Manifests(manifests::ManifestsArgs),
     /// Check documents and manifests, without a cluster
@@ -292,7 +293,8 @@ pub fn main() -> ExitCode {
         _ => Cli::try_parse_from(line).map(execute),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
-        // Clap chooses the stream and the words; there is no other place to report a failure of that.
+        // Clap chooses the stream and the words; there is no other place to report a failure of
+        // that.
         drop(error.print());
         u8::try_from(error.exit_code()).unwrap_or(2)
     }))
@@ -305,7 +307,7 @@ fn execute(cli: Cli) -> u8 {
         return error.kind.exit_code();
     }
     let done = match command {
-        Command::Names(args) => names::execute(&global, &args),
+        Command::Names(args) => names::execute(&global, &args, &Cli::command()),
         Command::Document(args) => document::execute(&global, &args),
         Command::Predict(args) => predict::execute(&global, &args),
         Command::Step { step } => return step::execute(&step),
@@ -340,7 +342,7 @@ fn execute(cli: Cli) -> u8 {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "lynceus", &mut script);
-            print(&format!("{}{}", String::from_utf8_lossy(&script), names::script(shell)))
+            print(&names::script(shell, &String::from_utf8_lossy(&script)))
         }
     };
     match done {
@@ -357,7 +359,7 @@ fn execute(cli: Cli) -> u8 {
 }
 
 pub(crate) fn tell(error: &StepError) {
-    // Nobody is left to tell when stderr is closed.
+    // Nothing can be reported when stderr is closed.
     drop(writeln!(std::io::stderr(), "error: {error}"));
 }
 
@@ -372,10 +374,12 @@ fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
                 ))
         }
         Format::Json if matches!(command, Command::Completions { .. }) => {
-            Err(StepError::usage("`lynceus completions` prints a script, not JSON"))
+            Err(StepError::usage("`lynceus completions` prints a script, not JSON")
+                .hint("leave --output out"))
         }
         Format::Json if matches!(command, Command::Schema(args) if args.is_markdown()) => {
-            Err(StepError::usage("`--format markdown` and `--output json` exclude each other"))
+            Err(StepError::usage("`--format markdown` and `--output json` exclude each other")
+                .hint("leave one of them out"))
         }
         Format::Text | Format::Json | Format::Csv | Format::Parquet => Ok(()),
     }
@@ -389,7 +393,7 @@ fn print_rows(global: &Global, rows: &frames::Rows) -> Result<(), StepError> {
     }
 }
 
-/// Prints to stdout; a reader that went away (`| head`) is no error.
+/// Prints to stdout; a reader that went away (`| head`) is not an error.
 fn print(text: &str) -> Result<(), StepError> {
     print_bytes(text.as_bytes())
 }
@@ -398,7 +402,8 @@ fn print_bytes(bytes: &[u8]) -> Result<(), StepError> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(StepError::unavailable(format!("cannot write to stdout: {error}")))
+            Err(StepError::unavailable(format!("cannot write to stdout: {error}"))
+                .hint("is the disk full that the output is written to?"))
         }
         _ => Ok(()),
     }

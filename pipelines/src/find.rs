@@ -44,7 +44,8 @@ pub fn sample(found: &Found) -> Result<PathBuf, StepError> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(StepError::usage(format!("this pipeline has no sample: `{}` is not there", path.display())))
+    Err(StepError::usage(format!("this pipeline has no sample: `{}` is not there", path.display()))
+        .hint("leave --sample out to read the sources, or try `cluster`, which has one"))
 }
 
 /// Refuses the name of a pipeline of which there is nothing in the store and no document either: it

@@ -8,7 +8,7 @@ use contract::steps::StepCommand;
 /// A step with its flags and a name that is unique in the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// The name: the stage, and for several tasks of a stage what tells them apart.
+    /// The name: the stage, and a suffix for each of several tasks of a stage.
     pub name: String,
     /// What to run.
     pub command: StepCommand,

@@ -30,6 +30,8 @@ pub const INTERRUPTED: &str = "interrupted";
 
 /// Returns this program's file: each task is a process of it.
 pub fn this_program() -> Result<PathBuf, StepError> {
-    std::env::current_exe()
-        .map_err(|e| StepError::unavailable(format!("cannot find this program: {e}")))
+    std::env::current_exe().map_err(|e| {
+        StepError::unavailable(format!("cannot find this program: {e}"))
+            .hint("was the program removed or replaced while it ran? start it again")
+    })
 }

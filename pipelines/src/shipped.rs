@@ -21,13 +21,20 @@ macro_rules! files {
 }
 
 /// All documents that come with the program.
-pub(crate) const ALL: &[Shipped] = &[CLUSTER, NODE, OWN];
+pub(crate) const ALL: &[Shipped] = &[CLUSTER, NODE, KUBERNETES_NODES, OWN];
 
 /// A template for signals of one's own; it has no sample.
 const OWN: Shipped = Shipped {
     name: "own",
     about: "a template for signals of your own",
     text: include_str!("../templates/own.yaml"),
+    sample: &[],
+};
+
+const KUBERNETES_NODES: Shipped = Shipped {
+    name: "kubernetes-nodes",
+    about: "each node of a Kubernetes cluster, by the node_exporter in its Prometheus",
+    text: include_str!("../templates/kubernetes-nodes.yaml"),
     sample: &[],
 };
 

@@ -160,7 +160,7 @@ fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
     Task::new("select", StepCommand::Select(args))
 }
 
-/// Returns the task that tells how a training ended, where the document asks for it. It is none of
+/// Returns the task that sends how a training ended, where the document enables it. It is none of
 /// the plan's: it comes after a run that was refused as well, and reads the outcomes there are.
 pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
     if inputs.document.alerts.training.is_empty() {

@@ -142,7 +142,7 @@ fn minutes(cron: &Value, lasts: [u64; 6]) -> Result<(Vec<Tick>, usize, usize)> {
 }
 
 #[test]
-fn tick_that_still_runs_makes_the_next_ones_be_skipped() -> Result<()> {
+fn running_tick_skips_the_next_ones() -> Result<()> {
     use Tick::{Skipped, Started};
     let clocks = clocks()?;
     assert_eq!(clocks.len(), 3, "first training, training, scoring");
@@ -180,7 +180,7 @@ fn tick_of_a_controller_that_was_away_runs_within_its_deadline_alone() -> Result
 }
 
 #[test]
-fn pods_that_ended_well_are_gone_at_once() -> Result<()> {
+fn succeeded_pods_are_removed_at_once() -> Result<()> {
     let pods = [("collect".to_owned(), true), ("validate".to_owned(), false)];
     let mut specs: Vec<Value> =
         clocks()?.into_iter().map(|cron| cron["spec"]["workflowSpec"].clone()).collect();

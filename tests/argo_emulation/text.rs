@@ -23,7 +23,7 @@ pub(super) fn list(value: &Value) -> &[Value] {
 
 /// Returns a text, which must be one: Argo takes no number or boolean for it.
 pub(super) fn text(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("{value} is no text"))
+    value.as_str().with_context(|| format!("{value} is not text"))
 }
 
 /// Puts what each `{{reference}}` stands for in its place, as often as there are any.
@@ -49,11 +49,11 @@ pub(super) fn holds(condition: &str) -> Result<bool> {
     let quoted = |text: &str| -> Result<String> {
         let inner = text.trim().strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
         let inner = inner.filter(|inner| !inner.contains('\''));
-        Ok(inner.with_context(|| format!("`{text}` is no text"))?.to_owned())
+        Ok(inner.with_context(|| format!("`{text}` is not text"))?.to_owned())
     };
     let (given, pattern) = (quoted(given)?, quoted(pattern)?);
     let word = pattern.strip_prefix("[ ,]").and_then(|rest| rest.strip_suffix("[ ,]"));
-    let word = word.with_context(|| format!("`{pattern}` is no pattern that is known here"))?;
+    let word = word.with_context(|| format!("`{pattern}` is not a pattern that is known here"))?;
     Ok(given.split([' ', ',']).any(|other| other == word))
 }
 
@@ -80,7 +80,7 @@ pub(super) fn is_retried(expression: &str, code: i32, message: &str) -> Result<b
                     && codes.chars().any(|known| code == format!("{known})"))
             }
             Some(("lastRetry.status", rest)) if rest.starts_with("== ") => quoted == [status],
-            _ => bail!("`{part}` is no expression that is known here"),
+            _ => bail!("`{part}` is not an expression that is known here"),
         };
     }
     Ok(holds)

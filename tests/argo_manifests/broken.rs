@@ -129,7 +129,7 @@ const BROKEN_COMMANDS: [Break; 16] = [
     ),
     ("renamed flag", TRAIN, "- --samples\n", "- --sample\n", "flags"),
     ("missing flag", TRAIN, "        - --bundle\n        - /lynceus/select/bundle\n", "", "flags"),
-    ("seed that is no number", TRAIN, "value: \"7\"", "value: seven", "flags"),
+    ("seed that is not a number", TRAIN, "value: \"7\"", "value: seven", "flags"),
     ("store that is a folder", TRAIN, "value: s3://lynceus", "value: /store", "flags"),
     ("no command", TRAIN, "        command:\n        - /collect\n", "", "command"),
     ("image of another step", TRAIN, "images}}/collect:", "images}}/feature:", "command"),

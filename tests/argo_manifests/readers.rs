@@ -61,7 +61,7 @@ fn read_by_others(
 }
 
 #[test]
-fn a_yaml_1_1_parser_and_heras_models_read_every_value_as_it_is_meant() -> anyhow::Result<()> {
+fn yaml_1_1_parser_and_hera_models_read_every_value_correctly() -> anyhow::Result<()> {
     for models in ARGO {
         let temp = tempfile::tempdir()?;
         let read = read_by_others(temp.path(), models, str::to_owned)?;
@@ -96,8 +96,7 @@ fn the_schemas_of_kubernetes_accept_every_object() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_argo_does_not_have_lacks_or_holds_as_another_type_is_seen_by_heras_models()
--> anyhow::Result<()> {
+fn hera_models_find_unknown_missing_and_mistyped_fields() -> anyhow::Result<()> {
     for (from, to, words) in [
         (
             "readOnlyRootFilesystem",

@@ -177,7 +177,7 @@ const BROKEN_CLUSTER: [Break; 7] = [
 ];
 
 #[test]
-fn what_a_real_cluster_refuses_is_found() -> anyhow::Result<()> {
+fn lint_finds_what_a_cluster_refuses() -> anyhow::Result<()> {
     every_one_is_found(&SEVERAL, &BROKEN_CLUSTER)
 }
 
@@ -196,7 +196,7 @@ fn a_clock_before_its_template_in_one_stream_is_found() -> anyhow::Result<()> {
 }
 
 #[test]
-fn what_is_handed_to_the_wrong_reader_is_found() -> anyhow::Result<()> {
+fn wrong_artifact_kind_is_refused() -> anyhow::Result<()> {
     every_one_is_found(&SEVERAL, &BROKEN_WIRES)
 }
 

@@ -15,7 +15,7 @@ Every error message of Lynceus, by the part that prints it, with what to do. `{n
 `{what}`, `{why}` or `{error}` for the cause in words. Search this page for the words of a
 message without its values. The page is generated from the source code.
 
-An error has the form `error: MESSAGE`, and `hint: WHAT TO DO` where the message alone does not say it. The exit code says who has to act:
+An error has the form `error: MESSAGE`, then `hint: WHAT TO DO` where the message alone does not say it. The exit code says who has to act:
 
 | exit code | who has to act |
 |---|---|
@@ -25,8 +25,8 @@ An error has the form `error: MESSAGE`, and `hint: WHAT TO DO` where the message
 | 4 | the operator of the outside service that the message names. The step is retried; you may run the command again |
 | 5 | no one: another process was faster. The step is retried |
 
-An empty last column means that the message itself names what to correct. A message about a tensor, a hash or a format means that a file was
-changed, cut or written by another version: copy it from its origin again, or train again.
+Where the last column is in italics, Lynceus prints no hint: the message itself names the setting and the values that it accepts. Messages about the
+document begin with its file, line and field.
 ";
 
 /// Calls that make an error, and its exit code.
@@ -65,6 +65,9 @@ const PARTS: [(&str, &str); 22] = [
     ("steps/export/", "export"),
     ("steps/report/", "report"),
 ];
+
+/// What to do about a message of the document's check that has no hint: it says itself what must be.
+const CORRECT_THE_SETTING: &str = "*correct this setting as the message says; [the pipeline document](document.md) lists its values*";
 
 /// A message with its exit code, and what to do about it.
 type Row = (String, u8, String);
@@ -150,10 +153,16 @@ fn errors(source: &str) -> BTreeSet<Row> {
         let code = MAKERS.iter().find(|(maker, _)| *maker == name).map_or(0, |(_, code)| *code);
         let message = arguments.last().copied().unwrap_or_default();
         let hint = hint(source, (begin, end));
+        let remedy = match hint {
+            hint if hint.is_empty() && !is_step_error => CORRECT_THE_SETTING.to_owned(),
+            hint => hint,
+        };
         for message in resolved(source, message, begin) {
             let words = message.split('{').map(|it| it.split_once('}').map_or(it, |(_, it)| it));
-            if words.flat_map(str::chars).any(char::is_alphabetic) || !hint.is_empty() {
-                rows.insert((format!("{field}{message}"), code, hint.clone()));
+            if words.flat_map(str::chars).any(char::is_alphabetic)
+                || is_step_error && !remedy.is_empty()
+            {
+                rows.insert((format!("{field}{message}"), code, remedy.clone()));
             }
         }
     }
@@ -197,6 +206,7 @@ fn table() -> Result<BTreeMap<usize, BTreeSet<Row>>> {
 #[test]
 fn error_page_has_every_message_of_the_source_with_its_hint() -> Result<()> {
     let mut page = INTRODUCTION.to_owned();
+    let mut without = Vec::new();
     let cell = |text: &str| text.replace('|', "\\|").replace('<', "\\<").replace('\n', " ");
     for (part, rows) in table()?.into_iter().filter(|(_, rows)| !rows.is_empty()) {
         page += &format!(
@@ -204,9 +214,13 @@ fn error_page_has_every_message_of_the_source_with_its_hint() -> Result<()> {
             PARTS[part].1
         );
         for (message, code, hint) in rows {
+            if hint.is_empty() {
+                without.push(message.clone());
+            }
             page += &format!("| {} | {code} | {} |\n", cell(&message), cell(&hint));
         }
     }
+    ensure!(without.is_empty(), "these errors need a hint that says what to do: {without:#?}");
     let path = repository().join("docs/src/errors.md");
     if std::env::var_os("LYNCEUS_UPDATE").is_some() {
         fs_err::write(&path, &page)?;

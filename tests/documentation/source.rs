@@ -138,7 +138,7 @@ fn said(literal: &str) -> String {
     text
 }
 
-/// Returns the name that stands for an argument of `format!`: the last name that is no conversion.
+/// Returns the name that stands for an argument of `format!`: the last name that is not a conversion.
 fn placeholder(argument: &str) -> String {
     const CONVERSIONS: [&str; 14] = [
         "display",

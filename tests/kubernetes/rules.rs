@@ -62,7 +62,7 @@ fn names(kind: &str, object: &Value, said: &mut Vec<String>) {
         _ => name.len() <= 253 && name.split('.').all(is_label),
     };
     if !is_right {
-        said.push(format!("metadata.name: `{name}` is no name by DNS-1123"));
+        said.push(format!("metadata.name: `{name}` is not a name by DNS-1123"));
     }
     for (path, metadata) in [
         ("metadata", &object["metadata"]),
@@ -75,7 +75,7 @@ fn names(kind: &str, object: &Value, said: &mut Vec<String>) {
             let is_value =
                 value.is_empty() || (value.starts_with(is_outer) && value.ends_with(is_outer));
             if value.len() > 63 || !value.chars().all(is_part) || !is_value {
-                said.push(format!("{path}.labels.{key}: `{value}` is no value of a label"));
+                said.push(format!("{path}.labels.{key}: `{value}` is not a value of a label"));
             }
         }
     }
@@ -87,7 +87,7 @@ fn pod(path: &str, spec: &Value, claims: &Value, said: &mut Vec<String>) {
         let path = format!("{path}.volumes.{index}");
         let name = volume["name"].as_str().unwrap_or_default();
         if !is_label(name) {
-            said.push(format!("{path}.name: `{name}` is no name by DNS-1123"));
+            said.push(format!("{path}.name: `{name}` is not a name by DNS-1123"));
         }
         if !volumes.insert(name) {
             said.push(format!("{path}.name: `{name}` is there twice"));
@@ -104,7 +104,7 @@ fn pod(path: &str, spec: &Value, claims: &Value, said: &mut Vec<String>) {
         let path = format!("{path}.containers.{index}");
         let name = container["name"].as_str().unwrap_or_default();
         if !is_label(name) {
-            said.push(format!("{path}.name: `{name}` is no name by DNS-1123"));
+            said.push(format!("{path}.name: `{name}` is not a name by DNS-1123"));
         }
         if !known.insert(name) {
             said.push(format!("{path}.name: `{name}` is there twice"));
@@ -155,7 +155,7 @@ fn container(path: &str, container: &Value, volumes: &BTreeSet<&str>, said: &mut
         let name = variable["name"].as_str().unwrap_or_default();
         let is_part = |c: char| c.is_ascii_graphic() && c != '=';
         if name.is_empty() || !name.chars().all(is_part) {
-            said.push(format!("{path}.env.{index}.name: `{name}` is no name of a variable"));
+            said.push(format!("{path}.env.{index}.name: `{name}` is not the name of a variable"));
         }
     }
     let resources = &container["resources"];
@@ -177,7 +177,7 @@ fn port_reference(path: &str, port: &Value, said: &mut Vec<String>) {
     };
     let has_letter = name.contains(|c: char| c.is_ascii_lowercase());
     if name.len() > 15 || !is_label(name) || !has_letter || name.contains("--") {
-        said.push(format!("{path}: `{name}` is no name of a port"));
+        said.push(format!("{path}: `{name}` is not the name of a port"));
     }
 }
 
@@ -191,7 +191,7 @@ fn policy(spec: &Value, said: &mut Vec<String>) {
     for (index, direction) in items(&spec["policyTypes"]) {
         let direction = direction.as_str().unwrap_or_default();
         if !["Ingress", "Egress"].contains(&direction) {
-            said.push(format!("spec.policyTypes.{index}: `{direction}` is no direction"));
+            said.push(format!("spec.policyTypes.{index}: `{direction}` is not a direction"));
         }
     }
     for direction in ["ingress", "egress"] {
@@ -208,7 +208,7 @@ fn policy(spec: &Value, said: &mut Vec<String>) {
 pub(super) fn wrong_quantity(value: &Value) -> Option<String> {
     quantity(value).is_none().then(|| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        format!("`{text}` is no quantity")
+        format!("`{text}` is not a quantity")
     })
 }
 

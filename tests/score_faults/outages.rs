@@ -8,8 +8,7 @@ use super::place::{Place, command};
 use crate::workspace::differences;
 
 #[test]
-fn a_day_that_nobody_scored_is_made_up_for_in_one_go_and_told_in_one_message() -> anyhow::Result<()>
-{
+fn unscored_day_is_caught_up_in_one_tick_with_one_message() -> anyhow::Result<()> {
     let place = Place::new(1440)?;
     place.tick(100 + 1440)?;
     let windows = place.scored()?.keys().filter(|name| name.starts_with("scores/")).count();

@@ -12,7 +12,8 @@ use store::{Change, FolderStore, Registry, Watermark, watermark};
 
 use super::small_model::{self, bundle, candidate, document, features, minute};
 
-/// A store with a live model that was scored to minute 100, and features of the minutes that follow.
+/// A store with a live model that was scored to minute 100, and features of the minutes that
+/// follow.
 pub(crate) struct Place {
     temp: tempfile::TempDir,
 }
@@ -23,7 +24,8 @@ impl Place {
         let place = Self { temp: tempfile::tempdir()? };
         let file = place.path("cluster.yaml");
         document(&file)?;
-        // How windows are divided into ticks is what the tests vary: that scoring paused is not told.
+        // The tests vary how windows are divided into ticks, so messages about paused scoring are
+        // off.
         let alerts = "alerts: {for: 2, resolve_after: 2, cool_down: 3m, kinds: [anomaly, no_data], channels: [{file: {path: told.jsonl}}]}\n";
         fs_err::write(&file, fs_err::read_to_string(&file)? + alerts)?;
         let train = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);

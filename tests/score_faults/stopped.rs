@@ -17,8 +17,7 @@ fn said(output: &std::process::Output) -> String {
 }
 
 #[test]
-fn scoring_that_stops_is_told_with_its_cause_and_shown_by_status_and_messages() -> anyhow::Result<()>
-{
+fn stopped_scoring_is_notified_with_cause_and_shown_by_status_and_messages() -> anyhow::Result<()> {
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     let url = format!("sources.main.prometheus.url={}", server.url());
@@ -60,7 +59,7 @@ fn scoring_that_stops_is_told_with_its_cause_and_shown_by_status_and_messages() 
 }
 
 #[test]
-fn a_tick_ends_in_time_whatever_hangs_and_names_it() -> anyhow::Result<()> {
+fn tick_with_hanging_service_ends_in_time_and_names_it() -> anyhow::Result<()> {
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     let silent = FaultProxy::start(None, &[], Fault::Silence)?;
@@ -91,7 +90,7 @@ fn a_tick_ends_in_time_whatever_hangs_and_names_it() -> anyhow::Result<()> {
 }
 
 #[test]
-fn a_tick_before_the_first_model_says_so_and_is_no_failure() -> anyhow::Result<()> {
+fn tick_before_first_model_succeeds_with_a_message() -> anyhow::Result<()> {
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     fs_err::remove_dir_all(workspace.store().join("models"))?;
@@ -117,7 +116,7 @@ fn watching(workspace: &Workspace) -> anyhow::Result<(std::process::Child, impl 
 }
 
 #[test]
-fn a_watch_goes_on_after_a_tick_that_failed_and_ends_well_on_ctrl_c() -> anyhow::Result<()> {
+fn watch_continues_after_failed_tick_and_stops_on_ctrl_c() -> anyhow::Result<()> {
     let server = Prometheus::recorded()?;
     let workspace = trained(&server)?;
     let (mut child, mut stderr) = watching(&workspace)?;
@@ -135,7 +134,7 @@ fn a_watch_goes_on_after_a_tick_that_failed_and_ends_well_on_ctrl_c() -> anyhow:
 }
 
 #[test]
-fn a_watch_scores_what_comes_due() -> anyhow::Result<()> {
+fn watch_scores_due_windows() -> anyhow::Result<()> {
     let quiet: contract::Timestamp = "2026-11-21T08:35:00Z".parse().map_err(anyhow::Error::msg)?;
     let now = jiff::Timestamp::now().as_millisecond();
     let server = Prometheus::later((now - quiet.ms()) as f64 / 1000.0)?;

@@ -9,7 +9,7 @@ use crate::prometheus;
 use crate::workspace::Workspace;
 
 #[test]
-fn a_person_sees_the_scores_the_state_and_how_a_challenger_does() -> anyhow::Result<()> {
+fn scores_status_and_challenger_are_shown() -> anyhow::Result<()> {
     let server = prometheus::Prometheus::recorded()?;
     let workspace = trained(&server)?;
     let url = format!("sources.main.prometheus.url={}", server.url());
@@ -70,7 +70,7 @@ fn failed_ticks_are_seen_until_one_ends_well_and_fill_no_disk() -> anyhow::Resul
 }
 
 #[test]
-fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Result<()> {
+fn status_shows_pending_messages_and_export_progress() -> anyhow::Result<()> {
     let server = prometheus::Prometheus::recorded()?;
     let workspace = trained(&server)?;
     fs_err::write(workspace.path().join("in_the_way"), "")?;
@@ -83,7 +83,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     );
     fs_err::write(workspace.path().join("over.yaml"), overlay)?;
     let over = ["node.yaml", "--overlay", "over.yaml"];
-    // The training is told to nobody yet, and the tick ends with what stands in the way.
+    // No training was requested yet, and the tick ends with the failure.
     workspace.output(&[&["run"], &over[..], &["--now", "2026-11-21T08:14:00Z"]].concat())?;
     let times = ["--at", "2026-11-21T08:16:00Z", "--since", "2026-11-21T08:15:00Z"];
     let tick = [&["score"], &over[..], &times[..], &["--retries", "0"]].concat();
@@ -106,7 +106,7 @@ fn the_status_says_what_is_not_told_and_how_far_the_metrics_got() -> anyhow::Res
     for words in [
         "export            tsdb: up to 2026-11-21T08:15:50Z, failing since 2026-11-21T08:16:00Z: ",
         ", the oldest of 2026-11-21T08:14:00Z",
-        "dead since 2026-11-21T08:14:00Z: cannot write",
+        "failing since 2026-11-21T08:14:00Z: cannot write",
         "last tick failed  2026-11-21T08:16:00Z, alert: ",
     ] {
         assert!(said.contains(words), "{words} in {said}");

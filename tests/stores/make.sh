@@ -42,7 +42,7 @@ alerts: {for: 2, resolve_after: 2, channels: [{file: {path: sent.jsonl}}]}
 YAML
 "$program" run hosts.yaml --store store --now 2026-11-21T05:00:00Z --tag purpose=fixture --note "a store of its time" >/dev/null
 "$program" score hosts.yaml --store store --since 2026-11-21T05:00:00Z --at 2026-11-21T05:10:00Z
-# What can be made again, and what is about the process, is no format.
+# What can be made again, and what is about the process, is not a format.
 rm -rf store/cache store/scored store/.lynceus store/runs/hosts/*/report.tables
 find store -name 'log.jsonl' -delete -o -name '.lock' -delete -o -name 'report.html' -delete -o -name '.*.json' -delete
 mkdir -p "$to"

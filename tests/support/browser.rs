@@ -49,7 +49,7 @@ for (const width of [360, 800, 1400]) {
     const stops = [...doc.querySelectorAll('a[href], summary, [tabindex]')];
     if (!stops.length || !stops[0].matches('.skip, [tabindex]')) report.order.push('the first stop leads to the report');
     for (const e of stops) {
-      if (e.tabIndex !== 0) report.order.push(['is no stop', e.outerHTML.slice(0, 120)]);
+      if (e.tabIndex !== 0) report.order.push(['is not a stop', e.outerHTML.slice(0, 120)]);
       e.focus();
       const box = e.getBoundingClientRect(), style = view.getComputedStyle(e);
       if (doc.activeElement !== e || style.outlineStyle === 'none' || !box.width || box.left < -1) report.order.push(['is not seen', e.outerHTML.slice(0, 120)]);

@@ -36,7 +36,7 @@ pub(crate) enum Fault {
 pub(crate) struct Request {
     /// Request line and header lines.
     pub(crate) head: String,
-    /// The body; what is no text in it is replaced.
+    /// The body; what is not text in it is replaced.
     pub(crate) body: String,
     /// The body as it came.
     bytes: Vec<u8>,

@@ -37,7 +37,7 @@ export GOMODCACHE=$build/go GOCACHE=$build/cache GOFLAGS='-trimpath -modcacherw'
 find_go() {
     local found
     found=$(command -v go || true)
-    # Any Go since 1.21 fetches the version that a module asks for, unless told not to.
+    # Go since 1.21 fetches the version that a module requires, unless GOTOOLCHAIN forbids it.
     if [ -n "$found" ] && [ "$(printf '%s\n' "go1.24" "$("$found" env GOVERSION)" | sort -V | head -1)" = go1.24 ]; then
         echo "$found"
         return

@@ -13,7 +13,7 @@ use frames::{FeatureTable, Table};
 use models::z_score::ZScore;
 use models::{Candidate, Recipe, Scaler, Scaling, assemble};
 
-/// Names of the features; the third is no feature of the model.
+/// Names of the features; the third is not a feature of the model.
 pub(crate) const COLUMNS: [&str; 2] = ["memory_used_bytes", "cpu_busy_ratio"];
 
 /// 2026-11-21T08:00:00Z and so many minutes.

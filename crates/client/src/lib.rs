@@ -332,9 +332,13 @@ impl Server {
         if causes.to_lowercase().contains("certificate") {
             return Failed::for_good(StepError::usage(self.message(request, &causes)).hint(
                 format!(
-                    "{field}.tls.ca_file says whom to trust, {field}.tls.client_identity_file who asks"
+                    "{field}.tls.ca_file names the certificates to trust, {field}.tls.client_identity_file the client's own"
                 ),
             ));
+        }
+        if causes.contains("InvalidContentType") {
+            let error = StepError::usage(self.message(request, "the server does not speak TLS"));
+            return Failed::for_good(error.hint(format!("write http:// in {field}.url")));
         }
         let what = if error.is_timeout() {
             format!("no whole reply within {}", self.timeout)
@@ -344,7 +348,7 @@ impl Server {
             format!("the connection or the reply was cut: {causes}")
         };
         Failed::passing(StepError::unavailable(self.message(request, &what)).hint(format!(
-            "{field}.url names the server: is it up, and can it be reached from here?"
+            "{field}.url names the server: check that it is running and reachable from here"
         )))
     }
 }

@@ -71,6 +71,7 @@ pub(crate) fn authorization(
                 StepError::usage(format!(
                     "`{field}.auth.header.name`: `{name}` is not a header name"
                 ))
+                .hint("a header name has letters, digits and `-`, as in X-Api-Key")
             })?;
             (name, secret.to_owned())
         }
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_found_in_whatever_form_it_is_repeated() {
+    fn secret_is_masked_in_every_encoding() {
         let path = "/services/T00000000/B00000000/hunter2hunter2";
         for said in [
             path.to_owned(),
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_what_the_file_holds_without_its_line_end() {
+    fn secret_is_the_file_content_without_line_end() {
         assert_eq!(text(b"hunter2\r\n".to_vec()).as_deref(), Some("hunter2"));
         assert_eq!(text(b"two words ".to_vec()).as_deref(), Some("two words "));
         assert_eq!((text(b"\n".to_vec()), text(b"\xff".to_vec())), (None, None));

@@ -85,7 +85,7 @@ fn with_proxy(
     match &server.proxy {
         Some(Proxy::Url(proxy)) => {
             let proxy = reqwest::Proxy::all(proxy.url().clone()).map_err(|error| {
-                StepError::usage(format!("`{field}.proxy` cannot be used: {}", causes(&error)))
+                StepError::usage(format!("`{field}.proxy` cannot be used: {}", causes(&error))).hint("write it as in proxy: http://proxy.example.com:3128, or `none` to use no proxy")
             })?;
             Ok(builder.proxy(proxy))
         }
@@ -143,4 +143,5 @@ fn read(folder: &Path, file: &Path) -> Result<Vec<u8>, StepError> {
 
 fn not_pem(field: &str, name: &str, file: &Path, what: &str) -> StepError {
     StepError::usage(format!("`{field}.tls.{name}`: `{}` holds no {what} in PEM", file.display()))
+        .hint("name a PEM file: its parts begin with -----BEGIN; openssl converts other formats")
 }

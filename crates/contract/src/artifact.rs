@@ -14,7 +14,8 @@ use crate::StepError;
 /// Says that this process's outputs need not survive a power cut.
 static SCRATCH: AtomicBool = AtomicBool::new(false);
 
-/// Says whether this process's outputs, from now on, need not survive a power cut: they still appear
+/// Says whether this process's outputs, from now on, need not survive a power cut: they still
+/// appear
 /// whole or not at all to whoever reads them while the machine runs, a kill included. Waiting for
 /// the disk is most of the time that a scoring tick takes.
 pub fn scratch(is_scratch: bool) {
@@ -131,7 +132,7 @@ fn replace(partial: &Path, path: &Path) -> io::Result<()> {
         _ => {}
     }
     if let Err(error) = fs::rename(partial, path) {
-        // The error that is told is the first one.
+        // The first error is reported.
         drop(fs::rename(&aside, path));
         return Err(error);
     }
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_attempts_left_is_in_nobodys_way() {
+    fn leftovers_of_killed_attempts_are_harmless() {
         let temp = tempfile::tempdir().unwrap();
         let target = temp.path().join("out");
         for is_there in [false, true] {
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_where_none_can_be_is_the_users_to_change() {
+    fn output_at_an_impossible_path_is_a_usage_error() {
         let temp = tempfile::tempdir().unwrap();
         write_file(&temp.path().join("file"), b"x").unwrap();
         fs::create_dir(temp.path().join("folder")).unwrap();

@@ -44,7 +44,8 @@ pub struct CandidateManifest {
     /// What fitting saw in the order of time, for models that score in it; absent for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<FileRecord>,
-    /// Its predictions for runs that were left out of fitting, for models of labelled classes; absent
+    /// Its predictions for runs that were left out of fitting, for models of labelled classes;
+    /// absent
     /// for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cross_validation: Option<Value>,
@@ -139,13 +140,14 @@ pub struct DiagnosisMember {
     pub seed: u64,
     /// The parameters it was fitted with, as the document names them.
     pub parameters: Value,
-    /// The kinds of fault it tells apart.
+    /// The kinds of fault that it distinguishes.
     pub kinds: Vec<String>,
     /// Its predictions for scenarios that were left out of fitting.
     pub cross_validation: Option<Value>,
 }
 
-/// The upper tail of the calibration scores, for a threshold by expected false alarms, on the scale on
+/// The upper tail of the calibration scores, for a threshold by expected false alarms, on the scale
+/// on
 /// which scores are compared: peaks above `tail_start` are exponential.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(class("registry.example/shop/basket-node:20").as_deref(), Some("node"));
         assert_eq!(class("nginx").as_deref(), Some("nginx"));
         assert_eq!(class("jwilder/nginx-proxy:latest").as_deref(), Some("proxy"));
-        assert_eq!(class("registry.mysql.example/web:1"), None, "a registry's name is no class");
+        assert_eq!(class("registry.mysql.example/web:1"), None, "a registry's name is not a class");
         assert_eq!(class("nginxish"), None);
         assert_eq!(class(""), None);
     }

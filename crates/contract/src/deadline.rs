@@ -1,5 +1,5 @@
-//! The deadline of a step: whatever hangs, the step ends, says what it was waiting for, and can be tried
-//! again.
+//! The deadline of a step: even if a service hangs, the step ends, names what it was waiting for,
+//! and can be retried.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -77,7 +77,7 @@ fn over(deadline: Span) -> StepError {
         service => format!(": it was waiting for {service}"),
     };
     StepError::unavailable(format!("the step did not end within its deadline of `{deadline}`{what}"))
-        .hint("a tick must end within `scoring.every`: see why the service is slow, or start ticks less often")
+        .hint("check that the service is running and answers quickly; a tick must end within `scoring.every`")
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_names_what_the_step_waits_for() {
+    fn deadline_error_names_the_awaited_service() {
         waits_for("Prometheus `http://p:9090`");
         let error = over(Span::from_seconds(25));
         waits_for("");

@@ -12,6 +12,17 @@ const PLACES: usize = 9;
 const ONE: i64 = 1_000_000_000;
 
 /// A decimal number with at most nine places, held as an integer count of 1e-9.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use contract::Decimal;
+///
+/// let weights = ["0.6".parse::<Decimal>()?, "0.3".parse()?];
+/// assert_eq!(weights.into_iter().sum::<Decimal>(), "0.9".parse()?);
+/// assert!(0.6 + 0.3 < 0.9, "the same sum in `f64` would lose the vote");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(i64);
 
@@ -129,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_decimal_is_refused() {
+    fn non_decimal_is_refused() {
         for text in ["", ".", "1.", ".5", "1e-3", "0.1234567890", "abc", "--1", "9999999999999"] {
             assert!(text.parse::<Decimal>().is_err(), "{text}");
         }

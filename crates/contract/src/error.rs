@@ -5,6 +5,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+/// What to do when the operating system refuses a thread, a process or a file descriptor.
+pub const SYSTEM_HINT: &str = "raise the limits of this process: `ulimit -u` for processes and threads, `ulimit -n` for files, or the memory of the container";
+
+/// What to do when a file of a model, a candidate or a state does not hold what it must.
+pub const DAMAGED_HINT: &str = "the file was changed or cut, or another version wrote it: restore it from a backup, or train again";
+
+/// What to do when a file has a format that this version does not read.
+pub const OTHER_VERSION_HINT: &str =
+    "another version of Lynceus wrote it: use that version, or upgrade this one";
+
 /// Says who has to act; each kind is one exit code of the step contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,6 +53,17 @@ impl ErrorKind {
 ///
 /// Messages are lower case, name the thing (path, column, URL without secrets, value in
 /// backticks) and carry no full stop.
+///
+/// ```
+/// use contract::StepError;
+///
+/// let error = StepError::usage("`step`: must be greater than 0s").hint("write it as in step: 1m");
+/// assert_eq!(error.kind.exit_code(), 2);
+/// assert_eq!(
+///     error.to_string(),
+///     "`step`: must be greater than 0s\nhint: write it as in step: 1m"
+/// );
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepError {
     /// Who has to act.
@@ -98,8 +119,15 @@ impl StepError {
     pub fn reading(path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot read `{}`: {}", path.display(), system_words(error));
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self::usage(message),
-            _ => Self::refused(message),
+            std::io::ErrorKind::NotFound => Self::usage(message)
+                .hint("check the path, and the folder in which the command runs"),
+            std::io::ErrorKind::PermissionDenied => {
+                Self::refused(message).hint("let this user read it, for instance with chmod")
+            }
+            std::io::ErrorKind::IsADirectory => {
+                Self::refused(message).hint("name a file: this is a folder")
+            }
+            _ => Self::refused(message).hint("is the file complete, and is its disk sound?"),
         }
     }
 
@@ -150,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_in_the_systems_words() {
+    fn full_disk_error_quotes_the_operating_system() {
         let mut full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let error = StepError::writing(Path::new("x"), &full.write_all(b"x").unwrap_err());
         assert_eq!(error.message, "cannot write `x`: No space left on device (os error 28)");

@@ -27,7 +27,9 @@ pub mod time;
 pub use artifact::{read_json, write_json};
 pub use decimal::Decimal;
 pub use detector::DetectorKind;
-pub use error::{ErrorKind, StepError, system_words};
+pub use error::{
+    DAMAGED_HINT, ErrorKind, OTHER_VERSION_HINT, SYSTEM_HINT, StepError, system_words,
+};
 pub use features::{FeatureColumn, FeatureContract};
 pub use outcome::Outcome;
 pub use step::{Stage, StepArgs};

@@ -27,8 +27,8 @@ pub struct Vote {
     /// Sum of the weights of the models that must agree for an alarm; for `combine: votes` only.
     #[serde(default = "one")]
     pub alarm_at: Decimal,
-    /// Trailing mean over this long, applied to the combined score; for `combine: mean` only. An
-    /// alarm may come later by as much.
+    /// Time of the trailing mean of the combined score, for `combine: mean` only; 0s does not
+    /// smooth. An alarm may come later by as much.
     #[serde(default)]
     pub smoothing: Span,
     /// Where anomalous begins.
@@ -75,9 +75,9 @@ pub enum BestBy {
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
     /// Each model votes yes or no against its own threshold; the weights of the yes votes are added
-    /// exactly and held against `alarm_at`.
+    /// exactly and compared with `alarm_at`.
     Votes,
-    /// The models' standardised scores are averaged with the weights, smoothed, and held against
+    /// The models' standardised scores are averaged with the weights, smoothed, and compared with
     /// one threshold.
     Mean,
 }
@@ -98,7 +98,8 @@ pub enum Threshold {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuantileThreshold {
-    /// Share of calibration rows at or below the threshold, between 0 and 1.
+    /// Share of calibration rows at or below the threshold, above 0 and below 1. Larger raises
+    /// fewer alarms.
     pub share: f64,
 }
 
@@ -107,11 +108,13 @@ pub struct QuantileThreshold {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrailingThreshold {
-    /// How far back scores are remembered.
+    /// How far back an entity's own scores are remembered. Longer adapts more slowly.
     pub history: Span,
-    /// Deviations (1.4826 times the median absolute deviation) above the median of the history.
+    /// Robust deviations (1.4826 times the median absolute deviation) above the median of the
+    /// history. Larger raises fewer alarms.
     pub times: f64,
-    /// Floor: the score that this share of the calibration rows stays at or below.
+    /// Lowest value of the threshold: the score that this share of the calibration rows stays at or
+    /// below, above 0 and below 1.
     pub share: f64,
 }
 
@@ -126,12 +129,14 @@ pub struct FalseAlarmThreshold {
     /// False alarms accepted in a day, above 0. `per_day` times the days of `history` is at least 1
     /// and at most 72, and at most a quarter of the rows of `history`.
     pub per_day: f64,
-    /// False alarms expected in a day above the higher threshold that makes an alarm urgent.
+    /// False alarms a day that the higher threshold of urgent alarms accepts, above 0. Smaller
+    /// makes fewer alarms urgent.
     pub page_per_day: f64,
-    /// An alarm lasts while the score is above what this share of the calibration scores stays
-    /// at or below.
+    /// Lower level of the hysteresis: an alarm continues while the score is above what this share
+    /// of the calibration scores stays at or below, 0 to 1. Smaller makes alarms longer.
     pub stay_share: f64,
-    /// How far back scores set the threshold.
+    /// How far back hourly maxima of the score set the threshold. Longer is steadier and adapts
+    /// more slowly.
     pub history: Span,
 }
 

@@ -30,8 +30,9 @@ pub struct WindowScore {
     /// once there is enough of a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// Entities of each class, `unknown` among them; only of `task: classify`, where `entities` holds
-    /// those whose class has changed and those that are not what they declare.
+    /// Entities of each class, `unknown` among them; only of `task: classify`, where `entities`
+    /// holds
+    /// those whose class has changed and those that differ from their declared class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<BTreeMap<String, u64>>,
 }
@@ -61,7 +62,8 @@ impl WindowScore {
     }
 }
 
-/// Windows that one tick scored more than a tick after they were due: it caught up with missed ticks.
+/// Windows that one tick scored more than a tick after they were due: it caught up with missed
+/// ticks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateWindows {
     /// When they were scored.
@@ -182,7 +184,8 @@ pub struct EntityScore {
     /// lasted and is taken for usual by now. Only models that follow drift say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_level: Option<NewLevel>,
-    /// Features that training knew and that have had no value for more than 15 rows, in the order of
+    /// Features that training knew and that have had no value for more than 15 rows, in the order
+    /// of
     /// the contract; no alarm by itself. Only models that follow signals say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,

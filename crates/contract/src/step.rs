@@ -14,9 +14,10 @@ use serde_json::Value;
 use crate::deadline::Deadline;
 use crate::{Outcome, Span, StepError, artifact, write_json};
 
-/// How the log line of a step begins that asks an outside service again: a runner shows it while the
+/// How the log line of a step begins that asks an outside service again: a runner shows it while
+/// the
 /// step runs.
-pub const RETRYING: &str = "Asking again";
+pub const RETRYING: &str = "Retrying";
 
 /// A stage of the pipeline: folder, crate, binary, image, Argo task and log field share this word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -120,7 +121,7 @@ pub enum LogFormat {
 /// The flags every step has.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize)]
 pub struct Common {
-    /// Write what happened (status, counts, metrics, hashes) to this JSON file
+    /// Write the outcome (status, counts, metrics, hashes) to this JSON file
     #[arg(long, value_name = "FILE", help_heading = "Every step")]
     pub outcome: Option<PathBuf>,
     /// Write log lines on stderr as text or as JSON
@@ -135,11 +136,11 @@ pub struct Common {
     /// Use this many threads; the outputs do not depend on it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Every step")]
     pub threads: u16,
-    /// End with exit code 4 when the step has run for so long, whatever it waits for
+    /// End with exit code 4 when the step has run for this long
     #[arg(long, value_name = "DURATION", help_heading = "Every step")]
     pub deadline: Option<Span>,
-    /// Do not wait until outputs are on the disk: they are read once and thrown away; what goes into
-    /// a store is waited for all the same
+    /// Do not sync outputs to the disk: they are read once and thrown away; writes to a store are
+    /// always synced
     #[arg(long, help_heading = "Every step")]
     pub scratch: bool,
     /// Write why the step failed to this file, as one line of text; Kubernetes reads it from
@@ -235,7 +236,8 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
 /// Most bytes that Kubernetes keeps of a termination message.
 const TERMINATION_BYTES: usize = 4096;
 
-/// Writes why a step failed where Kubernetes looks for it. The file exists already and is mounted by
+/// Writes why a step failed where Kubernetes looks for it. The file exists already and is mounted
+/// by
 /// itself, so it is written in place and not renamed.
 pub(crate) fn explain(path: &Path, error: &StepError) {
     let mut text = error.to_string();
@@ -252,7 +254,7 @@ pub(crate) fn tell(format: LogFormat, stage: Stage, error: &StepError) {
             let hint = error.hint.as_deref().unwrap_or_default();
             tracing::error!(step = %stage, kind = ?error.kind, hint, "{}", error.message);
         }
-        // Nobody is left to tell when stderr is closed.
+        // Nothing can be reported when stderr is closed.
         LogFormat::Text => drop(writeln!(std::io::stderr(), "error: {stage}: {error}")),
     }
 }
@@ -306,7 +308,8 @@ pub fn command_line<A: Serialize>(args: &A) -> Result<Vec<OsString>, StepError> 
     Ok(line)
 }
 
-/// Returns the flags that are neither ports nor common to all steps: what besides its inputs decides
+/// Returns the flags that are neither ports nor common to all steps: what besides its inputs
+/// decides
 /// a step's outputs. Values are compact JSON.
 pub fn parameters<A: StepArgs>(args: &A) -> Result<BTreeMap<String, String>, StepError> {
     let bug = |e: serde_json::Error| StepError::bug(format!("flags do not print: {e}"));

@@ -59,7 +59,7 @@ pub enum StepCommand {
         after_help = "Example: lynceus step feature --document cluster.yaml --samples samples.parquet --features features.parquet"
     )]
     Feature(FeatureArgs),
-    /// Hold features against expectations and split them by time
+    /// Check features against expectations and split them by time
     #[command(
         after_help = "Example: lynceus step validate --document cluster.yaml --features features.parquet --dataset dataset --validation validation.json --now 2026-11-21T08:36:00Z"
     )]
@@ -69,7 +69,7 @@ pub enum StepCommand {
         after_help = "Example: lynceus step train --document cluster.yaml --dataset dataset --model adaptive --seed 7 --candidate candidate"
     )]
     Train(TrainArgs),
-    /// Calibrate, vote and measure: make a bundle of candidates
+    /// Make a bundle of candidates: calibrate, combine and measure
     #[command(
         after_help = "Example: lynceus step select --document cluster.yaml --dataset dataset --candidate candidate --bundle bundle"
     )]
@@ -84,7 +84,7 @@ pub enum StepCommand {
         after_help = "Example: lynceus step score --document cluster.yaml --features features.parquet --store file:///var/lib/lynceus --scored scored.json --now 2026-11-21T08:37:00Z"
     )]
     Score(ScoreArgs),
-    /// Tell people what began and what ended
+    /// Send messages about alerts that started or ended
     #[command(
         after_help = "Example: lynceus step alert --document cluster.yaml --store file:///var/lib/lynceus --messages messages.json --now 2026-11-21T08:37:00Z"
     )]
@@ -94,7 +94,7 @@ pub enum StepCommand {
         after_help = "Example: lynceus step export --document cluster.yaml --store file:///var/lib/lynceus --exported exported.json --now 2026-11-21T08:37:00Z"
     )]
     Export(ExportArgs),
-    /// Make a page that shows a run and its scores
+    /// Write a page that shows a run and its scores
     #[command(
         after_help = "Example: lynceus step report --document cluster.yaml --run run --report report.html --now 2026-11-21T08:36:00Z"
     )]
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_come_back_from_the_command_line_they_print() {
+    fn flags_round_trip_through_the_command_line() {
         let common = Common { outcome: Some("o.json".into()), threads: 2, ..Common::default() };
         let now: Timestamp = "2026-11-21T09:22:00Z".parse().unwrap();
         let document = PathBuf::from("a folder/cluster.yaml");

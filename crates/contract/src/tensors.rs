@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::StepError;
+use crate::{DAMAGED_HINT, StepError};
 
 mod records;
 
@@ -127,7 +127,7 @@ pub struct Tensors {
 }
 
 fn refused(name: &str, what: &str) -> StepError {
-    StepError::refused(format!("tensor `{name}` {what}"))
+    StepError::refused(format!("tensor `{name}` {what}")).hint(DAMAGED_HINT)
 }
 
 impl Tensors {
@@ -229,7 +229,7 @@ impl Tensors {
     pub fn take_text(&mut self, name: &str) -> Result<String, StepError> {
         let characters = self.take_u32(name, &[self.length(name)?])?;
         let text = characters.into_iter().map(char::from_u32).collect::<Option<String>>();
-        text.ok_or_else(|| refused(name, "is no text"))
+        text.ok_or_else(|| refused(name, "is not text"))
     }
 
     /// Takes a tensor that holds one number.
@@ -287,7 +287,8 @@ impl Tensors {
             .map_err(|e| StepError { message: format!("`{kind}`: {}", e.message), ..e })?;
         if found.as_deref() != Some(kind) {
             let found = found.unwrap_or_else(|| "nothing".to_owned());
-            return Err(StepError::refused(format!("the file holds `{found}`, expected `{kind}`")));
+            return Err(StepError::refused(format!("the file holds `{found}`, expected `{kind}`"))
+                .hint(DAMAGED_HINT));
         }
         Self::decode_any(bytes)
     }
@@ -315,7 +316,7 @@ pub fn metadata(key: &str, bytes: &[u8]) -> Result<Option<String>, StepError> {
 }
 
 fn unreadable(error: &safetensors::SafeTensorError) -> StepError {
-    StepError::refused(format!("no safetensors file: {error}"))
+    StepError::refused(format!("not a safetensors file: {error}"))
         .hint("it was changed or cut after it was written: take it from its origin again")
 }
 

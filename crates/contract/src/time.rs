@@ -8,6 +8,17 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A point in time: milliseconds since 1970-01-01T00:00:00Z, written as RFC 3339 in UTC.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use contract::{Span, Timestamp};
+///
+/// let time: Timestamp = "2026-11-21T08:36:07Z".parse()?;
+/// assert_eq!(time.floor(Span::from_seconds(60)).to_string(), "2026-11-21T08:36:00Z");
+/// assert_eq!(time.compact(), "20261121T083607Z");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -103,6 +114,18 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// A length of time in whole milliseconds, written as `10d`, `5m`, `1h30m`, `250ms`.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use contract::Span;
+///
+/// let rate_window: Span = "1h30m".parse()?;
+/// assert_eq!(rate_window.seconds(), 5400.0);
+/// assert_eq!(rate_window.in_steps("5m".parse()?), 18);
+/// assert!("5 minutes".parse::<Span>().is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Span(i64);
 

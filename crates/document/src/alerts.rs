@@ -14,20 +14,22 @@ use crate::http::Http;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
-    /// Anomalous windows in a row before an alert fires.
+    /// Anomalous windows in a row before an alert fires, 1 or more; more raise fewer and later
+    /// alerts.
     #[serde(rename = "for")]
     pub for_windows: u32,
-    /// Normal windows in a row before it is resolved.
+    /// Normal windows in a row before an alert is resolved, 1 or more.
     pub resolve_after: u32,
-    /// Time after a message in which the same entity does not fire again.
+    /// Time after a message in which the same entity does not fire again; 0s sends every alert.
     pub cool_down: Span,
-    /// Time after which an alert that still fires is sent again; without it, it is sent once.
+    /// Time after which an alert that still fires is sent again, greater than 0s. The default sends
+    /// it once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Span>,
     /// Kinds of alerts about entities that are sent.
     pub kinds: Vec<AlertKind>,
-    /// How long a feature must have had no value before a training without it is proposed, by one
-    /// more message; models are not changed by it.
+    /// Time without a value of a feature after which one message proposes a training without it,
+    /// greater than 0s; models are not changed by it.
     pub propose_training_after: Span,
     /// A server that expects a request of each run and raises the alarm when none comes: a dead man's
     /// switch for the case that nothing runs at all, or that no window is scored.

@@ -75,7 +75,7 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
     }));
     problems.add(require(is_name(&document.name, '-'), "name", || {
         format!(
-            "`{}` is no pipeline name: lower-case letters, digits and `-`, starting with a letter",
+            "`{}` is not a pipeline name: lower-case letters, digits and `-`, starting with a letter",
             document.name
         )
     }));
@@ -148,7 +148,7 @@ fn check_spans(document: &Document, problems: &mut Problems) {
         problems.add(require(span > Span::ZERO, path, message));
     }
     problems.add(require(!document.labels.normal.is_empty(), "labels.normal", || {
-        "no label is normal: nothing would be left to learn from".to_owned()
+        "is empty: without a normal label there are no rows to train on".to_owned()
     }));
     if is_whole {
         problems.add(check_range(document));
@@ -229,7 +229,7 @@ fn check_present(document: &Document) -> Result<(), Problem> {
         kinds.any(|kind| matches!(kind, sources::Kind::Table(_)))
     };
     require(document.now == Present::Clock || reads_table(), "now", || {
-        "`last_row` needs a source `table`".to_owned()
+        "`last_row` works only with a source `table`".to_owned()
     })
 }
 
@@ -238,10 +238,10 @@ fn check_split(document: &Document) -> Result<(), Problem> {
     share(split.validation, "split.validation")?;
     share(split.test, "split.test")?;
     require(split.validation > 0.0, "split.validation", || {
-        "a part is needed to calibrate on".to_owned()
+        "must be greater than 0: thresholds are calibrated on this part".to_owned()
     })?;
     require(split.validation + split.test < 1.0, "split", || {
-        "validation and test leave nothing to train on".to_owned()
+        "`validation` and `test` must add up to less than 1: the rest is for training".to_owned()
     })
 }
 
@@ -272,12 +272,12 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
         return Err(problem(&format!("vote.weights.{member}"), format!("`{weight}` is negative")));
     }
     require(!vote.learn_weights || vote.weights.is_empty(), "vote.weights", || {
-        "weights are given and are to be learned, too".to_owned()
+        "remove the weights, or set `learn_weights: false`".to_owned()
     })?;
     require(
         vote.best_by.is_none() || vote.weights.is_empty() && !vote.learn_weights,
         "vote.best_by",
-        || "one model is kept, and has no weight".to_owned(),
+        || "keeps one model: remove `weights` and `learn_weights`".to_owned(),
     )?;
     let all = match vote.best_by {
         Some(_) => contract::Decimal::ONE,
@@ -285,11 +285,13 @@ fn check_vote(document: &Document) -> Result<(), Problem> {
     };
     let reachable = vote.combine == contract::rules::Combine::Mean || vote.alarm_at <= all;
     require(reachable, "vote.alarm_at", || {
-        format!("`{}` is never reached: all weights together are `{all}`", vote.alarm_at)
+        format!("`{}` cannot be reached: all weights add up to `{all}`", vote.alarm_at)
     })?;
     if let contract::rules::Threshold::FalseAlarms(threshold) = &vote.threshold {
         let positive = threshold.per_day > 0.0 && threshold.page_per_day > 0.0;
-        require(positive, "vote.threshold", || "false alarms a day must be above 0".to_owned())?;
+        require(positive, "vote.threshold", || {
+            "`per_day` and `page_per_day` must be greater than 0".to_owned()
+        })?;
         vote::check_false_alarms(threshold, document.step)?;
     }
     let share = vote.threshold.share();
@@ -314,6 +316,6 @@ fn check_shares(document: &Document) -> Result<(), Problem> {
 
 fn check_alias(alias: &str, path: &str) -> Result<(), Problem> {
     require(is_name(alias, '-'), path, || {
-        format!("`{alias}` is no alias: lower-case letters, digits and `-`")
+        format!("`{alias}` is not an alias: lower-case letters, digits and `-`")
     })
 }

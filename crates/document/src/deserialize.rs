@@ -83,7 +83,12 @@ impl de::Error for Misfit {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("field `{field}` is missing"))
+        let mut misfit = Self::new(format!("field `{field}` is missing"));
+        if field == "format" {
+            misfit.hint =
+                Some("a document begins with `format: 1`; `lynceus init` writes one".to_owned());
+        }
+        misfit
     }
 }
 

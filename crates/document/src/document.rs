@@ -23,7 +23,7 @@ use crate::tracking::Tracking;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// Version of the document format: 1.
+    /// Version of the document format; this program reads 1.
     pub format: u32,
     /// Name of the pipeline: lower-case letters, digits and `-`; a part of every store key.
     pub name: String,
@@ -39,15 +39,18 @@ pub struct Document {
     /// Partial documents by name; `profile` says which one is laid over this document.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, serde_json::Value>,
-    /// Distance between windows, and between samples.
+    /// Distance between windows, and between samples: a whole number of seconds, 1s or more.
+    /// Smaller finds faults sooner and costs more requests, rows and memory.
     pub step: Span,
-    /// Length of the training data, ending at the evaluation time.
+    /// Length of the training data, ending at the evaluation time; at least one `step`, at most
+    /// 50,000,000 steps. Longer sees more rhythms of the day and week, and takes longer.
     pub range: Span,
     /// Evaluation time of `lynceus run` and `lynceus score` without `--now`: `clock` (default) or
     /// `last_row`.
     #[serde(default, skip_serializing_if = "Present::is_clock")]
     pub now: Present,
-    /// Stands for `$rate_window` in every query.
+    /// Text that replaces `$rate_window` in every query; greater than 0s. Longer is smoother and
+    /// slower: it should hold at least four scrapes.
     #[serde(default = "five_minutes")]
     pub rate_window: Span,
     /// Where samples come from, by name; the samples of several are joined on time and entity.
@@ -69,7 +72,7 @@ pub struct Document {
     /// How the rows are split, in order of time.
     #[serde(default)]
     pub split: Split,
-    /// Seed of everything random.
+    /// Seed of everything random, 0 or more. The same seed gives the same bytes.
     #[serde(default)]
     pub seed: u64,
     /// The models and their parameters.
@@ -159,7 +162,8 @@ pub struct Labels {
     /// Scenario log, relative to the document: CSV with start, end, label and target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenarios: Option<PathBuf>,
-    /// Rows this close to a scenario's start or end, before or after it, count neither way.
+    /// Rows within this time of a scenario's start or end count neither as normal nor as anomalous;
+    /// 0s or longer. Longer ignores more of the rows whose label is uncertain.
     pub guard: Span,
     /// Labels that mean normal; every other label means anomalous.
     pub normal: Vec<String>,
@@ -182,14 +186,17 @@ pub struct Split {
     /// What is kept together: rows of a time, or all rows of an entity.
     #[serde(skip_serializing_if = "SplitBy::is_time")]
     pub by: SplitBy,
-    /// Draws the entities of each part, for `by: entity`.
+    /// Seed that draws the entities of each part, for `by: entity`. The default is the document's
+    /// `seed`.
     #[serde(skip_serializing_if = "is_zero")]
     pub seed: u64,
-    /// Share of the range that calibrates scores and thresholds.
+    /// Share of the range that calibrates scores and thresholds, above 0; `validation` and `test`
+    /// add up to less than 1.
     pub validation: f64,
-    /// Share of the range that only measures.
+    /// Share of the range that is only measured on, 0 to 1.
     pub test: f64,
-    /// Time left out between the parts, so that no window sees two of them.
+    /// Time left out between the parts, 0s or longer, so that no feature looks into two of them;
+    /// the longest lookback is a good choice.
     pub gap: Span,
 }
 
@@ -211,7 +218,7 @@ pub enum SplitBy {
     /// The rows in order of time: train, then validation, then test, with `gap` between them.
     #[default]
     Time,
-    /// Whole entities, drawn with `seed`: the test part tells how a model does on
+    /// Whole entities, drawn with `seed`: the test part measures how a model does on
     /// entities that it has never seen. `gap` does not count, and shares are those of entities.
     Entity,
 }
@@ -227,12 +234,13 @@ impl SplitBy {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
-    /// Share of normal rows that a version may call anomalous, 0 to 1: of the test part where it has
+    /// Share of normal rows that a version may call anomalous, 0 to 1: of the test part where it
+    /// has
     /// rows, else of the validation part. The bound is absolute: one above it is not promoted,
     /// however bad the champion is.
     pub max_false_alarm_ratio: f64,
-    /// How much lower than the champion's a challenger's figure may be: average precision with
-    /// labels, share of inliers without.
+    /// How much lower than the champion's a challenger's metric may be, 0 to 1: average precision
+    /// with labels, share of inliers without.
     pub max_regression: f64,
     /// What becomes of a worse challenger.
     pub on_worse: OnWorse,

@@ -52,10 +52,10 @@ pub struct Check {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RowCount {
-    /// At least so many.
+    /// Fewest rows.
     #[serde(default)]
     pub min: u64,
-    /// At most so many.
+    /// Most rows. The default is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u64>,
     /// What a failure does.
@@ -70,7 +70,7 @@ pub struct NullShare {
     /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// Largest share of gaps, between 0 and 1.
+    /// Largest share of gaps, 0 to 1.
     pub max: f64,
     /// What a failure does.
     #[serde(default)]
@@ -84,13 +84,13 @@ pub struct Range {
     /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// Smallest value.
+    /// Smallest value, in the column's unit. The default is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
-    /// Largest value.
+    /// Largest value, in the column's unit. The default is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// Share of rows that may lie outside, between 0 and 1.
+    /// Share of rows that may lie outside, 0 to 1.
     #[serde(default)]
     pub max_outside_ratio: f64,
     /// What a failure does.
@@ -104,7 +104,7 @@ pub struct Range {
 pub struct AllowedValues {
     /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     pub columns: Vec<String>,
-    /// The values.
+    /// Values that may occur, at least one.
     pub values: Vec<f64>,
     /// What a failure does.
     #[serde(default)]
@@ -127,7 +127,7 @@ pub struct ColumnCheck {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaxSpan {
-    /// The longest time that is fine.
+    /// Longest time that is accepted.
     pub max: Span,
     /// What a failure does.
     #[serde(default)]

@@ -23,7 +23,7 @@ pub enum Fill {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardFill {
-    /// Longest gap, in windows, that is filled.
+    /// Longest gap that is filled, in windows; what is longer stays a gap after that many.
     pub max_windows: u32,
 }
 
@@ -67,11 +67,11 @@ pub struct Rolling {
     /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// Length of the window; it holds this much divided by `step` rows.
+    /// Length of the window: a whole number of steps. It has `window / step` rows.
     pub window: Span,
     /// What is computed over it.
     pub statistics: Vec<Statistic>,
-    /// Share of the window's rows that must be there; with fewer the result is a gap.
+    /// Share of the window's rows that must be present, 0 to 1; with fewer the result is a gap.
     #[serde(default = "half")]
     pub min_share: f64,
 }
@@ -103,7 +103,7 @@ pub struct Difference {
     /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// How much earlier the other sample is.
+    /// Time between the two samples that are subtracted: a whole number of steps.
     pub lag: Span,
 }
 
@@ -137,16 +137,18 @@ pub struct Peers {
     /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// How far back the usual spread looks.
+    /// Time over which the usual spread is measured: a whole number of steps. Longer adapts more
+    /// slowly.
     pub window: Span,
-    /// Fewest entities of a group with a value, the entity itself among them; with fewer the
-    /// feature is a gap.
+    /// Fewest entities of a group with a value, the entity itself among them, 3 or more; with fewer
+    /// the feature is a gap.
     #[serde(default = "three")]
     pub min_entities: u32,
-    /// Smallest usual spread, as a share of the median.
+    /// Smallest usual spread, as a share of the median, 0 to 1; larger ignores small deviations
+    /// among entities that are nearly equal.
     #[serde(default = "one_percent")]
     pub min_spread_ratio: f64,
-    /// Deviations beyond this many spreads count as this many.
+    /// Largest deviation in spreads, above 0; what is beyond counts as this much.
     #[serde(default = "ten")]
     pub clip: f64,
     /// Groups that are compared within themselves, each a list of patterns of entity names such as

@@ -149,7 +149,7 @@ pub struct InCluster {
 }
 
 impl InCluster {
-    /// Checks the names; `port` 0 is no port.
+    /// Checks the names; `port` 0 is not a port.
     pub(crate) fn check(&self) -> Result<(), Problem> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let is_name = !self.namespace.is_empty() && self.namespace.chars().all(plain);
@@ -243,7 +243,10 @@ impl HttpServer {
     pub(crate) fn check(&self) -> Result<(), Problem> {
         require(self.timeout > Span::ZERO, "timeout", || "must be greater than 0s".to_owned())?;
         if let Some(name) = self.headers.keys().find(|name| names_secret(name)) {
-            let problem = Problem::new("headers", format!("`{name}` must not stand in a document"));
+            let problem = Problem::new(
+                "headers",
+                format!("`{name}` must not be in a document: it would hold a secret"),
+            );
             return Err(problem.hint("use the field `auth`"));
         }
         self.in_cluster.as_ref().map_or(Ok(()), InCluster::check)

@@ -21,7 +21,7 @@ pub struct Models {
     /// A network that learns to reproduce normal rows through a bottleneck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoencoder: Option<Autoencoder>,
-    /// A tree that tells labelled classes apart.
+    /// A tree that distinguishes labelled classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_tree: Option<DecisionTree>,
     /// Says which kind of fault an alarm is; it has no vote.
@@ -36,7 +36,7 @@ pub struct Models {
     /// A boundary around the normal rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_class_svm: Option<OneClassSvm>,
-    /// Many trees, each of a sample of rows, that tell labelled classes apart.
+    /// Many trees, each of a sample of rows, that distinguish labelled classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_forest: Option<RandomForest>,
     /// Columns that leave their usual range: the plainest baseline.
@@ -77,8 +77,8 @@ pub enum Scaling {
     Robust,
 }
 
-/// A model that follows each signal's slow drift and scores how unlikely its departures from it are
-/// together. It takes plain signals, makes its own windows, and needs no validation part: it is
+/// A model that follows each signal's slow drift by an EWMA and scores how unlikely its departures
+/// from it are together, by a Mahalanobis distance. It takes plain signals, makes its own windows, and needs no validation part: it is
 /// fitted on that, too, and calibrates itself by cross-fitting.
 ///
 /// The defaults come from three machines of the Server Machine Dataset, a day of microservices and
@@ -87,36 +87,50 @@ pub enum Scaling {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Adaptive {
-    /// Time in which a usual level takes in half of a lasting change; at most as long as an entity's
-    /// training rows.
+    /// Half-life of the EWMA of each signal's level, greater than 0s and at most as long as an
+    /// entity's training rows. Longer follows lasting changes more slowly, and alarms about them
+    /// longer.
     pub mean_half_life: Span,
-    /// Time in which a usual variance takes in half of a lasting change.
+    /// Half-life of the EWMA of each signal's variance, greater than 0s. Longer forgets restless
+    /// times more slowly.
     pub variance_half_life: Span,
-    /// Shortest half-life, in rows: with long steps a time would be too few of them.
+    /// Shortest half-life in rows: with long steps a half-life in time would hold too few rows to
+    /// be steady.
     pub min_half_life_rows: u32,
-    /// Usual deviations to which a departure is capped before anything learns from it.
+    /// Usual deviations at which a departure is clipped (winsorised) before the model learns from
+    /// it, 0.000001 to 1000000. Smaller learns less from outliers.
     pub cap: f64,
-    /// Largest scaled value and largest departure that counts.
+    /// Largest scaled value and largest departure that is scored, 0.000001 to 1000000; what is
+    /// beyond counts as this much.
     pub clip: f64,
-    /// Smallest scale of a column, as a share of its range in training.
+    /// Smallest scale of a column, as a share of its range in training, 0.000001 to 1000000. Larger
+    /// is less sensitive to columns that hardly move.
     pub min_range_share: f64,
-    /// Smallest usual deviation of a signal, in standard deviations of training.
+    /// Smallest usual deviation of a signal, in standard deviations of training, 0.000001 to
+    /// 1000000. Larger raises fewer alarms after a quiet time.
     pub min_std: f64,
-    /// Trailing windows over which departures are averaged, in rows.
+    /// Trailing windows over which departures are averaged, in rows: at most 8 of 2 to 1440. Longer
+    /// ones find smaller and slower changes, later.
     pub window_rows: Vec<u32>,
-    /// Added to the diagonal of the covariance, and the smallest standard deviation of a feature,
-    /// where there are at most 10 training rows for each feature; a third of it from 30 rows on.
+    /// Regularisation of the distance, 0.000001 to 1000000: added to the diagonal of the
+    /// covariance, and the smallest standard deviation of a feature, where there are at most 10
+    /// training rows per feature; a third of it from 30 rows per feature on. Larger trusts
+    /// correlations less.
     pub ridge: f64,
-    /// Parts of the training rows of which each is scored by a model of the others.
+    /// Parts of the training rows for cross-fitting, 2 to 20: each part is scored by a model of the
+    /// others.
     pub folds: u32,
-    /// Windows of the short score that opens the gate for alarms, in rows.
+    /// Windows of the short score that opens the gate for alarms, in rows: at most 8 of 2 to 1440.
+    /// Shorter ends alarms sooner.
     pub gate_window_rows: Vec<u32>,
-    /// Newest rows of which one must be unusual by the short score.
+    /// An alarm needs one row that is unusual by the short score among this many of the newest, 1
+    /// to 1440.
     pub gate_rows: u32,
-    /// Share of training rows that are not unusual by the short score, or without a window.
+    /// Share of training rows that the short score calls usual, 0 to 1. Larger opens the gate more
+    /// rarely.
     pub gate_share: f64,
-    /// Newest rows of which one must be unusual without any window for an alarm to go on, so that
-    /// it ends when the signals are back; 0 leaves that to the gate.
+    /// An alarm continues only while one of this many of the newest rows is unusual by itself, 0 to
+    /// 1440, so that it ends when the signals are back; 0 leaves that to the gate.
     pub stay_rows: u32,
 }
 
@@ -141,23 +155,28 @@ impl Default for Adaptive {
     }
 }
 
-/// An autoencoder.
+/// An autoencoder: a network with a bottleneck, fitted by Adam; the score is what it cannot
+/// reproduce (Hinton, Salakhutdinov 2006).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Autoencoder {
-    /// Sizes of the layers between input and output; the smallest is the bottleneck.
+    /// Sizes of the layers between input and output, 1 to 16 of them, each 1 to 4096; the smallest
+    /// is the bottleneck. A smaller bottleneck reproduces less, and calls more unusual.
     pub layers: Vec<u32>,
-    /// Passes over the training rows.
+    /// Passes over the training rows, 1 to 10000; more take longer.
     pub epochs: u32,
-    /// Rows between two updates.
+    /// Rows between two updates, 1 or more.
     pub batch: u32,
-    /// Adam's step size.
+    /// Step size of Adam (Kingma and Ba 2015), above 0 and at most 1. Lower it where the loss
+    /// grows.
     pub learning_rate: f64,
-    /// Standard deviation of the noise added to inputs while training, in scaled units.
+    /// Standard deviation of the noise added to inputs while training, in scaled units, 0 to 100; 0
+    /// adds none.
     pub noise: f64,
     /// Passes without gain on the validation rows before training ends early; 0 never ends early.
     pub patience: u32,
-    /// Divide each column's residual by its spread on the training rows.
+    /// Divide each column's residual by its spread on the training rows, so that all columns count
+    /// alike.
     pub normalise_residuals: bool,
     /// How inputs are scaled.
     pub scaling: Scaling,
@@ -192,15 +211,15 @@ pub enum ClassWeights {
     Rows,
 }
 
-/// A decision tree: Gini impurity, thresholds between neighbouring values.
+/// A decision tree (Breiman et al. 1984): Gini impurity, thresholds between neighbouring values.
 ///
 /// It is fitted on the labelled rows of the train part, anomalous ones too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionTree {
-    /// Most splits one after another.
+    /// Most splits from the root to a leaf, 1 to 64; fewer overfit less.
     pub max_depth: u32,
-    /// Fewest rows of a leaf.
+    /// Fewest training rows of a leaf, 1 or more; more overfit less.
     pub min_leaf_rows: u32,
     /// How much the rows of a class count.
     pub class_weights: ClassWeights,
@@ -212,20 +231,20 @@ impl Default for DecisionTree {
     }
 }
 
-/// A random forest of decision trees, each grown on as many rows as there are, drawn with
+/// A random forest (Breiman 2001) of decision trees, each grown on as many rows as there are, drawn with
 /// replacement.
 ///
 /// It is fitted on the labelled rows of the train part, anomalous ones too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandomForest {
-    /// Number of trees.
+    /// Number of trees, 1 to 10000; more are steadier, larger and slower.
     pub trees: u32,
-    /// Most splits one after another.
+    /// Most splits from the root to a leaf, 1 to 64; fewer overfit less.
     pub max_depth: u32,
-    /// Fewest rows of a leaf.
+    /// Fewest training rows of a leaf, 1 or more; more overfit less.
     pub min_leaf_rows: u32,
-    /// Columns drawn for each split; without it the square root of their number.
+    /// Columns drawn for each split, 1 or more. The default is the square root of their number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_columns: Option<u32>,
     /// How much the rows of a class count.
@@ -252,13 +271,13 @@ impl Default for RandomForest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Diagnose {
-    /// The forest that tells the kinds apart.
+    /// The forest that distinguishes the kinds.
     pub random_forest: RandomForest,
-    /// Probability below which an alarm is of unknown kind.
+    /// Probability of the likeliest kind below which an alarm is of unknown kind, 0 to 1.
     pub min_probability: f64,
     /// Likeness to the kind's usual pattern, -1 to 1, below which an alarm is of unknown kind.
     pub min_likeness: f64,
-    /// How much likeness counts beside the forest, 0 or more.
+    /// Weight of the likeness beside the forest's probability, 0 to 1000; 0 uses the forest alone.
     pub likeness_weight: f64,
 }
 
@@ -273,15 +292,16 @@ impl Default for Diagnose {
     }
 }
 
-/// An isolation forest.
+/// An isolation forest: random splits isolate rare rows after few steps (Liu, Ting, Zhou 2008).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IsolationForest {
-    /// Number of trees.
+    /// Number of trees, 1 to 10000; more are steadier, larger and slower.
     pub trees: u32,
-    /// Rows each tree sees.
+    /// Training rows that each tree sees, 2 to 65536; more distinguish denser regions.
     pub samples: u32,
-    /// Columns in each split besides the first: 0 is the classic forest.
+    /// Columns in each split besides the first: 0 is the classic forest (Liu, Ting, Zhou 2008),
+    /// more make the extended forest (Hariri et al. 2019).
     pub extension: u32,
     /// How inputs are scaled.
     pub scaling: Scaling,
@@ -296,13 +316,15 @@ impl Default for IsolationForest {
     }
 }
 
-/// A Mahalanobis distance.
+/// A Mahalanobis distance from the training mean (Mahalanobis 1936), with a regularised covariance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mahalanobis {
-    /// Added to the diagonal of the correlation matrix, so that it can be inverted.
+    /// Added to the diagonal of the correlation matrix so that it can be inverted, 0 or more.
+    /// Larger trusts correlations less.
     pub ridge: f64,
-    /// Smallest standard deviation of a column, in its own unit, when it is scaled.
+    /// Smallest standard deviation of a column, in its own unit, 0 or more. Larger is less
+    /// sensitive to columns that hardly move.
     pub min_std: f64,
     /// Searches for better parameters than these.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -315,21 +337,24 @@ impl Default for Mahalanobis {
     }
 }
 
-/// A one-class support vector machine with a Gaussian kernel.
+/// A one-class support vector machine with a Gaussian kernel (Schölkopf et al. 2001).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OneClassSvm {
-    /// Upper bound of the share of training rows outside, lower bound of the share of support
-    /// vectors.
+    /// Upper bound of the share of training rows outside the boundary, and lower bound of the share
+    /// of support vectors; above 0 and at most 1. Larger draws the boundary tighter.
     pub nu: f64,
-    /// Width of the kernel, `exp(-gamma |x - y|^2)`; without it 1 / number of columns.
+    /// Width of the Gaussian kernel `exp(-gamma |x - y|^2)`, above 0 and at most 1000000; the
+    /// default is 1 / number of columns. Larger follows the training rows more closely.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
-    /// Largest violation of the optimality conditions at the end.
+    /// Largest violation of the optimality conditions at the end, 1e-12 to below 1; smaller is more
+    /// exact and slower.
     pub tolerance: f64,
-    /// Memory for rows of the kernel matrix, in MiB.
+    /// Memory for rows of the kernel matrix, in MiB, 1 or more; more is faster.
     pub cache_mib: u32,
-    /// Rows above which the kernel is approximated.
+    /// Training rows above which the kernel is approximated, 2 or more; more is more exact, and its
+    /// time grows with their square.
     pub max_exact_rows: u32,
     /// How inputs are scaled.
     pub scaling: Scaling,
@@ -356,8 +381,8 @@ impl Default for OneClassSvm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZScore {
-    /// Distance from a column's mean, in standard deviations, above which the column counts fully; a
-    /// column within it counts a hundredth.
+    /// Distance from a column's mean, in standard deviations, above which the column counts fully,
+    /// 0 or more; a column within it counts a hundredth.
     pub threshold: f64,
     /// Searches for better parameters than these.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,7 @@ pub struct PostgresServer {
     /// port-forward, for example.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
-    /// Deadline of connecting, and of each statement.
+    /// Deadline of connecting, and of each statement; greater than 0s.
     #[serde(default = "thirty_seconds")]
     pub timeout: Span,
     /// The pods that take the connection, for the network policy of a cluster.
@@ -74,8 +74,9 @@ impl PostgresServer {
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if user.contains(':') {
-            return Err(problem(&field, "must not carry a password")
-                .hint("say where it is, as in password: {file: secrets/password}"));
+            return Err(problem(&field, "must not carry a password").hint(
+                "name a file or an environment variable, as in password: {file: secrets/password}",
+            ));
         }
         if user.is_empty() || database.is_empty() {
             return Err(wrong("does not name both a user and a database"));

@@ -82,6 +82,17 @@ const OPERATORS: &str = "+-*/%^=!<>~";
 /// Returns the first thing that is certainly wrong with a query: a quote or bracket that is never closed or
 /// was never opened, an operator without an operand, a character that no dialect knows. What passes
 /// may still be refused by the server: `lynceus source check` asks it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use document::promql::flaw;
+///
+/// assert_eq!(flaw("sum(rate(node_cpu_seconds_total[5m]))"), None);
+/// let flaw = flaw("sum(up").ok_or("the bracket is open")?;
+/// assert_eq!((flaw.character, flaw.what.as_str()), (4, "`(` is never closed"));
+/// # Ok(())
+/// # }
+/// ```
 pub fn flaw(promql: &str) -> Option<Flaw> {
     let characters: Vec<char> = promql.chars().collect();
     let mut scan = Scan::default();
@@ -137,7 +148,7 @@ impl Flaw {
 /// Finds a character that stands outside of quotes in no dialect.
 fn foreign(place: usize, c: char) -> Option<Flaw> {
     let (_, meant) = FOREIGN.iter().find(|(foreign, _)| *foreign == c)?;
-    let what = format!("`{c}` is no character of PromQL (did you mean `{meant}`?)");
+    let what = format!("`{c}` is not a character of PromQL (did you mean `{meant}`?)");
     Some(Flaw::at(place, what))
 }
 
@@ -274,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_are_told_from_functions_labels_and_numbers() {
+    fn metric_names_are_found_among_functions_labels_and_numbers() {
         for (promql, names) in [
             ("up", vec!["up"]),
             ("sum(rate(a_total{b=\"c}d\", e!~'f'}[5m])) or vector(0)", vec!["a_total"]),
@@ -293,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flaw_is_told_with_its_character() {
+    fn promql_flaw_is_reported_with_its_position() {
         for (promql, character, what) in [
             ("sum(rate(a[5m])", 4, "`(` is never closed"),
             ("sum(a))", 7, "`)` closes nothing"),
@@ -334,7 +345,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_the_search(text in ".{0,60}") {
+        fn promql_search_accepts_any_text(text in ".{0,60}") {
             flaw(&text);
             metric_names(&text);
         }

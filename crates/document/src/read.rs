@@ -84,6 +84,27 @@ fn profile_names(profiles: Option<&Node>) -> Vec<String> {
 }
 
 /// Parses a document's text; `name` stands for the file in errors.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = "format: 1
+/// name: hosts
+/// step: 1m
+/// range: 1d
+/// sources: {rows: {table: {path: rows.csv, time: time}}}
+/// features: [raw]
+/// models: {z_score: {}}
+/// ";
+/// let document = document::parse("hosts.yaml", text)?;
+/// assert_eq!(document.step.to_string(), "1m");
+///
+/// let misspelt = document::parse("hosts.yaml", &text.replace("range:", "rnage:"));
+/// let error = misspelt.unwrap_err();
+/// assert_eq!(error.message, "hosts.yaml:4:1: unknown field `rnage`");
+/// assert_eq!(error.hint.as_deref(), Some("did you mean `range`?"));
+/// # Ok(())
+/// # }
+/// ```
 pub fn parse(name: &str, text: &str) -> Result<Document, StepError> {
     let mut document = node::parse(name, text)?;
     lay_over(&mut document, Vec::new())?;
@@ -205,7 +226,8 @@ fn problems_of(mut node: Node) -> Vec<StepError> {
             Err(misfit) => {
                 let path = misfit.path.clone();
                 let error = misfit_error(&node, misfit);
-                // What is missing now was taken out, and was told.
+                // A field that is missing now was removed because of an error that is reported
+                // already.
                 let is_new = !found.iter().any(|known: &StepError| known == &error);
                 let is_follow_up = !found.is_empty() && error.message.contains("missing field");
                 if is_new && !is_follow_up {

@@ -8,16 +8,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scoring {
-    /// How often a scorer is started.
+    /// Time between two ticks, greater than 0s; also the deadline of a tick.
     pub every: Span,
-    /// How long to wait for late scrapes before a window is due.
+    /// Time to wait for late scrapes before a window is due, 0s or longer. Shorter alerts sooner
+    /// and meets more incomplete windows.
     pub delay: Span,
-    /// How far back missed windows are caught up; older ones are given up.
+    /// How far back missed windows are scored, at least one `step`; older ones are skipped with a
+    /// warning.
     pub catch_up: Span,
-    /// How long no window may be scored, though one is due, before the channels are notified that
-    /// scoring has stopped and why; they are notified again when it resumes.
+    /// Time without a scored window, though one is due, after which the channels are notified that
+    /// scoring has stopped and why; greater than 0s. They are notified again when it resumes.
     pub stalled_after: Span,
-    /// Share of a window's features that must be there for it to be scored; others are `no_data`.
+    /// Share of a window's features that must be present for it to be scored, 0 to 1; with fewer it
+    /// is `no_data`.
     pub min_completeness: f64,
     /// Alias of a version that scores the same windows without telling anybody, if it is set.
     pub shadow: String,
@@ -43,9 +46,11 @@ impl Default for Scoring {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DriftThresholds {
-    /// Population stability index of the last day; 0.1 is a small shift, 0.25 a large one.
+    /// Population stability index of the last day above which a feature has drifted, 0 or more; 0.1
+    /// is a small shift, 0.25 a large one.
     pub stability_index: f64,
-    /// Share of the last day's rows without a value, beyond the usual share.
+    /// Share of the last day's rows without a value, beyond the share in training, above which a
+    /// feature has drifted, 0 to 1.
     pub missing_ratio: f64,
     /// Start a training when the drift alert fires; without it, drift starts none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +67,8 @@ impl Default for DriftThresholds {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retrain {
-    /// Shortest time between two of them, however the first one ended.
+    /// Shortest time between two trainings that drift starts, greater than 0s, whatever the result
+    /// of the first.
     pub pause: Span,
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Search {
-    /// Trials, the document's own parameters among them.
+    /// Trials, the document's own parameters among them, 1 to 10000; each fits one model.
     pub trials: u32,
     /// What trials are ranked by; without it average precision where the validation part has
     /// labelled anomalies, and otherwise injected faults, which say next to nothing of how real ones

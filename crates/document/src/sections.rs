@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn key_of_a_step_depends_on_what_it_reads_and_on_nothing_else() {
+    fn cache_key_of_a_step_depends_only_on_its_inputs() {
         let document = |rest: &str| {
             let text = format!(
                 "{{format: 1, name: w, step: 1m, range: 1d, sources: {{t: {{table: {{path: t, time: t}}}}}}, \

@@ -252,7 +252,7 @@ impl Source {
         let path = |field: &str| format!("{path}.{field}");
         check_column(&query.name, &path("name"))?;
         let twice = self.queries[..index].iter().any(|other| other.name == query.name);
-        require(!twice, &path("name"), || format!("a second query is named `{}`", query.name))?;
+        require(!twice, &path("name"), || format!("two queries are named `{}`", query.name))?;
         require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
         let is_empty = query.or.iter().any(|other| other.trim().is_empty());
         require(!is_empty, &path("or"), || "holds an empty query".to_owned())
@@ -263,11 +263,11 @@ impl Source {
 pub(crate) fn check_column(name: &str, path: &str) -> Result<(), Problem> {
     require(is_name(name, '_'), path, || {
         format!(
-            "`{name}` is no column name: lower-case letters, digits and `_`, starting with a letter"
+            "`{name}` is not a column name: lower-case letters, digits and `_`, starting with a letter"
         )
     })?;
     let reserved = ["time", "entity", "label"].contains(&name);
-    require(!reserved, path, || format!("`{name}` is a column of every table"))
+    require(!reserved, path, || format!("`{name}` is a reserved column name: choose another"))
 }
 
 /// Checks all sources of a document.
@@ -285,7 +285,7 @@ fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Probl
     let path = format!("sources.{name}");
     require(is_name(name, '_'), &path, || {
         format!(
-            "`{name}` is no source name: lower-case letters, digits and `_`, starting with a letter"
+            "`{name}` is not a source name: lower-case letters, digits and `_`, starting with a letter"
         )
     })?;
     source.check(name)?;
@@ -295,11 +295,10 @@ fn check_source(name: &str, source: &Source, is_alone: bool) -> Result<(), Probl
     })?;
     let is_tested = source.table.as_ref().is_some_and(|table| table.test.is_some());
     require(is_alone || !is_tested, &format!("{path}.table.test"), || {
-        "a test table belongs to a document with one source; `lynceus predict` judges any table"
-            .to_owned()
+        "works only in a document with one source; `lynceus predict` scores any table".to_owned()
     })?;
     require(!is_alone || !source.broadcast, &format!("{path}.broadcast"), || {
-        "there is no other source whose entities could be joined".to_owned()
+        "needs a second source: its rows are copied to the entities of the others".to_owned()
     })
 }
 

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_found_beforehand_with_line_and_column() {
+    fn document_errors_are_found_before_running_with_line_and_column() {
         for (template, line, column, words) in [
             ("ab\n  {{ nosuch }}", 2, Some(6), "undefined value"),
             ("{{ title | nosuch }}", 1, Some(12), "unknown filter"),

@@ -73,7 +73,7 @@ impl HttpSettings for Mlflow {
             let Some(name) = name else { continue };
             let is_name = !name.is_empty() && name.len() <= 250 && !name.contains(['\'', '/', ':']);
             require(is_name, field, || {
-                format!("`{name}` is no name: 1 to 250 characters without `'`, `/` and `:`")
+                format!("`{name}` is not a name: 1 to 250 characters without `'`, `/` and `:`")
             })?;
         }
         Ok(())

@@ -10,9 +10,22 @@ use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 /// An `http://` or `https://` URL with a host and without user, password and fragment.
-///
-/// Its query is kept and sent with each request: it may be how a server tells its callers apart.
+/// Its query is kept and sent with each request: it may identify the tenant.
 /// For that reason `Display` and `Debug` leave it out, and no error repeats the text.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use document::HttpUrl;
+///
+/// let base: HttpUrl = "https://prometheus.example.com/prometheus".parse()?;
+/// assert_eq!(
+///     base.join("/api/v1/query").to_string(),
+///     "https://prometheus.example.com/prometheus/api/v1/query"
+/// );
+/// assert!("https://user:password@prometheus.example.com".parse::<HttpUrl>().is_err());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpUrl(Url);
 
@@ -46,7 +59,8 @@ impl HttpUrl {
         }
     }
 
-    /// Appends a path and keeps the query: `http://h/base?x=y` and `/api` give `http://h/base/api?x=y`.
+    /// Appends a path and keeps the query: `http://h/base?x=y` and `/api` give
+    /// `http://h/base/api?x=y`.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
         let mut url = self.0.clone();
@@ -180,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn url_is_written_as_it_was_read() {
+    fn url_round_trips_unchanged() {
         for text in ["http://h:9090", "https://h/a/b", "http://[::1]:1/a?x=y", "http://h?x=y"] {
             assert_eq!(serde_json::to_value(url(text)).unwrap(), text);
         }

@@ -44,9 +44,12 @@ fn channels_name_their_secrets_and_never_hold_them() {
 }
 
 #[test]
-fn what_makes_no_sense_in_alerts_is_refused_at_its_place() {
+fn invalid_alert_settings_are_refused_with_place() {
     for (lines, words) in [
-        ("  time_zone: Europe/Brussel\n", "`alerts.time_zone`: `Europe/Brussel` is no time zone"),
+        (
+            "  time_zone: Europe/Brussel\n",
+            "`alerts.time_zone`: `Europe/Brussel` is not a time zone",
+        ),
         ("  templates: {text: '{{ nosuch }}'}\n", "`alerts.templates.text`: line 1, column 4"),
         ("  links: {a: 'https://g/{node}'}\n", "`{node}` stands for nothing"),
         ("  links: {a: 'javascript:x'}\n", "neither http:// nor https://"),
@@ -62,9 +65,12 @@ fn what_makes_no_sense_in_alerts_is_refused_at_its_place() {
         ("  channels:\n    - alertmanager: {url: 'host:9093'}\n", "does not begin with http"),
         (
             "  channels:\n    - alertmanager: {url: 'http://h', labels: {entity: x}}\n",
-            "is set by Lynceus",
+            "is a label that Lynceus sets: choose another name",
         ),
-        ("  channels:\n    - email: {host: h, from: a@b, to: []}\n", "names no recipient"),
+        (
+            "  channels:\n    - email: {host: h, from: a@b, to: []}\n",
+            "is empty: name at least one recipient",
+        ),
         (
             "  channels:\n    - email: {host: h, from: a@b, to: [c@d], security: none, username: u, password: {env: P}}\n",
             "without encryption",

@@ -10,6 +10,14 @@ pub struct UnknownColumn {
 /// Resolves the document's column patterns to names, in the order of `available`: a name means
 /// itself, `*` means all, `name*` all that begin so, and a leading `!` takes columns out again, if
 /// they are there.
+///
+/// ```
+/// use frames::columns::resolve;
+///
+/// let patterns = ["*", "!cpu_*"].map(str::to_owned);
+/// assert_eq!(resolve(&patterns, &["cpu_user", "cpu_idle", "load"]).unwrap(), ["load"]);
+/// assert_eq!(resolve(&["laod".to_owned()], &["load"]).unwrap_err().name, "laod");
+/// ```
 pub fn resolve<'a>(
     patterns: &[String],
     available: &[&'a str],

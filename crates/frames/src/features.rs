@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use contract::{FeatureContract, StepError, Timestamp};
+use contract::{FeatureContract, OTHER_VERSION_HINT, StepError, Timestamp};
 
 use crate::parquet::{self, Reader, Writer};
 use crate::samples::read_keys;
@@ -286,7 +286,8 @@ impl FeatureTable {
                 "`{shown}` has a feature contract of format {}, this version reads format {}",
                 contract.format,
                 FeatureContract::FORMAT
-            )));
+            ))
+            .hint(OTHER_VERSION_HINT));
         }
         let labelled = reader.schema().field_with_name(LABEL).is_ok();
         let table = Table::empty(contract.names());

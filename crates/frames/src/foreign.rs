@@ -52,7 +52,7 @@ impl std::fmt::Debug for ForeignTable {
 }
 
 impl ForeignTable {
-    /// Opens a file; one that is no Parquet is refused.
+    /// Opens a file; one that is not Parquet is refused.
     pub fn open(path: &Path) -> Result<Self, StepError> {
         Ok(Self { path: path.to_owned(), reader: Reader::open(path)? })
     }
@@ -125,11 +125,14 @@ impl ForeignRows<'_> {
         match times.iter().flatten().find(|time| !FIRST_AND_LAST_MS.contains(&time.ms())) {
             None => Ok(times),
             Some(time) => Err(StepError::refused(format!(
-                "`{}`: column `{}`: `{}` ms since 1970 is no time of this age",
+                "`{}`: column `{}`: `{}` ms since 1970 is not a time of this age",
                 self.path.display(),
                 self.columns[index].name,
                 time.ms()
-            ))),
+            ))
+            .hint(
+                "check the unit of the column: it must be a timestamp, or milliseconds since 1970",
+            )),
         }
     }
 
@@ -144,7 +147,7 @@ impl ForeignRows<'_> {
             StepError::refused(format!(
                 "`{}`: column `{name}` is {found}, expected {expected}",
                 self.path.display()
-            ))
+            )).hint("`table.time`, `table.entity`, `table.label` and `table.columns` name the columns; convert the column where its type is another")
         };
         let column = self.columns.get(index).ok_or_else(|| wrong("missing"))?;
         let (first, inner) = column.path.split_first().ok_or_else(|| wrong("missing"))?;

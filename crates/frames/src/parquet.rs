@@ -155,6 +155,7 @@ fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> StepError 
         cause = error.source();
     }
     StepError::unavailable(format!("cannot write `{}`: {error}", path.display()))
+        .hint("is the disk full, or mounted read-only?")
 }
 
 /// An opened Parquet file.
@@ -222,7 +223,7 @@ impl Reader {
 }
 
 fn refused(path: &Path, error: &dyn std::fmt::Display) -> StepError {
-    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display()))
+    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display())).hint("the file was cut, or is not a Parquet file: write it once more with the step or program that made it")
 }
 
 /// Makes the error for a column that is missing or of another type.
@@ -235,6 +236,7 @@ fn wrong_column(path: &Path, name: &str, batch: &RecordBatch, expected: &str) ->
         "`{}`: column `{name}` {found}, expected {expected}",
         path.display()
     ))
+    .hint("the file was not written by the step before: run that step, and hand on its output")
 }
 
 pub(crate) fn read_times(
@@ -313,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_in_the_systems_words() {
+    fn full_disk_error_quotes_the_operating_system() {
         let mut full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let error = full.write_all(b"x").unwrap_err().into();
         let error = write_error(Path::new("x.parquet"), &error);

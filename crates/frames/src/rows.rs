@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_of_a_file_says_its_format() {
+    fn file_ending_selects_format() {
         let temp = tempfile::tempdir().unwrap();
         let [csv, parquet, other] =
             ["x.csv", "x.parquet", "x.xlsx"].map(|name| temp.path().join(name));

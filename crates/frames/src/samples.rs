@@ -144,6 +144,31 @@ pub struct SampleRows {
 }
 
 /// Writes `samples.parquet` row group by row group; the file appears when it is published.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use contract::Timestamp;
+/// use frames::samples::SampleRows;
+/// use frames::{Samples, SamplesWriter};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("samples.parquet");
+/// let mut writer = SamplesWriter::create(&path, &["load"], false)?;
+/// writer.write(&SampleRows {
+///     times: vec![Timestamp::from_ms(0), Timestamp::from_ms(60_000)],
+///     entities: vec!["node-1".to_owned(); 2],
+///     columns: vec![vec![Some(0.5), None]],
+///     ..SampleRows::default()
+/// })?;
+/// assert!(!path.exists(), "nothing is visible before the file is complete");
+/// writer.publish()?;
+///
+/// let table = Samples::read(&path)?.table;
+/// assert_eq!(table.rows(), 2);
+/// assert!(table.columns[0].values[1].is_nan(), "a missing sample is a gap");
+/// # Ok(())
+/// # }
+/// ```
 pub struct SamplesWriter {
     writer: Writer,
     labelled: bool,

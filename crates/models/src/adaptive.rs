@@ -1,12 +1,15 @@
 //! Follows each signal's slow drift and scores how unlikely its departures are together.
 //!
-//! Each column is scaled by its training mean and deviation. Its usual level and variance move on
-//! with every row (exponentially, with half-lives of hours, by innovations that are capped), and
-//! what counts is the departure from them. The departures, with their means and deviations over
-//! short trailing windows, are scored by two distances ([`Distance`]). A second, shorter score
+//! Each column is scaled by its training mean and deviation. Its usual level and variance are
+//! exponentially weighted moving averages (EWMA; Roberts: Control Chart Tests Based on Geometric
+//! Moving Averages, 1959) with half-lives of hours. Innovations are clipped (winsorised; Huber:
+//! Robust Statistics, 1981) before the averages learn from them. What is scored is the departure
+//! from the averages: the departures, with their means and deviations over short trailing
+//! windows, have two Mahalanobis distances ([`Distance`]). A second, shorter score
 //! opens a gate for alarms while the newest rows are unusual themselves, so that an alarm ends
-//! when the event does and not when the longest window has forgotten it. Once an alarm stands it
-//! lasts only while one of the newest rows is unusual without any window ([`Adaptive::judged`]).
+//! when the event does and not when the longest window has forgotten it. A firing alarm
+//! lasts only while one of the newest rows is unusual without any window ([`Adaptive::judged`]):
+//! a hysteresis.
 //!
 //! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
 //! [`Memory`]. A lasting change is learned within a day: its alarm then ends, and the columns that are

@@ -9,10 +9,11 @@
 //! comes down within the history. A few blocks with anomalies move it by a few ranks, not by the
 //! height of the anomalies.
 //!
-//! Training gives the first peaks. Where it is too short for k to be 3, a tail fitted to all training
-//! scores says which peaks are to be expected. Until the history is full, k grows with it.
+//! Training gives the first peaks. Where it is too short for k to be 3, the peaks are estimated from
+//! a generalised Pareto tail that is fitted to all training scores (Pickands: Statistical Inference
+//! Using Extreme Order Statistics, 1975). Until the history is full, k grows with it.
 //!
-//! An alarm lasts while the score is above a lower level. Its first score counts as a peak, the
+//! An alarm lasts while the score is above a lower level (hysteresis). Its first score counts as a peak, the
 //! others of its first day do not: what lasts longer is the new usual.
 
 use std::collections::VecDeque;
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_alarms_are_raised_as_are_expected() {
+    fn alarm_count_matches_expectation() {
         let scores = scores(14_400);
         for per_day in [1.0, 2.0, 6.0, 12.0] {
             for training in [&scores[..], &scores[..300]] {
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_that_rise_for_good_raise_one_alarm_and_then_as_many_as_are_expected() {
+    fn permanent_rise_of_scores_is_one_alarm_then_the_expected_number() {
         let scores = scores(14_400);
         let (rule, mut state) = rule(2.0, &scores);
         let higher: Vec<f64> = scores.iter().map(|score| score + 10.0).collect();

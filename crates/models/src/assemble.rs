@@ -7,7 +7,7 @@ use contract::bundle::{
     AlarmLevels, BundleManifest, CandidateManifest, FileRecord, Member, Provenance,
 };
 use contract::rules::{Combine, Threshold, Vote};
-use contract::{Decimal, Span, StepError, artifact, read_json};
+use contract::{Decimal, OTHER_VERSION_HINT, Span, StepError, artifact, read_json};
 use frames::FeatureTable;
 use fs_err as fs;
 
@@ -62,7 +62,8 @@ impl Candidate {
                 manifest.kind,
                 manifest.format,
                 CandidateManifest::FORMAT
-            )));
+            ))
+            .hint(OTHER_VERSION_HINT));
         }
         check_hash(&manifest.kind, &manifest.model, &model)?;
         let loaded = Model::load(&manifest.kind, &model)?;
@@ -88,7 +89,8 @@ fn check_hash(kind: &str, record: &FileRecord, bytes: &[u8]) -> Result<(), StepE
     Err(StepError::refused(format!(
         "`{}` of the candidate `{kind}` is not what its hash says",
         record.file
-    )))
+    ))
+    .hint("the file changed after `train` wrote it: run `train` again"))
 }
 
 /// What a bundle is made by, besides its candidates and their calibration rows.
@@ -206,7 +208,8 @@ fn check(
     vote: &Vote,
 ) -> Result<(), StepError> {
     if candidates.is_empty() {
-        return Err(StepError::usage("a bundle needs a candidate at least"));
+        return Err(StepError::usage("a bundle needs a candidate at least")
+            .hint("run `train` for at least one model, and name its output with --candidate"));
     }
     let contract = calibration.contract.sha256()?;
     for candidate in candidates {
@@ -214,13 +217,15 @@ fn check(
         if *contract_sha256 != contract {
             return Err(StepError::refused(format!(
                 "the candidate `{kind}` was fitted on other features than the calibration part has"
-            )));
+            ))
+            .hint("run `train` again: the data set has changed since"));
         }
     }
     if let Some(pair) =
         candidates.windows(2).find(|pair| pair[0].manifest.kind == pair[1].manifest.kind)
     {
-        return Err(StepError::usage(format!("two candidates are `{}`", pair[0].manifest.kind)));
+        return Err(StepError::usage(format!("two candidates are `{}`", pair[0].manifest.kind))
+            .hint("name each candidate once"));
     }
     let total =
         vote::votes(vote, candidates.iter().map(|candidate| candidate.manifest.kind.as_str()));
@@ -232,7 +237,8 @@ fn check(
         .hint("lower `vote.alarm_at` or raise `vote.weights`"));
     }
     if total <= Decimal::ZERO {
-        return Err(StepError::usage("the weights of `vote.weights` sum to nothing"));
+        return Err(StepError::usage("the weights of `vote.weights` sum to nothing")
+            .hint("give at least one model a weight above 0"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! A network that learned to reproduce normal rows: what it cannot reproduce is unusual.
+//! A network that learned to reproduce normal rows: what it cannot reproduce is unusual (Hinton,
+//! Salakhutdinov: Reducing the Dimensionality of Data with Neural Networks, 2006).
 
-use contract::StepError;
+use contract::{DAMAGED_HINT, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
@@ -44,7 +45,9 @@ impl Autoencoder {
         layers: Vec<Layer>,
         residual_square: Vec<f64>,
     ) -> Result<Self, StepError> {
-        let wrong = |what: &str| Err(StepError::refused(format!("the autoencoder's {what}")));
+        let wrong = |what: &str| {
+            Err(StepError::refused(format!("the autoencoder's {what}")).hint(DAMAGED_HINT))
+        };
         let columns = scaler.columns();
         let mut width = columns;
         for layer in &layers {

@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::artifact;
 use contract::bundle::{AlarmLevels, BundleManifest, FileRecord, Member};
 use contract::rules::{Combine, Threshold};
-use contract::{Decimal, StepError};
+use contract::{DAMAGED_HINT, Decimal, OTHER_VERSION_HINT, StepError};
 use frames::FeatureTable;
 use fs_err as fs;
 
@@ -78,7 +78,8 @@ pub(crate) fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleMan
         "`{file}` has format {}, this version reads {}",
         manifest.format,
         BundleManifest::FORMAT
-    )))
+    ))
+    .hint(OTHER_VERSION_HINT))
 }
 
 impl Bundle {
@@ -157,7 +158,8 @@ impl Bundle {
             return Err(StepError::refused(format!(
                 "`{}` has {columns} features, its second stage takes {found}",
                 BundleManifest::FILE
-            )));
+            ))
+            .hint(DAMAGED_HINT));
         }
         self.diagnosis = Some(diagnosis);
         Ok(())
@@ -369,6 +371,7 @@ fn loaded(
             Reference::FILE,
             member.kind
         ))
+        .hint(DAMAGED_HINT)
     })?;
     let logarithmic = model.is_ratio_scaled();
     let scale = Scale { logarithmic, centre: score.centre, spread: score.spread };

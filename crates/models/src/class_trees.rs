@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use contract::StepError;
+use contract::{DAMAGED_HINT, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
@@ -69,7 +69,7 @@ pub struct ClassTrees {
 }
 
 fn refused(what: &str) -> StepError {
-    StepError::refused(format!("the class trees {what}"))
+    StepError::refused(format!("the class trees {what}")).hint(DAMAGED_HINT)
 }
 
 /// Says whether each node's children come after it and inside, so that every walk ends; `lefts` has
@@ -122,7 +122,7 @@ impl ClassTree {
         if is_tree(&self.lefts) {
             return Ok(());
         }
-        Err(refused("hold something that is no tree"))
+        Err(refused("hold something that is not a tree"))
     }
 
     /// Returns the nodes a row without gaps passes, the root first.

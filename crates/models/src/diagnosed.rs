@@ -36,15 +36,18 @@ impl Bundle {
             return Err(StepError::refused(format!(
                 "`{}` is not what its hash says",
                 path.display()
-            )));
+            ))
+            .hint("the file changed after `train` wrote it: run `train` again"));
         }
         if candidate.contract_sha256 != self.manifest.contract.sha256()? {
             return Err(StepError::refused(format!(
                 "the candidate `{KIND}` was fitted on other features than the detectors"
-            )));
+            ))
+            .hint("run `train` again: the data set has changed since"));
         }
         if self.diagnosis.is_some() {
-            return Err(StepError::usage(format!("two candidates are `{KIND}`")));
+            return Err(StepError::usage(format!("two candidates are `{KIND}`"))
+                .hint("name each candidate once"));
         }
         let diagnosis = Diagnosis::load(&bytes)?;
         self.manifest.diagnosis = Some(DiagnosisMember {

@@ -1,7 +1,7 @@
 //! The second stage: which kind of fault an alarm is, or `unknown` where it is like none.
 
-use contract::StepError;
 use contract::score::Diagnosed;
+use contract::{DAMAGED_HINT, StepError};
 
 use crate::detector::Detector as _;
 use crate::{ClassTrees, Scaler, Tensors};
@@ -55,7 +55,8 @@ impl Thresholds {
         {
             return Ok(self);
         }
-        Err(StepError::refused("the thresholds of the diagnosis are out of range"))
+        Err(StepError::refused("the thresholds of the diagnosis are out of range")
+            .hint(DAMAGED_HINT))
     }
 }
 
@@ -70,10 +71,13 @@ impl Diagnosis {
     ) -> Result<Self, StepError> {
         let columns = forest.columns();
         if scaler.columns() != columns || patterns.len() != columns * forest.classes().names.len() {
-            return Err(StepError::refused("the parts of the diagnosis do not match"));
+            return Err(
+                StepError::refused("the parts of the diagnosis do not match").hint(DAMAGED_HINT)
+            );
         }
         if forest.kind() != FOREST {
-            return Err(StepError::refused("the diagnosis does not rest on a random forest"));
+            return Err(StepError::refused("the diagnosis does not rest on a random forest")
+                .hint(DAMAGED_HINT));
         }
         Ok(Self { forest, scaler, patterns, thresholds: thresholds.check()? })
     }
@@ -83,7 +87,7 @@ impl Diagnosis {
         self.forest.columns()
     }
 
-    /// Returns the kinds it tells apart, in the order of their names.
+    /// Returns the kinds that it distinguishes, in the order of their names.
     pub fn kinds(&self) -> &[String] {
         &self.forest.classes().names
     }
@@ -159,7 +163,7 @@ impl Diagnosis {
 }
 
 /// Returns how far each column is from normal: the inverse hyperbolic sine of its scaled value,
-/// less 1 towards 0. A gap is no distance.
+/// less 1 towards 0. A gap is not a distance.
 pub fn pattern(scaler: &Scaler, row: &[f64]) -> Vec<f64> {
     let distance = |(column, value): (usize, &f64)| {
         let distance = scaler.scale(column, *value).asinh();
@@ -168,7 +172,7 @@ pub fn pattern(scaler: &Scaler, row: &[f64]) -> Vec<f64> {
     row.iter().enumerate().map(distance).collect()
 }
 
-/// Returns the cosine between two patterns, -1 to 1; 0 where one of them is no pattern at all.
+/// Returns the cosine between two patterns, -1 to 1; 0 where one of them is not a pattern at all.
 pub fn cosine(one: &[f64], other: &[f64]) -> f64 {
     let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let lengths = (product(one, one) * product(other, other)).sqrt();

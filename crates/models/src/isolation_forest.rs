@@ -3,7 +3,7 @@
 
 mod perfect;
 
-use contract::StepError;
+use contract::{DAMAGED_HINT, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use self::perfect::{Block, PerfectTree};
@@ -95,7 +95,9 @@ impl Tree {
     }
 
     fn walk(&self, width: usize, columns: usize) -> Result<Walk, StepError> {
-        let wrong = |what: &str| Err(StepError::refused(format!("a tree of the forest {what}")));
+        let wrong = |what: &str| {
+            Err(StepError::refused(format!("a tree of the forest {what}")).hint(DAMAGED_HINT))
+        };
         let nodes = self.nodes();
         let weights = if width == 1 { 0 } else { nodes * width };
         let sizes =
@@ -191,7 +193,8 @@ impl IsolationForest {
         trees: Vec<Tree>,
     ) -> Result<Self, StepError> {
         if trees.is_empty() || width == 0 || subsample == 0 {
-            return Err(StepError::refused("the forest has no trees, no rows or no columns"));
+            return Err(StepError::refused("the forest has no trees, no rows or no columns")
+                .hint(DAMAGED_HINT));
         }
         let walks = trees.iter().map(|tree| tree.walk(width, scaler.columns()));
         let walks = walks.collect::<Result<Vec<_>, _>>()?;
@@ -279,7 +282,8 @@ impl IsolationForest {
         if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 || width == 0 {
             return Err(StepError::refused(
                 "tensor `tree_nodes` does not sum to the nodes there are",
-            ));
+            )
+            .hint(DAMAGED_HINT));
         }
         let mut start = 0;
         let trees = sizes.iter().map(|size| {

@@ -1,9 +1,19 @@
-//! How good scores and alarms are: the figures, each as scikit-learn defines it where it has it.
+//! Metrics of scores and alarms, each as scikit-learn defines it where it has it; intervals are those
+//! of the bootstrap (Efron: Bootstrap Methods, 1979).
 
 use std::collections::BTreeMap;
 
 /// Returns the area under the ROC curve: the chance that an anomalous row scores higher than a
 /// normal one, ties counting half. Nothing without rows of both kinds.
+///
+/// ```
+/// use models::quality::roc_auc;
+///
+/// let scores = [0.1, 0.4, 0.35, 0.8];
+/// let anomalous = [false, false, true, true];
+/// assert_eq!(roc_auc(&scores, &anomalous), Some(0.75));
+/// assert_eq!(roc_auc(&scores, &[false; 4]), None);
+/// ```
 pub fn roc_auc(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
     let (positives, negatives) = count(anomalous)?;
     let mut below = 0.0;
@@ -253,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_perfect_and_an_inverted_score_are_told_apart() {
+    fn perfect_and_inverted_scores_have_different_auc() {
         let truth = [false, false, true, true];
         assert_eq!(roc_auc(&[1.0, 2.0, 3.0, 4.0], &truth), Some(1.0));
         assert_eq!(roc_auc(&[4.0, 3.0, 2.0, 1.0], &truth), Some(0.0));

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use contract::{StepError, artifact};
+use contract::{DAMAGED_HINT, StepError, artifact};
 use serde::{Deserialize, Serialize};
 
 /// Levels of a sketch besides the even ones: scores are judged at their ends.
@@ -53,6 +53,15 @@ pub fn quantile(sorted: &[f64], level: f64) -> f64 {
 }
 
 /// Quantiles of one column or score over the reference rows.
+///
+/// ```
+/// use models::Sketch;
+///
+/// let scores: Vec<f64> = (0..=1000).map(f64::from).collect();
+/// let sketch = Sketch::of(&scores);
+/// assert!((sketch.share_below(250.0) - 0.25).abs() < 0.01);
+/// assert_eq!(sketch.share_below(f64::NAN), 1.0, "what cannot be compared is not usual");
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sketch {
@@ -182,7 +191,9 @@ impl Reference {
     /// Reads the file's bytes; anything off is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
         let reference: Self = artifact::parse_json(Self::FILE, bytes)?;
-        let refused = |what: &str| Err(StepError::refused(format!("`{}` {what}", Self::FILE)));
+        let refused = |what: &str| {
+            Err(StepError::refused(format!("`{}` {what}", Self::FILE)).hint(DAMAGED_HINT))
+        };
         if reference.format != Self::FORMAT {
             return refused(&format!(
                 "has format {}, this version reads {}",
@@ -243,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_on_a_plateau_has_only_the_rows_below_the_plateau_below_it() {
+    fn score_on_a_plateau_is_calibrated_below_the_plateau() {
         let sketch = Sketch::of(&[0.0, 1.0, 1.0, 1.0, 2.0]);
         assert!(sketch.share_below(1.0) <= 0.25);
         assert!(sketch.share_below(1.0 + 1e-9) >= 0.75);

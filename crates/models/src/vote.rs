@@ -63,6 +63,19 @@ impl Scale {
 }
 
 /// Adds the weights of the members that voted, exactly.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use contract::rules::Vote;
+/// use models::vote::votes;
+///
+/// let mut vote = Vote { alarm_at: "0.9".parse()?, ..Vote::default() };
+/// vote.weights.insert("adaptive".to_owned(), "0.6".parse()?);
+/// vote.weights.insert("z_score".to_owned(), "0.3".parse()?);
+/// assert!(votes(&vote, ["adaptive", "z_score"]) >= vote.alarm_at);
+/// # Ok(())
+/// # }
+/// ```
 pub fn votes<'a>(vote: &Vote, voted: impl IntoIterator<Item = &'a str>) -> Decimal {
     voted.into_iter().map(|kind| vote.weight(kind)).sum()
 }
@@ -144,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_goes_there_and_back() {
+    fn scale_is_invertible() {
         for logarithmic in [false, true] {
             let scale = Scale::of(logarithmic, &[0.1, 0.2, 0.4, 0.8, 9.0]);
             for decision in [0.0, 1e-3, 0.4, 100.0] {

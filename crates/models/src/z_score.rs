@@ -1,6 +1,7 @@
-//! The plainest baseline: how far columns lie from their mean.
+//! The simplest baseline: how many standard deviations columns lie from their mean (Shewhart:
+//! Economic Control of Quality of Manufactured Product, 1931).
 
-use contract::StepError;
+use contract::{DAMAGED_HINT, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
@@ -40,7 +41,7 @@ impl ZScore {
         let scaler = Scaler::read(tensors)?;
         let threshold = tensors.take_number("threshold")?;
         if threshold < 0.0 {
-            return Err(StepError::refused("tensor `threshold` is negative"));
+            return Err(StepError::refused("tensor `threshold` is negative").hint(DAMAGED_HINT));
         }
         Ok(Self { scaler, threshold })
     }

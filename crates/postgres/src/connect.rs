@@ -62,7 +62,7 @@ impl Server {
                 .hint("write it as in postgresql://lynceus@db.monitoring:5432/metrics")
         };
         // The parser's own words could repeat what was to be secret.
-        let mut config: Config = settings.url.parse().map_err(|_| wrong("is no URL"))?;
+        let mut config: Config = settings.url.parse().map_err(|_| wrong("is not a URL"))?;
         let port = config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
         let database = config.get_dbname().unwrap_or_default().to_owned();
         let (address, host) = match config.get_hosts() {
@@ -170,7 +170,8 @@ fn encryption(
             return Err(StepError::usage(format!(
                 "`{field}.server.ca_file`: `{}` holds no certificate in PEM",
                 file.display()
-            )));
+            ))
+            .hint("name a PEM file: it begins with -----BEGIN CERTIFICATE-----"));
         }
         builder.with_root_certificates(roots).with_no_client_auth()
     } else {
@@ -181,7 +182,7 @@ fn encryption(
     };
     let name = settings.server_name.as_deref().unwrap_or(host);
     let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-        StepError::usage(format!("`{field}`: `{name}` is no name that a certificate could have"))
+        StepError::usage(format!("`{field}`: `{name}` is not a name that a certificate could have"))
             .hint(format!("set {field}.server.server_name"))
     })?;
     Ok((TlsConnector::from(Arc::new(config)), name))

@@ -76,7 +76,7 @@ impl Words {
             Some(rustls::Error::InvalidCertificate(_)) => StepError::usage(message).hint(format!(
                 "name the CA with `{field}.server.ca_file`, or the certificate's name with `{field}.server.server_name`"
             )),
-            _ => StepError::unavailable(message),
+            _ => StepError::unavailable(message).hint("is it a PostgreSQL server that speaks TLS, and does its log name the cause?"),
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_to_act_is_told_by_the_state() {
+    fn error_kind_follows_sqlstate() {
         for (code, expected) in [
             ("08006", ErrorKind::Unavailable),
             ("53300", ErrorKind::Unavailable),

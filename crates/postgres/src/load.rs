@@ -66,7 +66,8 @@ impl Loader {
             let text = text.escape_debug();
             return Err(StepError::refused(format!(
                 "`{text}` holds a NUL, which no text of PostgreSQL may"
-            )));
+            ))
+            .hint("remove the character from the entity, label or feature name in the source"));
         }
         if !self.layout.fits(target, rows) {
             // For itself, so that readers of the table wait for a moment only.
@@ -122,7 +123,10 @@ async fn send(client: &Client, into: &str, rows: &Rows, chosen: &[usize]) -> Res
     if count != chosen.len() as u64 {
         let sent = chosen.len();
         let message = format!("the database took {count} of {sent} rows");
-        return Err(Failure::Step(StepError::unavailable(message)));
+        return Err(Failure::Step(
+            StepError::unavailable(message)
+                .hint("does a trigger or a rule of the table drop rows?"),
+        ));
     }
     Ok(count)
 }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_have_the_bytes_that_copy_wants_whatever_the_size_of_a_piece() {
+    fn rows_are_valid_copy_bytes_at_any_piece_size() {
         let rows = Rows {
             times: vec![Timestamp::from_ms(EPOCH_MS + 1), Timestamp::from_ms(0)],
             entities: vec!["n1".to_owned(), String::new()],

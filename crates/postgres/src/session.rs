@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use contract::StepError;
 use contract::deadline::waits_for;
+use contract::{SYSTEM_HINT, StepError};
 use document::postgres::PostgresServer;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -59,10 +59,12 @@ impl Session {
         folder: &Path,
     ) -> Result<Self, StepError> {
         let server = Server::new(field, settings, folder)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to connect: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to connect: {error}"))
+                    .hint(SYSTEM_HINT)
+            },
+        )?;
         waits_for(&format!("the database `{}`", server.words.shown));
         let deadline = settings.timeout.to_std();
         let connected = runtime.block_on(async { timeout(deadline, server.connect()).await });

@@ -102,7 +102,7 @@ fn loaded(changed: u64) -> Loaded {
 }
 
 #[test]
-fn rows_that_come_again_change_nothing_and_other_values_replace() -> Result<()> {
+fn repeated_rows_change_nothing_and_new_values_replace() -> Result<()> {
     let Some(place) = Place::new()? else { return Ok(()) };
     let mut loader = place.loader(|_| ())?;
     let first = rows(0, 10, 3, 0.0);
@@ -194,7 +194,7 @@ fn two_writers_at_once_lose_no_row_and_make_nothing_twice() -> Result<()> {
 }
 
 #[test]
-fn what_the_database_refuses_is_told_and_no_row_of_the_call_is_there() -> Result<()> {
+fn database_refusal_is_reported_and_no_row_is_written() -> Result<()> {
     let Some(place) = Place::new()? else { return Ok(()) };
     let mut loader = place.loader(|_| ())?;
     loader.load(&rows(0, 1, 1, 0.0))?;

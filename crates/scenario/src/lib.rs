@@ -21,7 +21,7 @@ pub mod worker;
 use contract::Timestamp;
 
 /// Returns the current time. Faults happen on the wall clock, so it is the one input of a scenario
-/// that is no flag.
+/// that is not a flag.
 #[expect(clippy::disallowed_methods, reason = "a fault starts and ends on the wall clock")]
 pub fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

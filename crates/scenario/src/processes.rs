@@ -11,8 +11,10 @@ const ROUNDS: usize = 200;
 
 /// Makes this process the parent of descendants that lose theirs, so that none escapes.
 pub(crate) fn adopt_descendants() -> Result<(), StepError> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-        .map_err(|error| StepError::unavailable(format!("cannot become a subreaper: {error}")))
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| {
+        StepError::unavailable(format!("cannot become a subreaper: {error}"))
+            .hint("run it on Linux 3.4 or later, outside a sandbox that forbids prctl")
+    })
 }
 
 /// Kills all descendants of this process and returns how many are left, which is 0 but for

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use contract::{Span, StepError, Timestamp};
+use contract::{SYSTEM_HINT, Span, StepError, Timestamp};
 
 use crate::file::ScenarioFile;
 use crate::log::{End, Record, ScenarioLog};
@@ -132,7 +132,8 @@ impl Runner<'_> {
                 Err(error) => {
                     return Err(StepError::unavailable(format!(
                         "cannot wait for a worker: {error}"
-                    )));
+                    ))
+                    .hint(SYSTEM_HINT));
                 }
             }
         };
@@ -152,6 +153,7 @@ impl Runner<'_> {
         let WorkerCommand { program, arguments } = self.worker;
         let failed = |error: std::io::Error| {
             StepError::unavailable(format!("cannot start `{}`: {error}", program.display()))
+                .hint(SYSTEM_HINT)
         };
         // A group of its own: Ctrl-C reaches the runner alone, which then ends the fault in order.
         let mut child = Command::new(program)

@@ -42,7 +42,7 @@ pub struct Job {
     pub limits: Limits,
 }
 
-/// Tells a fault when to end.
+/// Signals a fault when to end.
 #[derive(Debug, Clone)]
 pub struct Stop {
     asked: Arc<(Mutex<bool>, Condvar)>,

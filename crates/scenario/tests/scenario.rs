@@ -168,7 +168,7 @@ fn target_with_a_comma_is_one_cell_of_the_log() {
 }
 
 #[test]
-fn second_runner_of_a_log_and_a_log_of_somebody_else_are_refused() {
+fn second_runner_and_foreign_log_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = ScenarioLog::new(&folder.path().join("log.csv"));
     assert!(!log.is_running());

@@ -1,7 +1,7 @@
 //! What an alias names, and a change of it.
 
 use contract::artifact::parse_json;
-use contract::{StepError, Timestamp};
+use contract::{OTHER_VERSION_HINT, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// `aliases/<alias>.json`, and each entry of its history: what an alias names, and how it came to.
@@ -46,7 +46,8 @@ impl AliasRecord {
             "`{key}` has format {}, this version reads format {}",
             record.format,
             Self::FORMAT
-        )))
+        ))
+        .hint(OTHER_VERSION_HINT))
     }
 }
 

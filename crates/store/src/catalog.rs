@@ -14,7 +14,7 @@ use std::path::Path;
 
 use contract::artifact::{json_bytes, parse_json, sha256_path};
 use contract::catalog::{GroupVersion, Part, PartStatistics, Pin, is_group};
-use contract::{FeatureContract, StepError, Timestamp};
+use contract::{FeatureContract, OTHER_VERSION_HINT, StepError, Timestamp};
 use serde::de::DeserializeOwned;
 
 use crate::object::{Condition, ObjectStore, Put};
@@ -179,6 +179,7 @@ impl<'a> Catalog<'a> {
         }
         let there = self.store.get(&key)?.ok_or_else(|| {
             StepError::lost_race(format!("`{key}` was removed while it was being published"))
+                .hint("run again")
         })?;
         Ok(if there.bytes == parquet { Rows::There } else { Rows::Other(there.bytes) })
     }
@@ -296,7 +297,8 @@ fn check_format(found: u32, known: u32, what: &str) -> Result<(), StepError> {
     }
     Err(StepError::refused(format!(
         "`{what}` of the feature catalogue has format {found}, this version reads format {known}"
-    )))
+    ))
+    .hint(OTHER_VERSION_HINT))
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ pub struct Check {
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table of yes and no")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Area {
-    /// Its name: `versions`, `aliases`, `history`, `runs`, `catalog`, `inputs`, `scores`, `watermark`, `alerts`,
+    /// Its name: `versions`, `aliases`, `history`, `runs`, `catalog`, `inputs`, `scores`,
+    /// `watermark`, `alerts`,
     /// `messages`.
     pub name: &'static str,
     /// Names of objects may be listed.
@@ -103,7 +104,7 @@ pub struct Role {
 /// Tries a store part by part.
 ///
 /// Errors: whatever keeps the store from being reached or listed at all; what the user may not do
-/// is no error.
+/// is not an error.
 pub fn check(store: &dyn ObjectStore) -> Result<Check, StepError> {
     // Wrong keys and buckets that are not there fail everything alike, and should be said once.
     store.list("", None, 1)?;
@@ -162,7 +163,7 @@ fn compares(store: &dyn ObjectStore, key: &str, etag: &str) -> Result<(), StepEr
     }
 }
 
-/// Tells what the user may not do from what failed.
+/// Distinguishes missing permissions from failures.
 fn allowed<T>(
     done: Result<T, StepError>,
     refusals: &mut Vec<Refusal>,

@@ -87,7 +87,8 @@ impl FolderStore {
             | io::ErrorKind::IsADirectory => {
                 StepError::usage(message).hint("give a folder that this user may read and write")
             }
-            _ => StepError::unavailable(message),
+            _ => StepError::unavailable(message)
+                .hint("is the disk full, or the network file system gone?"),
         }
     }
 
@@ -134,7 +135,7 @@ impl FolderStore {
         let path = folder.join(format!("{:016x}-{number}", self.writer));
         let file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
         let partial = Partial { path, file, published: false };
-        // Whoever clears remains may hold the lock for a moment; the rename then fails.
+        // A process that removes leftovers may hold the lock for a moment; the rename then fails.
         partial.file.lock()?;
         Ok(partial)
     }
@@ -339,7 +340,8 @@ impl ObjectStore for FolderStore {
 
     fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError> {
         if !fs::metadata(path).map_err(|e| StepError::reading(path, &e))?.is_file() {
-            return Err(StepError::usage(format!("`{}` is not a file", path.display())));
+            return Err(StepError::usage(format!("`{}` is not a file", path.display()))
+                .hint("name a file: this is a folder or a device"));
         }
         self.publish(key, Condition::Any, &|file| copy(&mut fs::File::open(path)?, file))?;
         artifact::sha256_path(path)

@@ -3,7 +3,8 @@
 //! A version is needed as long as an alias names it or goes back to it, and as long as it was live
 //! at a time that lies within the retention. A run is needed within the retention. Whatever was
 //! written recently is kept, since a writer may be about to refer to it. Scores and messages are
-//! needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/` removes
+//! needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/`
+//! removes
 //! them by itself.
 
 use std::collections::BTreeSet;
@@ -83,7 +84,7 @@ impl Kind {
 pub struct Garbage {
     /// What it was.
     pub kind: Kind,
-    /// Of which pipeline; empty for the cache and for what a check left, which have none.
+    /// Pipeline; empty for the cache and for leftovers of a check, which have none.
     pub pipeline: String,
     /// The version, the run, the entry.
     pub name: String,
@@ -130,7 +131,8 @@ fn pipelines(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepE
     Ok(names)
 }
 
-/// Gathers the days of scores or messages that ended before a time. They are recognised by their names:
+/// Gathers the days of scores or messages that ended before a time. They are recognised by their
+/// names:
 /// asking for the age of each object of a day would be 1440 requests.
 fn days(store: &dyn ObjectStore, kind: Kind, before: Timestamp) -> Result<Vec<Garbage>, StepError> {
     let mut found = Vec::new();

@@ -11,9 +11,16 @@ pub const MAX_PART_BYTES: usize = 255;
 /// Checks a key: parts of ASCII letters, digits and `-_.=` joined by `/`, none of them empty and
 /// none beginning with a dot. So no key leaves its store, hides in it, or means two objects on a
 /// file system that folds letters it does not know.
+///
+/// ```
+/// use store::key::check;
+///
+/// assert!(check("models/hosts/aliases/live.json").is_ok());
+/// assert!(check("models/../../etc/passwd").is_err());
+/// ```
 pub fn check(key: &str) -> Result<(), StepError> {
     let wrong = |why: &str| {
-        Err(StepError::usage(format!("`{}` cannot be the key of an object: {why}", shown(key))))
+        Err(StepError::usage(format!("`{}` cannot be the key of an object: {why}", shown(key))).hint("choose another name: 1 to 1024 bytes of letters, digits, `-`, `_` and `.`, not beginning with `.`"))
     };
     if key.len() > MAX_BYTES {
         return wrong("it is longer than 1024 bytes");
@@ -39,7 +46,7 @@ pub fn check(key: &str) -> Result<(), StepError> {
 pub fn check_part(name: &str) -> Result<(), StepError> {
     if name.contains('/') {
         let message = format!("`{}` cannot be a part of a key: it holds a `/`", shown(name));
-        return Err(StepError::usage(message));
+        return Err(StepError::usage(message).hint("choose a name without `/`"));
     }
     check(name)
 }
@@ -78,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_leave_or_hide_in_the_store_is_no_key() {
+    fn keys_leaving_or_hiding_in_the_store_are_refused() {
         for key in [
             "",
             "/",

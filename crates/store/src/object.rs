@@ -56,6 +56,25 @@ pub enum Put {
 /// it was before a write or as it is after, never a part of one, and a write that returned is seen
 /// by every later read and listing. Errors are [`contract::ErrorKind::Unavailable`], except for a
 /// key that cannot be one and a place this user may not use, which are usage errors.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use store::{Condition, Put, open};
+///
+/// let folder = tempfile::tempdir()?;
+/// let store = open(&format!("file://{}", folder.path().display()))?;
+/// let Put::Written(etag) = store.put("state/hosts/watermark", b"08:36", Condition::IfAbsent)? else {
+///     unreachable!("no other process writes here");
+/// };
+/// // Another writer is faster: a write that expects the old content changes nothing.
+/// let _ = store.put("state/hosts/watermark", b"08:37", Condition::IfMatch(&etag))?;
+/// let late = store.put("state/hosts/watermark", b"08:36", Condition::IfMatch(&etag))?;
+/// assert_eq!(late, Put::Conflict);
+/// let object = store.get("state/hosts/watermark")?.ok_or("it was written")?;
+/// assert_eq!(object.bytes, b"08:37");
+/// # Ok(())
+/// # }
+/// ```
 pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Returns the store's URL without secrets, for messages.
     fn describe(&self) -> String;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use contract::artifact::{json_bytes, parse_json, sha256};
 use contract::bundle::{BundleManifest, FileRecord};
-use contract::{StepError, Timestamp};
+use contract::{DAMAGED_HINT, OTHER_VERSION_HINT, StepError, Timestamp};
 use fs_err as fs;
 
 use crate::FolderStore;
@@ -56,7 +56,8 @@ impl<'a> Registry<'a> {
                 bundle.display(),
                 manifest.pipeline,
                 self.pipeline
-            )));
+            ))
+            .hint("deploy it with its own document: a version belongs to one pipeline"));
         }
         let version = version_name(&manifest, &bytes);
         for record in manifest.files() {
@@ -233,6 +234,7 @@ impl<'a> Registry<'a> {
     ) -> Result<AliasRecord, StepError> {
         let current = self.alias(alias)?.ok_or_else(|| {
             StepError::refused(format!("`{}` has no alias `{alias}`", self.pipeline))
+                .hint(format!("lynceus models list {} shows its aliases", self.pipeline))
         })?;
         let Some(version) = current.previous.as_deref() else {
             return Err(StepError::refused(format!(
@@ -295,7 +297,7 @@ impl<'a> Registry<'a> {
     ) -> Result<AliasRecord, StepError> {
         let key = self.alias_key(change.alias)?;
         self.manifest(change.version)?;
-        // Nobody else will write the entry of the record that is about to be replaced.
+        // Only this process can write the history entry of the record that it replaces.
         if let Some(expected) = expected {
             self.complete_history(change.alias, expected)?;
         }
@@ -329,7 +331,8 @@ impl<'a> Registry<'a> {
             Put::Written(_) => Ok(()),
             Put::Conflict => match self.store.get(key)? {
                 Some(object) => verify(key, &object.bytes, &sha256(bytes)),
-                None => Err(StepError::lost_race(format!("`{key}` was removed while it was read"))),
+                None => Err(StepError::lost_race(format!("`{key}` was removed while it was read"))
+                    .hint("run again")),
             },
         }
     }
@@ -349,7 +352,8 @@ impl<'a> Registry<'a> {
                 "`{key}` has the SHA-256 `{}`, which version `{version}` does not end with the \
                  first digits of",
                 sha256(bytes)
-            )));
+            ))
+            .hint(DAMAGED_HINT));
         }
         parse_manifest(&key, bytes)
     }
@@ -364,6 +368,7 @@ impl<'a> Registry<'a> {
             ));
         }
         StepError::refused(format!("`{}` is missing in `{store}`", self.version_key(version, file)))
+            .hint("restore it from a backup, or train again")
     }
 
     fn version_key(&self, version: &str, file: &str) -> String {
@@ -397,7 +402,8 @@ fn parse_manifest(name: &str, bytes: &[u8]) -> Result<BundleManifest, StepError>
         "`{name}` has format {}, this version reads format {}",
         manifest.format,
         BundleManifest::FORMAT
-    )))
+    ))
+    .hint(OTHER_VERSION_HINT))
 }
 
 /// A manifest names files of its own folder only; any other name is refused data, not usage.
@@ -410,5 +416,6 @@ fn verify(name: &str, bytes: &[u8], expected: &str) -> Result<(), StepError> {
     if found == expected {
         return Ok(());
     }
-    Err(StepError::refused(format!("`{name}` has the SHA-256 `{found}`, expected `{expected}`")))
+    Err(StepError::refused(format!("`{name}` has the SHA-256 `{found}`, expected `{expected}`"))
+        .hint(DAMAGED_HINT))
 }

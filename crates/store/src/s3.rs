@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aws_sdk_s3::Client;
 use contract::deadline::waits_for;
-use contract::{StepError, Timestamp};
+use contract::{SYSTEM_HINT, StepError, Timestamp};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -97,10 +97,9 @@ impl S3Store {
     pub fn with_settings(url: &str, settings: S3Settings) -> Result<Self, StepError> {
         let (name, prefix) = parse(url)?;
         refuse_nesting()?;
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| StepError::unavailable(format!("cannot start a runtime: {e}")))?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|e| {
+            StepError::unavailable(format!("cannot start a runtime: {e}")).hint(SYSTEM_HINT)
+        })?;
         let connection = runtime.block_on(connect::connect(&settings))?;
         let bucket = Bucket::new(connection, settings, name, prefix);
         Ok(Self { runtime: Some(runtime), bucket })
@@ -319,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_names_a_bucket_and_what_keys_begin_with() {
+    fn s3_url_names_bucket_and_key_prefix() {
         let parsed = |url| parse(url).unwrap();
         assert_eq!(parsed("s3://lynceus"), ("lynceus".to_owned(), String::new()));
         assert_eq!(parsed("s3://lynceus/"), ("lynceus".to_owned(), String::new()));
@@ -346,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_says_where_it_is_and_nothing_else() {
+    fn store_description_shows_url_without_secrets() {
         let store = S3Store::with_settings("s3://bucket/x/", S3Settings::default()).unwrap();
         assert_eq!(store.describe(), "s3://bucket/x");
         assert_eq!(format!("{store:?}"), "S3Store { url: \"s3://bucket/x\", .. }");
@@ -358,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn within_a_runtime_it_is_a_bug_and_no_panic() {
+    fn store_inside_a_runtime_is_a_bug_error_without_panic() {
         let runtime = Builder::new_current_thread().build().unwrap();
         let store = S3Store::with_settings("s3://bucket/x", S3Settings::default()).unwrap();
         runtime.block_on(async {

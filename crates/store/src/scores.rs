@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use contract::artifact::{compact_json_bytes, parse_json};
 use contract::score::WindowScore;
-use contract::{StepError, Timestamp};
+use contract::{OTHER_VERSION_HINT, StepError, Timestamp};
 
 use crate::object::{Condition, Listed, ObjectStore, Put};
 use crate::watermark;
@@ -176,5 +176,6 @@ fn parse(key: &str, bytes: &[u8]) -> Result<WindowScore, StepError> {
         "`{key}` has format {}, this version reads format {}",
         score.format,
         WindowScore::FORMAT
-    )))
+    ))
+    .hint(OTHER_VERSION_HINT))
 }

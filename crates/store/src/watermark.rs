@@ -5,7 +5,7 @@
 //! its tensors: some kilobytes an entity, which any tool that reads safetensors opens.
 
 use contract::artifact::parse_json;
-use contract::{StepError, Tensors, Timestamp, tensors};
+use contract::{DAMAGED_HINT, OTHER_VERSION_HINT, StepError, Tensors, Timestamp, tensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -60,6 +60,7 @@ impl Position {
         let text = tensors::metadata(METADATA_KEY, bytes).map_err(|e| named(key, e))?;
         let text = text.ok_or_else(|| {
             StepError::refused(format!("`{key}` has no `{METADATA_KEY}` in its metadata"))
+                .hint(DAMAGED_HINT)
         })?;
         let position: Self = parse_json(key, text.as_bytes())?;
         if position.format == Watermark::FORMAT {
@@ -69,7 +70,8 @@ impl Position {
             "`{key}` has format {}, this version reads format {}",
             position.format,
             Watermark::FORMAT
-        )))
+        ))
+        .hint(OTHER_VERSION_HINT))
     }
 }
 

@@ -100,7 +100,7 @@ fn what_aliases_and_their_recent_history_name_stays(store: &dyn ObjectStore) -> 
 }
 
 #[test]
-fn what_an_alias_or_its_history_within_the_retention_names_is_kept() {
+fn versions_of_aliases_and_recent_history_are_kept() {
     on_every_store("named", what_aliases_and_their_recent_history_name_stays);
 }
 
@@ -117,7 +117,7 @@ fn what_is_young_stays(store: &dyn ObjectStore) -> Result<()> {
 }
 
 #[test]
-fn what_may_be_being_written_is_left_alone() {
+fn recent_files_are_not_collected_as_garbage() {
     on_every_store("young", what_is_young_stays);
 }
 
@@ -156,6 +156,6 @@ fn what_a_check_left_is_listed_and_breaks_nothing(store: &dyn ObjectStore) -> Re
 }
 
 #[test]
-fn what_a_check_of_the_store_left_behind_is_listed_and_breaks_nothing() {
+fn leftovers_of_store_check_are_listed_and_harmless() {
     on_every_store("left", what_a_check_left_is_listed_and_breaks_nothing);
 }

@@ -14,13 +14,13 @@ use s3_servers::{BUCKET, on_every_server};
 use store::{Condition, FolderStore, ObjectStore as _, Put};
 
 #[test]
-#[ignore = "a process of `of_64_processes_each_promotes_once_and_losers_know`"]
+#[ignore = "a process of `each_of_64_processes_promotes_once_and_losers_get_a_conflict`"]
 fn racer() {
     race::racer();
 }
 
 #[test]
-fn of_64_processes_each_promotes_once_and_losers_know() {
+fn each_of_64_processes_promotes_once_and_losers_get_a_conflict() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(&temp.path().join("store")).unwrap();
     race::of_64_processes_each_promotes_once(&store.describe(), &[], &store);

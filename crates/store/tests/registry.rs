@@ -233,7 +233,7 @@ fn a_cache_spares_the_store_and_is_verified_again() {
 }
 
 #[test]
-fn only_who_knows_what_an_alias_names_can_change_it() {
+fn alias_changes_only_with_its_current_version() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(&temp.path().join("store")).unwrap();
     let registry = Registry::new(&store, PIPELINE);
@@ -299,7 +299,7 @@ fn rollback_goes_back_one_version_at_a_time() {
 }
 
 #[test]
-fn a_version_that_is_promoted_again_is_not_what_a_rollback_goes_back_to() {
+fn repeated_promotion_keeps_the_rollback_target() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(&temp.path().join("store")).unwrap();
     let registry = Registry::new(&store, PIPELINE);

@@ -44,7 +44,7 @@ fn reads(proxy: &Proxy) -> impl FnMut() -> usize {
 }
 
 #[test]
-fn what_was_written_or_read_here_is_not_fetched_again() {
+fn cached_objects_are_not_fetched_twice() {
     on_every_server(|server| {
         let proxy = Proxy::start(server, |_| Fault::None)?;
         let mut reads = reads(&proxy);
@@ -73,7 +73,7 @@ fn what_was_written_or_read_here_is_not_fetched_again() {
 }
 
 #[test]
-fn what_the_bucket_says_otherwise_is_not_taken_from_here() {
+fn changed_object_is_not_served_from_cache() {
     on_every_server(|server| {
         let proxy = Proxy::start(server, |_| Fault::None)?;
         let mut reads = reads(&proxy);

@@ -12,8 +12,8 @@ fn on_a_new_store(name: &str, law: fn(&dyn ObjectStore) -> anyhow::Result<()>) {
 }
 
 #[test]
-fn what_was_written_is_read() {
-    on_a_new_store("a", conformance::what_was_written_is_read);
+fn written_objects_are_read() {
+    on_a_new_store("a", conformance::written_objects_are_read);
 }
 
 #[test]
@@ -27,13 +27,13 @@ fn a_condition_that_does_not_hold_changes_nothing() {
 }
 
 #[test]
-fn of_many_writers_at_once_one_wins() {
-    on_a_new_store("d", conformance::of_many_writers_at_once_one_wins);
+fn one_of_many_concurrent_writers_wins() {
+    on_a_new_store("d", conformance::one_of_many_concurrent_writers_wins);
 }
 
 #[test]
-fn what_is_no_key_is_a_usage_error() {
-    on_a_new_store("e", conformance::what_is_no_key_is_a_usage_error);
+fn invalid_key_is_a_usage_error() {
+    on_a_new_store("e", conformance::invalid_key_is_a_usage_error);
 }
 
 #[test]
@@ -57,8 +57,8 @@ fn an_object_knows_when_it_was_written() {
 }
 
 #[test]
-fn an_owner_may_do_everything_and_a_check_leaves_nothing() {
-    on_a_new_store("k", conformance::an_owner_may_do_everything_and_a_check_leaves_nothing);
+fn owner_has_all_permissions_and_check_leaves_nothing() {
+    on_a_new_store("k", conformance::owner_has_all_permissions_and_check_leaves_nothing);
 }
 
 #[test]

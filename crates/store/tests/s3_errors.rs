@@ -52,7 +52,7 @@ fn open(settings: S3Settings) -> Result<S3Store> {
 }
 
 #[test]
-fn a_wrong_key_is_told_from_a_wrong_secret() {
+fn wrong_access_key_and_wrong_secret_have_different_errors() {
     let Some(minio) = minio().unwrap() else { return };
     let server = minio.access();
     let unknown = server.as_user("nobody", "hunter2hunter2").store("x").unwrap();
@@ -82,7 +82,7 @@ fn a_bucket_that_is_not_there_is_named() {
 }
 
 #[test]
-fn an_endpoint_where_nobody_listens_is_unavailable() {
+fn closed_endpoint_is_unavailable() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let server = InProcess::start().unwrap();
     let nobody = server.access().by(format!("http://127.0.0.1:{port}"));
@@ -95,10 +95,10 @@ fn an_endpoint_where_nobody_listens_is_unavailable() {
 }
 
 #[test]
-fn without_keys_the_error_says_how_to_give_some() {
+fn missing_credentials_error_names_the_settings() {
     // A profile file that is not there, and an endpoint, so that nobody is asked for keys.
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "one_without_keys", "--nocapture"])
+        .args(["--ignored", "--exact", "store_without_credentials", "--nocapture"])
         .env_clear()
         .env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
         .env("AWS_CONFIG_FILE", "/nonexistent/config")
@@ -109,15 +109,15 @@ fn without_keys_the_error_says_how_to_give_some() {
 }
 
 #[test]
-#[ignore = "the process of `without_keys_the_error_says_how_to_give_some`"]
-fn one_without_keys() {
+#[ignore = "the process of `missing_credentials_error_names_the_settings`"]
+fn store_without_credentials() {
     let store = S3Store::open("s3://bucket/x").unwrap();
-    all_say(&store, ErrorKind::Usage, "no keys were found").unwrap();
+    all_say(&store, ErrorKind::Usage, "no credentials were found").unwrap();
     assert!(store.get("a").unwrap_err().to_string().contains("AWS_ACCESS_KEY_ID"));
 }
 
 #[test]
-fn what_a_store_says_is_told_apart() {
+fn s3_replies_map_to_distinct_errors() {
     let server = InProcess::start().unwrap();
     for (status, code, kind, words) in [
         (403, "RequestTimeTooSkewed", ErrorKind::Usage, "clocks"),

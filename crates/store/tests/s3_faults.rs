@@ -72,7 +72,7 @@ fn a_burst_of_slow_down_is_waited_for() {
 }
 
 #[test]
-fn slow_down_without_end_is_an_unavailable_store_that_holds_what_it_held() {
+fn endless_throttling_is_unavailable_and_keeps_stored_objects() {
     on_every_server(|server| {
         let direct = server.store("throttled")?;
         direct.put_file("a", std::path::Path::new("Cargo.toml"))?;
@@ -98,11 +98,11 @@ fn a_write_whose_reply_got_lost_counts_as_written() {
             }
         })?;
         let Put::Written(one) = store.put("a", b"one", Condition::IfAbsent)? else {
-            anyhow::bail!("its own write is no conflict")
+            anyhow::bail!("its own write is not a conflict")
         };
         ensure!(store.get("a")?.context("no object")?.etag == one);
         let Put::Written(two) = store.put("a", b"two", Condition::IfMatch(&one))? else {
-            anyhow::bail!("its own write is no conflict")
+            anyhow::bail!("its own write is not a conflict")
         };
         ensure!(store.put("a", b"three", Condition::IfMatch(&one))? == Put::Conflict);
         ensure!(store.put("a", b"three", Condition::IfAbsent)? == Put::Conflict);
@@ -114,7 +114,7 @@ fn a_write_whose_reply_got_lost_counts_as_written() {
 }
 
 #[test]
-fn an_undecided_write_is_tried_again() {
+fn write_with_lost_reply_is_retried() {
     on_every_server(|server| {
         let (_proxy, store) =
             through(server, "undecided", |seen| match (seen.method, seen.before) {
@@ -180,7 +180,7 @@ fn an_upload_that_fails_leaves_the_old_object_and_nothing_else() {
 }
 
 #[test]
-fn a_download_that_breaks_off_goes_on() {
+fn interrupted_download_resumes() {
     let temp = tempfile::tempdir().unwrap();
     let (source, target) = (temp.path().join("source"), temp.path().join("target"));
     let bytes = content(40 * MIB + 7);
@@ -308,7 +308,7 @@ fn impatient(proxy: &Proxy, name: &str, milliseconds: u64) -> Result<S3Store> {
 }
 
 #[test]
-fn a_reply_that_stalls_is_asked_for_again() {
+fn stalled_reply_is_requested_again() {
     let temp = tempfile::tempdir().unwrap();
     let target = temp.path().join("target");
     let bytes = content(1000);
@@ -344,7 +344,7 @@ fn a_store_that_falls_silent_among_many_writes_loses_none_of_them() {
         })?;
         let error = impatient(&proxy, "silent", 300)?.put_new(&objects).unwrap_err();
         ensure!(error.kind == ErrorKind::Unavailable, "{error}");
-        // Whoever comes next writes what is missing, and nothing twice.
+        // The next process writes what is missing, and nothing twice.
         let before = direct.list("", None, 99)?;
         let written = direct.put_new(&objects)?;
         for ((key, bytes), written) in objects.iter().zip(written) {

@@ -106,7 +106,7 @@ fn trainer_does_its_job(store: &dyn ObjectStore) -> Result<()> {
     ensure!(registry.history("live")?.len() == 3);
     ensure!(registry.versions()?.len() == 2);
     registry.fetch(&versions[0], None)?;
-    // A finished run is told of.
+    // A finished run is notified.
     state::write(store, PIPELINE, "alerts", &"told", None)?;
     // Argo moves artifacts with this user, also large ones.
     let (source, target) = (temp.path().join("source"), temp.path().join("target"));
@@ -254,7 +254,7 @@ fn each_role_can_do_its_job_and_is_refused_everything_else() {
 }
 
 #[test]
-fn a_check_of_the_store_tells_the_roles_apart() {
+fn store_check_distinguishes_roles() {
     let Some(deployment) = deployment().unwrap() else { return };
     for role in ROLES {
         let check = store::check::check(&deployment.store(role)).unwrap();
@@ -277,7 +277,7 @@ fn a_check_of_the_store_tells_the_roles_apart() {
 }
 
 #[test]
-fn who_is_refused_is_told_which_permission_is_missing_for_what() {
+fn refused_request_names_missing_permission() {
     let Some(deployment) = deployment().unwrap() else { return };
     let at = time("2026-11-21T11:00:00Z");
     let mark = Watermark::new(at);
@@ -292,7 +292,7 @@ fn who_is_refused_is_told_which_permission_is_missing_for_what() {
 }
 
 #[test]
-fn the_bucket_keeps_what_was_replaced_and_tidies_what_is_old() {
+fn bucket_keeps_old_versions_until_lifecycle_removes_them() {
     let Some(deployment) = deployment().unwrap() else { return };
     let lifecycle: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(folder().join("lifecycle.json")).unwrap())

@@ -53,7 +53,7 @@ fn an_object_that_is_no_score_is_refused_by_name() {
 }
 
 #[test]
-fn a_state_is_changed_by_who_knows_it() {
+fn state_changes_only_with_the_current_etag() {
     let temp = tempfile::tempdir().unwrap();
     let store = FolderStore::open(temp.path()).unwrap();
     let mark = |seconds: i64| {

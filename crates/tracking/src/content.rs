@@ -120,7 +120,7 @@ impl Logged {
 }
 
 impl Content {
-    /// Reads a run's folder; nothing for one that is no training, or that is not over.
+    /// Reads a run's folder; nothing for one that is not a training, or that is not over.
     ///
     /// Errors: those of its record and its document. What else is missing is left out.
     pub fn read(folder: &Path) -> Result<Option<Self>, StepError> {
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_user_calls_a_run_replaces_nothing_that_the_program_says_of_it() {
+    fn user_tags_replace_no_program_tags() {
         let record = json!({
             "format": 1, "run": "r", "pipeline": "p", "now": "2026-11-21T09:00:00Z",
             "started": "2026-11-21T09:00:00Z", "document_sha256": "d", "status": "done",

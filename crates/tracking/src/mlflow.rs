@@ -121,7 +121,8 @@ impl<'a> Server<'a> {
         match self.until {
             Some(until) if Instant::now() >= until => Err(StepError::unavailable(
                 "`tracking.mlflow`: the server takes so long that the rest waits for the next run",
-            )),
+            )
+            .hint("nothing is lost; `lynceus track sync PIPELINE` sends the rest now")),
             _ => Ok(()),
         }
     }
@@ -338,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_would_refuse_or_cut_is_cut_here() {
+    fn oversized_values_are_shortened_before_sending() {
         assert_eq!(plain("a{b}\u{e9}/c.d"), "a_b__/c.d");
         assert_eq!(cut("caf\u{e9}", 4), "caf");
         assert_eq!(plain(&"x".repeat(300)).len(), LONGEST_NAME);

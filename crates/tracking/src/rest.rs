@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use client::{Failed, Reply, Request, Server};
-use contract::StepError;
+use contract::{SYSTEM_HINT, StepError};
 use document::http::HttpServer;
 use reqwest::Method;
 use serde_json::Value;
@@ -43,10 +43,11 @@ impl Rest {
     /// Prepares requests; nothing is sent yet. `field` is where the server stands in the document,
     /// whose folder is `folder`.
     pub(crate) fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to ask: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to ask: {error}")).hint(SYSTEM_HINT)
+            },
+        )?;
         Ok(Self { server: Server::open(server, field, folder)?, runtime })
     }
 

@@ -1,4 +1,4 @@
-//! Who the pods are, what they may do, and where the store is.
+//! Users and permissions of the pods, and the address of the store.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,13 @@ pub(super) const TRAINER: &str = "lynceus-trainer";
 /// The Secret with the scoring's keys of the store.
 pub(super) const SCORER: &str = "lynceus-scorer";
 
-/// The Secret with the certificate of a private authority of the store, as `ca.crt`; pods start without
+/// The Secret with the certificate of a private authority of the store, as `ca.crt`; pods start
+/// without
 /// it.
 pub(super) const CA: &str = "lynceus-ca";
 
-/// Returns where a workflow's artifacts go. Every workflow says it, also one without artifacts: else
+/// Returns where a workflow's artifacts go. Every workflow says it, also one without artifacts:
+/// else
 /// Argo takes the controller's default repository, and where that archives logs it mounts a Secret
 /// that this namespace lacks into every pod, which then never starts. A workflow's own
 /// `archiveLogs: false` does not prevent it.
@@ -41,7 +43,8 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Makes the account of Argo's own containers, with the one right they need.
 ///
-/// The pods' own containers get no token at all; that is why Argo wants the token of this account in
+/// The pods' own containers get no token at all; that is why Argo wants the token of this account
+/// in
 /// a Secret of this name, which Kubernetes fills.
 pub(super) fn executor() -> Result<Vec<String>, StepError> {
     let mut token = TokenSecret {

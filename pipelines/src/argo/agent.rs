@@ -51,7 +51,7 @@ pub(super) const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 /// Makes the files of a pipeline's agents, below the pipeline's folder; none for a document whose
 /// sources no agent records.
 ///
-/// Errors: usage for a log file of Tetragon that is no file below a folder of the node.
+/// Errors: usage for a log file of Tetragon that is not a file below a folder of the node.
 pub(super) fn files(document: &Document) -> Result<Vec<Manifest>, StepError> {
     let mut kinds = document.sources.values().filter_map(document::sources::Source::kind);
     let is_followed = |kind: &Kind<'_>| matches!(kind, Kind::Tetragon(tetragon) if tetragon.follow);

@@ -107,7 +107,7 @@ pub struct RoleRule {
     pub verbs: Vec<String>,
 }
 
-/// Who may do it.
+/// User or service account with the permission.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoleBinding {
@@ -167,7 +167,7 @@ pub struct NetworkPolicySpec {
     pub ingress: Vec<IngressRule>,
 }
 
-/// Who may talk to the pods, at which ports.
+/// Sources of incoming connections, and their ports.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngressRule {

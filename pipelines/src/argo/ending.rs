@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_news_of_a_training_come_last_and_read_what_there_is() {
+    fn training_message_task_runs_last_and_accepts_missing_outcomes() {
         let document = |training: &str| {
             let text = format!(
                 "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{prometheus: {{url: 'http://p.monitoring:9090'}}, \

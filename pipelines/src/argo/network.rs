@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn service_is_reached_by_its_namespace_and_address_by_itself() {
+    fn network_policy_selects_service_by_namespace_and_address_by_block() {
         let of = |host: &str| destination(&to(host, 9090)).unwrap();
         let service = of("prometheus.monitoring.svc");
         let selected = service.to[0].namespace_selector.clone().unwrap();

@@ -1,4 +1,4 @@
-//! Prometheus rules for those who alert through Prometheus: what `alert` tells, from the series that
+//! Prometheus rules for alerting through Prometheus: the alerts of `alert`, from the series that
 //! `score` writes.
 
 use std::collections::BTreeMap;

@@ -125,6 +125,7 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
     for word in command.command_line()? {
         let word = word.into_string().map_err(|word| {
             StepError::usage(format!("`{}` is not UTF-8 text", Path::new(&word).display()))
+                .hint("rename the file")
         })?;
         if let Some(name) = word.strip_prefix("--") {
             name.clone_into(&mut flag);

@@ -1,6 +1,6 @@
 //! YAML in and out, in one place.
 //!
-//! kubectl and Argo read YAML 1.1, where `yes`, `on`, `1_000` and `12:30` are no texts: the writer
+//! kubectl and Argo read YAML 1.1, where `yes`, `on`, `1_000` and `12:30` are not texts: the writer
 //! quotes whatever such a reader would take for something else.
 
 use contract::StepError;
@@ -131,7 +131,7 @@ mod tests {
     ];
 
     #[test]
-    fn whatever_a_yaml_1_1_reader_would_take_for_something_else_is_quoted() {
+    fn ambiguous_yaml_1_1_values_are_quoted() {
         for trap in TRAPS {
             let text = write(&BTreeMap::from([("a", trap)])).unwrap();
             let value = text.trim().strip_prefix("a: ").unwrap();

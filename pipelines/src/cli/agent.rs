@@ -20,17 +20,17 @@ pub(crate) struct AgentArgs {
     /// Name of the node; no other recorder of the pipeline may have it
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node: String,
-    /// Take samples so often instead of every `step` of the document
+    /// Time between samples, instead of the document's `step`
     #[arg(long, value_name = "SPAN", env = "INTERVAL")]
     interval: Option<Span>,
     /// Answer `/metrics` and `/healthz` at this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     listen: SocketAddr,
-    /// Keep what is not in the store yet in this folder; by default `recording/PIPELINE/NODE` in
+    /// Keep what is not yet in the store in this folder; by default `recording/PIPELINE/NODE` in
     /// the store, or in `.lynceus` for a bucket
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
-    /// End after so many steps instead of running until it is stopped
+    /// Stop after this many steps instead of running until Ctrl-C
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
 }

@@ -19,7 +19,7 @@ pub(crate) struct CompareArgs {
     /// `last`, or their folders
     #[arg(value_name = "RUN", num_args = 2..=6, required = true)]
     runs: Vec<String>,
-    /// Write a page with the same as well
+    /// Also write the comparison as a page
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }

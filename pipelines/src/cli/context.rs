@@ -14,10 +14,10 @@ use crate::run::{RunRecord, mirror, read_runs};
 /// Flags that name a document and change it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DocumentArgs {
-    /// Pipeline: a document's name, or the path of one
+    /// Pipeline: the name or the path of a document
     #[arg(value_name = "PIPELINE")]
     pub(crate) pipeline: String,
-    /// Lay this partial document over it; may be repeated
+    /// Apply this partial document over it; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
@@ -50,15 +50,18 @@ impl Context {
         Ok(Self { document, base, store: StorePlace::new(&global.store)? })
     }
 
-    /// Returns the time of the last row of the document's tables, as the last whole step that is not
+    /// Returns the time of the last row of the document's tables, as the last whole step that is
+    /// not
     /// before it, where the document has `now: last_row`.
     pub(crate) fn last_row(&self) -> Result<Option<Timestamp>, StepError> {
         if self.document.now != Present::LastRow {
             return Ok(None);
         }
         let last = collect::tables::last_time(&self.document, &self.base)?;
-        let last =
-            last.ok_or_else(|| StepError::refused("`now: last_row`: the tables have no rows"))?;
+        let last = last.ok_or_else(|| {
+            StepError::refused("`now: last_row`: the tables have no rows")
+                .hint("check the tables, or set another evaluation time with --now")
+        })?;
         let floor = last.floor(self.document.step);
         Ok(Some(if floor == last { last } else { floor + self.document.step }))
     }
@@ -66,7 +69,7 @@ impl Context {
     /// Returns the times of the bundled sample.
     pub(crate) fn sample(&self) -> Result<&document::document::Sample, StepError> {
         self.document.sample.as_ref().ok_or_else(|| {
-            StepError::usage("the sample does not say its times: field `sample` is missing")
+            StepError::usage("the sample does not say its times: field `sample` is missing").hint("add `sample: {train_until: TIME, score_until: TIME}` to the document, or run without --sample")
         })
     }
 }
@@ -157,8 +160,10 @@ impl StorePlace {
 
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    std::path::absolute(path)
-        .map_err(|e| StepError::usage(format!("cannot tell where `{}` is: {e}", path.display())))
+    std::path::absolute(path).map_err(|e| {
+        StepError::usage(format!("cannot find the absolute path of `{}`: {e}", path.display()))
+            .hint("run in a folder that exists and that this user may read")
+    })
 }
 
 /// Returns the current time. The clock is read only here; everything below gets it as a flag.

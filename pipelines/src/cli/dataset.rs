@@ -91,7 +91,7 @@ fn objects(path: &Path) -> Result<Vec<Map<String, Value>>, StepError> {
             object.insert(name.to_owned(), value);
         }
         for column in &table.columns {
-            // A gap is no number of JSON, and becomes null.
+            // A gap is not a number of JSON, and becomes null.
             object.insert(column.name.clone(), json!(column.values.get(row)));
         }
         object

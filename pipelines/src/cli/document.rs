@@ -11,10 +11,10 @@ use crate::find;
 /// Flags of `lynceus document`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DocumentCommand {
-    /// Pipeline: a document's name, or the path of one
+    /// Pipeline: the name or the path of a document
     #[arg(value_name = "PIPELINE")]
     pipeline: String,
-    /// Lay this partial document over it; may be repeated
+    /// Apply this partial document over it; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated

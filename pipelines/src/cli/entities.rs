@@ -16,15 +16,15 @@ use crate::run::table;
 /// What to do with entities.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum EntitiesCommand {
-    /// List the entities of a pipeline of `task: classify`, with class, probability and what they declare
+    /// List the entities of a `task: classify` pipeline with class, probability and declared class
     #[command(after_help = "Example: lynceus entities list container --mismatch")]
     List {
         #[command(flatten)]
         document: DocumentArgs,
-        /// List entities of this class only; `unknown` is one, too
+        /// List only entities of this class; `unknown` is accepted
         #[arg(long, value_name = "CLASS")]
         class: Option<String>,
-        /// List entities only that are not what they declare
+        /// List only entities whose class differs from the declared one
         #[arg(long)]
         mismatch: bool,
     },
@@ -65,7 +65,7 @@ pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<L
     let mut mark = watermark::read(store, name)?.map(|stored| stored.value);
     let state = ClassState::take(name, mark.as_mut())?;
     if state.summary.version.is_empty() {
-        return Err(StepError::refused(format!("no window of `{name}` was scored yet"))
+        return Err(StepError::refused(format!("`{name}` has no scored window yet"))
             .hint(format!("`lynceus score {name}` does it")));
     }
     let files = Registry::new(store, name).fetch(&state.summary.version, None)?;

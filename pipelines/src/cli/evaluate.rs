@@ -1,4 +1,5 @@
-//! `lynceus evaluate`: scores of a time range against a scenario log, and classes of entities against
+//! `lynceus evaluate`: scores of a time range against a scenario log, and classes of entities
+//! against
 //! what they are.
 
 mod classes;
@@ -34,7 +35,8 @@ pub(crate) struct EvaluateArgs {
     /// Scenario log (CSV: start,end,label,target) [default: the document's]
     #[arg(long, value_name = "FILE")]
     scenarios: Option<PathBuf>,
-    /// What entities are (CSV: entity,class), for `task: classify` [default: what they declare]
+    /// True classes of entities (CSV: entity,class), for `task: classify` [default: what they
+    /// declare]
     #[arg(long, value_name = "FILE", conflicts_with = "scenarios")]
     truth: Option<PathBuf>,
     /// Evaluate windows that end after this time

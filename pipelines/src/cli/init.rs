@@ -18,13 +18,13 @@ use fit::{Choice, Fit};
 /// Flags of `lynceus init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InitArgs {
-    /// Name of the pipeline to write; the name of the document it is made of, if it is left out
+    /// Name of the pipeline to write [default: the name of the document given by `--from`]
     #[arg(value_name = "PIPELINE")]
     name: Option<String>,
-    /// Look at the Prometheus at this base URL and leave out what it does not have
+    /// Query the Prometheus at this base URL, and leave out queries without data
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Make it of this document, which comes with the program
+    /// Start from this document of the program
     #[arg(long, value_name = "NAME", default_value = "cluster")]
     from: String,
     /// Send the bearer token in this file
@@ -33,7 +33,7 @@ pub(crate) struct InitArgs {
     /// Trust the CA certificates in this file (PEM) instead of the system's
     #[arg(long, value_name = "FILE", requires = "url")]
     ca_file: Option<PathBuf>,
-    /// Replace a document of this name
+    /// Overwrite a document of this name
     #[arg(long)]
     force: bool,
 }
@@ -132,7 +132,10 @@ fn source(args: &InitArgs, url: &str, folder: &Path) -> Result<Http<PrometheusSo
         let (file, folder) = (absolute(file)?, absolute(folder)?);
         Ok(Some(file.strip_prefix(&folder).map(Path::to_owned).unwrap_or(file)))
     };
-    let url = url.parse().map_err(|error| StepError::usage(format!("`--url` {error}")))?;
+    let url = url.parse().map_err(|error| {
+        StepError::usage(format!("`--url` {error}"))
+            .hint("write it as in --url http://localhost:9090")
+    })?;
     let mut source = Http::new(url, PrometheusSource::default());
     let token = beside(&args.bearer_token_file)?;
     source.server.auth = token.map(|file| Auth::BearerToken(Secret::File(file)));

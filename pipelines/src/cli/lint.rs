@@ -19,7 +19,8 @@ use crate::find;
 /// Flags of `lynceus lint`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LintArgs {
-    /// Documents and manifests, folders of them, or - for stdin; without any, all documents and `argo/base`
+    /// Documents and manifests, folders of them, or - for stdin [default: all documents and
+    /// `argo/base`]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -63,8 +64,10 @@ fn tell(global: &Global, files: u64, findings: &[Finding]) -> Result<(), StepErr
     match (findings.len(), global.output()) {
         (0, OutputFormat::Json) => Ok(()),
         (0, OutputFormat::Text) => print(&format!("{}, nothing wrong\n", counted(files, "file"))),
-        (1, _) => Err(StepError::usage("there is 1 finding")),
-        (found, _) => Err(StepError::usage(format!("there are {found} findings"))),
+        (1, _) => Err(StepError::usage("there is 1 finding")
+            .hint("correct what the lines above name, then run the same command again")),
+        (found, _) => Err(StepError::usage(format!("there are {found} findings"))
+            .hint("correct what the lines above name, then run the same command again")),
     }
 }
 
@@ -94,7 +97,8 @@ impl Checked {
         }
     }
 
-    /// Finds that another document makes the same pipeline: its manifests, models and scores would be
+    /// Finds that another document makes the same pipeline: its manifests, models and scores would
+    /// be
     /// taken for those of this one.
     fn second_of_its_name(&mut self, file: &Path, name: &str) -> Option<Finding> {
         let document = document::read(file).ok()?;
@@ -168,13 +172,14 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
     findings
 }
 
-/// Warns of a document whose messages go to standard output alone: in a cluster that is gone with the
-/// pod. It is no finding, since the store has every message.
+/// Warns of a document whose messages go to standard output alone: in a cluster that is gone with
+/// the
+/// pod. It is not a finding, since the store has every message.
 fn warn_of_lonely_stdout(document: &Document, name: &str) {
     let is_stdout = |channel: &Channel| matches!(channel, Channel::Stdout(_));
     if document.alerts.channels.iter().all(is_stdout) {
         say(&format!(
-            "warning: {name}: alerts.channels: no alert reaches anyone in a cluster, where standard output is gone with \
+            "warning: {name}: alerts.channels: in a cluster nobody sees alerts on standard output, which is lost with \
              the pod (hint: add a channel; `lynceus messages {}` shows what the store keeps)",
             document.name
         ));

@@ -16,7 +16,7 @@ use super::{Global, OutputFormat, print, print_json};
 pub(crate) struct MessagesArgs {
     /// Name of the pipeline
     pipeline: String,
-    /// Show messages of so long before the end
+    /// Length of the time range before the end
     #[arg(long, value_name = "DURATION", default_value = "24h", conflicts_with = "from")]
     last: Span,
     /// Show messages after this time, instead of `--last` before the end
@@ -25,7 +25,7 @@ pub(crate) struct MessagesArgs {
     /// Show messages up to this time [default: the clock]
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
-    /// Show the titles alone, one a line
+    /// Show only the titles, one per line
     #[arg(long)]
     titles: bool,
 }

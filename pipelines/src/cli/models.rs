@@ -23,11 +23,11 @@ pub(crate) enum ModelsCommand {
         /// Mark the version that this alias points at
         #[arg(long, default_value = "live")]
         alias: String,
-        /// List so many of each pipeline
+        /// Most versions listed per pipeline
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
-    /// Show what a version is made of and what was measured
+    /// Show the content and the metrics of a version
     #[command(after_help = "Example: lynceus models show cluster live")]
     Show {
         /// Name of the pipeline
@@ -35,7 +35,7 @@ pub(crate) enum ModelsCommand {
         /// A version, its beginning, or an alias
         version: String,
     },
-    /// Show what an alias pointed at when, and why
+    /// Show the history of an alias: versions, times, reasons
     #[command(after_help = "Example: lynceus models history cluster")]
     History {
         /// Name of the pipeline
@@ -55,11 +55,12 @@ pub(crate) enum ModelsCommand {
         /// An alias, a version, or its beginning
         #[arg(default_value = "shadow")]
         second: String,
-        /// Compare so much of the time before the last scored window
+        /// Length of the time range before the last scored window
         #[arg(long, value_name = "DURATION", default_value = "24h")]
         last: Span,
     },
-    /// Find the model of an entity's class: an alias of another pipeline has the class's name
+    /// Find the model of an entity's class in another pipeline, where an alias has the name of the
+    /// class
     #[command(after_help = "Example: lynceus models match container orders-db-0 --for pod")]
     Match(matching::MatchArgs),
     /// Point an alias at a version
@@ -73,7 +74,7 @@ pub(crate) enum ModelsCommand {
         version: String,
         #[command(flatten)]
         change: ChangeArgs,
-        /// Why, for the history
+        /// Reason, for the history
         #[arg(long, default_value = "promoted by hand")]
         why: String,
     },
@@ -96,7 +97,7 @@ pub(crate) struct ChangeArgs {
     /// Use this evaluation time instead of the clock
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// Who changes it, for the history
+    /// Name of who changes it, for the history
     #[arg(long, default_value = "lynceus models")]
     by: String,
 }

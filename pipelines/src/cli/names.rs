@@ -1,5 +1,7 @@
 //! Names that a shell completes: pipelines, runs and versions, as the words before them ask for.
 
+use std::path::Path;
+
 use clap_complete::Shell;
 use contract::StepError;
 use store::Registry;
@@ -11,8 +13,8 @@ use crate::find;
 /// Flags of `lynceus names`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NamesArgs {
-    /// The words of the command line before the one that is completed, without flags
-    #[arg(value_name = "WORD")]
+    /// The words of the command line between `lynceus` and the word that is completed
+    #[arg(value_name = "WORD", allow_hyphen_values = true)]
     words: Vec<String>,
 }
 
@@ -49,13 +51,58 @@ fn next(words: &[&str]) -> Next {
     }
 }
 
-pub(crate) fn execute(global: &Global, args: &NamesArgs) -> Result<(), StepError> {
-    let words: Vec<&str> = args.words.iter().map(String::as_str).collect();
-    let place = StorePlace::new(&global.store)?;
+/// What a command line says so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Line<'a> {
+    /// Commands and arguments, without flags and their values.
+    words: Vec<&'a str>,
+    store: Option<&'a str>,
+    pipelines: Option<&'a str>,
+}
+
+/// Reads the words before the one that is completed. Which flags take a value is known to `commands`.
+fn read<'a>(commands: &clap::Command, line: &'a [String]) -> Line<'a> {
+    let (mut read, mut command) = (Line::default(), commands);
+    let mut words = line.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        let Some(flag) = word.strip_prefix("--") else {
+            if word.starts_with('-') {
+                continue;
+            }
+            command = command.find_subcommand(word).unwrap_or(command);
+            read.words.push(word);
+            continue;
+        };
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (flag, None),
+        };
+        let mut known = command.get_arguments().chain(commands.get_arguments());
+        let takes_value = known
+            .find(|flag| flag.get_long() == Some(name))
+            .is_some_and(|flag| flag.get_action().takes_values());
+        let value = value.or_else(|| words.next().filter(|_| takes_value));
+        match name {
+            "store" => read.store = value,
+            "pipelines" => read.pipelines = value,
+            _ => {}
+        }
+    }
+    read
+}
+
+pub(crate) fn execute(
+    global: &Global,
+    args: &NamesArgs,
+    commands: &clap::Command,
+) -> Result<(), StepError> {
+    let Line { words, store, pipelines } = read(commands, &args.words);
+    let place = StorePlace::new(store.unwrap_or(&global.store))?;
+    let folder = pipelines.map_or(global.pipelines.as_path(), Path::new);
     let mut names: Vec<String> = match next(&words) {
         Next::Nothing => Vec::new(),
         Next::Pipeline => {
-            let mut names = find::names(&global.pipelines);
+            let mut names = find::names(folder);
             names.extend(place.pipelines()?);
             names
         }
@@ -78,40 +125,70 @@ pub(crate) fn execute(global: &Global, args: &NamesArgs) -> Result<(), StepError
     print(&format!("{}{end}", names.join("\n")))
 }
 
-/// Returns what a shell needs beside the generated script to complete names.
-pub(crate) fn script(shell: Shell) -> &'static str {
+/// Returns the script of a shell that completes names, too, out of the generated one.
+pub(crate) fn script(shell: Shell, generated: &str) -> String {
     match shell {
-        Shell::Bash => BASH,
-        Shell::Fish => FISH,
-        _ => "",
+        Shell::Bash => format!("{generated}{BASH}"),
+        Shell::Fish => format!("{generated}{FISH}"),
+        Shell::Zsh => zsh(generated),
+        _ => generated.to_owned(),
     }
+}
+
+/// Lets each argument that is not a flag ask for names before anything else.
+fn zsh(generated: &str) -> String {
+    let mut script = String::with_capacity(generated.len() + ZSH.len());
+    for line in generated.split_inclusive('\n') {
+        if line.starts_with("autoload ") {
+            script.push_str(ZSH);
+        }
+        let is_argument = ["':", "'*:"].iter().any(|begin| line.starts_with(begin));
+        let asked = is_argument.then(|| line.replace(":_default'", ":_lynceus_names'"));
+        script.push_str(asked.as_deref().unwrap_or(line));
+    }
+    script
 }
 
 const BASH: &str = r#"
 # Names of pipelines, runs and versions.
 _lynceus_and_names() {
     _lynceus "$@"
-    local cur="${COMP_WORDS[COMP_CWORD]}" word words=()
+    local cur="${COMP_WORDS[COMP_CWORD]}" words=("${COMP_WORDS[@]:1:COMP_CWORD-1}")
     [[ "$cur" == -* ]] && return
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        [[ "$word" == -* ]] || words+=("$word")
-    done
     COMPREPLY+=($(compgen -W "$("${COMP_WORDS[0]}" names -- "${words[@]}" 2>/dev/null)" -- "$cur"))
 }
 complete -F _lynceus_and_names -o bashdefault -o default lynceus
 "#;
 
+// `-o` is known to fish 3 and 4.
 const FISH: &str = r"
 # Names of pipelines, runs and versions.
-complete -c lynceus -a '(lynceus names -- (commandline -xpc)[2..-1] 2>/dev/null)'
+complete -c lynceus -a '(lynceus names -- (commandline -opc)[2..-1] 2>/dev/null)'
 ";
+
+// `words` has lost the commands when an argument is completed, so the line itself is split.
+const ZSH: &str = r#"# Names of pipelines, runs and versions; else files.
+_lynceus_names() {
+    local -a typed names
+    typed=(${(z)LBUFFER})
+    [[ "$LBUFFER" == *[[:space:]] ]] || typed[-1]=()
+    local at=${typed[(I)(*/|)lynceus]}
+    names=(${(f)"$(command ${(Q)typed[at]:-lynceus} names -- "${(Q@)typed[at+1,-1]}" 2>/dev/null)"})
+    if (( $#names )); then
+        _describe -t names 'name' names
+    else
+        _default "$@"
+    fi
+}
+
+"#;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn words_before_say_what_comes_next() {
+    fn completion_depends_on_previous_words() {
         let of = |line: &str| next(&line.split_whitespace().collect::<Vec<_>>());
         assert_eq!(of("status"), Next::Pipeline);
         assert_eq!(of("runs show"), Next::Pipeline);
@@ -120,5 +197,15 @@ mod tests {
         assert_eq!(of("models promote node"), Next::Version("node".into()));
         assert_eq!(of("status cluster"), Next::Nothing);
         assert_eq!(of(""), Next::Nothing);
+    }
+
+    #[test]
+    fn flags_and_their_values_are_no_words_of_the_line() {
+        use clap::CommandFactory as _;
+        let line = ["--store", "s3://b", "runs", "--output=json", "show", "--verbose", "node"];
+        let line = line.map(str::to_owned);
+        let read = read(&crate::cli::Cli::command(), &line);
+        assert_eq!(read.store, Some("s3://b"));
+        assert_eq!(read.words, ["runs", "show", "node"]);
     }
 }

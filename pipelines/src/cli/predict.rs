@@ -1,4 +1,5 @@
-//! `lynceus predict`: what a bundle says of the rows of any table, without a store or a watermark; or
+//! `lynceus predict`: what a bundle says of the rows of any table, without a store or a watermark;
+//! or
 //! of the parts of a run's data set.
 
 mod figures;
@@ -27,25 +28,28 @@ const MIN_COMPLETENESS: f64 = 0.5;
 /// Flags of `lynceus predict`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PredictArgs {
-    /// Pipeline, whose live model is taken: a document's name, or the path of one; or a bundle's folder
+    /// Pipeline whose live model is used (the name or path of a document), or the folder of a
+    /// bundle
     #[arg(value_name = "PIPELINE|BUNDLE")]
     model: String,
-    /// Rows to judge: a CSV or Parquet file with the features by name, or with what they are made of
+    /// Rows to score: a CSV or Parquet file with the model's features, or with the samples of the
+    /// document
     #[arg(value_name = "TABLE", required_unless_present = "run", conflicts_with = "run")]
     table: Option<PathBuf>,
-    /// Take this version, its beginning, or an alias, instead of the live one
+    /// Use this version (or its first characters, or an alias) instead of the live one
     #[arg(long, value_name = "VERSION", conflicts_with = "run")]
     version: Option<String>,
-    /// Judge the data set of this run with its model: a run's name, its beginning, `last` or `previous`
+    /// Score the data set of this run with its own model: a run's name or its first characters,
+    /// `last` or `previous`
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
-    /// Judge this part of the run alone; may be repeated
+    /// Score only this part of the run; may be repeated
     #[arg(long, value_enum, value_name = "PART", requires = "run")]
     part: Vec<Part>,
-    /// Write the rows to this file, `.csv` or `.parquet`, and print the figures alone
+    /// Write the rows to this file, `.csv` or `.parquet`, and print only the metrics
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Lay this partial document over it; may be repeated
+    /// Apply this partial document over it; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `sources.table.table.delimiter=;`; may be repeated
@@ -83,6 +87,7 @@ impl Model {
     fn of(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
         let manifest = files.get(BundleManifest::FILE).ok_or_else(|| {
             StepError::refused(format!("the bundle has no `{}`", BundleManifest::FILE))
+                .hint("name a folder that holds `bundle.json`, or a pipeline with a live model")
         })?;
         let manifest: BundleManifest = artifact::parse_json(BundleManifest::FILE, manifest)?;
         if manifest.classify.is_some() {
@@ -153,7 +158,7 @@ pub(super) struct Predicted {
 
 /// Judges the rows of a table with the bundle in a folder.
 ///
-/// Errors: refused (3) for a file that is no table, or lacks a column.
+/// Errors: refused (3) for a file that is not a table, or lacks a column.
 pub(super) fn with_bundle(
     context: &Context,
     bundle: &Path,

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use collect::follow::{Recorder, Recording, Step};
-use contract::{StepError, Timestamp};
+use contract::{SYSTEM_HINT, StepError, Timestamp};
 use document::sections::Collect;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,11 +25,11 @@ pub(crate) struct RecordArgs {
     /// Name of this recorder; no other recorder of the pipeline may have it
     #[arg(long, value_name = "NAME", default_value = "central")]
     recorder: String,
-    /// Keep what is not in the store yet in this folder; by default `recording/PIPELINE/NAME` in
+    /// Keep what is not yet in the store in this folder; by default `recording/PIPELINE/NAME` in
     /// the store, or in `.lynceus` for a bucket
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
-    /// End after so many steps instead of running until it is stopped
+    /// Stop after this many steps instead of running until Ctrl-C
     #[arg(long, value_name = "N")]
     steps: Option<u64>,
 }
@@ -77,7 +77,7 @@ pub(crate) fn record(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| StepError::unavailable(format!("cannot start: {error}")))?;
+        .map_err(|error| StepError::unavailable(format!("cannot start: {error}")).hint(SYSTEM_HINT))?;
     let taken = runtime.block_on(until_end(work))?;
     match global.output() {
         OutputFormat::Json => print_json(&serde_json::json!({"steps": taken})),
@@ -97,7 +97,7 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
         drop(done.send(work.run(&stopped)));
     };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(run);
-    thread.map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")))?;
+    thread.map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")).hint(SYSTEM_HINT))?;
     let gone = |_| Err(StepError::bug("the recorder ended in a panic"));
     tokio::select! {
         result = &mut ended => return result.unwrap_or_else(gone),
@@ -114,7 +114,7 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
 
 fn listen(kind: SignalKind) -> Result<Signal, StepError> {
     signal(kind)
-        .map_err(|error| StepError::unavailable(format!("cannot wait for signals: {error}")))
+        .map_err(|error| StepError::unavailable(format!("cannot wait for signals: {error}")).hint(SYSTEM_HINT))
 }
 
 /// What the thread records.
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failure_of_several_steps_is_said_when_it_begins_and_when_it_ends() {
+    fn failure_over_several_steps_is_reported_at_start_and_end() {
         let set = |failures: &[&str]| -> BTreeSet<String> {
             failures.iter().map(|failure| (*failure).to_owned()).collect()
         };

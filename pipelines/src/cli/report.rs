@@ -19,7 +19,7 @@ pub(crate) struct ReportArgs {
     /// Show this run: its name, its beginning, or `last`
     #[arg(long, value_name = "RUN", default_value = "last")]
     run: String,
-    /// Show the scores of so long before `--to` as well
+    /// Also show the scores of this long before `--to`
     #[arg(long, value_name = "DURATION")]
     last: Option<Span>,
     /// Show scores up to this time instead of the clock

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ::report::runs::Deployment;
-use contract::{StepError, Timestamp, artifact, read_json};
+use contract::{SYSTEM_HINT, StepError, Timestamp, artifact, read_json};
 use document::Document;
 use fs_err as fs;
 
@@ -35,11 +35,11 @@ pub(crate) struct RunArgs {
     /// Use this evaluation time instead of the clock; the same time gives the same bytes
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// Do this task and all that follow from it again, whatever the cache says
+    /// Run this task and all that depend on it again, ignoring the cache
     #[arg(long, value_name = "TASK")]
     from: Option<String>,
-    /// Read the parts of feature groups that are there now, not those that an earlier start of this
-    /// run has pinned
+    /// Read the latest parts of feature groups, not those that an earlier start of this run has
+    /// pinned
     #[arg(long)]
     repin: bool,
     /// Print every warning instead of the first ten of each task
@@ -54,13 +54,13 @@ pub(crate) struct RunArgs {
 /// Flags about how tasks are run.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ProcessArgs {
-    /// Run so many tasks at once [default: number of processors]
+    /// Run at most this many tasks at once [default: number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
-    /// Give each task so many threads [default: number of processors]
+    /// Threads of each task [default: number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Try so many times more when an outside service failed or a race was lost
+    /// Retries after a failure of an outside service or a lost race
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=20))]
     retries: u32,
 }
@@ -140,7 +140,7 @@ struct Prepared {
     folder: PathBuf,
     plan: Plan,
     record: RunRecord,
-    /// Told how the run ended, where the document asks for it.
+    /// Called with the result of the run, where the document enables it.
     last: Option<Task>,
     /// Held as long as the run is: no second process runs in the same folder.
     lock: fs::File,
@@ -210,13 +210,17 @@ impl Prepared {
         done
     }
 
-    /// Sends messages about how the run ended. What cannot be sent now is kept in the store, and changes
+    /// Sends messages about how the run ended. What cannot be sent now is kept in the store, and
+    /// changes
     /// nothing of the run.
     fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {
         let interrupted = done.as_ref().is_err_and(|error| error.message == INTERRUPTED);
         let Some(task) = self.last.as_ref().filter(|_| !interrupted) else { return };
         if let Err(error) = block_on(runner.run_last(task)) {
-            say(&format!("how the training ended was not told to everyone: {}", error.message));
+            say(&format!(
+                "the message about the end of the training did not reach every channel: {}",
+                error.message
+            ));
         }
     }
 }
@@ -241,11 +245,14 @@ pub(crate) fn block_on<T>(
 ) -> Result<T, StepError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime
-        .map_err(|e| StepError::unavailable(format!("cannot start the runtime: {e}")))?
+        .map_err(|e| {
+            StepError::unavailable(format!("cannot start the runtime: {e}")).hint(SYSTEM_HINT)
+        })?
         .block_on(future)
 }
 
-/// Returns the evaluation time of the last training, if it was one of this document that was killed or
+/// Returns the evaluation time of the last training, if it was one of this document that was killed
+/// or
 /// interrupted: the same command resumes it.
 fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Timestamp> {
     let mut runs = read_runs(root, pipeline).into_iter().rev();
@@ -253,7 +260,7 @@ fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Time
     if last.status != RunStatus::Running || last.document_sha256 != document_sha256 {
         return None;
     }
-    say(&format!("going on with the interrupted run {}", folder.display()));
+    say(&format!("resuming the interrupted run {}", folder.display()));
     Some(last.now)
 }
 

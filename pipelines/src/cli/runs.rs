@@ -75,7 +75,7 @@ pub(crate) fn find(
         let found = trainings.nth(younger).ok_or_else(|| {
             let few = if younger == 0 { "no runs" } else { "no two runs" };
             StepError::usage(format!("pipeline `{pipeline}` has {few} in `{}`", store.url))
-                .hint("lynceus run starts one")
+                .hint(format!("train with: lynceus run {pipeline}"))
         })?;
         store.bring_run(&found.0)?;
         return Ok(found);

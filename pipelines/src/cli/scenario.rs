@@ -6,7 +6,7 @@ mod record;
 
 use std::path::PathBuf;
 
-use contract::{Span, StepError, Timestamp};
+use contract::{SYSTEM_HINT, Span, StepError, Timestamp};
 use scenario::chaos;
 use scenario::file::ScenarioFile;
 use scenario::log::{End, Record, ScenarioLog};
@@ -21,7 +21,7 @@ use crate::run::{INTERRUPTED, table};
 /// What to do with a scenario file.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum ScenarioCommand {
-    /// Show the timetable: which fault when, on what, for how long
+    /// Show the timetable: time, fault, target and duration
     #[command(after_help = "Example: lynceus scenario plan pipelines/scenarios/laptop.yaml")]
     Plan(TimetableArgs),
     /// Inject the faults on this machine and write the scenario log
@@ -37,7 +37,8 @@ pub(crate) enum ScenarioCommand {
         /// Scenario file
         file: PathBuf,
     },
-    /// Check whether a data set shows the faults: rows, gaps, overlaps, visibility; exit code 3 if not
+    /// Check whether a data set shows the faults: rows, gaps, overlaps, visibility; exit code 3 if
+    /// not
     #[command(
         after_help = "Example: lynceus scenario check pipelines/scenarios/laptop.yaml --features features.parquet"
     )]
@@ -63,7 +64,8 @@ pub(crate) enum ScenarioCommand {
 pub(crate) struct TimetableArgs {
     /// Scenario file
     file: PathBuf,
-    /// Run each step once, all durations shortened so that the whole takes at most this long
+    /// Run each step once, with all durations shortened so that the scenario takes at most this
+    /// long
     #[arg(long, value_name = "DURATION")]
     pilot: Option<Span>,
 }
@@ -100,7 +102,8 @@ impl TimetableArgs {
     fn read(&self) -> Result<(ScenarioFile, Timetable), StepError> {
         let file = ScenarioFile::read(&self.file)?;
         if self.pilot.is_some_and(|pilot| pilot <= Span::ZERO) {
-            return Err(StepError::usage("`--pilot` must be greater than 0s"));
+            return Err(StepError::usage("`--pilot` must be greater than 0s")
+                .hint("write it as in --pilot 30s"));
         }
         let timetable = timetable::make(&file, self.pilot);
         Ok((file, timetable))
@@ -255,8 +258,9 @@ fn contract_text(path: &std::path::Path) -> Result<String, StepError> {
 /// Asks for the end at SIGINT and SIGTERM.
 fn stop_at_signals(stop: Stop) -> Result<(), StepError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed =
-        |error: std::io::Error| StepError::unavailable(format!("cannot wait for signals: {error}"));
+    let failed = |error: std::io::Error| {
+        StepError::unavailable(format!("cannot wait for signals: {error}")).hint(SYSTEM_HINT)
+    };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let (mut interrupt, mut terminate) = {

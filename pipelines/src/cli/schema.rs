@@ -1,5 +1,7 @@
 //! `lynceus schema`: the JSON Schema of documents, and the reference page that is made of it.
 
+mod examples;
+
 use clap::{Args, ValueEnum};
 use contract::StepError;
 use serde_json::{Map, Value};
@@ -40,7 +42,7 @@ const HEAD: &str = "\
 
 Every field of a document, generated from its schema by `lynceus schema --format markdown`. `lynceus schema` prints the schema itself: an editor
 with a YAML language server completes and checks documents by it. A field without a default and marked *required* must be given; unknown fields are
-errors. Durations are written `10d`, `5m`, `1h30m` or `250ms`.
+errors. Durations are written `10d`, `5m`, `1h30m` or `250ms`. Examples are in the flow style of YAML; sections of their own show nested fields.
 ";
 
 /// Returns one section with a table for the document and for each type that has fields or variants.
@@ -65,11 +67,11 @@ fn has_section(schema: &Value) -> bool {
 fn section(text: &mut String, name: &str, schema: &Value, types: &Map<String, Value>) {
     text.push_str(&format!("\n## {name}\n\n{}\n\n", words(schema)));
     if let Some(fields) = schema["properties"].as_object() {
-        text.push_str("| field | type | default | meaning |\n|---|---|---|---|\n");
+        text.push_str("| field | type | default | example | meaning |\n|---|---|---|---|---|\n");
         let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
         for (field, schema) in fields {
             let is_required = required.iter().any(|name| name.as_str() == Some(field));
-            row(text, field, schema, is_required, types);
+            row(text, (name, field), schema, is_required, types);
         }
     }
     if let Some(variants) = schema["oneOf"].as_array() {
@@ -82,7 +84,7 @@ fn section(text: &mut String, name: &str, schema: &Value, types: &Map<String, Va
 
 fn row(
     text: &mut String,
-    field: &str,
+    (owner, field): (&str, &str),
     schema: &Value,
     is_required: bool,
     types: &Map<String, Value>,
@@ -93,7 +95,9 @@ fn row(
         None => String::new(),
     };
     let kind = kind(schema, types);
-    text.push_str(&format!("| `{field}` | {kind} | {default} | {} |\n", words(schema)));
+    let example = examples::example(owner, field, schema, types).replace('|', "\\|");
+    let meaning = words(schema);
+    text.push_str(&format!("| `{field}` | {kind} | {default} | `{example}` | {meaning} |\n"));
 }
 
 /// Returns a schema's description in one line that a table can hold.

@@ -32,17 +32,19 @@ const FAILED_TICKS: usize = 20;
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     document: DocumentArgs,
-    /// Take this as the current time instead of the clock
+    /// Use this as the current time instead of the clock
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     /// Start after this time, if the pipeline has never scored a window
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// End within this time, whatever hangs; a deadline over all steps [default: `scoring.every`, at
+    /// Deadline of the whole tick: it ends within this time even if a service hangs [default:
+    /// `scoring.every`, at
     /// least 1m]
     #[arg(long, value_name = "DURATION")]
     within: Option<Span>,
-    /// Score the windows of a past range that have no score, with the live model, without moving the
+    /// Score the windows of a past range that have no score, with the live model, without moving
+    /// the
     /// watermark or sending alerts
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"], conflicts_with_all = ["at", "since", "within"])]
     backfill: Vec<Timestamp>,
@@ -99,7 +101,8 @@ impl ScoreArgs {
     }
 }
 
-/// Scores what is due at `at`, and starts the training that drift asked for; returns what was scored.
+/// Scores what is due at `at`, and starts the training that drift asked for; returns what was
+/// scored.
 pub(super) fn once(
     global: &Global,
     args: &ScoreArgs,
@@ -112,7 +115,7 @@ pub(super) fn once(
     // A channel that cannot be reached keeps nobody from training.
     let training = retrain::start(global, args, context, at);
     if let Ok(Some(log)) = &training {
-        say(&format!("drift: a training was started, see {}", log.display()));
+        say(&format!("drift: started a training, see {}", log.display()));
     }
     let scored = ticked?;
     training?;
@@ -207,7 +210,8 @@ pub(crate) fn tick(
     Ok(told)
 }
 
-/// Prints what scoring, alerting and exporting warn of: their files are gone when the tick ends well.
+/// Prints what scoring, alerting and exporting warn of: their files are gone when the tick ends
+/// well.
 /// What the steps before them say of the data is the same each minute, and an alarm of its own.
 fn warn(folder: &Path, record: &RunRecord) {
     let tells = |task: &&TaskRecord| matches!(task.name.as_str(), "score" | "alert" | "export");
@@ -219,7 +223,8 @@ fn warn(folder: &Path, record: &RunRecord) {
     }
 }
 
-/// Sends the messages that wait, says again what fires, and notifies people when scoring has stopped
+/// Sends the messages that wait, says again what fires, and notifies people when scoring has
+/// stopped
 /// for long, although the tick failed: an outage of the source must not silence alarms that stand.
 /// Sinks get the windows that they lack.
 fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {

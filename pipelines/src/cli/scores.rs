@@ -24,16 +24,16 @@ pub(crate) struct ScoresArgs {
     /// Show windows that end at or before this time [default: the last scored window]
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
-    /// Show so much of the time before the end
+    /// Length of the time range before the end
     #[arg(long, value_name = "DURATION", default_value = "1h", conflicts_with = "from")]
     last: Span,
-    /// Show this entity alone; may be repeated
+    /// Show only this entity; may be repeated
     #[arg(long, value_name = "NAME")]
     entity: Vec<String>,
     /// Write the rows to this file, `.csv` or `.parquet`, with scores, thresholds and causes
     #[arg(long = "write", value_name = "FILE", conflicts_with = "watch")]
     file: Option<PathBuf>,
-    /// Go on with each new window until Ctrl-C
+    /// Continue with each new window until Ctrl-C
     #[arg(long, conflicts_with = "to")]
     watch: bool,
 }
@@ -46,15 +46,15 @@ pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepErro
     };
     let mut end = args.to.map_or_else(scored_to, |to| Ok(Some(to)))?;
     if end.is_none() && args.watch {
-        say(&format!("no window of {pipeline} was scored yet: waiting for the first"));
+        say(&format!("{pipeline} has no scored window yet: waiting for the first"));
         while end.is_none() {
             std::thread::sleep(PAUSE);
             end = scored_to()?;
         }
     }
     let Some(end) = end else {
-        return Err(StepError::refused(format!("no window of `{pipeline}` was scored yet")).hint(
-            format!("lynceus score {pipeline} scores those that are due; --watch waits for them"),
+        return Err(StepError::refused(format!("`{pipeline}` has no scored window yet")).hint(
+            format!("run `lynceus score {pipeline}`, or wait for the next windows with --watch"),
         ));
     };
     let mut after = args.from.unwrap_or(end - args.last);
@@ -165,7 +165,8 @@ fn said(entity: &EntityScore) -> String {
     }
 }
 
-/// Returns the score as a multiple of its threshold: above 1 is above it. Of several models without a
+/// Returns the score as a multiple of its threshold: above 1 is above it. Of several models without
+/// a
 /// combined score it is that of the highest; nothing without data.
 fn beyond(entity: &EntityScore) -> Option<f64> {
     let members = entity.members.iter().map(|member| (member.decision, member.threshold));

@@ -80,7 +80,7 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError
 }
 
 fn announce(global: &Global, url: &str) {
-    // Nobody reads a closed standard output; the server runs all the same.
+    // A closed standard output is no reason to stop the server.
     drop(match global.output() {
         OutputFormat::Json => print_json(&serde_json::json!({"url": url})),
         OutputFormat::Text => print(&format!("{url}\n")),

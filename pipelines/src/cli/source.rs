@@ -75,16 +75,40 @@ fn text(findings: &[Finding]) -> String {
     format!("{}\n{}\n", table(&rows), counted.join(", "))
 }
 
+/// Queries that the error names.
+const SHOWN_FAILURES: usize = 5;
+
+/// Returns a query's name with that of its source; of a source without queries, its own.
+fn named(finding: &Finding) -> String {
+    match finding.query.as_str() {
+        "" => format!("`{}`", finding.source),
+        query => format!("`{}.{query}`", finding.source),
+    }
+}
+
 /// Fails where some source does not answer, or where none has a value.
 fn verdict(findings: &[Finding]) -> Result<(), StepError> {
-    let failed = findings.iter().filter(|finding| finding.status == Status::Failed).count();
+    let failed: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.status == Status::Failed).collect();
     let useful = findings.iter().any(|it| matches!(it.status, Status::Ok | Status::Partial));
-    match (failed, useful) {
-        (0, true) => Ok(()),
-        (0, false) => Err(StepError::new(ErrorKind::Refused, "no query has a value")),
-        (failed, _) => Err(StepError::new(
-            ErrorKind::Unavailable,
-            format!("{failed} of {} queries failed", findings.len()),
-        )),
+    if failed.is_empty() {
+        return if useful {
+            Ok(())
+        } else {
+            Err(StepError::refused("no query has a value").hint(
+                "compare the names of metrics and labels in the queries with those of the source",
+            ))
+        };
     }
+    // A retry does not help with a query that cannot be parsed.
+    let is_usage = failed.iter().any(|finding| finding.failure == Some(ErrorKind::Usage));
+    let kind = if is_usage { ErrorKind::Usage } else { ErrorKind::Unavailable };
+    let names: Vec<String> = failed.iter().take(SHOWN_FAILURES).map(|it| named(it)).collect();
+    let more = if failed.len() > SHOWN_FAILURES { ", ..." } else { "" };
+    let (count, all) = (failed.len(), findings.len());
+    Err(StepError::new(
+        kind,
+        format!("{count} of {all} queries failed: {}{more}", names.join(", ")),
+    )
+    .hint("the last column of the table says why"))
 }

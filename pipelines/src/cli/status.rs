@@ -20,10 +20,10 @@ use crate::run::{RunRecord, TaskState, human_seconds, table};
 /// Flags of `lynceus status`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    /// Pipeline: a document's name, or the path of one [default: all pipelines of the store]
+    /// Pipeline: the name or the path of a document [default: all pipelines of the store]
     #[arg(value_name = "PIPELINE")]
     pipeline: Option<String>,
-    /// Lay this partial document over it; may be repeated
+    /// Apply this partial document over it; may be repeated
     #[arg(long, value_name = "FILE", requires = "pipeline")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
@@ -32,7 +32,7 @@ pub(crate) struct StatusArgs {
     /// Use the recorded sample that comes with the pipeline instead of its source
     #[arg(long, requires = "pipeline")]
     sample: bool,
-    /// Take this as the current time instead of the clock
+    /// Use this as the current time instead of the clock
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }
@@ -62,7 +62,8 @@ struct Status {
     drift: Option<Drift>,
     /// The last training that drift asked for.
     retrain: Option<alert::retrain::Request>,
-    /// The last tick on this machine or in the cluster, if it failed and no later one has got further.
+    /// The last tick on this machine or in the cluster, if it failed and no later one has got
+    /// further.
     failed_tick: Option<FailedTick>,
 }
 
@@ -259,7 +260,7 @@ fn failed_here(context: &Context, scored_to: Option<Timestamp>) -> Option<Failed
     Some(FailedTick {
         at: record.now,
         task: failed.name.clone(),
-        why: error.map_or("it ended without saying why".to_owned(), |error| error.message),
+        why: error.map_or("it ended without an error message".to_owned(), |error| error.message),
     })
 }
 
@@ -291,7 +292,7 @@ fn scoring(
 fn text(status: &Status) -> String {
     let mut rows = vec![row("pipeline", &status.pipeline)];
     let version = |it: &Named| format!("{} since {} ({})", it.version, it.since, it.why);
-    let none = || format!("none (why: lynceus runs list {})", status.pipeline);
+    let none = || format!("none (lynceus runs list {} shows why)", status.pipeline);
     rows.push(row("live model", &status.live.as_ref().map_or_else(none, version)));
     if let Some(shadow) = &status.shadow {
         rows.push(row("shadow", &version(shadow)));
@@ -323,7 +324,7 @@ fn text(status: &Status) -> String {
     rows.push(row("drift", &drift_text(status.drift.as_ref())));
     rows.extend(status.retrain.iter().map(|last| {
         let word = if last.started { ", started" } else { "" };
-        row("training", &format!("asked for by drift at {}{word}", last.asked))
+        row("training", &format!("started by drift at {}{word}", last.asked))
     }));
     rows.extend(status.exports.iter().map(|to| row("export", &export_text(to))));
     rows.extend(telling(status));
@@ -353,7 +354,7 @@ fn export_text(to: &ExportStatus) -> String {
     }
 }
 
-/// Returns what is not told yet, what never will be, and which channels are in trouble.
+/// Returns pending messages, rejected messages and failing channels.
 fn telling(status: &Status) -> Vec<Vec<String>> {
     let oldest = status.oldest_pending.map(|time| format!(", the oldest of {time}"));
     let pending = format!("{}{}", status.messages_pending, oldest.unwrap_or_default());
@@ -365,7 +366,7 @@ fn telling(status: &Status) -> Vec<Vec<String>> {
     for Trouble { channel, trouble } in &status.channels {
         let why = trouble.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         let state = [
-            trouble.failing_since.map(|since| format!("dead since {since}{why}")),
+            trouble.failing_since.map(|since| format!("failing since {since}{why}")),
             trouble.refusing_since.map(|since| format!("refuses messages since {since}{why}")),
             trouble.not_before.map(|until| format!("rate-limited until {until}")),
         ];
@@ -376,7 +377,9 @@ fn telling(status: &Status) -> Vec<Vec<String>> {
 }
 
 fn drift_text(drift: Option<&Drift>) -> String {
-    let Some(drift) = drift else { return "not enough of a day was scored to say".to_owned() };
+    let Some(drift) = drift else {
+        return "not computed yet: it needs more scored windows of the last day".to_owned();
+    };
     let features: Vec<&str> =
         drift.features.iter().map(|feature| feature.feature.as_str()).collect();
     match features.as_slice() {

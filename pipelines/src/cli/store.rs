@@ -13,14 +13,15 @@ use crate::run::table;
 /// What to do with a store.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Say what this user may do, by doing it with objects of its own
+    /// Show the permissions of this user, by trying each with temporary objects
     #[command(after_help = "Example: lynceus store check --store s3://lynceus --role scorer")]
     Check {
         /// End with exit code 2 if this user lacks what the role needs
         #[arg(long, value_name = "ROLE", value_parser = check::ROLES)]
         role: Option<String>,
     },
-    /// List the versions, runs, cache entries, scores and messages that are no longer needed, or remove them
+    /// List the versions, runs, cache entries, scores and messages that are no longer needed, or
+    /// remove them
     #[command(after_help = "Example: lynceus store gc --keep 60d --remove")]
     Gc(GcArgs),
 }
@@ -28,16 +29,16 @@ pub(crate) enum StoreCommand {
 /// Flags of `lynceus store gc`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArgs {
-    /// Keep what was live or run so long ago
+    /// Keep versions that were live, and runs, of this long ago
     #[arg(long, value_name = "DURATION", default_value = "90d")]
     keep: Span,
-    /// Keep scores and messages of so long ago
+    /// Keep scores and messages of this long ago
     #[arg(long, value_name = "DURATION", default_value = "400d")]
     keep_scores: Span,
-    /// Leave alone what was written so lately: it may still be being written
+    /// Keep everything written this recently: it may not be complete
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     untouched: Span,
-    /// Remove it; without this nothing is changed
+    /// Remove them; without this flag nothing is changed
     #[arg(long)]
     remove: bool,
     /// Use this evaluation time instead of the clock

@@ -30,7 +30,7 @@ pub(crate) enum TrackCommand {
 pub(crate) struct SyncArgs {
     #[command(flatten)]
     document: DocumentArgs,
-    /// Mirror also what is mirrored already: what is there stays, what is missing is added
+    /// Also mirror trainings that are mirrored already, and add what is missing
     #[arg(long)]
     again: bool,
 }
@@ -60,7 +60,8 @@ pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), Ste
     error.map_or(Ok(()), Err)
 }
 
-/// Mirrors what is not mirrored yet after a run. A failure is reported once and does not fail the run.
+/// Mirrors what is not mirrored yet after a run. A failure is reported once and does not fail the
+/// run.
 pub(crate) fn after_run(context: &Context) {
     if context.document.tracking.is_empty() {
         return;
@@ -75,7 +76,7 @@ pub(crate) fn after_run(context: &Context) {
                     "tracking works again, after failing since {since}: {} runs mirrored",
                     runs.len()
                 ));
-                // It is told again where it cannot be removed.
+                // The failure is reported again if its note cannot be removed.
                 drop(fs_err::remove_file(&path));
             }
             return;
@@ -87,12 +88,12 @@ pub(crate) fn after_run(context: &Context) {
     }
     let hint = error.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
     say(&format!(
-        "the run was not mirrored, and is after a later one or by `lynceus track sync {}`: {}{hint}",
+        "the run was not mirrored; the next run or `lynceus track sync {}` does so: {}{hint}",
         context.document.name, error.message
     ));
     let failing = Failing { since: clock(), why: error.message };
     let folder = fs_err::create_dir_all(notes(context));
-    // Where it cannot be noted it is told again.
+    // The failure is reported again if it cannot be noted.
     drop(folder.is_ok().then(|| write_json(&path, &failing)));
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct WatchArgs {
     /// Start after this time, if the pipeline has never scored a window
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Stop after so many ticks instead of on Ctrl-C
+    /// Stop after this many ticks instead of on Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     ticks: Option<u64>,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(crate) fn execute(global: &Global, args: WatchArgs) -> Result<(), StepError>
     say(&format!("scoring {name} every {}; Ctrl-C stops it", context.document.scoring.every));
     let args = ScoreArgs::for_watch(document, since, process);
     let stopped =
-        format!("stopped; windows that come due meanwhile are scored by the next tick of {name}");
+        format!("stopped; the next tick of {name} scores the windows that come due meanwhile");
     end_well_on_signals(stopped.clone());
     match follow(global, &args, &mut context, ticks) {
         Err(error) if error.message != INTERRUPTED => Err(error),

@@ -46,7 +46,7 @@ pub struct Runner<'a> {
     pub document: &'a Document,
     /// How to run it.
     pub options: &'a Options,
-    /// Told of every change of a task.
+    /// Called for every change of a task.
     pub watch: &'a dyn Fn(&TaskRecord),
 }
 
@@ -299,7 +299,7 @@ pub(super) fn pause_before(attempts: u32) -> Duration {
 /// This program, which is also each task's.
 struct Program {
     path: PathBuf,
-    /// Its version, and what tells two builds of a version apart on one machine.
+    /// Its version, and a mark that distinguishes two builds of a version on one machine.
     build: String,
 }
 

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_tells_people_gets_what_the_others_leave() {
+    fn alerting_gets_the_remaining_time_of_a_tick() {
         let document = std::path::PathBuf::from("document.yaml");
         let feature = StepCommand::Feature(FeatureArgs {
             document: document.clone(),

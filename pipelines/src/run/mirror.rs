@@ -14,7 +14,7 @@ use store::ObjectStore;
 use super::record::RunRecord;
 
 /// File of a run's folder that says what is in which store already. Its name begins with a dot, so
-/// it is no part of the run.
+/// it is not a part of the run.
 const UPLOADED: &str = ".uploaded.json";
 
 /// The file without which a run is not listed.
@@ -75,7 +75,7 @@ pub fn download(store: &dyn ObjectStore, root: &Path, folder: &Path) -> Result<(
         keys.push(key.to_owned());
         Ok(())
     })?;
-    // Without its record a folder is no run, so it appears whole.
+    // Without its record a folder is not a run, so it appears whole.
     let is_record = |key: &&String| key.strip_prefix(&format!("{of}/")) == Some(RECORD);
     let (record, others): (Vec<&String>, _) = keys.iter().partition(is_record);
     let get = |key: &String| store.get_file(key, &root.join(key)).map(drop);

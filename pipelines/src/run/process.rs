@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use contract::outcome::Status;
 use contract::step::{Common, LogFormat, RETRYING};
-use contract::{ErrorKind, Outcome, Span, StepError, artifact, read_json, write_json};
+use contract::{ErrorKind, Outcome, SYSTEM_HINT, Span, StepError, artifact, read_json, write_json};
 use fs_err as fs;
 use store::s3::cache;
 use tokio::process::{Child, Command};
@@ -50,8 +50,10 @@ pub(super) async fn attempt(
 
 /// Says of a task that it had to be killed, also to those that read its outcome.
 fn killed(task: &Task, folder: &Path, deadline: Span) -> Result<Attempt, StepError> {
-    let error =
-        StepError::unavailable(format!("it did not end within `{deadline}` and was killed"));
+    let error = StepError::unavailable(format!(
+        "it did not end within `{deadline}` and was killed"
+    ))
+    .hint("see in its log what it waited for; all tasks of a tick must end within `scoring.every`");
     let mut outcome = Outcome::start(task.command.stage().name());
     outcome.status = Status::Failed;
     outcome.exit_code = error.kind.exit_code();
@@ -112,8 +114,9 @@ async fn finish(mut child: Child, name: &str, folder: &Path) -> Result<Attempt, 
             Err(_) => retries.show(name),
         }
     };
-    let status =
-        status.map_err(|e| StepError::unavailable(format!("cannot wait for a task: {e}")))?;
+    let status = status.map_err(|e| {
+        StepError::unavailable(format!("cannot wait for a task: {e}")).hint(SYSTEM_HINT)
+    })?;
     let exit_code = status.code().unwrap_or_else(|| {
         use std::os::unix::process::ExitStatusExt as _;
         128 + status.signal().unwrap_or(0)
@@ -160,12 +163,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_lines_that_tell_of_asking_again_are_recognised() {
+    fn retry_log_lines_are_recognised() {
         let line =
-            r#"{"level":"WARN","fields":{"message":"Asking again: `http://h`: cannot connect"}}"#;
-        assert_eq!(retrying(line.as_bytes()).unwrap(), "Asking again: `http://h`: cannot connect");
-        let flat = r#"{"level":"WARN","message":"Asking again: x"}"#;
-        assert_eq!(retrying(flat.as_bytes()).unwrap(), "Asking again: x");
+            r#"{"level":"WARN","fields":{"message":"Retrying: `http://h`: cannot connect"}}"#;
+        assert_eq!(retrying(line.as_bytes()).unwrap(), "Retrying: `http://h`: cannot connect");
+        let flat = r#"{"level":"WARN","message":"Retrying: x"}"#;
+        assert_eq!(retrying(flat.as_bytes()).unwrap(), "Retrying: x");
         for other in [r#"{"message":"Started"}"#, "not JSON", ""] {
             assert_eq!(retrying(other.as_bytes()), None);
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
 
-use contract::{Span, StepError};
+use contract::{SYSTEM_HINT, Span, StepError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::INTERRUPTED;
@@ -100,8 +100,9 @@ impl Drop for Interrupt {
 impl Signals {
     fn new() -> Result<Self, StepError> {
         let listen = |kind| {
-            signal(kind)
-                .map_err(|e| StepError::unavailable(format!("cannot listen for signals: {e}")))
+            signal(kind).map_err(|e| {
+                StepError::unavailable(format!("cannot listen for signals: {e}")).hint(SYSTEM_HINT)
+            })
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,

@@ -36,13 +36,14 @@ pub struct ServeOptions {
     /// Alias of the version that answers
     #[arg(long, value_name = "NAME", default_value = "live")]
     pub alias: String,
-    /// Alias of a version that scores the same requests without answering; disagreements are counted
+    /// Alias of a version that scores the same requests without answering; disagreements are
+    /// counted
     #[arg(long, value_name = "NAME")]
     pub shadow: Option<String>,
     /// Listen on this address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub address: SocketAddr,
-    /// Look this often whether the alias points at another version
+    /// Time between two checks of the alias for another version
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub poll: Span,
     /// File with the bearer token that requests about models must carry
@@ -66,7 +67,7 @@ pub struct ServeOptions {
     /// Replay this labelled feature table at /replay, such as a data set's validation.parquet
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
-    /// Rows that the replay sends per second
+    /// Rows per second of the replay
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     pub rate: f64,
     /// Labels that mean normal in the replay, without regard to case

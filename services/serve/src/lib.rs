@@ -26,7 +26,7 @@ pub mod tensor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::StepError;
+use contract::{SYSTEM_HINT, StepError};
 
 use args::ServeArgs;
 use limits::Limits;
@@ -46,8 +46,9 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Errors: usage (2) for flags, files and an address that cannot be used; unavailable (4) for a
 /// store that cannot be reached at the start.
 pub fn run(args: &ServeArgs, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), StepError> {
-    let failed =
-        |error: std::io::Error| StepError::unavailable(format!("cannot start the server: {error}"));
+    let failed = |error: std::io::Error| {
+        StepError::unavailable(format!("cannot start the server: {error}")).hint(SYSTEM_HINT)
+    };
     let threads = usize::from(args.options.threads.max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -97,7 +98,7 @@ async fn serve(
     };
     tokio::select! {
         served = async { server.await } => served.map_err(|error| {
-            StepError::unavailable(format!("the server failed: {error}"))
+            StepError::unavailable(format!("the server failed: {error}")).hint(SYSTEM_HINT)
         }),
         () = deadline => {
             tracing::warn!("Closed connections that were still open at the end of the grace period");
@@ -108,8 +109,9 @@ async fn serve(
 
 fn stop_signal() -> Result<impl Future<Output = ()>, StepError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed =
-        |error: std::io::Error| StepError::unavailable(format!("cannot wait for signals: {error}"));
+    let failed = |error: std::io::Error| {
+        StepError::unavailable(format!("cannot wait for signals: {error}")).hint(SYSTEM_HINT)
+    };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     Ok(async move {

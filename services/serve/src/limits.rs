@@ -1,4 +1,4 @@
-//! Who may ask, and how much at once.
+//! Authentication and limits of requests.
 
 use std::sync::Arc;
 

@@ -95,7 +95,7 @@ async fn accept(
         tokio::spawn(async move {
             match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    // Nobody serves any more where this fails.
+                    // The server has ended if this fails.
                     drop(sender.send((Connection::Tls(Box::new(stream)), peer)).await);
                 }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "A TLS handshake failed"),

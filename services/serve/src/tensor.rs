@@ -269,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_come_back_from_their_binary_form() {
+    fn texts_round_trip_through_binary() {
         let data = Flat::Texts(vec!["node-a".to_owned(), String::new(), "ü".to_owned()]);
         assert_eq!(texts(&to_binary("BYTES", &data)).map(Flat::Texts), Some(data));
         assert_eq!(texts(&[5, 0, 0, 0, b'x']), None);
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_the_input_named() {
+    fn mismatched_input_is_refused_by_name() {
         for (json, words) in [
             (
                 r#"{"name": "x", "shape": [3], "datatype": "FP64", "data": [1]}"#,

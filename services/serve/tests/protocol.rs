@@ -129,7 +129,7 @@ fn every_odd_request_gets_the_error_object_of_the_protocol() {
 }
 
 #[test]
-fn server_without_a_live_version_is_alive_and_not_ready_and_becomes_ready_by_itself() {
+fn server_without_live_version_is_not_ready_until_one_appears() {
     let server = Server::start(false, &[]);
     assert_eq!(server.get("/v2/health/live").status, 200);
     assert_eq!(server.get("/v2/health/ready").status, 503);
@@ -166,7 +166,7 @@ fn token_is_asked_for_wherever_a_model_is() {
 }
 
 #[test]
-fn server_ends_in_order_when_it_is_told_to() {
+fn server_shuts_down_gracefully_on_request() {
     let mut server = Server::start(true, &[]);
     // An idle connection may not hold the end up.
     let idle = TcpStream::connect(server.address).unwrap();

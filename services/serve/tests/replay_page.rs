@@ -71,7 +71,7 @@ impl Between {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let between = Arc::clone(&between);
-                // A browser that goes away in the middle is no matter of the test.
+                // A browser that goes away in the middle does not matter to the test.
                 std::thread::spawn(move || drop(between.answer(stream)));
             }
         });

@@ -30,7 +30,7 @@ pub(crate) fn keep(store: &dyn ObjectStore, message: &Message) -> Result<(), Ste
 
 /// Reads the messages of a pipeline whose time is after `after` and not after `until`, oldest first.
 ///
-/// Errors: those of the store, and refused for an object that is no message.
+/// Errors: those of the store, and refused for an object that is not a message.
 pub fn read(
     store: &dyn ObjectStore,
     pipeline: &str,

@@ -49,7 +49,7 @@ impl FailedTick {
         let quoted: Option<String> = serde_json::from_str(text).ok();
         let text = quoted.as_deref().unwrap_or(text);
         let nodes: Vec<Node> = serde_json::from_str(text).unwrap_or_default();
-        // Argo's executor ends with 64 where a container before it failed: that is no cause.
+        // Argo's executor ends with 64 where a container before it failed: that is not a cause.
         let nodes = nodes.iter().filter(|node| !node.message.contains("(exit code 64)"));
         // Failures come in no order. The nodes of containers are named after their places in the
         // pod, and sort before the pod's own.
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_container_that_failed_by_itself_is_the_cause() {
+    fn first_failed_container_is_the_cause() {
         let failures = r#"[
           {"displayName": "4-alert", "message": "4-alert: Error (exit code 64): dependency"},
           {"displayName": "score", "message": "2-feature: Error (exit code 3): a gap"},

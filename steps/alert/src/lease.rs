@@ -1,7 +1,8 @@
-//! Who is sending: two runs at once must not send the same message twice.
+//! The lease of a sender: two runs at once must not send the same message twice.
 //!
 //! A run that has something to send writes its lease into the state by compare-and-set, and takes
-//! it out with its last write. One that died leaves it behind: a run on the same machine sees whether
+//! it out with its last write. One that died leaves it behind: a run on the same machine sees
+//! whether
 //! the process is gone, for one elsewhere the lease is over after [`LEASE`] by the windows' clock.
 
 use std::path::Path;
@@ -19,7 +20,7 @@ pub const LEASE: Span = Span::from_seconds(180);
 pub struct Lease {
     /// The present of the run.
     pub since: Timestamp,
-    /// The process, where the system can tell: boot, process namespace, number and start.
+    /// The process, where the system reports it: boot, process namespace, number and start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<String>,
 }
@@ -32,7 +33,8 @@ impl Lease {
 
     /// Says whether its holder may still be sending.
     ///
-    /// The evaluation times of two runs may be in any order, and far apart for one that catches up the
+    /// The evaluation times of two runs may be in any order, and far apart for one that catches up
+    /// the
     /// past, so a lease from elsewhere counts only near its own time.
     pub fn is_held(&self, now: Timestamp) -> bool {
         let near = now < self.since + LEASE && now > self.since - LEASE;

@@ -1,7 +1,8 @@
-//! Tells people what began and what ended, once.
+//! Sends messages about alerts that started or ended, each once.
 //!
-//! It follows the score objects with a cursor of its own, so an unreachable channel never holds scoring
-//! back. [`machine`] says what changed in a window, [`message`] groups it, [`outbox`] delivers.
+//! It follows the score objects with a cursor of its own, so an unreachable channel never holds
+//! scoring
+//! back. [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`] delivers it.
 //! Messages are saved with the cursor *before* they are sent and crossed out after: two runs at
 //! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
 //! moment repeats at most the one it was sending, with the same key.
@@ -92,7 +93,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     state.pending.extend(messages.into_iter().map(pending));
     for gone in outbox::forget_unknown(&mut state, &names) {
         outcome.warn(format!(
-            "channel `{gone}` is no longer in the document: some messages never reached it"
+            "channel `{gone}` was removed from the document: some messages never reached it"
         ));
     }
     outbox::shorten(&mut state.pending, &wording);

@@ -91,7 +91,7 @@ pub struct Change<'a> {
     pub drifting: Vec<String>,
     /// Features that have had no value for a while.
     pub missing: Vec<String>,
-    /// Features that lead an anomaly by now and were not told, where it widens.
+    /// Features that lead an anomaly and were in no message yet, where it widens.
     pub also: Vec<String>,
     /// The entity's verdict in the window of the change; nothing when it is no longer reported, or
     /// has nothing to report.
@@ -172,8 +172,8 @@ fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScor
         (Kind::Anomaly, Some(Verdict::Anomalous)) | (Kind::NoData, Some(Verdict::NoData)) => {
             Sign::Bad
         }
-        // Nobody knows whether it behaves: that neither ends an anomaly nor begins one.
-        // Where all is missing that is told as such.
+        // The state is unknown: that neither ends an anomaly nor starts one.
+        // Missing data of all features is reported as such.
         (Kind::Anomaly | Kind::FeatureMissing, Some(Verdict::NoData)) => Sign::Silent,
         (Kind::FeatureMissing, Some(_)) if entity.is_some_and(|it| !it.missing.is_empty()) => {
             Sign::Bad
@@ -348,7 +348,8 @@ impl Tracks {
                             .map(|entity| missing(entity).map(str::to_owned).collect())
                             .unwrap_or_default(),
                         score: entity,
-                        // Drift may be of all entities together, and a window of `task: classify` names
+                        // Drift may be of all entities together, and a window of `task: classify`
+                        // names
                         // only those with news.
                         gone: entity.is_none() && kind != Kind::Drift && score.classes.is_none(),
                     }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Tell people what began and what ended", alert::run)
+    contract::step::main("Send messages about alerts that started or ended", alert::run)
 }

@@ -64,7 +64,8 @@ pub struct Alert {
     /// The three features that contributed most; for anomalies that fire.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// Which kind of fault it is taken for, where the pipeline has a second stage; for anomalies that
+    /// Which kind of fault it is taken for, where the pipeline has a second stage; for anomalies
+    /// that
     /// fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosed>,
@@ -275,7 +276,7 @@ impl Message {
                         alert.also.push(feature.clone());
                     }
                 }
-                // What ended is better told with what it was.
+                // A message about an end also describes the alarm that ended.
                 if alert.causes.is_empty() {
                     alert.causes = earlier.causes;
                 }

@@ -87,7 +87,8 @@ impl std::fmt::Debug for Sender<'_> {
 }
 
 impl Sender<'_> {
-    /// Says whether there is a message that some channel may be sent now, or that the store does not
+    /// Says whether there is a message that some channel may be sent now, or that the store does
+    /// not
     /// have yet.
     pub fn has_work(&self, state: &AlertState) -> bool {
         let waits = |name: &String| self.pause(name, state).is_some();
@@ -166,7 +167,7 @@ impl Sender<'_> {
                     }
                     state.note_told(&message, &name);
                     delivery.note_sent(&message, name);
-                    // Of a run that is killed now, the next one repeats nothing.
+                    // If a run is killed here, the next one repeats nothing.
                     (self.save)(state)?;
                 }
             }
@@ -229,7 +230,7 @@ impl Sender<'_> {
         let trouble = state.trouble.get(name).cloned().unwrap_or_default();
         let is_long =
             |since: Option<Timestamp>| since.is_some_and(|since| self.now >= since + HELD);
-        // Whoever wants pauses for that long does not work.
+        // A channel that asks for such a long delay counts as failing.
         failure.is_limit &= !is_long(trouble.limited_since);
         let is_suspect = failure.may_be_the_message
             && (is_long(trouble.failing_since) || state.pending[index].refusals.contains_key(name));
@@ -241,7 +242,8 @@ impl Sender<'_> {
 
     /// Notes that a channel rejected a message. After `limit` times the others get a message, once
     /// until the channel takes something again, and the message is given up: at once where one
-    /// rejection is enough, else after a day in which the channel can be corrected. An unreachable channel
+    /// rejection is enough, else after a day in which the channel can be corrected. An unreachable
+    /// channel
     /// that fails at it has not refused it.
     fn refused(
         &self,

@@ -38,7 +38,7 @@ fn training_without(document: &Sections, missing: &[String]) -> String {
     let name = &document.name;
     if removed.is_empty() {
         return format!(
-            "train a model without them: take them out of the document, then lynceus run {name}"
+            "train a model without them: remove them from the document, then run lynceus run {name}"
         );
     }
     format!("train a model without them: lynceus run {name}{}", removed.concat())

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn star_matches_any_text() {
         for (pattern, text, fits) in [
             ("node-1", "node-1", true),
             ("node-1", "node-10", false),

@@ -19,7 +19,7 @@ use crate::message::{Alert, Message, Status};
 use crate::silence::is_silent;
 
 /// What is said where no step said why.
-const UNKNOWN: &str = "no tick has said why: see whether ticks are started";
+const UNKNOWN: &str = "no tick has reported a cause: check whether ticks are started";
 
 /// How far scoring had come when it was last seen to move.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
     for path in &args.tick {
         let Ok(outcome) = read_json::<Outcome>(path) else {
             let silent = format!(
-                "{}: ended without an outcome: it was killed, or its memory was not enough",
+                "{}: ended without an outcome: it was killed, or ran out of memory",
                 stage(path)
             );
             return Some(failed.unwrap_or(silent));
@@ -129,7 +129,8 @@ fn stands(
     if cause.is_some() {
         progress.why = cause;
     } else if is_first {
-        // A tick that ended well and scored nothing: there is no model yet, and nothing has stopped.
+        // A tick that ended well and scored nothing: there is no model yet, and nothing has
+        // stopped.
         progress.seen = progress.seen.max(now);
         return None;
     }
@@ -149,7 +150,8 @@ fn stands(
     Some(alert(progress, Status::Firing, reason, (None, Some(why))))
 }
 
-/// Returns the changes to report where windows were scored since the last look: scoring has resumed,
+/// Returns the changes to report where windows were scored since the last look: scoring has
+/// resumed,
 /// also where it was stopped for so long that no run reported it.
 fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Alert> {
     let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));

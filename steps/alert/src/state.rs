@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{StepError, Timestamp};
+use contract::{OTHER_VERSION_HINT, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{ObjectStore, Stored, state};
 
@@ -46,7 +46,7 @@ pub struct AlertState {
     pub told_to: Option<Timestamp>,
     /// Where each entity stands.
     pub tracks: Tracks,
-    /// What is firing, as it was last told, in the order of entities and kinds.
+    /// Firing alerts as of the last message, in the order of entities and kinds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firing: Vec<Alert>,
     /// How far scoring came, and whether it has stopped.
@@ -66,7 +66,7 @@ pub struct AlertState {
     /// Keys of the messages about the last trainings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trainings: Vec<String>,
-    /// Who is sending.
+    /// The run that is sending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
 }
@@ -178,7 +178,8 @@ impl<'a> Keeper<'a> {
                 state::key(pipeline, STATE),
                 state.format,
                 AlertState::FORMAT
-            )));
+            ))
+            .hint(OTHER_VERSION_HINT));
         }
         match &state.lease {
             Some(lease) if lease.is_held(now) => Err(StepError::lost_race(format!(

@@ -205,7 +205,7 @@ fn listed(names: &[String]) -> Option<String> {
 /// Returns what an entity declares and what it behaves like.
 fn mismatch(alert: &Alert, one: bool) -> String {
     let Some(class) = alert.class.as_ref().filter(|_| one) else {
-        return "are not what they declare".to_owned();
+        return "differ from their declared class".to_owned();
     };
     let declared = clean(class.declared.as_deref().unwrap_or_default());
     match &class.class {
@@ -295,10 +295,10 @@ fn score(alert: &Alert) -> Option<String> {
 fn unseen(alert: &Alert) -> Option<String> {
     match alert.kind {
         Kind::FeatureMissing if alert.status == Status::Firing => {
-            Some("it is judged by its other features".to_owned())
+            Some("it is scored by its other features".to_owned())
         }
         Kind::Anomaly => {
-            listed(&alert.missing).map(|names| format!("judged without {names}: no value"))
+            listed(&alert.missing).map(|names| format!("scored without {names}: no value"))
         }
         Kind::FeatureMissing
         | Kind::NoData

@@ -75,6 +75,7 @@ impl Training {
             if let Some(details) = outcome.details.get("deployment") {
                 deployment = serde_json::from_value(details.clone()).map(Some).map_err(|e| {
                     StepError::refused(format!("`{}`: `deployment`: {e}", path.display()))
+                        .hint("another version wrote it: run the training again")
                 })?;
             }
             if outcome.status != Status::Done {
@@ -100,7 +101,7 @@ impl Training {
             result: TrainingResult::Failed,
             version: None,
             task: None,
-            why: "a task ended without saying why".to_owned(),
+            why: "a task ended without an error message".to_owned(),
             champion: None,
             rows: None,
             figures: Vec::new(),
@@ -108,7 +109,7 @@ impl Training {
     }
 
     fn of(deployment: Deployment) -> Self {
-        // A version that is live already has nobody it was held against.
+        // A version that is live already was compared with none.
         let again = deployment.live && !deployment.promoted && deployment.since.is_some();
         Self {
             result: if deployment.promoted {

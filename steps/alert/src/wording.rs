@@ -25,8 +25,10 @@ pub struct Wording<'a> {
 impl<'a> Wording<'a> {
     /// Takes the settings of a document.
     pub fn new(document: &'a Sections) -> Result<Self, StepError> {
-        let zone = TimeZone::get(&document.alerts.time_zone)
-            .map_err(|e| StepError::usage(format!("`alerts.time_zone`: {e}")))?;
+        let zone = TimeZone::get(&document.alerts.time_zone).map_err(|e| {
+            StepError::usage(format!("`alerts.time_zone`: {e}"))
+                .hint("take a name of the IANA database such as Europe/Brussels or UTC")
+        })?;
         Ok(Self { document, zone })
     }
 
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_end_the_url_it_stands_in() {
+    fn name_in_url_is_escaped() {
         assert_eq!(encoded("node-1.x_y~"), "node-1.x_y~");
         assert_eq!(encoded("a b&c=/\u{e9}"), "a%20b%26c%3D%2F%C3%A9");
         assert_eq!(encoded(ALL_ENTITIES), "%24__all");

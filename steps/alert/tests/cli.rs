@@ -40,7 +40,7 @@ fn messages_go_to_stdout_and_the_outcome_counts_them() {
 }
 
 #[test]
-fn exit_codes_say_who_has_to_act() {
+fn exit_codes_match_error_kinds() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, ["a"]).unwrap();
     fs::write(pipeline.folder().join("told"), b"").unwrap();
@@ -73,7 +73,7 @@ fn busy(windows: i64) -> Pipeline {
 }
 
 #[test]
-fn killed_at_any_moment_it_tells_everything_and_repeats_at_most_one_message_a_kill() {
+fn alert_killed_at_any_moment_loses_nothing_and_repeats_at_most_one_message() {
     const MINUTES: i64 = 60;
     let undisturbed = busy(MINUTES);
     let disturbed = busy(MINUTES);
@@ -108,7 +108,7 @@ fn killed_at_any_moment_it_tells_everything_and_repeats_at_most_one_message_a_ki
 }
 
 #[test]
-fn runs_at_once_tell_everything_once_and_the_losers_say_so() {
+fn concurrent_alert_runs_send_each_message_once_and_losers_exit_5() {
     let alone = busy(9);
     assert!(run(&alone, 9).status.success());
     let shared = busy(9);

@@ -53,7 +53,7 @@ fn request(pipeline: &Pipeline) -> Option<Request> {
 }
 
 #[test]
-fn drift_asks_for_a_training_once_in_a_pause() {
+fn drift_requests_a_training_once_per_interval() {
     let pipeline = pipeline("retrain: {pause: 3h}");
     score(&pipeline, 0, false);
     assert_eq!(asked(&pipeline, 0), None);
@@ -73,7 +73,7 @@ fn drift_asks_for_a_training_once_in_a_pause() {
 }
 
 #[test]
-fn nobody_asks_unless_the_document_does_and_a_started_training_is_not_asked_again() {
+fn retraining_starts_only_if_enabled_and_once() {
     let off = pipeline("stability_index: 0.3");
     score(&off, 60, true);
     assert_eq!(asked(&off, 60), None);
@@ -93,7 +93,7 @@ fn nobody_asks_unless_the_document_does_and_a_started_training_is_not_asked_agai
 }
 
 #[test]
-fn a_channel_that_cannot_be_reached_keeps_nobody_from_training() {
+fn unreachable_channel_does_not_stop_training() {
     let pipeline = pipeline("retrain: {}");
     fs::write(pipeline.folder().join("told"), b"").unwrap();
     score(&pipeline, 60, true);

@@ -9,7 +9,7 @@ use support::{FILE, Pipeline, minute, outcomes};
 const AT_ONCE: &str = "  for: 1\n  resolve_after: 1\n  cool_down: 0s\n";
 
 #[test]
-fn a_training_is_told_once_and_only_if_the_document_asks_for_it() {
+fn training_is_notified_once_and_only_if_enabled() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     let refusal = StepError::refused("its average precision on test is too low");
     let trainings: [(_, _, _); 4] = [
@@ -44,13 +44,13 @@ fn a_training_is_told_once_and_only_if_the_document_asks_for_it() {
 }
 
 #[test]
-fn a_training_that_ended_without_a_word_has_failed() {
+fn training_without_outcome_has_failed() {
     let pipeline = Pipeline::new(&format!("{AT_ONCE}  training: [failed]\n"), FILE).unwrap();
     let mut args = pipeline.args(minute(0));
     args.ended = vec![pipeline.folder().join("nowhere.json")];
     alert::run(&args, &mut Outcome::start("alert")).unwrap();
     assert_eq!(
         pipeline.told().unwrap()[0].text,
-        "cluster: training failed\na task ended without saying why"
+        "cluster: training failed\na task ended without an error message"
     );
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use contract::{Span, StepError, Timestamp};
+use contract::{ErrorKind, Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
 use document::sources::Source as Settings;
 use frames::samples::SampleRows;
@@ -51,6 +51,9 @@ pub struct Finding {
     pub since: Option<Timestamp>,
     /// What failed, or what there is to do.
     pub note: String,
+    /// Who has to act where it failed: a query that the server cannot parse is a usage error.
+    #[serde(skip)]
+    pub failure: Option<ErrorKind>,
 }
 
 /// Whether a query can be used.
@@ -119,8 +122,10 @@ impl Checked<'_> {
             last: None,
             since: None,
             note: String::new(),
+            failure: None,
         };
         if let Err(error) = self.fill(name, settings, &mut finding) {
+            finding.failure = Some(error.kind);
             finding.note = match error.hint {
                 Some(hint) => format!("{}; {hint}", error.message),
                 None => error.message,
@@ -179,7 +184,7 @@ impl Checked<'_> {
             (0, Some(failure)) => Err(StepError::unavailable(failure.clone())),
             (0, None) => Err(StepError::refused(
                 "no sample: there is no endpoint and no event file, or no event yet",
-            )),
+            ).hint("check `endpoints`, `service` and `file` of the source, and that its event files are written")),
             (_, failure) => {
                 finding.note = failure.cloned().unwrap_or_default();
                 Ok(entities)
@@ -204,7 +209,7 @@ impl Checked<'_> {
             folder: self.folder,
             data,
             due,
-            // What fails is told, and nothing waits for a later tick.
+            // Failures are reported, and nothing waits for a later tick.
             give_up_until: None,
             takes_all: false,
             is_scoring: true,

@@ -1,4 +1,4 @@
-//! What a tick could not have of its range, told to `score` and to people.
+//! What a tick could not collect of its range, for `score` and for messages.
 
 use contract::coverage::Coverage;
 use contract::{Outcome, StepError};
@@ -27,7 +27,7 @@ pub(crate) fn of(
         None => "one tick does not hold them all".to_owned(),
     });
     if let Some(reason) = &waiting {
-        outcome.warn(format!("the windows after `{until}` wait for the next tick: {reason}"));
+        outcome.warn(format!("windows after `{until}` wait for the next tick: {reason}"));
     }
     let mut gaps: Vec<_> =
         sources.iter_mut().flat_map(|joined| joined.source.take_gaps()).collect();

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_carried_makes_no_row() {
+    fn carried_values_alone_make_no_row() {
         let one = source(&[(10, "a", 1.0), (50, "b", 2.0)], 0);
         let (rows, _) = joined(vec![one, source(&[(10, "a", 7.0)], 60)], None);
         assert_eq!(rows, [row(10, "a", [Some(1.0), Some(7.0)]), row(50, "b", [Some(2.0), None])]);

@@ -97,7 +97,8 @@ fn open<'a>(
         .values()
         .any(|source| matches!(source.kind(), Some(Kind::Prometheus(_) | Kind::Recording(_))));
     if args.record.is_some() && !records {
-        return Err(StepError::usage("`--record` keeps replies, and a table gives none"));
+        return Err(StepError::usage("`--record` keeps replies, and a table gives none")
+            .hint("leave it out: copy the table instead"));
     }
     let is_alone = document.sources.len() == 1;
     let mut sources = Vec::new();

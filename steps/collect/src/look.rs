@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use contract::{Span, StepError, Timestamp};
+use contract::{SYSTEM_HINT, Span, StepError, Timestamp};
 use document::http::HttpServer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -44,16 +44,17 @@ pub struct Facts {
 impl Look {
     /// Prepares to look at a server; nothing is sent yet.
     pub fn new(server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to ask: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to ask: {error}")).hint(SYSTEM_HINT)
+            },
+        )?;
         Ok(Self { endpoint: Endpoint::new("prometheus", server, folder)?, runtime })
     }
 
     /// Returns what the server says of itself; `range` before `now` is looked at.
     ///
-    /// Errors: unavailable where it does not answer at all, usage where it is no Prometheus.
+    /// Errors: unavailable where it does not answer at all, usage where it is not a Prometheus.
     pub fn facts(&self, now: Timestamp, range: Span) -> Result<Facts, StepError> {
         let metrics: Vec<String> = self.ask("/api/v1/label/__name__/values", &[])?;
         let known = |path: &str| self.ask::<BTreeMap<String, serde_json::Value>>(path, &[]).ok();
@@ -131,7 +132,8 @@ impl Look {
             while let Some(bytes) = response.chunk().await.map_err(failed)? {
                 body.extend_from_slice(&bytes);
                 if body.len() > LONGEST_REPLY_BYTES {
-                    return Err(StepError::refused(format!("{shown}: the answer is too long")));
+                    return Err(StepError::refused(format!("{shown}: the answer is too long"))
+                        .hint("does the URL lead to a Prometheus?"));
                 }
             }
             Ok((status, body))

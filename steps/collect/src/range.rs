@@ -38,7 +38,8 @@ impl Due {
         if after >= end {
             return Err(StepError::usage(format!(
                 "a start at `{after}` leaves no window before `{end}`, the last one at `--now`"
-            )));
+            ))
+            .hint("choose an earlier --start, or a later --now"));
         }
         Ok(Self { after, end, scored_to: after })
     }
@@ -62,7 +63,7 @@ impl Due {
         let most = Span::from_ms(document.step.ms().saturating_mul(MOST_WINDOWS));
         let end = end.min(after.floor(document.step) + most);
         let lookback = lookback(document.step, &document.features, &document.fill);
-        // Who looks back on nothing needs no history either.
+        // Features without a lookback need no history.
         let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
         Self { after: after - lookback - Span::from_ms(more), end, scored_to: after }
     }
@@ -168,7 +169,8 @@ impl ChunkPlan {
         plan
     }
 
-    /// Plans no more than one tick may hold in memory. The lookback is asked for in any case, and as
+    /// Plans no more than one tick may hold in memory. The lookback is asked for in any case, and
+    /// as
     /// many points after it as the first chunk has.
     #[must_use]
     pub(crate) fn with_bound(mut self, lookback_points: usize) -> Self {

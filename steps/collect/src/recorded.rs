@@ -1,7 +1,8 @@
 //! Samples of sources without a past, recorded in the store and read back like any range.
 //!
 //! A recorder, which is a node's agent or one `lynceus record` for many endpoints, writes
-//! segments `samples/<pipeline>/<source>/<recorder>/date=YYYY-MM-DD/<first>-<last>.parquet`: the rows
+//! segments `samples/<pipeline>/<source>/<recorder>/date=YYYY-MM-DD/<first>-<last>.parquet`: the
+//! rows
 //! of a minute, written once when the minute is over. The segments of a day that is over are
 //! compacted into one. A reader takes the segments as they are, compacted or not: of rows with the
 //! same time and entity one counts, so that a compaction that was killed half-way doubles nothing.
@@ -34,7 +35,7 @@ pub struct Place {
     pub pipeline: String,
     /// The source's name in its document.
     pub source: String,
-    /// Who writes: a node's name, or any name that no other recorder of the source has.
+    /// Name of the recorder: a node's name, or any name that no other recorder of the source has.
     pub recorder: String,
 }
 
@@ -85,7 +86,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// Reads the times off a key; nothing for a key that is no segment's.
+    /// Reads the times off a key; nothing for a key that is not a segment's.
     fn of(key: &str) -> Option<Self> {
         let (_, name) = key.rsplit_once('/')?;
         let (first, last) = times(name)?;

@@ -200,7 +200,8 @@ impl<'a> Opening<'a> {
             }
             Some(Kind::Tetragon(settings)) => tetragon::open(settings, self),
             Some(Kind::Features(settings)) => features::open(settings, &self),
-            None => Err(StepError::usage(format!("`{}` sets no kind", self.field("")))),
+            None => Err(StepError::usage(format!("`{}` sets no kind", self.field("")))
+                .hint("set one kind of source, such as `prometheus`")),
         }
     }
 

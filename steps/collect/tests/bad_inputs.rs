@@ -70,25 +70,25 @@ fn mangled_csv_is_refused_with_its_place() -> Result<()> {
             b"t,cpu\n1795251600,1\n1795251660,lots\n".to_vec(),
             "t.csv:3`: column `cpu`: `lots`",
         ),
-        (&columns, b"t,cpu\n1795251600,\"1,5\"\n".to_vec(), "`1,5` is no number"),
-        (&columns, b"t,cpu\n1795251600,0x10\n".to_vec(), "`0x10` is no number"),
-        (&columns, b"t,cpu\n1795251600,1 000\n".to_vec(), "`1 000` is no number"),
-        (&columns, b"t,cpu\n1795251600,true\n".to_vec(), "`true` is no number"),
-        (&columns, b"t,cpu\n1795251600,10%\n".to_vec(), "`10%` is no number"),
+        (&columns, b"t,cpu\n1795251600,\"1,5\"\n".to_vec(), "`1,5` is not a number"),
+        (&columns, b"t,cpu\n1795251600,0x10\n".to_vec(), "`0x10` is not a number"),
+        (&columns, b"t,cpu\n1795251600,1 000\n".to_vec(), "`1 000` is not a number"),
+        (&columns, b"t,cpu\n1795251600,true\n".to_vec(), "`true` is not a number"),
+        (&columns, b"t,cpu\n1795251600,10%\n".to_vec(), "`10%` is not a number"),
         (&columns, b"t,cpu\n1795251600,\xff\n".to_vec(), "column `cpu`: the cell is not UTF-8"),
-        (&columns, b"t,cpu\n1795251600,\x00\n".to_vec(), "is no number"),
+        (&columns, b"t,cpu\n1795251600,\x00\n".to_vec(), "is not a number"),
         (&columns, b"t,cpu\n,1\n".to_vec(), "t.csv:2`: column `t`: ``"),
-        (&columns, b"t,cpu\nnoon,1\n".to_vec(), "`noon` is no time in seconds"),
-        (&columns, b"t,cpu\nNaN,1\n".to_vec(), "`NaN` is no time in seconds"),
-        (&columns, b"t,cpu\n1e30,1\n".to_vec(), "is no time in seconds"),
+        (&columns, b"t,cpu\nnoon,1\n".to_vec(), "`noon` is not a time in seconds"),
+        (&columns, b"t,cpu\nNaN,1\n".to_vec(), "`NaN` is not a time in seconds"),
+        (&columns, b"t,cpu\n1e30,1\n".to_vec(), "is not a time in seconds"),
         (&columns, b"t,cpu\n1795251600000,1\n".to_vec(), "is it milliseconds?"),
-        (&columns, b"t,cpu\n2026-11-21T09:00:00Z,1\n".to_vec(), "is no time in seconds"),
+        (&columns, b"t,cpu\n2026-11-21T09:00:00Z,1\n".to_vec(), "is not a time in seconds"),
         (rfc, b"t,cpu\n1795251600,1\n".to_vec(), "`time_format` takes"),
-        (rfc, b"t,cpu\n2026-11-21,1\n".to_vec(), "`2026-11-21` names no time zone"),
-        (any, b"t,cpu\n2026-11-21 09:00:00,1\n".to_vec(), "names no time zone: say with"),
+        (rfc, b"t,cpu\n2026-11-21,1\n".to_vec(), "`2026-11-21` has no time zone"),
+        (any, b"t,cpu\n2026-11-21 09:00:00,1\n".to_vec(), "has no time zone: set"),
         (any, b"t,cpu\n21/11/2026 9:00,1\n".to_vec(), "a pattern such as \"%d/%m/%Y %H:%M\""),
-        (rfc, b"t,cpu\n2026-02-30T00:00:00Z,1\n".to_vec(), "is no time"),
-        (milliseconds, b"t,cpu\n9e99,1\n".to_vec(), "is no time in milliseconds"),
+        (rfc, b"t,cpu\n2026-02-30T00:00:00Z,1\n".to_vec(), "is not a time"),
+        (milliseconds, b"t,cpu\n9e99,1\n".to_vec(), "is not a time in milliseconds"),
         (&semicolon, b"t,cpu\n1795251600,1\n".to_vec(), "has no column `t`"),
         (&entity, b"t,cpu\n1795251600,1\n".to_vec(), "has no column `node`"),
         (
@@ -149,9 +149,9 @@ fn mangled_parquet_is_refused() -> Result<()> {
         (&table, parquet(vec![("t", now())])?, "no column of numbers"),
         (&table, parquet(vec![("t", now()), ("x", texts.clone())])?, "no column of numbers"),
         (&table, parquet(vec![("t", now()), ("x", bytes.clone())])?, "no column of numbers"),
-        (&named, parquet(vec![("t", now()), ("cpu", texts.clone())])?, "`x` is no number"),
+        (&named, parquet(vec![("t", now()), ("cpu", texts.clone())])?, "`x` is not a number"),
         (&named, parquet(vec![("t", now()), ("cpu", bytes)])?, "expected numbers"),
-        (&named, parquet(vec![("t", texts), ("cpu", numbers(vec![None]))])?, "`x` is no time"),
+        (&named, parquet(vec![("t", texts), ("cpu", numbers(vec![None]))])?, "`x` is not a time"),
         (&named, parquet(vec![("t", seconds(vec![None])), ("cpu", numbers(vec![None]))])?, "row 1"),
         (
             &named,
@@ -161,9 +161,9 @@ fn mangled_parquet_is_refused() -> Result<()> {
         (
             &named,
             parquet(vec![("t", numbers(vec![Some(f64::NAN)])), ("cpu", numbers(vec![None]))])?,
-            "is no time",
+            "is not a time",
         ),
-        (rfc, parquet(vec![("t", now()), ("cpu", numbers(vec![None]))])?, "is no time such as"),
+        (rfc, parquet(vec![("t", now()), ("cpu", numbers(vec![None]))])?, "is not a time such as"),
     ];
     // The footer says where everything lies: wherever it is broken, that must be noticed.
     for place in (good.len() - 200..good.len() - 8).step_by(40) {
@@ -215,8 +215,8 @@ fn mangled_replies_are_refused() -> Result<()> {
         ("a.json", with(r#""metric""#, r#""stream""#), "query_range"),
         ("a.json", with(r#"{"job":"a"}"#, r#"{"job":1}"#), "query_range"),
         ("a.json", with(r#""1""#, "1"), "query_range"),
-        ("a.json", with(r#""1""#, r#""one""#), "`one` is no number"),
-        ("a.json", with(r#""1""#, r#""""#), "is no number"),
+        ("a.json", with(r#""1""#, r#""one""#), "`one` is not a number"),
+        ("a.json", with(r#""1""#, r#""""#), "is not a number"),
         ("a.json", with(r#""1""#, "null"), "query_range"),
         ("a.json", with("1795251600", r#""1795251600""#), "query_range"),
         ("a.json", with("1795251600", "1e300"), "no time in seconds"),
@@ -224,12 +224,8 @@ fn mangled_replies_are_refused() -> Result<()> {
         ("a.json", with(r#""values""#, r#""histograms""#), "native histograms"),
         ("a.json", with(series, &another), "several series"),
         ("a.json", with(series, &format!("{series},{series}")), "two values"),
-        ("a.json", with(series, ""), "no query gave a single value"),
-        (
-            "a.json",
-            with(r#"[1795251600,"1"],[1795251660,"2"]"#, ""),
-            "no query gave a single value",
-        ),
+        ("a.json", with(series, ""), "no query returned a value"),
+        ("a.json", with(r#"[1795251600,"1"],[1795251660,"2"]"#, ""), "no query returned a value"),
         ("a.json.gz", packed[..packed.len() / 2].to_vec(), "cannot unpack"),
         ("a.json.gz", packed[..packed.len() - 4].to_vec(), "cannot unpack"),
         ("a.json.gz", packed[..10].to_vec(), "cannot unpack"),
@@ -245,7 +241,7 @@ fn mangled_replies_are_refused() -> Result<()> {
 }
 
 #[test]
-fn entities_that_cannot_be_told_apart_are_refused() -> Result<()> {
+fn duplicate_entities_are_refused() -> Result<()> {
     let place = Place::new(&recording_document("{name: a, promql: x, entity: node}"))?;
     place.file("replies/a.json", REPLY)?;
     assert!(place.fails(NOW, &[], 3)?.contains("without the entity label `node`"));
@@ -253,7 +249,7 @@ fn entities_that_cannot_be_told_apart_are_refused() -> Result<()> {
 }
 
 #[test]
-fn what_the_flags_name_must_be_there_and_fit() -> Result<()> {
+fn missing_or_mismatched_flag_inputs_are_refused() -> Result<()> {
     let recording = recording_document("{name: a, promql: x}");
     let table = "step: 1m\nrange: 1d\nsources: {main: {table: {path: t.csv, time: t}}}";
     for (document, flags, part) in [
@@ -289,7 +285,7 @@ fn what_the_flags_name_must_be_there_and_fit() -> Result<()> {
 }
 
 #[test]
-fn secrets_that_cannot_be_used_are_told_without_being_shown() -> Result<()> {
+fn unusable_secrets_are_reported_without_being_shown() -> Result<()> {
     for (settings, part) in [
         ("auth: {bearer_token: {file: nowhere}}", "nowhere"),
         ("auth: {bearer_token: {file: empty}}", "holds no text"),

@@ -58,7 +58,7 @@ fn the_recorded_node_is_an_entity() -> Result<()> {
 }
 
 #[test]
-fn what_came_before_the_source_began_is_left_out_and_told() -> Result<()> {
+fn time_before_first_sample_is_skipped_with_a_warning() -> Result<()> {
     let place = Place::new(&document("5s", "2h", "", &["workqueue_depth"]))?;
     let samples = place.samples(RECORDED_END, &["--source", &source("cluster")])?;
     assert_eq!(samples.table.rows(), 1105);

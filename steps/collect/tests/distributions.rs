@@ -84,7 +84,7 @@ fn openmetrics(all: &[Distribution]) -> Result<String> {
 }
 
 #[test]
-fn the_document_cluster_finds_what_each_distribution_has() -> Result<()> {
+fn document_cluster_finds_metrics_of_each_distribution() -> Result<()> {
     let all = distributions()?;
     let server = Prometheus::with(&openmetrics(&all)?, &[])?;
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/cluster.yaml");

@@ -72,7 +72,7 @@ fn faults_that_stay_end_as_unavailable_after_the_last_retry() -> Result<()> {
 }
 
 #[test]
-fn a_server_that_asks_for_a_long_pause_is_unavailable_at_once() -> Result<()> {
+fn server_asking_for_a_long_delay_is_unavailable_at_once() -> Result<()> {
     let fault = Fault::Reply(429, "Retry-After: 86400\r\n", "");
     let proxy = FaultProxy::start(None, &[], fault)?;
     let place = Place::new(&prometheus_document(&proxy.url(), "", &ONE))?;
@@ -92,7 +92,7 @@ fn a_server_that_is_not_there_is_unavailable() -> Result<()> {
 }
 
 #[test]
-fn answers_that_will_not_change_are_not_asked_for_again() -> Result<()> {
+fn immutable_answers_are_cached() -> Result<()> {
     let vector = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
     let bad = r#"{"status":"error","errorType":"bad_data","error":"no such thing"}"#;
     for (fault, part) in [
@@ -137,7 +137,7 @@ fn nan_values_of_an_answer_are_counted() -> Result<()> {
 }
 
 #[test]
-fn warnings_and_infos_of_the_server_are_in_the_outcome_once() -> Result<()> {
+fn server_warnings_and_infos_are_in_the_outcome_once() -> Result<()> {
     let fault = Fault::Answer(
         r#"{"status":"success","#,
         r#"{"status":"success","warnings":["half of the stores are away"],"infos":["look"],"#,
@@ -195,7 +195,7 @@ fn no_more_requests_are_open_than_the_document_allows() -> Result<()> {
 }
 
 #[test]
-fn the_samples_do_not_depend_on_how_many_requests_run_at_once() -> Result<()> {
+fn samples_do_not_depend_on_request_parallelism() -> Result<()> {
     let server = Prometheus::recorded()?;
     let mut written = Vec::new();
     for settings in [", parallel: 1", ", parallel: 16"] {

@@ -67,7 +67,7 @@ fn publish(
         why: "test".to_owned(),
         origin: origin.clone(),
     })?;
-    // Of two rows of a time and entity the last one counts.
+    // If two rows have the same time and entity, the last one counts.
     let rows: BTreeMap<(i64, u8), f64> =
         rows.iter().map(|(minute, entity, value)| ((*minute, *entity), *value)).collect();
     let mut days: BTreeMap<Timestamp, Vec<(Timestamp, u8, f64)>> = BTreeMap::new();
@@ -210,7 +210,7 @@ proptest! {
 }
 
 #[test]
-fn pinned_parts_are_read_whatever_is_published_later_and_a_changed_one_is_refused() -> Result<()> {
+fn pinned_parts_are_read_despite_later_ones_and_changed_ones_are_refused() -> Result<()> {
     let (place, url) = place(10)?;
     let store = store::open(&url)?;
     publish(&place, store.as_ref(), ("ga", "x"), &[(5, 0, 1.0), (40, 0, 2.0)])?;
@@ -244,7 +244,7 @@ fn pinned_parts_are_read_whatever_is_published_later_and_a_changed_one_is_refuse
 }
 
 #[test]
-fn group_version_or_feature_that_is_not_there_is_named_with_what_there_is() -> Result<()> {
+fn missing_group_version_or_feature_error_lists_existing_ones() -> Result<()> {
     let (place, url) = place(10)?;
     let store = store::open(&url)?;
     let now = time(60).to_string();

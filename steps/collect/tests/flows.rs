@@ -154,7 +154,7 @@ fn nfdump_duration_that_underflowed_is_a_bad_row() -> Result<()> {
 }
 
 #[test]
-fn packetbeat_reports_before_the_end_count_what_came_since_the_last_one() -> Result<()> {
+fn packetbeat_interim_reports_count_the_increase() -> Result<()> {
     let text = "@timestamp,flow.id,flow.final,source.ip,source.port,destination.ip,destination.port,network.transport,source.bytes,destination.bytes,source.packets,destination.packets,event.duration\n\
         2026-11-21T09:00:10.000Z,A,false,10.0.0.5,40000,10.0.0.10,443,tcp,100,1000,1,10,10000000000\n\
         \"Nov 21, 2026 @ 09:00:20.000\",A,false,10.0.0.5,40000,10.0.0.10,443,tcp,300,1000,3,10,20000000000\n\
@@ -341,7 +341,7 @@ fn unreadable_rows_are_counted_sampled_and_bounded() -> Result<()> {
     let (rows, outcome) = collected(&settings(4), &text)?;
     assert_eq!((rows.len(), &outcome["counts"]["bad_rows"]), (2, &4.into()));
     let warnings = outcome["warnings"].to_string();
-    assert!(warnings.contains("line 4: `99999.0` is no port"), "{warnings}");
+    assert!(warnings.contains("line 4: `99999.0` is not a port"), "{warnings}");
     let said = place(&settings(3), &text)?.fails(NOW, &[], 3)?;
     assert!(
         said.contains("more than 3 unreadable records") && said.contains("max_bad_rows"),
@@ -355,7 +355,7 @@ fn unreadable_rows_are_counted_sampled_and_bounded() -> Result<()> {
 }
 
 #[test]
-fn file_that_is_no_flow_file_is_refused_with_what_it_has() -> Result<()> {
+fn file_without_flow_format_is_refused_with_its_fields() -> Result<()> {
     for (settings, text, part, code) in [
         (EACH_FLOW, "a,b\n1,2\n", "the file has the fields: a, b", 3),
         ("format: zeek_conn", NFDUMP_NEW, "does not have the flow format", 3),

@@ -1,4 +1,5 @@
-//! The source `influxdb` against a real server, and against replies that one would not give on demand.
+//! The source `influxdb` against a real server, and against replies that one would not give on
+//! demand.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -106,7 +107,7 @@ fn telegraf_measurements_become_a_row_of_each_pod_and_window() -> Result<()> {
         }
     }
     assert!(values("fs_read_bytes_per_second", gone[0]).is_nan(), "a pod without Docker");
-    // Nobody wrote how much was written: the model does without.
+    // The number of written rows is unknown: the model omits it.
     assert!(samples.table.column("fs_write_bytes_per_second").is_none());
     assert_eq!(place.outcome()?["details"]["absent"][0], "fs_write_bytes_per_second");
     Ok(())
@@ -140,7 +141,7 @@ fn a_range_of_many_chunks_and_rows_is_whole_and_the_same_each_time() -> Result<(
 }
 
 #[test]
-fn two_collectors_of_a_pod_count_once_and_odd_rows_are_told() -> Result<()> {
+fn two_collectors_of_a_pod_count_once_and_unusable_rows_are_warned_about() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let lines = telegraf("web-0", -60, 300);
     server.write("telegraf", &lines)?;
@@ -179,7 +180,7 @@ fn two_collectors_of_a_pod_count_once_and_odd_rows_are_told() -> Result<()> {
 }
 
 #[test]
-fn what_is_not_there_is_named() -> Result<()> {
+fn missing_input_is_named() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     let url = server.url();
     let empty = Place::new(&document(&url, ""))?.fails(NOW, &[], 3)?;
@@ -221,7 +222,7 @@ fn what_is_not_there_is_named() -> Result<()> {
 }
 
 #[test]
-fn a_retention_shorter_than_the_range_is_told() -> Result<()> {
+fn retention_shorter_than_range_is_warned_about() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     server.run("ALTER RETENTION POLICY autogen ON telegraf DURATION 26000h", None)?;
     server.write("telegraf", &telegraf("web-0", -60, 300))?;
@@ -239,7 +240,7 @@ fn a_retention_shorter_than_the_range_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_user_needs_the_right_and_no_password_is_told() -> Result<()> {
+fn user_without_permission_is_refused_and_password_is_never_shown() -> Result<()> {
     let Some(server) = Influxdb::start("auth-enabled = true")? else { return Ok(()) };
     server.run("CREATE USER admin WITH PASSWORD 'secret-admin' WITH ALL PRIVILEGES", None)?;
     let admin = Some("admin:secret-admin");
@@ -262,7 +263,7 @@ fn a_user_needs_the_right_and_no_password_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_check_of_the_source_says_what_it_has_and_what_is_wrong() -> Result<()> {
+fn source_check_lists_available_data_and_problems() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
     server.write("telegraf", &telegraf("web-0", -120, 300))?;
     let place = Place::new(&document(&server.url(), ""))?;
@@ -328,7 +329,7 @@ fn line(first: i64, rows: i64, is_last: bool) -> String {
 }
 
 #[test]
-fn a_reply_that_was_cut_is_asked_for_again() -> Result<()> {
+fn cut_reply_is_requested_again() -> Result<()> {
     let (cut, whole) =
         (line(0, 10, false), format!("{}\n{}\n", line(0, 10, false), line(10, 20, true)));
     let asked = std::sync::atomic::AtomicUsize::new(0);
@@ -358,7 +359,7 @@ fn a_reply_that_was_cut_is_asked_for_again() -> Result<()> {
 }
 
 #[test]
-fn a_limit_of_the_server_halves_what_is_asked_for() -> Result<()> {
+fn server_limit_halves_the_request() -> Result<()> {
     let fake = Fake::start(|asked| {
         let question = asked.others.iter().find(|pair| pair.starts_with("q=SELECT"));
         let Some(question) = question.filter(|_| asks_for_rows(asked)) else {
@@ -385,7 +386,7 @@ fn a_limit_of_the_server_halves_what_is_asked_for() -> Result<()> {
 }
 
 #[test]
-fn a_server_whose_clock_is_an_hour_slow_is_told() -> Result<()> {
+fn slow_server_clock_is_warned_about() -> Result<()> {
     let whole = line(0, 30, true);
     let fake = Fake::start(move |asked| {
         let date = "Date: Sat, 21 Nov 2026 08:00:00 GMT\r\n";

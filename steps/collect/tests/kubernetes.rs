@@ -195,7 +195,7 @@ fn pods_have_their_image_its_size_and_their_owner_from_their_start_on() -> Resul
 }
 
 #[test]
-fn what_the_cluster_says_of_a_pod_is_joined_to_the_windows_of_other_sources() -> Result<()> {
+fn pod_metadata_is_joined_to_windows_of_other_sources() -> Result<()> {
     let server = Server::start(cluster)?;
     let table = "  metrics:\n    table: {path: x.csv, time: time, entity: pod, columns: [cpu]}\n";
     let place = Place::new(&format!("{}{table}", document(&server.url(), "")))?;
@@ -224,7 +224,7 @@ fn what_the_cluster_says_of_a_pod_is_joined_to_the_windows_of_other_sources() ->
 }
 
 #[test]
-fn a_list_that_expires_is_begun_anew_and_gzip_is_unpacked() -> Result<()> {
+fn expired_list_restarts_and_gzip_is_unpacked() -> Result<()> {
     let pages = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&pages);
     let server = Server::start(move |request| {
@@ -257,7 +257,7 @@ fn a_list_that_always_expires_ends_as_unavailable() -> Result<()> {
 }
 
 #[test]
-fn a_token_is_read_for_each_request_and_never_told() -> Result<()> {
+fn token_is_read_for_each_request_and_never_shown() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let token = folder.path().join("token");
     fs_err::write(&token, "old-secret-token\n")?;
@@ -282,7 +282,7 @@ fn a_token_is_read_for_each_request_and_never_told() -> Result<()> {
 }
 
 #[test]
-fn what_the_server_refuses_is_told_in_its_own_words_with_a_way_out() -> Result<()> {
+fn server_refusal_is_quoted_with_a_hint() -> Result<()> {
     let message = "pods is forbidden: User \"ro\" cannot list resource \"pods\" in API group \"\" at the cluster scope";
     let server = Server::start(move |_| status(403, "Forbidden", message))?;
     let said = Place::new(&document(&server.url(), ""))?.fails(NOW, &[], 2)?;

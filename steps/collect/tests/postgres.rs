@@ -42,7 +42,7 @@ fn nodes() -> Result<(Arc<Postgres>, String)> {
 }
 
 #[test]
-fn a_table_becomes_samples_page_by_page_whatever_its_order() -> Result<()> {
+fn unordered_table_becomes_samples_page_by_page() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn every_way_to_write_a_time_is_read() -> Result<()> {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_by_who_has_to_act() -> Result<()> {
+fn unreadable_input_has_the_matching_exit_code() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
@@ -139,9 +139,9 @@ fn what_cannot_be_read_is_refused_by_who_has_to_act() -> Result<()> {
     for (url, server, settings, code, part) in [
         (&url, "", "table: nodes, time: att", 2, "did you mean `at`?"),
         (&url, "", "table: node, time: at", 2, "SQLSTATE 42P01"),
-        (&url, "", "table: nodes, time: note", 2, "which is no time"),
+        (&url, "", "table: nodes, time: note", 2, "which is not a time"),
         (&url, "", "table: nodes, time: free", 2, "a number without a unit"),
-        (&url, "", "table: nodes, time: at, columns: [note]", 2, "which is no number"),
+        (&url, "", "table: nodes, time: at, columns: [note]", 2, "which is not a number"),
         (&url, "", "query: SELEC 1, time: at", 2, "SQLSTATE 42601"),
         (&url, "", "query: 'SELECT 1) AS x; DROP TABLE nodes; --', time: at", 2, "SQLSTATE 42601"),
         (&url, "", "query: 'DELETE FROM nodes RETURNING *', time: at", 2, "SQLSTATE 42601"),
@@ -166,8 +166,7 @@ fn what_cannot_be_read_is_refused_by_who_has_to_act() -> Result<()> {
 }
 
 #[test]
-fn a_connection_over_the_network_is_encrypted_and_verified_and_its_password_never_told()
--> Result<()> {
+fn network_connection_is_encrypted_and_verified_and_password_is_never_shown() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
@@ -244,7 +243,7 @@ fn a_tick_takes_the_windows_that_are_due_and_waits_while_the_server_is_down() ->
 }
 
 #[test]
-fn a_check_says_since_when_there_are_rows() -> Result<()> {
+fn source_check_shows_time_of_first_row() -> Result<()> {
     if postgres::is_off() {
         return Ok(());
     }

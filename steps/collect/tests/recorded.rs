@@ -108,7 +108,7 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
 }
 
 #[test]
-fn an_endpoint_that_sends_no_metrics_has_no_row_and_says_why() -> Result<()> {
+fn endpoint_without_metrics_has_no_row_and_a_reason() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let store = open(&format!("file://{}", folder.path().join("store").display()))?;
     let exporters = Exporters::start(7)?;
@@ -303,7 +303,7 @@ fn a_compacted_day_reads_the_same_also_when_the_compaction_was_killed() -> Resul
 }
 
 #[test]
-fn what_was_never_recorded_is_refused_with_what_records_it() -> Result<()> {
+fn unrecorded_source_is_refused_with_the_command_that_records_it() -> Result<()> {
     let place = Place::new(
         "step: 10s\nrange: 2m\nsources: {nodes: {exporter: {endpoints: ['http://127.0.0.1:1/metrics']}}}",
     )?;
@@ -323,7 +323,7 @@ fn what_was_never_recorded_is_refused_with_what_records_it() -> Result<()> {
 }
 
 #[test]
-fn a_check_says_what_each_source_has() -> Result<()> {
+fn source_check_lists_data_of_each_source() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let exporters = Exporters::start(1)?;
     exporters.answer(0, Answer::Text(exposition(1.0, 1)));

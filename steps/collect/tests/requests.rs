@@ -106,7 +106,7 @@ fn a_request_that_times_out_is_halved() -> Result<()> {
 }
 
 #[test]
-fn one_point_that_is_too_large_is_refused_with_the_servers_words() -> Result<()> {
+fn oversized_point_is_refused_with_the_server_message() -> Result<()> {
     let fake = Fake::start(|_| refusal(422, "execution", "too many samples into memory"))?;
     let place = Place::new(&document(&fake.url(), "", &[("a", None)], ""))?;
     let said = place.fails(&at(NOON), &[], 2)?;
@@ -268,7 +268,7 @@ fn two_series_for_an_entity_are_gaps_of_that_entity_alone() -> Result<()> {
 }
 
 #[test]
-fn incomplete_answers_wait_and_are_then_given_up_unless_they_are_taken() -> Result<()> {
+fn incomplete_answers_wait_then_become_no_data_unless_accepted() -> Result<()> {
     for fields in [r#""isPartial":true,"#, r#""warnings":["store 10.0.0.7:10901 did not answer"],"#]
     {
         let fake = Fake::start(move |asked| with(fields, &[asked.series("{}", |_| Some(5.05))]))?;

@@ -86,7 +86,7 @@ fn chunks_are_merged_without_duplicates_or_holes() -> Result<()> {
 type Make = fn(&str, &str, &[(&str, &str)]) -> String;
 
 #[test]
-fn a_recording_is_what_the_server_sent_and_replays_to_the_same_bytes() -> Result<()> {
+fn recording_replays_to_the_same_bytes() -> Result<()> {
     let server = Prometheus::recorded()?;
     let queries = &QUERIES[2..5];
     for (make, chunks) in [(prometheus_document as Make, 1), (three_chunks as Make, 3)] {
@@ -149,7 +149,7 @@ fn several_series_without_an_entity_are_refused_with_two_of_them() -> Result<()>
 }
 
 #[test]
-fn prometheus_own_words_tell_what_is_wrong_with_a_query() -> Result<()> {
+fn prometheus_parse_error_is_quoted() -> Result<()> {
     let server = Prometheus::recorded()?;
     for (promql, part) in [
         ("sum(", "parse error"),
@@ -188,7 +188,7 @@ fn a_query_without_series_is_left_out_unless_it_is_required_or_all_are_so() -> R
 }
 
 #[test]
-fn values_that_are_no_finite_numbers_stay_what_they_are() -> Result<()> {
+fn non_finite_values_are_kept() -> Result<()> {
     let server = Prometheus::recorded()?;
     let queries = [
         ("nan", "sum(workqueue_depth) * 0 / 0"),

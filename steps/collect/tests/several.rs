@@ -63,7 +63,7 @@ fn two_tables_are_joined_on_time_and_renamed_entity() -> Result<()> {
 }
 
 #[test]
-fn rows_that_no_window_takes_are_told_with_the_setting_that_takes_them() -> Result<()> {
+fn rows_outside_windows_are_warned_about_with_the_setting() -> Result<()> {
     let place = place("", "")?;
     place.samples(NOW, &[])?;
     let warnings = place.outcome()?["warnings"].to_string();
@@ -122,7 +122,7 @@ fn documents_whose_sources_cannot_be_joined_are_refused() -> Result<()> {
     for (sources, part) in [
         ("{}", "at least one source is needed"),
         ("{a: {}}", "exactly one of prometheus"),
-        ("{A: {table: {path: t, time: t}}}", "is no source name"),
+        ("{A: {table: {path: t, time: t}}}", "is not a source name"),
         (
             "{a: {table: {path: t, time: t}}, b: {table: {path: t, time: t, columns: [x]}}}",
             "one of several sources must list its `columns`",

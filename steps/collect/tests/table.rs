@@ -30,7 +30,7 @@ fn rows(samples: &Samples) -> Vec<(String, &str, Vec<f64>)> {
 }
 
 #[test]
-fn a_table_of_any_dress_gives_the_same_samples() -> Result<()> {
+fn table_in_any_text_format_gives_the_same_samples() -> Result<()> {
     let plain = "time,node,cpu,note,memory,label\n\
         2026-11-21T09:00:00Z,a,1,x,10,normal\n\
         2026-11-21T09:00:00Z,b,2.5e0,\"y, z\",,normal\n\
@@ -92,7 +92,7 @@ fn a_table_of_any_dress_gives_the_same_samples() -> Result<()> {
 }
 
 #[test]
-fn columns_that_are_no_numbers_are_left_out_and_told_with_the_first_cell() -> Result<()> {
+fn non_numeric_columns_are_dropped_and_named_with_their_first_cell() -> Result<()> {
     let place = Place::new(&document("path: t.csv, start: '2026-11-21T09:00:00Z'"))?;
     place.file("t.csv", ",cpu,note,empty\n0,1,2,\n1,2,seven,\n")?;
     let samples = place.samples(NOW, &[])?;
@@ -230,7 +230,7 @@ fn samples_that_were_collected_are_a_table_too() -> Result<()> {
 }
 
 #[test]
-fn rows_off_the_steps_are_kept_and_told() -> Result<()> {
+fn rows_between_steps_are_kept_with_a_warning() -> Result<()> {
     let place = Place::new(&document("path: t.csv, time: t, time_format: seconds"))?;
     place.file("t.csv", "t,cpu\n1795251600,1\n1795251661.5,2\n")?;
     assert_eq!(place.samples(NOW, &[])?.table.rows(), 2);

@@ -109,7 +109,7 @@ fn events_come_from_standard_input() -> Result<()> {
 }
 
 #[test]
-fn what_is_no_export_is_refused_with_file_and_line() -> Result<()> {
+fn non_tetragon_file_is_refused_with_file_and_line() -> Result<()> {
     let place = Place::new(DOCUMENT)?;
     let no_time = exec(1.0, "a", 2).replace("\"time\"", "\"at\"");
     place.file("events/t.log", exec(1.0, "a", 1) + "\n" + &no_time)?;
@@ -117,7 +117,10 @@ fn what_is_no_export_is_refused_with_file_and_line() -> Result<()> {
     ensure!(said.contains("line 3 of `events/t.log` is an event without `time`"), "{said}");
     place.file("events/t.log", exec(1.0, "a", 1) + "not json\n")?;
     let said = place.fails(NOW, &[], 3)?;
-    ensure!(said.contains("1 of 2 lines are no events of Tetragon; the first is line 2"), "{said}");
+    ensure!(
+        said.contains("1 of 2 lines are not events of Tetragon; the first is line 2"),
+        "{said}"
+    );
     let mut damaged = packed(&exec(1.0, "a", 1).repeat(500))?;
     let half = damaged.len() / 2;
     damaged.truncate(half);
@@ -166,7 +169,7 @@ impl Node<'_> {
 }
 
 #[test]
-fn a_followed_file_is_recorded_once_whatever_happens_to_it_and_to_the_recorder() -> Result<()> {
+fn followed_file_is_recorded_once_through_rotations_and_restarts() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let logs = folder.path().join("logs");
     fs_err::create_dir_all(&logs)?;

@@ -54,7 +54,7 @@ fn certificates(folder: &Path) -> Result<()> {
 }
 
 #[test]
-fn a_server_with_tls_client_certificates_and_passwords_is_asked_only_as_it_wants() -> Result<()> {
+fn server_requiring_tls_client_certificate_and_password_gets_them() -> Result<()> {
     let folder = tempfile::tempdir()?;
     certificates(folder.path())?;
     let web = folder.path().join("web.yml");

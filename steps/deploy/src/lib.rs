@@ -22,7 +22,7 @@ use store::{AliasRecord, Change, Registry};
 
 use crate::gate::{Comparison, Decision, Figures};
 
-/// Who changes an alias here.
+/// Name of who changes an alias here.
 const BY: &str = "deploy";
 
 /// `deployment.json`: what was decided and why.
@@ -197,7 +197,7 @@ impl Weighing<'_> {
         let (old, new) = (&champion.manifest().contract, &challenger.manifest().contract);
         if let Some(difference) = old.first_difference(new) {
             let why = format!("champion `{version}` has another feature contract ({difference})");
-            outcome.warn(format!("{why}: it was not compared"));
+            outcome.warn(format!("{why}: the champion was not compared"));
             return Ok(self.alone(challenger, &why));
         }
         let most = Dataset::MOST_MEASURED_VALUES;

@@ -19,7 +19,7 @@ fn command(args: &DeployArgs) -> Command {
 }
 
 #[test]
-fn exit_codes_say_who_has_to_act() {
+fn exit_codes_match_error_kinds() {
     let pipeline = Pipeline::new(true, "{on_worse: stop}").unwrap();
     pipeline.bundle("sharp", 1.0).unwrap();
     pipeline.bundle("blind", 50.0).unwrap();
@@ -44,7 +44,7 @@ fn exit_codes_say_who_has_to_act() {
 }
 
 #[test]
-fn killed_at_any_moment_and_run_again_it_ends_the_same() {
+fn killed_run_repeated_gives_the_same_result() {
     let undisturbed = Pipeline::new(true, "{}").unwrap();
     let disturbed = Pipeline::new(true, "{}").unwrap();
     let mut kills = 0;

@@ -38,7 +38,7 @@ fn versions(pipeline: &Pipeline) -> Vec<String> {
 }
 
 #[test]
-fn the_first_version_is_promoted_if_it_cries_wolf_seldom_enough() {
+fn first_version_is_promoted_if_its_false_alarm_ratio_is_low_enough() {
     let pipeline = Pipeline::new(false, KEEP).unwrap();
     pipeline.bundle("one", 1.0).unwrap();
     let deployment = deployed(&pipeline, "one", 300);
@@ -103,7 +103,7 @@ fn a_better_challenger_takes_over_and_a_worse_one_does_not() {
 }
 
 #[test]
-fn where_the_document_says_stop_a_worse_challenger_is_registered_and_refused() {
+fn worse_challenger_with_on_worse_stop_is_registered_and_refused() {
     let pipeline = Pipeline::new(true, STOP).unwrap();
     pipeline.bundle("sharp", 1.0).unwrap();
     pipeline.bundle("blind", 50.0).unwrap();
@@ -145,7 +145,7 @@ fn a_version_that_is_live_already_changes_nothing() {
 }
 
 #[test]
-fn a_champion_of_another_contract_is_not_compared_and_that_is_said() {
+fn champion_of_another_contract_is_not_compared_and_the_reason_is_given() {
     let mut pipeline = Pipeline::new(true, KEEP).unwrap();
     pipeline.bundle("old", 1.0).unwrap();
     let first = deployed(&pipeline, "old", 300);
@@ -163,7 +163,7 @@ fn a_champion_of_another_contract_is_not_compared_and_that_is_said() {
 }
 
 #[test]
-fn a_champion_that_cannot_be_used_is_not_in_the_way() {
+fn unusable_champion_does_not_stop_a_deployment() {
     let pipeline = Pipeline::new(true, KEEP).unwrap();
     pipeline.bundle("one", 1.0).unwrap();
     pipeline.bundle("two", 1.1).unwrap();
@@ -207,7 +207,7 @@ fn a_run_that_was_killed_after_it_promoted_writes_the_same_when_run_again() {
 }
 
 #[test]
-fn who_changed_the_alias_meanwhile_is_not_overruled() {
+fn concurrent_alias_change_is_not_overwritten() {
     let pipeline = Pipeline::new(true, KEEP).unwrap();
     for (name, blindness) in [("one", 1.0), ("two", 1.1), ("three", 1.2)] {
         pipeline.bundle(name, blindness).unwrap();

@@ -1,7 +1,7 @@
 //! How far a sink got: `state/<pipeline>/export-<sink>.json`.
 
 use contract::score::{Drift, WindowScore};
-use contract::{Span, StepError, Timestamp};
+use contract::{OTHER_VERSION_HINT, Span, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{ObjectStore, Stored, state};
 
@@ -62,7 +62,8 @@ impl Cursor {
                 "`{}` has format {format}, this version reads format {}",
                 state::key(pipeline, &name(sink)),
                 Self::FORMAT
-            ))),
+            ))
+            .hint(OTHER_VERSION_HINT)),
         }
     }
 

@@ -6,7 +6,7 @@ mod support;
 use support::{Place, minute};
 
 #[test]
-fn pipeline_without_sinks_exports_nothing_and_writes_its_output() {
+fn export_without_sinks_writes_its_output_alone() {
     let place = Place::new("  {}\n", 100);
     place.score(101..=101, &[]);
     assert_eq!(place.export(101), [""; 0]);

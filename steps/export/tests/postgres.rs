@@ -26,8 +26,7 @@ fn place(server: &Postgres, settings: &str) -> anyhow::Result<(String, Place)> {
 }
 
 #[test]
-fn scores_of_every_window_are_rows_once_and_a_server_that_was_away_gets_what_it_missed()
--> anyhow::Result<()> {
+fn scores_are_exported_once_and_a_returning_server_gets_missed_ones() -> anyhow::Result<()> {
     if postgres::is_off() {
         return Ok(());
     }
@@ -48,7 +47,7 @@ fn scores_of_every_window_are_rows_once_and_a_server_that_was_away_gets_what_it_
         server.run(&database, "SELECT attack, verdict, score, version FROM lynceus.cluster_a ORDER BY time DESC OFFSET 1 LIMIT 1")?,
         "t|anomalous|0.5|v1"
     );
-    // A role that lost its rights: told, and nothing is lost.
+    // A role that lost its permissions: reported, and nothing is lost.
     server.run(&database, "REVOKE ALL ON SCHEMA lynceus FROM lynceus_writer")?;
     place.score(7..=8, &[]);
     let warnings = place.export(8);

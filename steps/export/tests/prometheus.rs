@@ -53,7 +53,7 @@ fn anomalies(server: &Prometheus) -> Vec<(i64, String)> {
 }
 
 #[test]
-fn textfile_is_what_promtool_approves_of() {
+fn textfile_passes_promtool_check() {
     let place = exported_to_100("  node: {textfile: {path: out/lynceus.prom}}\n");
     place.score(101..=102, &[102]);
     place.export(102);
@@ -101,7 +101,7 @@ fn every_window_is_in_prometheus_once_at_its_time() {
 }
 
 #[test]
-fn server_that_was_away_gets_what_it_missed() {
+fn returning_server_gets_missed_windows() {
     let server = Prometheus::empty(&FLAGS).unwrap();
     let script = [
         Fault::HangUp,
@@ -177,7 +177,7 @@ fn windows_that_a_server_rejects_permanently_are_left_behind() {
 }
 
 #[test]
-fn run_without_time_left_continues_in_the_next_one() {
+fn export_without_time_left_continues_in_the_next_run() {
     let server = Prometheus::empty(&FLAGS).unwrap();
     let place = exported_to_100(&remote_write(&server.url()));
     place.score(101..=221, &[]);

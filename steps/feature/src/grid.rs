@@ -169,7 +169,10 @@ fn cells(
 ) -> Result<Cells, StepError> {
     let (table, step) = (&samples.table, extents.step);
     let rows = u32::try_from(table.rows()).ok().filter(|rows| *rows < NO_SAMPLE);
-    let rows = rows.ok_or_else(|| StepError::refused("more samples than 4 billion"))?;
+    let rows = rows.ok_or_else(|| {
+        StepError::refused("more samples than 4 billion")
+            .hint("take a shorter `range`, or a longer `step`")
+    })?;
     let times: Vec<i64> = table.times.iter().map(|time| time.ms()).collect();
     counts.off_grid = times.iter().filter(|ms| **ms % step.ms() != 0).count();
     let rank = |name: &String| u32::try_from(extents.index(name)).unwrap_or(NO_SAMPLE);

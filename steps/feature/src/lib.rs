@@ -1,11 +1,13 @@
 //! `feature`: samples in, one row of features per window and entity out.
 //!
 //! The same code makes the features of a training range and of the single window that is scored.
-//! Every feature of a row is computed from the samples in its [lookback](document::features::lookback)
+//! Every feature of a row is computed from the samples in its
+//! [lookback](document::features::lookback)
 //! alone, in an order of operations that is fixed relative to the row: so a window that is computed
 //! alone has the same bits as in a batch, at any number of threads.
 //!
-//! In order: `stream` takes the samples a block of time after the other, `extents` says which windows
+//! In order: `stream` takes the samples a block of time after the other, `extents` says which
+//! windows
 //! each entity has, `grid` puts samples on the step grid, `fill` closes gaps as the document says,
 //! `plan` turns the document's rules into columns, `rolling`, `pointwise` and `peers` compute them,
 //! `labels` says what is known of each row.
@@ -22,7 +24,7 @@ mod stream;
 mod table;
 
 use contract::steps::FeatureArgs;
-use contract::{Outcome, StepError};
+use contract::{Outcome, SYSTEM_HINT, StepError};
 use frames::labels::read_labels;
 
 use crate::stream::Written;
@@ -38,7 +40,9 @@ pub fn run(args: &FeatureArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(usize::from(args.common.threads))
         .build()
-        .map_err(|e| StepError::unavailable(format!("cannot start threads: {e}")))?;
+        .map_err(|e| {
+            StepError::unavailable(format!("cannot start threads: {e}")).hint(SYSTEM_HINT)
+        })?;
     let written = pool.install(|| {
         stream::write(&document, &args.samples, intervals.as_deref(), &args.features)
     })?;
@@ -58,7 +62,7 @@ fn tell(written: &Written, outcome: &mut Outcome) {
     let lost = written.counts.duplicates();
     if lost > 0 {
         outcome.warn(format!(
-            "{lost} samples share time and entity with a later one, which alone is taken: a row is one \
+            "{lost} samples share time and entity with a later one, and only the later one is used: a row is one \
              window of one entity (a column that tells them apart makes them entities of their own, such \
              as `entity` of a table)"
         ));

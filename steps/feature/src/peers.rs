@@ -1,7 +1,8 @@
 //! How far each entity departs from its peers: the others of its group at the same time.
 //!
 //! Level and spread of a group are medians, which hold while fewer than half of its entities are
-//! faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The spread of a few
+//! faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The spread of a
+//! few
 //! entities at one time is mostly chance, so its median over a trailing window is taken.
 
 use document::features::Peers;
@@ -108,7 +109,7 @@ fn deviation(value: f64, level: Level, spread: f64, rule: &Peers) -> f64 {
     if distance == 0.0 {
         return 0.0;
     }
-    // Nobody has ever differed: then any difference is as large as one can be.
+    // No row has ever differed, so any difference has the largest value.
     (distance / spread).clamp(-rule.clip, rule.clip)
 }
 
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_peers_are_a_gap_and_each_group_is_by_itself() {
+    fn too_few_peers_are_a_gap_and_groups_are_independent() {
         let one = |value: f64| (0, vec![value]);
         assert!(of(&[one(1.0), one(2.0)], r#"{"window":"10s"}"#).iter().all(|it| it.is_nan()));
         let five = [one(1.0), one(1.0), one(9.0), one(1.0), one(1.0)];
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_where_there_never_was_one_is_as_large_as_it_can_be() {
+    fn difference_in_a_constant_column_is_capped() {
         let found = of(&[(0, vec![0.0]), (0, vec![0.0]), (0, vec![0.0])], r#"{"window":"10s"}"#);
         assert!(found.iter().all(|it| *it == 0.0));
         let grown = of(

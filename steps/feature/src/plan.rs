@@ -125,7 +125,8 @@ impl<'a> Builder<'a> {
             return Err(StepError::usage(format!(
                 "feature rule {number}: ratio `{}` needs one column above the line and one below",
                 rule.name
-            )));
+            ))
+            .hint("name one sample column in each of `numerator` and `denominator`"));
         };
         let formula = format!("{numerator} / {denominator}");
         let reads = [*numerator, *denominator];
@@ -290,13 +291,14 @@ impl<'a> Builder<'a> {
             if let Some(earlier) = first.insert(name, *rule) {
                 return Err(StepError::usage(format!(
                     "feature rule {rule}: feature `{name}` is made twice, first by rule {earlier}"
-                )));
+                ))
+                .hint("remove one of the rules, or give its feature another name"));
             }
         }
         Ok(())
     }
 
-    /// Adds the query to the formula of each feature whose sample column is no feature itself:
+    /// Adds the query to the formula of each feature whose sample column is not a feature itself:
     /// otherwise another query would go unnoticed by the contract.
     fn name_hidden_queries(&mut self) {
         let raw: Vec<String> = self

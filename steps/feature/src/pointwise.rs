@@ -7,7 +7,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Days from Monday to 1970-01-01, a Thursday.
 const EPOCH_WEEKDAY: i64 = 3;
 
-/// Makes a gap of what is no number, such as a result that grew beyond all of them.
+/// Makes a gap of what is not a number, such as a result that grew beyond all of them.
 pub(crate) fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::NAN }
 }

@@ -1,7 +1,9 @@
 //! Features of a file of samples, a block of time after the other.
 //!
-//! A feature depends on the samples of its lookback alone, so a block needs the last rows of the one
-//! before and no more: memory depends on the entities, the columns and the lookback, not on how many
+//! A feature depends on the samples of its lookback alone, so a block needs the last rows of the
+//! one
+//! before and no more: memory depends on the entities, the columns and the lookback, not on how
+//! many
 //! rows the file has. The blocks' bounds depend on the file alone, and no value depends on them.
 
 use std::path::Path;
@@ -128,7 +130,7 @@ impl Blocks<'_> {
         let Block { extents, until, .. } = self.current;
         let is_inside = |time: &Timestamp| window_end(*time, extents.step) <= until;
         let is_last = until >= self.last;
-        // Of samples in any order the only block is the last one, and takes them all.
+        // Unordered samples have a single block, which takes them all.
         let times = &pending.table.times;
         let rows = if is_last { times.len() } else { times.partition_point(is_inside) };
         let samples = pending.take_first(rows);

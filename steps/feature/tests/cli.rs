@@ -42,7 +42,7 @@ fn threads_change_no_byte() {
 }
 
 #[test]
-fn what_became_of_samples_is_counted() {
+fn dropped_and_merged_samples_are_counted() {
     let fixture = Fixture::new();
     let mut rows = rows();
     let mut add = |ms: i64, entity: &str, value: f64| {
@@ -77,7 +77,7 @@ fn what_became_of_samples_is_counted() {
 }
 
 #[test]
-fn each_fill_does_what_it_says() {
+fn each_fill_rule_fills_as_documented() {
     let mut rows = rows();
     rows.columns[0][20] = None;
     rows.columns[0][22] = None;
@@ -115,7 +115,7 @@ fn a_scenario_log_labels_rows_and_the_samples_own_labels_stand_in_for_it() {
     assert_eq!(labels.scenario[39], labels.scenario[31], "one scenario for each entity");
     assert_eq!(labels.scenario[29], "");
 
-    // What nobody labelled is no fault, and counts in no metric.
+    // What nobody labelled is not a fault, and counts in no metric.
     rows.labels.iter_mut().skip(34).for_each(String::clear);
     fixture.samples(&rows);
     done(&fixture.run(&[]));

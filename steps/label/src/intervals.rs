@@ -12,7 +12,7 @@ use crate::log::{Scenario, refused};
 /// Label of intervals that are neither normal nor a fault: they are guard bands as a whole.
 pub const TRANSITION: &str = "transition";
 
-/// What was made of a log.
+/// Labels made from a log.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     /// By scenario, in order of start; those of one scenario do not overlap.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_swallows_a_scenario_is_told() {
+    fn guard_longer_than_scenario_is_warned_about() {
         let made = made(&[scenario(2, 0, 100, "x", "")], 50).unwrap();
         assert_eq!(made.warnings.len(), 1);
         assert_eq!(made.intervals.len(), 1);

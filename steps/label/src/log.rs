@@ -115,7 +115,7 @@ fn time(column: &str, text: &str) -> Result<Timestamp, String> {
     const FARTHEST_SECONDS: f64 = 1e11;
     let wrong = || {
         format!(
-            "column `{column}`: `{text}` is no time such as 2026-11-21T08:36:07Z, nor seconds since 1970"
+            "column `{column}`: `{text}` is not a time such as 2026-11-21T08:36:07Z, nor seconds since 1970"
         )
     };
     match text.parse::<f64>() {

@@ -205,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_range_gives_an_axis_that_holds_it(
+        fn axis_covers_any_range(
             low in prop::num::f64::ANY,
             width in prop::num::f64::ANY,
             count in 0..10_usize,
@@ -220,7 +220,7 @@ mod tests {
         }
 
         #[test]
-        fn any_times_give_few_ticks(start in -1i64 << 52..1i64 << 52, length in 0..1i64 << 45) {
+        fn axis_of_any_range_has_few_ticks(start in -1i64 << 52..1i64 << 52, length in 0..1i64 << 45) {
             let start = Timestamp::from_ms(start);
             let axis = Axis::of_time(&Zone::utc(), start, start + Span::from_ms(length), 6);
             prop_assert!(axis.ticks.len() <= 7);

@@ -63,7 +63,8 @@ const TEXTS: [(&str, &str); 6] =
 /// The models are held against each other on the rows of `features` that come after the data of
 /// all of them: files in order of time, such as scoring leaves them.
 ///
-/// Errors: usage for fewer than two folders, more than six or one that is no run, refused where its
+/// Errors: usage for fewer than two folders, more than six or one that is not a run, refused where
+/// its
 /// record cannot be read. What is missing inside a run is absent in the tables.
 pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, StepError> {
     if !(2..=COLUMNS.len()).contains(&folders.len()) {
@@ -77,7 +78,7 @@ pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, Step
     let (judged, notes) = judged(&runs, features);
     let documents = differing("documents", "Fields of the document that differ", &documents);
     let data: Vec<_> = runs.iter().map(|run| data(run, &zone)).collect();
-    let data = differing("data", "What differs in the data", &data);
+    let data = differing("data", "Differences in the data", &data);
     let later = figures::later(&judged);
     let faults = figures::faults(&judged, &zone);
     let said = [
@@ -95,7 +96,12 @@ pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, Step
         figures::own(&runs),
         documents,
         data,
-        each("seconds", "Time of each task; of one from the cache, when it ran", &runs, seconds),
+        each(
+            "seconds",
+            "Time of each task; for a cached task, of its original run",
+            &runs,
+            seconds,
+        ),
         each("memory", "Most memory of each task", &runs, memory),
     ];
     let runs = runs.into_iter().map(|run| run.record.run).collect();
@@ -169,7 +175,7 @@ fn judged(runs: &[Run], features: &[&Path]) -> (Vec<Option<Judged>>, Vec<String>
             Ok(judged) => (judged.rows() > 0).then_some(judged),
             Err(error) => {
                 let run = &run.record.run;
-                notes.push(format!("Run {run} cannot be held against later rows: {error}."));
+                notes.push(format!("Run {run} cannot be compared on later rows: {error}."));
                 None
             }
         }

@@ -58,7 +58,7 @@ pub struct Curves {
     pub average_precision: Figure,
     /// Rows it is made of.
     pub rows: usize,
-    /// Of those, rows in which something was wrong.
+    /// Rows among those that had an error.
     pub anomalous: usize,
 }
 
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_band_holds_its_curve_and_is_narrow_where_there_is_nothing_to_doubt() {
+    fn confidence_band_contains_its_curve_and_is_narrow_without_variance() {
         let noise = |row: usize| (row * 37 % 101) as f64 / 100.0;
         let odd = |row: usize| row % 50 >= 40;
         let shifted = |row: usize| noise(row) + if odd(row) { 0.5 } else { 0.0 };

@@ -5,7 +5,7 @@ use models::reference::{Reference, Sketch};
 /// Parts that the values of the earlier data are cut into, each as large.
 const PARTS: u32 = 10;
 
-/// Share that a part has at least, so that an empty one is no infinite difference.
+/// Share that a part has at least, so that an empty one is not an infinite difference.
 const LEAST: f64 = 0.001;
 
 /// Above it a distribution has moved far (Siddiqi 2006, "Credit Risk Scorecards").
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moved_is_told_from_what_did_not() {
+    fn moved_features_are_distinguished_from_stable_ones() {
         let before = sketch((0..1000).map(f64::from));
         assert!(stability_index(&before, &before) < 0.01);
         let shifted = sketch((0..1000).map(|value| f64::from(value) + 500.0));

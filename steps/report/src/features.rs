@@ -201,7 +201,7 @@ impl FeatureHistory {
         }
         let names = self.series.iter().map(|series| series.column.name.as_str());
         if !names.eq(part.contract.names()) {
-            return Err(StepError::refused("its features are not those of the run before"));
+            return Err(StepError::refused("its features differ from those of the previous run").hint("compare runs of one document, or give the two runs to `lynceus compare` by themselves"));
         }
         let numbers = self.numbers(part);
         let entities: BTreeSet<String> = self.entities.iter().cloned().collect();

@@ -48,7 +48,7 @@ pub struct Contents {
     pub previous: Option<Run>,
     /// How far the data of the new model is from that of the model before.
     pub drift: Vec<Moved>,
-    /// Messages that were sent.
+    /// Sent messages.
     pub messages: Vec<Message>,
     /// What could not be shown, in sentences.
     pub notes: Vec<String>,

@@ -39,7 +39,7 @@ pub use crate::compare::{Comparison, compare};
 ///
 /// Errors: usage for a run, store, document or labels file that is not there and for a range
 /// without windows, refused for one that cannot be read. What is missing or broken *inside* a run
-/// is no error.
+/// is not an error.
 pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::sections::Report::read(&args.document)?;
     if document.classification().is_some() {

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Make a page that shows a run and its scores", report::run)
+    contract::step::main("Write a page that shows a run and its scores", report::run)
 }

@@ -142,7 +142,7 @@ fn notes(contents: &Contents) -> Markup {
     let notes: Vec<String> = contents.notes.iter().cloned().chain(of_runs).collect();
     html! {
         @if !notes.is_empty() {
-            div.warn role="note" aria-label="What is missing on this page" {
+            div.warn role="note" aria-label="Missing on this page" {
                 @for note in &notes { p { (note) } }
             }
         }

@@ -1,4 +1,5 @@
-//! The record of a run in a cluster, where the tasks are pods and only they themselves have recorded
+//! The record of a run in a cluster, where the tasks are pods and only they themselves have
+//! recorded
 //! what became of them.
 
 use std::collections::BTreeMap;
@@ -22,13 +23,13 @@ pub(crate) fn write(
     file: &Path,
     started: Timestamp,
 ) -> Result<(), StepError> {
-    // What was read is told of every step: the page itself is made of fewer sections.
+    // The inputs of every step are recorded; the page itself uses fewer sections.
     let document = document::read(file)?;
     let text = fs_err::read(file).map_err(|e| StepError::reading(file, &e))?;
     artifact::write_file(&folder.join(DOCUMENT), &text)?;
     let tasks: Vec<TaskRecord> =
         run.tasks.iter().map(|task| record_of(task, &document)).collect::<Result<_, _>>()?;
-    // Whatever did not end well by now never will.
+    // A task that has not succeeded by now never will.
     let status = match run.record.status {
         State::Done | State::Cached => RunStatus::Done,
         State::Refused => RunStatus::Refused,

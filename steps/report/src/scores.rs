@@ -59,7 +59,7 @@ pub enum Basis {
 pub struct VerdictHistory {
     /// What it rests on.
     pub basis: Basis,
-    /// Of the most unusual entity in each window.
+    /// Value of the most unusual entity in each window.
     pub score: Envelope,
     /// Its threshold.
     pub threshold: Envelope,

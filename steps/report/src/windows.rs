@@ -50,7 +50,7 @@ pub fn for_each(
             let numbers = (worker..chunks).step_by(usize::try_from(workers).unwrap_or(1));
             scope.spawn(move || {
                 for number in numbers {
-                    // Nobody listens any more once an earlier part ended in an error.
+                    // The receiver is gone once an earlier part ended in an error.
                     if sender.send(read(number)).is_err() {
                         return;
                     }

@@ -29,7 +29,7 @@ fn a_hundred_entities_with_long_names_fit_every_screen() {
 }
 
 #[test]
-fn the_measurement_finds_what_sticks_out_and_what_is_pale() {
+fn page_measurement_finds_overflow_and_low_contrast() {
     if !wanted() {
         return;
     }

@@ -10,7 +10,7 @@ use made::{Made, at, overwrite};
 use serde_json::{Value, json};
 
 #[test]
-fn a_training_run_becomes_a_page_that_says_what_went_live_and_why() {
+fn training_page_names_live_version_and_reason() {
     let made = Made::new(&[""]).unwrap();
     let page = made.page(&["--run", "run"]).unwrap();
     let parsed = Parsed::of(&page);
@@ -38,7 +38,7 @@ fn a_training_run_becomes_a_page_that_says_what_went_live_and_why() {
 }
 
 #[test]
-fn scores_become_a_page_with_faults_alarms_and_what_is_missing() {
+fn score_page_shows_faults_alarms_and_gaps() {
     let made = Made::new(&[""]).unwrap();
     let page = made.whole_page().unwrap();
     let parsed = Parsed::of(&page);
@@ -71,7 +71,7 @@ fn scores_alone_need_no_run() {
 }
 
 #[test]
-fn a_range_without_scores_is_said_and_no_failure() {
+fn range_without_scores_is_reported_and_succeeds() {
     let made = Made::new(&[""]).unwrap();
     let page = made.page(&["--store", "store", "--from", &at(5), "--to", &at(10)]).unwrap();
     assert!(Parsed::of(&page).text().contains("No window of that range was scored"));
@@ -95,7 +95,7 @@ fn the_same_inputs_give_the_same_bytes_at_any_thread_count() {
 }
 
 #[test]
-fn a_run_refused_at_validate_has_a_page_that_says_so() {
+fn run_refused_at_validate_has_a_page_with_the_reason() {
     let made = Made::new(&[""]).unwrap();
     for name in ["train-z_score", "select", "deploy", "validate/dataset"] {
         fs_err::remove_dir_all(made.path("run").join(name)).unwrap();
@@ -123,7 +123,7 @@ fn a_run_refused_at_validate_has_a_page_that_says_so() {
 }
 
 #[test]
-fn whatever_is_missing_or_broken_in_a_run_there_is_a_page() {
+fn incomplete_or_broken_run_still_has_a_page() {
     let made = Made::new(&[""]).unwrap();
     let files = contract::artifact::files_below(&made.path("run")).unwrap();
     let whole = made.whole_page().unwrap();
@@ -190,7 +190,7 @@ fn tables_hold_numbers_as_they_are() {
 }
 
 #[test]
-fn wrong_usage_is_told_apart_from_broken_data() {
+fn usage_and_data_errors_have_different_exit_codes() {
     let made = Made::new(&[""]).unwrap();
     let key = store::scores::key("cluster", made::minute(205));
     overwrite(&made.path("store").join(key), b"{").unwrap();
@@ -279,7 +279,7 @@ fn trials_messages_and_later_features_are_shown() {
 }
 
 #[test]
-fn what_a_store_remembers_of_ticks_is_shown() {
+fn status_shows_stored_state_of_ticks() {
     let made = Made::new(&[""]).unwrap();
     let flags = ["--store", "store", "--from", &at(199)];
     let text = Parsed::of(&made.page(&flags).unwrap()).text();
@@ -314,17 +314,17 @@ fn what_a_store_remembers_of_ticks_is_shown() {
 }
 
 #[test]
-fn what_was_before_the_first_window_is_not_missing() {
+fn windows_before_the_first_are_not_missing() {
     let made = Made::new(&[""]).unwrap();
     let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(0)]).unwrap()).text();
-    assert!(text.contains("The first window that is kept is that of"), "{text}");
+    assert!(text.contains("The first stored window is that of"), "{text}");
     assert!(text.contains("3 windows of the range were not scored"), "{text}");
     let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(210)]).unwrap()).text();
     assert!(!text.contains("The first window that is kept"), "{text}");
 }
 
 #[test]
-fn an_alarm_and_a_fault_say_what_they_looked_like() {
+fn alarm_and_fault_list_their_leading_features() {
     let made = Made::new(&[""]).unwrap();
     let store = made.store().unwrap();
     let all = store::scores::read_after(&store, "cluster", None, made::minute(400));
@@ -354,7 +354,7 @@ fn an_alarm_and_a_fault_say_what_they_looked_like() {
 }
 
 #[test]
-fn what_the_second_stage_called_alarms_is_a_table() {
+fn page_has_a_table_of_diagnosed_alarms() {
     let made = Made::new(&[""]).unwrap();
     let file = made.path("run/select/outcome.json");
     let mut outcome: Value = contract::read_json(&file).unwrap();

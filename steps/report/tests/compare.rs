@@ -17,7 +17,7 @@ fn two_thresholds() -> anyhow::Result<(Made, Made)> {
 }
 
 #[test]
-fn runs_side_by_side_name_what_differs() {
+fn comparison_page_lists_differences_of_runs() {
     let (one, other) = two_thresholds().unwrap();
     let (a, b) = (one.path("run"), other.path("run"));
     let later = one.later().unwrap();
@@ -61,7 +61,7 @@ fn runs_side_by_side_name_what_differs() {
 }
 
 #[test]
-fn what_differs_from_the_run_before_is_said() {
+fn page_lists_differences_from_previous_run() {
     let (before, now) = two_thresholds().unwrap();
     let before = before.path("run").display().to_string();
     let page = now.page(&["--run", "run", "--previous", &before]).unwrap();

@@ -1,8 +1,10 @@
 //! Scoring of `task: classify`: each window's rows are evidence, and evidence is a verdict on each
 //! entity.
 //!
-//! A window's object holds how many entities each class has, those whose class changed in the window, and
-//! those that are not what they declare. What is known of every entity is in the watermark's state.
+//! A window's object holds how many entities each class has, those whose class changed in the
+//! window, and
+//! those that differ from their declared class. What is known of every entity is in the watermark's
+//! state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,6 +25,7 @@ use store::{ObjectStore, Registry, Watermark, scores, watermark};
 use crate::FORGOTTEN_AFTER_WINDOWS;
 use crate::rows::{DueRows, Measured};
 use crate::scored::Scored;
+use crate::state::DAMAGED_STATE_HINT;
 use crate::windows::Windows;
 
 /// Windows in which an entity without a row counts as still there.
@@ -38,7 +41,7 @@ pub struct ClassState {
     pub evidence: BTreeMap<String, EntityEvidence>,
 }
 
-/// The part of the state that is no tensor: text in the watermark's metadata.
+/// The part of the state that is not a tensor: text in the watermark's metadata.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClassSummary {
@@ -65,6 +68,7 @@ impl ClassState {
             StepError::refused(format!(
                 "the scorer's state of `{pipeline}` cannot be read: {words}"
             ))
+            .hint(DAMAGED_STATE_HINT)
         };
         let summary = ClassSummary::deserialize(&watermark.state);
         let evidence = watermark.tensors.take_records(EVIDENCE);
@@ -261,7 +265,8 @@ impl<'a> Scorer<'a> {
         WindowScore::new(&self.document.name, time, &self.version, entities)
     }
 
-    /// Returns the entities that are not what they declare and have no row in a window, for a few
+    /// Returns the entities that differ from their declared class and have no row in a window, for
+    /// a few
     /// windows: a scrape that failed ends no mismatch.
     fn unseen(&self, time: Timestamp, state: &ClassState) -> Vec<EntityScore> {
         let oldest = time - Span::from_ms(STILL_THERE_WINDOWS * self.document.step.ms());

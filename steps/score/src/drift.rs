@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plateau_that_stays_is_no_drift_and_one_that_is_left_is() {
+    fn lasting_plateau_is_not_drift_and_a_left_one_is() {
         for percent in [0, 6, 25, 60, 90, 100] {
             let usual = with_zeros(percent);
             let same = index(&usual, &usual);

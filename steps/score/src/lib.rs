@@ -1,6 +1,7 @@
 //! Scores the windows that are due with the live bundle: each window once.
 //!
-//! The windows are those after the watermark, up to the evaluation time minus the document's delay. Each
+//! The windows are those after the watermark, up to the evaluation time minus the document's delay.
+//! Each
 //! gets one object, written only if it is not there; then the watermark and the scorer's state
 //! move in one compare-and-set. A tick that is killed in between is repeated by the next one and
 //! finds its objects written.
@@ -97,7 +98,8 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     write_json(&args.scored, &scored)
 }
 
-/// Says that there is no model yet: before the first training that is how things are, and no failure.
+/// Says that there is no model yet: before the first training that is how things are, and no
+/// failure.
 /// The watermark stays where it is; the first tick with a model scores the last window that is due.
 fn wait_for_model(
     args: &ScoreArgs,
@@ -114,7 +116,8 @@ fn wait_for_model(
     write_json(&args.scored, &Scored::without_model(words, due))
 }
 
-/// Notes that windows came late. The windows are scored: what cannot be remembered of them is no reason
+/// Notes that windows came late. The windows are scored: what cannot be remembered of them is no
+/// reason
 /// to stop. It is noted before the watermark moves, for a tick that is killed in between has no
 /// successor that would know.
 fn note_late(
@@ -126,7 +129,7 @@ fn note_late(
     if let Some(late) = due.late(document, now)
         && let Err(error) = late::note(store, &document.name, late)
     {
-        outcome.warn(format!("it is not remembered that windows came late: {}", error.message));
+        outcome.warn(format!("late windows could not be recorded: {}", error.message));
     }
 }
 
@@ -308,7 +311,8 @@ impl Shadow {
     }
 }
 
-/// Adds those who were seen lately and have no row; where there never was one, the cluster as a whole
+/// Adds those who were seen lately and have no row; where there never was one, the cluster as a
+/// whole
 /// has none.
 fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntityScore> {
     entities.extend(missed.into_iter().map(without_data));

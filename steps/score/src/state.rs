@@ -11,6 +11,9 @@ use store::Watermark;
 
 use crate::drift::DriftTally;
 
+/// What to do when the state in the store cannot be read.
+pub(crate) const DAMAGED_STATE_HINT: &str = "restore `state/` of the store from a backup; without one, remove the pipeline's watermark there: scoring begins anew at the next tick";
+
 /// Begins the names of the tensors of the live bundle's state and of the challenger's.
 const LIVE: &str = "live.";
 const SHADOW: &str = "shadow.";
@@ -54,6 +57,7 @@ impl Summary {
         let Some(state) = state else { return Ok(Self::default()) };
         Self::deserialize(state).map_err(|e| {
             StepError::refused(format!("the scorer's state of `{pipeline}` cannot be read: {e}"))
+                .hint(DAMAGED_STATE_HINT)
         })
     }
 }
@@ -88,6 +92,7 @@ impl ScorerState {
         };
         Self::read(summary, tensors).map_err(|e| StepError {
             message: format!("the scorer's state of `{pipeline}` cannot be read: {}", e.message),
+            hint: Some(DAMAGED_STATE_HINT.to_owned()),
             ..e
         })
     }

@@ -48,7 +48,7 @@ fn a_window_scored_alone_is_scored_as_in_a_batch() {
 }
 
 #[test]
-fn what_was_written_before_a_kill_is_not_written_again() {
+fn objects_written_before_a_kill_are_not_written_twice() {
     let scorer = Scorer::new();
     scorer.tick(&features(&[101, 102], &[""], &[]), 102);
     let current = watermark::read(&scorer.store(), "cluster").unwrap().unwrap();
@@ -129,7 +129,7 @@ fn a_tick_before_the_first_model_scores_nothing_and_is_no_failure() {
 }
 
 #[test]
-fn what_cannot_be_scored_is_refused_with_words() {
+fn unscorable_input_is_refused_with_a_reason() {
     let rows = features(&[101], &[""], &[]);
     let scorer = Scorer::new();
     let mut other = rows.clone();

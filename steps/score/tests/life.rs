@@ -16,7 +16,7 @@ fn quiet(minutes: std::ops::RangeInclusive<i64>) -> FeatureTable {
 }
 
 #[test]
-fn a_window_in_which_nothing_was_measured_is_no_data_whatever_the_fill_made_of_it() {
+fn window_without_samples_is_no_data_despite_fill() {
     let scorer = Scorer::new();
     let path = scorer.path("samples.parquet");
     let mut rows = SampleRows { columns: vec![Vec::new(); 2], ..SampleRows::default() };
@@ -37,7 +37,7 @@ fn a_window_in_which_nothing_was_measured_is_no_data_whatever_the_fill_made_of_i
 }
 
 #[test]
-fn what_a_late_tick_made_up_for_is_remembered() {
+fn late_ticks_are_recorded() {
     let scorer = Scorer::new();
     let late = || {
         let stored = store::state::read::<LateTicks>(&scorer.store(), "cluster", LateTicks::NAME);
@@ -81,7 +81,7 @@ fn a_clock_that_jumps_ahead_uses_up_one_window_and_not_an_hour() {
 }
 
 #[test]
-fn windows_older_than_the_catch_up_are_given_up_aloud() {
+fn windows_older_than_catch_up_are_skipped_with_a_warning() {
     let scorer = Scorer::new();
     let last = 100 + 1440 + 10;
     let scored = scorer.tick(&quiet(last - 5..=last), last);
@@ -153,7 +153,7 @@ fn a_bundle_that_was_cached_is_used_if_its_hashes_are_right() {
 }
 
 #[test]
-fn drift_is_said_once_an_hour_when_there_is_enough_of_a_day() {
+fn drift_is_reported_hourly_once_enough_of_a_day_is_scored() {
     let scorer = Scorer::new();
     let last = 100 + 20 * 60;
     let mut rows = quiet(101..=last);

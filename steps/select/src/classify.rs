@@ -44,7 +44,10 @@ pub(crate) fn run(
     outcome.count("candidates", candidates.len());
     let others: Vec<CandidateFigures> = candidates.iter().map(Candidate::figures).collect();
     let drawn = candidates.iter().find_map(|it| drawn(&it.model, &table.contract));
-    let best = best(&candidates).ok_or_else(|| StepError::usage("there is no candidate"))?;
+    let best = best(&candidates).ok_or_else(|| {
+        StepError::usage("there is no candidate")
+            .hint("run `train` for at least one model, and name its output with --candidate")
+    })?;
     let best = candidates.swap_remove(best);
     let profiles = profiles(&table, classify, &best.classify.classes);
     let chosen = best.manifest.kind.clone();
@@ -142,12 +145,14 @@ impl Candidate {
         let kind = &manifest.kind;
         if artifact::sha256(&bytes) != manifest.model.sha256 {
             let shown = path.display();
-            return Err(StepError::refused(format!("`{shown}` is not what its hash says")));
+            return Err(StepError::refused(format!("`{shown}` is not what its hash says"))
+                .hint("the file changed after `train` wrote it: run `train` again"));
         }
         if manifest.contract_sha256 != contract.sha256()? {
             return Err(StepError::refused(format!(
                 "the candidate `{kind}` was fitted on other features than the data set has"
-            )));
+            ))
+            .hint("run `train` again: the data set has changed since"));
         }
         let figures = manifest.cross_validation.clone().unwrap_or(Value::Null);
         let classify: ClassCandidate = serde_json::from_value(figures).map_err(|e| {

@@ -1,4 +1,5 @@
-//! Makes a bundle of the candidates: calibrates them on the validation part, sets thresholds and vote,
+//! Makes a bundle of the candidates: calibrates them on the validation part, sets thresholds and
+//! vote,
 //! and measures the whole on the validation and test parts.
 //!
 //! Without labels there is one figure, the share of inliers, and it is called that: it says how
@@ -51,7 +52,7 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         let learned = weights.iter().map(|(kind, weight)| (kind, weight.to_f64()));
         outcome.detail("weights", &learned.collect::<BTreeMap<_, _>>())?;
         if weights.is_empty() {
-            outcome.warn("no weights were learned, the validation part has no labelled anomalies: each model has weight 1");
+            outcome.warn("no weights were learned, since the validation part has no labelled anomalies: each model has weight 1");
         }
     }
     let mut measured = Vec::new();
@@ -126,7 +127,8 @@ fn read<'a>(
     Ok((candidates, second_stages))
 }
 
-/// Returns the candidate that ranks the labelled rows of the validation part best, the first by name
+/// Returns the candidate that ranks the labelled rows of the validation part best, the first by
+/// name
 /// of equals; all of them where nothing is labelled.
 fn best(
     mut candidates: Vec<Candidate>,
@@ -139,7 +141,7 @@ fn best(
     outcome.detail("best_by", &figures)?;
     let first_best = figures.iter().rev().max_by(|a, b| a.1.total_cmp(b.1));
     let Some((kind, _)) = first_best else {
-        outcome.warn("no model is the best one, the validation part has no labelled anomalies or nothing else: all models vote");
+        outcome.warn("no best model could be chosen, since the validation part has no labelled anomalies or only those: all models vote");
         return Ok(candidates);
     };
     outcome.detail("best", kind)?;
@@ -187,7 +189,10 @@ fn thresholds(bundle: &Bundle) -> BTreeMap<String, f64> {
 fn provenance(dataset: &Path, dataset_sha256: String) -> Result<Provenance, StepError> {
     let train = FeatureTable::extent(&dataset.join(Dataset::FILES[0]))?;
     let bound = |time: Option<Timestamp>| {
-        time.ok_or_else(|| StepError::refused("the data set has no training rows"))
+        time.ok_or_else(|| {
+            StepError::refused("the data set has no training rows")
+                .hint("take a longer `range`, and run `validate` again")
+        })
     };
     Ok(Provenance {
         version: contract::VERSION.to_owned(),

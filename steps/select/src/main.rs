@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Calibrate, vote and measure: make a bundle of candidates", select::run)
+    contract::step::main("Make a bundle of candidates: calibrate, combine and measure", select::run)
 }

@@ -98,7 +98,7 @@ fn with_labels_the_figures_are_those_of_a_detector() {
 }
 
 #[test]
-fn without_labels_the_share_of_inliers_is_called_that_and_nothing_better() {
+fn inlier_share_without_labels_is_named_as_such() {
     let manifest = Selection::new(features(&(200..300).collect::<Vec<_>>(), &[""], &[])).manifest();
     for part in ["validation", "test"] {
         let names: Vec<&str> = manifest.metrics[part].keys().map(String::as_str).collect();
@@ -126,7 +126,7 @@ fn the_same_inputs_give_the_same_bytes_at_any_thread_count() {
 }
 
 #[test]
-fn of_named_models_alone_the_candidates_are_taken_and_others_may_be_absent() {
+fn candidates_of_named_models_are_taken_and_others_may_be_absent() {
     let selection = Selection::new(labelled());
     assert!(selection.output("all", 1).status.success());
     let of = |models: &[&str], candidates: &[&str]| {
@@ -152,7 +152,7 @@ fn of_named_models_alone_the_candidates_are_taken_and_others_may_be_absent() {
 }
 
 #[test]
-fn what_is_no_candidate_is_refused_by_name() {
+fn non_candidate_folder_is_refused_by_name() {
     let selection = Selection::new(labelled());
     let manifest_path = selection.path("candidate").join(CandidateManifest::FILE);
     let manifest: CandidateManifest = read_json(&manifest_path).unwrap();

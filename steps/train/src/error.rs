@@ -1,6 +1,6 @@
 //! Why a model could not be fitted.
 
-use contract::StepError;
+use contract::{SYSTEM_HINT, StepError};
 use document::ranges::OutOfRange;
 use thiserror::Error;
 
@@ -79,7 +79,7 @@ impl FitError {
             Self::Model(error) => {
                 StepError { message: format!("cannot fit `{kind}`: {}", error.message), ..error }
             }
-            Self::Threads(_) => StepError::unavailable(message),
+            Self::Threads(_) => StepError::unavailable(message).hint(SYSTEM_HINT),
             Self::Tensor(_) | Self::Linfa(_) => StepError::bug(message),
         }
     }

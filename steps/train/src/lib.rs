@@ -4,11 +4,15 @@
 //! one is in `models`. Every fitter follows linfa: parameters are checked by
 //! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`].
 //!
-//! The same rows, parameters and seed give the same bytes: at any number of threads, because threads
-//! share work by the row, the tree or the trial and what they give is put together in that order; in
+//! The same rows, parameters and seed give the same bytes: at any number of threads, because
+//! threads
+//! share work by the row, the tree or the trial and what they give is put together in that order;
+//! in
 //! any process, because nothing is walked through in the order of a hash map; in any build, because
-//! the compiler neither reorders nor contracts arithmetic; on any processor, because sums and products
-//! are our own loops and do not choose instructions at run time. Two kinds of fitting are right to the
+//! the compiler neither reorders nor contracts arithmetic; on any processor, because sums and
+//! products
+//! are our own loops and do not choose instructions at run time. Two kinds of fitting are right to
+//! the
 //! last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
 //! `isolation_forest.extension`) or takes powers, for logarithms, cosines and powers come from the
 //! system's mathematics library; and `adaptive`, whose products are `ndarray`'s.
@@ -277,7 +281,7 @@ fn warn_of_empty_columns(train: &FeatureTable, outcome: &mut Outcome) {
 fn warn_of_empty(empty: &[&str], outcome: &mut Outcome) {
     if !empty.is_empty() {
         outcome.warn(format!(
-            "no training row has a value of `{}`: what it holds later will not count",
+            "no training row has a value of `{}`: later values of it are ignored",
             empty.join("`, `")
         ));
     }

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_of_rows_does_not_depend_on_what_fills_the_last_lanes() {
+    fn row_loss_does_not_depend_on_padding() {
         let parameters = numbers(2 * 3 * 2 + 5, 0.9);
         let network = Network { sizes: &[3, 2, 3], parameters: &parameters };
         let values = numbers(3 * 9, 0.4);

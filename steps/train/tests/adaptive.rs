@@ -145,7 +145,7 @@ fn memory_read_back_from_tensors_scores_to_the_same_bits() {
 }
 
 #[test]
-fn a_missing_row_is_made_up_for_by_the_last_and_a_long_gap_begins_anew() {
+fn missing_row_is_replaced_by_the_last_and_a_long_gap_resets_state() {
     let rows = expected().train;
     let Fitted { model, mut training } = fit(&rows, Settings::default());
     let last = training.memories.remove("").unwrap();
@@ -171,7 +171,7 @@ fn a_missing_row_is_made_up_for_by_the_last_and_a_long_gap_begins_anew() {
 }
 
 #[test]
-fn a_creep_that_teaches_the_model_is_named() {
+fn slow_drift_learned_by_the_model_is_named() {
     let rows = expected().train;
     let Fitted { model, mut training } = fit(&rows, Settings::default());
     let mut memory = training.memories.remove("").unwrap();
@@ -185,7 +185,7 @@ fn a_creep_that_teaches_the_model_is_named() {
 }
 
 #[test]
-fn the_share_of_a_fault_goes_to_its_signal() {
+fn share_of_a_fault_is_given_to_its_signal() {
     let expected = expected();
     let Fitted { model, mut training } = fit(&expected.train, Settings::default());
     let mut memory = training.memories.remove("").unwrap();
@@ -198,7 +198,7 @@ fn the_share_of_a_fault_goes_to_its_signal() {
 }
 
 #[test]
-fn a_tiny_a_constant_and_an_empty_column_do_no_harm() {
+fn tiny_constant_and_empty_columns_are_harmless() {
     let rows: Vec<Vec<f64>> =
         (0..200).map(|row| vec![5.0, f64::NAN, 1e-30 * f64::from(row % 7)]).collect();
     let Fitted { model, mut training } = fit(&rows, Settings::default());

@@ -227,7 +227,7 @@ fn alarmed(train: &FeatureTable, test: &FeatureTable) -> (f64, usize) {
 const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 1 };
 
 #[test]
-fn each_entity_is_followed_by_itself() {
+fn each_entity_has_its_own_state() {
     let bundle = bundle(1);
     assert_eq!(bundle.to_files().unwrap(), self::bundle(2).to_files().unwrap(), "any threads");
     let table = table(600, 120, Some(1));
@@ -253,7 +253,7 @@ fn each_entity_is_followed_by_itself() {
 }
 
 #[test]
-fn entity_that_was_gone_for_four_days_begins_anew() {
+fn entity_absent_for_four_days_restarts() {
     let bundle = bundle(1);
     let other = |rows: FeatureTable| {
         rows.select(&(0..rows.rows()).filter(|row| row % 2 == 1).collect::<Vec<_>>())
@@ -274,11 +274,11 @@ fn entity_that_was_gone_for_four_days_begins_anew() {
 }
 
 #[test]
-fn labelled_faults_among_the_calibration_rows_make_no_model_deaf() {
+fn labelled_faults_in_calibration_rows_do_not_raise_the_threshold() {
     let mut random = ChaCha8Rng::seed_from_u64(3);
     let mut signals = |_| [0.0; 3].map(|_: f64| random.random_range(-5.0..5.0));
     let [_, mut rows] = parts([1, 3000], &mut signals);
-    // Of the rows that models are fitted on, faults are taken out beforehand: one is left.
+    // Faults were removed from the rows that models are fitted on; one is left.
     let heal = |rows: &mut FeatureTable, fault: usize| {
         let minutes = 300 + 600 * fault..320 + 600 * fault;
         let values = &mut rows.table.columns[fault].values[minutes.clone()];
@@ -307,7 +307,7 @@ fn labelled_faults_among_the_calibration_rows_make_no_model_deaf() {
 }
 
 #[test]
-fn with_one_minute_in_three_missing_few_normal_minutes_alarm() {
+fn missing_every_third_minute_raises_few_alarms() {
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let mut noise = [0.0_f64; 3];
     let whole = parts([1200, 1500], |minute| {
@@ -345,7 +345,7 @@ fn with_one_minute_in_three_missing_few_normal_minutes_alarm() {
 }
 
 #[test]
-fn column_that_vanishes_for_good_alarms_few_minutes_and_is_named_in_all() {
+fn permanently_missing_column_raises_few_alarms_and_is_named() {
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let mut noise = [0.0_f64; 3];
     let [train, mut test] = parts([1200, 1500], |minute| {
@@ -364,7 +364,7 @@ fn column_that_vanishes_for_good_alarms_few_minutes_and_is_named_in_all() {
 }
 
 #[test]
-fn a_drift_that_a_few_hundred_rows_have_seen_begin_is_no_alarm() {
+fn slow_drift_of_a_few_hundred_rows_does_not_alarm() {
     let mut random = ChaCha8Rng::seed_from_u64(5);
     let mut levels = [0.0_f64; 3];
     let [train, test] = parts([300, 1500], |_| {

@@ -310,7 +310,7 @@ fn quiet_entity_beside_a_restless_one_is_measured_by_its_own_deviations() {
 }
 
 #[test]
-fn training_of_an_hour_raises_at_most_three_alarms_a_day_and_finds_what_is_large() {
+fn training_of_an_hour_raises_at_most_three_alarms_a_day_and_finds_large_faults() {
     let watch = Watch::trained(&[&signals(1, 0..60, USUAL)]);
     let mut rows = signals(2, 60..5 * DAY + 60, USUAL);
     rows[AT..AT + 20].iter_mut().for_each(|row| row[1] += 25.0);

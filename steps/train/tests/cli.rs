@@ -206,7 +206,7 @@ fn a_parameter_out_of_its_range_is_a_usage_error_that_names_it() {
 }
 
 #[test]
-fn many_rows_are_approximated_and_the_outcome_says_so() {
+fn many_rows_are_approximated_with_a_note_in_the_outcome() {
     let place = Place::new(&usual(), 400);
     let to = "one_class_svm: {max_exact_rows: 300}";
     let text = DOCUMENT.replace("one_class_svm: {}", to);

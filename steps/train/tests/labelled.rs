@@ -329,7 +329,7 @@ fn second_stage() -> DiagnoseParams {
 }
 
 #[test]
-fn the_second_stage_names_what_it_knows_and_calls_the_rest_unknown() {
+fn second_stage_names_known_kinds_and_calls_others_unknown() {
     let fitted = second_stage().fit(&faults(&[("cpu", 3), ("disk", 2), ("memory", 1)])).unwrap();
     assert_eq!(fitted.model.kinds(), ["cpu", "disk", "memory"]);
     let lifted = |columns: &[usize]| {

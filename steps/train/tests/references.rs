@@ -59,7 +59,7 @@ fn svm(nu: f64, gamma: f64, scaling: Scaling) -> OneClassSvm {
 }
 
 #[test]
-fn the_support_vector_machine_decides_as_scikit_learn_does() {
+fn svm_decisions_match_scikit_learn() {
     let reference = reference();
     for case in reference.json["one_class_svm"].as_array().unwrap() {
         let (nu, gamma) = (case["nu"].as_f64().unwrap(), case["gamma"].as_f64().unwrap());
@@ -93,7 +93,7 @@ fn shrinking_and_a_small_cache_change_nothing() {
 }
 
 #[test]
-fn the_support_vector_machine_decides_as_linfa_does() {
+fn svm_decisions_match_linfa() {
     let reference = reference();
     let ours = OneClassSvmParams::new(svm(0.1, 0.2, Scaling::ZScore), 0, 1);
     let ours = ours.fit(&dataset(&reference.train)).unwrap().model;
@@ -114,7 +114,7 @@ fn the_support_vector_machine_decides_as_linfa_does() {
 }
 
 #[test]
-fn the_approximated_machine_ranks_as_the_exact_one() {
+fn approximated_svm_ranks_like_the_exact_one() {
     let reference = reference();
     let exact = svm(0.1, 0.2, Scaling::ZScore);
     let approximate = OneClassSvm { max_exact_rows: 100, ..exact.clone() };

@@ -130,7 +130,7 @@ fn without_labels_injected_faults_rank_the_trials() {
 }
 
 #[test]
-fn what_cannot_be_searched_is_said() {
+fn impossible_search_is_reported() {
     let place = Place::new(false, "{trials: 10, metric: average_precision}");
     let error = place.train("mahalanobis", 1).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Usage);

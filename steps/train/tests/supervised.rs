@@ -125,7 +125,7 @@ const FAULTS: [&str; 5] =
     ["cpu_stress", "memory_stress", "cpu_stress", "memory_stress", "errors_storm"];
 
 #[test]
-fn every_kind_makes_the_same_candidate_on_any_number_of_threads_and_says_how_right_it_was() {
+fn every_kind_is_deterministic_at_any_thread_count_and_reports_its_accuracy() {
     let place = Place::new(Some(&part(160, &FAULTS)));
     for kind in KINDS {
         let hashes = [1, 2, 3].map(|threads| {
@@ -250,7 +250,7 @@ fn a_second_stage_of_other_features_or_with_a_changed_file_is_refused() {
 }
 
 #[test]
-fn normal_rows_alone_teach_no_second_stage_what_a_fault_is() {
+fn second_stage_needs_labelled_faults() {
     let table = part(160, &FAULTS);
     let place = Place::new(Some(&normal_rows(&table)));
     let output = place.train("diagnose", 1, "candidate");

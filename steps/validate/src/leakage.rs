@@ -1,4 +1,4 @@
-//! Says whether something that is no behaviour predicts the label: time, an address, an id.
+//! Says whether something that is not behaviour predicts the label: time, an address, an id.
 //!
 //! A model that may see it learns it instead of behaviour, and a random split, which puts rows of one
 //! time and of one address into every part, makes such a model look perfect.
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn group_does_not_predict_a_row_by_itself() {
+    fn classifier_group_does_not_predict_single_rows() {
         let truth = [true, true, true, false, false, true];
         let predicted = by_group(&["a", "a", "a", "b", "b", "c"], &truth);
         assert_eq!(predicted, [true, true, true, false, false, false]);

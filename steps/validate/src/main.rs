@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Hold features against expectations and split them by time", validate::run)
+    contract::step::main(
+        "Check features against expectations and split them by time",
+        validate::run,
+    )
 }

@@ -77,6 +77,11 @@ pub struct Validation {
     pub expectations: Vec<Finding>,
 }
 
+/// Failed expectations that the error names in full.
+const SHOWN_FAILURES: usize = 5;
+/// What to do where an expectation does not hold.
+const EXPECTATION_HINT: &str = "correct the data, remove queries for which this source has none, or change `expectations` in the document";
+
 impl Validation {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
@@ -85,15 +90,21 @@ impl Validation {
     pub(crate) fn verdict(&self) -> Result<(), StepError> {
         let failed: Vec<String> =
             self.expectations.iter().filter(|f| f.refuses()).map(ToString::to_string).collect();
+        let shown = failed.iter().take(SHOWN_FAILURES).cloned().collect::<Vec<_>>().join("; ");
+        let more = match failed.len().saturating_sub(SHOWN_FAILURES) {
+            0 => String::new(),
+            more => format!("; and {more} more, which `validation.json` lists"),
+        };
         let error = match failed.len() {
             0 => return Ok(()),
-            1 => StepError::refused(format!("an expectation does not hold: {}", failed[0])),
+            1 => StepError::refused(format!("an expectation does not hold: {}", failed[0]))
+                .hint(EXPECTATION_HINT),
             number => StepError::refused(format!(
-                "{number} of {} expectations do not hold: {}",
-                self.expectations.len(),
-                failed.join("; ")
-            )),
+                "{number} of {} expectations do not hold: {shown}{more}",
+                self.expectations.len()
+            ))
+            .hint(EXPECTATION_HINT),
         };
-        Err(error.hint("correct the data, or change `expectations` in the document"))
+        Err(error)
     }
 }

@@ -91,7 +91,8 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     parts
 }
 
-/// Splits by entity: each is in one part with all its rows, in order of time. Which one that is depends
+/// Splits by entity: each is in one part with all its rows, in order of time. Which one that is
+/// depends
 /// on its name, the seed and the other entities alone.
 fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     let entities = &table.table.entities;
@@ -102,7 +103,7 @@ fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     order.sort_by_cached_key(drawn);
     let shares = &document.split;
     let count = |share: f64| place(order.len(), share);
-    // Of few entities each part that is asked for has one.
+    // With few entities each requested part has at least one.
     let least = |share: f64| count(share).max(usize::from(share > 0.0));
     let test = least(shares.test).min(order.len());
     let validation = least(shares.validation).min(order.len() - test);
@@ -126,7 +127,8 @@ fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     parts
 }
 
-/// Puts every row into the train part: `task: classify` splits by entity, and repeatedly, while it is
+/// Puts every row into the train part: `task: classify` splits by entity, and repeatedly, while it
+/// is
 /// trained.
 pub(crate) fn whole(table: &FeatureTable) -> Parts {
     let mut order: Vec<usize> = (0..table.rows()).collect();
@@ -221,7 +223,7 @@ impl Parts {
             "the {part_name} part has {rows} rows, at least {least} are needed"
         ))
         .hint(format!(
-            "collect a range of at least `{}`, as the document's `split` stands",
+            "set `range` to at least `{}`, or make `split.gap`, `split.validation` and `split.test` smaller",
             document.least.range(table.table.entities.len())
         )))
     }
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn split_by_entity_keeps_each_entity_in_one_part_whatever_the_order_of_rows() {
+    fn split_by_entity_keeps_each_entity_in_one_part_for_any_row_order() {
         let rows: Vec<(u32, i64)> = (0..300_u32).map(|row| (row % 3, i64::from(row))).collect();
         let by_entity = |seed: u64| {
             let mut document = document(0.3, 0.3, 0);

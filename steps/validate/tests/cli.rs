@@ -103,7 +103,7 @@ fn neither_threads_nor_a_second_run_change_a_byte() {
 }
 
 #[test]
-fn a_failed_expectation_refuses_the_data_and_says_what_was_found() {
+fn failed_expectation_refuses_data_and_names_the_value() {
     let mut table = table(82);
     for row in [50, 51, 60] {
         table.table.columns[0].values[row] = f64::NAN;
@@ -118,7 +118,10 @@ fn a_failed_expectation_refuses_the_data_and_says_what_was_found() {
          gaps, found 0.0187 (3 of 160 rows); row_count: expected at least 1000 rows, found 160 rows",
     );
     let (_, hint) = said.split_once('\n').unwrap_or_default();
-    assert_eq!(hint.trim_end(), "hint: correct the data, or change `expectations` in the document");
+    assert_eq!(
+        hint.trim_end(),
+        "hint: correct the data, remove queries for which this source has none, or change `expectations` in the document"
+    );
     let report = fixture.json("out/validation.json");
     assert_eq!(report["passed"], false);
     let finding = fixture.finding(0);
@@ -201,7 +204,7 @@ fn rows_out_of_order_and_twice_at_a_time_are_found() {
 }
 
 #[test]
-fn unsorted_rows_are_split_by_time_all_the_same() {
+fn unsorted_rows_are_split_by_time() {
     let mut unsorted = table(82);
     let rows: Vec<usize> = (0..unsorted.rows()).rev().collect();
     unsorted = unsorted.select(&rows);

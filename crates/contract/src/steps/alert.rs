@@ -21,18 +21,19 @@ pub struct AlertArgs {
     /// Evaluation time, for cool-downs and messages
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
-    /// Come after the step that writes this file; the scores themselves are read from the store
+    /// Wait for the step that writes this file; the scores themselves are read from the store
     #[arg(long, value_name = "FILE")]
     pub scored: Option<PathBuf>,
     /// Notify why scoring stopped, where this outcome of a task of the same tick says so; once for
     /// each task, in their order (one that never ran has left no file)
     #[arg(long, value_name = "FILE", conflicts_with = "ended")]
     pub tick: Vec<PathBuf>,
-    /// Tell how a training ended instead of what was scored, by this outcome of one of its tasks;
+    /// Notify how a training ended instead of what was scored, by this outcome of one of its tasks;
     /// once for each task, in their order (one that never ran has left no file)
     #[arg(long, value_name = "FILE", conflicts_with = "scored")]
     pub ended: Vec<PathBuf>,
-    /// Notify and note in the store, for `lynceus status`, that this tick failed: the reason as text,
+    /// Notify and note in the store, for `lynceus status`, that this tick failed: the reason as
+    /// text,
     /// or as Argo's JSON list of failures, whose first cause is taken
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["scored", "ended"])]
     pub failed: Option<String>,

@@ -69,7 +69,7 @@ pub struct CollectArgs {
     /// Start after this time instead of the document's `range` before the end
     #[arg(long, value_name = "TIME", conflicts_with = "store")]
     pub start: Option<Timestamp>,
-    /// Collect so much time before the end instead of the document's `range`
+    /// Collect this much time before the end instead of the document's `range`
     #[arg(long, value_name = "DURATION", conflicts_with_all = ["start", "store"])]
     pub range: Option<Span>,
     /// Collect for scoring: start at the watermark in this store, minus the features' lookback
@@ -78,15 +78,14 @@ pub struct CollectArgs {
     /// Read samples that were recorded with `lynceus record` from this store; by default `--store`
     #[arg(long, value_name = "URL")]
     pub recorded: Option<String>,
-    /// Read these parts of feature groups and no others: `pins.json` of a run; by default those
-    /// that are there
+    /// Read only these parts of feature groups: `pins.json` of a run; by default all
     #[arg(long, value_name = "FILE")]
     pub pins: Option<PathBuf>,
     /// Read a source's recording or table from here; NAME may be left out where one source reads
     /// a file (repeat for several)
     #[arg(long, value_name = "NAME=PATH")]
     pub source: Vec<SourcePath>,
-    /// Write what of a scoring's range could not be had, and why, to this JSON file
+    /// Write what could not be collected for scoring, and why, to this JSON file
     #[arg(long, value_name = "FILE", requires = "store")]
     pub coverage: Option<PathBuf>,
     /// Keep the source's replies in this folder, for the source kind `recording`; of several

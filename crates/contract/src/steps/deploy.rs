@@ -26,7 +26,7 @@ pub struct DeployArgs {
     /// Evaluation time: the version is live from then on
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
-    /// Write what was decided and why to this JSON file
+    /// Write the decision and its reason to this JSON file
     #[arg(long, value_name = "FILE")]
     pub deployment: PathBuf,
     /// The flags every step has

@@ -15,19 +15,19 @@ pub struct ExportArgs {
     /// Read the pipeline document from this file
     #[arg(long, value_name = "FILE")]
     pub document: PathBuf,
-    /// Read scores from this store, and keep there how far each sink got
+    /// Read scores from this store, and keep the cursor of each sink in it
     #[arg(long, value_name = "URL")]
     pub store: String,
-    /// Take this as the current time, for the lag and for when a failure began
+    /// Current time, for the lag and the start of failures
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
-    /// Come after the step that writes this file; the scores themselves are read from the store
+    /// Wait for the step that writes this file; the scores themselves are read from the store
     #[arg(long, value_name = "FILE")]
     pub scored: Option<PathBuf>,
-    /// Take the rows of windows from this feature table, for sinks that publish them
+    /// Read the rows of windows from this feature table, for sinks that publish features
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
-    /// Begin nothing more after this time: what is left is exported by the next run
+    /// Start nothing new after this time; the next run exports the rest
     #[arg(long, value_name = "SPAN", default_value = "20s")]
     pub budget: Span,
     /// Write what was exported to this JSON file

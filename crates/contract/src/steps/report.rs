@@ -30,13 +30,13 @@ pub struct ReportArgs {
     /// Read the labels to evaluate scores against from this Parquet file instead of from a run
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// Show the features in these files after those of the runs: scoring leaves one a tick
+    /// Show the features in these files after those of the runs: scoring writes one per tick
     #[arg(long, value_name = "FILE")]
     pub features: Vec<PathBuf>,
-    /// Show the messages in these files: `alert` writes one a tick
+    /// Show the messages in these files: `alert` writes one per tick
     #[arg(long, value_name = "FILE")]
     pub messages: Vec<PathBuf>,
-    /// Say what differs from the run in this folder: its document, and the data of its model
+    /// Show the differences from the run in this folder: its document, and the data of its model
     #[arg(long, value_name = "DIR")]
     pub previous: Option<PathBuf>,
     /// Evaluation time, shown on the page as its creation time
@@ -45,13 +45,14 @@ pub struct ReportArgs {
     /// Write the page to this HTML file
     #[arg(long, value_name = "FILE")]
     pub report: PathBuf,
-    /// Draw the first figure of the scores to this SVG file, to be shown by itself
+    /// Write the first figure of the scores to this SVG file
     #[arg(long, value_name = "FILE", requires = "store")]
     pub picture: Option<PathBuf>,
     /// Write the page's tables to this folder, each as CSV and as JSON
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
-    /// Write `run.json` and the document of the run in `--run` to this folder: a run in a cluster has
+    /// Write `run.json` and the document of the run in `--run` to this folder: a run in a cluster
+    /// has
     /// no runner that writes them. `--now` is then the start of the run
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,

@@ -18,11 +18,12 @@ pub struct ScoreArgs {
     /// Read the features from this Parquet file
     #[arg(long, value_name = "FILE")]
     pub features: PathBuf,
-    /// Read what was collected from this Parquet file: a window in which nothing was is `no_data`,
-    /// whatever the features' fill made of it
+    /// Read the samples from this Parquet file: a window without any is `no_data`, even if `fill`
+    /// filled its features
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
-    /// Read from this JSON file what could not be collected, and why: those windows are `no_data`
+    /// Read the collection failures from this JSON file: those windows are `no_data` with the
+    /// reason
     #[arg(long, value_name = "FILE")]
     pub coverage: Option<PathBuf>,
     /// Take the live bundle from this store, and write scores and watermark there
@@ -31,14 +32,14 @@ pub struct ScoreArgs {
     /// Evaluation time: windows up to it, minus the document's delay, are due
     #[arg(long, value_name = "TIME")]
     pub now: Timestamp,
-    /// Keep bundles in this folder from tick to tick; what is there is used if its hashes are right
+    /// Cache bundles in this folder between ticks; cached files are verified by hash
     #[arg(long, value_name = "DIR")]
     pub model_cache: Option<PathBuf>,
-    /// Say this of a pipeline that has no model yet, such as when the first training is; such a tick
-    /// scores nothing and is no failure
+    /// Message for a pipeline that has no model yet, such as the time of the first training; such a
+    /// tick scores nothing and succeeds
     #[arg(long, value_name = "TEXT")]
     pub no_model_hint: Option<String>,
-    /// Write which windows were scored, with the alarms, to this JSON file
+    /// Write the scored windows and their alarms to this JSON file
     #[arg(long, value_name = "FILE")]
     pub scored: PathBuf,
     /// The flags every step has

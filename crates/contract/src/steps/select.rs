@@ -16,10 +16,10 @@ pub struct SelectArgs {
     /// Read the split data set from this folder
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
-    /// Read a fitted model from this folder; once for each model of the vote
+    /// Read a fitted model from this folder; repeat for each model of the vote
     #[arg(long, value_name = "DIR", required = true)]
     pub candidate: Vec<PathBuf>,
-    /// Take the candidates of these models alone, with commas between; those of others may be absent
+    /// Use only the candidates of these models, separated by commas; others may be absent
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,

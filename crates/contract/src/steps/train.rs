@@ -16,7 +16,7 @@ pub struct TrainArgs {
     /// Read the split data set from this folder
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
-    /// Fit this model of the document: autoencoder, `isolation_forest`, `one_class_svm`, ...
+    /// Fit this model of the document, such as `adaptive` or `isolation_forest`
     #[arg(long, value_name = "KIND")]
     pub model: String,
     /// Draw random numbers from this seed

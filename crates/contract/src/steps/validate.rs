@@ -20,7 +20,7 @@ pub struct ValidateArgs {
     /// Write the split data set to this folder
     #[arg(long, value_name = "DIR")]
     pub dataset: PathBuf,
-    /// Write what was expected and found to this JSON file
+    /// Write the result of each expectation to this JSON file
     #[arg(long, value_name = "FILE")]
     pub validation: PathBuf,
     /// Evaluation time, for the freshness of the data

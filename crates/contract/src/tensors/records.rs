@@ -106,7 +106,7 @@ impl Arrays {
         match self.take_u8(name)?.as_slice() {
             [0] => Ok(false),
             [1] => Ok(true),
-            _ => Err(refused(name, "is no flag")),
+            _ => Err(refused(name, "is not a flag")),
         }
     }
 }
@@ -150,7 +150,7 @@ impl Tensors {
             return Err(refused(&key, "is not U8"));
         };
         let names: Vec<String> = serde_json::from_slice(&names)
-            .map_err(|e| refused(&key, &format!("is no list of names: {e}")))?;
+            .map_err(|e| refused(&key, &format!("is not a list of names: {e}")))?;
         let mut arrays: Vec<Arrays> = names.iter().map(|_| Arrays::default()).collect();
         let below = format!("{prefix}.");
         let columns = self.items.keys().filter_map(|key| key.strip_prefix(&below));
@@ -319,7 +319,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_come_back_to_the_last_bit(
+        fn records_round_trip_bit_for_bit(
             records in prop::collection::btree_map(".{0,8}", seen(), 0..6),
         ) {
             let mut tensors = Tensors::default();

@@ -19,7 +19,8 @@ pub struct AlertmanagerChannel {
     /// Labels of every alert, besides `alertname`, `pipeline`, `entity`, `kind` and `severity`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Time after which an alert that was not sent again ends by itself.
+    /// Time after which Alertmanager ends an alert that was not sent again, 1m or longer; it must
+    /// be longer than the time between two ticks.
     #[serde(default = "five_minutes")]
     pub expire_after: Span,
     /// Sends the alert `LynceusWatchdog` with each run while windows are scored. Route it to a dead
@@ -45,7 +46,7 @@ impl HttpSettings for AlertmanagerChannel {
                 format!("`{name}` is not a label name: letters, digits and `_`")
             })?;
             require(!OWN_LABELS.contains(&name.as_str()), &field, || {
-                format!("`{name}` is set by Lynceus")
+                format!("`{name}` is a label that Lynceus sets: choose another name")
             })?;
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 pub struct EmailChannel {
     /// Name of the SMTP server.
     pub host: String,
-    /// Its port; by default 587, 465 or 25, as `security` says.
+    /// Port of the server; by default 587, 465 or 25, as `security` says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// How the connection is encrypted.
@@ -33,7 +33,7 @@ pub struct EmailChannel {
     pub from: String,
     /// The recipients' addresses.
     pub to: Vec<String>,
-    /// Deadline of each exchange with the server.
+    /// Deadline of each exchange with the server, greater than 0s.
     #[serde(default = "timeout")]
     pub timeout: Span,
     /// Certificates; those of the system by default.
@@ -67,18 +67,18 @@ impl Extension for EmailChannel {
     fn check(&self) -> Result<(), Problem> {
         require(!self.host.is_empty(), "host", || "is empty".to_owned())?;
         require(self.timeout > Span::ZERO, "timeout", || "must be greater than 0s".to_owned())?;
-        require(!self.to.is_empty(), "to", || "names no recipient".to_owned())?;
+        require(!self.to.is_empty(), "to", || "is empty: name at least one recipient".to_owned())?;
         for (field, address) in
             self.to.iter().map(|address| ("to", address)).chain([("from", &self.from)])
         {
             require(address.contains('@'), field, || format!("`{address}` is not an address"))?;
         }
         require(self.username.is_some() == self.password.is_some(), "username", || {
-            "username and password come together or not at all".to_owned()
+            "set both `username` and `password`, or neither".to_owned()
         })?;
         let is_open = self.security == SmtpSecurity::None;
         require(!(is_open && self.username.is_some()), "security", || {
-            "a password is not sent without encryption".to_owned()
+            "`none` would send the password unencrypted: use `starttls` or `tls`".to_owned()
         })?;
         self.in_cluster.as_ref().map_or(Ok(()), InCluster::check)
     }

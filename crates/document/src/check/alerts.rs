@@ -16,11 +16,11 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
         problems.add(require(windows >= 1, path, || "must be at least 1".to_owned()));
     }
     let repeat = alerts.repeat.unwrap_or(Span::from_seconds(1));
-    problems.add(longer_than_nothing(repeat, "alerts.repeat"));
+    problems.add(greater_than_zero(repeat, "alerts.repeat"));
     let propose = alerts.propose_training_after;
-    problems.add(longer_than_nothing(propose, "alerts.propose_training_after"));
+    problems.add(greater_than_zero(propose, "alerts.propose_training_after"));
     if jiff::tz::TimeZone::get(&alerts.time_zone).is_err() {
-        let unknown = format!("`{}` is no time zone", alerts.time_zone);
+        let unknown = format!("`{}` is not a time zone", alerts.time_zone);
         problems.add(Err(problem("alerts.time_zone", unknown)
             .hint("take a name of the IANA database such as Europe/Brussels or UTC")));
     }
@@ -46,13 +46,13 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
 
 /// An alert is sent after scoring has stopped for this time.
 pub(super) fn check_stalled(document: &Document) -> Result<(), Problem> {
-    longer_than_nothing(document.scoring.stalled_after, "scoring.stalled_after")
+    greater_than_zero(document.scoring.stalled_after, "scoring.stalled_after")
 }
 
 /// A training that drift starts needs the drift alert, which explains why it started.
 pub(super) fn check_retrain(document: &Document) -> Result<(), Problem> {
     let Some(retrain) = &document.scoring.drift.retrain else { return Ok(()) };
-    longer_than_nothing(retrain.pause, "scoring.drift.retrain.pause")?;
+    greater_than_zero(retrain.pause, "scoring.drift.retrain.pause")?;
     if document.alerts.kinds.contains(&AlertKind::Drift) {
         return Ok(());
     }
@@ -61,7 +61,7 @@ pub(super) fn check_retrain(document: &Document) -> Result<(), Problem> {
         .hint("write kinds: [anomaly, no_data, drift] in alerts"))
 }
 
-fn longer_than_nothing(span: Span, path: &str) -> Result<(), Problem> {
+fn greater_than_zero(span: Span, path: &str) -> Result<(), Problem> {
     require(span > Span::ZERO, path, || "must be greater than 0s".to_owned())
 }
 

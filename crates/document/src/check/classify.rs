@@ -12,7 +12,7 @@ use super::{Problem, Problems, problem, require, share};
 /// Refuses the section of another task.
 pub(super) fn check_absent(document: &Document) -> Result<(), Problem> {
     require(document.classify.is_none(), "classify", || {
-        "belongs to `task: classify`, and the task is `anomaly`".to_owned()
+        "works only with `task: classify`; this document has `task: anomaly`".to_owned()
     })
     .map_err(|problem| problem.hint("set `task: classify`, or take the section out"))
 }
@@ -26,7 +26,7 @@ pub(super) fn check(document: &Document, problems: &mut Problems) {
     ];
     for (section, absent) in others {
         let checked =
-            require(absent, section, || format!("`{section}` belongs to `task: anomaly`"));
+            require(absent, section, || format!("`{section}` works only with `task: anomaly`"));
         problems.add(
             checked
                 .map_err(|problem| problem.hint("settings of `task: classify` are in `classify`")),
@@ -49,12 +49,12 @@ pub(super) fn check(document: &Document, problems: &mut Problems) {
 
 fn check_classes(classify: &Classify) -> Result<(), Problem> {
     require(classify.classes.len() != 1, "classify.classes", || {
-        "names one class: there is nothing to tell apart".to_owned()
+        "has one class; a classifier needs at least two".to_owned()
     })?;
     for (class, patterns) in &classify.classes {
         let path = format!("classify.classes.{class}");
         require(class != contract::classify::UNKNOWN && !class.trim().is_empty(), &path, || {
-            "is no name for a class: `unknown` is what no class fits".to_owned()
+            "`unknown` is reserved for entities that fit no class: rename this class".to_owned()
         })?;
         require(patterns.iter().all(|pattern| !pattern.trim().is_empty()), &path, || {
             "has an empty pattern".to_owned()

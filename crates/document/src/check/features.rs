@@ -54,7 +54,7 @@ pub(super) fn check_feature(
                 &path("ratio.denominator"),
             )?;
             require(is_name(&rule.name, '_'), &path("ratio.name"), || {
-                format!("`{}` is no column name", rule.name)
+                format!("`{}` is not a column name", rule.name)
             })?;
         }
         FeatureRule::Calendar(rule) => {

@@ -12,8 +12,7 @@ pub(super) fn check_false_alarms(
     let most = rows.min(contract::rules::FalseAlarmThreshold::MOST_BLOCKS) as f64 / 4.0;
     require((1.0..=most).contains(&expected), "vote.threshold", || {
         format!(
-            "`per_day: {}` and `history: {}` expect {expected} false alarms in the history, which \
-             must be 1 to {most}",
+            "`per_day: {}` times `history: {}` is {expected} false alarms, which must be from 1 to {most}",
             threshold.per_day, threshold.history
         )
     })

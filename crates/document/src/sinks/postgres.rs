@@ -39,8 +39,8 @@ pub struct PostgresSink {
     /// each.
     #[serde(default)]
     pub samples: bool,
-    /// Days older than this, counted from the newest in the table, are dropped; by default all are
-    /// kept.
+    /// Days that are older than this, counted from the newest in the table, are dropped; 1d or
+    /// longer. The default keeps all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Span>,
 }

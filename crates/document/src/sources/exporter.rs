@@ -34,9 +34,9 @@ pub struct ExporterSource {
     /// is read at each scrape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Deadline of one scrape; an endpoint that needs longer has a gap.
+    /// Deadline of one scrape, greater than 0s; an endpoint that needs longer has a gap.
     pub timeout: Span,
-    /// Endpoints that are scraped at once.
+    /// Endpoints that are scraped at once, 1 or more.
     pub parallel: u16,
     /// Credentials, sent to every endpoint; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub struct ExporterSource {
     /// The pods of the exporters, for the network policy of a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
-    /// A longer reply is refused, in bytes.
+    /// Longest reply in bytes; a longer one is refused, and its endpoint has a gap.
     pub max_bytes: u64,
     /// Metric whose labels name the entity, for `entity.labels`; without labels there the entity is
     /// host and port of the endpoint.
@@ -191,7 +191,7 @@ impl Extension for ExporterSource {
             let field = format!("metrics.{index}.name");
             check_column(&metric.name, &field)?;
             let twice = self.metrics[..index].iter().any(|other| other.name == metric.name);
-            require(!twice, &field, || format!("a second metric is named `{}`", metric.name))?;
+            require(!twice, &field, || format!("two metrics are named `{}`", metric.name))?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::extension::Extension;
 pub struct FeaturesSource {
     /// Name of the group.
     pub group: String,
-    /// Its version, from 1. A version never changes what its features mean.
+    /// Version of the group, 1 or more. A version never changes what its features mean.
     pub version: u32,
     /// How old a row may be, at most, when it is joined to a window: the entity's last row in
     /// `(window end - ttl, window end]` is taken, never a later one. 0 takes rows at the window's
@@ -38,7 +38,10 @@ impl Extension for FeaturesSource {
 
     fn check(&self) -> Result<(), Problem> {
         require(is_group(&self.group), "group", || {
-            format!("`{}` cannot name a feature group", self.group)
+            format!(
+                "`{}` is not the name of a feature group: lower-case letters, digits, `-` and `_`",
+                self.group
+            )
         })?;
         require(self.version > 0, "version", || "must be 1 or greater".to_owned())?;
         require(self.ttl >= Span::ZERO, "ttl", || "must be 0s or longer".to_owned())?;

@@ -200,7 +200,7 @@ impl FlowSettings {
             for (index, block) in blocks.iter().enumerate() {
                 if Cidr::parse(block).is_none() {
                     let path = format!("{path}.{name}.{index}");
-                    return Err(problem(&path, format!("`{block}` is no CIDR block"))
+                    return Err(problem(&path, format!("`{block}` is not a CIDR block"))
                         .hint("write it as 10.0.0.0/8 or fd00::/8"));
                 }
             }

@@ -13,8 +13,10 @@ use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, problem, require};
 use crate::http::{Http, HttpSettings};
 
-/// An `InfluxDB`, asked in `InfluxQL` over `/query`: 1.x, 2.x with a DBRP mapping, or 3.x. Its `url` is
-/// the base, without `/query`. A token of 2.x or 3.x is `auth.header`: `Authorization` with the value
+/// An `InfluxDB`, asked in `InfluxQL` over `/query`: 1.x, 2.x with a DBRP mapping, or 3.x. Its
+/// `url` is
+/// the base, without `/query`. A token of 2.x or 3.x is `auth.header`: `Authorization` with the
+/// value
 /// `Token` and the token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +51,7 @@ pub struct InfluxdbColumn {
     /// `rate_window`, with resets handled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counter: bool,
-    /// Tags that tell parts of an entity apart, such as a pod's containers or volumes. The column
+    /// Tags that distinguish parts of an entity, such as a pod's containers or volumes. The column
     /// has the sum of the parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
@@ -126,7 +128,7 @@ impl HttpSettings for InfluxdbSource {
             column.check(&field)?;
             let twice = self.columns[..index].iter().any(|other| other.name == column.name);
             require(!twice, &format!("{field}.name"), || {
-                format!("a second column is named `{}`", column.name)
+                format!("two columns are named `{}`", column.name)
             })?;
         }
         Ok(())

@@ -11,10 +11,12 @@ use super::{Source, SourceKind};
 use crate::check::{Problem, require};
 use crate::http::{Http, HttpSettings};
 
-/// The pods of a cluster, from its API: image size, image or label, start. What it says of a pod holds
+/// The pods of a cluster, from its API: image size, image or label, start. What it says of a pod
+/// holds
 /// from the pod's start on; it makes no windows, and is joined to those of the other sources.
 ///
-/// Its `url` is that of the API server or of `kubectl proxy`. Without `url` and `kubeconfig` it asks the
+/// Its `url` is that of the API server or of `kubectl proxy`. Without `url` and `kubeconfig` it
+/// asks the
 /// cluster that it runs in, with the token of its service account, which needs the verb `list` on
 /// `pods` and `nodes`. A token in a file is read for each request: such tokens are exchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,7 +60,8 @@ impl Default for KubernetesSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodLabel {
-    /// Image of its main container: the one that the annotation `kubectl.kubernetes.io/default-container`
+    /// Image of its main container: the one that the annotation
+    /// `kubectl.kubernetes.io/default-container`
     /// names, or the first.
     Image,
     /// Name of the workload that owns it: of a Deployment's pods the Deployment's.
@@ -71,8 +74,9 @@ pub enum PodLabel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodColumn {
-    /// Size of the main container's image in bytes, as its node tells it; missing where the node's list
-    /// does not hold the image. Container runtimes tell different sizes: packed or unpacked.
+    /// Size of the main container's image in bytes, as its node reports it; missing where the
+    /// node's list does not have the image. Container runtimes report different sizes: packed or
+    /// unpacked.
     ImageSizeBytes,
     /// Its containers.
     Containers,
@@ -114,7 +118,7 @@ impl HttpSettings for KubernetesSource {
 
     fn check(&self) -> Result<(), Problem> {
         require(self.context.is_none() || self.kubeconfig.is_some(), "context", || {
-            "belongs to `kubeconfig`".to_owned()
+            "works only with `kubeconfig`".to_owned()
         })?;
         let size = self.page_size;
         require((1..=10_000).contains(&size), "page_size", || {
@@ -124,13 +128,13 @@ impl HttpSettings for KubernetesSource {
             let is_name = !namespace.is_empty()
                 && namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
             require(is_name, &format!("namespaces.{index}"), || {
-                format!("`{namespace}` is no name of a namespace")
+                format!("`{namespace}` is not the name of a namespace")
             })?;
         }
         require(!self.columns.is_empty(), "columns", || "is empty".to_owned())?;
         for (index, column) in self.columns.iter().enumerate() {
             require(!self.columns[..index].contains(column), &format!("columns.{index}"), || {
-                format!("a second column is `{}`", column.name())
+                format!("`{}` is listed twice", column.name())
             })?;
         }
         Ok(())

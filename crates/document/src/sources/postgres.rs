@@ -44,7 +44,7 @@ pub struct PostgresSource {
     /// Columns to take as samples; empty means every other column of numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// Rows that are fetched at a time.
+    /// Rows that are fetched at a time, 1 to 1000000; more need more memory and fewer round trips.
     #[serde(default = "ten_thousand")]
     pub page_rows: u32,
 }
@@ -79,7 +79,7 @@ impl Extension for PostgresSource {
             let field = "query";
             require(!query.trim().is_empty(), field, || "is empty".to_owned())?;
             require(!query.trim_end().ends_with(';'), field, || {
-                "ends with a semicolon, and stands within another query".to_owned()
+                "must not end with a semicolon: it becomes a subquery".to_owned()
             })?;
         }
         if let Some(table) = &self.table {
@@ -89,7 +89,7 @@ impl Extension for PostgresSource {
         }
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(problem("time_zone", format!("`{zone}` is no time zone"))
+            return Err(problem("time_zone", format!("`{zone}` is not a time zone"))
                 .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
         }
         self.check_columns()?;
@@ -130,7 +130,7 @@ impl PostgresSource {
             require(!name.is_empty(), field, || "is empty".to_owned())?;
             let other = known.iter().find(|(_, other)| *other == name);
             require(other.is_none(), field, || {
-                format!("`{name}` is the column of `{}` already", other.map_or("", |(it, _)| it))
+                format!("`{name}` is already the column of `{}`", other.map_or("", |(it, _)| it))
             })?;
             known.push((field, name));
         }
@@ -141,9 +141,7 @@ impl PostgresSource {
             })?;
             let reserved = ["time", "entity", "label"].contains(&name.as_str());
             require(!reserved, &path, || {
-                format!(
-                    "`{name}` is a column of every table of samples: give it another name in `query`"
-                )
+                format!("`{name}` is a reserved column name: give it another name in `query`")
             })?;
         }
         Ok(())
@@ -169,10 +167,10 @@ mod tests {
             ("time: at, table: a, query: SELECT 1", "exactly one of `table` and `query`"),
             ("time: at, query: 'SELECT 1;'", "postgres.query`: ends with a semicolon"),
             ("time: at, table: a.b.c", "postgres.table`: `a.b.c` is neither"),
-            ("time: at, table: a, entity: at", "`at` is the column of `time` already"),
+            ("time: at, table: a, entity: at", "`at` is already the column of `time`"),
             ("time: at, table: a, columns: [b, b]", "postgres.columns.1`: `b` is named twice"),
-            ("time: at, table: a, columns: [label]", "is a column of every table of samples"),
-            ("time: at, table: a, time_zone: Europe/Nowhere", "is no time zone"),
+            ("time: at, table: a, columns: [label]", "is a reserved column name"),
+            ("time: at, table: a, time_zone: Europe/Nowhere", "is not a time zone"),
             ("time: at, table: a, page_rows: 0", "not between 1 and 1000000"),
         ] {
             let message = said(settings);

@@ -42,7 +42,9 @@ impl Extension for RecordedSource {
         for (field, name, joiner) in
             [("pipeline", &self.pipeline, '-'), ("source", &self.source, '_')]
         {
-            require(is_name(name, joiner), field, || format!("`{name}` is no name of a {field}"))?;
+            require(is_name(name, joiner), field, || {
+                format!("`{name}` is not the name of a {field}")
+            })?;
         }
         require(!self.columns.is_empty(), "columns", || "is empty".to_owned())?;
         for (index, column) in self.columns.iter().enumerate() {

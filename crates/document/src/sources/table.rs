@@ -122,7 +122,7 @@ pub enum Encoding {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TimeFormat {
-    /// RFC 3339, the same without a zone, or a number since 1970 whose size tells its unit; a
+    /// RFC 3339, the same without a zone, or a number since 1970 whose magnitude gives its unit; a
     /// Parquet timestamp is always read as it is.
     #[default]
     Auto,
@@ -164,7 +164,7 @@ impl TryFrom<String> for TimeFormat {
         }
         let known = Self::NAMED.map(|(name, _)| name).join(", ");
         Err(format!(
-            "`{text}` is no time format; known: {known}, or a pattern such as `%d/%m/%Y %H:%M`"
+            "`{text}` is not a time format; known: {known}, or a pattern such as `%d/%m/%Y %H:%M`"
         ))
     }
 }
@@ -207,7 +207,7 @@ impl TableSource {
             ("columns", !self.columns.is_empty()),
         ] {
             require(!is_set, name, || {
-                "a flow format says itself which columns are what".to_owned()
+                "must not be set with a flow format, which names the columns itself".to_owned()
             })?;
         }
         self.flows.check("flows")
@@ -226,26 +226,30 @@ impl Extension for TableSource {
         let is_one = delimiter.len() == 1 && !is_taken;
         require(is_one || delimiter == "auto", "delimiter", || {
             let delimiter = self.delimiter.escape_debug();
-            format!("`{delimiter}` is not one plain character that may separate columns")
+            format!(
+                "`{delimiter}` is not a single ASCII character such as `;` that can separate columns"
+            )
         })?;
         let is_comma = delimiter == "," && self.decimal == DecimalMark::Comma;
-        require(!is_comma, "decimal", || "`,` separates the columns already".to_owned())?;
+        require(!is_comma, "decimal", || {
+            "`,` is also the `delimiter`: change one of them".to_owned()
+        })?;
         require((0.0..=1.0).contains(&self.max_bad_ratio), "max_bad_ratio", || {
             format!("`{}` is not between 0 and 1", self.max_bad_ratio)
         })?;
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(problem("time_zone", format!("`{zone}` is no time zone"))
+            return Err(problem("time_zone", format!("`{zone}` is not a time zone"))
                 .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
         }
         if self.format.is_flows() {
             require(self.test.is_none(), "test", || {
-                "rows of a flow format are tested by `split.test` alone".to_owned()
+                "a flow format takes no test table: use `split.test`".to_owned()
             })?;
             return self.check_flows();
         }
         require(self.flows.is_default(), "flows", || {
-            "needs a flow format, such as `format: flows`".to_owned()
+            "works only with a flow format, such as `format: flows`".to_owned()
         })?;
         require(self.time.is_some() || self.start.is_some(), "", || {
             "without a `time` column the table needs a `start`".to_owned()

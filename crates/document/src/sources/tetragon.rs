@@ -140,14 +140,16 @@ impl Extension for TetragonSource {
         }
         for (index, folder) in self.temporary_folders.iter().enumerate() {
             require(folder.starts_with('/'), &format!("temporary_folders.{index}"), || {
-                format!("`{folder}` is no absolute path")
+                format!("`{folder}` is not an absolute path")
             })?;
         }
         for (index, name) in self.events.iter().enumerate() {
             let field = format!("events.{index}");
             check_column(name, &field)?;
             let reserved = name == "other" || self.events[..index].contains(name);
-            require(!reserved, &field, || format!("`{name}` has a column already"))?;
+            require(!reserved, &field, || {
+                format!("`{name}` is already a column of this source: choose another name")
+            })?;
         }
         Ok(())
     }
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_stands_for_each_named_event_and_the_rest() {
+    fn each_named_event_has_a_column_and_one_counts_the_rest() {
         let settings = TetragonSource { events: vec!["exit".to_owned()], ..Default::default() };
         let names: Vec<String> = settings.named_columns().into_iter().map(|it| it.0).collect();
         assert_eq!(

@@ -115,7 +115,7 @@ fn no_password_of_a_url_is_ever_repeated() {
 }
 
 #[test]
-fn what_is_misspelt_is_named_with_place_and_meaning() {
+fn misspelt_field_is_named_with_place_and_suggestion() {
     assert_eq!(
         refusal("  isolation_forest: {trees: 10}", "  isolation_forest: {treees: 10}"),
         "small.yaml:14:22: `models.isolation_forest`: unknown field `treees`\nhint: did you mean `trees`?"
@@ -135,7 +135,7 @@ fn what_is_misspelt_is_named_with_place_and_meaning() {
 }
 
 #[test]
-fn wrong_types_and_units_are_named_with_place_and_what_is_right() {
+fn wrong_types_and_units_are_named_with_place_and_correction() {
     assert_eq!(
         refusal("step: 1m", "step: 60"),
         "small.yaml:4:7: `step`: `60` is not a duration; write a number and a unit such as 10d, 5m, 30s or 250ms (units: w, d, h, m, s, ms)"
@@ -171,9 +171,9 @@ fn a_wrong_field_on_the_command_line_is_named_as_such() {
 }
 
 #[test]
-fn what_makes_no_sense_together_is_refused() {
+fn contradictory_settings_are_refused() {
     for (from, to, words) in [
-        ("alarm_at: 0.9", "alarm_at: 0.91", "is never reached: all weights together are `0.9`"),
+        ("alarm_at: 0.9", "alarm_at: 0.91", "cannot be reached: all weights add up to `0.9`"),
         ("range: 1d", "range: 30s", "is shorter than one step"),
         ("  - raw", "  - raw: {columns: [request]}", "no sample column is named `request`"),
         (
@@ -190,13 +190,13 @@ fn what_makes_no_sense_together_is_refused() {
         (
             "url: \"http://localhost:9090\"",
             "url: \"http://h\", headers: {Authorization: Bearer x}",
-            "`Authorization` must not stand in a document",
+            "`Authorization` must not be in a document: it would hold a secret",
         ),
         ("range: 1d", "range: 99999999d", "`99999999d` is longer than"),
         ("step: 1m\nrange: 1d", "step: 1s\nrange: 3000d", "has more than 50000000 steps"),
         ("features:", "labels: {normal: []}\nfeatures:", "no label is normal"),
         ("share: 0.99", "share: 99", "is not between 0 and 1"),
-        ("name: small", "name: Small", "is no pipeline name"),
+        ("name: small", "name: Small", "is not a pipeline name"),
         ("name: small", "name: small\nname: other", "field `name` occurs twice, first in line 3"),
         ("format: 1", "format: 2", "reads format 1"),
         (
@@ -225,7 +225,7 @@ fn an_expectation_that_nothing_can_meet_is_refused() {
 }
 
 #[test]
-fn what_separates_no_columns_is_no_delimiter() {
+fn invalid_delimiter_is_refused() {
     let read = |delimiter: &str| {
         let table = format!("{{path: x.csv, time: t, delimiter: {delimiter}}}");
         read(
@@ -295,7 +295,7 @@ fn a_parameter_of_a_model_out_of_its_range_is_refused_at_its_place() {
 }
 
 #[test]
-fn what_is_not_yaml_is_refused_with_its_line() {
+fn invalid_yaml_is_refused_with_its_line() {
     for text in [
         "a: [",
         "a: b: c",
@@ -371,7 +371,7 @@ mod mangled {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_document_is_found_at_once() {
+fn lint_reports_all_mistakes_of_a_document_at_once() {
     let text = SMALL
         .replace("name: small", "name: Small")
         .replace("range: 1d", "rangee: 1d\nrange: 1d\nscoring: {every: soon}")
@@ -385,7 +385,7 @@ fn everything_that_is_wrong_with_a_document_is_found_at_once() {
         (5, "unknown field `rangee`"),
         (7, "`scoring.every`"),
         (3, "no pipeline name"),
-        (11, "`9` is no column name"),
+        (11, "`9` is not a column name"),
         (13, "no sample column is named `nothing`"),
         (14, "not a whole number of steps"),
         (16, "models.z_score"),

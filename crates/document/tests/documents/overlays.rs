@@ -27,7 +27,7 @@ fn null_takes_a_field_out() {
 }
 
 #[test]
-fn a_profile_that_takes_out_what_the_document_never_had_takes_out_nothing() {
+fn profile_removing_absent_field_changes_nothing() {
     let text = SMALL.replace(
         "vote: {alarm_at: 0.6}",
         "gate: {max_regression: null, max_false_alarm_ratio: 0.5}",

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use contract::tensors::{Arrays, Numbers, Record, half_precision};
-use contract::{StepError, Tensors};
+use contract::{DAMAGED_HINT, StepError, Tensors};
 
 use super::last_alarm::LastAlarm;
 use super::own::Own;
@@ -283,7 +283,7 @@ impl Following {
                 let (count, sum) = present
                     .clone()
                     .fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
-                // Of no row it is 0 divided by 0.
+                // Without rows it is 0 divided by 0.
                 let mean: f64 = sum / count;
                 let squares: f64 = present.map(|value| (value - mean) * (value - mean)).sum();
                 (means[column], deviations[column]) = (mean, (squares / count).sqrt());
@@ -291,7 +291,8 @@ impl Following {
         }
     }
 
-    /// Returns the columns that have had no value for more than [`MOST_CARRIED_ROWS`] rows, in order;
+    /// Returns the columns that have had no value for more than [`MOST_CARRIED_ROWS`] rows, in
+    /// order;
     /// those that training never saw one of are not among them.
     pub fn missing(&self, memory: &Memory) -> Vec<usize> {
         let newest = memory.recent.back().into_iter().flatten().enumerate();
@@ -324,8 +325,9 @@ impl Following {
     }
 
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
-        let out_of_range =
-            |name: &str| StepError::refused(format!("tensor `{name}` is out of range"));
+        let out_of_range = |name: &str| {
+            StepError::refused(format!("tensor `{name}` is out of range")).hint(DAMAGED_HINT)
+        };
         let columns = tensors.length("centre")?;
         let centre = tensors.take_f64("centre", &[columns])?;
         let scale = tensors.take_f64("scale", &[columns])?;

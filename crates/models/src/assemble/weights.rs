@@ -44,7 +44,7 @@ pub(super) fn learned(
     let weights = candidates.iter().zip(hundredths(&copies)).map(|(candidate, hundredths)| {
         let weight = format!("{}.{:02}", hundredths / 100, hundredths % 100);
         let weight: Decimal = weight.parse().map_err(|error| {
-            StepError::bug(format!("the weight `{weight}` is no decimal: {error}"))
+            StepError::bug(format!("the weight `{weight}` is not a decimal: {error}"))
         })?;
         Ok((candidate.manifest.kind.clone(), weight))
     });

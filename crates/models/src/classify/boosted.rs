@@ -1,8 +1,8 @@
-//! Gradient-boosted trees that tell classes apart (Friedman: Greedy Function Approximation: A
+//! Gradient-boosted trees that distinguish classes (Friedman: Greedy Function Approximation: A
 //! Gradient Boosting Machine, 2001): a tree a class and round; the values of a row's leaves are
 //! added up, and the softmax of the sums are the shares of the classes.
 
-use contract::StepError;
+use contract::{DAMAGED_HINT, StepError};
 
 use crate::Tensors;
 use crate::class_trees::{Calibration, is_tree, take_ranges};
@@ -40,7 +40,7 @@ pub struct BoostedTrees {
 }
 
 fn refused(what: &str) -> StepError {
-    StepError::refused(format!("the boosted trees {what}"))
+    StepError::refused(format!("the boosted trees {what}")).hint(DAMAGED_HINT)
 }
 
 impl ValueTree {
@@ -59,7 +59,7 @@ impl ValueTree {
         if is_tree(&self.lefts) {
             return Ok(());
         }
-        Err(refused("hold something that is no tree"))
+        Err(refused("hold something that is not a tree"))
     }
 
     /// Returns the value of the leaf that a row without gaps ends in.

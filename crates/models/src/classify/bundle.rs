@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::artifact;
 use contract::bundle::{BundleManifest, FileRecord};
 use contract::classify::{ClassManifest, UNKNOWN, declared_class};
-use contract::{FeatureContract, StepError};
+use contract::{DAMAGED_HINT, FeatureContract, StepError};
 use frames::FeatureTable;
 
 use super::{ClassModel, Profiles};
@@ -40,7 +40,8 @@ impl ClassBundle {
         };
         let [member] = manifest.members.as_slice() else {
             let file = BundleManifest::FILE;
-            return Err(StepError::refused(format!("`{file}` does not have exactly one model")));
+            return Err(StepError::refused(format!("`{file}` does not have exactly one model"))
+                .hint(DAMAGED_HINT));
         };
         let model =
             ClassModel::load(&member.kind, verified(files, &member.model)?).map_err(|e| {
@@ -85,13 +86,15 @@ impl ClassBundle {
                 BundleManifest::FILE,
                 self.model.kind(),
                 self.model.columns()
-            )));
+            ))
+            .hint(DAMAGED_HINT));
         }
         if self.model.classes() != self.classify.classes {
             return Err(StepError::refused(format!(
                 "`{}` names other classes than its model knows",
                 BundleManifest::FILE
-            )));
+            ))
+            .hint(DAMAGED_HINT));
         }
         self.profiles.check(&self.manifest.contract, &self.classify.classes)?;
         Ok(self)

@@ -7,7 +7,7 @@
 
 use contract::classify::{ClassBounds, EvidenceRule, Unknown};
 use contract::tensors::{Arrays, Numbers, Record};
-use contract::{StepError, Timestamp};
+use contract::{DAMAGED_HINT, StepError, Timestamp};
 
 use super::boosted::softmax;
 
@@ -56,7 +56,8 @@ impl Record for EntityEvidence {
     }
 
     fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
-        let refused = |what: &str| StepError::refused(format!("`{what}` cannot be read"));
+        let refused =
+            |what: &str| StepError::refused(format!("`{what}` cannot be read")).hint(DAMAGED_HINT);
         let unknown = arrays.take_u8("unknown")?.first().copied();
         let unknown = unknown.map(|code| Unknown::of_code(code).ok_or_else(|| refused("unknown")));
         let times = arrays.take_i64("since_first_last_ms")?;
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_odd_window_changes_no_verdict_and_many_do() {
+    fn one_deviating_window_changes_no_verdict_and_many_do() {
         let (one, other) = (([0.98, 0.02], [0.1, 0.9]), ([0.02, 0.98], [0.9, 0.1]));
         let mut windows = vec![one; 12];
         windows.push(other);
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unlike_the_nearest_class_is_unknown() {
+    fn row_unlike_nearest_class_is_unknown() {
         let entity = after(&[([0.98, 0.02], [3.0, 8.0]); 20]);
         assert_eq!((entity.class, entity.unknown), (None, Some(Unknown::Unlike)));
         assert_eq!(entity.nearest(&BOUNDS).class, 0);

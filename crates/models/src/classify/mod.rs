@@ -114,7 +114,7 @@ impl ClassModel {
             Some(kind) => Self::Trees(ClassTrees::read(kind, &mut tensors)?),
             None if kind == boosted::KIND => Self::Boosted(BoostedTrees::read(&mut tensors)?),
             None => {
-                return Err(StepError::refused(format!("`{kind}` is no kind of class model"))
+                return Err(StepError::refused(format!("`{kind}` is not a kind of class model"))
                     .hint(format!(
                         "this version knows {} and {}",
                         class_trees::KINDS.join(", "),

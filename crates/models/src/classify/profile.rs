@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use contract::score::Cause;
-use contract::{FeatureContract, StepError};
+use contract::{DAMAGED_HINT, FeatureContract, StepError};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,8 @@ impl Profiles {
         Err(StepError::refused(format!(
             "`{}` of the bundle does not fit its features and classes",
             Self::FILE
-        )))
+        ))
+        .hint(DAMAGED_HINT))
     }
 
     /// Returns what measures the distance of rows: the ranges, moved once.

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_defined_is_left_out() {
+    fn undefined_metrics_are_omitted() {
         let quiet = Counted {
             entities: vec![0; 50],
             scores: vec![0.0; 50],

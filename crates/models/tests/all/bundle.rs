@@ -206,7 +206,7 @@ fn a_bundle_folder_comes_back_and_the_same_parts_give_the_same_bytes() {
 }
 
 #[test]
-fn what_cannot_make_a_bundle_is_refused_with_a_reason() {
+fn invalid_bundle_parts_are_refused_with_a_reason() {
     let candidates = || -> Vec<_> {
         detectors().unwrap().iter().map(|detector| candidate(&**detector).unwrap()).collect()
     };
@@ -257,7 +257,8 @@ fn a_bundle_of_format_1_is_read_and_scores_as_it_did() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Of detectors and of class trees with a second stage; every other one under a manifest that
+    /// Set for detectors and for class trees with a second stage; every other one under a manifest
+    /// that
     /// vouches for what was mangled.
     #[test]
     fn a_mangled_bundle_is_refused_or_scores_finitely(

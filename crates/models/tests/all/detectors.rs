@@ -38,7 +38,7 @@ fn a_row_scores_the_same_alone_in_any_order_and_on_any_number_of_threads() {
 }
 
 #[test]
-fn what_is_far_off_scores_higher_and_is_explained_by_its_column() {
+fn distant_rows_score_higher_and_are_explained_by_their_column() {
     let rows = matrix(&table(300, 250));
     for detector in all_detectors().unwrap() {
         let kind = detector.kind();

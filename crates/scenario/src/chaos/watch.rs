@@ -64,7 +64,7 @@ impl<'a> Watch<'a> {
             StepError::refused(format!(
                 "`{}`: the fault was not injected into `{}`: {cause}",
                 self.asked.label, target.id
-            ))
+            )).hint("`kubectl describe` of the object shows why; check the selector, and that Chaos Mesh runs on the node")
         });
         Ok(Some(Ended { records, error }))
     }

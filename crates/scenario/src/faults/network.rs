@@ -51,7 +51,10 @@ impl Network {
     fn tc(&self, action: &str, discipline: &[String]) -> Result<Output, StepError> {
         let place = ["qdisc", action, "dev", self.device.as_str(), "root"];
         let output = Command::new("tc").args(place).args(discipline).output();
-        output.map_err(|error| StepError::unavailable(format!("cannot start `tc`: {error}")))
+        output.map_err(|error| {
+            StepError::unavailable(format!("cannot start `tc`: {error}"))
+                .hint("install it, for instance with: apt-get install iproute2")
+        })
     }
 }
 

@@ -48,7 +48,7 @@ impl Fault for ShortProcesses {
 
     fn prepare(&self) -> Result<(), StepError> {
         let missing = |what: &str, path: &Path| {
-            StepError::usage(format!("short_processes: {what} `{}` does not exist", path.display()))
+            StepError::usage(format!("short_processes: {what} `{}` does not exist", path.display())).hint("the program is part of coreutils; `folder` of the step names a folder to copy it to")
         };
         if !Path::new(PROGRAM).exists() {
             return Err(missing("the program", Path::new(PROGRAM)));

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use contract::StepError;
+use contract::{SYSTEM_HINT, StepError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -150,7 +150,10 @@ fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .map_err(|error| StepError::unavailable(format!("cannot start `stress-ng`: {error}")))?;
+        .map_err(|error| {
+            StepError::unavailable(format!("cannot start `stress-ng`: {error}"))
+                .hint("install it, for instance with: apt-get install stress-ng")
+        })?;
     while !stop.wait(POLL) {
         match child.try_wait() {
             Ok(None) => {}
@@ -162,7 +165,8 @@ fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
                     ));
             }
             Err(error) => {
-                return Err(StepError::unavailable(format!("cannot wait for stress-ng: {error}")));
+                return Err(StepError::unavailable(format!("cannot wait for stress-ng: {error}"))
+                    .hint(SYSTEM_HINT));
             }
         }
     }

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_of_checksums_is_none() {
+    fn composite_checksum_is_ignored() {
         assert_eq!(decode("y/Q5Jg==-3"), None);
         assert_eq!(decode(""), None);
     }

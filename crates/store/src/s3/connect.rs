@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_that_is_none_is_a_usage_error_that_names_it() {
+    fn invalid_bundle_path_is_a_usage_error_that_names_it() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("ca.pem");
         let wrong = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

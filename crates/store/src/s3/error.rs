@@ -65,7 +65,7 @@ impl Request<'_> {
             SdkError::TimeoutError(_) => self.silent(),
             SdkError::ResponseError(reply) if reply.raw().status().is_client_error() => self.usage(
                 &format!("what answers at `{}` does not speak S3", self.endpoint),
-                "check the endpoint's URL: host, port, `http` or `https`",
+                "check the endpoint's URL: host, port, and `http` or `https`",
             ),
             SdkError::ResponseError(_) => self.broken(NOT_WHOLE),
             SdkError::DispatchFailure(failure) if failure.is_timeout() => self.silent(),
@@ -84,6 +84,7 @@ impl Request<'_> {
     /// Makes the error for a reply or transfer that did not come through whole.
     pub(super) fn broken(&self, why: &str) -> StepError {
         StepError::unavailable(format!("{}: {why}", self.what()))
+            .hint("check that the store is running and reachable from here; `AWS_ENDPOINT_URL` names its endpoint")
     }
 
     fn what(&self) -> String {
@@ -99,7 +100,7 @@ impl Request<'_> {
     }
 
     fn reply(&self, failure: &Failure<'_>) -> StepError {
-        let keys = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or the profile, anew";
+        let keys = "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or the profile, to those of a user of this store";
         match (failure.code, failure.status) {
             ("InvalidAccessKeyId" | "UnknownAccessKey", _) => {
                 self.usage("the store does not know this access key", keys)
@@ -108,7 +109,7 @@ impl Request<'_> {
                 self.usage("the secret key does not belong to this access key", keys)
             }
             ("InvalidToken" | "InvalidTokenId" | "InvalidClientTokenId", _) => {
-                self.usage("the session token is not one of the store's", keys)
+                self.usage("the store does not know this session token", keys)
             }
             ("ExpiredToken" | "TokenRefreshRequired" | "RequestExpired", _) => {
                 self.usage("the session token has expired", "sign in again")
@@ -163,14 +164,18 @@ impl Request<'_> {
         }
         match find::<CredentialsError>(error) {
             Some(CredentialsError::CredentialsNotLoaded(_)) => self.usage(
-                "no keys were found",
+                "no credentials were found",
                 "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, a profile or a web identity",
             ),
             Some(CredentialsError::InvalidConfiguration(_)) => self.usage(
-                "the settings for the keys contradict themselves",
+                "the settings of the credentials contradict each other",
                 "check the `AWS_` variables and the profile",
             ),
-            Some(_) => self.broken("the service that gives the keys failed"),
+            Some(_) => self
+                .broken(
+                    "the credentials cannot be fetched from the metadata service or web identity",
+                )
+                .hint("set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or a profile"),
             None => {
                 let root = chain(error).last().map(|root| one_line(&root)).unwrap_or_default();
                 self.broken(&format!("endpoint `{}` cannot be reached: {root}", self.endpoint))

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_set_is_left_to_the_bucket_and_the_system() {
+    fn unset_settings_default_to_bucket_and_system() {
         let settings = read(&[]).unwrap();
         assert_eq!(settings.path_style, None);
         assert_eq!(settings.encryption, Encryption::Bucket);

@@ -43,7 +43,8 @@ impl Bucket {
         let read_error = |e: std::io::Error| StepError::reading(path, &e);
         let meta = fs::metadata(path).map_err(read_error)?;
         if !meta.is_file() {
-            return Err(StepError::usage(format!("`{}` is not a file", path.display())));
+            return Err(StepError::usage(format!("`{}` is not a file", path.display()))
+                .hint("name a file: this is a folder or a device"));
         }
         if meta.len() > WHOLE_BYTES {
             let file = Arc::new(fs::File::open(path).map_err(read_error)?);

@@ -18,7 +18,7 @@ fn written(put: Put) -> Result<String> {
     }
 }
 
-pub(crate) fn what_was_written_is_read(store: &dyn ObjectStore) -> Result<()> {
+pub(crate) fn written_objects_are_read(store: &dyn ObjectStore) -> Result<()> {
     ensure!(store.get("a/b")?.is_none());
     let etag = written(store.put("a/b", b"one", Condition::Any)?)?;
     let object = store.get("a/b")?.context("no object")?;
@@ -26,7 +26,7 @@ pub(crate) fn what_was_written_is_read(store: &dyn ObjectStore) -> Result<()> {
     let other = written(store.put("a/b", b"", Condition::Any)?)?;
     ensure!(other != etag, "another content has another tag");
     ensure!(store.get("a/b")?.context("no object")?.bytes.is_empty(), "an object may be empty");
-    ensure!(store.get("a")?.is_none(), "the beginning of a key is no key");
+    ensure!(store.get("a")?.is_none(), "the beginning of a key is not a key");
     ensure!(store.get("a/b/c")?.is_none());
     store.delete("a/b")?;
     store.delete("a/b")?;
@@ -82,7 +82,7 @@ pub(crate) fn a_condition_that_does_not_hold_changes_nothing(
     Ok(())
 }
 
-pub(crate) fn of_many_writers_at_once_one_wins(store: &dyn ObjectStore) -> Result<()> {
+pub(crate) fn one_of_many_concurrent_writers_wins(store: &dyn ObjectStore) -> Result<()> {
     const WRITERS: usize = 8;
     let race = |condition: Condition<'_>| -> Result<usize> {
         let barrier = Barrier::new(WRITERS);
@@ -115,7 +115,7 @@ pub(crate) fn of_many_writers_at_once_one_wins(store: &dyn ObjectStore) -> Resul
     Ok(())
 }
 
-pub(crate) fn what_is_no_key_is_a_usage_error(store: &dyn ObjectStore) -> Result<()> {
+pub(crate) fn invalid_key_is_a_usage_error(store: &dyn ObjectStore) -> Result<()> {
     for key in ["", "../x", "a/../../x", "/etc/hostname", ".hidden", "a//b", "a/"] {
         let errors = [
             store.get(key).err(),
@@ -171,7 +171,7 @@ pub(crate) fn folders_are_named_once_and_hold_something(store: &dyn ObjectStore)
     ensure!(store.folders("a/b/")? == ["d"] && store.folders("a/b/d/")?.is_empty());
     ensure!(store.folders("absent/")?.is_empty());
     store.delete("a/b.c/x")?;
-    ensure!(store.folders("a/")? == ["b"], "what is empty is no folder");
+    ensure!(store.folders("a/")? == ["b"], "what is empty is not a folder");
     for folder in ["a", "../", "/", "a//"] {
         let error = store.folders(folder).err().with_context(|| format!("`{folder}` is taken"))?;
         ensure!(error.kind == ErrorKind::Usage);
@@ -191,7 +191,7 @@ pub(crate) fn an_object_knows_when_it_was_written(store: &dyn ObjectStore) -> Re
     Ok(())
 }
 
-pub(crate) fn an_owner_may_do_everything_and_a_check_leaves_nothing(
+pub(crate) fn owner_has_all_permissions_and_check_leaves_nothing(
     store: &dyn ObjectStore,
 ) -> Result<()> {
     let check = store::check::check(store)?;

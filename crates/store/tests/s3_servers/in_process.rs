@@ -57,7 +57,7 @@ impl InProcess {
         let (end, ended) = oneshot::channel();
         std::thread::spawn(move || {
             runtime.spawn(serve(listener, service));
-            // Whether it is told or forgotten, this is the end.
+            // The server ends here, whether the send succeeds or not.
             drop(runtime.block_on(ended));
         });
         let (key, secret) = ("owner".to_owned(), "owner-secret".to_owned());
@@ -113,7 +113,7 @@ impl OneWriter {
     /// Says that a request reads an object by a key which is a folder, or lies below a file: the
     /// server would fail, where a bucket has no such object.
     fn reads_no_object(&self, request: &Request<Incoming>) -> bool {
-        // Of what a key may hold, only this is escaped.
+        // Of the characters that a key may hold, only this one is escaped.
         let path = request.uri().path().trim_start_matches('/').replace("%3D", "=");
         let path = self.root.join(path);
         let bucket = self.root.join(BUCKET);

@@ -49,7 +49,8 @@ fn volumes(pod: &PodSpec, report: &mut Report<'_>) {
     for volume in of_node {
         let path = volume.host_path.as_ref().map_or("", |host| host.path.as_str());
         if !path.starts_with("/var/log/") {
-            let message = format!("volume `{}`: `{path}` is no folder below /var/log", volume.name);
+            let message =
+                format!("volume `{}`: `{path}` is not a folder below /var/log", volume.name);
             report.say("security", message);
         }
     }

@@ -116,7 +116,7 @@ fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Rep
         if !trained.contains(&model) {
             let known = trained.join(", ");
             let message =
-                format!("`{owner}`: `{model}` is no model of the document, which has {known}");
+                format!("`{owner}`: `{model}` is not a model of the document, which has {known}");
             report.say("model", message);
         }
     }

@@ -8,7 +8,7 @@ use crate::argo::workflow::{Arguments, Artifact, ContainerSet, DagTask, Template
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     match &spec.entrypoint {
         Some(name) if template_named(spec, name).is_some() => entrypoint(spec, name, report),
-        Some(name) => report.say("template", format!("the entrypoint `{name}` is no template")),
+        Some(name) => report.say("template", format!("the entrypoint `{name}` is not a template")),
         None => report.say("template", "the workflow has no entrypoint"),
     }
     if let Some(name) = &spec.on_exit {
@@ -53,15 +53,15 @@ fn entrypoint(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
         let is_given = given.parameters.iter().any(|other| other.name == parameter.name);
         if !is_given && parameter.value.is_none() {
             let parameter = &parameter.name;
-            report.say("parameter", format!("the entrypoint's `{parameter}` is no argument"));
+            report.say("parameter", format!("the entrypoint's `{parameter}` is not an argument"));
         }
     }
 }
 
-/// Nobody gives the template that comes last anything: it says itself what its inputs are.
+/// The last template (exit handler) gets no arguments: its inputs have values of their own.
 fn exit_handler(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
     let Some(template) = template_named(spec, name) else {
-        return report.say("template", format!("`{name}`, which comes last, is no template"));
+        return report.say("template", format!("`{name}`, which comes last, is not a template"));
     };
     let inputs = template.inputs.clone().unwrap_or_default();
     let parameters = inputs.parameters.iter().filter(|parameter| parameter.value.is_none());
@@ -159,7 +159,7 @@ fn artifacts(
     }
 }
 
-/// Of several containers that failed, Argo takes the first by name for the workflow's message. One
+/// If several containers failed, Argo uses the first by name for the workflow's message. One
 /// that did not run because another failed must not come before it.
 fn causes(owner: &str, set: &ContainerSet, report: &mut Report<'_>) {
     for container in &set.containers {

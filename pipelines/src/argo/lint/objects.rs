@@ -100,7 +100,7 @@ impl Objects {
         let (name, labels) = known.unwrap_or_default();
         place.object = format!("{}/{name}", head.kind);
         let Some(expected) = api_version(&head.kind) else {
-            let message = format!("`{}` is no kind that the manifests use", head.kind);
+            let message = format!("`{}` is not a kind that the manifests use", head.kind);
             return refuse(&place, "kind", whole(message));
         };
         if head.api_version != expected {
@@ -209,7 +209,7 @@ fn wrong_name(name: &str, limit: usize) -> Option<String> {
     }
     if !name.chars().all(inner) || !name.starts_with(outer) || !name.ends_with(outer) {
         return Some(format!(
-            "`{name}` is no name of an object: lower-case letters, digits and `-`"
+            "`{name}` is not the name of an object: lower-case letters, digits and `-`"
         ));
     }
     (name.len() > limit)

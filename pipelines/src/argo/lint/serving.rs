@@ -173,7 +173,7 @@ fn probes(what: &str, probe: Option<&Probe>, container: &Container, report: &mut
     };
     let (path, port) = (&probe.http_get.path, &probe.http_get.port);
     if !path.starts_with("/v2/health/") {
-        report.say("settings", format!("`{owner}`: {what}: `{path}` is no path of health"));
+        report.say("settings", format!("`{owner}`: {what}: `{path}` is not a path of health"));
     }
     if container.ports.iter().all(|known| known.name != *port) {
         report.say("reference", format!("`{owner}`: {what}: there is no port named `{port}`"));

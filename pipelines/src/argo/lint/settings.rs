@@ -48,7 +48,8 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     if let Some(retry) = &template.retry_strategy {
         for text in [&retry.backoff.duration, &retry.backoff.max_duration] {
             if !values::is_duration(text) {
-                report.say("value", format!("`{name}`: `{text}` is no time to wait, such as 10s"));
+                report
+                    .say("value", format!("`{name}`: `{text}` is not a time to wait, such as 10s"));
             }
         }
         let expected = figures::retry_expression();
@@ -85,7 +86,7 @@ pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
 pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
     let spec = &cron.spec;
     if TimeZone::get(&spec.timezone).is_err() {
-        report.say("value", format!("`{}` is no time zone, such as Etc/UTC", spec.timezone));
+        report.say("value", format!("`{}` is not a time zone, such as Etc/UTC", spec.timezone));
     }
     if spec.concurrency_policy != "Forbid" {
         report.say("schedule", "two runs may overlap: concurrencyPolicy has to be Forbid");
@@ -95,7 +96,7 @@ pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
     }
     for schedule in &spec.schedules {
         if !is_cron(schedule) {
-            report.say("schedule", format!("`{schedule}` is no cron expression of five fields"));
+            report.say("schedule", format!("`{schedule}` is not a cron expression of five fields"));
         }
         let each_minute = schedule.starts_with("* ");
         if each_minute && !(10..60).contains(&spec.starting_deadline_seconds) {

@@ -34,7 +34,7 @@ pub(super) fn resources(owner: &str, resources: &Resources, report: &mut Report<
 pub(super) fn wrong_quantity(text: &str) -> Option<String> {
     quantity(text)
         .is_none()
-        .then(|| format!("`{text}` is no quantity, such as 250m, 2, 256Mi or 1Gi"))
+        .then(|| format!("`{text}` is not a quantity, such as 250m, 2, 256Mi or 1Gi"))
 }
 
 /// Returns what a quantity of Kubernetes stands for.
@@ -90,7 +90,7 @@ pub(super) fn policy(policy: &NetworkPolicy, report: &mut Report<'_>) {
     for peer in policy.spec.egress.iter().flat_map(|rule| &rule.to) {
         selectors.extend(peer.pod_selector.iter().chain(&peer.namespace_selector));
         if let Some(block) = peer.ip_block.as_ref().filter(|block| !is_cidr(&block.cidr)) {
-            let message = format!("`{}` is no range of addresses, as in 10.0.0.0/8", block.cidr);
+            let message = format!("`{}` is not a range of addresses, as in 10.0.0.0/8", block.cidr);
             report.say("value", message);
         }
     }
@@ -122,12 +122,14 @@ pub(super) fn wrong_labels(labels: &Labels) -> Vec<String> {
     for (name, value) in labels {
         let (prefix, end) = name.rsplit_once('/').unwrap_or(("a", name.as_str()));
         if prefix.is_empty() || end.is_empty() || !is_label(end) {
-            wrong.push(format!("`{name}` is no name of a label: letters, digits, `-`, `_`, `.`"));
+            wrong.push(format!(
+                "`{name}` is not the name of a label: letters, digits, `-`, `_`, `.`"
+            ));
         }
         // What Argo puts in is not known here.
         if !value.contains("{{") && !is_label(value) {
             wrong.push(format!(
-                "`{value}` is no value of the label `{name}`: at most {LABEL_CHARACTERS} letters, \
+                "`{value}` is not a value for the label `{name}`: at most {LABEL_CHARACTERS} letters, \
                  digits, `-`, `_`, `.`"
             ));
         }

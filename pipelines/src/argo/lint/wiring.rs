@@ -215,8 +215,9 @@ pub(super) fn maps(
             let key = key.display().to_string();
             if !map.data.contains_key(&key) {
                 let owner = commands::owner(template, container);
-                let message =
-                    format!("`{owner}` reads `{key}`, which is no key of the ConfigMap `{name}`");
+                let message = format!(
+                    "`{owner}` reads `{key}`, which is not a key of the ConfigMap `{name}`"
+                );
                 report.say("reference", message);
             }
         }

@@ -11,7 +11,7 @@ use contract::{Span, StepError, Timestamp};
 
 use crate::cli::context::clock;
 
-/// Whoever does not send its request in this time gets no answer.
+/// Deadline of a request's header; a slower client gets no answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a request that are read at most.
 const LONGEST_REQUEST: u64 = 8192;
@@ -54,7 +54,7 @@ impl Health {
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 let figures = *shared.lock().unwrap_or_else(PoisonError::into_inner);
-                // Who went away needs no answer.
+                // A client that went away needs no answer.
                 drop(answer(connection, figures));
             }
         });
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_told_and_other_paths_are_not_found() {
+    fn metrics_path_answers_and_other_paths_are_not_found() {
         let health = Health::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         assert!(get(health.address(), "/healthz").starts_with("HTTP/1.1 200"));
         let step = Step { rows: 3, sent: 1, failures: vec!["x".to_owned()] };
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_takes_no_step_is_not_healthy() {
+    fn agent_without_recent_step_is_unhealthy() {
         let at = |seconds: i64| Timestamp::from_ms(1000 * seconds);
         let step = Span::from_seconds(10);
         let taken = Figures { last: Some((at(100), step)), ..Figures::default() };

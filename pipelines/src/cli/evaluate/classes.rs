@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_what_entities_are_is_read_or_refused_with_its_line() {
+    fn table_of_entity_classes_is_read_or_refused_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("truth.csv");
         let read = |text: &str| {

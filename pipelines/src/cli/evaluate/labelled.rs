@@ -1,4 +1,4 @@
-//! Scores held against the labels that the rows of a table have themselves.
+//! Evaluation of scores against the labels of a table's own rows.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,7 +22,8 @@ pub(super) struct OfLabel {
     anomalous: u64,
 }
 
-/// Returns the figures of the scored windows whose rows have labels. Of several rows of one window and
+/// Returns the figures of the scored windows whose rows have labels. Of several rows of one window
+/// and
 /// entity the last one counts, as for the features.
 pub(super) fn evaluate(
     document: &Document,

@@ -22,16 +22,16 @@ pub(crate) struct BackfillArgs {
     /// Fill this version [default: the latest]
     #[arg(long, value_name = "N")]
     version: Option<u32>,
-    /// Begin with this day, as YYYY-MM-DD [default: the first that is there]
+    /// First day, as YYYY-MM-DD [default: the first that is there]
     #[arg(long, value_name = "DATE", value_parser = date)]
     from: Option<Timestamp>,
-    /// End with this day, as YYYY-MM-DD [default: the last that is over]
+    /// Last day, as YYYY-MM-DD [default: the last that is over]
     #[arg(long, value_name = "DATE", value_parser = date)]
     to: Option<Timestamp>,
     /// List the missing days, and compute nothing
     #[arg(long)]
     list: bool,
-    /// Publish also days that the sources do not cover whole; what is published of a day is final
+    /// Also publish days that the sources cover partly; a published day is final
     #[arg(long)]
     partial: bool,
     /// Use this evaluation time instead of the clock

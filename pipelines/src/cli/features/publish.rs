@@ -30,10 +30,10 @@ pub(crate) struct PublishArgs {
     /// Name of the run, its beginning, `previous`, or `last`
     #[arg(long, value_name = "RUN", default_value = "last")]
     run: String,
-    /// Publish also days that the run's rows do not cover whole; what is published of a day is final
+    /// Also publish days that the run covers partly; a published day is final
     #[arg(long)]
     partial: bool,
-    /// Begin a version although the latest one has the same features
+    /// Start a new version although the latest one has the same features
     #[arg(long, value_name = "WHY")]
     new_version: Option<String>,
     #[command(flatten)]
@@ -43,10 +43,10 @@ pub(crate) struct PublishArgs {
 /// What a new version says of its group.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct About {
-    /// Say what a new version is for [default: what the version before says]
+    /// Purpose of a new version [default: what the version before says]
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
-    /// Say whom to ask about a new version [default: whom the version before names]
+    /// Contact for a new version [default: whom the version before names]
     #[arg(long, value_name = "NAME", default_value = "")]
     owner: String,
     /// Give a new version a tag; may be repeated [default: those of the version before]

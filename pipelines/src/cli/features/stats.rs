@@ -14,10 +14,10 @@ use crate::run::table;
 pub(crate) struct StatsArgs {
     #[command(flatten)]
     group: GroupArgs,
-    /// Take the days from this one on, as YYYY-MM-DD
+    /// First day, as YYYY-MM-DD
     #[arg(long, value_name = "DATE")]
     from: Option<String>,
-    /// Take the days up to this one, as YYYY-MM-DD
+    /// Last day, as YYYY-MM-DD
     #[arg(long, value_name = "DATE")]
     to: Option<String>,
 }

@@ -150,11 +150,12 @@ impl Fit<'_> {
                     if !why.is_empty() {
                         text.push_str(&format!("{indent}# {why}\n"));
                     }
-                    let (unit, promql) = (&query.unit, quoted(promql));
-                    writeln!(
-                        text,
-                        "{indent}- name: {name}\n{indent}  unit: {unit}\n{indent}  promql: {promql}"
-                    )
+                    let unit = match query.unit.as_str() {
+                        "" => String::new(),
+                        unit => format!("{indent}  unit: {unit}\n"),
+                    };
+                    let promql = quoted(promql);
+                    writeln!(text, "{indent}- name: {name}\n{unit}{indent}  promql: {promql}")
                 }
             };
             written.unwrap_or_default();
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_a_document_without_what_the_server_lacks() {
+    fn init_text_omits_queries_without_data() {
         let shipped = &shipped::ALL[0];
         let document = document::parse("cluster", shipped.text).unwrap();
         let facts = facts(&["up"]);

@@ -62,7 +62,7 @@ pub(super) fn execute(
     }
     let end = watermark::scored_to(store, pipeline)?;
     let end = end.ok_or_else(|| {
-        StepError::refused(format!("no window of `{pipeline}` was scored yet"))
+        StepError::refused(format!("`{pipeline}` has no scored window yet"))
             .hint(format!("lynceus score {pipeline} does it"))
     })?;
     let mut comparison = Comparison { versions, ..Comparison::default() };

@@ -29,10 +29,11 @@ pub(super) struct Input<'a> {
 impl Input<'_> {
     /// Reads a table.
     ///
-    /// Errors: refused (3) for a file that is no table, or lacks a column.
+    /// Errors: refused (3) for a file that is not a table, or lacks a column.
     pub(super) fn read(&self, path: &Path) -> Result<FeatureTable, StepError> {
         if !path.is_file() {
-            return Err(StepError::usage(format!("there is no table `{}`", path.display())));
+            return Err(StepError::usage(format!("there is no table `{}`", path.display()))
+                .hint("check the path, and the folder in which the command runs"));
         }
         let path = &absolute(path)?;
         let (settings, entity) = self.settings()?;
@@ -178,7 +179,8 @@ fn reading(
         return Err(StepError::refused(format!(
             "the table has neither the model's features nor the document's samples: {}",
             names.join(", ")
-        )));
+        ))
+        .hint("rename its columns, or list them in `table.columns` of the document"));
     }
     let columns = if document.has_other_columns() { settings.columns.clone() } else { columns };
     let source = Source { table: Some(TableSource { columns, ..settings }), ..Source::default() };
@@ -194,7 +196,7 @@ fn lacks(path: &Path, missing: &[&str]) -> StepError {
         "`{}` lacks features of the model: {}{more}",
         path.display(),
         shown.join(", ")
-    ))
+    )).hint("name a table with all of them, or one of the document's samples: the features are computed then")
 }
 
 /// Returns the settings of a table of which nothing is known.
@@ -232,7 +234,10 @@ fn range(document: &Document, path: &Path) -> Result<(Timestamp, Timestamp), Ste
             Ok(())
         })?;
     }
-    range.ok_or_else(|| StepError::refused(format!("`{}` has no rows", path.display())))
+    range.ok_or_else(|| {
+        StepError::refused(format!("`{}` has no rows", path.display()))
+            .hint("name a table with at least one row below its header")
+    })
 }
 
 /// Returns the first whole step that is not before a time.

@@ -12,13 +12,14 @@ pub(super) struct Remarks {
     /// Tag the run, as in `--tag purpose=baseline`; may be repeated
     #[arg(long = "tag", value_name = "NAME=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    /// Note something of the run
+    /// Add a note to the run
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
 }
 
 impl Remarks {
-    /// Puts the tags and the note into a record; of an earlier start of the same run stays what is not
+    /// Puts the tags and the note into a record; of an earlier start of the same run stays what is
+    /// not
     /// said anew.
     pub(super) fn lay_over(&self, earlier: Option<&RunRecord>, record: &mut RunRecord) {
         if let Some(earlier) = earlier {

@@ -29,7 +29,8 @@ pub(super) fn of(context: &Context) -> Result<Option<PathBuf>, StepError> {
         return Err(StepError::usage(format!(
             "`sources.{name}.table.test`: there is no table `{}`",
             path.display()
-        )));
+        ))
+        .hint("the path is relative to the document's folder"));
     }
     Ok(Some(path))
 }

@@ -33,16 +33,17 @@ const SECONDS: &str = "seconds";
 pub(crate) struct ListArgs {
     /// Name of the pipeline [default: all]
     pipeline: Option<String>,
-    /// Show this figure of each run, as in `test.f1`, instead of the usual ones; may be repeated
+    /// Show this metric of each run, as in `test.f1`, instead of the usual ones; may be repeated
     #[arg(long = "metric", value_name = "METRIC")]
     metrics: Vec<String>,
-    /// Sort by a figure or by `seconds`, highest first, runs without it last; or by `started`, oldest first
+    /// Sort by a metric or by `seconds`, highest first, runs without it last; or by `started`,
+    /// oldest first
     #[arg(long, value_name = "METRIC", default_value = STARTED)]
     sort: String,
-    /// Turn the order around; runs without the figure stay last
+    /// Reverse the order; runs without the metric stay last
     #[arg(long)]
     reverse: bool,
-    /// Show the runs with this tag alone: its name, or NAME=VALUE; may be repeated
+    /// Show only runs with this tag: its name, or NAME=VALUE; may be repeated
     #[arg(long = "tag", value_name = "NAME[=VALUE]")]
     tags: Vec<String>,
 }

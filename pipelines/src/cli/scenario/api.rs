@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use client::{Request, Server};
-use contract::{Span, StepError};
+use contract::{SYSTEM_HINT, Span, StepError};
 use document::http::{Auth, HttpServer, Proxy, Tls};
 use document::sources::KubernetesSource;
 use document::{HttpUrl, Secret};
@@ -30,7 +30,7 @@ impl Api {
     pub(super) fn open(url: Option<&HttpUrl>) -> Result<Self, StepError> {
         let account = Path::new(KubernetesSource::SERVICE_ACCOUNT);
         if url.is_none() && !account.join("token").is_file() {
-            return Err(StepError::usage("this is no pod with a service account's token").hint(
+            return Err(StepError::usage("this is not a pod with a service account's token").hint(
                 "name the API with --kubernetes, as in http://127.0.0.1:8001 of `kubectl proxy`",
             ));
         }
@@ -55,10 +55,11 @@ impl Api {
             proxy: Some(Proxy::None),
             in_cluster: None,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to fetch: {error}")).hint(SYSTEM_HINT)
+            },
+        )?;
         Ok(Self { settings, runtime })
     }
 

@@ -21,16 +21,16 @@ const SIGNIFICANCE: f64 = 0.01;
 pub(crate) struct CheckArgs {
     /// Scenario file
     file: PathBuf,
-    /// Feature table of the time of the scenario, as the step `feature` writes it
+    /// Feature table that covers the scenario, written by the step `feature`
     #[arg(long, value_name = "FILE")]
     features: PathBuf,
     /// Ignore rows this close to a start or an end
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     guard: Span,
-    /// Rows that each label must have at least
+    /// Fewest rows of each label
     #[arg(long, value_name = "N", default_value_t = 10)]
     min_rows: usize,
-    /// Share of normal rows that the data set must have at least, 0 to 1
+    /// Smallest share of normal rows in the data set, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
     min_normal: f64,
 }

@@ -42,10 +42,10 @@ pub(crate) struct RecordArgs {
     /// URL of the Kubernetes API, as of `kubectl proxy`; by default that of the pod's own cluster
     #[arg(long, value_name = "URL")]
     kubernetes: Option<HttpUrl>,
-    /// Read the object so often
+    /// Time between two reads of the object
     #[arg(long, value_name = "SPAN", default_value = "5s")]
     every: Span,
-    /// Record what there is when the fault is not over so long after it should be
+    /// Record an unfinished fault this long after its planned end
     #[arg(long, value_name = "SPAN", default_value = "5m")]
     patience: Span,
 }
@@ -54,7 +54,8 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
     let file = ScenarioFile::read(&args.file)?;
     let step = file.steps.get(args.step).filter(|step| step.chaos_mesh.is_some());
     let Some((step, chaos)) = step.and_then(|step| Some((step, step.chaos_mesh.as_ref()?))) else {
-        return Err(StepError::usage(format!("no Chaos Mesh step has the index {}", args.step)));
+        return Err(StepError::usage(format!("no Chaos Mesh step has the index {}", args.step))
+            .hint("steps are counted from 0; the step must have the field `chaos_mesh`"));
     };
     let asked = Asked {
         id: &args.id,
@@ -99,7 +100,8 @@ fn watch(args: &RecordArgs, asked: Asked<'_>) -> Result<Ended, StepError> {
     Ok(ended)
 }
 
-/// Returns which pods ran out of memory; of a pod that may not be read, or is gone, that is not known.
+/// Returns which pods ran out of memory; of a pod that may not be read, or is gone, that is not
+/// known.
 fn out_of_memory(api: &Api, records: &[Record]) -> Vec<chaos::OutOfMemory> {
     let pods: BTreeSet<&str> = records.iter().filter_map(chaos::pod_of).collect();
     let mut killed = Vec::new();
@@ -107,7 +109,7 @@ fn out_of_memory(api: &Api, records: &[Record]) -> Vec<chaos::OutOfMemory> {
         match api.get(&format!("/api/v1/namespaces/{namespace}/pods/{pod}")) {
             Ok(pod) => killed.extend(pod.as_ref().and_then(chaos::out_of_memory)),
             Err(error) => say(&format!(
-                "Cannot tell whether the memory of `{namespace}/{pod}` ran out: {}",
+                "Cannot check whether the memory of `{namespace}/{pod}` ran out: {}",
                 error.message
             )),
         }
@@ -156,5 +158,6 @@ fn append_lines(
             Put::Conflict => {}
         }
     }
-    Err(StepError::lost_race(format!("`{key}` changed during each of {ATTEMPTS} attempts")))
+    Err(StepError::lost_race(format!("`{key}` changed during each of {ATTEMPTS} attempts"))
+        .hint("run again"))
 }

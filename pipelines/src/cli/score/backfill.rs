@@ -20,7 +20,8 @@ pub(super) fn run(
 ) -> Result<Filled, StepError> {
     let document = &context.document;
     if document.classification().is_some() {
-        return Err(StepError::usage("`--backfill` is for `task: anomaly`"));
+        return Err(StepError::usage("`--backfill` is for `task: anomaly`")
+            .hint("leave it out: a class does not depend on the windows before"));
     }
     let (after, until) = (from.floor(document.step), to.floor(document.step));
     if after >= until {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use alert::retrain::{Request, STATE};
-use contract::{ErrorKind, StepError, Timestamp};
+use contract::{ErrorKind, SYSTEM_HINT, StepError, Timestamp};
 use fs_err as fs;
 use store::state;
 
@@ -90,7 +90,8 @@ fn spawn(
     // Ctrl-C at the tick's terminal is not meant for it.
     let spawned = command.stdin(Stdio::null()).stdout(copy).stderr(log).process_group(0).spawn();
     // It outlives this process, which ends now; nobody waits for it.
-    spawned
-        .map(drop)
-        .map_err(|e| StepError::unavailable(format!("cannot start `{}`: {e}", program.display())))
+    spawned.map(drop).map_err(|e| {
+        StepError::unavailable(format!("cannot start `{}`: {e}", program.display()))
+            .hint(SYSTEM_HINT)
+    })
 }

@@ -1,4 +1,5 @@
-//! `lynceus step STAGE --sample PIPELINE`: any step on the recorded sample of a pipeline, in a folder,
+//! `lynceus step STAGE --sample PIPELINE`: any step on the recorded sample of a pipeline, in a
+//! folder,
 //! with the full command line that it stands for.
 
 use std::ffi::OsString;
@@ -27,16 +28,17 @@ use crate::train::{self, Inputs};
     after_help = "Example: lynceus step feature --sample cluster"
 )]
 pub(crate) struct SampleCli {
-    /// The step: collect, label, feature, validate, train, select, deploy, score, export, alert or report
+    /// The step: collect, label, feature, validate, train, select, deploy, score, export, alert or
+    /// report
     #[arg(value_name = "STAGE", value_parser = stage)]
     stage: Stage,
-    /// Pipeline: a document's name, or the path of one
+    /// Pipeline: the name or the path of a document
     #[arg(long, value_name = "PIPELINE")]
     sample: String,
     /// Write inputs and outputs below this folder [default: lynceus-steps/PIPELINE]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Lay this partial document over it; may be repeated
+    /// Apply this partial document over it; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
@@ -48,7 +50,7 @@ pub(crate) struct SampleCli {
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
-    Stage::named(text).ok_or_else(|| format!("`{text}` is no step"))
+    Stage::named(text).ok_or_else(|| format!("`{text}` is not a step"))
 }
 
 /// Says whether a command line of `lynceus step` asks for the sample.
@@ -109,6 +111,7 @@ impl Place {
         let document = document::read_with(&found.path, &changes)?.with_base(&base);
         let sample = document.sample.clone().ok_or_else(|| {
             StepError::usage("the sample does not say its times: field `sample` is missing")
+                .hint("add `sample: {train_until: TIME, score_until: TIME}` to the document")
         })?;
         let default = || Path::new("lynceus-steps").join(&document.name);
         let folder = absolute(&cli.to.clone().unwrap_or_else(default))?;

@@ -93,7 +93,7 @@ impl Alertmanager {
         self.settings.own.labels.clone().into_iter().chain(own).collect()
     }
 
-    /// Returns what a message means here: nothing for the news of a training, which is no alert.
+    /// Returns what a message means here: nothing for the news of a training, which is not an alert.
     fn alerts(&self, message: &Message, now: Timestamp) -> Vec<PostableAlert> {
         let mut alerts = Vec::new();
         for alert in &message.alerts {

@@ -46,7 +46,9 @@ impl Email {
     fn mail(&self, message: &Message) -> Result<lettre::Message, StepError> {
         let mailbox = |address: &str| -> Result<Mailbox, StepError> {
             address.parse().map_err(|e| {
-                StepError::usage(format!("`alerts.channels.email`: `{address}` is no address: {e}"))
+                StepError::usage(format!(
+                    "`alerts.channels.email`: `{address}` is not an address: {e}"
+                ))
             })
         };
         let time = Duration::from_millis(u64::try_from(message.time.ms()).unwrap_or(0));
@@ -84,7 +86,8 @@ impl Email {
                 let file = ca_file.display();
                 return Err(StepError::usage(format!(
                     "`alerts.channels.email.tls.ca_file`: `{file}` holds no certificate in PEM"
-                )));
+                ))
+                .hint("name a PEM file: it begins with -----BEGIN CERTIFICATE-----"));
             }
             let certificate = Certificate::from_pem(&pem).map_err(wrong)?;
             parameters = parameters

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use client::{Failed, Reply, Request, Server};
-use contract::{ErrorKind, Span, StepError};
+use contract::{ErrorKind, SYSTEM_HINT, Span, StepError};
 use document::http::HttpServer;
 
 use crate::channels::{Failure, LONGEST_PAUSE, MANY_REFUSALS};
@@ -21,8 +21,9 @@ pub(crate) fn send(
 ) -> Result<(), Failure> {
     let server = Server::open(server, field, folder)?.with_longest_delay(LONGEST_DELAY_IN_RUN);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|e| StepError::unavailable(format!("cannot start the runtime: {e}")))?;
+    let runtime = runtime.map_err(|e| {
+        StepError::unavailable(format!("cannot start the runtime: {e}")).hint(SYSTEM_HINT)
+    })?;
     let sent = runtime.block_on(server.send(request, |reply| judge(&server, reply)));
     sent.map_err(Failure::from)
 }

@@ -18,9 +18,10 @@ impl Channel for Stdout {
 
     fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{}\n", message.text)
-            .and_then(|()| stdout.flush())
-            .map_err(|e| StepError::unavailable(format!("cannot write to standard output: {e}")))?;
+        writeln!(stdout, "{}\n", message.text).and_then(|()| stdout.flush()).map_err(|e| {
+            StepError::unavailable(format!("cannot write to standard output: {e}"))
+                .hint("is the disk full that the output is written to?")
+        })?;
         Ok(())
     }
 }

@@ -106,7 +106,11 @@ impl Channel for Telegram {
         let sent = http::send((server, FIELD, &self.folder), &request, |server, reply| {
             let answer: Option<Answer> = serde_json::from_slice(&reply.body).ok();
             let Some(answer) = answer else {
-                return Err(server.refusal(&request, &reply, "this is no answer of the bot API"));
+                return Err(server.refusal(
+                    &request,
+                    &reply,
+                    "this is not an answer of the bot API",
+                ));
             };
             if answer.ok && reply.status == 200 {
                 return Ok(());

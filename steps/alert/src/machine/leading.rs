@@ -1,4 +1,5 @@
-//! Which features lead an open anomaly: a second fault during a standing alarm moves others than the
+//! Which features lead an open anomaly: a second fault during a standing alarm moves others than
+//! the
 //! first one did, and is announced as an update.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use super::Rules;
 const LEADING: usize = 3;
 /// Smallest share of a window's score that makes a feature one of those that lead it.
 const LEAST_SHARE: f64 = 0.1;
-/// Windows in a row that a feature must lead before it is reported, whatever `alerts.for` says: the last
+/// Windows in a row that a feature must lead before it is reported, whatever `alerts.for` says: the
+/// last
 /// of the three leading features changes by chance from one window to the next.
 const LEAST_WINDOWS: u32 = 3;
 
@@ -33,7 +35,8 @@ pub(super) struct Leading {
     pub(super) told_at: Option<Timestamp>,
 }
 
-/// Returns the features that lead an anomaly: those with a share of the score that counts, outside of
+/// Returns the features that lead an anomaly: those with a share of the score that counts, outside
+/// of
 /// their usual range or missing.
 pub(super) fn of(entity: &EntityScore) -> Vec<&str> {
     let causes = entity.causes.iter().take(LEADING);
@@ -53,7 +56,7 @@ impl Leading {
         self.told_at.is_some_and(|told| time < told + rules.cool_down)
     }
 
-    /// Takes the leading features of a window in; returns those that were not told and have led it
+    /// Adds the leading features of a window; returns those that were in no message and have led it
     /// for long enough.
     pub(super) fn observe(&mut self, leading: &[&str], for_windows: u32) -> Vec<String> {
         let is_new = |name: &&&str| !self.told.iter().any(|told| is_of_one_signal(told, name));
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_is_told_after_it_led_for_long_enough_and_once() {
+    fn leading_feature_is_reported_once_after_a_minimum_time() {
         let mut leading = Leading::default();
         leading.tell(&["cpu"], &[]);
         let none = [""; 0];

@@ -85,7 +85,7 @@ fn an_alert_fires_after_for_windows_and_ends_after_resolve_after() {
 }
 
 #[test]
-fn in_cool_down_it_does_not_fire_and_afterwards_it_does() {
+fn alert_fires_only_after_cool_down() {
     assert_eq!(told("aa..aa.....", &rules()), "1+ 3-");
     assert_eq!(told("aa..aaaaaaaaaaaa", &rules()), "1+ 3- 13+", "ten minutes after the message");
     let no_cool_down = Rules { cool_down: Span::ZERO, ..rules() };
@@ -101,7 +101,7 @@ fn missing_data_is_an_alert_of_its_own_and_no_sign_of_health() {
 }
 
 #[test]
-fn missing_feature_is_told_once_then_a_training_without_it_is_proposed_once() {
+fn missing_feature_is_notified_once_then_training_without_it_is_proposed_once() {
     assert_eq!(told(".mmm", &rules()), "2f+", "no anomaly and no lack of data");
     assert_eq!(told(".mmm..", &rules()), "2f+ 5f-");
     assert_eq!(told(".mmnnn..", &rules()), "2f+ 4n+ 7f- 7n-", "who sends nothing says nothing");
@@ -112,7 +112,7 @@ fn missing_feature_is_told_once_then_a_training_without_it_is_proposed_once() {
 }
 
 #[test]
-fn second_feature_that_goes_missing_is_told_as_an_update() {
+fn second_missing_feature_is_an_update() {
     let mut tracks = Tracks::default();
     let mut told = Vec::new();
     for minute in 0..20 {
@@ -150,7 +150,7 @@ fn an_entity_that_is_no_longer_reported_ends_and_is_forgotten() {
 }
 
 #[test]
-fn a_window_without_entities_says_nothing() {
+fn window_without_entities_sends_nothing() {
     let mut tracks = Tracks::default();
     for minute in 0..2 {
         tracks.observe(&window(minute, "a"), &rules());
@@ -162,7 +162,7 @@ fn a_window_without_entities_says_nothing() {
 }
 
 #[test]
-fn what_lasts_is_told_again_and_what_becomes_urgent_at_once() {
+fn lasting_alarm_is_repeated_and_urgent_one_is_sent_at_once() {
     assert_eq!(told(".aauuu..", &rules()), "2+ 3! 7-", "once");
     assert_eq!(told(".uu..", &rules()), "2+ 4-", "urgent from the beginning");
     let repeat = Rules { repeat: Some(Span::from_seconds(180)), ..rules() };
@@ -171,7 +171,7 @@ fn what_lasts_is_told_again_and_what_becomes_urgent_at_once() {
 }
 
 #[test]
-fn what_begins_in_a_silence_is_told_when_it_is_over() {
+fn alarm_starting_in_a_silence_is_notified_after_it() {
     let silence = |from: i64, until: i64| Silence {
         entity: None,
         kinds: vec![Kind::Anomaly],
@@ -188,7 +188,7 @@ fn what_begins_in_a_silence_is_told_when_it_is_over() {
 }
 
 #[test]
-fn kinds_that_are_not_wanted_never_fire_and_what_fires_of_them_ends() {
+fn disabled_kinds_never_fire_and_firing_ones_end() {
     let only_no_data = Rules { kinds: vec![Kind::NoData], ..rules() };
     assert_eq!(told("aaaann", &only_no_data), "5n+");
     let mut tracks = Tracks::default();
@@ -234,7 +234,7 @@ fn drift_lasts_until_a_window_looks_at_the_whole_day() {
 }
 
 #[test]
-fn a_zero_in_the_document_means_one() {
+fn zero_in_the_document_counts_as_one() {
     let rules = Rules::of(&Alerts { for_windows: 0, resolve_after: 0, ..Alerts::default() });
     assert_eq!((rules.for_windows, rules.resolve_after), (1, 1));
 }
@@ -288,7 +288,7 @@ fn a_second_fault_during_a_standing_alarm_is_an_update() {
 }
 
 #[test]
-fn what_leads_by_chance_or_as_usual_or_of_the_same_signal_is_no_update() {
+fn chance_or_related_leading_feature_is_not_an_update() {
     let cpu: &[&str] = &["cpu"];
     let chance: [&[&str]; 8] =
         [cpu, cpu, &["cpu", "disk"], cpu, &["cpu", "load"], &["cpu", "disk"], cpu, &["load"]];

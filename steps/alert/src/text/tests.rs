@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_time_is_told_to_the_minute_in_the_zone_and_in_utc() {
+fn message_time_is_shown_to_the_minute_in_zone_and_utc() {
     let shown =
         |text: &str, zone: &str| super::shown(text.parse().unwrap(), &TimeZone::get(zone).unwrap());
     assert_eq!(shown("2026-11-21T08:36:00Z", "UTC"), "2026-11-21 08:36 UTC");
@@ -18,7 +18,7 @@ fn a_time_is_told_to_the_minute_in_the_zone_and_in_utc() {
 }
 
 #[test]
-fn an_alarm_says_which_kind_of_fault_it_looks_like() {
+fn alarm_names_its_likely_kind_of_fault() {
     let of = |kind: &str, nearest: &str| {
         let (kind, nearest) = (kind.to_owned(), nearest.to_owned());
         diagnosis(&Diagnosed { kind, nearest, probability: 0.921, likeness: 0.5 })

@@ -7,7 +7,7 @@ use super::support::{FILE, Pipeline, STDOUT};
 use super::{AT_ONCE, run, sent};
 
 #[test]
-fn a_channel_that_fails_stops_no_other_is_told_of_once_and_gets_its_messages_later() {
+fn failing_channel_is_reported_once_and_gets_its_messages_later() {
     let both = format!("{FILE}{STDOUT}");
     let pipeline = Pipeline::new(AT_ONCE, &both).unwrap();
     pipeline.score(0, ["a", "."]).unwrap();
@@ -33,7 +33,7 @@ fn a_channel_that_fails_stops_no_other_is_told_of_once_and_gets_its_messages_lat
     result.unwrap();
     let channels: Vec<_> = messages.sent.iter().map(|sent| sent.channels.join("+")).collect();
     let file = "file told/alerts.jsonl";
-    // Whoever works is told before a channel that failed takes its time; then that one is sent all.
+    // Working channels are sent first; then the one that failed is sent everything.
     let expected = [&format!("stdout+{file}"), file, file, "stdout"];
     assert_eq!(channels, expected, "each message once");
     let back = &messages.sent[3].message;
@@ -46,7 +46,7 @@ fn a_channel_that_fails_stops_no_other_is_told_of_once_and_gets_its_messages_lat
 }
 
 #[test]
-fn with_send_first_the_next_channel_is_told_where_the_preferred_one_fails() {
+fn send_first_falls_back_to_next_channel_on_failure() {
     let rules = format!("{AT_ONCE}  send: first\n");
     let pipeline = Pipeline::new(&rules, &format!("{FILE}{STDOUT}")).unwrap();
     pipeline.score(0, ["a"]).unwrap();
@@ -64,7 +64,7 @@ fn with_send_first_the_next_channel_is_told_where_the_preferred_one_fails() {
 }
 
 #[test]
-fn a_channel_that_stays_dead_does_not_let_the_state_grow() {
+fn permanently_failing_channel_does_not_grow_the_state() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     fs::write(pipeline.folder().join("told"), b"").unwrap();
     for now in 0..60 {
@@ -80,7 +80,7 @@ fn a_channel_that_stays_dead_does_not_let_the_state_grow() {
 }
 
 #[test]
-fn a_channel_that_left_the_document_is_forgotten_with_a_warning() {
+fn removed_channel_is_dropped_with_a_warning() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, ["a"]).unwrap();
     fs::write(pipeline.folder().join("told"), b"").unwrap();

@@ -8,7 +8,7 @@ use super::{AT_ONCE, sent};
 use crate::support::{FILE, Pipeline, VERSION, minute, window};
 
 #[test]
-fn missing_feature_is_its_own_message_that_names_it_and_says_when_it_is_back() {
+fn missing_feature_has_its_own_message_and_resolution() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, [".", "m", "m", "."]).unwrap();
     let texts: Vec<String> = sent(&pipeline, 9).into_iter().map(|message| message.text).collect();
@@ -17,7 +17,7 @@ fn missing_feature_is_its_own_message_that_names_it_and_says_when_it_is_back() {
         [
             format!(
                 "cluster has no value of load\nsince 2026-11-21 08:01 UTC\n\
-                 it is judged by its other features\nmodel {VERSION}"
+                 it is scored by its other features\nmodel {VERSION}"
             ),
             format!(
                 "cluster has values of all features again\n\
@@ -52,7 +52,7 @@ fn feature_that_stays_away_for_the_declared_time_is_proposed_to_be_trained_witho
         messages[1].text,
         format!(
             "cluster still has no value of load\nsince 2026-11-21 08:00 UTC\n\
-             it is judged by its other features\n\
+             it is scored by its other features\n\
              train a model without them: lynceus run cluster --set sources.main.queries.load=null\n\
              model {VERSION}"
         )
@@ -61,7 +61,7 @@ fn feature_that_stays_away_for_the_declared_time_is_proposed_to_be_trained_witho
 }
 
 #[test]
-fn lack_of_data_is_told_with_the_reason_of_the_source() {
+fn no_data_message_has_the_reason_of_the_source() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     let mut odd = window(minute(0), "n");
     odd.entities[0].reason = Some("incomplete: query `load`: store is down".to_owned());

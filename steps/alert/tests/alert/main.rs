@@ -37,7 +37,7 @@ fn sent(pipeline: &Pipeline, now: i64) -> Vec<Message> {
 }
 
 #[test]
-fn a_message_says_what_where_since_when_why_and_by_which_model() {
+fn message_names_entity_start_cause_and_model() {
     let pipeline = Pipeline::new("  for: 2\n  resolve_after: 2\n", FILE).unwrap();
     pipeline.score(0, [".", "a", "a", "a", ".", "."]).unwrap();
     let messages = sent(&pipeline, 9);
@@ -66,7 +66,7 @@ fn a_message_says_what_where_since_when_why_and_by_which_model() {
 }
 
 #[test]
-fn alarm_that_ends_on_a_new_level_says_of_what_and_since_when() {
+fn alarm_ending_on_new_level_names_features_and_time() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, [".", "a", "a", "s"]).unwrap();
     let messages = sent(&pipeline, 9);
@@ -123,7 +123,7 @@ fn the_second_run_of_a_minute_sends_nothing_and_changes_nothing() {
 }
 
 #[test]
-fn a_summary_of_what_was_urgent_and_is_over_is_not_urgent() {
+fn summary_of_ended_urgent_alarms_is_not_urgent() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     let verdicts = ["u", "."].into_iter().cycle().take(12);
     pipeline.score(0, verdicts.clone().chain(["a"])).unwrap();
@@ -137,7 +137,7 @@ fn a_summary_of_what_was_urgent_and_is_over_is_not_urgent() {
 }
 
 #[test]
-fn a_day_made_up_for_is_one_summary() {
+fn catch_up_of_a_day_is_one_summary() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     // One node flaps all day, one falls silent, one is anomalous from minute 7 to the end.
     let windows: Vec<_> = (0..1440)
@@ -169,7 +169,7 @@ fn a_day_made_up_for_is_one_summary() {
 }
 
 #[test]
-fn nothing_beyond_the_watermark_or_the_present_is_told() {
+fn windows_after_watermark_or_current_time_send_nothing() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, ["a", ".", "a", "."]).unwrap();
     assert_eq!(sent(&pipeline, 0).len(), 1);
@@ -313,7 +313,7 @@ fn templates_and_links_are_filled_in() {
 }
 
 #[test]
-fn who_holds_the_lease_sends_alone_until_it_is_over() {
+fn only_lease_holder_sends_until_it_expires() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     pipeline.score(0, ["a"]).unwrap();
     let lease = alert::lease::Lease { since: minute(0), process: Some("another machine".into()) };

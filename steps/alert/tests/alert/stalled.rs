@@ -46,7 +46,7 @@ impl Pipeline {
 }
 
 #[test]
-fn scoring_that_stops_is_told_with_its_cause_once_and_again_when_it_goes_on() {
+fn stopped_scoring_is_notified_once_with_cause_and_once_when_it_continues() {
     let pipeline = Pipeline::new(RULES, FILE).unwrap();
     pipeline.scored_to(0);
     assert!(pipeline.tick(1, None).is_empty());
@@ -78,7 +78,7 @@ fn scoring_that_stops_is_told_with_its_cause_once_and_again_when_it_goes_on() {
 }
 
 #[test]
-fn a_pause_in_which_no_tick_ran_is_told_by_the_next_one() {
+fn pause_without_ticks_is_reported_by_the_next_tick() {
     let pipeline = Pipeline::new(RULES, FILE).unwrap();
     for now in 1..4 {
         pipeline.scored_to(now - 1);
@@ -94,7 +94,7 @@ fn a_pause_in_which_no_tick_ran_is_told_by_the_next_one() {
 }
 
 #[test]
-fn a_tick_that_was_killed_or_never_came_so_far_is_a_cause_too() {
+fn killed_or_incomplete_tick_is_reported_as_cause() {
     let pipeline = Pipeline::new(RULES, FILE).unwrap();
     pipeline.scored_to(0);
     let collect = pipeline.folder().join("collect/outcome.json");
@@ -120,7 +120,7 @@ fn a_tick_that_was_killed_or_never_came_so_far_is_a_cause_too() {
 }
 
 #[test]
-fn before_the_first_model_and_where_nobody_wants_to_hear_of_it_nothing_is_told() {
+fn stalled_scoring_is_not_notified_before_first_model_or_when_disabled() {
     let pipeline = Pipeline::new(RULES, FILE).unwrap();
     for now in 0..20 {
         assert!(pipeline.tick(now, None).is_empty(), "ticks that wait for a model end well");
@@ -142,7 +142,7 @@ fn before_the_first_model_and_where_nobody_wants_to_hear_of_it_nothing_is_told()
 }
 
 #[test]
-fn every_message_is_an_object_of_the_store_whatever_became_of_its_channels() {
+fn every_message_is_stored_even_when_channels_fail() {
     let gone = "    - file: {path: cluster.yaml/told.jsonl}\n";
     let rules = "  for: 1\n  resolve_after: 1\n  cool_down: 0s\n";
     let pipeline = Pipeline::new(rules, gone).unwrap();

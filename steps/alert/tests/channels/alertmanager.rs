@@ -80,7 +80,7 @@ fn time(alert: &Value, field: &str) -> Timestamp {
 }
 
 #[test]
-fn an_alertmanager_gets_labelled_alerts_that_last_as_long_as_they_are_said() {
+fn alertmanager_gets_labelled_alerts_with_end_times() {
     let server = Alertmanager::start();
     let channel = format!(
         "    - alertmanager: {{url: 'http://127.0.0.1:{}', labels: {{team: platform}}, expire_after: 4m}}\n",
@@ -136,7 +136,7 @@ fn an_alertmanager_gets_labelled_alerts_that_last_as_long_as_they_are_said() {
 }
 
 #[test]
-fn what_is_over_is_over_in_the_alertmanager_too() {
+fn resolved_alert_ends_in_the_alertmanager() {
     let server = Alertmanager::start();
     let channel = format!("    - alertmanager: {{url: 'http://127.0.0.1:{}/'}}\n", server.port);
     let pipeline = Pipeline::new(AT_ONCE, &channel).unwrap();
@@ -151,7 +151,7 @@ fn what_is_over_is_over_in_the_alertmanager_too() {
 }
 
 #[test]
-fn an_alertmanager_that_is_not_where_the_document_says_is_told_to_the_others() {
+fn missing_alertmanager_is_reported_to_other_channels() {
     let server = Alertmanager::start();
     let channel = format!(
         "    - alertmanager: {{url: 'http://127.0.0.1:{}/nowhere', timeout: 2s}}\n{FILE}",

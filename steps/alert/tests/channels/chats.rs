@@ -106,7 +106,7 @@ fn telegrams_retry_after_is_kept_and_is_no_failure() {
 }
 
 #[test]
-fn what_telegram_refuses_is_said_without_the_token_and_told_to_the_others_once() {
+fn telegram_refusal_is_reported_once_to_other_channels_without_the_token() {
     let double = Double::new(TELEGRAM_OK);
     for (answer, words) in [
         (
@@ -157,7 +157,7 @@ fn what_telegram_refuses_is_said_without_the_token_and_told_to_the_others_once()
 }
 
 #[test]
-fn a_server_that_says_nothing_or_is_not_there_holds_nobody_back() {
+fn silent_or_absent_server_delays_no_other_channel() {
     let double = Double::new(TELEGRAM_OK);
     double.answers(None);
     let pipeline = telegram(&double, "");
@@ -209,7 +209,7 @@ fn slack_is_asked_as_an_incoming_webhook_wants_it() {
 }
 
 #[test]
-fn what_slack_refuses_is_said_without_the_webhook() {
+fn slack_refusal_is_reported_without_the_webhook() {
     let double = Double::new(SLACK_OK);
     for (answer, words) in [
         (Answer(403, "", "invalid_token"), "403 Forbidden: invalid_token"),
@@ -235,7 +235,7 @@ fn what_slack_refuses_is_said_without_the_webhook() {
 }
 
 #[test]
-fn a_group_that_became_a_supergroup_is_told_with_its_new_number() {
+fn group_turned_supergroup_error_names_its_new_chat() {
     let double = Double::new(TELEGRAM_OK);
     double.answers(Some(Answer(
         400,

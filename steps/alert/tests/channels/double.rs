@@ -120,6 +120,6 @@ fn read(stream: &TcpStream) -> Option<Request> {
 fn write(stream: &mut TcpStream, Answer(status, headers, body): &Answer) {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n");
-    // Whoever asked may be gone.
+    // The client may be gone.
     drop(write!(stream, "{head}{headers}\r\n{body}"));
 }

@@ -119,7 +119,7 @@ fn a_mail_goes_out_encrypted_with_the_title_as_its_subject() {
 }
 
 #[test]
-fn what_the_server_refuses_is_said_without_the_password() {
+fn server_refusal_is_reported_without_the_password() {
     let smtp = Smtp::start("starttls");
     for (settings, rules, words) in [
         (LOGIN.replace("file: password", "file: wrong"), "", "535"),
@@ -149,7 +149,7 @@ fn what_the_server_refuses_is_said_without_the_password() {
 }
 
 #[test]
-fn a_server_that_cannot_encrypt_gets_no_mail_unless_the_document_says_so() {
+fn server_without_encryption_gets_no_mail_by_default() {
     let smtp = Smtp::start("plain");
     let pipeline = smtp.pipeline(", tls: {ca_file: ca.pem}", "");
     assert!(run(&pipeline, 0).failure().contains("STARTTLS"));

@@ -131,7 +131,7 @@ const SITUATIONS: [Situation; 6] = [
 ];
 
 #[test]
-fn the_usual_messages_are_these() {
+fn usual_messages_match_the_golden_file() {
     let mut channels = Channels {
         telegram: Double::new(Answer(200, "", r#"{"ok":true,"result":{}}"#)),
         others: Double::new(Answer(200, "", "ok")),

@@ -25,7 +25,7 @@ fn titles(pipeline: &Pipeline) -> Vec<String> {
 }
 
 #[test]
-fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behind_it() {
+fn repeatedly_refused_message_is_dropped_and_blocks_no_other() {
     let double = Double::new(TELEGRAM_OK);
     double.answers_to("is anomalous", UNWANTED);
     let pipeline = telegram(&double, "");
@@ -73,7 +73,7 @@ fn a_message_that_is_refused_again_and_again_is_given_up_and_nothing_waits_behin
 }
 
 #[test]
-fn what_is_too_large_is_given_up_at_once() {
+fn oversized_message_is_dropped_at_once() {
     let double = Double::new(webhook::OK);
     double.answers_to("anomalous", Answer(413, "", "too large"));
     let pipeline = webhook(&double);
@@ -138,7 +138,7 @@ fn a_server_that_fails_for_days_loses_no_message() {
 }
 
 #[test]
-fn who_wants_a_pause_for_an_hour_is_dead() {
+fn channel_asking_for_an_hour_of_delay_counts_as_failing() {
     let double = Double::new(Answer(429, "Retry-After: 60\r\n", "later"));
     let pipeline = webhook(&double);
     pipeline.score(0, ["a"]).unwrap();
@@ -163,7 +163,7 @@ fn a_pause_until_next_year_is_a_clock_that_was_ahead() {
 }
 
 #[test]
-fn an_alertmanager_behind_the_first_channel_hears_nothing() {
+fn alertmanager_after_first_channel_gets_nothing() {
     let double = Double::new(Answer(200, "", ""));
     let second = format!("{FILE}    - alertmanager: {{url: '{}'}}\n", double.url());
     let pipeline = Pipeline::new(&format!("{AT_ONCE}  send: first\n"), &second).unwrap();
@@ -190,7 +190,7 @@ fn a_token_that_a_server_repeats_is_not_repeated() {
 }
 
 #[test]
-fn what_somebody_can_mend_is_tried_until_it_is_mended_and_holds_nobody_back() {
+fn correctable_refusal_is_retried_and_blocks_no_other_channel() {
     for status in [401, 403, 404] {
         let double = Double::new(Answer(status, "", "no"));
         let pipeline = webhook(&double);
@@ -209,7 +209,7 @@ fn what_somebody_can_mend_is_tried_until_it_is_mended_and_holds_nobody_back() {
 }
 
 #[test]
-fn of_a_first_channel_that_refuses_the_next_one_hears_at_once_and_once() {
+fn refusal_of_first_channel_reaches_the_next_at_once_and_once() {
     let double = Double::new(UNWANTED);
     let url = double.url();
     let first = format!("    - webhook: {{url: '{url}', timeout: 2s}}\n{FILE}");
@@ -224,7 +224,7 @@ fn of_a_first_channel_that_refuses_the_next_one_hears_at_once_and_once() {
 }
 
 #[test]
-fn channels_that_refuse_everything_do_not_tell_each_other_for_ever() {
+fn refusing_channels_do_not_report_each_other_endlessly() {
     let double = Double::new(UNWANTED);
     let url = double.url();
     let channels =
@@ -249,7 +249,7 @@ fn channels_that_refuse_everything_do_not_tell_each_other_for_ever() {
 }
 
 #[test]
-fn a_template_that_leaves_no_words_is_not_what_is_sent() {
+fn template_with_empty_result_falls_back_to_the_default_text() {
     let rules =
         format!("{AT_ONCE}  templates: {{title: ' ', text: '{{% if false %}}x{{% endif %}}'}}\n");
     let pipeline = Pipeline::new(&rules, FILE).unwrap();

@@ -38,7 +38,7 @@ fn signed(timestamp: &str, body: &str) -> String {
 }
 
 #[test]
-fn a_receiver_gets_the_whole_message_signed_and_can_tell_a_repeat() {
+fn webhook_message_is_signed_and_repeats_are_recognisable() {
     let double = Double::new(OK);
     double.answers(Some(Answer(500, "", "later")));
     let pipeline = webhook(&double);
@@ -63,7 +63,7 @@ fn a_receiver_gets_the_whole_message_signed_and_can_tell_a_repeat() {
 }
 
 #[test]
-fn a_receiver_that_is_busy_is_asked_when_it_says() {
+fn busy_receiver_is_retried_after_its_delay() {
     let double = Double::new(OK);
     double.answers(Some(Answer(503, "Retry-After: 150\r\n", "")));
     let pipeline = webhook(&double);

@@ -12,8 +12,7 @@ use super::{DAY, Place, segments};
 
 /// Merges the segments of a recorder's day into one and removes them; `work` is a folder for files
 /// that are thrown away. Returns how many there were; a day of one segment stays as it is.
-///
-/// Whoever reads meanwhile sees each row: the merged segment is there before the others go, and
+/// A concurrent reader sees each row: the merged segment exists before the others are removed, and
 /// rows of the same time and entity count once.
 pub fn compact(
     store: &dyn ObjectStore,
@@ -34,7 +33,9 @@ pub fn compact(
     let mut rows = Rows::default();
     for segment in &segments {
         if !read_segment(store, segment, work, &mut rows)? {
-            return Err(StepError::unavailable(format!("`{}` is gone", segment.key)));
+            return Err(StepError::unavailable(format!("`{}` is gone", segment.key)).hint(
+                "another process compacted it: nothing is lost, and the command may run again",
+            ));
         }
     }
     let rows = rows.sorted();

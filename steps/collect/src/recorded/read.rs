@@ -141,7 +141,8 @@ impl Recorded<'_> {
         }
         Err(StepError::unavailable(format!(
             "the segments below `{folder}` change while they are read"
-        )))
+        ))
+        .hint("run again; a longer `scoring.every` or fewer agents write less often"))
     }
 }
 

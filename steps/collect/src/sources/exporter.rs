@@ -65,6 +65,7 @@ impl<'a> Exporter<'a> {
             for line in lines.filter(|line| !line.is_empty()) {
                 endpoints.push(line.parse().map_err(|error| {
                     StepError::usage(format!("`{}`: a line {error}", path.display()))
+                        .hint("the file has one URL a line, such as http://localhost:9100/metrics")
                 })?);
             }
         }

@@ -83,7 +83,8 @@ fn columns(
     let of_group = format!("feature group `{}` version {}", version.group, version.version);
     if settings.labels && !version.labelled {
         let field = opening.field("features.labels");
-        return Err(StepError::usage(format!("`{field}`: {of_group} has no labels")));
+        return Err(StepError::usage(format!("`{field}`: {of_group} has no labels"))
+            .hint("leave `labels` out, or publish the group from a document with labels"));
     }
     let unknown = settings.columns.iter().find(|name| !names.contains(&name.as_str()));
     if let Some(name) = unknown {
@@ -188,6 +189,7 @@ impl Group<'_> {
             for name in &self.columns {
                 let column = table.column(name).ok_or_else(|| {
                     StepError::refused(format!("a part of `{}` lacks `{name}`", self.name))
+                        .hint("publish the group again: `lynceus features publish`")
                 })?;
                 let value = |row: &usize| Some(column.values[*row]).filter(|it| !it.is_nan());
                 columns.push(due.iter().map(value).collect());

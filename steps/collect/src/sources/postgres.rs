@@ -131,7 +131,7 @@ impl Postgres<'_> {
             last = Some(raw);
             order.push(key);
         }
-        // Of one time the server may give rows in any order.
+        // The server may return rows of one time in any order.
         let values = |row: &Row| -> Result<Vec<Option<f64>>, StepError> {
             (0..query.samples.len()).map(|index| self.cell(row, index + query::KEYS)).collect()
         };
@@ -195,7 +195,8 @@ impl Postgres<'_> {
                 time(last)
             ))
             .hint(OTHER_RANGE_HINT),
-            _ => StepError::refused(format!("`{field}` has no row")),
+            _ => StepError::refused(format!("`{field}` has no row"))
+                .hint("check the table or the query in psql, and that this user may see the rows"),
         })
     }
 }

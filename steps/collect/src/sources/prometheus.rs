@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use contract::StepError;
 use contract::deadline::waits_for;
+use contract::{SYSTEM_HINT, StepError};
 use document::collect::PartialAnswers;
 use document::http::Http;
 use document::sources::PrometheusSource;
@@ -81,10 +81,11 @@ impl Answers for Prometheus {
         plan: ChunkPlan,
         write: &mut dyn FnMut(Chunk) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to fetch: {error}")).hint(SYSTEM_HINT)
+            },
+        )?;
         waits_for(&format!("the source `{}`", self.requester.endpoint.shown));
         let (sender, mut receiver) = mpsc::channel(1);
         std::thread::scope(|scope| {
@@ -141,7 +142,7 @@ impl Prometheus {
                 Ok((_, Err(error))) | Err(error) => Some(error),
             };
             if let Some(error) = error {
-                // Nobody listens where the writing has failed already, and that error is told.
+                // The receiver is gone if writing has failed; that error is reported instead.
                 drop(sender.send(Err(error)).await);
                 return;
             }

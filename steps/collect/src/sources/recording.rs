@@ -89,13 +89,16 @@ fn read_reply(path: &Path) -> Result<Reply, StepError> {
         let longest = LONGEST_REPLY_BYTES as u64;
         let mut unpacked = MultiGzDecoder::new(body.as_slice()).take(longest + 1);
         unpacked.read_to_end(&mut plain).map_err(|error| {
-            StepError::refused(format!("cannot unpack `{}`: {error}", path.display()))
+            StepError::refused(format!("cannot unpack `{}`: {error}", path.display())).hint("the recording is cut or damaged: copy it once more, or record again with `collect --record DIR`")
         })?;
         if plain.len() as u64 > longest {
             return Err(StepError::refused(format!(
                 "`{}` unpacks to more than {longest} bytes",
                 path.display()
-            )));
+            ))
+            .hint(
+                "no reply of a recording is that long: record again with `collect --record DIR`",
+            ));
         }
         body = plain;
     }
@@ -134,7 +137,7 @@ impl Recorder {
         };
         if let Some(other) = entries.iter().find(|name| !is_reply(name)) {
             return Err(StepError::usage(format!(
-                "`{}` holds `{other}`, which is no recorded reply and would be lost",
+                "`{}` holds `{other}`, which is not a recorded reply and would be lost",
                 folder.display()
             ))
             .hint("record into a folder of its own"));
@@ -252,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_kept_reply_is_read_back_as_it_was(
+        fn recorded_reply_is_read_back_unchanged(
             times in proptest::collection::btree_set(-1_000_000_000_i64..4_000_000_000_000, 1..50),
             values in proptest::collection::vec(any::<f64>(), 50),
         ) {

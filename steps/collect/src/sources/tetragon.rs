@@ -79,7 +79,7 @@ struct Tally {
     /// Lines at whose end a file ends, and which are therefore no events.
     cut: usize,
     broken: usize,
-    /// The first line that is no event, with its place.
+    /// The first line that is not an event, with its place.
     first_broken: Option<String>,
 }
 
@@ -114,7 +114,7 @@ impl Tally {
         Ok(None)
     }
 
-    /// Refuses files of which too many lines are no events.
+    /// Refuses files of which too many lines are not events.
     fn check(&self) -> Result<(), StepError> {
         let Some(first) = self.first_broken.as_ref().filter(|_| {
             self.broken.saturating_mul(100) > self.lines.saturating_mul(MOST_BROKEN_PERCENT)
@@ -122,7 +122,7 @@ impl Tally {
             return Ok(());
         };
         Err(StepError::refused(format!(
-            "{} of {} lines are no events of Tetragon; the first is {first}",
+            "{} of {} lines are not events of Tetragon; the first is {first}",
             self.broken, self.lines
         ))
         .hint("is it the JSON export, one event a line?"))
@@ -234,7 +234,7 @@ impl Source for Tetragon<'_> {
         for (count, what) in [
             (tally.unknown, "events are of a kind that this version does not know"),
             (tally.cut, "lines are cut by the end of their file, or too long"),
-            (tally.broken, "lines are no events"),
+            (tally.broken, "lines are not events"),
             (seen.late, "events came later than `lateness` and are left out"),
             (
                 seen.incomplete,

@@ -39,7 +39,7 @@ impl Asked {
     }
 }
 
-/// What is answered: status, header lines (each ends with `\r\n`) and body. Status 0 is no answer.
+/// What is answered: status, header lines (each ends with `\r\n`) and body. Status 0 is not an answer.
 pub(crate) type Answer = (u16, &'static str, Vec<u8>);
 
 /// Makes a good answer of series.

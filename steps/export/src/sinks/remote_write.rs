@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use client::{Failed, Request, Server};
-use contract::{Span, StepError};
+use contract::{SYSTEM_HINT, Span, StepError};
 use document::http::Http;
 use document::sinks::remote_write::RemoteWriteSink;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
@@ -30,10 +30,10 @@ impl RemoteWrite {
         folder: &Path,
     ) -> Result<Self, StepError> {
         let server = Server::open(&sink.server, &format!("exports.{name}.remote_write"), folder)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| StepError::unavailable(format!("cannot start to send: {e}")))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+                StepError::unavailable(format!("cannot start to send: {e}")).hint(SYSTEM_HINT)
+            })?;
         Ok(Self { server: server.with_longest_delay(LONGEST_DELAY_IN_RUN), runtime })
     }
 }

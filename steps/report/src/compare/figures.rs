@@ -181,7 +181,7 @@ fn change(first: Option<&Option<Found>>, last: Option<&Option<Found>>) -> String
 pub(super) fn own(runs: &[Run]) -> Table {
     let mut table = Table::new(
         "figures",
-        "What each run measured on its own data set",
+        "Metrics of each run on its own data set",
         &with_difference(("figure", "Figure"), runs.len()),
     );
     let same_rows = of_data_sets(runs) == Some(true);
@@ -254,7 +254,7 @@ pub(super) fn of_data(runs: &[Run]) -> String {
     let said = match of_data_sets(runs) {
         Some(true) => "All were made from the same data set.",
         Some(false) => "They were made from different data sets.",
-        None => "Not every run came to make a bundle.",
+        None => "Not every run produced a bundle.",
     };
     said.to_owned()
 }

@@ -38,7 +38,7 @@ pub(crate) fn page(contents: &ClassContents) -> Page {
                 main id="main" {
                     (tiles(contents, classify))
                     @if !contents.notes.is_empty() {
-                        div.warn role="note" aria-label="What is missing on this page" {
+                        div.warn role="note" aria-label="Missing on this page" {
                             @for note in &contents.notes { p { (note) } }
                         }
                     }
@@ -65,7 +65,7 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
     let headline = match (&contents.history, classify) {
         (Some(_), _) if mismatches == 1 => "1 entity is not what it declares".to_owned(),
         (Some(_), _) if mismatches > 1 => {
-            format!("{mismatches} entities are not what they declare")
+            format!("{mismatches} entities differ from their declared class")
         }
         (Some(_), _) => "every entity is what it declares".to_owned(),
         (None, Some(_)) => "a model was trained".to_owned(),
@@ -75,7 +75,7 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
         h1 { (name) ": " (headline) }
         @if let Some(classify) = classify {
             p.lead {
-                "Lynceus says of which of " (classify.classes.len()) " classes an entity is: "
+                "Lynceus predicts which of " (classify.classes.len()) " classes an entity is: "
                 (classify.classes.join(", ")) ". " (worth(&classify.figures))
             }
         }
@@ -85,7 +85,7 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
 /// Says in two sentences what the model is worth.
 fn worth(figures: &ClassFigures) -> String {
     format!(
-        "Of entities that it was not trained on it names {} right (balanced accuracy), {} wrong, and leaves {} unknown, in {} repetitions of the split by entity.",
+        "Of entities it was not trained on, {} are classified correctly (balanced accuracy), {} wrongly, and {} stay unknown, over {} repetitions of the split by entity.",
         units::percent(figures.balanced_accuracy.mean),
         units::percent(figures.wrong_ratio),
         units::percent(figures.unknown_ratio),
@@ -136,7 +136,7 @@ fn mismatches(
     }
     let mut table = Table::new(
         "mismatches",
-        "Entities that behave like another class than they declare",
+        "Entities that behave like a class other than the declared one",
         &[
             ("entity", "Entity"),
             ("declares", "Declares"),
@@ -170,7 +170,11 @@ fn mismatches(
     }
     let body = table.html();
     tables.push(table);
-    Some(Section { id: "mismatches", title: "Entities that are not what they declare", body })
+    Some(Section {
+        id: "mismatches",
+        title: "Entities whose class differs from the declared one",
+        body,
+    })
 }
 
 fn changes(contents: &ClassContents, history: &ClassHistory, tables: &mut Vec<Table>) -> Section {
@@ -213,7 +217,7 @@ fn confusion(classify: &ClassManifest, tables: &mut Vec<Table>) -> Section {
     let figures = &classify.figures;
     let mut table = Table::new(
         "classes",
-        "Precision and recall of each class, over all entities left out",
+        "Precision and recall of each class, over all held-out entities",
         &[
             ("class", "Class"),
             ("entities", "#Entities trained on"),
@@ -234,10 +238,10 @@ fn confusion(classify: &ClassManifest, tables: &mut Vec<Table>) -> Section {
     let drawing = drawings::confusion(classify);
     let body = html! {
         p {
-            "Each repetition leaves entities out and asks about them: a row is what they are, a column what they were called after all their windows. "
-            "A class is named from a probability of " (units::number(classify.bounds.probability)) " on; what is below, or unlike every class, is unknown."
+            "Each repetition holds entities out: a row is their true class, a column the class predicted after all their windows. "
+            "A class is predicted from a probability of " (units::number(classify.bounds.probability)) " on; what is below, or unlike every class, is unknown."
         }
-        (figure(&html! { "Confusion matrix" }, "Entities left out, over all repetitions.", &PreEscaped(drawing)))
+        (figure(&html! { "Confusion matrix" }, "Held-out entities, over all repetitions.", &PreEscaped(drawing)))
         (table.html())
     };
     tables.push(table);
@@ -257,7 +261,7 @@ fn interval(value: Interval) -> Cell {
 fn candidates(classify: &ClassManifest, tables: &mut Vec<Table>) -> Section {
     let mut table = Table::new(
         "candidates",
-        "What each model reached on entities left out, with the interval that 95 of 100 repetitions fall into",
+        "Metrics of each model on held-out entities, with 95 % intervals over repetitions",
         &[
             ("model", "Model"),
             ("balanced_accuracy", "#Balanced accuracy"),
@@ -288,7 +292,7 @@ fn learning_curve(figures: &ClassFigures, tables: &mut Vec<Table>) -> Option<Sec
     }
     let mut table = Table::new(
         "learning_curve",
-        "Balanced accuracy of single windows of entities left out",
+        "Balanced accuracy of single windows of held-out entities",
         &[("entities", "#Entities trained on"), ("balanced_accuracy", "#Balanced accuracy")],
     );
     for point in &figures.learning_curve {
@@ -296,8 +300,8 @@ fn learning_curve(figures: &ClassFigures, tables: &mut Vec<Table>) -> Option<Sec
     }
     let drawing = drawings::learning_curve(&figures.learning_curve);
     let body = html! {
-        p { "A curve that still rises at its end says that more entities would help." }
-        (figure(&html! { "Learning curve" }, "Balanced accuracy by entities trained on; bars hold 95 of 100 repetitions.", &PreEscaped(drawing)))
+        p { "A curve that still rises at its end shows that more entities would help." }
+        (figure(&html! { "Learning curve" }, "Balanced accuracy by number of training entities; bars are 95 % intervals over repetitions.", &PreEscaped(drawing)))
         (table.html())
     };
     tables.push(table);
@@ -307,7 +311,7 @@ fn learning_curve(figures: &ClassFigures, tables: &mut Vec<Table>) -> Option<Sec
 fn importances(figures: &ClassFigures, tables: &mut Vec<Table>) -> Section {
     let mut table = Table::new(
         "importances",
-        "Balanced accuracy that is lost when a feature's values are exchanged between rows left out",
+        "Balanced accuracy that is lost when a feature's values are permuted between held-out rows",
         &[("feature", "Feature"), ("loss", "#Lost"), ("low", "#At least"), ("high", "#At most")],
     );
     for it in &figures.importances {
@@ -320,8 +324,8 @@ fn importances(figures: &ClassFigures, tables: &mut Vec<Table>) -> Section {
     }
     let drawing = drawings::importances(&figures.importances);
     let body = html! {
-        p { "Features that say the same share their importance: each alone may look unimportant." }
-        (figure(&html! { "Importance of features" }, "Balanced accuracy lost; lines hold 95 of 100 repetitions.", &PreEscaped(drawing)))
+        p { "Correlated features share their importance: each alone may look unimportant." }
+        (figure(&html! { "Importance of features" }, "Lost balanced accuracy; lines are 95 % intervals over repetitions.", &PreEscaped(drawing)))
         details { summary { "As a table" } (table.html()) }
     };
     tables.push(table);

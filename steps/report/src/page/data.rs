@@ -124,7 +124,7 @@ fn broken(validation: &Validation, zone: &Zone) -> Markup {
     groups.sort_by_key(|(first, _)| first.severity != "error");
     let mut table = Table::new(
         "broken",
-        "Expectations that do not hold, errors first",
+        "Violated expectations, errors first",
         &[
             ("expectation", "Expectation"),
             ("severity", "Severity"),
@@ -164,7 +164,7 @@ fn few(texts: impl Iterator<Item = String>, between: &str) -> String {
 fn expectations(validation: &Validation, zone: &Zone) -> Table {
     let mut table = Table::new(
         "expectations",
-        "What the features were expected to look like, what was found, and when it was not so",
+        "Expectations of the features, what was found, and the times of violations",
         &[
             ("expectation", "Expectation"),
             ("column", "Feature"),
@@ -200,7 +200,7 @@ fn gaps(contents: &Contents) -> Markup {
     html! {
         @if !gaps.is_empty() {
             h3 { "Gaps in time" }
-            p { "No entity has a row from" }
+            p { "No entity has rows from" }
             ul {
                 @for (from, to) in gaps.iter().take(20) {
                     li { (zone.time(*from)) " to " (zone.until(*from, *to)) " (" (units::span(*to - *from)) ")" }
@@ -215,7 +215,7 @@ fn gaps(contents: &Contents) -> Markup {
 fn drift_table(contents: &Contents) -> Table {
     let mut table = Table::new(
         "data_drift",
-        "Each feature's data against that of the run before, those that moved farthest first; \
+        "Data of each feature compared with the previous run, largest differences first; \
          above 0.1 the stability index says that a feature has moved, above 0.25 far",
         &[
             ("feature", "Feature"),
@@ -254,13 +254,13 @@ fn drifted(contents: &Contents, table: &Table) -> Markup {
     let last = contents.runs.iter().rev().find_map(|run| run.deployment.as_ref());
     let champion = last.and_then(|deployment| deployment.champion.as_deref());
     html! {
-        h3 { "Drift against the model before" }
+        h3 { "Drift from the previous model" }
         @if table.is_empty() {
-            p { "The run before left no model to compare the data with." }
+            p { "The previous run has no model to compare the data with." }
         } @else {
             p {
-                @if version.is_some() && version == champion { "Against the data of the live model, " }
-                @else { "Against the data of the run before, " }
+                @if version.is_some() && version == champion { "Compared with the data of the live model, " }
+                @else { "Compared with the data of the previous run, " }
                 code { (version.unwrap_or(&before.record.run)) } ", "
                 @match far {
                     0 => { "no feature has moved far." },

@@ -159,7 +159,7 @@ fn in_words(curve: &Curves) -> String {
 fn confusion(history: &ScoreHistory) -> Table {
     let mut table = Table::new(
         "confusion",
-        "The verdicts against what is known, in rows; guard bands count neither way",
+        "Verdicts against labels, in rows; rows in guard bands are not counted",
         &[
             ("known", "What was known"),
             ("anomalous", "#Called anomalous"),
@@ -187,7 +187,7 @@ fn confusion(history: &ScoreHistory) -> Table {
 fn quality(curves: &[Curves]) -> Table {
     let mut table = Table::new(
         "quality",
-        "How well each score ranks rows; in brackets the bounds of 95 of 100 resamples of blocks of rows",
+        "Ranking quality of each score; in brackets 95 % bootstrap intervals over blocks of rows",
         &[
             ("score", "Score"),
             ("roc_auc", "#ROC AUC"),

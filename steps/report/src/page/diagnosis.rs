@@ -24,7 +24,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
     };
     let mut table = Table::new(
         "diagnosis",
-        "Alarmed rows of labelled faults, and what the second stage took them for",
+        "Alarmed rows of labelled faults, and the kind that the second stage predicted",
         &[
             ("part", "Part"),
             ("label", "Was"),
@@ -34,7 +34,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
         ],
     );
     let known = run.bundle.as_ref().and_then(|bundle| bundle.diagnosis.as_ref());
-    // Of a kind that was not learned, nothing can be said but that.
+    // A kind that was not learned can only be reported as unknown.
     let right = |label: &str, called: &str| match known {
         Some(known) if !known.kinds.iter().any(|kind| kind == label) => called == UNKNOWN,
         _ => called == label,
@@ -61,7 +61,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
     }
     tables.extend((!table.is_empty()).then_some(table));
     let body = html! { @for matrix in shown { (matrix) } };
-    Some(Section { id: "diagnosis", title: "Which fault it was taken for", body })
+    Some(Section { id: "diagnosis", title: "Predicted kind of fault", body })
 }
 
 /// What alarmed rows were, against what they were called.
@@ -79,7 +79,7 @@ fn matrix(part: &str, confusion: &Confusion, right: impl Fn(&str, &str) -> bool)
         }
         @if rows > 0 {
             div.scroll role="group" tabindex="0" aria-labelledby=(id) { table {
-                caption id=(id) { span { "What alarmed rows were, and what they were called; right ones are bold" } }
+                caption id=(id) { span { "True and predicted kinds of alarmed rows; correct ones are bold" } }
                 thead { tr {
                     th scope="col" { "Was" }
                     @for kind in &kinds { th.num scope="col" { (units::words(kind)) } }

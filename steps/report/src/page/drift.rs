@@ -10,7 +10,7 @@ use crate::zone::Zone;
 pub(super) fn table(history: &ScoreHistory, zone: &Zone) -> Table {
     let mut table = Table::new(
         "drift",
-        "Features whose usual level has moved far from that of the training data; no alarm by itself",
+        "Features whose usual level is far from the training data; this alone raises no alarm",
         &[("feature", "Feature"), ("verdicts", "#Verdicts"), ("first", "First"), ("last", "Last")],
     );
     for (feature, (verdicts, first, last)) in &history.drifting {
@@ -59,7 +59,7 @@ pub(super) fn html(history: &ScoreHistory, table: &Table, day: &Table, zone: &Zo
     html! {
         h3 { "Drift" }
         @if table.is_empty() && day.is_empty() {
-            p { "No feature's usual level has moved far." }
+            p { "No feature has drifted far from the training data." }
         }
         @if !table.is_empty() { (table.html()) }
         @if let Some((time, drift)) = &history.day {

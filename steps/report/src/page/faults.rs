@@ -61,7 +61,7 @@ pub(super) fn section(
         tables.extend(all.into_iter().filter(|table| !table.is_empty()));
         body
     };
-    Ok(Some(Section { id: "alarms", title: "What was wrong, and when", body }))
+    Ok(Some(Section { id: "alarms", title: "Violations and their times", body }))
 }
 
 /// What a training run's models say of the labelled faults in its own data.
@@ -71,12 +71,12 @@ fn own_data(contents: &Contents, tables: &mut Vec<Table>) -> Result<Option<Secti
     let Some(range) = range.filter(|_| !history.scenarios.is_empty()) else { return Ok(None) };
     let faults = faults(history, &contents.zone);
     let body = html! {
-        p { "What the new models say of the faults in their own data, part of which they learned from." }
+        p { "Verdicts of the new models on the faults in their own data, part of which they were trained on." }
         (timeline(contents, history, range)?)
         (faults.html())
     };
     tables.push(faults);
-    Ok(Some(Section { id: "alarms", title: "What was wrong in its data, and when", body }))
+    Ok(Some(Section { id: "alarms", title: "Violated expectations and their times", body }))
 }
 
 fn timeline(

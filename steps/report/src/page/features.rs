@@ -43,7 +43,7 @@ pub(super) fn section(
     }
     let body = html! {
         p {
-            "Those that moved farthest out of their usual range come first; figures computed from "
+            "Features farthest outside their usual range come first; features computed from "
             "others come after those that were measured."
             @if !history.gaps.is_empty() {
                 " " (units::counted(history.gaps.len() as u64, "gap"))

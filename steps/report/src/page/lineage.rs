@@ -1,4 +1,4 @@
-//! What was made of what.
+//! Data flow between the tasks of a run.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -19,7 +19,7 @@ pub(super) fn section(contents: &Contents) -> Result<Option<Section>, StepError>
         html! { @for drawing in drawn { (PreEscaped(drawing)) } }
     };
     let words = "by the first digits of each SHA-256; the same digits mean the same bytes.";
-    let body = figure(&html! { "What was made of what," }, words, &drawing);
+    let body = figure(&html! { "Data flow between tasks," }, words, &drawing);
     Ok(Some(Section { id: "lineage", title: "Lineage", body }))
 }
 
@@ -72,5 +72,5 @@ fn alternative(graph: &Graph) -> String {
     };
     let layer = |layer: &Vec<Node>| layer.iter().map(one).collect::<Vec<_>>().join(" and ");
     let layers: Vec<String> = graph.layers.iter().map(layer).collect();
-    format!("What was made of what: {}.", layers.join("; of it "))
+    format!("Data flow between tasks: {}.", layers.join("; of it "))
 }

@@ -10,7 +10,7 @@ use crate::units;
 pub(super) fn table(contents: &Contents) -> Table {
     let mut table = Table::new(
         "messages",
-        "Messages that were sent",
+        "Sent messages",
         &[("time", "Time"), ("title", "~Message"), ("urgent", "Urgent"), ("channels", "Through")],
     );
     let range = contents.scored.as_ref().map(|scored| scored.asked);
@@ -31,7 +31,7 @@ pub(super) fn html(table: &Table) -> Markup {
     html! {
         h3 { "Messages sent" }
         @if table.is_empty() {
-            p { "No message of this range is known here: none was sent, or it was before the last hundred that are remembered." }
+            p { "No message of this range is known here: none was sent, or it is older than the last hundred." }
         } @else {
             p { (units::counted(table.len() as u64, "message")) " went out, as far as is remembered." }
             (table.html())

@@ -51,7 +51,7 @@ fn summary(run: &Run, zone: &Zone) -> Markup {
 fn changed(contents: &Contents) -> Table {
     let mut table = Table::new(
         "changes",
-        "What the document says differently from that of the run before",
+        "Differences of the document from the previous run",
         &[("field", "Field"), ("before", "~Before"), ("now", "~Now")],
     );
     let last = contents.runs.iter().rev().find(|run| run.is_training());
@@ -66,12 +66,12 @@ fn changed(contents: &Contents) -> Table {
 fn changes(contents: &Contents, changed: &Table) -> Markup {
     html! {
         @match &contents.previous {
-            None => { p { "There is no earlier run to compare its document with." } },
+            None => { p { "There is no previous run to compare the document with." } },
             Some(before) if changed.is_empty() => {
-                p { "Its document is that of the run before, " code { (before.record.run) } "." }
+                p { "Its document equals that of the previous run, " code { (before.record.run) } "." }
             },
             Some(before) => {
-                p { "The run before was " code { (before.record.run) } "." }
+                p { "The previous run was " code { (before.record.run) } "." }
                 (changed.html())
             },
         }
@@ -153,7 +153,7 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
     let body = html! {
         dl.facts {
             dt { "What it is for" }
-            dd { "Saying for each window of " (units::span(bundle.contract.step)) " whether this behaves as it used to: " (watched) "." }
+            dd { "Predicting for each window of " (units::span(bundle.contract.step)) " whether this behaves as it used to: " (watched) "." }
             dt { "What it learned from" }
             dd {
                 (units::counted(provenance.train_rows, "row")) " from " (zone.time(provenance.train_start))
@@ -168,7 +168,7 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
             dt { "Made with" } dd { "Lynceus " (provenance.version) }
             dt { "Thresholds" }
             dd {
-                "It knows only what was normal in the data it learned from: a change that is wanted, "
+                "It knows only what was normal in its training data: an intended change, "
                 "such as a new release or more load, looks as anomalous as a fault until it is "
                 "trained again, and a fault that was there all the time looks normal. It names "
                 "features that moved, not the cause behind them. It takes features made by the same "

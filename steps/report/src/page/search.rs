@@ -12,7 +12,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
     let run = contents.runs.iter().rev().find(|run| run.is_training())?;
     let mut table = Table::new(
         "trials",
-        "What each trial reached on the validation part, the best of each model first",
+        "Metric of each trial on the validation part, the best of each model first",
         &[
             ("model", "Model"),
             ("trial", "#Trial"),

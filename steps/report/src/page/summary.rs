@@ -87,7 +87,7 @@ fn watched(contents: &Contents) -> String {
             contents.features.series.len(),
             units::span(step)
         ),
-        None => format!("Lynceus was to look at {what}; there are no features to show."),
+        None => format!("Lynceus was started on {what}; there are no features to show."),
     }
 }
 

@@ -54,7 +54,7 @@ fn gate(deployment: &Deployment) -> Markup {
         }
         @if let Some(compared) = &deployment.comparison {
             p {
-                "Held against each other: " (units::words(&compared.figure)) " on the "
+                "Compared: " (units::words(&compared.figure)) " on the "
                 (compared.part) " part, where the challenger may be lower by "
                 (units::number(compared.max_regression)) "."
             }
@@ -101,7 +101,7 @@ fn comparison(deployment: &Deployment) -> Table {
         }
     }
     if deployment.champion_figures.is_empty() {
-        "What the new version reaches; in brackets the bounds of 95 of 100 resamples"
+        "Metrics of the new version; in brackets 95 % bootstrap intervals"
             .clone_into(&mut table.caption);
         return table.without("champion").without("difference");
     }
@@ -112,7 +112,7 @@ fn comparison(deployment: &Deployment) -> Table {
 fn measured(contents: &Contents, deployment: Option<&Deployment>) -> Table {
     let mut table = Table::new(
         "figures",
-        "What the bundle reaches; in brackets the bounds of 95 of 100 resamples",
+        "Metrics of the bundle; in brackets 95 % bootstrap intervals",
         &[("part", "Part"), ("figure", "Figure"), ("value", "#Value")],
     );
     let run = contents.runs.iter().rev().find(|run| run.bundle.is_some());
@@ -143,7 +143,7 @@ fn switches(scored: &Scored, zone: &Zone) -> Markup {
 fn history(scored: &Scored, zone: &Zone) -> Table {
     let mut table = Table::new(
         "versions",
-        "What the alias named, the newest last",
+        "History of the alias, newest last",
         &[
             ("since", "Since"),
             ("version", "Version"),

@@ -48,7 +48,7 @@ pub(super) fn html(scored: &Scored, late: &Table, contents: &Contents) -> Markup
     html! {
         h3 { "Missing and late windows" }
         (missing(scored, contents))
-        @if late.is_empty() { p { "None is known to have been scored late; the last hundred late ticks are remembered." } } @else { (late.html()) }
+        @if late.is_empty() { p { "No window is known to have been scored late; the last hundred late ticks are kept." } } @else { (late.html()) }
         (silent(scored))
     }
 }
@@ -57,7 +57,7 @@ fn missing(scored: &Scored, contents: &Contents) -> Markup {
     let (missing, zone) = (&scored.history.missing, &contents.zone);
     let total: u64 = missing.iter().map(|stretch| windows(scored, *stretch)).sum();
     html! {
-        @if let Some(began) = scored.began { p { "The first window that is kept is that of " (zone.time(began)) "." } }
+        @if let Some(began) = scored.began { p { "The first stored window is that of " (zone.time(began)) "." } }
         @if total == 0 { p { "Every window of the range was scored." } } @else {
             p { (units::counted(total, "window")) " of the range " @if total == 1 { "was" } @else { "were" } " not scored:" }
             ul {

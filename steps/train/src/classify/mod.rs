@@ -1,4 +1,5 @@
-//! Fitting for `task: classify`: class models, what they say of entities left out, and the bounds that
+//! Fitting for `task: classify`: class models, what they say of entities left out, and the bounds
+//! that
 //! follow from it.
 
 mod boosting;
@@ -68,7 +69,7 @@ fn warn_of_single_entities(data: &ClassRows, outcome: &mut Outcome) {
     let single: Vec<&str> = single.map(|(class, _)| class.as_str()).collect();
     if !single.is_empty() {
         outcome.warn(format!(
-            "class `{}` has one entity: it is never left out, and nothing says how rightly it is named",
+            "class `{}` has one entity: its accuracy cannot be measured, since it cannot be left out",
             single.join("`, `")
         ));
     }

@@ -162,7 +162,7 @@ fn number(text: &str) -> Result<f64, &'static str> {
         "+Inf" => Ok(f64::INFINITY),
         "-Inf" => Ok(f64::NEG_INFINITY),
         "NaN" => Ok(f64::NAN),
-        text => text.parse().map_err(|_| "its value is no number"),
+        text => text.parse().map_err(|_| "its value is not a number"),
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_reply_is_refused() {
+    fn partial_reply_is_refused() {
         for (body, expected) in [
             ("", Unreadable::Empty),
             ("# TYPE a counter\n", Unreadable::Empty),
@@ -227,7 +227,7 @@ mod tests {
             ("a 1\nb 2", Unreadable::Truncated),
             ("a 1\nb{x=\"y", Unreadable::Truncated),
             ("a 1\nb\n", Unreadable::Line { line: 2, what: "it has no value" }),
-            ("a one\n", Unreadable::Line { line: 1, what: "its value is no number" }),
+            ("a one\n", Unreadable::Line { line: 1, what: "its value is not a number" }),
             ("{\"a\": 1}\n", Unreadable::Line { line: 1, what: "it begins with no metric name" }),
             (
                 "a{x=\"1\" y=\"2\"} 1\n",
@@ -271,7 +271,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(value in "[^\\\\\"\n]{0,20}", number in any::<f64>()) {
+        fn written_rows_are_read_back(value in "[^\\\\\"\n]{0,20}", number in any::<f64>()) {
             let body = format!("a{{x=\"{value}\"}} {number}\n").replace("inf", "Inf").replace(" Inf", " +Inf");
             let scrape = all(&body).unwrap();
             prop_assert_eq!(scrape.samples[0].label("x"), Some(value.as_str()));

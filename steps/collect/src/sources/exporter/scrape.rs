@@ -58,7 +58,7 @@ impl Client {
             let scrapes = endpoints.iter().map(|url| {
                 let places = Arc::clone(&places);
                 async move {
-                    // Nobody closes it.
+                    // It is never closed.
                     let place = places.acquire().await;
                     let scraped = self.one(url, wants).await;
                     drop(place);

@@ -62,7 +62,7 @@ struct Statement {
     error: Option<String>,
 }
 
-/// Why a body is no reply.
+/// Why a body is not a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
     /// The server says so.
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_seen_at_every_level_and_a_web_page_is_none() {
+    fn errors_are_read_at_every_level_and_a_web_page_is_not_one() {
         let said = |text: &str| Err(Wrong::Said(text.to_owned()));
         assert_eq!(read(r#"{"error":"bad"}"#), said("bad"));
         assert_eq!(

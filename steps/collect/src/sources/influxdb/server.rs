@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use client::{Failed, Reply, Request, Server as Client};
-use contract::{StepError, Timestamp};
+use contract::{SYSTEM_HINT, StepError, Timestamp};
 use document::http::Http;
 use document::sources::InfluxdbSource;
 use reqwest::header::{DATE, HeaderMap};
@@ -63,10 +63,11 @@ impl Server {
         settings: &Http<InfluxdbSource>,
         folder: &Path,
     ) -> Result<Self, StepError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to fetch: {error}")).hint(SYSTEM_HINT)
+            },
+        )?;
         Ok(Self {
             client: Client::open(&settings.server, field, folder)?,
             runtime,

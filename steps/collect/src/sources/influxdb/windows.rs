@@ -226,7 +226,7 @@ impl Part {
     fn add(&mut self, (time, value): (i64, f64), is_counter: bool, index: usize) -> bool {
         let mut value = value;
         let is_new = match self.last {
-            // A row that is the same in every respect is no news either.
+            // A row that is the same in every respect is not reported again.
             Some((before, known)) if time <= before => {
                 if value <= known || time < before {
                     return value.to_bits() == known.to_bits() && time == before;
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_two_collectors_count_once_and_are_told_where_they_differ() {
+    fn rows_of_two_collectors_count_once_and_differences_are_warned_about() {
         let tags = [("pod_name", "p")];
         let (gauges, notes) = values(
             &column(false),

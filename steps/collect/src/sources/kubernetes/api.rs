@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use client::{Failed, Pem, Reply, Request, Server};
-use contract::StepError;
+use contract::{SYSTEM_HINT, StepError};
 use document::http::{Auth, Http, HttpServer};
 use document::sources::KubernetesSource;
 use document::{HttpUrl, Secret};
@@ -72,10 +72,11 @@ impl<'a> Api<'a> {
         settings: &Http<KubernetesSource>,
         folder: &'a Path,
     ) -> Result<Self, StepError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| StepError::unavailable(format!("cannot start to fetch: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
+            |error| {
+                StepError::unavailable(format!("cannot start to fetch: {error}")).hint(SYSTEM_HINT)
+            },
+        )?;
         Ok(Self { field, folder, place: place(field, settings, folder)?, runtime, requests: 0 })
     }
 
@@ -167,7 +168,9 @@ fn judged<T: DeserializeOwned>(
 ) -> Result<Page<T>, Failed> {
     let (url, field) = (&request.url, server.field());
     let broken = |what: String| {
-        Failed::passing(StepError::unavailable(format!("`{url}`: the reply {what}")))
+        Failed::passing(StepError::unavailable(format!("`{url}`: the reply {what}")).hint(
+            "does a proxy stand between, and is the API server healthy? the request is made again",
+        ))
     };
     let body = unpacked(reply.body.clone())
         .map_err(|error| broken(format!("cannot be unpacked: {error}")))?;
@@ -213,7 +216,7 @@ fn place(
         let token: PathBuf = account.join("token");
         if !token.is_file() {
             return Err(StepError::usage(format!(
-                "`{field}` names no API server, and this is no pod with a service account"
+                "`{field}` names no API server, and this is not a pod with a service account"
             ))
             .hint(format!("set {field}.url, as of `kubectl proxy`, or {field}.kubeconfig")));
         }

@@ -75,7 +75,7 @@ pub(super) fn place(
     let file = Reader { field, path };
     // What the parser says could repeat a secret.
     let config: Kubeconfig =
-        serde_saphyr::from_str(&text).map_err(|_| file.wrong("is no kubeconfig"))?;
+        serde_saphyr::from_str(&text).map_err(|_| file.wrong("is not a kubeconfig"))?;
     let context = context.unwrap_or(&config.current_context);
     let names = file.find(&config.contexts, "context", context)?;
     let cluster = file.find(&config.clusters, "cluster", &names.cluster)?;
@@ -107,7 +107,8 @@ pub(super) fn place(
         }
     };
     let mut server = server;
-    server.url = cluster.server.parse().map_err(|_| file.wrong("has a server that is no URL"))?;
+    server.url =
+        cluster.server.parse().map_err(|_| file.wrong("has a server that is not a URL"))?;
     server.tls.ca_file = cluster.certificate_authority.as_ref().map(|it| file.beside(it));
     // Values of headers are kept out of errors.
     let token = user.token.as_ref().map(|token| format!("Bearer {token}"));
@@ -126,6 +127,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn wrong(&self, what: &str) -> StepError {
         StepError::usage(format!("`{}.kubeconfig`: `{}` {what}", self.field, self.path.display()))
+            .hint("`kubectl config view` shows what the file holds")
     }
 
     fn find<'c, T>(&self, all: &'c [Named<T>], kind: &str, name: &str) -> Result<&'c T, StepError> {
@@ -146,7 +148,7 @@ impl Reader<'_> {
         match (data, file) {
             (Some(data), _) => {
                 let bytes = BASE64_STANDARD.decode(data.trim());
-                bytes.map(Some).map_err(|_| self.wrong("holds data that is no base64"))
+                bytes.map(Some).map_err(|_| self.wrong("holds data that is not base64"))
             }
             (None, Some(file)) => {
                 let path = self.beside(file);

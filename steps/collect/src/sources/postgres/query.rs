@@ -22,7 +22,7 @@ pub(super) struct Query {
     pub(super) time: TimeColumn,
     /// The names of the samples.
     pub(super) samples: Vec<String>,
-    /// Columns that are no samples, since they hold no numbers.
+    /// Columns that are not samples, since they hold no numbers.
     pub(super) left_out: Vec<String>,
 }
 
@@ -122,7 +122,7 @@ impl Known<'_> {
             let of = self.type_of(name)?;
             if !is_number(of) {
                 return Err(StepError::usage(format!(
-                    "`{}`: column `{name}` is of type {of}, which is no number",
+                    "`{}`: column `{name}` is of type {of}, which is not a number",
                     self.field
                 ))
                 .hint("turn it into one in `query`"));
@@ -130,7 +130,8 @@ impl Known<'_> {
             samples.push(name.clone());
         }
         if samples.is_empty() {
-            return Err(StepError::usage(format!("`{}` has no column of numbers", self.field)));
+            return Err(StepError::usage(format!("`{}` has no column of numbers", self.field))
+                .hint("select at least one column of a numeric type"));
         }
         let mut names = samples.iter().enumerate();
         let twice = names.clone().find(|(index, name)| samples[..*index].contains(name));
@@ -201,7 +202,7 @@ impl TimeColumn {
             }
             Type::INT2 | Type::INT4 | Type::INT8 => Written::Number,
             _ => {
-                let what = format!("column `{name}` is of type {of}, which is no time");
+                let what = format!("column `{name}` is of type {of}, which is not a time");
                 return Err(wrong(&what).hint("turn it into one in `query`, as with to_timestamp"));
             }
         };

@@ -233,11 +233,11 @@ impl<'a> Assembler<'a> {
             return Ok(());
         }
         if !scoring && self.rows_with_values == 0 {
-            return Err(StepError::refused("no query gave a single value in the range asked for")
-                .hint("does the source reach back that far, and are its series named as in the queries?"));
+            return Err(StepError::refused("no query returned a value in the requested range")
+                .hint("`lynceus source check PIPELINE` shows which queries have data, and how far back"));
         }
         outcome.count("windows_without_data", self.skipped_rows);
-        // What a training does without, and where its data begins, is told when both are known.
+        // Missing queries and the beginning of the data are reported when both are known.
         let silent = self.columns.iter().zip(&self.answered).filter(|(_, answered)| !**answered);
         for (column, _) in silent.filter(|_| self.is_scoring) {
             outcome.warn(format!("query `{}` gave no series; its column is empty", column.name));
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn times_at_which_two_series_stand_for_an_entity_are_gaps_of_that_entity_alone() {
+    fn times_with_two_series_of_an_entity_are_gaps_of_that_entity_alone() {
         let queries = [column("a", Some("node"))];
         let replies = || {
             vec![reply(vec![

@@ -75,6 +75,7 @@ impl Column {
             "query `{}` gave two values at one time for the series `{labels}`",
             self.name
         ))
+        .hint("the reply is that of no Prometheus: does a proxy merge replies?")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values that could not be had: noted as gaps, told as warnings.
+//! Values that could not be fetched: recorded as gaps, reported as warnings.
 
 use std::collections::BTreeMap;
 

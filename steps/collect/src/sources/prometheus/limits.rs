@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_of_size_are_told_from_others() {
+    fn size_refusals_are_recognised() {
         for message in [
             "query processing would load too many samples into memory in query execution",
             "exceeded maximum resolution of 11,000 points per timeseries",

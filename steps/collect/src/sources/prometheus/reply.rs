@@ -15,7 +15,7 @@ pub(crate) struct Reply {
     pub(crate) series: Vec<Series>,
     pub(crate) warnings: Vec<String>,
     pub(crate) infos: Vec<String>,
-    /// Says that the server told of data that its answer lacks: `isPartial` of `VictoriaMetrics`.
+    /// Whether the server reported that its answer is incomplete: `isPartial` of `VictoriaMetrics`.
     pub(crate) is_partial: bool,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct Point {
     pub(crate) value: f64,
 }
 
-/// Says why a body is no reply with a matrix.
+/// Says why a body is not a reply with a matrix.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ReplyError {
     /// It is not JSON to its end: cut, or garbled; it may be whole the next time.
@@ -252,7 +252,7 @@ impl<'de> Visitor<'de> for PointVisitor {
         };
         let ms = (seconds * 1000.0).round();
         if ms.abs() > 2.5e14 {
-            return Err(A::Error::custom(format!("`{seconds:?}` is no time in seconds")));
+            return Err(A::Error::custom(format!("`{seconds:?}` is not a time in seconds")));
         }
         #[expect(clippy::cast_possible_truncation, reason = "checked to be far inside i64")]
         Ok(Point { time_ms: ms as i64, value })
@@ -275,7 +275,7 @@ impl<'de> Deserialize<'de> for Value {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
                 text.parse()
                     .map(Value)
-                    .map_err(|_| E::custom(format!("value `{}` is no number", one_line(text))))
+                    .map_err(|_| E::custom(format!("value `{}` is not a number", one_line(text))))
             }
         }
         deserializer.deserialize_str(Text)
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_answers_say_what_they_lack() {
+    fn incomplete_answers_name_missing_parts() {
         let lacks = |extra: &str| {
             let body = format!(
                 r#"{{"status":"success",{extra}"data":{{"resultType":"matrix","result":[]}}}}"#
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_of_pieces_of_time_are_one_reply() {
+    fn replies_of_time_ranges_are_merged() {
         let with = |labels: &[(&str, &str)], points: &[(i64, f64)]| Reply {
             series: vec![Series::new(labels, points)],
             ..Reply::default()
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_are_no_matrix_say_what_they_are() {
+    fn reply_without_matrix_is_described_in_the_error() {
         for (body, passing, part) in [
             ("", true, "cut"),
             (r#"{"status":"success","data":{"resultType":"mat"#, true, "cut"),

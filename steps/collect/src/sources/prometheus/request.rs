@@ -91,14 +91,16 @@ impl Requester {
             self.endpoint.shown, query.name
         ))
         .hint(format!(
-            "{}.url names the server: is it up, and can it be reached from here?",
+            "{}.url names the server: check that it is running and reachable from here",
             self.endpoint.field()
         ))
     }
 
     /// Makes the error of a query that the server refuses.
     pub(crate) fn refused(&self, query: &RangeQuery, what: &str) -> StepError {
-        StepError::usage(format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name))
+        StepError::usage(format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name)).hint(
+            "correct `promql` of this query in the document; `lynceus source check PIPELINE` asks the server for each query",
+        )
     }
 
     /// Makes the error of an answer that the server says lacks data.
@@ -161,8 +163,13 @@ impl Requester {
             let message = format!("`{}`: {causes}", self.endpoint.shown);
             let field = self.endpoint.field();
             let hint = format!(
-                "{field}.tls.ca_file says whom to trust, {field}.tls.client_identity_file who asks"
+                "{field}.tls.ca_file names the certificates to trust, {field}.tls.client_identity_file the client's own"
             );
+            return Failure::Final(StepError::usage(message).hint(hint));
+        }
+        if causes.contains("InvalidContentType") {
+            let message = format!("`{}`: the server does not speak TLS", self.endpoint.shown);
+            let hint = format!("write http:// in {}.url", self.endpoint.field());
             return Failure::Final(StepError::usage(message).hint(hint));
         }
         let (is_slow, is_gone) = (error.is_timeout(), error.is_connect());
@@ -189,7 +196,9 @@ impl Requester {
         let error = StepError::usage(message);
         Failure::Final(match self.page_hint(&error.message) {
             Some(hint) => error.hint(hint),
-            None => error,
+            None => error.hint(
+                "is it a server with the Prometheus API, and does no proxy change its replies?",
+            ),
         })
     }
 

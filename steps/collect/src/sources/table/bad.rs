@@ -65,7 +65,7 @@ impl BadCells {
                 .hint(bad.hint()));
             }
             warnings.push(format!(
-                "column `{}` of `{}`: {cells} of {rows} cells are no numbers and count as missing, the first one {first}",
+                "column `{}` of `{}`: {cells} of {rows} cells are not numbers and count as missing, the first one {first}",
                 column.name,
                 path.display()
             ));
@@ -99,7 +99,7 @@ mod tests {
     fn a_decimal_comma_is_recognised_in_the_first_bad_cell() {
         let hint = |cell: &str| {
             let mut bad = Bad::default();
-            bad.note(|| format!("`t.csv:3`: column `cpu`: `{cell}` is no number"));
+            bad.note(|| format!("`t.csv:3`: column `cpu`: `{cell}` is not a number"));
             bad.hint()
         };
         assert!(hint("1,5").contains("decimal") && hint("-12,25").contains("decimal"));

@@ -30,7 +30,10 @@ impl Cells {
             gaps: source.gaps.iter().map(|gap| gap.trim().to_owned()).collect(),
             decimal: source.decimal,
             format: source.time_format.clone(),
-            zone: zone.map_err(|error| StepError::usage(format!("`time_zone`: {error}")))?,
+            zone: zone.map_err(|error| {
+                StepError::usage(format!("`time_zone`: {error}"))
+                    .hint("take a name of the IANA database such as Europe/Brussels or UTC")
+            })?,
         })
     }
 
@@ -48,7 +51,7 @@ impl Cells {
         if text.is_empty() || self.gaps.iter().any(|gap| gap.eq_ignore_ascii_case(text)) {
             return Ok(None);
         }
-        Err(format!("`{}` is no number", shown(text)))
+        Err(format!("`{}` is not a number", shown(text)))
     }
 
     /// Parses a time.
@@ -56,7 +59,7 @@ impl Cells {
         let text = text.trim();
         let number = |unit: &str| {
             let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-            number.ok_or_else(|| format!("`{}` is no time in {unit} since 1970", shown(text)))
+            number.ok_or_else(|| format!("`{}` is not a time in {unit} since 1970", shown(text)))
         };
         match &self.format {
             TimeFormat::Auto => match text.parse::<f64>() {
@@ -75,9 +78,9 @@ impl Cells {
     /// Makes a time of a number since 1970, in the unit of the format.
     pub(super) fn number_time(&self, number: f64) -> Result<Timestamp, String> {
         match self.format {
-            TimeFormat::Seconds if number.abs() > FARTHEST_SECONDS => {
-                Err(format!("`{number:?}` is no time in seconds since 1970; is it milliseconds?"))
-            }
+            TimeFormat::Seconds if number.abs() > FARTHEST_SECONDS => Err(format!(
+                "`{number:?}` is not a time in seconds since 1970; is it milliseconds?"
+            )),
             TimeFormat::Seconds => from_ms(number * 1e3),
             TimeFormat::Milliseconds => from_ms(number),
             TimeFormat::Microseconds => from_ms(number / 1e3),
@@ -103,7 +106,7 @@ impl Cells {
         }
         let civil = text.parse::<civil::DateTime>().map_err(|_| {
             format!(
-                "`{}` is no time such as 2026-11-21T08:36:07Z; `time_format` takes seconds, milliseconds or a pattern such as \"%d/%m/%Y %H:%M\"",
+                "`{}` is not a time such as 2026-11-21T08:36:07Z; `time_format` takes seconds, milliseconds or a pattern such as \"%d/%m/%Y %H:%M\"",
                 shown(text)
             )
         })?;
@@ -113,7 +116,7 @@ impl Cells {
     /// Parses a time that is written in a pattern of strftime.
     pub(super) fn by_pattern(&self, pattern: &str, text: &str) -> Result<Timestamp, String> {
         let parsed = strtime::parse(pattern, text)
-            .map_err(|error| format!("`{}` is no time: {error}", shown(text)))?;
+            .map_err(|error| format!("`{}` is not a time: {error}", shown(text)))?;
         if let Ok(time) = parsed.to_timestamp() {
             return Ok(Timestamp::from_ms(time.as_millisecond()));
         }
@@ -126,7 +129,7 @@ impl Cells {
     fn in_zone(&self, text: &str, civil: civil::DateTime) -> Result<Timestamp, String> {
         let Some(zone) = &self.zone else {
             return Err(format!(
-                "`{}` names no time zone: say with `time_zone` which one is meant, such as UTC",
+                "`{}` has no time zone: set `table.time_zone`, such as UTC",
                 shown(text)
             ));
         };
@@ -140,7 +143,7 @@ impl Cells {
 fn from_ms(ms: f64) -> Result<Timestamp, String> {
     // NaN is not inside either.
     if !(-FARTHEST_MS..=FARTHEST_MS).contains(&ms) {
-        return Err(format!("`{ms:?}` is no time in milliseconds since 1970"));
+        return Err(format!("`{ms:?}` is not a time in milliseconds since 1970"));
     }
     #[expect(clippy::cast_possible_truncation, reason = "checked to be far inside i64")]
     Ok(Timestamp::from_ms(ms.round() as i64))

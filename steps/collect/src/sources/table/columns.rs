@@ -34,7 +34,8 @@ impl Columns {
         header: &[String],
     ) -> Result<(Self, Vec<String>), StepError> {
         if header.iter().all(String::is_empty) {
-            return Err(StepError::refused(format!("`{}` has no header", path.display())));
+            return Err(StepError::refused(format!("`{}` has no header", path.display()))
+                .hint("the first line must name the columns"));
         }
         let (header, notes) = numbered(header);
         let header = header.as_slice();
@@ -52,7 +53,8 @@ impl Columns {
                 return Err(StepError::usage(format!(
                     "`table` uses the column `{}` for two of time, entity and label",
                     key.name
-                )));
+                ))
+                .hint("name another column, or leave one of the fields out"));
             }
         }
         let samples = if source.columns.is_empty() {
@@ -73,7 +75,8 @@ impl Columns {
             let name = &column.name;
             let shown = path.display();
             if self.samples[..index].iter().any(|other| other.index == column.index) {
-                return Err(StepError::usage(format!("`table.columns` names `{name}` twice")));
+                return Err(StepError::usage(format!("`table.columns` names `{name}` twice"))
+                    .hint("remove one of them"));
             }
             if !FeatureTable::RESERVED.contains(&name.as_str()) {
                 continue;

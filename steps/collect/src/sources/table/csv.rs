@@ -125,7 +125,8 @@ impl<'a> Rows<'a> {
             .collect();
         rows.header = header.map_err(|error| not_text(path, &error))?;
         if rows.header.is_empty() {
-            return Err(StepError::refused(format!("`{}` is empty", path.display())));
+            return Err(StepError::refused(format!("`{}` is empty", path.display()))
+                .hint("name a table with a header and at least one row"));
         }
         Ok(rows)
     }
@@ -190,6 +191,7 @@ fn not_text(path: &Path, error: &std::str::Utf8Error) -> StepError {
 fn unreadable(path: &Path, error: &csv::Error) -> StepError {
     match error.kind() {
         csv::ErrorKind::Io(error) => StepError::reading(path, error),
-        _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display())),
+        _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display()))
+            .hint("is `table.delimiter` the file's, and each text with it in quotes?"),
     }
 }

@@ -176,12 +176,13 @@ impl Head {
     ) -> Result<Option<Self>, StepError> {
         let row = Row::read(reader, columns).map_err(|error| {
             StepError::unavailable(format!("cannot read sorted rows again: {error}"))
+                .hint("is the disk of the temporary folder full or removed?")
         })?;
         Ok(row.map(|row| Self { run, row }))
     }
 
     fn key(&self) -> (Timestamp, usize) {
-        // Of one time, the rows of an earlier run come first in the table.
+        // Rows of one time from an earlier run come first in the table.
         (self.row.time, self.run)
     }
 }

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_header_tells_what_separates_columns() {
+    fn delimiter_is_detected_from_header() {
         for (header, delimiter) in [
             ("a,b,c", b','),
             ("a;b;c\r", b';'),

@@ -24,7 +24,7 @@ pub(super) enum Said {
 /// Why a line says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Bad {
-    /// It is no event.
+    /// It is not an event.
     Broken(String),
     /// It is an event without a time.
     NoTime,
@@ -242,7 +242,7 @@ fn is_interpreter(binary: &str) -> bool {
     INTERPRETERS.contains(&name)
 }
 
-/// Returns the script of an interpreter's arguments: the first that is no option, unless the
+/// Returns the script of an interpreter's arguments: the first that is not an option, unless the
 /// program itself is given (`-c`, `-e`).
 fn script(arguments: &str) -> Option<&str> {
     let words = arguments.split_whitespace();

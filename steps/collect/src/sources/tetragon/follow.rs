@@ -75,7 +75,7 @@ impl Live for Follower<'_> {
         self.windows.close(time - self.settings.lateness, &mut taken.rows);
         for (count, what) in [
             (self.windows.seen.late - before.0, "events came later than `lateness`"),
-            (self.tally.broken - before.1, "lines are no events"),
+            (self.tally.broken - before.1, "lines are not events"),
             (ahead, "events are of the future: which clock is wrong?"),
             (without_time, "events have no `time`"),
         ] {

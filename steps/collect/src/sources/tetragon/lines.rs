@@ -8,7 +8,7 @@ use contract::StepError;
 use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 
-/// Bytes of a line; a longer one is no event.
+/// Bytes of a line; a longer one is not an event.
 pub(super) const LONGEST_LINE: usize = 4 << 20;
 const BUFFER: usize = 256 << 10;
 
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_are_left_out_and_a_cut_one_says_so() {
+    fn empty_lines_are_skipped_and_a_cut_line_is_reported() {
         let found = lines(b"{1}\n\n  \r\n{2}\r\n{3");
         let cut = ("{3".to_owned(), true, 5);
         assert_eq!(found, [line("{1}", 1), line("{2}", 4), cut]);

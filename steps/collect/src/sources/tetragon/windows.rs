@@ -177,7 +177,7 @@ impl Windows {
             is_first = false;
             end = end + self.step;
             if self.entities.is_empty() {
-                // Nobody is there until the next event.
+                // There is no process until the next event.
                 let next = self.open.keys().next().copied();
                 end = next.unwrap_or(until + self.step).min(until + self.step);
             }
@@ -188,7 +188,7 @@ impl Windows {
     /// Makes the rows of the windows up to that of the last event, but none after `end`.
     pub(super) fn close_all(&mut self, end: Timestamp, rows: &mut SampleRows) {
         if let Some(newest) = self.newest {
-            // Nobody knows whether Tetragon still ran after its last event.
+            // It is unknown whether Tetragon still ran after its last event.
             self.close(self.end_of(newest).min(end), rows);
         }
     }

@@ -70,7 +70,7 @@ pub(super) fn confusion(classify: &ClassManifest) -> String {
             }
         }
     }
-    wrap(height, "Confusion matrix: what entities are against what they were called", &svg)
+    wrap(height, "Confusion matrix: true class of entities against predicted class", &svg)
 }
 
 /// Draws balanced accuracy by the number of entities.
@@ -97,7 +97,7 @@ pub(super) fn learning_curve(points: &[CurvePoint]) -> String {
     }
     svg.push_str(&format!("<polyline class=\"s0\" points=\"{}\"/>", curve.trim_end()));
     text(&mut svg, [right, bottom + 60.0], "end", "entities trained on");
-    wrap(bottom + 70.0, "Learning curve: balanced accuracy by entities trained on", &svg)
+    wrap(bottom + 70.0, "Learning curve: balanced accuracy by number of training entities", &svg)
 }
 
 /// Features that are drawn.

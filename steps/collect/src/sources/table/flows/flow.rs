@@ -187,7 +187,7 @@ fn number(text: Option<&str>) -> Result<Option<f64>, String> {
         "" | "-" | "(empty)" => Ok(None),
         text => match text.parse::<f64>() {
             Ok(number) => Ok(Some(number).filter(|number| number.is_finite())),
-            Err(_) => Err(format!("`{}` is no number", shown(text))),
+            Err(_) => Err(format!("`{}` is not a number", shown(text))),
         },
     }
 }
@@ -202,7 +202,7 @@ fn count(text: Option<&str>) -> Result<Option<f64>, String> {
 fn port(text: Option<&str>) -> Result<Option<u16>, String> {
     let Some(number) = number(text)? else { return Ok(None) };
     if number.fract() != 0.0 || !(0.0..=65_535.0).contains(&number) {
-        return Err(format!("`{number:?}` is no port"));
+        return Err(format!("`{number:?}` is not a port"));
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
     Ok(Some(number as u16))

@@ -15,8 +15,8 @@ const MOST_NAMES: usize = 512;
 /// the protocol's name. Lists and nulls are left out.
 pub(super) fn flatten(text: &str) -> Result<Vec<(String, String)>, String> {
     let value: Value = serde_json::from_str(text)
-        .map_err(|error| format!("`{}` is no JSON: {error}", shown(text)))?;
-    let Value::Object(_) = value else { return Err(format!("`{}` is no object", shown(text))) };
+        .map_err(|error| format!("`{}` is not JSON: {error}", shown(text)))?;
+    let Value::Object(_) = value else { return Err(format!("`{}` is not an object", shown(text))) };
     let mut pairs = Vec::new();
     walk(String::new(), value, 0, &mut pairs);
     Ok(pairs)
@@ -110,7 +110,7 @@ impl Objects {
         self.depth = 0;
         // What nfdump writes where it has nothing to list.
         let is_none = rest.trim().is_empty() || rest.trim() == "No matching flows";
-        (!is_none).then(|| format!("`{}` is no JSON object", shown(rest.trim())))
+        (!is_none).then(|| format!("`{}` is not a JSON object", shown(rest.trim())))
     }
 }
 

@@ -148,7 +148,8 @@ impl Source for Flows<'_> {
         }
         let path = self.path.display();
         if self.seen.outside == 0 {
-            return Err(StepError::refused(format!("`{path}` holds no flow")));
+            return Err(StepError::refused(format!("`{path}` holds no flow"))
+                .hint("name a file with at least one flow below its header"));
         }
         Err(StepError::refused(format!(
             "all {} flows of `{path}` lie outside the range from `{}` to `{}`",

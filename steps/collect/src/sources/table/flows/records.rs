@@ -16,7 +16,7 @@ use super::json;
 use crate::sources::table::cells::shown;
 use crate::sources::table::text::Text;
 
-/// Longest line and longest JSON object: more is no record.
+/// Longest line and longest JSON object: more is not a record.
 const LONGEST_BYTES: u64 = 1 << 20;
 /// Records that are looked at to find the format.
 const LOOKED_AT: usize = 1000;
@@ -62,7 +62,10 @@ impl<'a> FlowFile<'a> {
         let start = bytes.fill_buf().map_err(|error| StepError::reading(path, &error))?;
         let begin = start.trim_ascii_start();
         let shape = match begin.first() {
-            None => return Err(StepError::refused(format!("`{}` is empty", path.display()))),
+            None => {
+                return Err(StepError::refused(format!("`{}` is empty", path.display()))
+                    .hint("name a file with at least one flow"));
+            }
             Some(b'{') => Shape::JsonLines,
             Some(b'[') => Shape::JsonArray,
             Some(b'#') => Shape::Zeek,
@@ -213,7 +216,7 @@ impl<'a> FlowFile<'a> {
             let line = record.position().map_or(0, csv::Position::line);
             let only = record.get(0).unwrap_or_default();
             match only {
-                // nfdump: totals follow, which are no rows.
+                // nfdump: totals follow, which are not rows.
                 b"Summary" if record.len() == 1 => break,
                 b"No matching flows" if record.len() == 1 => continue,
                 _ => {}
@@ -248,7 +251,7 @@ impl<'a> FlowFile<'a> {
         while self.line(&mut bytes, &mut line)? {
             number += 1;
             if line.starts_with(b"#") {
-                // Of several logs in one file, each says its own columns.
+                // Each of several logs in one file has a header of its own.
                 if let Some(names) = zeek_names(&line) {
                     (columns, fields) = (names.len(), self.fields(dialect, &names));
                 }

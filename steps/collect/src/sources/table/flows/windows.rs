@@ -194,7 +194,7 @@ impl Group {
         destinations.sort_unstable();
         destinations.dedup();
         let top = self.destinations.values().max().copied().unwrap_or(0);
-        // Where bytes are told at all, an address that nobody sent to received none.
+        // If bytes are reported at all, an address without incoming flows received none.
         let (sent, sent_packets) = (self.sent_bytes.total(), self.sent_packets.total());
         let received = sent.map(|_| self.received_bytes.total);
         let outside_bytes = self.outside.total().and(sent).map(|_| self.outside_bytes.total);
@@ -207,7 +207,7 @@ impl Group {
             self.bytes.total().map(|bytes| bytes / flows),
             ratio(self.bytes.total(), self.packets.total()),
             ratio(sent, sent.map(|sent| sent + self.received_bytes.total)),
-            // Of flows without an answer some tools write no duration.
+            // Some tools write no duration for flows without an answer.
             self.duration.mean().or(Some(0.0)),
             Some(self.longest_seconds),
             Some(destinations.len() as f64),

@@ -34,7 +34,7 @@ fn call(key: &str, call: &str) -> String {
 }
 
 #[test]
-fn an_exec_has_its_time_node_and_program() {
+fn exec_event_has_time_node_and_program() {
     let found = event(&exec(r#""binary":"/bin/ls","in_init_tree":false"#));
     assert_eq!(found.time.to_string(), "2026-11-29T19:00:00.137Z");
     assert_eq!((found.entity.as_str(), found.weight), ("n1", 1.0));
@@ -68,7 +68,7 @@ fn programs_and_scripts_in_temporary_folders_and_memory_are_found() {
 }
 
 #[test]
-fn processes_that_ran_before_are_not_started_and_unknown_kinds_say_so() {
+fn known_processes_are_not_counted_as_started_and_unknown_kinds_are_reported() {
     let settings = TetragonSource::default();
     let earlier = exec(r#""binary":"/sbin/init""#).replace("execve clone", "procFS auid");
     assert_eq!(said(&earlier, &settings), Ok(Said::Earlier));
@@ -149,7 +149,7 @@ fn system_calls_are_named_by_number_and_kernel_functions_by_their_plain_name() {
 }
 
 #[test]
-fn events_without_a_process_say_what_was_left_out() {
+fn events_without_process_are_counted_as_skipped() {
     let line =
         |inner: &str| format!(r#"{{{inner},"node_name":"n1","time":"2026-11-29T19:00:01Z"}}"#);
     let limit = line(r#""rate_limit_info":{"number_of_dropped_process_events":"41"}"#);

@@ -78,7 +78,7 @@ fn a_quiet_entity_has_zeros_for_a_while_and_then_no_rows() {
 }
 
 #[test]
-fn programs_are_counted_and_their_entropy_is_in_bits() {
+fn program_entropy_is_in_bits() {
     let mut windows = windows(0, 300);
     let mut rows = empty();
     for (seconds, program) in [(1.0, 1), (2.0, 1), (3.0, 2), (4.0, 9)] {
@@ -133,7 +133,7 @@ fn windows_with_left_out_events_are_incomplete() {
 }
 
 #[test]
-fn a_throttling_whose_end_was_lost_ends_by_itself() {
+fn throttling_without_end_event_expires() {
     let mut windows = windows(0, 10_000);
     let mut rows = empty();
     windows.add(exec(1.0, 1));
