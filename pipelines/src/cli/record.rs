@@ -74,10 +74,10 @@ pub(crate) fn record(
         health: recorded.health,
         context,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StepError::unavailable(format!("cannot start: {error}")).hint(SYSTEM_HINT))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            StepError::unavailable(format!("cannot start: {error}")).hint(SYSTEM_HINT)
+        })?;
     let taken = runtime.block_on(until_end(work))?;
     match global.output() {
         OutputFormat::Json => print_json(&serde_json::json!({"steps": taken})),
@@ -97,7 +97,9 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
         drop(done.send(work.run(&stopped)));
     };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(run);
-    thread.map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")).hint(SYSTEM_HINT))?;
+    thread.map_err(|error| {
+        StepError::unavailable(format!("cannot start a thread: {error}")).hint(SYSTEM_HINT)
+    })?;
     let gone = |_| Err(StepError::bug("the recorder ended in a panic"));
     tokio::select! {
         result = &mut ended => return result.unwrap_or_else(gone),
@@ -113,8 +115,9 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, StepError> {
-    signal(kind)
-        .map_err(|error| StepError::unavailable(format!("cannot wait for signals: {error}")).hint(SYSTEM_HINT))
+    signal(kind).map_err(|error| {
+        StepError::unavailable(format!("cannot wait for signals: {error}")).hint(SYSTEM_HINT)
+    })
 }
 
 /// What the thread records.
