@@ -15,6 +15,7 @@ mod documentation;
 mod extensions;
 mod feature_catalogue;
 mod field_cases;
+mod for_people;
 mod hosts;
 mod json_output;
 mod kill_and_resume;
