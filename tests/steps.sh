@@ -63,7 +63,7 @@ all() {
     step validate --document pipelines/sample.yaml --features run/feature/features.parquet --dataset run/validate/dataset --validation run/validate/validation.json --now 2026-11-21T08:36:00Z --outcome run/validate/outcome.json
     section "a model"
     step train --document pipelines/sample.yaml --dataset run/validate/dataset --model adaptive --seed 7 --candidate run/train-adaptive/candidate --outcome run/train-adaptive/outcome.json
-    section "calibration, thresholds and figures"
+    section "calibration, thresholds and metrics"
     step select --document pipelines/sample.yaml --dataset run/validate/dataset --candidate run/train-adaptive/candidate --bundle run/select/bundle --outcome run/select/outcome.json
     section "a version in the registry, and the alias \`live\`"
     step deploy --document pipelines/sample.yaml --bundle run/select/bundle --dataset run/validate/dataset --store store --now 2026-11-21T08:36:00Z --deployment run/deploy/deployment.json --outcome run/deploy/outcome.json

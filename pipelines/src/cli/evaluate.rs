@@ -335,7 +335,7 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
         table(&rows)
     };
     if evaluation.scenarios.iter().any(|found| found.guarded) {
-        text.push_str("* labels.guard leaves no window of it for the figures below\n");
+        text.push_str("* labels.guard leaves no window of it for the metrics below\n");
     }
     text.push_str(&format!(
         "\n{} windows: precision {}, recall {}, F1 {}, ROC-AUC {}, average precision {}\n",

@@ -35,7 +35,7 @@ pub(super) fn text(version: &str, manifest: &BundleManifest) -> String {
     }));
     text.push('\n');
     text.push_str(&table(&members));
-    let mut figures = vec![["measured on", "figure", "value"].map(str::to_owned).to_vec()];
+    let mut figures = vec![["measured on", "metric", "value"].map(str::to_owned).to_vec()];
     for (part, named) in &manifest.metrics {
         figures.extend(named.iter().map(|(name, value)| {
             vec![part.clone(), name.replace('_', " "), format!("{value:.4}")]

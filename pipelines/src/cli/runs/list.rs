@@ -91,8 +91,8 @@ fn check(runs: &[RunRecord], args: &ListArgs) -> Result<(), StepError> {
             let meant =
                 closest.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
             let known: Vec<&str> = known.into_iter().collect();
-            return Err(StepError::usage(format!("no run has a figure `{name}`{meant}"))
-                .hint(format!("figures: {STARTED}, {SECONDS}, {}", known.join(", "))));
+            return Err(StepError::usage(format!("no run has a metric `{name}`{meant}"))
+                .hint(format!("metrics: {STARTED}, {SECONDS}, {}", known.join(", "))));
         }
     }
     Ok(())
