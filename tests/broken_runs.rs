@@ -95,7 +95,7 @@ fn interrupted_training_resumes_after_a_failed_tick() -> anyhow::Result<()> {
     let output = workspace.output(&train)?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && said.contains("going on with the interrupted run"),
+        output.status.success() && said.contains("resuming the interrupted run"),
         "{said}"
     );
     Ok(())

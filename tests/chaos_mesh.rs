@@ -264,7 +264,7 @@ fn stressor_that_ran_out_of_memory_ends_its_fault() -> Result<()> {
     let forbidden = refusal(403, "pods \"web-1\" is forbidden");
     let recorded = record(vec![(200, recovered())], forbidden)?;
     assert_eq!((recorded.code, recorded.rows), (Some(0), vec![COMPLETED.to_owned()]));
-    assert!(recorded.said.contains("Cannot tell whether the memory"), "{}", recorded.said);
+    assert!(recorded.said.contains("Cannot check whether the memory"), "{}", recorded.said);
     Ok(())
 }
 

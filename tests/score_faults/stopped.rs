@@ -129,7 +129,7 @@ fn watch_continues_after_failed_tick_and_stops_on_ctrl_c() -> anyhow::Result<()>
     rustix::process::kill_process(id, rustix::process::Signal::INT)?;
     std::io::Read::read_to_string(&mut stderr, &mut said)?;
     assert_eq!(code(child.wait()?), 0, "{said}");
-    ensure!(said.contains("stopped; windows that come due meanwhile"), "{said}");
+    ensure!(said.contains("scores the windows that come due meanwhile"), "{said}");
     Ok(())
 }
 

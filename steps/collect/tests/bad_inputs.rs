@@ -219,7 +219,7 @@ fn mangled_replies_are_refused() -> Result<()> {
         ("a.json", with(r#""1""#, r#""""#), "is not a number"),
         ("a.json", with(r#""1""#, "null"), "query_range"),
         ("a.json", with("1795251600", r#""1795251600""#), "query_range"),
-        ("a.json", with("1795251600", "1e300"), "no time in seconds"),
+        ("a.json", with("1795251600", "1e300"), "not a time in seconds"),
         ("a.json", with("1795251660", "1795251600"), "two values"),
         ("a.json", with(r#""values""#, r#""histograms""#), "native histograms"),
         ("a.json", with(series, &another), "several series"),

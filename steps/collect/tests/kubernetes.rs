@@ -306,7 +306,7 @@ fn server_refusal_is_quoted_with_a_hint() -> Result<()> {
     let outside = document("x", "").replace("      url: x\n", "");
     let said = Place::new(&outside)?.fails(NOW, &[], 2)?;
     assert!(
-        said.contains("no pod with a service account") && said.contains("kubectl proxy"),
+        said.contains("not a pod with a service account") && said.contains("kubectl proxy"),
         "{said}"
     );
     Ok(())

@@ -129,7 +129,7 @@ fn documents_whose_sources_cannot_be_joined_are_refused() -> Result<()> {
         ),
         ("{a: {table: {path: t, time: t}, queries: [{name: a, promql: a}]}}", "takes no queries"),
         ("{a: {recording: {path: r}}}", "needs at least one query"),
-        ("{a: {table: {path: t, time: t}, broadcast: true}}", "there is no other source"),
+        ("{a: {table: {path: t, time: t}, broadcast: true}}", "needs a second source"),
         ("{a: {table: {path: t, time: t}, tolerance: -1m}}", "tolerance"),
     ] {
         let place = Place::new(&format!("step: 1m\nrange: 1d\nsources: {sources}"))?;

@@ -283,7 +283,7 @@ fn status_shows_stored_state_of_ticks() {
     let made = Made::new(&[""]).unwrap();
     let flags = ["--store", "store", "--from", &at(199)];
     let text = Parsed::of(&made.page(&flags).unwrap()).text();
-    assert!(text.contains("None is known to have been scored late"), "{text}");
+    assert!(text.contains("No window is known to have been scored late"), "{text}");
     let write = |name: &str, state: &Value| {
         store::state::write(&made.store().unwrap(), "cluster", name, state, None).unwrap();
     };
@@ -320,7 +320,7 @@ fn windows_before_the_first_are_not_missing() {
     assert!(text.contains("The first stored window is that of"), "{text}");
     assert!(text.contains("3 windows of the range were not scored"), "{text}");
     let text = Parsed::of(&made.page(&["--store", "store", "--from", &at(210)]).unwrap()).text();
-    assert!(!text.contains("The first window that is kept"), "{text}");
+    assert!(!text.contains("The first stored window"), "{text}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn comparison_page_lists_differences_of_runs() {
     let compared = report::compare(&[&a, &b], &[&later]).unwrap();
     Parsed::of(&compared.html()).check();
     assert!(
-        compared.summary.contains("Not every run came to make a bundle"),
+        compared.summary.contains("Not every run produced a bundle"),
         "{}",
         compared.summary
     );
@@ -71,5 +71,5 @@ fn page_lists_differences_from_previous_run() {
     assert!(text.contains("models.z_score.threshold 3.0 4.0"), "{text}");
     assert!(text.contains("no feature has moved far"), "{text}");
     let page = now.page(&["--run", "run", "--previous", "run"]).unwrap();
-    assert!(Parsed::of(&page).text().contains("Its document is that of the run before"));
+    assert!(Parsed::of(&page).text().contains("Its document equals that of the previous run"));
 }

@@ -22,7 +22,7 @@ fn documents_that_do_not_fit_are_usage_errors() {
         ("[{freshness: {max: 5}}]", SPLIT, "duration"),
         ("[{row_count: {min: -1}}]", SPLIT, "x.yaml"),
         ("[{row_count: {min: 1, severity: fatal}}]", SPLIT, "fatal"),
-        ("[]", "{validation: 0.6, test: 0.6}", "nothing to train on"),
+        ("[]", "{validation: 0.6, test: 0.6}", "the rest is for training"),
         ("[]", "{validation: 0}", "calibrate"),
         ("[]", "{validation: 0.2, gap: x}", "duration"),
         ("{}", SPLIT, "expected"),

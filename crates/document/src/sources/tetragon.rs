@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(checked("{}"), None);
         assert!(checked(r#"{"events": ["exit", "exit"]}"#).unwrap().contains("already"));
         assert!(checked(r#"{"events": ["other"]}"#).unwrap().contains("already"));
-        assert!(checked(r#"{"events": ["Exit"]}"#).unwrap().contains("no column name"));
+        assert!(checked(r#"{"events": ["Exit"]}"#).unwrap().contains("not a column name"));
         assert!(checked(r#"{"temporary_folders": ["tmp"]}"#).unwrap().contains("absolute"));
         assert!(checked(r#"{"path": ""}"#).unwrap().contains("empty"));
     }

@@ -194,7 +194,7 @@ fn contradictory_settings_are_refused() {
         ),
         ("range: 1d", "range: 99999999d", "`99999999d` is longer than"),
         ("step: 1m\nrange: 1d", "step: 1s\nrange: 3000d", "has more than 50000000 steps"),
-        ("features:", "labels: {normal: []}\nfeatures:", "no label is normal"),
+        ("features:", "labels: {normal: []}\nfeatures:", "without a normal label"),
         ("share: 0.99", "share: 99", "is not between 0 and 1"),
         ("name: small", "name: Small", "is not a pipeline name"),
         ("name: small", "name: small\nname: other", "field `name` occurs twice, first in line 3"),
@@ -384,7 +384,7 @@ fn lint_reports_all_mistakes_of_a_document_at_once() {
     for (line, part) in [
         (5, "unknown field `rangee`"),
         (7, "`scoring.every`"),
-        (3, "no pipeline name"),
+        (3, "not a pipeline name"),
         (11, "`9` is not a column name"),
         (13, "no sample column is named `nothing`"),
         (14, "not a whole number of steps"),
