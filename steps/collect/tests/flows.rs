@@ -362,7 +362,7 @@ fn file_without_flow_format_is_refused_with_its_fields() -> Result<()> {
         ("format: flows", NFDUMP_NEW, "table.time_zone", 2),
         (EACH_FLOW, "", "is empty", 3),
         ("format: flows, time: t", NFDUMP_NEW, "must not be set with a flow format", 2),
-        ("format: flows, flows: {cluster: [x]}", NFDUMP_NEW, "no CIDR block", 2),
+        ("format: flows, flows: {cluster: [x]}", NFDUMP_NEW, "not a CIDR block", 2),
         (
             "path: x, start: '2026-01-01T00:00:00Z', flows: {sampling: 2}",
             "",
