@@ -94,10 +94,7 @@ fn interrupted_training_resumes_after_a_failed_tick() -> anyhow::Result<()> {
     assert_eq!(tick.status.code(), Some(4), "{}", String::from_utf8_lossy(&tick.stderr));
     let output = workspace.output(&train)?;
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("resuming the interrupted run"),
-        "{said}"
-    );
+    assert!(output.status.success() && said.contains("resuming the interrupted run"), "{said}");
     Ok(())
 }
 

@@ -93,7 +93,10 @@ pub(crate) fn headers(
 ) -> Result<HeaderMap, StepError> {
     let mut parsed = HeaderMap::new();
     for (name, value) in headers {
-        let wrong = |what: &str| StepError::usage(format!("`{field}`: {what}"));
+        let wrong = |what: &str| {
+            StepError::usage(format!("`{field}`: {what}"))
+                .hint("a header's name has letters, digits and `-`; its value is one line of ASCII")
+        };
         let mut value = HeaderValue::from_str(value)
             .map_err(|_| wrong(&format!("the value of `{name}` cannot be sent in a header")))?;
         let name = HeaderName::from_bytes(name.as_bytes())

@@ -129,6 +129,7 @@ fn read_node(path: &Path) -> Result<Node, StepError> {
         let line =
             error.as_bytes()[..error.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
         StepError::usage(format!("{shown}:{line}: not UTF-8 text"))
+            .hint("save the document as UTF-8")
     })?;
     node::parse(&shown, &text)
 }

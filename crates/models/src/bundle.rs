@@ -176,8 +176,9 @@ impl Bundle {
         models: Vec<Model>,
         files: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, StepError> {
-        let refused =
-            |what: String| StepError::refused(format!("`{}` {what}", BundleManifest::FILE));
+        let refused = |what: String| {
+            StepError::refused(format!("`{}` {what}", BundleManifest::FILE)).hint(DAMAGED_HINT)
+        };
         let columns = manifest.contract.columns.len();
         if models.is_empty() {
             return Err(refused("has no members".to_owned()));

@@ -99,7 +99,8 @@ impl Words {
                 return StepError::usage(format!("{about}: the server asks for a password"))
                     .hint(format!("name the file with it in `{field}.server.password`"));
             }
-            return StepError::unavailable(self.without_secret(&format!("{about}: {words}")));
+            return StepError::unavailable(self.without_secret(&format!("{about}: {words}")))
+                .hint(format!("check that the server of `{field}.server.url` is running and reachable from here"));
         };
         let mut words = error.message().to_owned();
         if let Some(detail) = error.detail() {

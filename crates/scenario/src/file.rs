@@ -129,6 +129,7 @@ impl ScenarioFile {
         let file: Self = document::read_as(path)?;
         file.check().map_err(|(field, cause)| {
             StepError::usage(format!("`{}`: `{field}`: {cause}", path.display()))
+                .hint("correct this field; docs/src/scenarios.md describes scenario files")
         })?;
         Ok(file)
     }

@@ -97,7 +97,10 @@ fn start(
         .stderr(log.into_parts().0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| StepError::unavailable(format!("cannot start `{}`: {e}", program.display())))
+        .map_err(|e| {
+            StepError::unavailable(format!("cannot start `{}`: {e}", program.display()))
+                .hint(SYSTEM_HINT)
+        })
 }
 
 /// How often the log of a running task is looked at.

@@ -43,7 +43,10 @@ pub(crate) fn send(
 
 fn beat(heartbeat: &Http<Heartbeat>, folder: &Path) -> Result<(), Failure> {
     let text = read_secret(&heartbeat.own.ping, folder)?;
-    let wrong = |what: &str| StepError::usage(format!("`{FIELD}.ping` {what}"));
+    let wrong = |what: &str| {
+        StepError::usage(format!("`{FIELD}.ping` {what}"))
+            .hint("the file or variable must hold the URL of the check")
+    };
     let url: HttpUrl = text.parse().map_err(|e: UrlError| wrong(&e.to_string()))?;
     let server = &heartbeat.server;
     if !url.has_origin_of(&server.url) {

@@ -56,6 +56,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Scenario>, StepError> {
 pub(crate) fn refused(path: &Path, line: Option<u64>, what: &dyn std::fmt::Display) -> StepError {
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
     StepError::refused(format!("`{}{line}`: {what}", path.display()))
+        .hint("a scenario log is CSV with the columns start, end, label and, optionally, target")
 }
 
 struct Columns {

@@ -53,11 +53,7 @@ fn comparison_page_lists_differences_of_runs() {
     fs_err::remove_dir_all(one.path("run/select")).unwrap();
     let compared = report::compare(&[&a, &b], &[&later]).unwrap();
     Parsed::of(&compared.html()).check();
-    assert!(
-        compared.summary.contains("Not every run produced a bundle"),
-        "{}",
-        compared.summary
-    );
+    assert!(compared.summary.contains("Not every run produced a bundle"), "{}", compared.summary);
 }
 
 #[test]

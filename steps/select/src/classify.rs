@@ -157,6 +157,7 @@ impl Candidate {
         let figures = manifest.cross_validation.clone().unwrap_or(Value::Null);
         let classify: ClassCandidate = serde_json::from_value(figures).map_err(|e| {
             StepError::refused(format!("the candidate `{kind}` is not of `task: classify`: {e}"))
+                .hint("run `train` again with this document")
         })?;
         let model = ClassModel::load(kind, &bytes)?;
         Ok(Self { manifest, classify, model })

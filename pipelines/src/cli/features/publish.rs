@@ -371,7 +371,8 @@ fn part(
 ) -> Result<Part, StepError> {
     let times = &rows.table.times;
     let (Some(first), Some(last)) = (times.first(), times.last()) else {
-        return Err(StepError::refused(format!("the part of {date} has no rows")));
+        return Err(StepError::refused(format!("the part of {date} has no rows"))
+            .hint("publish a run that covers the day"));
     };
     let entities: BTreeSet<u32> = rows.table.entity.iter().copied().collect();
     Ok(Part {

@@ -49,6 +49,7 @@ impl Email {
                 StepError::usage(format!(
                     "`alerts.channels.email`: `{address}` is not an address: {e}"
                 ))
+                .hint("write it as in on-call@example.com")
             })
         };
         let time = Duration::from_millis(u64::try_from(message.time.ms()).unwrap_or(0));

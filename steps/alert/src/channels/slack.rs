@@ -55,7 +55,10 @@ impl Channel for Slack {
 
     fn send(&mut self, message: &Message, _: Timestamp) -> Result<(), Failure> {
         let webhook = read_secret(&self.settings.own.webhook, &self.folder)?;
-        let wrong = |what: &str| StepError::usage(format!("`{FIELD}.webhook` {what}"));
+        let wrong = |what: &str| {
+            StepError::usage(format!("`{FIELD}.webhook` {what}"))
+                .hint("the file or variable must hold the webhook's URL, which Slack shows once")
+        };
         let url: HttpUrl = webhook.parse().map_err(|e: UrlError| wrong(&e.to_string()))?;
         let server = &self.settings.server;
         if !url.has_origin_of(&server.url) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Instant;
 
-use contract::{Span, StepError, Timestamp};
+use contract::{SYSTEM_HINT, Span, StepError, Timestamp};
 use store::ObjectStore;
 
 use super::send::{Outbox, Sent};
@@ -54,8 +54,9 @@ impl Carrier {
             }
         };
         let thread = std::thread::Builder::new().name("carrier".to_owned()).spawn(run);
-        thread
-            .map_err(|error| StepError::unavailable(format!("cannot start a thread: {error}")))?;
+        thread.map_err(|error| {
+            StepError::unavailable(format!("cannot start a thread: {error}")).hint(SYSTEM_HINT)
+        })?;
         Ok(Self { to, rounds, carried, is_busy: false, is_old: false })
     }
 

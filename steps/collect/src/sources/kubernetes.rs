@@ -95,7 +95,8 @@ impl Source for Kubernetes<'_> {
         outcome.count("pods", self.pods);
         outcome.count("pods_without_image_size", self.without_size);
         if self.pods == 0 && !self.is_scoring {
-            return Err(StepError::refused(self.nothing()));
+            return Err(StepError::refused(self.nothing())
+                .hint("check `namespaces` and `selector` of the source"));
         }
         Ok(())
     }

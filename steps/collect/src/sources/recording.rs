@@ -102,8 +102,10 @@ fn read_reply(path: &Path) -> Result<Reply, StepError> {
         }
         body = plain;
     }
-    reply::parse(&body)
-        .map_err(|error| StepError::refused(format!("`{}`: {error}", path.display())))
+    reply::parse(&body).map_err(|error| {
+        StepError::refused(format!("`{}`: {error}", path.display()))
+            .hint("record again with `collect --record DIR`")
+    })
 }
 
 /// Keeps what a server replied, to be written as one reply a query.

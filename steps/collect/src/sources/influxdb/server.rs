@@ -134,7 +134,10 @@ impl Server {
         let field = self.client.field();
         match wrong {
             Wrong::Broken(what) => {
-                Failed::passing(StepError::unavailable(self.message(request, &what)))
+                let error = StepError::unavailable(self.message(request, &what));
+                Failed::passing(
+                    error.hint("does a proxy change or cut replies? the request is made again"),
+                )
             }
             Wrong::WebPage => Failed::for_good(
                 StepError::usage(self.message(request, "the reply is a web page"))

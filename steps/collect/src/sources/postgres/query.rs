@@ -194,7 +194,10 @@ impl TimeColumn {
         let name = &settings.time;
         let column = quoted(name);
         let of = known.type_of(name)?;
-        let wrong = |what: &str| StepError::usage(format!("`{}`: {what}", known.field));
+        let wrong = |what: &str| {
+            StepError::usage(format!("`{}`: {what}", known.field))
+                .hint("set `time_unit` for whole numbers, or convert the column in `query`")
+        };
         let kind = match *of {
             Type::TIMESTAMPTZ => Written::Instant,
             Type::TIMESTAMP | Type::DATE => {

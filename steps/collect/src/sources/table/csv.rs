@@ -168,7 +168,11 @@ impl<'a> Rows<'a> {
 
     /// Says in an error where the cell is.
     fn at<T>(&self, column: &FileColumn, parsed: Result<T, String>) -> Result<T, StepError> {
-        parsed.map_err(|message| StepError::refused(self.place(column, &message)))
+        parsed.map_err(|message| {
+            StepError::refused(self.place(column, &message)).hint(
+                "correct the cell, or set `time_format`, `time_zone` and `decimal` of the table",
+            )
+        })
     }
 
     fn place(&self, column: &FileColumn, message: &str) -> String {

@@ -58,7 +58,8 @@ pub(super) fn read(
             Err(Stop::OutOfOrder) => {
                 out_of_order = true;
                 // Only ends the reading; the caller never sees it.
-                Err(StepError::refused("the rows are not in order of time"))
+                Err(StepError::refused("the rows are not in order of time")
+                    .hint("sort the rows by time"))
             }
         }
     });
@@ -142,6 +143,7 @@ impl Reading<'_> {
             let time = time.unwrap_or_else(|| Err("the time is missing".to_owned()));
             time.map_err(|message| {
                 StepError::refused(self.place(column, rows.first_row + index, &message))
+                    .hint("correct the cell, or set `time_format` and `time_zone` of the table")
             })
         });
         checked.collect()

@@ -323,7 +323,8 @@ impl<'a> FlowFile<'a> {
         let path = &self.path;
         match error.kind() {
             csv::ErrorKind::Io(error) => StepError::reading(path, error),
-            _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display())),
+            _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display()))
+                .hint("is the file complete, and is each text with a delimiter in quotes?"),
         }
     }
 }
