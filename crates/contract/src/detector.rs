@@ -51,6 +51,8 @@ detectors! {
     Autoencoder("autoencoder", Rows),
     /// One tree of labelled classes.
     DecisionTree("decision_tree", Classes),
+    /// Trees of labelled classes that each correct those before.
+    GradientBoosting("gradient_boosting", Classes),
     /// Random trees that isolate rare rows.
     IsolationForest("isolation_forest", Rows),
     /// Mahalanobis distance.

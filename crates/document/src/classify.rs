@@ -137,6 +137,8 @@ impl ClassModels {
 }
 
 /// Gradient-boosted trees: a tree a class and round, fitted to what the rounds before got wrong.
+///
+/// In `models` they are fitted on the labelled rows of the train part, anomalous ones too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientBoosting {

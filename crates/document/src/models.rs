@@ -7,6 +7,7 @@ use contract::detector::{DetectorKind, Shape};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::classify::GradientBoosting;
 use crate::search::Search;
 
 pub use settings::DetectorSettings;
@@ -27,6 +28,9 @@ pub struct Models {
     /// Says which kind of fault an alarm is; it has no vote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnose: Option<Diagnose>,
+    /// Trees that tell labelled classes apart and each correct those before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_boosting: Option<GradientBoosting>,
     /// Random trees that isolate rare rows early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation_forest: Option<IsolationForest>,

@@ -8,6 +8,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use crate::Tensors;
 use crate::autoencoder::Autoencoder;
 use crate::class_trees::ClassTrees;
+use crate::classify::boosted::BoostedTrees;
 use crate::isolation_forest::IsolationForest;
 use crate::mahalanobis::Mahalanobis;
 use crate::one_class_svm::OneClassSvm;
@@ -61,6 +62,7 @@ pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
         DetectorKind::DecisionTree | DetectorKind::RandomForest => {
             Box::new(ClassTrees::read(known.name(), &mut tensors)?)
         }
+        DetectorKind::GradientBoosting => Box::new(BoostedTrees::read(&mut tensors)?),
         DetectorKind::IsolationForest => Box::new(IsolationForest::read(&mut tensors)?),
         DetectorKind::Mahalanobis => Box::new(Mahalanobis::read(&mut tensors)?),
         DetectorKind::OneClassSvm => Box::new(OneClassSvm::read(&mut tensors)?),

@@ -1,30 +1,38 @@
 //! Growing a tree that tells classes apart (Breiman and others: Classification and Regression
-//! Trees, 1984): Gini impurity, thresholds halfway between neighbouring values.
+//! Trees, 1984): Gini impurity, thresholds halfway between neighbouring values of a node.
+//!
+//! Splits are found between bins. Up to 2,048 rows each value is a bin of its own, and above there are
+//! 256 of about as many rows.
 //!
 //! Own code, and not `linfa-trees` 0.8: that sums impurities in the order of a hash map, so that the
 //! same rows give other trees from run to run, and takes values closer than 1e-5 for equal,
 //! whatever their unit. Tests compare the two where neither matters.
 
 use document::models::ClassWeights;
+use models::ClassTrees;
 use models::class_trees::{ClassTree, Classes};
-use models::scaler::{Scaling, single};
-use models::{ClassTrees, Scaler};
-use ndarray::{Array1, Array2, ArrayView2};
+use models::scaler::single;
+use ndarray::{Array1, Array2};
 use rand::RngCore;
 
+use crate::bins::{self, Column};
 use crate::{FitError, rows};
 
 /// Most classes: more are a sign that something else than a label was taken for one.
 const MOST_CLASSES: usize = 100;
+/// Rows up to which each value is a bin of its own.
+const EXACT_ROWS: usize = 2048;
+/// Most bins of a column of more rows.
+const BINS: u16 = 256;
+/// Share of the best purity by which another split must be better: less is rounding.
+const BETTER: f64 = 1e-12;
 
 /// Rows with their classes, as trees take them.
 pub(crate) struct Sample {
-    /// Values of each column without gaps.
-    columns: Vec<Vec<f64>>,
-    class: Vec<usize>,
+    columns: Vec<Column>,
+    class: Vec<u16>,
     /// What a row of each class counts.
     weights: Vec<f64>,
-    fill: Vec<f64>,
 }
 
 /// How far a tree grows.
@@ -39,7 +47,7 @@ pub(crate) struct Growth {
 /// A row in a tree and how often it was drawn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Member {
-    pub(crate) row: usize,
+    pub(crate) row: u32,
     pub(crate) copies: u32,
 }
 
@@ -58,26 +66,13 @@ impl Sample {
         weights: ClassWeights,
     ) -> Result<Self, FitError> {
         rows::check(records, 2)?;
-        let count = classes.names.len();
-        let mut rows_of = vec![0_usize; count];
-        for class in targets {
-            *rows_of.get_mut(*class).ok_or(FitError::Classes { found: *class + 1 })? += 1;
-        }
-        let found = rows_of.iter().filter(|rows| **rows > 0).count();
-        if !(2..=MOST_CLASSES).contains(&found) || targets.len() != records.nrows() {
-            return Err(FitError::Classes { found });
-        }
-        let weight = |rows: &usize| match weights {
-            ClassWeights::Balanced if *rows > 0 => targets.len() as f64 / (found * rows) as f64,
-            _ => 1.0,
-        };
-        // For its medians and what it takes for a gap.
-        let scaler = Scaler::fit(records.view(), Scaling::Robust);
+        let rows_of = rows_of_classes(targets, classes.names.len())?;
+        let exact = u16::try_from(records.nrows().max(2)).unwrap_or(u16::MAX);
+        let most = if records.nrows() <= EXACT_ROWS { exact } else { BINS };
         Ok(Self {
-            columns: filled(records.view(), scaler.fill()),
-            class: targets.to_vec(),
-            weights: rows_of.iter().map(weight).collect(),
-            fill: scaler.fill().to_vec(),
+            columns: bins::columns(records, most),
+            class: targets.iter().map(|class| u16::try_from(*class).unwrap_or(u16::MAX)).collect(),
+            weights: row_weights(weights, &rows_of),
         })
     }
 
@@ -109,17 +104,33 @@ impl Sample {
         if total > 0.0 {
             importance.iter_mut().for_each(|share| *share /= total);
         }
-        ClassTrees::new(kind, classes, [self.fill, importance], trees).map_err(FitError::Model)
+        let fill = self.columns.iter().map(|column| column.fill).collect();
+        ClassTrees::new(kind, classes, [fill, importance], trees).map_err(FitError::Model)
     }
 }
 
-fn filled(records: ArrayView2<'_, f64>, fill: &[f64]) -> Vec<Vec<f64>> {
-    let columns = records.columns().into_iter().zip(fill);
-    columns
-        .map(|(column, fill)| {
-            column.iter().map(|v| if models::scaler::is_there(*v) { *v } else { *fill }).collect()
-        })
-        .collect()
+/// Counts the rows of each class; fewer than two classes with rows are refused, and too many.
+pub(crate) fn rows_of_classes(
+    targets: &Array1<usize>,
+    classes: usize,
+) -> Result<Vec<usize>, FitError> {
+    let mut rows_of = vec![0_usize; classes];
+    for class in targets {
+        *rows_of.get_mut(*class).ok_or(FitError::Classes { found: *class + 1 })? += 1;
+    }
+    let found = rows_of.iter().filter(|rows| **rows > 0).count();
+    if (2..=MOST_CLASSES).contains(&found) { Ok(rows_of) } else { Err(FitError::Classes { found }) }
+}
+
+/// Returns what a row of each class counts; `rows_of` has the rows of each.
+pub(crate) fn row_weights(weights: ClassWeights, rows_of: &[usize]) -> Vec<f64> {
+    let found = rows_of.iter().filter(|rows| **rows > 0).count();
+    let all: usize = rows_of.iter().sum();
+    let weight = |rows: &usize| match weights {
+        ClassWeights::Balanced if *rows > 0 => all as f64 / (found * rows) as f64,
+        ClassWeights::Balanced | ClassWeights::Rows => 1.0,
+    };
+    rows_of.iter().map(weight).collect()
 }
 
 /// Rows of each class at a node. Whole numbers: their sums do not depend on the order of rows.
@@ -127,134 +138,269 @@ type Counts = Vec<u32>;
 
 struct Split {
     column: usize,
-    threshold: f64,
+    /// The last bin on the left.
+    bin: u16,
     /// Weighted rows times squared shares, of both sides: larger is purer.
     purity: f64,
 }
 
-/// Grows one tree.
-pub(crate) struct Grower<'a, R> {
-    pub(crate) sample: &'a Sample,
-    pub(crate) growth: Growth,
-    pub(crate) random: R,
+/// One side of a possible split.
+#[derive(Default)]
+struct Side {
+    counts: Counts,
+    rows: usize,
+    weight: f64,
+    /// Sum of the squared weights of the classes.
+    squares: f64,
 }
 
-impl<R: RngCore> Grower<'_, R> {
+impl Side {
+    fn set(&mut self, counts: &[u32], rows: usize, weights: &[f64]) {
+        self.counts.clear();
+        self.counts.extend_from_slice(counts);
+        self.rows = rows;
+        let weighted = counts.iter().zip(weights).map(|(rows, w)| f64::from(*rows) * w);
+        (self.weight, self.squares) =
+            weighted.fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
+    }
+
+    fn purity(&self) -> f64 {
+        if self.weight > 0.0 { self.squares / self.weight } else { 0.0 }
+    }
+}
+
+/// Moves rows of a column, bin by bin, from the right to the left and keeps the best place between.
+#[derive(Default)]
+struct Scan {
+    left: Side,
+    right: Side,
+    bin: Option<u16>,
+    /// Places between two bins that hold rows.
+    places: usize,
+    best: Option<(u16, f64)>,
+}
+
+impl Scan {
+    fn start(&mut self, counts: &[u32], rows: usize, weights: &[f64]) {
+        self.right.set(counts, rows, weights);
+        self.left.counts.clear();
+        self.left.counts.resize(counts.len(), 0);
+        (self.left.rows, self.left.weight, self.left.squares) = (0, 0.0, 0.0);
+        (self.bin, self.places, self.best) = (None, 0, None);
+    }
+
+    /// Comes to a bin that holds rows: the place before it may be the best.
+    #[inline]
+    fn reach(&mut self, bin: u16, least: usize) {
+        let Some(before) = self.bin.replace(bin) else { return };
+        if before == bin {
+            return;
+        }
+        self.places += 1;
+        if self.left.rows < least || self.right.rows < least {
+            return;
+        }
+        let purity = self.left.purity() + self.right.purity();
+        if self.best.is_none_or(|(_, best)| purity > best + best.abs() * BETTER) {
+            self.best = Some((before, purity));
+        }
+    }
+
+    /// Moves rows of one class to the left.
+    #[inline]
+    fn take(&mut self, class: usize, rows: usize, copies: u32, weight: f64) {
+        let moved = f64::from(copies) * weight;
+        let left = f64::from(self.left.counts[class]) * weight;
+        let right = f64::from(self.right.counts[class]) * weight;
+        self.left.squares += moved * (2.0 * left + moved);
+        self.right.squares -= moved * (2.0 * right - moved);
+        self.left.weight += moved;
+        self.right.weight -= moved;
+        self.left.counts[class] += copies;
+        self.right.counts[class] -= copies;
+        self.left.rows += rows;
+        self.right.rows -= rows;
+    }
+}
+
+/// Grows one tree.
+pub(crate) struct Grower<'a, R> {
+    sample: &'a Sample,
+    growth: Growth,
+    random: R,
+    order: Vec<usize>,
+    scan: Scan,
+    keys: Vec<u64>,
+    histogram: Vec<u64>,
+    aside: Vec<Member>,
+}
+
+impl<'a, R: RngCore> Grower<'a, R> {
+    pub(crate) fn new(sample: &'a Sample, growth: Growth, random: R) -> Self {
+        Self {
+            sample,
+            growth,
+            random,
+            order: Vec::new(),
+            scan: Scan::default(),
+            keys: Vec::new(),
+            histogram: Vec::new(),
+            aside: Vec::new(),
+        }
+    }
+
     pub(crate) fn grow(mut self, mut members: Vec<Member>) -> Grown {
         let columns = self.sample.columns();
         let mut grown = Grown { tree: ClassTree::default(), gains: vec![0.0; columns] };
-        self.add_node(&mut grown.tree, &members);
-        let mut open = vec![(0, 0..members.len(), 0)];
-        while let Some((node, range, depth)) = open.pop() {
+        let counts = self.counts(&members);
+        self.add_node(&mut grown.tree, &counts);
+        let mut open = vec![(0, 0..members.len(), 0, counts)];
+        while let Some((node, range, depth, counts)) = open.pop() {
             let members = &mut members[range.clone()];
-            if depth >= self.growth.max_depth {
-                continue;
-            }
-            let counts = self.counts(members);
-            if counts.iter().filter(|rows| **rows > 0).count() < 2 {
+            let impure = counts.iter().filter(|rows| **rows > 0).count() > 1;
+            if depth >= self.growth.max_depth || !impure {
                 continue;
             }
             let Some(split) = self.best_split(members, &counts) else { continue };
             grown.gains[split.column] += split.purity - self.purity(&counts);
-            let values = &self.sample.columns[split.column];
-            // The order of the members inside a node does not matter.
-            members
-                .sort_unstable_by_key(|member| (values[member.row] > split.threshold, member.row));
-            let left = members.partition_point(|member| values[member.row] <= split.threshold);
+            let (left, threshold) = self.divide(members, &split);
+            let left_counts = self.counts(&members[..left]);
+            let right_counts: Counts =
+                counts.iter().zip(&left_counts).map(|(all, left)| all - left).collect();
             let child = grown.tree.nodes();
             grown.tree.lefts[node] = u32::try_from(child).unwrap_or(0);
             grown.tree.features[node] = u32::try_from(split.column).unwrap_or(0);
-            grown.tree.thresholds[node] = split.threshold;
-            self.add_node(&mut grown.tree, &members[..left]);
-            self.add_node(&mut grown.tree, &members[left..]);
+            grown.tree.thresholds[node] = threshold;
+            self.add_node(&mut grown.tree, &left_counts);
+            self.add_node(&mut grown.tree, &right_counts);
             let middle = range.start + left;
-            open.push((child, range.start..middle, depth + 1));
-            open.push((child + 1, middle..range.end, depth + 1));
+            open.push((child, range.start..middle, depth + 1, left_counts));
+            open.push((child + 1, middle..range.end, depth + 1, right_counts));
         }
         grown
     }
 
     fn counts(&self, members: &[Member]) -> Counts {
         let mut counts = vec![0; self.sample.weights.len()];
-        members.iter().for_each(|member| counts[self.sample.class[member.row]] += member.copies);
+        for member in members {
+            counts[usize::from(self.sample.class[member.row as usize])] += member.copies;
+        }
         counts
-    }
-
-    fn weight(&self, counts: &[u32]) -> f64 {
-        counts.iter().zip(&self.sample.weights).map(|(rows, w)| f64::from(*rows) * w).sum()
     }
 
     /// Returns the weighted rows times the sum of squared class shares: impurity is what is missing
     /// to the weight.
     fn purity(&self, counts: &[u32]) -> f64 {
-        let weighted =
-            counts.iter().zip(&self.sample.weights).map(|(rows, w)| f64::from(*rows) * w);
-        let (sum, squares) =
-            weighted.fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-        if sum > 0.0 { squares / sum } else { 0.0 }
+        let mut side = Side::default();
+        side.set(counts, 0, &self.sample.weights);
+        side.purity()
     }
 
-    fn add_node(&self, tree: &mut ClassTree, members: &[Member]) {
-        let counts = self.counts(members);
-        let total = self.weight(&counts).max(f64::MIN_POSITIVE);
-        let weighted =
-            counts.iter().zip(&self.sample.weights).map(|(rows, w)| f64::from(*rows) * w);
-        tree.shares.extend(weighted.map(|weight| single(weight / total).clamp(0.0, 1.0)));
+    fn add_node(&self, tree: &mut ClassTree, counts: &[u32]) {
+        let weighted = counts.iter().zip(&self.sample.weights);
+        let weighted = || weighted.clone().map(|(rows, weight)| f64::from(*rows) * weight);
+        let total = weighted().sum::<f64>().max(f64::MIN_POSITIVE);
+        tree.shares.extend(weighted().map(|weight| single(weight / total).clamp(0.0, 1.0)));
         tree.features.push(0);
         tree.thresholds.push(0.0);
         tree.lefts.push(0);
     }
 
+    /// Puts the members of the left side first, in their order; returns how many they are, and the
+    /// number halfway between both sides.
+    fn divide(&mut self, members: &mut [Member], split: &Split) -> (usize, f64) {
+        let column = &self.sample.columns[split.column];
+        let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
+        self.aside.clear();
+        let mut left = 0;
+        for place in 0..members.len() {
+            let member = members[place];
+            let row = member.row as usize;
+            if column.bins[row] <= split.bin {
+                low = low.max(column.values[row]);
+                members[left] = member;
+                left += 1;
+            } else {
+                high = high.min(column.values[row]);
+                self.aside.push(member);
+            }
+        }
+        members[left..].copy_from_slice(&self.aside);
+        (left, bins::between(low, high))
+    }
+
     /// Tries columns until as many as wanted were not constant here.
     fn best_split(&mut self, members: &[Member], counts: &[u32]) -> Option<Split> {
-        let mut columns: Vec<usize> = (0..self.sample.columns()).collect();
-        if self.growth.split_columns < columns.len() {
-            rows::shuffle(&mut self.random, &mut columns);
+        let columns = self.sample.columns();
+        self.order.clear();
+        self.order.extend(0..columns);
+        if self.growth.split_columns < columns {
+            rows::shuffle(&mut self.random, &mut self.order);
         }
         let (mut best, mut tried): (Option<Split>, usize) = (None, 0);
-        let mut sorted = Vec::with_capacity(members.len());
-        for column in columns {
+        for place in 0..columns {
             if tried >= self.growth.split_columns {
                 break;
             }
-            let values = &self.sample.columns[column];
-            sorted.clear();
-            sorted.extend(members.iter().map(|member| (values[member.row], *member)));
-            sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.row.cmp(&b.1.row)));
-            if sorted.first().map(|first| first.0) >= sorted.last().map(|last| last.0) {
+            let column = self.order[place];
+            self.scan.start(counts, members.len(), &self.sample.weights);
+            if members.len() < self.sample.columns[column].count() {
+                self.scan_sorted(members, column);
+            } else {
+                self.scan_histogram(members, column);
+            }
+            if self.scan.places == 0 {
                 continue;
             }
             tried += 1;
-            self.improve(&mut best, column, &sorted, counts);
+            let Some((bin, purity)) = self.scan.best else { continue };
+            if best.as_ref().is_none_or(|best| purity > best.purity * (1.0 + BETTER)) {
+                best = Some(Split { column, bin, purity });
+            }
         }
         best
     }
 
-    /// Takes over the best threshold of a column where it is better than the best so far.
-    fn improve(
-        &self,
-        best: &mut Option<Split>,
-        column: usize,
-        sorted: &[(f64, Member)],
-        counts: &[u32],
-    ) {
-        let (mut left, mut right) = (vec![0; counts.len()], counts.to_vec());
+    /// Goes through the bins of few rows: their bins are sorted.
+    fn scan_sorted(&mut self, members: &[Member], column: usize) {
+        let bins = &self.sample.columns[column].bins;
+        let class = &self.sample.class;
+        let key = |member: &Member| {
+            let row = member.row as usize;
+            u64::from(bins[row]) << 48 | u64::from(class[row]) << 32 | u64::from(member.copies)
+        };
+        self.keys.clear();
+        self.keys.extend(members.iter().map(key));
+        self.keys.sort_unstable();
         let least = self.growth.min_leaf_rows as usize;
-        for (index, pair) in sorted.windows(2).enumerate() {
-            let [(value, member), (next, _)] = [pair[0], pair[1]];
-            let class = self.sample.class[member.row];
-            left[class] += member.copies;
-            right[class] -= member.copies;
-            let rows = index + 1;
-            if value >= next || rows < least || sorted.len() - rows < least {
-                continue;
-            }
-            let purity = self.purity(&left) + self.purity(&right);
-            if best.as_ref().is_none_or(|best| purity > best.purity) {
-                // Halves first: the sum of two large values may be infinite.
-                let middle = value / 2.0 + next / 2.0;
-                let threshold = if middle < next { middle.max(value) } else { value };
-                *best = Some(Split { column, threshold, purity });
+        for key in &self.keys {
+            #[expect(clippy::cast_possible_truncation, reason = "the parts that were put together")]
+            let (bin, class, copies) = ((key >> 48) as u16, usize::from((key >> 32) as u16), *key as u32);
+            self.scan.reach(bin, least);
+            self.scan.take(class, 1, copies, self.sample.weights[class]);
+        }
+    }
+
+    /// Goes through the bins of many rows: they are counted.
+    fn scan_histogram(&mut self, members: &[Member], column: usize) {
+        let column = &self.sample.columns[column];
+        let classes = self.sample.weights.len();
+        self.histogram.clear();
+        self.histogram.resize(column.count() * classes, 0);
+        for member in members {
+            let row = member.row as usize;
+            let slot = usize::from(column.bins[row]) * classes + usize::from(self.sample.class[row]);
+            // Rows in the upper half, how often they were drawn in the lower.
+            self.histogram[slot] += 1 << 32 | u64::from(member.copies);
+        }
+        let least = self.growth.min_leaf_rows as usize;
+        for (bin, cells) in self.histogram.chunks_exact(classes).enumerate() {
+            let bin = u16::try_from(bin).unwrap_or(u16::MAX);
+            for (class, cell) in cells.iter().enumerate().filter(|(_, cell)| **cell > 0) {
+                self.scan.reach(bin, least);
+                #[expect(clippy::cast_possible_truncation, reason = "the parts that were put together")]
+                let (rows, copies) = ((cell >> 32) as usize, *cell as u32);
+                self.scan.take(class, rows, copies, self.sample.weights[class]);
             }
         }
     }

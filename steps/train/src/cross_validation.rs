@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use contract::StepError;
 use linfa::dataset::DatasetBase;
-use models::ClassTrees;
 use models::class_trees::Calibration;
+use models::classify::boosted::BoostedTrees;
+use models::{ClassTrees, Detector};
 use ndarray::{Array1, Array2};
 use serde::Serialize;
 
@@ -16,6 +18,35 @@ use crate::labelled::Labelled;
 
 /// Runs up to which each is a fold of its own.
 const MOST_FOLDS: usize = 20;
+
+/// A model of labelled classes that votes as a detector.
+pub(crate) trait ClassDetector: Detector + Sized {
+    /// Returns the share of each class in a row, before calibration.
+    fn shares_of(&self, row: &[f64]) -> Vec<f64>;
+
+    /// Sets how shares become probabilities.
+    fn with_calibration(self, calibration: Calibration) -> Result<Self, StepError>;
+}
+
+impl ClassDetector for ClassTrees {
+    fn shares_of(&self, row: &[f64]) -> Vec<f64> {
+        self.mean_shares(row)
+    }
+
+    fn with_calibration(self, calibration: Calibration) -> Result<Self, StepError> {
+        self.calibrated(calibration)
+    }
+}
+
+impl ClassDetector for BoostedTrees {
+    fn shares_of(&self, row: &[f64]) -> Vec<f64> {
+        self.shares(row)
+    }
+
+    fn with_calibration(self, calibration: Calibration) -> Result<Self, StepError> {
+        self.calibrated(calibration)
+    }
+}
 
 /// Prediction for a row that was left out.
 #[derive(Debug, Clone)]
@@ -30,17 +61,17 @@ pub(crate) struct Held {
 }
 
 /// What was fitted without the rows of a fold.
-pub(crate) struct Fold {
+pub(crate) struct Fold<M> {
     /// The rows it was fitted on.
     pub(crate) rest: Vec<usize>,
     /// Nothing where the rest was of one class.
-    pub(crate) model: Option<ClassTrees>,
+    pub(crate) model: Option<M>,
 }
 
 /// All rows that could be left out, and what was fitted without them.
-pub(crate) struct HeldOut {
+pub(crate) struct HeldOut<M> {
     pub(crate) rows: Vec<Held>,
-    pub(crate) folds: Vec<Fold>,
+    pub(crate) folds: Vec<Fold<M>>,
 }
 
 /// How right a class model was on runs it was not fitted on.
@@ -61,14 +92,12 @@ pub struct CrossValidation {
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-type Fitted = Result<ClassTrees, FitError>;
-
 /// Fits on all runs but those of a fold, for every fold, and asks about the rows left out. A fold
 /// whose rest is of one class is left out altogether.
-pub(crate) fn hold_out(
+pub(crate) fn hold_out<M: ClassDetector>(
     labelled: &Labelled,
-    fit: impl Fn(&DatasetBase<Array2<f64>, Array1<usize>>) -> Fitted,
-) -> Result<HeldOut, FitError> {
+    fit: impl Fn(&DatasetBase<Array2<f64>, Array1<usize>>) -> Result<M, FitError>,
+) -> Result<HeldOut<M>, FitError> {
     let (folds, count) = labelled.folds(MOST_FOLDS);
     let mut held = HeldOut { rows: Vec::new(), folds: Vec::new() };
     for fold in 0..count {
@@ -83,7 +112,7 @@ pub(crate) fn hold_out(
         let model = fit(&labelled.dataset(&rest))?;
         held.rows.extend(out.into_iter().map(|row| Held {
             row,
-            shares: model.mean_shares(&labelled.values.row(row).to_vec()),
+            shares: model.shares_of(&labelled.values.row(row).to_vec()),
             known: known[labelled.class[row]],
             fold,
         }));
@@ -92,7 +121,7 @@ pub(crate) fn hold_out(
     Ok(held)
 }
 
-impl HeldOut {
+impl<M> HeldOut<M> {
     /// Finds the calibration with the least log loss on rows of known classes; without any it is
     /// none. Every class counts the same, as everywhere else in a model of balanced classes.
     pub(crate) fn calibrate(&self, labelled: &Labelled) -> Calibration {

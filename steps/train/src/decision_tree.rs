@@ -53,11 +53,12 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for DecisionTreeValidParams {
     ) -> Result<ClassTrees, FitError> {
         let weights = self.settings.class_weights;
         let sample = Sample::new(&dataset.records, &dataset.targets, &self.classes, weights)?;
-        let members = (0..sample.rows()).map(|row| Member { row, copies: 1 }).collect();
+        let rows = 0..u32::try_from(sample.rows()).unwrap_or(u32::MAX);
+        let members = rows.map(|row| Member { row, copies: 1 }).collect();
         let growth = self.growth(sample.columns());
         // Every column is tried at every split: nothing is drawn.
         let random = ChaCha8Rng::seed_from_u64(0);
-        let grown = Grower { sample: &sample, growth, random }.grow(members);
+        let grown = Grower::new(&sample, growth, random).grow(members);
         sample.model("decision_tree", self.classes.clone(), vec![grown])
     }
 }

@@ -112,7 +112,7 @@ impl DiagnoseParams {
 /// Asks the whole stage, patterns and all, about the runs left out.
 fn figures(
     faults: &Labelled,
-    held: &mut HeldOut,
+    held: &mut HeldOut<ClassTrees>,
     make: impl Fn(ClassTrees, &[usize]) -> Result<Diagnosis, contract::StepError>,
 ) -> Result<Figures, FitError> {
     let mut said: Vec<Option<Diagnosed>> = vec![None; faults.class.len()];
@@ -148,7 +148,7 @@ fn patterns(faults: &Labelled, scaler: &Scaler, rows: &[usize]) -> Vec<f64> {
     sums.into_iter().collect()
 }
 
-fn runs(faults: &Labelled, held: &HeldOut, said: &[Option<Diagnosed>]) -> Vec<RunFigures> {
+fn runs(faults: &Labelled, held: &HeldOut<ClassTrees>, said: &[Option<Diagnosed>]) -> Vec<RunFigures> {
     let mut order: Vec<&String> = Vec::new();
     for held in &held.rows {
         let run = &faults.runs[held.row];

@@ -14,12 +14,14 @@
 //! are our own loops and do not choose instructions at run time. Two kinds of fitting are right to
 //! the
 //! last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
-//! `isolation_forest.extension`) or takes powers, for logarithms, cosines and powers come from the
-//! system's mathematics library; and `adaptive`, whose products are `ndarray`'s.
+//! `isolation_forest.extension`) or takes powers (calibration, `gradient_boosting`), for logarithms,
+//! cosines and powers come from the system's mathematics library; and `adaptive`, whose products are `ndarray`'s.
 //! `tests/golden.rs` compares all others with hashes.
 
 pub mod adaptive;
 pub mod autoencoder;
+mod bins;
+mod boosted_trees;
 mod class_tree;
 mod classify;
 mod columns;
@@ -323,9 +325,12 @@ impl Job<'_> {
             DetectorKind::Adaptive => Err(FitError::Model(StepError::bug(
                 "`adaptive` is fitted on rows that are read part by part",
             ))),
-            DetectorKind::DecisionTree | DetectorKind::RandomForest => Err(FitError::Model(
-                StepError::bug(format!("`{}` is fitted on labels", self.kind.name())),
-            )),
+            DetectorKind::DecisionTree
+            | DetectorKind::GradientBoosting
+            | DetectorKind::RandomForest => Err(FitError::Model(StepError::bug(format!(
+                "`{}` is fitted on labels",
+                self.kind.name()
+            )))),
         }
     }
 

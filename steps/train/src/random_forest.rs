@@ -84,9 +84,9 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for RandomForestValidParams {
             let mut copies = vec![0_u32; sample.rows()];
             let drawn = self.rows_of_a_tree.unwrap_or(copies.len()).min(copies.len());
             (0..drawn).for_each(|_| copies[rows::below(&mut random, sample.rows())] += 1);
-            let drawn = copies.into_iter().enumerate().filter(|(_, copies)| *copies > 0);
+            let drawn = (0..).zip(copies).filter(|(_, copies)| *copies > 0);
             let members = drawn.map(|(row, copies)| Member { row, copies }).collect();
-            Grower { sample: &sample, growth, random }.grow(members)
+            Grower::new(&sample, growth, random).grow(members)
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.max(1)).build()?;
         let numbers = 0..u64::from(self.settings.trees);

@@ -1,16 +1,17 @@
 //! Models of labelled classes: fitted on labelled rows, measured on runs left out.
 
 use contract::{DetectorKind, Outcome, StepError};
+use document::ranges::Ranges as _;
 use document::sections::Train as Sections;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
-use models::ClassTrees;
 use ndarray::{Array1, Array2};
 use serde_json::Value;
 
 use crate::FitError;
-use crate::cross_validation::{hold_out, likeliest};
+use crate::boosted_trees;
+use crate::cross_validation::{ClassDetector, hold_out, likeliest};
 use crate::decision_tree::DecisionTreeParams;
 use crate::diagnose::DiagnoseParams;
 use crate::kind::{Fitting, Trained};
@@ -49,6 +50,15 @@ pub(crate) fn fit(
             let params = RandomForestParams::new(settings, classes, seed, threads);
             detector(labelled, parameters, outcome, |rows| params.check_ref()?.fit(rows))
         }
+        Trained::Detector(DetectorKind::GradientBoosting) => {
+            let settings = models.gradient_boosting.clone().unwrap_or_default();
+            let parameters = crate::parameters(&settings);
+            detector(labelled, parameters, outcome, |rows| {
+                settings.check()?;
+                let data = (&rows.records, &rows.targets);
+                boosted_trees::fit(&settings, data, labelled.classes.clone(), (seed, threads))
+            })
+        }
         Trained::Diagnosis => {
             let settings = models.diagnose.clone().unwrap_or_default();
             let parameters = crate::parameters(&settings);
@@ -74,12 +84,12 @@ pub(crate) fn fit(
     Ok(fitted)
 }
 
-/// Fits class trees that vote as a detector: some class must be normal, some not.
-fn detector(
+/// Fits a model that votes as a detector: some class must be normal, some not.
+fn detector<M: ClassDetector>(
     labelled: &Labelled,
     parameters: Value,
     outcome: &mut Outcome,
-    fit: impl Fn(&DatasetBase<Array2<f64>, Array1<usize>>) -> Result<ClassTrees, FitError>,
+    fit: impl Fn(&DatasetBase<Array2<f64>, Array1<usize>>) -> Result<M, FitError>,
 ) -> Result<Fitted, FitError> {
     let normal = &labelled.classes.normal;
     if !(normal.contains(&true) && normal.contains(&false)) {
@@ -88,7 +98,7 @@ fn detector(
     let model = fit(&labelled.all())?;
     let held = hold_out(labelled, fit)?;
     let calibration = held.calibrate(labelled);
-    let model = model.calibrated(calibration).map_err(FitError::Model)?;
+    let model = model.with_calibration(calibration).map_err(FitError::Model)?;
     let figures = held.figures(labelled, calibration, |held| {
         labelled.classes.names[likeliest(&held.shares)].clone()
     });

@@ -14,7 +14,7 @@ use models::{Bundle, Candidate, Recipe, ScoreOptions, ScoreState, assemble};
 use support::contract;
 use tempfile::TempDir;
 
-const KINDS: [&str; 3] = ["decision_tree", "diagnose", "random_forest"];
+const KINDS: [&str; 4] = ["decision_tree", "diagnose", "gradient_boosting", "random_forest"];
 
 const DOCUMENT: &str = "
 format: 1
@@ -28,11 +28,12 @@ features:
   - raw: {}
 models:
   decision_tree: {min_leaf_rows: 2}
+  gradient_boosting: {rounds: 20}
   random_forest: {trees: 20}
   diagnose: {random_forest: {trees: 20}}
 vote:
   combine: votes
-  weights: {decision_tree: 0.5, random_forest: 0.5}
+  weights: {decision_tree: 0.5, gradient_boosting: 0.5, random_forest: 0.5}
   alarm_at: 1
   threshold:
     quantile: {share: 0.99}
@@ -172,7 +173,7 @@ fn without_labels_or_with_one_side_only_nothing_is_fitted() {
 
 fn bundle(place: &Place) -> Bundle {
     let dataset = Dataset::read(&place.path("dataset")).unwrap();
-    let candidates = ["decision_tree", "random_forest"]
+    let candidates = ["decision_tree", "gradient_boosting", "random_forest"]
         .map(|kind| Candidate::read(&place.candidate(kind)).unwrap());
     let document = document::read(&place.path("document.yaml")).unwrap();
     let time = Timestamp::from_ms(0);

@@ -6,6 +6,7 @@ use super::{
     Adaptive, Autoencoder, DecisionTree, IsolationForest, Mahalanobis, Models, OneClassSvm,
     RandomForest, ZScore,
 };
+use crate::classify::GradientBoosting;
 use crate::ranges::Ranges;
 use crate::search::Search;
 
@@ -32,6 +33,7 @@ searched!(Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, ZScore);
 
 impl DetectorSettings for Adaptive {}
 impl DetectorSettings for DecisionTree {}
+impl DetectorSettings for GradientBoosting {}
 impl DetectorSettings for RandomForest {}
 
 impl Models {
@@ -44,6 +46,7 @@ impl Models {
             DetectorKind::Adaptive => set(self.adaptive.as_ref()),
             DetectorKind::Autoencoder => set(self.autoencoder.as_ref()),
             DetectorKind::DecisionTree => set(self.decision_tree.as_ref()),
+            DetectorKind::GradientBoosting => set(self.gradient_boosting.as_ref()),
             DetectorKind::IsolationForest => set(self.isolation_forest.as_ref()),
             DetectorKind::Mahalanobis => set(self.mahalanobis.as_ref()),
             DetectorKind::OneClassSvm => set(self.one_class_svm.as_ref()),

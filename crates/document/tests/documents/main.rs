@@ -265,6 +265,8 @@ fn a_parameter_of_a_model_out_of_its_range_is_refused_at_its_place() {
         ("diagnose", "min_probability", "1.01"),
         ("diagnose", "min_likeness", "-2"),
         ("diagnose", "likeness_weight", "-1"),
+        ("gradient_boosting", "rounds", "0"),
+        ("gradient_boosting", "learning_rate", "0"),
         ("isolation_forest", "trees", "0"),
         ("isolation_forest", "samples", "1"),
         ("mahalanobis", "ridge", "-1"),

@@ -3,13 +3,19 @@
 //! added up, and the softmax of the sums are the shares of the classes.
 
 use contract::{DAMAGED_HINT, StepError};
+use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
-use crate::class_trees::{Calibration, is_tree, take_ranges};
+use crate::blocks::score_blocks;
+use crate::class_trees::{Calibration, Classes, is_tree, take_ranges};
+use crate::detector::{self, Detector};
 use crate::scaler::is_there;
 
 /// Kind of model, as the document names it.
 pub const KIND: &str = "gradient_boosting";
+
+/// Rows that a thread takes at a time.
+const BLOCK_ROWS: usize = 256;
 
 /// One tree: parallel vectors with an item a node, the root first, children after their parent and
 /// side by side.
@@ -21,7 +27,7 @@ pub struct ValueTree {
     pub thresholds: Vec<f64>,
     /// Index of the left child, whose neighbour is the right one; 0 for a leaf.
     pub lefts: Vec<u32>,
-    /// What a leaf adds to the sum of its class; 0 at a split.
+    /// What a leaf adds to the sum of its class, and what a split would add if it were one.
     pub values: Vec<f64>,
 }
 
@@ -29,7 +35,7 @@ pub struct ValueTree {
 /// replaced by the training median.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoostedTrees {
-    classes: Vec<String>,
+    classes: Classes,
     fill: Vec<f64>,
     importance: Vec<f64>,
     calibration: Calibration,
@@ -65,13 +71,26 @@ impl ValueTree {
     /// Returns the value of the leaf that a row without gaps ends in.
     pub fn value(&self, row: &[f64]) -> f64 {
         let mut node = 0;
-        loop {
-            let left = self.lefts[node] as usize;
-            if left == 0 {
-                return self.values[node];
-            }
-            let goes_right = row[self.features[node] as usize] > self.thresholds[node];
-            node = left + usize::from(goes_right);
+        while let Some(next) = self.next(node, row) {
+            node = next;
+        }
+        self.values[node]
+    }
+
+    /// Returns the child of a node that a row goes to; nothing at a leaf.
+    fn next(&self, node: usize, row: &[f64]) -> Option<usize> {
+        let left = self.lefts[node] as usize;
+        let goes_right = row[self.features[node] as usize] > self.thresholds[node];
+        (left != 0).then(|| left + usize::from(goes_right))
+    }
+
+    /// Gives each column what its splits changed on the way of a row, times a factor.
+    fn contribute(&self, row: &[f64], factor: f64, contributions: &mut [f64]) {
+        let mut node = 0;
+        while let Some(next) = self.next(node, row) {
+            let column = self.features[node] as usize;
+            contributions[column] += factor * (self.values[next] - self.values[node]);
+            node = next;
         }
     }
 }
@@ -80,13 +99,14 @@ impl BoostedTrees {
     /// Makes the model. `fill` is the median and `importance` the share of each column in what the
     /// splits gained; `base` has an item a class, and so has each round of `trees`.
     pub fn new(
-        classes: Vec<String>,
+        classes: Classes,
         [fill, importance]: [Vec<f64>; 2],
         base: Vec<f64>,
         trees: Vec<ValueTree>,
     ) -> Result<Self, StepError> {
-        let count = classes.len();
-        if count < 2 || !classes.windows(2).all(|pair| pair[0] < pair[1]) {
+        let count = classes.names.len();
+        let in_order = classes.names.windows(2).all(|pair| pair[0] < pair[1]);
+        if count < 2 || classes.normal.len() != count || !in_order {
             return Err(refused("have too few classes, or not in the order of their names"));
         }
         if base.len() != count || !trees.len().is_multiple_of(count) {
@@ -111,12 +131,7 @@ impl BoostedTrees {
 
     /// Returns the classes, in the order of their names.
     pub fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    /// Returns the number of columns of a row.
-    pub fn columns(&self) -> usize {
-        self.fill.len()
+        &self.classes.names
     }
 
     /// Returns each column's share in what the splits gained.
@@ -126,9 +141,7 @@ impl BoostedTrees {
 
     /// Returns the share of each class; they sum to 1.
     pub fn shares(&self, row: &[f64]) -> Vec<f64> {
-        let values = row.iter().zip(&self.fill);
-        let row: Vec<f64> =
-            values.map(|(value, fill)| if is_there(*value) { *value } else { *fill }).collect();
+        let row = self.filled(row);
         let mut sums = self.base.clone();
         for round in self.trees.chunks_exact(sums.len()) {
             round.iter().zip(&mut sums).for_each(|(tree, sum)| *sum += tree.value(&row));
@@ -137,7 +150,88 @@ impl BoostedTrees {
         sums
     }
 
-    pub(crate) fn tensors(&self) -> Tensors {
+    /// Returns the probability of each class; they sum to 1.
+    pub fn probabilities(&self, row: &[f64]) -> Vec<f64> {
+        let mut shares = self.shares(row);
+        self.calibration.apply(&mut shares);
+        shares
+    }
+
+    fn filled(&self, row: &[f64]) -> Vec<f64> {
+        let values = row.iter().zip(&self.fill);
+        values.map(|(value, fill)| if is_there(*value) { *value } else { *fill }).collect()
+    }
+
+    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
+        let columns = tensors.length("fill")?;
+        let fill = tensors.take_f64("fill", &[columns])?;
+        let importance = tensors.take_f64("importance", &[columns])?;
+        let calibration = Calibration::take(tensors)?;
+        let count = tensors.length("base")?;
+        let base = tensors.take_f64("base", &[count])?;
+        let names = tensors.take_text("class_names")?;
+        let normal = tensors.take_u32("class_normal", &[count])?;
+        let classes = Classes {
+            names: names.split('\n').map(str::to_owned).collect(),
+            normal: normal.iter().map(|normal| *normal != 0).collect(),
+        };
+        let nodes = tensors.length("feature")?;
+        let features = tensors.take_u32("feature", &[nodes])?;
+        let lefts = tensors.take_u32("left", &[nodes])?;
+        let thresholds = tensors.take_f64("threshold", &[nodes])?;
+        let values = tensors.take_f64("value", &[nodes])?;
+        let ranges = take_ranges(tensors, nodes)?
+            .ok_or_else(|| refused("do not have the nodes that `tree_nodes` says"))?;
+        let trees = ranges.into_iter().map(|range| ValueTree {
+            features: features[range.clone()].to_vec(),
+            thresholds: thresholds[range.clone()].to_vec(),
+            lefts: lefts[range.clone()].to_vec(),
+            values: values[range].to_vec(),
+        });
+        let trees = trees.collect();
+        Self::new(classes, [fill, importance], base, trees)?.calibrated(calibration)
+    }
+}
+
+/// As a detector: the score is the probability that a row is of no normal class.
+///
+/// Attribution: along the path of each tree. A column gets what its splits added to the sums of the
+/// classes that are not normal, less what they added to those that are; one that speaks for normal gets
+/// nothing.
+impl Detector for BoostedTrees {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn columns(&self) -> usize {
+        self.fill.len()
+    }
+
+    fn decision(&self, rows: ArrayView2<'_, f64>, threads: usize) -> Vec<f64> {
+        let columns = self.columns();
+        assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
+        score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
+            for (row, score) in rows.chunks_exact(columns).zip(scores) {
+                let classes = self.probabilities(row).into_iter().zip(&self.classes.normal);
+                *score = classes.filter(|(_, normal)| !**normal).map(|(p, _)| p).sum();
+            }
+        })
+    }
+
+    fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64> {
+        assert_eq!(row.len(), self.columns(), "a row has the columns of the model");
+        let row = self.filled(&row.to_vec());
+        let mut contributions = vec![0.0; row.len()];
+        for round in self.trees.chunks_exact(self.classes.names.len()) {
+            for (tree, normal) in round.iter().zip(&self.classes.normal) {
+                let factor = if *normal { -1.0 } else { 1.0 };
+                tree.contribute(&row, factor, &mut contributions);
+            }
+        }
+        detector::shares(contributions)
+    }
+
+    fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         let nodes: usize = self.trees.iter().map(|tree| tree.lefts.len()).sum();
         let sizes =
@@ -154,7 +248,10 @@ impl BoostedTrees {
         let Calibration { smoothing, exponent } = self.calibration;
         tensors.insert_f64("calibration", &[2], vec![smoothing, exponent]);
         tensors.insert_f64("base", &[self.base.len()], self.base.clone());
-        tensors.insert_text("class_names", &self.classes.join("\n"));
+        let normal: Vec<u32> =
+            self.classes.normal.iter().map(|normal| u32::from(*normal)).collect();
+        tensors.insert_u32("class_normal", &[normal.len()], normal);
+        tensors.insert_text("class_names", &self.classes.names.join("\n"));
         tensors.insert_u32("tree_nodes", &[sizes.len()], sizes);
         tensors.insert_u32("feature", &[nodes], whole(|tree| &tree.features));
         tensors.insert_u32("left", &[nodes], whole(|tree| &tree.lefts));
@@ -163,30 +260,8 @@ impl BoostedTrees {
         tensors
     }
 
-    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
-        let columns = tensors.length("fill")?;
-        let fill = tensors.take_f64("fill", &[columns])?;
-        let importance = tensors.take_f64("importance", &[columns])?;
-        let calibration = Calibration::take(tensors)?;
-        let count = tensors.length("base")?;
-        let base = tensors.take_f64("base", &[count])?;
-        let names = tensors.take_text("class_names")?;
-        let classes = names.split('\n').map(str::to_owned).collect();
-        let nodes = tensors.length("feature")?;
-        let features = tensors.take_u32("feature", &[nodes])?;
-        let lefts = tensors.take_u32("left", &[nodes])?;
-        let thresholds = tensors.take_f64("threshold", &[nodes])?;
-        let values = tensors.take_f64("value", &[nodes])?;
-        let ranges = take_ranges(tensors, nodes)?
-            .ok_or_else(|| refused("do not have the nodes that `tree_nodes` says"))?;
-        let trees = ranges.into_iter().map(|range| ValueTree {
-            features: features[range.clone()].to_vec(),
-            thresholds: thresholds[range.clone()].to_vec(),
-            lefts: lefts[range.clone()].to_vec(),
-            values: values[range].to_vec(),
-        });
-        let trees = trees.collect();
-        Self::new(classes, [fill, importance], base, trees)?.calibrated(calibration)
+    fn is_ratio_scaled(&self) -> bool {
+        false
     }
 }
 

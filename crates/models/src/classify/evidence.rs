@@ -149,11 +149,7 @@ impl EntityEvidence {
 
     /// Returns the most probable class: the first of equals.
     pub fn nearest(&self, bounds: &ClassBounds) -> Nearest {
-        let probabilities = self.probabilities(bounds);
-        let pairs = probabilities.into_iter().enumerate();
-        let (class, probability) =
-            pairs.fold((0, -1.0), |best, pair| if pair.1 > best.1 { pair } else { best });
-        Nearest { class, probability }
+        nearest(&self.probabilities(bounds))
     }
 
     /// Returns the distance from a class.
@@ -166,7 +162,7 @@ impl EntityEvidence {
             return (None, Some(Unknown::TooLittleData));
         }
         let probabilities = self.probabilities(bounds);
-        let nearest = self.nearest(bounds);
+        let nearest = nearest(&probabilities);
         let near = |class: usize, slack: f64| {
             bounds.distance.is_none_or(|bound| self.distance(class) <= bound * slack)
         };
@@ -189,6 +185,13 @@ impl EntityEvidence {
         };
         (None, Some(why))
     }
+}
+
+fn nearest(probabilities: &[f64]) -> Nearest {
+    let pairs = probabilities.iter().copied().enumerate();
+    let (class, probability) =
+        pairs.fold((0, -1.0), |best, pair| if pair.1 > best.1 { pair } else { best });
+    Nearest { class, probability }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "evidence needs no more than seven digits")]

@@ -103,7 +103,7 @@ impl ClassModel {
     pub fn save(&self) -> Result<Vec<u8>, StepError> {
         match self {
             Self::Trees(trees) => crate::save(trees),
-            Self::Boosted(trees) => trees.tensors().encode(boosted::KIND),
+            Self::Boosted(trees) => crate::save(trees),
         }
     }
 

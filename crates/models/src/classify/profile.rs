@@ -188,7 +188,6 @@ fn moved_range(range: Range, unit: f64) -> [f64; 2] {
 
 /// Returns a quantile between its two neighbours; nothing without values.
 fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
     let place = share * values.len().checked_sub(1)? as f64;
     #[expect(
         clippy::cast_possible_truncation,
@@ -196,8 +195,10 @@ fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
         reason = "between 0 and the number of values"
     )]
     let below = place.floor() as usize;
-    let above = (below + 1).min(values.len() - 1);
-    Some(values[below] + (values[above] - values[below]) * (place - place.floor()))
+    let (_, value, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+    let value = *value;
+    let next = above.iter().copied().min_by(f64::total_cmp).unwrap_or(value);
+    Some(value + (next - value) * (place - place.floor()))
 }
 
 /// Returns the standard deviation of what is finite; 0 of fewer than two.

@@ -1,11 +1,11 @@
 //! What holds for every kind of detector.
 
 use contract::DetectorKind;
-use models::{Scaler, Scaling, matrix};
+use models::{Detector as _, Scaler, Scaling, matrix};
 use ndarray::{Array2, Axis, array};
 use proptest::prelude::*;
 
-use crate::support::{all_detectors, table};
+use crate::support::{all_detectors, boosted_trees, table};
 
 #[test]
 fn a_row_scores_the_same_alone_in_any_order_and_on_any_number_of_threads() {
@@ -156,4 +156,15 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn boosted_trees_explain_an_alarm_by_the_column_that_they_split() {
+    let trees = boosted_trees().unwrap();
+    let rows = ndarray::array![[1.0, 6e9, 100.0], [1.0, 1e9, 100.0], [1.0, f64::NAN, 100.0]];
+    let scores = trees.decision(rows.view(), 1);
+    assert!(scores[0] > 0.9 && scores[1] < 0.1, "{scores:?}");
+    assert!((scores[1] - scores[2]).abs() < 1e-12, "a gap is the median");
+    assert_eq!(trees.attribution(rows.row(0)), [0.0, 1.0, 0.0]);
+    assert_eq!(trees.attribution(rows.row(1)), [0.0; 3], "what speaks for normal explains nothing");
 }

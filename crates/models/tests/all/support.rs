@@ -8,6 +8,7 @@ use contract::rules::{Combine, QuantileThreshold, Threshold, TrailingThreshold, 
 use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifact};
 use frames::{Column, FeatureTable, RowLabels};
 use models::autoencoder::{Autoencoder, Layer};
+use models::classify::boosted::{BoostedTrees, ValueTree};
 use models::class_trees::{self, Calibration, ClassTree, Classes};
 use models::diagnosis::Thresholds;
 use models::isolation_forest::{IsolationForest, Tree};
@@ -112,9 +113,26 @@ pub(crate) fn class_trees(kind: &'static str, names: [&str; 2]) -> Result<ClassT
     Ok(trees.calibrated(Calibration { smoothing: 0.01, exponent: 1.5 })?)
 }
 
+/// Makes boosted trees that call rows with much memory `memory`.
+pub(crate) fn boosted_trees() -> Result<BoostedTrees> {
+    let tree = |sign: f64| ValueTree {
+        features: vec![1, 0, 0],
+        thresholds: vec![5e9, 0.0, 0.0],
+        lefts: vec![1, 0, 0],
+        values: vec![0.0, -sign, 2.0 * sign],
+    };
+    let names = ["memory", "normal"].map(str::to_owned).to_vec();
+    let classes = Classes { names, normal: vec![false, true] };
+    let columns = [vec![2.0, 4e9, 100.0], vec![0.0, 1.0, 0.0]];
+    let trees = vec![tree(1.0), tree(-1.0)];
+    let trees = BoostedTrees::new(classes, columns, vec![0.0; 2], trees)?;
+    Ok(trees.calibrated(Calibration { smoothing: 0.01, exponent: 1.5 })?)
+}
+
 /// Makes a detector of every kind.
 pub(crate) fn all_detectors() -> Result<Vec<Box<dyn Detector>>> {
     let mut detectors = detectors()?;
+    detectors.push(Box::new(boosted_trees()?));
     for kind in class_trees::KINDS {
         detectors.push(Box::new(class_trees(kind, ["memory", "normal"])?));
     }

@@ -7,7 +7,6 @@ use contract::classify::{
     ClassBounds, ClassFigures, ClassRecord, CurvePoint, EvidenceRule, Importance, Interval, UNKNOWN,
 };
 use document::classify::EntitySplit;
-use models::class_trees::Calibration;
 use rayon::prelude::*;
 
 use super::fitter::Fitter;
@@ -24,7 +23,6 @@ const IMPORTANCE_ROWS: usize = 400;
 
 /// What was chosen on the repetitions.
 pub(crate) struct Chosen {
-    pub(crate) calibration: Calibration,
     pub(crate) log_loss: f64,
     pub(crate) rule: EvidenceRule,
     pub(crate) bounds: ClassBounds,
@@ -59,7 +57,7 @@ struct Called {
 
 fn call(held: &Held, chosen: &Chosen) -> Called {
     let mut called = Called { class: held.class, name: None, right_after: None };
-    follow(held, chosen.calibration, (&chosen.rule, &chosen.bounds), |number, evidence| {
+    follow(held, (&chosen.rule, &chosen.bounds), |number, evidence| {
         called.name = evidence.class.map(|class| class as usize);
         let is_right = called.name == Some(held.class);
         called.right_after = called.right_after.or(Some(number)).filter(|_| is_right);
@@ -170,7 +168,13 @@ fn learning_curve(
             let units = part(data, &repetition.fitted, share);
             let count = units.len() as u64;
             let seed = seed.wrapping_add(number as u64);
-            let model = fitter.fit(data, &data.of_repetition(&units), (seed, 1))?;
+            let fitted;
+            let model = if units.len() == repetition.fitted.len() {
+                &repetition.model
+            } else {
+                fitted = fitter.fit(data, &data.of_repetition(&units), (seed, 1))?;
+                &fitted
+            };
             let mut recall = Recall::new(data.classes.len());
             for row in rows_left_out(data, &repetition.out) {
                 let found = likeliest(&model.shares(&data.values.row(row).to_vec()));

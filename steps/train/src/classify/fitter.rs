@@ -9,14 +9,16 @@ use models::class_trees::Classes;
 use models::classify::{ClassModel, boosted};
 use serde_json::Value;
 
-use super::boosting;
 use super::rows::ClassRows;
-use crate::FitError;
+use crate::{FitError, boosted_trees};
 use crate::decision_tree::DecisionTreeParams;
 use crate::random_forest::RandomForestParams;
 
 /// Most rows that a tree of a forest is grown on: rows of an entity are alike.
 const FOREST_ROWS: usize = 8000;
+
+/// Most rows that boosted trees are fitted on, evenly spaced: rows of an entity are alike.
+const BOOSTING_ROWS: usize = 16_000;
 
 /// A kind of model and its parameters.
 #[derive(Debug, Clone)]
@@ -60,7 +62,11 @@ impl Fitter {
         rows: &[usize],
         (seed, threads): (u64, usize),
     ) -> Result<ClassModel, FitError> {
-        let dataset = data.dataset(rows);
+        let every = match self {
+            Self::Boosting(_) => rows.len().div_ceil(BOOSTING_ROWS).max(1),
+            Self::Tree(_) | Self::Forest(_) => 1,
+        };
+        let dataset = data.dataset(&rows.iter().copied().step_by(every).collect::<Vec<usize>>());
         let normal = vec![false; data.classes.len()];
         let classes = Classes { names: data.classes.clone(), normal };
         match self {
@@ -70,7 +76,7 @@ impl Fitter {
             }
             Self::Boosting(settings) => {
                 let rows = (&dataset.records, &dataset.targets);
-                boosting::fit(settings, rows, &data.classes, (seed, threads))
+                boosted_trees::fit(settings, rows, classes, (seed, threads))
                     .map(ClassModel::Boosted)
             }
             Self::Forest(settings) => {

@@ -31,7 +31,7 @@ const LEAST_DISTANCE: f64 = 0.5;
 /// A window of an entity that was left out.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
-    /// Share of each class before calibration.
+    /// Share of each class, and its probability once [`apply`] was called.
     pub(crate) shares: Vec<f64>,
     /// Distance from each class.
     pub(crate) distances: Vec<f64>,
@@ -110,25 +110,37 @@ pub(crate) fn calibrate(repetitions: &[Repetition], classes: usize) -> (Calibrat
         .collect();
     let every = rows.len().div_ceil(CALIBRATION_ROWS).max(1);
     let rows: Vec<(usize, &Vec<f64>)> = rows.into_iter().step_by(every).collect();
-    let mut best = (Calibration::NONE, f64::INFINITY);
-    for smoothing in [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1] {
-        for step in 0..=10 {
-            // From 1/4 to 4.
-            let exponent = 2.0_f64.powf(f64::from(step) * 0.4 - 2.0);
-            let calibration = Calibration { smoothing, exponent };
-            let loss = log_loss(&rows, calibration, classes);
-            if loss < best.1 {
-                best = (calibration, loss);
-            }
-        }
+    // Exponents from 1/4 to 4.
+    let exponents = (0..=10).map(|step| 2.0_f64.powf(f64::from(step) * 0.4 - 2.0));
+    let exponents: Vec<f64> = exponents.collect();
+    let smoothings = [1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1];
+    let tried = smoothings.iter().flat_map(|smoothing| {
+        exponents.iter().map(|exponent| Calibration { smoothing: *smoothing, exponent: *exponent })
+    });
+    let tried: Vec<Calibration> = tried.collect();
+    let loss = |calibration: Calibration| (calibration, log_loss(&rows, calibration, classes));
+    let losses: Vec<(Calibration, f64)> = tried.into_par_iter().map(loss).collect();
+    let first = (Calibration::NONE, f64::INFINITY);
+    losses.into_iter().fold(first, |best, found| if found.1 < best.1 { found } else { best })
+}
+
+/// Turns the shares of all windows into probabilities.
+pub(crate) fn apply(calibration: Calibration, repetitions: &mut [Repetition]) {
+    for window in repetitions
+        .iter_mut()
+        .flat_map(|repetition| &mut repetition.held)
+        .flat_map(|held| &mut held.windows)
+    {
+        calibration.apply(&mut window.shares);
     }
-    best
 }
 
 fn log_loss(rows: &[(usize, &Vec<f64>)], calibration: Calibration, classes: usize) -> f64 {
     let mut sums = vec![(0.0, 0.0); classes];
-    for (class, shares) in rows {
-        let mut shares = (*shares).clone();
+    let mut shares = Vec::with_capacity(classes);
+    for (class, raw) in rows {
+        shares.clear();
+        shares.extend_from_slice(raw);
         calibration.apply(&mut shares);
         sums[*class].0 -= shares[*class].max(f64::MIN_POSITIVE).ln();
         sums[*class].1 += 1.0;
@@ -136,10 +148,10 @@ fn log_loss(rows: &[(usize, &Vec<f64>)], calibration: Calibration, classes: usiz
     mean(sums.iter().filter(|(_, rows)| *rows > 0.0).map(|(sum, rows)| sum / rows))
 }
 
-/// Calls `each` with the evidence of an entity after each of its windows.
+/// Calls `each` with the evidence of an entity after each of its windows, whose shares are
+/// probabilities.
 pub(crate) fn follow(
     held: &Held,
-    calibration: Calibration,
     (rule, bounds): (&EvidenceRule, &ClassBounds),
     mut each: impl FnMut(usize, &EntityEvidence),
 ) {
@@ -147,11 +159,14 @@ pub(crate) fn follow(
     let start = contract::Timestamp::from_ms(0);
     let mut evidence = EntityEvidence::new(classes, start, "");
     for (number, window) in held.windows.iter().enumerate() {
-        let mut probabilities = window.shares.clone();
-        calibration.apply(&mut probabilities);
-        evidence.observe(start, &probabilities, &window.distances, (rule, bounds));
+        evidence.observe(start, &window.shares, &window.distances, (rule, bounds));
         each(number + 1, &evidence);
     }
+}
+
+/// Returns bounds that name nothing, with a weight of evidence.
+fn open(weight: f64) -> ClassBounds {
+    ClassBounds { probability: 2.0, distance: None, evidence_weight: weight }
 }
 
 /// Chooses when a class is named: the weight of evidence with the least log loss, the lowest
@@ -159,36 +174,37 @@ pub(crate) fn follow(
 pub(crate) fn choose_bounds(
     repetitions: &[Repetition],
     classify: &Classify,
-    (rule, calibration): (&EvidenceRule, Calibration),
+    rule: &EvidenceRule,
 ) -> ClassBounds {
     let held: Vec<&Held> = repetitions.iter().flat_map(|repetition| &repetition.held).collect();
-    let open =
-        |weight: f64| ClassBounds { probability: 2.0, distance: None, evidence_weight: weight };
-    let loss = |weight: f64| {
-        let bounds = open(weight);
-        mean(held.iter().map(|held| {
-            let (mut sum, mut count) = (0.0, 0.0);
-            follow(held, calibration, (rule, &bounds), |number, evidence| {
-                if number >= rule.min_windows as usize {
-                    let probability = evidence.probabilities(&bounds)[held.class];
-                    sum -= probability.max(1e-12).ln();
-                    count += 1.0;
-                }
-            });
-            if count > 0.0 { sum / count } else { 0.0 }
-        }))
-    };
-    let losses = WEIGHTS.map(|weight| (weight, loss(weight)));
-    let best = losses
-        .into_iter()
-        .fold((1.0, f64::INFINITY), |best, found| if found.1 < best.1 { found } else { best });
-    let bounds = open(best.0);
+    let bounds = open(best_weight(&held, rule));
     let bounds = ClassBounds {
-        probability: probability_bound(&held, classify, (rule, calibration), &bounds),
-        distance: distance_bound(&held, classify, (rule, calibration), &bounds),
+        probability: probability_bound(&held, classify, rule, &bounds),
+        distance: distance_bound(&held, classify, rule, &bounds),
         evidence_weight: bounds.evidence_weight,
     };
-    raised(&held, classify, (rule, calibration), bounds)
+    raised(&held, classify, rule, bounds)
+}
+
+/// Returns the weight of evidence with the least log loss; every entity counts the same.
+fn best_weight(held: &[&Held], rule: &EvidenceRule) -> f64 {
+    let losses_of = |held: &&Held| {
+        let (mut sums, mut count) = ([0.0; WEIGHTS.len()], 0.0_f64);
+        follow(held, (rule, &open(1.0)), |number, evidence| {
+            if number >= rule.min_windows as usize {
+                for (sum, weight) in sums.iter_mut().zip(WEIGHTS) {
+                    let probability = evidence.probabilities(&open(weight))[held.class];
+                    *sum -= probability.max(1e-12).ln();
+                }
+                count += 1.0;
+            }
+        });
+        sums.map(|sum| sum / count.max(1.0))
+    };
+    let losses: Vec<[f64; WEIGHTS.len()]> = held.par_iter().map(losses_of).collect();
+    let of_weight = |(place, weight)| (weight, mean(losses.iter().map(|losses| losses[place])));
+    let found = WEIGHTS.into_iter().enumerate().map(of_weight);
+    found.fold((1.0, f64::INFINITY), |best, it| if it.1 < best.1 { it } else { best }).0
 }
 
 /// Raises the bound of the probability until no more entities than the document allows are named wrong
@@ -196,7 +212,7 @@ pub(crate) fn choose_bounds(
 fn raised(
     held: &[&Held],
     classify: &Classify,
-    (rule, calibration): (&EvidenceRule, Calibration),
+    rule: &EvidenceRule,
     mut bounds: ClassBounds,
 ) -> ClassBounds {
     let lowest = bounds.probability;
@@ -204,10 +220,10 @@ fn raised(
     for step in 1..=RAISES {
         let is_wrong = |held: &&&Held| {
             let mut name = None;
-            follow(held, calibration, (rule, &bounds), |_, evidence| name = evidence.class);
+            follow(held, (rule, &bounds), |_, evidence| name = evidence.class);
             name.is_some_and(|name| name as usize != held.class)
         };
-        if held.iter().filter(is_wrong).count() as f64 <= allowed {
+        if held.par_iter().filter(is_wrong).count() as f64 <= allowed {
             break;
         }
         bounds.probability = lowest + (0.9999 - lowest) * f64::from(step) / f64::from(RAISES);
@@ -220,21 +236,21 @@ fn raised(
 fn probability_bound(
     held: &[&Held],
     classify: &Classify,
-    (rule, calibration): (&EvidenceRule, Calibration),
+    rule: &EvidenceRule,
     bounds: &ClassBounds,
 ) -> f64 {
-    let mut named: Vec<(f64, bool, f64)> = Vec::new();
-    for held in held {
-        let first = named.len();
-        follow(held, calibration, (rule, bounds), |number, evidence| {
+    let named_of = |held: &&Held| {
+        let mut named: Vec<(f64, bool)> = Vec::new();
+        follow(held, (rule, bounds), |number, evidence| {
             if number >= rule.min_windows as usize {
                 let nearest = evidence.nearest(bounds);
-                named.push((nearest.probability, nearest.class != held.class, 0.0));
+                named.push((nearest.probability, nearest.class != held.class));
             }
         });
-        let share = 1.0 / (named.len() - first).max(1) as f64;
-        named[first..].iter_mut().for_each(|named| named.2 = share);
-    }
+        let share = 1.0 / named.len().max(1) as f64;
+        named.into_iter().map(move |(probability, wrong)| (probability, wrong, share))
+    };
+    let mut named: Vec<(f64, bool, f64)> = held.par_iter().flat_map_iter(named_of).collect();
     named.sort_by(|a, b| b.0.total_cmp(&a.0));
     let allowed = classify.unknown.max_wrong_ratio * held.len() as f64;
     let (mut wrong, mut bound) = (0.0, 1.0);
@@ -253,15 +269,15 @@ fn probability_bound(
 fn distance_bound(
     held: &[&Held],
     classify: &Classify,
-    (rule, calibration): (&EvidenceRule, Calibration),
+    rule: &EvidenceRule,
     bounds: &ClassBounds,
 ) -> Option<f64> {
     if classify.unknown.unlike_ratio <= 0.0 {
         return None;
     }
-    let furthest = held.iter().map(|held| {
+    let furthest = held.par_iter().map(|held| {
         let mut furthest: f64 = 0.0;
-        follow(held, calibration, (rule, bounds), |number, evidence| {
+        follow(held, (rule, bounds), |number, evidence| {
             if number >= rule.min_windows as usize {
                 furthest = furthest.max(evidence.distance(held.class));
             }

@@ -2,7 +2,6 @@
 //! that
 //! follow from it.
 
-mod boosting;
 mod figures;
 mod fitter;
 mod held_out;
@@ -83,11 +82,15 @@ fn fit(
     (seed, threads): (u64, usize),
 ) -> Result<(Vec<u8>, ClassCandidate), FitError> {
     let model = fitter.fit(data, &data.all(), (seed, threads))?;
-    let repetitions = held_out::repeat(data, fitter, &classify.split, (seed, threads))?;
-    let (calibration, log_loss) = held_out::calibrate(&repetitions, data.classes.len());
+    let mut repetitions = held_out::repeat(data, fitter, &classify.split, (seed, threads))?;
     let rule = held_out::rule(classify, document.step);
-    let bounds = held_out::choose_bounds(&repetitions, classify, (&rule, calibration));
-    let chosen = Chosen { calibration, log_loss, rule, bounds };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build()?;
+    let (calibration, log_loss, bounds) = pool.install(|| {
+        let (calibration, log_loss) = held_out::calibrate(&repetitions, data.classes.len());
+        held_out::apply(calibration, &mut repetitions);
+        (calibration, log_loss, held_out::choose_bounds(&repetitions, classify, &rule))
+    });
+    let chosen = Chosen { log_loss, rule, bounds };
     let split = (&classify.split, seed, threads);
     let figures = figures::sum_up(data, fitter, split, &repetitions, &chosen)?;
     let model = model.calibrated(calibration).map_err(FitError::Model)?;

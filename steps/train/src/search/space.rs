@@ -51,7 +51,10 @@ pub fn draw(kind: DetectorKind, given: &Value, data: Data, random: &mut impl Rng
         }
         DetectorKind::ZScore => set("threshold", json!(random.random_range(0.0..6.0))),
         // They have no parameters to draw.
-        DetectorKind::Adaptive | DetectorKind::DecisionTree | DetectorKind::RandomForest => {}
+        DetectorKind::Adaptive
+        | DetectorKind::DecisionTree
+        | DetectorKind::GradientBoosting
+        | DetectorKind::RandomForest => {}
     }
     parameters
 }
