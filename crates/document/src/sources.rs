@@ -32,7 +32,7 @@ pub use columns::{SampleColumn, column_names};
 pub use entity::Entity;
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
 pub use features::FeaturesSource;
-pub use influxdb::{InfluxdbColumn, InfluxdbSource};
+pub use influxdb::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
 pub use kubernetes::{KubernetesSource, PodColumn, PodLabel};
 pub use postgres::{PostgresSource, TimeUnit};
 pub use prometheus::PrometheusSource;

@@ -114,6 +114,21 @@ fn telegraf_measurements_become_a_row_of_each_pod_and_window() -> Result<()> {
 }
 
 #[test]
+fn a_pod_that_is_renamed_is_another_entity_from_then_on() -> Result<()> {
+    let Some(server) = server()? else { return Ok(()) };
+    server.write("telegraf", &telegraf("web-0", -60, 150))?;
+    server.write("telegraf", &telegraf("web-0-b", 160, 300))?;
+    let samples = Place::new(&document(&server.url(), ""))?.samples(NOW, &[])?;
+    let (old, new) = (rows_of(&samples, "shop/web-0"), rows_of(&samples, "shop/web-0-b"));
+    assert_eq!((old.len(), new.len()), (15, 15));
+    // The counters go on under the new name, but its first rate is of its own rows alone.
+    let rate = samples.table.column("network_receive_bytes_per_second").unwrap();
+    assert!(rate.values[new[0]].is_nan());
+    assert!((rate.values[new[1]] - 100.0).abs() < 1e-9);
+    Ok(())
+}
+
+#[test]
 fn a_range_of_many_chunks_and_rows_is_whole_and_the_same_each_time() -> Result<()> {
     let Some(server) = Influxdb::start("max-row-limit = 100")? else { return Ok(()) };
     server.run("CREATE DATABASE telegraf", None)?;
@@ -409,5 +424,122 @@ fn a_tick_of_a_server_that_is_down_scores_nothing_and_waits() -> Result<()> {
     let store = format!("file://{}", place.path("store").display());
     let said = place.fails_keeping(NOW, &["--store", &store, "--coverage", "coverage.json"], 4)?;
     assert!(said.contains("cannot connect"), "{said}");
+    Ok(())
+}
+
+/// What 2.x answers: two fields of a pod in tables with columns in another order.
+const FLUX: &str = "#group,false,false,false,true,true,false
+#datatype,string,long,dateTime:RFC3339,string,string,double
+#default,_result,,,,,
+,result,table,_time,_field,pod,_value
+,,0,2026-11-21T08:55:10Z,x,p,1.5
+,,0,2026-11-21T08:59:50Z,x,p,2.5
+
+#group,false,false,true,true,false,false
+#datatype,string,long,string,string,long,dateTime:RFC3339
+#default,_result,,,,,
+,result,table,_field,pod,_value,_time
+,,1,n,p,100,2026-11-21T08:55:10Z
+,,1,n,p,200,2026-11-21T08:55:20Z
+
+";
+
+const TWO_COLUMNS: &str =
+    "      columns: [{name: a, measurement: m, field: x}, {name: b, measurement: m, field: n, counter: true}]\n      entity_tags: [pod]\n";
+
+/// Checks the value of a column at a time.
+fn has(samples: &Samples, column: &str, time: &str, expected: f64) {
+    let time: contract::Timestamp = time.parse().unwrap();
+    let row = samples.table.times.iter().position(|of| *of == time).unwrap();
+    let found = samples.table.column(column).unwrap().values[row];
+    assert!((found - expected).abs() < 1e-9, "{column} at {time}: {found}, not {expected}");
+}
+
+#[test]
+fn flux_of_2_x_is_asked_and_its_annotated_csv_is_read() -> Result<()> {
+    let fake = Fake::start(|asked| {
+        let body = asked.others.join("&");
+        if body.contains("buckets()") {
+            let kept = 120_000_000_000_i64;
+            return text(
+                200,
+                "",
+                &format!(
+                    "#datatype,string,long,string,long\r\n#group,false,false,false,false\r\n#default,_result,,,\r\n,result,table,name,retentionPeriod\r\n,,0,telegraf,{kept}\r\n"
+                ),
+            );
+        }
+        text(200, "", &FLUX.replace('\n', "\r\n"))
+    })?;
+    let more = format!("      language: flux\n      organization: my team\n{TWO_COLUMNS}");
+    let place = Place::new(&document(&fake.url(), &more))?;
+    let samples = place.samples(NOW, &[])?;
+    assert_eq!(samples.table.entities, ["p"]);
+    has(&samples, "a", "2026-11-21T08:55:10Z", 1.5);
+    has(&samples, "a", "2026-11-21T08:59:50Z", 2.5);
+    has(&samples, "b", "2026-11-21T08:55:20Z", 10.0);
+    let asked = fake.asked();
+    let first = asked[0].others.join("&");
+    assert!(first.contains("org=my+team"), "{first}");
+    assert!(first.contains("from(bucket: \\\"telegraf\\\")"), "{first}");
+    assert!(first.contains("\"annotations\":[\"datatype\",\"group\",\"default\"]"), "{first}");
+    let warnings = place.outcome()?["warnings"].to_string();
+    assert!(warnings.contains("of `telegraf` keeps 2m, and 5m are asked for"), "{warnings}");
+    Ok(())
+}
+
+#[test]
+fn an_error_of_flux_behind_good_rows_is_an_error_and_names_its_field() -> Result<()> {
+    let fake = Fake::start(|_| {
+        let error = "#datatype,string,string\n#group,true,true\n#default,,\n,error,reference\n,could not find bucket telegraf,1\n";
+        text(200, "", &format!("{FLUX}{error}"))
+    })?;
+    let more = format!("      language: flux\n      organization: team\n{TWO_COLUMNS}");
+    let said = Place::new(&document(&fake.url(), &more))?.fails(NOW, &[], 2)?;
+    assert!(said.contains("could not find bucket telegraf"), "{said}");
+    assert!(said.contains("sources.pods.influxdb.database names the bucket"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn sql_of_3_x_asks_for_the_columns_that_are_there_and_reads_json_lines() -> Result<()> {
+    let fake = Fake::start(|asked| {
+        let body = asked.others.join("&");
+        if body.contains("information_schema.columns") {
+            let columns = ["time", "pod", "x"].map(|name| format!("{{\"column_name\":\"{name}\"}}\n"));
+            return text(200, "", &columns.concat());
+        }
+        text(
+            200,
+            "",
+            "{\"time\":\"2026-11-21T08:55:10\",\"pod\":\"p\",\"x\":1.5}\n{\"time\":\"2026-11-21T08:59:50.000000001\",\"pod\":\"p\",\"x\":2.5}\n",
+        )
+    })?;
+    let place = Place::new(&document(&fake.url(), &format!("      language: sql\n{TWO_COLUMNS}")))?;
+    let samples = place.samples(NOW, &[])?;
+    has(&samples, "a", "2026-11-21T08:55:10Z", 1.5);
+    has(&samples, "a", "2026-11-21T08:59:50Z", 2.5);
+    assert!(samples.table.column("b").is_none(), "the measurement has no field `n`");
+    let rows = fake.asked().into_iter().map(|asked| asked.others.join("&"));
+    let rows: Vec<String> = rows.filter(|body| body.contains("ORDER BY \\\"pod")).collect();
+    assert_eq!(rows.len(), 1, "one request for the rows");
+    assert!(rows[0].contains("SELECT \\\"time\\\", \\\"pod\\\", \\\"x\\\" FROM"), "{}", rows[0]);
+    Ok(())
+}
+
+#[test]
+fn what_a_2_x_or_3_x_server_refuses_says_what_to_set() -> Result<()> {
+    for (language, status, body, expected) in [
+        ("flux", 401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "Token ..."),
+        ("flux", 404, r#"{"code":"not found","message":"organization name not found"}"#, "`organization`"),
+        ("sql", 401, r#"{"error":"cannot authenticate"}"#, "auth.bearer_token"),
+        ("sql", 404, r#"{"error":"database not found"}"#, "check `database`"),
+    ] {
+        let fake = Fake::start(move |_| text(status, "", body))?;
+        let organization = if language == "flux" { "      organization: team\n" } else { "" };
+        let more = format!("      language: {language}\n{organization}{TWO_COLUMNS}");
+        let said = Place::new(&document(&fake.url(), &more))?.fails(NOW, &[], 2)?;
+        assert!(said.contains(expected), "{language} {status}: {said}");
+    }
     Ok(())
 }

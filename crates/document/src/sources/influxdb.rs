@@ -13,16 +13,32 @@ use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, problem, require};
 use crate::http::{Http, HttpSettings};
 
-/// An `InfluxDB`, asked in `InfluxQL` over `/query`: 1.x, 2.x with a DBRP mapping, or 3.x. Its
-/// `url` is
-/// the base, without `/query`. A token of 2.x or 3.x is `auth.header`: `Authorization` with the
-/// value
-/// `Token` and the token.
+/// How an `InfluxDB` is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InfluxLanguage {
+    /// `InfluxQL` over `/query`: 1.x, 2.x with a DBRP mapping of the bucket, 3.x.
+    #[default]
+    Influxql,
+    /// Flux over `/api/v2/query`: 2.x.
+    Flux,
+    /// SQL over `/api/v3/query_sql`: 3.x.
+    Sql,
+}
+
+/// An `InfluxDB`. Its `url` is the base, without `/query` or `/api`. A token of 2.x is `auth.header`:
+/// `Authorization` with the value `Token` and the token; 3.x takes `auth.bearer_token`, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InfluxdbSource {
-    /// Name of the database.
+    /// Name of the database; in `flux` of the bucket.
     pub database: String,
+    /// In which language it is asked.
+    #[serde(default, skip_serializing_if = "InfluxdbSource::is_default_language")]
+    pub language: InfluxLanguage,
+    /// Name or id of the organization that owns the bucket; `flux` needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
     /// Retention policy whose measurements are read; the default is the database's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_policy: Option<String>,
@@ -66,6 +82,31 @@ pub struct InfluxdbColumn {
     /// such a training, with a warning, and of the model.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
+}
+
+impl InfluxdbSource {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_default_language(language: &InfluxLanguage) -> bool {
+        *language == InfluxLanguage::Influxql
+    }
+
+    /// Checks that the settings fit the language.
+    fn check_language(&self) -> Result<(), Problem> {
+        let is_influxql = self.language == InfluxLanguage::Influxql;
+        require(is_influxql || self.retention_policy.is_none(), "retention_policy", || {
+            "is for `language: influxql`".to_owned()
+        })?;
+        match (self.language, &self.organization) {
+            (InfluxLanguage::Flux, None) => Err(problem("organization", "is missing")
+                .hint("`language: flux` needs the organization that owns the bucket")),
+            (InfluxLanguage::Influxql | InfluxLanguage::Sql, Some(_)) => {
+                Err(problem("organization", "is for `language: flux`"))
+            }
+            (_, organization) => organization
+                .as_ref()
+                .map_or(Ok(()), |organization| check_identifier(organization, "organization")),
+        }
+    }
 }
 
 fn pod_tags() -> Vec<String> {
@@ -115,6 +156,7 @@ impl HttpSettings for InfluxdbSource {
         if let Some(policy) = &self.retention_policy {
             check_identifier(policy, "retention_policy")?;
         }
+        self.check_language()?;
         if self.entity_tags.is_empty() {
             return Err(problem("entity_tags", "is empty")
                 .hint("name the tags of an entity, as in [namespace, pod_name]"));
@@ -195,6 +237,9 @@ mod tests {
         for (text, expected) in [
             (r#"{"url": "http://i", "database": ""}"#.to_owned(), "database"),
             (format!(r#"{{{base}, "entity_tags": []}}"#), "entity_tags"),
+            (format!(r#"{{{base}, "language": "flux"}}"#), "organization"),
+            (format!(r#"{{{base}, "language": "sql", "organization": "o"}}"#), "organization"),
+            (format!(r#"{{{base}, "language": "sql", "retention_policy": "p"}}"#), "retention_policy"),
             (format!(r#"{{{base}, "columns": []}}"#), "columns"),
             (
                 format!(

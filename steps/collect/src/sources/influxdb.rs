@@ -1,12 +1,15 @@
-//! The source `influxdb`: asks a server in `InfluxQL`, a measurement at a time, chunk by chunk.
+//! The source `influxdb`: asks a server in `InfluxQL`, Flux or SQL, a measurement at a time, chunk by
+//! chunk.
 //!
 //! Raw rows are asked for, not aggregates: the buckets of `GROUP BY time()` carry their start as
 //! their time, and a counter cannot be aggregated by its mean.
 
 mod diagnose;
+mod flux;
 mod question;
 mod reply;
 mod server;
+mod sql;
 mod windows;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use contract::deadline::waits_for;
 use contract::{Span, StepError, Timestamp};
 use document::http::Http;
-use document::sources::{InfluxdbColumn, InfluxdbSource};
+use document::sources::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
 
 use super::prometheus::chunk::Chunk;
 use super::prometheus::column::Column;
@@ -62,6 +65,8 @@ struct Seen {
     notes: Vec<String>,
     /// Why there are no rows at all.
     diagnosis: Option<String>,
+    /// Columns of each measurement: a query in SQL may name no other.
+    known: BTreeMap<String, Vec<String>>,
 }
 
 /// Opens the source; nothing is sent yet.
@@ -167,7 +172,14 @@ impl Influxdb<'_> {
             };
             let begin = start().begin();
             let range = (begin, grid.last());
-            let query = question::rows(self.settings, measurement, self.label, range);
+            let known = self.known(measurement.name)?;
+            let is_known = |name: &str| {
+                known.as_ref().is_none_or(|known| known.iter().any(|known| known == name))
+            };
+            let query = question::rows(self.settings, measurement, self.label, range, is_known);
+            if query.fields.is_empty() {
+                continue;
+            }
             let windows = self.server.ask(&query, start, Windows::add)?;
             let mut seen = self.seen();
             *seen.rows.entry(measurement.name.to_owned()).or_default() += windows.rows;
@@ -181,6 +193,19 @@ impl Influxdb<'_> {
             }
         }
         Ok(Chunk::whole(grid, replies))
+    }
+
+    /// Returns the columns of a measurement, asked for once, where a query may name no other.
+    fn known(&self, measurement: &str) -> Result<Option<Vec<String>>, Failure> {
+        if self.settings.language != InfluxLanguage::Sql {
+            return Ok(None);
+        }
+        if let Some(known) = self.seen().known.get(measurement) {
+            return Ok(Some(known.clone()));
+        }
+        let known = diagnose::fields(&self.server, self.settings, measurement)?;
+        self.seen().known.insert(measurement.to_owned(), known.clone());
+        Ok(Some(known))
     }
 
     /// Makes a chunk that ends before its first window: the server did not answer.

@@ -150,6 +150,11 @@ fn read(client: &TcpStream) -> Result<Asked> {
     let mut asked =
         Asked { method, others: Vec::new(), query: String::new(), start: 0, end: 0, step: 1 };
     for pair in pairs {
+        // A body of JSON is no form.
+        if pair.starts_with('{') {
+            asked.others.push(body.clone());
+            break;
+        }
         let (name, value) = pair.split_once('=').context("no pair")?;
         match name {
             "query" => value.clone_into(&mut asked.query),

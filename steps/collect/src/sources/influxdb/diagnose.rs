@@ -1,12 +1,12 @@
 //! Why a measurement gave no rows, found out by asking.
 
 use contract::{Span, Timestamp};
-use document::sources::InfluxdbSource;
+use document::sources::{InfluxLanguage, InfluxdbSource};
 
 use super::Measurement;
-use super::question::{identifier, source};
+use super::question;
 use super::reply::{Cell, Series};
-use super::server::Server;
+use super::server::{Failure, Server};
 use crate::range::Due;
 
 /// Names that a sentence lists at most.
@@ -20,18 +20,16 @@ pub(super) fn silent(
     due: Due,
 ) -> String {
     let (name, database) = (measurement.name, &settings.database);
-    let Ok(known) = server.list("SHOW MEASUREMENTS") else {
+    let (asked, column) = question::measurements(settings);
+    let Ok(known) = server.list(&asked) else {
         return format!("the measurement `{name}` has no row in the range");
     };
-    let known = texts(&known, "name");
+    let known = texts(&known, column);
     if !known.iter().any(|known| known == name) {
         let has = listed(&known, "it has no measurement at all", "it has");
         return format!("the database `{database}` has no measurement `{name}`; {has}");
     }
-    let from = source(settings, name);
-    let fields =
-        server.list(&format!("SHOW FIELD KEYS FROM {}", identifier(name))).unwrap_or_default();
-    let fields = texts(&fields, "fieldKey");
+    let fields = fields(server, settings, name).unwrap_or_default();
     let wanted = measurement.columns.iter().map(|(_, column)| column.field.as_str());
     let absent: Vec<&str> = wanted.filter(|it| !fields.iter().any(|field| field == it)).collect();
     if !fields.is_empty() && absent.len() == measurement.columns.len() {
@@ -39,13 +37,11 @@ pub(super) fn silent(
         return format!("the measurement `{name}` has no field `{}`; {has}", absent.join("`, `"));
     }
     let field = measurement.columns.first().map_or("", |(_, column)| column.field.as_str());
-    let select = format!("SELECT {} FROM {from}", identifier(field));
-    let end = |order: &str| {
-        let series = server.list(&format!("{select} ORDER BY time {order} LIMIT 1")).ok()?;
-        time(&series)
+    let end = |is_newest: bool| {
+        time(&server.list(&question::end(settings, (name, field), is_newest)).ok()?)
     };
     let (after, until) = (due.after, due.end);
-    match (end("ASC"), end("DESC")) {
+    match (end(false), end(true)) {
         (_, Some(newest)) if newest <= after => format!(
             "the newest row of `{name}` is of `{newest}`, {} before `{until}`: is its collector running, and is its clock right?",
             until - newest
@@ -61,12 +57,28 @@ pub(super) fn silent(
     }
 }
 
+/// Returns the fields of a measurement, in SQL its tags, too.
+pub(super) fn fields(
+    server: &Server,
+    settings: &InfluxdbSource,
+    name: &str,
+) -> Result<Vec<String>, Failure> {
+    let (asked, column) = question::fields(settings, name);
+    Ok(texts(&server.list(&asked)?, column))
+}
+
 /// Returns the retention policy that is read, and how long it keeps rows; 0 is for ever. Nothing where
 /// the server does not say.
 pub(super) fn retention(server: &Server, settings: &InfluxdbSource) -> Option<(String, Span)> {
-    let query = format!("SHOW RETENTION POLICIES ON {}", identifier(&settings.database));
-    let series = server.list(&query).ok()?;
+    let series = server.list(&question::retention(settings)?).ok()?;
     let series = series.first()?;
+    if settings.language == InfluxLanguage::Flux {
+        let at = series.columns.iter().position(|column| column == "retentionPeriod")?;
+        let Some(Cell::Number(ns)) = series.values.first()?.get(at)? else { return None };
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds, as 2.x keeps them")]
+        let kept = Span::from_seconds((*ns / 1e9) as i64);
+        return Some((settings.database.clone(), kept));
+    }
     let at = |name: &str| series.columns.iter().position(|column| column == name);
     let (name, duration, default) = (at("name")?, at("duration")?, at("default")?);
     let text = |row: &[Option<Cell>], at: usize| {

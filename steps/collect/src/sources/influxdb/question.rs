@@ -1,41 +1,132 @@
-//! The queries, in `InfluxQL`.
+//! The queries: in `InfluxQL` here, in Flux and SQL in modules of their own.
 
 use std::collections::BTreeSet;
 
 use contract::Timestamp;
-use document::sources::InfluxdbSource;
+use document::sources::{InfluxLanguage, InfluxdbSource};
 
-use super::Measurement;
+use super::{Measurement, flux, sql};
 
 /// Tag of Docker's measurements that names a container of Kubernetes, its pod and namespace.
 pub(super) const CONTAINER_NAME: &str = "container_name";
 
+/// A query, and what its rows hold where the reply does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) text: String,
+    pub(super) tags: Vec<String>,
+    pub(super) fields: Vec<String>,
+}
+
+impl Question {
+    fn list(text: String, column: &str) -> Self {
+        Self { text, tags: Vec::new(), fields: vec![column.to_owned()] }
+    }
+}
+
 /// Asks for the raw rows of a measurement in `(after, end]`, a series for each set of the tags that
 /// are needed: two collectors that write the same series with tags of their own are one series.
+/// SQL names only columns that a measurement has, which `known` says.
 pub(super) fn rows(
     settings: &InfluxdbSource,
     measurement: &Measurement<'_>,
     label: Option<&str>,
     (after, end): (Timestamp, Timestamp),
-) -> String {
+    known: impl Fn(&str) -> bool,
+) -> Question {
     let fields: BTreeSet<&str> =
         measurement.columns.iter().map(|(_, column)| column.field.as_str()).collect();
-    let fields: Vec<String> = fields.into_iter().map(identifier).collect();
     let mut tags: BTreeSet<&str> = settings.entity_tags.iter().map(String::as_str).collect();
     for (_, column) in &measurement.columns {
         tags.extend(column.parts.iter().map(String::as_str));
         tags.extend(column.tags.keys().map(String::as_str));
     }
     tags.extend(label);
-    let tags: Vec<String> = tags.into_iter().map(identifier).collect();
+    let of = |names: BTreeSet<&str>| -> Vec<String> {
+        names.into_iter().filter(|name| known(name)).map(str::to_owned).collect()
+    };
+    let (fields, tags) = (of(fields), of(tags));
+    let range = (after, end);
+    let text = match settings.language {
+        InfluxLanguage::Influxql => influxql(settings, measurement.name, (&fields, &tags), range),
+        InfluxLanguage::Flux => {
+            flux::rows(&settings.database, measurement.name, (&fields, &tags), range)
+        }
+        InfluxLanguage::Sql => sql::rows(measurement.name, (&fields, &tags), range),
+    };
+    Question { text, tags, fields }
+}
+
+fn influxql(
+    settings: &InfluxdbSource,
+    measurement: &str,
+    (fields, tags): (&[String], &[String]),
+    (after, end): (Timestamp, Timestamp),
+) -> String {
+    let quoted = |names: &[String]| {
+        names.iter().map(|name| identifier(name)).collect::<Vec<String>>().join(", ")
+    };
     format!(
         "SELECT {} FROM {} WHERE time > {}ms AND time <= {}ms GROUP BY {}",
-        fields.join(", "),
-        source(settings, measurement.name),
+        quoted(fields),
+        source(settings, measurement),
         after.ms(),
         end.ms(),
-        tags.join(", ")
+        quoted(tags)
     )
+}
+
+/// Asks for the measurements; returns the column of the reply that names them, too.
+pub(super) fn measurements(settings: &InfluxdbSource) -> (Question, &'static str) {
+    let (text, column) = match settings.language {
+        InfluxLanguage::Influxql => ("SHOW MEASUREMENTS".to_owned(), "name"),
+        InfluxLanguage::Flux => (flux::measurements(&settings.database), "_value"),
+        InfluxLanguage::Sql => (sql::measurements(), "table_name"),
+    };
+    (Question::list(text, column), column)
+}
+
+/// Asks for the fields of a measurement, in SQL for its tags, too; returns the column of the reply that
+/// names them, too.
+pub(super) fn fields(settings: &InfluxdbSource, measurement: &str) -> (Question, &'static str) {
+    let (text, column) = match settings.language {
+        InfluxLanguage::Influxql => {
+            (format!("SHOW FIELD KEYS FROM {}", identifier(measurement)), "fieldKey")
+        }
+        InfluxLanguage::Flux => (flux::fields(&settings.database, measurement), "_value"),
+        InfluxLanguage::Sql => (sql::fields(measurement), "column_name"),
+    };
+    (Question::list(text, column), column)
+}
+
+/// Asks for the time of the oldest or the newest row of a measurement.
+pub(super) fn end(
+    settings: &InfluxdbSource,
+    (measurement, field): (&str, &str),
+    is_newest: bool,
+) -> Question {
+    let text = match settings.language {
+        InfluxLanguage::Influxql => {
+            let order = if is_newest { "DESC" } else { "ASC" };
+            let (field, source) = (identifier(field), source(settings, measurement));
+            format!("SELECT {field} FROM {source} ORDER BY time {order} LIMIT 1")
+        }
+        InfluxLanguage::Flux => flux::end(&settings.database, measurement, is_newest),
+        InfluxLanguage::Sql => sql::end(measurement, is_newest),
+    };
+    Question { text, tags: Vec::new(), fields: Vec::new() }
+}
+
+/// Asks how long rows are kept; nothing where the language cannot ask.
+pub(super) fn retention(settings: &InfluxdbSource) -> Option<Question> {
+    let text = match settings.language {
+        InfluxLanguage::Influxql => {
+            format!("SHOW RETENTION POLICIES ON {}", identifier(&settings.database))
+        }
+        InfluxLanguage::Flux => flux::retention(&settings.database),
+        InfluxLanguage::Sql => return None,
+    };
+    Some(Question { text, tags: Vec::new(), fields: Vec::new() })
 }
 
 /// Writes a measurement as it stands behind `FROM`.
@@ -79,7 +170,7 @@ mod tests {
             Measurement { name: "m\"; DROP", columns: vec![(0, &one), (1, &two), (2, &one)] };
         let time = Timestamp::from_ms;
         assert_eq!(
-            rows(&settings, &measurement, Some("image"), (time(1000), time(2500))),
+            rows(&settings, &measurement, Some("image"), (time(1000), time(2500)), |_| true).text,
             r#"SELECT "a", "b" FROM "my \"db\""."two\\days"."m\"; DROP" WHERE time > 1000ms AND time <= 2500ms GROUP BY "device", "image", "pod_name", "volume_name""#
         );
     }

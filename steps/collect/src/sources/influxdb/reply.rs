@@ -26,6 +26,17 @@ pub(crate) struct Series {
     partial: bool,
 }
 
+impl Series {
+    /// Makes a series that is whole.
+    pub(crate) fn new(
+        tags: BTreeMap<String, String>,
+        columns: Vec<String>,
+        values: Vec<Vec<Option<Cell>>>,
+    ) -> Self {
+        Self { tags, columns, values, partial: false }
+    }
+}
+
 /// A value.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]

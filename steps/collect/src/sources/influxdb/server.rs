@@ -6,10 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use client::{Failed, Reply, Request, Server as Client};
 use contract::{SYSTEM_HINT, StepError, Timestamp};
 use document::http::Http;
-use document::sources::InfluxdbSource;
-use reqwest::header::{DATE, HeaderMap};
+use document::sources::{InfluxLanguage, InfluxdbSource};
+use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderValue};
 
+use super::question::Question;
 use super::reply::{Lines, Series, Wrong};
+use super::{flux, sql};
 
 /// Bytes of a reply that are read.
 const LONGEST_REPLY_BYTES: usize = 512 << 20;
@@ -21,7 +23,10 @@ const TOO_LARGE: u16 = 413;
 pub(super) struct Server {
     client: Client,
     runtime: tokio::runtime::Runtime,
+    language: InfluxLanguage,
     database: String,
+    /// Organization of 2.x.
+    organization: Option<String>,
     /// What the server's clock showed in its last reply.
     clock: Mutex<Option<Timestamp>>,
 }
@@ -71,7 +76,9 @@ impl Server {
         Ok(Self {
             client: Client::open(&settings.server, field, folder)?,
             runtime,
+            language: settings.own.language,
             database: settings.own.database.clone(),
+            organization: settings.own.organization.clone(),
             clock: Mutex::new(None),
         })
     }
@@ -95,15 +102,11 @@ impl Server {
     /// fails leaves nothing behind for the next.
     pub(super) fn ask<T>(
         &self,
-        influxql: &str,
+        question: &Question,
         start: impl Fn() -> T,
         take: impl Fn(&mut T, Series),
     ) -> Result<T, Failure> {
-        // In the body a query may have any length, and is in no log of a proxy.
-        let form =
-            [("db", self.database.as_str()), ("q", influxql), ("epoch", "ms"), ("chunked", "true")];
-        let request = Request::form(self.client.url().join("/query"), form);
-        let request = Request { longest_reply_bytes: LONGEST_REPLY_BYTES, ..request };
+        let request = self.request(&question.text);
         let judge = |reply: Reply| {
             if let Some(date) = date_of(&reply.headers) {
                 *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(date);
@@ -113,8 +116,16 @@ impl Server {
             }
             let mut taken = start();
             let mut add = |series| take(&mut taken, series);
-            let mut lines = Lines::default();
-            let read = lines.push(&reply.body, &mut add).and_then(|()| lines.finish(&mut add));
+            let read = match self.language {
+                InfluxLanguage::Influxql => {
+                    let mut lines = Lines::default();
+                    lines.push(&reply.body, &mut add).and_then(|()| lines.finish(&mut add))
+                }
+                InfluxLanguage::Flux => flux::read(&reply.body, &mut add),
+                InfluxLanguage::Sql => {
+                    sql::read(&reply.body, (&question.fields, &question.tags), &mut add)
+                }
+            };
             read.map_err(|wrong| self.wrong(&request, wrong))?;
             Ok(taken)
         };
@@ -122,8 +133,42 @@ impl Server {
     }
 
     /// Asks a query whose rows are few; returns its series.
-    pub(super) fn list(&self, influxql: &str) -> Result<Vec<Series>, Failure> {
-        self.ask(influxql, Vec::new, Vec::push)
+    pub(super) fn list(&self, question: &Question) -> Result<Vec<Series>, Failure> {
+        self.ask(question, Vec::new, Vec::push)
+    }
+
+    /// Makes the request of a query. In the body it may have any length, and is in no log of a proxy.
+    fn request(&self, text: &str) -> Request {
+        let url = self.client.url();
+        let database = self.database.as_str();
+        let mut request = match self.language {
+            InfluxLanguage::Influxql => {
+                let form = [("db", database), ("q", text), ("epoch", "ms"), ("chunked", "true")];
+                Request::form(url.join("/query"), form)
+            }
+            InfluxLanguage::Flux => {
+                let dialect = serde_json::json!({
+                    "annotations": ["datatype", "group", "default"],
+                    "header": true,
+                    "delimiter": ",",
+                    "dateTimeFormat": "RFC3339",
+                });
+                let body = serde_json::json!({"query": text, "type": "flux", "dialect": dialect});
+                let organization = self.organization.as_deref().unwrap_or_default();
+                let url = url.join("/api/v2/query").with_query([("org", organization)]);
+                let body = body.to_string().into_bytes();
+                let mut request = Request::post(url, "application/json", body);
+                request.headers.insert(ACCEPT, HeaderValue::from_static("application/csv"));
+                request
+            }
+            InfluxLanguage::Sql => {
+                let body = serde_json::json!({"db": database, "q": text, "format": "jsonl"});
+                let body = body.to_string().into_bytes();
+                Request::post(url.join("/api/v3/query_sql"), "application/json", body)
+            }
+        };
+        request.longest_reply_bytes = LONGEST_REPLY_BYTES;
+        request
     }
 
     fn message(&self, request: &Request, what: &str) -> String {
@@ -162,7 +207,9 @@ impl Server {
             return Failed::passing(StepError::unavailable(message));
         }
         let error = StepError::usage(message);
-        Failed::for_good(if says(&["retention policy not found"]) {
+        Failed::for_good(if says(&["bucket"]) {
+            error.hint(format!("{field}.database names the bucket, {field}.organization its owner"))
+        } else if says(&["retention policy not found"]) {
             error.hint(format!("{field}.retention_policy names it"))
         } else if says(&["database not found", "database name required"]) {
             let mapping = "2.x needs a DBRP mapping of the bucket to a database";
@@ -176,7 +223,17 @@ impl Server {
 
     fn credentials(&self) -> String {
         let (field, database) = (self.client.field(), &self.database);
-        format!("set {field}.auth; the user needs GRANT READ ON \"{database}\"")
+        match self.language {
+            InfluxLanguage::Influxql => {
+                format!("set {field}.auth; the user needs GRANT READ ON \"{database}\"")
+            }
+            InfluxLanguage::Flux => format!(
+                "set {field}.auth.header: `Authorization` with `Token ...`, of a token that may read the bucket `{database}`"
+            ),
+            InfluxLanguage::Sql => format!(
+                "set {field}.auth.bearer_token to a token that may read the database `{database}`"
+            ),
+        }
     }
 
     /// Makes the failure of a reply whose status is an error.
@@ -188,6 +245,14 @@ impl Server {
         let said = said.unwrap_or_else(|| reply.text().into_owned());
         let failed = self.client.refusal(request, reply, &said);
         match reply.status {
+            404 if self.language == InfluxLanguage::Flux => {
+                let hint = "`language: flux` is for 2.x; check `database`, the bucket, and `organization`";
+                Failed { error: failed.error.hint(hint), ..failed }
+            }
+            404 if self.language == InfluxLanguage::Sql => {
+                let hint = "`language: sql` is for 3.x; check `database`";
+                Failed { error: failed.error.hint(hint), ..failed }
+            }
             401 | 403 => Failed { error: failed.error.hint(self.credentials()), ..failed },
             _ => failed,
         }
