@@ -20,6 +20,7 @@ mod figures;
 mod group;
 mod network;
 mod outside;
+mod pods;
 mod scoring;
 mod secrets;
 mod step;
@@ -140,6 +141,10 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
         let page = ("json", dashboard::write(document)?);
         let dashboard = text_map(document, "dashboard", page, DASHBOARD);
         manifests.push(manifest("dashboard.yaml", &[text(&dashboard)?])?);
+    }
+    let pods = pods::account(document)?;
+    if !pods.is_empty() {
+        manifests.push(manifest("export-account.yaml", &pods)?);
     }
     let policies = network::of_pipeline(document)?;
     if !policies.is_empty() {

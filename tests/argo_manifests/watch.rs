@@ -154,3 +154,51 @@ fn promtool_approves_of_the_rules_and_they_fire_when_they_should() -> anyhow::Re
     }
     Ok(())
 }
+
+#[test]
+fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> anyhow::Result<()> {
+    let sink = |settings: &str| {
+        format!(
+            "exports.pods.kubernetes={{url: 'https://kubernetes.default.svc', {settings}, \
+             auth: {{bearer_token: {{file: /etc/lynceus/export/token}}}}, \
+             tls: {{ca_file: /etc/lynceus/export/ca.crt}}}}"
+        )
+    };
+    let account = |settings: &str| -> anyhow::Result<String> {
+        let files = super::files(&[&sink(settings)])?;
+        let findings = lint::check(&files);
+        ensure!(findings.is_empty(), "{findings:?}");
+        let file = files.into_iter().find(|file| file.name == "cluster/export-account.yaml");
+        Ok(file.context("no account")?.text)
+    };
+    let both = account("events: true, annotations: true")?;
+    for expected in [
+        "kind: ServiceAccount\nmetadata:\n  name: lynceus-cluster-export\n",
+        "kubernetes.io/service-account.name: lynceus-cluster-export",
+        "type: kubernetes.io/service-account-token",
+        "kind: ClusterRoleBinding",
+    ] {
+        assert!(both.contains(expected), "{expected}: {both}");
+    }
+    let rules = |text: &str| -> anyhow::Result<Value> {
+        let role = text.split("---\n").find(|text| text.contains("kind: ClusterRole\n"));
+        let role: Value = yaml::read(role.context("no role")?).map_err(|e| anyhow::anyhow!("{e}"))?;
+        Ok(role["rules"].clone())
+    };
+    let rule = |resource: &str, verbs: &[&str]| {
+        serde_json::json!({"apiGroups": [""], "resources": [resource], "verbs": verbs})
+    };
+    let expected = [rule("pods", &["get", "patch"]), rule("events", &["create"])];
+    assert_eq!(rules(&both)?, Value::from(expected.to_vec()));
+    assert_eq!(rules(&account("annotations: true")?)?, Value::from(vec![rule("pods", &["patch"])]));
+    let files = super::files(&[EXPORT])?;
+    assert!(files.iter().all(|file| !file.text.contains("ClusterRole")), "others have none");
+    // More than the sink does is refused.
+    let mut files = super::files(&[&sink("events: true")])?;
+    for file in &mut files {
+        file.text = file.text.replace("- create\n", "- delete\n");
+    }
+    let findings = lint::check(&files);
+    assert!(findings.iter().any(|it| it.message.contains("all namespaces may allow")), "{findings:?}");
+    Ok(())
+}

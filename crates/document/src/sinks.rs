@@ -3,6 +3,7 @@
 //! To add one: write its file here and its code in `steps/export/src/sinks`, and register it by one
 //! variant here and one arm there.
 
+pub mod kubernetes;
 pub mod postgres;
 pub mod remote_write;
 pub mod textfile;
@@ -15,6 +16,8 @@ register! {
     Sink {
         /// A server that takes samples by the Prometheus remote-write protocol.
         RemoteWrite(Http<remote_write::RemoteWriteSink>),
+        /// Classes of pods, as events and annotations in their cluster.
+        Kubernetes(Http<kubernetes::KubernetesSink>),
         /// A table of a `PostgreSQL` database.
         Postgres(postgres::PostgresSink),
         /// A file in the Prometheus text format.

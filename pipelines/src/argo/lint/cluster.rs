@@ -6,7 +6,7 @@ use super::objects::Objects;
 use super::{Finding, Report};
 use crate::argo::COMPONENT;
 use crate::argo::agent::{AGENT, ENFORCE};
-use crate::argo::cluster::{ArtifactRepository, ConfigMap, Role};
+use crate::argo::cluster::{ArtifactRepository, ConfigMap, Role, RoleRule};
 use crate::argo::workflow::WorkflowSpec;
 use crate::argo::yaml;
 
@@ -31,6 +31,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
             );
         }
     }
+    cluster_roles(objects, findings);
     for (place, account) in &objects.service_accounts {
         if account.automount_service_account_token {
             Report { place, findings }.say("security", "pods get this account's token unasked");
@@ -57,6 +58,38 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
                 .say("rbac", format!("there is no ServiceAccount `{account}`"));
         }
     }
+}
+
+/// Checks what is allowed in all namespaces: no more than the sink `kubernetes` does, by an account that
+/// exists.
+fn cluster_roles(objects: &Objects, findings: &mut Vec<Finding>) {
+    for (place, role) in &objects.cluster_roles {
+        if !role.rules.iter().all(is_of_pods) {
+            Report { place, findings }.say(
+                "rbac",
+                "a role of all namespaces may allow get and patch of pods and create of events, and nothing more",
+            );
+        }
+    }
+    for (place, binding) in &objects.cluster_role_bindings {
+        let mut report = Report { place, findings };
+        let name = &binding.role_ref.name;
+        if !objects.cluster_roles.iter().any(|(_, role)| role.metadata.name == *name) {
+            report.say("rbac", format!("there is no ClusterRole `{name}`"));
+        }
+        for subject in binding.subjects.iter().filter(|it| is_missing(&it.name, objects)) {
+            report.say("rbac", format!("there is no ServiceAccount `{}`", subject.name));
+        }
+    }
+}
+
+fn is_of_pods(rule: &RoleRule) -> bool {
+    let allowed: &[&str] = match rule.resources.as_slice() {
+        [resource] if resource == "pods" => &["get", "patch"],
+        [resource] if resource == "events" => &["create"],
+        _ => return false,
+    };
+    rule.api_groups == [""] && rule.verbs.iter().all(|verb| allowed.contains(&verb.as_str()))
 }
 
 /// Says whether accounts were given, and this one not.

@@ -28,6 +28,8 @@ pub(super) struct Objects {
     pub(super) token_secrets: Placed<TokenSecret>,
     pub(super) roles: Placed<Role>,
     pub(super) role_bindings: Placed<RoleBinding>,
+    pub(super) cluster_roles: Placed<Role>,
+    pub(super) cluster_role_bindings: Placed<RoleBinding>,
     pub(super) network_policies: Placed<NetworkPolicy>,
     pub(super) namespaces: Placed<Namespace>,
     pub(super) deployments: Placed<Deployment>,
@@ -96,8 +98,7 @@ impl Objects {
             Ok(head) => head,
             Err(misfit) => return refuse(&place, "fields", misfit),
         };
-        let known = head.metadata.map(|known| (known.name, known.labels));
-        let (name, labels) = known.unwrap_or_default();
+        let (name, labels) = head.metadata.map(|it| (it.name, it.labels)).unwrap_or_default();
         place.object = format!("{}/{name}", head.kind);
         let Some(expected) = api_version(&head.kind) else {
             let message = format!("`{}` is not a kind that the manifests use", head.kind);
@@ -117,6 +118,8 @@ impl Objects {
             "Secret" => push(&mut self.token_secrets, &place, &text),
             "Role" => push(&mut self.roles, &place, &text),
             "RoleBinding" => push(&mut self.role_bindings, &place, &text),
+            "ClusterRole" => push(&mut self.cluster_roles, &place, &text),
+            "ClusterRoleBinding" => push(&mut self.cluster_role_bindings, &place, &text),
             "NetworkPolicy" => push(&mut self.network_policies, &place, &text),
             "Namespace" => push(&mut self.namespaces, &place, &text),
             "Deployment" => push(&mut self.deployments, &place, &text),
@@ -186,7 +189,7 @@ fn api_version(kind: &str) -> Option<&'static str> {
         "Deployment" | "DaemonSet" => "apps/v1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",
         "InferenceService" => "serving.kserve.io/v1beta1",
-        "Role" | "RoleBinding" => "rbac.authorization.k8s.io/v1",
+        "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => "rbac.authorization.k8s.io/v1",
         "NetworkPolicy" => "networking.k8s.io/v1",
         "PrometheusRule" => "monitoring.coreos.com/v1",
         "Kustomization" => "kustomize.config.k8s.io/v1beta1",

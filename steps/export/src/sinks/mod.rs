@@ -1,5 +1,6 @@
 //! Where scores are published: one trait, one file for each kind of sink.
 
+mod kubernetes;
 mod postgres;
 mod remote_write;
 mod textfile;
@@ -82,6 +83,7 @@ pub(crate) fn open(
 ) -> Result<Box<dyn Sink>, StepError> {
     Ok(match settings {
         Settings::RemoteWrite(it) => Box::new(remote_write::RemoteWrite::open(it, name, folder)?),
+        Settings::Kubernetes(it) => Box::new(kubernetes::Kubernetes::open(it, name, folder)?),
         Settings::Postgres(it) => Box::new(postgres::Postgres::new(it, name, folder)),
         Settings::Textfile(it) => Box::new(textfile::Textfile::new(&it.path, folder)),
     })

@@ -1,0 +1,223 @@
+//! The sink `kubernetes`: the class of a pod as annotations, and an event where it is not what its image
+//! declares.
+//!
+//! A window that comes again changes nothing: annotations are set to the same values, and an event has a
+//! name that follows from what it says.
+
+use std::path::Path;
+
+use client::{Failed, Reply, Request, Server};
+use contract::classify::{EntityClass, UNKNOWN};
+use contract::score::EntityScore;
+use contract::{Span, StepError, Timestamp, artifact};
+use document::http::Http;
+use document::sinks::kubernetes::KubernetesSink;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Batch, Failure, Sink};
+
+/// Begin of the annotations' names.
+const PREFIX: &str = "lynceus.dev";
+/// Reason of the events.
+const REASON: &str = "ClassMismatch";
+/// Statuses of what is already there, or no longer.
+const CONFLICT: u16 = 409;
+const NOT_FOUND: u16 = 404;
+/// Bytes of a pod's name that the name of an event repeats.
+const NAME_BYTES: usize = 200;
+/// A server that asks for a longer delay gets the rest in a later run.
+const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
+
+/// The API server of a cluster.
+pub(super) struct Kubernetes {
+    server: Server,
+    runtime: tokio::runtime::Runtime,
+    events: bool,
+    annotations: bool,
+}
+
+/// A pod by name.
+struct Pod<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Pod<'a> {
+    /// Reads `namespace/pod`; nothing for another entity.
+    fn of(entity: &'a str) -> Option<Self> {
+        let is_name = |text: &str| {
+            let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !text.is_empty() && text.bytes().all(|b| is_letter(b) || b == b'.')
+        };
+        let (namespace, name) = entity.split_once('/')?;
+        (is_name(namespace) && is_name(name)).then_some(Self { namespace, name })
+    }
+
+    fn path(&self) -> String {
+        format!("/api/v1/namespaces/{}/pods/{}", self.namespace, self.name)
+    }
+}
+
+impl Kubernetes {
+    /// Makes the client; files are relative to `folder`.
+    pub(super) fn open(
+        sink: &Http<KubernetesSink>,
+        name: &str,
+        folder: &Path,
+    ) -> Result<Self, StepError> {
+        let server = Server::open(&sink.server, &format!("exports.{name}.kubernetes"), folder)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| StepError::unavailable(format!("cannot start to send: {e}")))?;
+        let KubernetesSink { events, annotations } = sink.own;
+        let server = server.with_longest_delay(LONGEST_DELAY_IN_RUN);
+        Ok(Self { server, runtime, events, annotations })
+    }
+
+    /// Publishes the verdict of a pod; returns how many objects were changed. A pod that is gone takes
+    /// nothing.
+    fn pod(
+        &self,
+        pipeline: &str,
+        (scored, class): (&EntityScore, &EntityClass),
+    ) -> Result<usize, Failure> {
+        let Some(pod) = Pod::of(&scored.entity) else { return Ok(0) };
+        let is_event = self.events && class.mismatch;
+        let found = if self.annotations {
+            let body = json!({"metadata": {"annotations": annotations(class)}});
+            self.ask(Method::PATCH, (&pod.path(), "application/merge-patch+json"), &body)?
+        } else if is_event {
+            self.ask(Method::GET, (&pod.path(), ""), &Value::Null)?
+        } else {
+            return Ok(0);
+        };
+        let Some(found) = found else { return Ok(0) };
+        let changed = usize::from(self.annotations);
+        if !is_event {
+            return Ok(changed);
+        }
+        let uid = found["metadata"]["uid"].as_str().unwrap_or_default();
+        let path = format!("/api/v1/namespaces/{}/events", pod.namespace);
+        let body = event(pipeline, &pod, uid, (scored, class));
+        self.ask(Method::POST, (&path, "application/json"), &body)?;
+        Ok(changed + 1)
+    }
+
+    /// Sends a request; returns the object of the reply, and nothing for a pod that is gone or an event
+    /// that is there already.
+    fn ask(
+        &self,
+        method: Method,
+        (path, media_type): (&str, &'static str),
+        body: &Value,
+    ) -> Result<Option<Value>, Failure> {
+        let url = self.server.url().join(path);
+        let request = if method == Method::GET {
+            Request::get(url)
+        } else {
+            let body = body.to_string().into_bytes();
+            Request { method, ..Request::post(url, media_type, body) }
+        };
+        let judge = |reply: Reply| match reply.status {
+            NOT_FOUND | CONFLICT => Ok(None),
+            _ if reply.is_success() => {
+                Ok(Some(serde_json::from_slice(&reply.body).unwrap_or_default()))
+            }
+            _ => Err(self.refused(&request, &reply)),
+        };
+        Ok(self.runtime.block_on(self.server.send(&request, judge))?)
+    }
+
+    fn refused(&self, request: &Request, reply: &Reply) -> Failed {
+        let status: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let said = status["message"].as_str().map_or(reply.text().into_owned(), str::to_owned);
+        let failed = self.server.refusal(request, reply, &said);
+        if !matches!(reply.status, 401 | 403) {
+            return failed;
+        }
+        let hint = "the account needs the verbs `get` and `patch` on `pods` and `create` on `events`";
+        Failed { error: failed.error.hint(hint), ..failed }
+    }
+}
+
+impl Sink for Kubernetes {
+    fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure> {
+        let mut changed = 0;
+        for window in batch.windows {
+            let is_new = |class: &&EntityClass| class.since == window.time;
+            for scored in &window.entities {
+                if let Some(class) = scored.class.as_ref().filter(is_new) {
+                    changed += self.pod(batch.pipeline, (scored, class))?;
+                }
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// Returns the annotations of a verdict; what is `null` is taken away.
+fn annotations(class: &EntityClass) -> Value {
+    let named = class.class.as_deref().unwrap_or(UNKNOWN);
+    let mismatch = class.declared.as_deref().filter(|_| class.mismatch);
+    json!({
+        format!("{PREFIX}/class"): named,
+        format!("{PREFIX}/class-probability"): format!("{:.3}", class.probability),
+        format!("{PREFIX}/class-since"): class.since.to_string(),
+        format!("{PREFIX}/mismatch"): mismatch.map(|declared| format!("declares {declared}")),
+    })
+}
+
+/// Returns the event of a pod that is not what it declares.
+fn event(
+    pipeline: &str,
+    pod: &Pod<'_>,
+    uid: &str,
+    (scored, class): (&EntityScore, &EntityClass),
+) -> Value {
+    let EntityClass { declared, since, probability, .. } = class;
+    let declared = declared.as_deref().unwrap_or("something else");
+    let named = class.class.as_deref().unwrap_or("no known class");
+    let features: Vec<&str> = scored.causes.iter().take(3).map(|it| it.feature.as_str()).collect();
+    let by = if features.is_empty() {
+        String::new()
+    } else {
+        format!(", as {} say", features.join(", "))
+    };
+    let message = format!(
+        "declared {declared}, behaves like {named} (probability {probability:.2}) since {since}{by}"
+    );
+    let said = format!("{pipeline}\n{}\n{uid}\n{since}\n{named}", scored.entity);
+    let hash = artifact::sha256(said.as_bytes());
+    let short = pod.name.get(..NAME_BYTES).unwrap_or(pod.name);
+    let name = format!("{}.{}", short.trim_end_matches(['.', '-']), &hash[..16]);
+    let time = seconds(*since);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": pod.namespace},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": pod.namespace,
+            "name": pod.name,
+            "uid": uid,
+        },
+        "type": "Warning",
+        "reason": REASON,
+        "action": "Classify",
+        "message": message,
+        "count": 1,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "source": {"component": "lynceus"},
+        "reportingComponent": format!("{PREFIX}/lynceus"),
+        "reportingInstance": pipeline,
+    })
+}
+
+/// Returns a time in whole seconds, as `metav1.Time` takes it.
+fn seconds(time: Timestamp) -> String {
+    time.floor(Span::from_seconds(1)).to_string()
+}
