@@ -64,6 +64,9 @@ pub struct ServeOptions {
     /// Answer 504 after this time
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: Span,
+    /// Write a log line for each request: model, version, size, status and time, never its data
+    #[arg(long)]
+    pub request_log: bool,
     /// Replay this labelled feature table at /replay, such as a data set's validation.parquet
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
@@ -92,6 +95,7 @@ impl Default for ServeOptions {
             max_body_mib: 16,
             max_in_flight: 64,
             timeout: Span::from_seconds(10),
+            request_log: false,
             replay: None,
             rate: 1.0,
             normal: ["normal", "benign", "0"].map(str::to_owned).to_vec(),

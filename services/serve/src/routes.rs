@@ -39,6 +39,7 @@ pub struct App {
     limits: Limits,
     timeout: Duration,
     max_body: usize,
+    request_log: bool,
     is_draining: Arc<AtomicBool>,
 }
 
@@ -52,6 +53,7 @@ impl App {
             limits,
             timeout: args.options.timeout.to_std(),
             max_body: args.options.max_body_mib as usize * 1024 * 1024,
+            request_log: args.options.request_log,
             is_draining: Arc::default(),
         }
     }
@@ -104,6 +106,18 @@ impl App {
                 Err(missing(format!("version `{version}` is not live: `{}` is", served.version)))
             }
             _ => Ok(served),
+        }
+    }
+
+    /// Counts an answer, and writes it into the request log: what was asked and how long it took, never
+    /// what the request held.
+    fn answered(&self, (named, bytes): (&Named, usize), status: StatusCode, took: Duration) {
+        let status = status.as_u16();
+        self.metrics.answered(status, took);
+        if self.request_log {
+            let version = named.version.as_deref().unwrap_or_default();
+            let seconds = took.as_secs_f64();
+            tracing::info!(model = named.model, version, bytes, status, seconds, "Answered");
         }
     }
 
@@ -225,11 +239,10 @@ async fn infer(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let started = Instant::now();
+    let bytes = body.as_ref().map_or(0, Bytes::len);
     let answer = inferred(&app, &headers, &named, body).await;
     let response = answer.unwrap_or_else(axum::response::IntoResponse::into_response);
-    let took = started.elapsed();
-    app.metrics.answered(response.status().as_u16(), took);
-    tracing::debug!(status = response.status().as_u16(), seconds = took.as_secs_f64(), "Answered");
+    app.answered((&named, bytes), response.status(), started.elapsed());
     response
 }
 
@@ -337,8 +350,22 @@ async fn predict_v1(
     headers: HeaderMap,
     Path(named): Path<Named>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    let started = Instant::now();
+    let bytes = body.as_ref().map_or(0, Bytes::len);
+    let answer = predicted(&app, &headers, &named, body).await;
+    let response = answer.unwrap_or_else(axum::response::IntoResponse::into_response);
+    app.answered((&named, bytes), response.status(), started.elapsed());
+    response
+}
+
+async fn predicted(
+    app: &App,
+    headers: &HeaderMap,
+    named: &Named,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Answer {
-    app.limits.authorise(&headers)?;
+    app.limits.authorise(headers)?;
     let Some(model) = named.model.strip_suffix(":predict") else {
         return Err(ProtocolError::new(StatusCode::METHOD_NOT_ALLOWED, "use `:predict`"));
     };

@@ -6,10 +6,10 @@ mod support;
 
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Reply, Server, labelled, promote};
+use support::{Reply, Server, labelled, promote, promote_as};
 
 fn infer(server: &Server, request: &Value) -> Reply {
     server.send("POST", "/v2/models/cluster/infer", "", request.to_string().as_bytes())
@@ -57,7 +57,7 @@ fn health_metadata_and_inference_are_those_of_the_protocol() {
     let v1 = server.send("POST", "/v1/models/cluster:predict", "", br#"{"instances": [[9, 0.5]]}"#);
     assert_eq!(v1.json()["predictions"][0]["verdict"], "anomalous");
     let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
-    assert!(metrics.contains("lynceus_serve_requests_total{status=\"200\"} 2"), "{metrics}");
+    assert!(metrics.contains("lynceus_serve_requests_total{status=\"200\"} 3"), "{metrics}");
 }
 
 #[test]
@@ -225,4 +225,112 @@ fn flags_and_files_that_cannot_be_used_end_with_exit_code_2() {
         assert_eq!(code, Some(2), "{flags:?}: {said}");
         assert!(said.contains(words), "{flags:?}: {said}");
     }
+}
+
+fn metrics(server: &Server) -> String {
+    String::from_utf8(server.get("/metrics").body).unwrap()
+}
+
+#[test]
+fn shadow_version_scores_every_request_and_answers_none() {
+    let server = Server::start(true, &["--shadow", "next"]);
+    let live = server.get("/v2/models/cluster").json()["versions"][0].clone();
+    let folder = tempfile::tempdir().unwrap();
+    let shadow = promote_as("next", &server.store, folder.path(), 200);
+    assert_ne!(live, shadow.as_str());
+    let rows = request(&json!([[0.5, 0.5], [9.0, 0.5]]));
+    // Requests before the alias is seen have no shadow; the first one after has.
+    Server::wait_for(|| {
+        let reply = infer(&server, &rows).json();
+        assert_eq!(reply["model_version"], live);
+        !metrics(&server).contains("lynceus_serve_shadow_rows_total 0\n")
+    });
+    let text = metrics(&server);
+    assert!(text.contains("lynceus_serve_shadow_disagreements_total"), "{text}");
+    assert!(text.contains(&format!("version=\"{}\"", live.as_str().unwrap())), "{text}");
+}
+
+#[test]
+fn server_with_a_certificate_speaks_tls_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (key, certificate) = (path("tls.key"), path("tls.crt"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+        .args(["-days", "3650", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-keyout", &key, "-out", &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let server =
+        Server::start(true, &["--tls-certificate", &certificate, "--tls-key", &key]);
+    let curl = |scheme: &str, trusted: &[&str]| {
+        Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20"])
+            .args(trusted)
+            .arg(format!("{scheme}://{}/v2/health/ready", server.address))
+            .output()
+            .unwrap()
+    };
+    let good = curl("https", &["--cacert", &certificate]);
+    let said = String::from_utf8_lossy(&good.stderr).into_owned();
+    assert_eq!(String::from_utf8_lossy(&good.stdout), r#"{"ready":true}"#, "{said}");
+    assert!(!curl("https", &[]).status.success(), "a certificate that nobody trusts");
+    assert!(!curl("http", &[]).status.success(), "no plain text at the same port");
+}
+
+#[test]
+fn request_log_has_path_status_and_rows_and_no_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let file = fs_err::File::create(&path).unwrap().into_file();
+    let server = Server::start_logging(true, &["--log", "json", "--request-log"], Stdio::from(file));
+    let secret = 31_337.125_5;
+    assert_eq!(infer(&server, &request(&json!([[secret, 0.5]]))).status, 200);
+    Server::wait_for(|| fs_err::read_to_string(&path).unwrap().contains("Answered"));
+    let log = fs_err::read_to_string(&path).unwrap();
+    let line = log.lines().find(|line| line.contains("Answered")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["model"], &line["status"]), (&json!("cluster"), &json!(200)));
+    assert!(line["bytes"].as_u64().unwrap() > 50 && line["seconds"].is_number(), "{line}");
+    assert!(!log.contains("31337"), "{log}");
+}
+
+/// Returns a request of many rows, which take the server a while.
+fn large() -> Value {
+    let rows: Vec<Value> = (0..20_000).map(|row| json!([f64::from(row % 7), 0.5])).collect();
+    request(&Value::from(rows))
+}
+
+#[test]
+fn request_that_takes_too_long_is_told_so_and_the_next_one_is_answered() {
+    let server = Server::start(true, &["--timeout", "1ms"]);
+    let reply = infer(&server, &large());
+    assert_eq!(reply.status, 504);
+    assert!(reply.error().contains("took too long"), "{}", reply.error());
+    assert_eq!(infer(&server, &request(&json!([[0.5, 0.5]]))).status, 200);
+}
+
+#[test]
+fn requests_above_the_limit_in_flight_are_refused_and_none_is_queued() {
+    let server = Server::start(true, &["--max-in-flight", "1"]);
+    let (large, small) = (large(), request(&json!([[0.5, 0.5]])));
+    // Whether two requests meet is up to the machine: they are sent until they do.
+    Server::wait_for(|| {
+        std::thread::scope(|scope| {
+            let long = scope.spawn(|| infer(&server, &large).status);
+            let mut refused = false;
+            while !long.is_finished() {
+                let reply = infer(&server, &small);
+                assert!(matches!(reply.status, 200 | 503), "{}", reply.status);
+                if reply.status == 503 {
+                    assert!(reply.error().contains("too many requests in flight"));
+                    refused = true;
+                }
+            }
+            assert!(matches!(long.join().unwrap(), 200 | 503));
+            refused
+        })
+    });
+    assert_eq!(infer(&server, &small).status, 200);
 }

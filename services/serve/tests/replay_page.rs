@@ -37,6 +37,14 @@ frame.onload = async () => {
     $("jump").click();
     await wait(() => $("verdict").textContent !== "–" && status.textContent.startsWith("Stopped"));
     const jumped = [status.textContent, $("verdict").textContent];
+    $("step").click();
+    await wait(() => status.textContent === "Stopped after row 7 of 10");
+    const stepped = Number($("progress").value);
+    $("rate").value = "0.5";
+    $("play").click();
+    const playing = $("play").textContent;
+    $("play").click();
+    const paused = [playing, $("play").textContent, Number($("progress").value)];
     const wide = [];
     for (const width of [360, 800, 1400]) {
       frame.style.width = `${width}px`;
@@ -44,7 +52,7 @@ frame.onload = async () => {
       if (doc.documentElement.scrollWidth > doc.documentElement.clientWidth) wide.push(width);
     }
     const unreachable = [...doc.querySelectorAll("button, select, [tabindex]")].filter((e) => { e.focus(); return doc.activeElement !== e; }).map((e) => e.id);
-    await fetch("/report", { method: "POST", body: JSON.stringify({ said, matrix, bars, progress, jumped, wide, unreachable, live: status.getAttribute("role") }) });
+    await fetch("/report", { method: "POST", body: JSON.stringify({ said, matrix, bars, progress, jumped, stepped, paused, wide, unreachable, live: status.getAttribute("role") }) });
   } catch (error) {
     await fetch("/report", { method: "POST", body: JSON.stringify({ error: String(error), said }) });
   }
@@ -197,6 +205,50 @@ fn page_that_loses_its_connection_counts_each_row_once() {
         report["jumped"],
         json!(["Stopped after row 6 of 10", "Right: called anomalous, is scan"])
     );
+    assert_eq!(report["stepped"], 7, "a step is one row");
+    assert_eq!(report["paused"], json!(["Pause", "Play", 7]));
     assert_eq!((&report["wide"], &report["unreachable"]), (&json!([]), &json!([])));
     assert_eq!(report["live"], "status");
+}
+
+/// Returns the colours of a palette: name and red, green and blue from 0 to 1.
+fn palette(css: &str) -> Vec<(String, [f64; 3])> {
+    let colours = css.split(';').filter_map(|part| part.rsplit_once("--")?.1.split_once(": #"));
+    let colour = |(name, hex): (&str, &str)| {
+        let hex = hex.trim().trim_end_matches(['}', ' ']);
+        let wide = if hex.len() == 3 { hex.chars().flat_map(|c| [c, c]).collect() } else { hex.to_owned() };
+        let part = |at: usize| {
+            f64::from(u8::from_str_radix(&wide[at..at + 2], 16).unwrap()) / 255.0
+        };
+        (name.to_owned(), [part(0), part(2), part(4)])
+    };
+    colours.map(colour).collect()
+}
+
+/// Returns the contrast of two colours (WCAG 2.2, 1.4.3): 1 to 21.
+fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
+    let luminance = |colour: [f64; 3]| {
+        let linear = |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+        0.2126 * linear(colour[0]) + 0.7152 * linear(colour[1]) + 0.0722 * linear(colour[2])
+    };
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn texts_are_readable_in_the_light_and_in_the_dark_palette() {
+    let page = include_str!("../src/replay.html");
+    let roots: Vec<&str> = page.lines().filter(|line| line.contains("--ground: #")).collect();
+    assert_eq!(roots.len(), 2, "a light and a dark palette");
+    assert!(roots[1].contains("prefers-color-scheme: dark"));
+    for root in roots {
+        let colours = palette(root);
+        let of = |name: &str| colours.iter().find(|(known, _)| known == name).unwrap().1;
+        for text in ["text", "soft", "right", "wrong", "focus"] {
+            for ground in ["ground", "row"] {
+                let found = contrast(of(text), of(ground));
+                assert!(found >= 4.5, "{text} on {ground}: {found:.2}: {root}");
+            }
+        }
+    }
 }

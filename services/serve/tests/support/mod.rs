@@ -42,6 +42,11 @@ impl Reply {
 
 impl Server {
     pub(crate) fn start(has_model: bool, flags: &[&str]) -> Self {
+        Self::start_logging(has_model, flags, Stdio::inherit())
+    }
+
+    /// Starts a server whose log goes somewhere.
+    pub(crate) fn start_logging(has_model: bool, flags: &[&str], log: Stdio) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store");
         FolderStore::open(&store).unwrap();
@@ -56,7 +61,7 @@ impl Server {
             .arg("--store")
             .arg(&store)
             .args(flags)
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .unwrap();
         let server = Self { child, address, _folder: folder, store };
@@ -103,6 +108,11 @@ impl Drop for Server {
 
 /// Trains on the first minutes and points `live` at the version.
 pub(crate) fn promote(store: &Path, folder: &Path, minutes: i64) -> String {
+    promote_as("live", store, folder, minutes)
+}
+
+/// Trains on the first minutes and points an alias at the version.
+pub(crate) fn promote_as(alias: &str, store: &Path, folder: &Path, minutes: i64) -> String {
     let rows = features(&(0..minutes).collect::<Vec<_>>(), &[""], &[]);
     let path = |name: &str| folder.join(format!("{name}-{minutes}"));
     document(&path("document")).unwrap();
@@ -111,9 +121,9 @@ pub(crate) fn promote(store: &Path, folder: &Path, minutes: i64) -> String {
     let store = FolderStore::open(store).unwrap();
     let registry = Registry::new(&store, "cluster");
     let version = registry.put_version(&path("bundle")).unwrap();
-    let current = registry.alias("live").unwrap();
+    let current = registry.alias(alias).unwrap();
     let change =
-        Change { alias: "live", version: &version, now: minute(minutes), by: "test", why: "test" };
+        Change { alias, version: &version, now: minute(minutes), by: "test", why: "test" };
     registry.promote(&change, current.as_ref()).unwrap();
     version
 }
