@@ -199,6 +199,48 @@ fn refusing_server_fails_no_run_and_its_reply_is_shown_without_secrets() -> Resu
     Ok(())
 }
 
+/// Checks what the events say besides their names.
+fn facets(of: &dyn Fn(&str, &str) -> Result<Value>) -> Result<()> {
+    let (whole, train) = (of("cluster", "COMPLETE")?, of("cluster.train-adaptive", "COMPLETE")?);
+    let facet = |event: &Value, path: &str| event.pointer(path).cloned().unwrap_or_default();
+    assert_eq!(
+        facet(&whole, "/run/facets/nominalTime/nominalEndTime"),
+        facet(&train, "/run/facets/nominalTime/nominalEndTime")
+    );
+    assert_eq!(facet(&train, "/run/facets/executionParameters/parameters/0/key"), "model");
+    assert_eq!(
+        facet(&train, "/run/facets/jobDependencies/upstream/0/job/name"),
+        "cluster.validate"
+    );
+    assert_eq!(facet(&train, "/job/facets/sourceCodeLocation/type"), "git");
+    let metrics = train["inputs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find_map(|it| it.pointer("/inputFacets/dataQualityMetrics"))
+        .context("no metrics")?;
+    ensure!(metrics["rowCount"].as_u64() > Some(100), "{metrics}");
+    let columns = metrics["columnMetrics"].as_object().context("no columns")?;
+    ensure!(columns.values().all(|it| it["nullCount"].is_u64() && it["quantiles"]["0.5"].is_number()));
+    let checked = of("cluster.validate", "COMPLETE")?;
+    let assertions = checked["inputs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find_map(|it| it.pointer("/inputFacets/dataQualityAssertions/assertions"))
+        .context("no assertions")?;
+    ensure!(assertions[0]["success"] == true && assertions[0]["assertion"].is_string());
+    let features = &of("cluster.feature", "COMPLETE")?["outputs"][0];
+    let fields = facet(features, "/facets/columnLineage/fields");
+    let names: Vec<&String> = fields.as_object().context("no lineage")?.keys().collect();
+    ensure!(!names.is_empty());
+    assert_eq!(facet(features, "/facets/schema/fields").as_array().map(Vec::len), Some(names.len()));
+    assert_eq!(facet(features, "/facets/lifecycleStateChange/lifecycleStateChange"), "CREATE");
+    ensure!(facet(features, "/outputFacets/outputStatistics/size").as_u64() > Some(0));
+    ensure!(facet(features, "/outputFacets/outputStatistics/rowCount").as_u64() > Some(100));
+    Ok(())
+}
+
 #[test]
 fn openlineage_events_are_added_to_a_file_once() -> Result<()> {
     let workspace = Workspace::new()?;
@@ -220,6 +262,7 @@ fn openlineage_events_are_added_to_a_file_once() -> Result<()> {
     assert_eq!(train["run"]["facets"]["parent"]["run"]["runId"], whole["run"]["runId"]);
     let id = train["run"]["runId"].as_str().context("no id")?;
     ensure!(id.len() == 36 && id.as_bytes()[14] == b'8', "{id}");
+    facets(&of)?;
     // What one task writes another reads, under the same name and version.
     let made = &of("cluster.validate", "COMPLETE")?["outputs"][0];
     let read =

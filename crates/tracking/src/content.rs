@@ -47,6 +47,8 @@ pub struct Content {
     pub started: Timestamp,
     /// When it ended; of an interrupted one, the time that it worked after its start.
     pub ended: Timestamp,
+    /// The time range that it trains on.
+    pub nominal: (Timestamp, Timestamp),
     /// How it ended.
     pub status: RunStatus,
     /// What is known of all of it.
@@ -94,10 +96,19 @@ pub struct Dataset {
     pub sha256: String,
     /// Rows of the training part.
     pub rows: u64,
-    /// Names of its features.
-    pub features: Vec<String>,
+    /// Its features, in order.
+    pub features: Vec<Feature>,
     /// Where it lies.
     pub path: PathBuf,
+}
+
+/// A feature of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name.
+    pub name: String,
+    /// The query of the sample behind it, or the formula over other columns.
+    pub formula: String,
 }
 
 impl Logged {
@@ -162,6 +173,7 @@ impl Content {
             folder: folder.to_owned(),
             started: record.started,
             ended: record.started + contract::Span::from_ms(worked_ms),
+            nominal: (record.now - document.range, record.now),
             status: record.status,
             run: record.run,
             pipeline: record.pipeline,
@@ -253,7 +265,11 @@ fn dataset(folder: &Path) -> Option<Dataset> {
     let manifest: BundleManifest =
         read_json(&folder.join(BUNDLE).join(BundleManifest::FILE)).ok()?;
     let validated = RunRecord::outcome_of(folder, "validate")?;
-    let features = manifest.contract.names().into_iter().map(str::to_owned).collect();
+    let of = |column: &contract::FeatureColumn| Feature {
+        name: column.name.clone(),
+        formula: column.formula.clone(),
+    };
+    let features = manifest.contract.columns.iter().map(of).collect();
     Some(Dataset {
         sha256: validated.outputs.get("dataset")?.sha256.clone(),
         rows: manifest.provenance.train_rows,

@@ -11,6 +11,6 @@ mod openlineage;
 mod rest;
 mod sync;
 
-pub use content::{Content, Dataset, Logged, Metric};
+pub use content::{Content, Dataset, Feature, Logged, Metric};
 pub use openlineage::events;
 pub use sync::{Done, Sync, sync};

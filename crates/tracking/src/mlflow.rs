@@ -216,7 +216,7 @@ impl<'a> Server<'a> {
         let columns: Vec<Value> = dataset
             .features
             .iter()
-            .map(|name| json!({"type": "double", "name": name, "required": false}))
+            .map(|it| json!({"type": "double", "name": it.name, "required": false}))
             .collect();
         let source = json!({"uri": dataset.path.display().to_string()});
         // Texts of JSON, not JSON.

@@ -139,10 +139,13 @@ impl Sync<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             read => read.map_err(|error| StepError::reading(&path, &error))?,
         };
-        let events = openlineage::events(content, &settings.namespace);
-        for line in events.iter().map(Value::to_string) {
-            if !text.lines().any(|known| known == line) {
-                text.push_str(&format!("{line}\n"));
+        let id = |event: &Value| Some((event.pointer("/run/runId")?.clone(), event["eventType"].clone()));
+        let known = text.lines().filter_map(|line| id(&serde_json::from_str(line).ok()?));
+        let known: Vec<(Value, Value)> = known.collect();
+        for event in openlineage::events(content, &settings.namespace) {
+            // Files that are gone by now must not make another event of the same one.
+            if !id(&event).is_some_and(|id| known.contains(&id)) {
+                text.push_str(&format!("{event}\n"));
             }
         }
         contract::artifact::write_file(&path, text.as_bytes())
