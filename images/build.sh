@@ -7,6 +7,8 @@
 #   images/build.sh --base IMAGE@sha256:... on a base such as distroless static, pinned by digest
 #   images/build.sh --profile release       a quicker build of larger programs
 #   images/build.sh --programs-only         stop before any image is built
+#   images/build.sh --programs FOLDER serve images of programs that were built before; on `scratch` they
+#                                           must be static
 #
 # It needs cargo-auditable, which writes the list of its crates into each program, and jq for the same
 # list as /sbom.cdx.json of each image: `cargo install --locked "cargo-auditable@^0.7"`.
@@ -18,12 +20,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=dist base=scratch programs_only= steps=()
+profile=dist base=scratch programs_only= programs= steps=()
 while [ $# -gt 0 ]; do
     case $1 in
         --profile) profile=$2; shift ;;
         --base) base=$2; shift ;;
         --programs-only) programs_only=1 ;;
+        --programs) programs=$2; shift ;;
         -*) echo "error: unknown flag \`$1\`" >&2; exit 2 ;;
         *) steps+=("$1") ;;
     esac
@@ -52,10 +55,17 @@ export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$PWD=/lynceu
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target/images}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
-echo "== programs: ${steps[*]} ($profile)"
-command -v cargo-auditable >/dev/null || { echo "error: cargo-auditable is not installed: cargo install --locked 'cargo-auditable@^0.7'" >&2; exit 4; }
-cargo auditable build --locked --profile "$profile" --target "$target" "${packages[@]}" --bins
-built=$CARGO_TARGET_DIR/$target/$profile
+if [ -n "$programs" ]; then
+    built=$programs
+    for step in "${steps[@]}"; do
+        [ -x "$built/$step" ] || { echo "error: there is no program \`$built/$step\`" >&2; exit 2; }
+    done
+else
+    echo "== programs: ${steps[*]} ($profile)"
+    command -v cargo-auditable >/dev/null || { echo "error: cargo-auditable is not installed: cargo install --locked 'cargo-auditable@^0.7'" >&2; exit 4; }
+    cargo auditable build --locked --profile "$profile" --target "$target" "${packages[@]}" --bins
+    built=$CARGO_TARGET_DIR/$target/$profile
+fi
 [ -z "$programs_only" ] || exit 0
 
 # --- images

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every step of the sample pipeline from its image, as the manifests say: user 65532, read-only
+# Runs every step of the sample pipeline, and the service `serve`, from their images, as the manifests say: user 65532, read-only
 # root, no capabilities, no network. What comes out must be what `lynceus run` makes, byte for byte.
 # Then the manifests themselves run from the images, over a real MinIO (tests/argo_emulation.rs): there
 # a network is given to those steps alone that open the store or ask the source.
@@ -15,8 +15,8 @@ cd "$(dirname "$0")/.."
 engine=${CONTAINER_ENGINE:-$(command -v podman || command -v docker)}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 registry=${LYNCEUS_IMAGES:-localhost/lynceus} tag=${LYNCEUS_TAG:-$version}
-confined=(--rm --user 65532:65532 --read-only --cap-drop all --security-opt no-new-privileges
-    --network none --pids-limit 64 --tmpfs /tmp:rw,size=64m)
+confined=(--user 65532:65532 --read-only --cap-drop all --security-opt no-new-privileges
+    --pids-limit 64 --tmpfs /tmp:rw,size=64m)
 # On a machine that is a container itself no limit can be raised, and crun wants other cgroups.
 confined+=(--ulimit nofile=1024:1024 --ulimit nproc=1024:1024)
 case $engine in *podman) ! command -v runc >/dev/null || confined+=(--runtime runc) ;; esac
@@ -41,7 +41,7 @@ finish() {
 
 steps=("$@")
 if [ ${#steps[@]} = 0 ]; then
-    for main in steps/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
+    for main in steps/*/src/main.rs services/*/src/main.rs; do steps+=("$(basename "${main%/src/main.rs}")"); done
 fi
 absent=()
 for step in "${steps[@]}"; do
@@ -50,9 +50,9 @@ done
 [ ${#absent[@]} = 0 ] || images/build.sh "${absent[@]}"
 
 starts() { # STEP
-    "$engine" run "${confined[@]}" "$registry/$1:$tag" --help | grep -q -- --document
+    "$engine" run --rm --network none "${confined[@]}" "$registry/$1:$tag" --help | grep -q -- --log
     # The manifests name the program itself.
-    "$engine" run "${confined[@]}" --entrypoint "/$1" "$registry/$1:$tag" --version | grep -q "$version"
+    "$engine" run --rm --network none "${confined[@]}" --entrypoint "/$1" "$registry/$1:$tag" --version | grep -q "$version"
 }
 
 for step in "${steps[@]}"; do check "$step starts" starts "$step"; done
@@ -78,7 +78,7 @@ runs() { # INDEX
     local step flags
     step=$(jq -r ".[$1].step" "$work/plan.json")
     mapfile -t flags < <(jq -r ".[$1].flags[]" "$work/plan.json")
-    "$engine" run "${confined[@]}" --volume "$work/images:$work/images" \
+    "$engine" run --rm --network none "${confined[@]}" --volume "$work/images:$work/images" \
         --volume "$sample:$sample:ro" "$registry/$step:$tag" "${flags[@]}"
 }
 for index in $(jq 'keys[]' "$work/plan.json"); do
@@ -93,6 +93,26 @@ for index in $(jq 'keys[]' "$work/plan.json"); do
     check "$name makes the same bytes" diff --recursive --brief \
         --exclude outcome.json --exclude log.jsonl --exclude deployment.json "$ran/$name" "$run/$name"
 done
+
+# The service answers with the live model, as soon as it is up, and ends in order.
+serves() {
+    local port container ready=
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    container=$("$engine" run --detach "${confined[@]}" --network host --volume "$work/local:/store:ro" \
+        "$registry/serve:$tag" --pipeline cluster --store file:///store --address "127.0.0.1:$port")
+    for _ in $(seq 100); do
+        ready=$(curl --silent --max-time 5 "http://127.0.0.1:$port/v2/health/ready" || true)
+        [ -z "$ready" ] || break
+        sleep 0.1
+    done
+    "$engine" stop --time 10 "$container" >/dev/null
+    [ "$ready" = '{"ready":true}' ] || { echo "ready: $ready"; "$engine" logs "$container"; }
+    local code
+    code=$("$engine" inspect "$container" --format '{{.State.ExitCode}}')
+    "$engine" rm "$container" >/dev/null
+    [ "$code" = 0 ] && [ "$ready" = '{"ready":true}' ]
+}
+case " ${steps[*]} " in *" serve "*) check "serve answers" serves ;; esac
 
 # The manifests name the default registry and tag.
 if [ $# = 0 ] && [ "$registry:$tag" = "localhost/lynceus:$version" ]; then
