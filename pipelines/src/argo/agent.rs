@@ -158,7 +158,7 @@ fn store(document: &Document) -> super::ConfigMap {
 fn stages(document: &Document) -> &'static [Stage] {
     let wants = |sink: &Sink| match sink {
         Sink::Postgres(postgres) => postgres.samples,
-        Sink::RemoteWrite(_) | Sink::Textfile(_) => false,
+        Sink::RemoteWrite(_) | Sink::Kubernetes(_) | Sink::Textfile(_) => false,
     };
     if document.exports.values().any(wants) {
         &[Stage::Collect, Stage::Export]

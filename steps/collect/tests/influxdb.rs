@@ -439,6 +439,7 @@ const FLUX: &str = "#group,false,false,false,true,true,false
 #datatype,string,long,string,string,long,dateTime:RFC3339
 #default,_result,,,,,
 ,result,table,_field,pod,_value,_time
+,,1,n,p,0,2026-11-21T08:55:00Z
 ,,1,n,p,100,2026-11-21T08:55:10Z
 ,,1,n,p,200,2026-11-21T08:55:20Z
 

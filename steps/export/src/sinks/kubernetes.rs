@@ -47,8 +47,9 @@ impl<'a> Pod<'a> {
     /// Reads `namespace/pod`; nothing for another entity.
     fn of(entity: &'a str) -> Option<Self> {
         let is_name = |text: &str| {
-            let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            !text.is_empty() && text.bytes().all(|b| is_letter(b) || b == b'.')
+            let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            let is_inner = text.chars().all(|c| is_letter(c) || c == '-' || c == '.');
+            is_inner && text.starts_with(is_letter) && text.ends_with(is_letter)
         };
         let (namespace, name) = entity.split_once('/')?;
         (is_name(namespace) && is_name(name)).then_some(Self { namespace, name })
