@@ -221,7 +221,9 @@ fn facets(of: &dyn Fn(&str, &str) -> Result<Value>) -> Result<()> {
         .context("no metrics")?;
     ensure!(metrics["rowCount"].as_u64() > Some(100), "{metrics}");
     let columns = metrics["columnMetrics"].as_object().context("no columns")?;
-    ensure!(columns.values().all(|it| it["nullCount"].is_u64() && it["quantiles"]["0.5"].is_number()));
+    ensure!(
+        columns.values().all(|it| it["nullCount"].is_u64() && it["quantiles"]["0.5"].is_number())
+    );
     let checked = of("cluster.validate", "COMPLETE")?;
     let assertions = checked["inputs"]
         .as_array()
@@ -234,7 +236,10 @@ fn facets(of: &dyn Fn(&str, &str) -> Result<Value>) -> Result<()> {
     let fields = facet(features, "/facets/columnLineage/fields");
     let names: Vec<&String> = fields.as_object().context("no lineage")?.keys().collect();
     ensure!(!names.is_empty());
-    assert_eq!(facet(features, "/facets/schema/fields").as_array().map(Vec::len), Some(names.len()));
+    assert_eq!(
+        facet(features, "/facets/schema/fields").as_array().map(Vec::len),
+        Some(names.len())
+    );
     assert_eq!(facet(features, "/facets/lifecycleStateChange/lifecycleStateChange"), "CREATE");
     ensure!(facet(features, "/outputFacets/outputStatistics/size").as_u64() > Some(0));
     ensure!(facet(features, "/outputFacets/outputStatistics/rowCount").as_u64() > Some(100));

@@ -182,12 +182,11 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
     }
     let rules = |text: &str| -> anyhow::Result<Value> {
         let role = text.split("---\n").find(|text| text.contains("kind: ClusterRole\n"));
-        let role: Value = yaml::read(role.context("no role")?).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let role: Value =
+            yaml::read(role.context("no role")?).map_err(|e| anyhow::anyhow!("{e}"))?;
         Ok(role["rules"].clone())
     };
-    let rule = |resource: &str, verbs: &[&str]| {
-        serde_json::json!({"apiGroups": [""], "resources": [resource], "verbs": verbs})
-    };
+    let rule = |resource: &str, verbs: &[&str]| serde_json::json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
     let expected = [rule("pods", &["get", "patch"]), rule("events", &["create"])];
     assert_eq!(rules(&both)?, Value::from(expected.to_vec()));
     assert_eq!(rules(&account("annotations: true")?)?, Value::from(vec![rule("pods", &["patch"])]));
@@ -199,6 +198,9 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
         file.text = file.text.replace("- create\n", "- delete\n");
     }
     let findings = lint::check(&files);
-    assert!(findings.iter().any(|it| it.message.contains("all namespaces may allow")), "{findings:?}");
+    assert!(
+        findings.iter().any(|it| it.message.contains("all namespaces may allow")),
+        "{findings:?}"
+    );
     Ok(())
 }

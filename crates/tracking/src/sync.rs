@@ -139,7 +139,9 @@ impl Sync<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             read => read.map_err(|error| StepError::reading(&path, &error))?,
         };
-        let id = |event: &Value| Some((event.pointer("/run/runId")?.clone(), event["eventType"].clone()));
+        let id = |event: &Value| {
+            Some((event.pointer("/run/runId")?.clone(), event["eventType"].clone()))
+        };
         let known = text.lines().filter_map(|line| id(&serde_json::from_str(line).ok()?));
         let known: Vec<(Value, Value)> = known.collect();
         for event in openlineage::events(content, &settings.namespace) {

@@ -28,7 +28,8 @@ fn rules(document: &Document) -> Vec<RoleRule> {
         verbs: verbs.into_iter().map(str::to_owned).collect(),
     };
     let of_pods = [("get", events), ("patch", annotations)];
-    let of_pods: Vec<&str> = of_pods.into_iter().filter_map(|(verb, is)| is.then_some(verb)).collect();
+    let of_pods: Vec<&str> =
+        of_pods.into_iter().filter_map(|(verb, is)| is.then_some(verb)).collect();
     let pods = (!of_pods.is_empty()).then(|| rule("pods", of_pods));
     let events = events.then(|| rule("events", vec!["create"]));
     pods.into_iter().chain(events).collect()

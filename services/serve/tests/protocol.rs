@@ -262,8 +262,7 @@ fn server_with_a_certificate_speaks_tls_alone() {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let server =
-        Server::start(true, &["--tls-certificate", &certificate, "--tls-key", &key]);
+    let server = Server::start(true, &["--tls-certificate", &certificate, "--tls-key", &key]);
     let curl = |scheme: &str, trusted: &[&str]| {
         Command::new("curl")
             .args(["--silent", "--show-error", "--max-time", "20"])
@@ -284,7 +283,8 @@ fn request_log_has_path_status_and_rows_and_no_payload() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let file = fs_err::File::create(&path).unwrap().into_file();
-    let server = Server::start_logging(true, &["--log", "json", "--request-log"], Stdio::from(file));
+    let server =
+        Server::start_logging(true, &["--log", "json", "--request-log"], Stdio::from(file));
     let secret = 31_337.125_5;
     assert_eq!(infer(&server, &request(&json!([[secret, 0.5]]))).status, 200);
     Server::wait_for(|| fs_err::read_to_string(&path).unwrap().contains("Answered"));

@@ -216,10 +216,13 @@ fn palette(css: &str) -> Vec<(String, [f64; 3])> {
     let colours = css.split(';').filter_map(|part| part.rsplit_once("--")?.1.split_once(": #"));
     let colour = |(name, hex): (&str, &str)| {
         let hex = hex.trim().trim_end_matches(['}', ' ']);
-        let wide = if hex.len() == 3 { hex.chars().flat_map(|c| [c, c]).collect() } else { hex.to_owned() };
-        let part = |at: usize| {
-            f64::from(u8::from_str_radix(&wide[at..at + 2], 16).unwrap()) / 255.0
+        let wide = if hex.len() == 3 {
+            hex.chars().flat_map(|c| [c, c]).collect()
+        } else {
+            hex.to_owned()
         };
+        let part =
+            |at: usize| f64::from(u8::from_str_radix(&wide[at..at + 2], 16).unwrap()) / 255.0;
         (name.to_owned(), [part(0), part(2), part(4)])
     };
     colours.map(colour).collect()
@@ -228,7 +231,8 @@ fn palette(css: &str) -> Vec<(String, [f64; 3])> {
 /// Returns the contrast of two colours (WCAG 2.2, 1.4.3): 1 to 21.
 fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
     let luminance = |colour: [f64; 3]| {
-        let linear = |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+        let linear =
+            |c: f64| if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
         0.2126 * linear(colour[0]) + 0.7152 * linear(colour[1]) + 0.0722 * linear(colour[2])
     };
     let (one, other) = (luminance(one), luminance(other));

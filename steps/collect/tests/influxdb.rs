@@ -445,8 +445,7 @@ const FLUX: &str = "#group,false,false,false,true,true,false
 
 ";
 
-const TWO_COLUMNS: &str =
-    "      columns: [{name: a, measurement: m, field: x}, {name: b, measurement: m, field: n, counter: true}]\n      entity_tags: [pod]\n";
+const TWO_COLUMNS: &str = "      columns: [{name: a, measurement: m, field: x}, {name: b, measurement: m, field: n, counter: true}]\n      entity_tags: [pod]\n";
 
 /// Checks the value of a column at a time.
 fn has(samples: &Samples, column: &str, time: &str, expected: f64) {
@@ -507,7 +506,8 @@ fn sql_of_3_x_asks_for_the_columns_that_are_there_and_reads_json_lines() -> Resu
     let fake = Fake::start(|asked| {
         let body = asked.others.join("&");
         if body.contains("information_schema.columns") {
-            let columns = ["time", "pod", "x"].map(|name| format!("{{\"column_name\":\"{name}\"}}\n"));
+            let columns =
+                ["time", "pod", "x"].map(|name| format!("{{\"column_name\":\"{name}\"}}\n"));
             return text(200, "", &columns.concat());
         }
         text(
@@ -532,7 +532,12 @@ fn sql_of_3_x_asks_for_the_columns_that_are_there_and_reads_json_lines() -> Resu
 fn what_a_2_x_or_3_x_server_refuses_says_what_to_set() -> Result<()> {
     for (language, status, body, expected) in [
         ("flux", 401, r#"{"code":"unauthorized","message":"unauthorized access"}"#, "Token ..."),
-        ("flux", 404, r#"{"code":"not found","message":"organization name not found"}"#, "`organization`"),
+        (
+            "flux",
+            404,
+            r#"{"code":"not found","message":"organization name not found"}"#,
+            "`organization`",
+        ),
         ("sql", 401, r#"{"error":"cannot authenticate"}"#, "auth.bearer_token"),
         ("sql", 404, r#"{"error":"database not found"}"#, "check `database`"),
     ] {

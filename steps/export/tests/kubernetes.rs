@@ -56,7 +56,9 @@ impl Api {
 
     fn sink(&self, settings: &str) -> String {
         let port = self.port;
-        format!("  pods: {{kubernetes: {{url: 'http://127.0.0.1:{port}', retries: 0, {settings}}}}}\n")
+        format!(
+            "  pods: {{kubernetes: {{url: 'http://127.0.0.1:{port}', retries: 0, {settings}}}}}\n"
+        )
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -164,8 +166,7 @@ fn a_pod_whose_class_changes_is_annotated_and_a_mismatch_is_an_event() {
     ];
     assert_eq!(export(&place, 101, entities), [""; 0]);
     let asked = api.asked();
-    let short: Vec<String> =
-        asked.iter().map(|it| format!("{} {}", it.method, it.path)).collect();
+    let short: Vec<String> = asked.iter().map(|it| format!("{} {}", it.method, it.path)).collect();
     assert_eq!(
         short,
         [

@@ -288,8 +288,7 @@ pub(crate) fn fit(
             let pulls: Vec<(f64, f64)> = targets.iter().enumerate().map(pull).collect();
             Grower { binned: &binned, settings, columns: &chosen[class], pulls: &pulls }.grow()
         };
-        let grown: Vec<Grown> =
-            pool.install(|| (0..count).into_par_iter().map(grow).collect());
+        let grown: Vec<Grown> = pool.install(|| (0..count).into_par_iter().map(grow).collect());
         for (class, Grown { tree, added, gains }) in grown.into_iter().enumerate() {
             let own = sums.iter_mut().skip(class).step_by(count);
             own.zip(added).for_each(|(sum, added)| *sum += added);

@@ -375,7 +375,8 @@ impl<'a, R: RngCore> Grower<'a, R> {
         let least = self.growth.min_leaf_rows as usize;
         for key in &self.keys {
             #[expect(clippy::cast_possible_truncation, reason = "the parts that were put together")]
-            let (bin, class, copies) = ((key >> 48) as u16, usize::from((key >> 32) as u16), *key as u32);
+            let (bin, class, copies) =
+                ((key >> 48) as u16, usize::from((key >> 32) as u16), *key as u32);
             self.scan.reach(bin, least);
             self.scan.take(class, 1, copies, self.sample.weights[class]);
         }
@@ -389,7 +390,8 @@ impl<'a, R: RngCore> Grower<'a, R> {
         self.histogram.resize(column.count() * classes, 0);
         for member in members {
             let row = member.row as usize;
-            let slot = usize::from(column.bins[row]) * classes + usize::from(self.sample.class[row]);
+            let slot =
+                usize::from(column.bins[row]) * classes + usize::from(self.sample.class[row]);
             // Rows in the upper half, how often they were drawn in the lower.
             self.histogram[slot] += 1 << 32 | u64::from(member.copies);
         }
@@ -398,7 +400,10 @@ impl<'a, R: RngCore> Grower<'a, R> {
             let bin = u16::try_from(bin).unwrap_or(u16::MAX);
             for (class, cell) in cells.iter().enumerate().filter(|(_, cell)| **cell > 0) {
                 self.scan.reach(bin, least);
-                #[expect(clippy::cast_possible_truncation, reason = "the parts that were put together")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "the parts that were put together"
+                )]
                 let (rows, copies) = ((cell >> 32) as usize, *cell as u32);
                 self.scan.take(class, rows, copies, self.sample.weights[class]);
             }

@@ -148,7 +148,11 @@ fn patterns(faults: &Labelled, scaler: &Scaler, rows: &[usize]) -> Vec<f64> {
     sums.into_iter().collect()
 }
 
-fn runs(faults: &Labelled, held: &HeldOut<ClassTrees>, said: &[Option<Diagnosed>]) -> Vec<RunFigures> {
+fn runs(
+    faults: &Labelled,
+    held: &HeldOut<ClassTrees>,
+    said: &[Option<Diagnosed>],
+) -> Vec<RunFigures> {
     let mut order: Vec<&String> = Vec::new();
     for held in &held.rows {
         let run = &faults.runs[held.row];

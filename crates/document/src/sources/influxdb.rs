@@ -239,7 +239,10 @@ mod tests {
             (format!(r#"{{{base}, "entity_tags": []}}"#), "entity_tags"),
             (format!(r#"{{{base}, "language": "flux"}}"#), "organization"),
             (format!(r#"{{{base}, "language": "sql", "organization": "o"}}"#), "organization"),
-            (format!(r#"{{{base}, "language": "sql", "retention_policy": "p"}}"#), "retention_policy"),
+            (
+                format!(r#"{{{base}, "language": "sql", "retention_policy": "p"}}"#),
+                "retention_policy",
+            ),
             (format!(r#"{{{base}, "columns": []}}"#), "columns"),
             (
                 format!(

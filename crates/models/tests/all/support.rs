@@ -8,8 +8,8 @@ use contract::rules::{Combine, QuantileThreshold, Threshold, TrailingThreshold, 
 use contract::{Decimal, FeatureColumn, FeatureContract, Span, Timestamp, artifact};
 use frames::{Column, FeatureTable, RowLabels};
 use models::autoencoder::{Autoencoder, Layer};
-use models::classify::boosted::{BoostedTrees, ValueTree};
 use models::class_trees::{self, Calibration, ClassTree, Classes};
+use models::classify::boosted::{BoostedTrees, ValueTree};
 use models::diagnosis::Thresholds;
 use models::isolation_forest::{IsolationForest, Tree};
 use models::mahalanobis::Mahalanobis;

@@ -98,7 +98,8 @@ impl<'a> Known<'a> {
 
     /// Returns the facets of a job.
     pub(super) fn job(job_type: &str) -> Facets {
-        let kind = json!({"processingType": "BATCH", "integration": "LYNCEUS", "jobType": job_type});
+        let kind =
+            json!({"processingType": "BATCH", "integration": "LYNCEUS", "jobType": job_type});
         let code = json!({
             "type": "git",
             "url": REPOSITORY,
@@ -142,7 +143,9 @@ impl<'a> Known<'a> {
             let mut own = Facets::new();
             let statistics = facet("1-0-0/InputStatisticsInputDatasetFacet", self.extent(record));
             own.insert("inputStatistics".to_owned(), statistics);
-            if let Some(assertions) = self.assertions().filter(|_| task == "validate" && port == "features") {
+            if let Some(assertions) =
+                self.assertions().filter(|_| task == "validate" && port == "features")
+            {
                 let named = "1-1-0/DataQualityAssertionsDatasetFacet";
                 own.insert("dataQualityAssertions".to_owned(), facet(named, assertions));
             }

@@ -189,7 +189,9 @@ fn api_version(kind: &str) -> Option<&'static str> {
         "Deployment" | "DaemonSet" => "apps/v1",
         "HorizontalPodAutoscaler" => "autoscaling/v2",
         "InferenceService" => "serving.kserve.io/v1beta1",
-        "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => "rbac.authorization.k8s.io/v1",
+        "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => {
+            "rbac.authorization.k8s.io/v1"
+        }
         "NetworkPolicy" => "networking.k8s.io/v1",
         "PrometheusRule" => "monitoring.coreos.com/v1",
         "Kustomization" => "kustomize.config.k8s.io/v1beta1",

@@ -122,8 +122,7 @@ pub(crate) fn promote_as(alias: &str, store: &Path, folder: &Path, minutes: i64)
     let registry = Registry::new(&store, "cluster");
     let version = registry.put_version(&path("bundle")).unwrap();
     let current = registry.alias(alias).unwrap();
-    let change =
-        Change { alias, version: &version, now: minute(minutes), by: "test", why: "test" };
+    let change = Change { alias, version: &version, now: minute(minutes), by: "test", why: "test" };
     registry.promote(&change, current.as_ref()).unwrap();
     version
 }

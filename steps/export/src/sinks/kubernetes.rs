@@ -138,7 +138,8 @@ impl Kubernetes {
         if !matches!(reply.status, 401 | 403) {
             return failed;
         }
-        let hint = "the account needs the verbs `get` and `patch` on `pods` and `create` on `events`";
+        let hint =
+            "the account needs the verbs `get` and `patch` on `pods` and `create` on `events`";
         Failed { error: failed.error.hint(hint), ..failed }
     }
 }

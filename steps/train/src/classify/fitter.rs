@@ -10,9 +10,9 @@ use models::classify::{ClassModel, boosted};
 use serde_json::Value;
 
 use super::rows::ClassRows;
-use crate::{FitError, boosted_trees};
 use crate::decision_tree::DecisionTreeParams;
 use crate::random_forest::RandomForestParams;
+use crate::{FitError, boosted_trees};
 
 /// Most rows that a tree of a forest is grown on: rows of an entity are alike.
 const FOREST_ROWS: usize = 8000;

@@ -32,7 +32,10 @@ pub(super) fn rows(
 
 /// Asks for the measurements of a bucket.
 pub(super) fn measurements(bucket: &str) -> String {
-    format!("import \"influxdata/influxdb/schema\"\nschema.measurements(bucket: {})", string(bucket))
+    format!(
+        "import \"influxdata/influxdb/schema\"\nschema.measurements(bucket: {})",
+        string(bucket)
+    )
 }
 
 /// Asks for the fields of a measurement.
@@ -119,8 +122,7 @@ pub(super) fn read(body: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wron
     if !body.is_empty() && !body.ends_with(b"\n") {
         return Err(Wrong::Broken("the reply ends within a row".to_owned()));
     }
-    let mut rows =
-        ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
+    let mut rows = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
     let (mut head, mut run) = (Head::default(), None::<(Vec<String>, Series)>);
     let mut row = StringRecord::new();
     loop {
@@ -250,7 +252,10 @@ mod tests {
         let number = |value| Some(Cell::Number(value));
         assert_eq!(
             series[0].values,
-            [vec![number(1_795_251_310_000.0), number(1.5)], vec![number(1_795_251_320_500.0), None]]
+            [
+                vec![number(1_795_251_310_000.0), number(1.5)],
+                vec![number(1_795_251_320_500.0), None]
+            ]
         );
         assert_eq!((series[1].tags["pod"].as_str(), series[1].values.len()), ("p2", 1));
     }
@@ -259,14 +264,20 @@ mod tests {
     fn a_list_of_names_has_columns_and_no_tags() {
         let body = "#datatype,string,long,string\n#group,false,false,false\n#default,_result,,\n,result,table,_value\n,,0,cpu\n,,0,mem\n";
         let series = all(body).unwrap();
-        assert_eq!((series.len(), series[0].columns.as_slice()), (1, ["_value".to_owned()].as_slice()));
+        assert_eq!(
+            (series.len(), series[0].columns.as_slice()),
+            (1, ["_value".to_owned()].as_slice())
+        );
         assert_eq!(series[0].values[1], [Some(Cell::Text("mem".to_owned()))]);
     }
 
     #[test]
     fn an_error_behind_good_tables_a_cut_and_a_web_page_are_seen() {
         let error = "#datatype,string,string\n#group,true,true\n#default,,\n,error,reference\n,\"out of memory: 5,000\",897\n";
-        for body in [format!("{TABLES}\n{error}"), "\n,error,reference\n,\"out of memory: 5,000\",\n".to_owned()] {
+        for body in [
+            format!("{TABLES}\n{error}"),
+            "\n,error,reference\n,\"out of memory: 5,000\",\n".to_owned(),
+        ] {
             assert_eq!(all(&body), Err(Wrong::Said("out of memory: 5,000".to_owned())), "{body}");
         }
         let cut = TABLES.trim_end().split_at(300).0;

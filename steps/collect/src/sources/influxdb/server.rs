@@ -246,7 +246,8 @@ impl Server {
         let failed = self.client.refusal(request, reply, &said);
         match reply.status {
             404 if self.language == InfluxLanguage::Flux => {
-                let hint = "`language: flux` is for 2.x; check `database`, the bucket, and `organization`";
+                let hint =
+                    "`language: flux` is for 2.x; check `database`, the bucket, and `organization`";
                 Failed { error: failed.error.hint(hint), ..failed }
             }
             404 if self.language == InfluxLanguage::Sql => {

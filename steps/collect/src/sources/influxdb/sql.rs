@@ -19,8 +19,7 @@ pub(super) fn rows(
 ) -> String {
     let names: Vec<String> =
         [TIME.to_owned()].iter().chain(tags).chain(fields).map(|name| name_of(name)).collect();
-    let order: Vec<String> =
-        tags.iter().map(String::as_str).chain([TIME]).map(name_of).collect();
+    let order: Vec<String> = tags.iter().map(String::as_str).chain([TIME]).map(name_of).collect();
     format!(
         "SELECT {} FROM {} WHERE \"time\" > '{after}' AND \"time\" <= '{end}' ORDER BY {}",
         names.join(", "),
