@@ -3,7 +3,8 @@
 #
 #   images/build.sh                         all steps and services, FROM scratch
 #   images/build.sh label serve             these
-#   images/build.sh lynceus                 the program itself, which agents and scenarios run
+#   images/build.sh agent                   the recorder of a node
+#   images/build.sh lynceus                 the program itself, which scenarios run
 #   images/build.sh --base IMAGE@sha256:... on a base such as distroless static, pinned by digest
 #   images/build.sh --profile release       a quicker build of larger programs
 #   images/build.sh --programs-only         stop before any image is built
@@ -41,7 +42,7 @@ if [ ${#steps[@]} = 0 ]; then
 fi
 packages=()
 for step in "${steps[@]}"; do
-    [ "$step" != lynceus ] || { packages+=(-p pipelines); continue; }
+    case $step in lynceus | agent) packages+=(-p pipelines); continue ;; esac
     [ -f "steps/$step/src/main.rs" ] || [ -f "services/$step/src/main.rs" ] || { echo "error: there is no step or service \`$step\`" >&2; exit 2; }
     packages+=(-p "$step")
 done

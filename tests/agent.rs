@@ -84,8 +84,8 @@ impl Node {
     }
 
     fn agent(&self, store: &Path, more: &[&str]) -> Command {
-        let mut agent = Command::new(env!("CARGO_BIN_EXE_lynceus"));
-        agent.current_dir(&self.folder).args(["agent", "node.yaml", "--node", self.name]);
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_agent"));
+        agent.current_dir(&self.folder).args(["node.yaml", "--node", self.name]);
         agent.args(["--listen", "127.0.0.1:0", "--spool", "spool"]).args(more);
         agent.arg("--store").arg(store).stdout(Stdio::null()).stderr(Stdio::null());
         agent
@@ -300,6 +300,63 @@ fn agents_killed_a_hundred_times_lose_and_double_nothing_in_store_and_database()
         let all: f64 = served.execs.range(..=last).map(|(_, count)| count).sum();
         assert!((execs.values().sum::<f64>() - all).abs() < 0.5, "{name}: {all}");
         assert_eq!(loaded(&server, (&database, name, "exec_count"))?, execs, "{name}");
+    }
+    segments_are_copied_as_they_are(&nodes[0], folder.path(), &store)
+}
+
+#[test]
+fn agent_asked_to_end_does_so_though_an_exporter_never_answers() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let text = format!(
+        "format: 1\nname: node\nstep: 1s\nrange: 1h\nsources: {{metrics: {{exporter: {{endpoints: ['http://{}/'], \
+         timeout: 1h}}}}}}\nfeatures: [raw]\nmodels: {{z_score: {{}}}}\n\
+         vote: {{combine: votes, threshold: {{quantile: {{share: 0.99}}}}}}\n",
+        listener.local_addr()?
+    );
+    fs_err::write(folder.path().join("node.yaml"), text)?;
+    let mut agent = Command::new(env!("CARGO_BIN_EXE_agent"))
+        .current_dir(folder.path())
+        .args(["node.yaml", "--node", "n", "--listen", "127.0.0.1:0", "--store", "store"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    // It waits for a reply.
+    let _asked = listener.accept()?;
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&agent),
+        rustix::process::Signal::TERM,
+    )?;
+    let (ended, told) = std::sync::mpsc::channel();
+    let status = std::thread::spawn(move || {
+        let status = agent.wait();
+        drop(ended.send(()));
+        status
+    });
+    told.recv_timeout(TOO_LONG).context("it waits for the exporter")?;
+    assert!(status.join().expect("no panic")?.success());
+    Ok(())
+}
+
+/// The raw data of a range is the segments that hold rows of it, of every recorder.
+fn segments_are_copied_as_they_are(node: &Node, folder: &Path, store: &Path) -> Result<()> {
+    let document = document::read(&node.folder.join("node.yaml"))?;
+    let opened = store::open(&format!("file://{}", store.display()))?;
+    let names = contract::artifact::files_below(&store.join("samples/node/metrics"))?;
+    let time = |name: &String| {
+        let (_, name) = name.rsplit_once('/')?;
+        name.split_once('-')?.0.parse().ok().map(Timestamp::from_ms)
+    };
+    let begin = names.iter().filter_map(time).min().context("no segment")?;
+    let into = folder.join("raw");
+    let range = (begin - STEP, begin + Span::from_seconds(3600));
+    let written = collect::raw::write(&document, (folder, opened.as_ref()), range, &into)?;
+    assert_eq!(written[0].count, names.len(), "{written:?}");
+    for name in names {
+        let (recorder, file) = (name.split('/').next(), name.rsplit('/').next());
+        let copy = into.join("metrics").join(recorder.context(name.clone())?);
+        let bytes = fs_err::read(copy.join(file.context(name.clone())?))?;
+        assert_eq!(bytes, fs_err::read(store.join("samples/node/metrics").join(&name))?);
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ mod hosts;
 mod json_output;
 mod kill_and_resume;
 mod kubernetes;
+mod nodes;
 mod notebook;
 mod old_stores;
 mod readme;

@@ -46,6 +46,9 @@ use contract::StepError;
 use contract::steps::StepCommand;
 use serde::Serialize;
 
+pub(crate) use agent::AgentCli;
+pub use agent::main as agent_main;
+
 /// Watches Kubernetes clusters: reports every minute whether they behave normally, what is wrong
 /// and where.
 #[derive(Debug, Parser)]

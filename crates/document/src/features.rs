@@ -131,15 +131,24 @@ fn ratio() -> String {
 /// The feature `<column>_peer_deviation` is the value minus the median of the group, in usual spreads
 /// of the group: 1.4826 times the median absolute deviation, whose median over the window is taken.
 /// Medians hold while fewer than half of the group are faulty.
+///
+/// With `own` it is the change of that distance: nodes that always differ are compared with how they
+/// usually differ, so that a small departure of one of them is seen as well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
     /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// Time over which the usual spread is measured: a whole number of steps. Longer adapts more
-    /// slowly.
+    /// Time over which the usual spread, and with `own` the usual distance, is measured: a whole number
+    /// of steps. Longer adapts more slowly.
     pub window: Span,
+    /// Compares the distance of an entity from its group with what it usually was over `window`: the
+    /// feature is the distance minus its median, in spreads of its own. A departure that lasts longer
+    /// than half of the window becomes usual. Without it an entity that always departs always has a
+    /// large value.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
     /// Fewest entities of a group with a value, the entity itself among them, 3 or more; with fewer
     /// the feature is a gap.
     #[serde(default = "three")]

@@ -27,7 +27,7 @@ use super::{
 use objects::{DaemonSet, DaemonSetSpec};
 
 /// The program, which is also the name of its image.
-pub(super) const PROGRAM: &str = "lynceus";
+pub(super) const PROGRAM: &str = "agent";
 /// The value of the label `component`.
 pub(super) const AGENT: &str = "agent";
 /// The port of `/healthz` and `/metrics`, and its name.
@@ -291,7 +291,6 @@ fn container(document: &Document, events: Option<&str>) -> Container {
 /// The flags: each agent scrapes the exporter of its own node in the place of all of them.
 fn arguments(document: &Document) -> Vec<String> {
     let mut arguments = vec![
-        AGENT.to_owned(),
         format!("{}/document.yaml", step::DOCUMENT),
         format!("--listen=0.0.0.0:{PORT}"),
         "--store=s3://lynceus".to_owned(),

@@ -1,10 +1,12 @@
-//! `lynceus agent`: the recorder of one node, as a service that says how it is.
+//! `lynceus agent`, and the program `agent`: the recorder of one node, as a service that says how it is.
 
 mod health;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
+use clap::Parser as _;
 use contract::{Span, StepError};
 
 use super::context::DocumentArgs;
@@ -35,10 +37,42 @@ pub(crate) struct AgentArgs {
     steps: Option<u64>,
 }
 
-impl super::Cli {
-    /// Returns the address at which an agent answers, if that is the command.
-    pub(crate) const fn agent_address(&self) -> Option<SocketAddr> {
-        if let super::Command::Agent(args) = &self.command { Some(args.listen) } else { None }
+/// Records the sources of one node into the store, as `lynceus agent` does.
+///
+/// A program of its own: it links nothing of training and scoring, and takes less memory on a node.
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "agent",
+    version,
+    max_term_width = 100,
+    after_help = "Example: agent node.yaml --node \"$(hostname)\" --store s3://lynceus"
+)]
+pub(crate) struct AgentCli {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    args: AgentArgs,
+}
+
+impl AgentCli {
+    /// Returns the address at which the agent answers.
+    pub(crate) const fn listen(&self) -> SocketAddr {
+        self.args.listen
+    }
+}
+
+/// Runs the program `agent` with the process's command line and returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = match AgentCli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match execute(&cli.global, &cli.args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            super::tell(&error);
+            ExitCode::from(error.kind.exit_code())
+        }
     }
 }
 

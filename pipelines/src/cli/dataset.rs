@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use collect::raw::Written;
 use contract::{StepError, artifact};
 use frames::FeatureTable;
 use fs_err as fs;
 use serde_json::{Map, Value, json};
 
-use super::context::StorePlace;
-use super::{Global, OutputFormat, print, print_json, runs};
+use super::context::{StorePlace, absolute};
+use super::{Global, OutputFormat, print, print_json, runs, say};
+use crate::find;
 
 /// What to do with a data set.
 #[derive(Debug, clap::Subcommand)]
@@ -28,6 +30,10 @@ pub(crate) enum DatasetCommand {
         /// Write this file [default: CSV goes to stdout]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
+        /// Write what the rows were made of beside them, into a folder `FILE.raw` without the
+        /// ending of FILE: lines of events, segments of recorders, and the samples
+        #[arg(long, requires = "to")]
+        raw: bool,
     },
 }
 
@@ -41,7 +47,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), StepError> {
-    let DatasetCommand::Export { pipeline, run, format, to } = command;
+    let DatasetCommand::Export { pipeline, run, format, to, raw } = command;
     let store = StorePlace::new(&global.store)?;
     let (folder, _) = runs::find(&store, pipeline, run)?;
     store.bring_run(&folder)?;
@@ -65,10 +71,46 @@ pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), S
             }
         }
     }
-    match to.as_ref().filter(|_| is_json) {
-        Some(to) => print_json(&json!({"path": to})),
-        None => Ok(()),
+    let Some(to) = to else { return Ok(()) };
+    let raw = raw.then(|| write_raw(global, (pipeline, &store), &folder, to)).transpose()?;
+    match (raw, is_json) {
+        (None, true) => print_json(&json!({"path": to})),
+        (Some((folder, _)), true) => print_json(&json!({"path": to, "raw": folder})),
+        (Some((folder, written)), false) => {
+            let of = |it: &Written| format!(" {} ({})", it.name, it.count);
+            let files: String = written.iter().map(of).collect();
+            say(&format!("Wrote{files} samples.parquet into {}", folder.display()));
+            Ok(())
+        }
+        (None, false) => Ok(()),
     }
+}
+
+/// Writes what the rows of a run were made of into a folder beside their file; returns the folder, and
+/// what it holds of each source.
+fn write_raw(
+    global: &Global,
+    (pipeline, store): (&str, &StorePlace),
+    run: &Path,
+    to: &Path,
+) -> Result<(PathBuf, Vec<Written>), StepError> {
+    let document = document::read(&run.join("document.yaml"))?;
+    // Files of events are relative to the document's folder, which a run does not have with it.
+    let base = absolute(&find::document(pipeline, &global.pipelines)?.base)?;
+    let features = FeatureTable::read(&run.join("feature/features.parquet"))?;
+    let times = &features.table.times;
+    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+        return Err(StepError::refused("the run has no rows"));
+    };
+    let range = (*first - document.step, *last);
+    let folder = collect::raw::folder_beside(to);
+    let store = store.open()?;
+    let mut written = Vec::new();
+    artifact::write_folder(&folder, |folder| {
+        written = collect::raw::write(&document, (&base, store.as_ref()), range, folder)?;
+        collect::raw::copy_samples(&run.join("collect/samples.parquet"), folder)
+    })?;
+    Ok((folder, written))
 }
 
 /// Returns the rows as JSON: an object for each, with null for a gap.

@@ -4,6 +4,7 @@
 
 mod classes;
 mod labelled;
+mod parts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use models::quality::Episodes;
 use report::again;
 use report::gather::check_range;
 use serde::Serialize;
+
+use parts::Parts;
 
 use super::context::{Context, DocumentArgs};
 use super::run::deployment;
@@ -54,6 +57,9 @@ struct Evaluation {
     /// By name; those that every evaluation has are null where nothing could be measured.
     figures: BTreeMap<String, Option<f64>>,
     scenarios: Vec<Found>,
+    /// Figures of each kind of fault, and of each entity.
+    #[serde(flatten)]
+    parts: Parts,
     /// Verdicts on the rows of each label, where the rows themselves have labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<labelled::OfLabel>,
@@ -187,6 +193,7 @@ fn evaluate(
     Ok(Evaluation {
         windows: windows.len(),
         figures: figures(windows, &labels, &delays, context.document.step),
+        parts: Parts::of(windows, &labels, &scenarios),
         scenarios,
         labels: Vec::new(),
     })
@@ -337,6 +344,7 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     if evaluation.scenarios.iter().any(|found| found.guarded) {
         text.push_str("* labels.guard leaves no window of it for the metrics below\n");
     }
+    text.extend(evaluation.parts.tables());
     text.push_str(&format!(
         "\n{} windows: precision {}, recall {}, F1 {}, ROC-AUC {}, average precision {}\n",
         evaluation.windows,

@@ -12,6 +12,7 @@ mod join;
 pub mod look;
 mod output;
 mod range;
+pub mod raw;
 pub mod recorded;
 mod source;
 mod sources;

@@ -21,7 +21,7 @@ pub use append::Appender;
 pub(crate) use carrier::{Carrier, ToStore};
 pub use compact::compact;
 pub(crate) use database::Database;
-pub(crate) use read::open;
+pub(crate) use read::{copy_segments, open};
 pub use send::{Outbox, Sent};
 
 /// Length of a segment.

@@ -4,6 +4,9 @@
 //! faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The spread of a
 //! few
 //! entities at one time is mostly chance, so its median over a trailing window is taken.
+//!
+//! Entities of one group often differ all the time: another workload, more memory. Compared with
+//! what it usually is, the distance of each says whether it has changed.
 
 use document::features::Peers;
 use frames::columns::matches;
@@ -49,9 +52,17 @@ pub(crate) fn deviations(grid: &Grid, values: &[f64], rule: &Peers, rows: usize)
         let spreads: Vec<f64> = (0..length).map(|time| spread(&levels, time, rows)).collect();
         for entity in &members {
             debug_assert!((entity.start - start).ms() % step == 0, "entities share a grid");
-            for (row, index) in entity.range().enumerate() {
-                let time = first(entity) + row;
-                into[index] = deviation(values[index], levels[time], spreads[time], rule);
+            let levels = &levels[first(entity)..];
+            let rows_of = entity.range().zip(levels);
+            let distances: Vec<f64> =
+                rows_of.clone().map(|(index, level)| values[index] - level.median).collect();
+            for (row, (index, level)) in rows_of.enumerate() {
+                into[index] = if rule.own {
+                    let from = (row + 1).saturating_sub(rows.max(1));
+                    change(&distances[from..=row], rows, *level, rule)
+                } else {
+                    deviation(distances[row], *level, spreads[first(entity) + row], rule)
+                };
             }
         }
     }
@@ -100,8 +111,7 @@ fn spread(levels: &[Level], time: usize, rows: usize) -> f64 {
     there.map(|level| level.mean_spread).sum::<f64>() / spreads.len() as f64
 }
 
-fn deviation(value: f64, level: Level, spread: f64, rule: &Peers) -> f64 {
-    let distance = value - level.median;
+fn deviation(distance: f64, level: Level, spread: f64, rule: &Peers) -> f64 {
     let spread = spread.max(rule.min_spread_ratio * level.median.abs());
     if distance.is_nan() || spread.is_nan() {
         return f64::NAN;
@@ -111,6 +121,24 @@ fn deviation(value: f64, level: Level, spread: f64, rule: &Peers) -> f64 {
     }
     // No row has ever differed, so any difference has the largest value.
     (distance / spread).clamp(-rule.clip, rule.clip)
+}
+
+/// Returns how far the last of an entity's distances is from their median, in their spreads; a gap
+/// while fewer than a quarter of `rows` are there.
+fn change(distances: &[f64], rows: usize, level: Level, rule: &Peers) -> f64 {
+    let mut there: Vec<f64> = distances.iter().copied().filter(|it| !it.is_nan()).collect();
+    let Some(last) = distances.last().filter(|_| there.len() * 4 >= rows) else {
+        return f64::NAN;
+    };
+    if last.is_nan() {
+        return f64::NAN;
+    }
+    let usual = median(&mut there);
+    there.iter_mut().for_each(|it| *it = (*it - usual).abs());
+    let middle = OF_MEDIAN * median(&mut there);
+    let mean = OF_MEAN * there.iter().sum::<f64>() / there.len() as f64;
+    let spread = if middle > 0.0 { middle } else { mean };
+    deviation(last - usual, level, spread, rule)
 }
 
 /// Sorts values and returns their median; there is at least one.
@@ -216,6 +244,36 @@ mod tests {
         assert!(grown[5] > 1.0 && grown[5] <= 10.0, "{grown:?}");
     }
 
+    #[test]
+    fn entity_that_always_differs_is_seen_with_its_own_usual_distance_once_it_changes() {
+        // Unlike levels, and a scatter of 1 that the nodes have in common in part.
+        let wobble = |row: u32, node: u32| f64::from((row * 7 + node * 3) % 5) / 2.0;
+        let series = |node: u32, level: f64| -> (i64, Vec<f64>) {
+            let at = |row: u32| {
+                level + wobble(row, node) + if node == 2 && row > 55 { 6.0 } else { 0.0 }
+            };
+            (0, (0..60).map(at).collect())
+        };
+        let nodes = [series(0, 100.0), series(1, 130.0), series(2, 170.0)];
+        let whole = of(&nodes, r#"{"window":"10m"}"#);
+        let own = of(&nodes, r#"{"window":"10m","own":true}"#);
+        let last = |found: &[f64], node: usize| found[60 * node + 59];
+        assert!(last(&whole, 2) < 1.5 * whole[60 * 2 + 50], "hidden: {}", last(&whole, 2));
+        assert!(last(&own, 2) > 3.0, "{}", last(&own, 2));
+        assert!(last(&own, 0).abs() < 2.5 && last(&own, 1).abs() < 2.5, "{own:?}");
+        // A quarter of ten minutes.
+        assert!(own[13].is_nan() && !own[14].is_nan(), "{own:?}");
+    }
+
+    #[test]
+    fn departure_of_more_than_half_of_the_window_has_become_usual() {
+        let flat = |level: f64| (0, vec![level; 60]);
+        let stepped = (0, (0..60).map(|row| if row < 20 { 5.0 } else { 9.0 }).collect());
+        let found = of(&[flat(5.0), flat(6.0), stepped], r#"{"window":"5m","own":true}"#);
+        assert!(found[120 + 20] > 5.0, "{}", found[120 + 20]);
+        assert!(found[120 + 59].abs() < 1e-9, "{}", found[120 + 59]);
+    }
+
     proptest! {
         #[test]
         fn a_third_of_faulty_nodes_does_not_move_the_others(
@@ -249,11 +307,12 @@ mod tests {
                 let start = i64::try_from(from).unwrap();
                 (0..3).map(|node| (start, noise[30 * node + from..30 * (node + 1)].to_vec())).collect()
             };
-            let yaml = r#"{"window":"60s"}"#;
-            let (all, part) = (of(&series(0), yaml), of(&series(cut), yaml));
-            for node in 0..3 {
-                let (whole, tick) = (all[30 * node + 29], part[(30 - cut) * node + 29 - cut]);
-                prop_assert_eq!(whole.to_bits(), tick.to_bits());
+            for yaml in [r#"{"window":"60s"}"#, r#"{"window":"60s","own":true}"#] {
+                let (all, part) = (of(&series(0), yaml), of(&series(cut), yaml));
+                for node in 0..3 {
+                    let (whole, tick) = (all[30 * node + 29], part[(30 - cut) * node + 29 - cut]);
+                    prop_assert_eq!(whole.to_bits(), tick.to_bits());
+                }
             }
         }
     }

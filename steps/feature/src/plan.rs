@@ -142,8 +142,9 @@ impl<'a> Builder<'a> {
         for column in self.resolve(number, &rule.columns)? {
             let groups: Vec<String> = rule.groups.iter().map(|group| group.join("|")).collect();
             let formula = format!(
-                "peer_deviation({column}, {}) of at least {} entities, spread at least {} of the median, at most {}{}{}",
+                "peer_deviation({column}, {}{}) of at least {} entities, spread at least {} of the median, at most {}{}{}",
                 rule.window,
+                if rule.own { ", own" } else { "" },
                 rule.min_entities,
                 rule.min_spread_ratio,
                 rule.clip,

@@ -10,7 +10,7 @@ use crate::argo::cluster::NetworkPolicySpec;
 use crate::argo::pod::{Container, Volume};
 use crate::argo::serving::objects::PodSpec;
 use crate::argo::{COMPONENT, PIPELINE};
-use crate::cli::Cli;
+use crate::cli::AgentCli;
 
 pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     for (place, agent) in &objects.daemon_sets {
@@ -99,16 +99,13 @@ fn flags(container: &Container, report: &mut Report<'_>) {
     if is_set(NODE_NAME) {
         line.push("--node=NODE".to_owned());
     }
-    let listen = match Cli::try_parse_from(line) {
-        Ok(cli) => cli.agent_address(),
+    let listen = match AgentCli::try_parse_from(line) {
+        Ok(cli) => cli.listen(),
         Err(error) => {
             let text = error.to_string();
             let lines: Vec<&str> = text.lines().take(2).map(str::trim).collect();
             return report.say("command", format!("`{owner}`: {}", lines.join(" ")));
         }
-    };
-    let Some(listen) = listen else {
-        return report.say("command", format!("`{owner}` does not run `{PROGRAM} {AGENT}`"));
     };
     let port = listen.port();
     if listen.ip().is_loopback() {

@@ -9,6 +9,7 @@ use document::Document;
 use models::measure::Counted;
 use serde::Serialize;
 
+use super::parts::Parts;
 use super::{Evaluation, figures_of};
 use crate::run::table;
 
@@ -61,6 +62,7 @@ pub(super) fn evaluate(
         windows: windows.len(),
         figures: figures_of(&counted, &[], document.step),
         scenarios: Vec::new(),
+        parts: Parts::default(),
         labels: by_label.into_iter().map(of).collect(),
     }
 }

@@ -146,6 +146,33 @@ impl Recorded<'_> {
     }
 }
 
+/// Copies the segments of a source that hold rows of a range into `<folder>/<recorder>/`; returns how
+/// many.
+pub(crate) fn copy_segments(
+    store: &dyn ObjectStore,
+    (pipeline, source): (&str, &str),
+    due: Due,
+    into: &Path,
+) -> Result<usize, StepError> {
+    let below = source_folder(pipeline, source);
+    let mut count = 0;
+    for recorder in store.folders(&below)? {
+        let into = into.join(&recorder);
+        fs::create_dir_all(&into).map_err(|error| StepError::writing(&into, &error))?;
+        let mut day = due.after.floor(DAY);
+        while day <= due.end {
+            let found = segments(store, &format!("{below}{recorder}/"), day)?.into_iter();
+            for segment in found.filter(|it| it.last > due.after && it.first <= due.end) {
+                let name = segment.key.rsplit('/').next().unwrap_or_default();
+                // One that went meanwhile is in a compacted one, which the next export copies.
+                count += usize::from(store.get_file(&segment.key, &into.join(name))?);
+            }
+            day = day + DAY;
+        }
+    }
+    Ok(count)
+}
+
 /// Rows of several segments, in the order in which they were read.
 #[derive(Debug, Default)]
 pub(super) struct Rows {

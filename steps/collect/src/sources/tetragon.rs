@@ -54,6 +54,30 @@ pub(crate) fn open<'a>(
     }))
 }
 
+/// Writes the lines of files that are events of a range, as they are, one file after the other;
+/// returns how many.
+pub(crate) fn copy_lines(
+    path: &Path,
+    due: Due,
+    into: &mut dyn std::io::Write,
+) -> Result<usize, StepError> {
+    let mut count = 0;
+    for files in lines::sets(path)? {
+        let mut lines = Lines::new(files);
+        while let Some(line) = lines.next()? {
+            if event::time(line.bytes).is_none_or(|time| !due.contains(time)) {
+                continue;
+            }
+            let written = into.write_all(line.bytes).and_then(|()| into.write_all(b"\n"));
+            written.map_err(|error| {
+                StepError::unavailable(format!("cannot write a copy of events: {error}"))
+            })?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// Files with events.
 #[derive(Debug)]
 struct Tetragon<'a> {

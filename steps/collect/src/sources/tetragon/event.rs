@@ -72,6 +72,16 @@ pub(super) fn parse(line: &[u8], rules: &Rules<'_>) -> Result<Said, Bad> {
     }
 }
 
+/// Returns the time of a line, of whatever kind its event is; nothing for a line that is no event.
+pub(super) fn time(line: &[u8]) -> Option<Timestamp> {
+    let parsed: Line<'_> = serde_json::from_slice(line).ok()?;
+    let of = |line: &Line<'_>| line.time.as_ref()?.0.parse().ok();
+    match &parsed.log {
+        Some(Text(inner)) => of(&serde_json::from_str(inner.trim()).ok()?),
+        None => of(&parsed),
+    }
+}
+
 fn said(line: &Line<'_>, rules: &Rules<'_>) -> Result<Said, Bad> {
     let Some(Text(written)) = &line.time else { return Err(Bad::NoTime) };
     let time: Timestamp = written.parse().map_err(Bad::Broken)?;

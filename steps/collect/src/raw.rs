@@ -1,0 +1,99 @@
+//! What a data set was made of, as it was recorded: lines of Tetragon's export, and segments of
+//! recorders.
+
+use std::path::{Path, PathBuf};
+
+use contract::artifact::{self, OutputFile};
+use contract::{StepError, Timestamp};
+use document::Document;
+use document::sources::{Kind, RecordedSource, TetragonSource};
+use store::ObjectStore;
+
+use crate::range::Due;
+use crate::recorded;
+use crate::sources::tetragon;
+
+/// A source whose raw data was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its name in the document.
+    pub source: String,
+    /// File or folder, below the folder that was written to.
+    pub name: String,
+    /// Lines, or segments.
+    pub count: usize,
+}
+
+/// Writes the raw data of `(after, end]` into a folder that is there: `<source>.jsonl` for events in
+/// files, and `<source>/<recorder>/<first>-<last>.parquet` for what was recorded in the store.
+/// `base` is the document's folder. Sources of other kinds have nothing that is rawer than samples.
+///
+/// Errors: refused for files that cannot be read, usage where they are standard input.
+pub fn write(
+    document: &Document,
+    (base, store): (&Path, &dyn ObjectStore),
+    (after, end): (Timestamp, Timestamp),
+    folder: &Path,
+) -> Result<Vec<Written>, StepError> {
+    let due = Due { after, end, scored_to: end };
+    let mut all = Vec::new();
+    for (name, source) in &document.sources {
+        let of = |pipeline: &str, source: &str| {
+            let into = folder.join(name);
+            recorded::copy_segments(store, (pipeline, source), due, &into)
+        };
+        let (file, count) = match source.kind() {
+            Some(Kind::Tetragon(TetragonSource { follow: false, path, .. })) => {
+                let file = format!("{name}.jsonl");
+                let count = events(&base.join(path), due, &folder.join(&file))?;
+                (file, count)
+            }
+            Some(Kind::Tetragon(_) | Kind::Exporter(_)) => {
+                (name.clone(), of(&document.name, name)?)
+            }
+            Some(Kind::Recorded(RecordedSource { pipeline, source, .. })) => {
+                (name.clone(), of(pipeline, source)?)
+            }
+            Some(
+                Kind::Prometheus(_)
+                | Kind::Recording(_)
+                | Kind::Table(_)
+                | Kind::Influxdb(_)
+                | Kind::Kubernetes(_)
+                | Kind::Postgres(_)
+                | Kind::Features(_),
+            )
+            | None => continue,
+        };
+        all.push(Written { source: name.clone(), name: file, count });
+    }
+    Ok(all)
+}
+
+fn events(path: &Path, due: Due, file: &PathBuf) -> Result<usize, StepError> {
+    if path.ends_with("-") {
+        return Err(StepError::usage("the events came from standard input, and were not kept")
+            .hint("put them into a file, name it in the document, and run again"));
+    }
+    let mut output = OutputFile::create(file)?;
+    let count = tetragon::copy_lines(path, due, &mut output)?;
+    output.publish()?;
+    Ok(count)
+}
+
+/// Says how a folder of raw data is called that lies beside a file.
+#[must_use]
+pub fn folder_beside(file: &Path) -> PathBuf {
+    file.with_extension("raw")
+}
+
+/// Copies the samples of a run beside the raw data, if the run has them.
+///
+/// Errors: unavailable for what cannot be read or written.
+pub fn copy_samples(samples: &Path, folder: &Path) -> Result<(), StepError> {
+    if !samples.is_file() {
+        return Ok(());
+    }
+    let bytes = fs_err::read(samples).map_err(|error| StepError::reading(samples, &error))?;
+    artifact::write_file(&folder.join("samples.parquet"), &bytes)
+}
