@@ -70,7 +70,7 @@ pub fn write(
     Ok(all)
 }
 
-fn events(path: &Path, due: Due, file: &PathBuf) -> Result<usize, StepError> {
+fn events(path: &Path, due: Due, file: &Path) -> Result<usize, StepError> {
     if path.ends_with("-") {
         return Err(StepError::usage("the events came from standard input, and were not kept")
             .hint("put them into a file, name it in the document, and run again"));

@@ -159,7 +159,7 @@ mod tests {
             alarmed_faulty_windows: 2,
             ..Part::default()
         };
-        assert_eq!(parts.kinds, [expected.clone()]);
+        assert_eq!(parts.kinds, std::slice::from_ref(&expected));
         let a =
             Part { name: "a".to_owned(), normal_windows: 2, alarmed_normal_windows: 2, ..expected };
         let b = Part { name: "b".to_owned(), normal_windows: 6, ..Part::default() };

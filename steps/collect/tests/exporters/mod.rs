@@ -1,5 +1,7 @@
 //! HTTP servers on this machine that answer like exporters, well or badly.
 
+#![allow(dead_code, reason = "each test crate uses a part of it")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
