@@ -100,7 +100,7 @@ fn write_raw(
     let features = FeatureTable::read(&run.join("feature/features.parquet"))?;
     let times = &features.table.times;
     let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
-        return Err(StepError::refused("the run has no rows"));
+        return Err(StepError::refused("the run has no rows").hint("name another run with --run"));
     };
     let range = (*first - document.step, *last);
     let folder = collect::raw::folder_beside(to);

@@ -71,6 +71,7 @@ pub(crate) fn copy_lines(
             let written = into.write_all(line.bytes).and_then(|()| into.write_all(b"\n"));
             written.map_err(|error| {
                 StepError::unavailable(format!("cannot write a copy of events: {error}"))
+                    .hint("is there space left on the disk?")
             })?;
             count += 1;
         }
