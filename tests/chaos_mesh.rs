@@ -28,29 +28,43 @@ const OBJECT: &str = "/apis/chaos-mesh.org/v1alpha1/namespaces/lab/stresschaos/w
 const POD: &str = "/api/v1/namespaces/shop/pods/web-1";
 
 /// What the API answers: the status, and the body.
-type Reply = (u16, Value);
+pub(crate) type Reply = (u16, Value);
 
-/// An API that answers the nth request of a path with its nth reply, and then with the last.
-struct Api {
-    address: SocketAddr,
+/// An API on this machine.
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Api {
+    /// Starts an API that answers the nth request of a path with its nth reply, and then with the last.
     fn start(paths: Vec<(&'static str, Vec<Reply>)>) -> Result<Self> {
+        let mut counts = vec![0; paths.len()];
+        Self::answering(move |path| {
+            let Some(index) = paths.iter().position(|(known, _)| *known == path) else {
+                return refusal(404, &format!("{path} not found"));
+            };
+            let (_, replies) = &paths[index];
+            let reply = replies[counts[index].min(replies.len() - 1)].clone();
+            counts[index] += 1;
+            reply
+        })
+    }
+
+    /// Starts an API that answers requests of a path.
+    pub(crate) fn answering(mut reply: impl FnMut(&str) -> Reply + Send + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
         let thread = std::thread::spawn(move || {
-            let mut counts = vec![0; paths.len()];
             for stream in listener.incoming() {
                 if ends.load(Ordering::SeqCst) {
                     return;
                 }
                 // A client that goes away does not matter to the test.
-                drop(stream.and_then(|stream| answer(stream, &paths, &mut counts)));
+                drop(stream.and_then(|stream| answer(stream, &mut reply)));
             }
         });
         Ok(Self { address, is_over, thread: Some(thread) })
@@ -65,31 +79,18 @@ impl Drop for Api {
     }
 }
 
-fn answer(
-    mut stream: TcpStream,
-    paths: &[(&'static str, Vec<Reply>)],
-    counts: &mut [usize],
-) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, reply: &mut dyn FnMut(&str) -> Reply) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
-    let path = first.split(' ').nth(1).unwrap_or_default();
-    let (status, body) = match paths.iter().position(|(known, _)| *known == path) {
-        Some(index) => {
-            let (_, replies) = &paths[index];
-            let reply = replies[counts[index].min(replies.len() - 1)].clone();
-            counts[index] += 1;
-            reply
-        }
-        None => refusal(404, &format!("{path} not found")),
-    };
+    let (status, body) = reply(first.split(' ').nth(1).unwrap_or_default());
     let body = body.to_string();
     let head = "content-type: application/json\r\nconnection: close";
     write!(stream, "HTTP/1.1 {status} x\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// A `Status`, as Kubernetes refuses.
-fn refusal(code: u16, message: &str) -> Reply {
+pub(crate) fn refusal(code: u16, message: &str) -> Reply {
     (code, json!({"kind": "Status", "status": "Failure", "message": message, "code": code}))
 }
 

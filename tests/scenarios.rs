@@ -1,5 +1,7 @@
 //! Do faults happen as the scenario file says, and does nothing stay behind, whatever is killed?
 
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -21,9 +23,10 @@ steps:
   - {label: cpu, for: 700ms, local: {cpu: {workers: 2, load_percent: 50}}}
   - {label: storm, for: 500ms, local: {process_storm: {workers: 1}}}
   - {label: memory, for: 500ms, local: {memory: {workers: 1, memory_mib: 32}}}
-  - {label: disk, for: 500ms, local: {disk: {workers: 1, disk_mib: 16}}}
+  - {label: disk, for: 500ms, local: {disk: {workers: 1, disk_mib: 16, folder: FOLDER}}}
+  - {label: io, for: 500ms, local: {io: {workers: 1, disk_mib: 16, folder: FOLDER}}}
   - {label: leak, for: 300ms, local: {memory_leak: {mib_per_second: 8, up_to_mib: 64}}}
-  - {label: dropped, for: 300ms, local: {short_processes: {per_second: 50}}}
+  - {label: dropped, for: 300ms, local: {short_processes: {per_second: 50, folder: FOLDER}}}
   - {label: scan, for: 300ms, local: {connections: {ports: [4444, 5555], per_second: 50}}}
 ";
 
@@ -36,6 +39,7 @@ struct Lab {
 impl Lab {
     fn new(faults: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        let faults = faults.replace("FOLDER", &folder.path().display().to_string());
         fs_err::write(folder.path().join("faults.yaml"), faults)?;
         let mark = format!("LYNCEUS_SCENARIO_TEST={}", folder.path().display());
         Ok(Self { folder, mark })
@@ -69,30 +73,66 @@ impl Lab {
         }
     }
 
+    /// Returns what faults have left in the folder they write to.
+    fn files(&self) -> Result<Vec<String>> {
+        let entries = fs_err::read_dir(self.folder.path())?;
+        let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names: Vec<String> = names.collect::<Result<_>>()?;
+        Ok(names.into_iter().filter(|name| name.contains("scenario")).collect())
+    }
+
     fn processes(&self) -> Vec<String> {
+        self.pids().into_iter().filter_map(name_of).collect()
+    }
+
+    fn pids(&self) -> Vec<PathBuf> {
         let Ok(entries) = fs_err::read_dir("/proc") else { return Vec::new() };
         let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
         let is_ours = |path: &PathBuf| {
             let environment = fs_err::read(path.join("environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|it| it == self.mark.as_bytes())
         };
-        let name = |path: PathBuf| {
-            fs_err::read_to_string(path.join("comm")).map(|name| name.trim().to_owned()).ok()
-        };
-        paths.filter(is_ours).filter_map(name).collect()
+        paths.filter(is_ours).collect()
     }
+}
+
+/// Returns the name of a process in `/proc`.
+fn name_of(path: PathBuf) -> Option<String> {
+    fs_err::read_to_string(path.join("comm")).map(|name| name.trim().to_owned()).ok()
 }
 
 #[test]
 fn every_kind_of_fault_runs_and_the_log_has_its_true_times() -> Result<()> {
-    let lab = Lab::new(FAULTS)?;
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let port = server.local_addr()?.port();
+    let load = format!("{{port: {port}, per_second: 20}}");
+    let step = format!("  - {{label: load, for: 300ms, local: {{http_load: {load}}}}}\n");
+    let answers = std::thread::spawn(move || {
+        let mut asked = 0;
+        for mut stream in server.incoming().map_while(Result::ok) {
+            let mut first = [0; 4];
+            // A client that only looks whether somebody listens, or goes away, is no request.
+            drop(stream.read_exact(&mut first));
+            if &first == b"end." {
+                break;
+            }
+            asked += usize::from(&first == b"GET ");
+            drop(stream.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n"));
+        }
+        asked
+    });
+    let lab = Lab::new(&format!("{FAULTS}{step}"))?;
     let output = lab.start()?.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
+    TcpStream::connect(("127.0.0.1", port))?.write_all(b"end.")?;
+    let asked = answers.join().map_err(|_| anyhow::anyhow!("the server broke"))?;
     ensure!(output.status.success(), "{said}");
+    ensure!((1..=8).contains(&asked), "{asked} requests in 300 ms at 20 a second");
     lab.wait_until_clean()?;
     let records = lab.log().records()?;
     let labels: Vec<&str> = records.iter().map(|record| record.label.as_str()).collect();
-    assert_eq!(labels, ["cpu", "storm", "memory", "disk", "leak", "dropped", "scan"]);
+    let all = ["cpu", "storm", "memory", "disk", "io", "leak", "dropped", "scan", "load"];
+    assert_eq!(labels, all);
     let mut before = Timestamp::from_ms(0);
     for record in &records {
         assert_eq!(record.outcome, Some(End::Completed), "{said}");
@@ -103,6 +143,51 @@ fn every_kind_of_fault_runs_and_the_log_has_its_true_times() -> Result<()> {
     }
     let csv = fs_err::read_to_string(lab.log().csv())?;
     assert_eq!(csv.lines().count(), 1 + records.len());
+    assert_eq!(lab.files()?, [""; 0], "files stay behind");
+    Ok(())
+}
+
+#[test]
+fn kernel_holds_what_a_fault_starts_to_the_limits_of_the_file() -> Result<()> {
+    let limits = "limits: {memory_mib: 96, disk_mib: 24}\n";
+    let faults = FAULTS.replace("for: 700ms", "for: 20s");
+    let lab = Lab::new(&format!("{faults}{limits}"))?;
+    let child = lab.start()?;
+    let deadline = Instant::now() + CLEAN_UP;
+    let stressor = loop {
+        let named = |path: &PathBuf| name_of(path.clone()).is_some_and(|it| it.contains("stress"));
+        if let Some(found) = lab.pids().into_iter().find(named) {
+            break found;
+        }
+        ensure!(Instant::now() < deadline, "no stress-ng starts");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let table = fs_err::read_to_string(stressor.join("limits"))?;
+    let hard = |name: &str| -> Result<u64> {
+        let line = table.lines().find(|line| line.starts_with(name)).context(name.to_owned())?;
+        Ok(line.split_whitespace().rev().nth(1).context("a limit")?.parse()?)
+    };
+    // What programs map beside the memory they are asked to use is a gigabyte.
+    assert_eq!(hard("Max address space")?, (96 + 1024) << 20, "{table}");
+    assert_eq!(hard("Max file size")?, 24 << 20, "{table}");
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status()?;
+    assert_eq!(child.wait_with_output()?.status.code(), Some(130));
+    lab.wait_until_clean()
+}
+
+#[test]
+fn fault_beyond_the_limits_of_the_file_is_refused_before_anything_starts() -> Result<()> {
+    for (limits, words) in [
+        ("limits: {memory_mib: 16}\n", "memory.memory_mib: 32 is above `limits.memory_mib`, 16"),
+        ("limits: {disk_mib: 8}\n", "disk.disk_mib: 16 is above `limits.disk_mib`, 8"),
+    ] {
+        let lab = Lab::new(&format!("{FAULTS}{limits}"))?;
+        let output = lab.start()?.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert!(!lab.log().csv().exists());
+    }
     Ok(())
 }
 
@@ -117,6 +202,7 @@ fn runner_killed_at_any_moment_leaves_no_process_and_a_log_that_label_reads() ->
         child.kill()?;
         child.wait()?;
         lab.wait_until_clean()?;
+        assert_eq!(lab.files()?, [""; 0], "files stay behind");
     }
     let records = lab.log().records()?;
     ensure!(records.len() > 10, "only {} faults in 50 runs", records.len());

@@ -3,7 +3,7 @@
 # `postgresql` (Debian packages). Those that need data from elsewhere are not among them: labelled, flows, quality, peers.
 set -euo pipefail
 cd "$(dirname "$0")"
-for benchmark in main_job tick score collect feature train report containers tetragon postgres serve; do
+for benchmark in main_job tick score collect feature train table large_cluster report containers tetragon postgres serve; do
     echo "== $benchmark"
     "./$benchmark.sh"
 done

@@ -19,7 +19,7 @@ pub use http_load::HttpLoad;
 pub use memory_leak::MemoryLeak;
 pub use network::Network;
 pub use short_processes::ShortProcesses;
-pub use stress::{Cpu, Disk, Memory, ProcessStorm};
+pub use stress::{Cpu, Disk, Io, Memory, ProcessStorm};
 
 use crate::file::ScenarioFile;
 use crate::worker::Stop;
@@ -48,6 +48,8 @@ pub enum FaultKind {
     MemoryLeak(MemoryLeak),
     /// Files written, read and removed.
     Disk(Disk),
+    /// Reads, writes and flushes of many kinds, mixed.
+    Io(Io),
     /// Processes that fork without pause.
     ProcessStorm(ProcessStorm),
     /// Programs started from a temporary folder.
@@ -68,6 +70,7 @@ impl FaultKind {
             Self::Memory(_) => "memory",
             Self::MemoryLeak(_) => "memory_leak",
             Self::Disk(_) => "disk",
+            Self::Io(_) => "io",
             Self::ProcessStorm(_) => "process_storm",
             Self::ShortProcesses(_) => "short_processes",
             Self::Connections(_) => "connections",
@@ -83,6 +86,7 @@ impl FaultKind {
             Self::Memory(fault) => fault,
             Self::MemoryLeak(fault) => fault,
             Self::Disk(fault) => fault,
+            Self::Io(fault) => fault,
             Self::ProcessStorm(fault) => fault,
             Self::ShortProcesses(fault) => fault,
             Self::Connections(fault) => fault,
@@ -103,6 +107,10 @@ fn within(field: &str, count: u64, limit: &str, most: u64) -> Result<(), String>
         _ if count > most => Err(format!("{field}: {count} is above `limits.{limit}`, {most}")),
         _ => Ok(()),
     }
+}
+
+fn loopback() -> String {
+    "127.0.0.1".to_owned()
 }
 
 /// Checks that a host is a loopback address or one that the file allows by name.

@@ -113,6 +113,10 @@ pub struct Step {
     /// Duration.
     #[serde(rename = "for")]
     pub duration: Span,
+    /// Time after the fault in which windows are neither normal nor the fault, shorter than `pause`:
+    /// the log excludes it, since what the fault did takes so long to pass.
+    #[serde(default)]
+    pub guard: Span,
     /// The fault on this machine. Exactly one of `local` and `chaos_mesh` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<FaultKind>,
@@ -171,6 +175,10 @@ impl Step {
         }
         if self.duration <= Span::ZERO {
             return Err(("for", "must be greater than 0s".to_owned()));
+        }
+        if self.guard < Span::ZERO || self.guard > Span::ZERO && self.guard >= file.pause {
+            let pause = file.pause;
+            return Err(("guard", format!("must be shorter than `pause`, {pause}")));
         }
         if self.local.is_some() == self.chaos_mesh.is_some() {
             return Err((

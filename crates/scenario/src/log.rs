@@ -53,6 +53,9 @@ pub struct Record {
     pub requested_start: Timestamp,
     /// How long it was asked for.
     pub requested_duration: Span,
+    /// Time after its end in which windows are neither normal nor the fault.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub guard: Span,
     /// When it started.
     pub start: Timestamp,
     /// When it had ended, with all that it had started.
@@ -61,6 +64,11 @@ pub struct Record {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<End>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(span: &Span) -> bool {
+    *span == Span::ZERO
 }
 
 /// The two files of a scenario log.
@@ -195,29 +203,37 @@ impl ScenarioLog {
     fn write_csv(&self) -> Result<(), StepError> {
         let mut text = CSV_HEAD.to_owned();
         for record in self.records()? {
-            text.push_str(&record.csv_line()?.unwrap_or_default());
+            text.push_str(&record.csv_lines()?.concat());
         }
         artifact::write_file(&self.csv, text.as_bytes())
     }
 }
 
 impl Record {
-    /// Returns the line of the CSV with its end of line; nothing for a fault that has not ended or
-    /// took no time.
-    pub fn csv_line(&self) -> Result<Option<String>, StepError> {
-        let Some(end) = self.end.filter(|end| *end > self.start) else { return Ok(None) };
+    /// Returns the lines of the CSV with their ends of line: the fault, and the guard time after it as
+    /// a `transition`; none for a fault that has not ended or took no time.
+    pub fn csv_lines(&self) -> Result<Vec<String>, StepError> {
+        let Some(end) = self.end.filter(|end| *end > self.start) else { return Ok(Vec::new()) };
         let label = match &self.outcome {
             Some(End::Lost) => TRANSITION,
             Some(End::Completed | End::Stopped | End::Failed(_)) | None => &self.label,
         };
+        let mut lines = vec![self.line(self.start, end, label)?];
+        if self.guard > Span::ZERO {
+            lines.push(self.line(end, end + self.guard, TRANSITION)?);
+        }
+        Ok(lines)
+    }
+
+    fn line(&self, start: Timestamp, end: Timestamp, label: &str) -> Result<String, StepError> {
         let broken = |error: &dyn std::fmt::Display| {
             StepError::bug(format!("cannot write the scenario log: {error}"))
         };
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let cells = [&self.start.to_string(), &end.to_string(), label, &self.target];
+        let cells = [&start.to_string(), &end.to_string(), label, &self.target];
         writer.write_record(cells).map_err(|error| broken(&error))?;
         let bytes = writer.into_inner().map_err(|error| broken(&error))?;
-        String::from_utf8(bytes).map(Some).map_err(|error| broken(&error))
+        String::from_utf8(bytes).map_err(|error| broken(&error))
     }
 }
 

@@ -119,6 +119,8 @@ impl Runner<'_> {
             target: step.target.clone(),
             requested_start,
             duration: entry.duration,
+            // A pilot shortens the pauses.
+            guard: step.guard.min(entry.pause),
             fault,
             limits: self.file.limits.clone(),
         };

@@ -36,6 +36,9 @@ pub struct Job {
     pub requested_start: Timestamp,
     /// How long it lasts.
     pub duration: Span,
+    /// Time after it that is excluded.
+    #[serde(default)]
+    pub guard: Span,
     /// The fault.
     pub fault: FaultKind,
     /// What it may use.
@@ -123,6 +126,7 @@ fn run(job: &Job, input: impl Read + Send + 'static) -> Result<(), StepError> {
         parameters: serde_json::to_value(&job.fault).map_err(bug)?,
         requested_start: job.requested_start,
         requested_duration: job.duration,
+        guard: job.guard,
         start: wall_clock(),
         end: None,
         outcome: None,

@@ -41,17 +41,22 @@ fn refusal(from: &str, to: &str) -> String {
 
 #[test]
 fn shipped_scenario_files_are_read_and_have_a_timetable() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines/scenarios");
+    let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
     let mut count = 0;
-    for entry in fs_err::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            let file = ScenarioFile::read(&path).unwrap();
-            assert!(!timetable::make(&file, None).entries.is_empty());
-            count += 1;
+    for folder in ["scenarios", "samples/record_cluster", "samples/record_node"] {
+        for entry in fs_err::read_dir(pipelines.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            // The others are pipelines and workloads.
+            let is_scenario = path.extension().is_some_and(|extension| extension == "yaml")
+                && fs_err::read_to_string(&path).unwrap().contains("\nsteps:\n");
+            if is_scenario {
+                let file = ScenarioFile::read(&path).unwrap();
+                assert!(!timetable::make(&file, None).entries.is_empty());
+                count += 1;
+            }
         }
     }
-    assert!(count >= 2);
+    assert!(count >= 6);
 }
 
 #[test]
@@ -128,6 +133,7 @@ fn record(id: &str, start: &str) -> Record {
         parameters: json!({}),
         requested_start: time(start),
         requested_duration: Span::from_seconds(60),
+        guard: Span::ZERO,
         start: time(start),
         end: None,
         outcome: None,
@@ -161,10 +167,35 @@ fn fault_without_an_end_becomes_a_transition_and_its_log_has_each_fault_once() {
 fn target_with_a_comma_is_one_cell_of_the_log() {
     let mut fault = record("a-0", "2026-11-29T10:00:00Z");
     fault.target = "shop/web,shop/api".to_owned();
-    assert_eq!(fault.csv_line().unwrap(), None, "it has not ended");
+    assert_eq!(fault.csv_lines().unwrap(), [""; 0], "it has not ended");
     fault.end = Some(time("2026-11-29T10:01:00Z"));
-    let line = fault.csv_line().unwrap().unwrap();
-    assert_eq!(line, "2026-11-29T10:00:00Z,2026-11-29T10:01:00Z,cpu,\"shop/web,shop/api\"\n");
+    let line = "2026-11-29T10:00:00Z,2026-11-29T10:01:00Z,cpu,\"shop/web,shop/api\"\n";
+    assert_eq!(fault.csv_lines().unwrap(), [line]);
+}
+
+#[test]
+fn guard_time_after_a_fault_is_a_transition_and_shorter_than_the_pause() {
+    let mut fault = record("a-0", "2026-11-29T10:00:00Z");
+    (fault.end, fault.guard) = (Some(time("2026-11-29T10:01:00Z")), Span::from_seconds(30));
+    let lines = [
+        "2026-11-29T10:00:00Z,2026-11-29T10:01:00Z,cpu,node-a\n",
+        "2026-11-29T10:01:00Z,2026-11-29T10:01:30Z,transition,node-a\n",
+    ];
+    assert_eq!(fault.csv_lines().unwrap(), lines);
+    let text = SMALL.replace("{label: cpu, for: 3m,", "{label: cpu, for: 3m, guard: 90s,");
+    assert_eq!(read(&text).unwrap().steps[0].guard, Span::from_seconds(90));
+    let message = read(&text.replace("90s", "2m")).unwrap_err().to_string();
+    assert!(message.contains("steps.0.guard`: must be shorter than `pause`, 2m"), "{message}");
+}
+
+#[test]
+fn loads_go_to_this_machine_unless_a_host_is_named() {
+    let text = SMALL.replace(
+        "local: {connections: {ports: [22], per_second: 5}}",
+        "local: {http_load: {port: 80, per_second: 5}}",
+    );
+    let fault = serde_json::to_value(&read(&text).unwrap().steps[2].local).unwrap();
+    assert_eq!(fault["http_load"]["host"], "127.0.0.1");
 }
 
 #[test]
@@ -200,6 +231,7 @@ fn seen(chaos: &ChaosMesh, status: &Value) -> Result<Ended, contract::StepError>
         label: "memory_stress",
         target: "",
         duration: Span::from_seconds(300),
+        guard: Span::ZERO,
         chaos,
     };
     let (mut watch, now) = (Watch::new(asked, "w-0"), time("2026-11-29T10:20:00Z"));
@@ -252,32 +284,57 @@ fn selector_that_matches_nothing_is_named() {
     assert_eq!(seen(&stress(), &json!({})).unwrap().error.unwrap().kind, ErrorKind::Refused);
 }
 
-/// The fields of Chaos Mesh's custom resources that are used, closed to misspelt ones.
+/// Returns the schema of a kind's `spec`, closed to unknown fields: Chaos Mesh drops those in silence.
 fn schema(kind: &str) -> Value {
-    let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
-    let selector = json!({"type": "object", "additionalProperties": false, "properties": {
-        "namespaces": {"type": "array", "items": {"type": "string"}},
-        "labelSelectors": {"type": "object", "additionalProperties": {"type": "string"}},
-        "pods": {"type": "object"}, "nodes": {"type": "array"}}});
-    let worker = json!({"type": "integer", "minimum": 1});
-    let mut properties = json!({
-        "mode": {"enum": ["one", "all", "fixed", "fixed-percent", "random-max-percent"]},
-        "value": {"type": "string"}, "selector": selector, "duration": text("^[0-9]+[smh]$"),
-    });
-    let own = match kind {
-        "StressChaos" => json!({"containerNames": {"type": "array"}, "stressors": {
-            "type": "object", "additionalProperties": false, "properties": {
-                "memory": {"type": "object", "required": ["workers"], "additionalProperties": false,
-                    "properties": {"workers": worker, "size": text("^[0-9]+(%|[KMGT]?i?B)$")}},
-                "cpu": {"type": "object", "required": ["workers"], "additionalProperties": false,
-                    "properties": {"workers": worker, "load": {"type": "integer"}}}}}}),
-        "NetworkChaos" => json!({"action": {"enum": ["delay", "loss", "partition", "bandwidth"]},
-            "delay": {"type": "object", "additionalProperties": false, "properties": {
-                "latency": text("ms$"), "jitter": text("ms$"), "correlation": {"type": "string"}}}}),
-        _ => json!({"action": {"enum": ["pod-kill", "pod-failure", "container-kill"]}}),
-    };
-    properties.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
-    json!({"type": "object", "required": ["mode", "selector"], "additionalProperties": false, "properties": properties})
+    fn close(schema: &mut Value) {
+        if schema.get("properties").is_some() {
+            schema["additionalProperties"] = json!(false);
+        }
+        match schema {
+            Value::Object(fields) => fields.values_mut().for_each(close),
+            Value::Array(items) => items.iter_mut().for_each(close),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let resources: Value = serde_json::from_str(include_str!("data/chaos-mesh.json")).unwrap();
+    let mut schema = resources["kinds"][kind].clone();
+    assert!(schema.is_object(), "{kind}");
+    schema["selector"] = resources["selector"].clone();
+    close(&mut schema);
+    schema
+}
+
+fn refused(kind: &str, spec: &Value) -> Vec<String> {
+    let validator = jsonschema::validator_for(&schema(kind)).unwrap();
+    validator.iter_errors(spec).map(|error| error.to_string()).collect()
+}
+
+#[test]
+fn schema_of_chaos_mesh_takes_each_kind_and_refuses_what_it_does_not_know() {
+    let selector = json!({"namespaces": ["shop"], "labelSelectors": {"app": "web"}});
+    for (kind, own) in [
+        ("StressChaos", json!({"stressors": {"memory": {"workers": 4, "size": "4096MB"}}})),
+        ("NetworkChaos", json!({"action": "delay", "delay": {"latency": "90ms"}})),
+        ("PodChaos", json!({"action": "pod-kill"})),
+        ("IOChaos", json!({"action": "latency", "volumePath": "/data", "delay": "100ms"})),
+        ("DNSChaos", json!({"action": "error", "patterns": ["example.com"]})),
+    ] {
+        let mut spec = own.clone();
+        let fields = spec.as_object_mut().unwrap();
+        fields
+            .extend([("mode".to_owned(), json!("one")), ("selector".to_owned(), selector.clone())]);
+        assert_eq!(refused(kind, &spec), [""; 0], "{kind}");
+        for (field, wrong) in
+            [("mode", json!("random")), ("value", json!(2)), ("durations", json!("5m"))]
+        {
+            let mut spec = spec.clone();
+            spec[field] = wrong;
+            assert_eq!(refused(kind, &spec).len(), 1, "{kind}: {field}");
+        }
+        let mut spec = spec;
+        spec["selector"]["namespace"] = json!("shop");
+        assert_eq!(refused(kind, &spec).len(), 1, "{kind}: a misspelt selector");
+    }
 }
 
 #[test]
@@ -295,15 +352,14 @@ fn workflow_creates_objects_that_chaos_mesh_accepts_and_may_do_no_more() {
         let Some(resource) = template.get("resource") else { continue };
         let object: Value = serde_saphyr::from_str(resource["manifest"].as_str().unwrap()).unwrap();
         let kind = object["kind"].as_str().unwrap();
-        let validator = jsonschema::validator_for(&schema(kind)).unwrap();
-        let errors: Vec<String> =
-            validator.iter_errors(&object["spec"]).map(|e| e.to_string()).collect();
-        assert_eq!(errors, [""; 0], "{object}");
+        assert_eq!(refused(kind, &object["spec"]), [""; 0], "{object}");
         // The next step watches the object itself, all of its targets.
         assert!(resource.get("successCondition").is_none(), "{resource}");
         checked += 1;
     }
     assert_eq!(checked, made.entries.len());
+    let locks = &objects[5]["spec"]["synchronization"]["mutexes"];
+    assert_eq!(*locks, json!([{"name": "lynceus-scenario"}]), "one scenario at a time");
     let rules = objects[1]["rules"].to_string();
     assert!(rules.contains("stresschaos") && !rules.contains('*'), "{rules}");
     let pods = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);

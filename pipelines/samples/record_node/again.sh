@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Makes the sample of `node` again, in one command of about 45 minutes: recording, metrics, events, scenarios.
-#   sudo again.sh LYNCEUS [FOLDER]
-# FOLDER is ../node by default, and is replaced only when all of it was made. Needs what record.sh needs.
+#   sudo again.sh LYNCEUS [FOLDER] [PILOT]
+# FOLDER is ../node by default, and is replaced only when all of it was made. PILOT, such as 4m, shortens the faults of each
+# node to that time, to see that everything works. Needs what record.sh needs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-lynceus=${1:?name the program lynceus}
+lynceus=$(realpath "${1:?name the program lynceus}")
 folder=${2:-$here/../node}
 out=$(mktemp -d) made=$(mktemp -d)
 trap 'rm -rf "$out" "$made"' EXIT
-"$here/record.sh" "$out" "$lynceus"
+PILOT=${3:-} "$here/record.sh" "$out" "$lynceus"
 for node in node-a node-b node-c; do
     [ -s "$out/$node/scenarios.csv" ] || { echo "error: $node recorded no scenario: $(tail -n 3 "$out/$node/console.txt")" >&2; exit 4; }
 done

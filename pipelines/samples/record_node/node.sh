@@ -31,11 +31,12 @@ traced() {
 traced work "$python" /opt/work.py "$NUMBER" >/media/work.txt 2>&1 &
 # The program is read from the host; a build may not be ready yet, and the faults wait for it.
 until [ -x "$LYNCEUS" ]; do sleep 5; done
+pilot=${PILOT:+--pilot=$PILOT}
 lead=$(sed -n 's/^lead_in: \([0-9]*\)s$/\1/p' /media/scenario.yaml)
 lead=$((lead + START - $(date +%s)))
 [ "$lead" -gt 0 ] || lead=$((130 * (NUMBER - 1)))
 sed -i "s/^lead_in: .*/lead_in: ${lead}s/" /media/scenario.yaml
-traced scenario "$LYNCEUS" scenario run /media/scenario.yaml >/media/scenario.txt 2>&1
+traced scenario "$LYNCEUS" scenario run /media/scenario.yaml $pilot >/media/scenario.txt 2>&1
 sleep 120
 sync
 halt -f

@@ -75,7 +75,11 @@ fn mangled_csv_is_refused_with_its_place() -> Result<()> {
         (&columns, b"t,cpu\n1795251600,1 000\n".to_vec(), "`1 000` is not a number"),
         (&columns, b"t,cpu\n1795251600,true\n".to_vec(), "`true` is not a number"),
         (&columns, b"t,cpu\n1795251600,10%\n".to_vec(), "`10%` is not a number"),
-        (&columns, b"t,cpu\n1795251600,\xff\n".to_vec(), "column `cpu`: the cell is not UTF-8"),
+        (
+            &columns,
+            b"t,cpu\n1795251600,\xff\n".to_vec(),
+            "column `cpu`: the cell is not UTF-8: byte 0xff in the row that begins at byte 6",
+        ),
         (&columns, b"t,cpu\n1795251600,\x00\n".to_vec(), "is not a number"),
         (&columns, b"t,cpu\n,1\n".to_vec(), "t.csv:2`: column `t`: ``"),
         (&columns, b"t,cpu\nnoon,1\n".to_vec(), "`noon` is not a time in seconds"),

@@ -172,6 +172,53 @@ fn a_table_longer_than_a_block_keeps_all_its_rows() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn peak_memory_does_not_grow_with_the_rows_of_a_table() -> Result<()> {
+    use std::fmt::Write as _;
+    let mut peaks: [Vec<f64>; 2] = Default::default();
+    for rows in [40_000_i64, 400_000] {
+        let times = 1_795_000_000..1_795_000_000 + rows;
+        let mut csv = String::from("when,pod,cpu,forks\n");
+        for time in times.clone() {
+            writeln!(csv, "{time},pod-{},{}.5,{}", time % 100, time % 7, time % 11)?;
+        }
+        // One row group, as pandas writes it.
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("when", Arc::new(Int64Array::from_iter_values(times.clone()))),
+            (
+                "pod",
+                Arc::new(StringArray::from_iter_values(
+                    times.clone().map(|time| format!("pod-{}", time % 100)),
+                )),
+            ),
+            (
+                "cpu",
+                Arc::new(Float64Array::from_iter_values(
+                    times.clone().map(|time| (time % 7) as f64 + 0.5),
+                )),
+            ),
+            ("forks", Arc::new(Int64Array::from_iter_values(times.map(|time| time % 11)))),
+        ];
+        let parquet = parquet(columns, Codec::SNAPPY)?;
+        for (peaks, (name, bytes)) in
+            peaks.iter_mut().zip([("t.csv", csv.into_bytes()), ("t.parquet", parquet)])
+        {
+            let table = format!("path: {name}, time: when, time_format: seconds, entity: pod");
+            let head = document(&table).replace("step: 1m\nrange: 1d", "step: 1s\nrange: 30d");
+            let place = Place::new(&head)?;
+            place.file(name, bytes)?;
+            let output = place.collect(NOW, &[])?;
+            ensure!(output.status.success(), "{}", support::stderr(&output));
+            let outcome = place.outcome()?;
+            assert_eq!(outcome["counts"]["rows"], rows);
+            peaks.push(outcome["peak_memory_bytes"].as_f64().unwrap());
+        }
+    }
+    // Held in memory, the rows that are more would take 30 MB.
+    ensure!(peaks.iter().all(|peaks| peaks[1] < peaks[0] + 12e6), "{peaks:?}");
+    Ok(())
+}
+
 /// Writes a Parquet file as another program would.
 fn parquet(columns: Vec<(&str, ArrayRef)>, codec: Codec) -> Result<Vec<u8>> {
     let batch = RecordBatch::try_from_iter(columns)?;

@@ -62,8 +62,12 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     let times = &table.table.times;
     let mut order: Vec<usize> = (0..table.rows()).collect();
     order.sort_by_key(|row| times[*row]);
-    let mut distinct: Vec<Timestamp> = order.iter().map(|row| times[*row]).collect();
-    distinct.dedup();
+    let mut distinct: Vec<Timestamp> = Vec::new();
+    for row in &order {
+        if distinct.last() != Some(&times[*row]) {
+            distinct.push(times[*row]);
+        }
+    }
     let shares = &document.split;
     let train_end = place(distinct.len(), 1.0 - shares.validation - shares.test);
     let validation_end = place(distinct.len(), 1.0 - shares.test).max(train_end);

@@ -27,16 +27,23 @@ pub(crate) struct Statistics {
 pub(crate) fn describe(rows: &Rows, train: &[usize]) -> Result<Statistics, StepError> {
     let mut columns = Map::new();
     for column in &rows.table.contract.columns {
-        let values = rows.values(&column.name)?;
-        let values: Vec<f64> = train.iter().map(|row| values[*row]).collect();
-        let described = describe_column(&values).map_err(|e| bug(&e))?;
+        let described = describe_column(of_train(rows, &column.name, train)?);
+        let described = described.map_err(|e| bug(&e))?;
         columns.insert(column.name.clone(), described);
     }
     Ok(Statistics { format: 1, rows: train.len(), columns })
 }
 
-fn describe_column(values: &[f64]) -> Result<Value, PolarsError> {
-    let numbers = numbers(values);
+/// Returns the values of a column in the train part; those of the other rows are freed at once.
+fn of_train(rows: &Rows, name: &str, train: &[usize]) -> Result<Vec<f64>, StepError> {
+    let values = rows.values(name)?;
+    Ok(train.iter().map(|row| values[*row]).collect())
+}
+
+fn describe_column(values: Vec<f64>) -> Result<Value, PolarsError> {
+    let numbers = numbers(&values);
+    // Of many rows it is as large as the numbers.
+    drop(values);
     let found = numbers.quantiles(&QUANTILES, QuantileMethod::Linear)?;
     let quantiles: Map<String, Value> =
         QUANTILES.iter().zip(found).map(|(at, found)| (at.to_string(), found.into())).collect();

@@ -51,6 +51,8 @@ pub struct Asked<'a> {
     pub target: &'a str,
     /// Duration.
     pub duration: Span,
+    /// Time after it that is excluded.
+    pub guard: Span,
     /// The object.
     pub chaos: &'a ChaosMesh,
 }
@@ -132,6 +134,7 @@ impl Asked<'_> {
             parameters,
             requested_start: start,
             requested_duration: self.duration,
+            guard: self.guard,
             start,
             end: Some(end),
             outcome: Some(outcome),

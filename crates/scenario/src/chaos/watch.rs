@@ -1,7 +1,7 @@
 //! A Chaos Mesh object as it is seen again and again: whether its fault is over, and what to record where
 //! it never is.
 
-use contract::{StepError, Timestamp};
+use contract::{Span, StepError, Timestamp};
 use serde_json::Value;
 
 use super::status::{Asked, Target, targets};
@@ -147,6 +147,9 @@ impl<'a> Watch<'a> {
         how: &End,
     ) -> Result<Vec<Record>, StepError> {
         let mut records = Vec::new();
+        let created =
+            self.last.as_ref().and_then(|it| it["metadata"]["creationTimestamp"].as_str());
+        let created = created.and_then(|time| time.parse::<Timestamp>().ok());
         for (index, target) in targets.iter().enumerate() {
             for (nth, (start, end)) in target.intervals.iter().enumerate() {
                 let (end, outcome) = match end {
@@ -159,6 +162,8 @@ impl<'a> Watch<'a> {
                 };
                 let mut record = self.asked.record(target, (*start, end), outcome)?;
                 let again = if nth == 0 { String::new() } else { format!("-{nth}") };
+                // It is asked for when its object is created.
+                record.requested_start = created.unwrap_or(record.start);
                 record.id = format!("{}-{index}{again}", self.asked.id);
                 records.push(record);
             }
@@ -208,6 +213,7 @@ pub fn cut(records: Vec<Record>, killed: &[OutOfMemory]) -> Vec<Record> {
             (rest.start, rest.outcome) = (killed.at, Some(End::Lost));
             let cause = format!("memory of `{}` ran out at {}", killed.pod, killed.at);
             (record.end, record.outcome) = (Some(killed.at), Some(End::Failed(cause)));
+            record.guard = Span::ZERO;
             cut.extend([record, rest]);
         } else {
             cut.push(record);

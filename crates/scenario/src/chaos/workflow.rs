@@ -71,6 +71,8 @@ pub fn manifests(
             "serviceAccountName": account,
             "activeDeadlineSeconds": timetable.total.ms() / 1000
                 + SLACK_SECONDS * (1 + i64::try_from(timetable.entries.len()).unwrap_or(0)),
+            // Faults of two scenarios at once would have the labels of both.
+            "synchronization": {"mutexes": [{"name": "lynceus-scenario"}]},
             "ttlStrategy": {"secondsAfterCompletion": 86_400},
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532},
             "templates": templates,
@@ -184,7 +186,7 @@ fn access(account: &str, namespace: &str, resources: &BTreeSet<String>) -> Vec<V
             "apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": metadata,
             "rules": [
                 {"apiGroups": ["chaos-mesh.org"], "resources": resources,
-                 "verbs": ["create", "get", "list", "watch", "delete"]},
+                 "verbs": ["create", "get"]},
                 {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"],
                  "verbs": ["create", "patch"]},
             ],

@@ -7,7 +7,7 @@ use contract::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, address, is_allowed, within};
+use super::{Fault, address, is_allowed, loopback, within};
 use crate::file::ScenarioFile;
 use crate::worker::Stop;
 
@@ -25,10 +25,6 @@ pub struct Connections {
     pub ports: Vec<u16>,
     /// Connections per second, at least 1.
     pub per_second: u32,
-}
-
-fn loopback() -> String {
-    "127.0.0.1".to_owned()
 }
 
 impl Fault for Connections {

@@ -8,7 +8,7 @@ use contract::StepError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, address, is_allowed, within};
+use super::{Fault, address, is_allowed, loopback, within};
 use crate::file::ScenarioFile;
 use crate::worker::Stop;
 
@@ -20,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[serde(deny_unknown_fields)]
 pub struct HttpLoad {
     /// Host: a loopback address, or one of `allowed_hosts`.
+    #[serde(default = "loopback")]
     pub host: String,
     /// Port.
     pub port: u16,

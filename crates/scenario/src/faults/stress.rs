@@ -4,11 +4,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use contract::{SYSTEM_HINT, StepError};
+use fs_err as fs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, needs, within};
 use crate::file::ScenarioFile;
+use crate::processes;
 use crate::worker::Stop;
 
 /// How often the program is looked at.
@@ -54,6 +56,19 @@ pub struct Disk {
 
 fn temporary() -> std::path::PathBuf {
     "/tmp".into()
+}
+
+/// Reads, writes and flushes of many kinds, mixed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Io {
+    /// Processes, at least 1.
+    pub workers: u32,
+    /// Size of the files of all workers together, in MiB.
+    pub disk_mib: u64,
+    /// Folder the files are written to.
+    #[serde(default = "temporary")]
+    pub folder: std::path::PathBuf,
 }
 
 /// Processes that fork without pause.
@@ -106,19 +121,32 @@ impl Fault for Disk {
     }
 
     fn prepare(&self) -> Result<(), StepError> {
-        if !self.folder.is_dir() {
-            let folder = self.folder.display();
-            return Err(StepError::usage(format!("disk.folder: `{folder}` is not a folder"))
-                .hint("set `folder` to one that exists and has room"));
-        }
+        is_folder("disk", &self.folder)?;
         stress_ng()
     }
 
     fn run(&self, stop: &Stop) -> Result<(), StepError> {
-        let folder = self.folder.display().to_string();
         let (workers, each) = (self.workers, (self.disk_mib / u64::from(self.workers)).max(1));
         let (workers, bytes) = (workers.to_string(), format!("{each}m"));
-        stress(&["--hdd", &workers, "--hdd-bytes", &bytes, "--temp-path", &folder], stop)
+        on_files(&["--hdd", &workers, "--hdd-bytes", &bytes], &self.folder, stop)
+    }
+}
+
+impl Fault for Io {
+    fn check(&self, file: &ScenarioFile) -> Result<(), String> {
+        within("disk_mib", self.disk_mib, "disk_mib", file.limits.disk_mib)?;
+        within("workers", self.workers.into(), "workers", file.limits.workers.into())
+    }
+
+    fn prepare(&self) -> Result<(), StepError> {
+        is_folder("io", &self.folder)?;
+        stress_ng()
+    }
+
+    fn run(&self, stop: &Stop) -> Result<(), StepError> {
+        // `--iomix-bytes` is the sum over all workers.
+        let (workers, bytes) = (self.workers.to_string(), format!("{}m", self.disk_mib));
+        on_files(&["--iomix", &workers, "--iomix-bytes", &bytes], &self.folder, stop)
     }
 }
 
@@ -136,8 +164,29 @@ impl Fault for ProcessStorm {
     }
 }
 
+fn is_folder(kind: &str, folder: &std::path::Path) -> Result<(), StepError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(StepError::usage(format!("{kind}.folder: `{folder}` is not a folder"))
+        .hint("set `folder` to one that exists and has room"))
+}
+
 fn stress_ng() -> Result<(), StepError> {
     needs("stress-ng", "--version", "stress-ng")
+}
+
+/// Runs `stress-ng` until the stop, with its files in a folder of their own below `folder`: killed
+/// writers remove nothing, so that is done here.
+fn on_files(arguments: &[&str], folder: &std::path::Path, stop: &Stop) -> Result<(), StepError> {
+    let place = folder.join(format!(".lynceus-scenario-{}", std::process::id()));
+    fs::create_dir(&place).map_err(|error| StepError::writing(&place, &error))?;
+    let shown = place.display().to_string();
+    let done = stress(&[arguments, &["--temp-path", &shown]].concat(), stop);
+    processes::kill_descendants();
+    let removed = fs::remove_dir_all(&place);
+    done.and(removed.map_err(|error| StepError::writing(&place, &error)))
 }
 
 /// Runs `stress-ng` until the stop. Its own timeout comes a little later: it ends the program where

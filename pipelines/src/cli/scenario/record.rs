@@ -63,6 +63,7 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
         label: &step.label,
         target: &step.target,
         duration: Span::from_seconds(args.seconds.into()),
+        guard: step.guard,
         chaos,
     };
     let ended = watch(args, asked)?;
@@ -126,7 +127,7 @@ fn append(global: &Global, name: &str, records: &[Record]) -> Result<(), StepErr
     let mut csv = Vec::new();
     for record in records {
         json.push(format!("{}\n", serde_json::to_string(record).map_err(bug)?));
-        csv.extend(record.csv_line()?);
+        csv.extend(record.csv_lines()?);
     }
     let files = [("jsonl", "", json), ("csv", CSV_HEAD, csv)];
     for (extension, head, lines) in files {

@@ -18,8 +18,8 @@ use crate::source::Stop;
 
 /// Cells of a run, which is in memory while it is gathered: 64 MiB.
 const RUN_CELLS: usize = 8 << 20;
-/// Cells of a row besides its samples.
-const KEY_CELLS: usize = 2;
+/// Cells of a row besides its samples: time, entity and label, and what keeps the samples.
+const KEY_CELLS: usize = 7;
 /// The bits of a gap in a file: a `NaN` that no arithmetic gives.
 const GAP_BITS: u64 = 0x7ff8_6761_7000_0001;
 
@@ -91,10 +91,15 @@ impl Sorter {
             let (entity, label) = (self.names.number(entity), self.names.number(label));
             self.rows.push(Row { time, entity, label, values });
         }
-        if self.rows.len() * (self.columns + KEY_CELLS) >= self.run_cells {
+        if self.cells() >= self.run_cells {
             self.end_run()?;
         }
         Ok(())
+    }
+
+    /// Returns how many cells are in memory.
+    fn cells(&self) -> usize {
+        self.rows.len() * (self.columns + KEY_CELLS)
     }
 
     fn end_run(&mut self) -> Result<(), StepError> {
@@ -256,6 +261,30 @@ mod tests {
             });
         }
         rows
+    }
+
+    #[test]
+    fn sorter_holds_no_more_than_a_run_however_many_rows_come() {
+        let (temp, run_cells) = (tempfile::tempdir().unwrap(), 1000);
+        let mut sorter = Sorter { run_cells, ..Sorter::new(temp.path()) };
+        let block = rows(&(0..50).rev().collect::<Vec<_>>());
+        let (block_cells, mut most) = (50 * (2 + KEY_CELLS), 0);
+        for _ in 0..400 {
+            sorter.add(block.clone()).unwrap();
+            most = most.max(sorter.cells());
+        }
+        assert!(most < run_cells && run_cells < most + block_cells, "{most}");
+        let (mut count, mut longest, mut last) = (0, 0, i64::MIN);
+        let merged = sorter.finish(&mut |rows| {
+            assert!(rows.times.is_sorted() && rows.times.first().is_none_or(|it| it.ms() >= last));
+            last = rows.times.last().map_or(last, |time| time.ms());
+            longest = longest.max(rows.times.len());
+            count += rows.times.len();
+            Ok(())
+        });
+        assert!(merged.is_ok());
+        assert_eq!(count, 400 * 50);
+        assert!(longest <= BLOCK_ROWS, "{longest}");
     }
 
     proptest! {
