@@ -12,7 +12,7 @@ data=$(realpath "${1:?name the folder with machine-1-2}")
 [ ! -d "$data/smd" ] || data=$data/smd
 . tests/bench/build.sh
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 - "$data" "$work" <<'P'
+columns=$(python3 - "$data" "$work" <<'P'
 import csv
 import gzip
 import pathlib
@@ -51,5 +51,8 @@ for name, (count, start, rows) in variants.items():
     inside = range(start, start + rows)
     write(f"{name}_train", names, train)
     write(f"{name}_test", names + ["label"], [["" if column in gone and number in inside else cell for column, cell in enumerate(row)] for number, row in enumerate(test)])
+print(",".join(names))
 P
-"$examples/quality" "$work" "${@:2}"
+)
+# Named, so that one without any value is not left out.
+"$examples/quality" "$work" --set "sources.rows.table.columns=[$columns]" "${@:2}"

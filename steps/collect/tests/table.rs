@@ -177,7 +177,7 @@ fn peak_memory_does_not_grow_with_the_rows_of_a_table() -> Result<()> {
     use std::fmt::Write as _;
     let mut peaks: [Vec<f64>; 2] = Default::default();
     for rows in [40_000_i64, 400_000] {
-        let times = 1_795_000_000..1_795_000_000 + rows;
+        let times = 1_794_800_000..1_794_800_000 + rows;
         let mut csv = String::from("when,pod,cpu,forks\n");
         for time in times.clone() {
             writeln!(csv, "{time},pod-{},{}.5,{}", time % 100, time % 7, time % 11)?;
