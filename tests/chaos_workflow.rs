@@ -203,7 +203,7 @@ fn workflow_injects_each_fault_in_its_turn_and_uses_every_right_it_is_given() ->
     let templates = spec["templates"].as_array().context("templates")?;
     let template = |name: &Value| templates.iter().find(|it| it["name"] == *name);
     let steps = template(&spec["entrypoint"]).context("the entrypoint")?["steps"].as_array();
-    for one in steps.context("steps")?.iter().flat_map(|group| group.as_array()).flatten() {
+    for one in steps.context("steps")?.iter().filter_map(Value::as_array).flatten() {
         let template = template(&one["template"]).context("a template")?;
         let parameters = one["arguments"]["parameters"].as_array();
         let parameters = parameters.map_or(&[][..], Vec::as_slice);

@@ -82,7 +82,7 @@ impl Lab {
     }
 
     fn processes(&self) -> Vec<String> {
-        self.pids().into_iter().filter_map(name_of).collect()
+        self.pids().iter().filter_map(|path| name_of(path)).collect()
     }
 
     fn pids(&self) -> Vec<PathBuf> {
@@ -97,7 +97,7 @@ impl Lab {
 }
 
 /// Returns the name of a process in `/proc`.
-fn name_of(path: PathBuf) -> Option<String> {
+fn name_of(path: &Path) -> Option<String> {
     fs_err::read_to_string(path.join("comm")).map(|name| name.trim().to_owned()).ok()
 }
 
@@ -155,7 +155,7 @@ fn kernel_holds_what_a_fault_starts_to_the_limits_of_the_file() -> Result<()> {
     let child = lab.start()?;
     let deadline = Instant::now() + CLEAN_UP;
     let (memory, size) = loop {
-        let named = |path: &PathBuf| name_of(path.clone()).is_some_and(|it| it.contains("stress"));
+        let named = |path: &PathBuf| name_of(path).is_some_and(|it| it.contains("stress"));
         // The runner itself, which asks for the version, has no limits.
         let limits = lab.pids().into_iter().filter(named).find_map(|path| {
             let table = fs_err::read_to_string(path.join("limits")).ok()?;
