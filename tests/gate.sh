@@ -18,6 +18,7 @@ command -v prometheus >/dev/null && command -v promtool >/dev/null || needed+=(p
 command -v curl >/dev/null || needed+=(curl)
 command -v openssl >/dev/null || needed+=(openssl)
 command -v stress-ng >/dev/null || needed+=(stress-ng)
+command -v tc >/dev/null || needed+=(iproute2)
 [ "${LYNCEUS_TEST_INFLUXDB:-on}" = off ] || command -v influxd >/dev/null || needed+=(influxdb)
 command -v zsh >/dev/null || needed+=(zsh)
 command -v fish >/dev/null || needed+=(fish)

@@ -65,5 +65,6 @@ for sets in "" "--set sources.metrics.prometheus.max_points=2000"; do
     tail -1 "$work/figures" | awk -v name="training, ten days ${sets##*.}" '{printf "%-52s %8.2f s wall %8.2f s CPU %8.1f MiB peak\n", name, $1, $2+$3, $4/1024}'
     outcome=$(find "$store" -path '*collect*' -name 'outcome*.json' | head -1)
     grep -E '"(rows|columns|requests|retries|points|seconds|peak_memory_bytes)"' "$outcome" | tr -d ' \n'; echo
+    awk '/VmHWM/ {printf "Prometheus: %.0f MiB peak so far\n", $2 / 1024}' "/proc/$prometheus/status"
     grep -o 'the server refused long requests[^"]*' "$outcome" || echo "no request was refused"
 done
