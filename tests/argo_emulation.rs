@@ -187,6 +187,7 @@ fn refused_data_is_not_retried_and_findings_are_kept() -> anyhow::Result<()> {
     )?;
     assert!(!is_well);
     assert_eq!(codes(&training.ran, "validate"), [3], "{:?}", training.ran);
+    assert_eq!(training.message, "", "a graph that fails has no message of its own");
     assert!(codes(&training.ran, "deploy").is_empty(), "{:?}", training.ran);
     assert_eq!(codes(&training.ran, "report"), [0], "a run that was refused has a page as well");
     assert_eq!(codes(&training.ran, "alert"), [0], "and an alert is sent");

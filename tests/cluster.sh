@@ -140,7 +140,7 @@ says_why() { # BEGINNING
 break_things() {
     local pod
     connect
-    running() { pod=$(n get pods -l app.kubernetes.io/component=score --field-selector status.phase=Running -o name | head -n 1); [ -n "$pod" ]; }
+    running() { pod=$(n get pods -l "app.kubernetes.io/component=score,lynceus/pipeline=$pipeline" --field-selector status.phase=Running -o name | head -n 1); [ -n "$pod" ]; }
     until_true 120 "a running tick" running
     n delete --wait=false "$pod" >/dev/null
     say "deleted $pod"

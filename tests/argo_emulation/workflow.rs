@@ -259,10 +259,11 @@ impl<'a> Workflow<'a> {
         Ok(())
     }
 
-    /// Notes that a pod failed; the first is the workflow's message.
+    /// Notes that a pod failed. Its message is the workflow's if the pod is the entrypoint: a DAG that
+    /// fails has none.
     fn fail(&mut self, name: &str, message: &str) {
         self.failures.push(json!({"displayName": name, "message": message}));
-        if self.message.is_empty() {
+        if self.spec["entrypoint"] == name {
             message.clone_into(&mut self.message);
         }
     }
