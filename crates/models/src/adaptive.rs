@@ -7,9 +7,10 @@
 //! from the averages: the departures, with their means and deviations over short trailing
 //! windows, have two Mahalanobis distances ([`Distance`]). A second, shorter score
 //! opens a gate for alarms while the newest rows are unusual themselves, so that an alarm ends
-//! when the event does and not when the longest window has forgotten it. A firing alarm
-//! lasts only while one of the newest rows is unusual without any window ([`Adaptive::judged`]):
-//! a hysteresis.
+//! when the event does and not when the longest window has forgotten it. It bounds the score as
+//! well: beyond what is usual in training, the longer windows do not lift a row above what its
+//! newest rows say. A firing alarm lasts only while one of the newest rows is unusual without any
+//! window ([`Adaptive::judged`]): a hysteresis.
 //!
 //! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
 //! [`Memory`]. A lasting change is learned within a day: its alarm then ends, and the columns that are
@@ -24,7 +25,7 @@ mod spikes;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use contract::{StepError, Tensors};
+use contract::{DAMAGED_HINT, StepError, Tensors};
 
 pub use distance::Distance;
 pub use last_alarm::NewLevel;
@@ -41,6 +42,9 @@ pub const KIND: &str = "adaptive";
 pub struct Adaptive {
     following: Following,
     long: Distance,
+    /// Most by which the score is above the highest short score of the newest rows; infinite in
+    /// bundles of before.
+    most_above_short: f64,
     short: Gate,
     level: Option<Gate>,
 }
@@ -73,6 +77,9 @@ impl Gate {
         Ok(Self { distance, threshold: tensors.take_number(threshold)? })
     }
 }
+
+/// Name of the tensor of the bound.
+const MOST_ABOVE_SHORT: &str = "most_above_short";
 
 /// Names of the tensors of the two gates.
 const SHORT: (&str, &str) = ("short", "gate_threshold");
@@ -126,9 +133,11 @@ impl Training {
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
     /// and, for `level`, no window. `level` is there where [`Following::stay_rows`] is not 0.
+    /// `most_above_short` bounds the score: it is at most so much above the highest short score of
+    /// the newest [`Following::gate_rows`] rows.
     pub fn new(
         following: Following,
-        long: Distance,
+        (long, most_above_short): (Distance, f64),
         short: Gate,
         level: Option<Gate>,
     ) -> Result<Self, StepError> {
@@ -141,7 +150,7 @@ impl Adaptive {
         {
             return Err(StepError::bug("the distances are not over the features of the windows"));
         }
-        Ok(Self { following, long, short, level })
+        Ok(Self { following, long, most_above_short, short, level })
     }
 
     /// Returns how signals are followed.
@@ -164,9 +173,11 @@ impl Adaptive {
             *memory = following.fresh();
         }
         following.follow(memory, time_ms, values);
-        let decision = self.long.score(&self.features(memory, &following.windows));
+        let long = self.long.score(&self.features(memory, &following.windows));
         let short = self.short.distance.score(&self.features(memory, &following.gate_windows));
         push(&mut memory.short_scores, short, following.gate_rows);
+        let highest = memory.short_scores.iter().copied().fold(f64::MIN, f64::max);
+        let decision = long.min(highest + self.most_above_short);
         let mut open = self.short.is_open(&memory.short_scores);
         if let Some(level) = &self.level {
             let score = level.distance.score(&self.features(memory, &[]));
@@ -222,6 +233,9 @@ impl Adaptive {
         let mut tensors = Tensors::default();
         self.following.write(&mut tensors);
         self.long.write("long", &mut tensors);
+        if self.most_above_short.is_finite() {
+            tensors.insert_f64(MOST_ABOVE_SHORT, &[1], vec![self.most_above_short]);
+        }
         self.short.write(SHORT.0, SHORT.1, &mut tensors);
         if let Some(level) = &self.level {
             level.write(LEVEL.0, LEVEL.1, &mut tensors);
@@ -232,11 +246,17 @@ impl Adaptive {
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
         let following = Following::read(tensors)?;
         let long = Distance::read("long", following.features(&following.windows), tensors)?;
+        let has_bound = tensors.shape(MOST_ABOVE_SHORT).is_some();
+        let bound = if has_bound { tensors.take_number(MOST_ABOVE_SHORT)? } else { f64::INFINITY };
+        if !(-1e3..=f64::INFINITY).contains(&bound) {
+            return Err(StepError::refused(format!("tensor `{MOST_ABOVE_SHORT}` is out of range"))
+                .hint(DAMAGED_HINT));
+        }
         let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
         let level = (following.stay_rows > 0)
             .then(|| Gate::read(LEVEL, following.columns(), tensors))
             .transpose()?;
-        Self::new(following, long, short, level)
+        Self::new(following, (long, bound), short, level)
     }
 }
 

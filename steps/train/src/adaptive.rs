@@ -114,9 +114,10 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
         scores.sort_unstable_by(f64::total_cmp);
         Gate { distance: distances.whole, threshold: quantile(&scores, settings.gate_share) }
     };
-    let short = gate(short, scored.short);
-    let level = (following.stay_rows > 0).then(|| gate(level, scored.level));
-    let model = Adaptive::new(following, long.whole, short, level).map_err(FitError::Model)?;
+    let short = gate(short, scored.usual.short);
+    let level = (following.stay_rows > 0).then(|| gate(level, scored.usual.level));
+    let long = (long.whole, scored.most_above_short);
+    let model = Adaptive::new(following, long, short, level).map_err(FitError::Model)?;
     Ok(Fitted { model, training })
 }
 

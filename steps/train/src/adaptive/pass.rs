@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use models::adaptive::{Distance, Following, Memory};
+use models::reference::quantile;
 use rayon::prelude::*;
 
 use super::columns::Overview;
@@ -22,6 +23,11 @@ const BLOCK_ROWS: usize = 256;
 
 /// First rows of an entity that do not count for a gate's threshold, while the windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
+
+/// Share of usual rows in which the score of the windows is no further above the short ones than
+/// it may be later. What the long windows alone remember of a fault would else rank the hours after
+/// it above the next one.
+const BOUND_SHARE: f64 = 0.99;
 
 /// Rows whose features say what is usual; of more, evenly spaced ones do.
 const MOST_MOMENT_ROWS: usize = 2_000_000;
@@ -157,41 +163,56 @@ impl<R: Rows> Pass<'_, R> {
     /// window.
     pub(super) fn score(&self, distances: [&[Distance]; 3]) -> Result<Scored, FitError> {
         let kept = [self.following.gate_rows, self.following.stay_rows];
-        let gates = vec![[Vec::new(), Vec::new()]; GROUPS];
-        let each = |gates: &mut [Vec<f64>; 2], own: &mut Own, memory: &mut Memory, place: Place| {
+        let of_groups = vec![UsualScores::default(); GROUPS];
+        let each = |usual: &mut UsualScores, own: &mut Own, memory: &mut Memory, place: Place| {
             let mut score = |index: usize| {
                 let windows = self.windows()[index];
                 own.features.resize(self.following.features(windows), 0.0);
                 self.following.write_features(memory, windows, &mut own.features);
                 distances[index][place.fold].score(&own.features)
             };
-            let scores = [0, 1, 2].map(&mut score);
-            own.long.push(scores[0]);
-            for ((score, gate), (newest, kept)) in
-                scores[1..].iter().zip(gates).zip(own.newest.iter_mut().zip(kept))
-            {
-                newest.push_back(*score);
+            let [long, short, level] = [0, 1, 2].map(&mut score);
+            let newest = own.newest[0].iter().copied();
+            let above_short = long - newest.fold(short, f64::max);
+            own.long.push(long);
+            own.above_short.push(above_short);
+            for ((newest, score), kept) in own.newest.iter_mut().zip([short, level]).zip(kept) {
+                newest.push_back(score);
+                // The next row's own comes to them.
                 while newest.len() >= kept.max(1) {
                     newest.pop_front();
                 }
-                if place.warmed && place.usual {
-                    gate.push(*score);
-                }
+            }
+            if place.warmed && place.usual {
+                usual.short.push(short);
+                usual.level.push(level);
+                usual.above_short.push(above_short);
             }
         };
-        let (gates, entities) = self.run(gates, each)?;
+        let (groups, entities) = self.run(of_groups, each)?;
         let mut scored = Scored::default();
-        for [short, level] in gates {
-            scored.short.extend(short);
-            scored.level.extend(level);
+        for group in groups {
+            scored.usual.short.extend(group.short);
+            scored.usual.level.extend(group.level);
+            scored.usual.above_short.extend(group.above_short);
         }
-        for (name, (mut memory, own)) in entities {
+        scored.most_above_short = Self::most_above_short(&mut scored.usual.above_short);
+        for (name, (mut memory, mut own)) in entities {
+            for (long, above) in own.long.iter_mut().zip(&own.above_short) {
+                *long -= (above - scored.most_above_short).max(0.0);
+            }
             let [mut short, mut level] = own.newest;
             memory.set_last_scores(short.make_contiguous(), level.make_contiguous());
             scored.long.insert(name.clone(), own.long);
             scored.memories.insert(name, memory);
         }
         Ok(scored)
+    }
+
+    /// Returns what nearly all usual rows stay below; infinite without any.
+    fn most_above_short(above_short: &mut [f64]) -> f64 {
+        above_short.sort_unstable_by(f64::total_cmp);
+        if above_short.is_empty() { f64::INFINITY } else { quantile(above_short, BOUND_SHARE) }
     }
 }
 
@@ -231,10 +252,23 @@ impl Follower {
 #[derive(Default)]
 struct Own {
     long: Vec<f64>,
+    /// How far each of them is above the highest short score of the newest rows.
+    above_short: Vec<f64>,
     /// Newest scores of the gate and of no window.
     newest: [VecDeque<f64>; 2],
     /// Features of the row, kept for their memory.
     features: Vec<f64>,
+}
+
+/// What scoring says of usual rows, in no order that means anything.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UsualScores {
+    /// Scores of the gate.
+    pub(super) short: Vec<f64>,
+    /// Scores of no window.
+    pub(super) level: Vec<f64>,
+    /// How far the model's score, before it is bounded, is above the highest of the gate's newest.
+    above_short: Vec<f64>,
 }
 
 /// What scoring the rows gives.
@@ -242,10 +276,9 @@ struct Own {
 pub(super) struct Scored {
     /// Scores of the model in the order of time, by entity.
     pub(super) long: BTreeMap<String, Vec<f64>>,
-    /// Scores of the gate in usual rows, in no order that means anything.
-    pub(super) short: Vec<f64>,
-    /// Scores of no window in usual rows, likewise.
-    pub(super) level: Vec<f64>,
+    /// Most by which they are above the highest of the gate's newest.
+    pub(super) most_above_short: f64,
+    pub(super) usual: UsualScores,
     pub(super) memories: BTreeMap<String, Memory>,
 }
 
