@@ -146,27 +146,41 @@ fn watched(change: impl Fn(&mut [Row])) -> Vec<Said> {
     watch.watch("node-0", &rows)
 }
 
+/// Counts alarms; one that begins within an hour of the last continues it, as in what is reported
+/// of new levels.
 fn alarms(said: &[Said]) -> usize {
-    let begins = said.windows(2).filter(|pair| pair[1].alarmed && !pair[0].alarmed).count();
-    begins + usize::from(said.first().is_some_and(|first| first.alarmed))
+    let mut quiet_minutes = 60;
+    let begins = said.iter().filter(|said| {
+        let begins = said.alarmed && quiet_minutes >= 60;
+        quiet_minutes = if said.alarmed { 0 } else { quiet_minutes + 1 };
+        begins
+    });
+    begins.count()
 }
 
 fn found(said: &[Said]) -> bool {
     said.iter().any(|said| said.alarmed)
 }
 
-/// Says that alarms were short, and no more of them began than three times what the threshold
-/// promises: one that flickers begins several times.
+/// Says that no more alarms began than twice what the threshold promises, and that they were short.
 fn is_quiet(said: &[Said]) -> bool {
     let alarmed = said.iter().filter(|said| said.alarmed).count();
-    alarms(said) * DAY <= 6 * said.len() && alarmed * 50 <= said.len()
+    alarms(said) * DAY <= 4 * said.len() && alarmed * 50 <= said.len()
 }
 
 #[test]
-fn usual_days_raise_no_more_alarms_than_three_times_the_accepted_number() {
-    let said = watched(|_| {});
-    assert!(is_quiet(&said), "{} alarms", alarms(&said));
-    assert!(said.iter().all(|said| said.new_level.is_none()), "nothing is on a new level");
+fn usual_days_raise_as_many_alarms_as_are_accepted() {
+    let count = |seed: u64| {
+        let watch = Watch::trained(&[&signals(seed, 0..5 * DAY, USUAL)]);
+        let said = watch.watch("node-0", &signals(100 + seed, 5 * DAY..10 * DAY, USUAL));
+        assert!(is_quiet(&said), "{} alarms with seed {seed}", alarms(&said));
+        assert!(said.iter().all(|said| said.new_level.is_none()), "nothing is on a new level");
+        // Each row that begins to be above the threshold, flickering or not.
+        said.windows(2).filter(|pair| pair[1].alarmed && !pair[0].alarmed).count()
+    };
+    let counts: Vec<usize> = (1..=8).map(count).collect();
+    let of_a_day = counts.iter().sum::<usize>() as f64 / 40.0;
+    assert!((1.0..=2.5).contains(&of_a_day), "{of_a_day} a day instead of 2: {counts:?}");
 }
 
 #[test]
@@ -243,11 +257,104 @@ fn pair_of_signals_that_moves_apart_scores_higher_than_one_that_moves_together()
 }
 
 #[test]
-fn column_that_is_missing_for_a_day_raises_hardly_more_alarms() {
-    let usual = alarms(&watched(|_| {})[AT..AT + DAY]);
-    let said = watched(|rows| rows[AT..AT + DAY].iter_mut().for_each(|row| row[2] = f64::NAN));
-    let gone = alarms(&said[AT..AT + DAY]);
-    assert!(gone <= usual + 8, "{gone} alarms instead of {usual}");
+fn column_that_is_missing_for_a_day_and_comes_back_raises_no_alarms_of_its_own() {
+    for seed in 1..=6 {
+        let watch = Watch::trained(&[&signals(seed, 0..5 * DAY, USUAL)]);
+        let rows = signals(100 + seed, 5 * DAY..10 * DAY, USUAL);
+        let usual = watch.watch("node-0", &rows);
+        // Column 5 moves with column 4, column 2 by itself.
+        for column in [2, 5] {
+            let mut gone = rows.clone();
+            gone[AT..AT + DAY].iter_mut().for_each(|row| row[column] = f64::NAN);
+            let said = watch.watch("node-0", &gone);
+            for (minutes, more) in [(AT..AT + DAY, 3), (AT + DAY..5 * DAY, 1)] {
+                let [usual, found] = [&usual, &said].map(|said| alarms(&said[minutes.clone()]));
+                let of = format!("seed {seed}, column {column}, minutes {minutes:?}");
+                assert!(found <= usual + more, "{found} alarms instead of {usual}: {of}");
+            }
+        }
+    }
+}
+
+/// Puts a fault of 20 minutes into every 11 hours from the first day on; returns their minutes.
+fn put_faults(rows: &mut [Row]) -> Vec<Range<usize>> {
+    let first = DAY / 2;
+    let faults: Vec<Range<usize>> =
+        (first..rows.len() - 30).step_by(660).map(|minute| minute..minute + 20).collect();
+    for (number, minutes) in faults.iter().enumerate() {
+        for row in &mut rows[minutes.clone()] {
+            match number % 3 {
+                0 => {
+                    row[1] += 12.0;
+                    row[2] += 12.0;
+                }
+                // A pair that moves together moves apart.
+                1 => {
+                    row[4] += 8.0;
+                    row[5] -= 8.0;
+                }
+                _ => row[0] -= 18.0,
+            }
+        }
+    }
+    faults
+}
+
+/// Share of faults with an alarm, alarms a day outside them, and how well scores rank minutes of
+/// faults above the others (ROC-AUC).
+fn quality(said: &[Said], faults: &[Range<usize>]) -> (f64, f64, f64) {
+    let is_found = |minutes: &&Range<usize>| found(&said[(*minutes).clone()]);
+    let share = faults.iter().filter(is_found).count() as f64 / faults.len() as f64;
+    // Half an hour after a fault its alarm may still stand.
+    let at = |minute: usize, more: usize| {
+        faults.iter().any(|fault| (fault.start..fault.end + more).contains(&minute))
+    };
+    let mut false_alarms = 0;
+    // One that begins within an hour of the last continues it.
+    let mut quiet_minutes = 60;
+    for (minute, said) in said.iter().enumerate() {
+        false_alarms += usize::from(said.alarmed && quiet_minutes >= 60 && !at(minute, 30));
+        quiet_minutes = if said.alarmed { 0 } else { quiet_minutes + 1 };
+    }
+    let mut ranked: Vec<(f64, bool)> = said
+        .iter()
+        .enumerate()
+        .filter(|(minute, _)| at(*minute, 0) || !at(*minute, 30))
+        .map(|(minute, said)| (said.decision, at(minute, 0)))
+        .collect();
+    ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut usual, mut pairs, mut anomalous) = (0.0, 0.0, 0.0);
+    for (_, is_fault) in ranked {
+        if is_fault {
+            (pairs, anomalous) = (pairs + usual, anomalous + 1.0);
+        } else {
+            usual += 1.0;
+        }
+    }
+    (share, false_alarms as f64 * DAY as f64 / said.len() as f64, pairs / (usual * anomalous))
+}
+
+#[test]
+fn constant_column_that_starts_to_tick_hides_no_fault_and_alarms_at_most_twice_a_day() {
+    let constant = |mut rows: Vec<Row>| {
+        rows.iter_mut().for_each(|row| row[3] = 5.0);
+        rows
+    };
+    for seed in 1..=3 {
+        let watch = Watch::trained(&[&constant(signals(seed, 0..5 * DAY, USUAL))]);
+        let mut rows = constant(signals(100 + seed, 5 * DAY..15 * DAY, USUAL));
+        let faults = put_faults(&mut rows);
+        let without = quality(&watch.watch("node-0", &rows), &faults);
+        // 20 times a day from day 3 on, for three minutes.
+        for minute in (3 * DAY..rows.len() - 3).step_by(DAY / 20) {
+            rows[minute..minute + 3].iter_mut().for_each(|row| row[3] += 0.3);
+        }
+        let with = quality(&watch.watch("node-0", &rows), &faults);
+        let said = format!("seed {seed}: with ticks {with:?}, without {without:?}");
+        assert!(with.0 >= 0.4 && without.0 >= 0.7, "faults found: {said}");
+        assert!(with.1 <= 2.0 && without.1 <= 2.0, "false alarms a day: {said}");
+        assert!(with.2 >= 0.9 && with.2 >= without.2 - 0.03, "ROC-AUC: {said}");
+    }
 }
 
 #[test]
@@ -310,12 +417,18 @@ fn quiet_entity_beside_a_restless_one_is_measured_by_its_own_deviations() {
 }
 
 #[test]
-fn training_of_an_hour_raises_at_most_three_alarms_a_day_and_finds_large_faults() {
-    let watch = Watch::trained(&[&signals(1, 0..60, USUAL)]);
-    let mut rows = signals(2, 60..5 * DAY + 60, USUAL);
-    rows[AT..AT + 20].iter_mut().for_each(|row| row[1] += 25.0);
-    let said = watch.watch("node-0", &rows);
-    assert!(found(&said[AT..AT + 20]));
-    let later = alarms(&said[DAY..]);
-    assert!(later <= 12, "{later} alarms in four days");
+fn training_of_an_hour_a_day_or_three_finds_most_faults_with_at_most_three_alarms_a_day() {
+    for minutes in [60, DAY, 3 * DAY] {
+        let of_seed = |seed: u64| {
+            let watch = Watch::trained(&[&signals(seed, 0..minutes, USUAL)]);
+            let mut rows = signals(100 + seed, minutes..5 * DAY + minutes, USUAL);
+            let faults = put_faults(&mut rows);
+            let (found, false_alarms, _) = quality(&watch.watch("node-0", &rows), &faults);
+            [found, false_alarms]
+        };
+        let all: Vec<[f64; 2]> = (1..=4).map(of_seed).collect();
+        let [found, false_alarms] = [0, 1].map(|at| all.iter().map(|of| of[at]).sum::<f64>() / 4.0);
+        assert!(found >= 0.7, "{minutes} minutes: {all:?}");
+        assert!(false_alarms <= 3.0, "{minutes} minutes: {all:?}");
+    }
 }

@@ -14,12 +14,17 @@ const ABOVE: f64 = 4.0 / 72.0;
 /// Level at the beginning, and its least, in scales.
 const LEAST: f64 = 0.1;
 
-/// Share of the level that is the usual deviation of a column.
-const SHARE: f64 = 0.5;
+/// How many times higher an hour above the level makes it.
+const RISE: f64 = 4.0;
 
-/// The level that the hourly maxima of a column's moves pass in one of 18 hours: it is doubled by an
-/// hour above it, but not beyond that hour's maximum, and lowered by the others so that both balance
-/// (a quantile by stochastic approximation; Robbins, Monro, 1951).
+/// By what share any other hour lowers it.
+const FALL: f64 = 2.0 * ABOVE / (1.0 - ABOVE);
+
+/// The level that the hourly maxima of a column's moves pass in about one of 18 hours: an hour above
+/// it raises it, but not beyond that hour's maximum, and the others lower it so that both balance
+/// (a quantile by stochastic approximation; Robbins, Monro, 1951). It is the column's usual
+/// deviation. Its steps are large, because each hour before it is reached has a high score, and
+/// more of them than the rank of the threshold would set the threshold for days.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Spikes {
     /// Rows of the hour that is not full yet.
@@ -59,7 +64,7 @@ impl Spikes {
 
     /// Returns the least usual deviation of a column.
     pub(super) fn deviation(&self, index: usize) -> f64 {
-        SHARE * self.levels[index]
+        self.levels[index]
     }
 
     /// Notes a move of a column.
@@ -76,9 +81,9 @@ impl Spikes {
         self.rows = 0;
         for (level, largest) in self.levels.iter_mut().zip(&mut self.largest) {
             *level = if *largest > *level {
-                (2.0 * *level).min(*largest)
+                (RISE * *level).min(*largest)
             } else {
-                (*level * (1.0 - ABOVE / (1.0 - ABOVE))).max(LEAST)
+                (*level * (1.0 - FALL)).max(LEAST)
             };
             *largest = 0.0;
         }
@@ -104,8 +109,8 @@ mod tests {
     #[test]
     fn a_column_that_moves_hour_after_hour_is_measured_by_its_moves() {
         let mut spikes = Spikes::new(1);
-        assert!(after(&mut spikes, 3, 1) < 1.0, "the first moves are large");
-        assert!(after(&mut spikes, 24, 2) > 7.0, "then they are its usual behaviour");
+        assert!(after(&mut spikes, 1, 1) < 1.0, "the first moves are large");
+        assert!(after(&mut spikes, 12, 2) > 15.0, "then they are its usual behaviour");
         assert!(after(&mut spikes, 72, 100) < 1.0, "three quiet days later they are large again");
         assert!(after(&mut spikes, 240, 24) < 1.0, "one a day stays large");
     }
