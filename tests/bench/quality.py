@@ -21,6 +21,8 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
+import changes
+
 SAVED = Path(__file__).with_name("quality.json")
 FIGURES = {
     "roc_auc": ("ROC-AUC", ".3f"),
@@ -243,6 +245,8 @@ def of_document(group, work, arguments):
     for name, step, train, test in group:
         folder = work / f"step-{step}"
         folder.mkdir(exist_ok=True)
+        if "entity" in train:
+            arguments = [*arguments, "--set", "sources.rows.table.entity=entity"]
         # A row without a label counts nowhere.
         labelled = test.assign(label=test.label.round().astype("Int64"))
         for part, rows in (("train", train), ("test", labelled)):
@@ -300,14 +304,23 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--save", action="store_true", help="keep the figures in tests/bench/quality.json")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--changes", action="store_true", help="measure sets with injected changes and cut training as well, without peers")
     parser.add_argument("--json", type=Path)
     arguments, of_example = parser.parse_known_args()
     results = {}
-    for group, of_group in sets(arguments.data).items():
+    found = sets(arguments.data)
+    plain = set() if arguments.no_peers else set(found)
+    if arguments.changes:
+        for group, of_group in list(found.items()):
+            if group not in OTHERS:
+                found |= changes.changed(group, of_group)
+            if group == "nezha":
+                found["nezha: pods as entities of one model"] = [changes.entities(of_group)]
+    for group, of_group in found.items():
         with tempfile.TemporaryDirectory() as work:
             ours = of_document(of_group, Path(work), of_example)
         results[group] = {
-            name: {"Lynceus": ours[name], **({} if arguments.no_peers else peers(step, train, test))}
+            name: {"Lynceus": ours[name], **(peers(step, train, test) if group in plain else {})}
             for name, step, train, test in of_group
         }
     show(results)
