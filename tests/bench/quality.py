@@ -326,11 +326,13 @@ def main():
     show(results)
     if SAVED.exists():
         compare(results, json.loads(SAVED.read_text()))
-    text = json.dumps(results, indent=1, sort_keys=True) + "\n"
+    text = lambda figures: json.dumps(figures, indent=1, sort_keys=True) + "\n"
     if arguments.json:
-        arguments.json.write_text(text)
+        arguments.json.write_text(text(results))
     if arguments.save:
-        SAVED.write_text(text)
+        # Sets that were not measured keep their figures.
+        kept = json.loads(SAVED.read_text()) if SAVED.exists() else {}
+        SAVED.write_text(text(kept | results))
 
 
 main()
