@@ -7,6 +7,7 @@ mod clock;
 mod cluster;
 mod pod;
 mod pods;
+mod shards;
 mod text;
 mod workflow;
 

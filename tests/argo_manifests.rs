@@ -125,6 +125,34 @@ fn a_file_that_no_task_writes_comes_from_the_store() -> anyhow::Result<()> {
 }
 
 #[test]
+fn manifests_of_shards_loop_over_their_numbers_and_have_nothing_wrong() -> anyhow::Result<()> {
+    let shards = [&TALKATIVE[..], &["shards.count=3"]].concat();
+    let files = files(&shards)?;
+    assert_eq!(lint::check(&files), []);
+    let text = |end: &str| -> anyhow::Result<String> {
+        let file = files.iter().find(|file| file.name.ends_with(end)).context("a file")?;
+        Ok(file.text.clone())
+    };
+    let (train, score) = (text("train.yaml")?, text("score.yaml")?);
+    for (text, loops) in [(&train, 1), (&score, 3)] {
+        // Of scoring also what comes after a failure: alert and export.
+        assert_eq!(text.matches("withSequence:").count(), loops, "{text}");
+        assert_eq!(text.matches("count: \"3\"").count(), loops, "{text}");
+    }
+    assert!(score.contains("failFast: false"), "a shard that fails stops no other");
+    assert!(score.contains("\"{{inputs.parameters.shard}}/3\""), "{score}");
+    for shard in 0..3 {
+        let key = format!("{{{{workflow.uid}}}}/shard-{shard}/select/bundle/");
+        assert!(train.contains(&key), "{key} in {train}");
+    }
+    let lost =
+        |file: &File| File { text: file.text.replace("{{item}}", "{{items}}"), ..file.clone() };
+    let problems = lint::check(&files.iter().map(lost).collect::<Vec<_>>());
+    assert!(problems.iter().any(|it| it.to_string().contains("items")), "{problems:?}");
+    Ok(())
+}
+
+#[test]
 fn lint_finds_nothing_wrong_with_the_repository() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     for folder in ["argo/base", "argo/dev", "argo/production"] {

@@ -30,6 +30,7 @@ mod scenario_check;
 mod scenarios;
 mod score_faults;
 mod score_minute;
+mod shards;
 mod source_check;
 mod steps;
 mod tables;

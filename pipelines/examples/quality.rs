@@ -186,6 +186,7 @@ impl Set<'_> {
                 coverage: None,
                 source: Vec::new(),
                 record: None,
+                shard: None,
                 common: self.common(),
             },
             &mut Outcome::start("quality"),

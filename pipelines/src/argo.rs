@@ -236,6 +236,23 @@ fn names(document: &Document) -> Names {
 const DASHBOARD: &str = "grafana_dashboard";
 const RULES: &str = "prometheus_rules";
 
+/// The number of the shard that a template works on: its parameter.
+const SHARD: &str = "shard";
+const SHARD_REFERENCE: &str = "{{inputs.parameters.shard}}";
+/// What a loop over the shards gives each of them.
+const ITEM: &str = "{{item}}";
+
+/// Returns the loop over the shards of a document; nothing where it has none.
+fn over_shards(document: &Document) -> Option<workflow::Sequence> {
+    let count = document.shards.count.to_string();
+    (!document.shards.is_whole()).then_some(workflow::Sequence { count })
+}
+
+/// Returns the first of the shards of a document, which stands for any of them in a template.
+fn any_shard(document: &Document) -> Option<contract::Shard> {
+    document.shards.all().into_iter().flatten().next()
+}
+
 const PART_OF: &str = "app.kubernetes.io/part-of";
 const COMPONENT: &str = "app.kubernetes.io/component";
 const PIPELINE: &str = "lynceus/pipeline";

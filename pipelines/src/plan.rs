@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::StepError;
 use contract::steps::StepCommand;
+use contract::{Shard, StepError};
 
 /// A step with its flags and a name that is unique in the plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,16 @@ impl Task {
     pub fn model(&self) -> Option<&str> {
         match &self.command {
             StepCommand::Train(args) => Some(&args.model),
-            _ => None,
+            StepCommand::Collect(_)
+            | StepCommand::Label(_)
+            | StepCommand::Feature(_)
+            | StepCommand::Validate(_)
+            | StepCommand::Select(_)
+            | StepCommand::Deploy(_)
+            | StepCommand::Score(_)
+            | StepCommand::Alert(_)
+            | StepCommand::Export(_)
+            | StepCommand::Report(_) => None,
         }
     }
 }
@@ -81,6 +90,11 @@ impl Plan {
                 args.pins = pins.cloned();
             }
         }
+    }
+
+    /// Returns the shard that the tasks work on, of the plan of one shard.
+    pub(crate) fn shard(&self) -> Option<Shard> {
+        self.tasks.iter().find_map(|task| task.command.shard())
     }
 
     /// Returns the index of a task; an unknown name is a usage error that says what was meant.

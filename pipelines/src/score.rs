@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use contract::step::Common;
 use contract::steps::{AlertArgs, CollectArgs, ExportArgs, FeatureArgs, ScoreArgs, StepCommand};
-use contract::{Span, StepError};
+use contract::{Shard, Span, StepError};
 use document::Document;
 
 use crate::plan::{Plan, Task};
-use crate::train::Inputs;
+use crate::train::{Inputs, Part};
 
 /// Shortest time that a tick is given, however often one is started.
 const SHORTEST: Span = Span::from_seconds(60);
@@ -33,10 +33,22 @@ pub(crate) fn share(document: &Document, share: f64) -> Span {
     Span::from_ms((deadline(document).seconds() * share * 1000.0) as i64)
 }
 
-/// Makes the scoring plan of a document, top to bottom in the order of the data.
+/// Makes the scoring plan of a document, top to bottom in the order of the data; that of each shard,
+/// where there are some: none waits for another.
 pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
+    let parts = Part::of_run(inputs);
+    Plan::new(parts.iter().flat_map(|part| tick(inputs, part)).collect())
+}
+
+/// Makes the scoring plan of one shard, or of the whole, as it runs in a pod.
+pub(crate) fn plan_of_pod(inputs: &Inputs<'_>, shard: Option<Shard>) -> Result<Plan, StepError> {
+    Plan::new(tick(inputs, &Part::alone(inputs, shard)))
+}
+
+/// Makes the tasks of a tick of one shard, or of the whole.
+fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
     let document = inputs.document_file();
-    let folder = inputs.folder;
+    let folder = &part.folder;
     let samples = folder.join("collect/samples.parquet");
     let coverage = folder.join("collect/coverage.json");
     let features = folder.join("feature/features.parquet");
@@ -44,59 +56,56 @@ pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let within = |part: f64| Some(share(inputs.document, part));
     // What goes from step to step is thrown away when the tick ends.
     let common = |deadline| Common { scratch: true, deadline, ..Common::default() };
+    let collect = CollectArgs {
+        document: document.clone(),
+        samples: samples.clone(),
+        now: inputs.now,
+        start: None,
+        range: None,
+        store: Some(inputs.store.to_owned()),
+        recorded: None,
+        pins: None,
+        source: inputs.sources(),
+        coverage: Some(coverage.clone()),
+        record: None,
+        shard: part.shard,
+        common: common(within(COLLECT_SHARE)),
+    };
+    let feature = FeatureArgs {
+        document: document.clone(),
+        samples: samples.clone(),
+        labels: None,
+        features: features.clone(),
+        // It waits for nothing but its processor.
+        common: common(None),
+    };
+    let score = ScoreArgs {
+        document,
+        features: features.clone(),
+        samples: Some(samples),
+        coverage: Some(coverage),
+        store: inputs.store.to_owned(),
+        now: inputs.now,
+        model_cache: None,
+        no_model_hint: None,
+        scored: scored.clone(),
+        shard: part.shard,
+        common: common(within(SCORE_SHARE)),
+    };
     let mut tasks = vec![
-        Task::new(
-            "collect",
-            StepCommand::Collect(CollectArgs {
-                document: document.clone(),
-                samples: samples.clone(),
-                now: inputs.now,
-                start: None,
-                range: None,
-                store: Some(inputs.store.to_owned()),
-                recorded: None,
-                pins: None,
-                source: inputs.sources(),
-                coverage: Some(coverage.clone()),
-                record: None,
-                common: common(within(COLLECT_SHARE)),
-            }),
-        ),
-        Task::new(
-            "feature",
-            StepCommand::Feature(FeatureArgs {
-                document: document.clone(),
-                samples: samples.clone(),
-                labels: None,
-                features: features.clone(),
-                // It waits for nothing but its processor.
-                common: common(None),
-            }),
-        ),
-        Task::new(
-            "score",
-            StepCommand::Score(ScoreArgs {
-                document,
-                features: features.clone(),
-                samples: Some(samples),
-                coverage: Some(coverage),
-                store: inputs.store.to_owned(),
-                now: inputs.now,
-                model_cache: None,
-                no_model_hint: None,
-                scored: scored.clone(),
-                common: common(within(SCORE_SHARE)),
-            }),
-        ),
-        alert(inputs, scored.clone(), common(within(ALERT_SHARE))),
+        Task::new(part.name("collect"), StepCommand::Collect(collect)),
+        Task::new(part.name("feature"), StepCommand::Feature(feature)),
+        Task::new(part.name("score"), StepCommand::Score(score)),
+        alert(inputs, part, scored.clone(), common(within(ALERT_SHARE))),
     ];
-    tasks.extend(export(inputs, (scored, features), common(within(EXPORT_SHARE))));
-    Plan::new(tasks)
+    tasks.extend(export(inputs, part, (scored, features), common(within(EXPORT_SHARE))));
+    tasks
 }
 
 /// Returns the task that publishes scores, where the document has a sink. It runs beside `alert`.
 fn export(
     inputs: &Inputs<'_>,
+    part: &Part,
     (scored, features): (PathBuf, PathBuf),
     common: Common,
 ) -> Option<Task> {
@@ -110,16 +119,17 @@ fn export(
         scored: Some(scored),
         features: Some(features),
         budget: ExportArgs::BUDGET,
-        exported: inputs.folder.join("export/exported.json"),
+        exported: part.folder.join("export/exported.json"),
+        shard: part.shard,
         common,
     });
-    Some(Task::new("export", command))
+    Some(Task::new(part.name("export"), command))
 }
 
 /// Returns the task that sends alerts. It reads what became of the others, so that it can say why
 /// scoring stopped.
-fn alert(inputs: &Inputs<'_>, scored: PathBuf, common: Common) -> Task {
-    let outcome = |name: &str| inputs.folder.join(name).join("outcome.json");
+fn alert(inputs: &Inputs<'_>, part: &Part, scored: PathBuf, common: Common) -> Task {
+    let outcome = |name: &str| part.folder.join(name).join("outcome.json");
     let args = AlertArgs {
         document: inputs.document_file(),
         store: inputs.store.to_owned(),
@@ -128,8 +138,9 @@ fn alert(inputs: &Inputs<'_>, scored: PathBuf, common: Common) -> Task {
         tick: ["collect", "feature", "score"].map(outcome).to_vec(),
         failed: None,
         ended: Vec::new(),
-        messages: inputs.folder.join("alert/messages.json"),
+        messages: part.folder.join("alert/messages.json"),
+        shard: part.shard,
         common,
     };
-    Task::new("alert", StepCommand::Alert(args))
+    Task::new(part.name("alert"), StepCommand::Alert(args))
 }

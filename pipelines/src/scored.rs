@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::{StepError, Timestamp, artifact};
+use contract::{Shard, StepError, Timestamp, artifact};
 use fs_err as fs;
 
 /// Kind of the files with a tick's features.
@@ -46,16 +46,28 @@ pub fn keep(root: &Path, pipeline: &str, now: Timestamp, tick: &Path) -> Result<
     Ok(())
 }
 
-/// Returns the files of a kind that are kept of ticks at or after a time, oldest first.
+/// Returns the files of a kind that are kept of ticks of a pipeline, or of all its shards, at or after a
+/// time, oldest first.
 pub fn files(root: &Path, pipeline: &str, kind: &str, from: Option<Timestamp>) -> Vec<PathBuf> {
     let first = from.map(|from| format!("{}.{kind}", from.compact())).unwrap_or_default();
-    let entries = fs::read_dir(folder(root, pipeline)).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.path())
+    let entries = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let own = entries(&folder(root, pipeline));
+    let is_shard = |path: &&PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| Shard::of_folder(name).is_some())
+    };
+    let of_shards: Vec<PathBuf> = own.iter().filter(is_shard).flat_map(|it| entries(it)).collect();
+    let mut files: Vec<PathBuf> = own
+        .into_iter()
+        .chain(of_shards)
         .filter(|path| path.extension().is_some_and(|extension| extension == kind))
         .filter(|path| path.file_name().is_some_and(|name| *name >= *first))
         .collect();
-    files.sort();
+    // Those of shards stand beside one another, in the order of time.
+    files.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
     files
 }
 

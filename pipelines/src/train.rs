@@ -7,7 +7,7 @@ use contract::steps::{
     AlertArgs, CollectArgs, DeployArgs, FeatureArgs, LabelArgs, ReportArgs, SelectArgs, SourcePath,
     StepCommand, TrainArgs, ValidateArgs,
 };
-use contract::{StepError, Timestamp};
+use contract::{Shard, StepError, Timestamp};
 use document::{Document, below};
 
 use crate::plan::{Plan, Task};
@@ -41,23 +41,93 @@ impl Inputs<'_> {
     }
 }
 
-/// Makes the training plan of a document, top to bottom in the order of the data.
+/// What one shard of a pipeline, or the pipeline as a whole, is trained and scored from and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// The shard; nothing of a pipeline without shards.
+    pub(crate) shard: Option<Shard>,
+    /// What the names of its tasks begin with.
+    prefix: String,
+    /// The folder that holds a folder for each of its tasks.
+    pub(crate) folder: PathBuf,
+}
+
+impl Part {
+    /// Returns the parts of a run: a folder for each shard, or the run's own.
+    pub(crate) fn of_run(inputs: &Inputs<'_>) -> Vec<Self> {
+        let part = |shard: Option<Shard>| match shard {
+            Some(own) => Self {
+                shard,
+                prefix: format!("{}/", own.part()),
+                folder: inputs.folder.join(own.part()),
+            },
+            None => Self::alone(inputs, None),
+        };
+        inputs.document.shards.all().into_iter().map(part).collect()
+    }
+
+    /// Returns a shard, or the whole, whose tasks have the run for themselves, as in a pod.
+    pub(crate) fn alone(inputs: &Inputs<'_>, shard: Option<Shard>) -> Self {
+        Self { shard, prefix: String::new(), folder: inputs.folder.to_owned() }
+    }
+
+    /// Returns what stands in place of the pipeline's name in the keys of it.
+    pub(crate) fn path(&self, document: &Document) -> String {
+        path(document, self.shard)
+    }
+
+    /// Returns the name of a task of it.
+    pub(crate) fn name(&self, task: &str) -> String {
+        format!("{}{task}", self.prefix)
+    }
+}
+
+/// Returns what stands in place of a pipeline's name in the keys of a shard, or of the whole.
+pub(crate) fn path(document: &Document, shard: Option<Shard>) -> String {
+    shard.map_or_else(|| document.name.clone(), |shard| store::shard::path(&document.name, shard))
+}
+
+/// Makes the training plan of a document, top to bottom in the order of the data: the shards side by
+/// side, and one version of them all.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
-    let files = Files::new(inputs);
-    let mut tasks = vec![collect(inputs, &files)];
-    tasks.extend(label(inputs, &files));
-    tasks.push(feature(inputs, &files));
-    tasks.push(validate(inputs, &files));
-    let models = inputs.document.trained().into_iter().map(|kind| train(inputs, &files, kind));
+    let (mut tasks, mut made) = (Vec::new(), Vec::new());
+    for part in Part::of_run(inputs) {
+        let files = Files::new(inputs, &part);
+        tasks.extend(fitting(inputs, &files));
+        made.push(files);
+    }
+    tasks.push(deploy(inputs, &made));
+    Plan::new(tasks)
+}
+
+/// Makes the tasks of a shard, or of the whole, up to its bundle.
+fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
+    let mut tasks = vec![collect(inputs, files)];
+    tasks.extend(label(inputs, files));
+    tasks.push(feature(inputs, files));
+    tasks.push(validate(inputs, files));
+    let models = inputs.document.trained().into_iter().map(|kind| train(inputs, files, kind));
     let (models, candidates): (Vec<Task>, Vec<PathBuf>) = models.unzip();
     tasks.extend(models);
-    tasks.push(select(&files, candidates));
-    tasks.push(deploy(inputs, &files));
-    Plan::new(tasks)
+    tasks.push(select(files, candidates));
+    tasks
+}
+
+/// Makes the plan of one shard alone, up to its bundle, as it runs in pods of its own.
+pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, StepError> {
+    Plan::new(fitting(inputs, &Files::new(inputs, &Part::alone(inputs, Some(shard)))))
+}
+
+/// Makes the plan of what makes one version of the bundles of all shards.
+pub(crate) fn plan_of_version(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
+    let parts = Part::of_run(inputs);
+    let made: Vec<Files> = parts.iter().map(|part| Files::new(inputs, part)).collect();
+    Plan::new(vec![deploy(inputs, &made)])
 }
 
 /// What one task writes and another reads.
 struct Files {
+    part: Part,
     document: PathBuf,
     samples: PathBuf,
     labels: PathBuf,
@@ -67,9 +137,10 @@ struct Files {
 }
 
 impl Files {
-    fn new(inputs: &Inputs<'_>) -> Self {
-        let folder = inputs.folder;
+    fn new(inputs: &Inputs<'_>, part: &Part) -> Self {
+        let folder = &part.folder;
         Self {
+            part: part.clone(),
             document: inputs.document_file(),
             samples: folder.join("collect/samples.parquet"),
             labels: folder.join("label/labels.parquet"),
@@ -77,6 +148,10 @@ impl Files {
             dataset: folder.join("validate/dataset"),
             bundle: folder.join("select/bundle"),
         }
+    }
+
+    fn task(&self, name: &str, command: StepCommand) -> Task {
+        Task::new(self.part.name(name), command)
     }
 }
 
@@ -93,9 +168,10 @@ fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
         coverage: None,
         source: inputs.sources(),
         record: None,
+        shard: files.part.shard,
         common: Common::default(),
     };
-    Task::new("collect", StepCommand::Collect(args))
+    files.task("collect", StepCommand::Collect(args))
 }
 
 fn label(inputs: &Inputs<'_>, files: &Files) -> Option<Task> {
@@ -106,7 +182,7 @@ fn label(inputs: &Inputs<'_>, files: &Files) -> Option<Task> {
         labels: files.labels.clone(),
         common: Common::default(),
     };
-    Some(Task::new("label", StepCommand::Label(args)))
+    Some(files.task("label", StepCommand::Label(args)))
 }
 
 fn feature(inputs: &Inputs<'_>, files: &Files) -> Task {
@@ -118,7 +194,7 @@ fn feature(inputs: &Inputs<'_>, files: &Files) -> Task {
         features: files.features.clone(),
         common: Common::default(),
     };
-    Task::new("feature", StepCommand::Feature(args))
+    files.task("feature", StepCommand::Feature(args))
 }
 
 fn validate(inputs: &Inputs<'_>, files: &Files) -> Task {
@@ -126,17 +202,17 @@ fn validate(inputs: &Inputs<'_>, files: &Files) -> Task {
         document: files.document.clone(),
         features: files.features.clone(),
         dataset: files.dataset.clone(),
-        validation: inputs.folder.join("validate/validation.json"),
+        validation: files.part.folder.join("validate/validation.json"),
         now: inputs.now,
         common: Common::default(),
     };
-    Task::new("validate", StepCommand::Validate(args))
+    files.task("validate", StepCommand::Validate(args))
 }
 
 /// Returns the task that fits a model, and where its candidate will lie.
 fn train(inputs: &Inputs<'_>, files: &Files, kind: &str) -> (Task, PathBuf) {
     let name = format!("train-{kind}");
-    let candidate = inputs.folder.join(&name).join("candidate");
+    let candidate = files.part.folder.join(&name).join("candidate");
     let args = TrainArgs {
         document: files.document.clone(),
         dataset: files.dataset.clone(),
@@ -145,7 +221,7 @@ fn train(inputs: &Inputs<'_>, files: &Files, kind: &str) -> (Task, PathBuf) {
         candidate: candidate.clone(),
         common: Common::default(),
     };
-    (Task::new(name, StepCommand::Train(args)), candidate)
+    (files.task(&name, StepCommand::Train(args)), candidate)
 }
 
 fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
@@ -157,7 +233,7 @@ fn select(files: &Files, candidates: Vec<PathBuf>) -> Task {
         bundle: files.bundle.clone(),
         common: Common::default(),
     };
-    Task::new("select", StepCommand::Select(args))
+    files.task("select", StepCommand::Select(args))
 }
 
 /// Returns the task that sends how a training ended, where the document enables it. It is none of
@@ -176,6 +252,7 @@ pub(crate) fn alert(inputs: &Inputs<'_>, plan: &Plan) -> Option<Task> {
         failed: None,
         ended: plan.tasks.iter().map(outcome).collect(),
         messages: inputs.folder.join("alert/messages.json"),
+        shard: None,
         common: Common::default(),
     };
     Some(Task::new("alert", StepCommand::Alert(args)))
@@ -205,11 +282,11 @@ pub(crate) fn report(inputs: &Inputs<'_>) -> Task {
     Task::new("report", StepCommand::Report(args))
 }
 
-fn deploy(inputs: &Inputs<'_>, files: &Files) -> Task {
+fn deploy(inputs: &Inputs<'_>, parts: &[Files]) -> Task {
     let args = DeployArgs {
-        document: files.document.clone(),
-        bundle: files.bundle.clone(),
-        dataset: files.dataset.clone(),
+        document: inputs.document_file(),
+        bundle: parts.iter().map(|files| files.bundle.clone()).collect(),
+        dataset: parts.iter().map(|files| files.dataset.clone()).collect(),
         store: inputs.store.to_owned(),
         now: inputs.now,
         deployment: inputs.folder.join("deploy/deployment.json"),

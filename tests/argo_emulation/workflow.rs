@@ -136,24 +136,66 @@ impl<'a> Workflow<'a> {
             self.skipped.push(name.to_owned());
             return Ok(true);
         }
+        if task["withSequence"].is_object() {
+            return self.each(tasks, task, given);
+        }
+        self.once(tasks, task, given, None)
+    }
+
+    /// Runs a task once for each number of its sequence. Argo starts all of them at once: the end of
+    /// one changes nothing for another.
+    fn each(&mut self, tasks: &[Value], task: &Value, given: &Given) -> Result<bool> {
+        let count: u32 = text(&task["withSequence"]["count"])?.parse()?;
+        ensure!(count > 0, "a loop over nothing");
+        let mut is_well = true;
+        for item in 0..count {
+            is_well &= self.once(tasks, task, given, Some(item))?;
+        }
+        Ok(is_well)
+    }
+
+    /// Runs a task, or one of its loop.
+    fn once(
+        &mut self,
+        tasks: &[Value],
+        task: &Value,
+        given: &Given,
+        item: Option<u32>,
+    ) -> Result<bool> {
+        let name = text(&task["name"])?;
+        let before = self.failures.len();
         let mut own = Given::default();
         for parameter in list(&task["arguments"]["parameters"]) {
-            let value = self.resolve(text(&parameter["value"])?, given)?;
+            let value = text(&parameter["value"])?;
+            let value = match item {
+                Some(item) => value.replace("{{item}}", &item.to_string()),
+                None => value.to_owned(),
+            };
+            let value = self.resolve(&value, given)?;
             own.parameters.insert(text(&parameter["name"])?.to_owned(), value);
         }
         for artifact in list(&task["arguments"]["artifacts"]) {
-            let (producer, key) = self.key_of(tasks, text(&artifact["from"])?)?;
+            let (producer, key) = self.key_of(tasks, text(&artifact["from"])?, given)?;
             if self.skipped.contains(&producer) {
                 ensure!(artifact["optional"] == true, "`{name}` needs what `{producer}` writes");
                 continue;
             }
             own.keys.insert(text(&artifact["name"])?.to_owned(), key);
         }
-        self.run(text(&task["template"])?, own)
+        let is_well = self.run(text(&task["template"])?, own)?;
+        // The node of a pod in a loop is named after the task and its place.
+        for failure in self.failures.iter_mut().skip(before) {
+            if let Some(item) = item
+                && failure["displayName"] == task["template"]
+            {
+                failure["displayName"] = format!("{name}({item}:{item})").into();
+            }
+        }
+        Ok(is_well)
     }
 
     /// Returns the task and the key that `{{tasks.TASK.outputs.artifacts.NAME}}` stands for.
-    fn key_of(&self, tasks: &[Value], from: &str) -> Result<(String, String)> {
+    fn key_of(&self, tasks: &[Value], from: &str, given: &Given) -> Result<(String, String)> {
         let from = from.trim_start_matches("{{tasks.").trim_end_matches("}}");
         let (task, artifact) = from.split_once(".outputs.artifacts.").context("no output")?;
         let name = task.to_owned();
@@ -162,7 +204,7 @@ impl<'a> Workflow<'a> {
         let template = templates.iter().find(|it| it["name"] == task["template"]);
         let outputs = list(&template.context("no template")?["outputs"]["artifacts"]);
         let output = outputs.iter().find(|it| it["name"] == artifact).context("no output")?;
-        Ok((name, self.resolve(text(&output["s3"]["key"])?, &Given::default())?))
+        Ok((name, self.resolve(text(&output["s3"]["key"])?, given)?))
     }
 
     /// Runs a pod of one container, again as long as its retry strategy says so.

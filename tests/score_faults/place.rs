@@ -64,6 +64,7 @@ impl Place {
             model_cache: None,
             no_model_hint: None,
             scored: self.path("scored.json"),
+            shard: None,
             common: Common::default(),
         })
     }
@@ -78,6 +79,7 @@ impl Place {
             failed: None,
             ended: Vec::new(),
             messages: self.path("messages.json"),
+            shard: None,
             common: Common::default(),
         })
     }

@@ -65,6 +65,11 @@ pub struct BundleManifest {
     pub format: u32,
     /// The pipeline it was trained by.
     pub pipeline: String,
+    /// The manifests of the parts of a pipeline with shards, one for each, in order: each part is a
+    /// bundle of its own, in a folder of its name. The members and the reference that stand here are
+    /// then those of the first part, to show what was trained; empty in every other bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<FileRecord>,
     /// The features it takes.
     pub contract: FeatureContract,
     /// How its members' scores become a verdict.
@@ -104,7 +109,7 @@ impl BundleManifest {
     /// Name of the manifest in its folder.
     pub const FILE: &str = "bundle.json";
 
-    /// Returns the other files of the bundle.
+    /// Returns the other files of the bundle; those of its parts are files of the parts.
     pub fn files(&self) -> impl Iterator<Item = &FileRecord> {
         let models = self.members.iter().map(|member| &member.model);
         let second = self.diagnosis.iter().map(|member| &member.model);

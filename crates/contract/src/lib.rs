@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod rules;
 pub mod run;
 pub mod score;
+pub mod shard;
 pub mod step;
 pub mod steps;
 pub mod tensors;
@@ -32,6 +33,7 @@ pub use error::{
 };
 pub use features::{FeatureColumn, FeatureContract};
 pub use outcome::Outcome;
+pub use shard::Shard;
 pub use step::{Stage, StepArgs};
 pub use tensors::Tensors;
 pub use time::{Span, Timestamp};

@@ -139,7 +139,10 @@ impl Outcome {
         if let Err(error) = result {
             self.status = match error.kind {
                 crate::ErrorKind::Refused => Status::Refused,
-                _ => Status::Failed,
+                crate::ErrorKind::Bug
+                | crate::ErrorKind::Usage
+                | crate::ErrorKind::Unavailable
+                | crate::ErrorKind::LostRace => Status::Failed,
             };
             self.exit_code = error.kind.exit_code();
             self.error = Some(error.clone());

@@ -111,11 +111,14 @@ impl RunRecord {
         read_json(&folder.join(task).join("outcome.json")).ok()
     }
 
-    /// Returns what the model of the run in a folder reached, as `select` measured it.
+    /// Returns what the model of the run in a folder reached, as `select` measured it; of the shards of a
+    /// run together, as `deploy` says.
     pub fn metrics_of(folder: &Path) -> BTreeMap<String, f64> {
-        let metrics = Self::outcome_of(folder, Stage::Select.name()).map(|outcome| outcome.metrics);
-        let finite = metrics.into_iter().flatten().filter(|(_, value)| value.is_finite());
-        finite.collect()
+        let metrics = match Self::outcome_of(folder, Stage::Select.name()) {
+            Some(outcome) => outcome.metrics.into_iter().collect(),
+            None => of_shards(folder),
+        };
+        metrics.into_iter().filter(|(_, value)| value.is_finite()).collect()
     }
 
     /// Writes the record into a run's folder.
@@ -132,6 +135,23 @@ impl RunRecord {
     pub fn task(&self, name: &str) -> Option<&TaskRecord> {
         self.tasks.iter().find(|task| task.name == name)
     }
+}
+
+/// What `deploy` says of all shards of a run; a run without shards has figures of `select`.
+#[derive(Debug, Deserialize)]
+struct Deployed {
+    #[serde(default)]
+    figures: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+/// Returns the figures of the shards of a run together, as in `test.f1`.
+fn of_shards(folder: &Path) -> Vec<(String, f64)> {
+    let deployed: Option<Deployed> = read_json(&folder.join("deploy/deployment.json")).ok();
+    let parts = deployed.into_iter().flat_map(|deployed| deployed.figures);
+    let named = parts.flat_map(|(part, figures)| {
+        figures.into_iter().map(move |(name, value)| (format!("{part}.{name}"), value))
+    });
+    named.collect()
 }
 
 /// What a cache key is made of, part by part, so that a difference can be named.

@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::StepError;
 use crate::step::{Common, Port, Stage, StepArgs, command_line, parameters};
+use crate::{Shard, StepError};
 
 pub use alert::AlertArgs;
 pub use collect::{CollectArgs, SourcePath};
@@ -153,6 +153,24 @@ impl StepCommand {
         with_step!(self, args => stage_of(args))
     }
 
+    /// Returns the shard whose entities the step works on, where it is told; most steps work on what the
+    /// ones before them left.
+    pub fn shard(&self) -> Option<Shard> {
+        match self {
+            Self::Collect(args) => args.shard,
+            Self::Score(args) => args.shard,
+            Self::Alert(args) => args.shard,
+            Self::Export(args) => args.shard,
+            Self::Label(_)
+            | Self::Feature(_)
+            | Self::Validate(_)
+            | Self::Train(_)
+            | Self::Select(_)
+            | Self::Deploy(_)
+            | Self::Report(_) => None,
+        }
+    }
+
     /// Returns the flags every step has.
     pub fn common(&self) -> &Common {
         with_step!(self, args => args.common())
@@ -221,6 +239,7 @@ mod tests {
                 source: vec!["a=recording".parse().unwrap(), "b=t=1.csv".parse().unwrap()],
                 coverage: None,
                 record: None,
+                shard: Shard::new(1, 4),
                 common: common.clone(),
             }),
             StepCommand::Train(TrainArgs {
@@ -249,6 +268,7 @@ mod tests {
                 store: "file:///var/lib/lynceus".into(),
                 now,
                 scored: "scored.json".into(),
+                shard: None,
                 common,
             }),
         ];

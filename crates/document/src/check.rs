@@ -12,7 +12,7 @@ use crate::deserialize::closest;
 use crate::document::{Document, Present};
 use crate::expectations::Expectation;
 use crate::ranges::OutOfRange;
-use crate::sources;
+use crate::{shards, sources};
 
 /// What does not fit together in a document, at which field.
 #[derive(Debug)]
@@ -105,6 +105,7 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
         check_shares(document),
         alerts::check_stalled(document),
         alerts::check_retrain(document),
+        shards::check(document),
     ] {
         problems.add(checked);
     }

@@ -15,6 +15,7 @@ use crate::expectations::Expectation;
 use crate::features::{FeatureRule, Fill};
 use crate::models::Models;
 use crate::scoring::Scoring;
+use crate::shards::Shards;
 use crate::sinks::Sink;
 use crate::sources::Source;
 use crate::tracking::Tracking;
@@ -64,6 +65,9 @@ pub struct Document {
     /// What becomes of gaps.
     #[serde(default)]
     pub fill: Fill,
+    /// Into how many parts the entities are divided: of large clusters.
+    #[serde(default, skip_serializing_if = "Shards::is_whole")]
+    pub shards: Shards,
     /// What is made of the samples, in order.
     pub features: Vec<FeatureRule>,
     /// What the features must look like to be trained on.

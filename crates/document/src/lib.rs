@@ -27,6 +27,7 @@ pub mod scoring;
 pub mod search;
 mod secret;
 pub mod sections;
+pub mod shards;
 pub mod sinks;
 pub mod sources;
 pub mod template;

@@ -143,6 +143,25 @@ pub struct SampleRows {
     pub columns: Vec<Vec<Option<f64>>>,
 }
 
+impl SampleRows {
+    /// Returns the rows of the entities that are wanted.
+    #[must_use]
+    pub fn of(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        let kept: Vec<bool> = self.entities.iter().map(|entity| wanted(entity)).collect();
+        keep(&mut self.times, &kept);
+        keep(&mut self.entities, &kept);
+        keep(&mut self.labels, &kept);
+        self.columns.iter_mut().for_each(|column| keep(column, &kept));
+        self
+    }
+}
+
+/// Keeps the values of the rows that are kept; a column without values has none to lose.
+fn keep<T>(values: &mut Vec<T>, kept: &[bool]) {
+    let mut rows = kept.iter();
+    values.retain(|_| rows.next().copied().unwrap_or(false));
+}
+
 /// Writes `samples.parquet` row group by row group; the file appears when it is published.
 ///
 /// ```

@@ -162,6 +162,7 @@ pub fn assemble_sampled(
     let manifest = BundleManifest {
         format: BundleManifest::FORMAT,
         pipeline: recipe.pipeline,
+        parts: Vec::new(),
         contract: calibration.contract.clone(),
         vote: recipe.vote,
         members,

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use contract::bundle::BundleManifest;
-use contract::{Span, StepError, Timestamp};
+use contract::{Shard, Span, StepError, Timestamp};
 use serde::Serialize;
 
 use crate::object::{ObjectStore, for_each_key};
@@ -138,8 +138,8 @@ fn days(store: &dyn ObjectStore, kind: Kind, before: Timestamp) -> Result<Vec<Ga
     let mut found = Vec::new();
     for pipeline in pipelines(store, &format!("{}/", kind.name()))? {
         let folder = format!("{}/{pipeline}/", kind.name());
-        for day in store.folders(&folder)? {
-            let date = day.strip_prefix("date=").unwrap_or(&day).to_owned();
+        for day in days_of(store, &folder)? {
+            let date = day.rsplit_once("date=").map_or(day.as_str(), |(_, date)| date).to_owned();
             let Ok(start) = format!("{date}T00:00:00Z").parse::<Timestamp>() else { continue };
             let written = start + DAY;
             if written > before {
@@ -154,6 +154,21 @@ fn days(store: &dyn ObjectStore, kind: Kind, before: Timestamp) -> Result<Vec<Ga
         }
     }
     Ok(found)
+}
+
+/// Returns the folders of days below that of a pipeline, and below those of its shards.
+fn days_of(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepError> {
+    let mut days = Vec::new();
+    for name in store.folders(folder)? {
+        match Shard::of_folder(&name) {
+            Some(_) => {
+                let own = store.folders(&format!("{folder}{name}/"))?;
+                days.extend(own.into_iter().map(|day| format!("{name}/{day}")));
+            }
+            None => days.push(name),
+        }
+    }
+    Ok(days)
 }
 
 /// Gathers what a check of the store could not delete.

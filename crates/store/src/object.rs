@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use contract::{StepError, Timestamp};
+use contract::{Shard, StepError, Timestamp};
 
 use crate::{FolderStore, S3Store};
 
@@ -78,6 +78,16 @@ pub enum Put {
 pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Returns the store's URL without secrets, for messages.
     fn describe(&self) -> String;
+
+    /// Returns the shard that sees the store so; nothing for the store itself.
+    fn shard(&self) -> Option<Shard> {
+        None
+    }
+
+    /// Returns a key as it is in the store itself, for messages.
+    fn shown(&self, key: &str) -> String {
+        key.to_owned()
+    }
 
     /// Reads an object whole; nothing if no object has the key.
     fn get(&self, key: &str) -> Result<Option<Object>, StepError>;

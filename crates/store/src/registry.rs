@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! models/<pipeline>/versions/<version>/...                 immutable; bundle.json comes last
+//! models/<pipeline>/versions/<version>/shard-<K>/...       the parts of a pipeline with shards
 //! models/<pipeline>/aliases/<alias>.json                   what an alias names
 //! models/<pipeline>/history/<alias>/<time>-<change>.json   append-only
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use contract::artifact::{json_bytes, parse_json, sha256};
 use contract::bundle::{BundleManifest, FileRecord};
@@ -19,6 +20,10 @@ use crate::FolderStore;
 use crate::alias::{AliasRecord, Change};
 use crate::key::check_part;
 use crate::object::{Condition, ObjectStore, Put, for_each_key};
+use crate::parts;
+
+/// What was measured, by part of the data set and then by name.
+pub type Metrics = BTreeMap<String, BTreeMap<String, f64>>;
 
 /// Files of a bundle by name, `bundle.json` among them.
 pub type BundleFiles = BTreeMap<String, Vec<u8>>;
@@ -47,28 +52,68 @@ impl<'a> Registry<'a> {
     /// Errors: refused for a folder whose files are not those its manifest vouches for, or whose
     /// pipeline is another one.
     pub fn put_version(&self, bundle: &Path) -> Result<String, StepError> {
+        let (manifest, bytes) = self.read_bundle(bundle)?;
+        let version = version_name(&manifest, &bytes);
+        self.put_files(&version, "", bundle, &manifest)?;
+        self.put_immutable(&self.version_key(&version, BundleManifest::FILE), &bytes)?;
+        Ok(version)
+    }
+
+    /// Registers the bundles of all shards, in their order, as the parts of one version, as
+    /// [`Registry::put_version`] does; `metrics` are those of all parts together. The version's own
+    /// manifest comes last of all.
+    ///
+    /// Errors: as [`Registry::put_version`].
+    pub fn put_parts(&self, bundles: &[PathBuf], metrics: Metrics) -> Result<String, StepError> {
+        let parts =
+            bundles.iter().map(|bundle| self.read_bundle(bundle)).collect::<Result<Vec<_>, _>>()?;
+        let manifest = parts::whole(&parts, metrics)?;
+        let bytes = json_bytes(&manifest)?;
+        let version = version_name(&manifest, &bytes);
+        for ((record, bundle), (part, bytes)) in manifest.parts.iter().zip(bundles).zip(&parts) {
+            let folder = record.file.strip_suffix(BundleManifest::FILE).unwrap_or_default();
+            self.put_files(&version, folder, bundle, part)?;
+            self.put_immutable(&self.version_key(&version, &record.file), bytes)?;
+        }
+        self.put_immutable(&self.version_key(&version, BundleManifest::FILE), &bytes)?;
+        Ok(version)
+    }
+
+    /// Reads the manifest of a bundle folder, which must be one of this pipeline.
+    fn read_bundle(&self, bundle: &Path) -> Result<(BundleManifest, Vec<u8>), StepError> {
         let path = bundle.join(BundleManifest::FILE);
         let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
         let manifest = parse_manifest(&path.display().to_string(), &bytes)?;
-        if manifest.pipeline != self.pipeline {
-            return Err(StepError::refused(format!(
-                "`{}` is a bundle of pipeline `{}`, not of `{}`",
-                bundle.display(),
-                manifest.pipeline,
-                self.pipeline
-            ))
-            .hint("deploy it with its own document: a version belongs to one pipeline"));
+        if manifest.pipeline == self.pipeline {
+            return Ok((manifest, bytes));
         }
-        let version = version_name(&manifest, &bytes);
+        Err(StepError::refused(format!(
+            "`{}` is a bundle of pipeline `{}`, not of `{}`",
+            bundle.display(),
+            manifest.pipeline,
+            self.pipeline
+        ))
+        .hint("deploy it with its own document: a version belongs to one pipeline"))
+    }
+
+    /// Writes the files of a bundle below a folder of a version.
+    fn put_files(
+        &self,
+        version: &str,
+        folder: &str,
+        bundle: &Path,
+        manifest: &BundleManifest,
+    ) -> Result<(), StepError> {
+        let path = bundle.join(BundleManifest::FILE);
         for record in manifest.files() {
             check_file_name(&path.display().to_string(), &record.file)?;
             let path = bundle.join(&record.file);
             let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
             verify(&path.display().to_string(), &bytes, &record.sha256)?;
-            self.put_immutable(&self.version_key(&version, &record.file), &bytes)?;
+            let key = self.version_key(version, &format!("{folder}{}", record.file));
+            self.put_immutable(&key, &bytes)?;
         }
-        self.put_immutable(&self.version_key(&version, BundleManifest::FILE), &bytes)?;
-        Ok(version)
+        Ok(())
     }
 
     /// Returns the registered versions in the order of their names, which is that of their
@@ -154,10 +199,11 @@ impl<'a> Registry<'a> {
 
     /// Fetches all files of a version, each verified against the SHA-256 in `bundle.json`, and
     /// `bundle.json` against the version's name. With a cache folder, files that are there and
-    /// right are taken from it, and fetched ones are kept in it.
+    /// right are taken from it, and fetched ones are kept in it. A shard's store gives the shard's
+    /// part of the version.
     ///
-    /// Errors: refused for a version that is not registered and for a file that is missing or has
-    /// another hash (both are named).
+    /// Errors: refused for a version that is not registered, for one of another number of shards, and
+    /// for a file that is missing or has another hash (both are named).
     pub fn fetch(&self, version: &str, cache: Option<&Path>) -> Result<BundleFiles, StepError> {
         self.fetch_where(version, cache, |_, _| true)
     }
@@ -185,12 +231,21 @@ impl<'a> Registry<'a> {
             Ok::<_, StepError>(object.bytes)
         };
         let named = |_: &str, bytes: &[u8]| self.check_manifest(version, bytes).map(drop);
-        let bytes = read(BundleManifest::FILE, &named)?;
-        let manifest = self.check_manifest(version, &bytes)?;
+        let mut bytes = read(BundleManifest::FILE, &named)?;
+        let mut manifest = self.check_manifest(version, &bytes)?;
+        let mut folder = "";
+        let part =
+            parts::of_shard(&manifest, self.store.shard(), (self.pipeline, version))?.cloned();
+        if let Some(part) = &part {
+            bytes = read(&part.file, &|key, bytes| verify(key, bytes, &part.sha256))?;
+            manifest = parse_manifest(&self.version_key(version, &part.file), &bytes)?;
+            folder = part.file.strip_suffix(BundleManifest::FILE).unwrap_or_default();
+        }
         let mut files = BundleFiles::from([(BundleManifest::FILE.to_owned(), bytes)]);
         for record in manifest.files().filter(|record| wanted(&manifest, record)) {
             check_file_name(&self.version_key(version, BundleManifest::FILE), &record.file)?;
-            let bytes = read(&record.file, &|key, bytes| verify(key, bytes, &record.sha256))?;
+            let check = |key: &str, bytes: &[u8]| verify(key, bytes, &record.sha256);
+            let bytes = read(&format!("{folder}{}", record.file), &check)?;
             files.insert(record.file.clone(), bytes);
         }
         Ok(files)

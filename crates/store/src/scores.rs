@@ -52,7 +52,7 @@ pub fn read(
     time: Timestamp,
 ) -> Result<Option<WindowScore>, StepError> {
     let key = key(pipeline, time);
-    store.get(&key)?.map(|object| parse(&key, &object.bytes)).transpose()
+    store.get(&key)?.map(|object| parse(&store.shown(&key), &object.bytes)).transpose()
 }
 
 /// Returns the windows that end after `after` (nothing: from the first) and not after `until`, in
@@ -148,7 +148,7 @@ impl ScoreReader<'_> {
             self.objects.extend(present.filter_map(|(key, object)| Some((key, object?))));
         }
         let Some((key, bytes)) = self.objects.pop_front() else { return Ok(None) };
-        parse(&key, &bytes).map(Some)
+        parse(&self.store.shown(&key), &bytes).map(Some)
     }
 }
 

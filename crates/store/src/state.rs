@@ -30,7 +30,7 @@ pub fn read<T: DeserializeOwned>(
 ) -> Result<Option<Stored<T>>, StepError> {
     let key = key(pipeline, name);
     let Some(object) = store.get(&key)? else { return Ok(None) };
-    Ok(Some(Stored { value: parse_json(&key, &object.bytes)?, etag: object.etag }))
+    Ok(Some(Stored { value: parse_json(&store.shown(&key), &object.bytes)?, etag: object.etag }))
 }
 
 /// Writes a state if it is still what `expected` (the tag read with it, nothing for a state that
@@ -58,7 +58,8 @@ pub(crate) fn put(
     match store.put(key, bytes, condition)? {
         Put::Written(etag) => Ok(etag),
         Put::Conflict => Err(StepError::lost_race(format!(
-            "`{key}` in store `{}` was changed by another process",
+            "`{}` in store `{}` was changed by another process",
+            store.shown(key),
             store.describe()
         ))
         .hint("run again: what the other one did is then taken into account")),

@@ -88,8 +88,9 @@ pub fn read(
 ) -> Result<Option<Stored<Watermark>>, StepError> {
     let key = key(pipeline);
     let Some(object) = store.get(&key)? else { return Ok(None) };
-    let Position { scored_to, state, .. } = Position::parse(&key, &object.bytes)?;
-    let tensors = Tensors::decode_any(&object.bytes).map_err(|e| named(&key, e))?;
+    let shown = store.shown(&key);
+    let Position { scored_to, state, .. } = Position::parse(&shown, &object.bytes)?;
+    let tensors = Tensors::decode_any(&object.bytes).map_err(|e| named(&shown, e))?;
     Ok(Some(Stored { value: Watermark { scored_to, state, tensors }, etag: object.etag }))
 }
 
@@ -98,7 +99,7 @@ pub fn read(
 pub fn scored_to(store: &dyn ObjectStore, pipeline: &str) -> Result<Option<Timestamp>, StepError> {
     let key = key(pipeline);
     let Some(object) = store.get(&key)? else { return Ok(None) };
-    Ok(Some(Position::parse(&key, &object.bytes)?.scored_to))
+    Ok(Some(Position::parse(&store.shown(&key), &object.bytes)?.scored_to))
 }
 
 /// Moves the watermark if it is still the one with the tag `expected` (nothing: if there is none);

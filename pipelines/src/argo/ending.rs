@@ -29,7 +29,7 @@ pub(super) fn templates(
     };
     let both = Template {
         name: ENDING.to_owned(),
-        dag: Some(Dag { tasks: vec![task(&report), task(&alert)] }),
+        dag: Some(Dag { tasks: vec![task(&report), task(&alert)], ..Dag::default() }),
         ..Template::default()
     };
     Ok(vec![both, report, alert])
@@ -67,7 +67,7 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
         inputs: Some(given),
         outputs: Some(super::workflow::Arguments {
             parameters: Vec::new(),
-            artifacts: super::group::output_artifacts(document, task),
+            artifacts: super::group::output_artifacts(document, task, ""),
         }),
         container: Some(step::container(task, &surroundings)?),
         active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),

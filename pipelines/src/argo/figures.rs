@@ -88,7 +88,15 @@ pub(super) fn agent() -> Resources {
 pub(super) fn threads(stage: Stage) -> u16 {
     match stage {
         Stage::Feature | Stage::Train => 2,
-        _ => 1,
+        Stage::Collect
+        | Stage::Label
+        | Stage::Validate
+        | Stage::Select
+        | Stage::Deploy
+        | Stage::Score
+        | Stage::Alert
+        | Stage::Export
+        | Stage::Report => 1,
     }
 }
 

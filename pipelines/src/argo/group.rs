@@ -13,7 +13,7 @@ use super::outside::Outside;
 use super::step::{self, Surroundings, WORK};
 use super::training::{WORK_SIZE, declared};
 use super::workflow::{Archive, Arguments, Artifact, ContainerSet, PodMetadata, S3Key, Template};
-use super::{COMPONENT, access, figures, label};
+use super::{COMPONENT, SHARD, SHARD_REFERENCE, access, figures, label};
 use crate::plan::{Plan, Task};
 
 /// The flags that are parameters of a workflow and go through its entrypoint's inputs.
@@ -81,7 +81,9 @@ impl Group {
         let parameters: Vec<_> =
             self.tasks(plan).map(|task| task.command.parameters()).collect::<Result<_, _>>()?;
         let takes = |name: &&str| parameters.iter().any(|of_task| of_task.contains_key(*name));
-        Ok(PASSED.into_iter().filter(takes).collect())
+        // The keys of what it leaves have the number of the shard.
+        let shard = plan.shard().map(|_| SHARD);
+        Ok(PASSED.into_iter().filter(takes).chain(shard).collect())
     }
 
     /// Returns the names of the pods whose outputs it reads.
@@ -115,10 +117,13 @@ impl Group {
             let path = port.path.display().to_string();
             let producer = plan.tasks.iter().position(|task| writes(task, port.path));
             let repeated = ports.iter().filter(|other| other.name == port.name).count() > 1;
-            let name = match producer {
-                Some(producer) if repeated => {
+            let left = port.path.strip_prefix(WORK).ok().filter(|_| producer.is_none());
+            let shard = left.and_then(|left| left.iter().next());
+            let name = match (producer, shard) {
+                (Some(producer), _) if repeated => {
                     format!("{}-{}", port.name, argo_name(&plan.tasks[producer]))
                 }
+                (None, Some(shard)) => format!("{}-{}", port.name, shard.display()),
                 _ => port.name.to_owned(),
             };
             let optional = producer.and_then(|it| plan.tasks[it].model()).map(|_| true);
@@ -136,7 +141,11 @@ impl Group {
                 Some(Artifact { name, from, optional, ..Artifact::default() })
             });
             if argument.is_none() {
-                let key = format!("inputs/{pipeline}/{}", step::external(&path)?);
+                let key = match left {
+                    // What the pods of a shard left.
+                    Some(left) => format!("{}{}", run_key(pipeline), left.display()),
+                    None => format!("inputs/{pipeline}/{}", step::external(&path)?),
+                };
                 declared.s3 = Some(S3Key { key: as_folder(&key, port.path) });
                 declared.archive = Some(Archive::default());
             }
@@ -215,7 +224,8 @@ impl Group {
     fn outputs(&self, document: &Document, plan: &Plan) -> Vec<Artifact> {
         let mut artifacts = Vec::new();
         for task in self.tasks(plan) {
-            let mut of_task = output_artifacts(document, task);
+            let folder = plan.shard().map(|_| format!("shard-{SHARD_REFERENCE}/"));
+            let mut of_task = output_artifacts(document, task, &folder.unwrap_or_default());
             if !self.is_single() {
                 of_task[0].name = format!("outcome-{}", argo_name(task));
             }
@@ -231,10 +241,15 @@ fn as_folder(key: &str, path: &Path) -> String {
     format!("{key}{slash}")
 }
 
-/// Returns what a task leaves in the store, under the keys that the same run would have in a folder.
+/// Returns the key of the folder of a run.
+fn run_key(pipeline: &str) -> String {
+    format!("runs/{pipeline}/{{{{workflow.uid}}}}/")
+}
+
+/// Returns what a task leaves in the store, in a folder of its run, under the keys that the same run would have in a folder.
 ///
 /// The outcome and reports come first: Argo uploads in this order, after a refusal too.
-pub(super) fn output_artifacts(document: &Document, task: &Task) -> Vec<Artifact> {
+pub(super) fn output_artifacts(document: &Document, task: &Task, folder: &str) -> Vec<Artifact> {
     // The record of a run lies beside its tasks.
     let below = |path: &Path| match path.strip_prefix(WORK).unwrap_or(path).to_str() {
         Some("record") | None => String::new(),
@@ -243,9 +258,7 @@ pub(super) fn output_artifacts(document: &Document, task: &Task) -> Vec<Artifact
     let artifact = |name: &str, path: &Path| Artifact {
         name: name.to_owned(),
         path: Some(path.display().to_string()),
-        s3: Some(S3Key {
-            key: format!("runs/{}/{{{{workflow.uid}}}}/{}", document.name, below(path)),
-        }),
+        s3: Some(S3Key { key: format!("{}{folder}{}", run_key(&document.name), below(path)) }),
         archive: Some(Archive::default()),
         ..Artifact::default()
     };

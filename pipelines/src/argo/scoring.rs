@@ -12,10 +12,10 @@ use super::training::{
     API_VERSION, SCHEDULED_TIME, cron_metadata, declared, inputs, mutex, parameter,
 };
 use super::workflow::{
-    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, PodGc, PodMetadata,
-    Template, TtlStrategy, WorkflowSpec,
+    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Parameter, PodGc,
+    PodMetadata, Sequence, Template, TtlStrategy, WorkflowSpec,
 };
-use super::{COMPONENT, access, label, labels, names};
+use super::{COMPONENT, ITEM, SHARD, access, any_shard, label, labels, names, over_shards};
 use crate::plan::{Plan, Task};
 
 /// Less than the minute between two ticks, so that a late tick never starts beside the next one.
@@ -23,6 +23,9 @@ const STARTING_DEADLINE_SECONDS: u32 = 50;
 
 /// The template that comes last. Tasks are named after stages, so none has this name.
 const ENDING: &str = "ending";
+/// The template of a tick, and that of the ticks of all shards.
+const SCORE: &str = "score";
+const SHARDS: &str = "shards";
 
 /// Parts of a tick's time that each step may take in a pod, and each step of the pods that follow a
 /// failure. The first step that hangs is the last of its pod. Argo adds some 15 s to a pod: 5 s until its
@@ -54,7 +57,7 @@ pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
 }
 
 fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
-    let mut plan = crate::score::plan(&inputs(document))?;
+    let mut plan = crate::score::plan_of_pod(&inputs(document), any_shard(document))?;
     adapt(document, &mut plan);
     let names = names(document);
     let stages: Vec<Stage> = plan.tasks.iter().map(|task| task.command.stage()).collect();
@@ -64,26 +67,28 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     let mut pod_labels = vec![label(COMPONENT, "score")];
     pod_labels.extend(stages.iter().filter_map(|stage| Some(Outside::of(*stage)?.label())));
     let score = Template {
-        name: "score".to_owned(),
+        name: SCORE.to_owned(),
         metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
-        inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
+        inputs: Some(Arguments { parameters: declared(&given(&plan)), artifacts: Vec::new() }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
         pod_spec_patch: step::volumes_patch(&volumes, &set)?,
         container_set: Some(set),
         ..Template::default()
     };
+    let shards = over_shards(document);
     let mut templates = vec![score];
+    templates.extend(shards.clone().map(of_shards));
     templates.extend(ending(document, &plan)?);
     let mut spec = WorkflowSpec {
-        entrypoint: Some("score".to_owned()),
+        entrypoint: Some(if shards.is_some() { SHARDS } else { SCORE }.to_owned()),
         on_exit: Some(ENDING.to_owned()),
         arguments: Some(Arguments {
             parameters: step::parameters(SCHEDULED_TIME),
             artifacts: Vec::new(),
         }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
-        // What comes after a failure runs side by side.
-        parallelism: Some(2),
+        // The pod of each shard runs beside the others; of what comes after a failure, two do.
+        parallelism: Some(2 * document.shards.count),
         synchronization: Some(mutex(&names.score)),
         pod_gc: Some(PodGc { strategy: "OnPodSuccess".to_owned() }),
         ttl_strategy: Some(TtlStrategy {
@@ -100,6 +105,38 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
     };
     step::secure(&mut spec)?;
     Ok(spec)
+}
+
+/// Returns the parameters of the templates of a plan.
+fn given(plan: &Plan) -> Vec<&'static str> {
+    ["now"].into_iter().chain(plan.shard().map(|_| SHARD)).collect()
+}
+
+/// Makes the entrypoint of a pipeline with shards: a pod for each. One that fails keeps no other from
+/// its windows.
+fn of_shards(shards: Sequence) -> Template {
+    let handed_on = |name: &str, value: &str| Parameter {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        description: None,
+    };
+    let arguments = Arguments {
+        parameters: vec![handed_on("now", "{{inputs.parameters.now}}"), handed_on(SHARD, ITEM)],
+        artifacts: Vec::new(),
+    };
+    let each = DagTask {
+        name: SCORE.to_owned(),
+        template: SCORE.to_owned(),
+        arguments: Some(arguments),
+        with_sequence: Some(shards),
+        ..DagTask::default()
+    };
+    Template {
+        name: SHARDS.to_owned(),
+        inputs: Some(Arguments { parameters: declared(&["now"]), artifacts: Vec::new() }),
+        dag: Some(Dag { fail_fast: Some(false), tasks: vec![each] }),
+        ..Template::default()
+    }
 }
 
 /// Lets `score` say what makes the first model here, and `alert` look for no failed task: its
@@ -168,21 +205,25 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
         name: task.name.clone(),
         template: task.name.clone(),
         when: Some("{{workflow.status}} != Succeeded".to_owned()),
+        arguments: plan.shard().map(|_| parameter(SHARD, ITEM)),
+        with_sequence: over_shards(document),
         ..DagTask::default()
     };
     let mut templates = vec![Template {
         name: ENDING.to_owned(),
-        dag: Some(Dag { tasks: last.iter().map(tell).collect() }),
+        dag: Some(Dag { tasks: last.iter().map(tell).collect(), ..Dag::default() }),
         ..Template::default()
     }];
     for task in &last {
         let stage = task.command.stage();
         let mut pod_labels = vec![label(COMPONENT, stage.name())];
         pod_labels.extend(Outside::of(stage).map(|outside| outside.label()));
+        let mut given = parameter("now", SCHEDULED_TIME);
+        given.parameters.extend(plan.shard().into_iter().flat_map(|_| declared(&[SHARD])));
         templates.push(Template {
             name: task.name.clone(),
             metadata: Some(PodMetadata { labels: pod_labels.into_iter().collect() }),
-            inputs: Some(parameter("now", SCHEDULED_TIME)),
+            inputs: Some(given),
             container: Some(step::container(task, &surroundings(document, task, false))?),
             active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
             ..Template::default()

@@ -135,6 +135,10 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
         let is_input = inputs.iter().any(|port| port.name == flag);
         line.push(match flag.as_str() {
             "now" | "seed" | "range" | "models" => format!("{{{{inputs.parameters.{flag}}}}}"),
+            "shard" => match task.command.shard() {
+                Some(shard) => format!("{}/{}", super::SHARD_REFERENCE, shard.count()),
+                None => word,
+            },
             "source" => match word.split_once('=') {
                 Some((name, path)) => {
                     format!("{name}={}", input_path(path, surroundings.shares_work)?)

@@ -12,10 +12,12 @@ use super::group::{Group, PASSED, argo_name, groups, output_artifacts};
 use super::step::{self, INPUTS, Surroundings, WORK};
 use super::workflow::{
     Archive, Arguments, Artifact, ArtifactGc, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Mutex,
-    Parameter, PodGc, PodMetadata, S3Key, StopStrategy, Synchronization, Template, TtlStrategy,
-    WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
+    Parameter, PodGc, PodMetadata, S3Key, Sequence, StopStrategy, Synchronization, Template,
+    TtlStrategy, WorkflowSpec, WorkflowTemplate, WorkflowTemplateRef,
 };
-use super::{COMPONENT, access, ending, label, labels, metadata, names};
+use super::{
+    COMPONENT, ITEM, SHARD, access, any_shard, ending, label, labels, metadata, names, over_shards,
+};
 use crate::plan::Plan;
 use crate::train::{self, Inputs};
 
@@ -31,6 +33,8 @@ pub(super) const WORK_SIZE: &str = "8Gi";
 const WEEK_SECONDS: u32 = 7 * 86_400;
 /// The first template. Tasks are named after stages, so none has this name.
 const ENTRYPOINT: &str = "training";
+/// The task that trains each shard.
+const SHARDS: &str = "shards";
 
 /// Returns the inputs of a plan as it runs in pods.
 pub(super) fn inputs(document: &Document) -> Inputs<'_> {
@@ -46,21 +50,25 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
 
 /// Makes the template, which people start trainings from and the clocks name.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
-    let mut plan = train::plan(&inputs(document))?;
+    let inputs = inputs(document);
+    let whole = train::plan(&inputs)?;
+    // The pods of a shard do what those of a whole pipeline do, up to its bundle.
+    let mut plan = match any_shard(document) {
+        Some(shard) => train::plan_of_shard(&inputs, shard)?,
+        None => whole.clone(),
+    };
     let models = document.trained().join(",");
-    for task in &mut plan.tasks {
-        match &mut task.command {
-            StepCommand::Collect(args) => args.range = Some(document.range),
-            StepCommand::Select(args) => args.models = vec![models.clone()],
-            _ => {}
-        }
-    }
+    take_parameters(&mut plan, document, &models);
     let groups = groups(&plan);
-    let mut templates = vec![dag(&document.name, &plan, &groups)?];
+    let mut templates = match over_shards(document) {
+        Some(shards) => of_shards(document, shards)?,
+        None => Vec::new(),
+    };
+    templates.push(dag(&document.name, &plan, &groups)?);
     for group in &groups {
         templates.push(group.template(document, &plan, &groups)?);
     }
-    let last = ending::templates(document, &plan, report(document)?)?;
+    let last = ending::templates(document, &whole, report(document)?)?;
     let mut stages = vec![Stage::Collect];
     // The news of a training are there where somebody wants to hear of it.
     stages.extend((last.len() > 1).then_some(Stage::Alert));
@@ -96,6 +104,25 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
         metadata: metadata(&names.train, Some(document)),
         spec,
     })
+}
+
+/// Sets the flags whose values are parameters of the workflow.
+fn take_parameters(plan: &mut Plan, document: &Document, models: &str) {
+    for task in &mut plan.tasks {
+        match &mut task.command {
+            StepCommand::Collect(args) => args.range = Some(document.range),
+            StepCommand::Select(args) => args.models = vec![models.to_owned()],
+            StepCommand::Label(_)
+            | StepCommand::Feature(_)
+            | StepCommand::Validate(_)
+            | StepCommand::Train(_)
+            | StepCommand::Deploy(_)
+            | StepCommand::Score(_)
+            | StepCommand::Alert(_)
+            | StepCommand::Export(_)
+            | StepCommand::Report(_) => {}
+        }
+    }
 }
 
 /// Returns what a training can be given.
@@ -178,6 +205,50 @@ pub(super) fn is_wanted(model: &str) -> String {
     format!("' {{{{inputs.parameters.models}}}} ' =~ '[ ,]{model}[ ,]'")
 }
 
+/// Makes the entrypoint of a pipeline with shards: each shard up to its bundle, then one version of
+/// them all; and the template of that version.
+fn of_shards(document: &Document, shards: Sequence) -> Result<Vec<Template>, StepError> {
+    let handed_on = |name: &str, value: String| Parameter {
+        name: name.to_owned(),
+        value: Some(value),
+        description: None,
+    };
+    let passed = PASSED.map(|name| handed_on(name, format!("{{{{inputs.parameters.{name}}}}}")));
+    let item = handed_on(SHARD, ITEM.to_owned());
+    let each =
+        Arguments { parameters: passed.into_iter().chain([item]).collect(), artifacts: Vec::new() };
+    let version = train::plan_of_version(&inputs(document))?;
+    let groups = groups(&version);
+    let mut tasks = vec![DagTask {
+        name: SHARDS.to_owned(),
+        template: SHARD.to_owned(),
+        arguments: Some(each),
+        with_sequence: Some(shards),
+        ..DagTask::default()
+    }];
+    let mut templates = Vec::new();
+    for group in &groups {
+        let passed = group.passed(&version)?.into_iter();
+        let given = passed.map(|name| handed_on(name, format!("{{{{inputs.parameters.{name}}}}}")));
+        tasks.push(DagTask {
+            name: group.name(&version),
+            template: group.name(&version),
+            dependencies: vec![SHARDS.to_owned()],
+            arguments: Some(Arguments { parameters: given.collect(), artifacts: Vec::new() }),
+            ..DagTask::default()
+        });
+        templates.push(group.template(document, &version, &groups)?);
+    }
+    let entrypoint = Template {
+        name: ENTRYPOINT.to_owned(),
+        inputs: Some(Arguments { parameters: declared(&PASSED), artifacts: Vec::new() }),
+        dag: Some(Dag { tasks, ..Dag::default() }),
+        ..Template::default()
+    };
+    Ok([entrypoint].into_iter().chain(templates).collect())
+}
+
+/// Makes the DAG of a whole pipeline, which is the entrypoint, or that of a shard.
 fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepError> {
     let mut tasks = Vec::new();
     for group in groups {
@@ -198,12 +269,15 @@ fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepEr
             dependencies: group.needs(plan, groups),
             when: group.model(plan).map(is_wanted),
             arguments: (given != Arguments::default()).then_some(given),
+            ..DagTask::default()
         });
     }
+    let shard = plan.shard().map(|_| SHARD);
+    let names: Vec<&str> = PASSED.into_iter().chain(shard).collect();
     Ok(Template {
-        name: ENTRYPOINT.to_owned(),
-        inputs: Some(Arguments { parameters: declared(&PASSED), artifacts: Vec::new() }),
-        dag: Some(Dag { tasks }),
+        name: shard.unwrap_or(ENTRYPOINT).to_owned(),
+        inputs: Some(Arguments { parameters: declared(&names), artifacts: Vec::new() }),
+        dag: Some(Dag { tasks, ..Dag::default() }),
         ..Template::default()
     })
 }
@@ -241,7 +315,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
         inputs: Some(given),
         outputs: Some(Arguments {
             parameters: Vec::new(),
-            artifacts: output_artifacts(document, &task),
+            artifacts: output_artifacts(document, &task, ""),
         }),
         container: Some(step::container(&task, &surroundings)?),
         active_deadline_seconds: Some(figures::STEP_DEADLINE_SECONDS),

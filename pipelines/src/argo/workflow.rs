@@ -279,6 +279,9 @@ pub struct ContainerSet {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dag {
+    /// Whether tasks that need none that failed are no longer started, which is the default.
+    #[serde(default, rename = "failFast", skip_serializing_if = "Option::is_none")]
+    pub fail_fast: Option<bool>,
     /// The tasks.
     pub tasks: Vec<DagTask>,
 }
@@ -300,6 +303,17 @@ pub struct DagTask {
     /// What the template is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Arguments>,
+    /// Runs it once for each number, which is `{{item}}`, side by side.
+    #[serde(rename = "withSequence", skip_serializing_if = "Option::is_none")]
+    pub with_sequence: Option<Sequence>,
+}
+
+/// The numbers from 0 to below a count.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sequence {
+    /// The count, which Argo takes as text.
+    pub count: String,
 }
 
 /// When a pod is tried again.

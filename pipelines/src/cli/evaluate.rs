@@ -155,14 +155,24 @@ fn scenarios_of(context: &Context) -> Option<PathBuf> {
 
 /// Scores the sample's windows with a run's bundle; none where their features are not kept here.
 fn again(context: &Context, sample: &Sample, run: &Path) -> Result<Vec<WindowScore>, StepError> {
-    let mut windows = Vec::new();
-    let (store, name) = (&context.store.root, &context.document.name);
-    if let Some(features) = scored::features(store, name, sample.score_until) {
-        let bundle = Bundle::read(&run.join("select/bundle"))?;
+    let mut windows: BTreeMap<Timestamp, WindowScore> = BTreeMap::new();
+    for shard in context.document.shards.all() {
+        let path = crate::train::path(&context.document, shard);
+        let place = shard.map_or_else(|| run.to_owned(), |shard| run.join(shard.part()));
+        let features = scored::features(&context.store.root, &path, sample.score_until);
+        let Some(features) = features else { continue };
+        let bundle = Bundle::read(&place.join("select/bundle"))?;
         let mut scorer = again::Scorer::going_on(&bundle, sample.train_until, 1);
-        again::for_each(&mut scorer, &features, |window| windows.push(window.clone()))?;
+        again::for_each(&mut scorer, &features, |window| {
+            let window = window.clone();
+            let whole = match windows.remove(&window.time) {
+                Some(before) => store::whole::joined(before, window),
+                None => window,
+            };
+            windows.insert(whole.time, whole);
+        })?;
     }
-    Ok(windows)
+    Ok(windows.into_values().collect())
 }
 
 /// Returns the scores of a range.
@@ -173,8 +183,8 @@ fn stored(
 ) -> Result<Vec<WindowScore>, StepError> {
     check_range(from, to)?;
     let store = context.store.open()?;
-    let windows = store::scores::read_after(store.as_ref(), &context.document.name, Some(from), to);
-    let windows: Vec<WindowScore> = windows.collect::<Result<_, _>>()?;
+    let whole = store::Whole::open(store.as_ref(), &context.document.name)?;
+    let windows: Vec<WindowScore> = whole.read_after(Some(from), to).collect::<Result<_, _>>()?;
     if windows.is_empty() {
         return Err(StepError::refused(format!("no window between {from} and {to} was scored"))
             .hint(format!("lynceus score {} does it", context.document.name)));

@@ -35,12 +35,17 @@ pub(crate) fn execute(global: &Global, args: &MessagesArgs) -> Result<(), StepEr
     let to = args.to.unwrap_or_else(clock);
     let from = args.from.unwrap_or(to - args.last);
     report::gather::check_range(from, to)?;
-    let messages = alert::archive::read(store.as_ref(), &args.pipeline, from, to)?;
+    let mut messages = Vec::new();
+    let mut delivered = Delivered::default();
+    for path in store::shard::paths(store.as_ref(), &args.pipeline)? {
+        messages.extend(alert::archive::read(store.as_ref(), &path, from, to)?);
+        delivered.add(store.as_ref(), &path)?;
+    }
+    messages.sort_by(|a, b| (a.time, &a.key).cmp(&(b.time, &b.key)));
     if messages.is_empty() && store.list(&format!("state/{}/", args.pipeline), None, 1)?.is_empty()
     {
         crate::find::known(&args.pipeline, &global.pipelines)?;
     }
-    let delivered = Delivered::read(store.as_ref(), &args.pipeline)?;
     if global.output() == OutputFormat::Json {
         let items = messages.iter().map(|message| {
             json!({"message": message, "channels": delivered.to(message), "waits_for": delivered.waits(message)})
@@ -55,18 +60,20 @@ pub(crate) fn execute(global: &Global, args: &MessagesArgs) -> Result<(), StepEr
 }
 
 /// Which channels took the last messages, and which have not yet.
+#[derive(Default)]
 struct Delivered {
     to: BTreeMap<String, Vec<String>>,
     waits: BTreeMap<String, Vec<String>>,
 }
 
 impl Delivered {
-    fn read(store: &dyn ObjectStore, pipeline: &str) -> Result<Self, StepError> {
-        let stored = state::read::<AlertState>(store, pipeline, "alerts")?;
+    /// Adds what a pipeline, or a shard of it, remembers.
+    fn add(&mut self, store: &dyn ObjectStore, path: &str) -> Result<(), StepError> {
+        let stored = state::read::<AlertState>(store, path, "alerts")?;
         let state = stored.map(|stored| stored.value).unwrap_or_default();
-        let to = state.told.into_iter().map(|told| (told.key, told.channels)).collect();
-        let waits = state.pending.into_iter().map(|it| (it.message.key, it.channels)).collect();
-        Ok(Self { to, waits })
+        self.to.extend(state.told.into_iter().map(|told| (told.key, told.channels)));
+        self.waits.extend(state.pending.into_iter().map(|it| (it.message.key, it.channels)));
+        Ok(())
     }
 
     fn to(&self, message: &Message) -> &[String] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use contract::step::Common;
 use contract::steps::{CollectArgs, FeatureArgs, LabelArgs};
-use contract::{Outcome, Span, StepError, Timestamp};
+use contract::{Outcome, Shard, Span, StepError, Timestamp};
 use document::below;
 use document::features::lookback;
 
@@ -20,13 +20,14 @@ pub(super) struct Made {
 }
 
 /// Collects what the features of the windows after `after` and up to `until` look at, and makes them
-/// in a folder; with the document's labels, if they are wanted.
+/// in a folder, of one shard or of all entities; with the document's labels, if they are wanted.
 ///
 /// Errors: those of the steps.
 pub(super) fn make(
     context: &Context,
     folder: &Path,
     (after, until): (Timestamp, Timestamp),
+    shard: Option<Shard>,
     is_labelled: bool,
 ) -> Result<Made, StepError> {
     let document = &context.document;
@@ -53,6 +54,7 @@ pub(super) fn make(
         coverage: None,
         source: inputs.sources(),
         record: None,
+        shard,
         common: Common::default(),
     };
     collect::run(&collect, &mut Outcome::start("collect"))?;

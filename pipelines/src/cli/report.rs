@@ -43,8 +43,25 @@ pub(crate) fn execute(global: &Global, args: &ReportArgs) -> Result<(), StepErro
     }
 }
 
-/// Writes the page of a run, with the scores of a range if there is one.
+/// Writes the page of a run, with the scores of a range if there is one; each shard has a page of its
+/// own in its folder.
 pub(crate) fn write(
+    context: &Context,
+    run: &Path,
+    range: Option<(Timestamp, Timestamp)>,
+    page: &Path,
+) -> Result<(), StepError> {
+    for shard in context.document.shards.all().into_iter().flatten() {
+        let folder = run.join(shard.part());
+        if RunRecord::read(&folder).is_ok() {
+            of_run(context, &folder, None, &folder.join("report.html"))?;
+        }
+    }
+    of_run(context, run, range, page)
+}
+
+/// Writes the page of one run folder.
+fn of_run(
     context: &Context,
     run: &Path,
     range: Option<(Timestamp, Timestamp)>,

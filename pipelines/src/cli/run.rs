@@ -77,6 +77,7 @@ impl ProcessArgs {
             uncached: false,
             data_on_stdout: global.output() == OutputFormat::Json,
             limit: None,
+            keeps_going: false,
         }
     }
 }
@@ -205,9 +206,32 @@ impl Prepared {
         let done = block_on(runner.run(&mut self.record.clone()));
         progress.finish();
         self.tell(&runner, &done);
+        self.split(context)?;
         // Unlocked by hand only so that the field is seen to be of use.
         drop(self.lock.file().unlock());
         done
+    }
+
+    /// Gives each shard a record of its own tasks: its folder is then a run that can be shown by itself.
+    fn split(&self, context: &Context) -> Result<(), StepError> {
+        let Ok(whole) = RunRecord::read(&self.folder) else { return Ok(()) };
+        for shard in context.document.shards.all().into_iter().flatten() {
+            let prefix = format!("{}/", shard.part());
+            let own = |task: &TaskRecord| {
+                let name = task.name.strip_prefix(&prefix)?.to_owned();
+                Some(TaskRecord { name, ..task.clone() })
+            };
+            let folder = self.folder.join(shard.part());
+            let record = RunRecord {
+                run: format!("{}/{}", whole.run, shard.part()),
+                tasks: whole.tasks.iter().filter_map(own).collect(),
+                metrics: RunRecord::metrics_of(&folder),
+                ..whole.clone()
+            };
+            record.write(&folder)?;
+            document::write(&folder.join("document.yaml"), &context.document)?;
+        }
+        Ok(())
     }
 
     /// Sends messages about how the run ended. What cannot be sent now is kept in the store, and
@@ -295,7 +319,7 @@ fn summary(folder: &Path, record: &RunRecord, verbose: bool) -> String {
         let note = match (task.state, &outcome) {
             (TaskState::Failed | TaskState::Skipped, _) => String::new(),
             (_, Some(outcome)) => counts(outcome),
-            _ => task.why.clone(),
+            (_, None) => task.why.clone(),
         };
         rows.push(vec![
             task.name.clone(),

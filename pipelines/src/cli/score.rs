@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::steps::StepCommand;
-use contract::{Span, StepError, Timestamp, artifact, read_json};
+use contract::{Span, Stage, StepError, Timestamp, artifact, read_json};
+use document::Document;
 use fs_err as fs;
 use serde_json::Value;
 use store::{Watermark, watermark};
@@ -20,7 +21,7 @@ use crate::run::{
     INTERRUPTED, Limit, Options, RunRecord, RunStatus, Runner, TaskRecord, TaskState,
 };
 use crate::scored;
-use crate::train::Inputs;
+use crate::train::{Inputs, Part};
 
 /// What the names of ticks' folders end with.
 const TICK: &str = "-score";
@@ -129,10 +130,14 @@ pub(super) fn words(scored: &Value) -> String {
     }
     let of = |name: &str| scored.get(name).and_then(Value::as_u64).unwrap_or(0);
     format!(
-        "{} windows scored, {} anomalous, {} without data\n",
+        "{} windows scored, {} anomalous, {} without data{}\n",
         of("windows"),
         of("anomalous"),
-        of("no_data")
+        of("no_data"),
+        match scored.get("shards").and_then(Value::as_array) {
+            Some(shards) => format!(" in {} shards", shards.len()),
+            None => String::new(),
+        }
     )
 }
 
@@ -155,12 +160,6 @@ pub(crate) fn tick(
     let lock = lock(&folder)?;
     // What the first killed tick of this time left: this one, and others killed since, may have
     // found nothing to do.
-    if scored::features(&context.store.root, &document.name, at).is_none() {
-        scored::keep(&context.store.root, &document.name, at, &folder)?;
-    }
-    // The folder is gone when the tick ends; what must last is in the store.
-    artifact::scratch(true);
-    document::write(&folder.join("document.yaml"), document)?;
     let inputs = Inputs {
         document,
         base: &context.base,
@@ -168,23 +167,20 @@ pub(crate) fn tick(
         store: &context.store.url,
         now: at,
     };
+    let parts = Part::of_run(&inputs);
+    for part in &parts {
+        if scored::features(&context.store.root, &part.path(document), at).is_none() {
+            scored::keep(&context.store.root, &part.path(document), at, &part.folder)?;
+        }
+    }
+    // The folder is gone when the tick ends; what must last is in the store.
+    artifact::scratch(true);
+    document::write(&folder.join("document.yaml"), document)?;
     let mut plan = crate::score::plan(&inputs)?;
     suit_to_this_machine(&mut plan, context);
-    let mut record = RunRecord {
-        format: RunRecord::FORMAT,
-        run: name,
-        pipeline: document.name.clone(),
-        now: at,
-        started: clock(),
-        document_sha256: String::new(),
-        status: RunStatus::Running,
-        seconds: 0.0,
-        tasks: waiting(&plan),
-        metrics: BTreeMap::new(),
-        tags: BTreeMap::new(),
-        note: None,
-    };
-    let options = Options { uncached: true, ..options };
+    let mut record = begun(document, name, at, &plan);
+    // A shard that fails keeps no other one from being scored.
+    let options = Options { uncached: true, keeps_going: true, ..options };
     let runner = Runner {
         root: &context.store.root,
         folder: &folder,
@@ -198,24 +194,74 @@ pub(crate) fn tick(
     if ran.as_ref().is_err_and(|error| error.message != INTERRUPTED) {
         tell_what_stopped(&runner, &record);
     }
-    warn(&folder, &record);
+    warn(&folder, &plan);
     ran?;
-    let told: Value = read_json(&folder.join("score/scored.json"))?;
-    // A tick that comes again has nothing to add to what the first one left.
-    if told.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
-        scored::keep(&context.store.root, &document.name, at, &folder)?;
+    let mut told = Vec::new();
+    for part in &parts {
+        told.push(kept(context, part, at)?);
     }
+    let told = together(told);
     artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     drop(lock);
     Ok(told)
 }
 
+/// Returns what `score` says of a part, whose features and messages are kept if it scored a window.
+fn kept(context: &Context, part: &Part, at: Timestamp) -> Result<Value, StepError> {
+    let scored: Value = read_json(&part.folder.join("score/scored.json"))?;
+    // A tick that comes again has nothing to add to what the first one left.
+    if scored.get("windows").and_then(Value::as_u64).is_some_and(|windows| windows > 0) {
+        scored::keep(&context.store.root, &part.path(&context.document), at, &part.folder)?;
+    }
+    Ok(scored)
+}
+
+/// Returns the record of a tick that has done nothing yet.
+fn begun(document: &Document, run: String, now: Timestamp, plan: &Plan) -> RunRecord {
+    RunRecord {
+        format: RunRecord::FORMAT,
+        run,
+        pipeline: document.name.clone(),
+        now,
+        started: clock(),
+        document_sha256: String::new(),
+        status: RunStatus::Running,
+        seconds: 0.0,
+        tasks: waiting(plan),
+        metrics: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        note: None,
+    }
+}
+
+/// Makes one text of what the shards have scored: their numbers added, and each in full under `shards`.
+fn together(mut told: Vec<Value>) -> Value {
+    if told.len() == 1 {
+        return told.remove(0);
+    }
+    let mut whole = serde_json::Map::new();
+    for (name, value) in told.iter().filter_map(Value::as_object).flatten() {
+        let before = whole.get(name).and_then(Value::as_u64);
+        match value.as_u64() {
+            Some(number) => whole.insert(name.clone(), (before.unwrap_or(0) + number).into()),
+            // What the shards have in common, or what the first of them says.
+            None if value.is_string() && !whole.contains_key(name) => {
+                whole.insert(name.clone(), value.clone())
+            }
+            None => None,
+        };
+    }
+    whole.insert("shards".to_owned(), told.into());
+    Value::Object(whole)
+}
+
 /// Prints what scoring, alerting and exporting warn of: their files are gone when the tick ends
 /// well.
 /// What the steps before them say of the data is the same each minute, and an alarm of its own.
-fn warn(folder: &Path, record: &RunRecord) {
-    let tells = |task: &&TaskRecord| matches!(task.name.as_str(), "score" | "alert" | "export");
-    for task in record.tasks.iter().filter(tells) {
+fn warn(folder: &Path, plan: &Plan) {
+    let tells =
+        |task: &&Task| matches!(task.command.stage(), Stage::Score | Stage::Alert | Stage::Export);
+    for task in plan.tasks.iter().filter(tells) {
         let outcome = RunRecord::outcome_of(folder, &task.name);
         for warning in outcome.into_iter().flat_map(|outcome| outcome.warnings) {
             say(&format!("warning: {}: {warning}", task.name));
@@ -281,9 +327,11 @@ fn suit_to_this_machine(plan: &mut Plan, context: &Context) {
 
 /// Sets the watermark of a pipeline that has none.
 fn begin(context: &Context, since: Timestamp) -> Result<(), StepError> {
-    let (store, name) = (context.store.open()?, &context.document.name);
-    if watermark::scored_to(store.as_ref(), name)?.is_some() {
-        return Ok(());
+    let store = context.store.open()?;
+    for path in context.paths() {
+        if watermark::scored_to(store.as_ref(), &path)?.is_none() {
+            watermark::write(store.as_ref(), &path, &Watermark::new(since), None)?;
+        }
     }
-    watermark::write(store.as_ref(), name, &Watermark::new(since), None).map(drop)
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use contract::score::{EntityScore, Verdict, WindowScore, entity_words};
 use contract::{Span, StepError, Timestamp};
-use store::{ObjectStore, scores, watermark};
+use store::{ObjectStore, Whole};
 
 use super::context::{Context, DocumentArgs};
 use super::{Format, Global, OutputFormat, print, print_json, print_rows, say, score_rows};
@@ -41,8 +41,9 @@ pub(crate) struct ScoresArgs {
 pub(crate) fn execute(global: &Global, args: &ScoresArgs) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
     let (store, pipeline) = (context.store.open()?, &context.document.name);
+    // A shard that has never scored has no keys yet, so they are looked for each time.
     let scored_to = || -> Result<Option<Timestamp>, StepError> {
-        watermark::scored_to(store.as_ref(), pipeline)
+        Whole::open(store.as_ref(), pipeline)?.scored_to()
     };
     let mut end = args.to.map_or_else(scored_to, |to| Ok(Some(to)))?;
     if end.is_none() && args.watch {
@@ -84,7 +85,8 @@ fn read(
 ) -> Result<Vec<WindowScore>, StepError> {
     let wanted =
         |entity: &EntityScore| args.entity.is_empty() || args.entity.contains(&entity.entity);
-    scores::read_after(store, pipeline, Some(after), end)
+    Whole::open(store, pipeline)?
+        .read_after(Some(after), end)
         .map(|window| {
             let mut window = window?;
             window.entities.retain(wanted);

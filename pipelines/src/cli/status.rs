@@ -1,21 +1,23 @@
 //! `lynceus status`: the health of a pipeline on one screen, or of all of them, a line each.
 
+mod failed;
 mod overview;
 
 use std::path::PathBuf;
 
 use alert::AlertState;
-use contract::score::{Verdict, entity_words};
-use contract::{StepError, Timestamp};
+use contract::score::{Verdict, WindowScore, entity_words};
+use contract::{Shard, StepError, Timestamp};
 use export::Cursor;
 use score::Summary;
 use serde::Serialize;
+use serde_json::json;
 use store::{ObjectStore, Registry, scores, state, watermark};
 
 use super::context::{Context, DocumentArgs, clock};
-use super::score::failed_ticks;
 use super::{Global, OutputFormat, print, print_json};
-use crate::run::{RunRecord, TaskState, human_seconds, table};
+use crate::run::{human_seconds, table};
+use failed::FailedTick;
 
 /// Flags of `lynceus status`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,9 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Serialize)]
 struct Status {
     pipeline: String,
+    /// The shard that is said to be so; absent of a pipeline without shards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<Shard>,
     live: Option<Named>,
     shadow: Option<Named>,
     /// Absent before the first window was scored.
@@ -137,13 +142,6 @@ struct ExportStatus {
     why: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct FailedTick {
-    at: Timestamp,
-    task: String,
-    why: String,
-}
-
 pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepError> {
     let now = args.now.unwrap_or_else(clock);
     let StatusArgs { pipeline, overlay, set, sample, .. } = args;
@@ -152,17 +150,30 @@ pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepErro
     let document = DocumentArgs { pipeline, overlay, set, sample: *sample };
     let context = Context::new(global, &document)?;
     let store = context.store.open()?;
-    let status = read(&context, store.as_ref(), now)?;
-    match global.output() {
-        OutputFormat::Json => print_json(&status),
-        OutputFormat::Text => print(&text(&status)),
+    let shards = context.document.shards.all();
+    let shards = shards.into_iter().map(|shard| read(&context, store.as_ref(), shard, now));
+    let shards: Vec<Status> = shards.collect::<Result<_, _>>()?;
+    match (global.output(), shards.as_slice()) {
+        (OutputFormat::Json, [whole]) => print_json(whole),
+        (OutputFormat::Json, shards) => {
+            print_json(&json!({"pipeline": context.document.name, "shards": shards}))
+        }
+        (OutputFormat::Text, shards) => {
+            print(&shards.iter().map(text).collect::<Vec<_>>().join("\n"))
+        }
     }
 }
 
-fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<Status, StepError> {
+fn read(
+    context: &Context,
+    store: &dyn ObjectStore,
+    shard: Option<Shard>,
+    now: Timestamp,
+) -> Result<Status, StepError> {
     let document = &context.document;
-    let pipeline = &document.name;
-    let registry = Registry::new(store, pipeline);
+    let registry = Registry::new(store, &document.name);
+    let path = crate::train::path(document, shard);
+    let pipeline = path.as_str();
     let version = |alias: &str| -> Result<Option<Named>, StepError> {
         let record = registry.alias(alias)?;
         Ok(record.map(|it| Named { version: it.version, since: it.since, why: it.why }))
@@ -170,16 +181,14 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
     let mark = watermark::read(store, pipeline)?.map(|stored| stored.value);
     let scorer = Summary::read(pipeline, mark.as_ref())?;
     let scoring = match &mark {
-        Some(mark) => Some(scoring(context, store, mark.scored_to, (&scorer, now))?),
+        Some(mark) => {
+            let window = scores::read(store, pipeline, mark.scored_to)?;
+            Some(scoring(context, window, mark.scored_to, (&scorer, now)))
+        }
         None => None,
     };
     let told = state::read::<AlertState>(store, pipeline, "alerts")?.map(|stored| stored.value);
     let told = told.unwrap_or_default();
-    let firing = told.tracks.firing().map(|(entity, kind, since)| Firing {
-        entity: entity.to_owned(),
-        kind,
-        since,
-    });
     let scored_to = mark.as_ref().map(|mark| mark.scored_to);
     let last_refused = told.refused.last().map(|refused| Refused {
         title: refused.message.title.clone(),
@@ -188,17 +197,14 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
         why: refused.why.clone(),
     });
     let trouble = told.trouble.iter();
-    let stopped = told.progress.as_ref().and_then(|progress| {
-        let why = progress.why.clone()?;
-        Some(Stopped { since: progress.seen, why, notified: progress.told })
-    });
     Ok(Status {
-        stopped,
-        pipeline: pipeline.clone(),
+        stopped: stopped(&told),
+        pipeline: document.name.clone(),
+        shard,
         live: version(&document.deployment.alias)?,
         shadow: version(&document.scoring.shadow)?,
         scoring,
-        alerts: firing.collect(),
+        alerts: firing(&told),
         messages_pending: told.pending.len(),
         oldest_pending: told.pending.iter().map(|pending| pending.message.time).min(),
         last_refused,
@@ -208,9 +214,9 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
                 trouble: trouble.clone(),
             })
             .collect(),
-        exports: exports(context, store)?,
+        exports: exports(context, store, pipeline)?,
         retrain: state::read(store, pipeline, alert::retrain::STATE)?.map(|stored| stored.value),
-        failed_tick: failed_tick(context, store, scored_to)?,
+        failed_tick: failed::last(context, store, shard, scored_to)?,
         drift: scorer.drift.map(|drift| Drift {
             since: drift.since,
             features: drift.drifted().cloned().collect(),
@@ -218,10 +224,31 @@ fn read(context: &Context, store: &dyn ObjectStore, now: Timestamp) -> Result<St
     })
 }
 
-fn exports(context: &Context, store: &dyn ObjectStore) -> Result<Vec<ExportStatus>, StepError> {
+/// Returns why scoring stopped, as the last ticks said.
+fn stopped(told: &AlertState) -> Option<Stopped> {
+    let progress = told.progress.as_ref()?;
+    let why = progress.why.clone()?;
+    Some(Stopped { since: progress.seen, why, notified: progress.told })
+}
+
+/// Returns the alerts that are firing.
+fn firing(told: &AlertState) -> Vec<Firing> {
+    let firing = told.tracks.firing().map(|(entity, kind, since)| Firing {
+        entity: entity.to_owned(),
+        kind,
+        since,
+    });
+    firing.collect()
+}
+
+fn exports(
+    context: &Context,
+    store: &dyn ObjectStore,
+    pipeline: &str,
+) -> Result<Vec<ExportStatus>, StepError> {
     let mut exports = Vec::new();
     for name in context.document.exports.keys() {
-        let cursor = Cursor::read(store, &context.document.name, name)?;
+        let cursor = Cursor::read(store, pipeline, name)?;
         exports.extend(cursor.map(|stored| {
             let Cursor { exported_to, failing, .. } = stored.value;
             let (failing_since, why) = failing.map(|failing| (failing.since, failing.why)).unzip();
@@ -231,53 +258,19 @@ fn exports(context: &Context, store: &dyn ObjectStore) -> Result<Vec<ExportStatu
     Ok(exports)
 }
 
-/// Returns what stopped the last tick, as its folder says or, for one in a cluster, its note in the
-/// store, unless windows were scored that were not due then.
-fn failed_tick(
-    context: &Context,
-    store: &dyn ObjectStore,
-    scored_to: Option<Timestamp>,
-) -> Result<Option<FailedTick>, StepError> {
-    let here = failed_here(context, scored_to);
-    let there = alert::failure::FailedTick::read(store, &context.document.name)?;
-    let there = there.filter(|tick| scored_to.is_none_or(|to| to <= tick.at));
-    let there = there.map(|tick| FailedTick { at: tick.at, task: tick.step, why: tick.why });
-    Ok(here.into_iter().chain(there).max_by_key(|tick| tick.at))
-}
-
-fn failed_here(context: &Context, scored_to: Option<Timestamp>) -> Option<FailedTick> {
-    let ticks = failed_ticks(&context.store.root, &context.document.name).into_iter().rev();
-    let records = ticks.filter_map(|folder| Some((RunRecord::read(&folder).ok()?, folder)));
-    let since =
-        |(record, _): &(RunRecord, std::path::PathBuf)| scored_to.is_none_or(|to| to <= record.now);
-    // One that is running, or was killed, says nothing yet.
-    let (record, folder, failed) = records.take_while(since).find_map(|(record, folder)| {
-        let failed = record.tasks.iter().find(|task| task.state == TaskState::Failed)?.clone();
-        Some((record, folder, failed))
-    })?;
-    let outcome = RunRecord::outcome_of(&folder, &failed.name);
-    let error = outcome.and_then(|outcome| outcome.error);
-    Some(FailedTick {
-        at: record.now,
-        task: failed.name.clone(),
-        why: error.map_or("it ended without an error message".to_owned(), |error| error.message),
-    })
-}
-
 fn scoring(
     context: &Context,
-    store: &dyn ObjectStore,
+    last: Option<WindowScore>,
     scored_to: Timestamp,
     (scorer, now): (&Summary, Timestamp),
-) -> Result<Scoring, StepError> {
+) -> Scoring {
     let document = &context.document;
-    let last = scores::read(store, &document.name, scored_to)?;
     let entities = last.map(|window| window.entities).unwrap_or_default();
     let count = |verdict| entities.iter().filter(|entity| entity.verdict == verdict).count();
     // A window may wait for its delay, for its end, and for the tick after that.
     let usual = document.scoring.delay + document.step + document.scoring.every;
     let lag = now - scored_to;
-    Ok(Scoring {
+    Scoring {
         last_window: scored_to,
         lag_seconds: lag.seconds(),
         late: lag > usual,
@@ -286,11 +279,12 @@ fn scoring(
         anomalous: count(Verdict::Anomalous),
         no_data: count(Verdict::NoData),
         reason: entities.iter().find_map(|entity| entity.reason.clone()),
-    })
+    }
 }
 
 fn text(status: &Status) -> String {
     let mut rows = vec![row("pipeline", &status.pipeline)];
+    rows.extend(status.shard.map(|shard| row("shard", &shard.to_string())));
     let version = |it: &Named| format!("{} since {} ({})", it.version, it.since, it.why);
     let none = || format!("none (lynceus runs list {} shows why)", status.pipeline);
     rows.push(row("live model", &status.live.as_ref().map_or_else(none, version)));

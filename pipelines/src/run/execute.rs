@@ -32,6 +32,8 @@ pub struct Options {
     pub data_on_stdout: bool,
     /// When all tasks must have ended; nothing for as long as they take.
     pub limit: Option<Limit>,
+    /// Run what does not need a task that failed, as the ticks of other shards.
+    pub keeps_going: bool,
 }
 
 /// Runs one plan in one run folder.
@@ -88,7 +90,7 @@ impl Runner<'_> {
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut failure: Option<StepError> = None;
         loop {
-            if failure.is_none() {
+            if failure.is_none() || self.options.keeps_going {
                 self.start_ready(record, &mut running, &program, &forced)?;
             }
             record.seconds = earlier_seconds + started.elapsed().as_secs_f64();

@@ -33,10 +33,10 @@ impl Limit {
 
     /// Returns the deadline of a task that starts now.
     pub(super) fn of_task(self, task: &Task) -> Span {
-        let left = match task.command {
-            StepCommand::Alert(_) => self.left(),
-            _ => self.left().saturating_sub(self.reserve),
-        };
+        // Who tells people has the time that the others leave.
+        let is_alert = matches!(task.command, StepCommand::Alert(_));
+        let reserve = if is_alert { Duration::ZERO } else { self.reserve };
+        let left = self.left().saturating_sub(reserve);
         let left = left.saturating_sub(GRACE).max(Duration::from_secs(1));
         Span::from_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
     }
@@ -78,6 +78,7 @@ mod tests {
             failed: None,
             ended: Vec::new(),
             messages: "messages".into(),
+            shard: None,
             common: Common::default(),
         });
         let limit = Limit::of(Span::from_seconds(600));

@@ -1,6 +1,6 @@
 //! Why the last tick failed, where no machine keeps it: a tick in a cluster is a pod that is gone.
 
-use contract::{ErrorKind, StepError, Timestamp};
+use contract::{ErrorKind, Shard, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::{ObjectStore, state};
 
@@ -67,6 +67,26 @@ impl FailedTick {
     }
 }
 
+/// Says whether a list of failures concerns a shard, or the pipeline as a whole: Argo names the pods of
+/// a loop after their place in it, such as `score(2:2)`. A reason that is no such list concerns all.
+pub(crate) fn concerns(text: &str, shard: Option<Shard>) -> bool {
+    let Some(shard) = shard else { return true };
+    let nodes = nodes(text);
+    let place = |node: &Node| {
+        let (_, place) = node.display_name.rsplit_once('(')?;
+        place.split(':').next()?.parse::<u32>().ok()
+    };
+    let mut places = nodes.iter().filter_map(place).peekable();
+    places.peek().is_none() || places.any(|place| place == shard.index())
+}
+
+/// Returns the failed nodes of a workflow; none of a text that is no such list.
+fn nodes(text: &str) -> Vec<Node> {
+    // Argo quotes the list once more.
+    let quoted: Option<String> = serde_json::from_str(text).ok();
+    serde_json::from_str(quoted.as_deref().unwrap_or(text)).unwrap_or_default()
+}
+
 /// Notes that a tick failed. A note of a later tick stays.
 ///
 /// Errors: those of the store, but not that another run was quicker.
@@ -106,6 +126,23 @@ mod tests {
         ]"#;
         let why = "2-feature: Error (exit code 3): a gap";
         assert_eq!(of(failures), ("feature".to_owned(), why.to_owned()));
+    }
+
+    #[test]
+    fn failure_of_a_pod_of_a_loop_concerns_its_shard_alone() {
+        let failures = r#"[
+          {"displayName": "score(1:1)", "message": "2-feature: Error (exit code 3): a gap"},
+          {"displayName": "2-feature", "message": "2-feature: Error (exit code 3): a gap"}
+        ]"#;
+        let quoted = serde_json::to_string(failures).unwrap();
+        let of = |text: &str| [0, 1].map(|index| concerns(text, Shard::new(index, 2)));
+        for text in [failures, quoted.as_str()] {
+            assert_eq!(of(text), [false, true]);
+            assert!(concerns(text, None));
+        }
+        for text in ["no network", "[]", r#"[{"displayName": "shards", "message": "stopped"}]"#] {
+            assert_eq!(of(text), [true, true], "{text}");
+        }
     }
 
     #[test]

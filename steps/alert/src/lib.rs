@@ -67,7 +67,7 @@ pub struct Messages {
 /// told, the next run tries again), lost race when another run is telling or has told the same.
 pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
-    let store = store::open(&args.store)?;
+    let store = store::open_shard(&args.store, args.shard)?;
     let folder = args.document.parent().unwrap_or(Path::new("."));
     let mut channels = channels::open(&document.alerts.channels, folder);
     let names: Vec<String> = channels.iter().map(|channel| channel.name().to_owned()).collect();
@@ -137,7 +137,9 @@ fn scoring(
     state: &mut AlertState,
     outcome: &mut Outcome,
 ) -> Result<Vec<Message>, StepError> {
-    if let Some(failed) = &args.failed {
+    if let Some(failed) =
+        args.failed.as_ref().filter(|failed| failure::concerns(failed, args.shard))
+    {
         failure::note(store, &document.name, args.now, failed)?;
     }
     let followed = follow(store, document, args.now, state, outcome)?;
@@ -146,8 +148,12 @@ fn scoring(
         retrain::ask(store, document, args.now, outcome)?;
     }
     let place = (args.now, followed.scored_to);
-    let stalled = stalled::look(document, state, place, stalled::cause(args));
+    let shard = store.shard();
+    let stalled = stalled::look((document, shard), state, place, stalled::cause(args));
     let mut messages: Vec<Message> = followed.messages.into_iter().chain(stalled).collect();
+    if let Some(shard) = shard {
+        messages.iter_mut().for_each(|message| message.belong_to(shard));
+    }
     propose::complete(document, &mut messages);
     Ok(messages)
 }
@@ -199,7 +205,12 @@ fn follow(
     let (mut batch, mut windows, mut drifts) = (Batch::default(), 0, false);
     for score in follower.after(state.told_to) {
         let score = score?;
-        let changes = state.tracks.observe(&score, &rules);
+        let mut changes = state.tracks.observe(&score, &rules);
+        if let Some(shard) = store.shard() {
+            // What is of all its entities is not of the whole pipeline.
+            let of_all = changes.iter_mut().filter(|change| change.entity.is_empty());
+            of_all.for_each(|change| change.entity = message::shard_words(shard));
+        }
         state.note(&changes);
         drifts |= state.tracks.drifts(&score);
         batch.add(&score, changes);

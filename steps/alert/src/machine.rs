@@ -162,23 +162,19 @@ const KINDS: [Kind; 5] =
 
 /// Returns what a window says of one kind of alert of an entity, which may not be in it.
 fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
-    if kind == Kind::Drift {
-        return drift_sign(name, entity, score);
-    }
-    if kind == Kind::Mismatch {
-        return if entity.is_some_and(EntityScore::is_mismatch) { Sign::Bad } else { Sign::Good };
-    }
-    match (kind, entity.map(|entity| entity.verdict)) {
-        (Kind::Anomaly, Some(Verdict::Anomalous)) | (Kind::NoData, Some(Verdict::NoData)) => {
-            Sign::Bad
-        }
+    let verdict = entity.map(|entity| entity.verdict);
+    let bad = |is_bad: bool| if is_bad { Sign::Bad } else { Sign::Good };
+    match kind {
+        Kind::Drift => drift_sign(name, entity, score),
+        Kind::Mismatch => bad(entity.is_some_and(EntityScore::is_mismatch)),
+        Kind::NoData => bad(verdict == Some(Verdict::NoData)),
         // The state is unknown: that neither ends an anomaly nor starts one.
         // Missing data of all features is reported as such.
-        (Kind::Anomaly | Kind::FeatureMissing, Some(Verdict::NoData)) => Sign::Silent,
-        (Kind::FeatureMissing, Some(_)) if entity.is_some_and(|it| !it.missing.is_empty()) => {
-            Sign::Bad
-        }
-        _ => Sign::Good,
+        Kind::Anomaly | Kind::FeatureMissing if verdict == Some(Verdict::NoData) => Sign::Silent,
+        Kind::Anomaly => bad(verdict == Some(Verdict::Anomalous)),
+        Kind::FeatureMissing => bad(entity.is_some_and(|it| !it.missing.is_empty())),
+        // The watermark says it, and no window does.
+        Kind::ScoringStopped => Sign::Good,
     }
 }
 
@@ -202,6 +198,15 @@ fn drifting(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Ve
         }
     }
     features
+}
+
+/// Returns the features that a kind of alert names first.
+fn leading_of(kind: Kind, entity: &EntityScore) -> Vec<&str> {
+    match kind {
+        Kind::Anomaly => leading::of(entity),
+        Kind::FeatureMissing => missing(entity).collect(),
+        Kind::NoData | Kind::Drift | Kind::Mismatch | Kind::ScoringStopped => Vec::new(),
+    }
 }
 
 fn missing(entity: &EntityScore) -> impl Iterator<Item = &str> {
@@ -320,11 +325,7 @@ impl Tracks {
                     sign: if is_told { sign(kind, &name, entity, score) } else { Sign::Good },
                     urgent: kind == Kind::Anomaly && entity.is_some_and(|entity| entity.urgent),
                     silent: is_silent(&rules.silences, &name, kind, score.time),
-                    leading: match (kind, entity) {
-                        (Kind::Anomaly, Some(entity)) => leading::of(entity),
-                        (Kind::FeatureMissing, Some(entity)) => missing(entity).collect(),
-                        _ => Vec::new(),
-                    },
+                    leading: entity.map(|entity| leading_of(kind, entity)).unwrap_or_default(),
                     propose_after: (kind == Kind::FeatureMissing)
                         .then_some(rules.propose_training_after),
                 };
@@ -340,9 +341,10 @@ impl Tracks {
                         since: news.since,
                         ended: news.ended,
                         also: news.also,
-                        drifting: match kind {
-                            Kind::Drift => drifting(&name, entity, score),
-                            _ => Vec::new(),
+                        drifting: if kind == Kind::Drift {
+                            drifting(&name, entity, score)
+                        } else {
+                            Vec::new()
                         },
                         missing: entity
                             .map(|entity| missing(entity).map(str::to_owned).collect())

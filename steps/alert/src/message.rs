@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::classify::EntityClass;
 use contract::score::{Cause, Combined, Diagnosed, MemberScore, NewLevel, WindowScore};
-use contract::{Decimal, Timestamp};
+use contract::{Decimal, Shard, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{Change, Kind, Reason};
@@ -198,6 +198,11 @@ pub struct Message {
     pub text: String,
 }
 
+/// Names a shard where an entity is named, for what concerns all of its entities.
+pub(crate) fn shard_words(shard: Shard) -> String {
+    format!("shard {shard}")
+}
+
 impl Message {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
@@ -226,6 +231,20 @@ impl Message {
         let key = format!("training/{}/{}", now.compact(), training.word());
         let version = training.version.clone().unwrap_or_default();
         Self { version, training: Some(training), ..Self::empty(pipeline, &key, now) }
+    }
+
+    /// Says in the key that the message is one of a shard: another one may have one of the same time.
+    pub(crate) fn belong_to(&mut self, shard: Shard) {
+        let place = self.pipeline.len();
+        self.key.insert_str(place, &format!("/{}", shard.folder()));
+    }
+
+    /// Returns the beginning of the key: the pipeline, and the shard if it is of one.
+    fn origin(&self) -> &str {
+        let rest = self.key.get(self.pipeline.len() + 1..).unwrap_or_default();
+        let level = rest.split('/').next().filter(|level| Shard::of_folder(level).is_some());
+        let length = level.map_or(0, |level| level.len() + 1);
+        self.key.get(..self.pipeline.len() + length).unwrap_or(&self.pipeline)
     }
 
     /// Makes the message about scoring that has stopped, or resumes.
@@ -267,6 +286,8 @@ impl Message {
         let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
         let mut alerts: BTreeMap<_, Alert> =
             self.alerts.into_iter().map(|alert| (name(&alert), alert)).collect();
+        let (from, time) = (self.from.compact(), later.time.compact());
+        let key = format!("{}/{from}-{time}", later.origin());
         for mut alert in later.alerts {
             let name = name(&alert);
             if let Some(earlier) = alerts.remove(&name) {
@@ -287,13 +308,8 @@ impl Message {
             }
             alerts.insert(name, alert);
         }
-        let (from, time) = (self.from.compact(), later.time.compact());
-        let message = Self {
-            key: format!("{}/{from}-{time}", later.pipeline),
-            from: self.from,
-            alerts: alerts.into_values().collect(),
-            ..later
-        };
+        let message =
+            Self { key, from: self.from, alerts: alerts.into_values().collect(), ..later };
         message.sorted()
     }
 

@@ -7,15 +7,15 @@
 use std::path::PathBuf;
 
 use contract::steps::AlertArgs;
-use contract::{Decimal, Outcome, Span, StepError, Timestamp, read_json};
+use contract::{Decimal, Outcome, Shard, Span, StepError, Timestamp, read_json};
 use document::sections::Alert as Sections;
 use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
 use crate::channels::Channel;
-use crate::failure::FailedTick;
+use crate::failure::{self, FailedTick};
 use crate::machine::{Kind, Reason};
-use crate::message::{Alert, Message, Status};
+use crate::message::{self, Alert, Message, Status};
 use crate::silence::is_silent;
 
 /// What is said where no step said why.
@@ -39,7 +39,8 @@ pub struct Progress {
 /// Returns what stopped the tick that a run belongs to, as its steps say or whoever ran it; nothing
 /// where all of them ended well.
 pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
-    let failed = args.failed.as_ref().map(|text| {
+    let failed = args.failed.as_ref().filter(|text| failure::concerns(text, args.shard));
+    let failed = failed.map(|text| {
         let FailedTick { step, why, .. } = FailedTick::of(args.now, text);
         format!("{step}: {why}")
     });
@@ -65,7 +66,7 @@ pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
 
 /// Looks at how far scoring came; returns the message, if people are to be notified.
 pub(crate) fn look(
-    document: &Sections,
+    (document, shard): (&Sections, Option<Shard>),
     state: &mut AlertState,
     (now, scored_to): (Timestamp, Option<Timestamp>),
     cause: Option<String>,
@@ -87,7 +88,9 @@ pub(crate) fn look(
         change
     };
     state.progress = Some(progress);
-    let alert = change.filter(|_| document.alerts.kinds.contains(&Kind::ScoringStopped))?;
+    let mut alert = change.filter(|_| document.alerts.kinds.contains(&Kind::ScoringStopped))?;
+    // Other shards may be scored all the while.
+    alert.entity = shard.map(message::shard_words).unwrap_or_default();
     state.note_alert(alert.clone());
     if is_silent(&document.alerts.silences, "", Kind::ScoringStopped, now) {
         return None;

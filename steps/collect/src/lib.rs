@@ -79,7 +79,7 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 
 fn due(document: &Sections, args: &CollectArgs) -> Result<Due, StepError> {
     let Some(url) = &args.store else { return Due::for_training(document, args) };
-    let store = store::open(url)?;
+    let store = store::open_shard(url, args.shard)?;
     let scored_to = store::watermark::scored_to(store.as_ref(), &document.name)?;
     Ok(Due::for_scoring(document, args.now, scored_to))
 }
@@ -186,7 +186,10 @@ fn collect(
     // Each source that is out of order is so once: read again, its rows come sorted.
     for _ in 0..=sources.len() {
         let mut output = Output::create(&args.samples, sources)?;
-        let mut write = |rows: SampleRows| output.write(&rows);
+        let mut write = |rows: SampleRows| match args.shard {
+            Some(shard) => output.write(&rows.of(|entity| shard.holds(entity))),
+            None => output.write(&rows),
+        };
         let read = match sources {
             // Nothing is joined: the rows are written as they are, also between two windows.
             [alone] if alone.tolerance == Span::ZERO => {

@@ -101,6 +101,12 @@ impl Output {
         outcome: &mut Outcome,
     ) -> Result<(), StepError> {
         let columns = &document.columns;
+        if let Some(shard) = args.shard.filter(|_| self.first_row.is_none()) {
+            return Err(StepError::refused(format!(
+                "shard {shard} has no entity of the data: each shard needs some to train on"
+            ))
+            .hint("lower `shards.count`: a shard is made for about 250 entities"));
+        }
         let absent = self.absent(columns)?;
         for name in &absent {
             outcome.warn(format!(

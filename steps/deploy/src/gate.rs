@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const VALIDATION: &str = "validation";
 /// Part of the data set that may have rows or not.
 const TEST: &str = "test";
+/// How many rows a part's figures were measured on.
+const ROWS: &str = "rows";
 const AVERAGE_PRECISION: &str = "average_precision";
 const INLIER_RATIO: &str = "inlier_ratio";
 const FALSE_ALARM_RATIO: &str = "false_alarm_ratio";
@@ -39,6 +41,28 @@ impl Figures {
             Ok(())
         })?;
         Ok(Self(figures))
+    }
+
+    /// Returns the figures of all shards together: rows are added, and each other figure is the mean of
+    /// those of the shards that have it, weighted by the rows that it was measured on.
+    pub fn together(shards: &[Self]) -> Self {
+        let mut sums: BTreeMap<&String, BTreeMap<&String, (f64, f64)>> = BTreeMap::new();
+        for (part, figures) in shards.iter().flat_map(|shard| &shard.0) {
+            let rows = figures.get(ROWS).copied().unwrap_or(0.0);
+            let of_part = sums.entry(part).or_default();
+            for (name, value) in figures {
+                let (sum, weight) = of_part.entry(name).or_default();
+                (*sum, *weight) = (*sum + value * rows, *weight + rows);
+            }
+        }
+        let mean = |(name, (sum, weight)): (&String, (f64, f64))| {
+            let value = if name == ROWS { weight } else { sum / weight };
+            (name.clone(), value)
+        };
+        let of_part = |figures: BTreeMap<&String, (f64, f64)>| {
+            figures.into_iter().map(mean).filter(|(_, value)| value.is_finite()).collect()
+        };
+        Self(sums.into_iter().map(|(part, figures)| (part.clone(), of_part(figures))).collect())
     }
 
     fn get(&self, part: &str, name: &str) -> Option<f64> {
@@ -269,6 +293,26 @@ mod tests {
             assert!(!with_champion(&gate(1.0, 1.0), new, old).promote);
         }
         assert!(!with_champion(&gate(1.0, f64::NAN), &ranked, &ranked).promote);
+    }
+
+    #[test]
+    fn figures_of_shards_are_weighted_by_their_rows() {
+        let shard = |rows, ratio| figures(&[(TEST, ROWS, rows), (TEST, INLIER_RATIO, ratio)]);
+        let alone = shard(100.0, 0.97);
+        assert_eq!(Figures::together(std::slice::from_ref(&alone)), alone);
+        let unmeasured = figures(&[(TEST, ROWS, 0.0), (VALIDATION, ROWS, 50.0)]);
+        let all = Figures::together(&[shard(300.0, 1.0), shard(100.0, 0.8), unmeasured]);
+        let expected = [(TEST, INLIER_RATIO, 0.95), (TEST, ROWS, 400.0), (VALIDATION, ROWS, 50.0)];
+        assert_eq!(all, figures(&expected));
+    }
+
+    #[test]
+    fn figure_that_one_shard_lacks_is_that_of_the_others() {
+        let labelled = figures(&[(TEST, ROWS, 100.0), (TEST, AVERAGE_PRECISION, 0.5)]);
+        let unlabelled = figures(&[(TEST, ROWS, 900.0), (TEST, INLIER_RATIO, 1.0)]);
+        let all = Figures::together(&[labelled, unlabelled]);
+        assert_eq!(all.get(TEST, AVERAGE_PRECISION), Some(0.5));
+        assert_eq!(all.get(TEST, INLIER_RATIO), Some(1.0));
     }
 
     #[test]

@@ -6,11 +6,11 @@
 mod classify;
 pub mod gate;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use contract::rules::Threshold;
 use contract::steps::DeployArgs;
-use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
+use contract::{ErrorKind, Outcome, Shard, StepError, Timestamp, write_json};
 use document::classify::Task;
 use document::document::OnWorse;
 use document::sections::Deploy as Sections;
@@ -76,8 +76,11 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let store = store::open(&args.store)?;
     let registry = Registry::new(store.as_ref(), &document.name);
     // One that cannot be used must not be registered.
-    let challenger = Challenger::read(&document, &args.bundle)?;
-    let version = registry.put_version(&args.bundle)?;
+    let challenger = Challenger::read(&document, args)?;
+    let version = match args.bundle.as_slice() {
+        [bundle] => registry.put_version(bundle)?,
+        bundles => registry.put_parts(bundles, challenger.figures().0)?,
+    };
     let current = registry.alias(&document.deployment.alias)?;
 
     let task = Weighing { args, document: &document, registry, challenger };
@@ -123,24 +126,61 @@ struct Weighing<'a> {
 
 /// The version that may take over.
 enum Challenger {
-    Anomaly(Box<Bundle>),
+    /// A bundle, or one of each shard in their order.
+    Anomaly(Vec<Bundle>),
     Classify(Box<ClassBundle>),
 }
 
 impl Challenger {
-    /// Reads the bundle of the document's task.
-    fn read(document: &Sections, folder: &Path) -> Result<Self, StepError> {
-        let named = |e: StepError| StepError {
-            message: format!("`{}`: {}", folder.display(), e.message),
-            ..e
-        };
-        match document.task {
-            Task::Anomaly => Ok(Self::Anomaly(Box::new(Bundle::read(folder).map_err(named)?))),
-            Task::Classify => {
-                Ok(Self::Classify(Box::new(ClassBundle::read(folder).map_err(named)?)))
+    /// Reads the bundle of the document's task, or that of each shard.
+    fn read(document: &Sections, args: &DeployArgs) -> Result<Self, StepError> {
+        let folders = args.bundle.as_slice();
+        if folders.len() != args.dataset.len() {
+            return Err(StepError::usage(format!(
+                "`--bundle` is given {} times and `--dataset` {} times",
+                folders.len(),
+                args.dataset.len()
+            ))
+            .hint("name the data set of each shard, in the same order"));
+        }
+        match (document.task, folders) {
+            (Task::Anomaly, folders) => {
+                let read = |folder: &PathBuf| Bundle::read(folder).map_err(|e| named(folder, e));
+                Ok(Self::Anomaly(folders.iter().map(read).collect::<Result<_, _>>()?))
+            }
+            (Task::Classify, [folder]) => {
+                let read = ClassBundle::read(folder).map_err(|e| named(folder, e));
+                Ok(Self::Classify(Box::new(read?)))
+            }
+            (Task::Classify, _) => {
+                Err(StepError::usage("`task: classify` has no shards: name one `--bundle`"))
             }
         }
     }
+
+    /// Returns what `select` has measured, of all shards together.
+    fn figures(&self) -> Figures {
+        let of = |bundle: &Bundle| Figures(bundle.manifest().metrics.clone());
+        match self {
+            Self::Anomaly(bundles) => match bundles.as_slice() {
+                [bundle] => of(bundle),
+                bundles => Figures::together(&bundles.iter().map(of).collect::<Vec<_>>()),
+            },
+            Self::Classify(bundle) => Figures(bundle.manifest().metrics.clone()),
+        }
+    }
+}
+
+fn named(folder: &Path, error: StepError) -> StepError {
+    StepError { message: format!("`{}`: {}", folder.display(), error.message), ..error }
+}
+
+/// What became of the comparison with the champion.
+enum Compared {
+    /// The figures of the champion on the rows of the challenger.
+    With(Figures, Figures),
+    /// There is nothing to compare with, for this reason.
+    Alone(String),
 }
 
 impl Weighing<'_> {
@@ -179,38 +219,82 @@ impl Weighing<'_> {
 
     fn weigh_detectors(
         &self,
-        challenger: &Bundle,
+        challengers: &[Bundle],
         champion: Option<&str>,
         outcome: &mut Outcome,
     ) -> Result<Case, StepError> {
-        let Some(version) = champion else { return Ok(self.first(challenger)) };
-        let files = self.registry.fetch(version, None);
+        let Some(version) = champion else { return Ok(self.first()) };
+        let (mut figures, mut champion_figures) = (Vec::new(), Vec::new());
+        for (challenger, part) in challengers.iter().zip(self.parts()) {
+            match self.compare(challenger, version, part)? {
+                Compared::With(new, old) => {
+                    figures.push(new);
+                    champion_figures.push(old);
+                }
+                Compared::Alone(why) => {
+                    outcome.warn(format!("{why}: the champion was not compared"));
+                    return Ok(self.alone(&why));
+                }
+            }
+        }
+        let all = |figures: Vec<Figures>| match <[Figures; 1]>::try_from(figures) {
+            Ok([only]) => only,
+            Err(figures) => Figures::together(&figures),
+        };
+        let (figures, champion_figures) = (all(figures), all(champion_figures));
+        let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
+        Ok(Case { decision, figures, champion_figures })
+    }
+
+    /// Returns each data set, with the shard that it is of.
+    fn parts(&self) -> Vec<(&Path, Option<Shard>)> {
+        let datasets = &self.args.dataset;
+        let shards = match datasets.len() {
+            0 | 1 => vec![None],
+            count => {
+                Shard::all(u32::try_from(count).unwrap_or(u32::MAX)).into_iter().map(Some).collect()
+            }
+        };
+        datasets.iter().map(PathBuf::as_path).zip(shards).collect()
+    }
+
+    /// Measures the challenger and the champion on the rows of a shard.
+    fn compare(
+        &self,
+        challenger: &Bundle,
+        version: &str,
+        (dataset, shard): (&Path, Option<Shard>),
+    ) -> Result<Compared, StepError> {
+        let files = if shard.is_some() {
+            let store = store::open_shard(&self.args.store, shard)?;
+            Registry::new(store.as_ref(), &self.document.name).fetch(version, None)
+        } else {
+            self.registry.fetch(version, None)
+        };
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {
             Ok(champion) => champion,
             // One that cannot be used scores nothing either: it must not be in the way.
             Err(error) if error.kind == ErrorKind::Refused => {
-                outcome.warn(format!("champion `{version}` cannot be used: {}", error.message));
-                return Ok(self.alone(challenger, &format!("champion `{version}` cannot be used")));
+                return Ok(Compared::Alone(format!(
+                    "champion `{version}` cannot be used: {}",
+                    error.message
+                )));
             }
             Err(error) => return Err(error),
         };
         let (old, new) = (&champion.manifest().contract, &challenger.manifest().contract);
         if let Some(difference) = old.first_difference(new) {
-            let why = format!("champion `{version}` has another feature contract ({difference})");
-            outcome.warn(format!("{why}: the champion was not compared"));
-            return Ok(self.alone(challenger, &why));
+            return Ok(Compared::Alone(format!(
+                "champion `{version}` has another feature contract ({difference})"
+            )));
         }
-        let most = Dataset::MOST_MEASURED_VALUES;
-        let (dataset, _) = Dataset::read_sample(&self.args.dataset, most)?;
-        let figures = self.measure(challenger, &dataset)?;
-        let champion_figures = self.measure(&champion, &dataset)?;
-        let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
-        Ok(Case { decision, figures, champion_figures })
+        let (dataset, _) = Dataset::read_sample(dataset, Dataset::MOST_MEASURED_VALUES)?;
+        Ok(Compared::With(self.measure(challenger, &dataset)?, self.measure(&champion, &dataset)?))
     }
 
     /// Decides on a version where none is live: one that is refused is not the first.
-    fn first(&self, challenger: &Bundle) -> Case {
-        let mut case = self.alone(challenger, "it is the first");
+    fn first(&self) -> Case {
+        let mut case = self.alone("it is the first");
         if !case.decision.promote {
             let why = case.decision.why.split_once("; ").map_or("", |(_, why)| why).to_owned();
             case.decision.why = format!("no model is live yet, and {why}");
@@ -219,8 +303,8 @@ impl Weighing<'_> {
     }
 
     /// Decides on a version that nothing can be compared with, by what `select` has measured.
-    fn alone(&self, challenger: &Bundle, because: &str) -> Case {
-        let figures = Figures(challenger.manifest().metrics.clone());
+    fn alone(&self, because: &str) -> Case {
+        let figures = self.challenger.figures();
         let mut decision = gate::without_champion(&self.document.gate, &figures);
         decision.why = format!("{because}; {}", decision.why);
         Case { decision, figures, champion_figures: Figures::default() }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, StepError, read_json};
 use deploy::Deployment;
 use fs_err as fs;
@@ -224,4 +225,82 @@ fn concurrent_alias_change_is_not_overwritten() {
         Change { alias: "live", version: &version, now: minute(303), by: "deploy", why: "late" };
     assert_eq!(registry.promote(&change, Some(&stale)).unwrap_err().kind, ErrorKind::LostRace);
     assert_eq!(deployed(&pipeline, "three", 304).champion, Some(rolled_back.version));
+}
+
+/// The flags for bundles of two shards, which have the same data set here.
+fn of_shards(pipeline: &Pipeline, bundles: [&str; 2], now: i64) -> DeployArgs {
+    let args = bundles.map(|bundle| pipeline.args(bundle, now));
+    DeployArgs {
+        bundle: args.iter().flat_map(|args| args.bundle.clone()).collect(),
+        dataset: args.iter().flat_map(|args| args.dataset.clone()).collect(),
+        ..args[0].clone()
+    }
+}
+
+fn deployed_shards(pipeline: &Pipeline, bundles: [&str; 2], now: i64) -> Deployment {
+    let args = of_shards(pipeline, bundles, now);
+    deploy::run(&args, &mut Outcome::start("deploy")).unwrap();
+    written(pipeline)
+}
+
+#[test]
+fn bundles_of_all_shards_are_one_version_with_one_decision() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("sharp", 1.0).unwrap();
+    pipeline.bundle("blind", 50.0).unwrap();
+    let first = deployed_shards(&pipeline, ["sharp", "sharp"], 300);
+    assert!(first.promoted, "{}", first.why);
+    let rows = |deployment: &Deployment, part: &str| deployment.figures.0[part]["rows"];
+    assert!((rows(&first, "validation") - 200.0).abs() < 1e-9, "{:?}", first.figures);
+
+    // One of two shards is much worse: the version as a whole is.
+    let second = deployed_shards(&pipeline, ["sharp", "blind"], 301);
+    assert!(!second.promoted && !second.live, "{}", second.why);
+    assert_eq!(second.champion.as_deref(), Some(first.version.as_str()));
+    let comparison = second.comparison.clone().unwrap();
+    let alone = |bundle: &str| {
+        let deployment = {
+            let pipeline = Pipeline::new(true, KEEP).unwrap();
+            pipeline.bundle("sharp", 1.0).unwrap();
+            pipeline.bundle("blind", 50.0).unwrap();
+            deployed(&pipeline, "sharp", 300);
+            run(&pipeline, bundle, 301).0.unwrap();
+            written(&pipeline)
+        };
+        deployment.comparison.and_then(|comparison| comparison.challenger)
+    };
+    let again = deployed_shards(&pipeline, ["blind", "sharp"], 302);
+    let blind = alone("blind").unwrap();
+    let challenger = comparison.challenger.unwrap();
+    let champion = comparison.champion.unwrap();
+    assert!((challenger - f64::midpoint(blind, champion)).abs() < 1e-9, "{blind} {comparison:?}");
+    assert_eq!(again.comparison.unwrap().challenger, Some(challenger));
+    assert_eq!(live(&pipeline).unwrap().version, first.version);
+    assert_eq!(versions(&pipeline).len(), 3);
+}
+
+#[test]
+fn version_of_another_number_of_shards_is_no_champion() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("sharp", 1.0).unwrap();
+    pipeline.bundle("sharper", 1.5).unwrap();
+    let whole = deployed(&pipeline, "sharp", 300);
+    let shards = deployed_shards(&pipeline, ["sharp", "sharper"], 301);
+    assert!(shards.promoted && shards.why.contains("cannot be used"), "{}", shards.why);
+    assert_eq!(shards.champion, Some(whole.version));
+    assert_eq!(shards.comparison, None);
+    let whole = deployed(&pipeline, "sharper", 302);
+    assert!(whole.promoted && whole.why.contains("cannot be used"), "{}", whole.why);
+}
+
+#[test]
+fn shards_without_a_data_set_each_are_refused() {
+    let pipeline = Pipeline::new(true, KEEP).unwrap();
+    pipeline.bundle("sharp", 1.0).unwrap();
+    let mut args = of_shards(&pipeline, ["sharp", "sharp"], 300);
+    args.dataset.pop();
+    let error = deploy::run(&args, &mut Outcome::start("deploy")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Usage);
+    assert!(error.message.contains("`--bundle` is given 2 times"), "{error}");
+    assert!(versions(&pipeline).is_empty());
 }

@@ -62,7 +62,7 @@ pub struct ExportedTo {
 pub fn run(args: &ExportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let begin = Instant::now();
     let document = Sections::read(&args.document)?;
-    let store = store::open(&args.store)?;
+    let store = store::open_shard(&args.store, args.shard)?;
     let folder = args.document.parent().unwrap_or(Path::new(""));
     let follower = Follower::open(store.as_ref(), &document.name, args.now)?;
     let mut exported = Exported { format: 1, pipeline: document.name.clone(), sinks: Vec::new() };

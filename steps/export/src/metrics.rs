@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use contract::Timestamp;
 use contract::score::{Drift, Verdict, WindowScore};
+use contract::{Shard, Timestamp};
 
 use crate::sinks::RunEnd;
 
@@ -102,6 +102,8 @@ impl Sample {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Series<'a> {
     pub(crate) pipeline: &'a str,
+    /// The shard that scored, which is a label.
+    pub(crate) shard: Option<Shard>,
 }
 
 impl Series<'_> {
@@ -109,6 +111,7 @@ impl Series<'_> {
         let mut labels = Labels::new();
         labels.insert("__name__", name.to_owned());
         labels.insert("pipeline", self.pipeline.to_owned());
+        labels.extend(self.shard.map(|shard| ("shard", shard.index().to_string())));
         Sample { labels, value, time }
     }
 

@@ -11,12 +11,15 @@ mod support;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use contract::Span;
+use contract::score::WindowScore;
+use contract::steps::ExportArgs;
+use contract::{Shard, Span};
 use export::Cursor;
 use fault_proxy::{Fault, FaultProxy};
 use fs_err as fs;
 use prometheus::Prometheus;
 use serde_json::Value;
+use store::{Watermark, scores, watermark};
 use support::{Place, minute};
 
 const FLAGS: [&str; 2] = ["--web.enable-remote-write-receiver", "--query.lookback-delta=30s"];
@@ -199,4 +202,28 @@ fn sink_with_wrong_settings_is_a_warning_that_names_the_field() {
     let warnings = place.export(100);
     assert!(warnings[0].contains("`exports.tsdb`") && warnings[0].contains("nowhere.pem"));
     assert_eq!(place.exported().sinks[0].failing.clone().unwrap().kind, "settings");
+}
+
+#[test]
+fn each_shard_writes_a_file_of_its_own_with_its_label() {
+    let place = Place::new("  node: {textfile: {path: out/lynceus.prom}}\n", 100);
+    let url = place.path("store").to_string_lossy().into_owned();
+    for shard in Shard::all(2) {
+        let store = store::open_shard(&url, Some(shard)).unwrap();
+        let window = WindowScore::new("cluster", minute(101), "v1", Vec::new());
+        assert!(scores::write_once(store.as_ref(), &window).unwrap());
+        watermark::write(store.as_ref(), "cluster", &Watermark::new(minute(101)), None).unwrap();
+        let now = minute(101) + Span::from_seconds(30);
+        let args = ExportArgs { shard: Some(shard), ..place.args(now) };
+        let output = place.output(&args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = place.path(&format!("out/lynceus-shard-{}.prom", shard.index()));
+        let text = fs::read_to_string(file).unwrap();
+        let lag = format!(
+            "lynceus_score_lag_seconds{{pipeline=\"cluster\",shard=\"{}\"}} 30",
+            shard.index()
+        );
+        assert!(text.contains(&lag), "{text}");
+    }
+    assert!(!place.path("out/lynceus.prom").exists());
 }

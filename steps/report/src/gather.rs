@@ -326,6 +326,11 @@ pub fn check_range(after: Timestamp, until: Timestamp) -> Result<(), StepError> 
 
 /// Says whether a window is the first that a pipeline ever scored.
 fn is_first(store: &dyn ObjectStore, pipeline: &str, time: Timestamp) -> Result<bool, StepError> {
-    let first = store.list(&format!("scores/{pipeline}/"), None, 1)?;
-    Ok(first.first().is_some_and(|key| *key == scores::key(pipeline, time)))
+    for path in store::shard::paths(store, pipeline)? {
+        let first = store.list(&format!("scores/{path}/date="), None, 1)?;
+        if first.first().is_some_and(|key| *key < scores::key(&path, time)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -69,11 +69,13 @@ pub fn add_remembered(
     store: &dyn ObjectStore,
     pipeline: &str,
 ) -> Result<(), StepError> {
-    let alerts = state::read::<Alerts>(store, pipeline, "alerts")?;
-    let told = alerts.into_iter().flat_map(|stored| stored.value.told);
-    for message in told {
-        if !messages.iter().any(|known| known.key == message.key) {
-            messages.push(message);
+    for path in store::shard::paths(store, pipeline)? {
+        let alerts = state::read::<Alerts>(store, &path, "alerts")?;
+        let told = alerts.into_iter().flat_map(|stored| stored.value.told);
+        for message in told {
+            if !messages.iter().any(|known| known.key == message.key) {
+                messages.push(message);
+            }
         }
     }
     messages.sort_by_key(|message| message.time);
@@ -82,6 +84,10 @@ pub fn add_remembered(
 
 /// Returns the windows that a store remembers as late, by tick.
 pub fn late(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<LateWindows>, StepError> {
-    let ticks = state::read::<LateTicks>(store, pipeline, LateTicks::NAME)?;
-    Ok(ticks.map(|stored| stored.value.ticks).unwrap_or_default())
+    let mut late = Vec::new();
+    for path in store::shard::paths(store, pipeline)? {
+        let ticks = state::read::<LateTicks>(store, &path, LateTicks::NAME)?;
+        late.extend(ticks.map(|stored| stored.value.ticks).unwrap_or_default());
+    }
+    Ok(late)
 }

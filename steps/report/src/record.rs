@@ -37,7 +37,11 @@ pub(crate) fn write(
     };
     let select = run.tasks.iter().find(|task| task.record.name == Stage::Select.name());
     let metrics = select.and_then(|task| task.outcome.as_ref());
-    let metrics = metrics.map(|outcome| outcome.metrics.clone()).unwrap_or_default();
+    let metrics = match metrics {
+        Some(outcome) => outcome.metrics.clone(),
+        // Each shard has a selection of its own.
+        None => RunRecord::metrics_of(&run.folder),
+    };
     let record = RunRecord {
         format: RunRecord::FORMAT,
         run: run.record.run.clone(),
@@ -70,19 +74,15 @@ fn record_of(task: &crate::runs::Task, document: &Document) -> Result<TaskRecord
         attempts: record.attempts,
         exit_code: outcome.map(|outcome| i32::from(outcome.exit_code)),
         seconds: record.seconds,
-        parts: outcome.map(|outcome| parts(&record.name, outcome, document)).transpose()?.flatten(),
+        parts: outcome.map(|outcome| parts(outcome, document)).transpose()?.flatten(),
     })
 }
 
 /// Returns what decides a task's outputs, as the local runner notes it for its cache.
-fn parts(
-    name: &str,
-    outcome: &Outcome,
-    document: &Document,
-) -> Result<Option<KeyParts>, StepError> {
+fn parts(outcome: &Outcome, document: &Document) -> Result<Option<KeyParts>, StepError> {
     let Some(stage) = Stage::named(&outcome.step) else { return Ok(None) };
     let parameter = |name: &str| serde_json::from_str::<String>(outcome.parameters.get(name)?).ok();
-    let model = parameter("model").filter(|_| name.starts_with("train"));
+    let model = parameter("model").filter(|_| stage == Stage::Train);
     let inputs = outcome.inputs.iter().filter(|(port, _)| *port != "document");
     Ok(Some(KeyParts {
         program: outcome.version.clone(),

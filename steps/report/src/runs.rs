@@ -204,6 +204,22 @@ pub struct Run {
     pub unreadable: Vec<String>,
 }
 
+/// Returns the name of a task without the shard that it is of, as in `shard-0/select`.
+fn step_of(task: &str) -> &str {
+    task.rsplit('/').next().unwrap_or(task)
+}
+
+/// Returns the folder of a task below that of its run. A name with any other path in it than a shard is
+/// none of ours, and would lead out of the folder.
+fn folder_of(task: &str) -> PathBuf {
+    let step = Path::new(task).file_name().unwrap_or_default();
+    let is_shard = |shard: &&str| {
+        shard.strip_prefix("shard-").is_some_and(|index| index.parse::<u32>().is_ok())
+    };
+    let shard = task.split_once('/').map(|(shard, _)| shard).filter(is_shard);
+    shard.map_or_else(PathBuf::new, PathBuf::from).join(step)
+}
+
 impl Run {
     /// Reads a run's folder.
     ///
@@ -223,16 +239,14 @@ impl Run {
             record,
         };
         for record in run.record.tasks.clone() {
-            // A name with a path in it is none of ours, and would lead out of the folder.
-            let name = Path::new(&record.name).file_name().unwrap_or_default().to_owned();
-            let outcome = run.optional(&Path::new(&name).join("outcome.json"));
-            if record.name.starts_with("train") {
-                let file = Path::new(&name).join("candidate").join(CandidateManifest::FILE);
+            let name = folder_of(&record.name);
+            let outcome = run.optional(&name.join("outcome.json"));
+            if step_of(&record.name).starts_with("train") {
+                let file = name.join("candidate").join(CandidateManifest::FILE);
                 if let Some(candidate) = run.optional(&file) {
                     run.candidates.insert(record.name.clone(), candidate);
                 }
-                if let Some(trials) = run.optional(&Path::new(&name).join("candidate/trials.json"))
-                {
+                if let Some(trials) = run.optional(&name.join("candidate/trials.json")) {
                     run.trials.insert(record.name.clone(), trials);
                 }
             }
@@ -279,7 +293,8 @@ impl Run {
 
     /// Says whether models are trained in this run, or would have been.
     pub fn is_training(&self) -> bool {
-        self.record.tasks.iter().any(|task| task.name.starts_with("train") || task.name == "select")
+        let mut steps = self.record.tasks.iter().map(|task| step_of(&task.name));
+        steps.any(|step| step.starts_with("train") || step == "select")
     }
 
     /// Returns the task that ended the run before its end, if one did.

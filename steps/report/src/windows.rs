@@ -4,7 +4,7 @@ use std::sync::mpsc::sync_channel;
 
 use contract::score::WindowScore;
 use contract::{Span, StepError, Timestamp};
-use store::{ObjectStore, scores};
+use store::{ObjectStore, Whole};
 
 /// Windows that a thread reads at a time: memory grows with these, and not with the range. Each
 /// chunk asks for a page of keys, which has 500.
@@ -31,15 +31,15 @@ pub fn for_each(
     mut each: impl FnMut(WindowScore) -> Result<(), StepError>,
 ) -> Result<(), StepError> {
     let Range { pipeline, after, until, step } = range;
+    let scores = Whole::open(store, pipeline)?;
     if threads <= 1 {
-        let windows = scores::read_after(store, pipeline, Some(after), until);
-        return windows.into_iter().try_for_each(|window| each(window?));
+        return scores.read_after(Some(after), until).try_for_each(|window| each(window?));
     }
     let chunk = Span::from_ms(step.ms().max(1).saturating_mul(CHUNK));
     let chunks = ((until - after).ms() - 1) / chunk.ms() + 1;
     let read = |number: i64| -> Result<Vec<WindowScore>, StepError> {
         let from = after + Span::from_ms(chunk.ms() * number);
-        scores::read_after(store, pipeline, Some(from), until.min(from + chunk)).collect()
+        scores.read_after(Some(from), until.min(from + chunk)).collect()
     };
     let workers = i64::try_from(threads).unwrap_or(1).min(chunks.max(1));
     std::thread::scope(|scope| {
@@ -71,7 +71,7 @@ pub fn for_each(
 
 #[cfg(test)]
 mod tests {
-    use store::FolderStore;
+    use store::{FolderStore, scores};
 
     use super::*;
 

@@ -46,6 +46,19 @@ pub struct Filled {
     pub no_data: usize,
 }
 
+impl Filled {
+    /// Adds what the backfill of another shard did.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            windows: self.windows + other.windows,
+            scored_before: self.scored_before + other.scored_before,
+            anomalous: self.anomalous + other.anomalous,
+            no_data: self.no_data + other.no_data,
+        }
+    }
+}
+
 impl Backfill<'_> {
     /// Scores the windows without a score with the live model, as if scoring had begun at the first of
     /// them: the model's own memory is of the end of its data, not of the past.

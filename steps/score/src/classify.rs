@@ -114,7 +114,7 @@ pub(crate) fn run(
     (document, classify): (&Sections, &Classify),
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
-    let store = store::open(&args.store)?;
+    let store = store::open_shard(&args.store, args.shard)?;
     let store = store.as_ref();
     let mut current = watermark::read(store, &document.name)?;
     let scored_to = current.as_ref().map(|stored| stored.value.scored_to);

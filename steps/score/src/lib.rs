@@ -68,7 +68,7 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(settings) = document.classification() {
         return classify::run(args, (&document, settings), outcome);
     }
-    let store = store::open(&args.store)?;
+    let store = store::open_shard(&args.store, args.shard)?;
     let store = store.as_ref();
     let mut current = watermark::read(store, &document.name)?;
     let mut state =

@@ -54,6 +54,7 @@ pub(crate) fn run(
     let manifest = BundleManifest {
         format: BundleManifest::FORMAT,
         pipeline: document.name.clone(),
+        parts: Vec::new(),
         contract: table.contract.clone(),
         vote: contract::rules::Vote::default(),
         members: vec![Member {

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::option;
 use crate::step::{Common, Port, Stage, StepArgs};
-use crate::{Span, Timestamp};
+use crate::{Shard, Span, Timestamp};
 
 /// Where a source of the document finds its file or folder: `NAME=PATH`, or `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,9 @@ pub struct CollectArgs {
     /// sources each has a folder of its name in it
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
+    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]

@@ -14,12 +14,13 @@ pub struct DeployArgs {
     /// Read the pipeline document from this file
     #[arg(long, value_name = "FILE")]
     pub document: PathBuf,
-    /// Read the bundle from this folder
-    #[arg(long, value_name = "DIR")]
-    pub bundle: PathBuf,
-    /// Read the data set on which challenger and champion are compared from this folder
-    #[arg(long, value_name = "DIR")]
-    pub dataset: PathBuf,
+    /// Read the bundle from this folder; once for each shard, in their order
+    #[arg(long, value_name = "DIR", required = true)]
+    pub bundle: Vec<PathBuf>,
+    /// Read the data set on which challenger and champion are compared from this folder; once for
+    /// each bundle, in the same order
+    #[arg(long, value_name = "DIR", required = true)]
+    pub dataset: Vec<PathBuf>,
     /// Register in this store
     #[arg(long, value_name = "URL")]
     pub store: String,
@@ -43,11 +44,10 @@ impl StepArgs for DeployArgs {
     }
 
     fn inputs(&self) -> Vec<Port<'_>> {
-        vec![
-            Port::new("document", &self.document),
-            Port::new("bundle", &self.bundle),
-            Port::new("dataset", &self.dataset),
-        ]
+        let mut ports = vec![Port::new("document", &self.document)];
+        ports.extend(self.bundle.iter().map(|path| Port::new("bundle", path)));
+        ports.extend(self.dataset.iter().map(|path| Port::new("dataset", path)));
+        ports
     }
 
     fn outputs(&self) -> Vec<Port<'_>> {

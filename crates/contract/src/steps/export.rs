@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::option;
 use crate::step::{Common, Port, Stage, StepArgs};
-use crate::{Span, Timestamp};
+use crate::{Shard, Span, Timestamp};
 
 /// Flags of `export`.
 #[derive(Debug, Clone, PartialEq, Args, Serialize)]
@@ -33,6 +33,9 @@ pub struct ExportArgs {
     /// Write what was exported to this JSON file
     #[arg(long, value_name = "FILE")]
     pub exported: PathBuf,
+    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]

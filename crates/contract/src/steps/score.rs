@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::option;
-use crate::Timestamp;
 use crate::step::{Common, Port, Stage, StepArgs};
+use crate::{Shard, Timestamp};
 
 /// Flags of `score`.
 #[derive(Debug, Clone, PartialEq, Args, Serialize)]
@@ -42,6 +42,9 @@ pub struct ScoreArgs {
     /// Write the scored windows and their alarms to this JSON file
     #[arg(long, value_name = "FILE")]
     pub scored: PathBuf,
+    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<Shard>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]

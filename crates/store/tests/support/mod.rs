@@ -25,6 +25,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
     let manifest = BundleManifest {
         format: BundleManifest::FORMAT,
         pipeline: PIPELINE.to_owned(),
+        parts: Vec::new(),
         contract: FeatureContract {
             format: FeatureContract::FORMAT,
             step: Span::from_seconds(60),

@@ -109,7 +109,15 @@ fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Rep
     let named: Vec<&str> = match step {
         StepCommand::Train(args) => vec![args.model.trim()],
         StepCommand::Select(args) => args.models.iter().map(|model| model.trim()).collect(),
-        _ => return,
+        StepCommand::Collect(_)
+        | StepCommand::Label(_)
+        | StepCommand::Feature(_)
+        | StepCommand::Validate(_)
+        | StepCommand::Deploy(_)
+        | StepCommand::Score(_)
+        | StepCommand::Alert(_)
+        | StepCommand::Export(_)
+        | StepCommand::Report(_) => return,
     };
     let trained = document.trained();
     for model in named.into_iter().filter(|model| *model != LATER) {
@@ -136,6 +144,8 @@ fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> S
 
 fn example(name: &str) -> &'static str {
     match name {
+        // The number that a loop gives.
+        "item" => "0",
         // Argo writes it as Go shows a time, which no step reads.
         "workflow.creationTimestamp" => "2026-01-01 00:00:00 +0000 UTC",
         _ => LATER,

@@ -110,6 +110,11 @@ fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<S
             Some(_) => None,
         };
     }
+    if name == "item" {
+        let mut tasks = template.dag.iter().flat_map(|dag| &dag.tasks);
+        let loops = tasks.any(|task| task.with_sequence.is_some());
+        return (!loops).then(|| "is known only to the task of a loop".to_owned());
+    }
     if let Some(rest) = name.strip_prefix("tasks.") {
         return task_output(spec, template, rest);
     }

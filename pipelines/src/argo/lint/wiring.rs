@@ -118,7 +118,9 @@ fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
     for template in &spec.templates {
         for key in keys_of(template.inputs.as_ref()) {
             let is_own = key.contains("{{workflow.uid}}");
-            if is_own && !written.iter().any(|other| other.starts_with(key)) {
+            let of_shards = of_any_shard(key);
+            let is_written = |other: &&str| other.starts_with(key) || other.starts_with(&of_shards);
+            if is_own && !written.iter().any(is_written) {
                 let message =
                     format!("`{}` reads the key `{key}`, which nothing writes", template.name);
                 report.say("artifact", message);
@@ -126,6 +128,17 @@ fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
             foreign(template, key, pipeline, report);
         }
     }
+}
+
+/// Returns a key with the number of the shard in it as the pods of a shard have it.
+fn of_any_shard(key: &str) -> String {
+    let part = |part: &str| match part.strip_prefix("shard-") {
+        Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("shard-{}", crate::argo::SHARD_REFERENCE)
+        }
+        Some(_) | None => part.to_owned(),
+    };
+    key.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
 fn keys_of(arguments: Option<&Arguments>) -> impl Iterator<Item = &str> {

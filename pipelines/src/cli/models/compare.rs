@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{ErrorKind, Span, StepError, Timestamp};
 use serde::Serialize;
-use store::{ObjectStore, Registry, scores, watermark};
+use store::{ObjectStore, Registry, Whole};
 
 use crate::cli::{Global, OutputFormat, print, print_json};
 use crate::run::table;
@@ -60,14 +60,15 @@ pub(super) fn execute(
             resolved => *version = resolved?,
         }
     }
-    let end = watermark::scored_to(store, pipeline)?;
+    let whole = Whole::open(store, pipeline)?;
+    let end = whole.scored_to()?;
     let end = end.ok_or_else(|| {
         StepError::refused(format!("`{pipeline}` has no scored window yet"))
             .hint(format!("lynceus score {pipeline} does it"))
     })?;
     let mut comparison = Comparison { versions, ..Comparison::default() };
     let mut pairs = Vec::new();
-    for window in scores::read_after(store, pipeline, Some(end - last), end) {
+    for window in whole.read_after(Some(end - last), end) {
         comparison.add(&window?, &mut pairs);
     }
     if comparison.compared == 0 {

@@ -137,6 +137,7 @@ impl Input<'_> {
                 source: vec![SourcePath { name: None, path: path.to_owned() }],
                 coverage: None,
                 record: None,
+                shard: None,
                 common: Common::default(),
             },
             &mut Outcome::start("collect"),

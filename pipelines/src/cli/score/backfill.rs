@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alert::AlertState;
-use contract::{StepError, Timestamp, artifact};
+use contract::{Shard, StepError, Timestamp, artifact};
 use score::backfill::{Backfill, Filled};
 use store::{ObjectStore, state, watermark};
 
@@ -28,12 +28,19 @@ pub(super) fn run(
         return Err(StepError::usage(format!("no window lies after `{from}` and up to `{to}`"))
             .hint("write it as in --backfill 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z"));
     }
+    let shards = document.shards.all();
     let store = context.store.open()?;
-    check_passed(store.as_ref(), &document.name, until)?;
+    for path in context.paths() {
+        check_passed(store.as_ref(), &path, until)?;
+    }
     let folder = context.store.root.join(format!("cache/backfill-{}", std::process::id()));
-    let filled = fill(context, store.as_ref(), &folder, (after, until, threads));
-    artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-    filled
+    let mut filled = Filled::default();
+    for shard in shards {
+        let of_shard = fill(context, &folder, shard, (after, until, threads));
+        artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+        filled = filled.and(of_shard?);
+    }
+    Ok(filled)
 }
 
 /// Refuses windows that live scoring, or `alert`, is still to come to: they would send messages.
@@ -59,12 +66,13 @@ fn check_passed(
 
 fn fill(
     context: &Context,
-    store: &dyn ObjectStore,
     folder: &Path,
+    shard: Option<Shard>,
     (after, until, threads): (Timestamp, Timestamp, usize),
 ) -> Result<Filled, StepError> {
-    let made = past::make(context, folder, (after, until), false)?;
+    let store = store::open_shard(&context.store.url, shard)?;
+    let made = past::make(context, folder, (after, until), shard, false)?;
     let (features, samples) = (made.features.as_path(), made.samples.as_path());
     let document = &context.document.clone().into();
-    Backfill { document, features, samples, after, until, threads }.run(store)
+    Backfill { document, features, samples, after, until, threads }.run(store.as_ref())
 }

@@ -34,10 +34,14 @@ pub(super) fn start(
     let settings = document.scoring.drift.retrain.as_ref().filter(|_| !args.document.sample);
     let Some(settings) = settings else { return Ok(None) };
     let store = context.store.open()?;
-    let stored = state::read::<Request>(store.as_ref(), &document.name, STATE)?;
-    let Some(stored) = stored.filter(|stored| stored.value.is_open(now, settings.pause)) else {
-        return Ok(None);
-    };
+    let mut asked = None;
+    for path in context.paths() {
+        let stored = state::read::<Request>(store.as_ref(), &path, STATE)?;
+        let open = stored.filter(|stored| stored.value.is_open(now, settings.pause));
+        // One training is of all shards: the others that ask find it under way.
+        asked = asked.or(open.map(|stored| (path, stored)));
+    }
+    let Some((path_of_state, stored)) = asked else { return Ok(None) };
     let path = context.store.root.join("runs").join(&document.name).join(LOG);
     let log = fs::OpenOptions::new().create(true).append(true).open(&path);
     let log = log.map_err(|e| StepError::writing(&path, &e))?;
@@ -51,7 +55,7 @@ pub(super) fn start(
     }
     let started = Request { started: true, ..stored.value };
     let write = |request: &Request, etag: &str| {
-        state::write(store.as_ref(), &document.name, STATE, request, Some(etag))
+        state::write(store.as_ref(), &path_of_state, STATE, request, Some(etag))
     };
     let etag = match write(&started, &stored.etag) {
         Err(error) if error.kind == ErrorKind::LostRace => return Ok(None),

@@ -4,7 +4,7 @@ use alert::AlertState;
 use contract::score::Verdict;
 use contract::{StepError, Timestamp};
 use serde::Serialize;
-use store::{ObjectStore, Registry, scores, state, watermark};
+use store::{ObjectStore, Registry, scores, shard, state, watermark};
 
 use crate::cli::context::StorePlace;
 use crate::cli::{Global, OutputFormat, print, print_json};
@@ -50,12 +50,16 @@ pub(super) fn execute(global: &Global, now: Timestamp) -> Result<(), StepError> 
 
 fn read(store: &dyn ObjectStore, pipeline: String, now: Timestamp) -> Result<Line, StepError> {
     let live = Registry::new(store, &pipeline).alias(LIVE)?.map(|record| record.version);
-    let scored_to = watermark::scored_to(store, &pipeline)?;
-    let last = scored_to.map(|at| scores::read(store, &pipeline, at)).transpose()?.flatten();
-    let entities = last.map(|window| window.entities).unwrap_or_default();
+    let (mut scored_to, mut entities, mut alerts) = (None, Vec::new(), Vec::new());
+    for (path, end) in scored(store, &pipeline)? {
+        // The slowest shard is how far the pipeline is.
+        scored_to = Some(scored_to.map_or(end, |slowest: Timestamp| slowest.min(end)));
+        let last = scores::read(store, &path, end)?;
+        entities.extend(last.map(|window| window.entities).unwrap_or_default());
+        let stored = state::read::<AlertState>(store, &path, "alerts")?;
+        alerts.extend(stored.map(|stored| stored.value));
+    }
     let count = |verdict| entities.iter().filter(|entity| entity.verdict == verdict).count();
-    let alerts = state::read::<AlertState>(store, &pipeline, "alerts")?;
-    let alerts = alerts.map(|stored| stored.value).unwrap_or_default();
     Ok(Line {
         live,
         scored_to,
@@ -63,11 +67,27 @@ fn read(store: &dyn ObjectStore, pipeline: String, now: Timestamp) -> Result<Lin
         entities: entities.len(),
         anomalous: count(Verdict::Anomalous),
         no_data: count(Verdict::NoData),
-        open_alarms: alerts.tracks.firing().count(),
-        messages_pending: alerts.pending.len(),
-        stopped: alerts.progress.and_then(|progress| progress.why),
+        open_alarms: alerts.iter().map(|it| it.tracks.firing().count()).sum(),
+        messages_pending: alerts.iter().map(|it| it.pending.len()).sum(),
+        stopped: alerts.into_iter().find_map(|it| it.progress?.why),
         pipeline,
     })
+}
+
+/// Returns how far the pipeline was scored, or each of its shards: of those that are scored today, not
+/// of an earlier number of shards.
+fn scored(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<(String, Timestamp)>, StepError> {
+    let mut parts = vec![(pipeline.to_owned(), 0)];
+    let shards = shard::of_pipeline(store, pipeline)?;
+    parts.extend(shards.into_iter().map(|it| (shard::path(pipeline, it), it.count())));
+    let mut scored = Vec::new();
+    for (path, count) in parts {
+        let end = watermark::scored_to(store, &path)?;
+        scored.extend(end.map(|end| (path, count, end)));
+    }
+    let today = scored.iter().max_by_key(|(_, _, end)| *end).map(|(_, count, _)| *count);
+    scored.retain(|(_, count, _)| Some(*count) == today);
+    Ok(scored.into_iter().map(|(path, _, end)| (path, end)).collect())
 }
 
 fn text(lines: &[Line]) -> String {

@@ -67,6 +67,7 @@ impl Pipeline {
             failed: None,
             ended: Vec::new(),
             messages: self.folder().join("messages.json"),
+            shard: None,
             common: Common::default(),
         }
     }

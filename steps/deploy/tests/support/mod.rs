@@ -60,8 +60,8 @@ impl Pipeline {
     pub(crate) fn args(&self, bundle: &str, now: i64) -> DeployArgs {
         DeployArgs {
             document: self.folder().join("cluster.yaml"),
-            bundle: self.folder().join(bundle),
-            dataset: self.folder().join("dataset"),
+            bundle: vec![self.folder().join(bundle)],
+            dataset: vec![self.folder().join("dataset")],
             store: format!("file://{}", self.folder().join("store").display()),
             now: minute(now),
             deployment: self.folder().join("deployment.json"),

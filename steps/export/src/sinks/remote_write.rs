@@ -40,7 +40,7 @@ impl RemoteWrite {
 
 impl Sink for RemoteWrite {
     fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure> {
-        let series = Series { pipeline: batch.pipeline };
+        let series = Series { pipeline: batch.pipeline, shard: batch.store.shard() };
         let mut samples = Vec::new();
         for window in batch.windows {
             samples.extend(series.of_window(window));

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::artifact;
+use contract::{Shard, artifact};
 
 use super::{Batch, Failure, Sink};
 use crate::metrics::{Kind, METRICS, Sample, Series};
@@ -19,12 +19,23 @@ impl Textfile {
     pub(super) fn new(path: &Path, folder: &Path) -> Self {
         Self { path: folder.join(path) }
     }
+
+    /// Returns the file of a shard: each writes one of its own, which the collector reads beside the
+    /// others.
+    fn of_shard(&self, shard: Shard) -> PathBuf {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
+        let name = format!("{stem}-{}", shard.part());
+        match self.path.extension() {
+            Some(extension) => self.path.with_file_name(name).with_extension(extension),
+            None => self.path.with_file_name(name),
+        }
+    }
 }
 
 impl Sink for Textfile {
     /// Replaces the file by one with the last window, and with the last drift report.
     fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure> {
-        let series = Series { pipeline: batch.pipeline };
+        let series = Series { pipeline: batch.pipeline, shard: batch.store.shard() };
         let last = batch.windows.last().into_iter();
         let mut samples: Vec<Sample> = last.flat_map(|window| series.of_window(window)).collect();
         if let Some(end) = &batch.end {
@@ -32,7 +43,9 @@ impl Sink for Textfile {
                 .extend(end.drift.iter().flat_map(|drift| series.of_drift(drift, end.scored_to)));
             samples.extend(series.of_run(end));
         }
-        artifact::write_file(&self.path, text(&samples).as_bytes()).map_err(|error| Failure {
+        let path =
+            batch.store.shard().map_or_else(|| self.path.clone(), |shard| self.of_shard(shard));
+        artifact::write_file(&path, text(&samples).as_bytes()).map_err(|error| Failure {
             is_final: false,
             kind: "file".to_owned(),
             error,

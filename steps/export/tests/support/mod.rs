@@ -89,6 +89,7 @@ impl Place {
             features: None,
             budget: Span::from_seconds(20),
             exported: self.path("exported.json"),
+            shard: None,
             common: Common::default(),
         }
     }

@@ -176,7 +176,9 @@ fn ended(run: &Run) -> String {
             let word = match run.record.status {
                 State::Refused => "was refused",
                 State::Failed => "failed",
-                _ => "has not got beyond",
+                State::Waiting | State::Running | State::Done | State::Cached | State::Skipped => {
+                    "has not got beyond"
+                }
             };
             let at = if word.starts_with("has") { "" } else { "at " };
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };

@@ -100,14 +100,16 @@ impl Record {
         if fs::metadata(folder.join("run.json")).is_ok() {
             return None;
         }
-        let tasks = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| {
-            let outcome: Outcome = read_json(&entry.path().join("outcome.json")).ok()?;
-            Some((entry.file_name().into_string().ok()?, outcome))
-        });
-        let mut tasks: Vec<(String, Outcome)> = tasks.collect();
+        let mut tasks = outcomes_in(folder, "");
+        let mut shards: Vec<String> = names_in(folder);
+        shards.retain(|name| name.starts_with("shard-"));
+        for shard in shards {
+            tasks.extend(outcomes_in(&folder.join(&shard), &format!("{shard}/")));
+        }
         let place = |name: &str| {
             let order = ["collect", "label", "feature", "validate", "train", "select", "deploy"];
-            order.iter().position(|stage| name.split('-').next() == Some(stage))
+            let step = name.rsplit('/').next().unwrap_or(name);
+            order.iter().position(|stage| step.split('-').next() == Some(stage))
         };
         tasks.sort_by(|a, b| (place(&a.0), &a.0).cmp(&(place(&b.0), &b.0)));
         let state = |outcome: &Outcome| match outcome.status {
@@ -142,4 +144,19 @@ impl Record {
             tasks: tasks.iter().map(of_task).collect(),
         })
     }
+}
+
+/// Returns the names of the files and folders of a folder.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Returns the outcomes of the tasks whose folders lie in a folder, with their names after a prefix.
+fn outcomes_in(folder: &Path, prefix: &str) -> Vec<(String, Outcome)> {
+    let named = |name: String| {
+        let outcome: Outcome = read_json(&folder.join(&name).join("outcome.json")).ok()?;
+        Some((format!("{prefix}{name}"), outcome))
+    };
+    names_in(folder).into_iter().filter_map(named).collect()
 }

@@ -117,6 +117,7 @@ impl Scorer {
             store: self.path("store").to_string_lossy().into_owned(),
             now: minute(now),
             scored: self.path("scored.json"),
+            shard: None,
             common: Common::default(),
         }
     }

@@ -1,0 +1,139 @@
+//! A shard: a part of a pipeline's entities that one run of its steps works on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// One of several parts of a pipeline's entities, by the hash of their names; written `K/N`, such as
+/// `0/4` for the first of four.
+///
+/// The same entity is in the same shard on every machine, as long as there are as many shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl Shard {
+    /// Most shards of a pipeline.
+    pub const MOST: u32 = 256;
+
+    /// Names the shard `index` of `count`; nothing where there is no such shard.
+    pub fn new(index: u32, count: u32) -> Option<Self> {
+        (index < count && count <= Self::MOST).then_some(Self { index, count })
+    }
+
+    /// Returns all shards of so many, in order.
+    pub fn all(count: u32) -> Vec<Self> {
+        (0..count).filter_map(|index| Self::new(index, count)).collect()
+    }
+
+    /// Returns its number, from 0.
+    pub fn index(self) -> u32 {
+        self.index
+    }
+
+    /// Returns how many shards there are.
+    pub fn count(self) -> u32 {
+        self.count
+    }
+
+    /// Says whether an entity is in it: the first eight bytes of the SHA-256 of the name, as a
+    /// big-endian number, modulo the count.
+    pub fn holds(self, entity: &str) -> bool {
+        let hash = Sha256::digest(entity.as_bytes());
+        let first = hash.iter().take(8).fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+        first % u64::from(self.count) == u64::from(self.index)
+    }
+
+    /// Returns the level that keys of it have after the pipeline's name: `shard=0-of-4`.
+    pub fn folder(self) -> String {
+        format!("shard={}-of-{}", self.index, self.count)
+    }
+
+    /// Returns the shard of a level of a key, as [`Shard::folder`] gives it.
+    pub fn of_folder(folder: &str) -> Option<Self> {
+        let (index, count) = folder.strip_prefix("shard=")?.split_once("-of-")?;
+        Self::new(index.parse().ok()?, count.parse().ok()?)
+    }
+
+    /// Returns the folder of it in a run and in a version: `shard-0`.
+    pub fn part(self) -> String {
+        format!("shard-{}", self.index)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/');
+        numbers
+            .and_then(|(index, count)| Self::new(index.parse().ok()?, count.parse().ok()?))
+            .ok_or_else(|| {
+                format!(
+                    "expected K/N, such as 0/4 for the first of four shards, with at most {}",
+                    Self::MOST
+                )
+            })
+    }
+}
+
+impl Serialize for Shard {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entity_is_in_exactly_one_shard_and_shards_are_alike_in_size() {
+        for count in [1, 2, 4, 7] {
+            let shards = Shard::all(count);
+            let mut sizes = vec![0_usize; shards.len()];
+            for number in 0..1000 {
+                let entity = format!("node-{number}");
+                let holding: Vec<usize> =
+                    (0..shards.len()).filter(|shard| shards[*shard].holds(&entity)).collect();
+                assert_eq!(holding.len(), 1, "{entity}");
+                sizes[holding[0]] += 1;
+            }
+            let fair = 1000 / shards.len();
+            assert!(sizes.iter().all(|size| size.abs_diff(fair) < fair / 2), "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn shard_of_an_entity_stays_the_same_in_every_version() {
+        // Keys of stores depend on it. Python: int(hashlib.sha256(b"node-1").hexdigest()[:16], 16) % 4
+        let shard = |entity: &str| Shard::all(4).iter().position(|shard| shard.holds(entity));
+        assert_eq!(["", "node-1", "node-2", "a/b"].map(shard), SHARDS);
+    }
+
+    const SHARDS: [Option<usize>; 4] = [Some(0), Some(2), Some(2), Some(1)];
+
+    #[test]
+    fn shard_is_written_as_a_fraction_and_read_again() {
+        let shard = Shard::new(3, 12).unwrap();
+        assert_eq!(shard.to_string().parse(), Ok(shard));
+        assert_eq!(shard.folder(), "shard=3-of-12");
+        assert_eq!(Shard::of_folder(&shard.folder()), Some(shard));
+        for wrong in ["", "3", "4/4", "-1/4", "0/0", "0/257", "a/b", "1/2/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+        for wrong in ["date=2026-11-21", "shard=4-of-4", "shard=0", "0-of-4"] {
+            assert_eq!(Shard::of_folder(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The version of a pipeline with shards: one manifest that vouches for the manifest of each part.
+
+use contract::artifact::sha256;
+use contract::bundle::{BundleManifest, FileRecord, Provenance};
+use contract::{Shard, StepError};
+
+use crate::registry::Metrics;
+
+/// Makes the manifest of a version of its parts, in the order of the shards; each with its bytes.
+///
+/// Errors: refused where there are none or too many.
+pub(crate) fn whole(
+    parts: &[(BundleManifest, Vec<u8>)],
+    metrics: Metrics,
+) -> Result<BundleManifest, StepError> {
+    let shards = Shard::all(u32::try_from(parts.len()).unwrap_or(u32::MAX));
+    let Some((first, _)) = parts.first().filter(|_| shards.len() == parts.len()) else {
+        return Err(StepError::refused(format!("{} shards make no version", parts.len())));
+    };
+    let record = |((_, bytes), shard): (&(BundleManifest, Vec<u8>), &Shard)| FileRecord {
+        file: format!("{}/{}", shard.part(), BundleManifest::FILE),
+        sha256: sha256(bytes),
+    };
+    let records: Vec<FileRecord> = parts.iter().zip(&shards).map(record).collect();
+    let made: Vec<&Provenance> = parts.iter().map(|(part, _)| &part.provenance).collect();
+    let datasets: Vec<&str> = made.iter().map(|it| it.dataset_sha256.as_str()).collect();
+    let provenance = Provenance {
+        version: first.provenance.version.clone(),
+        dataset_sha256: sha256(datasets.join("\n").as_bytes()),
+        train_start: made
+            .iter()
+            .map(|it| it.train_start)
+            .min()
+            .unwrap_or(first.provenance.train_start),
+        train_end: made.iter().map(|it| it.train_end).max().unwrap_or(first.provenance.train_end),
+        train_rows: made.iter().map(|it| it.train_rows).sum(),
+    };
+    Ok(BundleManifest {
+        parts: records,
+        metrics,
+        provenance,
+        memory: None,
+        memory_before_test: None,
+        ..first.clone()
+    })
+}
+
+/// Returns the part of a version that belongs to a shard; nothing where neither has shards.
+///
+/// Errors: refused for a version of another number of shards.
+pub(crate) fn of_shard<'a>(
+    manifest: &'a BundleManifest,
+    shard: Option<Shard>,
+    (pipeline, version): (&str, &str),
+) -> Result<Option<&'a FileRecord>, StepError> {
+    let found = manifest.parts.len();
+    let wanted = shard.map_or(0, |shard| shard.count() as usize);
+    if found == wanted {
+        let part = shard.and_then(|shard| manifest.parts.get(shard.index() as usize));
+        return Ok(part);
+    }
+    let words = |count: usize| match count {
+        0 => "without shards".to_owned(),
+        count => format!("with {count} shards"),
+    };
+    let error = StepError::refused(format!(
+        "version `{version}` of `{pipeline}` was trained {}, and is to be used {}",
+        words(found),
+        words(wanted)
+    ));
+    Err(match shard {
+        Some(_) => error.hint(format!(
+            "`shards.count` has changed: lynceus run {pipeline} trains a version for it"
+        )),
+        None => error.hint(
+            "a version with shards is used by `lynceus score` and `watch`; for one shard: `--shard K/N`",
+        ),
+    })
+}
