@@ -148,7 +148,7 @@ impl Node {
                 return Ok(Life { first, last: self.scrapes() });
             }
         }
-        anyhow::bail!("segments of {} wait for good", self.name)
+        anyhow::bail!("segments of {} wait forever", self.name)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Does the scenario log say what Chaos Mesh did, whatever becomes of its object? A Kubernetes API on this
-//! machine plays the object's states, one for each time it is read.
+//! Does the scenario log say what Chaos Mesh did, whatever becomes of its object? A Kubernetes API
+//! on this machine plays the object's states, one for each time it is read.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -94,7 +94,8 @@ pub(crate) fn refusal(code: u16, message: &str) -> Reply {
     (code, json!({"kind": "Status", "status": "Failure", "message": message, "code": code}))
 }
 
-/// A `StressChaos` with the events of its one target, each an operation with its time of 2020-01-01.
+/// A `StressChaos` with the events of its one target, each an operation with its time of
+/// 2020-01-01.
 fn object(desired: &str, phase: &str, events: &[(&str, &str)]) -> Value {
     let event = |(operation, time): &(&str, &str)| {
         let timestamp = format!("2020-01-01T{time}Z");
@@ -210,7 +211,7 @@ fn stuck_finalizer_makes_the_time_a_transition() -> Result<()> {
     assert_eq!(recorded.code, Some(3), "{}", recorded.said);
     let [row] = recorded.rows.as_slice() else { anyhow::bail!("{:?}", recorded.rows) };
     assert!(row.starts_with("2020-01-01T10:00:03Z,"), "{row}");
-    assert!(row.ends_with(",transition,shop/web-1"), "nobody knows when it ends: {row}");
+    assert!(row.ends_with(",transition,shop/web-1"), "its end is unknown: {row}");
     for words in ["deleted at 2020-01-01T10:01:00Z", "finalizer chaos-mesh/records", "may go on"] {
         assert!(recorded.said.contains(words), "{words}: {}", recorded.said);
     }

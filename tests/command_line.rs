@@ -187,8 +187,7 @@ fn document_with_stdout_alone_is_warned_about_without_a_finding() -> anyhow::Res
         Ok(said)
     };
     assert!(
-        said(&path)?
-            .contains("alerts.channels: in a cluster nobody sees alerts on standard output")
+        said(&path)?.contains("alerts.channels: in a cluster alerts on standard output are lost")
     );
     fs_err::write(&path, text.replace("    - stdout\n", "    - stdout\n    - file: {path: x}\n"))?;
     assert_eq!(said(&path)?, "");

@@ -1,5 +1,5 @@
-//! The agents of a pipeline whose sources are recorded: are they whole, would Kubernetes take them, and
-//! does the lint find what is broken in them?
+//! The agents of a pipeline whose sources are recorded: are they whole, would Kubernetes take them,
+//! and does the lint find what is broken in them?
 
 use anyhow::{Context as _, Result, ensure};
 use document::{Changes, Document};
@@ -191,7 +191,7 @@ const BROKEN: [Break; 20] = [
         "security",
     ),
     ("namespace that refuses", AGENT, "enforce: privileged", "enforce: restricted", "security"),
-    ("nobody may ask", AGENT, "      port: 9464", "      port: 9465", "network"),
+    ("no source may connect", AGENT, "      port: 9464", "      port: 9465", "network"),
 ];
 
 #[test]

@@ -15,9 +15,8 @@ use crate::{DAMAGED_HINT, StepError};
 static SCRATCH: AtomicBool = AtomicBool::new(false);
 
 /// Says whether this process's outputs, from now on, need not survive a power cut: they still
-/// appear
-/// whole or not at all to whoever reads them while the machine runs, a kill included. Waiting for
-/// the disk is most of the time that a scoring tick takes.
+/// appear whole or not at all to whoever reads them while the machine runs, a kill included.
+/// Waiting for the disk is most of the time that a scoring tick takes.
 pub fn scratch(is_scratch: bool) {
     SCRATCH.store(is_scratch, Ordering::Relaxed);
 }

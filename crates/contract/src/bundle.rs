@@ -45,8 +45,7 @@ pub struct CandidateManifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<FileRecord>,
     /// Its predictions for runs that were left out of fitting, for models of labelled classes;
-    /// absent
-    /// for others.
+    /// absent for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cross_validation: Option<Value>,
 }
@@ -152,8 +151,7 @@ pub struct DiagnosisMember {
 }
 
 /// The upper tail of the calibration scores, for a threshold by expected false alarms, on the scale
-/// on
-/// which scores are compared: peaks above `tail_start` are exponential.
+/// on which scores are compared: peaks above `tail_start` are exponential.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmLevels {

@@ -57,7 +57,7 @@ pub struct Outcome {
     /// What a person should know though the step succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Whatever else the step wants to say, by name.
+    /// Further results of the step, by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub details: Map<String, Value>,
     /// The flags that are neither ports nor common to all steps, as compact JSON by name.
@@ -171,7 +171,8 @@ fn records(ports: &[crate::step::Port<'_>]) -> BTreeMap<String, PortRecord> {
     records
 }
 
-/// Returns the largest resident memory of this process in bytes, 0 where the system does not report it.
+/// Returns the largest resident memory of this process in bytes, 0 where the system does not report
+/// it.
 pub fn peak_memory_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

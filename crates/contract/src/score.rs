@@ -31,8 +31,7 @@ pub struct WindowScore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
     /// Entities of each class, `unknown` among them; only of `task: classify`, where `entities`
-    /// holds
-    /// those whose class has changed and those that differ from their declared class.
+    /// holds those whose class has changed and those that differ from their declared class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<BTreeMap<String, u64>>,
 }
@@ -185,8 +184,7 @@ pub struct EntityScore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_level: Option<NewLevel>,
     /// Features that training knew and that have had no value for more than 15 rows, in the order
-    /// of
-    /// the contract; no alarm by itself. Only models that follow signals say so.
+    /// of the contract; no alarm by itself. Only models that follow signals say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Which kind of fault an alarm is taken for; only where the bundle has a second stage.

@@ -15,8 +15,7 @@ use crate::deadline::Deadline;
 use crate::{Outcome, Span, StepError, artifact, write_json};
 
 /// How the log line of a step begins that asks an outside service again: a runner shows it while
-/// the
-/// step runs.
+/// the step runs.
 pub const RETRYING: &str = "Retrying";
 
 /// A stage of the pipeline: folder, crate, binary, image, Argo task and log field share this word.
@@ -196,7 +195,7 @@ pub fn main<A: StepArgs>(about: &'static str, run: StepFunction<A>) -> ExitCode 
     match CommandLine::<A>::from_arg_matches(&matches) {
         Ok(parsed) => ExitCode::from(execute(&parsed.args, run)),
         Err(error) => {
-            // Clap's own text, on clap's own stream; there is nobody to tell if that fails.
+            // Clap's own text, on clap's own stream; a failure of that cannot be reported.
             drop(error.print());
             ExitCode::from(2)
         }
@@ -237,8 +236,7 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
 const TERMINATION_BYTES: usize = 4096;
 
 /// Writes why a step failed where Kubernetes looks for it. The file exists already and is mounted
-/// by
-/// itself, so it is written in place and not renamed.
+/// by itself, so it is written in place and not renamed.
 pub(crate) fn explain(path: &Path, error: &StepError) {
     let mut text = error.to_string();
     let end = (0..=TERMINATION_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -309,8 +307,7 @@ pub fn command_line<A: Serialize>(args: &A) -> Result<Vec<OsString>, StepError> 
 }
 
 /// Returns the flags that are neither ports nor common to all steps: what besides its inputs
-/// decides
-/// a step's outputs. Values are compact JSON.
+/// decides a step's outputs. Values are compact JSON.
 pub fn parameters<A: StepArgs>(args: &A) -> Result<BTreeMap<String, String>, StepError> {
     let bug = |e: serde_json::Error| StepError::bug(format!("flags do not print: {e}"));
     let common = serde_json::to_value(Common::default()).map_err(bug)?;

@@ -239,8 +239,7 @@ impl SplitBy {
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
     /// Share of normal rows that a version may call anomalous, 0 to 1: of the test part where it
-    /// has
-    /// rows, else of the validation part. The bound is absolute: one above it is not promoted,
+    /// has rows, else of the validation part. The bound is absolute: one above it is not promoted,
     /// however bad the champion is.
     pub max_false_alarm_ratio: f64,
     /// How much lower than the champion's a challenger's metric may be, 0 to 1: average precision

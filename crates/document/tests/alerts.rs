@@ -51,7 +51,7 @@ fn invalid_alert_settings_are_refused_with_place() {
             "`alerts.time_zone`: `Europe/Brussel` is not a time zone",
         ),
         ("  templates: {text: '{{ nosuch }}'}\n", "`alerts.templates.text`: line 1, column 4"),
-        ("  links: {a: 'https://g/{node}'}\n", "`{node}` stands for nothing"),
+        ("  links: {a: 'https://g/{node}'}\n", "`{node}` is not a placeholder"),
         ("  links: {a: 'javascript:x'}\n", "neither http:// nor https://"),
         ("  repeat: 0s\n", "`alerts.repeat`"),
         (

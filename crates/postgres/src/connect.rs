@@ -157,6 +157,7 @@ fn encryption(
 ) -> Result<(TlsConnector, ServerName<'static>), StepError> {
     let wrong = |error: rustls::Error| {
         StepError::usage(format!("cannot set up TLS for `{field}`: {error}"))
+            .hint("report it with the version of Lynceus: this build lacks the TLS versions that it needs")
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider);

@@ -37,8 +37,8 @@ pub struct Loaded {
 }
 
 impl Loader {
-    /// Connects; the table is made when there are rows for it. `field` is where the settings stand in
-    /// the document, whose folder is `folder`.
+    /// Connects; the table is made when there are rows for it. `field` is where the settings stand
+    /// in the document, whose folder is `folder`.
     ///
     /// Errors: those of [`Session::connect`].
     pub fn connect(
@@ -55,8 +55,8 @@ impl Loader {
     /// columns in which it has another value; a gap takes no value away.
     ///
     /// Errors: usage for missing rights and for a table that is not ours or whose columns are of
-    /// other types; refused for values that the database, or a constraint of it, refuses; unavailable
-    /// for everything that may go well another time.
+    /// other types; refused for values that the database, or a constraint of it, refuses;
+    /// unavailable for everything that may go well another time.
     pub fn load(&mut self, rows: &Rows) -> Result<Loaded, StepError> {
         if rows.is_empty() {
             return Ok(Loaded::default());
@@ -82,7 +82,7 @@ impl Loader {
             load(client, target, rows, &chosen).await
         });
         if done.is_err() {
-            // Somebody may have changed the table: it is looked at anew.
+            // Another process may have changed the table: it is inspected again.
             self.layout = Layout::default();
         }
         Ok(Loaded { changed: done?, too_old })

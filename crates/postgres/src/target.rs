@@ -229,7 +229,7 @@ async fn partitions(
     let mut there = BTreeMap::new();
     for row in client.query_typed(&sql, &[]).await? {
         let table: String = row.try_get(0)?;
-        // A partition that somebody else made is nothing to drop.
+        // A partition of another owner is not dropped.
         if let Some(day) = day_of(&table).filter(|day| target.partition(*day) == table) {
             there.insert(day, table);
         }

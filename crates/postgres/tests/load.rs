@@ -208,7 +208,7 @@ fn database_refusal_is_reported_and_no_row_is_written() -> Result<()> {
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");
     assert_eq!(place.count()?, "1");
 
-    // A role without rights, a schema that is not there, a table of somebody else.
+    // A role without permissions, a missing schema, a table of another owner.
     place.run("CREATE TABLE lynceus.theirs (time timestamptz, entity text)")?;
     for (user, table, schema, part) in [
         ("lynceus_reader", "other", "lynceus", "SQLSTATE 42501"),

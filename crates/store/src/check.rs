@@ -85,7 +85,7 @@ pub struct Area {
 pub struct Refusal {
     /// What failed, and why.
     pub why: String,
-    /// What mends it.
+    /// How to correct it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

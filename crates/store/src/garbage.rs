@@ -4,8 +4,7 @@
 //! at a time that lies within the retention. A run is needed within the retention. Whatever was
 //! written recently is kept, since a writer may be about to refer to it. Scores and messages are
 //! needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/`
-//! removes
-//! them by itself.
+//! removes them by itself.
 
 use std::collections::BTreeSet;
 

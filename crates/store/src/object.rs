@@ -32,7 +32,7 @@ pub struct Listed {
 /// What must hold of an object for it to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition<'a> {
-    /// Nothing: whatever is there is replaced.
+    /// None: an existing object is replaced.
     Any,
     /// No object has the key.
     IfAbsent,
@@ -63,7 +63,8 @@ pub enum Put {
 ///
 /// let folder = tempfile::tempdir()?;
 /// let store = open(&format!("file://{}", folder.path().display()))?;
-/// let Put::Written(etag) = store.put("state/hosts/watermark", b"08:36", Condition::IfAbsent)? else {
+/// let Put::Written(etag) = store.put("state/hosts/watermark", b"08:36", Condition::IfAbsent)? else
+/// {
 ///     unreachable!("no other process writes here");
 /// };
 /// // Another writer is faster: a write that expects the old content changes nothing.
@@ -106,8 +107,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     }
 
     /// Writes each object whose key is not taken yet, several at once and in no particular order;
-    /// returns which were written. Each is written as [`ObjectStore::put`] does; after an error some
-    /// may be there and others not.
+    /// returns which were written. Each is written as [`ObjectStore::put`] does; after an error
+    /// some may be there and others not.
     fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
         objects.iter().map(|object| put_one_new(self, object)).collect()
     }

@@ -88,7 +88,8 @@ fn closed_endpoint_is_unavailable() {
     let nobody = server.access().by(format!("http://127.0.0.1:{port}"));
     let words = format!("endpoint `http://127.0.0.1:{port}` cannot be reached: Connection refused");
     all_say(&nobody.store("x").unwrap(), ErrorKind::Unavailable, &words).unwrap();
-    // A name that cannot be, whatever a resolver makes of it: https://www.rfc-editor.org/rfc/rfc2606#section-2
+    // A name that cannot be, whatever a resolver makes of it:
+    // https://www.rfc-editor.org/rfc/rfc2606#section-2
     let nowhere = server.access().by("http://store.invalid:9000".to_owned());
     let words = "endpoint `http://store.invalid:9000`";
     all_say(&nowhere.store("x").unwrap(), ErrorKind::Unavailable, words).unwrap();
@@ -96,7 +97,7 @@ fn closed_endpoint_is_unavailable() {
 
 #[test]
 fn missing_credentials_error_names_the_settings() {
-    // A profile file that is not there, and an endpoint, so that nobody is asked for keys.
+    // A missing profile file and an endpoint, so that no credentials are requested.
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "store_without_credentials", "--nocapture"])
         .env_clear()

@@ -49,7 +49,7 @@ struct Note {
 }
 
 /// Mirrors those of the runs, in folders, that are not mirrored yet, in their order. Where one is
-/// refused the others are mirrored all the same; where a server is away, the rest waits.
+/// refused, the others are still mirrored; if a server is unreachable, the rest waits.
 pub fn sync(sync: &Sync<'_>, runs: &[PathBuf]) -> Done {
     let mut done = Done::default();
     for folder in runs {

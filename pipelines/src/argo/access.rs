@@ -26,14 +26,12 @@ pub(super) const TRAINER: &str = "lynceus-trainer";
 pub(super) const SCORER: &str = "lynceus-scorer";
 
 /// The Secret with the certificate of a private authority of the store, as `ca.crt`; pods start
-/// without
-/// it.
+/// without it.
 pub(super) const CA: &str = "lynceus-ca";
 
 /// Returns where a workflow's artifacts go. Every workflow says it, also one without artifacts:
-/// else
-/// Argo takes the controller's default repository, and where that archives logs it mounts a Secret
-/// that this namespace lacks into every pod, which then never starts. A workflow's own
+/// else Argo takes the controller's default repository, and where that archives logs it mounts a
+/// Secret that this namespace lacks into every pod, which then never starts. A workflow's own
 /// `archiveLogs: false` does not prevent it.
 pub(super) fn artifacts() -> ArtifactRepositoryRef {
     ArtifactRepositoryRef { config_map: ARTIFACTS.to_owned(), key: ARTIFACTS_KEY.to_owned() }
@@ -44,8 +42,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 /// Makes the account of Argo's own containers, with the one right they need.
 ///
 /// The pods' own containers get no token at all; that is why Argo wants the token of this account
-/// in
-/// a Secret of this name, which Kubernetes fills.
+/// in a Secret of this name, which Kubernetes fills.
 pub(super) fn executor() -> Result<Vec<String>, StepError> {
     let mut token = TokenSecret {
         api_version: "v1".to_owned(),

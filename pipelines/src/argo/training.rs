@@ -70,7 +70,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     }
     let last = ending::templates(document, &whole, report(document)?)?;
     let mut stages = vec![Stage::Collect];
-    // The news of a training are there where somebody wants to hear of it.
+    // The message task of a training exists where notification is enabled.
     stages.extend((last.len() > 1).then_some(Stage::Alert));
     let names = names(document);
     let mut spec = WorkflowSpec {
@@ -143,8 +143,8 @@ pub(super) fn retrain(document: &Document) -> CronWorkflow {
     cron(document, &names(document).retrain, RETRAIN)
 }
 
-/// Makes the clock that starts the first training after the installation. It tries again while there
-/// is too little data, and stops permanently once a training has succeeded.
+/// Makes the clock that starts the first training after the installation. It tries again while
+/// there is too little data, and stops permanently once a training has succeeded.
 pub(super) fn first(document: &Document) -> CronWorkflow {
     let mut cron = cron(document, &names(document).first, FIRST);
     let expression = "cronworkflow.succeeded >= 1".to_owned();
@@ -175,8 +175,8 @@ fn cron(document: &Document, name: &str, schedule: &str) -> CronWorkflow {
     }
 }
 
-/// Returns the metadata of a clock. Argo CD applies it after what it names: Argo looks for an unknown
-/// template again only after 20 minutes.
+/// Returns the metadata of a clock. Argo CD applies it after what it names: Argo looks for an
+/// unknown template again only after 20 minutes.
 pub(super) fn cron_metadata(name: &str, document: &Document) -> Metadata {
     let mut metadata = metadata(name, Some(document));
     metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), "1".to_owned());

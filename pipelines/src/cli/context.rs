@@ -51,8 +51,7 @@ impl Context {
     }
 
     /// Returns the time of the last row of the document's tables, as the last whole step that is
-    /// not
-    /// before it, where the document has `now: last_row`.
+    /// not before it, where the document has `now: last_row`.
     pub(crate) fn last_row(&self) -> Result<Option<Timestamp>, StepError> {
         if self.document.now != Present::LastRow {
             return Ok(None);

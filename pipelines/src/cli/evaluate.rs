@@ -1,6 +1,5 @@
 //! `lynceus evaluate`: scores of a time range against a scenario log, and classes of entities
-//! against
-//! what they are.
+//! against what they are.
 
 mod classes;
 mod labelled;

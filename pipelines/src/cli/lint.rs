@@ -98,8 +98,7 @@ impl Checked {
     }
 
     /// Finds that another document makes the same pipeline: its manifests, models and scores would
-    /// be
-    /// taken for those of this one.
+    /// be taken for those of this one.
     fn second_of_its_name(&mut self, file: &Path, name: &str) -> Option<Finding> {
         let document = document::read(file).ok()?;
         let first = self.pipelines.entry(document.name.clone()).or_insert_with(|| name.to_owned());
@@ -173,14 +172,13 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
 }
 
 /// Warns of a document whose messages go to standard output alone: in a cluster that is gone with
-/// the
-/// pod. It is not a finding, since the store has every message.
+/// the pod. It is not a finding, since the store has every message.
 fn warn_of_lonely_stdout(document: &Document, name: &str) {
     let is_stdout = |channel: &Channel| matches!(channel, Channel::Stdout(_));
     if document.alerts.channels.iter().all(is_stdout) {
         say(&format!(
-            "warning: {name}: alerts.channels: in a cluster nobody sees alerts on standard output, which is lost with \
-             the pod (hint: add a channel; `lynceus messages {}` shows what the store keeps)",
+            "warning: {name}: alerts.channels: in a cluster alerts on standard output are lost with the pod \
+             (hint: add a channel; `lynceus messages {}` shows what the store keeps)",
             document.name
         ));
     }

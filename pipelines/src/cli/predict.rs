@@ -1,6 +1,5 @@
 //! `lynceus predict`: what a bundle says of the rows of any table, without a store or a watermark;
-//! or
-//! of the parts of a run's data set.
+//! or of the parts of a run's data set.
 
 mod figures;
 mod input;

@@ -14,7 +14,8 @@ use super::agent::Health;
 use super::context::{Context, DocumentArgs, clock};
 use super::{Global, OutputFormat, print_json, say};
 
-/// How long a recorder that was asked to end may take. What it has not sent by then is on the spool.
+/// How long a recorder that was asked to end may take. What it has not sent by then is on the
+/// spool.
 const LAST_STEP: Duration = Duration::from_millis(1800);
 
 /// Flags of `lynceus record`.
@@ -85,15 +86,15 @@ pub(crate) fn record(
     }
 }
 
-/// Records on a thread of its own, so that a scrape which takes long does not delay the end; returns
-/// the steps that were taken.
+/// Records on a thread of its own, so that a scrape which takes long does not delay the end;
+/// returns the steps that were taken.
 async fn until_end(work: Work) -> Result<u64, StepError> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let (stop, stopped) = channel();
     let (done, mut ended) = tokio::sync::oneshot::channel();
     let run = move || {
-        // Nobody waits any more for a step that was too slow at the end.
+        // A step that is too slow at the end is no longer waited for.
         drop(done.send(work.run(&stopped)));
     };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(run);
@@ -171,7 +172,7 @@ impl Work {
     }
 }
 
-/// Waits until a time; returns whether to continue, that is, nobody asked for the end.
+/// Waits until a time; returns whether to continue, that is, no signal to end came.
 fn wait_until(time: Timestamp, stopped: &Receiver<()>) -> bool {
     let left = Duration::from_millis(u64::try_from((time - clock()).ms()).unwrap_or(0));
     stopped.recv_timeout(left) == Err(RecvTimeoutError::Timeout)

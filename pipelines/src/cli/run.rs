@@ -235,8 +235,7 @@ impl Prepared {
     }
 
     /// Sends messages about how the run ended. What cannot be sent now is kept in the store, and
-    /// changes
-    /// nothing of the run.
+    /// changes nothing of the run.
     fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {
         let interrupted = done.as_ref().is_err_and(|error| error.message == INTERRUPTED);
         let Some(task) = self.last.as_ref().filter(|_| !interrupted) else { return };
@@ -276,8 +275,7 @@ pub(crate) fn block_on<T>(
 }
 
 /// Returns the evaluation time of the last training, if it was one of this document that was killed
-/// or
-/// interrupted: the same command resumes it.
+/// or interrupted: the same command resumes it.
 fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Timestamp> {
     let mut runs = read_runs(root, pipeline).into_iter().rev();
     let (folder, last) = runs.find(|(_, run)| run.is_training())?;

@@ -45,8 +45,7 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "DURATION")]
     within: Option<Span>,
     /// Score the windows of a past range that have no score, with the live model, without moving
-    /// the
-    /// watermark or sending alerts
+    /// the watermark or sending alerts
     #[arg(long, num_args = 2, value_names = ["FROM", "TO"], conflicts_with_all = ["at", "since", "within"])]
     backfill: Vec<Timestamp>,
     #[command(flatten)]
@@ -113,7 +112,7 @@ pub(super) fn once(
     let within = args.within.unwrap_or_else(|| crate::score::deadline(&context.document));
     let options = Options { limit: Some(Limit::of(within)), ..args.process.options(global) };
     let ticked = tick(context, at, args.since, options);
-    // A channel that cannot be reached keeps nobody from training.
+    // An unreachable channel does not stop a training.
     let training = retrain::start(global, args, context, at);
     if let Ok(Some(log)) = &training {
         say(&format!("drift: started a training, see {}", log.display()));
@@ -270,8 +269,8 @@ fn warn(folder: &Path, plan: &Plan) {
 }
 
 /// Sends the messages that wait, says again what fires, and notifies people when scoring has
-/// stopped
-/// for long, although the tick failed: an outage of the source must not silence alarms that stand.
+/// stopped for long, although the tick failed: an outage of the source must not silence alarms that
+/// stand.
 /// Sinks get the windows that they lack.
 fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {
     let waits = |name: &str| {
@@ -304,7 +303,7 @@ pub(crate) fn failed_ticks(root: &Path, pipeline: &str) -> Vec<PathBuf> {
 fn forget_failed(root: &Path, pipeline: &str) {
     let ticks = failed_ticks(root, pipeline);
     for old in &ticks[..ticks.len().saturating_sub(FAILED_TICKS)] {
-        // Somebody else may be removing it; what cannot be removed keeps no window from its score.
+        // Another process may be removing it; leftovers do not stop scoring.
         let Ok(lock) = lock(old) else { continue };
         drop(artifact::remove(old));
         drop(lock);

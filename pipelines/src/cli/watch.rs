@@ -30,7 +30,7 @@ pub(crate) fn execute(global: &Global, args: WatchArgs) -> Result<(), StepError>
         let error = StepError::usage("`--sample` is over: no window of it will be due");
         return Err(error.hint("lynceus run PIPELINE --sample scores it"));
     }
-    // What is wrong with the document now is the user's to mend now.
+    // Errors of the document are reported now, while the user can correct them.
     let mut context = Context::new(global, &document)?;
     let name = context.document.name.clone();
     say(&format!("scoring {name} every {}; Ctrl-C stops it", context.document.scoring.every));

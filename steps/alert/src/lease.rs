@@ -2,8 +2,8 @@
 //!
 //! A run that has something to send writes its lease into the state by compare-and-set, and takes
 //! it out with its last write. One that died leaves it behind: a run on the same machine sees
-//! whether
-//! the process is gone, for one elsewhere the lease is over after [`LEASE`] by the windows' clock.
+//! whether the process is gone, for one elsewhere the lease is over after [`LEASE`] by the windows'
+//! clock.
 
 use std::path::Path;
 
@@ -34,8 +34,7 @@ impl Lease {
     /// Says whether its holder may still be sending.
     ///
     /// The evaluation times of two runs may be in any order, and far apart for one that catches up
-    /// the
-    /// past, so a lease from elsewhere counts only near its own time.
+    /// the past, so a lease from elsewhere counts only near its own time.
     pub fn is_held(&self, now: Timestamp) -> bool {
         let near = now < self.since + LEASE && now > self.since - LEASE;
         self.process.as_deref().and_then(runs).unwrap_or(near)

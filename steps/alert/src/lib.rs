@@ -1,8 +1,8 @@
 //! Sends messages about alerts that started or ended, each once.
 //!
 //! It follows the score objects with a cursor of its own, so an unreachable channel never holds
-//! scoring
-//! back. [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`] delivers it.
+//! scoring back. [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`]
+//! delivers it.
 //! Messages are saved with the cursor *before* they are sent and crossed out after: two runs at
 //! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
 //! moment repeats at most the one it was sending, with the same key.

@@ -351,8 +351,7 @@ impl Tracks {
                             .unwrap_or_default(),
                         score: entity,
                         // Drift may be of all entities together, and a window of `task: classify`
-                        // names
-                        // only those with news.
+                        // names only those with news.
                         gone: entity.is_none() && kind != Kind::Drift && score.classes.is_none(),
                     }
                 }));

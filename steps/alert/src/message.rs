@@ -65,8 +65,7 @@ pub struct Alert {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
     /// Which kind of fault it is taken for, where the pipeline has a second stage; for anomalies
-    /// that
-    /// fire.
+    /// that fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosed>,
     /// Features that have moved; for drift that fires.

@@ -88,8 +88,7 @@ impl std::fmt::Debug for Sender<'_> {
 
 impl Sender<'_> {
     /// Says whether there is a message that some channel may be sent now, or that the store does
-    /// not
-    /// have yet.
+    /// not have yet.
     pub fn has_work(&self, state: &AlertState) -> bool {
         let waits = |name: &String| self.pause(name, state).is_some();
         let is_due = |pending: &Pending| !pending.is_kept || !pending.channels.iter().all(waits);
@@ -119,7 +118,7 @@ impl Sender<'_> {
         if !dead.is_empty() {
             self.pass(state, delivery, (started, &all))?;
         }
-        // A channel that was dead and has taken nothing is dead, whatever it answered.
+        // A failing channel that accepted nothing still counts as failing, whatever it answered.
         let is_dead = |name: &String| state.is_failing(name);
         delivery.failed.extend(delivery.doubted.extract_if(.., |(name, _)| is_dead(name)));
         Ok(())
@@ -181,7 +180,7 @@ impl Sender<'_> {
     }
 
     /// Writes a message as an object of the store before it is sent. One that cannot be written is
-    /// sent all the same.
+    /// sent anyway.
     fn keep_message(&mut self, pending: &mut Pending, delivery: &mut Delivery) {
         if pending.is_kept {
             return;
@@ -243,8 +242,7 @@ impl Sender<'_> {
     /// Notes that a channel rejected a message. After `limit` times the others get a message, once
     /// until the channel takes something again, and the message is given up: at once where one
     /// rejection is enough, else after a day in which the channel can be corrected. An unreachable
-    /// channel
-    /// that fails at it has not refused it.
+    /// channel that fails at it has not refused it.
     fn refused(
         &self,
         (index, name): (usize, &str),

@@ -154,8 +154,7 @@ fn stands(
 }
 
 /// Returns the changes to report where windows were scored since the last look: scoring has
-/// resumed,
-/// also where it was stopped for so long that no run reported it.
+/// resumed, also where it was stopped for so long that no run reported it.
 fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Alert> {
     let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));
     let is_gap = now >= progress.seen + document.scoring.stalled_after.max(every);

@@ -67,7 +67,7 @@ fn drift_requests_a_training_once_per_interval() {
     }
     score(&pipeline, 240, true);
     assert_eq!(asked(&pipeline, 240), Some(minute(240)));
-    // An alert that fires because nobody has looked since the new model asks for nothing.
+    // An alert about drift before the new model requests no training.
     pipeline.score(241, ["."; 300]).unwrap();
     assert_eq!(asked(&pipeline, 540), Some(minute(240)));
 }

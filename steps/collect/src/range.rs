@@ -170,8 +170,7 @@ impl ChunkPlan {
     }
 
     /// Plans no more than one tick may hold in memory. The lookback is asked for in any case, and
-    /// as
-    /// many points after it as the first chunk has.
+    /// as many points after it as the first chunk has.
     #[must_use]
     pub(crate) fn with_bound(mut self, lookback_points: usize) -> Self {
         self.lookback_points = Some(lookback_points);

@@ -2,8 +2,7 @@
 //!
 //! A recorder, which is a node's agent or one `lynceus record` for many endpoints, writes
 //! segments `samples/<pipeline>/<source>/<recorder>/date=YYYY-MM-DD/<first>-<last>.parquet`: the
-//! rows
-//! of a minute, written once when the minute is over. The segments of a day that is over are
+//! rows of a minute, written once when the minute is over. The segments of a day that is over are
 //! compacted into one. A reader takes the segments as they are, compacted or not: of rows with the
 //! same time and entity one counts, so that a compaction that was killed half-way doubles nothing.
 

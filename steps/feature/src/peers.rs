@@ -2,8 +2,7 @@
 //!
 //! Level and spread of a group are medians, which hold while fewer than half of its entities are
 //! faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The spread of a
-//! few
-//! entities at one time is mostly chance, so its median over a trailing window is taken.
+//! few entities at one time is mostly chance, so its median over a trailing window is taken.
 //!
 //! Entities of one group often differ all the time: another workload, more memory. Compared with
 //! what it usually is, the distance of each says whether it has changed.

@@ -1,10 +1,9 @@
 //! Features of a file of samples, a block of time after the other.
 //!
 //! A feature depends on the samples of its lookback alone, so a block needs the last rows of the
-//! one
-//! before and no more: memory depends on the entities, the columns and the lookback, not on how
-//! many
-//! rows the file has. The blocks' bounds depend on the file alone, and no value depends on them.
+//! one before and no more: memory depends on the entities, the columns and the lookback, not on how
+//! many rows the file has. The blocks' bounds depend on the file alone, and no value depends on
+//! them.
 
 use std::path::Path;
 

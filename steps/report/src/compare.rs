@@ -64,8 +64,7 @@ const TEXTS: [(&str, &str); 6] =
 /// all of them: files in order of time, such as scoring leaves them.
 ///
 /// Errors: usage for fewer than two folders, more than six or one that is not a run, refused where
-/// its
-/// record cannot be read. What is missing inside a run is absent in the tables.
+/// its record cannot be read. What is missing inside a run is absent in the tables.
 pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, StepError> {
     if !(2..=COLUMNS.len()).contains(&folders.len()) {
         let message = format!("{} runs cannot be compared", folders.len());

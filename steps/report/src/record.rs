@@ -1,6 +1,5 @@
 //! The record of a run in a cluster, where the tasks are pods and only they themselves have
-//! recorded
-//! what became of them.
+//! recorded what became of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;

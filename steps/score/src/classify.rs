@@ -2,9 +2,8 @@
 //! entity.
 //!
 //! A window's object holds how many entities each class has, those whose class changed in the
-//! window, and
-//! those that differ from their declared class. What is known of every entity is in the watermark's
-//! state.
+//! window, and those that differ from their declared class. What is known of every entity is in the
+//! watermark's state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -266,8 +265,7 @@ impl<'a> Scorer<'a> {
     }
 
     /// Returns the entities that differ from their declared class and have no row in a window, for
-    /// a few
-    /// windows: a scrape that failed ends no mismatch.
+    /// a few windows: a scrape that failed ends no mismatch.
     fn unseen(&self, time: Timestamp, state: &ClassState) -> Vec<EntityScore> {
         let oldest = time - Span::from_ms(STILL_THERE_WINDOWS * self.document.step.ms());
         let lately =

@@ -1,8 +1,7 @@
 //! Scores the windows that are due with the live bundle: each window once.
 //!
 //! The windows are those after the watermark, up to the evaluation time minus the document's delay.
-//! Each
-//! gets one object, written only if it is not there; then the watermark and the scorer's state
+//! Each gets one object, written only if it is not there; then the watermark and the scorer's state
 //! move in one compare-and-set. A tick that is killed in between is repeated by the next one and
 //! finds its objects written.
 //!
@@ -117,9 +116,8 @@ fn wait_for_model(
 }
 
 /// Notes that windows came late. The windows are scored: what cannot be remembered of them is no
-/// reason
-/// to stop. It is noted before the watermark moves, for a tick that is killed in between has no
-/// successor that would know.
+/// reason to stop. It is noted before the watermark moves, for a tick that is killed in between has
+/// no successor that would know.
 fn note_late(
     store: &dyn ObjectStore,
     document: &Sections,
@@ -312,8 +310,7 @@ impl Shadow {
 }
 
 /// Adds those who were seen lately and have no row; where there never was one, the cluster as a
-/// whole
-/// has none.
+/// whole has none.
 fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntityScore> {
     entities.extend(missed.into_iter().map(without_data));
     if entities.is_empty() {

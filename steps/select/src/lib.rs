@@ -1,6 +1,5 @@
 //! Makes a bundle of the candidates: calibrates them on the validation part, sets thresholds and
-//! vote,
-//! and measures the whole on the validation and test parts.
+//! vote, and measures the whole on the validation and test parts.
 //!
 //! Without labels there is one figure, the share of inliers, and it is called that: it says how
 //! quiet the bundle is on rows taken to be normal, not how right it is.
@@ -128,8 +127,7 @@ fn read<'a>(
 }
 
 /// Returns the candidate that ranks the labelled rows of the validation part best, the first by
-/// name
-/// of equals; all of them where nothing is labelled.
+/// name of equals; all of them where nothing is labelled.
 fn best(
     mut candidates: Vec<Candidate>,
     by: BestBy,

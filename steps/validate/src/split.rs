@@ -96,8 +96,7 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
 }
 
 /// Splits by entity: each is in one part with all its rows, in order of time. Which one that is
-/// depends
-/// on its name, the seed and the other entities alone.
+/// depends on its name, the seed and the other entities alone.
 fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     let entities = &table.table.entities;
     let mut order: Vec<usize> = (0..entities.len()).collect();
@@ -132,8 +131,7 @@ fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
 }
 
 /// Puts every row into the train part: `task: classify` splits by entity, and repeatedly, while it
-/// is
-/// trained.
+/// is trained.
 pub(crate) fn whole(table: &FeatureTable) -> Parts {
     let mut order: Vec<usize> = (0..table.rows()).collect();
     order.sort_by_key(|row| table.table.times[*row]);

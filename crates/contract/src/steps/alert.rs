@@ -33,8 +33,7 @@ pub struct AlertArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "scored")]
     pub ended: Vec<PathBuf>,
     /// Notify and note in the store, for `lynceus status`, that this tick failed: the reason as
-    /// text,
-    /// or as Argo's JSON list of failures, whose first cause is taken
+    /// text, or as Argo's JSON list of failures, whose first cause is taken
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["scored", "ended"])]
     pub failed: Option<String>,
     /// Write the messages sent to this JSON file

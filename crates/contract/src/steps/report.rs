@@ -52,8 +52,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
     /// Write `run.json` and the document of the run in `--run` to this folder: a run in a cluster
-    /// has
-    /// no runner that writes them. `--now` is then the start of the run
+    /// has no runner that writes them. `--now` is then the start of the run
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// Name of the run, instead of its folder's name

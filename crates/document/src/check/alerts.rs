@@ -72,7 +72,7 @@ fn check_link(link: &str) -> Result<(), String> {
     for part in link.split('{').skip(1) {
         let name = part.split_once('}').map_or(part, |(name, _)| name);
         if !PLACEHOLDERS.contains(&name) {
-            return Err(format!("`{{{name}}}` stands for nothing; {}", known()));
+            return Err(format!("`{{{name}}}` is not a placeholder; {}", known()));
         }
     }
     Ok(())

@@ -12,13 +12,12 @@ use crate::check::{Problem, require};
 use crate::http::{Http, HttpSettings};
 
 /// The pods of a cluster, from its API: image size, image or label, start. What it says of a pod
-/// holds
-/// from the pod's start on; it makes no windows, and is joined to those of the other sources.
+/// holds from the pod's start on; it makes no windows, and is joined to those of the other sources.
 ///
 /// Its `url` is that of the API server or of `kubectl proxy`. Without `url` and `kubeconfig` it
-/// asks the
-/// cluster that it runs in, with the token of its service account, which needs the verb `list` on
-/// `pods` and `nodes`. A token in a file is read for each request: such tokens are exchanged.
+/// asks the cluster that it runs in, with the token of its service account, which needs the verb
+/// `list` on `pods` and `nodes`. A token in a file is read for each request: such tokens are
+/// exchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KubernetesSource {

@@ -292,8 +292,7 @@ impl Following {
     }
 
     /// Returns the columns that have had no value for more than [`MOST_CARRIED_ROWS`] rows, in
-    /// order;
-    /// those that training never saw one of are not among them.
+    /// order; those that training never saw one of are not among them.
     pub fn missing(&self, memory: &Memory) -> Vec<usize> {
         let newest = memory.recent.back().into_iter().flatten().enumerate();
         newest.filter(|(_, value)| **value >= ABSENT).map(|(column, _)| column).collect()

@@ -258,8 +258,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// Set for detectors and for class trees with a second stage; every other one under a manifest
-    /// that
-    /// vouches for what was mangled.
+    /// that vouches for what was mangled.
     #[test]
     fn a_mangled_bundle_is_refused_or_scores_finitely(
         labelled: bool,

@@ -24,8 +24,7 @@ pub(super) struct OfLabel {
 }
 
 /// Returns the figures of the scored windows whose rows have labels. Of several rows of one window
-/// and
-/// entity the last one counts, as for the features.
+/// and entity the last one counts, as for the features.
 pub(super) fn evaluate(
     document: &Document,
     rows: Vec<LabelledRow>,

@@ -19,8 +19,7 @@ pub(super) struct Remarks {
 
 impl Remarks {
     /// Puts the tags and the note into a record; of an earlier start of the same run stays what is
-    /// not
-    /// said anew.
+    /// not said anew.
     pub(super) fn lay_over(&self, earlier: Option<&RunRecord>, record: &mut RunRecord) {
         if let Some(earlier) = earlier {
             record.tags.clone_from(&earlier.tags);

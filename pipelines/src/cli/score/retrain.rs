@@ -93,7 +93,7 @@ fn spawn(
     let copy = log.try_clone().map_err(|e| StepError::writing(path, &e))?;
     // Ctrl-C at the tick's terminal is not meant for it.
     let spawned = command.stdin(Stdio::null()).stdout(copy).stderr(log).process_group(0).spawn();
-    // It outlives this process, which ends now; nobody waits for it.
+    // It outlives this process, which ends now without waiting for it.
     spawned.map(drop).map_err(|e| {
         StepError::unavailable(format!("cannot start `{}`: {e}", program.display()))
             .hint(SYSTEM_HINT)

@@ -1,6 +1,5 @@
 //! `lynceus step STAGE --sample PIPELINE`: any step on the recorded sample of a pipeline, in a
-//! folder,
-//! with the full command line that it stands for.
+//! folder, with the full command line that it stands for.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

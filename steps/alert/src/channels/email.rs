@@ -82,7 +82,7 @@ impl Email {
         if let Some(ca_file) = &self.settings.tls.ca_file {
             let path = self.folder.join(ca_file);
             let pem = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
-            // A file without one would be taken for trust in nobody.
+            // A file without a certificate would trust no server.
             if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
                 let file = ca_file.display();
                 return Err(StepError::usage(format!(

@@ -1,6 +1,5 @@
 //! Which features lead an open anomaly: a second fault during a standing alarm moves others than
-//! the
-//! first one did, and is announced as an update.
+//! the first one did, and is announced as an update.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +14,7 @@ const LEADING: usize = 3;
 /// Smallest share of a window's score that makes a feature one of those that lead it.
 const LEAST_SHARE: f64 = 0.1;
 /// Windows in a row that a feature must lead before it is reported, whatever `alerts.for` says: the
-/// last
-/// of the three leading features changes by chance from one window to the next.
+/// last of the three leading features changes by chance from one window to the next.
 const LEAST_WINDOWS: u32 = 3;
 
 /// What the rest of a feature's name begins with that is made of a signal: `x_mean_10m` of `x`.
@@ -36,8 +34,7 @@ pub(super) struct Leading {
 }
 
 /// Returns the features that lead an anomaly: those with a share of the score that counts, outside
-/// of
-/// their usual range or missing.
+/// of their usual range or missing.
 pub(super) fn of(entity: &EntityScore) -> Vec<&str> {
     let causes = entity.causes.iter().take(LEADING);
     let leads = causes.filter(|cause| {

@@ -249,6 +249,6 @@ fn group_turned_supergroup_error_names_its_new_chat() {
     assert_eq!(
         run(&pipeline, 1).messages.pending.len(),
         1,
-        "it waits until the document is mended"
+        "it waits until the document is corrected"
     );
 }

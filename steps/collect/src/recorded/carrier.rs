@@ -33,7 +33,7 @@ pub(crate) struct Carrier {
     carried: Receiver<Carried>,
     /// A round has begun and was not told of.
     is_busy: bool,
-    /// The round that goes on had begun before the last call of [`Carrier::begin`].
+    /// The current round started before the last call of [`Carrier::begin`].
     is_old: bool,
 }
 
@@ -70,8 +70,8 @@ impl Carrier {
         }
     }
 
-    /// Waits for the round's end, but not after `until`: then the round goes on by itself, and a
-    /// later call tells of it.
+    /// Waits for the round's end, but not after `until`: then the round continues, and a later call
+    /// reports it.
     pub(crate) fn end(&mut self, time: Timestamp, until: Instant) -> Carried {
         let mut all = Carried::default();
         while self.is_busy {

@@ -1,6 +1,5 @@
 //! Fitting for `task: classify`: class models, what they say of entities left out, and the bounds
-//! that
-//! follow from it.
+//! that follow from it.
 
 mod figures;
 mod fitter;
