@@ -257,6 +257,46 @@ fn worker_killed_with_its_fault_is_logged_as_a_transition() -> Result<()> {
     lab.wait_until_clean()
 }
 
+/// In a network of its own, which only root can make: elsewhere this asks nothing.
+#[test]
+fn slow_network_is_injected_and_one_that_the_kernel_cannot_make_is_refused_with_the_reason()
+-> Result<()> {
+    if !Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|it| it.success()) {
+        return Ok(());
+    }
+    let run = |name: &str, settings: &str| -> Result<(Lab, Option<i32>, String)> {
+        let step =
+            format!("{{label: {name}, for: 300ms, local: {{network: {{device: {settings}}}}}}}");
+        let lab = Lab::new(&format!(
+            "format: 1\nname: net\nlog: log.csv\npause: 10ms\nsteps: [{step}]\n"
+        ))?;
+        let mut command = Command::new("unshare");
+        command.args(["--net", env!("CARGO_BIN_EXE_lynceus"), "scenario", "run"]).arg(lab.file());
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((lab, output.status.code(), said))
+    };
+    for (name, settings, module) in [
+        ("slow", "lo, rate_kbit: 1000", "sch_tbf"),
+        ("late", "lo, delay_milliseconds: 5", "sch_netem"),
+    ] {
+        let (lab, code, said) = run(name, settings)?;
+        let records = lab.log().records()?;
+        let outcome = records.first().and_then(|record| record.outcome.clone());
+        if code == Some(0) {
+            assert_eq!(outcome, Some(End::Completed), "{said}");
+        } else {
+            ensure!(said.contains("this kernel lacks") && said.contains(module), "{said}");
+            ensure!(matches!(outcome, Some(End::Failed(_))), "{outcome:?}");
+        }
+    }
+    let (lab, code, said) = run("gone", "eth77, rate_kbit: 1000")?;
+    assert_eq!(code, Some(2), "{said}");
+    ensure!(said.contains("no network device `eth77`"), "{said}");
+    assert_eq!(lab.log().records()?, [], "nothing has started");
+    Ok(())
+}
+
 /// Returns the child of a process.
 fn worker_of(runner: u32) -> Option<u32> {
     let children = fs_err::read_to_string(format!("/proc/{runner}/task/{runner}/children")).ok()?;
