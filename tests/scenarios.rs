@@ -111,7 +111,7 @@ fn every_kind_of_fault_runs_and_the_log_has_its_true_times() -> Result<()> {
         let mut asked = 0;
         for mut stream in server.incoming().map_while(Result::ok) {
             let mut first = [0; 4];
-            // A client that only looks whether somebody listens, or goes away, is no request.
+            // A client that only looks whether somebody listens, or goes away, is not a request.
             drop(stream.read_exact(&mut first));
             if &first == b"end." {
                 break;

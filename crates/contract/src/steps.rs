@@ -153,7 +153,8 @@ impl StepCommand {
         with_step!(self, args => stage_of(args))
     }
 
-    /// Returns the shard whose entities the step works on, where it is told; most steps work on what the
+    /// Returns the shard whose entities the step works on, where `--shard` names one; most steps
+    /// work on what the
     /// ones before them left.
     pub fn shard(&self) -> Option<Shard> {
         match self {

@@ -15,7 +15,11 @@ pub(crate) fn whole(
 ) -> Result<BundleManifest, StepError> {
     let shards = Shard::all(u32::try_from(parts.len()).unwrap_or(u32::MAX));
     let Some((first, _)) = parts.first().filter(|_| shards.len() == parts.len()) else {
-        return Err(StepError::refused(format!("{} shards make no version", parts.len())));
+        return Err(StepError::refused(format!(
+            "{} shards are not a complete version",
+            parts.len()
+        ))
+        .hint("name the bundle of each shard once"));
     };
     let record = |((_, bytes), shard): (&(BundleManifest, Vec<u8>), &Shard)| FileRecord {
         file: format!("{}/{}", shard.part(), BundleManifest::FILE),

@@ -39,7 +39,7 @@ impl<'a> Whole<'a> {
 
     /// Reads one window; nothing if no shard has scored it.
     ///
-    /// Errors: those of the store, and refused for an object that is no window.
+    /// Errors: those of the store, and refused for an object that is not a window.
     pub fn read(&self, time: Timestamp) -> Result<Option<WindowScore>, StepError> {
         let windows = self.paths.iter().map(|path| scores::read(self.store, path, time));
         let windows = windows.collect::<Result<Vec<_>, _>>()?;

@@ -274,7 +274,7 @@ fn server_with_a_certificate_speaks_tls_alone() {
     let good = curl("https", &["--cacert", &certificate]);
     let said = String::from_utf8_lossy(&good.stderr).into_owned();
     assert_eq!(String::from_utf8_lossy(&good.stdout), r#"{"ready":true}"#, "{said}");
-    assert!(!curl("https", &[]).status.success(), "a certificate that nobody trusts");
+    assert!(!curl("https", &[]).status.success(), "an untrusted certificate");
     assert!(!curl("http", &[]).status.success(), "no plain text at the same port");
 }
 

@@ -153,7 +153,8 @@ impl Challenger {
                 Ok(Self::Classify(Box::new(read?)))
             }
             (Task::Classify, _) => {
-                Err(StepError::usage("`task: classify` has no shards: name one `--bundle`"))
+                Err(StepError::usage("`task: classify` has no shards: name one `--bundle`")
+                    .hint("give `--bundle` once"))
             }
         }
     }

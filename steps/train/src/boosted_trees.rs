@@ -1,8 +1,11 @@
-//! Fitting gradient-boosted trees (Friedman, 2001) on histograms, with second-order leaves and an L2
-//! penalty (Chen, Guestrin: `XGBoost`, 2016). The histogram of a node's larger child is that of the node
+//! Fitting gradient-boosted trees (Friedman, 2001) on histograms, with second-order leaves and an
+//! L2
+//! penalty (Chen, Guestrin: `XGBoost`, 2016). The histogram of a node's larger child is that of the
+//! node
 //! less that of the smaller child (Ke and others: `LightGBM`, 2017).
 //!
-//! Own code: the maintained crates are bindings to C++ (`LightGBM`, `XGBoost`) or serialise to formats of
+//! Own code: the maintained crates are bindings to C++ (`LightGBM`, `XGBoost`) or serialise to
+//! formats of
 //! their own, and none promises the same bytes at any number of threads. It is small because the
 //! classes, calibration, files and figures are those of the other trees.
 
@@ -253,8 +256,9 @@ fn subtract(from: &mut [Cell], other: &[Cell]) {
     }
 }
 
-/// Fits boosted trees; `targets` are indices of the classes. The model does not depend on the number
-/// of threads. It ends early once every training row is told apart.
+/// Fits boosted trees; `targets` are indices of the classes. The model does not depend on the
+/// number
+/// of threads. It ends early once every training row is classified correctly.
 pub(crate) fn fit(
     settings: &Settings,
     (records, targets): (&Array2<f64>, &Array1<usize>),

@@ -150,7 +150,7 @@ fn read(client: &TcpStream) -> Result<Asked> {
     let mut asked =
         Asked { method, others: Vec::new(), query: String::new(), start: 0, end: 0, step: 1 };
     for pair in pairs {
-        // A body of JSON is no form.
+        // A body of JSON is not a form.
         if pair.starts_with('{') {
             asked.others.push(body.clone());
             break;

@@ -9,7 +9,7 @@ use std::path::Path;
 use client::{Failed, Reply, Request, Server};
 use contract::classify::{EntityClass, UNKNOWN};
 use contract::score::EntityScore;
-use contract::{Span, StepError, Timestamp, artifact};
+use contract::{SYSTEM_HINT, Span, StepError, Timestamp, artifact};
 use document::http::Http;
 use document::sinks::kubernetes::KubernetesSink;
 use reqwest::Method;
@@ -68,10 +68,10 @@ impl Kubernetes {
         folder: &Path,
     ) -> Result<Self, StepError> {
         let server = Server::open(&sink.server, &format!("exports.{name}.kubernetes"), folder)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| StepError::unavailable(format!("cannot start to send: {e}")))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+                StepError::unavailable(format!("cannot start to send: {e}")).hint(SYSTEM_HINT)
+            })?;
         let KubernetesSink { events, annotations } = sink.own;
         let server = server.with_longest_delay(LONGEST_DELAY_IN_RUN);
         Ok(Self { server, runtime, events, annotations })

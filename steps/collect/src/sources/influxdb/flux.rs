@@ -7,10 +7,11 @@ use csv::{ReaderBuilder, StringRecord};
 
 use super::reply::{Cell, Series, Wrong};
 
-/// Columns that are no tags, though their values are texts.
+/// Columns that are not tags, though their values are texts.
 const OWN: [&str; 3] = ["result", "table", ""];
 
-/// Returns the text of rows of a measurement in `(after, end]`, a table for each field and set of tags.
+/// Returns the text of rows of a measurement in `(after, end]`, a table for each field and set of
+/// tags.
 pub(super) fn rows(
     bucket: &str,
     measurement: &str,
@@ -127,7 +128,7 @@ pub(super) fn read(body: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wron
     let mut row = StringRecord::new();
     loop {
         let more = rows.read_record(&mut row);
-        if !more.map_err(|error| Wrong::Broken(format!("the reply is no CSV: {error}")))? {
+        if !more.map_err(|error| Wrong::Broken(format!("the reply is not CSV: {error}")))? {
             break;
         }
         let cells = || row.iter().map(str::to_owned).collect::<Vec<String>>();

@@ -53,7 +53,7 @@ fn name_of(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Reads a body of JSON lines; hands each run of rows of the same tags to `take`. What is no tag and no
+/// Reads a body of JSON lines; hands each run of rows of the same tags to `take`. What is not a tag and no
 /// time is a field.
 pub(super) fn read(
     body: &[u8],
@@ -81,7 +81,7 @@ pub(super) fn read(
         let mut columns = Vec::with_capacity(fields.len() + 1);
         if let Some(time) = row.get(TIME) {
             let ms = time.as_str().and_then(milliseconds);
-            let ms = ms.ok_or_else(|| Wrong::Broken(format!("`{time}` is no time")))?;
+            let ms = ms.ok_or_else(|| Wrong::Broken(format!("`{time}` is not a time")))?;
             values.push(Some(Cell::Number(ms)));
             columns.push(TIME.to_owned());
         }

@@ -72,7 +72,7 @@ pub(super) fn parse(line: &[u8], rules: &Rules<'_>) -> Result<Said, Bad> {
     }
 }
 
-/// Returns the time of a line, of whatever kind its event is; nothing for a line that is no event.
+/// Returns the time of a line, of whatever kind its event is; nothing for a line that is not an event.
 pub(super) fn time(line: &[u8]) -> Option<Timestamp> {
     let parsed: Line<'_> = serde_json::from_slice(line).ok()?;
     let of = |line: &Line<'_>| line.time.as_ref()?.0.parse().ok();
