@@ -84,8 +84,8 @@ fn check(settings: &str, code: &str) -> anyhow::Result<()> {
                 .count();
             assert!((1..=2).contains(&lines), "{name}: {lines} lines in {registry}: {mentions:#?}");
         }
-        // Words of the language, too; a source and a crate are `postgres`.
-        let words = ["file", "stdout", "email", "webhook", "slack", "postgres"];
+        // Words of the language, too; `postgres` and `kubernetes` are sources as well.
+        let words = ["file", "stdout", "email", "webhook", "slack", "postgres", "kubernetes"];
         let is_word = words.contains(&name.as_str());
         let elsewhere = mentions.iter().filter(|mention| {
             !is_word && !own.contains(&mention.file) && !registries.contains(&mention.file)

@@ -136,8 +136,7 @@ fn output_of_every_command_is_json_or_text_as_asked() -> anyhow::Result<()> {
 
 /// Runs a command line and returns what it printed; of a service its first line.
 fn printed(workspace: &Workspace, line: &[&str], output: &str) -> anyhow::Result<String> {
-    let mut arguments = line.to_vec();
-    arguments.extend(["--output", output]);
+    let arguments = [&["--output", output], line].concat();
     let pipelines = if line[0] == "init" { "made" } else { "." };
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lynceus"));
     command.current_dir(workspace.path()).args(&arguments);

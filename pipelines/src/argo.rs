@@ -15,12 +15,12 @@ pub mod workflow;
 pub mod yaml;
 
 mod access;
+mod account;
 mod ending;
 mod figures;
 mod group;
 mod network;
 mod outside;
-mod pods;
 mod scoring;
 mod secrets;
 mod step;
@@ -142,9 +142,9 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
         let dashboard = text_map(document, "dashboard", page, DASHBOARD);
         manifests.push(manifest("dashboard.yaml", &[text(&dashboard)?])?);
     }
-    let pods = pods::account(document)?;
-    if !pods.is_empty() {
-        manifests.push(manifest("export-account.yaml", &pods)?);
+    let account = account::account(document)?;
+    if !account.is_empty() {
+        manifests.push(manifest("export-account.yaml", &account)?);
     }
     let policies = network::of_pipeline(document)?;
     if !policies.is_empty() {

@@ -19,12 +19,15 @@ pub(crate) struct Misfit {
     pub(crate) path: Vec<String>,
     /// Says that the path ends with a field that is unknown.
     pub(crate) is_unknown: bool,
+    /// A field that must be there, at the end of the path, and is not.
+    pub(crate) missing: Option<&'static str>,
 }
 
 impl Misfit {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { message, hint: None, place: None, path: Vec::new(), is_unknown: false }
+        let path = Vec::new();
+        Self { message, hint: None, place: None, path, is_unknown: false, missing: None }
     }
 
     pub(crate) fn at(mut self, place: &Place) -> Self {
@@ -84,6 +87,7 @@ impl de::Error for Misfit {
 
     fn missing_field(field: &'static str) -> Self {
         let mut misfit = Self::new(format!("field `{field}` is missing"));
+        misfit.missing = Some(field);
         if field == "format" {
             misfit.hint =
                 Some("a document begins with `format: 1`; `lynceus init` writes one".to_owned());

@@ -38,6 +38,16 @@ pub trait Extension {
     fn destinations(&self) -> Vec<Destination> {
         Vec::new()
     }
+
+    /// Returns what its account must be allowed to do in a cluster: resource of the core API, and verb.
+    fn permissions(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+
+    /// Says whether recorders send it the samples that they record.
+    fn takes_samples(&self) -> bool {
+        false
+    }
 }
 
 /// Registers the extensions of one section: makes the enum that the document holds, by which each one
@@ -56,6 +66,13 @@ macro_rules! register {
 
         impl $section {
             /// Returns the extension, whichever it is.
+            pub fn extension(&self) -> &dyn $crate::extension::Extension {
+                match self {
+                    $(Self::$name(settings) => settings,)*
+                }
+            }
+
+            /// Returns the extension, whichever it is, to be changed.
             pub(crate) fn extension_mut(&mut self) -> &mut dyn $crate::extension::Extension {
                 match self {
                     $(Self::$name(settings) => settings,)*
@@ -90,6 +107,10 @@ impl<T: HttpSettings> Extension for Http<T> {
 
     fn destinations(&self) -> Vec<Destination> {
         vec![self.server.destination()]
+    }
+
+    fn permissions(&self) -> Vec<(&'static str, &'static str)> {
+        self.own.permissions()
     }
 }
 

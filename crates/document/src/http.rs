@@ -245,7 +245,7 @@ impl HttpServer {
         if let Some(name) = self.headers.keys().find(|name| names_secret(name)) {
             let problem = Problem::new(
                 "headers",
-                format!("`{name}` must not be in a document: it would hold a secret"),
+                format!("`{name}` must not be in a document that others read"),
             );
             return Err(problem.hint("use the field `auth`"));
         }

@@ -217,6 +217,7 @@ pub fn problems_in(name: &str, text: &str) -> Vec<StepError> {
 /// comes behind them is found too; a field that must be there ends the search.
 fn problems_of(mut node: Node) -> Vec<StepError> {
     let mut found = Vec::new();
+    let mut removed: Vec<Vec<String>> = Vec::new();
     loop {
         match Document::deserialize(&node) {
             Ok(document) => {
@@ -226,17 +227,19 @@ fn problems_of(mut node: Node) -> Vec<StepError> {
             }
             Err(misfit) => {
                 let path = misfit.path.clone();
+                let missing = misfit.missing.map(|field| [&path[..], &[field.to_owned()]].concat());
                 let error = misfit_error(&node, misfit);
                 // A field that is missing now was removed because of an error that is reported
                 // already.
                 let is_new = !found.iter().any(|known: &StepError| known == &error);
-                let is_follow_up = !found.is_empty() && error.message.contains("missing field");
+                let is_follow_up = missing.is_some_and(|missing| removed.contains(&missing));
                 if is_new && !is_follow_up {
                     found.push(error);
                 }
                 if is_follow_up || !is_new || !node.remove(&path) {
                     return found;
                 }
+                removed.push(path);
             }
         }
     }

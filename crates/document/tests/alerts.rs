@@ -73,7 +73,7 @@ fn invalid_alert_settings_are_refused_with_place() {
         ),
         (
             "  channels:\n    - email: {host: h, from: a@b, to: [c@d], security: none, username: u, password: {env: P}}\n",
-            "without encryption",
+            "unencrypted",
         ),
         (
             "  kinds: [anomaly]\nscoring: {drift: {retrain: {}}}\n",

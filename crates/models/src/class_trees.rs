@@ -26,6 +26,14 @@ pub struct Classes {
     pub normal: Vec<bool>,
 }
 
+impl Classes {
+    /// Returns the probability that a row is of no normal class, from that of each class.
+    pub(crate) fn abnormal(&self, probabilities: &[f64]) -> f64 {
+        let classes = probabilities.iter().zip(&self.normal);
+        classes.filter(|(_, normal)| !**normal).map(|(probability, _)| probability).sum()
+    }
+}
+
 /// One tree: parallel vectors with an item a node, the root first, children after their parent and
 /// side by side.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -292,8 +300,7 @@ impl Detector for ClassTrees {
         assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
         score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
             for (row, score) in rows.chunks_exact(columns).zip(scores) {
-                let classes = self.probabilities(row).into_iter().zip(&self.classes.normal);
-                *score = classes.filter(|(_, normal)| !**normal).map(|(p, _)| p).sum();
+                *score = self.classes.abnormal(&self.probabilities(row));
             }
         })
     }

@@ -6,8 +6,10 @@ use contract::StepError;
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Rounds of killing before the rest is reported: a storm of processes starts new ones meanwhile.
+/// Rounds of killing, for a storm of processes that starts new ones meanwhile; then rounds of waiting,
+/// some 30 s in all, for processes that the kernel lets go once their writes have reached the disk.
 const ROUNDS: usize = 200;
+const WAITING_ROUNDS: usize = 600;
 
 /// Makes this process the parent of descendants that lose theirs, so that none escapes.
 pub(crate) fn adopt_descendants() -> Result<(), StepError> {
@@ -21,7 +23,7 @@ pub(crate) fn adopt_descendants() -> Result<(), StepError> {
 /// processes in uninterruptible sleep. The caller must have [adopted](adopt_descendants) them.
 pub(crate) fn kill_descendants() -> usize {
     let own = std::process::id();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS + WAITING_ROUNDS {
         let found = descendants(own);
         if found.is_empty() {
             return 0;
@@ -31,7 +33,8 @@ pub(crate) fn kill_descendants() -> usize {
             kill_process(pid, Signal::KILL).unwrap_or_default();
         }
         reap();
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        let pause_ms = if round < ROUNDS { 5 } else { 50 };
+        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
     }
     descendants(own).len()
 }

@@ -122,7 +122,7 @@ mod tests {
                     prop_assert!(path.components().all(|part| matches!(part,
                         std::path::Component::Normal(name) if !name.to_string_lossy().starts_with('.'))));
                 }
-                Err(error) => prop_assert_eq!(error.to_string().lines().count(), 1),
+                Err(error) => prop_assert_eq!(error.message.lines().count(), 1),
             }
         }
 

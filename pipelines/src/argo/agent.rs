@@ -6,7 +6,6 @@ pub mod objects;
 use std::path::Path;
 
 use contract::{Stage, StepError};
-use document::sinks::Sink;
 use document::sources::{Kind, TetragonSource};
 use document::{Document, HttpUrl};
 
@@ -156,11 +155,7 @@ fn store(document: &Document) -> super::ConfigMap {
 /// Returns the steps whose Secrets and destinations an agent needs: it writes samples into a database
 /// where a sink wants them.
 fn stages(document: &Document) -> &'static [Stage] {
-    let wants = |sink: &Sink| match sink {
-        Sink::Postgres(postgres) => postgres.samples,
-        Sink::RemoteWrite(_) | Sink::Kubernetes(_) | Sink::Textfile(_) => false,
-    };
-    if document.exports.values().any(wants) {
+    if document.exports.values().any(|sink| sink.extension().takes_samples()) {
         &[Stage::Collect, Stage::Export]
     } else {
         &[Stage::Collect]

@@ -202,10 +202,10 @@ mod tests {
     #[test]
     fn flags_and_their_values_are_no_words_of_the_line() {
         use clap::CommandFactory as _;
-        let line = ["--store", "s3://b", "runs", "--output=json", "show", "--verbose", "node"];
+        let line = ["--store", "s3://b", "run", "--output=json", "--verbose", "node"];
         let line = line.map(str::to_owned);
         let read = read(&crate::cli::Cli::command(), &line);
         assert_eq!(read.store, Some("s3://b"));
-        assert_eq!(read.words, ["runs", "show", "node"]);
+        assert_eq!(read.words, ["run", "node"]);
     }
 }

@@ -350,7 +350,7 @@ fn unreadable_rows_are_counted_sampled_and_bounded() -> Result<()> {
     assert!(said.contains("line 7: 2 cells, not 10"), "{said}");
     let broken = format!("{NFDUMP_NDJSON}{{\"first\": \n");
     let said = place(&settings(0), broken)?.fails(NOW, &[], 3)?;
-    assert!(said.contains("line 3") && said.contains("no JSON"), "{said}");
+    assert!(said.contains("line 3") && said.contains("is not JSON"), "{said}");
     Ok(())
 }
 

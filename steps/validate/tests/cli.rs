@@ -240,7 +240,7 @@ fn infinite_values_are_refused_without_being_asked_for() {
 fn too_few_rows_are_refused_with_the_range_it_would_take() {
     let said = Fixture::new("[]", &table(20))
         .refused(3, "the train part has 18 rows, at least 40 are needed");
-    assert!(said.contains("hint: collect a range of at least `45m`"), "{said}");
+    assert!(said.contains("hint: set `range` to at least `45m`"), "{said}");
     for minutes in [0, 1, 2, 3] {
         Fixture::new("[]", &table(minutes)).refused(3, "the train part has");
     }

@@ -59,6 +59,11 @@ pub trait HttpSettings {
     fn files_mut(&mut self) -> Vec<&mut PathBuf> {
         Vec::new()
     }
+
+    /// Returns what its account must be allowed to do in a cluster: resource of the core API, and verb.
+    fn permissions(&self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
 }
 
 impl<T: HttpSettings> Http<T> {

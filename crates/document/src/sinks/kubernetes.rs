@@ -35,4 +35,13 @@ impl HttpSettings for KubernetesSink {
         }
         Err(problem("events", "nothing is published").hint("set `events` or `annotations` to true"))
     }
+
+    fn permissions(&self) -> Vec<(&'static str, &'static str)> {
+        let all = [
+            (self.events, ("pods", "get")),
+            (self.annotations, ("pods", "patch")),
+            (self.events, ("events", "create")),
+        ];
+        all.into_iter().filter_map(|(is, permission)| is.then_some(permission)).collect()
+    }
 }

@@ -83,4 +83,8 @@ impl Extension for PostgresSink {
     fn destinations(&self) -> Vec<Destination> {
         self.server.destinations()
     }
+
+    fn takes_samples(&self) -> bool {
+        self.samples
+    }
 }

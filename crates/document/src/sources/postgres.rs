@@ -165,7 +165,7 @@ mod tests {
         for (settings, expected) in [
             ("time: at", "exactly one of `table` and `query`"),
             ("time: at, table: a, query: SELECT 1", "exactly one of `table` and `query`"),
-            ("time: at, query: 'SELECT 1;'", "postgres.query`: ends with a semicolon"),
+            ("time: at, query: 'SELECT 1;'", "postgres.query`: must not end with a semicolon"),
             ("time: at, table: a.b.c", "postgres.table`: `a.b.c` is neither"),
             ("time: at, table: a, entity: at", "`at` is already the column of `time`"),
             ("time: at, table: a, columns: [b, b]", "postgres.columns.1`: `b` is named twice"),

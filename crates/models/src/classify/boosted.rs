@@ -212,8 +212,7 @@ impl Detector for BoostedTrees {
         assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
         score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
             for (row, score) in rows.chunks_exact(columns).zip(scores) {
-                let classes = self.probabilities(row).into_iter().zip(&self.classes.normal);
-                *score = classes.filter(|(_, normal)| !**normal).map(|(p, _)| p).sum();
+                *score = self.classes.abnormal(&self.probabilities(row));
             }
         })
     }

@@ -60,6 +60,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("InfluxdbColumn.parts", "[container_name]"),
     ("InfluxdbColumn.tags", "{cpu: [cpu-total]}"),
     ("InfluxdbSource.database", "telegraf"),
+    ("InfluxdbSource.organization", "observability"),
     ("InfluxdbSource.retention_policy", "one_week"),
     ("InfluxdbSource.url", "http://influxdb.monitoring:8086"),
     ("KubernetesSource.context", "production"),

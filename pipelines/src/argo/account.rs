@@ -1,9 +1,10 @@
-//! What the sink `kubernetes` may do: an account of its own, whose token Kubernetes writes into the
-//! Secret of the pods that export.
+//! What sinks may do to objects of the cluster: an account of their own, whose token Kubernetes writes
+//! into the Secret of the pods that export.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Stage, StepError};
 use document::Document;
-use document::sinks::Sink;
 
 use super::cluster::{Role, RoleBinding, RoleRef, RoleRule, Subject, TokenSecret};
 use super::outside::Outside;
@@ -11,28 +12,20 @@ use super::{access, metadata, text};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Returns what the sinks of a document do to pods: nothing without such a sink.
+/// Returns what the sinks of a document do to objects of the cluster, a rule for each resource.
 fn rules(document: &Document) -> Vec<RoleRule> {
-    let sinks = document.exports.values().filter_map(|sink| match sink {
-        Sink::Kubernetes(sink) => Some(&sink.own),
-        Sink::RemoteWrite(_) | Sink::Postgres(_) | Sink::Textfile(_) => None,
-    });
-    let (mut events, mut annotations) = (false, false);
-    for sink in sinks {
-        events |= sink.events;
-        annotations |= sink.annotations;
+    let mut verbs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (resource, verb) in
+        document.exports.values().flat_map(|sink| sink.extension().permissions())
+    {
+        verbs.entry(resource).or_default().insert(verb);
     }
-    let rule = |resource: &str, verbs: Vec<&str>| RoleRule {
+    let rule = |(resource, verbs): (&str, BTreeSet<&str>)| RoleRule {
         api_groups: vec![String::new()],
         resources: vec![resource.to_owned()],
         verbs: verbs.into_iter().map(str::to_owned).collect(),
     };
-    let of_pods = [("get", events), ("patch", annotations)];
-    let of_pods: Vec<&str> =
-        of_pods.into_iter().filter_map(|(verb, is)| is.then_some(verb)).collect();
-    let pods = (!of_pods.is_empty()).then(|| rule("pods", of_pods));
-    let events = events.then(|| rule("events", vec!["create"]));
-    pods.into_iter().chain(events).collect()
+    verbs.into_iter().map(rule).collect()
 }
 
 /// Makes the account, its token, its role and the binding of both; nothing without such a sink.
