@@ -129,6 +129,36 @@ fn evaluation_uses_the_label_column_of_the_document() -> anyhow::Result<()> {
 }
 
 #[test]
+fn entity_without_a_normal_row_leaves_the_figures_of_the_others_as_they_are() -> anyhow::Result<()>
+{
+    let workspace = Workspace::new()?;
+    let of_last = |line: &str| line.contains(",h4,");
+    let relabelled = |line: &str| match of_last(line) {
+        true => line.replace("BENIGN", "flood"),
+        false => line.to_owned(),
+    };
+    let rows: Vec<String> = table(0, 400).lines().map(relabelled).collect();
+    fs_err::write(workspace.path().join("rows.csv"), rows.join("\n") + "\n")?;
+    fs_err::write(workspace.path().join("hosts.yaml"), hosts::DOCUMENT)?;
+    workspace.run(&["run", "hosts.yaml"])?;
+    workspace.run(&["score", "hosts.yaml", "--since", "2026-11-21T03:00:00Z"])?;
+    let page = workspace.run(&["report", "hosts.yaml", "--last", "210m"])?;
+    let tables = std::path::Path::new(page.trim()).with_extension("tables");
+    let confusion = fs_err::read_to_string(tables.join("confusion.csv"))?;
+    let normal = column(&confusion, "normal")?;
+    let anomalous = column(&confusion, "anomalous")?;
+    let [missed, quiet] = normal.as_slice() else { anyhow::bail!("{confusion}") };
+    // Four hosts with faults in three of 60 minutes; the fifth is called a fault throughout, and looks
+    // as usual but for those minutes.
+    let (missed, quiet): (u64, u64) = (missed.parse()?, quiet.parse()?);
+    let false_alarms: u64 = anomalous[1].parse()?;
+    assert!(quiet > 700, "{confusion}");
+    assert!(false_alarms * 50 < quiet, "{confusion}");
+    assert!(missed > 100, "{confusion}");
+    Ok(())
+}
+
+#[test]
 fn document_is_printed_as_commands_use_it() -> anyhow::Result<()> {
     let workspace = Workspace::new()?;
     fs_err::write(workspace.path().join("hosts.yaml"), document())?;

@@ -187,7 +187,7 @@ fn a_sink_that_writes_into_the_cluster_has_an_account_that_may_do_no_more() -> a
         Ok(role["rules"].clone())
     };
     let rule = |resource: &str, verbs: &[&str]| serde_json::json!({"apiGroups": [""], "resources": [resource], "verbs": verbs});
-    let expected = [rule("pods", &["get", "patch"]), rule("events", &["create"])];
+    let expected = [rule("events", &["create"]), rule("pods", &["get", "patch"])];
     assert_eq!(rules(&both)?, Value::from(expected.to_vec()));
     assert_eq!(rules(&account("annotations: true")?)?, Value::from(vec![rule("pods", &["patch"])]));
     let files = super::files(&[EXPORT])?;

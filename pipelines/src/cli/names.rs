@@ -81,7 +81,7 @@ fn read<'a>(commands: &clap::Command, line: &'a [String]) -> Line<'a> {
         let takes_value = known
             .find(|flag| flag.get_long() == Some(name))
             .is_some_and(|flag| flag.get_action().takes_values());
-        let value = value.or_else(|| words.next().filter(|_| takes_value));
+        let value = value.or_else(|| if takes_value { words.next() } else { None });
         match name {
             "store" => read.store = value,
             "pipelines" => read.pipelines = value,
