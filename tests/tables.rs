@@ -132,10 +132,9 @@ fn evaluation_uses_the_label_column_of_the_document() -> anyhow::Result<()> {
 fn entity_without_a_normal_row_leaves_the_figures_of_the_others_as_they_are() -> anyhow::Result<()>
 {
     let workspace = Workspace::new()?;
-    let of_last = |line: &str| line.contains(",h4,");
-    let relabelled = |line: &str| match of_last(line) {
-        true => line.replace("BENIGN", "flood"),
-        false => line.to_owned(),
+    let relabelled = |line: &str| {
+        let label = if line.contains(",h4,") { "flood" } else { "BENIGN" };
+        line.replace("BENIGN", label)
     };
     let rows: Vec<String> = table(0, 400).lines().map(relabelled).collect();
     fs_err::write(workspace.path().join("rows.csv"), rows.join("\n") + "\n")?;

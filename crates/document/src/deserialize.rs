@@ -17,17 +17,24 @@ pub(crate) struct Misfit {
     pub(crate) place: Option<Place>,
     /// Field names from the outside in.
     pub(crate) path: Vec<String>,
-    /// Says that the path ends with a field that is unknown.
-    pub(crate) is_unknown: bool,
-    /// A field that must be there, at the end of the path, and is not.
-    pub(crate) missing: Option<&'static str>,
+    pub(crate) kind: MisfitKind,
+}
+
+/// What kind of misfit it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MisfitKind {
+    /// The value at the path.
+    Value,
+    /// The path ends with a field that is unknown.
+    Unknown,
+    /// The path ends with a field that must be there and is not.
+    Missing,
 }
 
 impl Misfit {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         let message = message.into();
-        let path = Vec::new();
-        Self { message, hint: None, place: None, path, is_unknown: false, missing: None }
+        Self { message, hint: None, place: None, path: Vec::new(), kind: MisfitKind::Value }
     }
 
     pub(crate) fn at(mut self, place: &Place) -> Self {
@@ -78,7 +85,7 @@ impl de::Error for Misfit {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let path = vec![field.to_owned()];
-        Self { path, is_unknown: true, ..Self::unknown("field", field, expected) }
+        Self { path, kind: MisfitKind::Unknown, ..Self::unknown("field", field, expected) }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
@@ -87,7 +94,8 @@ impl de::Error for Misfit {
 
     fn missing_field(field: &'static str) -> Self {
         let mut misfit = Self::new(format!("field `{field}` is missing"));
-        misfit.missing = Some(field);
+        misfit.kind = MisfitKind::Missing;
+        misfit.path = vec![field.to_owned()];
         if field == "format" {
             misfit.hint =
                 Some("a document begins with `format: 1`; `lynceus init` writes one".to_owned());

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Document;
 use crate::check::{Problem, check};
-use crate::deserialize::{Misfit, closest};
+use crate::deserialize::{Misfit, MisfitKind, closest};
 use crate::node::{self, Node, Value};
 
 /// What is laid over a document when it is read.
@@ -227,12 +227,11 @@ fn problems_of(mut node: Node) -> Vec<StepError> {
             }
             Err(misfit) => {
                 let path = misfit.path.clone();
-                let missing = misfit.missing.map(|field| [&path[..], &[field.to_owned()]].concat());
+                // A field that was removed because of its value is missing now, and reported already.
+                let is_follow_up =
+                    misfit.kind == MisfitKind::Missing && removed.contains(&misfit.path);
                 let error = misfit_error(&node, misfit);
-                // A field that is missing now was removed because of an error that is reported
-                // already.
                 let is_new = !found.iter().any(|known: &StepError| known == &error);
-                let is_follow_up = missing.is_some_and(|missing| removed.contains(&missing));
                 if is_new && !is_follow_up {
                     found.push(error);
                 }
@@ -247,8 +246,8 @@ fn problems_of(mut node: Node) -> Vec<StepError> {
 
 fn misfit_error(root: &Node, misfit: Misfit) -> StepError {
     let place = misfit.place.as_ref().unwrap_or(&root.place);
-    // The message names a field that is unknown; the path says where.
-    let path = &misfit.path[..misfit.path.len() - usize::from(misfit.is_unknown)];
+    // The message names a field that is unknown or missing; the path says where.
+    let path = &misfit.path[..misfit.path.len() - usize::from(misfit.kind != MisfitKind::Value)];
     let field = if path.is_empty() { String::new() } else { format!("`{}`: ", path.join(".")) };
     let error = StepError::usage(format!("{place}: {field}{}", misfit.message));
     match misfit.hint {
