@@ -26,7 +26,10 @@ impl Textfile {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}-{}", shard.part());
         match self.path.extension() {
-            Some(extension) => self.path.with_file_name(name).with_extension(extension),
+            // `with_extension` would take the shard for the extension where the stem has a dot.
+            Some(extension) => {
+                self.path.with_file_name(format!("{name}.{}", extension.to_string_lossy()))
+            }
             None => self.path.with_file_name(name),
         }
     }
@@ -83,4 +86,22 @@ fn text(samples: &[Sample]) -> String {
 
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shard_has_a_file_of_its_own_also_where_the_name_has_dots() {
+        let shard: Shard = "1/4".parse().unwrap();
+        for (path, expected) in [
+            ("m/lynceus.prom", "m/lynceus-shard-1.prom"),
+            ("m/node.a.prom", "m/node.a-shard-1.prom"),
+            ("m/plain", "m/plain-shard-1"),
+        ] {
+            let file = Textfile::new(Path::new(path), Path::new(""));
+            assert_eq!(file.of_shard(shard), Path::new(expected));
+        }
+    }
 }
