@@ -33,8 +33,8 @@ struct Recorded {
 impl Database {
     /// Names a database of a document, if the sink is one that wants samples.
     pub(crate) fn of(name: &str, sink: &Sink, (pipeline, folder): (&str, &Path)) -> Option<Self> {
-        let Sink::Postgres(settings) = sink else { return None };
-        settings.samples.then(|| Self {
+        let settings = sink.extension().samples()?;
+        Some(Self {
             field: format!("exports.{name}.postgres"),
             settings: settings.clone(),
             folder: folder.to_owned(),

@@ -102,7 +102,9 @@ impl Recorded<'_> {
             let mut rows = Rows::new(&self.columns);
             for recorder in &recorders {
                 let folder = format!("{}{recorder}/", self.folder);
-                self.segments += self.read_day(&folder, day, &mut rows)?;
+                self.segments += each_segment(store, &folder, (day, self.due), |segment| {
+                    read_segment(store, segment, &self.work, &mut rows)
+                })?;
             }
             rows.retain(self.due);
             for mut block in rows.sorted().blocks() {
@@ -118,32 +120,37 @@ impl Recorded<'_> {
     }
 }
 
-impl Recorded<'_> {
-    /// Adds the rows of a recorder's day; returns how many segments they came from.
-    fn read_day(&self, folder: &str, day: Timestamp, rows: &mut Rows) -> Result<usize, StepError> {
-        let store = self.store.as_ref();
-        let is_due =
-            |segment: &Segment| segment.last > self.due.after && segment.first <= self.due.end;
-        let mut read: BTreeSet<String> = BTreeSet::new();
-        // A segment that went between the listing and the reading is in a compacted one by now.
-        for _ in 0..LISTINGS {
-            let mut is_complete = true;
-            for segment in segments(store, folder, day)?.into_iter().filter(is_due) {
-                if read.contains(&segment.key) {
-                    continue;
-                }
-                is_complete &= read_segment(store, &segment, &self.work, rows)?;
-                read.insert(segment.key);
+/// Takes each segment of a recorder's day that holds rows which are due; returns how many were taken.
+/// `take` says whether the segment was still there.
+///
+/// Errors: those of `take` and of the store; unavailable where segments go on to change.
+fn each_segment(
+    store: &dyn ObjectStore,
+    folder: &str,
+    (day, due): (Timestamp, Due),
+    mut take: impl FnMut(&Segment) -> Result<bool, StepError>,
+) -> Result<usize, StepError> {
+    let is_due = |segment: &Segment| segment.last > due.after && segment.first <= due.end;
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    // A segment that went between the listing and the reading is in a compacted one by now.
+    for _ in 0..LISTINGS {
+        let mut is_complete = true;
+        for segment in segments(store, folder, day)?.into_iter().filter(is_due) {
+            if taken.contains(&segment.key) {
+                continue;
             }
-            if is_complete {
-                return Ok(read.len());
+            if take(&segment)? {
+                taken.insert(segment.key);
+            } else {
+                is_complete = false;
             }
         }
-        Err(StepError::unavailable(format!(
-            "the segments below `{folder}` change while they are read"
-        ))
-        .hint("run again; a longer `scoring.every` or fewer agents write less often"))
+        if is_complete {
+            return Ok(taken.len());
+        }
     }
+    Err(StepError::unavailable(format!("the segments below `{folder}` change while they are read"))
+        .hint("run again; a longer `scoring.every` or fewer agents write less often"))
 }
 
 /// Copies the segments of a source that hold rows of a range into `<folder>/<recorder>/`; returns how
@@ -159,14 +166,14 @@ pub(crate) fn copy_segments(
     for recorder in store.folders(&below)? {
         let into = into.join(&recorder);
         fs::create_dir_all(&into).map_err(|error| StepError::writing(&into, &error))?;
+        let folder = format!("{below}{recorder}/");
+        let copy = |segment: &Segment| {
+            let name = segment.key.rsplit('/').next().unwrap_or_default();
+            store.get_file(&segment.key, &into.join(name))
+        };
         let mut day = due.after.floor(DAY);
         while day <= due.end {
-            let found = segments(store, &format!("{below}{recorder}/"), day)?.into_iter();
-            for segment in found.filter(|it| it.last > due.after && it.first <= due.end) {
-                let name = segment.key.rsplit('/').next().unwrap_or_default();
-                // One that went meanwhile is in a compacted one, which the next export copies.
-                count += usize::from(store.get_file(&segment.key, &into.join(name))?);
-            }
+            count += each_segment(store, &folder, (day, due), copy)?;
             day = day + DAY;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::{StepError, Timestamp, artifact};
+use contract::{StepError, Timestamp};
 use fs_err as fs;
 use store::{Condition, ObjectStore};
 
@@ -81,14 +81,19 @@ impl Outbox {
         Ok(self.names()?.last().and_then(|name| times(name)).map(|(_, last)| last))
     }
 
-    /// Returns the segments, oldest first.
+    /// Returns the segments, oldest first. Folders below it are outboxes of other destinations.
     fn names(&self) -> Result<Vec<String>, StepError> {
-        let mut names = match artifact::files_below(&self.folder) {
-            Ok(names) => names,
+        let failed = |error: std::io::Error| StepError::reading(&self.folder, &error);
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(StepError::reading(&self.folder, &error)),
+            Err(error) => return Err(failed(error)),
         };
-        names.retain(|name| times(name).is_some());
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            names.extend(times(&name).map(|_| name));
+        }
         names.sort();
         Ok(names)
     }
