@@ -249,9 +249,7 @@ fn agents_killed_a_hundred_times_lose_and_double_nothing_in_store_and_database()
         return Ok(());
     }
     let server = server::Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, include_str!("../crates/postgres/roles.sql"))?;
-    let url = server.url("lynceus_writer", &database);
+    let (database, url) = server.database_to_write()?;
     let folder = tempfile::tempdir()?;
     let store = folder.path().join("store");
     let nodes = NODES.map(|name| Node::start(name, folder.path()));

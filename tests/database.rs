@@ -11,9 +11,7 @@ fn the_last_window_of_the_sample_is_a_row_with_score_version_and_features() -> R
         return Ok(());
     }
     let server = server::Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, include_str!("../crates/postgres/roles.sql"))?;
-    let url = server.url("lynceus_writer", &database);
+    let (database, url) = server.database_to_write()?;
     let set = format!("exports.database.postgres.server.url={url}");
     let workspace = Workspace::new()?;
     workspace.run(&["run", "cluster", "--sample", "--set", &set])?;
@@ -31,9 +29,7 @@ fn z_scores_get_columns_of_their_own_once_they_are_asked_for() -> Result<()> {
         return Ok(());
     }
     let server = server::Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, include_str!("../crates/postgres/roles.sql"))?;
-    let url = server.url("lynceus_writer", &database);
+    let (database, url) = server.database_to_write()?;
     let set = format!("exports.database.postgres.server.url={url}");
     let workspace = Workspace::new()?;
     let early = "sample.score_until=2026-11-21T09:21:00Z";

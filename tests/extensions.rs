@@ -87,8 +87,12 @@ fn check(settings: &str, code: &str) -> anyhow::Result<()> {
         // Words of the language, too; `postgres` and `kubernetes` are sources as well.
         let words = ["file", "stdout", "email", "webhook", "slack", "postgres", "kubernetes"];
         let is_word = words.contains(&name.as_str());
+        let camel: String = name.split('_').map(capitalised).collect();
+        let variants = ["Sink", "Channel"].map(|section| format!("{section}::{camel}("));
         let elsewhere = mentions.iter().filter(|mention| {
-            !is_word && !own.contains(&mention.file) && !registries.contains(&mention.file)
+            let is_meant = || variants.iter().any(|variant| mention.line.contains(variant));
+            let is_elsewhere = !own.contains(&mention.file) && !registries.contains(&mention.file);
+            is_elsewhere && (!is_word || is_meant())
         });
         let elsewhere: Vec<&Mention> = elsewhere.collect();
         let elsewhere: Vec<String> =

@@ -183,8 +183,8 @@ fn table() -> Result<BTreeMap<usize, BTreeSet<Row>>> {
         for constant in
             declared.filter(|text| text.lines().next().is_some_and(|it| it.contains(": &str =")))
         {
-            constants += constant.split_inclusive(';').next().unwrap_or_default();
-            constants += "\n";
+            constants += parts(constant, b';').first().copied().unwrap_or_default();
+            constants += ";\n";
         }
         texts.push((file, text));
     }

@@ -90,6 +90,15 @@ impl Postgres {
         Ok(name)
     }
 
+    /// Makes a database with the roles of `roles.sql`; returns its name, and its URL for the role that
+    /// writes.
+    pub(crate) fn database_to_write(&self) -> Result<(String, String)> {
+        let database = self.database()?;
+        self.run(&database, include_str!("../../crates/postgres/roles.sql"))?;
+        let url = self.url("lynceus_writer", &database);
+        Ok((database, url))
+    }
+
     /// Runs statements as the superuser, and returns what they gave: a row a line, `|` between
     /// cells.
     pub(crate) fn run(&self, database: &str, statements: &str) -> Result<String> {

@@ -19,7 +19,7 @@ use reqwest::{Method, RequestBuilder};
 
 pub use retry::{Failed, LONGEST_DELAY, Retry, backoff, retry_after};
 pub use secret::{masked, read_secret, secret_place};
-pub use transport::{Pem, causes, use_ring};
+pub use transport::{Pem, causes, tls_failure, use_ring};
 
 /// Bytes of a reply that are read where a request says nothing else.
 const USUAL_REPLY_BYTES: usize = 64 << 20;
@@ -328,17 +328,8 @@ impl Server {
     fn transport(&self, request: &Request, error: &reqwest::Error) -> Failed {
         let causes = self.quote(request, &transport::causes(error));
         let field = &self.field;
-        // Whom to trust is a setting: another attempt does not change it.
-        if causes.to_lowercase().contains("certificate") {
-            return Failed::for_good(StepError::usage(self.message(request, &causes)).hint(
-                format!(
-                    "{field}.tls.ca_file names the certificates to trust, {field}.tls.client_identity_file the client's own"
-                ),
-            ));
-        }
-        if causes.contains("InvalidContentType") {
-            let error = StepError::usage(self.message(request, "the server does not speak TLS"));
-            return Failed::for_good(error.hint(format!("write http:// in {field}.url")));
+        if let Some(error) = tls_failure(&causes, field, |what| self.message(request, what)) {
+            return Failed::for_good(error);
         }
         let what = if error.is_timeout() {
             format!("no whole reply within {}", self.timeout)

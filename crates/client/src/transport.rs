@@ -105,6 +105,25 @@ fn uses_tls(server: &HttpServer) -> bool {
     server.url.url().scheme() == "https" || proxy_uses_tls
 }
 
+/// Returns the error of a failure of TLS, which a setting below `field` mends; nothing for another failure.
+/// Whom to trust is a setting: another attempt does not change it. `message` says of what it is.
+pub fn tls_failure(
+    causes: &str,
+    field: &str,
+    message: impl Fn(&str) -> String,
+) -> Option<StepError> {
+    if causes.to_lowercase().contains("certificate") {
+        return Some(StepError::usage(message(causes)).hint(format!(
+            "{field}.tls.ca_file names the certificates to trust, {field}.tls.client_identity_file the client's own"
+        )));
+    }
+    let is_plain = causes.contains("InvalidContentType");
+    is_plain.then(|| {
+        StepError::usage(message("the server does not speak TLS"))
+            .hint(format!("write http:// in {field}.url"))
+    })
+}
+
 /// Returns the messages of an error and of what caused it, without URLs.
 pub fn causes(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = Vec::new();

@@ -13,6 +13,7 @@ use crate::below::below;
 use crate::check::{Problem, Problems};
 use crate::http::{Http, HttpSettings, InCluster};
 use crate::secret::Secret;
+use crate::sinks::postgres::PostgresSink;
 
 /// The settings of an extension.
 pub trait Extension {
@@ -44,9 +45,14 @@ pub trait Extension {
         Vec::new()
     }
 
-    /// Says whether recorders send it the samples that they record.
-    fn takes_samples(&self) -> bool {
+    /// Says whether what it got is lost with the pod that sent it.
+    fn is_lost_with_pod(&self) -> bool {
         false
+    }
+
+    /// Returns the database that recorders write their samples into, if it is one that wants them.
+    fn samples(&self) -> Option<&PostgresSink> {
+        None
     }
 }
 

@@ -146,7 +146,7 @@ pub struct SampleRows {
 impl SampleRows {
     /// Returns the rows of the entities that are wanted.
     #[must_use]
-    pub fn of(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+    pub fn of(mut self, mut wanted: impl FnMut(&str) -> bool) -> Self {
         let kept: Vec<bool> = self.entities.iter().map(|entity| wanted(entity)).collect();
         keep(&mut self.times, &kept);
         keep(&mut self.entities, &kept);

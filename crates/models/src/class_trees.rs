@@ -7,15 +7,11 @@ use contract::{DAMAGED_HINT, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
-use crate::blocks::score_blocks;
+use crate::class_model::ClassModel;
 use crate::detector::{Detector, shares};
-use crate::scaler::is_there;
 
 /// The kinds of model that are class trees, in the order of their names.
 pub const KINDS: [&str; 2] = ["decision_tree", "random_forest"];
-
-/// Rows that a thread takes at a time.
-const BLOCK_ROWS: usize = 256;
 
 /// The classes of a model, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +20,6 @@ pub struct Classes {
     pub names: Vec<String>,
     /// Which of them mean that all is well.
     pub normal: Vec<bool>,
-}
-
-impl Classes {
-    /// Returns the probability that a row is of no normal class, from that of each class.
-    pub(crate) fn abnormal(&self, probabilities: &[f64]) -> f64 {
-        let classes = probabilities.iter().zip(&self.normal);
-        classes.filter(|(_, normal)| !**normal).map(|(probability, _)| probability).sum()
-    }
 }
 
 /// One tree: parallel vectors with an item a node, the root first, children after their parent and
@@ -69,10 +57,7 @@ pub struct Calibration {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassTrees {
     kind: &'static str,
-    classes: Classes,
-    fill: Vec<f64>,
-    importance: Vec<f64>,
-    calibration: Calibration,
+    model: ClassModel,
     trees: Vec<ClassTree>,
 }
 
@@ -194,17 +179,19 @@ impl ClassTrees {
             return Err(refused("are none, or their columns do not match"));
         }
         trees.iter().try_for_each(|tree| tree.check(count, fill.len()))?;
-        Ok(Self { kind, classes, fill, importance, calibration: Calibration::NONE, trees })
+        let calibration = Calibration::NONE;
+        Ok(Self { kind, model: ClassModel { classes, fill, importance, calibration }, trees })
     }
 
     /// Sets how shares become probabilities.
-    pub fn calibrated(self, calibration: Calibration) -> Result<Self, StepError> {
-        Ok(Self { calibration: calibration.checked()?, ..self })
+    pub fn calibrated(mut self, calibration: Calibration) -> Result<Self, StepError> {
+        self.model.calibration = calibration.checked()?;
+        Ok(self)
     }
 
     /// Returns how shares become probabilities.
     pub fn calibration(&self) -> Calibration {
-        self.calibration
+        self.model.calibration
     }
 
     /// Returns the trees.
@@ -214,19 +201,19 @@ impl ClassTrees {
 
     /// Returns the classes.
     pub fn classes(&self) -> &Classes {
-        &self.classes
+        &self.model.classes
     }
 
     /// Returns each column's share in what the splits gained, weighted by rows; they sum to 1, or
     /// are all 0 where nothing was split.
     pub fn importance(&self) -> &[f64] {
-        &self.importance
+        &self.model.importance
     }
 
     /// Returns the mean share of each class over the trees, not calibrated.
     pub fn mean_shares(&self, row: &[f64]) -> Vec<f64> {
-        let row = self.filled(row);
-        let mut sums = vec![0.0; self.classes.names.len()];
+        let row = self.model.filled(row);
+        let mut sums = vec![0.0; self.model.classes.names.len()];
         for tree in &self.trees {
             let leaf = tree.path(&row).last().unwrap_or(0);
             let shares = tree.shares_of(leaf, sums.len());
@@ -241,31 +228,19 @@ impl ClassTrees {
     /// # Panics
     /// If the row does not have the columns of the model.
     pub fn probabilities(&self, row: &[f64]) -> Vec<f64> {
-        assert_eq!(row.len(), self.fill.len(), "a row has the columns of the model");
+        assert_eq!(row.len(), self.model.fill.len(), "a row has the columns of the model");
         let mut shares = self.mean_shares(row);
-        self.calibration.apply(&mut shares);
+        self.model.calibration.apply(&mut shares);
         shares
     }
 
-    fn filled(&self, row: &[f64]) -> Vec<f64> {
-        let values = row.iter().zip(&self.fill);
-        values.map(|(value, fill)| if is_there(*value) { *value } else { *fill }).collect()
-    }
-
     fn normal_share(&self, shares: &[f32]) -> f64 {
-        let pairs = shares.iter().zip(&self.classes.normal);
+        let pairs = shares.iter().zip(&self.model.classes.normal);
         pairs.filter(|(_, normal)| **normal).map(|(share, _)| f64::from(*share)).sum()
     }
 
     pub(crate) fn read(kind: &'static str, tensors: &mut Tensors) -> Result<Self, StepError> {
-        let columns = tensors.length("fill")?;
-        let fill = tensors.take_f64("fill", &[columns])?;
-        let importance = tensors.take_f64("importance", &[columns])?;
-        let count = tensors.length("class_normal")?;
-        let normal = tensors.take_u32("class_normal", &[count])?;
-        let names = tensors.take_text("class_names")?;
-        let names: Vec<String> = names.split('\n').map(str::to_owned).collect();
-        let calibration = Calibration::take(tensors)?;
+        let model = ClassModel::take(tensors)?;
         let (nodes, classes) = tensors.dimensions("share")?;
         let shares = tensors.take_f32("share", &[nodes, classes])?;
         let features = tensors.take_u32("feature", &[nodes])?;
@@ -280,8 +255,7 @@ impl ClassTrees {
             lefts: lefts[range].to_vec(),
         });
         let trees = trees.collect();
-        let normal = normal.iter().map(|normal| *normal != 0).collect();
-        let classes = Classes { names, normal };
+        let ClassModel { classes, fill, importance, calibration } = model;
         Self::new(kind, classes, [fill, importance], trees)?.calibrated(calibration)
     }
 }
@@ -292,25 +266,20 @@ impl Detector for ClassTrees {
     }
 
     fn columns(&self) -> usize {
-        self.fill.len()
+        self.model.fill.len()
     }
 
     fn decision(&self, rows: ArrayView2<'_, f64>, threads: usize) -> Vec<f64> {
-        let columns = self.columns();
-        assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
-        score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
-            for (row, score) in rows.chunks_exact(columns).zip(scores) {
-                *score = self.classes.abnormal(&self.probabilities(row));
-            }
-        })
+        self.model.abnormal(rows, threads, |row| self.probabilities(row))
     }
 
     fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64> {
         assert_eq!(row.len(), self.columns(), "a row has the columns of the model");
-        let row = self.filled(&row.to_vec());
+        let row = self.model.filled(&row.to_vec());
         let mut contributions = vec![0.0; row.len()];
         for tree in &self.trees {
-            let share = |node| self.normal_share(tree.shares_of(node, self.classes.names.len()));
+            let share =
+                |node| self.normal_share(tree.shares_of(node, self.model.classes.names.len()));
             let path: Vec<usize> = tree.path(&row).collect();
             for step in path.windows(2) {
                 let column = tree.features[step[0]] as usize;
@@ -328,21 +297,14 @@ impl Detector for ClassTrees {
         let whole = |pick: fn(&ClassTree) -> &Vec<u32>| -> Vec<u32> {
             self.trees.iter().flat_map(pick).copied().collect()
         };
-        tensors.insert_f64("fill", &[self.fill.len()], self.fill.clone());
-        tensors.insert_f64("importance", &[self.importance.len()], self.importance.clone());
-        let Calibration { smoothing, exponent } = self.calibration;
-        tensors.insert_f64("calibration", &[2], vec![smoothing, exponent]);
-        let normal: Vec<u32> =
-            self.classes.normal.iter().map(|normal| u32::from(*normal)).collect();
-        tensors.insert_u32("class_normal", &[normal.len()], normal);
-        tensors.insert_text("class_names", &self.classes.names.join("\n"));
+        self.model.put(&mut tensors);
         tensors.insert_u32("tree_nodes", &[sizes.len()], sizes);
         tensors.insert_u32("feature", &[nodes], whole(|tree| &tree.features));
         tensors.insert_u32("left", &[nodes], whole(|tree| &tree.lefts));
         let thresholds = self.trees.iter().flat_map(|tree| &tree.thresholds).copied().collect();
         tensors.insert_f64("threshold", &[nodes], thresholds);
         let shares = self.trees.iter().flat_map(|tree| &tree.shares).copied().collect();
-        tensors.insert_f32("share", &[nodes, self.classes.names.len()], shares);
+        tensors.insert_f32("share", &[nodes, self.model.classes.names.len()], shares);
         tensors
     }
 

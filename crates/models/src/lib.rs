@@ -12,6 +12,7 @@ pub mod assemble;
 pub mod autoencoder;
 mod blocks;
 pub mod bundle;
+mod class_model;
 pub mod class_trees;
 pub mod classify;
 pub mod detector;

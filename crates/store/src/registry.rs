@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use contract::artifact::{json_bytes, parse_json, sha256};
 use contract::bundle::{BundleManifest, FileRecord};
-use contract::{DAMAGED_HINT, OTHER_VERSION_HINT, StepError, Timestamp};
+use contract::{DAMAGED_HINT, OTHER_VERSION_HINT, Shard, StepError, Timestamp};
 use fs_err as fs;
 
 use crate::FolderStore;
@@ -36,12 +36,20 @@ const HASH_DIGITS: usize = 12;
 pub struct Registry<'a> {
     store: &'a dyn ObjectStore,
     pipeline: &'a str,
+    shard: Option<Shard>,
 }
 
 impl<'a> Registry<'a> {
-    /// Names the pipeline's registry; nothing is read or written yet.
+    /// Names the pipeline's registry, of which the store's shard reads its parts; nothing is read or
+    /// written yet.
     pub fn new(store: &'a dyn ObjectStore, pipeline: &'a str) -> Self {
-        Self { store, pipeline }
+        Self { store, pipeline, shard: store.shard() }
+    }
+
+    /// Returns the registry that reads the parts of a shard; without one whole versions.
+    #[must_use]
+    pub fn of_shard(self, shard: Option<Shard>) -> Self {
+        Self { shard, ..self }
     }
 
     /// Registers a bundle folder and returns its version, which follows from its bytes: the end of
@@ -234,8 +242,7 @@ impl<'a> Registry<'a> {
         let mut bytes = read(BundleManifest::FILE, &named)?;
         let mut manifest = self.check_manifest(version, &bytes)?;
         let mut folder = "";
-        let part =
-            parts::of_shard(&manifest, self.store.shard(), (self.pipeline, version))?.cloned();
+        let part = parts::of_shard(&manifest, self.shard, (self.pipeline, version))?.cloned();
         if let Some(part) = &part {
             bytes = read(&part.file, &|key, bytes| verify(key, bytes, &part.sha256))?;
             manifest = parse_manifest(&self.version_key(version, &part.file), &bytes)?;

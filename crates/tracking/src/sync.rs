@@ -142,9 +142,15 @@ impl Sync<'_> {
         let id = |event: &Value| {
             Some((event.pointer("/run/runId")?.clone(), event["eventType"].clone()))
         };
-        let known = text.lines().filter_map(|line| id(&serde_json::from_str(line).ok()?));
+        let events = openlineage::events(content, &settings.namespace);
+        // Only lines with one of its ids are read: the file has all runs.
+        let own: Vec<&str> =
+            events.iter().filter_map(|it| it.pointer("/run/runId")?.as_str()).collect();
+        let is_own = |line: &&str| own.iter().any(|id| line.contains(id));
+        let known = text.lines().filter(is_own);
+        let known = known.filter_map(|line| id(&serde_json::from_str(line).ok()?));
         let known: Vec<(Value, Value)> = known.collect();
-        for event in openlineage::events(content, &settings.namespace) {
+        for event in events {
             // Files that are gone by now must not make another event of the same one.
             if !id(&event).is_some_and(|id| known.contains(&id)) {
                 text.push_str(&format!("{event}\n"));

@@ -39,47 +39,75 @@ pub(super) fn artifacts() -> ArtifactRepositoryRef {
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// Makes the account of Argo's own containers, with the one right they need.
-///
-/// The pods' own containers get no token at all; that is why Argo wants the token of this account
-/// in a Secret of this name, which Kubernetes fills.
-pub(super) fn executor() -> Result<Vec<String>, StepError> {
+/// An account with rights, whose token Kubernetes writes into a Secret.
+pub(super) struct Granted<'a> {
+    /// Of the account, the role and the binding.
+    pub(super) name: &'a str,
+    /// The Secret with the token.
+    pub(super) token: &'a str,
+    /// The pipeline that it belongs to; the installation without one.
+    pub(super) document: Option<&'a Document>,
+    /// `Role` or `ClusterRole`.
+    pub(super) role: &'static str,
+    /// The namespace of the account, which a binding for all namespaces must name.
+    pub(super) namespace: Option<String>,
+    pub(super) rules: Vec<RoleRule>,
+}
+
+/// Makes an account, its token, its role and the binding of both.
+pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
+    let Granted { name, token, document, role: kind, namespace, rules } = granted;
     let mut token = TokenSecret {
         api_version: "v1".to_owned(),
         kind: "Secret".to_owned(),
-        metadata: metadata(&format!("{EXECUTOR}.service-account-token"), None),
+        metadata: metadata(token, document),
         secret_type: "kubernetes.io/service-account-token".to_owned(),
     };
     token
         .metadata
         .annotations
-        .insert("kubernetes.io/service-account.name".to_owned(), EXECUTOR.to_owned());
+        .insert("kubernetes.io/service-account.name".to_owned(), name.to_owned());
     let role = Role {
         api_version: format!("{RBAC}/v1"),
-        kind: "Role".to_owned(),
-        metadata: metadata(EXECUTOR, None),
+        kind: kind.to_owned(),
+        metadata: metadata(name, document),
+        rules,
+    };
+    let binding = RoleBinding {
+        api_version: format!("{RBAC}/v1"),
+        kind: format!("{kind}Binding"),
+        metadata: metadata(name, document),
+        role_ref: RoleRef {
+            api_group: RBAC.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        },
+        subjects: vec![Subject {
+            kind: "ServiceAccount".to_owned(),
+            name: name.to_owned(),
+            namespace,
+        }],
+    };
+    Ok(vec![text(&account(name, document))?, text(&token)?, text(&role)?, text(&binding)?])
+}
+
+/// Makes the account of Argo's own containers, with the one right they need.
+///
+/// The pods' own containers get no token at all; that is why Argo wants the token of this account
+/// in a Secret of this name, which Kubernetes fills.
+pub(super) fn executor() -> Result<Vec<String>, StepError> {
+    granted(Granted {
+        name: EXECUTOR,
+        token: &format!("{EXECUTOR}.service-account-token"),
+        document: None,
+        role: "Role",
+        namespace: None,
         rules: vec![RoleRule {
             api_groups: vec!["argoproj.io".to_owned()],
             resources: vec!["workflowtaskresults".to_owned()],
             verbs: vec!["create".to_owned(), "patch".to_owned()],
         }],
-    };
-    let binding = RoleBinding {
-        api_version: format!("{RBAC}/v1"),
-        kind: "RoleBinding".to_owned(),
-        metadata: metadata(EXECUTOR, None),
-        role_ref: RoleRef {
-            api_group: RBAC.to_owned(),
-            kind: "Role".to_owned(),
-            name: EXECUTOR.to_owned(),
-        },
-        subjects: vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            name: EXECUTOR.to_owned(),
-            namespace: None,
-        }],
-    };
-    Ok(vec![text(&account(EXECUTOR, None))?, text(&token)?, text(&role)?, text(&binding)?])
+    })
 }
 
 /// Makes the accounts of a pipeline's pods: identities for a store that knows pods by theirs, and

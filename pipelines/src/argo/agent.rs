@@ -155,7 +155,7 @@ fn store(document: &Document) -> super::ConfigMap {
 /// Returns the steps whose Secrets and destinations an agent needs: it writes samples into a database
 /// where a sink wants them.
 fn stages(document: &Document) -> &'static [Stage] {
-    if document.exports.values().any(|sink| sink.extension().takes_samples()) {
+    if document.exports.values().any(|sink| sink.extension().samples().is_some()) {
         &[Stage::Collect, Stage::Export]
     } else {
         &[Stage::Collect]

@@ -9,11 +9,12 @@ use super::figures;
 use super::outside::Outside;
 use super::step::{self, Surroundings};
 use super::training::{
-    API_VERSION, SCHEDULED_TIME, cron_metadata, declared, inputs, mutex, parameter,
+    API_VERSION, SCHEDULED_TIME, cron_metadata, declared, handed_on, inputs, mutex, parameter,
+    passed_on,
 };
 use super::workflow::{
-    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, Parameter, PodGc,
-    PodMetadata, Sequence, Template, TtlStrategy, WorkflowSpec,
+    Arguments, ContainerSet, CronWorkflow, CronWorkflowSpec, Dag, DagTask, PodGc, PodMetadata,
+    Sequence, Template, TtlStrategy, WorkflowSpec,
 };
 use super::{COMPONENT, ITEM, SHARD, access, any_shard, label, labels, names, over_shards};
 use crate::plan::{Plan, Task};
@@ -115,13 +116,8 @@ fn given(plan: &Plan) -> Vec<&'static str> {
 /// Makes the entrypoint of a pipeline with shards: a pod for each. One that fails keeps no other from
 /// its windows.
 fn of_shards(shards: Sequence) -> Template {
-    let handed_on = |name: &str, value: &str| Parameter {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        description: None,
-    };
     let arguments = Arguments {
-        parameters: vec![handed_on("now", "{{inputs.parameters.now}}"), handed_on(SHARD, ITEM)],
+        parameters: vec![passed_on("now"), handed_on(SHARD, ITEM)],
         artifacts: Vec::new(),
     };
     let each = DagTask {

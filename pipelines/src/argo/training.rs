@@ -188,11 +188,17 @@ pub(super) fn mutex(name: &str) -> Synchronization {
 }
 
 pub(super) fn parameter(name: &str, value: &str) -> Arguments {
-    let value = Some(value.to_owned());
-    Arguments {
-        parameters: vec![Parameter { name: name.to_owned(), value, description: None }],
-        artifacts: Vec::new(),
-    }
+    Arguments { parameters: vec![handed_on(name, value)], artifacts: Vec::new() }
+}
+
+/// Returns a parameter with its value.
+pub(super) fn handed_on(name: &str, value: &str) -> Parameter {
+    Parameter { name: name.to_owned(), value: Some(value.to_owned()), description: None }
+}
+
+/// Returns a parameter with the value of the template's own input of that name.
+pub(super) fn passed_on(name: &str) -> Parameter {
+    handed_on(name, &format!("{{{{inputs.parameters.{name}}}}}"))
 }
 
 pub(super) fn declared(names: &[&str]) -> Vec<Parameter> {
@@ -208,55 +214,33 @@ pub(super) fn is_wanted(model: &str) -> String {
 /// Makes the entrypoint of a pipeline with shards: each shard up to its bundle, then one version of
 /// them all; and the template of that version.
 fn of_shards(document: &Document, shards: Sequence) -> Result<Vec<Template>, StepError> {
-    let handed_on = |name: &str, value: String| Parameter {
-        name: name.to_owned(),
-        value: Some(value),
-        description: None,
-    };
-    let passed = PASSED.map(|name| handed_on(name, format!("{{{{inputs.parameters.{name}}}}}")));
-    let item = handed_on(SHARD, ITEM.to_owned());
-    let each =
-        Arguments { parameters: passed.into_iter().chain([item]).collect(), artifacts: Vec::new() };
-    let version = train::plan_of_version(&inputs(document))?;
-    let groups = groups(&version);
-    let mut tasks = vec![DagTask {
+    let item = handed_on(SHARD, ITEM);
+    let each = DagTask {
         name: SHARDS.to_owned(),
         template: SHARD.to_owned(),
-        arguments: Some(each),
+        arguments: Some(Arguments {
+            parameters: PASSED.map(passed_on).into_iter().chain([item]).collect(),
+            artifacts: Vec::new(),
+        }),
         with_sequence: Some(shards),
         ..DagTask::default()
-    }];
-    let mut templates = Vec::new();
-    for group in &groups {
-        let passed = group.passed(&version)?.into_iter();
-        let given = passed.map(|name| handed_on(name, format!("{{{{inputs.parameters.{name}}}}}")));
-        tasks.push(DagTask {
-            name: group.name(&version),
-            template: group.name(&version),
-            dependencies: vec![SHARDS.to_owned()],
-            arguments: Some(Arguments { parameters: given.collect(), artifacts: Vec::new() }),
-            ..DagTask::default()
-        });
-        templates.push(group.template(document, &version, &groups)?);
-    }
-    let entrypoint = Template {
-        name: ENTRYPOINT.to_owned(),
-        inputs: Some(Arguments { parameters: declared(&PASSED), artifacts: Vec::new() }),
-        dag: Some(Dag { tasks, ..Dag::default() }),
-        ..Template::default()
     };
-    Ok([entrypoint].into_iter().chain(templates).collect())
+    let version = train::plan_of_version(&inputs(document))?;
+    let groups = groups(&version);
+    let mut entrypoint = dag(&document.name, &version, &groups)?;
+    if let Some(dag) = &mut entrypoint.dag {
+        dag.tasks.iter_mut().for_each(|task| task.dependencies = vec![SHARDS.to_owned()]);
+        dag.tasks.insert(0, each);
+    }
+    let pods = groups.iter().map(|group| group.template(document, &version, &groups));
+    std::iter::once(Ok(entrypoint)).chain(pods).collect()
 }
 
 /// Makes the DAG of a whole pipeline, which is the entrypoint, or that of a shard.
 fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepError> {
     let mut tasks = Vec::new();
     for group in groups {
-        let given = group.passed(plan)?.into_iter().map(|name| Parameter {
-            name: name.to_owned(),
-            value: Some(format!("{{{{inputs.parameters.{name}}}}}")),
-            description: None,
-        });
+        let given = group.passed(plan)?.into_iter().map(passed_on);
         let artifacts = group.inputs(pipeline, plan, groups)?;
         let given = Arguments {
             parameters: given.collect(),

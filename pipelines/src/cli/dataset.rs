@@ -97,12 +97,11 @@ fn write_raw(
     let document = document::read(&run.join("document.yaml"))?;
     // Files of events are relative to the document's folder, which a run does not have with it.
     let base = absolute(&find::document(pipeline, &global.pipelines)?.base)?;
-    let features = FeatureTable::read(&run.join("feature/features.parquet"))?;
-    let times = &features.table.times;
-    let (Some(first), Some(last)) = (times.iter().min(), times.iter().max()) else {
+    let extent = FeatureTable::extent(&run.join("feature/features.parquet"))?;
+    let (Some(first), Some(last)) = (extent.first, extent.last) else {
         return Err(StepError::refused("the run has no rows").hint("name another run with --run"));
     };
-    let range = (*first - document.step, *last);
+    let range = (first - document.step, last);
     let folder = collect::raw::folder_beside(to);
     let store = store.open()?;
     let mut written = Vec::new();

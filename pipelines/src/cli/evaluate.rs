@@ -221,6 +221,24 @@ fn intervals<'a>(
     })
 }
 
+/// Returns the verdicts that count, outside of guard bands and with data, each with the intervals that
+/// it falls into.
+fn counting<'a>(
+    windows: &'a [WindowScore],
+    labels: &'a [LabelInterval],
+    entities: &'a [String],
+) -> impl Iterator<Item = (&'a EntityScore, Vec<&'a LabelInterval>)> {
+    let scores = windows
+        .iter()
+        .flat_map(|window| window.entities.iter().map(move |score| (window.time, score)));
+    scores
+        .filter(|(_, score)| score.verdict != Verdict::NoData)
+        .map(move |(time, score)| {
+            (score, intervals(labels, entities, time, &score.entity).collect::<Vec<_>>())
+        })
+        .filter(|(_, inside)| !inside.iter().any(|interval| interval.guard))
+}
+
 fn entities(windows: &[WindowScore]) -> Vec<String> {
     let names =
         windows.iter().flat_map(|window| &window.entities).map(|score| score.entity.clone());
@@ -236,18 +254,11 @@ fn figures(
 ) -> BTreeMap<String, Option<f64>> {
     let entities = entities(windows);
     let mut counted = Counted::default();
-    for window in windows {
-        for score in &window.entities {
-            let inside: Vec<_> = intervals(labels, &entities, window.time, &score.entity).collect();
-            let guarded = inside.iter().any(|interval| interval.guard);
-            if guarded || score.verdict == Verdict::NoData {
-                continue;
-            }
-            counted.entities.push(score.entity.as_str());
-            counted.scores.push(report::ranking::rank(score));
-            counted.alarms.push(score.verdict == Verdict::Anomalous);
-            counted.anomalous.push(!inside.is_empty());
-        }
+    for (score, inside) in counting(windows, labels, &entities) {
+        counted.entities.push(score.entity.as_str());
+        counted.scores.push(report::ranking::rank(score));
+        counted.alarms.push(score.verdict == Verdict::Anomalous);
+        counted.anomalous.push(!inside.is_empty());
     }
     figures_of(&counted, delays, step)
 }

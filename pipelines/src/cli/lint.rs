@@ -174,8 +174,8 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
 /// Warns of a document whose messages go to standard output alone: in a cluster that is gone with
 /// the pod. It is not a finding, since the store has every message.
 fn warn_of_lonely_stdout(document: &Document, name: &str) {
-    let is_stdout = |channel: &Channel| matches!(channel, Channel::Stdout(_));
-    if document.alerts.channels.iter().all(is_stdout) {
+    let is_lost = |channel: &Channel| channel.extension().is_lost_with_pod();
+    if document.alerts.channels.iter().all(is_lost) {
         say(&format!(
             "warning: {name}: alerts.channels: in a cluster alerts on standard output are lost with the pod \
              (hint: add a channel; `lynceus messages {}` shows what the store keeps)",

@@ -73,7 +73,7 @@ struct Status {
 }
 
 /// What an alias names.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Named {
     version: String,
     since: Timestamp,
@@ -150,8 +150,10 @@ pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepErro
     let document = DocumentArgs { pipeline, overlay, set, sample: *sample };
     let context = Context::new(global, &document)?;
     let store = context.store.open()?;
+    let versions = versions(&context, store.as_ref())?;
     let shards = context.document.shards.all();
-    let shards = shards.into_iter().map(|shard| read(&context, store.as_ref(), shard, now));
+    let shards =
+        shards.into_iter().map(|shard| read(&context, store.as_ref(), (shard, &versions), now));
     let shards: Vec<Status> = shards.collect::<Result<_, _>>()?;
     match (global.output(), shards.as_slice()) {
         (OutputFormat::Json, [whole]) => print_json(whole),
@@ -164,20 +166,26 @@ pub(crate) fn execute(global: &Global, args: &StatusArgs) -> Result<(), StepErro
     }
 }
 
-fn read(
-    context: &Context,
-    store: &dyn ObjectStore,
-    shard: Option<Shard>,
-    now: Timestamp,
-) -> Result<Status, StepError> {
+/// Returns the live version and the one in shadow.
+fn versions(context: &Context, store: &dyn ObjectStore) -> Result<[Option<Named>; 2], StepError> {
     let document = &context.document;
     let registry = Registry::new(store, &document.name);
-    let path = crate::train::path(document, shard);
-    let pipeline = path.as_str();
-    let version = |alias: &str| -> Result<Option<Named>, StepError> {
+    let named = |alias: &str| -> Result<Option<Named>, StepError> {
         let record = registry.alias(alias)?;
         Ok(record.map(|it| Named { version: it.version, since: it.since, why: it.why }))
     };
+    Ok([named(&document.deployment.alias)?, named(&document.scoring.shadow)?])
+}
+
+fn read(
+    context: &Context,
+    store: &dyn ObjectStore,
+    (shard, [live, shadow]): (Option<Shard>, &[Option<Named>; 2]),
+    now: Timestamp,
+) -> Result<Status, StepError> {
+    let document = &context.document;
+    let path = crate::train::path(document, shard);
+    let pipeline = path.as_str();
     let mark = watermark::read(store, pipeline)?.map(|stored| stored.value);
     let scorer = Summary::read(pipeline, mark.as_ref())?;
     let scoring = match &mark {
@@ -201,8 +209,8 @@ fn read(
         stopped: stopped(&told),
         pipeline: document.name.clone(),
         shard,
-        live: version(&document.deployment.alias)?,
-        shadow: version(&document.scoring.shadow)?,
+        live: live.clone(),
+        shadow: shadow.clone(),
         scoring,
         alerts: firing(&told),
         messages_pending: told.pending.len(),

@@ -175,7 +175,7 @@ impl<'a> Keeper<'a> {
         if state.format != AlertState::FORMAT {
             return Err(StepError::refused(format!(
                 "`{}` has format {}, this version reads format {}",
-                state::key(pipeline, STATE),
+                store.shown(&state::key(pipeline, STATE)),
                 state.format,
                 AlertState::FORMAT
             ))

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use contract::{Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
 use document::sinks::Sink;
-use document::sources::Source;
 use frames::samples::SampleRows;
 use store::ObjectStore;
 
@@ -69,13 +68,17 @@ impl<'a> Recorder<'a> {
             .filter_map(|(name, sink)| Some((name, Database::of(name, sink, (pipeline, folder))?)))
             .collect();
         let (mut sources, mut places) = (Vec::new(), Vec::new());
+        // The columns of all sources, in their order, by their names in the samples.
+        let mut names = document.columns.iter().map(|column| column.name.clone());
         for (name, settings) in &document.sources {
+            let count = settings.columns(document.rate_window).len();
+            let own: Vec<String> = names.by_ref().take(count).collect();
             let Some(source) = live(name, settings, (folder, document.step))? else { continue };
             let spool = spool.join(name);
             let columns = source.columns();
             let outboxes = databases.iter_mut().map(|(sink, database)| {
                 let outbox = Outbox::new(&spool.join("exports").join(sink));
-                database.add(outbox.clone(), &columns_of(document, name));
+                database.add(outbox.clone(), &own);
                 outbox
             });
             let appender = Appender::open(columns, &spool, outboxes.collect())?;
@@ -156,16 +159,6 @@ impl<'a> Recorder<'a> {
         }
         step
     }
-}
-
-/// Returns the names that the columns of a source have in the samples of all sources.
-fn columns_of(document: &Sections, name: &str) -> Vec<String> {
-    let count = |source: &Source| source.columns(document.rate_window).len();
-    let before = document.sources.iter().take_while(|(other, _)| *other != name);
-    let first: usize = before.map(|(_, source)| count(source)).sum();
-    let own = document.columns.iter().skip(first);
-    let own = own.take(document.sources.get(name).map_or(0, count));
-    own.map(|column| column.name.clone()).collect()
 }
 
 /// Returns the rows of each time by themselves.

@@ -19,7 +19,7 @@ mod sources;
 pub mod tables;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use contract::catalog::Pins;
@@ -183,11 +183,16 @@ fn collect(
     let takes_all = args.start.is_none() && args.store.is_none();
     let due = (!takes_all).then_some(due);
     let windows = Windows { step: document.step, due };
+    // A hash an entity, not one a row.
+    let mut held: HashMap<String, bool> = HashMap::new();
     // Each source that is out of order is so once: read again, its rows come sorted.
     for _ in 0..=sources.len() {
         let mut output = Output::create(&args.samples, sources)?;
         let mut write = |rows: SampleRows| match args.shard {
-            Some(shard) => output.write(&rows.of(|entity| shard.holds(entity))),
+            Some(shard) => output.write(&rows.of(|entity| match held.get(entity) {
+                Some(is_held) => *is_held,
+                None => *held.entry(entity.to_owned()).or_insert_with(|| shard.holds(entity)),
+            })),
             None => output.write(&rows),
         };
         let read = match sources {

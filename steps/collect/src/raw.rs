@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::artifact::{self, OutputFile};
+use contract::artifact::OutputFile;
 use contract::{StepError, Timestamp};
 use document::Document;
 use document::sources::{Kind, RecordedSource, TetragonSource};
@@ -94,6 +94,6 @@ pub fn copy_samples(samples: &Path, folder: &Path) -> Result<(), StepError> {
     if !samples.is_file() {
         return Ok(());
     }
-    let bytes = fs_err::read(samples).map_err(|error| StepError::reading(samples, &error))?;
-    artifact::write_file(&folder.join("samples.parquet"), &bytes)
+    let to = folder.join("samples.parquet");
+    fs_err::copy(samples, &to).map(drop).map_err(|error| StepError::writing(&to, &error))
 }

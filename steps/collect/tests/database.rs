@@ -61,11 +61,9 @@ fn database_down_for_an_hour_full_or_without_rights_gets_every_minute_once() -> 
         return Ok(());
     }
     let server = Postgres::shared()?;
-    let database = server.database()?;
-    server.run(&database, include_str!("../../../crates/postgres/roles.sql"))?;
+    let (database, url) = server.database_to_write()?;
     let folder = tempfile::tempdir()?;
     // Where its socket is: a folder that is not there yet.
-    let url = server.url("lynceus_writer", &database);
     let socket = url.split("host=").nth(1).and_then(|it| it.split('&').next()).unwrap_or_default();
     let link = folder.path().join("socket");
     let url = url.replace(socket, &link.to_string_lossy());

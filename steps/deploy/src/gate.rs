@@ -46,6 +46,10 @@ impl Figures {
     /// Returns the figures of all shards together: rows are added, and each other figure is the mean of
     /// those of the shards that have it, weighted by the rows that it was measured on.
     pub fn together(shards: &[Self]) -> Self {
+        // Those of one stay as they are, to the last bit.
+        if let [alone] = shards {
+            return alone.clone();
+        }
         let mut sums: BTreeMap<&String, BTreeMap<&String, (f64, f64)>> = BTreeMap::new();
         for (part, figures) in shards.iter().flat_map(|shard| &shard.0) {
             let rows = figures.get(ROWS).copied().unwrap_or(0.0);

@@ -163,10 +163,9 @@ impl Challenger {
     fn figures(&self) -> Figures {
         let of = |bundle: &Bundle| Figures(bundle.manifest().metrics.clone());
         match self {
-            Self::Anomaly(bundles) => match bundles.as_slice() {
-                [bundle] => of(bundle),
-                bundles => Figures::together(&bundles.iter().map(of).collect::<Vec<_>>()),
-            },
+            Self::Anomaly(bundles) => {
+                Figures::together(&bundles.iter().map(of).collect::<Vec<_>>())
+            }
             Self::Classify(bundle) => Figures(bundle.manifest().metrics.clone()),
         }
     }
@@ -238,11 +237,8 @@ impl Weighing<'_> {
                 }
             }
         }
-        let all = |figures: Vec<Figures>| match <[Figures; 1]>::try_from(figures) {
-            Ok([only]) => only,
-            Err(figures) => Figures::together(&figures),
-        };
-        let (figures, champion_figures) = (all(figures), all(champion_figures));
+        let (figures, champion_figures) =
+            (Figures::together(&figures), Figures::together(&champion_figures));
         let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
         Ok(Case { decision, figures, champion_figures })
     }
@@ -266,12 +262,7 @@ impl Weighing<'_> {
         version: &str,
         (dataset, shard): (&Path, Option<Shard>),
     ) -> Result<Compared, StepError> {
-        let files = if shard.is_some() {
-            let store = store::open_shard(&self.args.store, shard)?;
-            Registry::new(store.as_ref(), &self.document.name).fetch(version, None)
-        } else {
-            self.registry.fetch(version, None)
-        };
+        let files = self.registry.of_shard(shard).fetch(version, None);
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {
             Ok(champion) => champion,
             // One that cannot be used scores nothing either: it must not be in the way.

@@ -60,7 +60,7 @@ impl Cursor {
             None | Some(Self::FORMAT) => Ok(stored),
             Some(format) => Err(StepError::refused(format!(
                 "`{}` has format {format}, this version reads format {}",
-                state::key(pipeline, &name(sink)),
+                store.shown(&state::key(pipeline, &name(sink))),
                 Self::FORMAT
             ))
             .hint(OTHER_VERSION_HINT)),

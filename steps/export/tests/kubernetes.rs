@@ -8,12 +8,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use contract::Decimal;
 use contract::classify::{EntityClass, Unknown};
-use contract::score::{Cause, EntityScore, MemberScore, Verdict, WindowScore};
+use contract::score::{Cause, EntityScore, Verdict, WindowScore};
 use serde_json::Value;
 use store::scores;
-use support::{Place, minute};
+use support::{Place, minute, scored};
 
 /// A request: method, path, media type and body.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,8 +105,6 @@ fn verdict(entity: &str, since: i64, class: Option<&str>, declared: &str) -> Ent
         usual_high: 0.5,
     };
     EntityScore {
-        entity: entity.to_owned(),
-        verdict: Verdict::Anomalous,
         class: Some(EntityClass {
             class: class.map(str::to_owned),
             unknown: class.is_none().then_some(Unknown::Unclear),
@@ -119,23 +116,8 @@ fn verdict(entity: &str, since: i64, class: Option<&str>, declared: &str) -> Ent
             windows: 7,
             mismatch: class.is_some_and(|class| class != declared),
         }),
-        missing: Vec::new(),
-        reason: None,
-        completeness: 1.0,
-        votes: Decimal::ZERO,
-        combined: None,
-        members: vec![MemberScore {
-            kind: "random_forest".to_owned(),
-            decision: 1.0,
-            calibrated: 0.5,
-            threshold: 2.0,
-            vote: false,
-        }],
         causes: ["cpu", "memory", "reads"].map(cause).into(),
-        urgent: false,
-        drifting: Vec::new(),
-        new_level: None,
-        diagnosis: None,
+        ..scored(entity, Verdict::Anomalous)
     }
 }
 

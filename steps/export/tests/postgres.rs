@@ -11,9 +11,7 @@ use support::Place;
 
 /// A database with the roles of `roles.sql`, and a document that exports to it.
 fn place(server: &Postgres, settings: &str) -> anyhow::Result<(String, Place)> {
-    let database = server.database()?;
-    server.run(&database, include_str!("../../../crates/postgres/roles.sql"))?;
-    let url = server.url("lynceus_writer", &database);
+    let (database, url) = server.database_to_write()?;
     let place = Place::new("  {}\n", 0);
     let text = format!(
         "format: 1\nname: cluster\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \

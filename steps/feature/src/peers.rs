@@ -48,7 +48,9 @@ pub(crate) fn deviations(grid: &Grid, values: &[f64], rule: &Peers, rows: usize)
         }
         let least = usize::try_from(rule.min_entities).unwrap_or(usize::MAX);
         let levels: Vec<Level> = at.into_iter().map(|values| level(values, least)).collect();
-        let spreads: Vec<f64> = (0..length).map(|time| spread(&levels, time, rows)).collect();
+        // What an entity is compared with of its own has a spread of its own.
+        let times = if rule.own { 0..0 } else { 0..length };
+        let spreads: Vec<f64> = times.map(|time| spread(&levels, time, rows)).collect();
         for entity in &members {
             debug_assert!((entity.start - start).ms() % step == 0, "entities share a grid");
             let levels = &levels[first(entity)..];

@@ -67,7 +67,9 @@ struct Binned {
 
 impl Binned {
     fn new(records: &Array2<f64>) -> Self {
-        let columns = bins::columns(records, u16::try_from(BINS).unwrap_or(u16::MAX));
+        let mut columns = bins::columns(records, u16::try_from(BINS).unwrap_or(u16::MAX));
+        // From here on rows are bins: the values would be a second copy of the data set.
+        columns.iter_mut().for_each(|column| column.values = Vec::new());
         let mut by_row = vec![0; records.nrows() * columns.len()];
         for (number, column) in columns.iter().enumerate() {
             let slots = by_row.iter_mut().skip(number).step_by(columns.len());

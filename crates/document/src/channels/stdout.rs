@@ -14,4 +14,8 @@ impl Extension for StdoutChannel {
     fn name(&self) -> &'static str {
         "stdout"
     }
+
+    fn is_lost_with_pod(&self) -> bool {
+        true
+    }
 }

@@ -84,7 +84,7 @@ impl Extension for PostgresSink {
         self.server.destinations()
     }
 
-    fn takes_samples(&self) -> bool {
-        self.samples
+    fn samples(&self) -> Option<&PostgresSink> {
+        self.samples.then_some(self)
     }
 }

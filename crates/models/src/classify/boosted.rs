@@ -6,16 +6,12 @@ use contract::{DAMAGED_HINT, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
-use crate::blocks::score_blocks;
+use crate::class_model::ClassModel;
 use crate::class_trees::{Calibration, Classes, is_tree, take_ranges};
 use crate::detector::{self, Detector};
-use crate::scaler::is_there;
 
 /// Kind of model, as the document names it.
 pub const KIND: &str = "gradient_boosting";
-
-/// Rows that a thread takes at a time.
-const BLOCK_ROWS: usize = 256;
 
 /// One tree: parallel vectors with an item a node, the root first, children after their parent and
 /// side by side.
@@ -35,10 +31,7 @@ pub struct ValueTree {
 /// replaced by the training median.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoostedTrees {
-    classes: Classes,
-    fill: Vec<f64>,
-    importance: Vec<f64>,
-    calibration: Calibration,
+    model: ClassModel,
     /// Sum of each class before the first tree.
     base: Vec<f64>,
     /// Round by round, in each the classes in their order.
@@ -80,8 +73,11 @@ impl ValueTree {
     /// Returns the child of a node that a row goes to; nothing at a leaf.
     fn next(&self, node: usize, row: &[f64]) -> Option<usize> {
         let left = self.lefts[node] as usize;
+        if left == 0 {
+            return None;
+        }
         let goes_right = row[self.features[node] as usize] > self.thresholds[node];
-        (left != 0).then(|| left + usize::from(goes_right))
+        Some(left + usize::from(goes_right))
     }
 
     /// Gives each column what its splits changed on the way of a row, times a factor.
@@ -116,32 +112,34 @@ impl BoostedTrees {
             return Err(refused("do not match their columns"));
         }
         trees.iter().try_for_each(|tree| tree.check(fill.len()))?;
-        Ok(Self { classes, fill, importance, calibration: Calibration::NONE, base, trees })
+        let calibration = Calibration::NONE;
+        Ok(Self { model: ClassModel { classes, fill, importance, calibration }, base, trees })
     }
 
     /// Sets how shares become probabilities.
-    pub fn calibrated(self, calibration: Calibration) -> Result<Self, StepError> {
-        Ok(Self { calibration: calibration.checked()?, ..self })
+    pub fn calibrated(mut self, calibration: Calibration) -> Result<Self, StepError> {
+        self.model.calibration = calibration.checked()?;
+        Ok(self)
     }
 
     /// Returns how shares become probabilities.
     pub fn calibration(&self) -> Calibration {
-        self.calibration
+        self.model.calibration
     }
 
     /// Returns the classes, in the order of their names.
     pub fn classes(&self) -> &[String] {
-        &self.classes.names
+        &self.model.classes.names
     }
 
     /// Returns each column's share in what the splits gained.
     pub fn importance(&self) -> &[f64] {
-        &self.importance
+        &self.model.importance
     }
 
     /// Returns the share of each class; they sum to 1.
     pub fn shares(&self, row: &[f64]) -> Vec<f64> {
-        let row = self.filled(row);
+        let row = self.model.filled(row);
         let mut sums = self.base.clone();
         for round in self.trees.chunks_exact(sums.len()) {
             round.iter().zip(&mut sums).for_each(|(tree, sum)| *sum += tree.value(&row));
@@ -153,28 +151,13 @@ impl BoostedTrees {
     /// Returns the probability of each class; they sum to 1.
     pub fn probabilities(&self, row: &[f64]) -> Vec<f64> {
         let mut shares = self.shares(row);
-        self.calibration.apply(&mut shares);
+        self.model.calibration.apply(&mut shares);
         shares
     }
 
-    fn filled(&self, row: &[f64]) -> Vec<f64> {
-        let values = row.iter().zip(&self.fill);
-        values.map(|(value, fill)| if is_there(*value) { *value } else { *fill }).collect()
-    }
-
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
-        let columns = tensors.length("fill")?;
-        let fill = tensors.take_f64("fill", &[columns])?;
-        let importance = tensors.take_f64("importance", &[columns])?;
-        let calibration = Calibration::take(tensors)?;
-        let count = tensors.length("base")?;
-        let base = tensors.take_f64("base", &[count])?;
-        let names = tensors.take_text("class_names")?;
-        let normal = tensors.take_u32("class_normal", &[count])?;
-        let classes = Classes {
-            names: names.split('\n').map(str::to_owned).collect(),
-            normal: normal.iter().map(|normal| *normal != 0).collect(),
-        };
+        let model = ClassModel::take(tensors)?;
+        let base = tensors.take_f64("base", &[model.classes.names.len()])?;
         let nodes = tensors.length("feature")?;
         let features = tensors.take_u32("feature", &[nodes])?;
         let lefts = tensors.take_u32("left", &[nodes])?;
@@ -189,6 +172,7 @@ impl BoostedTrees {
             values: values[range].to_vec(),
         });
         let trees = trees.collect();
+        let ClassModel { classes, fill, importance, calibration } = model;
         Self::new(classes, [fill, importance], base, trees)?.calibrated(calibration)
     }
 }
@@ -204,25 +188,19 @@ impl Detector for BoostedTrees {
     }
 
     fn columns(&self) -> usize {
-        self.fill.len()
+        self.model.fill.len()
     }
 
     fn decision(&self, rows: ArrayView2<'_, f64>, threads: usize) -> Vec<f64> {
-        let columns = self.columns();
-        assert_eq!(rows.ncols(), columns, "a row has the columns of the model");
-        score_blocks(rows, BLOCK_ROWS, threads, |rows, scores| {
-            for (row, score) in rows.chunks_exact(columns).zip(scores) {
-                *score = self.classes.abnormal(&self.probabilities(row));
-            }
-        })
+        self.model.abnormal(rows, threads, |row| self.probabilities(row))
     }
 
     fn attribution(&self, row: ArrayView1<'_, f64>) -> Vec<f64> {
         assert_eq!(row.len(), self.columns(), "a row has the columns of the model");
-        let row = self.filled(&row.to_vec());
+        let row = self.model.filled(&row.to_vec());
         let mut contributions = vec![0.0; row.len()];
-        for round in self.trees.chunks_exact(self.classes.names.len()) {
-            for (tree, normal) in round.iter().zip(&self.classes.normal) {
+        for round in self.trees.chunks_exact(self.model.classes.names.len()) {
+            for (tree, normal) in round.iter().zip(&self.model.classes.normal) {
                 let factor = if *normal { -1.0 } else { 1.0 };
                 tree.contribute(&row, factor, &mut contributions);
             }
@@ -242,15 +220,8 @@ impl Detector for BoostedTrees {
         let numbers = |pick: fn(&ValueTree) -> &Vec<f64>| -> Vec<f64> {
             self.trees.iter().flat_map(pick).copied().collect()
         };
-        tensors.insert_f64("fill", &[self.fill.len()], self.fill.clone());
-        tensors.insert_f64("importance", &[self.importance.len()], self.importance.clone());
-        let Calibration { smoothing, exponent } = self.calibration;
-        tensors.insert_f64("calibration", &[2], vec![smoothing, exponent]);
+        self.model.put(&mut tensors);
         tensors.insert_f64("base", &[self.base.len()], self.base.clone());
-        let normal: Vec<u32> =
-            self.classes.normal.iter().map(|normal| u32::from(*normal)).collect();
-        tensors.insert_u32("class_normal", &[normal.len()], normal);
-        tensors.insert_text("class_names", &self.classes.names.join("\n"));
         tensors.insert_u32("tree_nodes", &[sizes.len()], sizes);
         tensors.insert_u32("feature", &[nodes], whole(|tree| &tree.features));
         tensors.insert_u32("left", &[nodes], whole(|tree| &tree.lefts));

@@ -6,7 +6,7 @@ use contract::score::{Verdict, WindowScore};
 use frames::LabelInterval;
 use serde::Serialize;
 
-use super::{Found, entities, intervals};
+use super::{Found, counting, entities};
 use crate::run::table;
 
 /// What became of the windows of one kind of fault, or of one entity.
@@ -51,27 +51,20 @@ impl Parts {
                 part.found += is_found;
             }
         }
-        for window in windows {
-            for score in window.entities.iter().filter(|it| it.verdict != Verdict::NoData) {
-                let inside = || intervals(labels, &names, window.time, &score.entity);
-                if inside().any(|interval| interval.guard) {
-                    continue;
-                }
-                let alarmed = u64::from(score.verdict == Verdict::Anomalous);
-                let is_faulty = inside().next().is_some();
-                let entity = of_entities.entry(score.entity.clone()).or_default();
-                if is_faulty {
-                    entity.faulty_windows += 1;
-                    entity.alarmed_faulty_windows += alarmed;
-                } else {
-                    entity.normal_windows += 1;
-                    entity.alarmed_normal_windows += alarmed;
-                }
-                for interval in inside() {
-                    let kind = kinds.entry(interval.label.clone()).or_default();
-                    kind.faulty_windows += 1;
-                    kind.alarmed_faulty_windows += alarmed;
-                }
+        for (score, inside) in counting(windows, labels, &names) {
+            let alarmed = u64::from(score.verdict == Verdict::Anomalous);
+            let entity = of_entities.entry(score.entity.clone()).or_default();
+            if inside.is_empty() {
+                entity.normal_windows += 1;
+                entity.alarmed_normal_windows += alarmed;
+            } else {
+                entity.faulty_windows += 1;
+                entity.alarmed_faulty_windows += alarmed;
+            }
+            for interval in inside {
+                let kind = kinds.entry(interval.label.clone()).or_default();
+                kind.faulty_windows += 1;
+                kind.alarmed_faulty_windows += alarmed;
             }
         }
         Self { kinds: named(kinds), entities: named(of_entities) }

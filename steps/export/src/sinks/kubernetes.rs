@@ -9,7 +9,7 @@ use std::path::Path;
 use client::{Failed, Reply, Request, Server};
 use contract::classify::{EntityClass, UNKNOWN};
 use contract::score::EntityScore;
-use contract::{SYSTEM_HINT, Span, StepError, Timestamp, artifact};
+use contract::{Span, StepError, Timestamp, artifact};
 use document::http::Http;
 use document::sinks::kubernetes::KubernetesSink;
 use reqwest::Method;
@@ -26,8 +26,6 @@ const CONFLICT: u16 = 409;
 const NOT_FOUND: u16 = 404;
 /// Bytes of a pod's name that the name of an event repeats.
 const NAME_BYTES: usize = 200;
-/// A server that asks for a longer delay gets the rest in a later run.
-const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
 /// The API server of a cluster.
 pub(super) struct Kubernetes {
@@ -67,13 +65,9 @@ impl Kubernetes {
         name: &str,
         folder: &Path,
     ) -> Result<Self, StepError> {
-        let server = Server::open(&sink.server, &format!("exports.{name}.kubernetes"), folder)?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
-                StepError::unavailable(format!("cannot start to send: {e}")).hint(SYSTEM_HINT)
-            })?;
+        let field = format!("exports.{name}.kubernetes");
+        let (server, runtime) = super::connect(&sink.server, &field, folder)?;
         let KubernetesSink { events, annotations } = sink.own;
-        let server = server.with_longest_delay(LONGEST_DELAY_IN_RUN);
         Ok(Self { server, runtime, events, annotations })
     }
 

@@ -7,11 +7,14 @@ mod textfile;
 
 use std::path::Path;
 
+use client::Server;
 use contract::score::{Drift, WindowScore};
-use contract::{StepError, Timestamp};
+use contract::{SYSTEM_HINT, Span, StepError, Timestamp};
+use document::http::HttpServer;
 use document::sinks::Sink as Settings;
 use frames::FeatureTable;
 use store::ObjectStore;
+use tokio::runtime::{Builder, Runtime};
 
 /// Why windows could not be published.
 #[derive(Debug)]
@@ -73,6 +76,23 @@ pub(crate) trait Sink {
     fn wants_features(&self) -> bool {
         false
     }
+}
+
+/// A server that asks for a longer delay gets the rest in a later run.
+const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
+
+/// Makes the client of a sink, and what waits for it; `field` is where its settings stand, and files are
+/// relative to `folder`.
+fn connect(
+    server: &HttpServer,
+    field: &str,
+    folder: &Path,
+) -> Result<(Server, Runtime), StepError> {
+    let server = Server::open(server, field, folder)?.with_longest_delay(LONGEST_DELAY_IN_RUN);
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| {
+        StepError::unavailable(format!("cannot start to send: {error}")).hint(SYSTEM_HINT)
+    })?;
+    Ok((server, runtime))
 }
 
 /// Makes a sink of a document that lies in `folder`; `name` is its name there.

@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use client::{Failed, Request, Server};
-use contract::{SYSTEM_HINT, Span, StepError};
+use contract::StepError;
 use document::http::Http;
 use document::sinks::remote_write::RemoteWriteSink;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 
 use super::{Batch, Failure, Sink};
 use crate::metrics::{Labels, Sample, Series};
-
-/// A server that asks for a longer delay gets the samples in a later run.
-const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
 /// A server that takes samples.
 pub(super) struct RemoteWrite {
@@ -29,12 +26,9 @@ impl RemoteWrite {
         name: &str,
         folder: &Path,
     ) -> Result<Self, StepError> {
-        let server = Server::open(&sink.server, &format!("exports.{name}.remote_write"), folder)?;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
-                StepError::unavailable(format!("cannot start to send: {e}")).hint(SYSTEM_HINT)
-            })?;
-        Ok(Self { server: server.with_longest_delay(LONGEST_DELAY_IN_RUN), runtime })
+        let field = format!("exports.{name}.remote_write");
+        let (server, runtime) = super::connect(&sink.server, &field, folder)?;
+        Ok(Self { server, runtime })
     }
 }
 

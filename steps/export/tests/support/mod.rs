@@ -116,7 +116,8 @@ impl Place {
     }
 }
 
-fn scored(entity: &str, verdict: Verdict) -> EntityScore {
+/// Returns a verdict of a model without classes.
+pub(crate) fn scored(entity: &str, verdict: Verdict) -> EntityScore {
     EntityScore {
         entity: entity.to_owned(),
         verdict,

@@ -108,8 +108,7 @@ impl Record {
         }
         let place = |name: &str| {
             let order = ["collect", "label", "feature", "validate", "train", "select", "deploy"];
-            let step = name.rsplit('/').next().unwrap_or(name);
-            order.iter().position(|stage| step.split('-').next() == Some(stage))
+            order.iter().position(|stage| super::step_of(name).split('-').next() == Some(stage))
         };
         tasks.sort_by(|a, b| (place(&a.0), &a.0).cmp(&(place(&b.0), &b.0)));
         let state = |outcome: &Outcome| match outcome.status {

@@ -124,7 +124,7 @@ pub(super) fn read(body: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wron
         return Err(Wrong::Broken("the reply ends within a row".to_owned()));
     }
     let mut rows = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(body);
-    let (mut head, mut run) = (Head::default(), None::<(Vec<String>, Series)>);
+    let (mut head, mut run) = (Head::default(), None::<Series>);
     let mut row = StringRecord::new();
     loop {
         let more = rows.read_record(&mut row);
@@ -146,7 +146,7 @@ pub(super) fn read(body: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wron
             _ => add(&head, &row, &mut run, take)?,
         }
     }
-    run.into_iter().for_each(|(_, series)| take(series));
+    run.into_iter().for_each(take);
     Ok(())
 }
 
@@ -160,7 +160,7 @@ fn is_error(row: &StringRecord) -> bool {
 fn add(
     head: &Head,
     row: &StringRecord,
-    run: &mut Option<(Vec<String>, Series)>,
+    run: &mut Option<Series>,
     take: &mut dyn FnMut(Series),
 ) -> Result<(), Wrong> {
     let is_tag = |at: usize| {
@@ -189,17 +189,7 @@ fn add(
         }
         values.push(cell);
     }
-    let key: Vec<String> =
-        columns.iter().chain(tags.keys()).chain(tags.values()).cloned().collect();
-    match run {
-        Some((known, series)) if *known == key => series.values.push(values),
-        _ => {
-            let series = Series::new(tags, columns, vec![values]);
-            if let Some((_, whole)) = run.replace((key, series)) {
-                take(whole);
-            }
-        }
-    }
+    Series::extend(run, Series::new(tags, columns, vec![values]), take);
     Ok(())
 }
 

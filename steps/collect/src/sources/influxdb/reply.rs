@@ -27,6 +27,17 @@ pub(crate) struct Series {
 }
 
 impl Series {
+    /// Adds a row to a run of rows of the same tags and columns, or begins another run and hands on the
+    /// one before.
+    pub(super) fn extend(run: &mut Option<Self>, next: Self, take: &mut dyn FnMut(Self)) {
+        match run {
+            Some(run) if run.tags == next.tags && run.columns == next.columns => {
+                run.values.extend(next.values);
+            }
+            _ => run.replace(next).into_iter().for_each(take),
+        }
+    }
+
     /// Makes a series that is whole.
     pub(crate) fn new(
         tags: BTreeMap<String, String>,

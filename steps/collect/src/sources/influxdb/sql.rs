@@ -89,15 +89,7 @@ pub(super) fn read(
             values.push(row.get(field).and_then(cell));
             columns.push(field.clone());
         }
-        match &mut run {
-            Some(series) if series.tags == tags && series.columns == columns => {
-                series.values.push(values);
-            }
-            _ => {
-                let next = Series::new(tags, columns, vec![values]);
-                run.replace(next).into_iter().for_each(&mut *take);
-            }
-        }
+        Series::extend(&mut run, Series::new(tags, columns, vec![values]), take);
     }
     run.into_iter().for_each(take);
     Ok(())

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use client::causes;
+use client::{causes, tls_failure};
 use contract::{Span, StepError};
 use document::HttpUrl;
 use flate2::read::MultiGzDecoder;
@@ -158,19 +158,9 @@ impl Requester {
 
     fn transport(&self, error: &reqwest::Error) -> Failure {
         let causes = causes(error);
-        // Whom to trust is a setting; it does not change by asking again.
-        if causes.to_lowercase().contains("certificate") {
-            let message = format!("`{}`: {causes}", self.endpoint.shown);
-            let field = self.endpoint.field();
-            let hint = format!(
-                "{field}.tls.ca_file names the certificates to trust, {field}.tls.client_identity_file the client's own"
-            );
-            return Failure::Final(StepError::usage(message).hint(hint));
-        }
-        if causes.contains("InvalidContentType") {
-            let message = format!("`{}`: the server does not speak TLS", self.endpoint.shown);
-            let hint = format!("write http:// in {}.url", self.endpoint.field());
-            return Failure::Final(StepError::usage(message).hint(hint));
+        let message = |what: &str| format!("`{}`: {what}", self.endpoint.shown);
+        if let Some(error) = tls_failure(&causes, self.endpoint.field(), message) {
+            return Failure::Final(error);
         }
         let (is_slow, is_gone) = (error.is_timeout(), error.is_connect());
         let what = if causes.contains("dns error") {
@@ -192,14 +182,15 @@ impl Requester {
             let what = error.to_string();
             return Failure::Passing { what, pause: None, load, is_gone: false };
         }
-        let message = format!("`{}`: query `{}`: {error}", self.endpoint.shown, query.name);
-        let error = StepError::usage(message);
-        Failure::Final(match self.page_hint(&error.message) {
-            Some(hint) => error.hint(hint),
-            None => error.hint(
-                "is it a server with the Prometheus API, and does no proxy change its replies?",
-            ),
-        })
+        let what = error.to_string();
+        let hint = self.page_hint(&what).unwrap_or_else(|| {
+            "is it a server with the Prometheus API, and does no proxy change its replies?"
+                .to_owned()
+        });
+        Failure::Final(
+            StepError::usage(format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name))
+                .hint(hint),
+        )
     }
 
     fn page_hint(&self, message: &str) -> Option<String> {
