@@ -102,10 +102,11 @@ fn answer(mut stream: TcpStream, body: &str) -> Result<()> {
     let (_, after) = name.split_once('"').context("no nodename")?;
     let node = format!("nodename=\"node-{address}\"");
     let length = before.len() + node.len() + after.len();
-    write!(
-        stream,
+    // In one write: the small pieces of a reply would wait for each other's acknowledgement.
+    let reply = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{before}{node}{after}"
-    )?;
+    );
+    stream.write_all(reply.as_bytes())?;
     Ok(())
 }
 
