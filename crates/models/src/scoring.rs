@@ -6,7 +6,7 @@ use contract::rules::{Combine, Threshold};
 use contract::score::{EntityScore, Verdict};
 use contract::{Decimal, Span, StepError, Tensors, Timestamp};
 use frames::FeatureTable;
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1};
 
 use crate::adaptive::{Adaptive, Memory, NewLevel};
 use crate::alarm::AlarmState;
@@ -15,6 +15,7 @@ use crate::vote::{self, Smoothing};
 use crate::{Bundle, Model, matrix};
 
 mod absence;
+mod decide;
 mod series;
 
 use absence::Absence;
@@ -172,7 +173,11 @@ impl Bundle {
         options: ScoreOptions,
     ) -> Result<Vec<EntityScore>, StepError> {
         let verdicts = self.judge(table, state, options)?;
-        Ok((0..table.rows()).map(|row| self.entity_score(table, &verdicts, row)).collect())
+        Ok(self.entity_scores(table, &verdicts))
+    }
+
+    fn entity_scores(&self, table: &FeatureTable, verdicts: &Verdicts) -> Vec<EntityScore> {
+        (0..table.rows()).map(|row| self.entity_score(table, verdicts, row)).collect()
     }
 
     pub(crate) fn judge(
@@ -182,9 +187,20 @@ impl Bundle {
         options: ScoreOptions,
     ) -> Result<Verdicts, StepError> {
         self.check_contract(table)?;
+        let tables = [(table, matrix(table))];
+        let verdicts = self.decide(&tables, options).pop().unwrap_or_default();
+        let [(table, values)] = &tables;
+        self.judge_rows((table, values), verdicts, state)
+    }
+
+    /// Judges rows whose models have decided, in the order of time.
+    fn judge_rows(
+        &self,
+        (table, values): (&FeatureTable, &Array2<f64>),
+        mut verdicts: Verdicts,
+        state: &mut ScoreState,
+    ) -> Result<Verdicts, StepError> {
         self.adopt(state)?;
-        let values = matrix(table);
-        let mut verdicts = self.decide(table, &values, options);
         let mut order: Vec<usize> = (0..table.rows()).collect();
         order.sort_by_key(|row| table.table.times[*row]);
         for row in order.iter().copied() {
@@ -243,55 +259,6 @@ impl Bundle {
         }
         state.absences.retain(|_, absence| absence.is_later_than(oldest));
         state.memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
-    }
-
-    /// Computes completeness, and the decision scores of models that score each row by itself.
-    fn decide(
-        &self,
-        table: &FeatureTable,
-        values: &Array2<f64>,
-        options: ScoreOptions,
-    ) -> Verdicts {
-        let rows = table.rows();
-        let columns = values.ncols().max(1) as f64;
-        let present = |row: ArrayView1<'_, f64>| row.iter().filter(|v| v.is_finite()).count();
-        let completeness: Vec<f64> =
-            values.rows().into_iter().map(|row| present(row) as f64 / columns).collect();
-        let scored: Vec<usize> = (0..rows)
-            .filter(|&row| completeness[row] >= options.min_completeness && !table.warm_up[row])
-            .collect();
-        let mut verdicts = vec![Verdict::NoData; rows];
-        scored.iter().for_each(|row| verdicts[*row] = Verdict::Normal);
-        let chosen;
-        let view = if scored.len() == rows {
-            values.view()
-        } else {
-            chosen = values.select(Axis(0), &scored);
-            chosen.view()
-        };
-        let decisions = self.members.iter().map(|member| {
-            let mut by_row = vec![f64::NAN; rows];
-            let Model::Rows(detector) = &member.model else { return by_row };
-            let decisions = detector.decision(view, options.threads);
-            scored.iter().zip(decisions).for_each(|(row, decision)| by_row[*row] = decision);
-            by_row
-        });
-        let nothing = vec![f64::NAN; rows];
-        Verdicts {
-            of_rows: verdicts,
-            combined: nothing.clone(),
-            combined_thresholds: nothing.clone(),
-            completeness,
-            votes: vec![Decimal::ZERO; rows],
-            decisions: decisions.collect(),
-            thresholds: vec![nothing; self.members.len()],
-            voted: vec![vec![false; rows]; self.members.len()],
-            urgent: vec![false; rows],
-            drifting: BTreeMap::new(),
-            new_levels: BTreeMap::new(),
-            missing: BTreeMap::new(),
-            attributions: BTreeMap::new(),
-        }
     }
 
     /// Holds a row's scores against the thresholds of its time, and lets the thresholds learn.

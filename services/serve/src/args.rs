@@ -64,6 +64,13 @@ pub struct ServeOptions {
     /// Answer 504 after this time
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: Span,
+    /// Score requests of up to this many rows together with those that came while others were scored;
+    /// 0 scores each by itself
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub batch_rows: u32,
+    /// Wait this long for more requests before a batch is scored; needs --batch-rows
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub batch_delay: Span,
     /// Write a log line for each request: model, version, size, status and time, never its data
     #[arg(long)]
     pub request_log: bool,
@@ -95,6 +102,8 @@ impl Default for ServeOptions {
             max_body_mib: 16,
             max_in_flight: 64,
             timeout: Span::from_seconds(10),
+            batch_rows: 0,
+            batch_delay: Span::ZERO,
             request_log: false,
             replay: None,
             rate: 1.0,

@@ -9,10 +9,13 @@
 //!   without dropping a request;
 //! - [`protocol`] is the protocol's JSON, [`tensor`] its tensors, in JSON and binary;
 //! - [`predict`] turns tensors into rows, and verdicts into tensors;
+//! - [`judge`] scores the rows of a request, [`batches`] those of several requests at once;
 //! - [`routes`] are the paths, [`limits`] who may ask and how much at once, [`listen`] is TCP and
 //!   TLS, [`metrics`] what Prometheus scrapes, [`replay`] the page that replays labelled rows.
 
 pub mod args;
+pub mod batches;
+pub mod judge;
 pub mod limits;
 pub mod listen;
 pub mod live;
@@ -29,6 +32,8 @@ use std::time::Duration;
 use contract::{SYSTEM_HINT, StepError};
 
 use args::ServeArgs;
+use batches::Batches;
+use judge::Judge;
 use limits::Limits;
 use listen::Listener;
 use live::Live;
@@ -58,7 +63,10 @@ pub fn run(args: &ServeArgs, ready: impl FnOnce(std::net::SocketAddr)) -> Result
     let metrics = Arc::new(Metrics::default());
     let live = Live::open(args, Arc::clone(&metrics))?;
     let limits = Limits::read(args)?;
-    let app = App::new(args, Arc::clone(&live), metrics, limits);
+    let batches = Batches::start(args, &metrics)?;
+    let timeout = args.options.timeout.to_std();
+    let judge = Judge { live: Arc::clone(&live), metrics, limits, timeout, batches };
+    let app = App::new(args, judge);
     let replay = Replay::read(args)?;
     let served = runtime.block_on(async {
         let listener = Listener::bind(args).await?;

@@ -53,9 +53,12 @@ impl Limits {
 
     /// Takes a place for a request.
     pub fn enter(&self) -> Result<OwnedSemaphorePermit, ProtocolError> {
-        Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| {
-            ProtocolError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight")
-        })
+        Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Self::full())
+    }
+
+    /// Returns what a request above the limit is told.
+    pub fn full() -> ProtocolError {
+        ProtocolError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight")
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Metrics {
     shadow_rows: AtomicU64,
     shadow_disagreements: AtomicU64,
     failed_reloads: AtomicU64,
+    batches: AtomicU64,
+    batched_requests: AtomicU64,
+    batched_rows: AtomicU64,
 }
 
 impl Metrics {
@@ -56,6 +59,13 @@ impl Metrics {
         self.failed_reloads.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts requests that were scored together, and their rows.
+    pub fn batched(&self, requests: usize, rows: usize) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.batched_requests.fetch_add(requests as u64, Ordering::Relaxed);
+        self.batched_rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
     /// Writes all of it in Prometheus' text format.
     pub fn text(&self, version: Option<&str>) -> String {
         let mut text = String::new();
@@ -85,6 +95,9 @@ impl Metrics {
             ("shadow_rows", &self.shadow_rows),
             ("shadow_disagreements", &self.shadow_disagreements),
             ("reload_failures", &self.failed_reloads),
+            ("batches", &self.batches),
+            ("batched_requests", &self.batched_requests),
+            ("batched_rows", &self.batched_rows),
         ] {
             writeln!(text, "# TYPE lynceus_serve_{name}_total counter")?;
             writeln!(text, "lynceus_serve_{name}_total {}", counter.load(Ordering::Relaxed))?;

@@ -18,6 +18,9 @@ pub const TIME: &str = "time";
 /// Optional input: entity of each row, `[rows]`.
 pub const ENTITY: &str = "entity";
 
+/// How rows are judged.
+const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 1 };
+
 /// A named output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
@@ -142,8 +145,15 @@ impl Served {
 
     /// Judges rows, from the state that training left.
     pub fn judge(&self, rows: &FeatureTable) -> Result<Vec<EntityScore>, StepError> {
-        let options = ScoreOptions { min_completeness: 0.5, threads: 1 };
-        self.bundle.score(rows, &mut ScoreState::default(), options)
+        self.bundle.score(rows, &mut ScoreState::default(), OPTIONS)
+    }
+
+    /// Judges the rows of several requests as [`Served::judge`] judges those of each, in one call.
+    pub fn judge_apart(
+        &self,
+        requests: &[&FeatureTable],
+    ) -> Vec<Result<Vec<EntityScore>, StepError>> {
+        self.bundle.score_apart(requests, OPTIONS)
     }
 
     /// Writes verdicts as outputs.

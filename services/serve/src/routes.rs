@@ -2,42 +2,33 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use contract::score::{EntityScore, Verdict};
-use contract::{ErrorKind, StepError};
-use frames::FeatureTable;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::args::ServeArgs;
-use crate::limits::Limits;
-use crate::live::{Live, Served};
-use crate::metrics::Metrics;
+use crate::judge::Judge;
+use crate::live::Served;
 use crate::predict::Output;
 use crate::protocol::{
     InferRequest, InferResponse, JSON_LENGTH_HEADER, OutputTensor, ProtocolError,
 };
 use crate::tensor;
 
-/// Rows above which a request is judged on a thread of its own: the others go on meanwhile.
-const MANY_ROWS: usize = 64;
-
 /// What every handler sees.
 #[derive(Debug, Clone)]
 pub struct App {
     pipeline: Arc<str>,
-    live: Arc<Live>,
-    metrics: Arc<Metrics>,
-    limits: Limits,
-    timeout: Duration,
+    judge: Judge,
     max_body: usize,
     request_log: bool,
     is_draining: Arc<AtomicBool>,
@@ -45,13 +36,10 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(args: &ServeArgs, live: Arc<Live>, metrics: Arc<Metrics>, limits: Limits) -> Self {
+    pub fn new(args: &ServeArgs, judge: Judge) -> Self {
         Self {
             pipeline: args.pipeline.as_str().into(),
-            live,
-            metrics,
-            limits,
-            timeout: args.options.timeout.to_std(),
+            judge,
             max_body: args.options.max_body_mib as usize * 1024 * 1024,
             request_log: args.options.request_log,
             is_draining: Arc::default(),
@@ -98,7 +86,7 @@ impl App {
                 named.model, self.pipeline
             )));
         }
-        let served = self.live.current().ok_or_else(|| {
+        let served = self.judge.live.current().ok_or_else(|| {
             ProtocolError::new(StatusCode::SERVICE_UNAVAILABLE, "no version is live yet")
         })?;
         match &named.version {
@@ -109,67 +97,24 @@ impl App {
         }
     }
 
-    /// Counts an answer, and writes it into the request log: what was asked and how long it took, never
-    /// what the request held.
-    fn answered(&self, (named, bytes): (&Named, usize), status: StatusCode, took: Duration) {
-        let status = status.as_u16();
-        self.metrics.answered(status, took);
+    /// Waits for an answer, counts it, and writes it into the request log: what was asked and how long
+    /// it took, never what the request held.
+    async fn timed(
+        &self,
+        (named, bytes): (&Named, usize),
+        answer: impl Future<Output = Answer>,
+    ) -> Response {
+        let started = Instant::now();
+        let response = answer.await.unwrap_or_else(axum::response::IntoResponse::into_response);
+        let (status, took) = (response.status().as_u16(), started.elapsed());
+        self.judge.metrics.answered(status, took);
         if self.request_log {
             let version = named.version.as_deref().unwrap_or_default();
             let seconds = took.as_secs_f64();
             tracing::info!(model = named.model, version, bytes, status, seconds, "Answered");
         }
+        response
     }
-
-    /// Judges rows within the limits, and gives them to the shadow version as well.
-    async fn judge(
-        &self,
-        served: &Arc<Served>,
-        rows: FeatureTable,
-    ) -> Result<Vec<EntityScore>, ProtocolError> {
-        let _place = self.limits.enter()?;
-        let rows = Arc::new(rows);
-        let scores = if rows.rows() <= MANY_ROWS {
-            served.judge(&rows).map_err(|error| failed(&error))?
-        } else {
-            let (served, rows) = (Arc::clone(served), Arc::clone(&rows));
-            let judged = tokio::task::spawn_blocking(move || served.judge(&rows));
-            let judged = tokio::time::timeout(self.timeout, judged).await.map_err(|_| {
-                ProtocolError::new(StatusCode::GATEWAY_TIMEOUT, "judging the rows took too long")
-            })?;
-            let judged = judged.map_err(|error| {
-                ProtocolError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-            })?;
-            judged.map_err(|error| failed(&error))?
-        };
-        let alarms = scores.iter().filter(|score| score.verdict == Verdict::Anomalous).count();
-        self.metrics.judged(scores.len(), alarms);
-        self.shadow(rows, &scores);
-        Ok(scores)
-    }
-
-    fn shadow(&self, rows: Arc<FeatureTable>, scores: &[EntityScore]) {
-        let Some(shadow) = self.live.shadow() else { return };
-        let verdicts: Vec<Verdict> = scores.iter().map(|score| score.verdict).collect();
-        let metrics = Arc::clone(&self.metrics);
-        drop(tokio::task::spawn_blocking(move || match shadow.judge(&rows) {
-            Ok(scores) => {
-                let pairs = scores.iter().zip(&verdicts);
-                let others = pairs.filter(|(score, verdict)| score.verdict != **verdict).count();
-                metrics.shadowed(scores.len(), others);
-            }
-            Err(error) => tracing::warn!(%error, "The shadow version could not score a request"),
-        }));
-    }
-}
-
-fn failed(error: &StepError) -> ProtocolError {
-    let status = match error.kind {
-        ErrorKind::Refused | ErrorKind::Usage => StatusCode::BAD_REQUEST,
-        ErrorKind::Unavailable | ErrorKind::LostRace => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    ProtocolError::new(status, error.message.clone())
 }
 
 /// Model and version of a path.
@@ -180,13 +125,14 @@ struct Named {
 }
 
 type Answer = Result<Response, ProtocolError>;
+type Body = Result<Bytes, BytesRejection>;
 
 async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    let is_ready = app.live.current().is_some() && !app.is_draining.load(Ordering::Relaxed);
+    let is_ready = app.judge.live.current().is_some() && !app.is_draining.load(Ordering::Relaxed);
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": is_ready}))).into_response()
 }
@@ -200,13 +146,13 @@ async fn server() -> Json<Value> {
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    let served = app.live.current();
-    let text = app.metrics.text(served.as_ref().map(|served| served.version.as_str()));
+    let served = app.judge.live.current();
+    let text = app.judge.metrics.text(served.as_ref().map(|served| served.version.as_str()));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn metadata(State(app): State<App>, headers: HeaderMap, Path(named): Path<Named>) -> Answer {
-    app.limits.authorise(&headers)?;
+    app.judge.limits.authorise(&headers)?;
     let served = app.served(&named)?;
     Ok(Json(json!({
         "name": named.model,
@@ -227,7 +173,7 @@ async fn model_ready(
     headers: HeaderMap,
     Path(named): Path<Named>,
 ) -> Answer {
-    app.limits.authorise(&headers)?;
+    app.judge.limits.authorise(&headers)?;
     app.served(&named)?;
     Ok(Json(json!({"name": named.model, "ready": true})).into_response())
 }
@@ -236,23 +182,14 @@ async fn infer(
     State(app): State<App>,
     headers: HeaderMap,
     Path(named): Path<Named>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> Response {
-    let started = Instant::now();
     let bytes = body.as_ref().map_or(0, Bytes::len);
-    let answer = inferred(&app, &headers, &named, body).await;
-    let response = answer.unwrap_or_else(axum::response::IntoResponse::into_response);
-    app.answered((&named, bytes), response.status(), started.elapsed());
-    response
+    app.timed((&named, bytes), inferred(&app, &headers, &named, body)).await
 }
 
-async fn inferred(
-    app: &App,
-    headers: &HeaderMap,
-    named: &Named,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Answer {
-    app.limits.authorise(headers)?;
+async fn inferred(app: &App, headers: &HeaderMap, named: &Named, body: Body) -> Answer {
+    app.judge.limits.authorise(headers)?;
     let served = app.served(named)?;
     let body = body.map_err(|error| ProtocolError::new(error.status(), error.body_text()))?;
     let (text, binary) = split_body(headers, &body)?;
@@ -260,7 +197,7 @@ async fn inferred(
         ProtocolError::bad_request(format!("the request is not valid: {error}"))
     })?;
     let rows = served.rows(&request, binary)?;
-    let scores = app.judge(&served, rows).await?;
+    let scores = app.judge.judge(&served, rows).await?;
     reply(&request, &named.model, &served, &served.describe(&scores))
 }
 
@@ -349,23 +286,14 @@ async fn predict_v1(
     State(app): State<App>,
     headers: HeaderMap,
     Path(named): Path<Named>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    body: Body,
 ) -> Response {
-    let started = Instant::now();
     let bytes = body.as_ref().map_or(0, Bytes::len);
-    let answer = predicted(&app, &headers, &named, body).await;
-    let response = answer.unwrap_or_else(axum::response::IntoResponse::into_response);
-    app.answered((&named, bytes), response.status(), started.elapsed());
-    response
+    app.timed((&named, bytes), predicted(&app, &headers, &named, body)).await
 }
 
-async fn predicted(
-    app: &App,
-    headers: &HeaderMap,
-    named: &Named,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Answer {
-    app.limits.authorise(headers)?;
+async fn predicted(app: &App, headers: &HeaderMap, named: &Named, body: Body) -> Answer {
+    app.judge.limits.authorise(headers)?;
     let Some(model) = named.model.strip_suffix(":predict") else {
         return Err(ProtocolError::new(StatusCode::METHOD_NOT_ALLOWED, "use `:predict`"));
     };
@@ -397,12 +325,12 @@ async fn predicted(
         outputs: None,
     };
     let rows = served.rows(&request, &[])?;
-    let scores = app.judge(&served, rows).await?;
+    let scores = app.judge.judge(&served, rows).await?;
     Ok(Json(json!({"predictions": scores})).into_response())
 }
 
 async fn model_v1(State(app): State<App>, headers: HeaderMap, Path(named): Path<Named>) -> Answer {
-    app.limits.authorise(&headers)?;
+    app.judge.limits.authorise(&headers)?;
     app.served(&named)?;
     Ok(Json(json!({"name": named.model, "ready": true})).into_response())
 }

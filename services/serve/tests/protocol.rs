@@ -9,17 +9,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Reply, Server, labelled, promote, promote_as};
-
-fn infer(server: &Server, request: &Value) -> Reply {
-    server.send("POST", "/v2/models/cluster/infer", "", request.to_string().as_bytes())
-}
-
-fn request(rows: &Value) -> Value {
-    let count = rows.as_array().unwrap().len();
-    json!({"id": "a", "inputs": [
-        {"name": "features", "shape": [count, 2], "datatype": "FP64", "data": rows}]})
-}
+use support::{Reply, Server, infer, labelled, metrics, promote, promote_as, request};
 
 fn output<'a>(reply: &'a Value, name: &str) -> &'a Value {
     let outputs = reply["outputs"].as_array().unwrap();
@@ -225,10 +215,6 @@ fn flags_and_files_that_cannot_be_used_end_with_exit_code_2() {
         assert_eq!(code, Some(2), "{flags:?}: {said}");
         assert!(said.contains(words), "{flags:?}: {said}");
     }
-}
-
-fn metrics(server: &Server) -> String {
-    String::from_utf8(server.get("/metrics").body).unwrap()
 }
 
 #[test]

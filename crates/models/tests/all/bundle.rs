@@ -120,6 +120,30 @@ fn scoring_in_pieces_from_the_state_is_scoring_in_one_go() {
 }
 
 #[test]
+fn tables_scored_in_one_call_get_the_scores_of_each_alone_and_a_refused_one_is_refused_alone() {
+    let mut gaps = table(40, 30);
+    gaps.table.columns.iter_mut().for_each(|column| column.values[3] = f64::NAN);
+    gaps.warm_up[0] = true;
+    let mut other = table(10, 10);
+    other.contract.columns[1].unit = "kibibytes".into();
+    let tables = [table(60, 50), gaps, other, table(0, 0), table(1, 0)];
+    let tables: Vec<&frames::FeatureTable> = tables.iter().collect();
+    for bundle in [bundle(votes()), bundle(mean()), labelled_bundle()].map(Result::unwrap) {
+        let found = bundle.score_apart(&tables, OPTIONS);
+        assert_eq!(found.len(), tables.len());
+        for (table, found) in tables.iter().zip(&found) {
+            let alone = bundle.score(table, &mut ScoreState::default(), OPTIONS);
+            // Rows without data have no numbers, and those equal nothing: their words do.
+            assert_eq!(format!("{found:?}"), format!("{alone:?}"));
+        }
+        let refused = found.iter().filter(|it| it.is_err()).count();
+        assert_eq!(refused, 1);
+    }
+    let none = bundle(votes()).unwrap().score_apart(&[], OPTIONS);
+    assert!(none.is_empty());
+}
+
+#[test]
 fn the_state_of_another_bundle_is_not_used() {
     let (one, other) = (bundle(mean()).unwrap(), bundle(votes()).unwrap());
     let table = table(100, 100);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use small_model::{bundle, candidate, document, features, minute};
 use store::{Change, FolderStore, Registry};
 
@@ -104,6 +104,23 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a request to the model.
+pub(crate) fn infer(server: &Server, request: &Value) -> Reply {
+    server.send("POST", "/v2/models/cluster/infer", "", request.to_string().as_bytes())
+}
+
+/// Returns a request with rows of both features.
+pub(crate) fn request(rows: &Value) -> Value {
+    let count = rows.as_array().unwrap().len();
+    json!({"id": "a", "inputs": [
+        {"name": "features", "shape": [count, 2], "datatype": "FP64", "data": rows}]})
+}
+
+/// Returns what Prometheus scrapes.
+pub(crate) fn metrics(server: &Server) -> String {
+    String::from_utf8(server.get("/metrics").body).unwrap()
 }
 
 /// Trains on the first minutes and points `live` at the version.

@@ -1,0 +1,105 @@
+//! Judging the rows of a request within the limits, and giving them to the shadow version as well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use contract::score::{EntityScore, Verdict};
+use contract::{ErrorKind, StepError};
+use frames::FeatureTable;
+
+use crate::batches::Batches;
+use crate::limits::Limits;
+use crate::live::{Live, Served};
+use crate::metrics::Metrics;
+use crate::protocol::ProtocolError;
+
+/// Rows above which a request is judged on a thread of its own: the others go on meanwhile.
+const MANY_ROWS: usize = 64;
+
+/// What judges requests.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    /// The versions that answer.
+    pub live: Arc<Live>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Who may ask, and how much at once.
+    pub limits: Limits,
+    /// Time after which a request is refused.
+    pub timeout: Duration,
+    /// Where requests gather; nothing where each is judged by itself.
+    pub batches: Option<Batches>,
+}
+
+impl Judge {
+    /// Judges rows within the limits, and gives them to the shadow version as well.
+    ///
+    /// Errors: 503 above the requests in flight, 504 for rows that take too long, and the model's own.
+    pub async fn judge(
+        &self,
+        served: &Arc<Served>,
+        rows: FeatureTable,
+    ) -> Result<Vec<EntityScore>, ProtocolError> {
+        let _place = self.limits.enter()?;
+        let rows = Arc::new(rows);
+        let scores = self.scores(served, &rows).await?.map_err(|error| failed(&error))?;
+        let alarms = scores.iter().filter(|score| score.verdict == Verdict::Anomalous).count();
+        self.metrics.judged(scores.len(), alarms);
+        self.shadow(rows, &scores);
+        Ok(scores)
+    }
+
+    /// Returns what the version says of the rows: in a batch, here, or on a thread of their own.
+    async fn scores(
+        &self,
+        served: &Arc<Served>,
+        rows: &Arc<FeatureTable>,
+    ) -> Result<Result<Vec<EntityScore>, StepError>, ProtocolError> {
+        if let Some(batches) = self.batches.as_ref().filter(|it| it.takes(rows.rows())) {
+            let scores = batches.push(served, rows).ok_or_else(Limits::full)?;
+            return self.in_time(scores).await;
+        }
+        if rows.rows() <= MANY_ROWS {
+            return Ok(served.judge(rows));
+        }
+        let (served, rows) = (Arc::clone(served), Arc::clone(rows));
+        self.in_time(tokio::task::spawn_blocking(move || served.judge(&rows))).await
+    }
+
+    /// Waits for scores until the timeout.
+    async fn in_time<T, E: std::fmt::Display>(
+        &self,
+        scores: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ProtocolError> {
+        let scores = tokio::time::timeout(self.timeout, scores).await.map_err(|_| {
+            ProtocolError::new(StatusCode::GATEWAY_TIMEOUT, "judging the rows took too long")
+        })?;
+        scores.map_err(|error| {
+            ProtocolError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        })
+    }
+
+    fn shadow(&self, rows: Arc<FeatureTable>, scores: &[EntityScore]) {
+        let Some(shadow) = self.live.shadow() else { return };
+        let verdicts: Vec<Verdict> = scores.iter().map(|score| score.verdict).collect();
+        let metrics = Arc::clone(&self.metrics);
+        drop(tokio::task::spawn_blocking(move || match shadow.judge(&rows) {
+            Ok(scores) => {
+                let pairs = scores.iter().zip(&verdicts);
+                let others = pairs.filter(|(score, verdict)| score.verdict != **verdict).count();
+                metrics.shadowed(scores.len(), others);
+            }
+            Err(error) => tracing::warn!(%error, "The shadow version could not score a request"),
+        }));
+    }
+}
+
+fn failed(error: &StepError) -> ProtocolError {
+    let status = match error.kind {
+        ErrorKind::Refused | ErrorKind::Usage => StatusCode::BAD_REQUEST,
+        ErrorKind::Unavailable | ErrorKind::LostRace => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    ProtocolError::new(status, error.message.clone())
+}
