@@ -64,6 +64,26 @@ fn published() -> anyhow::Result<Workspace> {
     Ok(workspace)
 }
 
+/// Returns the command that publishes a table of hosts without a pipeline.
+fn publish_table<'a>(file: &'a str, flags: &[&'a str]) -> Vec<&'a str> {
+    let command = ["features", "publish", "--table", file, "--entity", "host", "--step", "10m"];
+    [&command[..], &["--group", "host_load"], flags].concat()
+}
+
+/// Publishes a table of three days without a pipeline.
+fn published_from_table() -> anyhow::Result<Workspace> {
+    let workspace = Workspace::new()?;
+    fs_err::write(workspace.path().join("rows.csv"), table(0..3 * DAY))?;
+    workspace.run(&publish_table("rows.csv", &["--owner", "web team"]))?;
+    Ok(workspace)
+}
+
+/// Returns how many days of a publication ended in a state.
+fn states(published: &Value, state: &str) -> usize {
+    let days = published["days"].as_array().into_iter().flatten();
+    days.filter(|it| it["state"] == state).count()
+}
+
 /// Trains another pipeline on the group; returns its run.
 fn trained(workspace: &Workspace, more: &[&str]) -> anyhow::Result<Value> {
     let consumer = PRODUCER
@@ -107,11 +127,6 @@ fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<(
     ensure!(!dates.contains(&"2026-11-21"), "the 21st is not over: {dates:?}");
     assert_eq!(days["parts"][dates.len() - 1]["rows"], 3 * DAY);
     let again = workspace.json(&["features", "publish", "hosts", "--group", "host_load"])?;
-    let states = |of: &Value, state: &str| {
-        of["days"]
-            .as_array()
-            .map_or(0, |days| days.iter().filter(|it| it["state"] == state).count())
-    };
     assert_eq!((states(&again, "same"), states(&again, "published")), (dates.len(), 0), "{again}");
     // The same days with other values: what is there stays.
     let other = table(0..3 * DAY + 70).replace(",h1,", ",h9,");
@@ -129,6 +144,88 @@ fn group_is_published_once_a_day_and_its_days_never_change() -> anyhow::Result<(
         ensure!(found.as_array().is_some_and(|it| !it.is_empty()), "{text}: {found}");
     }
     assert_eq!(workspace.json(&["features", "find", "nothing of it"])?, serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
+fn table_is_published_without_a_pipeline_and_again_changes_nothing() -> anyhow::Result<()> {
+    let workspace = published_from_table()?;
+    let shown = workspace.json(&["features", "show", "host_load"])?;
+    let parts = shown["parts"].as_array().context("parts")?;
+    assert_eq!(parts.len(), 3, "{shown}");
+    assert_eq!((&parts[0]["date"], &parts[0]["rows"]), (&"2026-11-18".into(), &(3 * DAY).into()));
+    let stats = workspace.json(&["features", "stats", "host_load"])?;
+    assert_eq!(stats["rows"], 9 * DAY);
+    let names: Vec<_> =
+        stats["columns"].as_array().into_iter().flatten().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["requests", "errors"]);
+    assert_eq!(states(&workspace.json(&publish_table("rows.csv", &[]))?, "same"), 3);
+    // The same rows in Parquet, and a day more.
+    let steps = 0..4 * DAY;
+    let text = table(steps.clone());
+    let cells: Vec<Vec<&str>> = text.lines().skip(1).map(|row| row.split(',').collect()).collect();
+    let numbers = |column: usize| {
+        cells.iter().map(|row| row[column].parse()).collect::<Result<Vec<f64>, _>>()
+    };
+    let times =
+        cells.iter().map(|row| Ok(contract::Timestamp::from_ms(row[0].parse::<i64>()? * 1000)));
+    let mut rows = frames::Rows::default();
+    rows.push("time", frames::Values::Times(times.collect::<anyhow::Result<_>>()?));
+    rows.push("host", frames::Values::Texts(cells.iter().map(|row| row[1].to_owned()).collect()));
+    rows.push("requests", frames::Values::Numbers(numbers(2)?));
+    rows.push("errors", frames::Values::Numbers(numbers(3)?));
+    rows.write(&workspace.path().join("rows.parquet"))?;
+    let more = workspace.json(&publish_table("rows.parquet", &[]))?;
+    assert_eq!((states(&more, "same"), states(&more, "published")), (3, 1), "{more}");
+    let run = trained(&workspace, &[])?;
+    assert_eq!(state(&run, "collect")?, "done");
+    let uses = workspace.json(&["features", "uses", "host_load"])?;
+    let writers: Vec<_> =
+        uses.as_array().into_iter().flatten().filter(|it| it["by"] == "writes").collect();
+    assert_eq!(writers.len(), 2, "{uses}");
+    assert_eq!(writers[0]["pipeline"], "table");
+    Ok(())
+}
+
+#[test]
+fn table_with_other_columns_is_refused_until_a_version_is_asked_for() -> anyhow::Result<()> {
+    let workspace = published_from_table()?;
+    let write = |name: &str, text: String| fs_err::write(workspace.path().join(name), text);
+    write("other.csv", table(0..3 * DAY).replace("errors", "faults"))?;
+    let refused = |file: &str, flags: &[&str], code: i32, words: &str| {
+        let output = workspace.output(&publish_table(file, flags))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(code) && said.contains(words), "{file}: {said}");
+        anyhow::Ok(())
+    };
+    refused("other.csv", &[], 3, "column 2 is `faults`, expected `errors`")?;
+    refused("other.csv", &[], 3, "--new-version WHY")?;
+    refused("rows.csv", &["--columns", "requests"], 3, "column 2 `errors` is missing")?;
+    refused("rows.csv", &["--label", "nothing"], 3, "nothing")?;
+    refused("none.csv", &[], 2, "there is no table `none.csv`")?;
+    write("empty.csv", table(0..0))?;
+    refused("empty.csv", &[], 3, "has no column of numbers")?;
+    write("text.csv", "one,two\nthree,four\n".to_owned())?;
+    refused("text.csv", &[], 3, "time")?;
+    let both = workspace.output(&publish_table("rows.csv", &["hosts"]))?;
+    assert_eq!(both.status.code(), Some(2));
+    let neither = workspace.output(&["features", "publish", "--group", "host_load"])?;
+    assert_eq!(neither.status.code(), Some(2));
+    let listed = workspace.json(&["features", "list"])?;
+    assert_eq!((&listed[0]["version"], &listed[0]["days"]), (&1.into(), &3.into()), "{listed}");
+    let next = workspace.json(&publish_table("other.csv", &["--new-version", "renamed"]))?;
+    assert_eq!((&next["version"], states(&next, "published")), (&2.into(), 3), "{next}");
+    // A day that the table covers partly is not published unless it is asked for.
+    write("short.csv", table(4 * DAY..4 * DAY + 9).replace("errors", "faults"))?;
+    let short = workspace.json(&publish_table("short.csv", &[]))?;
+    assert_eq!((states(&short, "partial"), states(&short, "published")), (1, 0), "{short}");
+    let short = workspace.json(&publish_table("short.csv", &["--partial"]))?;
+    assert_eq!(states(&short, "published"), 1, "{short}");
+    let left: Vec<_> = fs_err::read_dir(workspace.store())?
+        .filter_map(Result::ok)
+        .filter(|it| it.file_name().to_string_lossy().starts_with(".features"))
+        .collect();
+    ensure!(left.is_empty(), "{left:?}");
     Ok(())
 }
 
@@ -243,19 +340,20 @@ fn documented_duckdb_and_pandas_code_reads_a_group() -> anyhow::Result<()> {
     let found = Command::new(script).arg("--path").output()?;
     ensure!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr).trim());
     let python = String::from_utf8(found.stdout)?.trim().to_owned();
-    let workspace = published()?;
-    // The page's folder of the store is the default one.
-    fs_err::rename(workspace.store(), workspace.path().join(".lynceus"))?;
     let examples = examples("python")?;
     ensure!(examples.len() == 2, "{} examples", examples.len());
-    for example in examples {
-        let done = Command::new(&python)
-            .current_dir(workspace.path())
-            .args(["-W", "error::FutureWarning", "-c", &example])
-            .output()?;
-        let said = String::from_utf8_lossy(&done.stdout);
-        ensure!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-        ensure!(said.contains("h0") && said.contains("2026-11-20"), "{said}");
+    for workspace in [published()?, published_from_table()?] {
+        // The page's folder of the store is the default one.
+        fs_err::rename(workspace.store(), workspace.path().join(".lynceus"))?;
+        for example in &examples {
+            let done = Command::new(&python)
+                .current_dir(workspace.path())
+                .args(["-W", "error::FutureWarning", "-c", example])
+                .output()?;
+            let said = String::from_utf8_lossy(&done.stdout);
+            ensure!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+            ensure!(said.contains("h0") && said.contains("2026-11-20"), "{said}");
+        }
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! `lynceus features`: the feature catalogue.
 
 mod backfill;
+mod bare;
 mod diff;
+mod parts;
 pub(super) mod pins;
 mod publish;
 mod show;
@@ -20,8 +22,10 @@ use crate::run::{human_bytes, table};
 /// What to do with feature groups.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum FeaturesCommand {
-    /// Publish the feature rows of a run as daily parts of a feature group
-    #[command(after_help = "Example: lynceus features publish node --group node_golden")]
+    /// Publish the feature rows of a run, or of a table, as daily parts of a feature group
+    #[command(
+        after_help = "With a table: lynceus features publish --table rows.parquet --step 1m --entity host --group host_load\n\nExample: lynceus features publish node --group node_golden"
+    )]
     Publish(publish::PublishArgs),
     /// Compute and publish the days that a feature group lacks, or list them
     #[command(

@@ -20,6 +20,7 @@ use store::Registry;
 use super::context::{Context, DocumentArgs};
 use super::{Format, Global, OutputFormat, print, print_json, print_rows, runs, say, score_rows};
 use input::Input;
+pub(super) use input::{ceiling, range as times};
 
 /// Share of a row's features that must be there where no document says so.
 const MIN_COMPLETENESS: f64 = 0.5;

@@ -1,11 +1,9 @@
-//! `lynceus features publish`: the feature rows of a run become daily parts of a group.
+//! `lynceus features publish`: the feature rows of a run, or of a table, become daily parts of a group.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use contract::catalog::{
-    ColumnStatistics, GroupVersion, Origin, Part, PartStatistics, QUANTILE_LEVELS,
-};
+use contract::catalog::{GroupVersion, Origin};
 use contract::{Span, StepError, Timestamp, artifact};
 use frames::FeatureTable;
 use fs_err as fs;
@@ -15,6 +13,8 @@ use store::catalog::Rows;
 
 use super::super::context::StorePlace;
 use super::super::{Global, OutputFormat, print, print_json, runs, say};
+use super::bare::{self, BareTable};
+use super::parts::{day, part, statistics};
 use crate::run::{RunRecord, table};
 
 pub(super) const DAY: Span = Span::from_seconds(86_400);
@@ -23,21 +23,46 @@ pub(super) const DAY: Span = Span::from_seconds(86_400);
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// Name of the pipeline
-    pipeline: String,
+    #[arg(value_name = "PIPELINE", required_unless_present = "table")]
+    pipeline: Option<String>,
+    #[command(flatten)]
+    pub(super) table: BareTable,
     /// Publish into this group: lower-case letters, digits and `_`
     #[arg(long, value_name = "GROUP")]
-    group: String,
+    pub(super) group: String,
     /// Name of the run, its beginning, `previous`, or `last`
     #[arg(long, value_name = "RUN", default_value = "last")]
     run: String,
-    /// Also publish days that the run covers partly; a published day is final
+    /// Also publish days that the rows cover partly; a published day is final
     #[arg(long)]
     partial: bool,
     /// Start a new version although the latest one has the same features
     #[arg(long, value_name = "WHY")]
-    new_version: Option<String>,
+    pub(super) new_version: Option<String>,
     #[command(flatten)]
     about: About,
+}
+
+impl PublishArgs {
+    /// Returns the publication that the flags ask for; `work` is a folder for files that are thrown
+    /// away.
+    pub(super) fn publishing<'a>(
+        &'a self,
+        catalog: Catalog<'a>,
+        (origin, work): (Origin, &'a Path),
+    ) -> Publishing<'a> {
+        Publishing {
+            catalog,
+            group: &self.group,
+            origin,
+            about: self.about.clone(),
+            new_version: self.new_version.as_deref(),
+            partial: self.partial,
+            only: None,
+            version: None,
+            work,
+        }
+    }
 }
 
 /// What a new version says of its group.
@@ -142,22 +167,10 @@ pub(super) fn execute(
     (place, catalog): (&StorePlace, Catalog<'_>),
     args: &PublishArgs,
 ) -> Result<(), StepError> {
-    let (folder, record) = runs::find(place, &args.pipeline, &args.run)?;
-    place.bring_run(&folder)?;
-    let work = folder.join(".publish");
-    let publishing = Publishing {
-        catalog,
-        group: &args.group,
-        origin: origin(&record),
-        about: args.about.clone(),
-        new_version: args.new_version.as_deref(),
-        partial: args.partial,
-        only: None,
-        version: None,
-        work: &work,
+    let published = match &args.pipeline {
+        Some(pipeline) => of_run((place, catalog), args, pipeline)?,
+        None => bare::publish((place, catalog), args)?,
     };
-    let features = folder.join("feature/features.parquet");
-    let published = publishing.publish(&features)?.ok_or_else(|| no_rows(&features))?;
     published.print(global)?;
     let count = |state| published.days.iter().filter(|day| day.state == state).count();
     if count(State::Other) > 0 {
@@ -167,6 +180,20 @@ pub(super) fn execute(
         ));
     }
     Ok(())
+}
+
+/// Publishes the feature rows of a run.
+fn of_run(
+    (place, catalog): (&StorePlace, Catalog<'_>),
+    args: &PublishArgs,
+    pipeline: &str,
+) -> Result<Published, StepError> {
+    let (folder, record) = runs::find(place, pipeline, &args.run)?;
+    place.bring_run(&folder)?;
+    let work = folder.join(".publish");
+    let features = folder.join("feature/features.parquet");
+    let published = args.publishing(catalog, (origin(&record), &work)).publish(&features)?;
+    published.ok_or_else(|| no_rows(&features))
 }
 
 /// Says that a feature table has no row to publish.
@@ -224,7 +251,7 @@ impl Publishing<'_> {
         // Without a day to publish no version is begun.
         let is_due = |time: Timestamp| self.partial || covered.is_whole(time.floor(DAY));
         if self.version.is_none() && !times().any(is_due) {
-            return Err(StepError::refused("the run's rows cover no day whole")
+            return Err(StepError::refused("the rows cover no day whole")
                 .hint("a longer `range` does; --partial publishes the days as they are"));
         }
         let (version, begun) = self.version(&keys)?;
@@ -259,10 +286,10 @@ impl Publishing<'_> {
             return match difference {
                 None => Ok((version.clone(), None)),
                 Some(difference) => Err(StepError::refused(format!(
-                    "the document makes other features than `{}` version {}: {difference}",
+                    "the rows have other features than `{}` version {}: {difference}",
                     version.group, version.version
                 ))
-                .hint("`lynceus features publish` begins a version with them")),
+                .hint("`lynceus features publish --new-version WHY` begins a version with them")),
             };
         }
         loop {
@@ -355,60 +382,5 @@ impl Publishing<'_> {
                 of(State::Other)
             }
         }
-    }
-}
-
-/// Returns the day of rows that are all of one.
-fn day(rows: &FeatureTable) -> Timestamp {
-    rows.table.times.first().map_or(Timestamp::from_ms(0), |time| time.floor(DAY))
-}
-
-fn part(
-    rows: &FeatureTable,
-    date: &str,
-    bytes: &[u8],
-    (is_whole, origin): (bool, Option<Origin>),
-) -> Result<Part, StepError> {
-    let times = &rows.table.times;
-    let (Some(first), Some(last)) = (times.first(), times.last()) else {
-        return Err(StepError::refused(format!("the part of {date} has no rows"))
-            .hint("publish a run that covers the day"));
-    };
-    let entities: BTreeSet<u32> = rows.table.entity.iter().copied().collect();
-    Ok(Part {
-        format: Part::FORMAT,
-        date: date.to_owned(),
-        sha256: artifact::sha256(bytes),
-        size_bytes: bytes.len() as u64,
-        rows: rows.rows() as u64,
-        entities: entities.len() as u64,
-        first: *first,
-        last: *last,
-        is_whole,
-        origin,
-    })
-}
-
-fn statistics(rows: &FeatureTable) -> PartStatistics {
-    let columns = rows.table.columns.iter().map(|column| {
-        let mut sorted: Vec<f64> =
-            column.values.iter().copied().filter(|value| value.is_finite()).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let mean = sorted.iter().sum::<f64>() / sorted.len().max(1) as f64;
-        let levels = QUANTILE_LEVELS.iter().filter(|_| !sorted.is_empty());
-        ColumnStatistics {
-            name: column.name.clone(),
-            count: sorted.len() as u64,
-            nulls: (column.values.len() - sorted.len()) as u64,
-            min: sorted.first().copied(),
-            max: sorted.last().copied(),
-            mean: (!sorted.is_empty() && mean.is_finite()).then_some(mean),
-            quantiles: levels.map(|level| models::reference::quantile(&sorted, *level)).collect(),
-        }
-    });
-    PartStatistics {
-        format: PartStatistics::FORMAT,
-        rows: rows.rows() as u64,
-        columns: columns.collect(),
     }
 }

@@ -223,7 +223,12 @@ fn fitted(settings: TableSource, path: &Path, has: impl Fn(&str) -> bool) -> Tab
 }
 
 /// Returns the first and the last time of a document's table.
-fn range(document: &Document, path: &Path) -> Result<(Timestamp, Timestamp), StepError> {
+///
+/// Errors: refused for a table without rows.
+pub(in super::super) fn range(
+    document: &Document,
+    path: &Path,
+) -> Result<(Timestamp, Timestamp), StepError> {
     let mut range: Option<(Timestamp, Timestamp)> = None;
     for source in document.sources.values() {
         let Some(settings) = &source.table else { continue };
@@ -242,7 +247,7 @@ fn range(document: &Document, path: &Path) -> Result<(Timestamp, Timestamp), Ste
 }
 
 /// Returns the first whole step that is not before a time.
-fn ceiling(time: Timestamp, step: Span) -> Timestamp {
+pub(in super::super) fn ceiling(time: Timestamp, step: Span) -> Timestamp {
     let floor = time.floor(step);
     if floor == time { time } else { floor + step }
 }
