@@ -111,6 +111,21 @@ fn mismatch_of_pod_and_image_is_notified_with_its_end() -> anyhow::Result<()> {
 
     let listed = workspace.json(&["entities", "list", "kinds.yaml", "--class", "nginx"])?;
     assert_eq!(listed.as_array().context("entities")?.len(), 7, "{listed}");
+    // The only document of `task: classify` in the folder of documents needs no name.
+    let only = workspace.output(&["containers", "list"])?;
+    let said = String::from_utf8_lossy(&only.stderr);
+    assert!(only.status.code() == Some(3) && said.contains("`container` has no scored"), "{said}");
+    let shown = workspace.json(&["containers", "show", "kinds.yaml", "web-9"])?;
+    assert_eq!((&shown["class"], &shown["declared"]), (&"nginx".into(), &"nginx".into()));
+    let classes = shown["classes"].as_array().context("classes")?;
+    assert_eq!((classes.len(), &classes[0]["name"]), (3, &"nginx".into()), "{shown}");
+    let sum: f64 = classes.iter().filter_map(|it| it["probability"].as_f64()).sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{shown}");
+    let text = workspace.run(&["containers", "show", "kinds.yaml", "web-9"])?;
+    assert!(text.contains("1 entities, 0 unknown") && text.contains("distance"), "{text}");
+    let unknown = workspace.output(&["containers", "show", "kinds.yaml", "web-8"])?;
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(2) && said.contains("did you mean `web-9`?"), "{said}");
     let (from, to) = (TRAINED, "2026-11-21T10:20:00Z");
     let found = workspace.json(&["evaluate", "kinds.yaml", "--from", from, "--to", to])?;
     assert_eq!((&found["entities"], &found["balanced_accuracy"]), (&19.into(), &1.0.into()));

@@ -189,7 +189,8 @@ enum Command {
     /// Show pipeline health: last window, lag, live model, open alarms, drift
     #[command(after_help = "Example: lynceus status cluster")]
     Status(status::StatusArgs),
-    /// List the entities of a `task: classify` pipeline with their classes
+    /// List the entities of a `task: classify` pipeline, such as containers, with their classes
+    #[command(visible_alias = "containers")]
     Entities {
         #[command(subcommand)]
         command: entities::EntitiesCommand,

@@ -1,4 +1,6 @@
-//! `lynceus entities`: which class each entity is, and what it declares.
+//! `lynceus entities`, also `lynceus containers`: which class each entity is, and what it declares.
+
+use std::path::{Path, PathBuf};
 
 use contract::classify::EntityClass;
 use contract::score::entity_words;
@@ -11,23 +13,78 @@ use store::{ObjectStore, Registry, watermark};
 
 use super::context::{Context, DocumentArgs};
 use super::{Global, OutputFormat, print, print_json};
+use crate::find as documents;
 use crate::run::table;
 
 /// What to do with entities.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum EntitiesCommand {
     /// List the entities of a `task: classify` pipeline with class, probability and declared class
-    #[command(after_help = "Example: lynceus entities list container --mismatch")]
-    List {
+    #[command(after_help = "Example: lynceus containers list --mismatch")]
+    List(ListArgs),
+    /// Show the probability of each class for an entity, and how far it is from the class
+    #[command(after_help = "Example: lynceus containers show container shop/web-0")]
+    Show {
         #[command(flatten)]
         document: DocumentArgs,
-        /// List only entities of this class; `unknown` is accepted
-        #[arg(long, value_name = "CLASS")]
-        class: Option<String>,
-        /// List only entities whose class differs from the declared one
-        #[arg(long)]
-        mismatch: bool,
+        /// Name of the entity
+        entity: String,
     },
+}
+
+/// Flags of `lynceus entities list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Pipeline: the name or the path of a document [default: the only one of `task: classify`]
+    #[arg(value_name = "PIPELINE")]
+    pipeline: Option<String>,
+    /// Apply this partial document over it; may be repeated
+    #[arg(long, value_name = "FILE")]
+    overlay: Vec<PathBuf>,
+    /// Set a field of the document, as in `classify.unknown.max_wrong_ratio=0.01`; may be repeated
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+    /// Use the recorded sample that comes with the pipeline instead of its source
+    #[arg(long)]
+    sample: bool,
+    /// List only entities of this class; `unknown` is accepted
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// List only entities whose class differs from the declared one
+    #[arg(long)]
+    mismatch: bool,
+}
+
+impl ListArgs {
+    fn document(&self, folder: &Path) -> Result<DocumentArgs, StepError> {
+        Ok(DocumentArgs {
+            pipeline: self.pipeline.clone().map_or_else(|| only_one(folder), Ok)?,
+            overlay: self.overlay.clone(),
+            set: self.set.clone(),
+            sample: self.sample,
+        })
+    }
+}
+
+/// Returns the name of the only document of a folder that is of `task: classify`.
+fn only_one(folder: &Path) -> Result<String, StepError> {
+    let is_of_classes = |name: &String| {
+        let document = document::read(&folder.join(format!("{name}.yaml")));
+        document.is_ok_and(|document| document.classification().is_some())
+    };
+    let mut names = documents::names(folder);
+    names.retain(is_of_classes);
+    let folder = folder.display();
+    match names.as_slice() {
+        [name] => Ok(name.clone()),
+        [] => Err(StepError::usage(format!("no document in `{folder}` is of `task: classify`"))
+            .hint("name the pipeline, or say with --pipelines where documents lie")),
+        names => Err(StepError::usage(format!(
+            "`{folder}` has several documents of `task: classify`: {}",
+            names.join(", ")
+        ))
+        .hint("name one of them, as in lynceus containers list NAME")),
+    }
 }
 
 /// An entity and its class.
@@ -40,28 +97,110 @@ pub(super) struct Listed {
     pub(super) last_seen: Timestamp,
 }
 
+/// An entity and what speaks for each class.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    listed: Listed,
+    classes: Vec<ShownClass>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownClass {
+    name: String,
+    /// By all windows together.
+    probability: f64,
+    /// In spreads of a feature beyond the usual range of the class.
+    distance: f64,
+}
+
 pub(crate) fn execute(global: &Global, command: &EntitiesCommand) -> Result<(), StepError> {
-    let EntitiesCommand::List { document, class, mismatch } = command;
-    let context = Context::new(global, document)?;
+    match command {
+        EntitiesCommand::List(args) => list(global, args),
+        EntitiesCommand::Show { document, entity } => show(global, document, entity),
+    }
+}
+
+fn list(global: &Global, args: &ListArgs) -> Result<(), StepError> {
+    let context = Context::new(global, &args.document(&global.pipelines)?)?;
     let store = context.store.open()?;
     let mut listed = read(store.as_ref(), &context.document)?;
-    listed.retain(|it| !*mismatch || it.class.mismatch);
-    listed.retain(|it| class.as_ref().is_none_or(|class| it.class.name() == class));
+    listed.retain(|it| !args.mismatch || it.class.mismatch);
+    listed.retain(|it| args.class.as_ref().is_none_or(|class| it.class.name() == class));
     match global.output() {
         OutputFormat::Json => print_json(&listed),
         OutputFormat::Text => print(&text(&listed)),
     }
 }
 
+fn show(global: &Global, args: &DocumentArgs, entity: &str) -> Result<(), StepError> {
+    let context = Context::new(global, args)?;
+    let store = context.store.open()?;
+    let (bundle, state) = known(store.as_ref(), &context.document)?;
+    let listed = find(listed(&bundle, &state, &context.document), &context.document, entity)?;
+    let evidence = state.evidence.get(entity);
+    let probabilities = evidence.map(|it| it.probabilities(&bundle.classify().bounds));
+    let names = bundle.model().classes().iter().enumerate();
+    let mut classes: Vec<ShownClass> = names
+        .zip(probabilities.unwrap_or_default())
+        .map(|((number, name), probability)| ShownClass {
+            name: name.clone(),
+            probability,
+            distance: evidence.map_or(f64::INFINITY, |it| it.distance(number)),
+        })
+        .collect();
+    classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let shown = Shown { listed, classes };
+    if global.output() == OutputFormat::Json {
+        return print_json(&shown);
+    }
+    let mut rows = vec![["class", "probability", "distance"].map(str::to_owned).to_vec()];
+    rows.extend(shown.classes.iter().map(|it| {
+        let numbers = [it.probability, it.distance].map(|number| format!("{number:.3}"));
+        [vec![it.name.clone()], numbers.to_vec()].concat()
+    }));
+    print(&format!("{}\n{}", text(&[shown.listed]), table(&rows)))
+}
+
+/// Returns an entity by name.
+///
+/// Errors: usage for a name that is not there.
+pub(super) fn find(
+    mut listed: Vec<Listed>,
+    document: &Document,
+    entity: &str,
+) -> Result<Listed, StepError> {
+    if let Some(place) = listed.iter().position(|it| it.entity == entity) {
+        return Ok(listed.swap_remove(place));
+    }
+    let name = &document.name;
+    let error = StepError::usage(format!("`{name}` knows no entity `{entity}`"));
+    Err(match document::closest(entity, listed.iter().map(|it| it.entity.as_str())) {
+        Some(meant) => error.hint(format!("did you mean `{meant}`?")),
+        None => error.hint(format!("`lynceus entities list {name}`")),
+    })
+}
+
 /// Returns what is known of every entity, in the order of their names.
 ///
 /// Errors: usage for a pipeline of another task, refused where nothing was scored yet.
 pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<Listed>, StepError> {
+    let (bundle, state) = known(store, document)?;
+    Ok(listed(&bundle, &state, document))
+}
+
+/// Returns the state of the last scored window, and the bundle that it is about.
+fn known(
+    store: &dyn ObjectStore,
+    document: &Document,
+) -> Result<(ClassBundle, ClassState), StepError> {
     let name = &document.name;
-    let settings = document.classification().ok_or_else(|| {
-        StepError::usage(format!("`{name}` is of `task: anomaly`: its entities have no classes"))
-            .hint(format!("`lynceus scores {name}` shows their verdicts"))
-    })?;
+    if document.classification().is_none() {
+        return Err(StepError::usage(format!(
+            "`{name}` is of `task: anomaly`: its entities have no classes"
+        ))
+        .hint(format!("`lynceus scores {name}` shows their verdicts")));
+    }
     let mut mark = watermark::read(store, name)?.map(|stored| stored.value);
     let state = ClassState::take(name, mark.as_mut())?;
     if state.summary.version.is_empty() {
@@ -69,13 +208,17 @@ pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<L
             .hint(format!("`lynceus score {name}` does it")));
     }
     let files = Registry::new(store, name).fetch(&state.summary.version, None)?;
-    let bundle = ClassBundle::from_files(&files)?;
+    Ok((ClassBundle::from_files(&files)?, state))
+}
+
+fn listed(bundle: &ClassBundle, state: &ClassState, document: &Document) -> Vec<Listed> {
+    let Some(settings) = document.classification() else { return Vec::new() };
     let listed = state.evidence.iter().map(|(entity, evidence)| Listed {
         entity: entity.clone(),
-        class: entity_class(&bundle, settings, entity, evidence),
+        class: entity_class(bundle, settings, entity, evidence),
         last_seen: evidence.last_seen,
     });
-    Ok(listed.collect())
+    listed.collect()
 }
 
 fn text(listed: &[Listed]) -> String {
@@ -108,4 +251,24 @@ fn note(class: &EntityClass) -> String {
     }
     notes.extend(class.unknown.map(|why| format!("{}, nearest {}", why.words(), class.nearest)));
     notes.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_document_of_classes_is_found_and_none_or_two_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |folder: &Path| only_one(folder).unwrap_err().message;
+        assert!(said(folder.path()).contains("no document"));
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (from, to) in [("container", "kinds"), ("node", "node")] {
+            let to = folder.path().join(format!("{to}.yaml"));
+            fs_err::copy(shipped.join(format!("{from}.yaml")), to).unwrap();
+        }
+        assert_eq!(only_one(folder.path()).unwrap(), "kinds");
+        fs_err::copy(shipped.join("container.yaml"), folder.path().join("more.yaml")).unwrap();
+        assert!(said(folder.path()).ends_with("`task: classify`: kinds, more"));
+    }
 }

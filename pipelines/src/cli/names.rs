@@ -39,7 +39,7 @@ fn next(words: &[&str]) -> Next {
         [command] if OF_PIPELINE.contains(command) => Next::Pipeline,
         ["manifests", ..]
         | ["compare" | "explain"]
-        | ["runs" | "models" | "source" | "entities", _]
+        | ["runs" | "models" | "source" | "entities" | "containers", _]
         | ["features", "publish" | "backfill"] => Next::Pipeline,
         ["compare", pipeline, ..] | ["explain", pipeline] | ["runs", "show", pipeline] => {
             Next::Run((*pipeline).to_owned())

@@ -38,17 +38,7 @@ pub(crate) fn execute(
 ) -> Result<(), StepError> {
     let context = Context::new(global, &args.document)?;
     let listed = entities::read(store, &context.document)?;
-    let names = || listed.iter().map(|it| it.entity.as_str());
-    let found = listed.iter().find(|it| it.entity == args.entity).ok_or_else(|| {
-        let error = StepError::usage(format!(
-            "`{}` knows no entity `{}`",
-            context.document.name, args.entity
-        ));
-        match document::closest(&args.entity, names()) {
-            Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-            None => error.hint(format!("`lynceus entities list {}`", context.document.name)),
-        }
-    })?;
+    let found = entities::find(listed, &context.document, &args.entity)?;
     let class = found.class.class.as_ref().ok_or_else(|| {
         let why = found.class.unknown.map_or("no class fits", contract::classify::Unknown::words);
         StepError::refused(format!("the class of `{}` is unknown: {why}", args.entity))
