@@ -94,6 +94,13 @@ fn pod(_: &Asked) -> (u16, String) {
     (200, r#"{"kind":"Pod","metadata":{"name":"web-0","uid":"0f3e-1"}}"#.to_owned())
 }
 
+/// Answers as an API server that refuses a request for a reason.
+fn failure(status: u16, reason: &str) -> (u16, String) {
+    let said =
+        format!(r#""kind":"Status","apiVersion":"v1","status":"Failure","reason":"{reason}""#);
+    (status, format!(r#"{{{said},"message":"{reason}","code":{status}}}"#))
+}
+
 /// Returns a verdict that was reached in a minute.
 fn verdict(entity: &str, since: i64, class: Option<&str>, declared: &str) -> EntityScore {
     let cause = |feature: &str| Cause {
@@ -182,9 +189,14 @@ fn a_pod_whose_class_changes_is_annotated_and_a_mismatch_is_an_event() {
 #[test]
 fn events_alone_change_no_pod_and_what_is_gone_or_there_already_is_no_failure() {
     let api = Api::start(|asked| match (asked.method.as_str(), asked.path.as_str()) {
-        ("GET", "/api/v1/namespaces/shop/pods/gone-0") => (404, "{}".to_owned()),
+        ("GET", "/api/v1/namespaces/shop/pods/gone-0") => failure(404, "NotFound"),
         ("GET", _) => pod(asked),
-        _ => (409, r#"{"message":"events \"web-0\" already exists"}"#.to_owned()),
+        ("POST", "/api/v1/namespaces/old/events") => {
+            let cause = r#"{"reason":"NamespaceTerminating","message":"namespace old is being terminated"}"#;
+            let said = r#""kind":"Status","reason":"Forbidden","message":"forbidden""#;
+            (403, format!(r#"{{{said},"details":{{"causes":[{cause}]}}}}"#))
+        }
+        _ => failure(409, "AlreadyExists"),
     });
     let place = place(&api.sink("events: true"));
     let entities = vec![
@@ -193,11 +205,12 @@ fn events_alone_change_no_pod_and_what_is_gone_or_there_already_is_no_failure() 
         verdict("shop/db-0", 101, Some("mysql"), "mysql"),
         verdict("no-pod", 101, Some("redis"), "nginx"),
         verdict("../secrets", 101, Some("redis"), "nginx"),
+        verdict("old/web-0", 101, Some("redis"), "nginx"),
     ];
     assert_eq!(export(&place, 101, entities), [""; 0]);
     let asked = api.asked();
     let methods: Vec<&str> = asked.iter().map(|it| it.method.as_str()).collect();
-    assert_eq!(methods, ["GET", "GET", "POST"]);
+    assert_eq!(methods, ["GET", "GET", "POST", "GET", "POST"]);
 }
 
 #[test]
@@ -222,4 +235,48 @@ fn an_account_without_the_right_is_told_once_and_the_window_comes_again() {
     assert_eq!(place.export(102), [""; 0]);
     assert_eq!(api.asked()[0].path, "/api/v1/namespaces/shop/pods/web-0");
     assert_eq!(place.exported().sinks[0].exported_to, minute(101));
+}
+
+#[test]
+fn a_pod_that_takes_nothing_more_keeps_the_others_from_nothing() {
+    let api = Api::start(|asked| {
+        let is_full = asked.path.ends_with("/pods/full-0");
+        if is_full { failure(422, "Invalid") } else { pod(asked) }
+    });
+    let place = place(&api.sink("annotations: true"));
+    let entities = ["shop/full-0", "shop/web-0"];
+    let entities = entities.map(|entity| verdict(entity, 101, Some("redis"), "redis"));
+    let warnings = export(&place, 101, entities.into());
+    assert!(warnings.len() == 1 && warnings[0].contains("422"), "{warnings:?}");
+    let paths: Vec<String> = api.asked().into_iter().map(|asked| asked.path).collect();
+    assert_eq!(paths.len(), 2);
+    assert!(paths[1].ends_with("/pods/web-0"));
+    assert_eq!(place.exported().sinks[0].exported_to, minute(101), "it would be refused again");
+}
+
+#[test]
+fn a_pod_that_another_writer_changes_and_a_busy_server_are_asked_again() {
+    for (status, reason) in [(409, "Conflict"), (429, "TooManyRequests")] {
+        let left = Arc::new(Mutex::new(1_u32));
+        let api = Api::start(move |asked| {
+            let mut left = left.lock().unwrap();
+            let is_refused = *left > 0;
+            *left = left.saturating_sub(1);
+            if is_refused { failure(status, reason) } else { pod(asked) }
+        });
+        let place = place(&api.sink("annotations: true").replace("retries: 0", "retries: 1"));
+        let entities = vec![verdict("shop/web-0", 101, Some("redis"), "redis")];
+        assert_eq!(export(&place, 101, entities), [""; 0], "{reason}");
+        assert_eq!(api.asked().len(), 2, "{reason}");
+    }
+}
+
+#[test]
+fn a_server_that_is_no_api_server_is_told_and_nothing_counts_as_gone() {
+    let api = Api::start(|_| (404, "<html>404 Not Found</html>".to_owned()));
+    let place = place(&api.sink("annotations: true"));
+    let entities = vec![verdict("shop/web-0", 101, Some("redis"), "nginx")];
+    let warnings = export(&place, 101, entities);
+    assert!(warnings.len() == 1 && warnings[0].contains("404"), "{warnings:?}");
+    assert!(place.exported().sinks[0].exported_to < minute(101), "the window comes again");
 }

@@ -21,9 +21,6 @@ use super::{Batch, Failure, Sink};
 const PREFIX: &str = "lynceus.dev";
 /// Reason of the events.
 const REASON: &str = "ClassMismatch";
-/// Statuses of what is already there, or no longer.
-const CONFLICT: u16 = 409;
-const NOT_FOUND: u16 = 404;
 /// Bytes of a pod's name that the name of an event repeats.
 const NAME_BYTES: usize = 200;
 
@@ -100,8 +97,8 @@ impl Kubernetes {
         Ok(changed + 1)
     }
 
-    /// Sends a request; returns the object of the reply, and nothing for a pod that is gone or an event
-    /// that is there already.
+    /// Sends a request; returns the object of the reply, and nothing for a pod or namespace that is gone
+    /// and for an event that is there already.
     fn ask(
         &self,
         method: Method,
@@ -115,18 +112,23 @@ impl Kubernetes {
             let body = body.to_string().into_bytes();
             Request { method, ..Request::post(url, media_type, body) }
         };
-        let judge = |reply: Reply| match reply.status {
-            NOT_FOUND | CONFLICT => Ok(None),
-            _ if reply.is_success() => {
-                Ok(Some(serde_json::from_slice(&reply.body).unwrap_or_default()))
+        let judge = |reply: Reply| {
+            let object: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+            if reply.is_success() {
+                return Ok(Some(object));
             }
-            _ => Err(self.refused(&request, &reply)),
+            if is_settled(reply.status, &object) {
+                return Ok(None);
+            }
+            let failed = self.refused(&request, &reply, &object);
+            // Another writer changed the pod at the same moment.
+            let is_passing = failed.is_passing || reply.status == CONFLICT;
+            Err(Failed { is_passing, ..failed })
         };
         Ok(self.runtime.block_on(self.server.send(&request, judge))?)
     }
 
-    fn refused(&self, request: &Request, reply: &Reply) -> Failed {
-        let status: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    fn refused(&self, request: &Request, reply: &Reply, status: &Value) -> Failed {
         let said = status["message"].as_str().map_or(reply.text().into_owned(), str::to_owned);
         let failed = self.server.refusal(request, reply, &said);
         if !matches!(reply.status, 401 | 403) {
@@ -140,16 +142,36 @@ impl Kubernetes {
 
 impl Sink for Kubernetes {
     fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure> {
-        let mut changed = 0;
+        let (mut changed, mut refused) = (0, None);
         for window in batch.windows {
             let is_new = |class: &&EntityClass| class.since == window.time;
             for scored in &window.entities {
-                if let Some(class) = scored.class.as_ref().filter(is_new) {
-                    changed += self.pod(batch.pipeline, (scored, class))?;
+                let Some(class) = scored.class.as_ref().filter(is_new) else { continue };
+                match self.pod(batch.pipeline, (scored, class)) {
+                    Ok(count) => changed += count,
+                    // A pod that takes nothing more keeps the others from nothing.
+                    Err(failure) if failure.is_final => refused = Some(failure),
+                    Err(failure) => return Err(failure),
                 }
             }
         }
-        Ok(changed)
+        refused.map_or(Ok(changed), Err)
+    }
+}
+
+/// Status of a change that another one came before, and of an object that is there already.
+const CONFLICT: u16 = 409;
+
+/// Says whether a reply of an API server leaves nothing to do: the pod or its namespace is gone, or the
+/// event is there already. A server that answers in other words is none.
+fn is_settled(status: u16, object: &Value) -> bool {
+    let reason = object["reason"].as_str().unwrap_or_default();
+    let causes = object["details"]["causes"].as_array().into_iter().flatten();
+    match status {
+        404 => reason == "NotFound",
+        CONFLICT => reason == "AlreadyExists",
+        403 => causes.into_iter().any(|cause| cause["reason"] == "NamespaceTerminating"),
+        _ => false,
     }
 }
 
