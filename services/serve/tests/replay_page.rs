@@ -8,6 +8,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -51,8 +52,17 @@ frame.onload = async () => {
       await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
       if (doc.documentElement.scrollWidth > doc.documentElement.clientWidth) wide.push(width);
     }
-    const unreachable = [...doc.querySelectorAll("button, select, [tabindex]")].filter((e) => { e.focus(); return doc.activeElement !== e; }).map((e) => e.id);
-    await fetch("/report", { method: "POST", body: JSON.stringify({ said, matrix, bars, progress, jumped, stepped, paused, wide, unreachable, live: status.getAttribute("role") }) });
+    const view = frame.contentWindow, short = (e) => e.outerHTML.slice(0, 80), style = (e) => view.getComputedStyle(e);
+    const unreachable = [...doc.querySelectorAll("button, select, [tabindex]")].filter((e) => { e.focus(); return doc.activeElement !== e || e.tabIndex !== 0 || style(e).outlineStyle === "none"; }).map(short);
+    // What the browser tells a screen reader.
+    const named = [...doc.querySelectorAll("button, select, progress, section, [role]")].map((e) => [e.computedRole, e.computedName]);
+    const unscoped = [...doc.querySelectorAll("th:not([scope])")].map(short);
+    const parts = (colour) => colour.match(/[\d.]+/g).map(Number);
+    const light = (colour) => { const [r, g, b] = colour.map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+    const ground = (e) => { for (; e; e = e.parentElement) { const c = parts(style(e).backgroundColor); if (c.length < 4 || c[3] > .99) return c.slice(0, 3); } return [255, 255, 255]; };
+    const written = [...doc.body.querySelectorAll("*")].filter((e) => e.tagName !== "SCRIPT" && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+    const pale = written.filter((e) => { const [a, b] = [light(parts(style(e).color).slice(0, 3)), light(ground(e))].sort((x, y) => y - x); return (a + .05) / (b + .05) < 4.5; }).map(short);
+    await fetch("/report", { method: "POST", body: JSON.stringify({ said, matrix, bars, progress, jumped, stepped, paused, wide, unreachable, named, unscoped, pale, texts: written.length, ground: style(doc.body).backgroundColor, live: status.getAttribute("aria-live") }) });
   } catch (error) {
     await fetch("/report", { method: "POST", body: JSON.stringify({ error: String(error), said }) });
   }
@@ -154,11 +164,15 @@ struct Browser {
 }
 
 impl Browser {
-    fn open(url: &str) -> Self {
+    fn open(url: &str, is_dark: bool) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let child = Command::new("chromium")
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--disable-background-networking", "--no-first-run"])
+            // 0 is dark and 1 is light.
+            .arg(format!("--blink-settings=preferredColorScheme={}", u8::from(!is_dark)))
+            // Scripts see the names and roles that a screen reader is told.
+            .arg("--enable-blink-features=ComputedAccessibilityInfo")
             // Keeps it open after the page is loaded.
             .arg("--remote-debugging-port=0")
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -178,20 +192,26 @@ impl Drop for Browser {
     }
 }
 
-#[test]
-fn page_that_loses_its_connection_counts_each_row_once() {
-    if !browser::wanted() {
-        return;
-    }
+/// Plays ten rows in a browser of a colour scheme; returns what was seen.
+fn played(is_dark: bool) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("validation.parquet");
     labelled(&table);
     let server = Server::start(true, &["--replay", table.to_str().unwrap()]);
     let (address, report) = Between::start(server.address);
-    let browser = Browser::open(&format!("http://{address}/drive"));
+    let browser = Browser::open(&format!("http://{address}/drive"), is_dark);
     let report = report.recv_timeout(Duration::from_mins(2)).unwrap();
     drop(browser);
     assert_eq!(report["error"], Value::Null, "{report:#}");
+    report
+}
+
+#[test]
+fn page_that_loses_its_connection_counts_each_row_once() {
+    if !browser::wanted() {
+        return;
+    }
+    let report = played(false);
     let said = report["said"].to_string();
     assert!(said.contains("Connection lost; trying again"), "{said}");
     // Eight normal rows and two of an attack, none twice and none left out.
@@ -207,8 +227,61 @@ fn page_that_loses_its_connection_counts_each_row_once() {
     );
     assert_eq!(report["stepped"], 7, "a step is one row");
     assert_eq!(report["paused"], json!(["Pause", "Play", 7]));
-    assert_eq!((&report["wide"], &report["unreachable"]), (&json!([]), &json!([])));
-    assert_eq!(report["live"], "status");
+    accessible(&report, "rgb(255, 255, 255)");
+}
+
+#[test]
+fn page_in_the_dark_is_dark_and_as_readable() {
+    if browser::wanted() {
+        accessible(&played(true), "rgb(15, 20, 25)");
+    }
+}
+
+/// Checks what a person without a mouse, a large screen or good eyes needs, in a colour scheme.
+fn accessible(report: &Value, ground: &str) {
+    assert_eq!(report["ground"], ground);
+    for trouble in ["wide", "unreachable", "unscoped", "pale"] {
+        assert_eq!(report[trouble], json!([]), "{trouble}");
+    }
+    assert!(report["texts"].as_u64() > Some(30), "{report:#}");
+    assert_eq!(report["live"], "polite", "a screen reader is told of each row in its turn");
+    let expected = [
+        ("status", ""),
+        ("progressbar", "Rows replayed"),
+        ("group", "Controls"),
+        ("button", "Play"),
+        ("button", "Step"),
+        ("button", "Next attack"),
+        ("button", "Restart"),
+        ("combobox", "Speed"),
+        ("region", "Right and wrong"),
+        ("region", "Confusion matrix"),
+        ("region", "Current row"),
+        ("region", "Features of the current row"),
+    ];
+    assert_eq!(report["named"], json!(expected));
+}
+
+#[test]
+fn a_validator_finds_nothing_wrong_with_the_page() {
+    if !browser::wanted() {
+        return;
+    }
+    let serve = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = Command::new(serve.join("../../tests/support/html_validate.sh")).output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let program = String::from_utf8(found.stdout).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let rules = r#"{"root": true, "extends": ["html-validate:standard", "html-validate:a11y"]}"#;
+    fs_err::write(folder.path().join(".htmlvalidate.json"), rules).unwrap();
+    let page = include_str!("../src/replay.html");
+    for (text, is_right) in [(page, true), (page.replace("</h2>", "").as_str(), false)] {
+        fs_err::write(folder.path().join("replay.html"), text).unwrap();
+        let mut command = Command::new(program.trim());
+        let output = command.current_dir(folder.path()).arg("replay.html").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.success(), is_right, "{said}");
+    }
 }
 
 /// Returns the colours of a palette: name and red, green and blue from 0 to 1.

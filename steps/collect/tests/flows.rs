@@ -12,6 +12,7 @@ use support::Place;
 const NOW: &str = "2026-11-21T10:00:00Z";
 
 /// A row of the samples: time, entity, label, values by column.
+#[derive(Debug)]
 struct Row {
     time: String,
     entity: String,
@@ -48,6 +49,19 @@ fn collected(settings: &str, bytes: impl AsRef<[u8]>) -> Result<(Vec<Row>, serde
     let place = place(settings, bytes)?;
     let samples = place.samples(NOW, &[])?;
     Ok((rows(&samples), place.outcome()?))
+}
+
+/// Collects a file whose format is detected, and again with the format named, which must give the same.
+fn collected_as(
+    format: &str,
+    settings: &str,
+    bytes: impl AsRef<[u8]>,
+) -> Result<(Vec<Row>, serde_json::Value)> {
+    let named = settings.replacen("format: flows", &format!("format: {format}"), 1);
+    let (named, _) = collected(&named, &bytes)?;
+    let (detected, outcome) = collected(settings, &bytes)?;
+    assert_eq!(format!("{named:?}"), format!("{detected:?}"), "{format}");
+    Ok((detected, outcome))
 }
 
 const EACH_FLOW: &str = "format: flows, time_zone: UTC, flows: {rows: flow}";
@@ -106,7 +120,8 @@ fn nfdump_file_in_any_dialect_gives_the_same_flows() -> Result<()> {
         ("json", &array),
         ("pretty json", &pretty),
     ] {
-        let (rows, outcome) = collected(EACH_FLOW, text).context(what)?;
+        let format = if what.contains("json") { "nfdump_json" } else { "nfdump_csv" };
+        let (rows, outcome) = collected_as(format, EACH_FLOW, text).context(what)?;
         assert_eq!(rows.len(), 2, "{what}");
         if what == "new" {
             // This dialect has no flags.
@@ -163,7 +178,7 @@ fn packetbeat_interim_reports_count_the_increase() -> Result<()> {
         2026-11-21T09:00:30.000Z,C,true,10.0.0.6,40001,10.0.0.53,53,udp,60,200,1,1,5000000\n";
     let settings =
         "format: flows, time_zone: UTC, flows: {services: [10.96.0.0/12], cluster: [10.0.0.0/16]}";
-    let (rows, outcome) = collected(settings, text)?;
+    let (rows, outcome) = collected_as("packetbeat", settings, text)?;
     assert_eq!(rows.len(), 2);
     for (column, expected) in [
         ("flows_per_second", 3.0 / 60.0),
@@ -184,7 +199,7 @@ fn packetbeat_interim_reports_count_the_increase() -> Result<()> {
 #[test]
 fn packetbeat_json_lines_are_read_like_its_csv() -> Result<()> {
     let text = r#"{"@timestamp":"2026-11-21T09:26:11.178Z","event":{"duration":78000000,"dataset":"flow"},"flow":{"id":"A","final":true},"source":{"ip":"10.0.0.5","port":40000,"bytes":360,"packets":4},"destination":{"ip":"10.0.0.10","port":443,"bytes":0,"packets":0},"network":{"transport":"tcp","bytes":360,"packets":4}}"#;
-    let (rows, _) = collected(EACH_FLOW, text)?;
+    let (rows, _) = collected_as("packetbeat", EACH_FLOW, text)?;
     assert_value(&rows[0], "sent_bytes", 360.0);
     assert_value(&rows[0], "duration_seconds", 0.078);
     assert_eq!(rows[0].entity, "10.0.0.5:40000>10.0.0.10:443/tcp");
@@ -198,7 +213,7 @@ fn cicflowmeter_of_2017_is_read_with_all_its_traps() -> Result<()> {
         x,172.16.0.1,52110,192.168.10.50,80,6,21/11/2026 1:26,0,2,0,12,0,64,NaN,Infinity,1,0,64,Web Attack ".to_vec();
     text.extend([0x96, b' ', b'X', b'S', b'S', b'\n']);
     text.extend(b"x,172.16.0.1,52111,192.168.10.50,80,6,20/11/2026 2:26:30,-1,2,0,12,0,64,,,1,0,64,BENIGN\n,,,,,,,,,,,,,,,,,,\n");
-    let (rows, outcome) = collected(EACH_FLOW, &text)?;
+    let (rows, outcome) = collected_as("cicflowmeter", EACH_FLOW, &text)?;
     assert_eq!(rows.len(), 1, "1:26 is the afternoon, which is after the range");
     assert_eq!((rows[0].time.as_str(), rows[0].label.as_str()), ("2026-11-21T09:27:00Z", "BENIGN"));
     for (column, expected) in [("sent_bytes", 360.0), ("bytes", 400.0), ("duration_seconds", 0.078)]
@@ -231,7 +246,7 @@ fn cicflowmeter_of_2018_skips_headers_between_rows_and_needs_no_addresses() -> R
         "{header}22,6,21/11/2026 08:26:11,78000,4,4,360,100,Infinity,NaN,0,1,Benign\n{header}\
          22,6,21/11/2026 08:26:12,1000000,40,40,3600,100,1,1,0,1,SSH-Bruteforce\n"
     );
-    let (rows, outcome) = collected("format: cicflowmeter, time_zone: UTC", &text)?;
+    let (rows, outcome) = collected_as("cicflowmeter", "format: flows, time_zone: UTC", &text)?;
     assert_eq!(outcome["counts"]["repeated_headers"], 1);
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].entity.as_str(), rows[0].label.as_str()), ("", "SSH-Bruteforce"));
@@ -251,7 +266,7 @@ fn zeek_log_is_read_as_tabs_and_as_json() -> Result<()> {
 {"ts":1795253172.0,"uid":"C2","id.orig_h":"10.0.0.6","id.orig_p":40001,"id.resp_h":"10.0.0.10","id.resp_p":22,"proto":"tcp","conn_state":"S0","orig_pkts":1,"orig_ip_bytes":60,"resp_pkts":0,"resp_ip_bytes":0}
 "#;
     for text in [tabs, json] {
-        let (rows, _) = collected("format: flows, flows: {rows: flow}", text)?;
+        let (rows, _) = collected_as("zeek_conn", "format: flows, flows: {rows: flow}", text)?;
         assert_value(&rows[0], "sent_bytes", 360.0);
         assert_value(&rows[0], "received_bytes", 1320.0);
         assert_value(&rows[0], "duration_seconds", 0.078);
@@ -280,7 +295,8 @@ fn hubble_events_become_rows_of_the_pod_that_began_the_connection() -> Result<()
         event("2026-11-21T09:00:03Z", &format!("\"verdict\":\"DROPPED\",\"IP\":{{\"source\":\"10.0.0.5\",\"destination\":\"1.1.1.1\"}},\"l4\":{{\"UDP\":{{\"source_port\":40000,\"destination_port\":53}}}},\"source\":{web}")),
     ]
     .concat();
-    let (rows, outcome) = collected("format: hubble, flows: {cluster: [10.0.0.0/8]}", &text)?;
+    let settings = "format: flows, flows: {cluster: [10.0.0.0/8]}";
+    let (rows, outcome) = collected_as("hubble", settings, &text)?;
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].entity, "shop/web");
     for (column, expected) in [
@@ -308,8 +324,8 @@ fn assuremoss_raw_and_encoded_rows_give_the_same_figures() -> Result<()> {
         1,1,167772165,167772170,421,1,1795253170013,126359,8500.0,43226.0,benign\n\
         2,1,167772165,167772171,224,2,1795253170013,37852,53.0,64371.0,malicious\n";
     for text in [raw, encoded] {
-        let settings = "format: assuremoss, time_zone: UTC, flows: {cluster: [10.0.0.0/8]}";
-        let (rows, _) = collected(settings, text)?;
+        let settings = "format: flows, time_zone: UTC, flows: {cluster: [10.0.0.0/8]}";
+        let (rows, _) = collected_as("assuremoss", settings, text)?;
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].label, "malicious");
         for (column, expected) in [

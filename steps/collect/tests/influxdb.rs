@@ -401,19 +401,28 @@ fn server_limit_halves_the_request() -> Result<()> {
 }
 
 #[test]
-fn slow_server_clock_is_warned_about() -> Result<()> {
-    let whole = line(0, 30, true);
-    let fake = Fake::start(move |asked| {
-        let date = "Date: Sat, 21 Nov 2026 08:00:00 GMT\r\n";
-        if asks_for_rows(asked) { text(200, date, &whole) } else { text(200, date, "{}") }
-    })?;
-    let place = Place::new(&document(&fake.url(), ONE_COLUMN))?;
-    place.samples(NOW, &[])?;
-    let warnings = place.outcome()?["warnings"].to_string();
-    assert!(
-        warnings.contains("shows `2026-11-21T08:00:00Z`, 1h behind the last window"),
-        "{warnings}"
-    );
+fn server_clock_that_is_an_hour_off_is_warned_about() -> Result<()> {
+    let cases = [
+        ("08", "Date: Sat, 21 Nov 2026 08:00:00 GMT\r\n", "behind the last window"),
+        ("10", "Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n", "ahead of the last window"),
+    ];
+    for (clock, date, expected) in cases {
+        let whole = line(0, 30, true);
+        let fake = Fake::start(move |asked| {
+            if asks_for_rows(asked) { text(200, date, &whole) } else { text(200, date, "{}") }
+        })?;
+        let place = Place::new(&document(&fake.url(), ONE_COLUMN))?;
+        let store = format!("file://{}", place.path("store").display());
+        place.samples(NOW, &["--store", &store, "--coverage", "coverage.json"])?;
+        let warnings = place.outcome()?["warnings"].to_string();
+        let shown = format!("shows `2026-11-21T{clock}:00:00Z`");
+        assert!(warnings.contains(&shown) && warnings.contains(expected), "{warnings}");
+        // A training may be of any time before.
+        place.samples(NOW, &[])?;
+        let warnings = place.outcome()?["warnings"].to_string();
+        assert_eq!(warnings.contains("1h behind the last window"), clock == "08", "{warnings}");
+        assert_eq!(warnings.contains(&shown), clock == "08", "{warnings}");
+    }
     Ok(())
 }
 
