@@ -30,15 +30,19 @@ document begin with its file, line and field.
 ";
 
 /// Calls that make an error, and its exit code.
-const MAKERS: [(&str, u8); 7] = [
+const MAKERS: [(&str, u8); 8] = [
     ("StepError::usage", 2),
     ("StepError::refused", 3),
+    (DAMAGED, 3),
     ("StepError::unavailable", 4),
     ("StepError::lost_race", 5),
     ("require", 2),
     ("problem", 2),
     ("Problem::new", 2),
 ];
+
+/// Makes an error with a hint of its own.
+const DAMAGED: &str = "StepError::damaged";
 
 /// Who says a message, by the beginning of the file's path.
 const PARTS: [(&str, &str); 22] = [
@@ -152,7 +156,10 @@ fn errors(source: &str) -> BTreeSet<Row> {
         };
         let code = MAKERS.iter().find(|(maker, _)| *maker == name).map_or(0, |(_, code)| *code);
         let message = arguments.last().copied().unwrap_or_default();
-        let hint = hint(source, (begin, end));
+        let hint = match name {
+            DAMAGED => contract::DAMAGED_HINT.to_owned(),
+            _ => hint(source, (begin, end)),
+        };
         let remedy = match hint {
             hint if hint.is_empty() && !is_step_error => CORRECT_THE_SETTING.to_owned(),
             hint => hint,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::{DAMAGED_HINT, StepError};
+use crate::StepError;
 
 /// Says that this process's outputs need not survive a power cut.
 static SCRATCH: AtomicBool = AtomicBool::new(false);
@@ -202,8 +202,7 @@ pub fn parse_json<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, St
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-        StepError::refused(format!("`{name}:{}:{}`: {message}", error.line(), error.column()))
-            .hint(DAMAGED_HINT)
+        StepError::damaged(format!("`{name}:{}:{}`: {message}", error.line(), error.column()))
     })
 }
 

@@ -96,6 +96,12 @@ impl StepError {
         Self::new(ErrorKind::Refused, message)
     }
 
+    /// Makes an error about a file of a model, a candidate or a state that does not hold what it must
+    /// (exit code 3), with [`DAMAGED_HINT`].
+    pub fn damaged(message: impl Into<String>) -> Self {
+        Self::refused(message).hint(DAMAGED_HINT)
+    }
+
     /// Makes an error about an outside service (exit code 4).
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)

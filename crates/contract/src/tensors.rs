@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::{DAMAGED_HINT, StepError};
+use crate::StepError;
 
 mod records;
 
@@ -127,7 +127,7 @@ pub struct Tensors {
 }
 
 fn refused(name: &str, what: &str) -> StepError {
-    StepError::refused(format!("tensor `{name}` {what}")).hint(DAMAGED_HINT)
+    StepError::damaged(format!("tensor `{name}` {what}"))
 }
 
 impl Tensors {
@@ -287,8 +287,7 @@ impl Tensors {
             .map_err(|e| StepError { message: format!("`{kind}`: {}", e.message), ..e })?;
         if found.as_deref() != Some(kind) {
             let found = found.unwrap_or_else(|| "nothing".to_owned());
-            return Err(StepError::refused(format!("the file holds `{found}`, expected `{kind}`"))
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged(format!("the file holds `{found}`, expected `{kind}`")));
         }
         Self::decode_any(bytes)
     }

@@ -25,7 +25,7 @@ mod spikes;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use contract::{DAMAGED_HINT, StepError, Tensors};
+use contract::{StepError, Tensors};
 
 pub use distance::Distance;
 pub use last_alarm::NewLevel;
@@ -249,8 +249,7 @@ impl Adaptive {
         let has_bound = tensors.shape(MOST_ABOVE_SHORT).is_some();
         let bound = if has_bound { tensors.take_number(MOST_ABOVE_SHORT)? } else { f64::INFINITY };
         if !(-1e3..=f64::INFINITY).contains(&bound) {
-            return Err(StepError::refused(format!("tensor `{MOST_ABOVE_SHORT}` is out of range"))
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged(format!("tensor `{MOST_ABOVE_SHORT}` is out of range")));
         }
         let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
         let level = (following.stay_rows > 0)

@@ -1,7 +1,7 @@
 //! A network that learned to reproduce normal rows: what it cannot reproduce is unusual (Hinton,
 //! Salakhutdinov: Reducing the Dimensionality of Data with Neural Networks, 2006).
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
@@ -45,9 +45,7 @@ impl Autoencoder {
         layers: Vec<Layer>,
         residual_square: Vec<f64>,
     ) -> Result<Self, StepError> {
-        let wrong = |what: &str| {
-            Err(StepError::refused(format!("the autoencoder's {what}")).hint(DAMAGED_HINT))
-        };
+        let wrong = |what: &str| Err(StepError::damaged(format!("the autoencoder's {what}")));
         let columns = scaler.columns();
         let mut width = columns;
         for layer in &layers {

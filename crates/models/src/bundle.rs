@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::artifact;
 use contract::bundle::{AlarmLevels, BundleManifest, FileRecord, Member};
 use contract::rules::{Combine, Threshold};
-use contract::{DAMAGED_HINT, Decimal, OTHER_VERSION_HINT, StepError};
+use contract::{Decimal, OTHER_VERSION_HINT, StepError};
 use frames::FeatureTable;
 use fs_err as fs;
 
@@ -155,11 +155,10 @@ impl Bundle {
     pub(crate) fn set_diagnosis(&mut self, diagnosis: Diagnosis) -> Result<(), StepError> {
         let (columns, found) = (self.manifest.contract.columns.len(), diagnosis.columns());
         if found != columns {
-            return Err(StepError::refused(format!(
+            return Err(StepError::damaged(format!(
                 "`{}` has {columns} features, its second stage takes {found}",
                 BundleManifest::FILE
-            ))
-            .hint(DAMAGED_HINT));
+            )));
         }
         self.diagnosis = Some(diagnosis);
         Ok(())
@@ -176,9 +175,8 @@ impl Bundle {
         models: Vec<Model>,
         files: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self, StepError> {
-        let refused = |what: String| {
-            StepError::refused(format!("`{}` {what}", BundleManifest::FILE)).hint(DAMAGED_HINT)
-        };
+        let refused =
+            |what: String| StepError::damaged(format!("`{}` {what}", BundleManifest::FILE));
         let columns = manifest.contract.columns.len();
         if models.is_empty() {
             return Err(refused("has no members".to_owned()));
@@ -367,12 +365,11 @@ fn loaded(
     model: Model,
 ) -> Result<LoadedMember, StepError> {
     let score = reference.members.get(&member.kind).ok_or_else(|| {
-        StepError::refused(format!(
+        StepError::damaged(format!(
             "`{}` does not know the member `{}`",
             Reference::FILE,
             member.kind
         ))
-        .hint(DAMAGED_HINT)
     })?;
     let logarithmic = model.is_ratio_scaled();
     let scale = Scale { logarithmic, centre: score.centre, spread: score.spread };

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
@@ -62,7 +62,7 @@ pub struct ClassTrees {
 }
 
 fn refused(what: &str) -> StepError {
-    StepError::refused(format!("the class trees {what}")).hint(DAMAGED_HINT)
+    StepError::damaged(format!("the class trees {what}"))
 }
 
 /// Says whether each node's children come after it and inside, so that every walk ends; `lefts` has

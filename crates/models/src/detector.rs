@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use contract::{DAMAGED_HINT, DetectorKind, StepError};
+use contract::{DetectorKind, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
@@ -55,8 +55,7 @@ pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
     let mut tensors = Tensors::decode(kind, bytes)?;
     let detector: Box<dyn Detector> = match known {
         DetectorKind::Adaptive => {
-            return Err(StepError::refused(format!("`{kind}` does not score rows by themselves"))
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged(format!("`{kind}` does not score rows by themselves")));
         }
         DetectorKind::Autoencoder => Box::new(Autoencoder::read(&mut tensors)?),
         DetectorKind::DecisionTree | DetectorKind::RandomForest => {

@@ -1,7 +1,7 @@
 //! The second stage: which kind of fault an alarm is, or `unknown` where it is like none.
 
+use contract::StepError;
 use contract::score::Diagnosed;
-use contract::{DAMAGED_HINT, StepError};
 
 use crate::detector::Detector as _;
 use crate::{ClassTrees, Scaler, Tensors};
@@ -55,8 +55,7 @@ impl Thresholds {
         {
             return Ok(self);
         }
-        Err(StepError::refused("the thresholds of the diagnosis are out of range")
-            .hint(DAMAGED_HINT))
+        Err(StepError::damaged("the thresholds of the diagnosis are out of range"))
     }
 }
 
@@ -71,13 +70,10 @@ impl Diagnosis {
     ) -> Result<Self, StepError> {
         let columns = forest.columns();
         if scaler.columns() != columns || patterns.len() != columns * forest.classes().names.len() {
-            return Err(
-                StepError::refused("the parts of the diagnosis do not match").hint(DAMAGED_HINT)
-            );
+            return Err(StepError::damaged("the parts of the diagnosis do not match"));
         }
         if forest.kind() != FOREST {
-            return Err(StepError::refused("the diagnosis does not rest on a random forest")
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged("the diagnosis does not rest on a random forest"));
         }
         Ok(Self { forest, scaler, patterns, thresholds: thresholds.check()? })
     }

@@ -3,7 +3,7 @@
 
 mod perfect;
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use self::perfect::{Block, PerfectTree};
@@ -95,9 +95,7 @@ impl Tree {
     }
 
     fn walk(&self, width: usize, columns: usize) -> Result<Walk, StepError> {
-        let wrong = |what: &str| {
-            Err(StepError::refused(format!("a tree of the forest {what}")).hint(DAMAGED_HINT))
-        };
+        let wrong = |what: &str| Err(StepError::damaged(format!("a tree of the forest {what}")));
         let nodes = self.nodes();
         let weights = if width == 1 { 0 } else { nodes * width };
         let sizes =
@@ -193,8 +191,7 @@ impl IsolationForest {
         trees: Vec<Tree>,
     ) -> Result<Self, StepError> {
         if trees.is_empty() || width == 0 || subsample == 0 {
-            return Err(StepError::refused("the forest has no trees, no rows or no columns")
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged("the forest has no trees, no rows or no columns"));
         }
         let walks = trees.iter().map(|tree| tree.walk(width, scaler.columns()));
         let walks = walks.collect::<Result<Vec<_>, _>>()?;
@@ -280,10 +277,9 @@ impl IsolationForest {
         let lefts = tensors.take_u32("left", &[nodes])?;
         let samples = tensors.take_u32("samples", &[nodes])?;
         if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 || width == 0 {
-            return Err(StepError::refused(
+            return Err(StepError::damaged(
                 "tensor `tree_nodes` does not sum to the nodes there are",
-            )
-            .hint(DAMAGED_HINT));
+            ));
         }
         let mut start = 0;
         let trees = sizes.iter().map(|size| {

@@ -1,7 +1,7 @@
 //! Distance from the training mean, measured by the training covariance (Mahalanobis: On the
 //! Generalised Distance in Statistics, 1936).
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
@@ -48,7 +48,7 @@ impl Mahalanobis {
         let whitening = tensors.take_f64("whitening", &[columns, columns])?;
         // Beyond this a squared distance would not be finite.
         if whitening.iter().any(|weight| weight.abs() > 1e100) {
-            return Err(StepError::refused("tensor `whitening` is out of range").hint(DAMAGED_HINT));
+            return Err(StepError::damaged("tensor `whitening` is out of range"));
         }
         Ok(Self { scaler, whitening })
     }

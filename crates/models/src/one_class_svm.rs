@@ -1,7 +1,7 @@
 //! A boundary around the normal rows (Schölkopf et al., Estimating the support of a
 //! high-dimensional distribution, 2001), with a Gaussian kernel.
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
@@ -140,10 +140,8 @@ impl OneClassSvm {
         gamma: f64,
         rho: f64,
     ) -> Result<Self, StepError> {
-        let refused = |what: &str| {
-            Err(StepError::refused(format!("the support vector machine's {what}"))
-                .hint(DAMAGED_HINT))
-        };
+        let refused =
+            |what: &str| Err(StepError::damaged(format!("the support vector machine's {what}")));
         if coefficients.is_empty() || vectors.len() != coefficients.len() * scaler.columns() {
             return refused("vectors and coefficients do not fit together");
         }
@@ -181,11 +179,10 @@ impl OneClassSvm {
         let vectors = tensors.take_f32("vectors", &[count, columns])?;
         let coefficients = tensors.take_f64("coefficients", &[count])?;
         if columns != scaler.columns() {
-            return Err(StepError::refused("tensor `vectors` has other columns than the scaler")
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged("tensor `vectors` has other columns than the scaler"));
         }
         if vectors.iter().any(|value| value.abs() > 1e10) {
-            return Err(StepError::refused("tensor `vectors` is out of range").hint(DAMAGED_HINT));
+            return Err(StepError::damaged("tensor `vectors` is out of range"));
         }
         let (gamma, rho) = (tensors.take_number("gamma")?, tensors.take_number("rho")?);
         Self::new(scaler, &vectors, coefficients, gamma, rho)

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use contract::{DAMAGED_HINT, StepError, artifact};
+use contract::{StepError, artifact};
 use serde::{Deserialize, Serialize};
 
 /// Levels of a sketch besides the even ones: scores are judged at their ends.
@@ -191,9 +191,7 @@ impl Reference {
     /// Reads the file's bytes; anything off is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
         let reference: Self = artifact::parse_json(Self::FILE, bytes)?;
-        let refused = |what: &str| {
-            Err(StepError::refused(format!("`{}` {what}", Self::FILE)).hint(DAMAGED_HINT))
-        };
+        let refused = |what: &str| Err(StepError::damaged(format!("`{}` {what}", Self::FILE)));
         if reference.format != Self::FORMAT {
             return refused(&format!(
                 "has format {}, this version reads {}",

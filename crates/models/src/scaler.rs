@@ -1,6 +1,6 @@
 //! Scalers that are safe for constant columns, gaps and infinities.
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{Array2, ArrayView2};
 
 use crate::Tensors;
@@ -199,17 +199,13 @@ impl Scaler {
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
         let columns = tensors.length("scaler.offset")?;
         if columns == 0 {
-            return Err(
-                StepError::refused("tensor `scaler.offset` has no columns").hint(DAMAGED_HINT)
-            );
+            return Err(StepError::damaged("tensor `scaler.offset` has no columns"));
         }
         let mut take = |name: &str| tensors.take_f64(&format!("scaler.{name}"), &[columns]);
         let scaler = Self { offset: take("offset")?, factor: take("factor")?, fill: take("fill")? };
         let tame = |values: &[f64]| values.iter().all(|value| is_there(*value));
         if !tame(&scaler.offset) || !tame(&scaler.fill) || scaler.factor.iter().any(|f| *f < 0.0) {
-            return Err(
-                StepError::refused("the scaler's numbers are out of range").hint(DAMAGED_HINT)
-            );
+            return Err(StepError::damaged("the scaler's numbers are out of range"));
         }
         Ok(scaler)
     }

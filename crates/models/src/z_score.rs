@@ -1,7 +1,7 @@
 //! The simplest baseline: how many standard deviations columns lie from their mean (Shewhart:
 //! Economic Control of Quality of Manufactured Product, 1931).
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::blocks::score_blocks;
@@ -41,7 +41,7 @@ impl ZScore {
         let scaler = Scaler::read(tensors)?;
         let threshold = tensors.take_number("threshold")?;
         if threshold < 0.0 {
-            return Err(StepError::refused("tensor `threshold` is negative").hint(DAMAGED_HINT));
+            return Err(StepError::damaged("tensor `threshold` is negative"));
         }
         Ok(Self { scaler, threshold })
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use contract::artifact::{json_bytes, parse_json, sha256};
 use contract::bundle::{BundleManifest, FileRecord};
-use contract::{DAMAGED_HINT, OTHER_VERSION_HINT, Shard, StepError, Timestamp};
+use contract::{OTHER_VERSION_HINT, Shard, StepError, Timestamp};
 use fs_err as fs;
 
 use crate::FolderStore;
@@ -410,12 +410,11 @@ impl<'a> Registry<'a> {
     fn check_manifest(&self, version: &str, bytes: &[u8]) -> Result<BundleManifest, StepError> {
         let key = self.version_key(version, BundleManifest::FILE);
         if !names_manifest(version, bytes) {
-            return Err(StepError::refused(format!(
+            return Err(StepError::damaged(format!(
                 "`{key}` has the SHA-256 `{}`, which version `{version}` does not end with the \
                  first digits of",
                 sha256(bytes)
-            ))
-            .hint(DAMAGED_HINT));
+            )));
         }
         parse_manifest(&key, bytes)
     }
@@ -478,6 +477,5 @@ fn verify(name: &str, bytes: &[u8], expected: &str) -> Result<(), StepError> {
     if found == expected {
         return Ok(());
     }
-    Err(StepError::refused(format!("`{name}` has the SHA-256 `{found}`, expected `{expected}`"))
-        .hint(DAMAGED_HINT))
+    Err(StepError::damaged(format!("`{name}` has the SHA-256 `{found}`, expected `{expected}`")))
 }

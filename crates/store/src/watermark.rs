@@ -5,7 +5,7 @@
 //! its tensors: some kilobytes an entity, which any tool that reads safetensors opens.
 
 use contract::artifact::parse_json;
-use contract::{DAMAGED_HINT, OTHER_VERSION_HINT, StepError, Tensors, Timestamp, tensors};
+use contract::{OTHER_VERSION_HINT, StepError, Tensors, Timestamp, tensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -59,8 +59,7 @@ impl Position {
     fn parse(key: &str, bytes: &[u8]) -> Result<Self, StepError> {
         let text = tensors::metadata(METADATA_KEY, bytes).map_err(|e| named(key, e))?;
         let text = text.ok_or_else(|| {
-            StepError::refused(format!("`{key}` has no `{METADATA_KEY}` in its metadata"))
-                .hint(DAMAGED_HINT)
+            StepError::damaged(format!("`{key}` has no `{METADATA_KEY}` in its metadata"))
         })?;
         let position: Self = parse_json(key, text.as_bytes())?;
         if position.format == Watermark::FORMAT {

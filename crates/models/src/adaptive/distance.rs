@@ -1,6 +1,6 @@
 //! How far a row of window features lies from those of training.
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 
 use crate::Tensors;
 
@@ -171,8 +171,7 @@ impl Distance {
         let deviation = tensors.take_f64(&format!("{prefix}.deviation"), &[features])?;
         let whitening = tensors.take_f64(&format!("{prefix}.whitening"), &[triangle(features)])?;
         let refused = |name: &str| {
-            Err(StepError::refused(format!("tensor `{prefix}.{name}` is out of range"))
-                .hint(DAMAGED_HINT))
+            Err(StepError::damaged(format!("tensor `{prefix}.{name}` is out of range")))
         };
         if mean.iter().any(|mean| mean.abs() > 1e9) {
             return refused("mean");

@@ -4,8 +4,8 @@
 //! were. One that ends because a change has lasted and was learned leaves them moved, and whoever
 //! was alerted must know that the system did not come back.
 
+use contract::StepError;
 use contract::tensors::{Arrays, Numbers};
-use contract::{DAMAGED_HINT, StepError};
 
 use super::Memory;
 
@@ -46,9 +46,7 @@ impl LastAlarm {
     pub(super) fn read(arrays: &mut Arrays) -> Result<Self, StepError> {
         let times = arrays.take_i64("last_alarm_ms")?;
         let &[first_ms, last_ms] = times.as_slice() else {
-            return Err(
-                StepError::refused("`last_alarm_ms` does not hold two times").hint(DAMAGED_HINT)
-            );
+            return Err(StepError::damaged("`last_alarm_ms` does not hold two times"));
         };
         Ok(Self { first_ms, last_ms, levels: arrays.take_f64("levels_before_alarm")? })
     }

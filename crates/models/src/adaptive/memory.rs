@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use contract::tensors::{Arrays, Numbers, Record, half_precision};
-use contract::{DAMAGED_HINT, StepError, Tensors};
+use contract::{StepError, Tensors};
 
 use super::last_alarm::LastAlarm;
 use super::own::Own;
@@ -324,9 +324,8 @@ impl Following {
     }
 
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
-        let out_of_range = |name: &str| {
-            StepError::refused(format!("tensor `{name}` is out of range")).hint(DAMAGED_HINT)
-        };
+        let out_of_range =
+            |name: &str| StepError::damaged(format!("tensor `{name}` is out of range"));
         let columns = tensors.length("centre")?;
         let centre = tensors.take_f64("centre", &[columns])?;
         let scale = tensors.take_f64("scale", &[columns])?;

@@ -2,7 +2,7 @@
 //! Gradient Boosting Machine, 2001): a tree a class and round; the values of a row's leaves are
 //! added up, and the softmax of the sums are the shares of the classes.
 
-use contract::{DAMAGED_HINT, StepError};
+use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::Tensors;
@@ -39,7 +39,7 @@ pub struct BoostedTrees {
 }
 
 fn refused(what: &str) -> StepError {
-    StepError::refused(format!("the boosted trees {what}")).hint(DAMAGED_HINT)
+    StepError::damaged(format!("the boosted trees {what}"))
 }
 
 impl ValueTree {

@@ -6,7 +6,7 @@ use std::path::Path;
 use contract::artifact;
 use contract::bundle::{BundleManifest, FileRecord};
 use contract::classify::{ClassManifest, UNKNOWN, declared_class};
-use contract::{DAMAGED_HINT, FeatureContract, StepError};
+use contract::{FeatureContract, StepError};
 use frames::FeatureTable;
 
 use super::{ClassModel, Profiles};
@@ -40,8 +40,7 @@ impl ClassBundle {
         };
         let [member] = manifest.members.as_slice() else {
             let file = BundleManifest::FILE;
-            return Err(StepError::refused(format!("`{file}` does not have exactly one model"))
-                .hint(DAMAGED_HINT));
+            return Err(StepError::damaged(format!("`{file}` does not have exactly one model")));
         };
         let model =
             ClassModel::load(&member.kind, verified(files, &member.model)?).map_err(|e| {
@@ -81,20 +80,18 @@ impl ClassBundle {
     fn checked(self) -> Result<Self, StepError> {
         let columns = self.manifest.contract.columns.len();
         if self.model.columns() != columns {
-            return Err(StepError::refused(format!(
+            return Err(StepError::damaged(format!(
                 "`{}` has {columns} features, its `{}` takes {}",
                 BundleManifest::FILE,
                 self.model.kind(),
                 self.model.columns()
-            ))
-            .hint(DAMAGED_HINT));
+            )));
         }
         if self.model.classes() != self.classify.classes {
-            return Err(StepError::refused(format!(
+            return Err(StepError::damaged(format!(
                 "`{}` names other classes than its model knows",
                 BundleManifest::FILE
-            ))
-            .hint(DAMAGED_HINT));
+            )));
         }
         self.profiles.check(&self.manifest.contract, &self.classify.classes)?;
         Ok(self)

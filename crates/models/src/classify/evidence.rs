@@ -7,7 +7,7 @@
 
 use contract::classify::{ClassBounds, EvidenceRule, Unknown};
 use contract::tensors::{Arrays, Numbers, Record};
-use contract::{DAMAGED_HINT, StepError, Timestamp};
+use contract::{StepError, Timestamp};
 
 use super::boosted::softmax;
 
@@ -56,8 +56,7 @@ impl Record for EntityEvidence {
     }
 
     fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError> {
-        let refused =
-            |what: &str| StepError::refused(format!("`{what}` cannot be read")).hint(DAMAGED_HINT);
+        let refused = |what: &str| StepError::damaged(format!("`{what}` cannot be read"));
         let unknown = arrays.take_u8("unknown")?.first().copied();
         let unknown = unknown.map(|code| Unknown::of_code(code).ok_or_else(|| refused("unknown")));
         let times = arrays.take_i64("since_first_last_ms")?;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use contract::score::Cause;
-use contract::{DAMAGED_HINT, FeatureContract, StepError};
+use contract::{FeatureContract, StepError};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -92,11 +92,10 @@ impl Profiles {
         if fits {
             return Ok(());
         }
-        Err(StepError::refused(format!(
+        Err(StepError::damaged(format!(
             "`{}` of the bundle does not fit its features and classes",
             Self::FILE
-        ))
-        .hint(DAMAGED_HINT))
+        )))
     }
 
     /// Returns what measures the distance of rows: the ranges, moved once.
