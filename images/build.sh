@@ -12,7 +12,8 @@
 #                                           must be static
 #
 # It needs cargo-auditable, which writes the list of its crates into each program, and jq for the same
-# list as /sbom.cdx.json of each image: `cargo install --locked "cargo-auditable@^0.7"`.
+# list as /sbom.cdx.json of each image: `cargo install --locked "cargo-auditable@^0.7"`; and readelf
+# (Debian's binutils), which tells whether a program is static.
 #
 # LYNCEUS_IMAGES (registry and folder, default localhost/lynceus) and LYNCEUS_TAG (default the
 # workspace's version) name the images; CONTAINER_ENGINE chooses podman or docker. Two builds of a
@@ -92,6 +93,16 @@ chmod 0644 "$root"/etc/{passwd,group,nsswitch.conf}
 chmod 1777 "$root/tmp" "$root/lynceus"
 chmod 0755 "$root" "$root"/etc "$root"/etc/ssl "$root"/etc/ssl/certs
 find "$root" -exec touch --no-dereference -d "@$SOURCE_DATE_EPOCH" {} +
+
+# Whatever built the programs: on `scratch` there is no loader that a dynamic one could be started by.
+if [ "$base" = scratch ]; then
+    for step in "${steps[@]}"; do
+        if LC_ALL=C readelf --program-headers "$built/$step" | grep -q INTERP; then
+            echo "error: \`$built/$step\` is linked dynamically: build it with images/build.sh --programs-only, or name a base with its C library" >&2
+            exit 3
+        fi
+    done
+fi
 
 for step in "${steps[@]}"; do
     echo "== image $registry/$step:$tag"
