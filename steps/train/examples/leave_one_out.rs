@@ -13,7 +13,7 @@
 //! figures of rows with scikit-learn.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use contract::bundle::CandidateManifest;
