@@ -28,6 +28,7 @@ steps:
   - {label: leak, for: 300ms, local: {memory_leak: {mib_per_second: 8, up_to_mib: 64}}}
   - {label: dropped, for: 300ms, local: {short_processes: {per_second: 50, folder: FOLDER}}}
   - {label: scan, for: 300ms, local: {connections: {ports: [4444, 5555], per_second: 50}}}
+  - {label: shell, for: 300ms, local: {reverse_shell: {per_second: 50}}}
 ";
 
 struct Lab {
@@ -131,7 +132,7 @@ fn every_kind_of_fault_runs_and_the_log_has_its_true_times() -> Result<()> {
     lab.wait_until_clean()?;
     let records = lab.log().records()?;
     let labels: Vec<&str> = records.iter().map(|record| record.label.as_str()).collect();
-    let all = ["cpu", "storm", "memory", "disk", "io", "leak", "dropped", "scan", "load"];
+    let all = ["cpu", "storm", "memory", "disk", "io", "leak", "dropped", "scan", "shell", "load"];
     assert_eq!(labels, all);
     let mut before = Timestamp::from_ms(0);
     for record in &records {
@@ -255,6 +256,47 @@ fn worker_killed_with_its_fault_is_logged_as_a_transition() -> Result<()> {
     let csv = fs_err::read_to_string(lab.log().csv())?;
     assert!(csv.lines().nth(1).is_some_and(|line| line.contains(",transition,")), "{csv}");
     lab.wait_until_clean()
+}
+
+#[test]
+fn reverse_shell_talks_over_loopback_alone_and_ends_with_its_runner() -> Result<()> {
+    let lab = Lab::new(
+        "format: 1\nname: shell\nlog: log.csv\nsteps:\n\
+         \x20 - {label: shell, for: 30s, local: {reverse_shell: {per_second: 20}}}\n",
+    )?;
+    let mut child = lab.start()?;
+    let deadline = Instant::now() + CLEAN_UP;
+    let socket = loop {
+        let sides =
+            lab.pids().into_iter().filter(|path| name_of(path).is_some_and(|it| it == "sh"));
+        let sides = sides.filter_map(|path| {
+            let side = |number| fs_err::read_link(path.join("fd").join(number)).ok();
+            Some([side("0")?, side("1")?, side("2")?])
+        });
+        // For a moment after the fork it still has the sides of its parent.
+        let mut of_one = sides.filter(|[input, output, errors]| input == output && input == errors);
+        let found = of_one.find_map(|[input, ..]| {
+            let name = input.to_string_lossy().into_owned();
+            Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        });
+        if let Some(inode) = found {
+            break inode;
+        }
+        ensure!(Instant::now() < deadline, "no shell starts: {:?}", lab.processes());
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let table = fs_err::read_to_string("/proc/net/tcp")?;
+    let line = table.lines().find(|line| line.split_whitespace().nth(9) == Some(&socket));
+    let line = line.context("the socket is no TCP connection")?;
+    let ends: Vec<&str> = line.split_whitespace().skip(1).take(2).collect();
+    // 127.0.0.1, as this file writes it.
+    assert!(ends.iter().all(|end| end.starts_with("0100007F:")), "{line}");
+    child.kill()?;
+    child.wait()?;
+    lab.wait_until_clean()?;
+    let records = lab.log().records()?;
+    assert_eq!(records[0].outcome, Some(End::Stopped), "{records:?}");
+    Ok(())
 }
 
 /// In a network of its own, which only root can make: elsewhere this asks nothing.

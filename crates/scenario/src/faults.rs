@@ -4,6 +4,7 @@ mod connections;
 mod http_load;
 mod memory_leak;
 mod network;
+mod reverse_shell;
 mod short_processes;
 mod stress;
 
@@ -18,6 +19,7 @@ pub use connections::Connections;
 pub use http_load::HttpLoad;
 pub use memory_leak::MemoryLeak;
 pub use network::Network;
+pub use reverse_shell::ReverseShell;
 pub use short_processes::ShortProcesses;
 pub use stress::{Cpu, Disk, Io, Memory, ProcessStorm};
 
@@ -56,6 +58,8 @@ pub enum FaultKind {
     ShortProcesses(ShortProcesses),
     /// Connections to ports.
     Connections(Connections),
+    /// A shell that takes its commands from a connection.
+    ReverseShell(ReverseShell),
     /// HTTP requests.
     HttpLoad(HttpLoad),
     /// A slow or lossy network device.
@@ -74,6 +78,7 @@ impl FaultKind {
             Self::ProcessStorm(_) => "process_storm",
             Self::ShortProcesses(_) => "short_processes",
             Self::Connections(_) => "connections",
+            Self::ReverseShell(_) => "reverse_shell",
             Self::HttpLoad(_) => "http_load",
             Self::Network(_) => "network",
         }
@@ -90,6 +95,7 @@ impl FaultKind {
             Self::ProcessStorm(fault) => fault,
             Self::ShortProcesses(fault) => fault,
             Self::Connections(fault) => fault,
+            Self::ReverseShell(fault) => fault,
             Self::HttpLoad(fault) => fault,
             Self::Network(fault) => fault,
         }
