@@ -181,7 +181,8 @@ impl Tail {
     }
 
     /// Reads the files that were the live one in between: rotated since the last reading, but
-    /// neither the one that was read until now nor the one that is live.
+    /// neither the one that was read until now nor the one that is live. One that is damaged is read
+    /// as far as it can be, and keeps no other from being read; it is an error once.
     fn read_missed(&mut self, next: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), StepError> {
         let mut missed = self.rotated()?;
         let newest = missed.iter().rev().find(|it| it.2 != next).map(|it| it.1.clone());
@@ -197,13 +198,18 @@ impl Tail {
             }
         }
         self.newest = newest.or(self.newest.take());
+        let mut read = Ok(());
         for (path, ..) in missed {
             let mut lines = Lines::new(vec![path]);
-            while let Some(line) = lines.next()? {
-                each(line.bytes);
-            }
+            let mut of_file = || -> Result<(), StepError> {
+                while let Some(line) = lines.next()? {
+                    each(line.bytes);
+                }
+                Ok(())
+            };
+            read = read.and(of_file());
         }
-        Ok(())
+        read
     }
 
     /// Returns the rotated files, oldest first: path, name and inode.
@@ -334,6 +340,29 @@ mod tests {
             node.write(1);
             assert_eq!(node.read(), numbers(12..13));
         }
+    }
+
+    #[test]
+    fn damaged_file_is_an_error_once_and_keeps_no_other_from_being_read() {
+        let mut node = Node::new();
+        for _ in 0..3 {
+            node.write(2);
+            node.rotate(true);
+        }
+        node.write(1);
+        let damaged = node.temp.path().join("tetragon-2026-11-29T10-00-01.000.log.gz");
+        let bytes = fs::read(&damaged).unwrap();
+        // The header of gzip, and nothing of what was packed.
+        contract::artifact::write_file(&damaged, &bytes[..12]).unwrap();
+        let mut found = Vec::new();
+        let mut each = |line: &[u8]| found.push(String::from_utf8(line.to_vec()).unwrap());
+        let error = node.tail.read(&mut each).unwrap_err();
+        assert!(error.message.contains("10-00-01.000.log.gz"), "{error}");
+        found.extend(node.read());
+        let expected: Vec<usize> = vec![0, 1, 4, 5, 6];
+        assert_eq!(found, expected.iter().map(ToString::to_string).collect::<Vec<_>>());
+        node.write(1);
+        assert_eq!(node.read(), numbers(7..8));
     }
 
     #[test]
