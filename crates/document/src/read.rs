@@ -54,11 +54,16 @@ fn changed(changes: &Changes<'_>) -> Result<Vec<Node>, StepError> {
     Ok(over)
 }
 
-/// Lays the profile and the changes over a document.
+/// Lays the profile and the changes over a document. An overlay may have a part of its own for a
+/// profile, which comes after the rest of it: what it sets up may be what the profile takes out.
 fn lay_over(document: &mut Node, over: Vec<Node>) -> Result<(), StepError> {
-    lay_profile(document, &over)?;
-    for node in over {
-        document.overlay(node).map_err(|misfit| misfit_error(document, misfit))?;
+    let profile = lay_profile(document, &over)?;
+    for mut node in over {
+        let own = node.take("profiles").zip(profile.as_ref());
+        let own = own.and_then(|(mut profiles, name)| profiles.take(name));
+        for part in std::iter::once(node).chain(own) {
+            document.overlay(part).map_err(|misfit| misfit_error(document, misfit))?;
+        }
     }
     // What was laid over is part of the document now.
     drop((document.take("profiles"), document.take("profile")));
@@ -145,11 +150,12 @@ fn parse_set(set: &str) -> Result<Node, StepError> {
     Ok(Node::nested(&path, leaf))
 }
 
-/// Lays the profile over the document that the last of document, overlays and fields names.
-fn lay_profile(document: &mut Node, over: &[Node]) -> Result<(), StepError> {
+/// Lays the profile over the document that the last of document, overlays and fields names, and
+/// returns its name.
+fn lay_profile(document: &mut Node, over: &[Node]) -> Result<Option<String>, StepError> {
     let named = over.iter().rev().find_map(|node| node.get("profile")).or(document.get("profile"));
     let (name, place) = match named.cloned() {
-        None | Some(Node { value: Value::Null, .. }) => return Ok(()),
+        None | Some(Node { value: Value::Null, .. }) => return Ok(None),
         Some(Node { value: Value::Scalar { text, .. }, place }) => (text, place),
         Some(Node { place, .. }) => {
             return Err(node::at(&place, "`profile`: expected the name of one profile"));
@@ -165,7 +171,8 @@ fn lay_profile(document: &mut Node, over: &[Node]) -> Result<(), StepError> {
         };
         return Err(node::at(&place, &format!("unknown profile `{name}`")).hint(hint));
     };
-    document.overlay(profile.clone()).map_err(|misfit| misfit_error(document, misfit))
+    document.overlay(profile.clone()).map_err(|misfit| misfit_error(document, misfit))?;
+    Ok(Some(name))
 }
 
 fn typed(node: &Node) -> Result<Document, StepError> {

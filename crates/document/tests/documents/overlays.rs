@@ -19,6 +19,16 @@ fn profile_then_overlay_then_fields_are_laid_over() {
 }
 
 #[test]
+fn part_of_an_overlay_for_a_profile_comes_after_the_rest_of_it() {
+    let over = "step: 30s\nprofiles: {strict: {step: 1m}, other: {seed: 8}}";
+    let plain = read(SMALL, Some(over), &[]).unwrap();
+    assert_eq!((plain.step.to_string().as_str(), plain.seed), ("30s", 0));
+    let strict = read(SMALL, Some(over), &["profile=strict"]).unwrap();
+    assert_eq!((strict.step.to_string().as_str(), strict.seed), ("1m", 0));
+    assert_eq!(strict.vote.alarm_at.to_string(), "0.6", "the document's own part counts, too");
+}
+
+#[test]
 fn null_takes_a_field_out() {
     let over = "sources: {metrics: {prometheus: null, recording: {path: replies}}}";
     let document = read(SMALL, Some(over), &[]).unwrap();
