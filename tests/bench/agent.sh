@@ -10,10 +10,17 @@ seconds=${1:-600}
 command -v prometheus-node-exporter >/dev/null || { echo "needs node_exporter: apt-get install prometheus-node-exporter" >&2; exit 1; }
 . tests/bench/build.sh
 work=$(mktemp -d); started=(); trap 'kill "${started[@]}" 2>/dev/null || true; wait; rm -rf "$work"' EXIT
-port=$((20000 + RANDOM % 20000))
-prometheus-node-exporter --web.listen-address="127.0.0.1:$port" --collector.tcpstat >"$work/exporter.log" 2>&1 &
+prometheus-node-exporter --web.listen-address=127.0.0.1:0 --collector.tcpstat >"$work/exporter.log" 2>&1 &
 started+=($!)
-until curl -sf "http://127.0.0.1:$port/metrics" >/dev/null; do kill -0 "${started[0]}"; done
+# A free port of the system's choice, which the exporter says.
+port=
+for _ in $(seq 100); do
+    kill -0 "${started[0]}" 2>/dev/null || { cat "$work/exporter.log"; exit 1; }
+    port=$(sed -n 's/.*Listening on.*address=127.0.0.1:\([0-9]*\).*/\1/p' "$work/exporter.log")
+    [ -z "$port" ] || break
+    sleep 0.1
+done
+[ -n "$port" ] || { echo "node_exporter does not listen after 10 s"; exit 1; }
 # A program is started a hundred times a second; each tenth connects.
 python3 - "$work/tetragon.log" <<'P' &
 import datetime, sys, time
