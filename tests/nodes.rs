@@ -2,6 +2,7 @@
 //! made of?
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 use contract::Timestamp;
@@ -61,5 +62,80 @@ fn sample_of_nodes_finds_most_faults_and_its_rows_come_with_their_events() -> Re
     workspace.run(&["dataset", "export", "node", "--format", "parquet", "--to", "node.parquet"])?;
     let written = frames::FeatureTable::read(&workspace.path().join("node.parquet"))?;
     assert_eq!(written.rows(), times.len());
+    Ok(())
+}
+
+#[test]
+fn sample_of_the_profile_without_tetragon_reads_no_process_events() -> Result<()> {
+    let workspace = Workspace::new()?;
+    let sources = |more: &[&str]| -> Result<Vec<String>> {
+        let document =
+            workspace.json(&[["document", "node", "--sample"].as_slice(), more].concat())?;
+        let sources = document["sources"].as_object().context("sources")?;
+        Ok(sources.keys().cloned().collect())
+    };
+    assert_eq!(sources(&[])?, ["metrics", "processes"]);
+    assert_eq!(sources(&["--set", "profile=metrics"])?, ["metrics"]);
+    Ok(())
+}
+
+const ROLES: &str = "format: 1
+name: roles
+step: 1m
+range: 1d
+now: last_row
+sources:
+  rows:
+    table: {path: rows.csv, time: time, time_format: seconds, entity: node, columns: [idle_cores]}
+    entity: {texts: {role: node_role}}
+features: [peers: {window: 10m, group_by: role}]
+models: {z_score: {}}
+vote: {combine: votes, threshold: {quantile: {share: 0.999}}}
+gate: {max_false_alarm_ratio: 0.5}
+";
+
+/// Three busy nodes of the control plane and five idle workers, a row a minute each; from minute 430
+/// on `worker-7` is as busy as the control plane.
+fn nodes(minutes: i64) -> String {
+    let mut text = "time,node,node_role,idle_cores\n".to_owned();
+    for minute in 0..minutes {
+        for node in 0..8 {
+            let (role, usual) = if node < 3 { ("control-plane", 1.0) } else { ("worker", 6.0) };
+            let level = if node == 7 && minute >= 430 { 1.0 } else { usual };
+            let noise = ((minute * 31 + node * 37).rem_euclid(97)) as f64 / 97.0;
+            let (time, name) = (1_795_219_200 + 60 * minute, &role[..6]);
+            writeln!(text, "{time},{name}-{node},{role},{}", level + noise).expect("a string");
+        }
+    }
+    text
+}
+
+#[test]
+fn busy_control_plane_is_usual_and_a_worker_as_busy_departs_from_its_pool() -> Result<()> {
+    let workspace = Workspace::new()?;
+    let rows = workspace.path().join("rows.csv");
+    fs_err::write(&rows, nodes(400))?;
+    fs_err::write(workspace.path().join("roles.yaml"), ROLES)?;
+    workspace.run(&["run", "roles.yaml"])?;
+    fs_err::write(&rows, nodes(460))?;
+    workspace.run(&["score", "roles.yaml", "--since", "2026-11-21T06:39:00Z"])?;
+    let said = workspace.run(&["scores", "roles.yaml", "--last", "30m", "--output", "csv"])?;
+    let mut lines = said.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().context("a header")?;
+    let place = |name: &str| header.iter().position(|it| *it == name).context("a column");
+    let (entity, score, verdict) = (place("entity")?, place("score")?, place("verdict")?);
+    let (mut departed, mut others, mut count) = (f64::MAX, 0.0_f64, 0);
+    for line in lines {
+        let score: f64 = line[score].parse()?;
+        count += 1;
+        if line[entity] == "worker-7" {
+            departed = departed.min(score);
+            assert_eq!(line[verdict], "anomalous", "{line:?}");
+        } else {
+            others = others.max(score);
+        }
+    }
+    assert_eq!(count, 8 * 30);
+    assert!(departed > 1.5 * others, "{departed} {others}");
     Ok(())
 }

@@ -184,9 +184,9 @@ fn check_features(document: &Document, problems: &mut Problems) {
     problems.add(require(!document.features.is_empty(), "features", || {
         "at least one rule is needed, such as `- raw`".to_owned()
     }));
+    let columns = document.columns();
     // Columns that the document does not name are known only to `collect`.
-    let known = if document.has_other_columns() { Vec::new() } else { document.columns() };
-    let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+    let names = features::Known::new(&columns, document.has_other_columns());
     for (index, rule) in document.features.iter().enumerate() {
         problems.add(features::check_feature(document, &names, index, rule));
     }

@@ -165,6 +165,11 @@ pub struct Peers {
     /// groups all are one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Vec<String>>,
+    /// Sample column that says the group, instead of `groups`: entities with the same value at a
+    /// time are compared with each other, and those without a value are one more group. It is a column
+    /// of texts (`entity.texts` of a source), such as a role or pool, or of numbers, such as that of CPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
 }
 
 impl Peers {
@@ -246,6 +251,8 @@ mod tests {
             ("{window: 5m, min_spread_ratio: 2}", "peers.min_spread_ratio"),
             ("{window: 5m, clip: 0}", "peers.clip"),
             ("{window: 5m, columns: [b]}", "peers.columns"),
+            ("{window: 5m, group_by: role}", "peers.group_by"),
+            ("{window: 5m, group_by: a, groups: [[x]]}", "peers.group_by"),
         ] {
             let error = parsed("none", &format!("[{{peers: {rule}}}]")).unwrap_err();
             assert!(error.message.contains(field), "{rule}: {}", error.message);

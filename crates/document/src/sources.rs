@@ -28,12 +28,12 @@ use crate::check::{Problem, Problems, is_name, problem, require};
 use crate::extension::Extension;
 use crate::http::Http;
 
-pub use columns::{SampleColumn, column_names};
+pub use columns::{ColumnValues, SampleColumn, column_names};
 pub use entity::Entity;
 pub use exporter::{Combine, ExporterMetric, ExporterSource};
 pub use features::FeaturesSource;
 pub use influxdb::{InfluxLanguage, InfluxdbColumn, InfluxdbSource};
-pub use kubernetes::{KubernetesSource, PodColumn, PodLabel};
+pub use kubernetes::{KubernetesObjects, KubernetesSource, PodColumn, PodLabel};
 pub use postgres::{PostgresSource, TimeUnit};
 pub use prometheus::PrometheusSource;
 pub use recorded::{RecordedColumn, RecordedSource};
@@ -51,6 +51,11 @@ pub(crate) trait SourceKind: Extension {
     /// Says whether the source answers the queries beside its settings.
     fn takes_queries(&self) -> bool {
         false
+    }
+
+    /// Says whether its entities have labels, or columns, that text columns are made of.
+    fn takes_texts(&self) -> bool {
+        self.takes_queries()
     }
 
     /// Returns the columns that the source fills, as far as the document names them.
@@ -227,6 +232,7 @@ impl Source {
         require(self.tolerance >= Span::ZERO, &format!("{path}.tolerance"), || {
             "must be 0s or longer".to_owned()
         })?;
+        self.check_texts(&path, (field, kind.settings()))?;
         let has_two = kind.settings().ttl().is_some() && self.tolerance > Span::ZERO;
         require(!has_two, &format!("{path}.tolerance"), || {
             format!("is `ttl` for the source kind `{field}`")
@@ -239,6 +245,25 @@ impl Source {
         require(!self.queries.is_empty(), &format!("{path}.queries"), || {
             format!("the source kind `{field}` needs at least one query")
         })
+    }
+
+    fn check_texts(
+        &self,
+        path: &str,
+        (field, settings): (&str, &dyn SourceKind),
+    ) -> Result<(), Problem> {
+        let others = settings.columns(self, Span::from_seconds(1));
+        for (name, label) in &self.entity.texts {
+            let path = format!("{path}.entity.texts.{name}");
+            require(settings.takes_texts(), &path, || {
+                format!("the source kind `{field}` has no texts of its entities")
+            })?;
+            check_column(name, &path)?;
+            let twice = others.iter().any(|column| column.name == *name);
+            require(!twice, &path, || format!("the source has a column `{name}` already"))?;
+            require(!label.trim().is_empty(), &path, || "is empty".to_owned())?;
+        }
+        Ok(())
     }
 
     fn check_queries(&self, path: &str, problems: &mut Problems) {

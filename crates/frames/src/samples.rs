@@ -156,6 +156,26 @@ impl SampleRows {
     }
 }
 
+/// Returns the number that stands for a text in a sample column: 48 bits of its SHA-256, which a
+/// float holds exactly. Spaces around the text do not count; an empty one is a gap.
+///
+/// ```
+/// use frames::samples::text_number;
+///
+/// assert_eq!(text_number("worker"), text_number(" worker "));
+/// assert_ne!(text_number("worker"), text_number("control-plane"));
+/// assert_eq!(text_number(""), None);
+/// ```
+pub fn text_number(text: &str) -> Option<f64> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let hash = contract::artifact::sha256(text.as_bytes());
+    let bits = hash.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok())?;
+    Some(bits as f64)
+}
+
 /// Keeps the values of the rows that are kept; a column without values has none to lose.
 fn keep<T>(values: &mut Vec<T>, kept: &[bool]) {
     let mut rows = kept.iter();

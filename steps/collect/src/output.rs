@@ -151,11 +151,12 @@ impl Output {
     /// a value by then. One query alone does not say it: `or vector(0)` has values of any time, and
     /// a metric may be newer than the rest.
     fn begin(&self, columns: &[SampleColumn]) -> Option<Timestamp> {
-        if self
-            .names
-            .iter()
-            .any(|name| !columns.iter().any(|column| column.is_asked && column.name == *name))
-        {
+        let is_asked = |name: &String| {
+            // A text is that of a series which a query gave.
+            let mut columns = columns.iter();
+            columns.any(|column| (column.is_asked || column.is_text()) && column.name == *name)
+        };
+        if !self.names.iter().all(is_asked) {
             return None;
         }
         let is_required =

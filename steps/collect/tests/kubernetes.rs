@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
+use frames::samples::text_number;
 use serde_json::{Value, json};
 use support::Place;
 
@@ -220,6 +221,53 @@ fn pod_metadata_is_joined_to_windows_of_other_sources() -> Result<()> {
         assert_eq!(labels[row], expected, "{entity} {time}");
         assert_eq!(sizes[row].is_nan(), entity != "shop/web-0", "{entity} {time}");
     }
+    Ok(())
+}
+
+#[test]
+fn labels_of_nodes_are_texts_of_the_windows_of_other_sources() -> Result<()> {
+    let server = Server::start(|request| {
+        let node = |name: &str, made: &str, labels: Value| json!({"metadata": {"name": name, "creationTimestamp": made, "labels": labels}});
+        let control = json!({"node-role.kubernetes.io/control-plane": "", "pool": "a"});
+        match request.path.as_str() {
+            "/api/v1/nodes" => ok(&json!({"metadata": {}, "items": [
+                node("n1", "2026-11-20T00:00:00Z", control),
+                node("n2", "2026-11-21T08:58:02Z", json!({"pool": "b"})),
+                node("n9", "2026-11-21T09:30:00Z", json!({"pool": "b"})),
+            ]})),
+            path => status(404, "NotFound", path),
+        }
+    })?;
+    let document = format!(
+        "step: 10s\nrange: 5m\nsources:\n  nodes:\n    kubernetes: {{url: '{}', objects: nodes}}\n    \
+         entity: {{texts: {{role: node-role.kubernetes.io/control-plane, pool: pool}}}}\n  metrics:\n    \
+         table: {{path: x.csv, time: time, entity: node, columns: [cpu]}}\n",
+        server.url()
+    );
+    let place = Place::new(&document)?;
+    let mut rows = String::from("time,node,cpu\n");
+    for minute in 56..60 {
+        for node in ["n1", "n2", "n3"] {
+            rows.push_str(&format!("2026-11-21T08:{minute}:00Z,{node},1\n"));
+        }
+    }
+    place.file("x.csv", rows)?;
+    let samples = place.samples(NOW, &[])?;
+    assert_eq!((samples.table.rows(), samples.labels.is_some()), (12, false));
+    let text = |name: &str, row: usize| {
+        let value = samples.table.column(name).unwrap().values[row];
+        Some(value).filter(|value| !value.is_nan())
+    };
+    for row in 0..12 {
+        let is_late = samples.table.times[row].to_string().as_str() > "2026-11-21T08:58:02Z";
+        let (role, pool) = match samples.table.entity_of(row) {
+            "n1" => ("node-role.kubernetes.io/control-plane", "a"),
+            "n2" if is_late => ("", "b"),
+            _ => ("", ""),
+        };
+        assert_eq!((text("role", row), text("pool", row)), (text_number(role), text_number(pool)));
+    }
+    assert_eq!(place.outcome()?["counts"]["nodes"], 2);
     Ok(())
 }
 

@@ -3,64 +3,13 @@
 mod exporters;
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-
 use anyhow::{Result, ensure};
 use collect::check::{Checked, Status, check};
-use collect::follow::{Recorder, Recording};
 use collect::recorded::{Appender, Outbox, Place as Segments, compact};
-use contract::{Span, Timestamp};
-use document::sections::Collect;
-use document::sinks::Sink;
-use exporters::{Answer, Exporters};
+use contract::Timestamp;
+use exporters::{Answer, Exporters, METRICS, central, document, exposition, open, time};
 use frames::samples::SampleRows;
-use store::ObjectStore;
 use support::Place;
-
-const METRICS: &str = "metrics: [{name: load, metric: node_load1}, \
-    {name: bytes, metric: bytes_total, counter: true, labels: {device: ['!lo']}}]";
-
-static NO_EXPORTS: BTreeMap<String, Sink> = BTreeMap::new();
-
-fn time(minute: i64, second: i64) -> Timestamp {
-    Timestamp::from_ms(1_795_252_800_000) + Span::from_seconds(60 * minute + second)
-}
-
-/// Opens the recorder `central` of a document.
-fn central<'a>(
-    document: &'a Collect,
-    folder: &'a Path,
-    store: &Arc<dyn ObjectStore>,
-    spool: &'a Path,
-) -> Result<Recorder<'a>> {
-    let store = Arc::clone(store);
-    let exports = &NO_EXPORTS;
-    let recorder = "central";
-    Ok(Recorder::open(Recording { document, exports, folder, store, recorder, spool })?)
-}
-
-fn open(url: &str) -> Result<Arc<dyn ObjectStore>> {
-    Ok(store::open(url)?.into())
-}
-
-fn document(urls: &[String], more: &str) -> Result<Collect> {
-    let text = format!(
-        "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources:\n  nodes: {{exporter: {{endpoints: [{}], \
-         timeout: 500ms, {METRICS}}}{more}}}\nfeatures: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
-         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n",
-        urls.iter().map(|url| format!("'{url}'")).collect::<Vec<_>>().join(", ")
-    );
-    Ok(document::parse("x.yaml", &text)?.into())
-}
-
-fn exposition(load: f64, bytes: i64) -> String {
-    format!(
-        "# TYPE node_load1 gauge\nnode_load1 {load}\nbytes_total{{device=\"lo\"}} 7\n\
-         bytes_total{{device=\"eth0\"}} {bytes}\n"
-    )
-}
 
 #[test]
 fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
@@ -104,86 +53,6 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
     let gaps: Vec<usize> = (0..12).filter(|step| second[*step].is_nan()).collect();
     assert_eq!(gaps, [0, 8], "{second:?}");
     assert!(second.iter().filter(|rate| !rate.is_nan()).all(|rate| (rate - 200.0).abs() < 1e-9));
-    Ok(())
-}
-
-#[test]
-fn endpoint_without_metrics_has_no_row_and_a_reason() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let store = open(&format!("file://{}", folder.path().join("store").display()))?;
-    let exporters = Exporters::start(7)?;
-    let ten_megabytes =
-        format!("{}{}", "other_metric{a=\"b\"} 1\n".repeat(480_000), exposition(2.0, 5));
-    let answers = [
-        (Answer::Text(exposition(1.0, 1)), None),
-        (Answer::Text("<html><body>log in</body></html>\n".into()), Some("a web page")),
-        (Answer::Truncated(exposition(1.0, 1)), Some("")),
-        (Answer::Status(503), Some("503")),
-        (Answer::Silence, Some("no whole reply before the timeout")),
-        (Answer::Text(ten_megabytes), None),
-        (Answer::Text(format!("{}node_load1 9\n", exposition(f64::NAN, 1))), Some("sent twice")),
-    ];
-    for (node, (answer, _)) in answers.iter().enumerate() {
-        exporters.answer(node, answer.clone());
-    }
-    let document = document(&exporters.urls(), "")?;
-    let spool = folder.path().join("spool");
-    let mut recorder = central(&document, folder.path(), &store, &spool)?;
-    let step = recorder.step(time(0, 10))?;
-    assert_eq!(step.rows, 3, "{:?}", step.failures);
-    for (node, (_, part)) in answers.iter().enumerate() {
-        let url = &exporters.urls()[node];
-        let said = step.failures.iter().find(|failure| failure.contains(url.as_str()));
-        match part {
-            None => assert_eq!(said, None),
-            Some(part) => assert!(said.is_some_and(|said| said.contains(part)), "{url}: {said:?}"),
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn endpoints_come_from_a_file_that_is_read_at_each_scrape() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let store = open(&format!("file://{}", folder.path().join("store").display()))?;
-    let exporters = Exporters::start(2)?;
-    for node in 0..2 {
-        exporters.answer(node, Answer::Text(exposition(1.0, 1)));
-    }
-    let text = "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources: {nodes: {exporter: {file: nodes.txt}}}\n\
-        features: [raw: {}]\nmodels: {z_score: {}}\nvote: {combine: mean, threshold: {quantile: {share: 0.99}}}\n";
-    let document = document::parse("x.yaml", text)?.with_base(folder.path()).into();
-    let list = folder.path().join("nodes.txt");
-    fs_err::write(&list, format!("# two nodes\n{}\n", exporters.urls()[0]))?;
-    let spool = folder.path().join("spool");
-    let mut recorder = central(&document, folder.path(), &store, &spool)?;
-    assert_eq!(recorder.step(time(0, 10))?.rows, 1);
-    fs_err::write(&list, exporters.urls().join("\n"))?;
-    assert_eq!(recorder.step(time(0, 20))?.rows, 2);
-    fs_err::remove_file(&list)?;
-    let step = recorder.step(time(0, 30))?;
-    ensure!(step.rows == 0 && step.failures[0].contains("nodes.txt"), "{step:?}");
-    Ok(())
-}
-
-#[test]
-fn a_thousand_endpoints_are_scraped_at_once() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let store = open(&format!("file://{}", folder.path().join("store").display()))?;
-    let exporters = Exporters::start(1)?;
-    exporters.answer(0, Answer::Text(exposition(1.0, 1)));
-    // One server under a thousand names.
-    let urls: Vec<String> =
-        (0..1000).map(|node| format!("{}?node={node}", exporters.urls()[0])).collect();
-    let mut document = document(&urls, "")?;
-    document.sources.get_mut("nodes").unwrap().exporter.as_mut().unwrap().timeout =
-        Span::from_seconds(60);
-    let spool = folder.path().join("spool");
-    let mut recorder = central(&document, folder.path(), &store, &spool)?;
-    let step = recorder.step(time(0, 10))?;
-    // All of them are one entity: host and port are the same.
-    assert_eq!((step.rows, step.failures.len()), (1, 999));
-    assert!(step.failures.iter().all(|failure| failure.contains("another endpoint")));
     Ok(())
 }
 

@@ -17,13 +17,15 @@ pub(crate) fn name(fill: &Fill) -> String {
 
 /// Fills the gaps of every column and returns how many of the block's own rows were filled.
 ///
-/// `drop_row` fills nothing: it takes rows out of the output, see [`complete_rows`].
-pub(crate) fn fill(grid: &mut Grid, fill: &Fill) -> usize {
+/// `drop_row` fills nothing: it takes rows out of the output, see [`complete_rows`]. Zero is no text:
+/// a gap in a column of `texts` stays one.
+pub(crate) fn fill(grid: &mut Grid, fill: &Fill, texts: &[String]) -> usize {
     let Grid { entities, columns, .. } = grid;
     columns
         .par_iter_mut()
         .map(|column| match fill {
             Fill::None | Fill::DropRow => 0,
+            Fill::Zero if texts.contains(&column.name) => 0,
             Fill::Zero => entities
                 .iter()
                 .map(|entity| zero(&mut column.values[entity.range()], entity.carried))
@@ -47,10 +49,10 @@ pub(crate) fn gaps(grid: &Grid) -> usize {
     grid.columns.par_iter().map(own).sum()
 }
 
-/// Says of each row whether no column has a gap there.
-pub(crate) fn complete_rows(grid: &Grid) -> Vec<bool> {
+/// Says of each row whether no column but those of `texts` has a gap there.
+pub(crate) fn complete_rows(grid: &Grid, texts: &[String]) -> Vec<bool> {
     let mut complete = vec![true; grid.rows()];
-    for column in &grid.columns {
+    for column in grid.columns.iter().filter(|column| !texts.contains(&column.name)) {
         for (complete, value) in complete.iter_mut().zip(&column.values) {
             *complete &= !value.is_nan();
         }

@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) tasks: Vec<Task>,
     /// Sample columns the tasks read, in the samples' order.
     pub(crate) sample_columns: Vec<String>,
+    /// Those of them that hold texts.
+    pub(crate) texts: Vec<String>,
 }
 
 /// Plans the document's rules over the sample columns there are.
@@ -48,7 +50,9 @@ pub(crate) struct Plan {
 /// A rule that names another column, two features of one name and a reserved name are usage errors.
 pub(crate) fn plan(document: &Sections, available: &[&str]) -> Result<Plan, StepError> {
     let (known, tasks, columns) = (&document.columns, Vec::new(), Vec::new());
-    let mut builder = Builder { document, available, known, tasks, columns };
+    let is_text = |name: &&str| known.iter().any(|column| column.is_text() && column.name == *name);
+    let numbers = available.iter().copied().filter(|name| !is_text(name)).collect();
+    let mut builder = Builder { document, available, numbers, known, tasks, columns };
     for (index, rule) in document.features.iter().enumerate() {
         builder.rule(index + 1, rule)?;
     }
@@ -67,6 +71,8 @@ struct Planned {
 struct Builder<'a> {
     document: &'a Sections,
     available: &'a [&'a str],
+    /// Those that rules may mean: all but the ones of texts.
+    numbers: Vec<&'a str>,
     /// The sample columns that the document names.
     known: &'a [SampleColumn],
     tasks: Vec<Task>,
@@ -139,10 +145,18 @@ impl<'a> Builder<'a> {
 
     fn peers(&mut self, number: usize, rule: &Peers) -> Result<(), StepError> {
         let rows = rule.window.in_steps(self.document.step);
-        for column in self.resolve(number, &rule.columns)? {
+        let by = rule.group_by.as_deref();
+        if let Some(by) = by.filter(|by| !self.available.contains(by)) {
+            return Err(StepError::usage(format!(
+                "feature rule {number}: no sample column is named `{by}`"
+            ))
+            .hint(format!("sample columns: {}", self.available.join(", "))));
+        }
+        let columns = self.resolve(number, &rule.columns)?;
+        for column in columns.into_iter().filter(|column| Some(*column) != by) {
             let groups: Vec<String> = rule.groups.iter().map(|group| group.join("|")).collect();
             let formula = format!(
-                "peer_deviation({column}, {}{}) of at least {} entities, spread at least {} of the median, at most {}{}{}",
+                "peer_deviation({column}, {}{}) of at least {} entities, spread at least {} of the median, at most {}{}{}{}",
                 rule.window,
                 if rule.own { ", own" } else { "" },
                 rule.min_entities,
@@ -150,10 +164,12 @@ impl<'a> Builder<'a> {
                 rule.clip,
                 if groups.is_empty() { "" } else { ", groups " },
                 groups.join("; "),
+                by.map(|by| format!(", grouped by {by}")).unwrap_or_default(),
             );
             let name = format!("{column}{}", Peers::SUFFIX);
             let unit = "spreads".to_owned();
-            self.add(number, FeatureColumn { name, unit, formula }, &[column]);
+            let reads: Vec<&str> = std::iter::once(column).chain(by).collect();
+            self.add(number, FeatureColumn { name, unit, formula }, &reads);
             let (column, rule) = (column.to_owned(), rule.clone());
             self.tasks.push(Task::Peers { column, rule, rows });
         }
@@ -211,15 +227,15 @@ impl<'a> Builder<'a> {
     /// Returns the sample columns that a rule names; those of queries that the source does not have
     /// are left out.
     fn resolve(&self, number: usize, patterns: &[String]) -> Result<Vec<&'a str>, StepError> {
-        let there = self.document.patterns_of_present(patterns, self.available);
-        resolve(&there, self.available).map_err(|unknown| {
+        let there = self.document.patterns_of_present(patterns, &self.numbers);
+        resolve(&there, &self.numbers).map_err(|unknown| {
             let error = StepError::usage(format!(
                 "feature rule {number}: no sample column is named `{}`",
                 unknown.name
             ));
-            match document::closest(&unknown.name, self.available.iter().copied()) {
+            match document::closest(&unknown.name, self.numbers.iter().copied()) {
                 Some(meant) => error.hint(format!("did you mean `{meant}`?")),
-                None => error.hint(format!("sample columns: {}", self.available.join(", "))),
+                None => error.hint(format!("sample columns: {}", self.numbers.join(", "))),
             }
         })
     }
@@ -247,10 +263,12 @@ impl<'a> Builder<'a> {
     fn finish(mut self) -> Result<Plan, StepError> {
         self.check_names()?;
         self.name_hidden_queries();
-        let Self { document, available, tasks, columns, .. } = self;
+        let Self { document, available, numbers, tasks, columns, .. } = self;
         let read = |name: &str| columns.iter().any(|column| column.reads.iter().any(|r| r == name));
         let sample_columns: Vec<String> =
             available.iter().filter(|name| read(name)).map(|name| (*name).to_owned()).collect();
+        let texts = sample_columns.iter().filter(|name| !numbers.contains(&name.as_str()));
+        let texts = texts.cloned().collect();
         let contract = FeatureContract {
             format: FeatureContract::FORMAT,
             step: document.step,
@@ -276,7 +294,7 @@ impl<'a> Builder<'a> {
             return Err(StepError::usage("the document's feature rules make no column")
                 .hint(format!("sample columns: {}{missing}", available.join(", "))));
         }
-        Ok(Plan { contract, tasks, sample_columns })
+        Ok(Plan { contract, tasks, sample_columns, texts })
     }
 
     fn check_names(&self) -> Result<(), StepError> {

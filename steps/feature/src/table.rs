@@ -126,7 +126,7 @@ impl<'a> Maker<'a> {
         before: &Tail,
         next: Option<Block<'_>>,
     ) -> Result<(FeatureTable, Counts, Tail), StepError> {
-        let Plan { contract, tasks, sample_columns } = &self.plan;
+        let Plan { contract, tasks, sample_columns, texts } = &self.plan;
         let names: Vec<&str> = sample_columns.iter().map(String::as_str).collect();
         let own_labels = samples.labels.take();
         let mut counts = Counts { samples: samples.table.rows(), ..Counts::default() };
@@ -135,8 +135,8 @@ impl<'a> Maker<'a> {
         counts = Counts { duplicates, off_grid, superseded, non_finite, missing_rows, ..counts };
         let tail = next.map(|next| grid.tail(block, next)).unwrap_or_default();
         counts.gaps = fill::gaps(&grid);
-        counts.filled = fill::fill(&mut grid, &self.document.fill);
-        let kept = (self.document.fill == Fill::DropRow).then(|| fill::complete_rows(&grid));
+        counts.filled = fill::fill(&mut grid, &self.document.fill, texts);
+        let kept = (self.document.fill == Fill::DropRow).then(|| fill::complete_rows(&grid, texts));
         let (rows, mut table) = output_rows(&grid, kept.as_deref());
         counts.dropped_rows = grid.own_rows() - rows.len();
         table.columns = columns(&grid, tasks, &rows, &table.times, &contract.names());
@@ -249,7 +249,8 @@ fn compute(grid: &Grid, task: &Task) -> Vec<Vec<f64>> {
             rolling(grid, grid.values(column), *window, statistics)
         }
         Task::Peers { column, rule, rows } => {
-            vec![peers::deviations(grid, grid.values(column), rule, *rows)]
+            let by = rule.group_by.as_deref().map(|name| grid.values(name));
+            vec![peers::deviations(grid, grid.values(column), by, (rule, *rows))]
         }
         Task::Calendar(_) => Vec::new(),
     }

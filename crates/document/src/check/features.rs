@@ -5,13 +5,34 @@ use contract::Span;
 use crate::deserialize::closest;
 use crate::document::Document;
 use crate::features::{FeatureRule, Peers, Statistic};
+use crate::sources::SampleColumn;
 
 use super::{Problem, is_name, problem, require, share};
 
-/// Checks a rule against the names of the sample columns; without names those are not checked.
+/// The sample columns that a document names.
+#[derive(Debug, Default)]
+pub(super) struct Known<'a> {
+    /// Says that samples may have others.
+    has_others: bool,
+    numbers: Vec<&'a str>,
+    texts: Vec<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(columns: &'a [SampleColumn], has_others: bool) -> Self {
+        let mut known = Self { has_others, ..Self::default() };
+        for column in columns {
+            let names = if column.is_text() { &mut known.texts } else { &mut known.numbers };
+            names.push(column.name.as_str());
+        }
+        known
+    }
+}
+
+/// Checks a rule against the sample columns.
 pub(super) fn check_feature(
     document: &Document,
-    names: &[&str],
+    names: &Known<'_>,
     index: usize,
     rule: &FeatureRule,
 ) -> Result<(), Problem> {
@@ -44,7 +65,7 @@ pub(super) fn check_feature(
         FeatureRule::Peers(rule) => {
             known_columns(&rule.columns, names, &path("peers.columns"))?;
             steps(rule.window, "peers.window")?;
-            check_peers(rule, &path("peers"))?;
+            check_peers(rule, names, &path("peers"))?;
         }
         FeatureRule::Ratio(rule) => {
             known_columns(std::slice::from_ref(&rule.numerator), names, &path("ratio.numerator"))?;
@@ -66,27 +87,44 @@ pub(super) fn check_feature(
     Ok(())
 }
 
-fn check_peers(rule: &Peers, path: &str) -> Result<(), Problem> {
+fn check_peers(rule: &Peers, names: &Known<'_>, path: &str) -> Result<(), Problem> {
     share(rule.min_spread_ratio, &format!("{path}.min_spread_ratio"))?;
     require(rule.min_entities >= 3, &format!("{path}.min_entities"), || {
         "must be 3 or more: with two entities that differ it is unknown which one is faulty"
             .to_owned()
     })?;
     let is_above = rule.clip.is_finite() && rule.clip > 0.0;
-    require(is_above, &format!("{path}.clip"), || "must be above 0".to_owned())
+    require(is_above, &format!("{path}.clip"), || "must be above 0".to_owned())?;
+    let Some(column) = &rule.group_by else { return Ok(()) };
+    let path = format!("{path}.group_by");
+    require(rule.groups.is_empty(), &path, || "cannot be set together with `groups`".to_owned())?;
+    let is_known = names.texts.iter().chain(&names.numbers).any(|name| *name == column.as_str());
+    if is_known || names.has_others || names.numbers.is_empty() {
+        return Ok(());
+    }
+    Err(problem(&path, format!("no sample column is named `{column}`")).hint(
+        "`entity.texts` of a source makes a column of a label, as in texts: {role: node_role}",
+    ))
 }
 
-/// Checks column patterns against the columns of the sources; without names nothing is checked.
-fn known_columns(patterns: &[String], names: &[&str], path: &str) -> Result<(), Problem> {
+/// Checks column patterns against the columns of the sources.
+fn known_columns(patterns: &[String], names: &Known<'_>, path: &str) -> Result<(), Problem> {
     for pattern in patterns {
         let name = pattern.strip_prefix('!').unwrap_or(pattern);
-        let begins =
-            name.strip_suffix('*').map(|beginning| names.iter().any(|n| n.starts_with(beginning)));
-        if names.is_empty() || begins.unwrap_or_else(|| names.contains(&name)) {
+        if names.texts.contains(&name) {
+            return Err(problem(path, format!("`{name}` is a column of texts"))
+                .hint("`group_by` of `peers` takes it; other rules take numbers"));
+        }
+        let numbers = &names.numbers;
+        let begins = name
+            .strip_suffix('*')
+            .map(|beginning| numbers.iter().any(|n| n.starts_with(beginning)));
+        let is_known = begins.unwrap_or_else(|| numbers.contains(&name));
+        if names.has_others || numbers.is_empty() || is_known {
             continue;
         }
         let unknown = problem(path, format!("no sample column is named `{name}`"));
-        return Err(match closest(name, names.iter().copied()) {
+        return Err(match closest(name, numbers.iter().copied()) {
             Some(meant) => unknown.hint(format!("did you mean `{meant}`?")),
             None => unknown,
         });

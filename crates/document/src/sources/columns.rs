@@ -21,8 +21,35 @@ pub struct SampleColumn {
     pub is_asked: bool,
     /// Says that a training must have it.
     pub is_required: bool,
+    /// What its values are.
+    #[serde(skip_serializing_if = "ColumnValues::are_numbers")]
+    pub values: ColumnValues,
     /// Label whose value is the entity, where several entities have the column.
     pub entity: Option<String>,
+}
+
+/// What the values of a sample column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnValues {
+    /// Numbers.
+    Numbers,
+    /// Numbers that stand for texts: they are equal or not, and say nothing else.
+    Texts,
+}
+
+impl ColumnValues {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn are_numbers(&self) -> bool {
+        *self == Self::Numbers
+    }
+}
+
+impl SampleColumn {
+    /// Says whether its values stand for texts.
+    pub fn is_text(&self) -> bool {
+        self.values == ColumnValues::Texts
+    }
 }
 
 /// Returns the names that the columns of several sources have in the samples: their own, and
@@ -44,10 +71,22 @@ pub fn column_names(sources: &[(&str, Vec<&str>)]) -> Vec<Vec<String>> {
 
 impl Source {
     /// Returns the columns that the source fills, as far as the document names them, by their own
-    /// names.
+    /// names; those of texts are the last ones.
     pub fn columns(&self, rate_window: contract::Span) -> Vec<SampleColumn> {
         let kind = self.kind();
-        kind.map(|kind| kind.settings().columns(self, rate_window)).unwrap_or_default()
+        let mut columns =
+            kind.map(|kind| kind.settings().columns(self, rate_window)).unwrap_or_default();
+        columns.extend(self.entity.texts.iter().map(|(name, label)| SampleColumn {
+            name: name.clone(),
+            unit: String::new(),
+            formula: format!("text({label})"),
+            is_promql: false,
+            is_asked: false,
+            is_required: false,
+            values: ColumnValues::Texts,
+            entity: self.entity.labels.first().cloned(),
+        }));
+        columns
     }
 }
 
@@ -60,6 +99,7 @@ pub(super) fn of_names(names: &[String], entity: Option<&String>) -> Vec<SampleC
         is_promql: false,
         is_asked: false,
         is_required: true,
+        values: ColumnValues::Numbers,
         entity: entity.cloned(),
     };
     names.iter().map(of).collect()
@@ -74,6 +114,7 @@ pub(super) fn of_queries(source: &Source, rate_window: contract::Span) -> Vec<Sa
         is_promql: true,
         is_asked: true,
         is_required: query.required,
+        values: ColumnValues::Numbers,
         entity: query.labels(&source.entity).first().cloned(),
     };
     source.queries.iter().map(of).collect()

@@ -9,7 +9,7 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
 use crate::HttpUrl;
 use crate::check::{Problem, problem, require};
@@ -30,8 +30,9 @@ pub struct ExporterSource {
     /// It is resolved at each scrape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<HttpUrl>,
-    /// File with the URL of one endpoint a line, relative to the document; `#` begins a comment. It
-    /// is read at each scrape.
+    /// File with the URL of one endpoint a line, relative to the document, and behind it labels
+    /// for `entity.texts`, such as `http://10.1.2.3:9100/metrics role=worker`; `#` begins a comment.
+    /// It is read at each scrape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Deadline of one scrape, greater than 0s; an endpoint that needs longer has a gap.
@@ -55,8 +56,8 @@ pub struct ExporterSource {
     pub in_cluster: Option<InCluster>,
     /// Longest reply in bytes; a longer one is refused, and its endpoint has a gap.
     pub max_bytes: u64,
-    /// Metric whose labels name the entity, for `entity.labels`; without labels there the entity is
-    /// host and port of the endpoint.
+    /// Metric whose labels name the entity, for `entity.labels`, and have its texts, for
+    /// `entity.texts`; without labels there the entity is host and port of the endpoint.
     pub info: String,
     /// The columns; by default 24 metrics of `node_exporter`.
     pub metrics: Vec<ExporterMetric>,
@@ -212,6 +213,10 @@ impl Extension for ExporterSource {
 }
 
 impl SourceKind for ExporterSource {
+    fn takes_texts(&self) -> bool {
+        true
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         let of = |metric: &ExporterMetric| SampleColumn {
             name: metric.name.clone(),
@@ -220,6 +225,7 @@ impl SourceKind for ExporterSource {
             is_promql: false,
             is_asked: false,
             is_required: true,
+            values: ColumnValues::Numbers,
             entity: Some("instance".to_owned()),
         };
         self.metrics.iter().map(of).collect()

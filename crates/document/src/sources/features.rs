@@ -5,7 +5,7 @@ use contract::catalog::is_group;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, require};
 use crate::extension::Extension;
@@ -61,6 +61,7 @@ impl SourceKind for FeaturesSource {
             is_promql: false,
             is_asked: false,
             is_required: true,
+            values: ColumnValues::Numbers,
             entity: Some("entity".to_owned()),
         };
         self.columns.iter().map(of).collect()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use crate::check::{Problem, problem, require};
 
 /// What the rows of a table file are.
@@ -189,6 +189,7 @@ impl FlowSettings {
             is_promql: false,
             is_asked: false,
             is_required: false,
+            values: ColumnValues::Numbers,
             entity: Some("source".to_owned()),
         };
         self.column_names().into_iter().map(of).collect()

@@ -8,7 +8,7 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, problem, require};
 use crate::http::{Http, HttpSettings};
@@ -190,6 +190,7 @@ impl SourceKind for Http<InfluxdbSource> {
             is_promql: false,
             is_asked: true,
             is_required: column.required,
+            values: ColumnValues::Numbers,
             entity: Some(self.own.entity_tags.join("/")),
         };
         self.own.columns.iter().map(of).collect()

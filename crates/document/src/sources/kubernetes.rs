@@ -6,13 +6,14 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind};
 use crate::check::{Problem, require};
 use crate::http::{Http, HttpSettings};
 
-/// The pods of a cluster, from its API: image size, image or label, start. What it says of a pod
-/// holds from the pod's start on; it makes no windows, and is joined to those of the other sources.
+/// The pods of a cluster, from its API: image size, image or label, start; or its nodes with their
+/// labels. What it says of a pod or node holds from its start on; it makes no windows, and is
+/// joined to those of the other sources.
 ///
 /// Its `url` is that of the API server or of `kubectl proxy`. Without `url` and `kubeconfig` it
 /// asks the cluster that it runs in, with the token of its service account, which needs the verb
@@ -27,6 +28,10 @@ pub struct KubernetesSource {
     /// Context of the kubeconfig; the default is its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
+    /// What is listed. Nodes have the columns of `entity.texts` alone, which are made of their
+    /// labels: `texts: {role: node-role}`.
+    #[serde(skip_serializing_if = "KubernetesObjects::is_pods")]
+    pub objects: KubernetesObjects,
     /// Namespaces; all of them where empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
@@ -46,12 +51,31 @@ impl Default for KubernetesSource {
         Self {
             kubeconfig: None,
             context: None,
+            objects: KubernetesObjects::Pods,
             namespaces: Vec::new(),
             selector: None,
             label: PodLabel::Image,
             columns: vec![PodColumn::ImageSizeBytes],
             page_size: 500,
         }
+    }
+}
+
+/// What is listed of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KubernetesObjects {
+    /// Pods: the entity is `namespace/name`.
+    #[default]
+    Pods,
+    /// Nodes: the entity is the name.
+    Nodes,
+}
+
+impl KubernetesObjects {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_pods(&self) -> bool {
+        *self == Self::Pods
     }
 }
 
@@ -130,6 +154,13 @@ impl HttpSettings for KubernetesSource {
                 format!("`{namespace}` is not the name of a namespace")
             })?;
         }
+        if self.objects == KubernetesObjects::Nodes {
+            let of_pods = Self { kubeconfig: None, context: None, page_size: 0, ..self.clone() };
+            let default = Self { objects: self.objects, page_size: 0, ..Self::default() };
+            require(of_pods == default, "objects", || {
+                "nodes have none of `namespaces`, `selector`, `label` and `columns`".to_owned()
+            })?;
+        }
         require(!self.columns.is_empty(), "columns", || "is empty".to_owned())?;
         for (index, column) in self.columns.iter().enumerate() {
             require(!self.columns[..index].contains(column), &format!("columns.{index}"), || {
@@ -145,7 +176,14 @@ impl HttpSettings for KubernetesSource {
 }
 
 impl SourceKind for Http<KubernetesSource> {
+    fn takes_texts(&self) -> bool {
+        true
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
+        if self.own.objects == KubernetesObjects::Nodes {
+            return Vec::new();
+        }
         let of = |column: &PodColumn| SampleColumn {
             name: column.name().to_owned(),
             unit: column.unit().to_owned(),
@@ -153,6 +191,7 @@ impl SourceKind for Http<KubernetesSource> {
             is_promql: false,
             is_asked: true,
             is_required: false,
+            values: ColumnValues::Numbers,
             entity: Some("namespace/pod".to_owned()),
         };
         self.own.columns.iter().map(of).collect()
@@ -171,6 +210,8 @@ mod tests {
             (r#"{"namespaces": ["a/b"]}"#, "namespaces.0"),
             (r#"{"columns": []}"#, "columns"),
             (r#"{"columns": ["restarts", "restarts"]}"#, "columns.1"),
+            (r#"{"objects": "nodes", "namespaces": ["shop"]}"#, "objects"),
+            (r#"{"objects": "nodes", "label": "owner"}"#, "objects"),
         ] {
             let source: Http<KubernetesSource> = serde_json::from_str(text).unwrap();
             let problem = source.own.check().unwrap_err();
@@ -180,5 +221,8 @@ mod tests {
             serde_json::from_str(r#"{"label": {"pod_label": "app"}}"#).unwrap();
         source.own.check().unwrap();
         assert_eq!(source.server.url.host(), "kubernetes.default.svc");
+        let nodes: Http<KubernetesSource> =
+            serde_json::from_str(r#"{"objects": "nodes", "page_size": 10}"#).unwrap();
+        nodes.own.check().unwrap();
     }
 }

@@ -4,7 +4,7 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, is_name, require};
 use crate::extension::Extension;
@@ -63,6 +63,7 @@ impl SourceKind for RecordedSource {
             is_promql: false,
             is_asked: false,
             is_required: true,
+            values: ColumnValues::Numbers,
             entity: Some("entity".to_owned()),
         };
         self.columns.iter().map(of).collect()

@@ -258,6 +258,10 @@ impl Extension for TableSource {
 }
 
 impl SourceKind for TableSource {
+    fn takes_texts(&self) -> bool {
+        !self.format.is_flows()
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         if self.format.is_flows() {
             return self.flows.columns();

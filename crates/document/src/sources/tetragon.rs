@@ -6,7 +6,7 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::columns::SampleColumn;
+use super::columns::{ColumnValues, SampleColumn};
 use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, require};
 use crate::extension::Extension;
@@ -164,6 +164,7 @@ impl SourceKind for TetragonSource {
             is_promql: false,
             is_asked: false,
             is_required: true,
+            values: ColumnValues::Numbers,
             entity: Some("node_name".to_owned()),
         };
         self.named_columns().into_iter().map(of).collect()

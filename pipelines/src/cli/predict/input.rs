@@ -173,8 +173,9 @@ fn reading(
 ) -> Result<Document, StepError> {
     let mut document = context.document.clone();
     let known = document.columns();
+    let numbers = known.into_iter().filter(|column| !column.is_text());
     let columns: Vec<String> =
-        known.into_iter().map(|column| column.name).filter(|name| header.contains(name)).collect();
+        numbers.map(|column| column.name).filter(|name| header.contains(name)).collect();
     if columns.is_empty() && !document.has_other_columns() {
         let names: Vec<String> = document.columns().into_iter().map(|column| column.name).collect();
         return Err(StepError::refused(format!(
@@ -184,7 +185,17 @@ fn reading(
         .hint("rename its columns, or list them in `table.columns` of the document"));
     }
     let columns = if document.has_other_columns() { settings.columns.clone() } else { columns };
-    let source = Source { table: Some(TableSource { columns, ..settings }), ..Source::default() };
+    // A text stands under the name that it has in the samples, or under that of its label.
+    let texts = document.sources.values().flat_map(|source| &source.entity.texts);
+    let texts = texts.filter_map(|(name, label)| {
+        let there = [name, label].into_iter().find(|column| header.contains(column))?;
+        Some((name.clone(), there.clone()))
+    });
+    let source = Source {
+        table: Some(TableSource { columns, ..settings }),
+        entity: Entity { texts: texts.collect(), ..Entity::default() },
+        ..Source::default()
+    };
     document.sources = [("table".to_owned(), source)].into();
     Ok(document)
 }

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use contract::{StepError, Timestamp};
 use document::HttpUrl;
 use document::sources::{Entity, ExporterSource};
-use frames::samples::SampleRows;
+use frames::samples::{SampleRows, text_number};
 use fs_err as fs;
 
 use crate::recorded;
 use crate::source::{Live, Opening, Source, Taken};
-use exposition::Scrape;
+use exposition::{Sample, Scrape};
 use rules::Previous;
 
 /// Opens what was recorded of the source.
@@ -23,10 +23,18 @@ pub(crate) fn open<'a>(
     settings: &'a ExporterSource,
     opening: &Opening<'a>,
 ) -> Result<Box<dyn Source + 'a>, StepError> {
-    let columns = settings.metrics.iter().map(|metric| metric.name.clone()).collect();
+    let columns = columns(settings, &opening.settings.entity);
     let (pipeline, source) = (opening.document.name.as_str(), opening.name);
     recorded::open(pipeline, source, columns, opening)
 }
+
+/// Returns the columns of the metrics, and then those of texts.
+fn columns(settings: &ExporterSource, entity: &Entity) -> Vec<String> {
+    settings.metrics.iter().map(|metric| &metric.name).chain(entity.texts.keys()).cloned().collect()
+}
+
+/// Labels of an endpoint.
+type Labels = BTreeMap<String, String>;
 
 /// The endpoints as they are now, and what each said the last time.
 pub(crate) struct Exporter<'a> {
@@ -51,42 +59,64 @@ impl<'a> Exporter<'a> {
         Ok(Self { settings, entity, folder: folder.to_owned(), client, previous })
     }
 
-    /// Returns the URLs of all endpoints, each once.
-    fn endpoints(&self) -> Result<Vec<HttpUrl>, StepError> {
-        let mut endpoints = self.settings.endpoints.clone();
+    /// Returns all endpoints, each once, with the labels that the file of endpoints gives them.
+    fn endpoints(&self) -> Result<BTreeMap<HttpUrl, Labels>, StepError> {
+        let mut urls = self.settings.endpoints.clone();
         if let Some(url) = &self.settings.service {
-            endpoints.extend(scrape::addresses(url)?);
+            urls.extend(scrape::addresses(url)?);
         }
-        if let Some(file) = &self.settings.file {
-            let path = self.folder.join(file);
-            let text =
-                fs::read_to_string(&path).map_err(|error| StepError::reading(&path, &error))?;
-            let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-            for line in lines.filter(|line| !line.is_empty()) {
-                endpoints.push(line.parse().map_err(|error| {
-                    StepError::usage(format!("`{}`: a line {error}", path.display()))
-                        .hint("the file has one URL a line, such as http://localhost:9100/metrics")
-                })?);
-            }
+        let mut endpoints: BTreeMap<HttpUrl, Labels> =
+            urls.into_iter().map(|url| (url, Labels::new())).collect();
+        let Some(file) = &self.settings.file else { return Ok(endpoints) };
+        let path = self.folder.join(file);
+        let text = fs::read_to_string(&path).map_err(|error| StepError::reading(&path, &error))?;
+        for line in text.lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let Some(url) = words.next() else { continue };
+            let wrong = |what: String| {
+                StepError::usage(format!("`{}`: {what}", path.display())).hint(
+                    "the file has one URL a line, such as http://localhost:9100/metrics, and labels behind it, such as role=worker",
+                )
+            };
+            let url = url.parse().map_err(|error| wrong(format!("a line {error}")))?;
+            let label = |word: &str| {
+                let label =
+                    word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+                label.ok_or_else(|| wrong(format!("`{word}` is not a label and its value")))
+            };
+            let labels = words.map(label).collect::<Result<Labels, _>>()?;
+            endpoints.insert(url, labels);
         }
-        endpoints.sort();
-        endpoints.dedup();
         Ok(endpoints)
     }
 
     /// Returns the entity of an endpoint: a label of its info metric, or its host and port.
-    fn name(&self, url: &HttpUrl, scrape: &Scrape) -> String {
-        let info = scrape.samples.iter().find(|sample| sample.name == self.settings.info);
-        let label =
-            info.and_then(|info| self.entity.labels.iter().find_map(|label| info.label(label)));
+    fn name<'s>(&self, url: &HttpUrl, scrape: &'s Scrape) -> String {
+        let labels = &self.entity.labels;
+        let of = |info: &'s Sample| labels.iter().find_map(|label| info.label(label));
+        let label = self.info(scrape).and_then(of);
         let name = label.map_or_else(|| scrape::host_and_port(url), str::to_owned);
         self.entity.rename(&name).to_owned()
+    }
+
+    fn info<'s>(&self, scrape: &'s Scrape) -> Option<&'s Sample> {
+        scrape.samples.iter().find(|sample| sample.name == self.settings.info)
+    }
+
+    /// Returns the values of the columns of texts: of the endpoint's labels, or its info metric's.
+    fn texts(&self, labels: &Labels, scrape: &Scrape) -> Vec<Option<f64>> {
+        let info = self.info(scrape);
+        let value = |label: &String| {
+            let of_endpoint = labels.get(label).map(String::as_str);
+            of_endpoint.or_else(|| info?.label(label)).and_then(text_number)
+        };
+        self.entity.texts.values().map(value).collect()
     }
 }
 
 impl Live for Exporter<'_> {
     fn columns(&self) -> Vec<String> {
-        self.settings.metrics.iter().map(|metric| metric.name.clone()).collect()
+        columns(self.settings, self.entity)
     }
 
     /// Scrapes all endpoints at once; one that fails has no row, and says why in `failures`.
@@ -95,10 +125,11 @@ impl Live for Exporter<'_> {
         let settings = self.settings;
         let wants =
             move |name: &str| name == settings.info || rules::wants(&settings.metrics, name);
-        let replies = self.client.scrape(&endpoints, &wants);
+        let urls: Vec<&HttpUrl> = endpoints.keys().collect();
+        let replies = self.client.scrape(&urls, &wants);
         let mut taken = Taken::default();
         let mut rows: BTreeMap<String, Vec<Option<f64>>> = BTreeMap::new();
-        for (url, reply) in endpoints.iter().zip(replies) {
+        for ((url, labels), reply) in endpoints.iter().zip(replies) {
             let scrape = match reply {
                 Ok(scrape) => scrape,
                 Err(why) => {
@@ -114,7 +145,8 @@ impl Live for Exporter<'_> {
             }
             let entity = self.name(url, &scrape);
             let previous = self.previous.entry(url.clone()).or_default();
-            let values = rules::values(&settings.metrics, &scrape, time, previous);
+            let mut values = rules::values(&settings.metrics, &scrape, time, previous);
+            values.extend(self.texts(labels, &scrape));
             if rows.contains_key(&entity) {
                 taken.failures.push(format!(
                     "`{url}`: another endpoint is the entity `{entity}` as well; this one is left out"
@@ -123,8 +155,8 @@ impl Live for Exporter<'_> {
             }
             rows.insert(entity, values);
         }
-        self.previous.retain(|url, _| endpoints.contains(url));
-        taken.rows = rows_of(rows, self.settings.metrics.len(), time);
+        self.previous.retain(|url, _| endpoints.contains_key(url));
+        taken.rows = rows_of(rows, self.columns().len(), time);
         Ok(taken)
     }
 }

@@ -1,7 +1,7 @@
-//! The source `kubernetes`: the pods of a cluster as they are now, asked from its API.
+//! The source `kubernetes`: the pods or nodes of a cluster as they are now, asked from its API.
 //!
-//! The API has no past. Image and owner of a pod apply from its start to its end; a pod that was
-//! deleted is not listed.
+//! The API has no past. Image and owner of a pod apply from its start to its end, and the labels of
+//! a node from its creation on; what was deleted is not listed.
 
 mod api;
 mod images;
@@ -14,14 +14,14 @@ use std::path::PathBuf;
 use contract::deadline::waits_for;
 use contract::{Outcome, Span, StepError, Timestamp};
 use document::http::Http;
-use document::sources::{Entity, KubernetesSource, PodColumn, PodLabel};
-use frames::samples::SampleRows;
+use document::sources::{Entity, KubernetesObjects, KubernetesSource, PodColumn, PodLabel};
+use frames::samples::{SampleRows, text_number};
 
 use crate::range::Due;
 use crate::source::{Each, Opening, Source, Stop};
 use api::{Api, Listed};
 use images::Images;
-use objects::{Node, Pod};
+use objects::{Metadata, Node, Pod};
 
 /// Rows that are handed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
@@ -37,7 +37,8 @@ struct Kubernetes<'a> {
     step: Span,
     is_scoring: bool,
     requests: usize,
-    pods: usize,
+    /// Pods or nodes that have a row.
+    objects: usize,
     without_size: usize,
     warnings: Vec<String>,
 }
@@ -57,7 +58,7 @@ pub(crate) fn open<'a>(
         step: opening.document.step,
         is_scoring: opening.is_scoring,
         requests: 0,
-        pods: 0,
+        objects: 0,
         without_size: 0,
         warnings: Vec::new(),
     })
@@ -65,11 +66,12 @@ pub(crate) fn open<'a>(
 
 impl Source for Kubernetes<'_> {
     fn columns(&self) -> Vec<String> {
-        self.settings.columns.iter().map(|column| column.name().to_owned()).collect()
+        let columns = self.pod_columns().iter().map(|column| column.name().to_owned());
+        columns.chain(self.entity.texts.keys().cloned()).collect()
     }
 
     fn is_labelled(&self) -> bool {
-        true
+        !self.lists_nodes()
     }
 
     fn describes(&self) -> bool {
@@ -83,6 +85,7 @@ impl Source for Kubernetes<'_> {
         let read = self.read(&mut api);
         self.requests = api.requests;
         let mut rows = read?;
+        self.objects = rows.len();
         rows.sort_by(|a, b| (a.time, &a.entity).cmp(&(b.time, &b.entity)));
         for block in rows.chunks(BLOCK_ROWS) {
             each(self.block(block))?;
@@ -92,9 +95,13 @@ impl Source for Kubernetes<'_> {
 
     fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError> {
         self.warnings.iter().for_each(|warning| outcome.warn(warning));
-        outcome.count("pods", self.pods);
-        outcome.count("pods_without_image_size", self.without_size);
-        if self.pods == 0 && !self.is_scoring {
+        if self.lists_nodes() {
+            outcome.count("nodes", self.objects);
+        } else {
+            outcome.count("pods", self.objects);
+            outcome.count("pods_without_image_size", self.without_size);
+        }
+        if self.objects == 0 && !self.is_scoring {
             return Err(StepError::refused(self.nothing())
                 .hint("check `namespaces` and `selector` of the source"));
         }
@@ -102,7 +109,7 @@ impl Source for Kubernetes<'_> {
     }
 
     fn diagnosis(&self) -> Option<String> {
-        (self.pods == 0).then(|| self.nothing())
+        (self.objects == 0).then(|| self.nothing())
     }
 
     fn counts(&self) -> BTreeMap<&'static str, usize> {
@@ -120,10 +127,57 @@ struct Row {
 
 impl Kubernetes<'_> {
     fn nothing(&self) -> String {
+        if self.lists_nodes() {
+            return format!("`{}`: the cluster lists no node", self.field);
+        }
         format!("`{}`: no pod of the namespaces and labels asked for runs", self.field)
     }
 
+    fn lists_nodes(&self) -> bool {
+        self.settings.objects == KubernetesObjects::Nodes
+    }
+
+    fn pod_columns(&self) -> &[PodColumn] {
+        if self.lists_nodes() { &[] } else { &self.settings.columns }
+    }
+
+    /// Returns the rows of the nodes: their labels as texts.
+    fn read_nodes(&self, api: &mut Api<'_>) -> Result<Vec<Row>, StepError> {
+        let nodes: Vec<Node> = api.list(&Listed::nodes(self.settings))?;
+        let row = |node: &Node| {
+            Some(Row {
+                time: self.time(node.metadata.created().unwrap_or(self.due.after))?,
+                entity: self.entity.rename(&node.metadata.name).to_owned(),
+                label: String::new(),
+                values: self.texts(&node.metadata),
+            })
+        };
+        Ok(nodes.iter().filter_map(row).collect())
+    }
+
+    /// Returns the values of the columns of texts: of an object's labels. One without a value, such
+    /// as `node-role.kubernetes.io/control-plane`, is its own name.
+    fn texts(&self, metadata: &Metadata) -> Vec<Option<f64>> {
+        let value = |label: &String| {
+            let text = metadata.labels.get(label)?;
+            text_number(text).or_else(|| text_number(label))
+        };
+        self.entity.texts.values().map(value).collect()
+    }
+
+    /// Returns the end of the first window that an object was there in; nothing for one that came
+    /// later.
+    fn time(&self, since: Timestamp) -> Option<Timestamp> {
+        let floor = since.floor(self.step);
+        let own = if floor == since { since } else { floor + self.step };
+        let time = own.max(self.due.after.floor(self.step) + self.step);
+        (time <= self.due.end).then_some(time)
+    }
+
     fn read(&mut self, api: &mut Api<'_>) -> Result<Vec<Row>, StepError> {
+        if self.lists_nodes() {
+            return self.read_nodes(api);
+        }
         let wants_size = self.settings.columns.contains(&PodColumn::ImageSizeBytes);
         let nodes: Vec<Node> =
             if wants_size { api.list(&Listed::nodes(self.settings))? } else { Vec::new() };
@@ -134,7 +188,6 @@ impl Kubernetes<'_> {
         }
         let mut names = BTreeSet::new();
         let (mut rows, mut twice) = (Vec::new(), 0);
-        self.pods = 0;
         self.without_size = 0;
         for pod in &pods {
             let Some(started) = pod.started() else { continue };
@@ -143,7 +196,6 @@ impl Kubernetes<'_> {
                 twice += 1;
                 continue;
             }
-            self.pods += 1;
             rows.push(row);
         }
         self.warnings.clear();
@@ -155,7 +207,8 @@ impl Kubernetes<'_> {
         if self.without_size > 0 {
             self.warnings.push(format!(
                 "{} of {} pods have no image size: a node lists its 50 largest images only",
-                self.without_size, self.pods
+                self.without_size,
+                rows.len()
             ));
         }
         Ok(rows)
@@ -164,24 +217,20 @@ impl Kubernetes<'_> {
     /// Returns the row of a pod at the first window that it was there in; nothing for one that started
     /// later.
     fn row(&mut self, pod: &Pod, started: Timestamp, images: &Images) -> Option<Row> {
-        let floor = started.floor(self.step);
-        let own = if floor == started { started } else { floor + self.step };
-        let time = own.max(self.due.after.floor(self.step) + self.step);
-        if time > self.due.end {
-            return None;
-        }
+        let time = self.time(started)?;
         let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
         let value = |column: &PodColumn| match column {
             PodColumn::ImageSizeBytes => pod.main().and_then(|main| images.size(pod, main)),
             PodColumn::Containers => Some(pod.spec.containers.len() as f64),
             PodColumn::Restarts => Some(pod.restarts()),
         };
-        let values: Vec<Option<f64>> = self.settings.columns.iter().map(value).collect();
+        let mut values: Vec<Option<f64>> = self.settings.columns.iter().map(value).collect();
         let sizes = self.settings.columns.iter().zip(&values);
         let is_without = |(column, value): (&PodColumn, &Option<f64>)| {
             *column == PodColumn::ImageSizeBytes && value.is_none()
         };
         self.without_size += usize::from(sizes.into_iter().any(is_without));
+        values.extend(self.texts(&pod.metadata));
         let label = match &self.settings.label {
             PodLabel::Image => pod.main().map(|main| main.image.clone()),
             PodLabel::Owner => pod.owner(),
@@ -200,7 +249,7 @@ impl Kubernetes<'_> {
             times: rows.iter().map(|row| row.time).collect(),
             entities: rows.iter().map(|row| row.entity.clone()).collect(),
             labels: rows.iter().map(|row| row.label.clone()).collect(),
-            columns: (0..self.settings.columns.len())
+            columns: (0..self.columns().len())
                 .map(|column| rows.iter().map(|row| row.values[column]).collect())
                 .collect(),
         }

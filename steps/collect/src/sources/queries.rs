@@ -89,7 +89,8 @@ impl<'a, A: Answers> Queries<'a, A> {
 
 impl<A: Answers> Source for Queries<'_, A> {
     fn columns(&self) -> Vec<String> {
-        self.columns.iter().map(|column| column.name.clone()).collect()
+        let columns = self.columns.iter().map(|column| &column.name);
+        columns.chain(self.entity.texts.keys()).cloned().collect()
     }
 
     fn is_labelled(&self) -> bool {

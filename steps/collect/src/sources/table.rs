@@ -55,9 +55,9 @@ pub(crate) fn open<'a>(
     }
     let path = opening.take_data()?;
     let (columns, left_out) = if is_parquet(&path) {
-        foreign::columns(&path, settings)?
+        foreign::columns(&path, (settings, &opening.settings.entity))?
     } else {
-        csv::columns(&path, settings)?
+        csv::columns(&path, (settings, &opening.settings.entity))?
     };
     // Rows without times are a range of their own, unless a part of it is asked for.
     let all = settings.time.is_none() && opening.takes_all;
@@ -106,11 +106,11 @@ pub(crate) fn each_block(
         Ok(each(rows)?)
     };
     let read = if is_parquet(path) {
-        let (columns, _) = foreign::columns(path, settings)?;
+        let (columns, _) = foreign::columns(path, (settings, entity))?;
         foreign::read(path, settings, &columns, &mut add)
             .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
     } else {
-        let (columns, _) = csv::columns(path, settings)?;
+        let (columns, _) = csv::columns(path, (settings, entity))?;
         csv::read(path, settings, &columns, &mut add)
             .and_then(|bad| Ok(bad.check(path, &columns.samples)?))
     };
@@ -129,7 +129,8 @@ fn is_parquet(path: &std::path::Path) -> bool {
 
 impl Source for Table<'_> {
     fn columns(&self) -> Vec<String> {
-        self.columns.samples.iter().map(|column| column.name.clone()).collect()
+        let samples = self.columns.samples.iter().map(|column| &column.name);
+        samples.chain(self.entity.texts.keys()).cloned().collect()
     }
 
     fn is_labelled(&self) -> bool {

@@ -2,11 +2,18 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
+use collect::follow::{Recorder, Recording};
+use contract::{Span, Timestamp};
+use document::sections::Collect;
+use document::sinks::Sink;
+use store::ObjectStore;
 
 /// What an exporter answers.
 #[derive(Debug, Clone)]
@@ -19,6 +26,8 @@ pub(crate) enum Answer {
     Status(u16),
     /// Nothing, while the connection stays open.
     Silence,
+    /// Half of this text, while the connection stays open.
+    Stalled(String),
 }
 
 /// Exporters, each on a port of its own; they end with the process.
@@ -81,7 +90,55 @@ fn serve(mut stream: TcpStream, answer: Answer) -> Option<TcpStream> {
         Answer::Truncated(text) => head(200, text.len()) + &text[..text.len() / 2],
         Answer::Status(status) => head(status, 0),
         Answer::Silence => return Some(stream),
+        Answer::Stalled(text) => {
+            let half = head(200, text.len()) + &text[..text.len() / 2];
+            drop(stream.write_all(half.as_bytes()));
+            return Some(stream);
+        }
     };
     drop(stream.write_all(reply.as_bytes()));
     None
+}
+
+pub(crate) const METRICS: &str = "metrics: [{name: load, metric: node_load1}, \
+    {name: bytes, metric: bytes_total, counter: true, labels: {device: ['!lo']}}]";
+
+static NO_EXPORTS: BTreeMap<String, Sink> = BTreeMap::new();
+
+pub(crate) fn time(minute: i64, second: i64) -> Timestamp {
+    Timestamp::from_ms(1_795_252_800_000) + Span::from_seconds(60 * minute + second)
+}
+
+/// Opens the recorder `central` of a document.
+pub(crate) fn central<'a>(
+    document: &'a Collect,
+    folder: &'a Path,
+    store: &Arc<dyn ObjectStore>,
+    spool: &'a Path,
+) -> Result<Recorder<'a>> {
+    let store = Arc::clone(store);
+    let exports = &NO_EXPORTS;
+    let recorder = "central";
+    Ok(Recorder::open(Recording { document, exports, folder, store, recorder, spool })?)
+}
+
+pub(crate) fn open(url: &str) -> Result<Arc<dyn ObjectStore>> {
+    Ok(store::open(url)?.into())
+}
+
+pub(crate) fn document(urls: &[String], more: &str) -> Result<Collect> {
+    let text = format!(
+        "format: 1\nname: node\nstep: 10s\nrange: 5m\nsources:\n  nodes: {{exporter: {{endpoints: [{}], \
+         timeout: 500ms, {METRICS}}}{more}}}\nfeatures: [raw: {{}}]\nmodels: {{z_score: {{}}}}\n\
+         vote: {{combine: mean, threshold: {{quantile: {{share: 0.99}}}}}}\n",
+        urls.iter().map(|url| format!("'{url}'")).collect::<Vec<_>>().join(", ")
+    );
+    Ok(document::parse("x.yaml", &text)?.into())
+}
+
+pub(crate) fn exposition(load: f64, bytes: i64) -> String {
+    format!(
+        "# TYPE node_load1 gauge\nnode_load1 {load}\nbytes_total{{device=\"lo\"}} 7\n\
+         bytes_total{{device=\"eth0\"}} {bytes}\n"
+    )
 }

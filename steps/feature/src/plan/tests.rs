@@ -2,16 +2,19 @@ use contract::Span;
 
 use super::*;
 
-fn document(features: &str) -> Sections {
-    let text = format!(
+fn text(features: &str) -> String {
+    format!(
         "format: 1\nname: x\nstep: 1m\nrange: 1d\nsources: {{main: {{recording: {{path: r}}, \
          queries: [{{name: cpu, unit: cores, promql: 'rate(cpu[$rate_window])'}}, \
          {{name: requests, promql: requests_total}}]}}}}\n\
          features: {features}\nmodels: {{z_score: {{}}}}\n\
          vote: {{combine: votes, weights: {{z_score: 1}}, alarm_at: 1, \
          threshold: {{quantile: {{share: 0.99}}}}}}\n"
-    );
-    document::parse("x.yaml", &text).unwrap().into()
+    )
+}
+
+fn document(features: &str) -> Sections {
+    document::parse("x.yaml", &text(features)).unwrap().into()
 }
 
 fn planned(features: &str) -> Result<Plan, StepError> {
@@ -66,9 +69,26 @@ fn peer_deviations_are_named_after_their_column_and_say_all_their_settings() {
         "{columns: [cpu], window: 5m, clip: 5}",
         "{columns: [cpu], window: 5m, min_spread_ratio: 0.5}",
         "{columns: [cpu], window: 5m, groups: [['a*'], ['*']]}",
+        "{columns: [cpu], window: 5m, group_by: requests}",
     ] {
         assert_ne!(of(other).1, formula, "{other}");
     }
+}
+
+#[test]
+fn column_of_texts_is_read_for_groups_and_no_other_rule_means_it() {
+    let text = text("[raw, {peers: {window: 5m, group_by: role}}]");
+    let text =
+        text.replace("requests_total}]", "requests_total}], entity: {texts: {role: node_role}}");
+    let document = document::parse("x.yaml", &text).unwrap().into();
+    let plan = plan(&document, &["cpu", "requests", "role"]).unwrap();
+    let names = plan.contract.names();
+    let expected = ["cpu", "requests", "cpu_peer_deviation", "requests_peer_deviation"];
+    assert_eq!(names, expected);
+    assert_eq!(plan.sample_columns, ["cpu", "requests", "role"]);
+    assert_eq!(plan.texts, ["role"]);
+    let formula = &plan.contract.columns[2].formula;
+    assert!(formula.ends_with("grouped by role where role = text(node_role)"), "{formula}");
 }
 
 #[test]

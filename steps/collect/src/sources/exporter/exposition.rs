@@ -5,8 +5,9 @@
 //! series that are wanted are kept, so that a reply of many megabytes takes little memory. What
 //! cannot be a whole reply is refused as a whole: half of a scrape would look like a fall of all sums.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// A series of a scrape.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,8 @@ pub(crate) struct Sample {
     pub(crate) labels: Vec<(String, String)>,
     /// May be NaN or infinite.
     pub(crate) value: f64,
+    /// Tells the series from every other one.
+    pub(crate) key: Arc<str>,
 }
 
 impl Sample {
@@ -23,17 +26,17 @@ impl Sample {
     pub(crate) fn label(&self, name: &str) -> Option<&str> {
         self.labels.iter().find(|(label, _)| label == name).map(|(_, value)| value.as_str())
     }
+}
 
-    /// Returns the text that tells the series from every other one.
-    pub(crate) fn key(&self) -> String {
-        let mut labels: Vec<&(String, String)> = self.labels.iter().collect();
-        labels.sort();
-        let mut key = self.name.clone();
-        for (name, value) in labels {
-            key.extend(["\0", name, "\0", value]);
-        }
-        key
+/// Returns the text that tells a series from every other one.
+fn key(name: &str, labels: &[(String, String)]) -> Arc<str> {
+    let mut sorted: Vec<&(String, String)> = labels.iter().collect();
+    sorted.sort();
+    let mut key = name.to_owned();
+    for (name, value) in sorted {
+        key.extend(["\0", name, "\0", value]);
     }
+    key.into()
 }
 
 /// The wanted series of a scrape.
@@ -95,65 +98,84 @@ pub(crate) fn parse(
     if !ended {
         return Err(Unreadable::Truncated);
     }
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let before = body.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        Unreadable::Line { line, what: "it is not UTF-8 text" }
+    })?;
     let mut scrape = Scrape::default();
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashSet<Arc<str>> = HashSet::new();
     let mut any = false;
-    for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
-        let wrong = |what| Unreadable::Line { line: index + 1, what };
-        let line = std::str::from_utf8(line).map_err(|_| wrong("it is not UTF-8 text"))?.trim();
+    // Series of one name follow each other.
+    let (mut known, mut is_wanted) = ("", false);
+    for (index, line) in text.split('\n').enumerate() {
+        let line = line.trim_ascii();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         any = true;
-        let name_end = line.find(['{', ' ', '\t']).ok_or_else(|| wrong("it has no value"))?;
-        let name = &line[..name_end];
-        if !is_name(name) {
-            return Err(wrong("it begins with no metric name"));
+        let wrong = |what| Unreadable::Line { line: index + 1, what };
+        let (name, rest) = name_of(line).map_err(wrong)?;
+        if name != known {
+            (known, is_wanted) = (name, wants(name));
         }
-        if !wants(name) {
+        if !is_wanted {
             continue;
         }
-        let sample = sample(name, &line[name_end..]).map_err(wrong)?;
-        if seen.insert(sample.key(), index).is_some() {
-            scrape.duplicates += 1;
-        } else {
+        let sample = sample(name, rest).map_err(wrong)?;
+        if seen.insert(Arc::clone(&sample.key)) {
             scrape.samples.push(sample);
+        } else {
+            scrape.duplicates += 1;
         }
     }
     if any { Ok(scrape) } else { Err(Unreadable::Empty) }
 }
 
+/// Splits a line behind the name of its metric.
+fn name_of(line: &str) -> Result<(&str, &str), &'static str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+    let end = line.bytes().position(|byte| !is_part(byte)).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    match (name.bytes().next(), rest.bytes().next()) {
+        (None | Some(b'0'..=b'9'), _) => Err("it begins with no metric name"),
+        (Some(_), Some(b'{' | b' ' | b'\t')) => Ok((name, rest)),
+        (Some(_), None) => Err("it has no value"),
+        (Some(_), Some(_)) => Err("it begins with no metric name"),
+    }
+}
+
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }
 
 /// Parses what follows the name: labels, value, and a timestamp or an exemplar, which are ignored.
 fn sample(name: &str, rest: &str) -> Result<Sample, &'static str> {
     let mut labels = Vec::new();
-    let mut rest = rest.trim_start();
+    let mut rest = rest.trim_ascii_start();
     if let Some(inner) = rest.strip_prefix('{') {
-        rest = inner.trim_start();
+        rest = inner.trim_ascii_start();
         while !rest.starts_with('}') {
             let (label, after) = rest.split_once('=').ok_or("a label has no value")?;
-            let label = label.trim();
+            let label = label.trim_ascii();
             if !is_name(label) {
                 return Err("a label has no name");
             }
-            let quoted = after.trim_start().strip_prefix('"').ok_or("a label has no quotes")?;
-            let (value, after) = text(quoted)?;
+            let quoted = after.trim_ascii_start().strip_prefix('"');
+            let (value, after) = text(quoted.ok_or("a label has no quotes")?)?;
             labels.push((label.to_owned(), value));
-            rest = after.trim_start();
+            rest = after.trim_ascii_start();
             match rest.strip_prefix(',') {
-                Some(after) => rest = after.trim_start(),
+                Some(after) => rest = after.trim_ascii_start(),
                 None if rest.starts_with('}') => {}
                 None => return Err("labels are not separated by commas"),
             }
         }
         rest = &rest[1..];
     }
-    let value = rest.split_whitespace().next().ok_or("it has no value")?;
-    Ok(Sample { name: name.to_owned(), labels, value: number(value)? })
+    let value = number(rest.split_whitespace().next().ok_or("it has no value")?)?;
+    Ok(Sample { key: key(name, &labels), name: name.to_owned(), labels, value })
 }
 
 /// Parses a number as Go writes it.
@@ -169,20 +191,23 @@ fn number(text: &str) -> Result<f64, &'static str> {
 /// Reads a label's value up to its closing quote; returns it with what follows the quote.
 fn text(quoted: &str) -> Result<(String, &str), &'static str> {
     let mut value = String::new();
-    let mut chars = quoted.char_indices();
-    while let Some((index, c)) = chars.next() {
-        match c {
-            '"' => return Ok((value, &quoted[index + 1..])),
-            '\\' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, c @ ('"' | '\\'))) => value.push(c),
-                Some((_, c)) => value.extend(['\\', c]),
-                None => return Err("a label's value does not end"),
-            },
-            c => value.push(c),
+    let mut rest = quoted;
+    loop {
+        let at = rest.find(['"', '\\']).ok_or("a label's value does not end")?;
+        let (plain, after) = rest.split_at(at);
+        value.push_str(plain);
+        let mut after = after.chars();
+        if after.next() == Some('"') {
+            return Ok((value, after.as_str()));
         }
+        match after.next() {
+            Some('n') => value.push('\n'),
+            Some(c @ ('"' | '\\')) => value.push(c),
+            Some(c) => value.extend(['\\', c]),
+            None => return Err("a label's value does not end"),
+        }
+        rest = after.as_str();
     }
-    Err("a label's value does not end")
 }
 
 #[cfg(test)]
@@ -229,6 +254,9 @@ mod tests {
             ("a 1\nb\n", Unreadable::Line { line: 2, what: "it has no value" }),
             ("a one\n", Unreadable::Line { line: 1, what: "its value is not a number" }),
             ("{\"a\": 1}\n", Unreadable::Line { line: 1, what: "it begins with no metric name" }),
+            ("1a 1\n", Unreadable::Line { line: 1, what: "it begins with no metric name" }),
+            ("a-b 1\n", Unreadable::Line { line: 1, what: "it begins with no metric name" }),
+            ("a{x=\"y\\\n", Unreadable::Line { line: 1, what: "a label's value does not end" }),
             (
                 "a{x=\"1\" y=\"2\"} 1\n",
                 Unreadable::Line { line: 1, what: "labels are not separated by commas" },

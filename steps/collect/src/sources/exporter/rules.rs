@@ -1,6 +1,7 @@
 //! From the series of a scrape to the columns of a row: filters, sums, rates.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use contract::{Span, Timestamp};
 use document::sources::{Combine, ExporterMetric};
@@ -15,7 +16,7 @@ const LONGEST_GAP: Span = Span::from_seconds(300);
 #[derive(Debug, Default)]
 pub(crate) struct Previous {
     time: Option<Timestamp>,
-    counters: HashMap<String, f64>,
+    counters: HashMap<Arc<str>, f64>,
 }
 
 /// Says whether a metric of this name is asked for.
@@ -49,9 +50,8 @@ pub(crate) fn values(
             .collect();
         let value = if metric.counter {
             let rates = series.iter().filter_map(|sample| {
-                let key = sample.key();
-                let before = previous.counters.get(&key).copied();
-                counters.insert(key, sample.value);
+                let before = previous.counters.get(&sample.key).copied();
+                counters.insert(Arc::clone(&sample.key), sample.value);
                 let increase = match before? {
                     before if sample.value >= before => sample.value - before,
                     _ => sample.value,

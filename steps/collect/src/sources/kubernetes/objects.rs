@@ -81,6 +81,14 @@ pub(super) struct Metadata {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) owner_references: Vec<Owner>,
+    creation_timestamp: Option<String>,
+}
+
+impl Metadata {
+    /// Returns when the object was made, as far as that is known.
+    pub(super) fn created(&self) -> Option<Timestamp> {
+        self.creation_timestamp.as_ref()?.parse().ok()
+    }
 }
 
 /// What an object belongs to.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use contract::{Outcome, StepError, Timestamp};
 use document::sources::Entity;
-use frames::samples::SampleRows;
+use frames::samples::{SampleRows, text_number};
 
 use super::chunk::Chunk;
 use super::column::{Column, Merged, shown};
@@ -44,7 +44,7 @@ pub(crate) struct Assembler<'a> {
 /// All series that stand for one entity.
 type EntitySeries = BTreeMap<String, Vec<Series>>;
 
-/// Points of each query for one entity, in order of time.
+/// Points of each query for one entity, in order of time, and then of each text.
 type EntityPoints = Vec<std::vec::IntoIter<Point>>;
 
 impl<'a> Assembler<'a> {
@@ -86,6 +86,7 @@ impl<'a> Assembler<'a> {
         for (index, hole) in holes {
             self.gaps.hole(&self.columns[index].name, hole);
         }
+        let mut texts: BTreeMap<String, Vec<Vec<Point>>> = BTreeMap::new();
         for (index, reply) in replies.into_iter().enumerate() {
             let named = |text: &String| format!("query `{}`: {text}", self.columns[index].name);
             self.warnings.extend(reply.warnings.iter().map(named));
@@ -99,9 +100,22 @@ impl<'a> Assembler<'a> {
                 if let Some(label) = label.filter(|_| !labels.contains_key(&entity)) {
                     labels.insert(entity.clone(), label.clone());
                 }
+                if !self.entity.texts.is_empty() {
+                    self.note_texts(&grid, &series, texts.entry(entity.clone()).or_default());
+                }
                 let points = self.one_a_time(index, &entity, &grid, series)?;
                 let of_entity = entities.entry(entity).or_insert_with(|| self.no_points());
                 of_entity[index] = points.into_iter();
+            }
+        }
+        for (entity, texts) in texts {
+            let Some(points) = entities.get_mut(&entity) else { continue };
+            let of_texts = points.iter_mut().skip(self.columns.len());
+            for (points, mut text) in of_texts.zip(texts) {
+                // Stable: of several series at one time that of the first query counts.
+                text.sort_by_key(|point| point.time_ms);
+                text.dedup_by_key(|point| point.time_ms);
+                *points = text.into_iter();
             }
         }
         let mut rows = self.merge(&grid, entities);
@@ -113,7 +127,26 @@ impl<'a> Assembler<'a> {
     }
 
     fn no_points(&self) -> EntityPoints {
-        vec![Vec::new().into_iter(); self.columns.len()]
+        vec![Vec::new().into_iter(); self.width()]
+    }
+
+    /// Returns the number of columns, with those of texts.
+    fn width(&self) -> usize {
+        self.columns.len() + self.entity.texts.len()
+    }
+
+    /// Adds the texts of an entity's series, at the times at which they have values.
+    fn note_texts(&self, grid: &Grid, all: &[Series], into: &mut Vec<Vec<Point>>) {
+        into.resize_with(self.entity.texts.len(), Vec::new);
+        for (label, into) in self.entity.texts.values().zip(into) {
+            for series in all {
+                let text = series.labels.get(label).and_then(|text| text_number(text));
+                let Some(value) = text else { continue };
+                let times = series.points.iter().map(|point| point.time_ms);
+                let there = times.filter(|time| grid.contains(Timestamp::from_ms(*time)));
+                into.extend(there.map(|time_ms| Point { time_ms, value }));
+            }
+        }
     }
 
     /// Sorts a query's series by entity; without an entity label all of them stand for one.
@@ -187,16 +220,16 @@ impl<'a> Assembler<'a> {
     }
 
     fn merge(&mut self, grid: &Grid, mut entities: BTreeMap<String, EntityPoints>) -> SampleRows {
-        let mut rows =
-            SampleRows { columns: vec![Vec::new(); self.columns.len()], ..SampleRows::default() };
-        let mut values = vec![None; self.columns.len()];
+        let width = self.width();
+        let mut rows = SampleRows { columns: vec![Vec::new(); width], ..SampleRows::default() };
+        let mut values = vec![None; width];
         for time in (0..grid.points).map(|index| grid.time(index)) {
             for (entity, points) in &mut entities {
                 for (value, points) in values.iter_mut().zip(points) {
                     let here = points.as_slice().first().is_some_and(|p| p.time_ms == time.ms());
                     *value = if here { points.next().map(|point| point.value) } else { None };
                 }
-                let some = values.iter().any(Option::is_some);
+                let some = values.iter().take(self.columns.len()).any(Option::is_some);
                 self.begun |= some;
                 self.rows_with_values += usize::from(some);
                 if !some && (self.by_entity || !self.begun) {
@@ -253,197 +286,4 @@ impl<'a> Assembler<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use contract::Span;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::sources::prometheus::reply::Reply;
-
-    fn column(name: &str, entity: Option<&str>) -> Column {
-        Column { name: name.to_owned(), labels: entity.map(str::to_owned).into_iter().collect() }
-    }
-
-    fn assembler(columns: &[Column], keep_leading_gaps: bool) -> Assembler<'static> {
-        static ENTITY: std::sync::LazyLock<Entity> = std::sync::LazyLock::new(Entity::default);
-        Assembler::new(columns.to_vec(), &ENTITY, keep_leading_gaps)
-    }
-
-    fn grid(first: i64, points: usize) -> Grid {
-        Grid { first: Timestamp::from_ms(first), points, step: Span::from_ms(10) }
-    }
-
-    fn reply(series: Vec<Series>) -> Reply {
-        Reply { series, ..Reply::default() }
-    }
-
-    #[test]
-    fn rows_are_in_order_of_time_and_then_of_entity_and_absent_points_are_gaps() {
-        let queries = [column("a", Some("node")), column("b", Some("node"))];
-        let mut assembler = assembler(&queries, false);
-        let a = reply(vec![
-            Series::new(&[("node", "y")], &[(0, 1.0), (10, 2.0)]),
-            Series::new(&[("node", "x")], &[(10, 3.0), (15, 9.0), (30, 9.0)]),
-        ]);
-        let b = reply(vec![Series::new(&[("node", "x"), ("z", "")], &[(10, f64::INFINITY)])]);
-        let rows = assembler.rows(Chunk::whole(grid(0, 3), vec![a, b])).unwrap();
-        let times: Vec<i64> = rows.times.iter().map(|time| time.ms()).collect();
-        assert_eq!(times, [0, 10, 10]);
-        assert_eq!(rows.entities, ["y", "x", "y"]);
-        assert_eq!(rows.columns[0], [Some(1.0), Some(3.0), Some(2.0)]);
-        assert_eq!(rows.columns[1], [None, Some(f64::INFINITY), None]);
-        assert_eq!(assembler.ignored_points, 2, "off the grid, and after its end");
-    }
-
-    #[test]
-    fn without_entities_a_time_without_values_has_a_row_of_gaps_once_there_was_a_value() {
-        let queries = [column("a", None)];
-        for (keep, expected) in [(false, 2), (true, 3)] {
-            let mut assembler = assembler(&queries, keep);
-            let a = reply(vec![Series::new(&[], &[(10, 1.0)])]);
-            let rows = assembler.rows(Chunk::whole(grid(0, 3), vec![a])).unwrap();
-            assert_eq!(rows.times.len(), expected);
-        }
-    }
-
-    #[test]
-    fn the_label_of_a_row_is_that_of_the_first_query_that_has_one() {
-        let queries = [column("a", Some("pod")), column("b", Some("pod"))];
-        let mut made = assembler(&queries, false).with_label(Some("image"));
-        let a = reply(vec![
-            Series::new(&[("pod", "x")], &[(0, 1.0)]),
-            Series::new(&[("pod", "y"), ("image", "nginx:1")], &[(0, 1.0), (10, 1.0)]),
-        ]);
-        let b = reply(vec![
-            Series::new(&[("pod", "x"), ("image", "redis:7")], &[(0, 2.0)]),
-            Series::new(&[("pod", "y"), ("image", "other")], &[(0, 2.0)]),
-            Series::new(&[("pod", "z")], &[(0, 2.0)]),
-        ]);
-        let rows = made.rows(Chunk::whole(grid(0, 2), vec![a, b])).unwrap();
-        assert_eq!(rows.entities, ["x", "y", "z", "y"]);
-        assert_eq!(rows.labels, ["redis:7", "nginx:1", "", "nginx:1"]);
-    }
-
-    #[test]
-    fn several_series_need_an_entity_label() {
-        let queries = [column("a", None)];
-        let series = |node| Series::new(&[("job", "k"), ("node", node)], &[(0, 1.0)]);
-        let mut made = assembler(&queries, false);
-        let chunk = Chunk::whole(grid(0, 1), vec![reply(vec![series("x"), series("y")])]);
-        let error = made.rows(chunk).unwrap_err();
-        assert!(error.message.contains(r#"`{job="k", node="x"}` and `{job="k", node="y"}`"#));
-        assert!(error.hint.unwrap().contains("`entity: node`"));
-    }
-
-    #[test]
-    fn a_series_that_changes_its_labels_is_one_column_with_a_warning() {
-        let queries = [column("a", None)];
-        let mut made = assembler(&queries, false);
-        let mut values = Vec::new();
-        for (first, node) in [(0, "x"), (10, "x"), (20, "y")] {
-            let series = Series::new(&[("node", node)], &[(first, 1.0)]);
-            let rows = made.rows(Chunk::whole(grid(first, 1), vec![reply(vec![series])]));
-            values.extend(rows.unwrap().columns.remove(0));
-        }
-        assert_eq!(values, [Some(1.0); 3]);
-        assert_eq!(made.warnings.len(), 1);
-    }
-
-    #[test]
-    fn times_with_two_series_of_an_entity_are_gaps_of_that_entity_alone() {
-        let queries = [column("a", Some("node"))];
-        let replies = || {
-            vec![reply(vec![
-                Series::new(
-                    &[("node", "x"), ("i", "1")],
-                    &[(0, 1.0), (10, 2.0), (20, 3.0), (30, 4.0)],
-                ),
-                Series::new(&[("node", "x"), ("i", "2")], &[(20, 5.0), (30, 6.0), (40, 7.0)]),
-                Series::new(&[("node", "y"), ("i", "3")], &[(20, 8.0)]),
-            ])]
-        };
-        for scoring in [true, false] {
-            let mut made = assembler(&queries, scoring);
-            let rows = made.rows(Chunk::whole(grid(0, 5), replies())).unwrap();
-            assert_eq!(rows.entities, ["x", "x", "y", "x"]);
-            assert_eq!(rows.columns[0], [Some(1.0), Some(2.0), Some(8.0), Some(7.0)]);
-            let gaps = made.gaps.take();
-            assert_eq!(gaps.len(), 1);
-            assert_eq!((gaps[0].first.ms(), gaps[0].last.ms()), (20, 30));
-            assert_eq!(gaps[0].entity.as_deref(), Some("x"));
-            assert!(gaps[0].reason.contains(r#"{i="1", node="x"}"#), "{}", gaps[0].reason);
-        }
-    }
-
-    #[test]
-    fn a_training_refuses_a_query_that_is_ambiguous_most_of_the_time() {
-        let queries = [column("a", Some("node"))];
-        let series = |i| Series::new(&[("node", "x"), ("i", i)], &[(0, 1.0)]);
-        let chunk = || Chunk::whole(grid(0, 1), vec![reply(vec![series("1"), series("2")])]);
-        let error = assembler(&queries, false).rows(chunk()).unwrap_err();
-        assert!(error.hint.unwrap().contains("sum by (node)"));
-        assert!(assembler(&queries, true).rows(chunk()).is_ok());
-    }
-
-    #[test]
-    fn series_without_the_entity_label_are_left_out_and_refused_if_no_other_is_there() {
-        let queries = [column("a", Some("node"))];
-        let with = Series::new(&[("node", "x")], &[(0, 1.0)]);
-        let without = Series::new(&[("cpu", "1")], &[(0, 2.0)]);
-        let mut made = assembler(&queries, false);
-        let replies = vec![reply(vec![with, without.clone()])];
-        let rows = made.rows(Chunk::whole(grid(0, 1), replies)).unwrap();
-        assert_eq!(rows.columns[0], [Some(1.0)]);
-        assert!(made.warnings.first().unwrap().contains("without the entity label `node`"));
-        let alone = Chunk::whole(grid(0, 1), vec![reply(vec![without])]);
-        let error = assembler(&queries, false).rows(alone).unwrap_err();
-        assert!(error.hint.unwrap().contains("sum by (node)"));
-    }
-
-    #[test]
-    fn two_values_at_one_time_are_refused() {
-        let queries = [column("a", None)];
-        let replies = vec![reply(vec![Series::new(&[], &[(0, 1.0), (0, 2.0)])])];
-        assembler(&queries, false).rows(Chunk::whole(grid(0, 1), replies)).unwrap_err();
-    }
-
-    proptest! {
-        #[test]
-        fn rows_do_not_depend_on_how_time_is_cut(
-            present in proptest::collection::vec(any::<[bool; 4]>(), 1..40), cut in 1_usize..40,
-            by_entity: bool,
-        ) {
-            let label = by_entity.then_some("node");
-            let queries = [column("a", label), column("b", label)];
-            let rows_of = |size: usize| {
-                let mut assembler = assembler(&queries, false);
-                let mut all = (Vec::new(), Vec::new(), vec![Vec::new(); 2]);
-                for from in (0..present.len()).step_by(size) {
-                    let to = (from + size).min(present.len());
-                    let series = |which: usize, name: &str| {
-                        let points: Vec<(i64, f64)> = (from..to)
-                            .filter(|i| present[*i][which])
-                            .map(|i| (10 * i64::try_from(i).unwrap(), i as f64))
-                            .collect();
-                        Series::new(&[("node", name)], &points)
-                    };
-                    let mut replies = vec![
-                        reply(vec![series(0, "x")]), reply(vec![series(1, "x")]),
-                    ];
-                    if by_entity {
-                        replies[0].series.push(series(2, "y"));
-                        replies[1].series.push(series(3, "y"));
-                    }
-                    let first = 10 * i64::try_from(from).unwrap();
-                    let rows =
-                        assembler.rows(Chunk::whole(grid(first, to - from), replies)).unwrap();
-                    all.0.extend(rows.times);
-                    all.1.extend(rows.entities);
-                    all.2.iter_mut().zip(rows.columns).for_each(|(all, c)| all.extend(c));
-                }
-                all
-            };
-            prop_assert_eq!(rows_of(cut), rows_of(present.len()));
-        }
-    }
-}
+mod tests;

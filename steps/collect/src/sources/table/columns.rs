@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use contract::StepError;
-use document::sources::TableSource;
+use document::sources::{Entity, TableSource};
 use frames::FeatureTable;
 
 /// A column of the file.
@@ -23,6 +23,8 @@ pub(super) struct Columns {
     pub(super) label: Option<FileColumn>,
     /// The samples, in the file's order, or in the document's where it names them.
     pub(super) samples: Vec<FileColumn>,
+    /// The texts, in the order of the names of their sample columns.
+    pub(super) texts: Vec<FileColumn>,
 }
 
 impl Columns {
@@ -30,7 +32,7 @@ impl Columns {
     /// every other column is a candidate. Returns notes on columns that had to be renamed, too.
     pub(super) fn find(
         path: &Path,
-        source: &TableSource,
+        (source, entity): (&TableSource, &Entity),
         header: &[String],
     ) -> Result<(Self, Vec<String>), StepError> {
         if header.iter().all(String::is_empty) {
@@ -45,6 +47,7 @@ impl Columns {
             found.ok_or_else(|| unknown(path, name, header))
         };
         let time = source.time.as_ref().map(find).transpose()?;
+        let texts: Vec<FileColumn> = entity.texts.values().map(find).collect::<Result<_, _>>()?;
         let entity = source.entity.as_ref().map(find).transpose()?;
         let label = source.label.as_ref().map(find).transpose()?;
         let keys: Vec<&FileColumn> = [&time, &entity, &label].into_iter().flatten().collect();
@@ -60,12 +63,13 @@ impl Columns {
         let samples = if source.columns.is_empty() {
             let all = header.iter().enumerate();
             all.filter(|(index, _)| keys.iter().all(|key| key.index != *index))
+                .filter(|(index, _)| texts.iter().all(|text| text.index != *index))
                 .map(|(index, name)| FileColumn { index, name: name.clone() })
                 .collect()
         } else {
             source.columns.iter().map(find).collect::<Result<_, _>>()?
         };
-        let columns = Self { time, entity, label, samples };
+        let columns = Self { time, entity, label, samples, texts };
         columns.check_samples(path)?;
         Ok((columns, notes))
     }

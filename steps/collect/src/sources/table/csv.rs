@@ -5,8 +5,8 @@ use std::path::Path;
 
 use contract::StepError;
 use csv::{ByteRecord, ReaderBuilder};
-use document::sources::TableSource;
-use frames::samples::SampleRows;
+use document::sources::{Entity, TableSource};
+use frames::samples::{SampleRows, text_number};
 
 use super::bad::{Bad, BadCells};
 use super::cells::Cells;
@@ -35,10 +35,10 @@ pub(super) fn header(path: &Path, source: &TableSource) -> Result<Vec<String>, S
 /// hold numbers: those of whose cells, gaps aside, most are some.
 pub(super) fn columns(
     path: &Path,
-    source: &TableSource,
+    (source, entity): (&TableSource, &Entity),
 ) -> Result<(Columns, Vec<String>), StepError> {
     let mut rows = Rows::open(path, source)?;
-    let (mut columns, mut notes) = Columns::find(path, source, &rows.header)?;
+    let (mut columns, mut notes) = Columns::find(path, (source, entity), &rows.header)?;
     if !source.columns.is_empty() {
         return Ok((columns, notes));
     }
@@ -77,8 +77,8 @@ pub(super) fn read(
     let mut rows = Rows::open(path, source)?;
     let cells = Cells::new(source)?;
     let mut bad = BadCells::new(columns.samples.len(), source.max_bad_ratio);
-    let empty =
-        || SampleRows { columns: vec![Vec::new(); columns.samples.len()], ..SampleRows::default() };
+    let width = columns.samples.len() + columns.texts.len();
+    let empty = || SampleRows { columns: vec![Vec::new(); width], ..SampleRows::default() };
     let mut block = empty();
     while rows.next()? {
         bad.rows += 1;
@@ -99,6 +99,10 @@ pub(super) fn read(
                 None
             });
             values.push(number);
+        }
+        let values = block.columns.iter_mut().skip(columns.samples.len());
+        for (column, values) in columns.texts.iter().zip(values) {
+            values.push(text_number(rows.text(column)?));
         }
         if block.entities.len() == BLOCK_ROWS {
             each(std::mem::replace(&mut block, empty()))?;

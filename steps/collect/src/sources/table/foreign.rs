@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use contract::{StepError, Timestamp};
-use document::sources::TableSource;
+use document::sources::{Entity, TableSource};
 use frames::foreign::{ForeignColumn, ForeignKind, ForeignRows, ForeignTable};
-use frames::samples::SampleRows;
+use frames::samples::{SampleRows, text_number};
 
 use super::bad::{Bad, BadCells};
 use super::cells::Cells;
@@ -20,11 +20,11 @@ pub(super) fn header(path: &Path) -> Result<Vec<String>, StepError> {
 /// Finds the columns to read, and says which ones are left out and why.
 pub(super) fn columns(
     path: &Path,
-    source: &TableSource,
+    (source, entity): (&TableSource, &Entity),
 ) -> Result<(Columns, Vec<String>), StepError> {
     let all = ForeignTable::open(path)?.columns();
     let header: Vec<String> = all.iter().map(|column| column.name.clone()).collect();
-    let (mut columns, mut notes) = Columns::find(path, source, &header)?;
+    let (mut columns, mut notes) = Columns::find(path, (source, entity), &header)?;
     if source.columns.is_empty() {
         columns.retain(path, |column| {
             let is_number = all[column.index].kind == ForeignKind::Number;
@@ -87,6 +87,11 @@ impl Reading<'_> {
             None => Ok(vec![String::new(); rows.rows()]),
         };
         let samples = self.columns.samples.iter().zip(&mut bad.columns);
+        let numbers = samples.map(|(column, bad)| self.numbers(column, rows, bad));
+        let numbers_of_texts = self.columns.texts.iter().map(|column| {
+            let texts = rows.texts(column.index)?.into_iter();
+            Ok(texts.map(|text| text.and_then(|text| text_number(&text))).collect())
+        });
         Ok(SampleRows {
             times: match &self.columns.time {
                 Some(column) => self.times(column, rows)?,
@@ -94,9 +99,7 @@ impl Reading<'_> {
             },
             entities: texts(&self.columns.entity)?,
             labels: texts(&self.columns.label)?,
-            columns: samples
-                .map(|(column, bad)| self.numbers(column, rows, bad))
-                .collect::<Result<_, _>>()?,
+            columns: numbers.chain(numbers_of_texts).collect::<Result<_, StepError>>()?,
         })
     }
 
