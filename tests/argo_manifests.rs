@@ -94,11 +94,11 @@ fn a_document_that_no_pod_could_read_from_is_refused() -> anyhow::Result<()> {
     for (set, words) in [
         (
             "sources.metrics.prometheus.url=http://localhost:9090",
-            "names no host that a pod could reach",
+            "is not a host that a pod can reach",
         ),
         ("scoring.every=7m", "does not divide an hour or a day"),
-        ("labels.scenarios=/etc/scenarios.csv", "cannot be a file of the store"),
-        ("labels.scenarios=../scenarios.csv", "cannot be a file of the store"),
+        ("labels.scenarios=/etc/scenarios.csv", "cannot be a file in the store"),
+        ("labels.scenarios=../scenarios.csv", "cannot be a file in the store"),
         ("sources.metrics.prometheus.auth.bearer_token.file=token", "no pod has the file `token`"),
         (
             "exports.node.textfile.path=/var/lib/node_exporter/lynceus.prom",
@@ -110,7 +110,7 @@ fn a_document_that_no_pod_could_read_from_is_refused() -> anyhow::Result<()> {
     }
     let drift = files(&["alerts.kinds=[anomaly, drift]", "scoring.drift.retrain={}"]);
     let error = drift.err().context("a retrain")?.to_string();
-    assert!(error.contains("no pod starts a training"), "{error}");
+    assert!(error.contains("this setting has no effect in a cluster"), "{error}");
     Ok(())
 }
 

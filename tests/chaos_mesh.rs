@@ -198,7 +198,7 @@ fn selector_without_match_has_no_row_and_a_reason() -> Result<()> {
         json!([{"type": "Selected", "status": "False", "reason": "no pod is selected"}]);
     let recorded = record(vec![(200, nothing)], well())?;
     assert_eq!((recorded.code, recorded.rows), (Some(3), Vec::new()));
-    let words = "`memory_stress`: the selector matched nothing: no pod is selected";
+    let words = "`memory_stress`: the selector matched no target: no pod is selected";
     assert!(recorded.said.contains(words), "{}", recorded.said);
     Ok(())
 }
@@ -212,7 +212,7 @@ fn stuck_finalizer_makes_the_time_a_transition() -> Result<()> {
     let [row] = recorded.rows.as_slice() else { anyhow::bail!("{:?}", recorded.rows) };
     assert!(row.starts_with("2020-01-01T10:00:03Z,"), "{row}");
     assert!(row.ends_with(",transition,shop/web-1"), "its end is unknown: {row}");
-    for words in ["deleted at 2020-01-01T10:01:00Z", "finalizer chaos-mesh/records", "may go on"] {
+    for words in ["deleted at 2020-01-01T10:01:00Z", "finalizer chaos-mesh/records", "may continue"] {
         assert!(recorded.said.contains(words), "{words}: {}", recorded.said);
     }
     Ok(())

@@ -43,7 +43,7 @@ impl Mesh {
         ensure!(self.uses("create", &kind, NAMESPACE), "the account may not create {kind}");
         let name = object["metadata"]["name"].as_str().context("a name")?;
         let path = path(&kind, name);
-        ensure!(!self.objects.contains_key(&path), "{path} is there already");
+        ensure!(!self.objects.contains_key(&path), "{path} already exists");
         self.objects.insert(path, (object, self.now, 0));
         Ok(())
     }

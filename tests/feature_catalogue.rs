@@ -204,7 +204,7 @@ fn table_with_other_columns_is_refused_until_a_version_is_asked_for() -> anyhow:
     refused("rows.csv", &["--label", "nothing"], 3, "nothing")?;
     refused("none.csv", &[], 2, "there is no table `none.csv`")?;
     write("empty.csv", table(0..0))?;
-    refused("empty.csv", &[], 3, "has no column of numbers")?;
+    refused("empty.csv", &[], 3, "has no numeric column")?;
     write("text.csv", "one,two\nthree,four\n".to_owned())?;
     refused("text.csv", &[], 3, "time")?;
     let both = workspace.output(&publish_table("rows.csv", &["hosts"]))?;

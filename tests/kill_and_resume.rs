@@ -75,7 +75,7 @@ fn ctrl_c_prints_no_error_and_same_command_resumes() -> anyhow::Result<()> {
     if status.code().is_some() {
         assert_eq!(status.code(), Some(130), "{said}");
         assert!(
-            said.contains("error: interrupted\nhint: run the same command again to go on"),
+            said.contains("error: interrupted\nhint: run the same command again to resume"),
             "{said}"
         );
     }

@@ -231,7 +231,7 @@ fn shard_without_an_entity_is_refused_with_a_smaller_number() -> anyhow::Result<
     let output = workspace.output(&["run", "hosts.yaml", "--now", NOW])?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("has no entity of the data"), "{said}");
+    assert!(said.contains("has no entity in the data"), "{said}");
     assert!(said.contains("lower `shards.count`"), "{said}");
     Ok(())
 }

@@ -103,7 +103,7 @@ fn rows_of_another_table_are_judged_without_a_store() -> anyhow::Result<()> {
     let output = workspace.output(&["predict", bundle, "lacking.csv"])?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("lacks features of the model: errors"), "{said}");
+    assert!(said.contains("does not have these features of the model: errors"), "{said}");
     Ok(())
 }
 

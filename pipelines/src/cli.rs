@@ -379,11 +379,11 @@ fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
         }
         Format::Json if matches!(command, Command::Completions { .. }) => {
             Err(StepError::usage("`lynceus completions` prints a script, not JSON")
-                .hint("leave --output out"))
+                .hint("remove --output"))
         }
         Format::Json if matches!(command, Command::Schema(args) if args.is_markdown()) => {
-            Err(StepError::usage("`--format markdown` and `--output json` exclude each other")
-                .hint("leave one of them out"))
+            Err(StepError::usage("`--format markdown` and `--output json` cannot be used together")
+                .hint("remove one of them"))
         }
         Format::Text | Format::Json | Format::Csv | Format::Parquet => Ok(()),
     }
@@ -407,7 +407,7 @@ fn print_bytes(bytes: &[u8]) -> Result<(), StepError> {
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(StepError::unavailable(format!("cannot write to stdout: {error}"))
-                .hint("is the disk full that the output is written to?"))
+                .hint("check that the disk of the output is not full"))
         }
         _ => Ok(()),
     }

@@ -27,7 +27,7 @@ pub fn document(pipeline: &str, folder: &Path) -> Result<Found, StepError> {
         return Err(match closest(pipeline, names.iter().copied()) {
             Some(meant) => missing.hint(format!("did you mean `{meant}`?")),
             None if names.is_empty() => missing
-                .hint("name a document by its path, or say with --pipelines where documents lie"),
+                .hint("give the path of a document, or set the folder of documents with --pipelines"),
             None => {
                 missing.hint(format!("documents in `{}`: {}", folder.display(), names.join(", ")))
             }
@@ -45,7 +45,7 @@ pub fn sample(found: &Found) -> Result<PathBuf, StepError> {
         return Ok(path);
     }
     Err(StepError::usage(format!("this pipeline has no sample: `{}` is not there", path.display()))
-        .hint("leave --sample out to read the sources, or try `cluster`, which has one"))
+        .hint("remove --sample to read the sources, or use `cluster`, which has one"))
 }
 
 /// Refuses the name of a pipeline of which there is nothing in the store and no document either: it
@@ -56,7 +56,7 @@ pub(crate) fn known(pipeline: &str, folder: &Path) -> Result<(), StepError> {
         return Ok(());
     }
     let unknown = StepError::usage(format!(
-        "there is no pipeline `{pipeline}`: the store has nothing of it, and `{}` no document",
+        "there is no pipeline `{pipeline}`: it has no data in the store, and `{}` no document",
         folder.display()
     ));
     Err(match closest(pipeline, names.iter().map(String::as_str)) {

@@ -32,6 +32,6 @@ pub const INTERRUPTED: &str = "interrupted";
 pub fn this_program() -> Result<PathBuf, StepError> {
     std::env::current_exe().map_err(|e| {
         StepError::unavailable(format!("cannot find this program: {e}"))
-            .hint("was the program removed or replaced while it ran? start it again")
+            .hint("the program may have been removed or replaced while it ran: start it again")
     })
 }

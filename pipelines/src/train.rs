@@ -118,7 +118,7 @@ pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, S
     Plan::new(fitting(inputs, &Files::new(inputs, &Part::alone(inputs, Some(shard)))))
 }
 
-/// Makes the plan of what makes one version of the bundles of all shards.
+/// Makes the plan of the tasks that create one version from the bundles of all shards.
 pub(crate) fn plan_of_version(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let parts = Part::of_run(inputs);
     let made: Vec<Files> = parts.iter().map(|part| Files::new(inputs, part)).collect();

@@ -284,7 +284,8 @@ impl Server {
                 let target = target.and_then(|target| target.as_str().parse::<HttpUrl>().ok());
                 let target = target.map_or("elsewhere".to_owned(), |url| url.to_string());
                 error.hint(format!(
-                    "the server redirects to {target}; redirects are not followed, name the right URL in {field}.url"
+                    "the server redirects to {target}; redirects are not followed: set the final \
+                     URL in {field}.url"
                 ))
             }
             401 | 403 => error.hint(format!("set {field}.auth, {field}.tls or {field}.headers")),
@@ -322,7 +323,7 @@ impl Server {
     fn too_long(&self, request: &Request) -> StepError {
         let mib = request.longest_reply_bytes >> 20;
         StepError::refused(self.message(request, &format!("the reply is longer than {mib} MiB")))
-            .hint("ask for less at once")
+            .hint("request less data at once")
     }
 
     fn transport(&self, request: &Request, error: &reqwest::Error) -> Failed {

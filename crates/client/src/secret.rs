@@ -24,15 +24,15 @@ pub fn read_secret(secret: &Secret, folder: &Path) -> Result<String, StepError> 
             let path = folder.join(file);
             let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
             text(bytes).ok_or_else(|| {
-                StepError::usage(format!("`{}` holds no text", file.display()))
-                    .hint("the file must hold the secret alone, in one line")
+                StepError::usage(format!("`{}` contains no text", file.display()))
+                    .hint("the file must contain only the secret, in one line")
             })
         }
         Secret::Env(name) => {
             let value = std::env::var_os(name);
             value.and_then(|value| text(value.into_encoded_bytes())).ok_or_else(|| {
-                StepError::usage(format!("environment variable `{name}` holds no text"))
-                    .hint("set it to the secret that the document takes from there")
+                StepError::usage(format!("environment variable `{name}` contains no text"))
+                    .hint("set it to the secret that the document reads from it")
             })
         }
     }
@@ -78,8 +78,8 @@ pub(crate) fn authorization(
     };
     let mut value = HeaderValue::from_str(&value).map_err(|_| {
         let place = secret_place(auth.secret());
-        StepError::usage(format!("`{place}` holds what cannot be sent in a header"))
-            .hint("the file must hold the secret alone, in one line")
+        StepError::usage(format!("`{place}` contains characters that cannot be sent in a header"))
+            .hint("the file must contain only the secret, in one line")
     })?;
     value.set_sensitive(true);
     Ok((name, value))

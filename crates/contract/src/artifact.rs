@@ -222,7 +222,7 @@ pub fn sha256_path(path: &Path) -> Result<String, StepError> {
     // A device or a pipe may never end.
     if !kind.is_dir() {
         let message = format!("`{}` is neither a file nor a folder", path.display());
-        return Err(StepError::usage(message).hint("copy what it gives into a file"));
+        return Err(StepError::usage(message).hint("copy its content into a regular file"));
     }
     let mut listing = String::new();
     for file in files_below(path).map_err(read_error)? {

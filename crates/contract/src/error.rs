@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const SYSTEM_HINT: &str = "raise the limits of this process: `ulimit -u` for processes and threads, `ulimit -n` for files, or the memory of the container";
 
 /// What to do when a file of a model, a candidate or a state does not hold what it must.
-pub const DAMAGED_HINT: &str = "the file was changed or cut, or another version wrote it: restore it from a backup, or train again";
+pub const DAMAGED_HINT: &str = "the file was changed or truncated, or another version wrote it: \
+                                restore it from a backup, or train again";
 
 /// What to do when a file has a format that this version does not read.
 pub const OTHER_VERSION_HINT: &str =
@@ -128,12 +129,13 @@ impl StepError {
             std::io::ErrorKind::NotFound => Self::usage(message)
                 .hint("check the path, and the folder in which the command runs"),
             std::io::ErrorKind::PermissionDenied => {
-                Self::refused(message).hint("let this user read it, for instance with chmod")
+                Self::refused(message).hint("let this user read it, for example with chmod")
             }
             std::io::ErrorKind::IsADirectory => {
-                Self::refused(message).hint("name a file: this is a folder")
+                Self::refused(message).hint("this is a folder: give the path of a file")
             }
-            _ => Self::refused(message).hint("is the file complete, and is its disk sound?"),
+            _ => Self::refused(message).hint("check that the file is complete and that its disk \
+                                              works"),
         }
     }
 
@@ -143,14 +145,15 @@ impl StepError {
         let message = format!("cannot write `{}`: {}", path.display(), system_words(error));
         match error.kind() {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::NotADirectory => {
-                Self::usage(message).hint("choose a place this user may write to")
+                Self::usage(message).hint("choose a path that this user may write to")
             }
             std::io::ErrorKind::IsADirectory
             | std::io::ErrorKind::AlreadyExists
             | std::io::ErrorKind::InvalidFilename => {
                 Self::usage(message).hint("choose another path")
             }
-            _ => Self::unavailable(message).hint("is the disk full, or mounted read-only?"),
+            _ => Self::unavailable(message).hint("check that the disk is not full and not mounted \
+                                                  read-only"),
         }
     }
 }

@@ -287,7 +287,7 @@ impl Tensors {
             .map_err(|e| StepError { message: format!("`{kind}`: {}", e.message), ..e })?;
         if found.as_deref() != Some(kind) {
             let found = found.unwrap_or_else(|| "nothing".to_owned());
-            return Err(StepError::damaged(format!("the file holds `{found}`, expected `{kind}`")));
+            return Err(StepError::damaged(format!("the file contains `{found}`, expected `{kind}`")));
         }
         Self::decode_any(bytes)
     }
@@ -316,7 +316,7 @@ pub fn metadata(key: &str, bytes: &[u8]) -> Result<Option<String>, StepError> {
 
 fn unreadable(error: &safetensors::SafeTensorError) -> StepError {
     StepError::refused(format!("not a safetensors file: {error}"))
-        .hint("it was changed or cut after it was written: take it from its origin again")
+        .hint("it was changed or truncated after it was written: copy it again from its origin")
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Problems {
 pub(crate) fn check(document: &Document) -> Vec<Problem> {
     let mut problems = Problems::default();
     problems.add(require(document.format == 1, "format", || {
-        format!("format {} is not known to this version, which reads format 1", document.format)
+        format!("format {} is unknown: this version reads format 1", document.format)
     }));
     problems.add(require(is_name(&document.name, '-'), "name", || {
         format!(
@@ -84,7 +84,7 @@ pub(crate) fn check(document: &Document) -> Vec<Problem> {
     sources::check(document, &mut problems);
     for name in document.exports.keys() {
         problems.add(require(is_name(name, '-'), &format!("exports.{name}"), || {
-            format!("`{name}` is not a name: lower-case letters, digits and `-`")
+            format!("`{name}` is not a valid name: use lower-case letters, digits and `-`")
         }));
     }
     check_features(document, &mut problems);

@@ -116,9 +116,9 @@ pub struct Ratio {
     /// Unit of the new column.
     #[serde(default = "ratio")]
     pub unit: String,
-    /// The column above the line.
+    /// The column to divide.
     pub numerator: String,
-    /// The column below the line.
+    /// The column to divide by.
     pub denominator: String,
 }
 

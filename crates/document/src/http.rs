@@ -245,7 +245,7 @@ impl HttpServer {
         if let Some(name) = self.headers.keys().find(|name| names_secret(name)) {
             let problem = Problem::new(
                 "headers",
-                format!("`{name}` must not be in a document that others read"),
+                format!("`{name}` contains credentials, which must not be in a document"),
             );
             return Err(problem.hint("use the field `auth`"));
         }

@@ -19,7 +19,8 @@ const PORT: u16 = 5432;
 #[serde(deny_unknown_fields)]
 pub struct PostgresServer {
     /// Where it is and who connects: `postgresql://USER@HOST:5432/DATABASE`, or for a unix socket
-    /// `postgresql://USER@/DATABASE?host=/run/postgresql&port=5432`. It must not carry a password.
+    /// `postgresql://USER@/DATABASE?host=/run/postgresql&port=5432`. It must not contain a
+    /// password.
     pub url: String,
     /// The password; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +75,7 @@ impl PostgresServer {
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if user.contains(':') {
-            return Err(problem(&field, "must not carry a password").hint(
+            return Err(problem(&field, "must not contain a password").hint(
                 "name a file or an environment variable, as in password: {file: secrets/password}",
             ));
         }

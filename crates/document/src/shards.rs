@@ -45,22 +45,23 @@ impl Shards {
 pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     let count = document.shards.count;
     require((1..=Shard::MOST).contains(&count), "shards.count", || {
-        format!("{count} is not a number of shards, expected 1 to {}", Shard::MOST)
+        format!("{count} is not a valid number of shards, expected 1 to {}", Shard::MOST)
     })?;
     if document.shards.is_whole() {
         return Ok(());
     }
     if document.task == Task::Classify {
         return Err(problem("shards.count", "`task: classify` has no shards")
-            .hint("a class is learnt from all entities: leave `shards` out"));
+            .hint("a classifier needs all entities: remove `shards`"));
     }
     let mut tests = document
         .sources
         .iter()
         .filter_map(|(name, source)| source.table.as_ref()?.test.as_ref().map(|_| name));
     if let Some(name) = tests.next() {
-        return Err(problem("shards.count", format!("the test table of `sources.{name}` is judged by one model, and each shard has its own"))
-            .hint("leave out `shards` or `test`"));
+        return Err(problem("shards.count", format!("the test table of `sources.{name}` needs one \
+                                                    model, but each shard has its own"))
+            .hint("remove `shards` or `test`"));
     }
     Ok(())
 }

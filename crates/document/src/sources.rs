@@ -220,7 +220,7 @@ impl Source {
         let [(field, kind)] = kinds.as_slice() else {
             let known = Self::KINDS.join(", ");
             return Err(problem(&path, format!("exactly one of {known} must be set"))
-                .hint("an overlay takes a kind out with null, as in `prometheus: null`"));
+                .hint("to remove a kind in an overlay, set it to null, as in `prometheus: null`"));
         };
         if let Some(label) = &self.label {
             let path = format!("{path}.label");
@@ -280,7 +280,7 @@ impl Source {
         require(!twice, &path("name"), || format!("two queries are named `{}`", query.name))?;
         require(!query.promql.trim().is_empty(), &path("promql"), || "is empty".to_owned())?;
         let is_empty = query.or.iter().any(|other| other.trim().is_empty());
-        require(!is_empty, &path("or"), || "holds an empty query".to_owned())
+        require(!is_empty, &path("or"), || "contains an empty query".to_owned())
     }
 }
 

@@ -60,7 +60,7 @@ fn invalid_alert_settings_are_refused_with_place() {
         ),
         (
             "  channels:\n    - telegram: {chat: me, token: {env: T}}\n",
-            "neither the number of a chat",
+            "neither a chat id",
         ),
         ("  channels:\n    - alertmanager: {url: 'host:9093'}\n", "does not begin with http"),
         (

@@ -125,7 +125,7 @@ impl ForeignRows<'_> {
         match times.iter().flatten().find(|time| !FIRST_AND_LAST_MS.contains(&time.ms())) {
             None => Ok(times),
             Some(time) => Err(StepError::refused(format!(
-                "`{}`: column `{}`: `{}` ms since 1970 is not a time of this age",
+                "`{}`: column `{}`: `{}` ms since 1970 is not a plausible time",
                 self.path.display(),
                 self.columns[index].name,
                 time.ms()
@@ -147,7 +147,8 @@ impl ForeignRows<'_> {
             StepError::refused(format!(
                 "`{}`: column `{name}` is {found}, expected {expected}",
                 self.path.display()
-            )).hint("`table.time`, `table.entity`, `table.label` and `table.columns` name the columns; convert the column where its type is another")
+            )).hint("`table.time`, `table.entity`, `table.label` and `table.columns` name the \
+                     columns; if the type differs, convert the column")
         };
         let column = self.columns.get(index).ok_or_else(|| wrong("missing"))?;
         let (first, inner) = column.path.split_first().ok_or_else(|| wrong("missing"))?;

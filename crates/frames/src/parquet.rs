@@ -155,7 +155,7 @@ fn write_error(path: &Path, error: &parquet::errors::ParquetError) -> StepError 
         cause = error.source();
     }
     StepError::unavailable(format!("cannot write `{}`: {error}", path.display()))
-        .hint("is the disk full, or mounted read-only?")
+        .hint("check that the disk is not full and not mounted read-only")
 }
 
 /// An opened Parquet file.
@@ -223,7 +223,9 @@ impl Reader {
 }
 
 fn refused(path: &Path, error: &dyn std::fmt::Display) -> StepError {
-    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display())).hint("the file was cut, or is not a Parquet file: write it once more with the step or program that made it")
+    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display())).hint("the \
+        file is truncated or not a Parquet file: write it again with the step or program that \
+        created it")
 }
 
 /// Makes the error for a column that is missing or of another type.
@@ -236,7 +238,7 @@ fn wrong_column(path: &Path, name: &str, batch: &RecordBatch, expected: &str) ->
         "`{}`: column `{name}` {found}, expected {expected}",
         path.display()
     ))
-    .hint("the file was not written by the step before: run that step, and hand on its output")
+    .hint("the previous step did not write this file: run that step, and use its output")
 }
 
 pub(crate) fn read_times(

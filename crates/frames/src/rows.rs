@@ -130,7 +130,7 @@ impl Rows {
                 "`{}` ends neither in .csv nor in .parquet",
                 path.display()
             ))
-            .hint("the ending says in which format the rows are written")),
+            .hint("the extension selects the format of the rows")),
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Reads a candidate folder; one whose model is not what its hash says is refused.
+    /// Reads a candidate folder; one whose model does not match its SHA-256 is refused.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
         let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
         let path = folder.join(&manifest.model.file);
@@ -87,7 +87,7 @@ fn check_hash(kind: &str, record: &FileRecord, bytes: &[u8]) -> Result<(), StepE
         return Ok(());
     }
     Err(StepError::refused(format!(
-        "`{}` of the candidate `{kind}` is not what its hash says",
+        "`{}` of the candidate `{kind}` does not match its SHA-256",
         record.file
     ))
     .hint("the file changed after `train` wrote it: run `train` again"))
@@ -133,10 +133,10 @@ pub fn assemble_sampled(
     let rows = normal_rows(calibration, &recipe.normal);
     if rows.len() < FEWEST_CALIBRATION_ROWS {
         return Err(StepError::refused(format!(
-            "the calibration part has {} normal rows, needed are {FEWEST_CALIBRATION_ROWS}",
+            "the calibration part has {} normal rows, needed are at least {FEWEST_CALIBRATION_ROWS}",
             rows.len()
         ))
-        .hint("take a longer `range` or a larger `split.validation`"));
+        .hint("use a longer `range` or a larger `split.validation`"));
     }
     if recipe.vote.learn_weights {
         recipe.vote.weights = weights::learned(&candidates, calibration, &rows, &recipe)?;
@@ -209,7 +209,7 @@ fn check(
     vote: &Vote,
 ) -> Result<(), StepError> {
     if candidates.is_empty() {
-        return Err(StepError::usage("a bundle needs a candidate at least")
+        return Err(StepError::usage("a bundle needs at least one candidate")
             .hint("run `train` for at least one model, and name its output with --candidate"));
     }
     let contract = calibration.contract.sha256()?;

@@ -354,8 +354,9 @@ pub(crate) fn verified<'a>(
     if artifact::sha256(bytes) == record.sha256 {
         return Ok(bytes);
     }
-    Err(StepError::refused(format!("`{}` of the bundle is not what its hash says", record.file))
-        .hint("it was changed or cut after it was made: take the bundle from its origin again"))
+    Err(StepError::refused(format!("`{}` of the bundle does not match its SHA-256", record.file))
+        .hint("it was changed or truncated after it was written: copy the bundle again from its \
+               origin"))
 }
 
 fn loaded(
@@ -366,7 +367,7 @@ fn loaded(
 ) -> Result<LoadedMember, StepError> {
     let score = reference.members.get(&member.kind).ok_or_else(|| {
         StepError::damaged(format!(
-            "`{}` does not know the member `{}`",
+            "`{}` has no member `{}`",
             Reference::FILE,
             member.kind
         ))

@@ -55,7 +55,7 @@ pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
     let mut tensors = Tensors::decode(kind, bytes)?;
     let detector: Box<dyn Detector> = match known {
         DetectorKind::Adaptive => {
-            return Err(StepError::damaged(format!("`{kind}` does not score rows by themselves")));
+            return Err(StepError::damaged(format!("`{kind}` cannot score single rows")));
         }
         DetectorKind::Autoencoder => Box::new(Autoencoder::read(&mut tensors)?),
         DetectorKind::DecisionTree | DetectorKind::RandomForest => {

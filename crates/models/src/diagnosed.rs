@@ -27,14 +27,14 @@ pub fn is_diagnosis(folder: &Path) -> Result<bool, StepError> {
 
 impl Bundle {
     /// Takes the second stage from its candidate folder. Refused are one that was fitted on other
-    /// features, and one that is not what its hash says.
+    /// features, and one that does not match its SHA-256.
     pub fn add_diagnosis(&mut self, folder: &Path) -> Result<(), StepError> {
         let candidate: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
         let path = folder.join(&candidate.model.file);
         let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
         if artifact::sha256(&bytes) != candidate.model.sha256 {
             return Err(StepError::refused(format!(
-                "`{}` is not what its hash says",
+                "`{}` does not match its SHA-256",
                 path.display()
             ))
             .hint("the file changed after `train` wrote it: run `train` again"));

@@ -73,7 +73,7 @@ impl Diagnosis {
             return Err(StepError::damaged("the parts of the diagnosis do not match"));
         }
         if forest.kind() != FOREST {
-            return Err(StepError::damaged("the diagnosis does not rest on a random forest"));
+            return Err(StepError::damaged("the diagnosis is not based on a random forest"));
         }
         Ok(Self { forest, scaler, patterns, thresholds: thresholds.check()? })
     }

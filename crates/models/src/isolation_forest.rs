@@ -278,7 +278,7 @@ impl IsolationForest {
         let samples = tensors.take_u32("samples", &[nodes])?;
         if sizes.iter().map(|size| u64::from(*size)).sum::<u64>() != nodes as u64 || width == 0 {
             return Err(StepError::damaged(
-                "tensor `tree_nodes` does not sum to the nodes there are",
+                "tensor `tree_nodes` does not sum to the number of nodes",
             ));
         }
         let mut start = 0;

@@ -169,7 +169,7 @@ fn encryption(
         roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
         if roots.is_empty() {
             return Err(StepError::usage(format!(
-                "`{field}.server.ca_file`: `{}` holds no certificate in PEM",
+                "`{field}.server.ca_file`: `{}` contains no PEM certificate",
                 file.display()
             ))
             .hint("name a PEM file: it begins with -----BEGIN CERTIFICATE-----"));
@@ -183,7 +183,7 @@ fn encryption(
     };
     let name = settings.server_name.as_deref().unwrap_or(host);
     let name = ServerName::try_from(name.to_owned()).map_err(|_| {
-        StepError::usage(format!("`{field}`: `{name}` is not a name that a certificate could have"))
+        StepError::usage(format!("`{field}`: `{name}` is not a valid certificate name"))
             .hint(format!("set {field}.server.server_name"))
     })?;
     Ok((TlsConnector::from(Arc::new(config)), name))

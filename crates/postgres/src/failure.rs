@@ -50,21 +50,21 @@ impl Words {
     pub(crate) fn unreachable(&self, why: &str) -> StepError {
         let Self { field, shown, .. } = self;
         StepError::unavailable(format!("`{field}`: `{shown}` cannot be reached: {why}"))
-            .hint(format!("does it run, and is `{field}.server.url` right?"))
+            .hint(format!("check that the server is running and that `{field}.server.url` is right"))
     }
 
     /// Makes the error of a deadline.
     pub(crate) fn too_slow(&self, doing: &str) -> StepError {
         let Self { field, shown, .. } = self;
         StepError::unavailable(format!("`{field}`: {doing}: `{shown}` did not answer in time"))
-            .hint(format!("a longer `{field}.server.timeout` waits longer"))
+            .hint(format!("increase `{field}.server.timeout`"))
     }
 
     /// Makes the error of a server without encryption.
     pub(crate) fn plain_only(&self) -> StepError {
         let Self { field, shown, .. } = self;
-        StepError::usage(format!("`{field}`: `{shown}` offers no encryption"))
-            .hint(format!("turn ssl on in the server, or set `{field}.server.tls: off`"))
+        StepError::usage(format!("`{field}`: `{shown}` does not support encryption"))
+            .hint(format!("enable ssl in the server, or set `{field}.server.tls: off`"))
     }
 
     /// Makes the error of a connection that could not be encrypted.
@@ -76,7 +76,8 @@ impl Words {
             Some(rustls::Error::InvalidCertificate(_)) => StepError::usage(message).hint(format!(
                 "name the CA with `{field}.server.ca_file`, or the certificate's name with `{field}.server.server_name`"
             )),
-            _ => StepError::unavailable(message).hint("is it a PostgreSQL server that speaks TLS, and does its log name the cause?"),
+            _ => StepError::unavailable(message).hint("check that it is a PostgreSQL server with \
+                                                       TLS, and look for the cause in its log"),
         }
     }
 
@@ -97,7 +98,7 @@ impl Words {
             // The server asks for a password, and there is none.
             if words.contains("password missing") {
                 return StepError::usage(format!("{about}: the server asks for a password"))
-                    .hint(format!("name the file with it in `{field}.server.password`"));
+                    .hint(format!("set the file with the password in `{field}.server.password`"));
             }
             return StepError::unavailable(self.without_secret(&format!("{about}: {words}")))
                 .hint(format!("check that the server of `{field}.server.url` is running and reachable from here"));
@@ -121,7 +122,7 @@ impl Words {
         let code = error.code().code();
         let own = match code {
             "57014" => Some(format!(
-                "a longer `{field}.server.timeout` waits longer; an index on the time helps more"
+                "increase `{field}.server.timeout`; an index on the time helps more"
             )),
             "42501" => Some("grant the role of the URL what is missing".to_owned()),
             "28P01" | "28000" if self.secret.is_none() => {

@@ -1,4 +1,4 @@
-//! Loads rows: all of a call or none, and a row that is there already changes nothing.
+//! Loads rows: all of a call or none, and a row that already exists changes nothing.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -65,7 +65,7 @@ impl Loader {
         if let Some(text) = rows.texts().find(|text| text.contains('\0')) {
             let text = text.escape_debug();
             return Err(StepError::refused(format!(
-                "`{text}` holds a NUL, which no text of PostgreSQL may"
+                "`{text}` contains a NUL character, which PostgreSQL does not allow in text"
             ))
             .hint("remove the character from the entity, label or feature name in the source"));
         }
@@ -125,7 +125,7 @@ async fn send(client: &Client, into: &str, rows: &Rows, chosen: &[usize]) -> Res
         let message = format!("the database took {count} of {sent} rows");
         return Err(Failure::Step(
             StepError::unavailable(message)
-                .hint("does a trigger or a rule of the table drop rows?"),
+                .hint("check whether a trigger or a rule of the table drops rows"),
         ));
     }
     Ok(count)

@@ -174,9 +174,9 @@ async fn check_layout(client: &Client, target: &Target) -> Result<(), Failure> {
         Some(layout) => StepError::usage(format!(
             "the table {name} has `{layout}`, and this version writes `{LAYOUT}`"
         ))
-        .hint("use the version of Lynceus that made it, or name another table"),
-        None => StepError::usage(format!("the table {name} was not made by Lynceus"))
-            .hint("name another table, in which no other program writes"),
+        .hint("use the version of Lynceus that created it, or set another table"),
+        None => StepError::usage(format!("the table {name} was not created by Lynceus"))
+            .hint("set another table, to which no other program writes"),
     }))
 }
 
@@ -202,9 +202,9 @@ fn added(target: &Target, known: &Known, rows: &Rows) -> Result<Vec<(String, Str
             Some(of) => {
                 let (name, column) = (target.name(), &column.name);
                 return Err(StepError::usage(format!(
-                    "column `{column}` of {name} is of type {of}, and its values are now {wanted}"
+                    "column `{column}` of {name} is of type {of}, but the new values are {wanted}"
                 ))
-                .hint("rename the column in the database, and a new one is made"));
+                .hint("rename the column in the database: then a new column is created"));
             }
         }
     }

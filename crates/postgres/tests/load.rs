@@ -214,7 +214,7 @@ fn database_refusal_is_reported_and_no_row_is_written() -> Result<()> {
         ("lynceus_reader", "other", "lynceus", "SQLSTATE 42501"),
         ("lynceus_writer", "other", "public", "SQLSTATE 42501"),
         ("lynceus_writer", "other", "nowhere", "SQLSTATE 3F000"),
-        ("lynceus_writer", "theirs", "lynceus", "was not made by Lynceus"),
+        ("lynceus_writer", "theirs", "lynceus", "was not created by Lynceus"),
     ] {
         let target =
             Target { schema: schema.into(), table: table.into(), views: false, retention: None };

@@ -132,7 +132,7 @@ fn is_allowed(host: &str, file: &ScenarioFile) -> Result<(), String> {
 fn address(host: &str, port: u16) -> Result<SocketAddr, StepError> {
     let unresolved = |cause: String| {
         StepError::unavailable(format!("cannot resolve `{host}`: {cause}"))
-            .hint("give the host as an address, or check its name")
+            .hint("use an IP address, or check the name")
     };
     let mut found =
         (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
@@ -146,6 +146,6 @@ fn needs(program: &str, argument: &str, package: &str) -> Result<(), StepError> 
     match asked.status() {
         Ok(_) => Ok(()),
         Err(error) => Err(StepError::usage(format!("cannot start `{program}`: {error}"))
-            .hint(format!("install it, for instance with: apt-get install {package}"))),
+            .hint(format!("install it, for example with: apt-get install {package}"))),
     }
 }

@@ -106,14 +106,14 @@ impl ScenarioLog {
                 return Err(StepError::usage(format!(
                     "another scenario is writing the log `{log}`"
                 ))
-                .hint("wait until it has ended, or give this scenario a `log` of its own"));
+                .hint("wait until it has ended, or set another `log` in this scenario file"));
             }
             Err(TryLockError::Error(error)) => return Err(StepError::writing(&self.csv, &error)),
         }
         if self.csv.exists() && !self.json_lines.exists() {
             let log = self.csv.display();
             return Err(StepError::usage(format!("the log `{log}` was not written by a scenario"))
-                .hint("set `log` in the scenario file to a path of its own"));
+                .hint("set `log` in the scenario file to another path"));
         }
         Ok(Lease { _file: file })
     }

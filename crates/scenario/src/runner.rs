@@ -147,7 +147,7 @@ impl Runner<'_> {
         processes::kill_descendants();
         self.log.reconcile()?;
         Err(StepError::unavailable(format!("the fault `{}` failed: {status}", step.label))
-            .hint("its own words are above, and in the log's JSON lines"))
+            .hint("its output is above, and in the JSON lines of the log"))
     }
 
     fn start(&self, job: &Job) -> Result<Child, StepError> {

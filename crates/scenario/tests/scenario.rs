@@ -280,7 +280,7 @@ fn selector_that_matches_nothing_is_named() {
     let condition = json!({"type": "Selected", "status": "False", "reason": "NoPods"});
     let status = json!({"conditions": [condition], "experiment": {"desiredPhase": "Run"}});
     let error = seen(&stress(), &status).unwrap().error.unwrap();
-    assert!(error.message.contains("the selector matched nothing: NoPods"), "{error}");
+    assert!(error.message.contains("the selector matched no target: NoPods"), "{error}");
     assert_eq!(seen(&stress(), &json!({})).unwrap().error.unwrap().kind, ErrorKind::Refused);
 }
 

@@ -209,7 +209,7 @@ impl<'a> Catalog<'a> {
         let of_store = || format!("`{key}` of {}", self.store.describe());
         if !self.store.get_file(&key, path)? {
             return Err(StepError::refused(format!("{} is gone", of_store()))
-                .hint("parts are never removed by Lynceus; restore the object from a backup"));
+                .hint("Lynceus never removes parts: restore the object from a backup"));
         }
         let found = sha256_path(path)?;
         if found == pin.sha256 {
@@ -220,7 +220,8 @@ impl<'a> Catalog<'a> {
             of_store(),
             pin.sha256
         ))
-        .hint("parts never change: the object was damaged or replaced by hand; restore it"))
+        .hint("parts never change: the object was damaged or replaced by hand. Restore it from a \
+               backup"))
     }
 
     /// Returns the URL of a version's folder without secrets, for other programs.
@@ -264,7 +265,7 @@ impl<'a> Catalog<'a> {
             self.store.describe()
         ));
         Ok(match known.as_slice() {
-            [] => error.hint("`lynceus features publish PIPELINE --group GROUP` makes one"),
+            [] => error.hint("`lynceus features publish PIPELINE --group GROUP` creates one"),
             known => error.hint(format!("groups: {}", known.join(", "))),
         })
     }

@@ -85,10 +85,10 @@ impl FolderStore {
             | io::ErrorKind::ReadOnlyFilesystem
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory => {
-                StepError::usage(message).hint("give a folder that this user may read and write")
+                StepError::usage(message).hint("use a folder that this user may read and write")
             }
             _ => StepError::unavailable(message)
-                .hint("is the disk full, or the network file system gone?"),
+                .hint("check that the disk is not full and that the network file system is mounted"),
         }
     }
 
@@ -341,7 +341,7 @@ impl ObjectStore for FolderStore {
     fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError> {
         if !fs::metadata(path).map_err(|e| StepError::reading(path, &e))?.is_file() {
             return Err(StepError::usage(format!("`{}` is not a file", path.display()))
-                .hint("name a file: this is a folder or a device"));
+                .hint("this is a folder or a device: give the path of a file"));
         }
         self.publish(key, Condition::Any, &|file| copy(&mut fs::File::open(path)?, file))?;
         artifact::sha256_path(path)

@@ -45,7 +45,7 @@ pub fn check(key: &str) -> Result<(), StepError> {
 /// Checks a name that is to be one part of a key, such as an alias or a file of a bundle.
 pub fn check_part(name: &str) -> Result<(), StepError> {
     if name.contains('/') {
-        let message = format!("`{}` cannot be a part of a key: it holds a `/`", shown(name));
+        let message = format!("`{}` cannot be a part of a key: it contains a `/`", shown(name));
         return Err(StepError::usage(message).hint("choose a name without `/`"));
     }
     check(name)

@@ -19,7 +19,7 @@ pub(crate) fn whole(
             "{} shards are not a complete version",
             parts.len()
         ))
-        .hint("name the bundle of each shard once"));
+        .hint("give the bundle of each shard once"));
     };
     let record = |((_, bytes), shard): (&(BundleManifest, Vec<u8>), &Shard)| FileRecord {
         file: format!("{}/{}", shard.part(), BundleManifest::FILE),

@@ -101,7 +101,7 @@ impl<'a> Registry<'a> {
             manifest.pipeline,
             self.pipeline
         ))
-        .hint("deploy it with its own document: a version belongs to one pipeline"))
+        .hint("deploy it with the document of that pipeline: a version belongs to one pipeline"))
     }
 
     /// Writes the files of a bundle below a folder of a version.
@@ -182,7 +182,7 @@ impl<'a> Registry<'a> {
                 Err(StepError::usage(format!(
                     "{count} versions of `{pipeline}` begin with `{name}`"
                 ))
-                .hint(format!("write more of the name: {} or {}", several[0], several[1])))
+                .hint(format!("write more characters of the name: {} or {}", several[0], several[1])))
             }
         }
     }

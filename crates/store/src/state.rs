@@ -62,6 +62,6 @@ pub(crate) fn put(
             store.shown(key),
             store.describe()
         ))
-        .hint("run again: what the other one did is then taken into account")),
+        .hint("run again: the next run continues from the other process's result")),
     }
 }

@@ -1,5 +1,5 @@
 //! Mirrors a training into `MLflow`: an experiment, a run with a nested one for each model, files,
-//! a version in its registry. Whatever is there already stays as it is.
+//! a version in its registry. Whatever already exists stays as it is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -120,9 +120,10 @@ impl<'a> Server<'a> {
     fn in_time(&self) -> Result<(), StepError> {
         match self.until {
             Some(until) if Instant::now() >= until => Err(StepError::unavailable(
-                "`tracking.mlflow`: the server takes so long that the rest waits for the next run",
+                "`tracking.mlflow`: the server is slow: the remaining trainings wait for the next \
+                 run",
             )
-            .hint("nothing is lost; `lynceus track sync PIPELINE` sends the rest now")),
+            .hint("no data is lost; `lynceus track sync PIPELINE` sends the remaining trainings now")),
             _ => Ok(()),
         }
     }
@@ -150,7 +151,7 @@ impl<'a> Server<'a> {
         let Some(found) = found.value() else { return Ok(None) };
         if text(&found, "/experiment/lifecycle_stage").is_some_and(|stage| stage == "deleted") {
             return Err(StepError::usage(format!("the experiment `{name}` of MLflow was deleted"))
-                .hint("restore it, or name another one in tracking.mlflow.experiment"));
+                .hint("restore it, or set another one in tracking.mlflow.experiment"));
         }
         text(&found, "/experiment/experiment_id")
             .map(Some)

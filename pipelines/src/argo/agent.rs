@@ -114,7 +114,7 @@ fn events(document: &Document) -> Result<Option<String>, StepError> {
             path.parent().filter(|folder| folder.is_absolute() && *folder != Path::new("/"));
         let folder = folder.and_then(Path::to_str).ok_or_else(|| {
             StepError::usage(format!("`{field}`: no agent could follow `{}`", path.display())).hint(
-                "name a file below a folder of the node, as in /var/log/tetragon/tetragon.log",
+                "use a file in a folder of the node, as in /var/log/tetragon/tetragon.log",
             )
         })?;
         folders.push((field, folder.to_owned()));
@@ -125,7 +125,7 @@ fn events(document: &Document) -> Result<Option<String>, StepError> {
         Some((field, folder)) => Err(StepError::usage(format!(
             "`{field}` is in `{folder}`, and another log of Tetragon in `{first}`"
         ))
-        .hint("an agent sees one folder of its node: name files of the same folder")),
+        .hint("an agent mounts only one folder of its node: use files of the same folder")),
     }
 }
 

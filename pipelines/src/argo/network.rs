@@ -122,8 +122,9 @@ fn destination(to: &Destination) -> Result<EgressRule, StepError> {
     let Destination { host, port: number, in_cluster } = to;
     let address = host.parse::<IpAddr>().ok();
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
-        return Err(StepError::usage(format!("`{host}:{number}` names no host that a pod could reach"))
-            .hint("name a Service or a host in the cluster's document or its overlay; to a pod, localhost is itself"));
+        return Err(StepError::usage(format!("`{host}:{number}` is not a host that a pod can reach"))
+            .hint("use a Service or a host in the cluster's document or its overlay; in a pod, \
+                   localhost is the pod itself"));
     }
     if let Some(pods) = in_cluster {
         let labels = pods.pod_labels.clone();

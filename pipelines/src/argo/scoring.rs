@@ -142,7 +142,8 @@ fn adapt(document: &Document, plan: &mut Plan) {
     for task in &mut plan.tasks {
         if let StepCommand::Score(args) = &mut task.command {
             args.no_model_hint = Some(format!(
-                "a training makes one: CronWorkflow {} starts it, or now: argo submit --from workflowtemplate/{}",
+                "a training creates a model: CronWorkflow {} starts it, or now: argo submit --from \
+                 workflowtemplate/{}",
                 names.retrain, names.train
             ));
         }
@@ -244,7 +245,7 @@ fn schedule(every: Span) -> Result<String, StepError> {
         _ => Err(StepError::usage(format!(
             "`scoring.every`: `{every}` does not divide an hour or a day"
         ))
-        .hint("take 1m, 5m, 15m, 1h or the like for a pipeline that is started by the clock")),
+        .hint("use a value such as 1m, 5m, 15m or 1h for a pipeline that a CronWorkflow starts")),
     }
 }
 

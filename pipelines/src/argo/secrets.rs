@@ -81,7 +81,7 @@ pub(super) fn check(document: &Document) -> Result<(), StepError> {
             let secret = outside.secret(&document.name);
             return Err(if is_written {
                 StepError::usage(format!("`{field}`: no pod can write the file `{file}`"))
-                    .hint(format!("name it below `{WORK}`, which lasts as long as the pod"))
+                    .hint(format!("use a path below `{WORK}`, which exists as long as the pod"))
             } else {
                 StepError::usage(format!("`{field}`: no pod has the file `{file}`"))
                     .hint(format!("name it `{folder}/KEY`, after a key of the Secret `{secret}`"))

@@ -62,7 +62,8 @@ pub(super) fn file(document: &Document, serving: Serving) -> Result<Manifest, St
         ],
         Serving::Kserve if name.len() > LONGEST_NAME => {
             return Err(StepError::usage(format!(
-                "`{name}` is longer than {LONGEST_NAME} characters: the host that KServe makes of it would be too long"
+                "`{name}` is longer than {LONGEST_NAME} characters: the host name that KServe \
+                 derives from it would be too long"
             ))
             .hint("give the document a shorter `name`"));
         }

@@ -178,7 +178,7 @@ pub(super) fn external(path: &str) -> Result<String, StepError> {
         below.components().all(|component| matches!(component, Component::Normal(_)))
     };
     let below = below.filter(is_plain).ok_or_else(|| {
-        StepError::usage(format!("`{path}` cannot be a file of the store"))
+        StepError::usage(format!("`{path}` cannot be a file in the store"))
             .hint("name the file relative to the document, below its folder")
     })?;
     Ok(below.display().to_string())

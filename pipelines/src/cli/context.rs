@@ -75,7 +75,7 @@ impl Context {
     /// Returns the times of the bundled sample.
     pub(crate) fn sample(&self) -> Result<&document::document::Sample, StepError> {
         self.document.sample.as_ref().ok_or_else(|| {
-            StepError::usage("the sample does not say its times: field `sample` is missing").hint("add `sample: {train_until: TIME, score_until: TIME}` to the document, or run without --sample")
+            StepError::usage("the times of the sample are unknown: field `sample` is missing").hint("add `sample: {train_until: TIME, score_until: TIME}` to the document, or run without --sample")
         })
     }
 }

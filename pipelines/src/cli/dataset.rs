@@ -57,7 +57,7 @@ pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), S
         (_, None) if is_json => return print_json(&objects(&path)?),
         (Format::Parquet, None) => {
             return Err(StepError::usage("Parquet does not go to stdout")
-                .hint("`--to FILE` says where to write it"));
+                .hint("write it to a file with `--to FILE`"));
         }
         (Format::Parquet, Some(to)) => {
             let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;

@@ -88,13 +88,13 @@ pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepEr
     if context.document.classification().is_some() {
         if args.scenarios.is_some() {
             return Err(StepError::usage("`--scenarios` belongs to `task: anomaly`")
-                .hint("`--truth FILE` says what entities are"));
+                .hint("give the true classes with `--truth FILE`"));
         }
         return classes::execute(global, &context, args.truth.as_deref(), &windows()?);
     }
     if args.truth.is_some() {
         return Err(StepError::usage("`--truth` belongs to `task: classify`")
-            .hint("`--scenarios FILE` says when what was wrong"));
+            .hint("give the times of faults with `--scenarios FILE`"));
     }
     if let Some(scenarios) = args.scenarios.clone().or_else(|| scenarios_of(&context)) {
         return show(global, &evaluate(&context, &scenarios, &windows()?)?);
@@ -103,7 +103,7 @@ pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepEr
         StepError::usage(
             "neither the command line nor the document names a scenario log, and no table has labels",
         )
-        .hint("add --scenarios FILE, or name the column: sources.NAME.table.label")
+        .hint("add --scenarios FILE, or set the label column: sources.NAME.table.label")
     })?;
     show(global, &labelled::evaluate(&context.document, rows, &windows()?))
 }

@@ -43,8 +43,8 @@ pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError>
     let name = args.name.as_deref().unwrap_or(shipped.name);
     let path = global.pipelines.join(format!("{name}.yaml"));
     if path.exists() && !args.force {
-        return Err(StepError::usage(format!("`{}` is there already", path.display()))
-            .hint("choose another name, or replace it with --force"));
+        return Err(StepError::usage(format!("`{}` already exists", path.display()))
+            .hint("choose another name, or overwrite it with --force"));
     }
     let text = match &args.url {
         None => shipped.text.replacen(
@@ -118,7 +118,8 @@ fn fitting(
             facts.metrics.len()
         ))
         .hint(
-            "is it the right server? does a tenant have to be named, by a header or a parameter?",
+            "check that it is the right server, and whether it needs a tenant in a header or a URL \
+             parameter",
         ));
     }
     say(&format!("{found} of {} queries find something there", choices.len()));

@@ -47,8 +47,8 @@ pub(crate) fn execute(global: &Global, args: &LintArgs) -> Result<(), StepError>
         }
     }
     if checked.files == 0 {
-        return Err(StepError::usage("there is nothing to check")
-            .hint("name documents, manifests or folders of them"));
+        return Err(StepError::usage("no file to check was given")
+            .hint("give documents, manifests, or folders that contain them"));
     }
     checked.findings.extend(lint::check(&checked.manifests));
     tell(global, checked.files, &checked.findings)
@@ -65,9 +65,9 @@ fn tell(global: &Global, files: u64, findings: &[Finding]) -> Result<(), StepErr
         (0, OutputFormat::Json) => Ok(()),
         (0, OutputFormat::Text) => print(&format!("{}, nothing wrong\n", counted(files, "file"))),
         (1, _) => Err(StepError::usage("there is 1 finding")
-            .hint("correct what the lines above name, then run the same command again")),
+            .hint("correct the findings above, then run the same command again")),
         (found, _) => Err(StepError::usage(format!("there are {found} findings"))
-            .hint("correct what the lines above name, then run the same command again")),
+            .hint("correct the findings above, then run the same command again")),
     }
 }
 

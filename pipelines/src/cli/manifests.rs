@@ -41,10 +41,11 @@ pub(crate) fn execute(global: &Global, args: &ManifestsArgs) -> Result<(), StepE
         let document = read(global, &args.folder, &pipeline)?;
         if documents.iter().any(|other: &Document| other.name == document.name) {
             return Err(StepError::usage(format!(
-                "two documents are of the pipeline `{}`: one would overwrite the other's manifests",
+                "two documents have the pipeline name `{}`: one would overwrite the manifests of \
+                 the other",
                 document.name
             ))
-            .hint("give one of them another `name`"));
+            .hint("change the `name` of one of them"));
         }
         documents.push(document);
     }
@@ -84,7 +85,7 @@ fn pipelines(global: &Global, args: &ManifestsArgs) -> Result<Vec<String>, StepE
     if pipelines.is_empty() {
         let folder = global.pipelines.display();
         return Err(StepError::usage(format!("there are no documents in `{folder}`"))
-            .hint("name a document by its path, or say with --pipelines where documents lie"));
+            .hint("give the path of a document, or set the folder of documents with --pipelines"));
     }
     Ok(pipelines)
 }

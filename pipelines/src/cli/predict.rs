@@ -87,7 +87,7 @@ impl Model {
     fn of(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
         let manifest = files.get(BundleManifest::FILE).ok_or_else(|| {
             StepError::refused(format!("the bundle has no `{}`", BundleManifest::FILE))
-                .hint("name a folder that holds `bundle.json`, or a pipeline with a live model")
+                .hint("use a folder with `bundle.json`, or a pipeline with a live model")
         })?;
         let manifest: BundleManifest = artifact::parse_json(BundleManifest::FILE, manifest)?;
         if manifest.classify.is_some() {

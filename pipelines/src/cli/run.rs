@@ -299,7 +299,7 @@ pub(crate) fn lock(folder: &Path) -> Result<fs::File, StepError> {
     match file.file().try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StepError::lost_race(format!(
-            "`{}` is being run by another process",
+            "`{}` is in use by another process",
             folder.display()
         ))
         .hint("wait for it, or stop it and run again")),

@@ -89,7 +89,7 @@ pub(crate) fn find(
         }
         (Some(_), _) => {
             Err(StepError::usage(format!("several runs of `{pipeline}` begin with `{run}`"))
-                .hint("write more of the name"))
+                .hint("write more characters of the name"))
         }
         (None, _) => Err(StepError::usage(format!("pipeline `{pipeline}` has no run `{run}`"))
             .hint(format!("lynceus runs list {pipeline} shows them"))),

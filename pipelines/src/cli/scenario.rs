@@ -164,7 +164,7 @@ fn run(global: &Global, args: &TimetableArgs) -> Result<(), StepError> {
     stop_at_signals(stop.clone())?;
     let done = runner.run(&stop, &mut |progress| say(&told(&file, &progress)));
     if stop.is_asked() {
-        return Err(StepError::usage(INTERRUPTED).hint("the log has all faults up to here"));
+        return Err(StepError::usage(INTERRUPTED).hint("the log contains all faults until now"));
     }
     let records = done?;
     match global.output() {

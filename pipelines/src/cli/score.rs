@@ -77,7 +77,7 @@ pub(crate) fn execute(global: &Global, args: &ScoreArgs) -> Result<(), StepError
     if let Some(since) = args.since.filter(|since| *since > at) {
         let error =
             StepError::usage(format!("`--since {since}` is after the evaluation time `{at}`"));
-        return Err(error.hint("no window would be due until then"));
+        return Err(error.hint("no window is due before that time: use an earlier time"));
     }
     let scored = once(global, args, &context, at)?;
     match global.output() {

@@ -55,7 +55,8 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError
             args.address
         ))
         .hint(
-            "the replay shows data to whoever connects: use `lynceus serve --replay` to share it",
+            "the replay shows data to everyone who connects: use `lynceus serve --replay` to share \
+             it",
         ));
     }
     start_logging(LogFormat::Text);

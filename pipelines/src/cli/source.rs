@@ -96,7 +96,7 @@ fn verdict(findings: &[Finding]) -> Result<(), StepError> {
             Ok(())
         } else {
             Err(StepError::refused("no query has a value").hint(
-                "compare the names of metrics and labels in the queries with those of the source",
+                "compare the metric names and labels of the queries with those of the source",
             ))
         };
     }

@@ -46,8 +46,8 @@ pub(crate) fn execute(global: &Global, command: &TrackCommand) -> Result<(), Ste
     let TrackCommand::Sync(args) = command;
     let context = Context::new(global, &args.document)?;
     if context.document.tracking.is_empty() {
-        return Err(StepError::usage("the document mirrors trainings nowhere")
-            .hint("name a server, as in --set tracking.mlflow.url=http://localhost:5000"));
+        return Err(StepError::usage("the document has no server in `tracking`")
+            .hint("set a server, as in --set tracking.mlflow.url=http://localhost:5000"));
     }
     let Done { runs, error } = sync(&context, args.again, None)?;
     match global.output() {

@@ -27,7 +27,7 @@ pub(crate) struct WatchArgs {
 pub(crate) fn execute(global: &Global, args: WatchArgs) -> Result<(), StepError> {
     let WatchArgs { document, since, ticks, process } = args;
     if document.sample {
-        let error = StepError::usage("`--sample` is over: no window of it will be due");
+        let error = StepError::usage("`--sample` has ended: none of its windows will become due");
         return Err(error.hint("lynceus run PIPELINE --sample scores it"));
     }
     // Errors of the document are reported now, while the user can correct them.

@@ -53,7 +53,7 @@ fn killed(task: &Task, folder: &Path, deadline: Span) -> Result<Attempt, StepErr
     let error = StepError::unavailable(format!(
         "it did not end within `{deadline}` and was killed"
     ))
-    .hint("see in its log what it waited for; all tasks of a tick must end within `scoring.every`");
+    .hint("its log shows what it waited for; all tasks of a tick must end within `scoring.every`");
     let mut outcome = Outcome::start(task.command.stage().name());
     outcome.status = Status::Failed;
     outcome.exit_code = error.kind.exit_code();

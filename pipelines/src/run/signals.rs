@@ -16,7 +16,7 @@ pub async fn wait_for_signal(time: Span) -> Result<bool, StepError> {
 
 /// The error of a run that was interrupted; the caller recognises it by [`INTERRUPTED`].
 pub(super) fn interrupted() -> StepError {
-    StepError::unavailable(INTERRUPTED).hint("run the same command again to go on")
+    StepError::unavailable(INTERRUPTED).hint("run the same command again to resume")
 }
 
 /// Ctrl-C and SIGTERM.

@@ -28,7 +28,7 @@ impl Limits {
                 if token.is_empty() {
                     let path = path.display();
                     return Err(StepError::usage(format!("`--token-file {path}`: is empty"))
-                        .hint("write the token into it, on one line"));
+                        .hint("write the token into this file, in one line"));
                 }
                 Some(Arc::from(token))
             }

@@ -113,7 +113,7 @@ fn acceptor(args: &ServeArgs) -> Result<Option<TlsAcceptor>, StepError> {
     };
     let wrong = |path: &std::path::Path, cause: String| {
         StepError::usage(format!("cannot use `{}` for TLS: {cause}", path.display()))
-            .hint("give PEM files: the certificate with its chain, and its private key")
+            .hint("use PEM files: the certificate with its chain, and its private key")
     };
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);

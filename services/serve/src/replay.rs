@@ -63,7 +63,7 @@ impl Replay {
         let shown = path.display();
         if table.labels.is_none() || table.rows() == 0 {
             return Err(StepError::refused(format!("`{shown}` has no labelled rows to replay"))
-                .hint("give the table `validation.parquet` of a data set with labels"));
+                .hint("use the table `validation.parquet` of a data set with labels"));
         }
         let mut order: Vec<usize> = (0..table.rows()).collect();
         order.sort_by_key(|row| table.table.times[*row]);

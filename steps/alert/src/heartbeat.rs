@@ -45,7 +45,7 @@ fn beat(heartbeat: &Http<Heartbeat>, folder: &Path) -> Result<(), Failure> {
     let text = read_secret(&heartbeat.own.ping, folder)?;
     let wrong = |what: &str| {
         StepError::usage(format!("`{FIELD}.ping` {what}"))
-            .hint("the file or variable must hold the URL of the check")
+            .hint("the file or variable must contain the URL of the check")
     };
     let url: HttpUrl = text.parse().map_err(|e: UrlError| wrong(&e.to_string()))?;
     let server = &heartbeat.server;

@@ -186,7 +186,7 @@ impl<'a> Keeper<'a> {
                 "another run has been sending the alerts of `{pipeline}` since {}",
                 lease.since
             ))
-            .hint("it or the next run sends the remaining messages")),
+            .hint("that run or the next one sends the remaining messages")),
             _ => Ok((Self { store, pipeline, etag }, state)),
         }
     }

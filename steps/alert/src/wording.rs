@@ -27,7 +27,7 @@ impl<'a> Wording<'a> {
     pub fn new(document: &'a Sections) -> Result<Self, StepError> {
         let zone = TimeZone::get(&document.alerts.time_zone).map_err(|e| {
             StepError::usage(format!("`alerts.time_zone`: {e}"))
-                .hint("take a name of the IANA database such as Europe/Brussels or UTC")
+                .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC")
         })?;
         Ok(Self { document, zone })
     }

@@ -95,7 +95,8 @@ impl<'a> Recorder<'a> {
                 "the pipeline `{pipeline}` has no source to record"
             ))
             .hint(
-                "the kinds `exporter`, and `tetragon` with `follow`, have no past and are recorded",
+                "the kinds `exporter`, and `tetragon` with `follow`, keep no history and are \
+                 recorded",
             ));
         }
         let mut to_store = ToStore {

@@ -1,9 +1,9 @@
 //! `collect`: fetches raw samples for a time range; never invents one.
 //!
 //! `range` says which points in time are due. Each source of the document yields its rows in order
-//! of time (`source`, and a module for each kind in `sources`); `join` makes one row of those that
-//! several sources have for a window and an entity. Rows are written as they come: memory does not
-//! grow with the length of the range.
+//! of time (`source`, and a module for each kind in `sources`); `join` merges the rows of several
+//! sources for a window and an entity into one. Rows are written as they come: memory does not grow
+//! with the length of the range.
 
 pub mod check;
 mod coverage;
@@ -98,8 +98,8 @@ fn open<'a>(
         .values()
         .any(|source| matches!(source.kind(), Some(Kind::Prometheus(_) | Kind::Recording(_))));
     if args.record.is_some() && !records {
-        return Err(StepError::usage("`--record` keeps replies, and a table gives none")
-            .hint("leave it out: copy the table instead"));
+        return Err(StepError::usage("`--record` keeps replies, but a table has none")
+            .hint("remove it and copy the table instead"));
     }
     let is_alone = document.sources.len() == 1;
     let mut sources = Vec::new();

@@ -46,7 +46,7 @@ impl Look {
     pub fn new(server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
             |error| {
-                StepError::unavailable(format!("cannot start to ask: {error}")).hint(SYSTEM_HINT)
+                StepError::unavailable(format!("cannot start the requests: {error}")).hint(SYSTEM_HINT)
             },
         )?;
         Ok(Self { endpoint: Endpoint::new("prometheus", server, folder)?, runtime })
@@ -124,7 +124,7 @@ impl Look {
             let failed = |error: reqwest::Error| {
                 let what = if error.is_connect() { "cannot connect" } else { "no answer" };
                 StepError::unavailable(format!("{shown}: {what}: {}", client::causes(&error)))
-                    .hint("is the server up, and can it be reached from here?")
+                    .hint("check that the server is running and reachable from here")
             };
             let mut response = self.endpoint.get(&url).send().await.map_err(failed)?;
             let status = response.status();
@@ -133,7 +133,7 @@ impl Look {
                 body.extend_from_slice(&bytes);
                 if body.len() > LONGEST_REPLY_BYTES {
                     return Err(StepError::refused(format!("{shown}: the answer is too long"))
-                        .hint("does the URL lead to a Prometheus?"));
+                        .hint("check that the URL is that of a Prometheus"));
                 }
             }
             Ok((status, body))

@@ -103,9 +103,10 @@ impl Output {
         let columns = &document.columns;
         if let Some(shard) = args.shard.filter(|_| self.first_row.is_none()) {
             return Err(StepError::refused(format!(
-                "shard {shard} has no entity of the data: each shard needs some to train on"
+                "shard {shard} has no entity in the data, but each shard needs entities for its \
+                 training"
             ))
-            .hint("lower `shards.count`: a shard is made for about 250 entities"));
+            .hint("lower `shards.count`: a good size is about 250 entities per shard"));
         }
         let absent = self.absent(columns)?;
         for name in &absent {
@@ -140,7 +141,8 @@ impl Output {
                 return Err(StepError::refused(format!(
                     "query `{name}` is required and gave no series in the range"
                 ))
-                .hint("are its metrics named so in this source? `or` takes other names, and without `required: true` the model does without it"));
+                .hint("check the metric names of this source. `or` adds other names; without \
+                       `required: true` the query is left out of the model"));
             }
             absent.push(name.clone());
         }

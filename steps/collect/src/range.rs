@@ -17,7 +17,7 @@ const MOST_WINDOWS: i64 = 10_000;
 
 /// What to do about a source whose rows all lie outside the range.
 pub(crate) const OTHER_RANGE_HINT: &str =
-    "`--now TIME` sets another evaluation time, and `range` how far back to go";
+    "set another evaluation time with `--now TIME`, or a longer `range`";
 
 /// What is due: the windows that end in `(after, end]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Due {
         let after = args.start.unwrap_or(end - args.range.unwrap_or(document.range));
         if after >= end {
             return Err(StepError::usage(format!(
-                "a start at `{after}` leaves no window before `{end}`, the last one at `--now`"
+                "a start at `{after}` leaves no window until `{end}`, the last one at `--now`"
             ))
             .hint("choose an earlier --start, or a later --now"));
         }

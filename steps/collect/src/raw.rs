@@ -72,8 +72,8 @@ pub fn write(
 
 fn events(path: &Path, due: Due, file: &Path) -> Result<usize, StepError> {
     if path.ends_with("-") {
-        return Err(StepError::usage("the events came from standard input, and were not kept")
-            .hint("put them into a file, name it in the document, and run again"));
+        return Err(StepError::usage("the events came from standard input and were not stored")
+            .hint("write them to a file, set its path in the document, and run again"));
     }
     let mut output = OutputFile::create(file)?;
     let count = tetragon::copy_lines(path, due, &mut output)?;

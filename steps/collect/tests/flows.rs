@@ -151,7 +151,7 @@ fn nfdump_file_without_flows_is_no_error_in_a_tick_and_refused_in_a_training() -
     ] {
         let place = place(format, text)?;
         let said = place.fails(NOW, &[], 3)?;
-        assert!(said.contains("holds no flow"), "{said}");
+        assert!(said.contains("has no flow"), "{said}");
         let store = format!("file://{}", place.path("store").display());
         assert_eq!(place.samples(NOW, &["--store", &store])?.table.rows(), 0);
     }

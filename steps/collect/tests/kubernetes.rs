@@ -300,7 +300,7 @@ fn a_list_that_always_expires_ends_as_unavailable() -> Result<()> {
         cluster(request)
     })?;
     let said = Place::new(&document(&server.url(), ""))?.fails(NOW, &[], 4)?;
-    assert!(said.contains("expires before it is read") && said.contains("page_size"), "{said}");
+    assert!(said.contains("expired before it was read") && said.contains("page_size"), "{said}");
     Ok(())
 }
 
@@ -348,7 +348,7 @@ fn server_refusal_is_quoted_with_a_hint() -> Result<()> {
     let empty = Server::start(|_| ok(&json!({"metadata": {}, "items": null})))?;
     let said =
         Place::new(&document(&empty.url(), "      namespaces: [a]\n"))?.fails(NOW, &[], 3)?;
-    assert!(said.contains("no pod of the namespaces and labels asked for runs"), "{said}");
+    assert!(said.contains("no pod with the given namespaces and labels is running"), "{said}");
     assert_eq!(empty.asked()[1].path, "/api/v1/namespaces/a/pods");
 
     let outside = document("x", "").replace("      url: x\n", "");

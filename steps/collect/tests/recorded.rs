@@ -181,7 +181,7 @@ fn unrecorded_source_is_refused_with_the_command_that_records_it() -> Result<()>
     let store = place.path("store");
     let url = format!("file://{}", store.display());
     let said = place.fails(&time(2, 0).to_string(), &["--recorded", &url], 3)?;
-    ensure!(said.contains("holds no sample"), "{said}");
+    ensure!(said.contains("has no sample"), "{said}");
     let damaged = store.join("samples/x/nodes/a/date=2026-11-21");
     fs_err::create_dir_all(&damaged)?;
     let name = format!("{}-{}.parquet", time(1, 0).ms(), time(1, 50).ms());
@@ -227,7 +227,7 @@ fn source_check_lists_data_of_each_source() -> Result<()> {
     ];
     assert_eq!(found, expected, "{findings:?}");
     ensure!(findings[0].note.contains("cannot connect") && findings[0].note.contains("url"));
-    ensure!(findings[2].note.contains("holds no reply to query `absent`"));
+    ensure!(findings[2].note.contains("has no reply to query `absent`"));
     ensure!(findings[3].note.contains("nothing is recorded yet"));
     Ok(())
 }

@@ -129,7 +129,7 @@ fn non_tetragon_file_is_refused_with_file_and_line() -> Result<()> {
     ensure!(said.contains("cannot read `events/t.log`"), "{said}");
     place.file("events/t.log", exec(300.0, "a", 1))?;
     let said = place.fails(NOW, &[], 3)?;
-    ensure!(said.contains("holds no event from"), "{said}");
+    ensure!(said.contains("has no event from"), "{said}");
     Ok(())
 }
 

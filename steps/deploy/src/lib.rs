@@ -141,7 +141,7 @@ impl Challenger {
                 folders.len(),
                 args.dataset.len()
             ))
-            .hint("name the data set of each shard, in the same order"));
+            .hint("give the data set of each shard, in the same order"));
         }
         match (document.task, folders) {
             (Task::Anomaly, folders) => {
@@ -371,8 +371,8 @@ fn conclude(
 /// Says what can be done about a version that was not promoted.
 fn way_out(document: &Sections, deployment: &Deployment) -> String {
     let Deployment { pipeline, version, .. } = deployment;
-    let by_hand = format!("to use it all the same: lynceus models promote {pipeline} {version}");
-    let wanting = "nothing is scored until a model is live";
+    let by_hand = format!("to use it anyway: lynceus models promote {pipeline} {version}");
+    let wanting = "no window is scored until a model is live";
     if document.classification().is_some() && deployment.since.is_none() {
         return format!(
             "{wanting}: train on more entities of each class, change \

@@ -171,7 +171,7 @@ fn cells(
     let rows = u32::try_from(table.rows()).ok().filter(|rows| *rows < NO_SAMPLE);
     let rows = rows.ok_or_else(|| {
         StepError::refused("more samples than 4 billion")
-            .hint("take a shorter `range`, or a longer `step`")
+            .hint("use a shorter `range` or a longer `step`")
     })?;
     let times: Vec<i64> = table.times.iter().map(|time| time.ms()).collect();
     counts.off_grid = times.iter().filter(|ms| **ms % step.ms() != 0).count();
@@ -279,7 +279,8 @@ fn on_grid(column: Column, source: &[u32]) -> (Column, usize) {
     let take = |row: &u32| {
         let value = column.values.get(*row as usize).copied().unwrap_or(f64::NAN);
         infinite += usize::from(value.is_infinite());
-        // Adding zero makes one zero of the two, so that no order of equal values shows.
+        // Adding zero turns -0 into 0, so that the result does not depend on the order of equal
+        // values.
         if value.is_finite() { value + 0.0 } else { f64::NAN }
     };
     let values = source.iter().map(take).collect();

@@ -1,4 +1,4 @@
-//! `feature`: makes one row of features per window and entity.
+//! `feature`: creates one row of features per window and entity.
 
 use std::process::ExitCode;
 

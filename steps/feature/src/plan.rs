@@ -14,7 +14,7 @@ use crate::fill;
 use crate::pointwise::Cycle;
 use crate::rolling::Window;
 
-/// How the columns of one task are computed; a task makes one column or several from one pass.
+/// How the columns of one task are computed; a task creates one column or several from one pass.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Task {
     /// The sample column itself.
@@ -129,10 +129,10 @@ impl<'a> Builder<'a> {
         }
         let ([numerator], [denominator]) = (above.as_slice(), below.as_slice()) else {
             return Err(StepError::usage(format!(
-                "feature rule {number}: ratio `{}` needs one column above the line and one below",
+                "feature rule {number}: ratio `{}` needs one numerator and one denominator column",
                 rule.name
             ))
-            .hint("name one sample column in each of `numerator` and `denominator`"));
+            .hint("set one sample column for `numerator` and one for `denominator`"));
         };
         let formula = format!("{numerator} / {denominator}");
         let reads = [*numerator, *denominator];
@@ -291,7 +291,7 @@ impl<'a> Builder<'a> {
                 [] => String::new(),
                 missing => format!("; not in the samples: {}", missing.join(", ")),
             };
-            return Err(StepError::usage("the document's feature rules make no column")
+            return Err(StepError::usage("the document's feature rules give no feature")
                 .hint(format!("sample columns: {}{missing}", available.join(", "))));
         }
         Ok(Plan { contract, tasks, sample_columns, texts })
@@ -303,13 +303,14 @@ impl<'a> Builder<'a> {
             let name = feature.name.as_str();
             if FeatureTable::RESERVED.contains(&name) {
                 return Err(StepError::usage(format!(
-                    "feature rule {rule}: `{name}` is a column of every feature table"
+                    "feature rule {rule}: `{name}` is a reserved column of feature tables"
                 ))
                 .hint(format!("rename the sample column, or leave it out with `!{name}`")));
             }
             if let Some(earlier) = first.insert(name, *rule) {
                 return Err(StepError::usage(format!(
-                    "feature rule {rule}: feature `{name}` is made twice, first by rule {earlier}"
+                    "feature rule {rule}: feature `{name}` is computed twice, first by rule \
+                     {earlier}"
                 ))
                 .hint("remove one of the rules, or give its feature another name"));
             }

@@ -15,10 +15,10 @@ use support::{Fixture, RULES, document, remains, rows};
 fn documents_that_do_not_fit_are_usage_errors() {
     for (features, words) in [
         ("[{raw: {columns: [cpus]}}]", "did you mean `cpu`?"),
-        ("[{raw: {}}, {raw: {columns: [cpu]}}]", "feature `cpu` is made twice"),
+        ("[{raw: {}}, {raw: {columns: [cpu]}}]", "feature `cpu` is computed twice"),
         ("[{rolling: {window: 30s, statistics: [mean]}}]", "not a whole number of steps"),
         ("[{rolling: {window: 90s, statistics: [mean]}}]", "not a whole number of steps"),
-        ("[{rolling: {window: 5m, statistics: [mean, mean]}}]", "is made twice"),
+        ("[{rolling: {window: 5m, statistics: [mean, mean]}}]", "is computed twice"),
         ("[{rolling: {window: 5m, statistics: []}}]", "is empty"),
         ("[{rolling: {window: 5m, statistics: [median]}}]", "median"),
         ("[{rolling: {window: 5m, statistics: [{quantile: 1.5}]}}]", "not between 0 and 1"),
@@ -28,7 +28,7 @@ fn documents_that_do_not_fit_are_usage_errors() {
         ("[{difference: {lag: 61s}}]", "not a whole number of steps"),
         (
             "[{ratio: {name: cpu, numerator: cpu, denominator: requests}}, {raw: {}}]",
-            "is made twice",
+            "is computed twice",
         ),
         (
             "[{ratio: {name: x_ratio, numerator: cpu, denominator: request}}]",
@@ -36,10 +36,10 @@ fn documents_that_do_not_fit_are_usage_errors() {
         ),
         (
             "[{ratio: {name: warm_up, numerator: cpu, denominator: requests}}]",
-            "column of every feature table",
+            "reserved column of feature tables",
         ),
         ("[{calendar: {}}]", "must be true"),
-        ("[{raw: {columns: ['!*']}}]", "make no column"),
+        ("[{raw: {columns: ['!*']}}]", "give no feature"),
         ("[]", "at least one rule"),
         ("[{rawr: {}}]", "did you mean `raw`?"),
         ("{}", "expected"),
@@ -65,11 +65,11 @@ fn samples_without_the_columns_of_a_query_are_a_usage_error() {
     // A query that gave nothing is left out; nothing is left of these rules.
     fixture.refused(
         2,
-        "rules make no column\nhint: sample columns: cpu; not in the samples: requests\n",
+        "rules give no feature\nhint: sample columns: cpu; not in the samples: requests\n",
     );
     fixture.samples_named(&["scenario"], &rows);
     fixture.document(&document("none", RULES));
-    fixture.refused(2, "column of every feature table");
+    fixture.refused(2, "reserved column of feature tables");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn tables_of_another_kind_are_refused() {
     let fixture = Fixture::new();
     let path = fixture.path("samples.parquet");
     frames::labels::write_labels(&path, &[]).unwrap();
-    fixture.refused(2, "column of every feature table");
+    fixture.refused(2, "reserved column of feature tables");
     let interval = LabelInterval {
         start: Timestamp::from_ms(0),
         end: Timestamp::from_ms(1),

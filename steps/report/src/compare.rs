@@ -68,7 +68,7 @@ const TEXTS: [(&str, &str); 6] =
 pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, StepError> {
     if !(2..=COLUMNS.len()).contains(&folders.len()) {
         let message = format!("{} runs cannot be compared", folders.len());
-        return Err(StepError::usage(message).hint("give two to six"));
+        return Err(StepError::usage(message).hint("compare two to six runs"));
     }
     let runs: Vec<Run> =
         folders.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;

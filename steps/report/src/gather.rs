@@ -320,7 +320,7 @@ pub fn check_range(after: Timestamp, until: Timestamp) -> Result<(), StepError> 
     if after < until {
         return Ok(());
     }
-    Err(StepError::usage(format!("no window lies after `{after}` and up to `{until}`"))
+    Err(StepError::usage(format!("there is no window after `{after}` and up to `{until}`"))
         .hint("--from must come before --to"))
 }
 

@@ -289,7 +289,7 @@ fn check_same(
             "the window `{}` was just scored by version `{}`, not `{}`",
             window.time, there.version, window.version
         ))
-        .hint("run again: what the other one did is then taken into account")),
+        .hint("run again: the next run continues from the other process's result")),
     }
 }
 

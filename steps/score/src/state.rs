@@ -12,7 +12,9 @@ use store::Watermark;
 use crate::drift::DriftTally;
 
 /// What to do when the state in the store cannot be read.
-pub(crate) const DAMAGED_STATE_HINT: &str = "restore `state/` of the store from a backup; without one, remove the pipeline's watermark there: scoring begins anew at the next tick";
+pub(crate) const DAMAGED_STATE_HINT: &str = "restore `state/` of the store from a backup; without \
+                                             one, remove the pipeline's watermark there: scoring \
+                                             then starts again at the next tick";
 
 /// Begins the names of the tensors of the live bundle's state and of the challenger's.
 const LIVE: &str = "live.";

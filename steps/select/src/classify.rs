@@ -137,8 +137,8 @@ fn best(candidates: &[Candidate]) -> Option<usize> {
 }
 
 impl Candidate {
-    /// Errors: refused for one that was fitted on other features, is not what its hash says, or is of
-    /// `task: anomaly`.
+    /// Errors: refused for one that was fitted on other features, does not match its SHA-256, or is
+    /// of `task: anomaly`.
     fn read(folder: &Path, contract: &FeatureContract) -> Result<Self, StepError> {
         let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
         let path = folder.join(&manifest.model.file);
@@ -146,7 +146,7 @@ impl Candidate {
         let kind = &manifest.kind;
         if artifact::sha256(&bytes) != manifest.model.sha256 {
             let shown = path.display();
-            return Err(StepError::refused(format!("`{shown}` is not what its hash says"))
+            return Err(StepError::refused(format!("`{shown}` does not match its SHA-256"))
                 .hint("the file changed after `train` wrote it: run `train` again"));
         }
         if manifest.contract_sha256 != contract.sha256()? {

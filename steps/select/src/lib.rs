@@ -172,7 +172,7 @@ fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path
     let found = named.map(|kind| {
         let absent = || {
             StepError::usage(format!("there is no candidate of `{kind}`"))
-                .hint("run `train` for it first, or leave it out of --models")
+                .hint("run `train` for it first, or remove it from --models")
         };
         by_kind.get(kind).copied().ok_or_else(absent)
     });
@@ -189,7 +189,7 @@ fn provenance(dataset: &Path, dataset_sha256: String) -> Result<Provenance, Step
     let bound = |time: Option<Timestamp>| {
         time.ok_or_else(|| {
             StepError::refused("the data set has no training rows")
-                .hint("take a longer `range`, and run `validate` again")
+                .hint("use a longer `range`, and run `validate` again")
         })
     };
     Ok(Provenance {

@@ -161,7 +161,7 @@ fn non_candidate_folder_is_refused_by_name() {
     let (code, said) = selection.refusal();
     assert_eq!(code, Some(3));
     assert!(
-        said.contains("`model.safetensors` of the candidate `z_score` is not what its hash says"),
+        said.contains("`model.safetensors` of the candidate `z_score` does not match its SHA-256"),
         "{said}"
     );
 

@@ -64,12 +64,12 @@ impl FitError {
             Self::Parameter(OutOfRange { field, .. }) => StepError::usage(message)
                 .hint(format!("set `models.{kind}.{field}` in the document")),
             Self::TooFewRows { .. } => StepError::refused(message)
-                .hint("take a longer `range`, or less for `split.validation` and `split.test`"),
+                .hint("use a longer `range`, or smaller `split.validation` and `split.test`"),
             Self::NoColumns | Self::NoValues => {
                 StepError::refused(message).hint("check `features` and `fill` of the document")
             }
             Self::Classes { .. } | Self::OneSided => StepError::refused(message)
-                .hint("take a `range` with more scenarios in it, and check `labels.normal`"),
+                .hint("use a `range` with more scenarios, and check `labels.normal`"),
             Self::Singular => {
                 StepError::refused(message).hint(format!("raise `models.{kind}.ridge`"))
             }

@@ -32,7 +32,7 @@ impl Labelled {
         let path = dataset.join(Dataset::LABELLED_FILE);
         let missing = |why: &str| {
             StepError::refused(format!("`{}` {why}", path.display())).hint(
-                "set `labels.scenarios`, or `label` of the table, and take a `range` with scenarios in it",
+                "set `labels.scenarios`, or `label` of the table, and use a `range` with scenarios",
             )
         };
         if !path.exists() {

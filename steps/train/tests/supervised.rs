@@ -242,7 +242,7 @@ fn a_second_stage_of_other_features_or_with_a_changed_file_is_refused() {
     assert!(error.message.contains("fitted on other features"), "{}", error.message);
     fs_err::write(candidate.join("model.safetensors"), b"other").unwrap();
     let error = bundle.add_diagnosis(&candidate).unwrap_err();
-    assert!(error.message.contains("not what its hash says"), "{}", error.message);
+    assert!(error.message.contains("does not match its SHA-256"), "{}", error.message);
     bundle.write(&place.path("bundle")).unwrap();
     fs_err::write(place.path("bundle/diagnose.safetensors"), b"other").unwrap();
     let error = Bundle::read(&place.path("bundle")).unwrap_err();
@@ -256,5 +256,5 @@ fn second_stage_needs_labelled_faults() {
     let place = Place::new(Some(&normal_rows(&table)));
     let output = place.train("diagnose", 1, "candidate");
     assert_eq!(output.status.code(), Some(3), "{}", error_of(&output));
-    assert!(error_of(&output).contains("hint: take a `range` with more scenarios in it"));
+    assert!(error_of(&output).contains("hint: use a `range` with more scenarios"));
 }

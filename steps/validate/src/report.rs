@@ -80,7 +80,8 @@ pub struct Validation {
 /// Failed expectations that the error names in full.
 const SHOWN_FAILURES: usize = 5;
 /// What to do where an expectation does not hold.
-const EXPECTATION_HINT: &str = "correct the data, remove queries for which this source has none, or change `expectations` in the document";
+const EXPECTATION_HINT: &str = "correct the data, remove queries without data in this source, or \
+                                change `expectations` in the document";
 
 impl Validation {
     /// Version this build writes.

@@ -73,8 +73,8 @@ fn tables_that_are_no_features_are_refused() {
     let fixture = Fixture::new("[]", &table(82));
     let path = fixture.path("features.parquet");
     frames::labels::write_labels(&path, &[]).unwrap();
-    let said = fixture.refused(3, "carries no feature contract");
-    assert!(said.contains("hint: make it with `feature`"), "{said}");
+    let said = fixture.refused(3, "has no feature contract");
+    assert!(said.contains("hint: create it with the step `feature`"), "{said}");
 
     let mut newer = table(82);
     newer.contract.format = 2;

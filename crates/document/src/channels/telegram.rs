@@ -31,7 +31,7 @@ impl HttpSettings for TelegramChannel {
         let is_chat = self.chat.parse::<i64>().is_ok()
             || self.chat.strip_prefix('@').is_some_and(|name| !name.is_empty());
         require(is_chat, "chat", || {
-            format!("`{}` is neither the number of a chat nor `@name`", self.chat)
+            format!("`{}` is neither a chat id nor `@name`", self.chat)
         })
     }
 

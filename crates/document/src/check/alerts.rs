@@ -22,7 +22,7 @@ pub(super) fn check(alerts: &Alerts, problems: &mut Problems) {
     if jiff::tz::TimeZone::get(&alerts.time_zone).is_err() {
         let unknown = format!("`{}` is not a time zone", alerts.time_zone);
         problems.add(Err(problem("alerts.time_zone", unknown)
-            .hint("take a name of the IANA database such as Europe/Brussels or UTC")));
+            .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC")));
     }
     for (name, link) in &alerts.links {
         let path = format!("alerts.links.{name}");

@@ -178,7 +178,7 @@ impl Extension for ExporterSource {
     fn check(&self) -> Result<(), Problem> {
         let some = !self.endpoints.is_empty() || self.service.is_some() || self.file.is_some();
         if !some {
-            return Err(problem("", "names no endpoint").hint(
+            return Err(problem("", "has no endpoint").hint(
                 "set endpoints, service or file, as in endpoints: [http://localhost:9100/metrics]",
             ));
         }

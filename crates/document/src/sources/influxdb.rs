@@ -142,7 +142,7 @@ impl InfluxdbColumn {
 fn check_identifier(name: &str, path: &str) -> Result<(), Problem> {
     require(!name.trim().is_empty(), path, || "is empty".to_owned())?;
     require(!name.chars().any(char::is_control), path, || {
-        format!("`{}` holds a control character", name.escape_debug())
+        format!("`{}` contains a control character", name.escape_debug())
     })
 }
 

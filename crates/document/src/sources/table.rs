@@ -207,7 +207,7 @@ impl TableSource {
             ("columns", !self.columns.is_empty()),
         ] {
             require(!is_set, name, || {
-                "must not be set with a flow format, which names the columns itself".to_owned()
+                "must not be set with a flow format, which sets the column names itself".to_owned()
             })?;
         }
         self.flows.check("flows")
@@ -240,11 +240,11 @@ impl Extension for TableSource {
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {
             return Err(problem("time_zone", format!("`{zone}` is not a time zone"))
-                .hint("take a name of the IANA database such as Europe/Brussels or UTC"));
+                .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC"));
         }
         if self.format.is_flows() {
             require(self.test.is_none(), "test", || {
-                "a flow format takes no test table: use `split.test`".to_owned()
+                "a flow format does not support a test table: use `split.test`".to_owned()
             })?;
             return self.check_flows();
         }

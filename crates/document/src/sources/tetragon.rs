@@ -148,7 +148,7 @@ impl Extension for TetragonSource {
             check_column(name, &field)?;
             let reserved = name == "other" || self.events[..index].contains(name);
             require(!reserved, &field, || {
-                format!("`{name}` is already a column of this source: choose another name")
+                format!("`{name}` is already a column of this source: use another name")
             })?;
         }
         Ok(())

@@ -190,7 +190,7 @@ fn contradictory_settings_are_refused() {
         (
             "url: \"http://localhost:9090\"",
             "url: \"http://h\", headers: {Authorization: Bearer x}",
-            "`Authorization` must not be in a document that others read",
+            "`Authorization` contains credentials, which must not be in a document",
         ),
         ("range: 1d", "range: 99999999d", "`99999999d` is longer than"),
         ("step: 1m\nrange: 1d", "step: 1s\nrange: 3000d", "has more than 50000000 steps"),

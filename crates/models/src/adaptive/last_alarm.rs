@@ -46,7 +46,7 @@ impl LastAlarm {
     pub(super) fn read(arrays: &mut Arrays) -> Result<Self, StepError> {
         let times = arrays.take_i64("last_alarm_ms")?;
         let &[first_ms, last_ms] = times.as_slice() else {
-            return Err(StepError::damaged("`last_alarm_ms` does not hold two times"));
+            return Err(StepError::damaged("`last_alarm_ms` does not contain two times"));
         };
         Ok(Self { first_ms, last_ms, levels: arrays.take_f64("levels_before_alarm")? })
     }

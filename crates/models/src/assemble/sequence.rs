@@ -66,6 +66,6 @@ pub(super) fn by_entity(table: &FeatureTable) -> BTreeMap<&str, Vec<usize>> {
 }
 
 pub(super) fn without_training(kind: &str) -> StepError {
-    StepError::refused(format!("the candidate `{kind}` does not say what its fitting saw"))
-        .hint("it was cut: train it again")
+    StepError::refused(format!("the candidate `{kind}` has no record of its fitting"))
+        .hint("it is truncated: train it again")
 }

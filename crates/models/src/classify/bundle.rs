@@ -89,7 +89,7 @@ impl ClassBundle {
         }
         if self.model.classes() != self.classify.classes {
             return Err(StepError::damaged(format!(
-                "`{}` names other classes than its model knows",
+                "`{}` has other classes than its model",
                 BundleManifest::FILE
             )));
         }

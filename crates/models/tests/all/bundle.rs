@@ -246,7 +246,7 @@ fn invalid_bundle_parts_are_refused_with_a_reason() {
     let mut doubled = candidates();
     doubled.push(candidate(&*detectors().unwrap()[0]).unwrap());
     let cases = [
-        ("needs a candidate", Vec::new(), table(200, 200), votes()),
+        ("needs at least one candidate", Vec::new(), table(200, 200), votes()),
         ("two candidates are `autoencoder`", doubled, table(200, 200), votes()),
         ("no vote could raise an alarm", candidates(), table(200, 200), high),
         ("has 19 normal rows", candidates(), table(200, 19), votes()),

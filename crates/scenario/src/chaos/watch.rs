@@ -86,9 +86,11 @@ impl<'a> Watch<'a> {
         } else if let Some(at) = object["metadata"]["deletionTimestamp"].as_str() {
             let kept = finalizers.join(", ");
             let message = format!(
-                "`{label}`: `{name}` was deleted at {at} and is still there, kept by the finalizer {kept}: its fault may go on"
+                "`{label}`: `{name}` was deleted at {at} but still exists because of the finalizer \
+                 {kept}: its fault may continue"
             );
-            let hint = "see the log of chaos-controller-manager and the daemon on the pod's node";
+            let hint = "check the logs of chaos-controller-manager and of the chaos-daemon on the \
+                        pod's node";
             (End::Lost, StepError::refused(message).hint(hint))
         } else if targets.is_empty() {
             return Ok(Ended { records: Vec::new(), error: Some(self.nothing_selected(object)) });
@@ -96,9 +98,9 @@ impl<'a> Watch<'a> {
             let stuck = targets.iter().find(|target| !self.has_ended(target));
             let stuck = stuck.map_or("", |target| target.id.as_str());
             let message =
-                format!("`{label}`: the fault in `{stuck}` has not been taken back: it may go on");
+                format!("`{label}`: the fault in `{stuck}` was not recovered and may continue");
             let hint =
-                format!("see the events of `{name}`: kubectl describe {}", name.to_lowercase());
+                format!("check the events of `{name}`: kubectl describe {}", name.to_lowercase());
             (End::Lost, StepError::refused(message).hint(hint))
         };
         Ok(Ended { records: self.records(&targets, now, &how)?, error: Some(error) })
@@ -112,7 +114,7 @@ impl<'a> Watch<'a> {
         let (name, label) = (&self.name, &self.asked.label);
         let what = if records.is_empty() { "before it was injected" } else { "before its end" };
         let error = StepError::refused(format!("`{label}`: `{name}` was deleted {what}"))
-            .hint("leave the object alone until its workflow has ended");
+            .hint("do not change the object until its workflow has ended");
         Ok(Ended { records, error: Some(error) })
     }
 
@@ -130,7 +132,7 @@ impl<'a> Watch<'a> {
         let reasons: Vec<&str> = unmet.filter_map(|it| it["reason"].as_str()).collect();
         let reason =
             if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join(", ")) };
-        let message = format!("`{}`: the selector matched nothing{reason}", self.asked.label);
+        let message = format!("`{}`: the selector matched no target{reason}", self.asked.label);
         StepError::refused(message).hint("check the namespaces and labels of `spec.selector`")
     }
 

@@ -60,7 +60,7 @@ impl Fault for HttpLoad {
                 "cannot connect to `{}:{}`: {error}",
                 self.host, self.port
             ))
-            .hint("start the server that is to be loaded first")
+            .hint("start the server under load first")
         })
     }
 

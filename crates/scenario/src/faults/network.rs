@@ -53,7 +53,7 @@ impl Network {
         let output = Command::new("tc").args(place).args(discipline).output();
         output.map_err(|error| {
             StepError::unavailable(format!("cannot start `tc`: {error}"))
-                .hint("install it, for instance with: apt-get install iproute2")
+                .hint("install it, for example with: apt-get install iproute2")
         })
     }
 }

@@ -170,7 +170,7 @@ fn is_folder(kind: &str, folder: &std::path::Path) -> Result<(), StepError> {
     }
     let folder = folder.display();
     Err(StepError::usage(format!("{kind}.folder: `{folder}` is not a folder"))
-        .hint("set `folder` to one that exists and has room"))
+        .hint("set `folder` to an existing folder with enough space"))
 }
 
 fn stress_ng() -> Result<(), StepError> {
@@ -201,7 +201,7 @@ fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
         .spawn()
         .map_err(|error| {
             StepError::unavailable(format!("cannot start `stress-ng`: {error}"))
-                .hint("install it, for instance with: apt-get install stress-ng")
+                .hint("install it, for example with: apt-get install stress-ng")
         })?;
     while !stop.wait(POLL) {
         match child.try_wait() {
@@ -210,7 +210,8 @@ fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
                 let line = arguments.join(" ");
                 return Err(StepError::unavailable(format!("`stress-ng {line}` ended: {status}"))
                     .hint(
-                        "run it by hand to see its own words; `limits` of the scenario file apply",
+                        "run this command by hand to see its output; `limits` of the scenario file \
+                         apply",
                     ));
             }
             Err(error) => {

@@ -141,9 +141,9 @@ impl Request<'_> {
                  else use a server that minio/README.md names",
             ),
             ("SlowDown" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded", _)
-            | (_, 429) => self.broken("the store asks to slow down, again and again"),
+            | (_, 429) => self.broken("the store answered every attempt with a rate limit"),
             (code, _) if CHANGED.contains(&code) => {
-                self.broken("what was sent changed or broke off on its way, again and again")
+                self.broken("the data was changed or truncated in transit in every attempt")
             }
             (_, 200..=299) => self.broken(NOT_WHOLE),
             (_, 500..) => self.broken(&format!("the store failed with {}", named(failure))),

@@ -66,8 +66,8 @@ impl Bucket {
             Condition::Any | Condition::IfAbsent => "If-None-Match",
         };
         StepError::usage(format!(
-            "the server behind store `{}` at `{}` does not honour `{header}`: of two writers, both \
-             would believe that they had won",
+            "the server behind store `{}` at `{}` does not honour `{header}`: two writers could \
+             overwrite each other",
             self.url, self.endpoint
         ))
         .hint("use a server with conditional writes: minio/README.md names some")

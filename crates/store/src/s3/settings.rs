@@ -92,7 +92,7 @@ impl S3Settings {
             (Some("s3" | "AES256"), None) => Encryption::Store,
             (Some("kms" | "aws:kms"), key) | (None, key @ Some(_)) => Encryption::KeyService(key),
             (Some("s3" | "AES256"), Some(_)) => {
-                let hint = "a key's name goes with `kms`; without it the store takes its own keys";
+                let hint = "a key id requires `kms`; without a key id the store uses its own keys";
                 return Err(unknown("LYNCEUS_S3_SSE", hint));
             }
             (Some(_), _) => return Err(unknown("LYNCEUS_S3_SSE", "write `s3` or `kms`")),
@@ -110,7 +110,7 @@ impl S3Settings {
 }
 
 fn unknown(name: &str, hint: &str) -> StepError {
-    StepError::usage(format!("the environment's `{name}` has a value that means nothing here"))
+    StepError::usage(format!("the environment's `{name}` has an unknown value"))
         .hint(hint)
 }
 

@@ -44,7 +44,7 @@ impl Bucket {
         let meta = fs::metadata(path).map_err(read_error)?;
         if !meta.is_file() {
             return Err(StepError::usage(format!("`{}` is not a file", path.display()))
-                .hint("name a file: this is a folder or a device"));
+                .hint("this is a folder or a device: give the path of a file"));
         }
         if meta.len() > WHOLE_BYTES {
             let file = Arc::new(fs::File::open(path).map_err(read_error)?);

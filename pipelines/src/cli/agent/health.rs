@@ -44,7 +44,7 @@ impl Health {
     pub(crate) fn listen(address: SocketAddr) -> Result<Self, StepError> {
         let failed = |error: std::io::Error| {
             StepError::usage(format!("cannot listen at `{address}`: {error}"))
-                .hint("`--listen ADDRESS` takes another one; port 0 takes a free one")
+                .hint("set another address with `--listen ADDRESS`; port 0 selects a free port")
         };
         let listener = TcpListener::bind(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

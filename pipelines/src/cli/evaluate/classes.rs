@@ -74,7 +74,8 @@ pub(super) fn execute(
             "none of the {} entities has a class to compare with",
             verdicts.len()
         ))
-        .hint("entities declare one by their image or label; `--truth FILE` takes a table `entity,class`"));
+        .hint("entities declare a class by their image or label; or give a table `entity,class` \
+               with `--truth FILE`"));
     }
     let evaluation = evaluate(windows.len(), &judged);
     match global.output() {

@@ -79,7 +79,7 @@ fn missing(
     let from = from.or_else(|| parts.first().map(|part| part.first.floor(DAY)));
     let Some(from) = from else {
         return Err(
-            StepError::usage("the group has no day yet").hint("--from DATE says where to begin")
+            StepError::usage("the group has no published day yet").hint("set the first day with --from DATE")
         );
     };
     // A day that is not over would be published without its end.

@@ -54,8 +54,8 @@ pub(super) fn execute(
     };
     let before = || second.version.checked_sub(1).filter(|version| *version > 0);
     let first = args.first.or_else(before).ok_or_else(|| {
-        StepError::usage(format!("feature group `{}` has one version alone", args.group))
-            .hint("`lynceus features show` says what it holds")
+        StepError::usage(format!("feature group `{}` has only one version", args.group))
+            .hint("`lynceus features show` shows its content")
     })?;
     let first = catalog.version(&args.group, first)?;
     let shown = difference(catalog, &first, &second)?;

@@ -23,7 +23,7 @@ pub(super) fn part(
     let times = &rows.table.times;
     let (Some(first), Some(last)) = (times.first(), times.last()) else {
         return Err(StepError::refused(format!("the part of {date} has no rows"))
-            .hint("publish a run that covers the day"));
+            .hint("publish a run that covers this day"));
     };
     let entities: BTreeSet<u32> = rows.table.entity.iter().copied().collect();
     Ok(Part {

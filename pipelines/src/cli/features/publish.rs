@@ -199,10 +199,10 @@ fn of_run(
 /// Says that a feature table has no row to publish.
 pub(super) fn no_rows(features: &Path) -> StepError {
     StepError::refused(format!(
-        "`{}` has no row whose features look back far enough",
+        "`{}` has no row with a complete lookback",
         features.display()
     ))
-    .hint("a longer `range` has some")
+    .hint("use a longer `range`")
 }
 
 fn origin(record: &RunRecord) -> Origin {
@@ -252,7 +252,7 @@ impl Publishing<'_> {
         let is_due = |time: Timestamp| self.partial || covered.is_whole(time.floor(DAY));
         if self.version.is_none() && !times().any(is_due) {
             return Err(StepError::refused("the rows cover no day whole")
-                .hint("a longer `range` does; --partial publishes the days as they are"));
+                .hint("use a longer `range`, or publish incomplete days with --partial"));
         }
         let (version, begun) = self.version(&keys)?;
         let mut days = Vec::new();
@@ -289,7 +289,7 @@ impl Publishing<'_> {
                     "the rows have other features than `{}` version {}: {difference}",
                     version.group, version.version
                 ))
-                .hint("`lynceus features publish --new-version WHY` begins a version with them")),
+                .hint("`lynceus features publish --new-version WHY` starts a new version with them")),
             };
         }
         loop {

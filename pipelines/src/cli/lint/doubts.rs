@@ -84,7 +84,8 @@ fn secret_parameters(document: &Document) -> Vec<(&'static str, String)> {
                 let names = query.split('&').filter_map(|pair| pair.split('=').next());
                 if let Some(name) = names.into_iter().find(|name| names_secret(name)) {
                     let message = format!(
-                        "`{path}`: the value of the parameter `{name}` is a secret and must not be in a document that others read"
+                        "`{path}`: the value of the parameter `{name}` is a secret, which must not \
+                         be in a document"
                     );
                     found.push(("secret", message));
                 }

@@ -205,10 +205,11 @@ fn lacks(path: &Path, missing: &[&str]) -> StepError {
     let more = missing.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     StepError::refused(format!(
-        "`{}` lacks features of the model: {}{more}",
+        "`{}` does not have these features of the model: {}{more}",
         path.display(),
         shown.join(", ")
-    )).hint("name a table with all of them, or one of the document's samples: the features are computed then")
+    )).hint("use a table with all of them, or a table with the document's samples, from which the \
+             features are computed")
 }
 
 /// Returns the settings of a table of which nothing is known.
@@ -253,7 +254,7 @@ pub(in super::super) fn range(
     }
     range.ok_or_else(|| {
         StepError::refused(format!("`{}` has no rows", path.display()))
-            .hint("name a table with at least one row below its header")
+            .hint("use a table with at least one row below its header")
     })
 }
 

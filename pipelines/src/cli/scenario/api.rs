@@ -31,7 +31,8 @@ impl Api {
         let account = Path::new(KubernetesSource::SERVICE_ACCOUNT);
         if url.is_none() && !account.join("token").is_file() {
             return Err(StepError::usage("this is not a pod with a service account's token").hint(
-                "name the API with --kubernetes, as in http://127.0.0.1:8001 of `kubectl proxy`",
+                "set the URL of the API with --kubernetes, as in http://127.0.0.1:8001 of `kubectl \
+                 proxy`",
             ));
         }
         let (auth, tls) = match url {

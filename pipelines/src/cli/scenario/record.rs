@@ -119,7 +119,7 @@ fn out_of_memory(api: &Api, records: &[Record]) -> Vec<chaos::OutOfMemory> {
 }
 
 /// Appends records to `scenarios/NAME.csv` and `.jsonl` in the store, each with compare-and-set. A
-/// record that is there already is not added again.
+/// record that already exists is not added again.
 fn append(global: &Global, name: &str, records: &[Record]) -> Result<(), StepError> {
     let store = StorePlace::new(&global.store)?.open()?;
     let bug = |error| StepError::bug(format!("cannot write JSON: {error}"));

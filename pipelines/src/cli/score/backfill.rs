@@ -21,11 +21,11 @@ pub(super) fn run(
     let document = &context.document;
     if document.classification().is_some() {
         return Err(StepError::usage("`--backfill` is for `task: anomaly`")
-            .hint("leave it out: a class does not depend on the windows before"));
+            .hint("remove it: a class does not depend on earlier windows"));
     }
     let (after, until) = (from.floor(document.step), to.floor(document.step));
     if after >= until {
-        return Err(StepError::usage(format!("no window lies after `{from}` and up to `{to}`"))
+        return Err(StepError::usage(format!("there is no window after `{from}` and up to `{to}`"))
             .hint("write it as in --backfill 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z"));
     }
     let shards = document.shards.all();
@@ -58,10 +58,10 @@ fn check_passed(
         return Ok(());
     }
     let error = StepError::usage(match passed {
-        Some(passed) => format!("live scoring has come to `{passed}`, and not to `{until}` yet"),
+        Some(passed) => format!("live scoring has reached `{passed}`, and not to `{until}` yet"),
         None => format!("no window of `{pipeline}` was scored live yet"),
     });
-    Err(error.hint("`lynceus score` scores what is due; --since says where it begins"))
+    Err(error.hint("`lynceus score` scores the windows that are due; `--since` sets the first one"))
 }
 
 fn fill(

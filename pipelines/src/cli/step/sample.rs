@@ -90,7 +90,7 @@ fn run(cli: &SampleCli) -> Result<u8, StepError> {
                 "`{}` has no step `{stage}`",
                 place.document.name
             ))
-            .hint("it names no scenario log in `labels.scenarios`"));
+            .hint("its document has no scenario log in `labels.scenarios`"));
         }
     };
     if code == 0 {
@@ -109,7 +109,7 @@ impl Place {
         let base = absolute(&found.base)?;
         let document = document::read_with(&found.path, &changes)?.with_base(&base);
         let sample = document.sample.clone().ok_or_else(|| {
-            StepError::usage("the sample does not say its times: field `sample` is missing")
+            StepError::usage("the times of the sample are unknown: field `sample` is missing")
                 .hint("add `sample: {train_until: TIME, score_until: TIME}` to the document")
         })?;
         let default = || Path::new("lynceus-steps").join(&document.name);
@@ -161,7 +161,7 @@ impl Place {
                 "`{}` has no step `{stage}`",
                 self.document.name
             ))
-            .hint("it names no sink in `exports`"));
+            .hint("its document has no sink in `exports`"));
         }
         let store = self.folder.join("store");
         let state = store.join("state").join(&self.document.name);

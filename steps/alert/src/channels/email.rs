@@ -86,7 +86,7 @@ impl Email {
             if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") {
                 let file = ca_file.display();
                 return Err(StepError::usage(format!(
-                    "`alerts.channels.email.tls.ca_file`: `{file}` holds no certificate in PEM"
+                    "`alerts.channels.email.tls.ca_file`: `{file}` contains no PEM certificate"
                 ))
                 .hint("name a PEM file: it begins with -----BEGIN CERTIFICATE-----"));
             }

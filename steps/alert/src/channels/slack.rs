@@ -57,7 +57,7 @@ impl Channel for Slack {
         let webhook = read_secret(&self.settings.own.webhook, &self.folder)?;
         let wrong = |what: &str| {
             StepError::usage(format!("`{FIELD}.webhook` {what}"))
-                .hint("the file or variable must hold the webhook's URL, which Slack shows once")
+                .hint("the file or variable must contain the webhook's URL, which Slack shows once")
         };
         let url: HttpUrl = webhook.parse().map_err(|e: UrlError| wrong(&e.to_string()))?;
         let server = &self.settings.server;

@@ -20,7 +20,7 @@ impl Channel for Stdout {
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "{}\n", message.text).and_then(|()| stdout.flush()).map_err(|e| {
             StepError::unavailable(format!("cannot write to standard output: {e}"))
-                .hint("is the disk full that the output is written to?")
+                .hint("check that the disk of the output is not full")
         })?;
         Ok(())
     }

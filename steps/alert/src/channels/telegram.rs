@@ -87,8 +87,8 @@ impl Channel for Telegram {
         let is_token =
             token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_".contains(&byte));
         if !is_token {
-            return Err(StepError::usage("the Telegram token is not one")
-                .hint("it is the line that @BotFather gave, such as 123456:ABC-DEF")
+            return Err(StepError::usage("the Telegram token has the wrong format")
+                .hint("use the token from @BotFather, such as 123456:ABC-DEF")
                 .into());
         }
         let server = &self.settings.server;

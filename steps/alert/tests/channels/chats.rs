@@ -179,8 +179,8 @@ fn a_channel_without_its_secret_stops_no_other() {
     pipeline.score(0, ["a"]).unwrap();
     for (content, words) in [
         (None, "token"),
-        (Some(""), "holds no text"),
-        (Some("two words"), "the Telegram token is not one"),
+        (Some(""), "contains no text"),
+        (Some("two words"), "the Telegram token has the wrong format"),
     ] {
         match content {
             None => fs::remove_file(pipeline.folder().join("token")).unwrap(),

@@ -166,7 +166,7 @@ impl Appender {
                     line.values.len(),
                     self.columns.len()
                 ))
-                .hint("the document has changed: remove the file, or use another spool"));
+                .hint("the document has changed: remove this file, or use another spool"));
             }
             let time = Timestamp::from_ms(line.time_ms);
             if done.is_none_or(|done| time > done) {

@@ -34,7 +34,7 @@ pub fn compact(
     for segment in &segments {
         if !read_segment(store, segment, work, &mut rows)? {
             return Err(StepError::unavailable(format!("`{}` is gone", segment.key)).hint(
-                "another process compacted it: nothing is lost, and the command may run again",
+                "another process compacted it. No data is lost: run the command again",
             ));
         }
     }

@@ -43,10 +43,10 @@ pub(crate) fn open<'a>(
 ) -> Result<Box<dyn Source + 'a>, StepError> {
     let url = opening.recorded.ok_or_else(|| {
         StepError::usage(format!(
-            "`{}` has no past of its own, and no store is named that holds one",
+            "`{}` keeps no history, and no store with a recording was given",
             opening.field("")
         ))
-        .hint("record it with `lynceus record PIPELINE`, and name the store with --recorded URL")
+        .hint("record it with `lynceus record PIPELINE`, and give the store with --recorded URL")
     })?;
     Ok(Box::new(Recorded {
         store: store::open(url)?,
@@ -81,11 +81,11 @@ impl Source for Recorded<'_> {
         }
         let (after, end) = (self.due.after, self.due.end);
         Err(StepError::refused(format!(
-            "`{}` of {} holds no sample from `{after}` to `{end}`",
+            "`{}` of {} has no sample from `{after}` to `{end}`",
             self.folder,
             self.store.describe()
         ))
-        .hint("is it recorded, with `lynceus record PIPELINE`, and since when?"))
+        .hint("check that `lynceus record PIPELINE` was running in this time range"))
     }
 
     fn counts(&self) -> BTreeMap<&'static str, usize> {
@@ -280,5 +280,5 @@ pub(super) fn read_segment(
 
 fn in_store(error: &StepError, store: &dyn ObjectStore, key: &str) -> StepError {
     StepError::refused(format!("`{key}` of {}: {}", store.describe(), error.message))
-        .hint("the segment is damaged; remove it to go on without its minute")
+        .hint("the segment is damaged: remove it to continue without this minute")
 }

@@ -43,8 +43,8 @@ pub(crate) fn open<'a>(
     opening: &Opening<'a>,
 ) -> Result<Box<dyn Source + 'a>, StepError> {
     let url = opening.recorded.ok_or_else(|| {
-        StepError::usage(format!("`{}` is in a store, and no store is named", opening.field("")))
-            .hint("name the store of the feature catalogue with --recorded URL")
+        StepError::usage(format!("`{}` is in a store, but no store was given", opening.field("")))
+            .hint("give the store of the feature catalogue with --recorded URL")
     })?;
     let store = store::open(url)?;
     let catalog = Catalog::new(store.as_ref());
@@ -54,7 +54,7 @@ pub(crate) fn open<'a>(
     let pins = match &opening.pins {
         Some(pins) => pins.sources.get(opening.name).cloned().ok_or_else(|| {
             StepError::usage(format!("the pins name no parts of the source `{}`", opening.name))
-                .hint("they are those of another document: leave out --pins")
+                .hint("they belong to another document: remove --pins")
         })?,
         None => catalog.pins(&settings.group, settings.version, (due.after, due.end))?,
     };
@@ -84,7 +84,7 @@ fn columns(
     if settings.labels && !version.labelled {
         let field = opening.field("features.labels");
         return Err(StepError::usage(format!("`{field}`: {of_group} has no labels"))
-            .hint("leave `labels` out, or publish the group from a document with labels"));
+            .hint("remove `labels`, or publish the group from a document with labels"));
     }
     let unknown = settings.columns.iter().find(|name| !names.contains(&name.as_str()));
     if let Some(name) = unknown {
@@ -115,7 +115,7 @@ fn check_pins(
             pin.group,
             pin.version
         ))
-        .hint("they are those of another document: leave out --pins")),
+        .hint("they belong to another document: remove --pins")),
     }
 }
 
@@ -153,7 +153,7 @@ impl Source for Group<'_> {
             "feature group `{group}` version {version} of {} has no row from `{after}` to `{end}`",
             self.store.describe()
         ))
-        .hint(format!("`lynceus features show {group}` says which days there are")))
+        .hint(format!("`lynceus features show {group}` lists its days")))
     }
 
     fn counts(&self) -> BTreeMap<&'static str, usize> {

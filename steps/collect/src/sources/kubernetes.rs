@@ -130,7 +130,7 @@ impl Kubernetes<'_> {
         if self.lists_nodes() {
             return format!("`{}`: the cluster lists no node", self.field);
         }
-        format!("`{}`: no pod of the namespaces and labels asked for runs", self.field)
+        format!("`{}`: no pod with the given namespaces and labels is running", self.field)
     }
 
     fn lists_nodes(&self) -> bool {

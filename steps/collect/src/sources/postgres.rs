@@ -158,7 +158,7 @@ impl Postgres<'_> {
         let entity = entity.ok_or_else(|| {
             let column = self.settings.entity.as_deref().unwrap_or_default();
             StepError::refused(format!("`{}`: the row at `{time}` has no `{column}`", self.field))
-                .hint("leave such rows out in `query`")
+                .hint("exclude such rows in `query`")
         })?;
         let label: Option<String> = self.cell(row, 2)?;
         Ok((raw, (time, entity, label.unwrap_or_default())))
@@ -196,7 +196,7 @@ impl Postgres<'_> {
             ))
             .hint(OTHER_RANGE_HINT),
             _ => StepError::refused(format!("`{field}` has no row"))
-                .hint("check the table or the query in psql, and that this user may see the rows"),
+                .hint("run the query in psql, and check that this user may see the rows"),
         })
     }
 }

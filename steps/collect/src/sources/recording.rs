@@ -41,12 +41,12 @@ impl Recording {
             let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
             found.ok_or_else(|| {
                 StepError::usage(format!(
-                    "`{}` holds no reply to query `{query}`: neither `{}` nor `{}`",
+                    "`{}` has no reply to query `{query}`: neither `{}` nor `{}`",
                     folder.display(),
                     names[0],
                     names[1]
                 ))
-                .hint("make a recording with `collect --record DIR`")
+                .hint("record again with `collect --record DIR`")
             })
         };
         Ok(Self { files: names.iter().map(find).collect::<Result<_, _>>()? })
@@ -89,15 +89,17 @@ fn read_reply(path: &Path) -> Result<Reply, StepError> {
         let longest = LONGEST_REPLY_BYTES as u64;
         let mut unpacked = MultiGzDecoder::new(body.as_slice()).take(longest + 1);
         unpacked.read_to_end(&mut plain).map_err(|error| {
-            StepError::refused(format!("cannot unpack `{}`: {error}", path.display())).hint("the recording is cut or damaged: copy it once more, or record again with `collect --record DIR`")
+            StepError::refused(format!("cannot unpack `{}`: {error}", path.display())).hint("the \
+                recording is truncated or damaged: copy it again, or record again with `collect \
+                --record DIR`")
         })?;
         if plain.len() as u64 > longest {
             return Err(StepError::refused(format!(
-                "`{}` unpacks to more than {longest} bytes",
+                "`{}` decompresses to more than {longest} bytes",
                 path.display()
             ))
             .hint(
-                "no reply of a recording is that long: record again with `collect --record DIR`",
+                "replies are never this long: record again with `collect --record DIR`",
             ));
         }
         body = plain;
@@ -139,10 +141,10 @@ impl Recorder {
         };
         if let Some(other) = entries.iter().find(|name| !is_reply(name)) {
             return Err(StepError::usage(format!(
-                "`{}` holds `{other}`, which is not a recorded reply and would be lost",
+                "`{}` holds `{other}`, which is not a recorded reply and would be deleted",
                 folder.display()
             ))
-            .hint("record into a folder of its own"));
+            .hint("record into another folder"));
         }
         let names = columns.iter().map(|column| column.name.clone()).collect();
         Ok(Self { names, kept: columns.iter().map(|_| Kept::default()).collect() })

@@ -194,8 +194,8 @@ impl Table<'_> {
     fn nothing(&self, written: &Written) -> StepError {
         let path = self.path.display();
         let (Some(outside), Some(due)) = (&written.outside, self.due) else {
-            return StepError::refused(format!("`{path}` holds no sample"))
-                .hint("name a table with at least one row below its header");
+            return StepError::refused(format!("`{path}` has no sample"))
+                .hint("use a table with at least one row below its header");
         };
         let Outside { rows, first, last } = outside;
         StepError::refused(format!(

@@ -71,7 +71,7 @@ pub(crate) fn copy_lines(
             let written = into.write_all(line.bytes).and_then(|()| into.write_all(b"\n"));
             written.map_err(|error| {
                 StepError::unavailable(format!("cannot write a copy of events: {error}"))
-                    .hint("is there space left on the disk?")
+                    .hint("check that the disk is not full")
             })?;
             count += 1;
         }
@@ -133,7 +133,8 @@ impl Tally {
             Err(Bad::NoTime) => {
                 let message = format!("line {number} of `{path}` is an event without `time`");
                 return Err(StepError::refused(message)
-                    .hint("Tetragon writes a time with each event: which program made the file?"));
+                    .hint("Tetragon writes a time with each event: check which program wrote the \
+                           file"));
             }
         }
         Ok(None)
@@ -150,7 +151,7 @@ impl Tally {
             "{} of {} lines are not events of Tetragon; the first is {first}",
             self.broken, self.lines
         ))
-        .hint("is it the JSON export, one event a line?"))
+        .hint("check that the file is the JSON export with one event per line"))
     }
 }
 
@@ -234,10 +235,10 @@ impl Source for Tetragon<'_> {
     fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop> {
         if self.is_read && !self.path.is_file() && !self.path.is_dir() {
             return Err(StepError::usage(format!(
-                "`{}` can be read once only, and another source is not in order of time",
+                "`{}` can be read only once, but another source is not in order of time",
                 self.path.display()
             ))
-            .hint("put the events into a file")
+            .hint("write the events to a file")
             .into());
         }
         (self.is_read, self.has_rows, self.tally) = (true, false, Tally::default());
@@ -251,7 +252,7 @@ impl Source for Tetragon<'_> {
         if !self.has_rows && !self.is_scoring {
             let (after, end) = (self.due.after, self.due.end);
             return Err(StepError::refused(format!(
-                "`{path}` holds no event from `{after}` to `{end}`; {} of its {} lines are later",
+                "`{path}` has no event from `{after}` to `{end}`; {} of its {} lines are later",
                 tally.outside, tally.lines
             ))
             .hint(OTHER_RANGE_HINT));

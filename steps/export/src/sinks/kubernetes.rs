@@ -97,8 +97,8 @@ impl Kubernetes {
         Ok(changed + 1)
     }
 
-    /// Sends a request; returns the object of the reply, and nothing for a pod or namespace that is gone
-    /// and for an event that is there already.
+    /// Sends a request; returns the object of the reply, and nothing for a pod or namespace that is
+    /// gone and for an event that already exists.
     fn ask(
         &self,
         method: Method,
@@ -159,11 +159,11 @@ impl Sink for Kubernetes {
     }
 }
 
-/// Status of a change that another one came before, and of an object that is there already.
+/// Status of a change that another one came before, and of an object that already exists.
 const CONFLICT: u16 = 409;
 
-/// Says whether a reply of an API server leaves nothing to do: the pod or its namespace is gone, or the
-/// event is there already. A server that answers in other words is none.
+/// Says whether a reply of an API server leaves nothing to do: the pod or its namespace is gone, or
+/// the event already exists. A server that answers in other words is none.
 fn is_settled(status: u16, object: &Value) -> bool {
     let reason = object["reason"].as_str().unwrap_or_default();
     let causes = object["details"]["causes"].as_array().into_iter().flatten();

@@ -95,7 +95,7 @@ fn column_of_texts_is_read_for_groups_and_no_other_rule_means_it() {
 fn two_features_of_one_name_are_a_usage_error() {
     let error = planned("[{raw: {columns: [cpu]}}, {raw: {}}]").unwrap_err();
     assert_eq!(error.kind, contract::ErrorKind::Usage);
-    assert_eq!(error.message, "feature rule 2: feature `cpu` is made twice, first by rule 1");
+    assert_eq!(error.message, "feature rule 2: feature `cpu` is computed twice, first by rule 1");
 }
 
 #[test]
@@ -103,14 +103,14 @@ fn a_column_that_is_not_there_is_a_usage_error_with_a_guess() {
     let error = plan(&document("[{raw: {columns: [cpu]}}]"), &["cpus"]).unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("did you mean `cpus`?"));
     let error = planned("[{raw: {columns: ['!*']}}]").unwrap_err();
-    assert!(error.message.contains("make no column"), "{error}");
+    assert!(error.message.contains("give no feature"), "{error}");
 }
 
 #[test]
 fn reserved_names_are_refused() {
     let document = document("[{calendar: {hour_of_day: true}}, {raw: {columns: ['*']}}]");
     let error = plan(&document, &["warm_up"]).unwrap_err();
-    assert!(error.message.contains("`warm_up` is a column of every"), "{error}");
+    assert!(error.message.contains("`warm_up` is a reserved column"), "{error}");
 }
 
 #[test]

@@ -54,7 +54,8 @@ impl ClassRows {
         outcome: &mut Outcome,
     ) -> Result<Self, StepError> {
         refuse_identifiers(table)?;
-        let hint = "set `label` of the table or the query that says what an entity is, and `classify.classes`";
+        let hint = "set `label` of the table or the query with the class of an entity, and \
+                    `classify.classes`";
         let labels = table
             .labels
             .as_ref()
@@ -177,9 +178,9 @@ fn refuse_identifiers(table: &FeatureTable) -> Result<(), StepError> {
     match names.find(|name| is_identifier(name)) {
         None => Ok(()),
         Some(name) => Err(StepError::refused(format!(
-            "feature `{name}` identifies an entity: a model would learn names, not behaviour"
+            "feature `{name}` identifies an entity: a model would learn names instead of behaviour"
         ))
-        .hint(format!("leave it out: `columns: [\"*\", \"!{name}\"]`"))),
+        .hint(format!("exclude it: `columns: [\"*\", \"!{name}\"]`"))),
     }
 }
 

@@ -55,7 +55,7 @@ impl Criterion {
                 "`models.{}.search.metric: average_precision` needs labelled anomalies in the validation part",
                 hunt.kind.name()
             ))
-            .hint("leave the metric out: faults are injected then")),
+            .hint("remove the metric: the trials are then ranked by injected faults")),
             Some(SearchMetric::InjectedFaults) | None => Self::injected(hunt),
         }
     }
@@ -89,7 +89,7 @@ impl Criterion {
                 "a search needs {} normal validation rows, there are {count}",
                 FAULT_ROWS * FAULTY_SHARE
             ))
-            .hint("take a longer `range` or a larger `split.validation`, or no search"));
+            .hint("use a longer `range` or a larger `split.validation`, or remove the search"));
         }
         let train = matrix(hunt.train);
         let deviations = deviations(&train);

@@ -54,7 +54,7 @@ pub(crate) enum Unreadable {
     WebPage,
     /// It ends in the middle; it may be whole the next time.
     Truncated,
-    /// It holds no sample at all.
+    /// It has no sample at all.
     Empty,
     /// A line is in neither format.
     Line {

@@ -116,7 +116,7 @@ pub(super) fn addresses(url: &HttpUrl) -> Result<Vec<HttpUrl>, StepError> {
     let host = url.host();
     let found = (host, url.port()).to_socket_addrs().map_err(|error| {
         StepError::unavailable(format!("cannot resolve `{host}`: {error}"))
-            .hint("is it the name of a headless Service, and is DNS allowed?")
+            .hint("check that it is the name of a headless Service, and that DNS is allowed")
     })?;
     Ok(found.filter_map(|address: SocketAddr| url.with_address(address.ip())).collect())
 }

@@ -181,12 +181,13 @@ impl Server {
             Wrong::Broken(what) => {
                 let error = StepError::unavailable(self.message(request, &what));
                 Failed::passing(
-                    error.hint("does a proxy change or cut replies? the request is made again"),
+                    error.hint("check whether a proxy changes or truncates replies. The request is \
+                                repeated"),
                 )
             }
             Wrong::WebPage => Failed::for_good(
                 StepError::usage(self.message(request, "the reply is a web page"))
-                    .hint(format!("{field}.url must lead to the InfluxDB API")),
+                    .hint(format!("{field}.url must be the URL of the InfluxDB API")),
             ),
             Wrong::Said(text) => self.said(request, &text),
         }
@@ -200,7 +201,7 @@ impl Server {
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         if says(&["max-select"]) {
             let error = StepError::usage(message)
-                .hint("one window alone is too much for the server's limit");
+                .hint("even a single window exceeds the server's limit");
             return Failed { status: Some(TOO_LARGE), ..Failed::for_good(error) };
         }
         if says(&["timeout", "interrupted", "killed", "max-concurrent", "shutting down"]) {
@@ -208,7 +209,8 @@ impl Server {
         }
         let error = StepError::usage(message);
         Failed::for_good(if says(&["bucket"]) {
-            error.hint(format!("{field}.database names the bucket, {field}.organization its owner"))
+            error.hint(format!("{field}.database is the bucket, and {field}.organization is its \
+                                owner"))
         } else if says(&["retention policy not found"]) {
             error.hint(format!("{field}.retention_policy names it"))
         } else if says(&["database not found", "database name required"]) {

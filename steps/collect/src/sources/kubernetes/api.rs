@@ -101,7 +101,7 @@ impl<'a> Api<'a> {
         }
         let (shown, path) = (self.shown(), &listed.path);
         Err(StepError::unavailable(format!(
-            "`{shown}{path}`: the list expires before it is read to its end"
+            "`{shown}{path}`: the list expired before it was read completely"
         ))
         .hint(format!("a larger `{}.page_size` reads it in fewer requests", self.field)))
     }
@@ -169,7 +169,7 @@ fn judged<T: DeserializeOwned>(
     let (url, field) = (&request.url, server.field());
     let broken = |what: String| {
         Failed::passing(StepError::unavailable(format!("`{url}`: the reply {what}")).hint(
-            "does a proxy stand between, and is the API server healthy? the request is made again",
+            "check the API server, and any proxy before it. The request is repeated",
         ))
     };
     let body = unpacked(reply.body.clone())
@@ -179,7 +179,7 @@ fn judged<T: DeserializeOwned>(
         return serde_json::from_slice(&body).map_err(|error| {
             if body.trim_ascii_start().starts_with(b"<") {
                 let error = StepError::usage(format!("`{url}`: the reply is a web page"));
-                let hint = format!("{field}.url must lead to the Kubernetes API");
+                let hint = format!("{field}.url must be the URL of the Kubernetes API");
                 return Failed::for_good(error.hint(hint));
             }
             broken(format!("is cut or no list: {error}"))
@@ -218,7 +218,7 @@ fn place(
             return Err(StepError::usage(format!(
                 "`{field}` names no API server, and this is not a pod with a service account"
             ))
-            .hint(format!("set {field}.url, as of `kubectl proxy`, or {field}.kubeconfig")));
+            .hint(format!("set {field}.url, for example of `kubectl proxy`, or {field}.kubeconfig")));
         }
         server.auth = Some(Auth::BearerToken(Secret::File(token)));
         server.tls.ca_file.get_or_insert(account.join("ca.crt"));

@@ -127,7 +127,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn wrong(&self, what: &str) -> StepError {
         StepError::usage(format!("`{}.kubeconfig`: `{}` {what}", self.field, self.path.display()))
-            .hint("`kubectl config view` shows what the file holds")
+            .hint("check the file with `kubectl config view`")
     }
 
     fn find<'c, T>(&self, all: &'c [Named<T>], kind: &str, name: &str) -> Result<&'c T, StepError> {

@@ -125,12 +125,12 @@ impl Known<'_> {
                     "`{}`: column `{name}` is of type {of}, which is not a number",
                     self.field
                 ))
-                .hint("turn it into one in `query`"));
+                .hint("convert it to a number in `query`"));
             }
             samples.push(name.clone());
         }
         if samples.is_empty() {
-            return Err(StepError::usage(format!("`{}` has no column of numbers", self.field))
+            return Err(StepError::usage(format!("`{}` has no numeric column", self.field))
                 .hint("select at least one column of a numeric type"));
         }
         let mut names = samples.iter().enumerate();
@@ -142,7 +142,7 @@ impl Known<'_> {
         match names.find(|(_, name)| RESERVED.contains(&name.as_str())) {
             None => Ok((samples, left_out)),
             Some((_, name)) => Err(StepError::usage(format!(
-                "`{}`: column `{name}` cannot be a sample: the name has a meaning of its own",
+                "`{}`: column `{name}` cannot be a sample: the name is reserved",
                 self.field
             ))
             .hint("give it another name in `query`, or list the samples in `columns`")),
@@ -206,7 +206,8 @@ impl TimeColumn {
             Type::INT2 | Type::INT4 | Type::INT8 => Written::Number,
             _ => {
                 let what = format!("column `{name}` is of type {of}, which is not a time");
-                return Err(wrong(&what).hint("turn it into one in `query`, as with to_timestamp"));
+                return Err(wrong(&what).hint("convert it to a number in `query`, as with \
+                                              to_timestamp"));
             }
         };
         let unit = match (&kind, settings.time_unit) {

@@ -75,7 +75,7 @@ impl Column {
             "query `{}` gave two values at one time for the series `{labels}`",
             self.name
         ))
-        .hint("the reply is that of no Prometheus: does a proxy merge replies?")
+        .hint("a Prometheus does not send such a reply: check whether a proxy merges replies")
     }
 }
 

@@ -99,7 +99,8 @@ impl Requester {
     /// Makes the error of a query that the server refuses.
     pub(crate) fn refused(&self, query: &RangeQuery, what: &str) -> StepError {
         StepError::usage(format!("`{}`: query `{}`: {what}", self.endpoint.shown, query.name)).hint(
-            "correct `promql` of this query in the document; `lynceus source check PIPELINE` asks the server for each query",
+            "correct `promql` of this query in the document; `lynceus source check PIPELINE` sends \
+             each query to the server",
         )
     }
 
@@ -109,7 +110,7 @@ impl Requester {
             "`{}`: the answer to query `{}` is incomplete: {lacks}",
             self.endpoint.shown, query.name
         ))
-        .hint("`collect.partial_answers: score` uses incomplete answers as they are")
+        .hint("`collect.partial_answers: score` accepts incomplete answers")
     }
 
     /// Asks once. A server that refuses POST is asked with GET, and from then on always.
@@ -184,7 +185,8 @@ impl Requester {
         }
         let what = error.to_string();
         let hint = self.page_hint(&what).unwrap_or_else(|| {
-            "is it a server with the Prometheus API, and does no proxy change its replies?"
+            "check that it is a server with the Prometheus API, and that no proxy changes its \
+             replies"
                 .to_owned()
         });
         Failure::Final(
@@ -240,7 +242,8 @@ impl Requester {
                 let target = target.and_then(|target| target.as_str().parse::<HttpUrl>().ok());
                 let target = target.map_or("elsewhere".to_owned(), |url| url.to_string());
                 error.hint(format!(
-                    "the server redirects to {target}; redirects are not followed, name the right URL in {field}.url"
+                    "the server redirects to {target}; redirects are not followed: set the final \
+                     URL in {field}.url"
                 ))
             }
             401 => error.hint(format!("set {field}.auth, {field}.tls or {field}.headers")),

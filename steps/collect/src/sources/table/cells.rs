@@ -32,7 +32,8 @@ impl Cells {
             format: source.time_format.clone(),
             zone: zone.map_err(|error| {
                 StepError::usage(format!("`time_zone`: {error}"))
-                    .hint("take a name of the IANA database such as Europe/Brussels or UTC")
+                    .hint("use a name of the IANA time zone database, such as Europe/Brussels or \
+                           UTC")
             })?,
         })
     }

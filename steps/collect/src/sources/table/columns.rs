@@ -57,7 +57,7 @@ impl Columns {
                     "`table` uses the column `{}` for two of time, entity and label",
                     key.name
                 ))
-                .hint("name another column, or leave one of the fields out"));
+                .hint("use another column, or remove one of the fields"));
             }
         }
         let samples = if source.columns.is_empty() {
@@ -86,7 +86,7 @@ impl Columns {
                 continue;
             }
             let error = StepError::refused(format!(
-                "`{shown}`: column `{name}` cannot be a sample: the name has a meaning of its own"
+                "`{shown}`: column `{name}` cannot be a sample: the name is reserved"
             ));
             return Err(match name.as_str() {
                 "time" | "entity" | "label" => error.hint(format!(
@@ -107,10 +107,10 @@ impl Columns {
         self.samples.retain(|column| keep(column));
         if self.samples.is_empty() {
             return Err(StepError::refused(format!(
-                "`{}` has no column of numbers to take samples from",
+                "`{}` has no numeric column for samples",
                 path.display()
             ))
-            .hint("is `table.delimiter` the file's?"));
+            .hint("check `table.delimiter`"));
         }
         Ok(())
     }

@@ -149,7 +149,7 @@ impl<'a> Rows<'a> {
                 self.record.len(),
                 self.header.len()
             ))
-            .hint("is `table.delimiter` the file's, and each text with it in quotes?"));
+            .hint("check `table.delimiter`, and that each text with a delimiter is in quotes"));
         }
         Ok(more)
     }
@@ -185,7 +185,7 @@ impl<'a> Rows<'a> {
 }
 
 /// What reads text that is not UTF-8.
-const ENCODING: &str = "`table.encoding` takes latin-1 and utf-16";
+const ENCODING: &str = "set `table.encoding` to latin-1 or utf-16";
 
 fn not_text(path: &Path, error: &std::str::Utf8Error) -> StepError {
     let message = format!(
@@ -200,6 +200,6 @@ fn unreadable(path: &Path, error: &csv::Error) -> StepError {
     match error.kind() {
         csv::ErrorKind::Io(error) => StepError::reading(path, error),
         _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display()))
-            .hint("is `table.delimiter` the file's, and each text with it in quotes?"),
+            .hint("check `table.delimiter`, and that each text with a delimiter is in quotes"),
     }
 }

@@ -181,7 +181,7 @@ impl Head {
     ) -> Result<Option<Self>, StepError> {
         let row = Row::read(reader, columns).map_err(|error| {
             StepError::unavailable(format!("cannot read sorted rows again: {error}"))
-                .hint("is the disk of the temporary folder full or removed?")
+                .hint("check that the disk of the temporary folder exists and is not full")
         })?;
         Ok(row.map(|row| Self { run, row }))
     }

@@ -94,7 +94,8 @@ fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, StepError> {
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StepError {
     StepError::refused(format!("cannot read `{}`: {error}", path.display()))
-        .hint("is the file complete? a compressed one that is cut or damaged cannot be used")
+        .hint("check that the file is complete: a truncated or damaged compressed file cannot be \
+               read")
 }
 
 /// What was read.
@@ -182,8 +183,9 @@ pub(super) fn sets(path: &Path) -> Result<Vec<Vec<PathBuf>>, StepError> {
     // The live file has no time in its name and is the last one.
     keyed.sort();
     if keyed.is_empty() {
-        return Err(StepError::usage(format!("`{}` holds no event file", path.display()))
-            .hint("event files end with .log, .json or .jsonl, or these and .gz"));
+        return Err(StepError::usage(format!("`{}` contains no event file", path.display()))
+            .hint("the names of event files end with .log, .json or .jsonl, optionally followed by \
+                   .gz"));
     }
     let mut sets: Vec<Vec<PathBuf>> = Vec::new();
     let mut last = None;

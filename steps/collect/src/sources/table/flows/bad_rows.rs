@@ -37,7 +37,7 @@ impl BadRows {
             }
         };
         Err(StepError::refused(message).hint(
-            "`table.flows.max_bad_rows` says how many may be left out; is `table.format` right?",
+            "check `table.format`, or allow more unreadable records with `table.flows.max_bad_rows`",
         ))
     }
 

@@ -64,10 +64,10 @@ pub(super) fn open<'a>(
     let path = opening.take_data()?;
     if super::is_parquet(&path) {
         return Err(StepError::usage(format!(
-            "`{}`: a Parquet file is a table of samples, and no file of a flow tool",
+            "`{}`: a Parquet file is a table of samples, not a file of a flow tool",
             path.display()
         ))
-        .hint("take `table.format` out, and name `time`, `entity` and `columns`"));
+        .hint("remove `table.format`, and set `time`, `entity` and `columns`"));
     }
     let file = FlowFile::open(&path, settings)?;
     let all = settings.flows.column_names().into_iter().map(|(name, ..)| name).enumerate();
@@ -148,14 +148,14 @@ impl Source for Flows<'_> {
         }
         let path = self.path.display();
         if self.seen.outside == 0 {
-            return Err(StepError::refused(format!("`{path}` holds no flow"))
-                .hint("name a file with at least one flow below its header"));
+            return Err(StepError::refused(format!("`{path}` has no flow"))
+                .hint("use a file with at least one flow below its header"));
         }
         Err(StepError::refused(format!(
             "all {} flows of `{path}` lie outside the range from `{}` to `{}`",
             self.seen.outside, self.due.after, self.due.end
         ))
-        .hint("`--now TIME` takes another current time, and `range` says how far back to go"))
+        .hint("set another evaluation time with `--now TIME`, or a longer `range`"))
     }
 
     fn counts(&self) -> BTreeMap<&'static str, usize> {

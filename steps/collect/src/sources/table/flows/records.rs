@@ -88,11 +88,11 @@ impl<'a> FlowFile<'a> {
         file.is_labelled = names.iter().any(|names| has_label(names));
         if let (Some(label), false) = (&source.label, file.is_labelled) {
             let message = format!("`{}` has no column `{label}`", path.display());
-            return Err(StepError::refused(message).hint("`table.label` names the label column"));
+            return Err(StepError::refused(message).hint("set the label column with `table.label`"));
         }
         if dialect.clock != Clock::Zoned && source.time_zone.is_none() {
             return Err(StepError::usage(format!(
-                "`{}` is {}, whose times name no zone",
+                "`{}` is {}, whose times have no time zone",
                 path.display(),
                 dialect.name
             ))
@@ -107,7 +107,7 @@ impl<'a> FlowFile<'a> {
         let shown_names = names.map(|names| shown(&names.join(", "))).unwrap_or_default();
         let path = self.path.display();
         let message = match self.source.format {
-            TableFormat::Flows => format!("`{path}` has no flow format that is known"),
+            TableFormat::Flows => format!("`{path}` has no known flow format"),
             _ => format!("`{path}` does not have the flow format that `table.format` names"),
         };
         StepError::refused(message).hint(format!(
@@ -324,7 +324,8 @@ impl<'a> FlowFile<'a> {
         match error.kind() {
             csv::ErrorKind::Io(error) => StepError::reading(path, error),
             _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display()))
-                .hint("is the file complete, and is each text with a delimiter in quotes?"),
+                .hint("check that the file is complete, and that each text with a delimiter is in \
+                       quotes"),
         }
     }
 }
