@@ -147,7 +147,7 @@ enum OutputFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Write a document that fits a Prometheus, or one of those that come with the program
+    /// Write a new document for a Prometheus, or copy one of the bundled documents
     #[command(after_help = "Example: lynceus init --url http://localhost:9090")]
     Init(init::InitArgs),
     /// Train a model: collect, validate, fit, select and deploy; tasks already done are skipped
@@ -160,7 +160,7 @@ enum Command {
         #[command(subcommand)]
         command: source::SourceCommand,
     },
-    /// Record the sources of a pipeline that have no past, such as `exporter`, into the store
+    /// Record the sources of a pipeline that keep no history, such as `exporter`, into the store
     #[command(after_help = "Example: lynceus record node --steps 6")]
     Record(record::RecordArgs),
     /// Record the sources of one node, as a service with `/metrics` and `/healthz`
@@ -249,7 +249,7 @@ enum Command {
         #[command(subcommand)]
         command: scenario::ScenarioCommand,
     },
-    /// Serve the live model by the Open Inference Protocol
+    /// Serve the live model over the Open Inference Protocol
     #[command(after_help = "Example: lynceus serve cluster --address 127.0.0.1:8080")]
     Serve(serve::ServeArgs),
     /// Serve the live model, and a page that replays labelled rows against it

@@ -99,7 +99,7 @@ pub struct ClassBounds {
     pub evidence_weight: f64,
 }
 
-/// How evidence of an entity adds up over its windows.
+/// How the evidence of an entity accumulates over its windows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceRule {

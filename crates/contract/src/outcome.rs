@@ -18,7 +18,7 @@ pub enum Status {
     Done,
     /// The data was refused; the outcome says why.
     Refused,
-    /// Something else failed.
+    /// It failed for another reason.
     Failed,
 }
 

@@ -11,27 +11,27 @@ use crate::{Decimal, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Vote {
-    /// What is added up.
+    /// How the scores are combined.
     pub combine: Combine,
-    /// Weight of each model, by its kind; a model without one has weight 1.
+    /// Weight of each model, by its kind. The default of a model is 1.
     #[serde(default)]
     pub weights: BTreeMap<String, Decimal>,
-    /// Learn the weights on the validation part where it has labelled anomalies, so that they sum
-    /// to the number of models; otherwise each model has weight 1.
+    /// Whether the weights are learned on the validation part, if it has labelled anomalies. They
+    /// sum to the number of models. Otherwise each model has weight 1.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub learn_weights: bool,
-    /// Keep only the model that is best by this figure on the validation part, where that has
-    /// labelled anomalies; otherwise all models vote.
+    /// Keep only the model that is best by this metric on the validation part, if that part has
+    /// labelled anomalies. Otherwise all models vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_by: Option<BestBy>,
     /// Sum of the weights of the models that must agree for an alarm; for `combine: votes` only.
     #[serde(default = "one")]
     pub alarm_at: Decimal,
-    /// Time of the trailing mean of the combined score, for `combine: mean` only; 0s does not
-    /// smooth. An alarm may come later by as much.
+    /// Time of the trailing mean of the combined score, for `combine: mean` only; 0s means no
+    /// smoothing. An alarm may start later by this time.
     #[serde(default)]
     pub smoothing: Span,
-    /// Where anomalous begins.
+    /// Score above which a window is anomalous.
     pub threshold: Threshold,
 }
 
@@ -60,17 +60,17 @@ impl Default for Vote {
     }
 }
 
-/// The figure by which one model is kept.
+/// The metric by which one model is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BestBy {
-    /// Area under the precision-recall curve: the one to take where anomalies are rare.
+    /// Area under the precision-recall curve: use it if anomalies are rare.
     AveragePrecision,
     /// Area under the ROC curve.
     RocAuc,
 }
 
-/// What is added up.
+/// How the scores are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
@@ -82,7 +82,7 @@ pub enum Combine {
     Mean,
 }
 
-/// Where anomalous begins.
+/// Score above which a window is anomalous.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Threshold {
@@ -90,53 +90,54 @@ pub enum Threshold {
     Quantile(QuantileThreshold),
     /// A threshold that follows the detector's own recent scores.
     Trailing(TrailingThreshold),
-    /// A threshold by how many false alarms a day may be expected.
+    /// A threshold for an accepted number of false alarms a day.
     FalseAlarms(FalseAlarmThreshold),
 }
 
-/// A fixed threshold: the score that this share of the calibration rows stays at or below.
+/// A fixed threshold: a quantile of the scores of the calibration rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuantileThreshold {
-    /// Share of calibration rows at or below the threshold, above 0 and below 1. Larger raises
-    /// fewer alarms.
+    /// Share of calibration rows at or below the threshold, above 0 and below 1. A larger share
+    /// raises fewer alarms.
     pub share: f64,
 }
 
-/// A threshold that follows drift: so many times the usual deviation above the median of the recent
-/// scores, and never below the fixed threshold.
+/// A threshold that follows drift: the median of the recent scores plus `times` their deviation,
+/// and at least the fixed threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrailingThreshold {
-    /// How far back an entity's own scores are remembered. Longer adapts more slowly.
+    /// Time for which an entity's own scores are kept. A longer history adapts more slowly.
     pub history: Span,
-    /// Robust deviations (1.4826 times the median absolute deviation) above the median of the
-    /// history. Larger raises fewer alarms.
+    /// Number of robust deviations (1.4826 times the median absolute deviation) above the median of
+    /// the history. A larger number raises fewer alarms.
     pub times: f64,
-    /// Lowest value of the threshold: the score that this share of the calibration rows stays at or
-    /// below, above 0 and below 1.
+    /// Lowest value of the threshold, as a quantile of the scores of the calibration rows, above 0
+    /// and below 1.
     pub share: f64,
 }
 
-/// A threshold by how many false alarms an entity may be expected to raise in a day.
+/// A threshold for an accepted number of false alarms of an entity a day.
 ///
-/// The threshold is the score that the hourly maxima of the last days have passed so often. It
-/// follows the scores in both directions, within `history`. Training gives the first maxima; where
-/// it was too short, a tail fitted to its scores does (peaks over threshold).
+/// The threshold is the score that the hourly maxima of the last days have exceeded this often. It
+/// follows the scores in both directions, within `history`. Training gives the first maxima. If
+/// training was too short, they are estimated from a tail that is fitted to its scores (peaks over
+/// threshold).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FalseAlarmThreshold {
     /// False alarms accepted in a day, above 0. `per_day` times the days of `history` is at least 1
     /// and at most 72, and at most a quarter of the rows of `history`.
     pub per_day: f64,
-    /// False alarms a day that the higher threshold of urgent alarms accepts, above 0. Smaller
-    /// makes fewer alarms urgent.
+    /// False alarms a day that the higher threshold of urgent alarms accepts, above 0. With a
+    /// smaller number fewer alarms are urgent.
     pub page_per_day: f64,
-    /// Lower level of the hysteresis: an alarm continues while the score is above what this share
-    /// of the calibration scores stays at or below, 0 to 1. Smaller makes alarms longer.
+    /// Lower level of the hysteresis: an alarm continues while the score is above this quantile of
+    /// the calibration scores, 0 to 1. With a smaller share alarms last longer.
     pub stay_share: f64,
-    /// How far back hourly maxima of the score set the threshold. Longer is steadier and adapts
-    /// more slowly.
+    /// Time for which hourly maxima of the score are kept. With a longer history the threshold
+    /// varies less, and adapts more slowly.
     pub history: Span,
 }
 

@@ -143,7 +143,7 @@ pub enum Verdict {
     Normal,
     /// It does not.
     Anomalous,
-    /// Too much of its data is missing to say.
+    /// Too much data of the entity is missing for a verdict.
     NoData,
 }
 

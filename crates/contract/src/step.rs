@@ -138,11 +138,11 @@ pub struct Common {
     /// End with exit code 4 when the step has run for this long
     #[arg(long, value_name = "DURATION", help_heading = "Every step")]
     pub deadline: Option<Span>,
-    /// Do not sync outputs to the disk: they are read once and thrown away; writes to a store are
-    /// always synced
+    /// Do not sync outputs to the disk, because they are read once and then deleted; writes to a
+    /// store are always synced
     #[arg(long, help_heading = "Every step")]
     pub scratch: bool,
-    /// Write why the step failed to this file, as one line of text; Kubernetes reads it from
+    /// Write the cause of a failure to this file, as one line of text; Kubernetes reads it from
     /// `/dev/termination-log` and Argo shows it as the workflow's message
     #[arg(long, value_name = "FILE", help_heading = "Every step")]
     pub termination_log: Option<PathBuf>,

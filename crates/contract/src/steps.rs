@@ -54,7 +54,7 @@ pub enum StepCommand {
         after_help = "Example: lynceus step label --document cluster.yaml --scenarios scenarios.csv --labels labels.parquet"
     )]
     Label(LabelArgs),
-    /// Make one row of features per window and entity
+    /// Compute one row of features per window and entity
     #[command(
         after_help = "Example: lynceus step feature --document cluster.yaml --samples samples.parquet --features features.parquet"
     )]
@@ -69,7 +69,7 @@ pub enum StepCommand {
         after_help = "Example: lynceus step train --document cluster.yaml --dataset dataset --model adaptive --seed 7 --candidate candidate"
     )]
     Train(TrainArgs),
-    /// Make a bundle of candidates: calibrate, combine and measure
+    /// Make a bundle from candidates: calibrate scores, choose thresholds, compute metrics
     #[command(
         after_help = "Example: lynceus step select --document cluster.yaml --dataset dataset --candidate candidate --bundle bundle"
     )]

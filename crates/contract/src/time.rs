@@ -255,7 +255,8 @@ impl schemars::JsonSchema for Span {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "a length of time: a number and a unit (w, d, h, m, s, ms), such as `10d`, `5m`, `1h30m`",
+            "description": "a duration: a number and a unit (w, d, h, m, s, ms), such as `10d`, \
+                            `5m`, `1h30m`",
             "pattern": "^(0|([0-9]+(w|d|h|ms|m|s))+)$",
         })
     }

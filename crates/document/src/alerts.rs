@@ -10,49 +10,49 @@ use crate::channels::Channel;
 use crate::heartbeat::Heartbeat;
 use crate::http::Http;
 
-/// Alerts: which are sent, when, and through which channels.
+/// Which alerts are sent, when, and through which channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Alerts {
-    /// Anomalous windows in a row before an alert fires, 1 or more; more raise fewer and later
-    /// alerts.
+    /// Consecutive anomalous windows before an alert fires, 1 or more. With more windows alerts are
+    /// fewer and later.
     #[serde(rename = "for")]
     pub for_windows: u32,
-    /// Normal windows in a row before an alert is resolved, 1 or more.
+    /// Consecutive normal windows before an alert is resolved, 1 or more.
     pub resolve_after: u32,
-    /// Time after a message in which the same entity does not fire again; 0s sends every alert.
+    /// Minimum time between two messages about the same entity; with 0s every alert is sent.
     pub cool_down: Span,
-    /// Time after which an alert that still fires is sent again, greater than 0s. The default sends
-    /// it once.
+    /// Time after which an alert that still fires is sent again, greater than 0s. By default it is
+    /// sent once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Span>,
     /// Kinds of alerts about entities that are sent.
     pub kinds: Vec<AlertKind>,
     /// Time without a value of a feature after which one message proposes a training without it,
-    /// greater than 0s; models are not changed by it.
+    /// greater than 0s. The message does not change a model.
     pub propose_training_after: Span,
-    /// A server that expects a request of each run and raises the alarm when none comes: a dead man's
-    /// switch for the case that nothing runs at all, or that no window is scored.
+    /// A dead man's switch: a server that expects a request from each run, and alarms if there is
+    /// none, because Lynceus does not run or scores no window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Http<Heartbeat>>,
     /// Results of trainings that are reported; none by default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<TrainingResult>,
-    /// Whether every channel gets a message, or only the first that takes it.
+    /// Whether every channel gets a message, or only the first one that accepts it.
     pub send: Send,
     /// IANA name of the time zone that messages show beside UTC, such as `Europe/Brussels`.
     pub time_zone: String,
-    /// Links in messages by name. In a link `{pipeline}` and `{entity}` stand for names (all
-    /// entities: `$__all`, as Grafana writes it), `{from}` and `{to}` for times in milliseconds.
+    /// Links in messages by name. In a link `{pipeline}` and `{entity}` are replaced by names (for
+    /// all entities by `$__all`, as in Grafana), and `{from}` and `{to}` by times in milliseconds.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub links: BTreeMap<String, String>,
-    /// The words of messages, where they are to be others.
+    /// Templates that replace the default text of messages.
     #[serde(skip_serializing_if = "is_default")]
     pub templates: Templates,
     /// Alerts that are not sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silences: Vec<Silence>,
-    /// Where messages go, the preferred first.
+    /// Channels of messages, in order of preference.
     pub channels: Vec<Channel>,
 }
 
@@ -87,24 +87,24 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// What can be wrong with an entity.
+/// Kind of an alert about an entity.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AlertKind {
-    /// Features that training knew have had no value for more than 15 rows: it is judged by the
-    /// others. Messages list this before anomalies.
+    /// Features of the model have had no value for more than 15 rows, and the entity is scored by
+    /// the others. Messages list this before anomalies.
     FeatureMissing,
-    /// It does not behave as it used to.
+    /// The entity does not behave as usual.
     Anomaly,
-    /// Too much of its data is missing to say.
+    /// Too much data of the entity is missing for a verdict.
     NoData,
-    /// Its usual level has moved far from that of the training data.
+    /// The usual level of the entity is far from that in the training data.
     Drift,
-    /// No window was scored for `scoring.stalled_after`: it is not known how anything behaves.
+    /// No window was scored for `scoring.stalled_after`, so the state of all entities is unknown.
     ScoringStopped,
-    /// It is not what it declares: of `task: classify`.
+    /// The class of the entity differs from the declared one (`task: classify`).
     Mismatch,
 }
 
@@ -114,11 +114,11 @@ pub enum AlertKind {
 pub enum TrainingResult {
     /// Its version is live.
     Promoted,
-    /// It made a version, and another one stays live.
+    /// It created a version, but another version stays live.
     Finished,
     /// Its data or its version was refused.
     Refused,
-    /// Something else failed.
+    /// It failed for another reason.
     Failed,
 }
 
@@ -128,18 +128,18 @@ pub enum TrainingResult {
 pub enum Send {
     /// Every channel.
     All,
-    /// The first that takes it, in the order of the document.
+    /// The first channel that accepts it, in the order of the document.
     First,
 }
 
-/// Templates in the language of Jinja; `document::template` lists what they may name.
+/// Templates in the language of Jinja; `document::template` lists the available variables.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Templates {
-    /// One line for a list or a notification; `{{ title }}` is the usual one.
+    /// Title in one line, for a list or a notification; `{{ title }}` is the default title.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The whole message; `{{ text }}` is the usual one.
+    /// Text of the whole message; `{{ text }}` is the default text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -149,21 +149,21 @@ pub struct Templates {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Silence {
-    /// Entities, `*` standing for any text; without it all of them.
+    /// Name of the entity; `*` matches any text. By default all entities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
-    /// Kinds of alert; without them all.
+    /// Kinds of alerts; by default all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<AlertKind>,
-    /// Windows that end at or after this time; without it from the first.
+    /// Windows that end at or after this time; by default all earlier ones, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub from: Option<Timestamp>,
-    /// Windows that end before this time; without it, all later windows.
+    /// Windows that end before this time; by default all later ones, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub until: Option<Timestamp>,
-    /// Why, for whoever reads the document.
+    /// The reason, for people who read the document.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
 }

@@ -22,7 +22,7 @@ pub(crate) const TIMEOUT: Span = Span::from_seconds(10);
 pub(crate) const RETRIES: u8 = 0;
 
 register! {
-    /// Where messages go.
+    /// A channel for messages.
     Channel {
         /// A line on standard output.
         Stdout(stdout::StdoutChannel),

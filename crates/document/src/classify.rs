@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::models::{ClassWeights, DecisionTree, RandomForest};
 
-/// What is asked of each window or entity.
+/// What is found out about each window or entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
-    /// Whether a window is unusual: reads `models`, `vote`, `gate`, `labels` and `split`.
+    /// Whether a window is unusual. Uses the sections `models`, `vote`, `gate`, `labels` and
+    /// `split`.
     #[default]
     Anomaly,
-    /// Which class an entity is of: reads `classify`.
+    /// Which class an entity has. Uses the section `classify`.
     Classify,
 }
 
@@ -48,42 +49,45 @@ impl Task {
 
 /// Settings of `task: classify`.
 ///
-/// The class of an entity is learned from what it declares: the label column of a table, or a text
+/// The class of an entity is learned from a declaration: the label column of a table, or a text
 /// such as the name of its image.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Classify {
-    /// The classes and what stands for each in a declared text: a word or a whole name, without
-    /// regard to case; an empty list stands for the class's own name. Without classes each declared
-    /// text is one.
+    /// The classes, each with the words or whole names that mean it in a declared text, without
+    /// regard to case. An empty list means the name of the class itself. Without this field each
+    /// declared text is a class.
     pub classes: BTreeMap<String, Vec<String>>,
-    /// How entities are split into those fitted on and those left out.
+    /// How entities are split into those for fitting and those that are left out for metrics.
     pub split: EntitySplit,
-    /// The models; the best on entities left out is used.
+    /// The models. The one that is best on left-out entities is used.
     pub models: ClassModels,
-    /// How evidence of an entity adds up over its windows.
+    /// How the evidence of an entity accumulates over its windows.
     pub evidence: Evidence,
     /// When an entity is called `unknown`.
     pub unknown: UnknownBounds,
-    /// When a new version takes over.
+    /// Conditions under which a new version is promoted.
     pub gate: ClassGate,
     /// Entities whose behaviour may differ from their declared class: they cause no mismatch alert.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowed>,
 }
 
-/// How entities are split, repeatedly, into those fitted on and those left out.
+/// How entities are split, repeatedly, into those for fitting and those that are left out for
+/// metrics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntitySplit {
-    /// What is kept together. Rows of an entity are alike for other reasons than its class.
+    /// What is kept together, because rows of an entity are similar for other reasons than its
+    /// class.
     pub by: SplitBy,
-    /// Share of each class's entities that is fitted on, 0.1 to 0.95; one of each class is left out
-    /// at least, where it has two.
+    /// Share of the entities of each class that is used for fitting, 0.1 to 0.95. At least one
+    /// entity of each class is left out, if the class has two.
     pub ratio: f64,
-    /// Repetitions of the split, 2 to 200. More make the figures steadier and training longer.
+    /// Repetitions of the split, 2 to 200. With more repetitions the metrics vary less, and the
+    /// training takes longer.
     pub iterations: u32,
-    /// Most rows of one entity that are fitted on, evenly spaced over its time; 1 or more.
+    /// Most rows of one entity that are used for fitting, evenly spaced over its time; 1 or more.
     pub max_rows_per_entity: u32,
     /// Points of the learning curve, 0 to 20; 0 leaves it out.
     pub learning_curve: u32,
@@ -105,7 +109,8 @@ impl Default for EntitySplit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SplitBy {
-    /// All rows of an entity. There is no split by row: it would make every model look perfect.
+    /// All rows of an entity. There is no split by row, because every model would look perfect with
+    /// it.
     Entity,
 }
 
@@ -113,13 +118,13 @@ pub enum SplitBy {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassModels {
-    /// One tree: the plainest, and drawn in the page.
+    /// One tree: the simplest model, drawn on the report page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_tree: Option<DecisionTree>,
-    /// Trees that each correct those before.
+    /// Trees that each correct the trees before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_boosting: Option<GradientBoosting>,
-    /// Many trees, each of a sample of entities.
+    /// Many trees, each fitted on a sample of entities.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_forest: Option<RandomForest>,
 }
@@ -136,7 +141,7 @@ impl ClassModels {
     }
 }
 
-/// Gradient-boosted trees: a tree a class and round, fitted to what the rounds before got wrong.
+/// Gradient-boosted trees: one tree per class and round, fitted to the errors of the rounds before.
 ///
 /// In `models` they are fitted on the labelled rows of the train part, anomalous ones too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -144,7 +149,7 @@ impl ClassModels {
 pub struct GradientBoosting {
     /// Rounds, 1 to 1000.
     pub rounds: u32,
-    /// Share of a round's correction that is taken over, above 0 and at most 1.
+    /// Share of a round's correction that is applied, above 0 and at most 1.
     pub learning_rate: f64,
     /// Most splits one after another, 1 to 16.
     pub max_depth: u32,
@@ -152,9 +157,9 @@ pub struct GradientBoosting {
     pub min_leaf_rows: u32,
     /// Added to the denominator of a leaf's value, 0 or more: small leaves move less.
     pub l2: f64,
-    /// Share of the columns that each tree sees, above 0 and at most 1.
+    /// Share of the columns for each tree, above 0 and at most 1.
     pub column_share: f64,
-    /// How much the rows of a class count.
+    /// Weight of the rows of a class.
     pub class_weights: ClassWeights,
 }
 
@@ -172,15 +177,16 @@ impl Default for GradientBoosting {
     }
 }
 
-/// How evidence of an entity adds up: the log-probabilities of its windows are summed, and older
-/// ones fade.
+/// How the evidence of an entity accumulates: the log-probabilities of its windows are summed, with
+/// less weight for older windows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evidence {
-    /// Windows before which an entity is `unknown (too little data)`, 1 or more.
+    /// Number of windows that an entity needs, 1 or more. With fewer it is `unknown (too little
+    /// data)`.
     pub min_windows: u32,
-    /// Time in which a window's evidence fades to half: longer is steadier, shorter sees sooner that
-    /// an entity has changed what it does.
+    /// Time after which the evidence of a window has half its weight. With a longer time classes
+    /// change less often. With a shorter time a changed behaviour shows sooner.
     pub half_life: Span,
     /// Time after an entity's first window in which it may stay `unknown (too little data)`.
     pub deadline: Span,
@@ -196,15 +202,16 @@ impl Default for Evidence {
     }
 }
 
-/// When an entity is called `unknown`: bounds are chosen on entities left out.
+/// When an entity is called `unknown`. The limits are chosen on left-out entities.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnknownBounds {
-    /// Share of left-out entities that may be named wrong, above 0 and below 1; the bound of the
-    /// probability is the lowest that keeps it.
+    /// Share of left-out entities that may get a wrong class, above 0 and below 1. The lowest
+    /// probability limit that keeps this share is used.
     pub max_wrong_ratio: f64,
-    /// Share of left-out entities, rightly named, that may be taken for unlike their class, 0 to 0.5;
-    /// 0 sets no bound, and then what is like no class is named after the nearest.
+    /// Share of correctly classified left-out entities that may be called `unknown` because they
+    /// are unlike their class, 0 to 0.5. With 0 there is no limit: an entity that is like no class
+    /// gets the nearest class.
     pub unlike_ratio: f64,
 }
 
@@ -214,13 +221,13 @@ impl Default for UnknownBounds {
     }
 }
 
-/// When a new version takes over from the live one.
+/// Conditions under which a new version replaces the live one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassGate {
     /// Balanced accuracy of left-out entities that a version must reach, 0 to 1.
     pub min_balanced_accuracy: f64,
-    /// How much lower than the champion's it may be, 0 to 1.
+    /// How much lower than that of the champion it may be, 0 to 1.
     pub max_regression: f64,
 }
 
@@ -230,15 +237,16 @@ impl Default for ClassGate {
     }
 }
 
-/// An entity that may be what it does not declare. What is left out fits everything.
+/// An entity whose class may differ from the declared one. A field that is not set matches
+/// everything.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allowed {
-    /// Name of the entity; `*` at its end stands for any ending.
+    /// Name of the entity; `*` at its end matches any ending.
     pub entity: String,
     /// The class it declares.
     pub declared: String,
-    /// The class it may be; `unknown` is one, too.
+    /// The class that it may have; `unknown` is allowed, too.
     pub class: String,
 }
 

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Collect {
-    /// How old a window is before it becomes `no_data` because the server fails at it or answers
-    /// it incompletely. Until then it waits, and a short outage costs no window. While the server
-    /// cannot be reached at all nothing is given up: `scoring.catch_up` bounds that.
+    /// Age at which a window becomes `no_data` if the server fails or answers incompletely for it.
+    /// Until then the window waits, so a short outage loses no window. While the server is
+    /// unreachable all windows wait, up to `scoring.catch_up`.
     pub give_up_after: Span,
-    /// What becomes of values that the server itself calls incomplete.
+    /// How values are handled that the server marks as incomplete.
     pub partial_answers: PartialAnswers,
 }
 
@@ -22,13 +22,13 @@ impl Default for Collect {
     }
 }
 
-/// What becomes of an answer that the server says lacks data: `isPartial` of `VictoriaMetrics`,
+/// How an answer is handled that the server marks as incomplete: `isPartial` of `VictoriaMetrics`,
 /// `warnings` of Thanos, Mimir and remote reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartialAnswers {
-    /// Its values are not used: the windows of a scoring become `no_data`, those of a training are
-    /// missing values, which the expectation `null_share` bounds.
+    /// Its values are not used. In scoring the windows become `no_data`. In training the values are
+    /// missing, and the expectation `null_share` limits their share.
     #[default]
     Refuse,
     /// Its values are used as if they were complete, with a warning.

@@ -28,33 +28,36 @@ pub struct Document {
     pub format: u32,
     /// Name of the pipeline: lower-case letters, digits and `-`; a part of every store key.
     pub name: String,
-    /// What is asked of the data: `anomaly` or `classify`.
+    /// What the pipeline finds out: `anomaly` (is a window unusual?) or `classify` (which class is
+    /// an entity?).
     #[serde(default, skip_serializing_if = "Task::is_anomaly")]
     pub task: Task,
-    /// What it watches, in a sentence.
+    /// What the pipeline watches, in one sentence.
     #[serde(default)]
     pub description: String,
-    /// Name of the profile of `profiles` that is laid over the document.
+    /// Name of the profile in `profiles` that is applied over the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
-    /// Partial documents by name; `profile` says which one is laid over this document.
+    /// Partial documents by name; `profile` selects the one that is applied over this document.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, serde_json::Value>,
-    /// Distance between windows, and between samples: a whole number of seconds, 1s or more.
-    /// Smaller finds faults sooner and costs more requests, rows and memory.
+    /// Time between two windows, and between two samples: a whole number of seconds, 1s or more. A
+    /// smaller step finds faults sooner, and needs more requests, rows and memory.
     pub step: Span,
     /// Length of the training data, ending at the evaluation time; at least one `step`, at most
-    /// 50,000,000 steps. Longer sees more rhythms of the day and week, and takes longer.
+    /// 50,000,000 steps. A longer range covers more of the rhythms of the day and the week, and
+    /// takes longer to train on.
     pub range: Span,
     /// Evaluation time of `lynceus run` and `lynceus score` without `--now`: `clock` (default) or
     /// `last_row`.
     #[serde(default, skip_serializing_if = "Present::is_clock")]
     pub now: Present,
-    /// Text that replaces `$rate_window` in every query; greater than 0s. Longer is smoother and
-    /// slower: it should hold at least four scrapes.
+    /// Text that replaces `$rate_window` in every query; greater than 0s. A longer window is
+    /// smoother and reacts more slowly. It should contain at least four scrapes.
     #[serde(default = "five_minutes")]
     pub rate_window: Span,
-    /// Where samples come from, by name; the samples of several are joined on time and entity.
+    /// The sources of the samples, by name. The samples of several sources are joined on time and
+    /// entity.
     pub sources: BTreeMap<String, Source>,
     /// How samples are collected.
     #[serde(default)]
@@ -62,49 +65,50 @@ pub struct Document {
     /// Which windows are known to be anomalous.
     #[serde(default)]
     pub labels: Labels,
-    /// What becomes of gaps.
+    /// How gaps in the samples are filled.
     #[serde(default)]
     pub fill: Fill,
-    /// Into how many parts the entities are divided: of large clusters.
+    /// Number of parts into which the entities of a large pipeline are divided.
     #[serde(default, skip_serializing_if = "Shards::is_whole")]
     pub shards: Shards,
-    /// What is made of the samples, in order.
+    /// Rules that compute the features from the samples, in order.
     pub features: Vec<FeatureRule>,
-    /// What the features must look like to be trained on.
+    /// Conditions that the features must meet before a training.
     #[serde(default)]
     pub expectations: Vec<Expectation>,
     /// How the rows are split, in order of time.
     #[serde(default)]
     pub split: Split,
-    /// Seed of everything random, 0 or more. The same seed gives the same bytes.
+    /// Seed of all random numbers, 0 or more. The same seed gives the same bytes.
     #[serde(default)]
     pub seed: u64,
     /// The models and their parameters.
     #[serde(default)]
     pub models: Models,
-    /// How their scores become a verdict: of `task: anomaly`.
+    /// How the scores of the models become a verdict, for `task: anomaly`.
     #[serde(default)]
     pub vote: Vote,
-    /// Classes, models and bounds: of `task: classify`.
+    /// Classes, models and limits, for `task: classify`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classify: Option<Classify>,
-    /// When a new version takes over.
+    /// Conditions under which a new version is promoted.
     #[serde(default)]
     pub gate: Gate,
-    /// Where a new version goes.
+    /// The alias that a new version gets.
     #[serde(default)]
     pub deployment: Deployment,
     /// When windows are scored.
     #[serde(default)]
     pub scoring: Scoring,
-    /// Where scores are published, by a name of your own; nowhere by default. Each sink follows the
-    /// scores in the store on its own, and one that fails delays neither a score nor an alert.
+    /// Sinks to which scores are published, each with a name that you choose; none by default. Each
+    /// sink reads the scores in the store with its own cursor, so a failing sink delays neither
+    /// scores nor alerts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exports: BTreeMap<String, Sink>,
-    /// Alerts: which, when, and through which channels.
+    /// Which alerts are sent, when, and through which channels.
     #[serde(default)]
     pub alerts: Alerts,
-    /// Where trainings are mirrored to.
+    /// Servers into which trainings are mirrored.
     #[serde(default, skip_serializing_if = "Tracking::is_empty")]
     pub tracking: Tracking,
     /// Times of the bundled sample, for `lynceus run --sample`.
@@ -131,7 +135,7 @@ pub enum Present {
     /// The clock.
     #[default]
     Clock,
-    /// The time of the last row of the document's tables: for files that do not grow.
+    /// The time of the last row of the document's tables, for files to which no rows are added.
     LastRow,
 }
 
@@ -142,15 +146,15 @@ impl Present {
     }
 }
 
-/// Times of a bundled sample: what comes before `train_until` is trained on, what follows is
-/// scored.
+/// Times of a bundled sample. The rows up to `train_until` are used for training, and the rows
+/// after it are scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// The present of the training.
+    /// Evaluation time of the training.
     #[schemars(with = "String")]
     pub train_until: Timestamp,
-    /// The present of the scoring.
+    /// Evaluation time of the scoring.
     #[schemars(with = "String")]
     pub score_until: Timestamp,
 }
@@ -167,7 +171,7 @@ pub struct Labels {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scenarios: Option<PathBuf>,
     /// Rows within this time of a scenario's start or end count neither as normal nor as anomalous;
-    /// 0s or longer. Longer ignores more of the rows whose label is uncertain.
+    /// 0s or longer. A longer guard ignores more of the rows with an uncertain label.
     pub guard: Span,
     /// Labels that mean normal; every other label means anomalous.
     pub normal: Vec<String>,
@@ -187,7 +191,7 @@ impl Default for Labels {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Split {
-    /// What is kept together: rows of a time, or all rows of an entity.
+    /// What is kept in one part: rows of the same time, or all rows of an entity.
     #[serde(skip_serializing_if = "SplitBy::is_time")]
     pub by: SplitBy,
     /// Seed that draws the entities of each part, for `by: entity`. The default is the document's
@@ -197,10 +201,10 @@ pub struct Split {
     /// Share of the range that calibrates scores and thresholds, above 0; `validation` and `test`
     /// add up to less than 1.
     pub validation: f64,
-    /// Share of the range that is only measured on, 0 to 1.
+    /// Share of the range that is used only for metrics, 0 to 1.
     pub test: f64,
-    /// Time left out between the parts, 0s or longer, so that no feature looks into two of them;
-    /// the longest lookback is a good choice.
+    /// Time left out between the parts, 0s or longer, so that no feature uses samples of two parts.
+    /// The longest lookback is a good choice.
     pub gap: Span,
 }
 
@@ -222,8 +226,8 @@ pub enum SplitBy {
     /// The rows in order of time: train, then validation, then test, with `gap` between them.
     #[default]
     Time,
-    /// Whole entities, drawn with `seed`: the test part measures how a model does on
-    /// entities that it has never seen. `gap` does not count, and shares are those of entities.
+    /// Whole entities, drawn with `seed`: the test part measures a model on entities that it has
+    /// never seen. `gap` has no effect, and the shares are shares of entities.
     Entity,
 }
 
@@ -234,18 +238,18 @@ impl SplitBy {
     }
 }
 
-/// When a new version takes over from the live one.
+/// Conditions under which a new version replaces the live one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Gate {
-    /// Share of normal rows that a version may call anomalous, 0 to 1: of the test part where it
-    /// has rows, else of the validation part. The bound is absolute: one above it is not promoted,
-    /// however bad the champion is.
+    /// Share of normal rows that a version may call anomalous, 0 to 1: of the test part if it has
+    /// rows, else of the validation part. The limit is absolute: a version above it is not
+    /// promoted, even if the champion is worse.
     pub max_false_alarm_ratio: f64,
-    /// How much lower than the champion's a challenger's metric may be, 0 to 1: average precision
+    /// How much lower the challenger's metric may be than the champion's, 0 to 1: average precision
     /// with labels, share of inliers without.
     pub max_regression: f64,
-    /// What becomes of a worse challenger.
+    /// What happens with a worse challenger.
     pub on_worse: OnWorse,
 }
 
@@ -255,22 +259,22 @@ impl Default for Gate {
     }
 }
 
-/// What becomes of a challenger that is worse than the champion.
+/// What happens with a challenger that is worse than the champion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnWorse {
-    /// It is registered and not promoted; the run succeeds with a warning. Where no model is live
-    /// at all, the run ends with exit code 3.
+    /// It is registered and not promoted, and the run succeeds with a warning. If no model is live,
+    /// the run ends with exit code 3.
     Keep,
-    /// It is registered and not promoted; the run ends with exit code 3.
+    /// It is registered and not promoted, and the run ends with exit code 3.
     Stop,
 }
 
-/// Where a new version goes.
+/// The alias that a new version gets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Deployment {
-    /// Alias that a promoted version gets; `score` uses the version it names.
+    /// Alias that a promoted version gets; `score` uses the version that it points at.
     pub alias: String,
 }
 

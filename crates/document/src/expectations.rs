@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expectation {
-    /// Rows that are not warm-up.
+    /// Number of rows, without warm-up rows.
     RowCount(RowCount),
-    /// Time grows from row to row of each entity.
+    /// Time increases from row to row of each entity.
     TimeMonotonic(Check),
     /// No entity has two rows at one time.
     TimeUnique(Check),
@@ -18,9 +18,9 @@ pub enum Expectation {
     NullShare(NullShare),
     /// Values between two bounds.
     Range(Range),
-    /// Values out of a list.
+    /// Values from a list.
     AllowedValues(AllowedValues),
-    /// Columns that never change.
+    /// Columns that must not be constant.
     Constant(ColumnCheck),
     /// Age of the last row.
     Freshness(MaxSpan),
@@ -28,27 +28,27 @@ pub enum Expectation {
     GapLength(MaxSpan),
 }
 
-/// What a failed expectation does.
+/// Effect of a failed expectation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The data set is refused.
     #[default]
     Error,
-    /// The outcome carries a warning.
+    /// The outcome has a warning.
     Warn,
 }
 
-/// An expectation without a figure.
+/// An expectation without a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }
 
-/// Rows there must be.
+/// Number of rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RowCount {
@@ -58,7 +58,7 @@ pub struct RowCount {
     /// Most rows. The default is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<u64>,
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }
@@ -67,12 +67,13 @@ pub struct RowCount {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NullShare {
-    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Features: `*` selects all, `name*` those that begin with `name`, and a leading `!` excludes
+    /// features.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Largest share of gaps, 0 to 1.
     pub max: f64,
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }
@@ -81,7 +82,8 @@ pub struct NullShare {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
-    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Features: `*` selects all, `name*` those that begin with `name`, and a leading `!` excludes
+    /// features.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Smallest value, in the column's unit. The default is no limit.
@@ -90,46 +92,48 @@ pub struct Range {
     /// Largest value, in the column's unit. The default is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// Share of rows that may lie outside, 0 to 1.
+    /// Largest share of rows outside the bounds, 0 to 1.
     #[serde(default)]
     pub max_outside_ratio: f64,
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }
 
-/// Values out of a list.
+/// Values from a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowedValues {
-    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Features: `*` selects all, `name*` those that begin with `name`, and a leading `!` excludes
+    /// features.
     pub columns: Vec<String>,
-    /// Values that may occur, at least one.
+    /// Allowed values, at least one.
     pub values: Vec<f64>,
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }
 
-/// An expectation on columns, without a figure.
+/// An expectation on columns, without a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnCheck {
-    /// Feature columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Features: `*` selects all, `name*` those that begin with `name`, and a leading `!` excludes
+    /// features.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }
 
-/// A longest time.
+/// An upper limit of a duration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaxSpan {
-    /// Longest time that is accepted.
+    /// Longest duration that is accepted.
     pub max: Span,
-    /// What a failure does.
+    /// Effect of a failure.
     #[serde(default)]
     pub severity: Severity,
 }

@@ -4,7 +4,7 @@ use contract::Span;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What becomes of gaps in the samples before features are made.
+/// How gaps in the samples are filled before features are computed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fill {
@@ -23,11 +23,11 @@ pub enum Fill {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardFill {
-    /// Longest gap that is filled, in windows; what is longer stays a gap after that many.
+    /// Longest gap that is filled, in windows. The rest of a longer gap stays a gap.
     pub max_windows: u32,
 }
 
-/// One rule that makes feature columns of sample columns; `*` stands for every sample column.
+/// One rule that computes features from sample columns; `*` selects every sample column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FeatureRule {
@@ -37,11 +37,12 @@ pub enum FeatureRule {
     Rolling(Rolling),
     /// The sample minus the sample `lag` earlier.
     Difference(Difference),
-    /// Increase of a counter per second since the previous sample; a fall is a reset to zero.
+    /// Increase of a counter per second since the previous sample. A counter that fell was reset to
+    /// zero.
     Rate(Columns),
-    /// One column divided by another; nothing where the divisor is zero.
+    /// One column divided by another; missing if the divisor is zero.
     Ratio(Ratio),
-    /// How far an entity departs from the others of its group at the same time.
+    /// Distance of an entity from the others of its group at the same time.
     Peers(Peers),
     /// Time of day and day of week on the unit circle, in UTC.
     Calendar(Calendar),
@@ -51,7 +52,8 @@ pub enum FeatureRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
-    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Sample columns: `*` selects all, `name*` those that begin with `name`, and a leading `!`
+    /// excludes columns.
     #[serde(default = "all")]
     pub columns: Vec<String>,
 }
@@ -64,14 +66,15 @@ fn all() -> Vec<String> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rolling {
-    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Sample columns: `*` selects all, `name*` those that begin with `name`, and a leading `!`
+    /// excludes columns.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Length of the window: a whole number of steps. It has `window / step` rows.
     pub window: Span,
-    /// What is computed over it.
+    /// Statistics that are computed over the window.
     pub statistics: Vec<Statistic>,
-    /// Share of the window's rows that must be present, 0 to 1; with fewer the result is a gap.
+    /// Share of the window's rows that must have a value, 0 to 1. With fewer the result is missing.
     #[serde(default = "half")]
     pub min_share: f64,
 }
@@ -86,13 +89,13 @@ fn half() -> f64 {
 pub enum Statistic {
     /// Arithmetic mean.
     Mean,
-    /// Standard deviation with n in the divisor.
+    /// Standard deviation, divided by n.
     Std,
     /// Smallest value.
     Min,
     /// Largest value.
     Max,
-    /// Quantile between 0 and 1, linear between order statistics.
+    /// Quantile, 0 to 1, with linear interpolation between order statistics.
     Quantile(f64),
 }
 
@@ -100,7 +103,8 @@ pub enum Statistic {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Sample columns: `*` selects all, `name*` those that begin with `name`, and a leading `!`
+    /// excludes columns.
     #[serde(default = "all")]
     pub columns: Vec<String>,
     /// Time between the two samples that are subtracted: a whole number of steps.
@@ -126,43 +130,45 @@ fn ratio() -> String {
     "ratio".to_owned()
 }
 
-/// How far an entity departs from the others of its group at the same time.
+/// Distance of an entity from the others of its group at the same time.
 ///
-/// The feature `<column>_peer_deviation` is the value minus the median of the group, in usual spreads
-/// of the group: 1.4826 times the median absolute deviation, whose median over the window is taken.
-/// Medians hold while fewer than half of the group are faulty.
+/// The feature `<column>_peer_deviation` is the value minus the median of the group, in usual
+/// spreads of the group. The spread is 1.4826 times the median absolute deviation, and the usual
+/// spread is its median over the window. Medians stay correct while fewer than half of the group
+/// are faulty.
 ///
-/// With `own` it is the change of that distance: nodes that always differ are compared with how they
-/// usually differ, so that a small departure of one of them is seen as well.
+/// With `own` the feature is the change of that distance: nodes that always differ are compared
+/// with their usual difference, so that a small departure of one of them is found, too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Peers {
-    /// Sample columns; `*` means all, `name*` all that begin so, a leading `!` takes out again.
+    /// Sample columns: `*` selects all, `name*` those that begin with `name`, and a leading `!`
+    /// excludes columns.
     #[serde(default = "all")]
     pub columns: Vec<String>,
-    /// Time over which the usual spread, and with `own` the usual distance, is measured: a whole number
-    /// of steps. Longer adapts more slowly.
+    /// Time over which the usual spread, and with `own` the usual distance, is measured: a whole
+    /// number of steps. A longer window adapts more slowly.
     pub window: Span,
-    /// Compares the distance of an entity from its group with what it usually was over `window`: the
-    /// feature is the distance minus its median, in spreads of its own. A departure that lasts longer
-    /// than half of the window becomes usual. Without it an entity that always departs always has a
-    /// large value.
+    /// Whether the distance of an entity from its group is compared with its usual distance over
+    /// `window`. Then the feature is the distance minus its median, in spreads of the distance
+    /// itself. A departure that lasts longer than half of the window becomes usual. Without `own`
+    /// an entity that always departs always has a large value.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own: bool,
-    /// Fewest entities of a group with a value, the entity itself among them, 3 or more; with fewer
-    /// the feature is a gap.
+    /// Fewest entities of a group with a value, including the entity itself, 3 or more. With fewer
+    /// the feature is missing.
     #[serde(default = "three")]
     pub min_entities: u32,
     /// Smallest usual spread, as a share of the median, 0 to 1; larger ignores small deviations
     /// among entities that are nearly equal.
     #[serde(default = "one_percent")]
     pub min_spread_ratio: f64,
-    /// Largest deviation in spreads, above 0; what is beyond counts as this much.
+    /// Largest deviation in spreads, above 0. Larger deviations are clipped to this value.
     #[serde(default = "ten")]
     pub clip: f64,
-    /// Groups that are compared within themselves, each a list of patterns of entity names such as
-    /// `[control-*]`: an entity belongs to the first that means it, and to none otherwise. Without
-    /// groups all are one.
+    /// Groups of entities that are compared with each other. Each group is a list of patterns of
+    /// entity names, such as `[control-*]`. An entity belongs to the first group with a matching
+    /// pattern, or to no group. Without groups all entities are one group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Vec<String>>,
     /// Sample column that says the group, instead of `groups`: entities with the same value at a
@@ -189,7 +195,7 @@ fn ten() -> f64 {
     10.0
 }
 
-/// Which parts of the calendar become features.
+/// Calendar features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Calendar {

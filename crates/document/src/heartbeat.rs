@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::http::HttpSettings;
 use crate::secret::Secret;
 
-/// A dead man's switch. Its `url` says which server it is on; another one is refused.
+/// A dead man's switch. `ping` must be on the server of `url`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
-    /// The URL that is asked with GET, which is a secret.
+    /// The URL that is requested with GET. It is a secret.
     pub ping: Secret,
 }
 

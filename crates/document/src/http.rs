@@ -33,12 +33,13 @@ pub use flat::{Http, HttpSettings};
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpServer {
-    /// URL. Its query is sent with each request; a user or a password belongs into `auth`.
+    /// URL of the server. A query in the URL is sent with each request. Put user and password into
+    /// `auth`.
     pub url: HttpUrl,
     /// Deadline of one request, with its reply; more than 0s.
     pub timeout: Span,
-    /// Attempts after the first on 408, 425, 429, 5xx, a timeout or a cut connection, with a growing
-    /// delay, or the one that the server asks for with `Retry-After`.
+    /// Number of retries after 408, 425, 429, 5xx, a timeout or a closed connection. The delay
+    /// between retries grows, and is at least `Retry-After` of the server.
     pub retries: u8,
     /// Credentials; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,8 +54,8 @@ pub struct HttpServer {
     /// `HTTP_PROXY` and `NO_PROXY`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Proxy>,
-    /// The pods that take the connection, for the network policy of a cluster: those of the proxy
-    /// where there is one.
+    /// The pods that accept the connection, for the network policy of a cluster. With a proxy these
+    /// are the pods of the proxy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }

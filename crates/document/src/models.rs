@@ -16,7 +16,8 @@ pub use settings::DetectorSettings;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Models {
-    /// Follows each signal's slow drift and scores how unlikely its departures are together.
+    /// Follows the slow drift of each signal, and scores how unlikely the departures of all signals
+    /// are together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<Adaptive>,
     /// A network that learns to reproduce normal rows through a bottleneck.
@@ -25,10 +26,10 @@ pub struct Models {
     /// A tree that distinguishes labelled classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision_tree: Option<DecisionTree>,
-    /// Says which kind of fault an alarm is; it has no vote.
+    /// Names the kind of fault of an alarm; it has no vote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnose: Option<Diagnose>,
-    /// Trees that tell labelled classes apart and each correct those before.
+    /// Trees that distinguish labelled classes, each correcting the trees before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_boosting: Option<GradientBoosting>,
     /// Random trees that isolate rare rows early.
@@ -40,10 +41,10 @@ pub struct Models {
     /// A boundary around the normal rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub one_class_svm: Option<OneClassSvm>,
-    /// Many trees, each of a sample of rows, that distinguish labelled classes.
+    /// Many trees that distinguish labelled classes, each fitted on a sample of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random_forest: Option<RandomForest>,
-    /// Columns that leave their usual range: the plainest baseline.
+    /// Columns outside their usual range: the simplest baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub z_score: Option<ZScore>,
 }
@@ -69,7 +70,7 @@ impl Models {
     pub const DIAGNOSE: &str = "diagnose";
 }
 
-/// How a model sees its inputs.
+/// Scaling of a model's inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scaling {
@@ -81,60 +82,61 @@ pub enum Scaling {
     Robust,
 }
 
-/// A model that follows each signal's slow drift by an EWMA and scores how unlikely its departures
-/// from it are together, by a Mahalanobis distance. It takes plain signals, makes its own windows, and needs no validation part: it is
-/// fitted on that, too, and calibrates itself by cross-fitting.
+/// A model that follows the slow drift of each signal by an EWMA, and scores how unlikely the
+/// departures of all signals are together, by a Mahalanobis distance. It needs plain signals and
+/// computes its own windows. It needs no validation part: it is fitted on that part, too, and
+/// calibrates itself by cross-fitting.
 ///
 /// The defaults come from three machines of the Server Machine Dataset, a day of microservices and
-/// a recorded cluster. What must hold some rows is given in rows, whatever the step; what follows
-/// the course of a day is given in time.
+/// a recorded cluster. Parameters that must cover a number of rows are given in rows, for any step.
+/// Parameters that follow the course of a day are given in time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Adaptive {
     /// Half-life of the EWMA of each signal's level, greater than 0s and at most as long as an
-    /// entity's training rows. Longer follows lasting changes more slowly, and alarms about them
-    /// longer.
+    /// entity's training rows. A longer half-life follows lasting changes more slowly, and their
+    /// alarms last longer.
     pub mean_half_life: Span,
-    /// Half-life of the EWMA of each signal's variance, greater than 0s. Longer forgets restless
-    /// times more slowly.
+    /// Half-life of the EWMA of each signal's variance, greater than 0s. A longer half-life forgets
+    /// times with large variance more slowly.
     pub variance_half_life: Span,
-    /// Shortest half-life in rows: with long steps a half-life in time would hold too few rows to
-    /// be steady.
+    /// Shortest half-life in rows: with long steps a half-life in time would cover too few rows for
+    /// a stable estimate.
     pub min_half_life_rows: u32,
     /// Usual deviations at which a departure is clipped (winsorised) before the model learns from
-    /// it, 0.000001 to 1000000. Smaller learns less from outliers.
+    /// it, 0.000001 to 1000000. With a smaller value the model learns less from outliers.
     pub cap: f64,
-    /// Largest scaled value and largest departure that is scored, 0.000001 to 1000000; what is
-    /// beyond counts as this much.
+    /// Largest scaled value and largest departure that is scored, 0.000001 to 1000000. Larger ones
+    /// are clipped to this value.
     pub clip: f64,
-    /// Smallest scale of a column, as a share of its range in training, 0.000001 to 1000000. Larger
-    /// is less sensitive to columns that hardly move.
+    /// Smallest scale of a column, as a share of its range in training, 0.000001 to 1000000. A
+    /// larger value makes the model less sensitive to columns that hardly move.
     pub min_range_share: f64,
     /// Smallest usual deviation of a signal, in standard deviations of training, 0.000001 to
-    /// 1000000. Larger raises fewer alarms after a quiet time.
+    /// 1000000. A larger value raises fewer alarms after a quiet time.
     pub min_std: f64,
     /// Trailing windows over which departures are averaged, in rows: at most 8 of 2 to 1440. Longer
-    /// ones find smaller and slower changes, later.
+    /// windows find smaller and slower changes, but later.
     pub window_rows: Vec<u32>,
     /// Regularisation of the distance, 0.000001 to 1000000: added to the diagonal of the
-    /// covariance, and the smallest standard deviation of a feature, where there are at most 10
-    /// training rows per feature; a third of it from 30 rows per feature on. Larger trusts
-    /// correlations less.
+    /// covariance, and the smallest standard deviation of a feature, if there are at most 10
+    /// training rows per feature. From 30 rows per feature on a third of it is used. A larger value
+    /// gives correlations less weight.
     pub ridge: f64,
-    /// Parts of the training rows for cross-fitting, 2 to 20: each part is scored by a model of the
-    /// others.
+    /// Parts of the training rows for cross-fitting, 2 to 20: each part is scored by a model that
+    /// is fitted on the others.
     pub folds: u32,
     /// Windows of the short score that opens the gate for alarms, in rows: at most 8 of 2 to 1440.
-    /// Shorter ends alarms sooner.
+    /// Shorter windows end alarms sooner.
     pub gate_window_rows: Vec<u32>,
     /// An alarm needs one row that is unusual by the short score among this many of the newest, 1
     /// to 1440.
     pub gate_rows: u32,
-    /// Share of training rows that the short score calls usual, 0 to 1. Larger opens the gate more
-    /// rarely.
+    /// Share of training rows that the short score calls usual, 0 to 1. With a larger share the
+    /// gate opens less often.
     pub gate_share: f64,
     /// An alarm continues only while one of this many of the newest rows is unusual by itself, 0 to
-    /// 1440, so that it ends when the signals are back; 0 leaves that to the gate.
+    /// 1440, so that it ends when the signals are normal again. With 0 only the gate ends alarms.
     pub stay_rows: u32,
 }
 
@@ -159,28 +161,28 @@ impl Default for Adaptive {
     }
 }
 
-/// An autoencoder: a network with a bottleneck, fitted by Adam; the score is what it cannot
-/// reproduce (Hinton, Salakhutdinov 2006).
+/// An autoencoder: a network with a bottleneck, fitted by Adam; the score is its reconstruction
+/// error (Hinton, Salakhutdinov 2006).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Autoencoder {
     /// Sizes of the layers between input and output, 1 to 16 of them, each 1 to 4096; the smallest
-    /// is the bottleneck. A smaller bottleneck reproduces less, and calls more unusual.
+    /// is the bottleneck. With a smaller bottleneck more rows are reproduced badly, and more rows
+    /// are unusual.
     pub layers: Vec<u32>,
     /// Passes over the training rows, 1 to 10000; more take longer.
     pub epochs: u32,
     /// Rows between two updates, 1 or more.
     pub batch: u32,
-    /// Step size of Adam (Kingma and Ba 2015), above 0 and at most 1. Lower it where the loss
-    /// grows.
+    /// Step size of Adam (Kingma and Ba 2015), above 0 and at most 1. Lower it if the loss grows.
     pub learning_rate: f64,
     /// Standard deviation of the noise added to inputs while training, in scaled units, 0 to 100; 0
     /// adds none.
     pub noise: f64,
     /// Passes without gain on the validation rows before training ends early; 0 never ends early.
     pub patience: u32,
-    /// Divide each column's residual by its spread on the training rows, so that all columns count
-    /// alike.
+    /// Whether the residual of each column is divided by its spread on the training rows, so that
+    /// all columns have the same weight.
     pub normalise_residuals: bool,
     /// How inputs are scaled.
     pub scaling: Scaling,
@@ -205,13 +207,13 @@ impl Default for Autoencoder {
     }
 }
 
-/// How much the rows of a class count.
+/// Weight of the rows of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {
-    /// Every class counts the same, however few rows it has.
+    /// Every class has the same weight, also with few rows.
     Balanced,
-    /// Every row counts the same.
+    /// Every row has the same weight.
     Rows,
 }
 
@@ -225,7 +227,7 @@ pub struct DecisionTree {
     pub max_depth: u32,
     /// Fewest training rows of a leaf, 1 or more; more overfit less.
     pub min_leaf_rows: u32,
-    /// How much the rows of a class count.
+    /// Weight of the rows of a class.
     pub class_weights: ClassWeights,
 }
 
@@ -242,7 +244,8 @@ impl Default for DecisionTree {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RandomForest {
-    /// Number of trees, 1 to 10000; more are steadier, larger and slower.
+    /// Number of trees, 1 to 10000. With more trees the scores vary less, and the model is larger
+    /// and slower.
     pub trees: u32,
     /// Most splits from the root to a leaf, 1 to 64; fewer overfit less.
     pub max_depth: u32,
@@ -251,7 +254,7 @@ pub struct RandomForest {
     /// Columns drawn for each split, 1 or more. The default is the square root of their number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_columns: Option<u32>,
-    /// How much the rows of a class count.
+    /// Weight of the rows of a class.
     pub class_weights: ClassWeights,
 }
 
@@ -267,21 +270,23 @@ impl Default for RandomForest {
     }
 }
 
-/// The second stage: which kind of fault an alarm is.
+/// The second stage, which names the kind of fault of an alarm.
 ///
-/// It learns from the labelled rows of the train part: a kind is a label that is not normal. A kind
-/// needs no more than one scenario, but what is learned from one says little about the next; the
-/// figures leave out one scenario at a time.
+/// It learns from the labelled rows of the train part; a kind is a label that does not mean normal.
+/// One scenario per kind is enough for a training, but predicts little about the next scenario. Its
+/// metrics leave out one scenario at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Diagnose {
     /// The forest that distinguishes the kinds.
     pub random_forest: RandomForest,
-    /// Probability of the likeliest kind below which an alarm is of unknown kind, 0 to 1.
+    /// Probability of the most likely kind, 0 to 1, below which the kind of an alarm is unknown.
     pub min_probability: f64,
-    /// Likeness to the kind's usual pattern, -1 to 1, below which an alarm is of unknown kind.
+    /// Similarity to the usual pattern of the kind, -1 to 1, below which the kind of an alarm is
+    /// unknown.
     pub min_likeness: f64,
-    /// Weight of the likeness beside the forest's probability, 0 to 1000; 0 uses the forest alone.
+    /// Weight of the likeness relative to the forest's probability, 0 to 1000; with 0 only the
+    /// forest is used.
     pub likeness_weight: f64,
 }
 
@@ -300,12 +305,13 @@ impl Default for Diagnose {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct IsolationForest {
-    /// Number of trees, 1 to 10000; more are steadier, larger and slower.
+    /// Number of trees, 1 to 10000. With more trees the scores vary less, and the model is larger
+    /// and slower.
     pub trees: u32,
-    /// Training rows that each tree sees, 2 to 65536; more distinguish denser regions.
+    /// Training rows for each tree, 2 to 65536. More rows distinguish denser regions.
     pub samples: u32,
-    /// Columns in each split besides the first: 0 is the classic forest (Liu, Ting, Zhou 2008),
-    /// more make the extended forest (Hariri et al. 2019).
+    /// Columns in each split besides the first: 0 is the original forest (Liu, Ting, Zhou 2008),
+    /// more than 0 the extended forest (Hariri et al. 2019).
     pub extension: u32,
     /// How inputs are scaled.
     pub scaling: Scaling,
@@ -324,11 +330,11 @@ impl Default for IsolationForest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mahalanobis {
-    /// Added to the diagonal of the correlation matrix so that it can be inverted, 0 or more.
-    /// Larger trusts correlations less.
+    /// Added to the diagonal of the correlation matrix so that it can be inverted, 0 or more. A
+    /// larger value gives correlations less weight.
     pub ridge: f64,
-    /// Smallest standard deviation of a column, in its own unit, 0 or more. Larger is less
-    /// sensitive to columns that hardly move.
+    /// Smallest standard deviation of a column, in its own unit, 0 or more. A larger value makes
+    /// the model less sensitive to columns that hardly move.
     pub min_std: f64,
     /// Searches for better parameters than these.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,10 +352,10 @@ impl Default for Mahalanobis {
 #[serde(deny_unknown_fields, default)]
 pub struct OneClassSvm {
     /// Upper bound of the share of training rows outside the boundary, and lower bound of the share
-    /// of support vectors; above 0 and at most 1. Larger draws the boundary tighter.
+    /// of support vectors; above 0 and at most 1. A larger value draws the boundary tighter.
     pub nu: f64,
     /// Width of the Gaussian kernel `exp(-gamma |x - y|^2)`, above 0 and at most 1000000; the
-    /// default is 1 / number of columns. Larger follows the training rows more closely.
+    /// default is 1 / number of columns. A larger value follows the training rows more closely.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
     /// Largest violation of the optimality conditions at the end, 1e-12 to below 1; smaller is more
@@ -381,12 +387,12 @@ impl Default for OneClassSvm {
     }
 }
 
-/// The plainest baseline: how many columns lie how far outside.
+/// The simplest baseline: how many columns are outside their usual range, and how far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ZScore {
     /// Distance from a column's mean, in standard deviations, above which the column counts fully,
-    /// 0 or more; a column within it counts a hundredth.
+    /// 0 or more. A column within it counts one hundredth.
     pub threshold: f64,
     /// Searches for better parameters than these.
     #[serde(skip_serializing_if = "Option::is_none")]

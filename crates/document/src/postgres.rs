@@ -13,13 +13,12 @@ use crate::secret::Secret;
 
 const PORT: u16 = 5432;
 
-/// A `PostgreSQL` server, or one that speaks its protocol such as `TimescaleDB`, and the database
-/// on it.
+/// A database on a `PostgreSQL` server, or on a server with its protocol such as `TimescaleDB`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresServer {
-    /// Where it is and who connects: `postgresql://USER@HOST:5432/DATABASE`, or for a unix socket
-    /// `postgresql://USER@/DATABASE?host=/run/postgresql&port=5432`. It must not contain a
+    /// URL with user, host and database: `postgresql://USER@HOST:5432/DATABASE`, or for a Unix
+    /// socket `postgresql://USER@/DATABASE?host=/run/postgresql&port=5432`. It must not contain a
     /// password.
     pub url: String,
     /// The password; none by default.
@@ -31,14 +30,14 @@ pub struct PostgresServer {
     /// File with the CA certificates to trust (PEM) instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Name that the server's certificate must have, where it is not the host of the URL: behind a
-    /// port-forward, for example.
+    /// Name that the server's certificate must have, if it is not the host of the URL, for example
+    /// with a port-forward.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
-    /// Deadline of connecting, and of each statement; greater than 0s.
+    /// Deadline for connecting, and for each statement; greater than 0s.
     #[serde(default = "thirty_seconds")]
     pub timeout: Span,
-    /// The pods that take the connection, for the network policy of a cluster.
+    /// The pods that accept the connection, for the network policy of a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
 }
@@ -47,10 +46,10 @@ pub struct PostgresServer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PostgresTls {
-    /// `verify_full`, but `off` for a unix socket and for this machine's own address.
+    /// `verify_full`, but `off` for a Unix socket and for addresses of this machine.
     #[default]
     Auto,
-    /// Encrypted; the certificate must be signed by a trusted CA and name the host, as with
+    /// Encrypted. The certificate must be signed by a trusted CA and must name the host, as with
     /// `sslmode=verify-full` of libpq.
     VerifyFull,
     /// Neither encrypted nor verified.

@@ -10,21 +10,21 @@ use serde::{Deserialize, Serialize};
 pub struct Scoring {
     /// Time between two ticks, greater than 0s; also the deadline of a tick.
     pub every: Span,
-    /// Time to wait for late scrapes before a window is due, 0s or longer. Shorter alerts sooner
-    /// and meets more incomplete windows.
+    /// Time to wait for late scrapes before a window is due, 0s or longer. With a shorter delay
+    /// alerts are sooner, and more windows are incomplete.
     pub delay: Span,
-    /// How far back missed windows are scored, at least one `step`; older ones are skipped with a
-    /// warning.
+    /// How far back missed windows are scored, at least one `step`. Older windows are skipped with
+    /// a warning.
     pub catch_up: Span,
     /// Time without a scored window, though one is due, after which the channels are notified that
     /// scoring has stopped and why; greater than 0s. They are notified again when it resumes.
     pub stalled_after: Span,
-    /// Share of a window's features that must be present for it to be scored, 0 to 1; with fewer it
-    /// is `no_data`.
+    /// Share of a window's features that must have a value for it to be scored, 0 to 1. With fewer
+    /// the window is `no_data`.
     pub min_completeness: f64,
-    /// Alias of a version that scores the same windows without telling anybody, if it is set.
+    /// Alias of a version that scores the same windows without sending alerts; none by default.
     pub shadow: String,
-    /// How far the last day may be from the training data before a feature is said to drift.
+    /// How far the last day may differ from the training data before a feature counts as drifted.
     pub drift: DriftThresholds,
 }
 
@@ -42,7 +42,7 @@ impl Default for Scoring {
     }
 }
 
-/// What a feature may differ from the training data by.
+/// How far a feature may differ from the training data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DriftThresholds {
@@ -52,7 +52,7 @@ pub struct DriftThresholds {
     /// Share of the last day's rows without a value, beyond the share in training, above which a
     /// feature has drifted, 0 to 1.
     pub missing_ratio: f64,
-    /// Start a training when the drift alert fires; without it, drift starts none.
+    /// Start a training when the drift alert fires. Without it drift starts no training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retrain: Option<Retrain>,
 }

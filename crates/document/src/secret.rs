@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Problem, require};
 
-/// Where a secret is kept; a document never holds one.
+/// Location of a secret. A document never contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Secret {
-    /// A file with the secret alone, relative to the document.
+    /// A file that contains only the secret, relative to the document.
     File(PathBuf),
     /// An environment variable.
     Env(String),

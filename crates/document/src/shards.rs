@@ -8,15 +8,16 @@ use crate::check::{Problem, problem, require};
 use crate::classify::Task;
 use crate::document::Document;
 
-/// Shards: parts of the entities, each with its own training, scoring, state and alerts, side by side.
+/// Shards: parts of the entities, each with its own training, scoring, state and alerts, in
+/// parallel.
 ///
-/// An entity belongs to a shard by the hash of its name. One process scores thousands of entities, so
-/// shards are for larger clusters, and for spreading the work over machines.
+/// The hash of an entity's name determines its shard. One process can score thousands of entities,
+/// so use shards for larger clusters, or to spread the work over several machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shards {
-    /// Number of shards, 1 to 256; 1 (default) is a pipeline as a whole. Some 250 entities a shard are
-    /// a good size. A changed count takes effect with the next training.
+    /// Number of shards, 1 to 256; 1 (default) means no shards. About 250 entities per shard are a
+    /// good size. A changed count takes effect with the next training.
     pub count: u32,
 }
 

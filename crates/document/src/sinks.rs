@@ -12,9 +12,9 @@ use crate::extension::register;
 use crate::http::Http;
 
 register! {
-    /// Where scores are published.
+    /// A system to which scores are published.
     Sink {
-        /// A server that takes samples by the Prometheus remote-write protocol.
+        /// A server that accepts samples by the Prometheus remote-write protocol.
         RemoteWrite(Http<remote_write::RemoteWriteSink>),
         /// Classes of pods, as events and annotations in their cluster.
         Kubernetes(Http<kubernetes::KubernetesSink>),

@@ -85,7 +85,8 @@ pub(crate) trait SourceKind: Extension {
 /// Declares the kinds of sources, one line each: a field of [`Source`] and a variant of [`Kind`].
 macro_rules! kinds {
     ($($(#[$doc:meta])* $field:ident: $variant:ident($settings:ty),)*) => {
-        /// A source of samples: exactly one kind is set, and beside it what all kinds have.
+        /// A source of samples. Exactly one kind is set; the other fields are the same for all
+        /// kinds.
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Source {
@@ -94,19 +95,19 @@ macro_rules! kinds {
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $field: Option<$settings>,
             )*
-            /// What is asked of a server or a recording, a column each.
+            /// Queries to a server or a recording; each fills one column.
             #[serde(skip_serializing_if = "Vec::is_empty")]
             pub queries: Vec<Query>,
-            /// How entities are named: which label they come from, and what their names become.
+            /// Names of the entities: the label with the name, and rules that change it.
             #[serde(skip_serializing_if = "Entity::is_default")]
             pub entity: Entity,
-            /// Label of the series, or tag, whose value is the row's label: `task: classify` takes it
-            /// for the declared class. Of several series of an entity the first query's counts.
+            /// Label or tag of the series whose value is the label of the row. For `task: classify`
+            /// this is the declared class. If an entity has several series, the first query counts.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub label: Option<String>,
-            /// How old a row may be, at most, when it is joined to a window: the last row in
-            /// `(window end - tolerance, window end]` is taken. 0 takes rows at the window's end
-            /// only. A source that speaks less often than `step` needs its own interval here.
+            /// Greatest age of a row that is joined to a window: the last row in `(window end -
+            /// tolerance, window end]` is used. With 0 only rows at the window's end are used. For
+            /// a source with samples less often than `step`, set the interval of its samples.
             pub tolerance: Span,
             /// Joins the rows, which name no entity, to every entity of the other sources.
             #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -150,23 +151,23 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A Prometheus, or anything with its HTTP API such as that of Thanos or Mimir.
+    /// A Prometheus, or a server with its HTTP API such as Thanos or Mimir.
     prometheus: Prometheus(Http<PrometheusSource>),
     /// Replies of a Prometheus, recorded with `collect --record`.
     recording: Recording(RecordingSource),
     /// A table in a file.
     table: Table(TableSource),
-    /// Exporters in Prometheus' text format, asked without a Prometheus.
+    /// Exporters with Prometheus' text format, scraped without a Prometheus.
     exporter: Exporter(ExporterSource),
-    /// An `InfluxDB`, asked in `InfluxQL`.
+    /// An `InfluxDB`.
     influxdb: Influxdb(Http<InfluxdbSource>),
-    /// The API of a Kubernetes cluster: its pods.
+    /// The pods of a Kubernetes cluster, from its API.
     kubernetes: Kubernetes(Http<KubernetesSource>),
     /// Samples that were recorded in the store.
     recorded: Recorded(RecordedSource),
     /// A table or a query of a `PostgreSQL` database.
     postgres: Postgres(PostgresSource),
-    /// The JSON export of Tetragon: what processes do.
+    /// Process events from the JSON export of Tetragon.
     tetragon: Tetragon(TetragonSource),
     /// A feature group of the catalogue.
     features: Features(FeaturesSource),
@@ -183,17 +184,17 @@ pub struct Query {
     pub unit: String,
     /// The query; `$rate_window` stands for the document's rate window.
     pub promql: String,
-    /// Queries that take its place where it gives nothing, the first choice first: the same
-    /// quantity under the names of other distributions or exporters. They are asked as one query,
-    /// with `or` between them.
+    /// Alternative queries for times at which the query has no value, in order of preference: the
+    /// same quantity with the names of other distributions or exporters. All are sent as one query,
+    /// joined with `or`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub or: Vec<String>,
-    /// Refuses a training to which the query gives no series. Without it the column is left out
-    /// of such a training, with a warning, and of the model.
+    /// Whether a training is refused if the query returns no series. Otherwise the column is left
+    /// out of the training and of the model, with a warning.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
-    /// Label whose value is the entity, instead of the source's `entity.labels`; without any the
-    /// query must give one series.
+    /// Label whose value is the entity, instead of the source's `entity.labels`. Without an entity
+    /// label the query must return one series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
 }

@@ -10,19 +10,19 @@ use crate::check::{Problem, require};
 use crate::extension::{Extension, FileUse};
 use crate::http::{Http, HttpSettings};
 
-/// Where trainings are mirrored to. A server that is away delays and fails no run: what it lacks is
-/// mirrored after the next one, or by `lynceus track sync`.
+/// Servers into which trainings are mirrored. An unreachable server neither delays a run nor makes
+/// it fail: the training is mirrored after the next run, or by `lynceus track sync`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tracking {
     /// A server of `MLflow`, version 2 or 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mlflow: Option<Http<Mlflow>>,
-    /// A server that takes `OpenLineage` events, such as `Marquez`. Its `url` is the whole one:
+    /// A server that accepts `OpenLineage` events, such as `Marquez`. `url` is the complete URL:
     /// `http://marquez:5000/api/v1/lineage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub openlineage: Option<Http<OpenLineage>>,
-    /// A file that `OpenLineage` events are added to.
+    /// A file to which `OpenLineage` events are appended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub openlineage_file: Option<OpenLineageFile>,
 }
@@ -43,7 +43,7 @@ impl Tracking {
     }
 }
 
-/// What is kept in `MLflow`, and under which names.
+/// Which parts of a training `MLflow` gets, and their names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mlflow {
@@ -53,7 +53,7 @@ pub struct Mlflow {
     /// Name of the registered model; by default that of the pipeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Whether the report, the documents and the model are kept there too.
+    /// Whether the report, the documents and the model are also stored there.
     pub artifacts: bool,
 }
 
@@ -80,7 +80,7 @@ impl HttpSettings for Mlflow {
     }
 }
 
-/// How jobs are named in `OpenLineage`.
+/// Names of jobs in `OpenLineage`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OpenLineage {
@@ -104,7 +104,7 @@ impl HttpSettings for OpenLineage {
     const RETRIES: u8 = 1;
 }
 
-/// A file of `OpenLineage` events, one a line.
+/// A file of `OpenLineage` events, one per line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenLineageFile {

@@ -1,4 +1,5 @@
-//! Follows each signal's slow drift and scores how unlikely its departures are together.
+//! Follows the slow drift of each signal, and scores how unlikely the departures of all signals are
+//! together.
 //!
 //! Each column is scaled by its training mean and deviation. Its usual level and variance are
 //! exponentially weighted moving averages (EWMA; Roberts: Control Chart Tests Based on Geometric

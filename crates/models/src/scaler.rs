@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::Tensors;
 
-/// How a model sees its inputs.
+/// Scaling of a model's inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scaling {
     /// Training minimum to 0, training maximum to 1.

@@ -22,7 +22,7 @@ type Known = BTreeMap<String, String>;
 /// Where rows are loaded to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The schema, which must be there.
+    /// The schema, which must exist.
     pub schema: String,
     /// The table.
     pub table: String,

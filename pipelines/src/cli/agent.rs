@@ -25,11 +25,11 @@ pub(crate) struct AgentArgs {
     /// Time between samples, instead of the document's `step`
     #[arg(long, value_name = "SPAN", env = "INTERVAL")]
     interval: Option<Span>,
-    /// Answer `/metrics` and `/healthz` at this address; port 0 takes a free one
+    /// Answer `/metrics` and `/healthz` at this address; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     listen: SocketAddr,
-    /// Keep what is not yet in the store in this folder; by default `recording/PIPELINE/NODE` in
-    /// the store, or in `.lynceus` for a bucket
+    /// Keep rows that are not yet in the store in this folder; by default `recording/PIPELINE/NODE`
+    /// in the store, or in `.lynceus` for a bucket
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
     /// Stop after this many steps instead of running until Ctrl-C

@@ -17,13 +17,13 @@ pub(crate) struct DocumentArgs {
     /// Pipeline: the name or the path of a document
     #[arg(value_name = "PIPELINE")]
     pub(crate) pipeline: String,
-    /// Apply this partial document over it; may be repeated
+    /// Apply this partial document over the document; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Use the recorded sample that comes with the pipeline instead of its source
+    /// Use the bundled recorded sample instead of the sources
     #[arg(long)]
     pub(crate) sample: bool,
 }

@@ -30,8 +30,8 @@ pub(crate) enum DatasetCommand {
         /// Write this file [default: CSV goes to stdout]
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
-        /// Write what the rows were made of beside them, into a folder `FILE.raw` without the
-        /// ending of FILE: lines of events, segments of recorders, and the samples
+        /// Also write the raw data of the rows into a folder named like FILE with the extension
+        /// `.raw`: lines of events, segments of recorders, and samples
         #[arg(long, requires = "to")]
         raw: bool,
     },

@@ -14,13 +14,13 @@ pub(crate) struct DocumentCommand {
     /// Pipeline: the name or the path of a document
     #[arg(value_name = "PIPELINE")]
     pipeline: String,
-    /// Apply this partial document over it; may be repeated
+    /// Apply this partial document over the document; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
-    /// Use the recorded sample that comes with the pipeline instead of its source
+    /// Use the bundled recorded sample instead of the sources
     #[arg(long)]
     sample: bool,
 }

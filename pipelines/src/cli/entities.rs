@@ -38,13 +38,13 @@ pub(crate) struct ListArgs {
     /// Pipeline: the name or the path of a document [default: the only one of `task: classify`]
     #[arg(value_name = "PIPELINE")]
     pipeline: Option<String>,
-    /// Apply this partial document over it; may be repeated
+    /// Apply this partial document over the document; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `classify.unknown.max_wrong_ratio=0.01`; may be repeated
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
-    /// Use the recorded sample that comes with the pipeline instead of its source
+    /// Use the bundled recorded sample instead of the sources
     #[arg(long)]
     sample: bool,
     /// List only entities of this class; `unknown` is accepted

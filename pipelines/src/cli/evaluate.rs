@@ -37,8 +37,8 @@ pub(crate) struct EvaluateArgs {
     /// Scenario log (CSV: start,end,label,target) [default: the document's]
     #[arg(long, value_name = "FILE")]
     scenarios: Option<PathBuf>,
-    /// True classes of entities (CSV: entity,class), for `task: classify` [default: what they
-    /// declare]
+    /// True classes of entities (CSV: entity,class), for `task: classify` [default: the declared
+    /// classes]
     #[arg(long, value_name = "FILE", conflicts_with = "scenarios")]
     truth: Option<PathBuf>,
     /// Evaluate windows that end after this time

@@ -35,10 +35,10 @@ pub(crate) enum FeaturesCommand {
     /// List feature groups with their latest version
     #[command(after_help = "Example: lynceus features list")]
     List,
-    /// Show a feature group: its features, its days, and who uses it
+    /// Show a feature group: its features, its days, and its users
     #[command(after_help = "Example: lynceus features show node_golden")]
     Show(GroupArgs),
-    /// Show statistics of the features of a group, over all days or some
+    /// Show statistics of the features of a group, over all days or a range of days
     #[command(after_help = "Example: lynceus features stats node_golden --from 2026-11-20")]
     Stats(stats::StatsArgs),
     /// Compare two versions of a feature group: features, units, formulas, distributions

@@ -24,7 +24,7 @@ pub(crate) struct InitArgs {
     /// Query the Prometheus at this base URL, and leave out queries without data
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Start from this document of the program
+    /// Start from this bundled document
     #[arg(long, value_name = "NAME", default_value = "cluster")]
     from: String,
     /// Send the bearer token in this file

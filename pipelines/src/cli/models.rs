@@ -78,7 +78,7 @@ pub(crate) enum ModelsCommand {
         #[arg(long, default_value = "promoted by hand")]
         why: String,
     },
-    /// Roll an alias back to the version before
+    /// Roll an alias back to the previous version
     #[command(after_help = "Example: lynceus models rollback cluster")]
     Rollback {
         /// Name of the pipeline

@@ -49,7 +49,7 @@ pub(crate) struct PredictArgs {
     /// Write the rows to this file, `.csv` or `.parquet`, and print only the metrics
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Apply this partial document over it; may be repeated
+    /// Apply this partial document over the document; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `sources.table.table.delimiter=;`; may be repeated

@@ -26,8 +26,8 @@ pub(crate) struct RecordArgs {
     /// Name of this recorder; no other recorder of the pipeline may have it
     #[arg(long, value_name = "NAME", default_value = "central")]
     recorder: String,
-    /// Keep what is not yet in the store in this folder; by default `recording/PIPELINE/NAME` in
-    /// the store, or in `.lynceus` for a bucket
+    /// Keep rows that are not yet in the store in this folder; by default `recording/PIPELINE/NAME`
+    /// in the store, or in `.lynceus` for a bucket
     #[arg(long, value_name = "DIR")]
     spool: Option<PathBuf>,
     /// Stop after this many steps instead of running until Ctrl-C

@@ -35,10 +35,10 @@ pub(crate) struct RunArgs {
     /// Use this evaluation time instead of the clock; the same time gives the same bytes
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// Run this task and all that depend on it again, ignoring the cache
+    /// Run this task and all tasks that depend on it again, without the cache
     #[arg(long, value_name = "TASK")]
     from: Option<String>,
-    /// Read the latest parts of feature groups, not those that an earlier start of this run has
+    /// Read the latest parts of feature groups, instead of those that an earlier start of this run
     /// pinned
     #[arg(long)]
     repin: bool,

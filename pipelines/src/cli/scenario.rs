@@ -48,13 +48,13 @@ pub(crate) enum ScenarioCommand {
         after_help = "Example: lynceus scenario manifests pipelines/scenarios/chaos-mesh.yaml --namespace lynceus"
     )]
     Manifests(ManifestsArgs),
-    /// Append a fault of Chaos Mesh to the log in the store; the workflow's own step
+    /// Append a fault of Chaos Mesh to the log in the store; a step of the generated workflow
     #[command(
         hide = true,
         after_help = "Example: lynceus scenario record scenario.yaml --id s-0 --step 0 --seconds 300 --object s-0"
     )]
     Record(record::RecordArgs),
-    /// Run one fault, which standard input names; started by `scenario run`
+    /// Run one fault, which is read from standard input; started by `scenario run`
     #[command(hide = true, after_help = "Example: lynceus scenario worker")]
     Worker,
 }

@@ -39,9 +39,8 @@ pub(crate) struct ScoreArgs {
     /// Start after this time, if the pipeline has never scored a window
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Deadline of the whole tick: it ends within this time even if a service hangs [default:
-    /// `scoring.every`, at
-    /// least 1m]
+    /// Deadline of the whole tick: it ends within this time even if a service does not answer
+    /// [default: `scoring.every`, at least 1m]
     #[arg(long, value_name = "DURATION")]
     within: Option<Span>,
     /// Score the windows of a past range that have no score, with the live model, without moving

@@ -31,7 +31,7 @@ pub(crate) struct ReplayArgs {
     /// Rows per second
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     rate: f64,
-    /// Listen on this loopback address; port 0 takes a free one
+    /// Listen on this loopback address; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     address: SocketAddr,
 }

@@ -11,8 +11,8 @@ use crate::run::table;
 /// What to do with sources.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum SourceCommand {
-    /// Ask each source whether it can be used: reachable, authorised, which queries have data, how
-    /// many series, how far the past reaches
+    /// Check each source: whether it is reachable and authorised, which queries have data, how many
+    /// series, and how far back they reach
     #[command(after_help = "Example: lynceus source check cluster")]
     Check(CheckArgs),
 }

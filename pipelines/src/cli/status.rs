@@ -25,13 +25,13 @@ pub(crate) struct StatusArgs {
     /// Pipeline: the name or the path of a document [default: all pipelines of the store]
     #[arg(value_name = "PIPELINE")]
     pipeline: Option<String>,
-    /// Apply this partial document over it; may be repeated
+    /// Apply this partial document over the document; may be repeated
     #[arg(long, value_name = "FILE", requires = "pipeline")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated
     #[arg(long, value_name = "FIELD=VALUE", requires = "pipeline")]
     set: Vec<String>,
-    /// Use the recorded sample that comes with the pipeline instead of its source
+    /// Use the bundled recorded sample instead of the sources
     #[arg(long, requires = "pipeline")]
     sample: bool,
     /// Use this as the current time instead of the clock

@@ -29,13 +29,13 @@ pub(crate) enum StoreCommand {
 /// Flags of `lynceus store gc`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GcArgs {
-    /// Keep versions that were live, and runs, of this long ago
+    /// Keep runs, and versions that were live, within this time
     #[arg(long, value_name = "DURATION", default_value = "90d")]
     keep: Span,
-    /// Keep scores and messages of this long ago
+    /// Keep scores and messages of this time
     #[arg(long, value_name = "DURATION", default_value = "400d")]
     keep_scores: Span,
-    /// Keep everything written this recently: it may not be complete
+    /// Keep all objects that were written within this time, because they may be incomplete
     #[arg(long, value_name = "DURATION", default_value = "1d")]
     untouched: Span,
     /// Remove them; without this flag nothing is changed

@@ -36,17 +36,17 @@ pub struct ServeOptions {
     /// Alias of the version that answers
     #[arg(long, value_name = "NAME", default_value = "live")]
     pub alias: String,
-    /// Alias of a version that scores the same requests without answering; disagreements are
-    /// counted
+    /// Alias of a version that also scores each request, without returning its scores;
+    /// disagreements are counted
     #[arg(long, value_name = "NAME")]
     pub shadow: Option<String>,
-    /// Listen on this address; port 0 takes a free one
+    /// Listen on this address; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub address: SocketAddr,
-    /// Time between two checks of the alias for another version
+    /// Time between two checks whether the alias points at another version
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub poll: Span,
-    /// File with the bearer token that requests about models must carry
+    /// File with the bearer token that requests about models must have
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// File with the certificate chain (PEM); needs --tls-key

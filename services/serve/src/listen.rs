@@ -37,7 +37,7 @@ impl Listener {
         let tls = acceptor(args)?;
         let failed = |error: std::io::Error| {
             StepError::usage(format!("cannot listen on `{}`: {error}", args.options.address))
-                .hint("choose another address with --address; port 0 takes a free one")
+                .hint("choose another address with --address; port 0 selects a free port")
         };
         let listener = TcpListener::bind(args.options.address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Make one row of features per window and entity", feature::run)
+    contract::step::main("Compute one row of features per window and entity", feature::run)
 }

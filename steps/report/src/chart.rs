@@ -27,7 +27,7 @@ pub enum Ink {
     Axis,
     /// A series, by its number; more than there are colours begin anew.
     Series(usize),
-    /// Where anomalous begins.
+    /// Score above which a window is anomalous.
     Threshold,
     /// A labelled fault.
     Fault,

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Make a bundle of candidates: calibrate, combine and measure", select::run)
+    contract::step::main("Make a bundle from candidates: calibrate scores, choose thresholds, \
+                          compute metrics", select::run)
 }

@@ -15,7 +15,7 @@ pub enum FitError {
     TooFewRows {
         /// Rows there are.
         found: usize,
-        /// Rows there must be.
+        /// Number of rows.
         needed: usize,
     },
     /// The rows have no columns.

@@ -14,7 +14,7 @@ pub struct Finding {
     /// The feature column, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<String>,
-    /// What a failure does.
+    /// Effect of a failure.
     pub severity: Severity,
     /// Says whether it holds.
     pub passed: bool,

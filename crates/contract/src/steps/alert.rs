@@ -24,22 +24,23 @@ pub struct AlertArgs {
     /// Wait for the step that writes this file; the scores themselves are read from the store
     #[arg(long, value_name = "FILE")]
     pub scored: Option<PathBuf>,
-    /// Notify why scoring stopped, where this outcome of a task of the same tick says so; once for
-    /// each task, in their order (one that never ran has left no file)
+    /// Send the cause of stopped scoring from this outcome of a task of the same tick; repeat for
+    /// each task, in their order (the file of a task that did not run may be absent)
     #[arg(long, value_name = "FILE", conflicts_with = "ended")]
     pub tick: Vec<PathBuf>,
-    /// Notify how a training ended instead of what was scored, by this outcome of one of its tasks;
-    /// once for each task, in their order (one that never ran has left no file)
+    /// Send the result of a training instead of alerts about scores, from this outcome of one of
+    /// its tasks; repeat for each task, in their order (the file of a task that did not run may be
+    /// absent)
     #[arg(long, value_name = "FILE", conflicts_with = "scored")]
     pub ended: Vec<PathBuf>,
-    /// Notify and note in the store, for `lynceus status`, that this tick failed: the reason as
-    /// text, or as Argo's JSON list of failures, whose first cause is taken
+    /// Send an alert that this tick failed, and record it in the store for `lynceus status`; the
+    /// reason is text, or Argo's JSON list of failures, of which the first cause is used
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["scored", "ended"])]
     pub failed: Option<String>,
     /// Write the messages sent to this JSON file
     #[arg(long, value_name = "FILE")]
     pub messages: PathBuf,
-    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    /// Work only on this part of the entities: shard K of N, such as 0/4
     #[arg(long, value_name = "K/N")]
     pub shard: Option<Shard>,
     /// The flags every step has

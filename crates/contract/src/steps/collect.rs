@@ -81,18 +81,19 @@ pub struct CollectArgs {
     /// Read only these parts of feature groups: `pins.json` of a run; by default all
     #[arg(long, value_name = "FILE")]
     pub pins: Option<PathBuf>,
-    /// Read a source's recording or table from here; NAME may be left out where one source reads
-    /// a file (repeat for several)
+    /// Read a source's recording or table from this path; NAME may be omitted if only one source
+    /// reads a file (repeat for several)
     #[arg(long, value_name = "NAME=PATH")]
     pub source: Vec<SourcePath>,
-    /// Write what could not be collected for scoring, and why, to this JSON file
+    /// Write the windows that could not be collected for scoring, with the reasons, to this JSON
+    /// file
     #[arg(long, value_name = "FILE", requires = "store")]
     pub coverage: Option<PathBuf>,
-    /// Keep the source's replies in this folder, for the source kind `recording`; of several
-    /// sources each has a folder of its name in it
+    /// Keep the source's replies in this folder, for the source kind `recording`; with several
+    /// sources each has a subfolder with its name
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
-    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    /// Work only on this part of the entities: shard K of N, such as 0/4
     #[arg(long, value_name = "K/N")]
     pub shard: Option<Shard>,
     /// The flags every step has

@@ -27,13 +27,13 @@ pub struct ExportArgs {
     /// Read the rows of windows from this feature table, for sinks that publish features
     #[arg(long, value_name = "FILE")]
     pub features: Option<PathBuf>,
-    /// Start nothing new after this time; the next run exports the rest
+    /// Start no new request after this time; the next run exports the rest
     #[arg(long, value_name = "SPAN", default_value = "20s")]
     pub budget: Span,
     /// Write what was exported to this JSON file
     #[arg(long, value_name = "FILE")]
     pub exported: PathBuf,
-    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    /// Work only on this part of the entities: shard K of N, such as 0/4
     #[arg(long, value_name = "K/N")]
     pub shard: Option<Shard>,
     /// The flags every step has

@@ -30,13 +30,15 @@ pub struct ReportArgs {
     /// Read the labels to evaluate scores against from this Parquet file instead of from a run
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
-    /// Show the features in these files after those of the runs: scoring writes one per tick
+    /// Also show the features in these files, after those of the runs; each tick of scoring writes
+    /// one
     #[arg(long, value_name = "FILE")]
     pub features: Vec<PathBuf>,
-    /// Show the messages in these files: `alert` writes one per tick
+    /// Show the messages in these files; `alert` writes one per tick
     #[arg(long, value_name = "FILE")]
     pub messages: Vec<PathBuf>,
-    /// Show the differences from the run in this folder: its document, and the data of its model
+    /// Show the differences from the run in this folder: in the document, and in the data of the
+    /// model
     #[arg(long, value_name = "DIR")]
     pub previous: Option<PathBuf>,
     /// Evaluation time, shown on the page as its creation time
@@ -51,8 +53,8 @@ pub struct ReportArgs {
     /// Write the page's tables to this folder, each as CSV and as JSON
     #[arg(long, value_name = "DIR")]
     pub tables: Option<PathBuf>,
-    /// Write `run.json` and the document of the run in `--run` to this folder: a run in a cluster
-    /// has no runner that writes them. `--now` is then the start of the run
+    /// Write `run.json` and the document of the run in `--run` to this folder: in a cluster no
+    /// runner writes them. `--now` is then the start of the run
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// Name of the run, instead of its folder's name

@@ -26,7 +26,7 @@ pub struct ScoreArgs {
     /// reason
     #[arg(long, value_name = "FILE")]
     pub coverage: Option<PathBuf>,
-    /// Take the live bundle from this store, and write scores and watermark there
+    /// Read the live bundle from this store, and write scores and watermark to it
     #[arg(long, value_name = "URL")]
     pub store: String,
     /// Evaluation time: windows up to it, minus the document's delay, are due
@@ -42,7 +42,7 @@ pub struct ScoreArgs {
     /// Write the scored windows and their alarms to this JSON file
     #[arg(long, value_name = "FILE")]
     pub scored: PathBuf,
-    /// Work on this part of the entities alone: shard K of N, such as 0/4
+    /// Work only on this part of the entities: shard K of N, such as 0/4
     #[arg(long, value_name = "K/N")]
     pub shard: Option<Shard>,
     /// The flags every step has

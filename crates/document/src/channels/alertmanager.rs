@@ -19,12 +19,13 @@ pub struct AlertmanagerChannel {
     /// Labels of every alert, besides `alertname`, `pipeline`, `entity`, `kind` and `severity`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Time after which Alertmanager ends an alert that was not sent again, 1m or longer; it must
-    /// be longer than the time between two ticks.
+    /// Time after which Alertmanager resolves an alert that was not sent again, 1m or longer. It
+    /// must be longer than the time between two ticks.
     #[serde(default = "five_minutes")]
     pub expire_after: Span,
-    /// Sends the alert `LynceusWatchdog` with each run while windows are scored. Route it to a dead
-    /// man's switch: it ends `expire_after` the last run, and is not sent while scoring has stopped.
+    /// Whether the alert `LynceusWatchdog` is sent in each run while windows are scored. Route it
+    /// to a dead man's switch: it expires `expire_after` after the last run, and is not sent while
+    /// scoring has stopped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub watchdog: bool,
 }

@@ -17,13 +17,13 @@ use crate::secret::Secret;
 pub struct EmailChannel {
     /// Name of the SMTP server.
     pub host: String,
-    /// Port of the server; by default 587, 465 or 25, as `security` says.
+    /// Port of the server. The default depends on `security`: 587, 465 or 25.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// How the connection is encrypted.
     #[serde(default)]
     pub security: SmtpSecurity,
-    /// User name; without one there is no login.
+    /// User name. Without it there is no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// The user's password.
@@ -105,7 +105,7 @@ pub enum SmtpSecurity {
     /// server without it is refused.
     #[default]
     Starttls,
-    /// Encrypted from the first byte.
+    /// TLS from the start of the connection.
     Tls,
     /// No encryption; a login is then not allowed.
     None,

@@ -12,7 +12,7 @@ use crate::extension::{Extension, FileUse};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileChannel {
-    /// The file; it is made when it is not there.
+    /// The file; it is created if it does not exist.
     pub path: PathBuf,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::http::HttpSettings;
 use crate::secret::Secret;
 
-/// A Slack channel. Its `url` says which server the webhook is on; another one is refused.
+/// A Slack channel. `webhook` must be on the server of `url`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlackChannel {

@@ -12,11 +12,11 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TelegramChannel {
-    /// Number of the chat, or `@name` of a public channel.
+    /// Id of the chat, or `@name` of a public channel.
     pub chat: String,
     /// The bot's token.
     pub token: Secret,
-    /// Number of the topic in a forum.
+    /// Id of the topic in a forum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<i64>,
 }

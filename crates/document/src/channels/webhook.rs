@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::http::HttpSettings;
 use crate::secret::Secret;
 
-/// A server that takes messages as JSON.
+/// A server that accepts messages as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookChannel {
-    /// Key of the signature: HMAC-SHA256 over time and body; without one nothing is signed.
+    /// Key of the signature (HMAC-SHA256 over time and body). Without it messages are not signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_key: Option<Secret>,
 }

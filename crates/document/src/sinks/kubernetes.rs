@@ -7,20 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Problem, problem};
 use crate::http::HttpSettings;
 
-/// The API server of a cluster whose pods `task: classify` names. Entities are `namespace/pod`. Both
-/// settings are off by default, since they change objects of the cluster: at least one is set.
+/// The API server of the cluster whose pods `task: classify` classifies. Entities are
+/// `namespace/pod`. Both `events` and `annotations` are off by default, because they change objects
+/// of the cluster; set at least one.
 ///
-/// From inside of the cluster `url` is `https://kubernetes.default.svc`, and `auth` and `tls` come from
-/// the Secret that the manifests hold for this sink.
+/// Inside the cluster `url` is `https://kubernetes.default.svc`, and `auth` and `tls` come from the
+/// Secret in the manifests of this sink.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KubernetesSink {
-    /// Writes a warning event at a pod that is not what its image declares, with the class and the three
-    /// features that say so. The account needs `get` on `pods` and `create` on `events`.
+    /// Whether a warning event is created for a pod that does not behave as its image declares,
+    /// with the class and the three features that explain it. The account needs `get` on `pods` and
+    /// `create` on `events`.
     pub events: bool,
-    /// Sets the annotations `lynceus.dev/class`, `lynceus.dev/class-probability`,
-    /// `lynceus.dev/class-since` and `lynceus.dev/mismatch` of a pod whenever its class changes. The
-    /// account needs `patch` on `pods`.
+    /// Whether the annotations `lynceus.dev/class`, `lynceus.dev/class-probability`,
+    /// `lynceus.dev/class-since` and `lynceus.dev/mismatch` of a pod are set whenever its class
+    /// changes. The account needs `patch` on `pods`.
     pub annotations: bool,
 }
 

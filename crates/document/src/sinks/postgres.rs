@@ -11,18 +11,18 @@ use crate::extension::{Destination, Extension, FileUse};
 use crate::postgres::PostgresServer;
 use crate::secret::Secret;
 
-/// A table of a `PostgreSQL` database with a row for each entity and window: score, verdict, label
-/// and features. It is made, and gets columns, as rows need it.
+/// A table of a `PostgreSQL` database with one row for each entity and window: score, verdict,
+/// label and features. The sink creates the table, and adds columns when rows need them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "what is written is chosen piece by piece")]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSink {
-    /// How the server is reached.
+    /// The server and how to connect to it.
     pub server: PostgresServer,
-    /// The schema, which must be there.
+    /// The schema, which must exist.
     #[serde(default = "lynceus")]
     pub schema: String,
-    /// The table; by default the pipeline's name, with `_` for `-`.
+    /// The table; by default the pipeline's name with `-` replaced by `_`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// Whether each entity gets a view of its rows, `<table>_<entity>`.
@@ -35,12 +35,12 @@ pub struct PostgresSink {
     /// of the reference rows of the model that scored the window, in their standard deviations.
     #[serde(default)]
     pub z_scores: bool,
-    /// Whether `lynceus record` and `lynceus agent` write the samples that they record, too, a column
-    /// each.
+    /// Whether `lynceus record` and `lynceus agent` also write the samples that they record, one
+    /// column each.
     #[serde(default)]
     pub samples: bool,
-    /// Days that are older than this, counted from the newest in the table, are dropped; 1d or
-    /// longer. The default keeps all.
+    /// Days that are older than this, counted from the newest row of the table, are dropped; 1d or
+    /// longer. By default all days are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Span>,
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::HttpSettings;
 
-/// A server that takes samples by the Prometheus remote-write protocol, version 1. Its `url` is the
-/// whole one, such as `http://prometheus.monitoring:9090/api/v1/write`.
+/// A server that accepts samples by the Prometheus remote-write protocol, version 1. `url` is the
+/// complete URL, such as `http://prometheus.monitoring:9090/api/v1/write`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteWriteSink {}

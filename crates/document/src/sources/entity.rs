@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Entity {
-    /// Labels that name the entity of a series: the first one that the series has is taken, as in
-    /// `[pod, pod_name]`.
+    /// Labels with the name of the entity. The first one that a series has is used, as in `[pod,
+    /// pod_name]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// Takes a port off the end of the name: `10.1.2.3:9100` becomes `10.1.2.3`.
+    /// Whether a port at the end of the name is removed: `10.1.2.3:9100` becomes `10.1.2.3`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strip_port: bool,
-    /// Takes all from the first dot on off a host name: `node-1.example.com` becomes `node-1`.
-    /// Addresses stay as they are.
+    /// Whether the domain of a host name is removed: `node-1.example.com` becomes `node-1`. IP
+    /// addresses do not change.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub strip_domain: bool,
     /// New names by old ones, after the rules above: `{10.1.2.3: node-1}`.

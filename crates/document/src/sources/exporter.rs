@@ -17,9 +17,9 @@ use crate::extension::{Destination, Extension, FileUse};
 use crate::http::{Auth, HttpServer, InCluster, Proxy, Tls};
 use crate::secret::Secret;
 
-/// Exporters in Prometheus' text format or `OpenMetrics`, such as `node_exporter`, asked without a
-/// Prometheus. They have no past: `collect --follow` records them, and the other runs of `collect`
-/// read what was recorded.
+/// Exporters with Prometheus' text format or `OpenMetrics`, such as `node_exporter`, scraped
+/// without a Prometheus. They keep no history: `collect --follow` records them, and other runs of
+/// `collect` read the recorded samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExporterSource {
@@ -35,9 +35,10 @@ pub struct ExporterSource {
     /// It is read at each scrape.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
-    /// Deadline of one scrape, greater than 0s; an endpoint that needs longer has a gap.
+    /// Deadline of one scrape, greater than 0s. If an endpoint needs longer, its samples are
+    /// missing.
     pub timeout: Span,
-    /// Endpoints that are scraped at once, 1 or more.
+    /// Number of endpoints that are scraped in parallel, 1 or more.
     pub parallel: u16,
     /// Credentials, sent to every endpoint; none by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,13 +49,14 @@ pub struct ExporterSource {
     /// Further headers of each request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// URL of an HTTP proxy, or `none`, the default: an exporter is a neighbour.
+    /// URL of an HTTP proxy, or `none` (the default, because exporters are usually in the same
+    /// network).
     #[serde(skip_serializing_if = "is_none")]
     pub proxy: Proxy,
     /// The pods of the exporters, for the network policy of a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_cluster: Option<InCluster>,
-    /// Longest reply in bytes; a longer one is refused, and its endpoint has a gap.
+    /// Longest reply in bytes. A longer reply is refused, and its samples are missing.
     pub max_bytes: u64,
     /// Metric whose labels name the entity, for `entity.labels`, and have its texts, for
     /// `entity.texts`; without labels there the entity is host and port of the endpoint.
@@ -103,7 +105,7 @@ impl ExporterSource {
     }
 }
 
-/// A column made of the series of one metric.
+/// A column that is computed from the series of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExporterMetric {
@@ -114,22 +116,24 @@ pub struct ExporterMetric {
     pub unit: String,
     /// Name of the metric, with its suffix such as `_total`.
     pub metric: String,
-    /// Says that it is a counter: the column has its increase per second, with resets handled.
+    /// Whether the metric is a counter. Then the column has its increase per second, with resets
+    /// handled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counter: bool,
-    /// Which series count, by label: `*` means all values, `name*` all that begin so, a leading `!`
-    /// takes out again. A series without the label has an empty value.
+    /// Labels that a series must have to count: `*` matches all values, `name*` those that begin
+    /// with `name`, and a leading `!` excludes values. A series without the label has an empty
+    /// value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, Vec<String>>,
-    /// How several series become one number.
+    /// How several series are combined into one number.
     #[serde(default)]
     pub combine: Combine,
-    /// Metric that the value is divided by; its series are chosen and combined in the same way.
+    /// Metric by which the value is divided. Its series are selected and combined in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub divide_by: Option<String>,
 }
 
-/// How several series become one number.
+/// How several series are combined into one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Combine {
@@ -138,9 +142,9 @@ pub enum Combine {
     Sum,
     /// Their arithmetic mean.
     Mean,
-    /// The largest.
+    /// The largest value.
     Max,
-    /// The smallest.
+    /// The smallest value.
     Min,
 }
 

@@ -16,17 +16,17 @@ use crate::extension::Extension;
 pub struct FeaturesSource {
     /// Name of the group.
     pub group: String,
-    /// Version of the group, 1 or more. A version never changes what its features mean.
+    /// Version of the group, 1 or more. The meaning of its features never changes.
     pub version: u32,
-    /// How old a row may be, at most, when it is joined to a window: the entity's last row in
-    /// `(window end - ttl, window end]` is taken, never a later one. 0 takes rows at the window's
-    /// end only. It stands in the place of the source's `tolerance`.
+    /// Greatest age of a row that is joined to a window: the entity's last row in `(window end -
+    /// ttl, window end]` is used, never a later one. With 0 only rows at the window's end are used.
+    /// It replaces `tolerance` of the source.
     #[serde(default)]
     pub ttl: Span,
-    /// Features to take; empty means all, where this is the only source.
+    /// Features to read; empty means all, which requires that this is the only source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// Takes the rows' labels, too.
+    /// Whether the labels of the rows are read, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub labels: bool,
 }

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::columns::{ColumnValues, SampleColumn};
 use crate::check::{Problem, problem, require};
 
-/// What the rows of a table file are.
+/// Content of the rows of a table file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TableFormat {
-    /// Samples: a time, perhaps an entity, and numbers.
+    /// Samples: a time, numbers, and optionally an entity.
     #[default]
     Table,
-    /// Flows of one of the formats below; the header or the first record shows which.
+    /// Flows in one of the formats below, which is detected by the header or the first record.
     Flows,
     /// `nfdump -o csv`, before and after nfdump 1.7.3, and `-o csv-fast`.
     NfdumpCsv,
@@ -49,20 +49,19 @@ impl TableFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowSettings {
-    /// What a row of the samples is about.
+    /// Meaning of one row of samples.
     pub rows: FlowRows,
     /// Addresses inside the cluster, as CIDR blocks such as `10.0.0.0/8`: pods, services, nodes.
     pub cluster: Vec<String>,
-    /// Addresses of services, as CIDR blocks: flows from or to them are left out, since each is
-    /// recorded a second time with the address of the pod behind the service.
+    /// Addresses of services, as CIDR blocks. Flows from or to them are left out, because each flow
+    /// is recorded a second time with the address of the pod behind the service.
     pub services: Vec<String>,
-    /// What bytes and packets are multiplied by, 1 or more: the N of an exporter that samples one
-    /// packet of N.
+    /// Factor for bytes and packets, 1 or more: N for an exporter that samples one packet of N.
     pub sampling: u32,
-    /// Labels of flows that mean normal; a window has its commonest label that does not.
+    /// Labels of flows that mean normal. A window gets the most frequent label of its other flows.
     pub normal: Vec<String>,
-    /// Records, at most, that may be unreadable. They are left out, counted, and the first ones are
-    /// named in a warning; more of them refuse the table.
+    /// Most unreadable records. They are left out and counted, and a warning names the first ones.
+    /// If there are more, the table is refused.
     pub max_bad_rows: u64,
 }
 
@@ -79,14 +78,15 @@ impl Default for FlowSettings {
     }
 }
 
-/// What a row of flow samples is about.
+/// Meaning of one row of flow samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FlowRows {
-    /// All flows that a source address began and that ended in a window. The entity is the source.
+    /// All flows that a source address started and that ended in the window. The entity is the
+    /// source address.
     #[default]
     Source,
-    /// One flow, and what its source did in the same window. The entity is the connection.
+    /// One flow, with statistics of its source in the same window. The entity is the connection.
     Flow,
 }
 

@@ -13,7 +13,7 @@ use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, problem, require};
 use crate::http::{Http, HttpSettings};
 
-/// How an `InfluxDB` is asked.
+/// Query language of an `InfluxDB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InfluxLanguage {
@@ -26,14 +26,15 @@ pub enum InfluxLanguage {
     Sql,
 }
 
-/// An `InfluxDB`. Its `url` is the base, without `/query` or `/api`. A token of 2.x is `auth.header`:
-/// `Authorization` with the value `Token` and the token; 3.x takes `auth.bearer_token`, too.
+/// An `InfluxDB`. Its `url` is the base, without `/query` or `/api`. For a token of 2.x set
+/// `auth.header`: `Authorization`, with the value `Token TOKEN`. For 3.x `auth.bearer_token` works,
+/// too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InfluxdbSource {
-    /// Name of the database; in `flux` of the bucket.
+    /// Name of the database; with `flux` name of the bucket.
     pub database: String,
-    /// In which language it is asked.
+    /// Query language.
     #[serde(default, skip_serializing_if = "InfluxdbSource::is_default_language")]
     pub language: InfluxLanguage,
     /// Name or id of the organization that owns the bucket; `flux` needs it.
@@ -45,12 +46,13 @@ pub struct InfluxdbSource {
     /// Tags whose values, joined with `/`, name the entity.
     #[serde(default = "pod_tags")]
     pub entity_tags: Vec<String>,
-    /// The columns; by default what Telegraf's inputs `kubernetes` and `docker` write of a pod.
+    /// The columns; by default the measurements of pods that Telegraf's inputs `kubernetes` and
+    /// `docker` write.
     #[serde(default = "telegraf::columns")]
     pub columns: Vec<InfluxdbColumn>,
 }
 
-/// A column made of one field of a measurement.
+/// A column that is computed from one field of a measurement.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InfluxdbColumn {
@@ -63,23 +65,23 @@ pub struct InfluxdbColumn {
     pub measurement: String,
     /// Name of the field.
     pub field: String,
-    /// Says that it is a counter: the column has its increase per second over the document's
-    /// `rate_window`, with resets handled.
+    /// Whether the field is a counter. Then the column has its increase per second over the
+    /// document's `rate_window`, with resets handled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counter: bool,
     /// Tags that distinguish parts of an entity, such as a pod's containers or volumes. The column
     /// has the sum of the parts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
-    /// Which series count, by tag: `*` means all values, `name*` all that begin so, a leading `!`
-    /// takes out again. A series without the tag has an empty value.
+    /// Tags that a series must have to count: `*` matches all values, `name*` those that begin with
+    /// `name`, and a leading `!` excludes values. A series without the tag has an empty value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, Vec<String>>,
-    /// Takes 0 for a missing value, as Telegraf writes 0 where the kubelet says nothing.
+    /// Whether 0 means a missing value, because Telegraf writes 0 if the kubelet reports no value.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub zero_is_gap: bool,
-    /// Refuses a training to which the field gives no value. Without it the column is left out of
-    /// such a training, with a warning, and of the model.
+    /// Whether a training is refused if the field has no value. Otherwise the column is left out of
+    /// the training and of the model, with a warning.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
 }

@@ -16,33 +16,33 @@ use crate::http::{Http, HttpSettings};
 /// joined to those of the other sources.
 ///
 /// Its `url` is that of the API server or of `kubectl proxy`. Without `url` and `kubeconfig` it
-/// asks the cluster that it runs in, with the token of its service account, which needs the verb
-/// `list` on `pods` and `nodes`. A token in a file is read for each request: such tokens are
-/// exchanged.
+/// uses the cluster in which it runs, with the token of its service account, which needs the verb
+/// `list` on `pods` and `nodes`. A token in a file is read for each request, because such tokens
+/// are rotated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KubernetesSource {
     /// A kubeconfig file, relative to the document, instead of `url`, `auth` and `tls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; the default is its own.
+    /// Context of the kubeconfig; by default its current context.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
     /// What is listed. Nodes have the columns of `entity.texts` alone, which are made of their
     /// labels: `texts: {role: node-role}`.
     #[serde(skip_serializing_if = "KubernetesObjects::is_pods")]
     pub objects: KubernetesObjects,
-    /// Namespaces; all of them where empty.
+    /// Namespaces; empty means all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
-    /// Which pods, by label, as `kubectl --selector` writes it: `app=web,tier!=cache`.
+    /// Label selector of the pods, in the form of `kubectl --selector`: `app=web,tier!=cache`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// What the row's label is, which `task: classify` takes for the declared class.
+    /// Label of the row, which is the declared class for `task: classify`.
     pub label: PodLabel,
     /// The columns.
     pub columns: Vec<PodColumn>,
-    /// Pods or nodes of one reply, 1 to 10000.
+    /// Pods or nodes per reply, 1 to 10000.
     pub page_size: u32,
 }
 
@@ -79,7 +79,7 @@ impl KubernetesObjects {
     }
 }
 
-/// What a pod's row has for its label.
+/// Label of a pod's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodLabel {
@@ -87,7 +87,7 @@ pub enum PodLabel {
     /// `kubectl.kubernetes.io/default-container`
     /// names, or the first.
     Image,
-    /// Name of the workload that owns it: of a Deployment's pods the Deployment's.
+    /// Name of the workload that owns the pod, such as the Deployment.
     Owner,
     /// Value of one of its labels, such as `app.kubernetes.io/name`.
     PodLabel(String),
@@ -97,13 +97,13 @@ pub enum PodLabel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PodColumn {
-    /// Size of the main container's image in bytes, as its node reports it; missing where the
-    /// node's list does not have the image. Container runtimes report different sizes: packed or
-    /// unpacked.
+    /// Size of the main container's image in bytes, as its node reports it; missing if the node's
+    /// list does not have the image. Some container runtimes report the compressed size, others the
+    /// uncompressed size.
     ImageSizeBytes,
-    /// Its containers.
+    /// Number of its containers.
     Containers,
-    /// Restarts of its containers so far.
+    /// Number of restarts of its containers so far.
     Restarts,
 }
 

@@ -17,13 +17,13 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSource {
-    /// How the server is reached.
+    /// The server and how to connect to it.
     pub server: PostgresServer,
-    /// Name of the table or view, with its schema where that is not the user's: `monitoring.nodes`.
+    /// Name of the table or view, with its schema if it is not the user's: `monitoring.nodes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// A `SELECT` instead of a table, without a semicolon at its end. Range and order are put
-    /// around it.
+    /// A `SELECT` instead of a table, without a semicolon at its end. It becomes a subquery with
+    /// range and order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// Column with the time: a timestamp with or without time zone, or a whole number with
@@ -32,19 +32,19 @@ pub struct PostgresSource {
     /// Unit of a time that is a whole number, counted since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_unit: Option<TimeUnit>,
-    /// Time zone of times without one, of the IANA database; UTC where none is named.
+    /// Time zone of times without one, from the IANA database; UTC by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Column that names the node, pod or flow source; without one there is a single entity.
+    /// Column with the name of the node, pod or flow source. Without it there is a single entity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
     /// Column with the label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Columns to take as samples; empty means every other column of numbers.
+    /// Columns with the samples; empty means all other numeric columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
-    /// Rows that are fetched at a time, 1 to 1000000; more need more memory and fewer round trips.
+    /// Rows per page, 1 to 1000000. More rows need more memory and fewer requests.
     #[serde(default = "ten_thousand")]
     pub page_rows: u32,
 }

@@ -13,18 +13,18 @@ use crate::http::{Http, HttpSettings};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrometheusSource {
-    /// Requests in flight at once, 1 or more; more load the server more.
+    /// Number of parallel requests, 1 or more. More requests put more load on the server.
     #[serde(default = "four")]
     pub parallel: u8,
-    /// Points of each series that one request asks for at most, 1 to 11000. A request that the
-    /// server refuses as too large is halved anyway; this saves the attempts.
+    /// Most points of each series per request, 1 to 11000. A request that the server refuses as too
+    /// large is halved in any case; this limit avoids such requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_points: Option<u16>,
-    /// Longest time that one request covers, greater than 0s, such as the query length limit of
-    /// Mimir. The default is no limit.
+    /// Longest time range of one request, greater than 0s, such as the query length limit of Mimir.
+    /// The default is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_range: Option<Span>,
-    /// Most values of one answer (series times points), 1 or more. The default is 1000000 for all
+    /// Most values per answer (series times points), 1 or more. The default is 1000000 for all
     /// queries together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_samples: Option<u32>,

@@ -14,7 +14,7 @@ use crate::extension::Extension;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedSource {
-    /// Pipeline whose samples they are.
+    /// Pipeline that recorded the samples.
     pub pipeline: String,
     /// Name of the source in that pipeline.
     pub source: String,

@@ -10,7 +10,7 @@ use super::columns::{SampleColumn, of_queries};
 use super::{Source, SourceKind};
 use crate::extension::Extension;
 
-/// A folder of recorded replies.
+/// A folder with recorded replies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordingSource {

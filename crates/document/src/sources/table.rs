@@ -18,59 +18,60 @@ use crate::extension::Extension;
 pub struct TableSource {
     /// The file, relative to the document. `.parquet` is read as Parquet, anything else as CSV.
     pub path: PathBuf,
-    /// A second file with rows of the same form, relative to the document, that no model is trained
-    /// on: `lynceus run` judges its rows with the model that it made, prints and keeps the figures.
-    /// The table must be the only source.
+    /// A second file with the same columns, relative to the document. Its rows are not used for
+    /// training: `lynceus run` scores them with the new model, prints the metrics, and stores them
+    /// with the run. The table must be the only source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
-    /// What the rows are: samples, or flows as a flow tool wrote them. A flow format says itself
-    /// which columns are what, so that `time`, `entity`, `start` and `columns` are not set with it.
+    /// Content of the rows: samples, or flows of a flow tool. A flow format sets the columns
+    /// itself, so `time`, `entity`, `start` and `columns` must not be set with it.
     #[serde(default, skip_serializing_if = "TableFormat::is_table")]
     pub format: TableFormat,
     /// How flows become rows, with a flow format.
     #[serde(default, skip_serializing_if = "FlowSettings::is_default")]
     pub flows: FlowSettings,
-    /// What separates columns: one character, `\t` for a tab. `auto` takes what Excel's line
-    /// `sep=;` says, or that of `,` `;` `\t` `|` which the header has most of.
+    /// Separator of columns: one character, `\t` for a tab. `auto` uses Excel's line `sep=;`, or
+    /// that one of `,` `;` `\t` `|` which occurs most often in the header.
     #[serde(default = "auto")]
     pub delimiter: String,
-    /// What separates the decimals of a number: `.` or `,`.
+    /// Decimal separator of numbers: `.` or `,`.
     #[serde(default)]
     pub decimal: DecimalMark,
-    /// How the text of a CSV file is written in bytes.
+    /// Text encoding of a CSV file.
     #[serde(default)]
     pub encoding: Encoding,
-    /// Cells that mean a missing value, in any case; spaces around a cell do not count. An empty
-    /// cell is one in any case.
+    /// Cells that mean a missing value. Upper and lower case, and spaces around a cell, do not
+    /// matter. An empty cell is always a missing value.
     #[serde(default = "gap_markers")]
     pub gaps: Vec<String>,
     /// Share of a column's cells, 0 to 1, that may be neither numbers nor gaps. They become gaps
-    /// and are counted; more of them refuse the table.
+    /// and are counted. If the share is higher, the table is refused.
     #[serde(default = "one_in_a_hundred")]
     pub max_bad_ratio: f64,
-    /// Column with the time; without one, rows are taken to be `step` apart from `start` on.
+    /// Column with the time. Without it, the first row has the time `start`, and rows are `step`
+    /// apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
     /// How the time column is written: `auto`, `rfc3339`, `seconds`, `milliseconds`,
     /// `microseconds`, `nanoseconds`, or a pattern such as `%d/%m/%Y %H:%M`.
     #[serde(default)]
     pub time_format: TimeFormat,
-    /// Time zone of times that name none, of the IANA database, such as `UTC` or
-    /// `Europe/Brussels`. Of an hour that the clock shows twice, the first is meant.
+    /// Time zone of times without one, from the IANA database, such as `UTC` or `Europe/Brussels`.
+    /// If a time occurs twice because clocks are set back, the first one is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Time of the first row, where there is no time column.
+    /// Time of the first row, if there is no time column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub start: Option<Timestamp>,
-    /// Column that names the node, pod or flow source; without one there is a single entity.
+    /// Column with the name of the node, pod or flow source. Without it there is a single entity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<String>,
     /// Column with the label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Columns to take as samples; empty means every other column of numbers. Of several columns
-    /// with one name, the second is called `name.1`, the third `name.2`; a field inside a Parquet
+    /// Columns with the samples; empty means all other numeric columns. If several columns have the
+    /// same name, the second is called `name.1`, and the third `name.2`. A field inside a Parquet
     /// structure is called `outer.inner`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
@@ -88,19 +89,19 @@ fn one_in_a_hundred() -> f64 {
     0.01
 }
 
-/// What separates the decimals of a number.
+/// Decimal separator of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum DecimalMark {
     /// `1.5`
     #[default]
     #[serde(rename = ".")]
     Point,
-    /// `1,5`, where the columns are separated by something else or the cells are in quotes.
+    /// `1,5`, if columns have another separator or cells are in quotes.
     #[serde(rename = ",")]
     Comma,
 }
 
-/// How text is written in bytes.
+/// Encoding of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum Encoding {
     /// UTF-8, with or without a byte order mark.
@@ -113,7 +114,7 @@ pub enum Encoding {
     /// UTF-16, big endian, without a byte order mark.
     #[serde(rename = "utf-16be")]
     Utf16Be,
-    /// ISO 8859-1, read as Windows-1252, which contains it.
+    /// ISO 8859-1, read as Windows-1252, which includes it.
     #[serde(rename = "latin-1")]
     Latin1,
 }

@@ -11,46 +11,46 @@ use super::{Source, SourceKind, check_column};
 use crate::check::{Problem, require};
 use crate::extension::Extension;
 
-/// The JSON export of Tetragon: what processes do, counted for each node and step.
+/// The JSON export of Tetragon: process events, counted for each node and step.
 ///
-/// A line is an event as Tetragon writes it, bare, or wrapped by a container runtime (CRI, Docker)
-/// or by Fluent Bit. Events count for the step they happened in, by their own time.
+/// A line is an event of Tetragon, unchanged, or wrapped by a container runtime (CRI, Docker) or by
+/// Fluent Bit. An event counts in the step of its own time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TetragonSource {
-    /// A file, plain or gzip; a folder, whose files `*.log`, `*.json`, `*.jsonl` and the same with
-    /// `.gz` are read, rotated ones before the live one; or `-` for standard input. With `follow`
+    /// A file, plain or gzip; a folder with files `*.log`, `*.json` or `*.jsonl`, optionally with
+    /// `.gz` (rotated files are read before the live one); or `-` for standard input. With `follow`
     /// the live file.
     pub path: PathBuf,
-    /// Follows the live file, through its rotations: `lynceus record` reads it where it is, and
-    /// all other runs read what was recorded in the store.
+    /// Whether the live file is followed through its rotations: `lynceus record` reads it, and all
+    /// other commands read the recorded samples in the store.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub follow: bool,
-    /// How much later than others an event may come, in the order of the lines. What comes later
-    /// still is left out and counted. A window is done this long after its end.
+    /// How late an event may appear in the file, compared with the latest event before it. Later
+    /// events are left out and counted. A window is complete this long after its end.
     pub lateness: Span,
-    /// A node without events has rows of zeros for so long; after that its windows are missing,
-    /// since it is then unknown whether Tetragon still runs.
+    /// A node without events has rows of zeros for this time. After that its windows are missing,
+    /// because it is unknown whether Tetragon still runs.
     pub quiet: Span,
     /// What an entity is.
     #[serde(skip_serializing_if = "EventEntity::is_node")]
     pub entity: EventEntity,
-    /// Name of the node of events that name none.
+    /// Node name for events without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Folders from which no program should be started.
     pub temporary_folders: Vec<String>,
-    /// Kernel functions whose events are connections. Name one where several policies report the
-    /// same connection.
+    /// Kernel functions whose events are connections. List only one of them if several policies
+    /// report the same connection.
     pub connect_functions: Vec<String>,
-    /// Counts connections to loopback addresses as well.
+    /// Whether connections to loopback addresses count, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub loopback: bool,
-    /// Ports that programs which mine currency, or reverse shells, usually connect to.
+    /// Ports to which crypto miners and reverse shells usually connect.
     pub mining_ports: Vec<u16>,
-    /// Events that have a column of their own, `event_<name>_count`: `exit`, `loader`, `uprobe`,
-    /// `usdt`, or the name of a kernel function, tracepoint or system call without its prefix, such
-    /// as `tcp_close` or `ptrace`. All others are counted in `event_other_count`.
+    /// Events with a separate column, `event_<name>_count`: `exit`, `loader`, `uprobe`, `usdt`, or
+    /// the name of a kernel function, tracepoint or system call without its prefix, such as
+    /// `tcp_close` or `ptrace`. All others are counted in `event_other_count`.
     pub events: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ pub enum EventEntity {
     /// The node.
     #[default]
     Node,
-    /// The pod, as `namespace/name`; events of no pod belong to their node.
+    /// The pod, as `namespace/name`. Events without a pod count for their node.
     Pod,
 }
 

@@ -73,7 +73,7 @@ pub struct PodSpec {
     /// Taints of nodes that do not keep it away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// Its containers.
+    /// Number of its containers.
     pub containers: Vec<Container>,
     /// Its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

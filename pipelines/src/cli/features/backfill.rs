@@ -22,10 +22,10 @@ pub(crate) struct BackfillArgs {
     /// Fill this version [default: the latest]
     #[arg(long, value_name = "N")]
     version: Option<u32>,
-    /// First day, as YYYY-MM-DD [default: the first that is there]
+    /// First day, as YYYY-MM-DD [default: the first published day]
     #[arg(long, value_name = "DATE", value_parser = date)]
     from: Option<Timestamp>,
-    /// Last day, as YYYY-MM-DD [default: the last that is over]
+    /// Last day, as YYYY-MM-DD [default: the last complete day]
     #[arg(long, value_name = "DATE", value_parser = date)]
     to: Option<Timestamp>,
     /// List the missing days, and compute nothing

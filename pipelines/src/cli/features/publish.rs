@@ -68,13 +68,13 @@ impl PublishArgs {
 /// What a new version says of its group.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct About {
-    /// Purpose of a new version [default: what the version before says]
+    /// Purpose of a new version [default: that of the previous version]
     #[arg(long, value_name = "TEXT", default_value = "")]
     description: String,
-    /// Contact for a new version [default: whom the version before names]
+    /// Contact for a new version [default: that of the previous version]
     #[arg(long, value_name = "NAME", default_value = "")]
     owner: String,
-    /// Give a new version a tag; may be repeated [default: those of the version before]
+    /// Give a new version a tag; may be repeated [default: those of the previous version]
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
 }

@@ -39,7 +39,8 @@ pub(crate) struct RecordArgs {
     /// Namespace of the object
     #[arg(long, value_name = "NAME", default_value = "default")]
     namespace: String,
-    /// URL of the Kubernetes API, as of `kubectl proxy`; by default that of the pod's own cluster
+    /// URL of the Kubernetes API, for example of `kubectl proxy`; by default that of the pod's own
+    /// cluster
     #[arg(long, value_name = "URL")]
     kubernetes: Option<HttpUrl>,
     /// Time between two reads of the object

@@ -37,7 +37,7 @@ pub(crate) struct SampleCli {
     /// Write inputs and outputs below this folder [default: lynceus-steps/PIPELINE]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// Apply this partial document over it; may be repeated
+    /// Apply this partial document over the document; may be repeated
     #[arg(long, value_name = "FILE")]
     overlay: Vec<PathBuf>,
     /// Set a field of the document, as in `vote.alarm_at=0.6`; may be repeated

@@ -19,7 +19,7 @@ use crate::sources::prometheus::reply::{self, LabelSet, Point, Reply};
 use crate::sources::prometheus::request::{LONGEST_REPLY_BYTES, seconds};
 use crate::sources::queries::{Answers, Queries};
 
-/// A folder of recorded replies.
+/// A folder with recorded replies.
 #[derive(Debug)]
 pub(crate) struct Recording {
     files: Vec<PathBuf>,
