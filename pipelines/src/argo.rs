@@ -1,8 +1,8 @@
 //! The other executor: the plans of a document as manifests for Argo Workflows.
 //!
-//! [`generate`] makes them from the very plans that the local runner runs: a task becomes a
-//! template, a port an artifact, and the flags are printed by the step's own typed struct.
-//! [`lint`] reads manifests back and says what a cluster would refuse, without one.
+//! [`generate`] makes them from the same plans that the local runner runs: a task becomes a
+//! template, a port becomes an artifact, and the typed struct of a step prints its flags. [`lint`]
+//! reads manifests and finds errors that a cluster would refuse, without a cluster.
 
 pub mod agent;
 pub mod cluster;
@@ -93,7 +93,7 @@ pub fn generate_all(
         let files = own.iter().map(|manifest| manifest.path.clone()).collect();
         resources.push(document.name.clone());
         let folder = &document.name;
-        // In a namespace of their own, so that the kustomization of the pipeline does not name them.
+        // In a separate namespace, so the kustomization of the pipeline does not include them.
         own.extend(agent::files(document)?);
         manifests.extend(
             own.into_iter().map(|manifest| Manifest {
@@ -210,7 +210,7 @@ fn manifest(path: &str, objects: &[String]) -> Result<Manifest, StepError> {
     Ok(Manifest { path: path.to_owned(), text: format!("{HEADER}{}", objects.join("---\n")) })
 }
 
-/// Objects are applied as they are listed.
+/// Objects are applied in their listed order.
 const FIFO: &str = "fifo";
 
 /// Names of a pipeline's objects.
@@ -243,13 +243,13 @@ const SHARD_REFERENCE: &str = "{{inputs.parameters.shard}}";
 /// What a loop over the shards gives each of them.
 const ITEM: &str = "{{item}}";
 
-/// Returns the loop over the shards of a document; nothing where it has none.
+/// Returns the loop over the shards of a document; `None` if it has none.
 fn over_shards(document: &Document) -> Option<workflow::Sequence> {
     let count = document.shards.count.to_string();
     (!document.shards.is_whole()).then_some(workflow::Sequence { count })
 }
 
-/// Returns the first of the shards of a document, which stands for any of them in a template.
+/// Returns the first of the shards of a document, which represents any of them in a template.
 fn any_shard(document: &Document) -> Option<contract::Shard> {
     document.shards.all().into_iter().flatten().next()
 }

@@ -363,7 +363,7 @@ fn execute(cli: Cli) -> u8 {
 }
 
 pub(crate) fn tell(error: &StepError) {
-    // Nothing can be reported when stderr is closed.
+    // An error cannot be reported if stderr is closed.
     drop(writeln!(std::io::stderr(), "error: {error}"));
 }
 

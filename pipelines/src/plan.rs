@@ -19,7 +19,7 @@ impl Task {
         Self { name: name.into(), command }
     }
 
-    /// Says whether the task's outputs depend on nothing but its flags and inputs, so that they
+    /// Returns whether the task's outputs depend on nothing but its flags and inputs, so that they
     /// may be taken from an earlier run. What changes a store has to be done again.
     pub fn is_cached(&self) -> bool {
         !matches!(
@@ -97,7 +97,7 @@ impl Plan {
         self.tasks.iter().find_map(|task| task.command.shard())
     }
 
-    /// Returns the index of a task; an unknown name is a usage error that says what was meant.
+    /// Returns the index of a task; an unknown name is a usage error with a suggestion.
     pub fn find(&self, name: &str) -> Result<usize, StepError> {
         self.tasks.iter().position(|task| task.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Running a plan on this machine: each task a process of its own, side by side where it can be.
+//! Runs a plan on this machine: each task is a process, in parallel where possible.
 
 mod cache;
 mod execute;

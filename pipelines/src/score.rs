@@ -15,8 +15,9 @@ use crate::train::{Inputs, Part};
 const SHORTEST: Span = Span::from_seconds(60);
 
 /// Parts of a tick's time that each step may take where the steps cannot know when the tick began,
-/// as in a pod. They add up to more than the whole, but what hangs makes its step the last one
-/// before `alert`: a tick that waits for the source or the store ends within 80 % of its time.
+/// as in a pod. They add up to more than the whole, but a step that exceeds its deadline is the
+/// last one before `alert`: a tick that waits for the source or the store ends within 80 % of its
+/// time.
 const COLLECT_SHARE: f64 = 0.4;
 const SCORE_SHARE: f64 = 0.4;
 const ALERT_SHARE: f64 = 0.4;
@@ -126,8 +127,8 @@ fn export(
     Some(Task::new(part.name("export"), command))
 }
 
-/// Returns the task that sends alerts. It reads what became of the others, so that it can say why
-/// scoring stopped.
+/// Returns the task that sends alerts. It reads the outcomes of the others, so that it can report
+/// why scoring stopped.
 fn alert(inputs: &Inputs<'_>, part: &Part, scored: PathBuf, common: Common) -> Task {
     let outcome = |name: &str| part.folder.join(name).join("outcome.json");
     let args = AlertArgs {

@@ -66,7 +66,7 @@ pub fn files(root: &Path, pipeline: &str, kind: &str, from: Option<Timestamp>) -
         .filter(|path| path.extension().is_some_and(|extension| extension == kind))
         .filter(|path| path.file_name().is_some_and(|name| *name >= *first))
         .collect();
-    // Those of shards stand beside one another, in the order of time.
+    // Those of shards are merged in order of time.
     files.sort_by(|a, b| (a.file_name(), a).cmp(&(b.file_name(), b)));
     files
 }

@@ -71,7 +71,7 @@ impl Part {
         Self { shard, prefix: String::new(), folder: inputs.folder.to_owned() }
     }
 
-    /// Returns what stands in place of the pipeline's name in the keys of it.
+    /// Returns the replacement of the pipeline's name in its keys.
     pub(crate) fn path(&self, document: &Document) -> String {
         path(document, self.shard)
     }
@@ -82,7 +82,7 @@ impl Part {
     }
 }
 
-/// Returns what stands in place of a pipeline's name in the keys of a shard, or of the whole.
+/// Returns the replacement of a pipeline's name in the keys of a shard, or of the whole pipeline.
 pub(crate) fn path(document: &Document, shard: Option<Shard>) -> String {
     shard.map_or_else(|| document.name.clone(), |shard| store::shard::path(&document.name, shard))
 }
@@ -113,7 +113,7 @@ fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
     tasks
 }
 
-/// Makes the plan of one shard alone, up to its bundle, as it runs in pods of its own.
+/// Makes the plan of one shard, up to its bundle, as it runs in its own pods.
 pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, StepError> {
     Plan::new(fitting(inputs, &Files::new(inputs, &Part::alone(inputs, Some(shard)))))
 }

@@ -1,8 +1,8 @@
 //! HTTP requests to outside services: one client for sources, alert channels and sinks.
 //!
-//! [`Server::open`] takes the block that a document has for every server and makes a client of it:
-//! certificates, credentials, proxy, deadline. [`Server::send`] sends a request, tries again where
-//! that may help, and never repeats a secret in an error.
+//! [`Server::open`] makes a client from the settings that a document has for every server:
+//! certificates, credentials, proxy, deadline. [`Server::send`] sends a request, retries after
+//! temporary failures, and never repeats a secret in an error.
 
 mod retry;
 mod secret;
@@ -21,21 +21,21 @@ pub use retry::{Failed, LONGEST_DELAY, Retry, backoff, retry_after};
 pub use secret::{masked, read_secret, secret_place};
 pub use transport::{Pem, causes, tls_failure, use_ring};
 
-/// Bytes of a reply that are read where a request says nothing else.
+/// Default limit of the bytes of a reply that are read.
 const USUAL_REPLY_BYTES: usize = 64 << 20;
 /// Bytes of the reply to a failed request that are read for its message.
 const LONGEST_ERROR_BYTES: usize = 64 << 10;
-/// Characters of a reply that an error repeats.
+/// Most characters of a reply that an error repeats.
 const LONGEST_QUOTE: usize = 200;
 
-/// A server of a document with the client that talks to it.
+/// A server of a document, with its HTTP client.
 #[derive(Debug)]
 pub struct Server {
     client: reqwest::Client,
     url: HttpUrl,
-    /// Where it stands in the document, such as `alerts.channels.webhook`.
+    /// Its field in the document, such as `alerts.channels.webhook`.
     field: String,
-    /// What each request carries; the secret values are marked as sensitive.
+    /// Headers of each request; the secret values are marked as sensitive.
     headers: HeaderMap,
     /// The secret of the credentials, which a server may repeat.
     secret: Hidden,
@@ -62,15 +62,15 @@ pub struct Request {
     pub method: Method,
     /// The URL.
     pub url: HttpUrl,
-    /// Headers beside those of the server.
+    /// Headers in addition to those of the server.
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Vec<u8>,
-    /// What it is for, as errors name it, such as ``query `up` ``; empty for nothing.
+    /// Its purpose, for errors, such as ``query `up` ``; may be empty.
     pub what: String,
-    /// Texts in URL and body that no error may repeat.
+    /// Texts in URL and body that must not be in an error.
     pub secrets: Vec<String>,
-    /// Bytes of a good reply that are read; a longer one is refused.
+    /// Limit of the bytes of a successful reply; a longer one is refused.
     pub longest_reply_bytes: usize,
 }
 
@@ -81,7 +81,7 @@ pub struct Reply {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body; cut where the request failed.
+    /// Its body; truncated if the request failed.
     pub body: Vec<u8>,
 }
 
@@ -119,27 +119,27 @@ impl Request {
 }
 
 impl Reply {
-    /// Says whether the status is 200 to 299.
+    /// Returns whether the status is 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// Returns the body as text; what is not UTF-8 is replaced.
+    /// Returns the body as text; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
 }
 
 impl Server {
-    /// Makes the client of a server; `field` says where it stands in the document, and relative files
-    /// are below `folder`, the document's.
+    /// Makes the client of a server. `field` is its field in the document; relative files are below
+    /// `folder`, the folder of the document.
     ///
-    /// Errors: usage for a secret or a certificate that is not there or not what it should be.
+    /// Errors: usage for a missing or invalid secret or certificate.
     pub fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
         Self::open_with(server, (field, folder), &Pem::default())
     }
 
-    /// Makes the client of a server whose certificates may be at hand.
+    /// Makes the client of a server whose certificates may already be in memory.
     ///
     /// Errors: those of [`Server::open`].
     pub fn open_with(
@@ -167,7 +167,8 @@ impl Server {
         })
     }
 
-    /// Gives up at once where the server asks for a longer delay than this; 5 min by default.
+    /// Sets the longest `Retry-After` that is waited for, 5 min by default. A longer one fails at
+    /// once.
     #[must_use]
     pub fn with_longest_delay(mut self, longest: Span) -> Self {
         self.retry.longest_delay = longest;
@@ -179,7 +180,7 @@ impl Server {
         &self.url
     }
 
-    /// Returns where the server stands in the document.
+    /// Returns the field of the server in the document.
     pub fn field(&self) -> &str {
         &self.field
     }
@@ -196,7 +197,7 @@ impl Server {
 
     /// Sends a request until `judge` accepts its reply, it fails permanently, or the retries are used up.
     ///
-    /// `judge` gets every reply, whatever its status; [`Server::refusal`] makes the failure of one
+    /// `judge` gets every reply, with any status; [`Server::refusal`] makes the failure for a reply
     /// that is an error.
     pub async fn send<T>(
         &self,
@@ -233,7 +234,7 @@ impl Server {
                     body.extend_from_slice(&bytes);
                 }
                 Ok(None) => break,
-                // The start of an error page is enough; so is what came before it was cut.
+                // The start of an error page is enough, also of a truncated one.
                 Ok(Some(_)) | Err(_) if !status.is_success() => break,
                 Ok(Some(_)) => return Err(Failed::for_good(self.too_long(request))),
                 Err(error) => return Err(self.transport(request, &error)),
@@ -248,19 +249,19 @@ impl Server {
         if request.body.is_empty() { builder } else { builder.body(request.body.clone()) }
     }
 
-    /// Starts a single request with what each one carries, for a caller that decides for itself what
-    /// follows a failure.
+    /// Starts a single request with the headers of the server, for a caller that handles failures
+    /// itself.
     pub fn start(&self, method: Method, url: url::Url) -> RequestBuilder {
         self.client.request(method, url).headers(self.headers.clone())
     }
 
-    /// Replaces what requests keep secret in what the server said.
+    /// Replaces secrets of the requests in a text from the server.
     pub fn masked(&self, text: &str) -> String {
         masked(&secret::masked_headers(text, &self.headers), &self.secret.0)
     }
 
-    /// Makes the failure of a reply whose status is an error: a passing one for 408, 425, 429 and
-    /// 5xx. `said` is what a person should read of the reply.
+    /// Makes the failure of a reply whose status is an error: a temporary one for 408, 425, 429 and
+    /// 5xx. `said` is the part of the reply for the message.
     pub fn refusal(&self, request: &Request, reply: &Reply, said: &str) -> Failed {
         let said = self.quote(request, said);
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -295,9 +296,9 @@ impl Server {
         Failed { status: Some(reply.status), ..Failed::for_good(error) }
     }
 
-    /// Returns an error's text: the server, what was asked, and what went wrong.
+    /// Returns an error's text: the server, the purpose of the request, and the cause.
     fn message(&self, request: &Request, wrong: &str) -> String {
-        // The path of a request with secrets may be one of them.
+        // The path of a request with secrets may itself be a secret.
         let url = if request.secrets.is_empty() { &request.url } else { &self.url };
         match request.what.as_str() {
             "" => format!("`{url}`: {wrong}"),
@@ -305,7 +306,7 @@ impl Server {
         }
     }
 
-    /// Returns the beginning of what the server said, in one line and without secrets.
+    /// Returns the beginning of a text from the server, in one line and without secrets.
     pub fn quote(&self, request: &Request, text: &str) -> String {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = secret::masked_headers(&self.masked(&text), &request.headers);

@@ -7,15 +7,15 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 const FIRST_DELAY_MS: u64 = 250;
 const LONGEST_BACKOFF_MS: u64 = 30_000;
-/// A server that asks for a longer delay is unavailable, and not asked again.
+/// If a server asks for a longer delay, it counts as unavailable, and there is no retry.
 pub const LONGEST_DELAY: Span = Span::from_seconds(300);
 
-/// How often, and after which delays, a request is sent again.
+/// Number and delays of the retries of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
-    /// Attempts after the first.
+    /// Number of retries.
     pub retries: u8,
-    /// A server that asks for a longer delay is not asked again.
+    /// If a server asks for a longer delay, there is no retry.
     pub longest_delay: Span,
 }
 
@@ -33,26 +33,26 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// Makes a failure that another attempt does not change.
+    /// Makes a permanent failure.
     pub fn for_good(error: StepError) -> Self {
         Self { error, status: None, is_passing: false, retry_after: None }
     }
 
-    /// Makes a failure that may pass.
+    /// Makes a temporary failure.
     pub fn passing(error: StepError) -> Self {
         Self { is_passing: true, ..Self::for_good(error) }
     }
 }
 
 impl Retry {
-    /// Allows so many attempts after the first, and delays of up to 5 min.
+    /// Allows this many retries, and delays of up to 5 min.
     pub fn new(retries: u8) -> Self {
         Self { retries, longest_delay: LONGEST_DELAY }
     }
 
-    /// Runs `attempt` until it succeeds, fails permanently, or the retries are used up; `notify` hears
-    /// of each retry: its cause, the attempts so far and the delay before the next, which is that of
-    /// [`backoff`] and never shorter than `Retry-After`. `seed` names what is asked.
+    /// Runs `attempt` until it succeeds, fails permanently, or the retries are used up; `notify` is
+    /// called before each retry with its cause, the number of attempts so far, and the delay, which
+    /// is that of [`backoff`] and at least `Retry-After`. `seed` identifies the request.
     ///
     /// Errors: the last failure, and the number of attempts.
     pub async fn run<T, Attempt: Future<Output = Result<T, Failed>>>(
@@ -78,7 +78,7 @@ impl Retry {
 }
 
 impl Retry {
-    /// Returns the delay after so many attempts; nothing where there is no further one.
+    /// Returns the delay after this many attempts; `None` if there is no further attempt.
     fn delay(self, failed: &Failed, attempts: u32, seed: &str) -> Option<Duration> {
         let asked = failed.retry_after.unwrap_or(Span::ZERO);
         let is_last = attempts > u32::from(self.retries);
@@ -87,8 +87,8 @@ impl Retry {
     }
 }
 
-/// Returns the delay before attempt `attempt + 1`: it doubles from 0.25 s to 30 s, and half of it is
-/// jitter, so that clients that failed together do not come back together.
+/// Returns the delay before attempt `attempt + 1`: it doubles from 0.25 s to 30 s, and half of it
+/// is jitter, so that clients that failed at the same time do not retry at the same time.
 ///
 /// The jitter is a hash of the seed, the attempt and the process: outputs do not depend on it, and
 /// no clock or random source is needed.

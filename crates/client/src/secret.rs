@@ -1,4 +1,5 @@
-//! Secrets in requests: read where the document says, kept out of errors and debug output.
+//! Secrets in requests: read from the file or variable in the document, and kept out of errors and
+//! debug output.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,13 +12,14 @@ use document::http::Auth;
 use fs_err as fs;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-/// What stands for a secret.
+/// Text that replaces a secret.
 const MASK: &str = "***";
-/// Characters of a header's value below which it is the name of a tenant, not a secret, and would
-/// be found in any text.
+/// A header value with fewer characters is not treated as a secret: it is rather the name of a
+/// tenant, and would be found in many texts.
 const SHORTEST_SECRET: usize = 6;
 
-/// Returns a secret without its line end; relative files are below `folder`, the document's.
+/// Returns a secret without its line end; relative files are below `folder`, the folder of the
+/// document.
 pub fn read_secret(secret: &Secret, folder: &Path) -> Result<String, StepError> {
     match secret {
         Secret::File(file) => {
@@ -38,7 +40,7 @@ pub fn read_secret(secret: &Secret, folder: &Path) -> Result<String, StepError> 
     }
 }
 
-/// Returns where a secret is, for a name: the file, or the variable as in `$TOKEN`.
+/// Returns the location of a secret for messages: the file, or the variable as in `$TOKEN`.
 pub fn secret_place(secret: &Secret) -> String {
     match secret {
         Secret::File(file) => file.display().to_string(),
@@ -46,14 +48,14 @@ pub fn secret_place(secret: &Secret) -> String {
     }
 }
 
-/// Returns the text of a secret without its line end; nothing if that leaves nothing.
+/// Returns the text of a secret without its line end; `None` if it is then empty.
 fn text(bytes: Vec<u8>) -> Option<String> {
     let text = String::from_utf8(bytes).ok()?;
     let text = text.trim_end_matches(['\r', '\n']);
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Returns the header that carries credentials, whose secret was read.
+/// Returns the header with the credentials, from the secret that was read.
 pub(crate) fn authorization(
     auth: &Auth,
     secret: &str,
@@ -85,7 +87,7 @@ pub(crate) fn authorization(
     Ok((name, value))
 }
 
-/// Makes headers of their names and values; `field` names them in errors, which never repeat a
+/// Makes headers from names and values; `field` is their field in errors, which never repeat a
 /// value.
 pub(crate) fn headers(
     field: &str,
@@ -107,8 +109,8 @@ pub(crate) fn headers(
     Ok(parsed)
 }
 
-/// Replaces a secret in what another side said: as a whole, and each of its longer parts, since a
-/// server may repeat it escaped, encoded or cut.
+/// Replaces a secret in a text from outside: the whole secret, and each of its longer parts,
+/// because a server may repeat it escaped, encoded or truncated.
 pub fn masked(text: &str, secret: &str) -> String {
     const SHORTEST_PART: usize = 9;
     if secret.is_empty() {
@@ -117,18 +119,18 @@ pub fn masked(text: &str, secret: &str) -> String {
     let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let parts = secret.split(|letter| !is_letter(letter));
     let mut parts: Vec<&str> = parts.filter(|part| part.len() >= SHORTEST_PART).collect();
-    // One may be the beginning of another.
+    // One text may be the beginning of another.
     parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.len()));
     let whole = text.replace(secret, MASK);
     parts.into_iter().fold(whole, |text, part| text.replace(part, MASK))
 }
 
-/// Replaces what the headers keep secret in what another side said.
+/// Replaces the secrets of the headers in a text from outside.
 pub(crate) fn masked_headers(text: &str, headers: &HeaderMap) -> String {
     let secrets = headers.values().filter(|value| value.is_sensitive());
     let secrets = secrets.filter_map(|value| value.to_str().ok());
     secrets.fold(text.to_owned(), |text, value| {
-        // The scheme of an `Authorization` is none.
+        // The scheme of an `Authorization` header is not a secret.
         let secret = value.split_once(' ').map_or(value, |(_, secret)| secret);
         if secret.len() < SHORTEST_SECRET { text } else { masked(&text, secret) }
     })

@@ -7,7 +7,7 @@ use document::http::{HttpServer, Proxy};
 use fs_err as fs;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect};
 
-/// Certificates that are at hand, and count where the document names no file.
+/// Certificates in memory, which are used if the document names no file.
 #[derive(Default)]
 pub struct Pem {
     /// The CA certificates to trust instead of the system's.
@@ -25,7 +25,7 @@ impl std::fmt::Debug for Pem {
 
 /// Makes the client of a server.
 ///
-/// Errors: usage for a file that is not there or not what it should be.
+/// Errors: usage for a missing or invalid file.
 pub(crate) fn client(
     server: &HttpServer,
     (field, folder): (&str, &Path),
@@ -39,7 +39,7 @@ pub(crate) fn client(
         .redirect(redirect::Policy::none());
     builder = with_proxy(builder, server, field)?;
     if server.url.is_loopback() {
-        // Compression only costs time where nothing is sent over a network.
+        // Without a network compression only costs time.
         builder = builder.gzip(false);
     }
     let ca = bytes(folder, server.tls.ca_file.as_deref(), at_hand.ca.as_ref())?;
@@ -50,7 +50,7 @@ pub(crate) fn client(
         }
         builder = builder.tls_certs_only(certificates);
     } else if !uses_tls(server) {
-        // Nothing is verified: the system's certificates are not read, and need not be there.
+        // No certificate is verified, so the system's certificates are not read and may be missing.
         builder = builder.tls_certs_only([]);
     }
     let identity_file = server.tls.client_identity_file.as_deref();
@@ -67,15 +67,15 @@ pub(crate) fn client(
     })
 }
 
-/// Makes ring what reqwest and rustls encrypt with, as the store and the mail channel do: one
-/// implementation in the program, and no C library that takes two minutes to compile. To be called
-/// before a client is built.
+/// Makes reqwest and rustls use ring, as the store and the mail channel do. So the program has one
+/// implementation of TLS, and no C library that takes two minutes to compile. Call it before a
+/// client is built.
 pub fn use_ring() {
-    // An error says that the process has chosen already.
+    // An error means that the process has a provider already.
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// Sets the proxy: the document's, or else that of the environment, which never applies to this
+/// Sets the proxy of the document, or else of the environment. The latter never applies to this
 /// machine itself.
 fn with_proxy(
     builder: ClientBuilder,
@@ -99,14 +99,14 @@ fn uses_tls(server: &HttpServer) -> bool {
     let proxy_uses_tls = match &server.proxy {
         Some(Proxy::Url(proxy)) => proxy.url().scheme() == "https",
         Some(Proxy::None) => false,
-        // The environment may name one.
+        // The environment may set a proxy.
         None => !server.url.is_loopback(),
     };
     server.url.url().scheme() == "https" || proxy_uses_tls
 }
 
-/// Returns the error of a failure of TLS, which a setting below `field` mends; nothing for another failure.
-/// Whom to trust is a setting: another attempt does not change it. `message` says of what it is.
+/// Returns the error of a TLS failure, which a setting below `field` can correct; `None` for other
+/// failures. Trust is a setting, so a retry does not help. `message` describes the request.
 pub fn tls_failure(
     causes: &str,
     field: &str,
@@ -130,7 +130,7 @@ pub fn causes(error: &reqwest::Error) -> String {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let text = error.to_string();
-        // Wrappers repeat the text of what they wrap.
+        // Wrappers repeat the text of the error that they wrap.
         texts.retain(|known| !text.contains(known.as_str()));
         if !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
@@ -143,7 +143,7 @@ pub fn causes(error: &reqwest::Error) -> String {
     texts.join(": ")
 }
 
-/// Returns what a file holds, or else what is at hand, with how errors name it.
+/// Returns the content of a file, or else the content in memory, with its name for errors.
 fn bytes<'a>(
     folder: &Path,
     file: Option<&'a Path>,

@@ -11,12 +11,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::StepError;
 
-/// Says that this process's outputs need not survive a power cut.
+/// Whether this process's outputs need not survive a power cut.
 static SCRATCH: AtomicBool = AtomicBool::new(false);
 
-/// Says whether this process's outputs, from now on, need not survive a power cut: they still
-/// appear whole or not at all to whoever reads them while the machine runs, a kill included.
-/// Waiting for the disk is most of the time that a scoring tick takes.
+/// Sets whether this process's outputs, from now on, need not survive a power cut. While the
+/// machine runs they still appear whole or not at all, even if the process is killed. A scoring
+/// tick spends most of its time waiting for the disk.
 pub fn scratch(is_scratch: bool) {
     SCRATCH.store(is_scratch, Ordering::Relaxed);
 }
@@ -27,7 +27,7 @@ fn is_scratch() -> bool {
 
 /// Returns where an output is written before it is renamed to `path`.
 ///
-/// The name is fixed, so that what a killed step left behind is replaced by the next attempt.
+/// The name is fixed, so the next attempt replaces the remains of a killed step.
 pub fn partial(path: &Path) -> PathBuf {
     hidden(path, "partial")
 }
@@ -37,7 +37,7 @@ fn hidden(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(format!(".{name}.{ending}"))
 }
 
-/// Writes a file so that `path` holds either what it held before or all of `bytes`.
+/// Writes a file so that `path` has either its previous content or all of `bytes`.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
     let mut file = OutputFile::create(path)?;
     file.write_all(bytes).map_err(|e| StepError::writing(path, &e))?;
@@ -73,7 +73,7 @@ impl OutputFile {
             fs::rename(partial(&self.path), &self.path).map_err(write_error)?;
             sync_parent(&self.path);
         }
-        // Only now is there nothing left to remove.
+        // From here on there is no temporary file to remove.
         self.file = None;
         Ok(())
     }
@@ -96,16 +96,15 @@ impl io::Write for OutputFile {
 impl Drop for OutputFile {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // Nothing can be reported from here, and the next attempt replaces the remains.
+            // An error cannot be reported here; the next attempt replaces the remains.
             drop(fs::remove_file(partial(&self.path)));
         }
     }
 }
 
-/// Fills a folder so that `path` is either absent or complete, at whatever moment this is killed.
+/// Fills a folder so that `path` is either absent or complete, even if the process is killed.
 ///
-/// `fill` gets the folder to write into; when it fails, nothing appears at `path` and what stood
-/// there before is kept.
+/// `fill` gets the folder to write into. If it fails, `path` does not change.
 pub fn write_folder(
     path: &Path,
     fill: impl FnOnce(&Path) -> Result<(), StepError>,
@@ -121,8 +120,8 @@ pub fn write_folder(
     replace(&partial, path).map_err(write_error)
 }
 
-/// Renames a folder to `path`. What stood there goes aside first: a removal that is cut short would
-/// leave half of it under the final name.
+/// Renames a folder to `path`. An existing folder is renamed first, because an interrupted removal
+/// would leave half of it under the final name.
 fn replace(partial: &Path, path: &Path) -> io::Result<()> {
     let aside = aside(path);
     remove(&aside)?;
@@ -136,7 +135,8 @@ fn replace(partial: &Path, path: &Path) -> io::Result<()> {
         return Err(error);
     }
     sync_parent(path);
-    // The new folder stands whatever becomes of the old one; the next attempt removes its remains.
+    // The new folder is complete even if the old one is not removed; the next attempt removes the
+    // remains.
     drop(remove(&aside));
     Ok(())
 }
@@ -146,7 +146,7 @@ fn aside(path: &Path) -> PathBuf {
     hidden(path, "replaced")
 }
 
-/// Removes a file or a folder with all it holds; what is not there is fine.
+/// Removes a file, or a folder with its content; a missing path is no error.
 pub fn remove(path: &Path) -> io::Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
@@ -159,7 +159,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a rename durable. A file system that cannot sync folders loses nothing it promised.
+/// Makes a rename durable, if the file system can sync folders.
 fn sync_parent(path: &Path) {
     if is_scratch() {
         return;
@@ -183,7 +183,7 @@ pub fn json_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, StepError> {
     Ok(bytes)
 }
 
-/// Returns a value as JSON on one line with a final newline: for objects of which there are many.
+/// Returns a value as JSON on one line with a final newline, for objects of which there are many.
 pub fn compact_json_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, StepError> {
     let mut bytes =
         serde_json::to_vec(value).map_err(|e| StepError::bug(format!("cannot write JSON: {e}")))?;
@@ -197,7 +197,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, StepError> {
     parse_json(&path.display().to_string(), &bytes)
 }
 
-/// Parses JSON; `name` says in the error where the bytes came from.
+/// Parses JSON; `name` is the origin of the bytes, for the error.
 pub fn parse_json<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, StepError> {
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
@@ -212,14 +212,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Returns the SHA-256 of a file, or of a folder as the hash over its files' names and hashes in
-/// the order of their names. A folder's hash does not depend on where it lies.
+/// the order of their names. The hash of a folder does not depend on its path.
 pub fn sha256_path(path: &Path) -> Result<String, StepError> {
     let read_error = |e: io::Error| StepError::reading(path, &e);
     let kind = fs::metadata(path).map_err(read_error)?.file_type();
     if kind.is_file() {
         return sha256_file(path);
     }
-    // A device or a pipe may never end.
+    // Reading a device or a pipe may never end.
     if !kind.is_dir() {
         let message = format!("`{}` is neither a file nor a folder", path.display());
         return Err(StepError::usage(message).hint("copy its content into a regular file"));

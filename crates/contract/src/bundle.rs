@@ -1,7 +1,7 @@
 //! The manifests of a candidate (one fitted model) and of a bundle (all of them, calibrated).
 //!
-//! Both are folders. Model parameters are in safetensors files beside the manifest; every file is
-//! named with its SHA-256, so a bundle vouches for all of its parts.
+//! Both are folders. Model parameters are in safetensors files beside the manifest; the manifest
+//! has the SHA-256 of every file.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::classify::ClassManifest;
 use crate::rules::Vote;
 use crate::{FeatureContract, Timestamp};
 
-/// A file of the folder and what it must hash to.
+/// A file of the folder, with its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Name inside the folder.
@@ -30,18 +30,19 @@ pub struct CandidateManifest {
     pub kind: String,
     /// The seed it was fitted with.
     pub seed: u64,
-    /// The parameters it was fitted with, as the document names them.
+    /// The parameters it was fitted with, with the names of the document.
     pub parameters: Value,
     /// SHA-256 of the feature contract of the rows it was fitted on.
     pub contract_sha256: String,
     /// Rows it was fitted on.
     pub rows: u64,
-    /// What a search tried, if there was one; empty otherwise.
+    /// The trials of a search; empty without a search.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trials: Vec<Value>,
     /// The fitted parameters.
     pub model: FileRecord,
-    /// What fitting saw in the order of time, for models that score in it; absent for others.
+    /// The scores of the fitted rows in order of time, for models that score in that order; absent
+    /// for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<FileRecord>,
     /// Its predictions for runs that were left out of fitting, for models of labelled classes;
@@ -57,16 +58,16 @@ impl CandidateManifest {
     pub const FILE: &str = "candidate.json";
 }
 
-/// `bundle.json`: what `score` needs to know.
+/// `bundle.json`: the manifest that `score` reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BundleManifest {
     /// Version of this format.
     pub format: u32,
     /// The pipeline it was trained by.
     pub pipeline: String,
-    /// The manifests of the parts of a pipeline with shards, one for each, in order: each part is a
-    /// bundle of its own, in a folder of its name. The members and the reference that stand here are
-    /// then those of the first part, to show what was trained; empty in every other bundle.
+    /// The manifests of the shards, in order; each shard is a bundle in its own folder. The members
+    /// and the reference of this manifest are then those of the first shard, to show what was
+    /// trained. Empty without shards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<FileRecord>,
     /// The features it takes.
@@ -83,22 +84,22 @@ pub struct BundleManifest {
     /// Levels of the combined score; for `combine: mean` with a threshold by expected false alarms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined_levels: Option<AlarmLevels>,
-    /// What the scorer remembers at the end of the data set; absent where nothing is remembered.
+    /// State of the scorer at the end of the data set; absent if the models have no state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<FileRecord>,
-    /// What the scorer remembers after the validation part, for measuring the test part as live
-    /// scoring would; absent where nothing is remembered or there is no test part.
+    /// State of the scorer after the validation part, to score the test part as live scoring would;
+    /// absent if the models have no state or there is no test part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_before_test: Option<FileRecord>,
-    /// What names the kind of an alarm; absent where nothing does.
+    /// The second stage, which names the kind of fault of an alarm; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<DiagnosisMember>,
-    /// What `task: classify` needs; absent in a bundle of `task: anomaly`.
+    /// Data of `task: classify`; absent in a bundle of `task: anomaly`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classify: Option<ClassManifest>,
-    /// What was measured, by part of the data set (`validation`, `test`) and then by name.
+    /// Metrics, by part of the data set (`validation`, `test`) and then by name.
     pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
-    /// What it was made from.
+    /// Origin of the bundle.
     pub provenance: Provenance,
 }
 
@@ -126,7 +127,7 @@ pub struct Member {
     pub model: FileRecord,
     /// The seed it was fitted with.
     pub seed: u64,
-    /// The parameters it was fitted with, as the document names them.
+    /// The parameters it was fitted with, with the names of the document.
     pub parameters: Value,
     /// Decision score above which it votes for an alarm.
     pub threshold: f64,
@@ -142,7 +143,7 @@ pub struct DiagnosisMember {
     pub model: FileRecord,
     /// The seed it was fitted with.
     pub seed: u64,
-    /// The parameters it was fitted with, as the document names them.
+    /// The parameters it was fitted with, with the names of the document.
     pub parameters: Value,
     /// The kinds of fault that it distinguishes.
     pub kinds: Vec<String>,
@@ -151,13 +152,14 @@ pub struct DiagnosisMember {
 }
 
 /// The upper tail of the calibration scores, for a threshold by expected false alarms, on the scale
-/// on which scores are compared: peaks above `tail_start` are exponential.
+/// on which scores are compared. The heights of peaks above `tail_start` are exponentially
+/// distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlarmLevels {
     /// Score at which the tail begins.
     pub tail_start: f64,
-    /// Mean height of a peak above it; 0 where there were too few peaks.
+    /// Mean height of a peak above it; 0 if there were too few peaks.
     pub tail_scale: f64,
     /// Peaks above it in a day.
     pub peaks_per_day: f64,
@@ -166,14 +168,14 @@ pub struct AlarmLevels {
 }
 
 impl AlarmLevels {
-    /// Returns the score that peaks are expected to pass so many times a day.
+    /// Returns the score that peaks are expected to exceed this many times a day.
     pub fn passed(&self, per_day: f64) -> f64 {
         let above = self.tail_scale * (self.peaks_per_day / per_day).ln();
         self.tail_start + if above > 0.0 { above } else { 0.0 }
     }
 }
 
-/// What a bundle was made from.
+/// Origin of a bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of Lynceus.

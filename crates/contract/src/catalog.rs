@@ -1,7 +1,7 @@
-//! The feature catalogue: what its files hold.
+//! The feature catalogue: formats of its files.
 //!
-//! A feature group is a named table of features by time and entity. A version of it keeps one
-//! feature contract for ever; its rows are parts, one a day, written once.
+//! A feature group is a named table of features by time and entity. A version of it has one feature
+//! contract, which never changes. Its rows are parts, one per day, which are written once.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::{FeatureContract, Timestamp};
 /// Shares at which the quantiles of [`ColumnStatistics`] stand.
 pub const QUANTILE_LEVELS: [f64; 9] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
 
-/// Says whether a text can name a group: a lower-case letter, then lower-case letters, digits, `_`.
+/// Returns whether a text is a valid name of a group: a lower-case letter, then lower-case letters,
+/// digits, `_`.
 pub fn is_group(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.len() <= 100
@@ -45,20 +46,21 @@ pub struct GroupVersion {
     pub contract: FeatureContract,
     /// SHA-256 of the contract.
     pub contract_sha256: String,
-    /// Says that rows have labels.
+    /// Whether rows have labels.
     pub labelled: bool,
-    /// What the group is for, in a sentence; may be empty.
+    /// Purpose of the group, in one sentence; may be empty.
     #[serde(default)]
     pub description: String,
-    /// Whom to ask about it; may be empty.
+    /// Contact for the group; may be empty.
     #[serde(default)]
     pub owner: String,
-    /// Words to find it by.
+    /// Tags for searching.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Why this version was begun: its first difference from the one before, or what a person said.
+    /// Why this version was started: its first difference from the previous version, or the reason
+    /// that a person gave.
     pub why: String,
-    /// The run whose rows began it.
+    /// The run with its first rows.
     pub origin: Origin,
 }
 
@@ -86,9 +88,9 @@ pub struct Part {
     pub first: Timestamp,
     /// Latest time.
     pub last: Timestamp,
-    /// Says that the rows it was cut from cover the day from its first to its last step.
+    /// Whether the rows of the run cover the day from its first to its last step.
     pub is_whole: bool,
-    /// The run that computed it; nothing where a killed publication was completed by another run.
+    /// The run that computed it; absent if another run completed a killed publication.
     pub origin: Option<Origin>,
 }
 
@@ -97,7 +99,7 @@ impl Part {
     pub const FORMAT: u32 = 1;
 }
 
-/// What the rows of a day look like: `statistics.json`.
+/// Statistics of the rows of a day: `statistics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartStatistics {
     /// Version of this format.

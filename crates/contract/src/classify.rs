@@ -34,7 +34,7 @@ impl Unknown {
         }
     }
 
-    /// Returns the reason that a number stands for; nothing for a number that stands for none.
+    /// Returns the reason that a number stands for; `None` for a number that stands for none.
     pub fn of_code(code: u8) -> Option<Self> {
         let reasons = [Self::TooLittleData, Self::Unclear, Self::Unlike];
         reasons.into_iter().find(|reason| reason.code() == code)
@@ -50,18 +50,18 @@ impl Unknown {
     }
 }
 
-/// Which class an entity is, as far as its windows so far tell.
+/// The class of an entity, by its windows so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntityClass {
     /// The class; absent for `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
-    /// Why no class is named.
+    /// Why the class is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<Unknown>,
     /// The most probable class, named or not.
     pub nearest: String,
-    /// Probability of the class, and of the nearest where none is named, 0 to 1.
+    /// Probability of the class, or of the nearest class if it is `unknown`, 0 to 1.
     pub probability: f64,
     /// The class that the entity declares, by its image or label; absent where it declares none of
     /// those learned.
@@ -73,7 +73,8 @@ pub struct EntityClass {
     pub first_seen: Timestamp,
     /// Windows it was seen in.
     pub windows: u32,
-    /// It is not what it declares, and the allow list does not name it.
+    /// Whether the class differs from the declared one, and the allow list does not contain the
+    /// entity.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mismatch: bool,
 }
@@ -85,17 +86,17 @@ impl EntityClass {
     }
 }
 
-/// When a class is named, as `select` has chosen it.
+/// Limits above which a class is named, as `select` chose them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassBounds {
     /// Probability from which a class is named.
     pub probability: f64,
-    /// Largest distance from the class's usual range at which it is named; no bound where absent.
+    /// Largest distance from the class's usual range at which it is named; no limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distance: Option<f64>,
-    /// How much the windows of an entity count together, 0 to 1: neighbouring windows are alike, so
-    /// that each says less than a first one.
+    /// Weight of each window of an entity, 0 to 1: neighbouring windows are similar, so each adds
+    /// less information than the first.
     pub evidence_weight: f64,
 }
 
@@ -105,13 +106,14 @@ pub struct ClassBounds {
 pub struct EvidenceRule {
     /// Windows an entity needs before it gets a class.
     pub min_windows: u32,
-    /// Windows after which a window's evidence counts half.
+    /// Number of windows after which a window's evidence has half its weight.
     pub half_life_windows: f64,
-    /// Windows in which an entity that is not clear yet counts as one of too little data.
+    /// Number of windows during which an entity without a clear class counts as one with too little
+    /// data.
     pub deadline_windows: u32,
 }
 
-/// A share with the interval that 95 of 100 repetitions fall into.
+/// A share with its 95 % interval over the repetitions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Interval {
     /// Mean of the repetitions.
@@ -146,7 +148,7 @@ impl Interval {
     }
 }
 
-/// How right a class is named.
+/// Metrics of a class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassRecord {
     /// The class.
@@ -155,9 +157,9 @@ pub struct ClassRecord {
     pub entities: u64,
     /// Rows of them.
     pub rows: u64,
-    /// Share of the left-out entities called so that are of this class.
+    /// Precision: share of the left-out entities with this predicted class that have this class.
     pub precision: f64,
-    /// Share of the left-out entities of this class that were called so.
+    /// Recall: share of the left-out entities of this class that got this class.
     pub recall: f64,
 }
 
@@ -170,7 +172,7 @@ pub struct CurvePoint {
     pub balanced_accuracy: Interval,
 }
 
-/// How much a feature counts.
+/// Importance of a feature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
     /// The feature.
@@ -179,32 +181,34 @@ pub struct Importance {
     pub loss: Interval,
 }
 
-/// How right a class model is on entities that were left out of fitting: repeated splits by entity.
+/// Metrics of a class model on entities that were left out of fitting, from repeated splits by
+/// entity.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ClassFigures {
     /// Repetitions of the split.
     pub iterations: u32,
-    /// Entities and rows there were.
+    /// Number of entities.
     pub entities: u64,
-    /// Rows there were.
+    /// Number of rows.
     pub rows: u64,
-    /// Share of left-out rows whose most probable class is right, every class counted alike.
+    /// Share of left-out rows whose most probable class is correct; every class has the same
+    /// weight.
     pub row_balanced_accuracy: Interval,
     /// Mean negative logarithm of the probability of the right class of a left-out row.
     pub log_loss: f64,
-    /// Share of left-out entities that were named right after all their windows, every class counted
-    /// alike; `unknown` is not right.
+    /// Share of left-out entities with the correct class after all their windows; every class has
+    /// the same weight, and `unknown` counts as wrong.
     pub balanced_accuracy: Interval,
     /// The same without the entities that are `unknown`.
     pub balanced_accuracy_of_named: f64,
-    /// Share of left-out entities that were named a class they are not.
+    /// Share of left-out entities with a wrong class.
     pub wrong_ratio: f64,
     /// Share of left-out entities that stay `unknown`.
     pub unknown_ratio: f64,
     /// Median number of windows after which the class of a left-out entity was right and stayed right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows_to_right: Option<f64>,
-    /// Left-out entities by class and then by what they were called, over all repetitions.
+    /// Left-out entities by true class and then by predicted class, over all repetitions.
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
     /// Each class, in the order of their names.
     pub classes: Vec<ClassRecord>,
@@ -221,7 +225,7 @@ pub struct ClassCandidate {
     pub classes: Vec<String>,
     /// When a class is named.
     pub bounds: ClassBounds,
-    /// How right it is on entities that were left out.
+    /// Its metrics on entities that were left out.
     pub figures: ClassFigures,
 }
 
@@ -230,24 +234,24 @@ pub struct ClassCandidate {
 pub struct ClassManifest {
     /// The classes, in the order of their names: a part of the contract.
     pub classes: Vec<String>,
-    /// What in a declared text stands for each class.
+    /// The words in a declared text that mean each class.
     pub rules: BTreeMap<String, Vec<String>>,
-    /// How evidence adds up.
+    /// How evidence accumulates.
     pub evidence: EvidenceRule,
     /// When a class is named.
     pub bounds: ClassBounds,
     /// Usual ranges of each class's features.
     pub profiles: FileRecord,
-    /// How right the chosen model is.
+    /// Metrics of the chosen model.
     pub figures: ClassFigures,
-    /// What the other candidates reached: kind, balanced accuracy, log loss.
+    /// Metrics of the other candidates: kind, balanced accuracy, log loss.
     pub candidates: Vec<CandidateFigures>,
     /// The first tree of the decision tree, for the page; absent where none was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn: Option<Value>,
 }
 
-/// What a candidate reached.
+/// Metrics of a candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateFigures {
     /// Kind of model.
@@ -258,17 +262,18 @@ pub struct CandidateFigures {
     pub row_balanced_accuracy: Interval,
     /// Log loss of left-out rows.
     pub log_loss: f64,
-    /// Share of left-out entities named wrong.
+    /// Share of left-out entities with a wrong class.
     pub wrong_ratio: f64,
     /// Share of left-out entities that stay unknown.
     pub unknown_ratio: f64,
 }
 
-/// Returns the class that a declared text stands for: an image name or a label.
+/// Returns the class of a declared text: an image name or a label.
 ///
-/// Of an image name `registry/path/name:tag@digest` the name counts, and its words: what stands
-/// between characters that are neither letters nor digits. A pattern is a name or a word, without
-/// regard to case; the longest that fits decides. Without rules the text is its own class.
+/// In an image name `registry/path/name:tag@digest` only `name` counts, and its words, which are
+/// separated by characters that are neither letters nor digits. A pattern is a name or a word,
+/// without regard to case. The longest matching pattern decides. Without rules the text itself is
+/// the class.
 pub fn declared_class(rules: &BTreeMap<String, Vec<String>>, text: &str) -> Option<String> {
     if text.is_empty() {
         return None;

@@ -1,10 +1,10 @@
-//! `coverage.json`: what `collect` could not have of a scoring's range, and why.
+//! `coverage.json`: the samples of a scoring's range that `collect` could not get, and why.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// Coverage of the samples that `collect` hands to `score`.
+/// Coverage of the samples that `collect` writes for `score`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Version of this format.
@@ -14,7 +14,7 @@ pub struct Coverage {
     /// What is missing at or before `until`, in order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
-    /// Why the windows after `until` wait; absent where none do.
+    /// Why the windows after `until` wait; absent if no window waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
 }
@@ -32,7 +32,8 @@ impl Coverage {
         Some(format!("{}: query `{}`: {}{more}", first.kind.word(), first.query, first.reason))
     }
 
-    /// Says whether the answer for this window was incomplete: its values must not be judged.
+    /// Returns whether the answer for this window was incomplete; then its values must not be
+    /// scored.
     pub fn is_incomplete(&self, time: Timestamp) -> bool {
         self.gaps.iter().any(|gap| gap.kind == GapKind::Incomplete && gap.covers(time, ""))
     }
@@ -52,7 +53,7 @@ pub struct Gap {
     pub entity: Option<String>,
     /// What kind of answer it was.
     pub kind: GapKind,
-    /// The server's own words, or what was wrong with its answer.
+    /// The server's message, or the error in its answer.
     pub reason: String,
 }
 
@@ -70,11 +71,11 @@ impl Gap {
 pub enum GapKind {
     /// The server says that its answer lacks data. No value of such a window is used.
     Incomplete,
-    /// Several series stood for one entity at one time.
+    /// Several series had values for one entity at one time.
     Ambiguous,
     /// The server refused to evaluate the query at that time.
     Refused,
-    /// The server failed at that time, and answered at others.
+    /// The server failed for that time, and answered for others.
     Unavailable,
 }
 

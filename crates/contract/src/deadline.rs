@@ -1,5 +1,5 @@
-//! The deadline of a step: even if a service hangs, the step ends, names what it was waiting for,
-//! and can be retried.
+//! The deadline of a step: even if a service does not answer, the step ends, names the service, and
+//! can be retried.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::step::{Common, Stage, explain, tell};
 use crate::{Outcome, Span, StepError, write_json};
 
-/// What the process is waiting for, for the error of a deadline.
+/// The service for which the process is waiting, for the error of a deadline.
 static WAITS_FOR: Mutex<String> = Mutex::new(String::new());
 
-/// Notes which outside service a step is about to wait for, as an error names it: `Prometheus
-/// http://prometheus:9090`. It must hold no secrets. An empty text takes the note back.
+/// Records the outside service for which a step is about to wait, as errors name it: `Prometheus
+/// http://prometheus:9090`. The text must not contain secrets. An empty text removes the record.
 pub fn waits_for(service: &str) {
     let mut waits_for = WAITS_FOR.lock().unwrap_or_else(PoisonError::into_inner);
     service.clone_into(&mut waits_for);
@@ -21,16 +21,16 @@ pub fn waits_for(service: &str) {
 /// Watches over a running step.
 #[derive(Debug)]
 pub(crate) struct Deadline {
-    /// Says that the step has ended, or that its time is over: whoever sets it first decides.
+    /// Whether the step has ended or its time is over; the first of the two sets it.
     is_decided: Arc<AtomicBool>,
     /// Dropped with the step, which ends the watch.
     _watch: Option<Sender<()>>,
 }
 
 impl Deadline {
-    /// Starts the watch, where the flags name a deadline. When it is over, the outcome is written
-    /// and the process ends with the exit code of an unavailable service: outputs are renamed into
-    /// place when they are whole, so none is left half-written.
+    /// Starts the watch if the flags have a deadline. After the deadline the outcome is written,
+    /// and the process ends with the exit code of an unavailable service. Outputs are renamed to
+    /// their final path only when they are complete, so none is left half-written.
     pub(crate) fn start(stage: Stage, common: &Common) -> Self {
         let is_decided = Arc::new(AtomicBool::new(false));
         let Some(deadline) = common.deadline else { return Self { is_decided, _watch: None } };
@@ -54,13 +54,13 @@ impl Deadline {
                 explain(path, &error);
             }
             tell(common.log, stage, &error);
-            // What hangs cannot be asked to end.
+            // A blocked call cannot be cancelled.
             std::process::exit(code.into());
         });
         Self { is_decided, _watch: Some(watch) }
     }
 
-    /// Says that the step has ended; a step whose time was over at this moment does not return.
+    /// Records that the step has ended; does not return if the deadline passed first.
     pub(crate) fn met(self) {
         if self.is_decided.swap(true, Ordering::SeqCst) {
             loop {

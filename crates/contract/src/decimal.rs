@@ -134,7 +134,7 @@ mod tests {
     fn six_tenths_and_three_tenths_reach_nine_tenths() {
         let sum: Decimal = ["0.6", "0.3"].iter().map(|t| t.parse::<Decimal>().unwrap()).sum();
         assert!(sum >= "0.9".parse().unwrap());
-        // The trap this type exists for.
+        // The reason for this type.
         let float: f64 = ["0.6", "0.3"].iter().map(|t| t.parse::<f64>().unwrap()).sum();
         assert!(float < 0.9);
     }

@@ -1,14 +1,14 @@
 //! The kinds of detectors: one table that the document, the models and the training read.
 //!
-//! Each of them matches on [`DetectorKind`] without a rest, so that a kind which one of them does not
-//! know does not compile.
+//! Each of them matches on every [`DetectorKind`], so a kind that one of them does not handle does
+//! not compile.
 
 /// What a detector is fitted on and how it scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// Fitted on normal rows; it scores each row by itself.
     Rows,
-    /// Fitted on normal rows in the order of time; it scores them in that order, with a memory.
+    /// Fitted on normal rows in order of time; it scores them in that order and keeps a state.
     Sequence,
     /// Fitted on labelled rows, anomalous ones too; it scores each row by itself.
     Classes,
@@ -61,7 +61,7 @@ detectors! {
     OneClassSvm("one_class_svm", Rows),
     /// Many trees of labelled classes.
     RandomForest("random_forest", Classes),
-    /// The plainest baseline.
+    /// The simplest baseline.
     ZScore("z_score", Rows),
 }
 

@@ -1,4 +1,4 @@
-//! The one error a step ends with: what failed, on what, and the way out.
+//! The error of a step: what failed, where, and a hint.
 
 use std::fmt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What to do when the operating system refuses a thread, a process or a file descriptor.
 pub const SYSTEM_HINT: &str = "raise the limits of this process: `ulimit -u` for processes and threads, `ulimit -n` for files, or the memory of the container";
 
-/// What to do when a file of a model, a candidate or a state does not hold what it must.
+/// What to do when a file of a model, a candidate or a state is damaged.
 pub const DAMAGED_HINT: &str = "the file was changed or truncated, or another version wrote it: \
                                 restore it from a backup, or train again";
 
@@ -44,16 +44,16 @@ impl ErrorKind {
         }
     }
 
-    /// Says whether running the same step again may help.
+    /// Returns whether running the same step again may help.
     pub fn is_retried(self) -> bool {
         matches!(self, Self::Unavailable | Self::LostRace)
     }
 }
 
-/// An error with its kind, a one-line message and, where there is one, a hint at the way out.
+/// An error with its kind, a one-line message, and an optional hint.
 ///
-/// Messages are lower case, name the thing (path, column, URL without secrets, value in
-/// backticks) and carry no full stop.
+/// Messages are lower case, name the object (path, column, URL without secrets, value in
+/// backticks), and have no full stop.
 ///
 /// ```
 /// use contract::StepError;
@@ -82,7 +82,7 @@ impl StepError {
         Self { kind, message: message.into(), hint: None }
     }
 
-    /// Makes an error that is a bug of ours (exit code 1).
+    /// Makes an error for a bug in Lynceus (exit code 1).
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Bug, message)
     }
@@ -113,7 +113,7 @@ impl StepError {
         Self::new(ErrorKind::LostRace, message)
     }
 
-    /// Adds the way out.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -122,7 +122,8 @@ impl StepError {
 
     /// Makes the error for a file that could not be read.
     ///
-    /// An absent input is a usage error (the flag names nothing), anything else is refused data.
+    /// A missing input is a usage error, because the flag is wrong. Any other failure is refused
+    /// data.
     pub fn reading(path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot read `{}`: {}", path.display(), system_words(error));
         match error.kind() {
@@ -139,8 +140,8 @@ impl StepError {
         }
     }
 
-    /// Makes the error for a file that could not be written: the disk is an outside service, but
-    /// a place where no file can be is the user's to change.
+    /// Makes the error for a file that could not be written: a failing disk is an outside service,
+    /// but an impossible path is a usage error.
     pub fn writing(path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot write `{}`: {}", path.display(), system_words(error));
         match error.kind() {
@@ -158,7 +159,7 @@ impl StepError {
     }
 }
 
-/// Returns the operating system's words alone: `fs_err` says the path, and leaves them out.
+/// Returns only the message of the operating system, because `fs_err` adds the path.
 pub fn system_words(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => std::io::Error::from_raw_os_error(code).to_string(),

@@ -7,17 +7,18 @@ use crate::{Span, StepError, artifact};
 /// One feature column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureColumn {
-    /// The column's name, with its unit as suffix where it has one.
+    /// The column's name, with its unit as suffix if it has one.
     pub name: String,
     /// The unit: `seconds`, `bytes`, `per_second`, `ratio`, ...; empty for a plain number.
     pub unit: String,
-    /// How it is made: the query of the sample behind it, or the formula over other columns.
+    /// How it is computed: the query of the sample, or the formula over other columns.
     pub formula: String,
 }
 
-/// What training promised and scoring must keep: ordered columns, step, lookback and fill.
+/// The properties of features that must be the same in training and scoring: ordered columns, step,
+/// lookback and fill.
 ///
-/// It stands in the Parquet metadata of every feature table and in every bundle; `score` refuses
+/// It is in the Parquet metadata of every feature table and in every bundle. `score` refuses
 /// features of any other contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureContract {
@@ -25,9 +26,9 @@ pub struct FeatureContract {
     pub format: u32,
     /// Distance between windows.
     pub step: Span,
-    /// How far back a window's features reach; earlier samples cannot change them.
+    /// Time before a window that its features depend on; earlier samples cannot change them.
     pub lookback: Span,
-    /// What becomes of gaps, as the document says it.
+    /// How gaps are filled, as in the document.
     pub fill: String,
     /// The columns, in order.
     pub columns: Vec<FeatureColumn>,
@@ -56,7 +57,8 @@ impl FeatureContract {
         self.columns.iter().map(|column| column.name.as_str()).collect()
     }
 
-    /// Returns in words where `other` first departs from this contract, or nothing if it does not.
+    /// Returns a description of the first difference of `other` from this contract, or `None` if
+    /// there is none.
     pub fn first_difference(&self, other: &Self) -> Option<String> {
         if self.format != other.format {
             return Some(format!("format `{}` is not `{}`", other.format, self.format));

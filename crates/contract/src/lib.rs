@@ -1,8 +1,8 @@
 //! What a step is: its flags, its outcome, its exit code, and the small types that steps exchange.
 //!
-//! A step is a program: it reads named input paths, writes named output paths, and ends with an
-//! exit code that means something. It does not know whether a person, the local runner or Argo
-//! started it. [`step::main`] is that contract as code; everything else here is what it needs.
+//! A step is a program: it reads named input paths, writes named output paths, and ends with a
+//! documented exit code. It runs the same way for a person, the local runner and Argo.
+//! [`step::main`] implements this.
 
 pub mod artifact;
 pub mod bundle;

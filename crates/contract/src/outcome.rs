@@ -1,4 +1,4 @@
-//! What a step says of itself when it ends: `--outcome FILE`.
+//! The result of a step: `--outcome FILE`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +14,9 @@ use crate::{Span, StepArgs, StepError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// All outputs are there.
+    /// All outputs are complete.
     Done,
-    /// The data was refused; the outcome says why.
+    /// The data was refused; `error` has the reason.
     Refused,
     /// It failed for another reason.
     Failed,
@@ -31,9 +31,10 @@ pub struct PortRecord {
     pub sha256: String,
 }
 
-/// The JSON a step leaves for whoever started it.
+/// The JSON that a step writes about its run.
 ///
-/// A step fills `counts`, `metrics`, `warnings` and `details`; the rest is filled for it.
+/// A step sets `counts`, `metrics`, `warnings` and `details`; [`step::main`](crate::step::main)
+/// sets the other fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The stage.
@@ -46,7 +47,7 @@ pub struct Outcome {
     pub exit_code: u8,
     /// Wall time in seconds.
     pub seconds: f64,
-    /// Largest resident memory of the process, in bytes; 0 where the system does not tell.
+    /// Largest resident memory of the process, in bytes; 0 if the system does not report it.
     pub peak_memory_bytes: u64,
     /// Whole numbers: rows, requests, trees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -54,7 +55,7 @@ pub struct Outcome {
     /// Figures.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// What a person should know though the step succeeded.
+    /// Warnings for a person, although the step succeeded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Further results of the step, by name.
@@ -98,26 +99,26 @@ impl Outcome {
         }
     }
 
-    /// Notes a whole number.
+    /// Adds a count.
     pub fn count(&mut self, name: &str, value: usize) {
         self.counts.insert(name.to_owned(), value as u64);
     }
 
-    /// Notes a figure; one that is not finite is left out, since JSON has no word for it.
+    /// Adds a metric; one that is not finite is left out, because JSON cannot represent it.
     pub fn metric(&mut self, name: &str, value: f64) {
         if value.is_finite() {
             self.metrics.insert(name.to_owned(), value);
         }
     }
 
-    /// Notes, and logs, something a person should know.
+    /// Adds and logs a warning.
     pub fn warn(&mut self, warning: impl Into<String>) {
         let warning = warning.into();
         tracing::warn!("{warning}");
         self.warnings.push(warning);
     }
 
-    /// Notes anything that serialises.
+    /// Adds a detail: any value that serialises.
     pub fn detail<T: Serialize>(&mut self, name: &str, value: &T) -> Result<(), StepError> {
         let value = serde_json::to_value(value)
             .map_err(|e| StepError::bug(format!("cannot write `{name}` as JSON: {e}")))?;
@@ -125,7 +126,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// Makes it that of a step whose time was over.
+    /// Makes it the outcome of a step that exceeded its deadline.
     pub(crate) fn fail(&mut self, error: &StepError, after: Span) {
         self.status = Status::Failed;
         self.exit_code = error.kind.exit_code();
@@ -134,7 +135,7 @@ impl Outcome {
         self.peak_memory_bytes = peak_memory_bytes();
     }
 
-    /// Fills in what the contract promises and the step does not do itself.
+    /// Sets the fields that the step does not set itself.
     pub(crate) fn finish<A: StepArgs>(&mut self, args: &A, result: &Result<(), StepError>) {
         if let Err(error) = result {
             self.status = match error.kind {
@@ -147,7 +148,7 @@ impl Outcome {
             self.exit_code = error.kind.exit_code();
             self.error = Some(error.clone());
         }
-        // Flags that do not print have stopped the step before.
+        // Flags that cannot be printed have failed before.
         self.parameters = crate::step::parameters(args).unwrap_or_default();
         self.inputs = records(&args.inputs());
         self.outputs = records(&args.outputs());

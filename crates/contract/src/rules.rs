@@ -1,4 +1,4 @@
-//! How scores become verdicts: the part of the document that travels inside the bundle.
+//! How scores become verdicts: the part of the document that is stored in the bundle.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ fn one() -> Decimal {
 }
 
 impl Vote {
-    /// Returns the weight of a member; 1 where the document gives none.
+    /// Returns the weight of a member; 1 if the document has none.
     pub fn weight(&self, member: &str) -> Decimal {
         self.weights.get(member).copied().unwrap_or(Decimal::ONE)
     }
@@ -142,7 +142,7 @@ pub struct FalseAlarmThreshold {
 }
 
 impl FalseAlarmThreshold {
-    /// Maxima that a history has at most.
+    /// Most maxima of a history.
     pub const MOST_BLOCKS: usize = 288;
 }
 

@@ -1,5 +1,5 @@
-//! `run.json`: what a run is made of, how far it came, and why each task ran or did not. The local
-//! runner writes it as it goes; in a cluster `report` writes it when all else is over.
+//! `run.json`: the tasks of a run, their state, and why each task ran or did not. The local runner
+//! updates it during the run; in a cluster `report` writes it at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Outcome, Stage, StepError, Timestamp, read_json, write_json};
 
-/// How far a run came.
+/// State of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
@@ -22,17 +22,17 @@ pub enum RunStatus {
     Failed,
 }
 
-/// How far a task came.
+/// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// It waits for others, or for a free place.
+    /// It waits for other tasks, or for a free slot.
     Waiting,
     /// It is running, or was killed while it was.
     Running,
     /// It ran and its outputs are there.
     Done,
-    /// Its outputs were there already, or were taken from an earlier run.
+    /// Its outputs existed already, or were reused from an earlier run.
     Cached,
     /// It ended with an error.
     Failed,
@@ -45,21 +45,21 @@ pub enum TaskState {
 pub struct TaskRecord {
     /// Name in the plan.
     pub name: String,
-    /// How far it came.
+    /// Its state.
     pub state: TaskState,
-    /// Why it ran or did not, in a sentence.
+    /// Why it ran or did not, in one sentence.
     #[serde(default)]
     pub why: String,
     /// How often it was started.
     #[serde(default)]
     pub attempts: u32,
-    /// The last attempt's exit code, once it ended.
+    /// Exit code of the last attempt, after it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// Wall time of the last attempt.
     #[serde(default)]
     pub seconds: f64,
-    /// What the cache key was made of.
+    /// Parts of the cache key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<KeyParts>,
 }
@@ -77,22 +77,22 @@ pub struct RunRecord {
     pub now: Timestamp,
     /// When it was started, by the clock.
     pub started: Timestamp,
-    /// SHA-256 of the document it runs; empty for a scoring, which is never gone on with.
+    /// SHA-256 of the document; empty for a scoring, which is never resumed.
     pub document_sha256: String,
-    /// How far it came.
+    /// Its state.
     pub status: RunStatus,
-    /// Wall time so far, over all its starts.
+    /// Wall time in seconds so far, over all its starts.
     pub seconds: f64,
     /// Its tasks, in the plan's order.
     pub tasks: Vec<TaskRecord>,
-    /// What its model reached, by part of the data set and figure, as in `test.f1`; empty until it
-    /// is measured, and in records of earlier versions.
+    /// Metrics of its model, by part of the data set and metric, as in `test.f1`; empty until they
+    /// are computed, and in records of earlier versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// What the user calls it, by name.
+    /// Tags of the user, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// What the user notes of it.
+    /// Note of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -111,8 +111,8 @@ impl RunRecord {
         read_json(&folder.join(task).join("outcome.json")).ok()
     }
 
-    /// Returns what the model of the run in a folder reached, as `select` measured it; of the shards of a
-    /// run together, as `deploy` says.
+    /// Returns the metrics of the model of the run in a folder, from `select`; for a run with
+    /// shards those of all shards together, from `deploy`.
     pub fn metrics_of(folder: &Path) -> BTreeMap<String, f64> {
         let metrics = match Self::outcome_of(folder, Stage::Select.name()) {
             Some(outcome) => outcome.metrics.into_iter().collect(),
@@ -126,7 +126,7 @@ impl RunRecord {
         write_json(&folder.join("run.json"), self)
     }
 
-    /// Says whether the run makes a model; the others score.
+    /// Returns whether the run trains a model; other runs score.
     pub fn is_training(&self) -> bool {
         !self.document_sha256.is_empty()
     }
@@ -137,14 +137,14 @@ impl RunRecord {
     }
 }
 
-/// What `deploy` says of all shards of a run; a run without shards has figures of `select`.
+/// Metrics of all shards of a run, from `deploy`; a run without shards has those of `select`.
 #[derive(Debug, Deserialize)]
 struct Deployed {
     #[serde(default)]
     figures: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
-/// Returns the figures of the shards of a run together, as in `test.f1`.
+/// Returns the metrics of all shards of a run together, as in `test.f1`.
 fn of_shards(folder: &Path) -> Vec<(String, f64)> {
     let deployed: Option<Deployed> = read_json(&folder.join("deploy/deployment.json")).ok();
     let parts = deployed.into_iter().flat_map(|deployed| deployed.figures);
@@ -154,14 +154,14 @@ fn of_shards(folder: &Path) -> Vec<(String, f64)> {
     named.collect()
 }
 
-/// What a cache key is made of, part by part, so that a difference can be named.
+/// The parts of a cache key, so that a difference can be named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyParts {
     /// Version and build of the program.
     pub program: String,
     /// The stage.
     pub stage: String,
-    /// The flags that are neither ports nor about the process.
+    /// The flags that are neither ports nor settings of the process.
     pub parameters: BTreeMap<String, String>,
     /// SHA-256 of the sections of the document that the stage reads.
     pub document: String,
@@ -170,7 +170,7 @@ pub struct KeyParts {
 }
 
 impl KeyParts {
-    /// Names in words where these parts differ from an earlier task's.
+    /// Describes the differences of these parts from those of an earlier task.
     pub fn differences(&self, earlier: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.program != earlier.program {

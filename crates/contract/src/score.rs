@@ -18,7 +18,7 @@ pub struct WindowScore {
     pub time: Timestamp,
     /// Version of the bundle that scored it.
     pub version: String,
-    /// Version that scored the window before, where it was another one.
+    /// Version that scored the previous window, if it was another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub switched_from: Option<String>,
     /// One verdict for each entity, in the order of their names.
@@ -26,12 +26,12 @@ pub struct WindowScore {
     /// The challenger's verdicts of the same rows; they cause no alerts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shadow: Option<ShadowScore>,
-    /// How far the day that ends here is from the training data; in the first window of each hour,
-    /// once there is enough of a day.
+    /// Drift of the last day from the training data; only in the first window of each hour, and if
+    /// there is enough data of the day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// Entities of each class, `unknown` among them; only of `task: classify`, where `entities`
-    /// holds those whose class has changed and those that differ from their declared class.
+    /// Entities of each class, `unknown` among them; only with `task: classify`, where `entities`
+    /// has only those whose class has changed and those that differ from their declared class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<BTreeMap<String, u64>>,
 }
@@ -40,7 +40,7 @@ impl WindowScore {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Makes a window that nothing special happened in.
+    /// Makes a window without special fields.
     pub fn new(
         pipeline: impl Into<String>,
         time: Timestamp,
@@ -61,11 +61,10 @@ impl WindowScore {
     }
 }
 
-/// Windows that one tick scored more than a tick after they were due: it caught up with missed
-/// ticks.
+/// Windows that a tick scored more than one tick after they were due, because it caught up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateWindows {
-    /// When they were scored.
+    /// Time at which they were scored.
     pub at: Timestamp,
     /// End of the first of them.
     pub first: Timestamp,
@@ -73,13 +72,13 @@ pub struct LateWindows {
     pub last: Timestamp,
 }
 
-/// `state/<pipeline>/late.json`: the last ticks that came late. It is about the clock, so it lies
-/// beside the watermark, whose bytes are the same whenever a window is scored.
+/// `state/<pipeline>/late.json`: the last late ticks. It depends on the clock, so it is not in the
+/// watermark, whose bytes do not depend on the time of scoring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LateTicks {
     /// Version of this format.
     pub format: u32,
-    /// The windows each of them caught up, oldest first.
+    /// The windows that each of them scored, oldest first.
     pub ticks: Vec<LateWindows>,
 }
 
@@ -90,7 +89,7 @@ impl LateTicks {
     pub const NAME: &str = "late";
 }
 
-/// What the bundle said that the alias `shadow` names.
+/// The verdicts of the bundle of the alias `shadow`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShadowScore {
     /// Version of that bundle.
@@ -99,12 +98,12 @@ pub struct ShadowScore {
     pub entities: Vec<EntityScore>,
 }
 
-/// How far the features of the last day are from the reference rows of the bundle.
+/// Drift of the features of the last day from the reference rows of the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Drift {
-    /// End of the first window that counts.
+    /// End of the first window that is included.
     pub since: Timestamp,
-    /// Rows that count: windows times entities.
+    /// Rows that are included: windows times entities.
     pub rows: u64,
     /// Each feature, in the order of the contract.
     pub features: Vec<FeatureDrift>,
@@ -117,29 +116,29 @@ impl Drift {
     }
 }
 
-/// How far one feature is from its reference.
+/// Drift of one feature from its reference.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureDrift {
     /// The feature.
     pub feature: String,
-    /// Population stability index less what it would be by chance, at least 0; absent where the
-    /// day or the reference has no value.
+    /// Population stability index minus its expected value by chance, at least 0; absent if the day
+    /// or the reference has no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stability_index: Option<f64>,
     /// Share of the rows without a value.
     pub missing_ratio: f64,
     /// The same share of the reference rows.
     pub usual_missing_ratio: f64,
-    /// Says that one of the two is further off than the document allows.
+    /// Whether one of the two exceeds the limit of the document.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drifted: bool,
 }
 
-/// What is thought of an entity in a window.
+/// Verdict on an entity in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It behaves as it used to.
+    /// It behaves as usual.
     Normal,
     /// It does not.
     Anomalous,
@@ -152,61 +151,61 @@ pub fn entity_words(entity: &str) -> &str {
     if entity.is_empty() { "all of it" } else { entity }
 }
 
-/// The verdict on one entity and what it rests on.
+/// The verdict on one entity, with its basis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntityScore {
     /// Name of the entity; empty for a whole cluster.
     pub entity: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// Share of the features that were there, 0 to 1.
+    /// Share of the features with a value, 0 to 1.
     pub completeness: f64,
     /// Sum of the weights of the models that voted for an alarm, exact.
     pub votes: Decimal,
     /// Combined score and its threshold; for `combine: mean` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub combined: Option<Combined>,
-    /// What each model said; empty without data.
+    /// Result of each model; empty without data.
     pub members: Vec<MemberScore>,
     /// The features that contributed most, largest share first; for anomalous windows only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
-    /// True if the score has been above the higher of two thresholds since the alarm began: worth
-    /// waking a person. Only a threshold by expected false alarms has two.
+    /// Whether the score has exceeded the higher of two thresholds during this alarm: the alarm is
+    /// urgent. Only the threshold `false_alarms` has two.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
-    /// Features whose usual level has moved far from that of the training data, in the order of
-    /// the contract; no alarm by itself. Only models that follow drift say so.
+    /// Features whose usual level is far from that in the training data, in the order of the
+    /// contract. This alone is no alarm. Only models that follow drift set it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifting: Vec<String>,
-    /// Features on a new usual level since the alarm that ended in the last hour: the change has
-    /// lasted and is taken for usual by now. Only models that follow drift say so.
+    /// Features with a new usual level since the alarm that ended in the last hour: the change has
+    /// lasted and is now usual. Only models that follow drift set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_level: Option<NewLevel>,
-    /// Features that training knew and that have had no value for more than 15 rows, in the order
-    /// of the contract; no alarm by itself. Only models that follow signals say so.
+    /// Features of the model that have had no value for more than 15 rows, in the order of the
+    /// contract. This alone is no alarm. Only models that follow signals set it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// Which kind of fault an alarm is taken for; only where the bundle has a second stage.
+    /// Kind of fault of an alarm; only if the bundle has a second stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosed>,
-    /// Why there is no data, where the source said so: its answer was incomplete, ambiguous or
+    /// Why there is no data, if the source gave a reason: its answer was incomplete, ambiguous or
     /// refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Which class it is; only of `task: classify`.
+    /// Its class; only with `task: classify`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<EntityClass>,
 }
 
 impl EntityScore {
-    /// Says that it is not what it declares.
+    /// Whether its class differs from the declared one.
     pub fn is_mismatch(&self) -> bool {
         self.class.as_ref().is_some_and(|class| class.mismatch)
     }
 }
 
-/// Features that an alarm left on a new usual level.
+/// Features with a new usual level after an alarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewLevel {
     /// End of the alarm's first window.
@@ -220,11 +219,11 @@ pub struct NewLevel {
 pub struct Combined {
     /// Weighted mean of the members' standardised scores, smoothed as the document says.
     pub score: f64,
-    /// Above it the window is anomalous.
+    /// Score above which the window is anomalous.
     pub threshold: f64,
 }
 
-/// What one model said.
+/// Result of one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberScore {
     /// Kind of model.
@@ -239,16 +238,17 @@ pub struct MemberScore {
     pub vote: bool,
 }
 
-/// Which kind of fault an alarm is taken for.
+/// Kind of fault of an alarm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosed {
-    /// The kind, a label of the scenarios it was learned from; `unknown` where it is like none.
+    /// The kind, a label of the scenarios it was learned from; `unknown` if it is similar to none.
     pub kind: String,
-    /// The likeliest kind, known or not.
+    /// The most likely kind, also if `unknown` is returned.
     pub nearest: String,
-    /// Probability of the likeliest kind, 0 to 1, as if it had to be one of those learned.
+    /// Probability of the most likely kind, 0 to 1, under the assumption that it is one of the
+    /// learned kinds.
     pub probability: f64,
-    /// How much the row is like the usual pattern of that kind, -1 to 1.
+    /// Similarity of the row to the usual pattern of that kind, -1 to 1.
     pub likeness: f64,
 }
 
@@ -259,7 +259,7 @@ pub struct Cause {
     pub feature: String,
     /// Its share of the score, 0 to 1.
     pub share: f64,
-    /// Its value; absent where the sample was missing.
+    /// Its value; absent if the sample was missing.
     pub value: Option<f64>,
     /// Its unit.
     pub unit: String,

@@ -20,12 +20,12 @@ impl Shard {
     /// Most shards of a pipeline.
     pub const MOST: u32 = 256;
 
-    /// Names the shard `index` of `count`; nothing where there is no such shard.
+    /// Returns the shard `index` of `count`; `None` if there is no such shard.
     pub fn new(index: u32, count: u32) -> Option<Self> {
         (index < count && count <= Self::MOST).then_some(Self { index, count })
     }
 
-    /// Returns all shards of so many, in order.
+    /// Returns all shards of this count, in order.
     pub fn all(count: u32) -> Vec<Self> {
         (0..count).filter_map(|index| Self::new(index, count)).collect()
     }
@@ -40,7 +40,7 @@ impl Shard {
         self.count
     }
 
-    /// Says whether an entity is in it: the first eight bytes of the SHA-256 of the name, as a
+    /// Returns whether an entity is in it: the first eight bytes of the SHA-256 of the name, as a
     /// big-endian number, modulo the count.
     pub fn holds(self, entity: &str) -> bool {
         let hash = Sha256::digest(entity.as_bytes());
@@ -48,18 +48,18 @@ impl Shard {
         first % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// Returns the level that keys of it have after the pipeline's name: `shard=0-of-4`.
+    /// Returns the part of its keys after the pipeline's name: `shard=0-of-4`.
     pub fn folder(self) -> String {
         format!("shard={}-of-{}", self.index, self.count)
     }
 
-    /// Returns the shard of a level of a key, as [`Shard::folder`] gives it.
+    /// Returns the shard of such a part of a key.
     pub fn of_folder(folder: &str) -> Option<Self> {
         let (index, count) = folder.strip_prefix("shard=")?.split_once("-of-")?;
         Self::new(index.parse().ok()?, count.parse().ok()?)
     }
 
-    /// Returns the folder of it in a run and in a version: `shard-0`.
+    /// Returns its folder in a run and in a version: `shard-0`.
     pub fn part(self) -> String {
         format!("shard-{}", self.index)
     }

@@ -1,4 +1,4 @@
-//! The frame every step runs in: flags in, outcome and exit code out.
+//! Runs a step: parses its flags, writes its outcome, returns its exit code.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,11 +14,12 @@ use serde_json::Value;
 use crate::deadline::Deadline;
 use crate::{Outcome, Span, StepError, artifact, write_json};
 
-/// How the log line of a step begins that asks an outside service again: a runner shows it while
+/// Beginning of the log line of a retry of a request to an outside service: a runner shows it while
 /// the step runs.
 pub const RETRYING: &str = "Retrying";
 
-/// A stage of the pipeline: folder, crate, binary, image, Argo task and log field share this word.
+/// A stage of the pipeline. Its folder, crate, program, image, Argo task and log field have the
+/// same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -26,15 +27,15 @@ pub enum Stage {
     Collect,
     /// Turns a scenario log into labels.
     Label,
-    /// Makes features of samples.
+    /// Computes features from samples.
     Feature,
-    /// Holds the features against expectations and splits them.
+    /// Checks the features against expectations, and splits them.
     Validate,
     /// Fits one model.
     Train,
-    /// Makes a bundle of the candidates.
+    /// Makes a bundle from candidates.
     Select,
-    /// Puts the bundle into the registry.
+    /// Registers the bundle.
     Deploy,
     /// Scores new windows with the live bundle.
     Score,
@@ -42,12 +43,12 @@ pub enum Stage {
     Alert,
     /// Publishes scores to other systems.
     Export,
-    /// Makes a page of a run.
+    /// Writes the report page of a run.
     Report,
 }
 
 impl Stage {
-    /// Returns the stage's one word.
+    /// Returns the stage's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Collect => "collect",
@@ -90,7 +91,7 @@ impl fmt::Display for Stage {
 
 /// A named path that a step reads or writes; the name is the flag without its dashes.
 ///
-/// Two tasks are connected where one's output path is the other's input path.
+/// Two tasks are connected if the output path of one is the input path of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port<'a> {
     /// The flag's name, which is also the kind of artifact: `dataset`, `candidate`, `bundle`.
@@ -113,7 +114,7 @@ pub enum LogFormat {
     /// For a person.
     #[default]
     Text,
-    /// One JSON object a line, for a collector.
+    /// One JSON object per line, for a log collector.
     Json,
 }
 
@@ -186,7 +187,7 @@ struct CommandLine<A: Args> {
     args: A,
 }
 
-/// Runs a step as a program: parses the flags, runs it, writes the outcome, tells the error.
+/// Runs a step as a program: parses the flags, runs it, writes the outcome, prints the error.
 ///
 /// The whole `main` of each step is one call of this.
 pub fn main<A: StepArgs>(about: &'static str, run: StepFunction<A>) -> ExitCode {
@@ -195,7 +196,7 @@ pub fn main<A: StepArgs>(about: &'static str, run: StepFunction<A>) -> ExitCode 
     match CommandLine::<A>::from_arg_matches(&matches) {
         Ok(parsed) => ExitCode::from(execute(&parsed.args, run)),
         Err(error) => {
-            // Clap's own text, on clap's own stream; a failure of that cannot be reported.
+            // clap prints its own text; a failure to print cannot be reported.
             drop(error.print());
             ExitCode::from(2)
         }
@@ -210,7 +211,7 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
     let deadline = Deadline::start(stage, args.common());
     let mut outcome = Outcome::start(stage.name());
     let mut result = run(args, &mut outcome);
-    // From here on the outcome is the step's own, and nothing outside is waited for.
+    // From here on the step sets the outcome, and no outside service is waited for.
     deadline.met();
     outcome.finish(args, &result);
     if let Some(path) = &args.common().outcome {
@@ -235,8 +236,8 @@ pub fn execute<A: StepArgs>(args: &A, run: StepFunction<A>) -> u8 {
 /// Most bytes that Kubernetes keeps of a termination message.
 const TERMINATION_BYTES: usize = 4096;
 
-/// Writes why a step failed where Kubernetes looks for it. The file exists already and is mounted
-/// by itself, so it is written in place and not renamed.
+/// Writes the cause of a failure to the file that Kubernetes reads. The file exists already and is
+/// a mount, so it is written in place and not renamed.
 pub(crate) fn explain(path: &Path, error: &StepError) {
     let mut text = error.to_string();
     let end = (0..=TERMINATION_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
@@ -252,7 +253,7 @@ pub(crate) fn tell(format: LogFormat, stage: Stage, error: &StepError) {
             let hint = error.hint.as_deref().unwrap_or_default();
             tracing::error!(step = %stage, kind = ?error.kind, hint, "{}", error.message);
         }
-        // Nothing can be reported when stderr is closed.
+        // An error cannot be reported if stderr is closed.
         LogFormat::Text => drop(writeln!(std::io::stderr(), "error: {stage}: {error}")),
     }
 }
@@ -265,7 +266,7 @@ pub fn start_logging(format: LogFormat) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_target(false);
-    // An error says that logging was started before: the first start stays.
+    // An error means that logging was started before, which is kept.
     match format {
         LogFormat::Json => {
             drop(builder.json().flatten_event(true).with_current_span(false).try_init());
@@ -276,8 +277,8 @@ pub fn start_logging(format: LogFormat) {
 
 /// Prints typed flags back as a command line, without the program's name.
 ///
-/// It reads the serialised fields, whose names are the flags': so a renamed flag is renamed here
-/// too, and absent options print nothing.
+/// It uses the serialised fields, which have the names of the flags. So a renamed flag is also
+/// renamed here, and absent options print nothing.
 pub fn command_line<A: Serialize>(args: &A) -> Result<Vec<OsString>, StepError> {
     let bug = |what: &dyn fmt::Display| StepError::bug(format!("flags do not print: {what}"));
     let value = serde_json::to_value(args).map_err(|e| bug(&e))?;
@@ -306,8 +307,8 @@ pub fn command_line<A: Serialize>(args: &A) -> Result<Vec<OsString>, StepError> 
     Ok(line)
 }
 
-/// Returns the flags that are neither ports nor common to all steps: what besides its inputs
-/// decides a step's outputs. Values are compact JSON.
+/// Returns the flags that are neither ports nor common to all steps. Together with the inputs they
+/// determine a step's outputs. Values are compact JSON.
 pub fn parameters<A: StepArgs>(args: &A) -> Result<BTreeMap<String, String>, StepError> {
     let bug = |e: serde_json::Error| StepError::bug(format!("flags do not print: {e}"));
     let common = serde_json::to_value(Common::default()).map_err(bug)?;

@@ -1,8 +1,8 @@
 //! The typed flags of every step.
 //!
 //! The step parses the struct, the runner and the manifest generator build the same struct and
-//! print it back to a command line ([`StepCommand::command_line`]): a renamed flag stops the
-//! compiler, not the cluster.
+//! print it back to a command line ([`StepCommand::command_line`]): a renamed flag is a compiler
+//! error, not a failure in the cluster.
 
 mod alert;
 mod collect;
@@ -41,7 +41,7 @@ fn option<'a>(name: &'static str, path: Option<&'a PathBuf>) -> impl Iterator<It
     path.into_iter().map(move |path| Port::new(name, path))
 }
 
-/// Any step with its flags: what a plan holds, and what `lynceus step` parses.
+/// Any step with its flags, as in a plan and on the command line of `lynceus step`.
 #[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum StepCommand {
     /// Fetch raw samples for a time range
@@ -121,9 +121,9 @@ macro_rules! with_step {
 }
 
 impl StepCommand {
-    /// Returns the step of a tick that runs once more after another one failed; nothing for most
-    /// steps. It waits for no other step: what there is lies in the store. `failed` is the list of
-    /// what failed, as Argo writes it; without one the step looks for the outcomes of the others.
+    /// Returns the step of a tick that runs again after another step failed; `None` for most steps.
+    /// It waits for no other step, because its data is in the store. `failed` is Argo's list of
+    /// failures; without it the step reads the outcomes of the others.
     pub fn after_failure(&self, failed: Option<String>) -> Option<Self> {
         match self {
             Self::Alert(args) => {
@@ -153,9 +153,8 @@ impl StepCommand {
         with_step!(self, args => stage_of(args))
     }
 
-    /// Returns the shard whose entities the step works on, where `--shard` names one; most steps
-    /// work on what the
-    /// ones before them left.
+    /// Returns the shard of `--shard`; most steps have none, and work on the outputs of the steps
+    /// before them.
     pub fn shard(&self) -> Option<Shard> {
         match self {
             Self::Collect(args) => args.shard,

@@ -34,11 +34,12 @@ pub enum Numbers {
     U8(Vec<u8>),
 }
 
-/// Returns the nearest number of half precision (11 significant bits, at most 65,504), which is what
-/// [`Numbers::F16`] keeps without loss. `NaN` stays `NaN`.
+/// Returns the nearest number of half precision (11 significant bits, at most 65,504), which
+/// [`Numbers::F16`] stores without loss. `NaN` stays `NaN`.
 pub fn half_precision(value: f64) -> f64 {
-    // Own arithmetic: the instruction that some processors have rounds twice, by way of single
-    // precision, and the software of `half` cuts off bits first; both differ from the nearest number.
+    // This is computed here, because the instruction of some processors rounds twice, through
+    // single precision, and the crate `half` truncates bits first. Both differ from the nearest
+    // number.
     if value.is_nan() {
         return value;
     }
@@ -157,7 +158,7 @@ impl Tensors {
         self.insert_u32(name, &[characters.len()], characters);
     }
 
-    /// Returns the shape of a tensor, or nothing if there is none of this name.
+    /// Returns the shape of a tensor, or `None` if there is none of this name.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.items.get(name).map(|(shape, _)| shape.as_slice())
     }
@@ -243,12 +244,12 @@ impl Tensors {
         self.items.keys().map(String::as_str)
     }
 
-    /// Says whether there is no tensor.
+    /// Returns whether there is no tensor.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Refuses what no one asked for.
+    /// Refuses tensors that were not read.
     pub fn finish(self) -> Result<(), StepError> {
         match self.items.keys().next() {
             None => Ok(()),
@@ -276,12 +277,12 @@ impl Tensors {
             ))
         });
         let items = items.collect::<Result<Vec<_>, StepError>>()?;
-        // A single entry: the order of several would change from run to run.
+        // There is only one entry, because the order of several would change from run to run.
         let metadata = HashMap::from([(key.to_owned(), text.to_owned())]);
         safetensors::serialize(items, Some(metadata)).map_err(bug)
     }
 
-    /// Reads a safetensors file that holds a model of this kind; anything off is refused.
+    /// Reads a safetensors file that holds a model of this kind; an invalid file is refused.
     pub fn decode(kind: &str, bytes: &[u8]) -> Result<Self, StepError> {
         let found = metadata(METADATA_KEY, bytes)
             .map_err(|e| StepError { message: format!("`{kind}`: {}", e.message), ..e })?;
@@ -292,7 +293,7 @@ impl Tensors {
         Self::decode_any(bytes)
     }
 
-    /// Reads a safetensors file, whatever its metadata says; anything off is refused.
+    /// Reads a safetensors file, whatever its metadata says; an invalid file is refused.
     pub fn decode_any(bytes: &[u8]) -> Result<Self, StepError> {
         let file = SafeTensors::deserialize(bytes).map_err(|e| unreadable(&e))?;
         let mut items = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Points and lengths of time: whole milliseconds, UTC.
+//! Timestamps and durations: whole milliseconds, UTC.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -46,8 +46,8 @@ impl Timestamp {
     }
 
     /// Returns a form without colons for names of files and objects: `20261121T083607Z`, with
-    /// `_250` before the `Z` where there are milliseconds. It sorts as the time does, since `_`
-    /// comes after `Z`, where a dot would come before it.
+    /// `_250` before the `Z` if there are milliseconds. Texts sort like times, because `_` sorts
+    /// after `Z`; a dot would sort before it.
     pub fn compact(self) -> String {
         self.to_string().replace(['-', ':'], "").replace('.', "_")
     }
@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A length of time in whole milliseconds, written as `10d`, `5m`, `1h30m`, `250ms`.
+/// A duration in whole milliseconds, written as `10d`, `5m`, `1h30m`, `250ms`.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -139,35 +139,35 @@ const UNITS: [(&str, i64); 6] = [
 ];
 
 impl Span {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// Makes a length from milliseconds.
+    /// Makes a duration from milliseconds.
     pub const fn from_ms(ms: i64) -> Self {
         Self(ms)
     }
 
-    /// Makes a length from seconds.
+    /// Makes a duration from seconds.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds * 1000)
     }
 
-    /// Returns the length in milliseconds.
+    /// Returns the duration in milliseconds.
     pub const fn ms(self) -> i64 {
         self.0
     }
 
-    /// Returns the length in seconds.
+    /// Returns the duration in seconds.
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1000.0
     }
 
-    /// Returns how many whole times `step` fits in, at least 0.
+    /// Returns the number of whole `step`s in it, at least 0.
     pub fn in_steps(self, step: Self) -> usize {
         usize::try_from(self.0 / step.0.max(1)).unwrap_or(0)
     }
 
-    /// Returns the length as the standard library's duration; negative lengths become zero.
+    /// Returns it as a standard library duration; negative durations become zero.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
     }
@@ -182,7 +182,7 @@ impl fmt::Display for Span {
             f.write_str("-")?;
         }
         let mut rest = self.0.unsigned_abs();
-        // Weeks are read but not written: `10d` says more than `1w3d`.
+        // Weeks are read but not written: `10d` is clearer than `1w3d`.
         for (unit, ms) in &UNITS[1..] {
             let ms = ms.unsigned_abs();
             if rest >= ms {

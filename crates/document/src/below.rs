@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// Returns a path below a folder, without the detour of a `..`: `pipelines/../rows.csv` is `rows.csv`.
-/// Where a link lies on the way, so that both are not the same file, it stays as it is.
+/// Returns a path below a folder, without the detour of a `..`: `pipelines/../rows.csv` is
+/// `rows.csv`. A path through a link, for which both are not the same file, is not changed.
 pub fn below(base: &Path, path: &Path) -> PathBuf {
     let joined = base.join(path);
     let mut short = PathBuf::new();

@@ -1,4 +1,4 @@
-//! The alert channels: a file for each holds its settings and what it says of itself.
+//! The alert channels: one file for each, with its settings and its description.
 //!
 //! To add one: write its file here and its code in `steps/alert/src/channels`, and register it by one
 //! variant here and one arm there.

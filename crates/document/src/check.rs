@@ -36,7 +36,7 @@ impl Problem {
         self
     }
 
-    /// Says in which section the field lies.
+    /// Returns the section of the field.
     #[must_use]
     pub(crate) fn inside(mut self, path: &str) -> Self {
         self.path.splice(0..0, path.split('.').map(str::to_owned));

@@ -21,7 +21,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// Returns the settings of `task: classify`; nothing for another task.
+    /// Returns the settings of `task: classify`; `None` for another task.
     pub(crate) fn classification(self, settings: Option<&Classify>) -> Option<&Classify> {
         match self {
             Self::Anomaly => None,
@@ -41,7 +41,7 @@ impl Task {
         }
     }
 
-    /// Says whether it is the default.
+    /// Returns whether it is the default.
     pub fn is_anomaly(&self) -> bool {
         *self == Self::Anomaly
     }
@@ -251,7 +251,7 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// Says whether it allows an entity that declares one class to be of another.
+    /// Returns whether it allows an entity that declares one class to be of another.
     pub fn fits(&self, entity: &str, declared: &str, class: &str) -> bool {
         let name = match self.entity.strip_suffix('*') {
             Some(beginning) => entity.starts_with(beginning),
@@ -286,7 +286,7 @@ const IDENTIFIERS: [&str; 20] = [
     "uuid",
 ];
 
-/// Says whether a column identifies an entity rather than measures it: its last word is `name`,
+/// Returns whether a column identifies an entity rather than measures it: its last word is `name`,
 /// `id`, `hash`, `ip`, `namespace`, `pod` or the like. A model that sees one learns who is who.
 pub fn is_identifier(column: &str) -> bool {
     let mut words = vec![String::new()];

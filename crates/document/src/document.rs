@@ -117,7 +117,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Returns the settings of `task: classify`; nothing for another task.
+    /// Returns the settings of `task: classify`; `None` for another task.
     pub fn classification(&self) -> Option<&Classify> {
         self.task.classification(self.classify.as_ref())
     }

@@ -45,7 +45,7 @@ pub trait Extension {
         Vec::new()
     }
 
-    /// Says whether what it got is lost with the pod that sent it.
+    /// Returns whether what it got is lost with the pod that sent it.
     fn is_lost_with_pod(&self) -> bool {
         false
     }
@@ -56,8 +56,8 @@ pub trait Extension {
     }
 }
 
-/// Registers the extensions of one section: makes the enum that the document holds, by which each one
-/// is known by its name in snake case, and hands out its settings as an [`Extension`].
+/// Registers the extensions of one section: makes the enum of the document, with the name of each
+/// in snake case, and returns its settings as an [`Extension`].
 macro_rules! register {
     ($(#[$about:meta])* $section:ident { $($(#[$doc:meta])* $name:ident($settings:ty),)* }) => {
         $(#[$about])*

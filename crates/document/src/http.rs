@@ -211,7 +211,7 @@ impl JsonSchema for Proxy {
 const SECRETS: [&str; 8] =
     ["authorization", "cookie", "token", "api-key", "apikey", "api_key", "secret", "password"];
 
-/// Says whether the value of a header or URL parameter of this name is a secret.
+/// Returns whether the value of a header or URL parameter of this name is a secret.
 pub fn names_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRETS.iter().any(|word| name.contains(word)) || name == "key" || name == "auth"

@@ -50,8 +50,8 @@ impl Document {
 }
 
 impl Least {
-    /// Returns the shortest range that all steps of a training accept, with so many entities. A part
-    /// of the rows may be incomplete.
+    /// Returns the shortest range that all steps of a training accept, for this number of entities.
+    /// A part of the rows may be incomplete.
     pub fn range(&self, entities: usize) -> Span {
         let entities = entities.max(1);
         let windows = |rows: usize, share: f64| {

@@ -61,7 +61,7 @@ impl Models {
         self.kinds().into_iter().chain(diagnose).collect()
     }
 
-    /// Says whether something is fitted on labelled rows, anomalous ones too.
+    /// Returns whether something is fitted on labelled rows, anomalous ones too.
     pub fn learn_from_labels(&self) -> bool {
         self.diagnose.is_some() || self.set().any(|kind| kind.shape() == Shape::Classes)
     }

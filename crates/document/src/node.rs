@@ -122,9 +122,10 @@ impl Node {
         }
     }
 
-    /// Lays another tree over this one: maps are merged, `null` takes a field or an item out, a map
-    /// of numbers or names changes the items of a list (counted from 0), anything else replaces what was
-    /// there. A tree that is nothing as a whole, such as a file of comments, changes nothing.
+    /// Applies another tree over this one: maps are merged, `null` removes a field or an item, a
+    /// map of numbers or names changes the items of a list (counted from 0), and any other value
+    /// replaces the existing one. An empty tree, such as a file with only comments, changes
+    /// nothing.
     pub(crate) fn overlay(&mut self, mut other: Self) -> Result<(), Misfit> {
         match (&mut self.value, &other.value) {
             (_, Value::Null) => Ok(()),
@@ -142,7 +143,8 @@ impl Node {
         }
     }
 
-    /// Says whether two trees of changes can be laid over a document at once, as [`Node::join`] does.
+    /// Returns whether two trees of changes can be laid over a document at once, as [`Node::join`]
+    /// does.
     pub(crate) fn joins(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {
             (Value::Map(_), Value::Map(entries)) => entries
@@ -169,7 +171,7 @@ impl Node {
         }
     }
 
-    /// Takes out what `null` takes out where nothing lies below.
+    /// Removes the fields that `null` removes if there is no lower layer.
     fn without_nulls(&mut self) {
         if let Value::Map(entries) = &mut self.value {
             entries.retain(|(_, node)| !matches!(node.value, Value::Null));

@@ -159,7 +159,7 @@ struct Scan {
     open: Vec<(usize, char)>,
     /// An operator that nothing follows yet.
     waiting: Option<(usize, String)>,
-    /// Says that something stands in front of what comes next.
+    /// Whether the next text needs a separator.
     has_left: bool,
 }
 
@@ -215,7 +215,7 @@ impl Scan {
     }
 }
 
-/// Says whether an operator may have nothing in front of it.
+/// Returns whether an operator may have nothing in front of it.
 fn is_sign(c: char) -> bool {
     c == '+' || c == '-'
 }

@@ -1,4 +1,4 @@
-//! What the parameters of models may be: the one place that says so, for documents and for fitting.
+//! Allowed values of model parameters, for documents and for fitting.
 
 use std::fmt::{self, Display};
 use std::ops::Bound::{Excluded, Included, Unbounded};

@@ -40,8 +40,8 @@ pub fn read_with(path: &Path, changes: &Changes<'_>) -> Result<Document, StepErr
 fn changed(changes: &Changes<'_>) -> Result<Vec<Node>, StepError> {
     let overlays = changes.overlays.iter().map(|overlay| read_node(overlay));
     let mut over: Vec<Node> = overlays.collect::<Result<_, _>>()?;
-    // Fields of the command line are laid over together: a number means the list as it was,
-    // whichever items other fields take out.
+    // Fields of the command line are applied together: an index refers to the original list, even
+    // if other fields remove items.
     let mut together: Option<Node> = None;
     for set in &changes.sets {
         let node = parse_set(set)?;
@@ -88,7 +88,7 @@ fn profile_names(profiles: Option<&Node>) -> Vec<String> {
     }
 }
 
-/// Parses a document's text; `name` stands for the file in errors.
+/// Parses a document's text; `name` is the name of the file in errors.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -184,7 +184,7 @@ fn typed(node: &Node) -> Result<Document, StepError> {
 }
 
 /// Returns line and column, from 1, of the value of a field such as `sources.main.queries.0.promql`
-/// in a document's own file; nothing where the file cannot be read.
+/// in a document's own file; `None` if the file cannot be read.
 pub fn place_of(path: &Path, field: &str) -> Option<(u64, u64)> {
     let node = read_node(path).ok()?;
     let path: Vec<String> = field.split('.').map(str::to_owned).collect();
@@ -207,7 +207,7 @@ pub fn problems(path: &Path, changes: &Changes<'_>) -> Vec<StepError> {
     }
 }
 
-/// Returns everything that is wrong with a document's text; `name` stands for the file.
+/// Returns all errors of a document's text; `name` is the name of the file.
 pub fn problems_in(name: &str, text: &str) -> Vec<StepError> {
     let read = || -> Result<Node, StepError> {
         let mut document = node::parse(name, text)?;

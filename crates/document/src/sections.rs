@@ -176,7 +176,7 @@ sections! {
 macro_rules! by_task {
     ($($stage:ident,)*) => {
         $(impl $stage {
-            /// Returns the settings of `task: classify`; nothing for another task.
+            /// Returns the settings of `task: classify`; `None` for another task.
             pub fn classification(&self) -> Option<&Classify> {
                 self.task.classification(self.classify.as_ref())
             }

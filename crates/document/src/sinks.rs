@@ -1,4 +1,4 @@
-//! The sinks of the step `export`: a file for each holds its settings and what it says of itself.
+//! The sinks of the step `export`: one file for each, with its settings and its description.
 //!
 //! To add one: write its file here and its code in `steps/export/src/sinks`, and register it by one
 //! variant here and one arm there.

@@ -43,30 +43,30 @@ pub use tetragon::{EventEntity, TetragonSource};
 
 /// What a kind of source says about itself, beside its checks, secrets, files and destinations.
 pub(crate) trait SourceKind: Extension {
-    /// Says whether its series have labels, one of which may be the row's label.
+    /// Returns whether its series have labels, one of which may be the row's label.
     fn takes_label(&self) -> bool {
         self.takes_queries()
     }
 
-    /// Says whether the source answers the queries beside its settings.
+    /// Returns whether the source answers the queries beside its settings.
     fn takes_queries(&self) -> bool {
         false
     }
 
-    /// Says whether its entities have labels, or columns, that text columns are made of.
+    /// Returns whether its entities have labels, or columns, that text columns are made of.
     fn takes_texts(&self) -> bool {
         self.takes_queries()
     }
 
-    /// Returns the columns that the source fills, as far as the document names them.
+    /// Returns the columns that the source fills and the document names.
     fn columns(&self, source: &Source, rate_window: Span) -> Vec<SampleColumn>;
 
-    /// Says whether the source may fill columns that the document does not name.
+    /// Returns whether the source may fill columns that the document does not name.
     fn has_other_columns(&self) -> bool {
         false
     }
 
-    /// Returns the file or folder that holds the samples; nothing for a server.
+    /// Returns the file or folder that holds the samples; `None` for a server.
     fn data(&self) -> Option<&PathBuf> {
         None
     }
@@ -200,12 +200,12 @@ pub struct Query {
 }
 
 impl Source {
-    /// Returns the kind; nothing where a document that was not checked sets none.
+    /// Returns the kind; `None` if a document that was not checked sets none.
     pub fn kind(&self) -> Option<Kind<'_>> {
         self.kinds().first().map(|(_, kind)| *kind)
     }
 
-    /// Returns the file or folder that holds the samples; nothing for a server.
+    /// Returns the file or folder that holds the samples; `None` for a server.
     pub fn data(&self) -> Option<&PathBuf> {
         self.kind().and_then(|kind| kind.settings().data())
     }
@@ -347,8 +347,8 @@ pub(crate) fn patterns_of_present(
 }
 
 impl Document {
-    /// Returns the columns of the samples as far as the document names them, source by source;
-    /// where two sources have a column of one name, both names begin with their source's.
+    /// Returns the columns of the samples that the document names, source by source. If two sources
+    /// have a column of the same name, both names begin with the name of the source.
     pub fn columns(&self) -> Vec<SampleColumn> {
         let of =
             |(name, source): (&String, &Source)| (name.clone(), source.columns(self.rate_window));
@@ -363,18 +363,18 @@ impl Document {
         sources.into_iter().flat_map(|(_, columns)| columns).collect()
     }
 
-    /// Says whether samples may have columns that the document does not name.
+    /// Returns whether samples may have columns that the document does not name.
     pub fn has_other_columns(&self) -> bool {
         let mut kinds = self.sources.values().filter_map(Source::kind);
         kinds.any(|kind| kind.settings().has_other_columns())
     }
 
-    /// Says whether some source has new samples all the time: a server, not a file.
+    /// Returns whether some source has new samples all the time: a server, not a file.
     pub fn is_live(&self) -> bool {
         self.sources.values().any(|source| source.data().is_none())
     }
 
-    /// Says whether some source reads what was recorded in the store.
+    /// Returns whether some source reads what was recorded in the store.
     pub fn is_recorded(&self) -> bool {
         let mut kinds = self.sources.values().filter_map(Source::kind);
         kinds.any(|kind| kind.settings().is_recorded())

@@ -18,7 +18,7 @@ pub struct Context {
     pub time: String,
     /// Version of the models.
     pub version: String,
-    /// Says that it is worth waking someone.
+    /// Whether it is worth waking someone.
     pub urgent: bool,
     /// What began and what ended.
     pub alerts: Vec<AlertContext>,
@@ -39,7 +39,7 @@ pub struct AlertContext {
     pub kind: String,
     /// `firing` or `resolved`.
     pub status: String,
-    /// Says that it is worth waking someone.
+    /// Whether it is worth waking someone.
     pub urgent: bool,
     /// When it began.
     pub since: String,

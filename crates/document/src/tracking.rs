@@ -28,7 +28,7 @@ pub struct Tracking {
 }
 
 impl Tracking {
-    /// Says whether trainings are mirrored nowhere.
+    /// Returns whether trainings are mirrored nowhere.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

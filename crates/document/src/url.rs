@@ -76,7 +76,7 @@ impl HttpUrl {
         Self(url)
     }
 
-    /// Returns the URL with an address in the place of its host.
+    /// Returns the URL with its host replaced by an address.
     pub fn with_address(&self, address: std::net::IpAddr) -> Option<Self> {
         let mut url = self.0.clone();
         url.set_ip_host(address).ok()?;
@@ -94,12 +94,12 @@ impl HttpUrl {
         self.0.port_or_known_default().unwrap_or(80)
     }
 
-    /// Says whether scheme, host and port are those of another URL.
+    /// Returns whether scheme, host and port are those of another URL.
     pub fn has_origin_of(&self, other: &Self) -> bool {
         self.0.origin() == other.0.origin()
     }
 
-    /// Says whether the server is on this machine, by its name or address.
+    /// Returns whether the server is on this machine, by its name or address.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
         host == "localhost"
@@ -107,7 +107,7 @@ impl HttpUrl {
     }
 }
 
-/// The URL without its query, and without the `/` that stands for an empty path.
+/// The URL without its query, and without the `/` of an empty path.
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.0.port().map(|port| format!(":{port}")).unwrap_or_default();

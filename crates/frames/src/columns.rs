@@ -1,15 +1,15 @@
-//! Which columns a rule of the document means.
+//! The columns that a rule of the document selects.
 
-/// Says why a list of column patterns does not fit the columns there are.
+/// Why a list of column patterns does not fit the existing columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownColumn {
-    /// The name that no column has.
+    /// The name without a column.
     pub name: String,
 }
 
-/// Resolves the document's column patterns to names, in the order of `available`: a name means
-/// itself, `*` means all, `name*` all that begin so, and a leading `!` takes columns out again, if
-/// they are there.
+/// Resolves the document's column patterns to names, in the order of `available`: a name selects
+/// that column, `*` all, `name*` those that begin with `name`, and a leading `!` excludes columns,
+/// if they exist.
 ///
 /// ```
 /// use frames::columns::resolve;
@@ -35,7 +35,7 @@ pub fn resolve<'a>(
                     (*chosen, matched) = (keep, true);
                 }
             }
-            // What is not there need not be taken out.
+            // A column that does not exist need not be excluded.
             if matched || !keep {
                 continue;
             }
@@ -50,8 +50,8 @@ pub fn resolve<'a>(
     Ok(available.iter().zip(chosen).filter_map(|(name, chosen)| chosen.then_some(*name)).collect())
 }
 
-/// Says whether a text is meant by patterns like those of [`resolve`]. Patterns that only take out
-/// mean everything else.
+/// Returns whether a text matches patterns like those of [`resolve`]. Patterns that only exclude
+/// match everything else.
 pub fn matches(patterns: &[String], text: &str) -> bool {
     let mut is_meant = patterns.first().is_some_and(|pattern| pattern.starts_with('!'));
     for pattern in patterns {

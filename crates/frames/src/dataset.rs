@@ -12,9 +12,9 @@ use crate::FeatureTable;
 pub struct Dataset {
     /// What models are fitted on.
     pub train: FeatureTable,
-    /// What calibrates scores and thresholds.
+    /// Rows that calibrate scores and thresholds.
     pub validation: FeatureTable,
-    /// What only measures; it may have no rows.
+    /// Rows that are used only for metrics; there may be none.
     pub test: FeatureTable,
 }
 
@@ -22,16 +22,17 @@ impl Dataset {
     /// Names of the parts' files.
     pub const FILES: [&str; 3] = ["train.parquet", "validation.parquet", "test.parquet"];
 
-    /// Name of a further file: the labelled rows of the train part, anomalous ones too. It is there
-    /// where something is fitted on labels.
+    /// Name of a further file: the labelled rows of the train part, anomalous ones too. It exists
+    /// if a model is fitted on labels.
     pub const LABELLED_FILE: &str = "labelled.parquet";
 
-    /// Values that are measured on at most: 128 MB, 670,000 rows of 25 features. Of a larger data set
-    /// some entities are.
+    /// Most values for which metrics are computed: 128 MB, 670,000 rows of 25 features. For a
+    /// larger data set only some entities are used.
     pub const MOST_MEASURED_VALUES: usize = 16 << 20;
 
-    /// Reads of each part the rows of every k-th entity by name, so many that there are at most
-    /// `most_values` values, and of one entity at least. Returns k, too: it is 1 where these are all.
+    /// Reads the rows of every k-th entity (by name) of each part, so that there are at most
+    /// `most_values` values, and at least one entity. Also returns k, which is 1 if all entities
+    /// are read.
     pub fn read_sample(folder: &Path, most_values: usize) -> Result<(Self, usize), StepError> {
         let paths = Self::FILES.map(|file| folder.join(file));
         let mut values = 0_usize;
@@ -61,7 +62,7 @@ impl Dataset {
         Ok(Self { train: train?, validation: validation?, test: test? })
     }
 
-    /// Writes the three parts into a folder that is there.
+    /// Writes the three parts into an existing folder.
     pub fn write(&self, folder: &Path) -> Result<(), StepError> {
         for (file, part) in Self::FILES.iter().zip([&self.train, &self.validation, &self.test]) {
             part.write(&folder.join(file))?;

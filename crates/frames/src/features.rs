@@ -1,4 +1,4 @@
-//! `features.parquet`: one row per window and entity, with the contract it keeps.
+//! `features.parquet`: one row per window and entity, with their feature contract.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,14 +9,14 @@ use crate::parquet::{self, Reader, Writer};
 use crate::samples::read_keys;
 use crate::table::{Column, Table};
 
-/// What is known of each row; every vector has one item a row.
+/// Labels of the rows; every vector has one item per row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowLabels {
     /// The label.
     pub label: Vec<String>,
     /// The scenario the row belongs to, guard bands included; empty outside of any.
     pub scenario: Vec<String>,
-    /// Says that the row lies in a guard band and counts in no metric.
+    /// Whether the row is in a guard band, and counts in no metric.
     pub excluded: Vec<bool>,
 }
 
@@ -27,19 +27,19 @@ pub struct FeatureTable {
     pub contract: FeatureContract,
     /// Time, entity and features; `NaN` is a gap.
     pub table: Table,
-    /// Says that the samples do not reach back far enough for the row's features: such rows are
-    /// neither trained on nor scored.
+    /// Whether the samples do not reach back far enough for the row's features. Such rows are
+    /// neither used for training nor scored.
     pub warm_up: Vec<bool>,
-    /// What is known of each row, if anything is.
+    /// Labels of the rows, if there are any.
     pub labels: Option<RowLabels>,
 }
 
-/// What the rows of a file are about.
+/// Times and entities of the rows of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Number of rows.
     pub rows: usize,
-    /// Earliest time; nothing without rows.
+    /// Earliest time; `None` without rows.
     pub first: Option<Timestamp>,
     /// Latest time.
     pub last: Option<Timestamp>,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for FeatureWriter {
 }
 
 impl FeatureWriter {
-    /// Starts a file; `labelled` says that its rows have labels.
+    /// Starts a file; `labelled` means that its rows have labels.
     pub fn create(
         path: &Path,
         contract: &FeatureContract,
@@ -108,7 +108,7 @@ const SCENARIO: &str = "scenario";
 const EXCLUDED: &str = "excluded";
 
 impl FeatureTable {
-    /// Names that no feature may have.
+    /// Reserved names, which a feature must not have.
     pub const RESERVED: [&str; 6] = ["time", "entity", WARM_UP, LABEL, SCENARIO, EXCLUDED];
 
     /// Returns the number of rows.
@@ -133,8 +133,8 @@ impl FeatureTable {
     }
 
     /// Returns the table with those of its columns that `contract` has, in the order of `contract`.
-    /// Columns that only one of the two has, and differences of what columns mean, stay as they are
-    /// for the contract's check to find.
+    /// Columns that only one of them has, and different meanings of columns, are not changed, so
+    /// that the check of the contract finds them.
     #[must_use]
     pub fn with_columns_of(mut self, contract: &FeatureContract) -> Self {
         let names = contract.names();
@@ -207,7 +207,7 @@ impl FeatureTable {
         Ok(table)
     }
 
-    /// Reads the rows of some entities; the others are not held.
+    /// Reads the rows of some entities; the others are not kept in memory.
     pub fn read_entities(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Self, StepError> {
         let (_, mut rows) = Self::open(path)?;
         Self::read_parts(path, |part| {
@@ -223,7 +223,7 @@ impl FeatureTable {
 
     /// Adds the rows of a later part of the same file.
     pub fn extend(&mut self, part: Self) {
-        // A later part knows the entities of those before under the same numbers.
+        // In a later part the entities of the earlier parts have the same numbers.
         self.table.entities = part.table.entities;
         self.table.times.extend(part.table.times);
         self.table.entity.extend(part.table.entity);
@@ -238,7 +238,7 @@ impl FeatureTable {
         }
     }
 
-    /// Returns how many rows a file has, from when to when, and of which entities.
+    /// Returns the number of rows of a file, their time range, and their entities.
     pub fn extent(path: &Path) -> Result<Extent, StepError> {
         let (reader, mut part) = Self::open(path)?;
         let mut extent = Extent::default();
@@ -271,7 +271,7 @@ impl FeatureTable {
         Ok((table.contract, reader.rows()))
     }
 
-    /// Opens a file and makes the table without rows that fits it.
+    /// Opens a file, and makes an empty table with its columns.
     fn open(path: &Path) -> Result<(Reader, Self), StepError> {
         let reader = Reader::open(path)?;
         let shown = path.display();

@@ -15,7 +15,7 @@ use crate::parquet::Reader;
 /// Milliseconds since 1970 of the years 0 to 9999.
 const FIRST_AND_LAST_MS: std::ops::Range<i64> = -62_167_219_200_000..253_402_300_800_000;
 
-/// What a column of a foreign table holds.
+/// Type of a column of a foreign table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForeignKind {
     /// Integers, floating point numbers, decimals, or flags, which are 0 and 1.
@@ -31,7 +31,7 @@ pub enum ForeignKind {
 /// A column of a foreign table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignColumn {
-    /// Its name: those of the fields around it and its own, with dots between them.
+    /// Its name: the names of the fields around it and its own, joined with dots.
     pub name: String,
     /// What it holds.
     pub kind: ForeignKind,
@@ -119,7 +119,7 @@ impl ForeignRows<'_> {
     }
 
     /// Returns a column of timestamps; a null is `None`, less than a millisecond is cut off. A time
-    /// that no calendar writes with four digits of a year is refused: it is of another unit.
+    /// whose year does not have four digits is refused, because it must have another unit.
     pub fn times(&self, index: usize) -> Result<Vec<Option<Timestamp>>, StepError> {
         let times = self.read(index, "a timestamp", values::times)?;
         match times.iter().flatten().find(|time| !FIRST_AND_LAST_MS.contains(&time.ms())) {
@@ -161,7 +161,7 @@ impl ForeignRows<'_> {
         }
         let shown = array.data_type().to_string();
         let mut values = convert(&array).ok_or_else(|| wrong(&shown))?;
-        // A field of a structure that is null has no value, whatever lies in its place.
+        // A field of a structure that is null has no value, even if the array has one.
         for structure in around.iter().filter(|structure| structure.null_count() > 0) {
             for (row, value) in values.iter_mut().enumerate() {
                 *value = value.take().filter(|_| structure.is_valid(row));

@@ -1,4 +1,5 @@
-//! `labels.parquet`: which intervals are known to be anomalous, and which count neither way.
+//! `labels.parquet`: intervals that are known to be anomalous, and intervals that count neither as
+//! anomalous nor as normal.
 
 use std::path::Path;
 
@@ -6,27 +7,27 @@ use contract::{StepError, Timestamp};
 
 use crate::parquet::{self, Reader, Writer};
 
-/// Says whether a label means normal: it is one of `normal`, in any mix of upper and lower case
+/// Returns whether a label means normal: it is one of `normal`, in any mix of upper and lower case
 /// (public data sets write `BENIGN` as well as `Benign`).
 pub fn is_normal(normal: &[String], label: &str) -> bool {
     normal.iter().any(|name| name.eq_ignore_ascii_case(label.trim()))
 }
 
-/// An interval with a label: windows that end in `(start, end]` carry it.
+/// An interval with a label, which applies to windows that end in `(start, end]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelInterval {
     /// Windows that end after this time are inside.
     pub start: Timestamp,
     /// Windows that end at or before this time are inside.
     pub end: Timestamp,
-    /// What happened; for a guard band the label of its scenario.
+    /// The label; for a guard band the label of its scenario.
     pub label: String,
-    /// Whom it happened to; empty for the whole cluster. Rows of an entity of this name are meant,
-    /// or all rows if no entity has it.
+    /// The affected entity; empty for the whole cluster. It applies to rows of the entity of this
+    /// name, or to all rows if no entity has this name.
     pub target: String,
     /// Name of the scenario, unique in the log: a scenario and its two guard bands share it.
     pub scenario: String,
-    /// Says that this is a guard band, whose rows are excluded from metrics.
+    /// Whether this is a guard band, whose rows are excluded from metrics.
     pub guard: bool,
 }
 

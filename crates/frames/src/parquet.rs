@@ -1,4 +1,4 @@
-//! Parquet in and out, for every table of this crate.
+//! Reads and writes Parquet, for every table of this crate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-/// Rows in a row group of a table that is written in one go: a row group is in memory as a whole.
+/// Rows per row group of a table that is written at once: a whole row group is in memory.
 pub(crate) const ROW_GROUP_ROWS: usize = 32 * 1024;
 
 /// Rows that are read at a time.
@@ -95,8 +95,8 @@ impl Writer {
             .set_created_by(format!("lynceus {}", contract::VERSION))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_key_value_metadata((!metadata.is_empty()).then(|| pairs.collect()));
-        // Measurements hardly repeat: a dictionary of them costs time and memory for nothing,
-        // while the bytes of one weight, side by side, compress well.
+        // Measurements hardly repeat: a dictionary costs time and memory without a benefit, while
+        // bytes of the same significance compress well if they are adjacent.
         for field in fields.iter().filter(|field| *field.data_type() == DataType::Float64) {
             let column = ColumnPath::from(field.name().as_str());
             properties = properties
@@ -111,7 +111,7 @@ impl Writer {
         Ok(Self { path: path.to_owned(), rows: writer, schema })
     }
 
-    /// Adds rows; they form row groups with what was added before.
+    /// Adds rows; they form row groups with the rows before.
     pub(crate) fn write(&mut self, columns: Vec<ArrayRef>) -> Result<(), StepError> {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|e| {
             StepError::bug(format!("columns do not fit `{}`: {e}", self.path.display()))
@@ -119,7 +119,7 @@ impl Writer {
         self.rows.write(&batch).map_err(|e| write_error(&self.path, &e))
     }
 
-    /// Ends the row group, so that its memory is free again.
+    /// Ends the row group and frees its memory.
     pub(crate) fn end_row_group(&mut self) -> Result<(), StepError> {
         self.rows.flush().map_err(|e| write_error(&self.path, &e))
     }
@@ -199,8 +199,8 @@ impl Reader {
         self.for_each_batch_of(None, each)
     }
 
-    /// Calls `each` with every batch of rows, in order; of `names` the columns that are there, if
-    /// any are named: the others are not even decoded.
+    /// Calls `each` with every batch of rows, in order; if `names` is not empty, only with these
+    /// columns (if they exist): the others are not decoded.
     pub(crate) fn for_each_batch_of(
         self,
         names: Option<&[&str]>,

@@ -6,7 +6,7 @@ use contract::{StepError, Timestamp, artifact};
 
 use crate::parquet;
 
-/// The values of a column, one a row.
+/// The values of a column, one per row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// Points in time.
@@ -29,7 +29,7 @@ impl Values {
         }
     }
 
-    /// Returns a value as CSV writes it; nothing for one that is missing.
+    /// Returns a value in CSV form; empty if it is missing.
     fn cell(&self, row: usize) -> String {
         match self {
             Self::Times(values) => values.get(row).map(Timestamp::to_string),
@@ -43,7 +43,7 @@ impl Values {
     }
 }
 
-/// Puts a text in quotes where its characters mean something else in CSV (RFC 4180).
+/// Puts a text in quotes if it contains characters with a meaning in CSV (RFC 4180).
 fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) || text.trim() != text {
         format!("\"{}\"", text.replace('"', "\"\""))
@@ -118,7 +118,8 @@ impl Rows {
         text
     }
 
-    /// Writes the table to a file: Parquet where its name ends so, CSV where it ends in `.csv`.
+    /// Writes the table to a file: Parquet if its name ends in `.parquet`, CSV if it ends in
+    /// `.csv`.
     ///
     /// Errors: usage (2) for another ending; a file that cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), StepError> {

@@ -1,4 +1,4 @@
-//! `samples.parquet`: what the source said, nothing invented.
+//! `samples.parquet`: the samples as the source returned them.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const LABEL: &str = "label";
 /// Raw samples as `feature` reads them, sorted by time and, within a time, in the source's order.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
-    /// The samples; `NaN` is a gap. Infinities stay what they are.
+    /// The samples; `NaN` is a gap. Infinities are kept.
     pub table: Table,
     /// The source's own label of each row, where it has one.
     pub labels: Option<Vec<String>>,
@@ -29,9 +29,9 @@ impl Samples {
     }
 
     /// Calls `each` with the rows in parts, in order, so that memory does not grow with the file:
-    /// `each` takes from the part what it wants ([`Samples::take_first`]), and the next rows are added
-    /// to what it leaves; what it leaves of the last part is returned. An entity has the same number
-    /// in every part.
+    /// `each` takes rows from the part ([`Samples::take_first`]), and the next rows are added to
+    /// the remaining ones. The remaining rows of the last part are returned. An entity has the same
+    /// number in every part.
     pub fn read_parts(
         path: &Path,
         mut each: impl FnMut(&mut Self) -> Result<(), StepError>,
@@ -115,7 +115,7 @@ pub(crate) fn read_keys(
     table: &mut Table,
 ) -> Result<(), StepError> {
     parquet::read_times(path, batch, TIME, &mut table.times)?;
-    // Entities mostly come in runs or cycles, and there are few: a map pays off only beyond that.
+    // Mostly there are few entities, in runs or cycles; a map is faster only for more.
     let mut known: std::collections::HashMap<String, u32> =
         table.entities.iter().cloned().zip(0..).collect();
     let (entity, entities) = (&mut table.entity, &mut table.entities);
@@ -139,7 +139,7 @@ pub struct SampleRows {
     pub entities: Vec<String>,
     /// Label of each row; empty where the source has none.
     pub labels: Vec<String>,
-    /// A vector for each column: `None` is a gap, `NaN` is what the source said.
+    /// A vector for each column: `None` is a gap, `NaN` is a value of the source.
     pub columns: Vec<Vec<Option<f64>>>,
 }
 
@@ -176,7 +176,7 @@ pub fn text_number(text: &str) -> Option<f64> {
     Some(bits as f64)
 }
 
-/// Keeps the values of the rows that are kept; a column without values has none to lose.
+/// Keeps the values of the kept rows; a column without values is not changed.
 fn keep<T>(values: &mut Vec<T>, kept: &[bool]) {
     let mut rows = kept.iter();
     values.retain(|_| rows.next().copied().unwrap_or(false));

@@ -7,11 +7,11 @@ use contract::Timestamp;
 pub struct Column {
     /// The column's name.
     pub name: String,
-    /// One value a row.
+    /// One value per row.
     pub values: Vec<f64>,
 }
 
-/// Rows of time, entity and numbers, stored by column; every vector has one item a row.
+/// Rows of time, entity and numbers, stored by column; every vector has one item per row.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// End of each row's window.

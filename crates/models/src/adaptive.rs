@@ -4,19 +4,19 @@
 //! Each column is scaled by its training mean and deviation. Its usual level and variance are
 //! exponentially weighted moving averages (EWMA; Roberts: Control Chart Tests Based on Geometric
 //! Moving Averages, 1959) with half-lives of hours. Innovations are clipped (winsorised; Huber:
-//! Robust Statistics, 1981) before the averages learn from them. What is scored is the departure
-//! from the averages: the departures, with their means and deviations over short trailing
-//! windows, have two Mahalanobis distances ([`Distance`]). A second, shorter score
-//! opens a gate for alarms while the newest rows are unusual themselves, so that an alarm ends
-//! when the event does and not when the longest window has forgotten it. It bounds the score as
-//! well: beyond what is usual in training, the longer windows do not lift a row above what its
-//! newest rows say. A firing alarm lasts only while one of the newest rows is unusual without any
-//! window ([`Adaptive::judged`]): a hysteresis.
+//! Robust Statistics, 1981) before the averages learn from them. The inputs of the score are the
+//! departures from the averages, and their means and deviations over short trailing windows; the
+//! score is a mean of two squared distances ([`Distance`]). A second, shorter score opens a gate
+//! for alarms while the newest rows themselves are unusual, so that an alarm ends with the event,
+//! and not only when the event has left the longest window. The short score also bounds the score:
+//! longer windows raise it above the short score by no more than is usual in training. An open
+//! alarm lasts only while one of the newest rows is unusual without any window
+//! ([`Adaptive::judged`]): a hysteresis.
 //!
-//! The model scores rows in the order of time, an entity at a time: what it remembers of one is a
-//! [`Memory`]. A lasting change is learned within a day: its alarm then ends, and the columns that are
-//! on a new level are named ([`Memory::new_level`]). A slow creep is learned as well, so a usual
-//! level that moves far is named on its own ([`Memory::drifting`]).
+//! The model scores the rows of each entity in order of time; the state of one entity is a
+//! [`Memory`]. A lasting change is learned within a day: then its alarm ends, and
+//! [`Memory::new_level`] returns the columns with a new level. A slow change is learned, too, so
+//! [`Memory::drifting`] returns the columns whose usual level has moved far.
 
 mod distance;
 mod last_alarm;
@@ -43,19 +43,19 @@ pub const KIND: &str = "adaptive";
 pub struct Adaptive {
     following: Following,
     long: Distance,
-    /// Most by which the score is above the highest short score of the newest rows; infinite in
-    /// bundles of before.
+    /// Largest difference between the score and the highest short score of the newest rows;
+    /// infinite in bundles of earlier versions.
     most_above_short: f64,
     short: Gate,
     level: Option<Gate>,
 }
 
-/// A score of the newest rows and the threshold above which they are unusual by it.
+/// A score of the newest rows, with the threshold above which they are unusual.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     /// Makes the score.
     pub distance: Distance,
-    /// Above it a row is unusual.
+    /// Score above which a row is unusual.
     pub threshold: f64,
 }
 
@@ -86,20 +86,20 @@ const MOST_ABOVE_SHORT: &str = "most_above_short";
 const SHORT: (&str, &str) = ("short", "gate_threshold");
 const LEVEL: (&str, &str) = ("level", "level_threshold");
 
-/// What the model says of a row.
+/// Result of the model for a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// The score; higher is more anomalous.
     pub decision: f64,
-    /// Says that one of the newest rows is unusual by itself: only then an alarm may stand.
+    /// Whether one of the newest rows is unusual by itself; otherwise there is no alarm.
     pub open: bool,
 }
 
-/// What fitting saw: scores of the training rows and the memory at their end, by entity.
+/// Scores of the training rows, and the state at their end, by entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training {
-    /// Scores of the training rows in the order of time, each by a model that was fitted without
-    /// it.
+    /// Scores of the training rows in order of time, each from a model that was fitted without the
+    /// row.
     pub scores: BTreeMap<String, Vec<f64>>,
     /// The memory after the last training row.
     pub memories: BTreeMap<String, Memory>,
@@ -108,10 +108,10 @@ pub struct Training {
 impl Training {
     /// Name of the file in a candidate.
     pub const FILE: &str = "training.safetensors";
-    /// What the file's metadata says that it holds.
+    /// Kind of content in the metadata of the file.
     const KIND: &str = "training";
 
-    /// Reads the file's bytes; anything off is refused.
+    /// Reads the file's bytes; an invalid file is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
         let named =
             |e: StepError| StepError { message: format!("`{}`: {}", Self::FILE, e.message), ..e };
@@ -133,9 +133,9 @@ impl Training {
 
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
-    /// and, for `level`, no window. `level` is there where [`Following::stay_rows`] is not 0.
-    /// `most_above_short` bounds the score: it is at most so much above the highest short score of
-    /// the newest [`Following::gate_rows`] rows.
+    /// and, for `level`, no window. `level` is set if [`Following::stay_rows`] is not 0.
+    /// `most_above_short` bounds the score: it exceeds the highest short score of the newest
+    /// [`Following::gate_rows`] rows by at most this value.
     pub fn new(
         following: Following,
         (long, most_above_short): (Distance, f64),
@@ -164,7 +164,7 @@ impl Adaptive {
         self.following.columns()
     }
 
-    /// Moves an entity's memory by a row and scores it; `NaN` is a gap.
+    /// Adds a row to the state of an entity and scores it; `NaN` is a gap.
     ///
     /// # Panics
     /// If the row does not have [`Adaptive::columns`] columns.
@@ -190,11 +190,11 @@ impl Adaptive {
         Step { decision, open }
     }
 
-    /// Notes whether an alarm stands after the row that [`Adaptive::step`] has just scored.
+    /// Records whether there is an alarm after the row that [`Adaptive::step`] has just scored.
     ///
-    /// An alarm that stands lasts only while one of the newest rows is unusual by itself, as no
-    /// window is as quick to forget. It does not begin anew for what the windows still hold: until
-    /// the gate has closed once, a row that is unusual by itself must come.
+    /// An open alarm lasts only while one of the newest rows is unusual by itself, because windows
+    /// react more slowly. It does not start again because of older rows in the windows: until the
+    /// gate has closed once, a new alarm needs a row that is unusual by itself.
     pub fn judged(&self, memory: &mut Memory, alarmed: bool) {
         let ended = memory.ended || (memory.alarmed && !alarmed);
         memory.ended =
@@ -207,12 +207,12 @@ impl Adaptive {
         memory.short_scores.back().copied()
     }
 
-    /// Returns each column's share of the newest row's score: not negative, summing to 1. It is
-    /// what the column's own departure and its windows contribute to the two distances
-    /// ([`Distance::contributions`]); what lowers the score counts nothing.
+    /// Returns each column's share of the newest row's score: not negative, summing to 1. It is the
+    /// contribution of the column's departure and its windows to the two distances
+    /// ([`Distance::contributions`]); negative contributions count as 0.
     ///
     /// # Panics
-    /// If the memory saw no row.
+    /// If the memory has no row yet.
     pub fn attribution(&self, memory: &Memory) -> Vec<f64> {
         let parts = self.long.contributions(&self.features(memory, &self.following.windows));
         let columns = self.columns();
@@ -260,7 +260,7 @@ impl Adaptive {
     }
 }
 
-/// Adds a score and forgets the oldest beyond so many.
+/// Adds a score, and drops the oldest ones beyond this number.
 fn push(scores: &mut VecDeque<f64>, score: f64, most: usize) {
     while scores.len() >= most.max(1) {
         scores.pop_front();

@@ -1,20 +1,20 @@
-//! A threshold by expected false alarms: what the highest scores of the last days have reached.
+//! A threshold by expected false alarms, from the highest scores of the last days.
 //!
 //! The last days of an entity's scores are cut into blocks, by default of an hour, and the highest
 //! score of each block is remembered (block maxima: Coles, An Introduction to Statistical Modeling
 //! of Extreme Values, 2001, chapter 3). If alarms are expected `per_day` times a day, the threshold
-//! is the k-th largest of these peaks, k being `per_day` times their days: as many blocks pass it as
-//! alarms are expected. So the threshold is held in both directions, for any distribution of the
-//! scores: after a lasting rise it is above them after k blocks, and where they are quiet it
-//! comes down within the history. A few blocks with anomalies move it by a few ranks, not by the
+//! is the k-th largest of these peaks, k being `per_day` times their days: as many blocks pass it
+//! as alarms are expected. So the threshold follows the scores in both directions, for any
+//! distribution: after a lasting rise it is above them after k blocks, and if they are low it
+//! decreases within the history. A few blocks with anomalies move it by a few ranks, not by the
 //! height of the anomalies.
 //!
 //! Training gives the first peaks. Where it is too short for k to be 3, the peaks are estimated from
 //! a generalised Pareto tail that is fitted to all training scores (Pickands: Statistical Inference
 //! Using Extreme Order Statistics, 1975). Until the history is full, k grows with it.
 //!
-//! An alarm lasts while the score is above a lower level (hysteresis). Its first score counts as a peak, the
-//! others of its first day do not: what lasts longer is the new usual.
+//! An alarm lasts while the score is above a lower level (hysteresis). Its first score counts as a
+//! peak, the others of its first day do not. A change that lasts longer is the new normal.
 
 use std::collections::VecDeque;
 
@@ -29,17 +29,17 @@ use crate::reference::quantile;
 /// would fill more than a quarter of them.
 const BLOCKS: usize = 72;
 
-/// Rank of the threshold at least, as far as the history allows: hours with anomalies fewer than this
-/// do not raise it by their height.
+/// Smallest rank of the threshold, if the history is long enough: fewer hours with anomalies than
+/// this do not raise it by their height.
 const LEAST_RANK: f64 = 3.0;
 
-/// How long an alarm's scores after the first teach nothing.
+/// Time during which the scores of an alarm after the first are not learned.
 const KEPT_OUT: Span = Span::from_seconds(86_400);
 
 /// First calibration scores of an entity that do not count, while its windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
 
-/// Peaks that a tail is fitted to at least.
+/// Fewest peaks for the fit of a tail.
 const FEWEST_PEAKS: usize = 10;
 
 /// Share of the peaks of calibration up to which the tail is fitted: a few per cent of anomalies
@@ -49,7 +49,7 @@ const CENSORED_FROM: f64 = 0.9;
 /// Added to the largest score where there are fewer peaks.
 const MARGIN: f64 = 0.1;
 
-/// What a threshold remembers of an entity.
+/// State of a threshold for an entity.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlarmState {
     /// Time of the last score.
@@ -61,12 +61,12 @@ pub struct AlarmState {
     open_peak: f64,
     /// Rows since the alarm began; 0 without one.
     rows: u32,
-    /// Says that the alarm has been urgent.
+    /// Whether the alarm has been urgent.
     urgent: bool,
 }
 
 impl AlarmState {
-    /// Says whether the alarm that stands is urgent.
+    /// Returns whether the open alarm is urgent.
     pub fn is_urgent(&self) -> bool {
         self.urgent
     }
@@ -110,7 +110,7 @@ impl Record for AlarmState {
     }
 }
 
-/// Rounds a peak to what is remembered of it: no threshold needs more than seven digits.
+/// Rounds a peak to single precision for the state: a threshold needs no more than seven digits.
 #[expect(clippy::cast_possible_truncation, reason = "seven digits are what is kept")]
 fn single(peak: f64) -> f32 {
     peak as f32
@@ -121,11 +121,11 @@ fn single(peak: f64) -> f32 {
 struct Blocks {
     /// Scores of a block.
     rows: u32,
-    /// Blocks that are remembered.
+    /// Number of stored blocks.
     count: usize,
     /// Days that one holds.
     days: f64,
-    /// Blocks that a threshold rests on at least: those in which [`LEAST_RANK`] alarms are expected.
+    /// Fewest blocks of a threshold: those in which [`LEAST_RANK`] alarms are expected.
     fewest: usize,
 }
 
@@ -142,10 +142,10 @@ impl Blocks {
         Self { rows: u32::try_from(block).unwrap_or(u32::MAX), count, days, fewest }
     }
 
-    /// Makes the state before an entity's next score from its scores so far. Where they are too few,
-    /// peaks that the tail lets expect stand in for the oldest blocks. There are no more of them than
-    /// a threshold needs, since training of an hour knows little of the tail, and each hour of
-    /// scoring more.
+    /// Makes the state before an entity's next score from its scores so far. If they are too few,
+    /// expected peaks of the tail replace the oldest blocks. There are only as many of them as a
+    /// threshold needs, because one hour of training gives a poor estimate of the tail, and each
+    /// hour of scoring improves it.
     fn after(self, scores: &[f64], levels: &AlarmLevels) -> AlarmState {
         let rows = self.rows as usize;
         let seen = (scores.len() / rows).min(self.count);
@@ -186,8 +186,7 @@ impl AlarmRule {
         }
     }
 
-    /// Makes the state of an entity that nothing is known of: its peaks are those that all training
-    /// scores let expect.
+    /// Makes the state of an unknown entity: its peaks are those expected from all training scores.
     pub fn fresh(&self) -> AlarmState {
         self.blocks.after(&[], &self.levels)
     }
@@ -208,14 +207,14 @@ impl AlarmRule {
         let days = peaks.len() as f64 * self.blocks.days;
         let above = (self.per_day * days - 1.0).max(0.0);
         let rank = crate::reference::whole(above);
-        // Two of them are wanted, and of every row: sorting all would take longer.
+        // Only two of them are needed, for every row; sorting all would take longer.
         let (_, high, below) = peaks.select_nth_unstable_by(rank.min(last), |a, b| b.total_cmp(a));
         let high = *high;
         let low = below.iter().copied().max_by(f64::total_cmp).unwrap_or(high);
         high + (low - high) * (above - rank as f64).clamp(0.0, 1.0)
     }
 
-    /// Takes in a score that was judged.
+    /// Adds a score and its verdict.
     pub fn observe(&self, state: &mut AlarmState, time_ms: i64, score: f64, alarmed: bool) {
         state.time_ms = time_ms;
         let urgent = score > self.onset(state) + self.page_above;

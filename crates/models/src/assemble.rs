@@ -1,4 +1,4 @@
-//! From fitted candidates to a bundle: calibration, thresholds, reference.
+//! Makes a bundle from fitted candidates: calibration, thresholds, reference.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ mod weights;
 
 pub use weights::rank;
 
-/// Normal rows a calibration needs at least.
+/// Fewest normal rows for a calibration.
 pub const FEWEST_CALIBRATION_ROWS: usize = contract::least::CALIBRATION_ROWS;
 
 /// A candidate folder in memory, verified.
@@ -34,7 +34,7 @@ pub struct Candidate {
     /// Bytes of its safetensors file.
     pub model: Vec<u8>,
     loaded: Model,
-    /// What fitting saw, for a model that scores in the order of time.
+    /// Scores of the fitted rows, for a model that scores in order of time.
     training: Option<Training>,
 }
 
@@ -54,7 +54,7 @@ impl Candidate {
         Ok(Self { training, ..Self::new(manifest, model)? })
     }
 
-    /// Puts a manifest and the bytes it names together.
+    /// Makes a candidate from a manifest and its bytes.
     pub fn new(manifest: CandidateManifest, model: Vec<u8>) -> Result<Self, StepError> {
         if manifest.format != CandidateManifest::FORMAT {
             return Err(StepError::refused(format!(
@@ -70,7 +70,7 @@ impl Candidate {
         Ok(Self { manifest, model, loaded, training: None })
     }
 
-    /// Returns the candidate with what its fitting saw.
+    /// Returns the candidate with the scores of its fitted rows.
     #[must_use]
     pub fn with_training(self, training: Training) -> Self {
         Self { training: Some(training), ..self }
@@ -93,7 +93,7 @@ fn check_hash(kind: &str, record: &FileRecord, bytes: &[u8]) -> Result<(), StepE
     .hint("the file changed after `train` wrote it: run `train` again"))
 }
 
-/// What a bundle is made by, besides its candidates and their calibration rows.
+/// Settings of a bundle, in addition to its candidates and their calibration rows.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     /// Name of the pipeline.
@@ -121,8 +121,8 @@ pub fn assemble(
     assemble_sampled(candidates, (calibration, calibration), recipe)
 }
 
-/// [`assemble`] where `calibration` holds the rows of some entities alone: `keys` has the times,
-/// entities and labels of all rows, and no features.
+/// [`assemble`] for a `calibration` with the rows of only some entities: `keys` has the times,
+/// entities and labels of all rows, without features.
 pub fn assemble_sampled(
     mut candidates: Vec<Candidate>,
     (calibration, keys): (&FeatureTable, &FeatureTable),
@@ -189,7 +189,7 @@ pub fn assemble_sampled(
     Ok(bundle)
 }
 
-/// Notes that the state of each entity is that after its last calibration row.
+/// Sets the state of each entity to that after its last calibration row.
 fn set_times(initial: &mut ScoreState, calibration: &FeatureTable) {
     for (entity, rows) in sequence::by_entity(calibration) {
         let Some(last) = rows.last().map(|row| calibration.table.times[*row].ms()) else {
@@ -244,7 +244,7 @@ fn check(
     Ok(())
 }
 
-/// What the calibration rows say.
+/// Results from the calibration rows.
 struct Calibrated {
     /// Fixed threshold of each candidate, as a decision score, and its levels.
     thresholds: Vec<(f64, Option<AlarmLevels>)>,
@@ -300,7 +300,7 @@ fn calibrate(
     let (mut combined_threshold, mut combined_levels) = (None, None);
     if vote.combine == Combine::Mean {
         let series = by_entity(&usual, &combined);
-        // Members' own levels judge nothing here.
+        // The members' own levels are not used here.
         initial.alarms.clear();
         combined_levels =
             calibrate_levels(vote, usual.contract.step, COMBINED, &series, &mut initial);
@@ -332,7 +332,7 @@ fn reference_of(
     }
 }
 
-/// Returns the threshold of an entity that nothing is known of.
+/// Returns the threshold of an unknown entity.
 fn passed(vote: &Vote, levels: &AlarmLevels) -> f64 {
     match &vote.threshold {
         Threshold::FalseAlarms(threshold) => levels.passed(threshold.per_day),
@@ -340,8 +340,8 @@ fn passed(vote: &Vote, levels: &AlarmLevels) -> f64 {
     }
 }
 
-/// Finds the levels of a series of scores for a threshold by expected false alarms, and notes the
-/// state that the series leaves; nothing for other thresholds.
+/// Finds the levels of a series of scores for a threshold by expected false alarms, and records the
+/// state after the series; does nothing for other thresholds.
 fn calibrate_levels(
     vote: &Vote,
     step: Span,
@@ -390,7 +390,7 @@ fn combine(
     combined
 }
 
-/// Returns the score that a share of the scores stays at or below.
+/// Returns the quantile of the scores for a share.
 fn upper_quantile(scores: &[f64], share: f64) -> f64 {
     let mut sorted = scores.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

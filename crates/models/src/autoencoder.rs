@@ -1,5 +1,5 @@
-//! A network that learned to reproduce normal rows: what it cannot reproduce is unusual (Hinton,
-//! Salakhutdinov: Reducing the Dimensionality of Data with Neural Networks, 2006).
+//! A network that learned to reproduce normal rows: a row with a large reconstruction error is
+//! unusual (Hinton, Salakhutdinov: Reducing the Dimensionality of Data with Neural Networks, 2006).
 
 use contract::StepError;
 use ndarray::{ArrayView1, ArrayView2};
@@ -18,7 +18,7 @@ pub struct Layer {
     pub outputs: usize,
     /// Shape (outputs, inputs) by rows, as `PyTorch` stores it.
     pub weight: Vec<f32>,
-    /// One number an output.
+    /// One number per output.
     pub bias: Vec<f32>,
 }
 

@@ -1,4 +1,4 @@
-//! A bundle: the members, their calibration and the vote, verified and ready to score.
+//! A bundle: the models, their calibration and the vote, verified and ready to score.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,11 +30,11 @@ pub struct Bundle {
     files: BTreeMap<String, Vec<u8>>,
     pub(crate) members: Vec<LoadedMember>,
     pub(crate) combined: Series,
-    /// What scoring remembers at the end of the data set: where it begins.
+    /// State of scoring at the end of the data set, with which live scoring begins.
     pub(crate) initial: ScoreState,
-    /// What it remembers before the test part, where the data set has one.
+    /// State before the test part, if there is one.
     pub(crate) before_test: Option<ScoreState>,
-    /// What names the kind of an alarm.
+    /// The second stage, which names the kind of fault of an alarm.
     pub(crate) diagnosis: Option<Diagnosis>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct LoadedMember {
 pub(crate) struct Series {
     pub(crate) scale: Scale,
     pub(crate) rule: ThresholdRule,
-    /// A threshold by expected false alarms; `rule` does not count then.
+    /// A threshold by expected false alarms; `rule` is then not used.
     pub(crate) alarms: Option<AlarmRule>,
 }
 
@@ -83,25 +83,25 @@ pub(crate) fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleMan
 }
 
 impl Bundle {
-    /// Reads a bundle folder; a file that is missing, too much or not what its hash says is
-    /// refused.
+    /// Reads a bundle folder; a missing or additional file, or one that does not match its SHA-256,
+    /// is refused.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
         Self::from_files(&files_of(folder)?)
     }
 
-    /// Reads a bundle from its files by name: what a registry holds.
+    /// Reads a bundle from its files by name, as a registry returns them.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
         Self::from_some(files, |_| true)
     }
 
-    /// [`Bundle::from_files`] of a bundle that continues from a stored state, so that what it
-    /// remembers may be missing among the files ([`Bundle::begins_with`]): it is by far the largest
-    /// of them where there are many entities.
+    /// [`Bundle::from_files`] for a bundle that continues from a stored state. Then the file with
+    /// its initial state may be missing ([`Bundle::begins_with`]), which is by far the largest file
+    /// if there are many entities.
     pub fn for_state(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
         Self::from_some(files, |memory| files.contains_key(&memory.file))
     }
 
-    /// Says whether a bundle needs a file to score from this state on.
+    /// Returns whether a bundle needs a file to score from this state on.
     pub fn begins_with(manifest: &BundleManifest, state: &ScoreState, file: &FileRecord) -> bool {
         let goes_on = state.reference_sha256 == manifest.reference.sha256;
         let is = |record: &Option<FileRecord>| {
@@ -151,7 +151,7 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Takes a second stage that fits the bundle's features.
+    /// Adds a second stage, which must fit the bundle's features.
     pub(crate) fn set_diagnosis(&mut self, diagnosis: Diagnosis) -> Result<(), StepError> {
         let (columns, found) = (self.manifest.contract.columns.len(), diagnosis.columns());
         if found != columns {
@@ -196,7 +196,7 @@ impl Bundle {
         let score = &reference.combined;
         let scale = Scale { logarithmic: false, centre: score.centre, spread: score.spread };
         let prior = prior(&scale, score);
-        // Only `combine: mean` has a threshold here; nothing is above infinity.
+        // Only `combine: mean` has a threshold here; no score is above infinity.
         let fixed = manifest.combined_threshold.unwrap_or(f64::INFINITY);
         if manifest.vote.combine == Combine::Mean && manifest.combined_threshold.is_none() {
             return Err(refused("combines by mean and has no `combined_threshold`".to_owned()));
@@ -231,7 +231,7 @@ impl Bundle {
         self.members.iter().map(|member| &member.model)
     }
 
-    /// Notes what scoring remembers where it begins.
+    /// Sets the state with which scoring begins.
     pub(crate) fn begin_with(&mut self, initial: ScoreState) -> Result<(), StepError> {
         self.manifest.memory = Some(self.add_state(ScoreState::FILE, &initial)?);
         self.initial = initial;
@@ -245,8 +245,8 @@ impl Bundle {
         Ok(record)
     }
 
-    /// Scores the test part, so that scoring begins after it, and notes what is remembered before
-    /// it; does nothing for a bundle that needs no past.
+    /// Scores the test part, so that scoring begins after it, and records the state before it; does
+    /// nothing for a bundle without a state.
     pub fn advance(&mut self, test: &FeatureTable, threads: usize) -> Result<(), StepError> {
         self.advance_over(threads, |each| each(test))
     }
@@ -271,7 +271,7 @@ impl Bundle {
         self.begin_with(state)
     }
 
-    /// Notes what was measured on a part of the data set (`validation`, `test`).
+    /// Adds the metrics on a part of the data set (`validation`, `test`).
     pub fn set_metrics(&mut self, part: &str, metrics: BTreeMap<String, f64>) {
         let finite = metrics.into_iter().filter(|(_, value)| value.is_finite()).collect();
         self.manifest.metrics.insert(part.to_owned(), finite);
@@ -287,9 +287,8 @@ impl Bundle {
         write_files(folder, &self.to_files()?)
     }
 
-    /// Returns the table with the columns that the model was trained on. The source may have more
-    /// than it had then; what it has less, or otherwise, is refused as
-    /// [`check_contract`](Self::check_contract) does.
+    /// Returns the table with the columns of the model. The table may have additional columns;
+    /// missing or different ones are refused as by [`check_contract`](Self::check_contract).
     pub fn columns_of(&self, table: FeatureTable) -> Result<FeatureTable, StepError> {
         let table = table.with_columns_of(&self.manifest.contract);
         self.check_contract(&table)?;
@@ -322,7 +321,7 @@ pub(crate) fn write_files(
     })
 }
 
-/// What to do about data that a bundle was not trained on.
+/// What to do about features of another contract.
 pub(crate) const OTHER_DATA_HINT: &str =
     "train again, or score with the document the model was trained with";
 
@@ -345,7 +344,7 @@ fn missing(file: &str) -> StepError {
         .hint("copy the whole folder of the bundle, or train again")
 }
 
-/// Returns a file's bytes if they are what the manifest says.
+/// Returns a file's bytes if they match the manifest.
 pub(crate) fn verified<'a>(
     files: &'a BTreeMap<String, Vec<u8>>,
     record: &FileRecord,

@@ -1,4 +1,4 @@
-//! What all trees that distinguish classes have, however their leaves are read.
+//! Common parts of all tree models that distinguish classes.
 
 use contract::StepError;
 use ndarray::ArrayView2;
@@ -17,7 +17,7 @@ pub(crate) struct ClassModel {
     pub(crate) classes: Classes,
     /// The median of each column, for gaps.
     pub(crate) fill: Vec<f64>,
-    /// Each column's share in what the splits gained.
+    /// Each column's share of the gain of the splits.
     pub(crate) importance: Vec<f64>,
     pub(crate) calibration: Calibration,
 }

@@ -1,4 +1,4 @@
-//! Trees that say which class a row is of: a decision tree (Breiman and others: Classification and
+//! Trees that predict the class of a row: a decision tree (Breiman and others: Classification and
 //! Regression Trees, 1984) or a random forest (Breiman: Random Forests, 2001).
 
 use std::ops::Range;
@@ -18,12 +18,12 @@ pub const KINDS: [&str; 2] = ["decision_tree", "random_forest"];
 pub struct Classes {
     /// Their names: labels of the scenario log or the table.
     pub names: Vec<String>,
-    /// Which of them mean that all is well.
+    /// Which of them mean normal.
     pub normal: Vec<bool>,
 }
 
-/// One tree: parallel vectors with an item a node, the root first, children after their parent and
-/// side by side.
+/// One tree: parallel vectors with one item per node. The root is first, and two children are
+/// adjacent, after their parent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClassTree {
     /// Column of the split; 0 at a leaf.
@@ -38,12 +38,12 @@ pub struct ClassTree {
 
 /// How the trees' mean shares become probabilities: `(share + smoothing) ^ exponent`, scaled so
 /// that they sum to 1. Temperature scaling (Guo and others: On Calibration of Modern Neural
-/// Networks, 2017) with room for classes that no tree names.
+/// Networks, 2017) with a share for classes that no tree predicts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
     /// Added to every share; above 0.
     pub smoothing: f64,
-    /// Above 1 where the trees are too modest, below where they are too sure.
+    /// Above 1 if the trees are underconfident, below 1 if they are overconfident.
     pub exponent: f64,
 }
 
@@ -52,8 +52,8 @@ pub struct Calibration {
 /// They take unscaled values: only their order counts. A gap, an infinity and a value beyond 1e150
 /// are replaced by the training median.
 ///
-/// Attribution: exact along the path. The share of normal classes changes at every split; a column
-/// gets what its splits took from it, over all trees. A column that gave some gets nothing.
+/// Attribution: exact along the path. The share of normal classes changes at every split. A column
+/// gets the decreases of its splits, over all trees; a column with a total increase gets 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassTrees {
     kind: &'static str,
@@ -65,8 +65,8 @@ fn refused(what: &str) -> StepError {
     StepError::damaged(format!("the class trees {what}"))
 }
 
-/// Says whether each node's children come after it and inside, so that every walk ends; `lefts` has
-/// the left child of each node, 0 for a leaf.
+/// Returns whether the children of each node come after it and exist, so that every walk ends;
+/// `lefts` has the left child of each node, 0 for a leaf.
 pub(crate) fn is_tree(lefts: &[u32]) -> bool {
     lefts.iter().enumerate().all(|(node, left)| {
         let left = *left as usize;
@@ -74,8 +74,8 @@ pub(crate) fn is_tree(lefts: &[u32]) -> bool {
     })
 }
 
-/// Takes the tensor `tree_nodes`, the number of nodes of each tree, and returns which of all nodes
-/// are each tree's; nothing if they are not `nodes` together.
+/// Takes the tensor `tree_nodes`, the number of nodes of each tree, and returns the range of nodes
+/// of each tree; `None` if their sum is not `nodes`.
 pub(crate) fn take_ranges(
     tensors: &mut Tensors,
     nodes: usize,
@@ -133,7 +133,7 @@ impl ClassTree {
 }
 
 impl Calibration {
-    /// Leaves shares nearly as they are.
+    /// Hardly changes the shares.
     pub const NONE: Self = Self { smoothing: 1e-9, exponent: 1.0 };
 
     /// Takes the tensor `calibration`.
@@ -162,8 +162,8 @@ impl Calibration {
 }
 
 impl ClassTrees {
-    /// Makes the model. `kind` is one of [`KINDS`], `fill` the median and `importance` the share
-    /// of each column in what the splits gained.
+    /// Makes the model. `kind` is one of [`KINDS`], `fill` the median of each column, and
+    /// `importance` its share of the gain of the splits.
     pub fn new(
         kind: &'static str,
         classes: Classes,
@@ -205,7 +205,7 @@ impl ClassTrees {
     }
 
     /// Returns each column's share in what the splits gained, weighted by rows; they sum to 1, or
-    /// are all 0 where nothing was split.
+    /// are all 0 without a split.
     pub fn importance(&self) -> &[f64] {
         &self.model.importance
     }

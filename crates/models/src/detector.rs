@@ -1,4 +1,4 @@
-//! What every detector can do, and how one becomes a file and back.
+//! The interface of detectors, and how they are written to and read from files.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ use crate::z_score::ZScore;
 
 /// A fitted model that gives each row a score.
 ///
-/// Rows come unscaled: a detector has a scaler of its own. Gaps and infinities are allowed.
+/// Rows are not scaled: each detector has its own scaler. Gaps and infinities are allowed.
 pub trait Detector: Send + Sync + Debug {
     /// Returns the kind of model, as the document names it.
     fn kind(&self) -> &'static str;
@@ -33,8 +33,8 @@ pub trait Detector: Send + Sync + Debug {
     /// If the rows do not have [`Detector::columns`] columns.
     fn decision(&self, rows: ArrayView2<'_, f64>, threads: usize) -> Vec<f64>;
 
-    /// Returns each column's share of a row's score: not negative, summing to 1, or all 0 where
-    /// nothing stands out. How it is made is said at each detector.
+    /// Returns each column's share of a row's score: not negative, summing to 1, or all 0 if no
+    /// column is unusual. Each detector documents its computation.
     ///
     /// # Panics
     /// If the row does not have [`Detector::columns`] columns.
@@ -43,7 +43,7 @@ pub trait Detector: Send + Sync + Debug {
     /// Returns the fitted parameters.
     fn tensors(&self) -> Tensors;
 
-    /// Says whether the score spans orders of magnitude, so that its logarithm is what compares
+    /// Returns whether the score spans orders of magnitude, so that its logarithm is what compares
     /// and averages well.
     fn is_ratio_scaled(&self) -> bool;
 }
@@ -85,7 +85,7 @@ pub fn save(detector: &dyn Detector) -> Result<Vec<u8>, StepError> {
     detector.tensors().encode(detector.kind())
 }
 
-/// Turns contributions into shares: what is negative or not finite counts nothing.
+/// Turns contributions into shares; negative and non-finite ones count as 0.
 pub(crate) fn shares(mut contributions: Vec<f64>) -> Vec<f64> {
     for value in &mut contributions {
         *value = if value.is_finite() { value.max(0.0) } else { 0.0 };

@@ -1,4 +1,5 @@
-//! The second stage inside a bundle: how it gets there, what it says of alarms, how right it is.
+//! The second stage inside a bundle: adding it, naming the kind of fault of alarms, and its
+//! metrics.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,17 +17,17 @@ use crate::{Bundle, matrix};
 /// Name of the second stage's file in a bundle.
 const FILE: &str = "diagnose.safetensors";
 
-/// Alarmed rows by their label and then by what they were called.
+/// Alarmed rows by label and then by the predicted kind.
 pub type Confusion = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Says whether a candidate folder holds a second stage.
+/// Returns whether a candidate folder holds a second stage.
 pub fn is_diagnosis(folder: &Path) -> Result<bool, StepError> {
     let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
     Ok(manifest.kind == KIND)
 }
 
 impl Bundle {
-    /// Takes the second stage from its candidate folder. Refused are one that was fitted on other
+    /// Reads the second stage from its candidate folder. Refused are one that was fitted on other
     /// features, and one that does not match its SHA-256.
     pub fn add_diagnosis(&mut self, folder: &Path) -> Result<(), StepError> {
         let candidate: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
@@ -62,7 +63,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// Returns what an alarm is taken for; nothing without a second stage, or for other rows.
+    /// Returns the kind of fault of an alarm; `None` without a second stage, or for other rows.
     pub(crate) fn diagnosed(
         &self,
         table: &FeatureTable,
@@ -75,8 +76,9 @@ impl Bundle {
         Some(diagnosis.diagnose(&values))
     }
 
-    /// Scores a part of the data set and says what its alarmed rows of labels that are not normal
-    /// were called; nothing without a second stage or labels. `before` as in [`Bundle::measure`].
+    /// Scores a part of the data set, and returns the predicted kinds of its alarmed rows with
+    /// anomalous labels; `None` without a second stage or labels. `before` as in
+    /// [`Bundle::measure`].
     pub fn measure_diagnosis(
         &self,
         part: &FeatureTable,
@@ -104,8 +106,8 @@ impl Bundle {
         Ok(Some(confusion))
     }
 
-    /// Returns how many rows of a confusion there are, and the share that was called right: by
-    /// their label, or `unknown` where no such kind was learned. Nothing without rows.
+    /// Returns the number of rows of a confusion matrix, and the share with the correct kind: their
+    /// label, or `unknown` if that kind was not learned. `None` without rows.
     pub fn diagnosis_figures(&self, confusion: &Confusion) -> Option<[(&'static str, f64); 2]> {
         let kinds = self.diagnosis.as_ref()?.kinds();
         let (mut rows, mut right) = (0, 0);

@@ -1,4 +1,4 @@
-//! The second stage: which kind of fault an alarm is, or `unknown` where it is like none.
+//! The second stage: names the kind of fault of an alarm, or `unknown` if it is similar to none.
 
 use contract::StepError;
 use contract::score::Diagnosed;
@@ -6,13 +6,13 @@ use contract::score::Diagnosed;
 use crate::detector::Detector as _;
 use crate::{ClassTrees, Scaler, Tensors};
 
-/// What an alarm is called that is like no kind.
+/// Kind of an alarm that is similar to no learned kind.
 pub const UNKNOWN: &str = "unknown";
 
 /// Name of the model, in files and in the document.
 pub(crate) const KIND: &str = "diagnose";
 
-/// The kind of forest it rests on.
+/// Kind of its forest.
 const FOREST: &str = "random_forest";
 
 /// Distances from normal within this, as inverse hyperbolic sines, are noise and no part of a
@@ -21,11 +21,12 @@ const NOISE: f64 = 1.0;
 
 /// A fitted second stage.
 ///
-/// A forest gives each kind a probability, by the columns its trees split. Beside it stands the
-/// pattern of a row: the inverse hyperbolic sine of each column's distance from normal in usual
-/// spreads, less what is noise. Its likeness to a kind is the cosine between it and the kind's mean
+/// A forest gives each kind a probability, by the columns its trees split. In addition, each row
+/// has a pattern: the inverse hyperbolic sine of each column's distance from normal in usual
+/// spreads, minus noise. Its likeness to a kind is the cosine between it and the kind's mean
 /// pattern. A kind's probability is the forest's times `exp(likeness_weight * likeness)`, scaled so
-/// that all sum to 1. The forest alone would name a kind for anything: a row must be like it, too.
+/// that all sum to 1. The forest alone would name a kind for any row, so the row must also be
+/// similar to the kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Diagnosis {
     forest: ClassTrees,
@@ -35,14 +36,14 @@ pub struct Diagnosis {
     thresholds: Thresholds,
 }
 
-/// When a row is of unknown kind.
+/// Limits below which the kind of a row is unknown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    /// Probability below which it is.
+    /// Lowest probability.
     pub min_probability: f64,
-    /// Likeness below which it is, -1 to 1.
+    /// Lowest likeness, -1 to 1.
     pub min_likeness: f64,
-    /// How much likeness counts beside the forest.
+    /// Weight of the likeness relative to the forest.
     pub likeness_weight: f64,
 }
 
@@ -60,7 +61,7 @@ impl Thresholds {
 }
 
 impl Diagnosis {
-    /// Makes the second stage. `scaler` says what is normal, `patterns` holds the mean of
+    /// Makes the second stage. `scaler` was fitted on normal rows, `patterns` has the mean of
     /// [`pattern`] over each kind's rows, in the order of the forest's classes.
     pub fn new(
         forest: ClassTrees,
@@ -88,7 +89,8 @@ impl Diagnosis {
         &self.forest.classes().names
     }
 
-    /// Returns the probability of each kind, as if it had to be one of them, and the likeness.
+    /// Returns the probability of each kind, under the assumption that it is one of them, and the
+    /// likeness.
     ///
     /// # Panics
     /// If the row does not have [`Diagnosis::columns`] columns.
@@ -100,7 +102,7 @@ impl Diagnosis {
         let highest = likeness.iter().copied().fold(-1.0, f64::max);
         let weight = self.thresholds.likeness_weight;
         let weighted = forest.iter().zip(&likeness);
-        // Against the highest: nothing overflows.
+        // Relative to the highest value, so that no value overflows.
         let weighted: Vec<f64> = weighted
             .map(|(share, likeness)| share * (weight * (likeness - highest)).exp())
             .collect();
@@ -108,14 +110,14 @@ impl Diagnosis {
         weighted.into_iter().map(|weighted| weighted / total).zip(likeness).collect()
     }
 
-    /// Says of which kind a row is.
+    /// Returns the kind of a row.
     ///
     /// # Panics
     /// If the row does not have [`Diagnosis::columns`] columns.
     pub fn diagnose(&self, row: &[f64]) -> Diagnosed {
         let mut best = (0, 0.0, 0.0);
         for (kind, (probability, likeness)) in self.probabilities(row).into_iter().enumerate() {
-            // The first of equals: the order of the names decides.
+            // Of equal kinds the first in the order of names is used.
             if probability > best.1 {
                 best = (kind, probability, likeness);
             }
@@ -141,7 +143,7 @@ impl Diagnosis {
         tensors.encode(KIND)
     }
 
-    /// Reads a diagnosis from the bytes of its file; anything off is refused.
+    /// Reads a diagnosis from the bytes of its file; an invalid file is refused.
     pub fn load(bytes: &[u8]) -> Result<Self, StepError> {
         let mut tensors = Tensors::decode(KIND, bytes)?;
         let scaler = Scaler::read(&mut tensors)?;
@@ -168,7 +170,7 @@ pub fn pattern(scaler: &Scaler, row: &[f64]) -> Vec<f64> {
     row.iter().enumerate().map(distance).collect()
 }
 
-/// Returns the cosine between two patterns, -1 to 1; 0 where one of them is not a pattern at all.
+/// Returns the cosine between two patterns, -1 to 1; 0 if one of them is zero.
 pub fn cosine(one: &[f64], other: &[f64]) -> f64 {
     let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
     let lengths = (product(one, one) * product(other, other)).sqrt();

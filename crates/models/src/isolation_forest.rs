@@ -20,8 +20,8 @@ const LANES: usize = 8;
 
 const EULER_GAMMA: f64 = 0.577_215_664_901_532_9;
 
-/// One tree: parallel vectors with an item a node, the root first, children after their parent and
-/// side by side.
+/// One tree: parallel vectors with one item per node. The root is first, and two children are
+/// adjacent, after their parent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tree {
     /// Columns of a node's split, as many as the forest's width, node by node.
@@ -36,7 +36,7 @@ pub struct Tree {
     pub samples: Vec<u32>,
 }
 
-/// What a walk needs of a node; a leaf leads to itself.
+/// The parts of a node that a walk reads; a leaf leads to itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Step {
     threshold: f32,
@@ -44,11 +44,11 @@ struct Step {
     next: u32,
 }
 
-/// What is derived from a tree for scoring.
+/// Data that is derived from a tree for scoring.
 #[derive(Debug, Clone, PartialEq)]
 struct Walk {
     steps: Vec<Step>,
-    /// Depth and expected rest of the way at each node.
+    /// Depth plus expected remaining path length at each node.
     lengths: Vec<f64>,
     depth: usize,
 }
@@ -56,10 +56,10 @@ struct Walk {
 /// Anomaly score of the forest, `2^(-mean path length / expected path length)`, between 0 and 1:
 /// scikit-learn's `score_samples` with the sign turned.
 ///
-/// Attribution: exact along the path. The expected path length changes at every split by
-/// `1 + c(rows of the child) - c(rows of the node)`; the changes of a walk sum to the path length
-/// minus the forest's expectation. A column gets what its splits shortened (in a split of several
-/// columns by the size of their terms); a column that lengthened the way gets nothing.
+/// Attribution: exact along the path. The expected path length changes at every split by `1 +
+/// c(rows of the child) - c(rows of the node)`; the changes of a walk sum to the path length minus
+/// the forest's expectation. A column gets the shortening of the path at its splits (in a split of
+/// several columns in proportion to their terms); a column that lengthened the path gets 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IsolationForest {
     scaler: Scaler,
@@ -67,7 +67,7 @@ pub struct IsolationForest {
     subsample: u32,
     trees: Vec<Tree>,
     walks: Vec<Walk>,
-    /// The trees for scoring many rows; nothing where one is too deep or splits several columns.
+    /// The trees for scoring many rows; `None` if one is too deep or splits several columns.
     perfect: Option<Vec<PerfectTree>>,
 }
 

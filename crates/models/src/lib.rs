@@ -1,10 +1,10 @@
-//! What it takes to use a model: detectors, scalers, calibration, the vote, thresholds, bundles.
+//! Use of models: detectors, scalers, calibration, the vote, thresholds, bundles.
 //!
-//! Fitting is not here but in `steps/train`: a scorer links no training code. A detector gives
-//! each row a *decision* score (higher is more anomalous, in its own unit); the [`mod@reference`] part
-//! of the training data turns it into a *calibrated* score (share of reference rows below); the
-//! [`vote`] of all members against their [`threshold`]s is the verdict. A [`Bundle`] is all of that,
-//! read from a folder and verified by hash.
+//! Fitting is in `steps/train`, so that a scorer links no training code. A detector gives each row
+//! a *decision* score (higher is more anomalous, in its own unit); the [`mod@reference`] part of
+//! the training data turns it into a *calibrated* score (share of reference rows below); the
+//! [`vote`] of all members against their [`threshold`]s is the verdict. A [`Bundle`] contains all
+//! of that; it is read from a folder and verified by hash.
 
 pub mod adaptive;
 pub mod alarm;

@@ -8,13 +8,13 @@ use crate::blocks::score_blocks;
 use crate::detector::{Detector, shares};
 use crate::{Scaler, Tensors};
 
-/// Squared distances below this are taken to be this, so that the logarithm is finite.
+/// Lower limit of squared distances, so that the logarithm is finite.
 const SMALLEST_SQUARE: f64 = 1e-12;
 
 /// Logarithm of the squared Mahalanobis distance of the z-scored row.
 ///
 /// Attribution: column j's term `z_j (P z)_j` of the squared distance `z' P z`, where P is the
-/// inverse of the shrunk correlation matrix; a negative term counts nothing.
+/// inverse of the shrunk correlation matrix; a negative term counts as 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mahalanobis {
     scaler: Scaler,

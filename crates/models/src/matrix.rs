@@ -1,9 +1,9 @@
-//! From a table stored by column to a matrix stored by row.
+//! Converts a table stored by column to a matrix stored by row.
 
 use frames::FeatureTable;
 use ndarray::Array2;
 
-/// Rows that are turned at a time: so many rows of a wide table stay in the cache.
+/// Rows that are converted at a time: this number of rows of a wide table fits into the cache.
 const BLOCK_ROWS: usize = 64;
 
 /// Returns the features as a matrix of shape (rows, features), row by row; a gap stays `NaN`.

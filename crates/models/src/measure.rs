@@ -1,4 +1,4 @@
-//! What a bundle reaches on a part of the data set.
+//! Metrics of a bundle on a part of the data set.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ mod figures;
 
 pub use figures::{Counted, figures};
 
-/// What is known of the rows that count: those that are neither excluded nor without data.
+/// Labels of the rows that count: those that are neither excluded nor without data.
 struct Truth {
     /// Numbers of the rows that count.
     rows: Vec<usize>,
@@ -44,8 +44,8 @@ impl Truth {
     }
 }
 
-/// Returns the rows of a part that are known, or taken, to be normal: not anomalous by label, not
-/// in a guard band, not in warm-up. Thresholds are calibrated on them.
+/// Returns the rows of a part that are normal by label or without a label, not in a guard band, and
+/// not in warm-up. Thresholds are calibrated on them.
 pub fn normal_rows(part: &FeatureTable, normal: &[String]) -> Vec<usize> {
     let truth = Truth::of(part, normal, |row| !part.warm_up[row]);
     let pairs = truth.rows.into_iter().zip(truth.anomalous);
@@ -62,9 +62,8 @@ pub(crate) fn counted_rows(part: &FeatureTable, normal: &[String]) -> (Vec<usize
 impl Bundle {
     /// Measures a data set as it happened: scores its parts one after the other and calls `each`
     /// with every part that has rows, but for that of training, and with the state of scoring
-    /// before it. Where the bundle remembers the time before a part, that is the state, so the
-    /// figures are those of live scoring. A bundle that remembers nothing scores each part by
-    /// itself.
+    /// before it. If the bundle has a state of the time before a part, that state is used, so the
+    /// metrics are those of live scoring. A bundle without state scores each part by itself.
     pub fn replay<'a>(
         &self,
         dataset: &'a Dataset,
@@ -90,9 +89,8 @@ impl Bundle {
         Ok(())
     }
 
-    /// Makes a replay of old rows what live scoring would have been: before the row at `next`, the
-    /// state becomes what the bundle remembers of the time before it, unless the state has seen
-    /// later rows than that.
+    /// Makes a replay of old rows equal to live scoring: before the row at `next`, the state is
+    /// replaced by the bundle's state of an earlier time, unless the current state is later.
     pub fn catch_up(&self, state: &mut ScoreState, next: Timestamp) {
         let remembered = self.before_test.iter().chain([&self.initial]);
         let usable = remembered.filter(|remembered| {
@@ -104,7 +102,7 @@ impl Bundle {
         }
     }
 
-    /// Moves the state to the end of a part, from what the bundle remembers of a time in it where
+    /// Moves the state to the end of a part, starting from a state of the bundle within the part if
     /// there is one.
     fn judge_past(
         &self,
@@ -125,8 +123,8 @@ impl Bundle {
 
     /// Scores a part of the data set and returns figures by name: `rows`, and without labels
     /// `inlier_ratio`, the share of rows without an alarm, with labels those of [`figures`]. Labels
-    /// in `normal` mean normal. Excluded and `no_data` rows count nowhere. `before` is what scoring
-    /// remembers before the part; of an empty state, what the bundle does.
+    /// in `normal` mean normal. Excluded and `no_data` rows count nowhere. `before` is the state of
+    /// scoring before the part; for an empty state the bundle's own state is used.
     pub fn measure(
         &self,
         part: &FeatureTable,

@@ -1,5 +1,4 @@
-//! A model of either shape: one that scores each row by itself, or one that scores rows in the
-//! order of time.
+//! A model that scores each row by itself, or one that scores rows in order of time.
 
 use contract::StepError;
 use contract::detector::Shape;
@@ -12,12 +11,12 @@ use crate::{Detector, Tensors, detector};
 pub enum Model {
     /// It scores each row by itself.
     Rows(Box<dyn Detector>),
-    /// It scores the rows of an entity in the order of time, with a memory.
+    /// It scores the rows of an entity in order of time, and keeps a state.
     Sequence(Box<Adaptive>),
 }
 
 impl Model {
-    /// Reads a model of a kind from the bytes of its safetensors file; anything off is refused.
+    /// Reads a model of a kind from the bytes of its safetensors file; an invalid file is refused.
     pub fn load(kind: &str, bytes: &[u8]) -> Result<Self, StepError> {
         match detector::known(kind)?.shape() {
             Shape::Rows | Shape::Classes => return Ok(Self::Rows(detector::load(kind, bytes)?)),
@@ -53,7 +52,7 @@ impl Model {
         }
     }
 
-    /// Says whether the score spans orders of magnitude, so that its logarithm is what compares
+    /// Returns whether the score spans orders of magnitude, so that its logarithm is what compares
     /// and averages well.
     pub fn is_ratio_scaled(&self) -> bool {
         match self {

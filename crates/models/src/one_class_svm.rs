@@ -89,7 +89,8 @@ impl Tiles {
     }
 }
 
-/// Returns `e^x` for x at or below 0, right to about 1e-7 of the value; below e^-87 it stays there.
+/// Returns `e^x` for x at or below 0, with a relative error of about 1e-7; the result is at least
+/// e^-87.
 ///
 /// Branchless, so that the compiler computes several at once; after S. Moshier's Cephes `expf`.
 #[inline]
@@ -98,7 +99,7 @@ pub fn exp_of_negative(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
-    // Written so that an infinite distance (not a NaN) lands at the lower end.
+    // Written so that an infinite distance (not a NaN) gives the lower limit.
     let x = if x > -87.0 { x } else { -87.0 };
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let whole = shifted - ROUND;
@@ -111,7 +112,7 @@ pub fn exp_of_negative(x: f32) -> f32 {
     (series * rest * rest + rest + 1.0) * power
 }
 
-/// Signed distance to the boundary, `rho - sum of coefficient * kernel`: above 0 lies outside;
+/// Signed distance to the boundary, `rho - sum of coefficient * kernel`; above 0 is outside.
 /// scikit-learn's `decision_function` with the sign turned.
 ///
 /// Rows and support vectors are in single precision after scaling.
@@ -218,7 +219,7 @@ impl Detector for OneClassSvm {
         let count = self.vectors.rows();
         let distances: Vec<f64> =
             (0..count).map(|vector| self.vectors.square_distance(&scaled, vector)).collect();
-        // Measured from the nearest, so that the weights of a far row do not all vanish.
+        // Measured from the nearest vector, so that not all weights of a far row become 0.
         let nearest = distances.iter().copied().fold(f64::INFINITY, f64::min);
         let mut parts = vec![0.0; row.len()];
         for (vector, distance) in distances.iter().enumerate() {

@@ -1,10 +1,10 @@
-//! Metrics of scores and alarms, each as scikit-learn defines it where it has it; intervals are those
+//! Metrics of scores and alarms, with scikit-learn's definition if it has one; intervals are those
 //! of the bootstrap (Efron: Bootstrap Methods, 1979).
 
 use std::collections::BTreeMap;
 
 /// Returns the area under the ROC curve: the chance that an anomalous row scores higher than a
-/// normal one, ties counting half. Nothing without rows of both kinds.
+/// normal one, ties counting half. `None` without rows of both kinds.
 ///
 /// ```
 /// use models::quality::roc_auc;
@@ -26,7 +26,7 @@ pub fn roc_auc(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
 }
 
 /// Returns the average precision: precision at each distinct score as threshold, weighted by the
-/// gain in recall. Nothing without rows of both kinds.
+/// gain in recall. `None` without rows of both kinds.
 pub fn average_precision(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
     let (positives, _) = count(anomalous)?;
     let (mut found, mut raised, mut sum) = (0.0, 0.0, 0.0);
@@ -39,8 +39,8 @@ pub fn average_precision(scores: &[f64], anomalous: &[bool]) -> Option<f64> {
     Some(sum.min(1.0))
 }
 
-/// Returns the best F1 that any threshold reaches, with that threshold (rows at or above it are
-/// alarms): an oracle's figure, for comparison only. Nothing without rows of both kinds.
+/// Returns the best F1 of any threshold, with that threshold (rows at or above it are alarms). It
+/// uses the labels, so it is for comparison only. `None` without rows of both kinds.
 pub fn best_f1(scores: &[f64], anomalous: &[bool]) -> Option<(f64, f64)> {
     let (positives, _) = count(anomalous)?;
     let (mut found, mut raised, mut best) = (0.0, 0.0, (0.0, f64::INFINITY));
@@ -65,7 +65,7 @@ fn count(anomalous: &[bool]) -> Option<(f64, f64)> {
 fn tied_groups(scores: &[f64], anomalous: &[bool]) -> Vec<(f64, f64, f64)> {
     let mut rows: Vec<(f64, bool)> =
         scores.iter().copied().zip(anomalous.iter().copied()).collect();
-    // Zero has two signs that are the same score.
+    // -0 and 0 are the same score.
     rows.iter_mut().for_each(|(score, _)| *score += 0.0);
     rows.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
     let mut groups: Vec<(f64, f64, f64)> = Vec::new();
@@ -87,7 +87,7 @@ fn tied_groups(scores: &[f64], anomalous: &[bool]) -> Vec<(f64, f64, f64)> {
 pub struct Episodes {
     /// All of them.
     pub all: u64,
-    /// Those that touch no anomalous row. An alarm that outlasts the event it found is none.
+    /// Those without an anomalous row. An alarm that continues after its event is not one of them.
     pub without_event: u64,
 }
 
@@ -95,7 +95,7 @@ impl Episodes {
     /// Counts them; rows come in the order of time as (entity, alarm, anomalous), and rows that
     /// count nowhere are left out.
     pub fn of<E: Ord>(rows: impl IntoIterator<Item = (E, bool, bool)>) -> Self {
-        // For each entity, whether the run that is going on has touched an anomalous row.
+        // For each entity with a current run, whether the run has an anomalous row.
         let mut running: BTreeMap<E, Option<bool>> = BTreeMap::new();
         let mut ended = Vec::new();
         for (entity, alarm, anomalous) in rows {
@@ -112,9 +112,9 @@ impl Episodes {
     }
 }
 
-/// Returns alarms with every run of an entity's anomalous rows alarmed as a whole where one of its
-/// rows is: the point adjustment of Xu et al. 2018, which flatters. A run as long as a day is found
-/// by one lucky guess.
+/// Returns the alarms with point adjustment (Xu et al. 2018): if one row of a run of anomalous rows
+/// of an entity is alarmed, all of them count as alarmed. This is optimistic: one lucky guess finds
+/// a run of a whole day.
 pub fn point_adjusted<E: Ord + Copy>(
     entities: &[E],
     alarms: &[bool],
@@ -134,7 +134,7 @@ pub fn point_adjusted<E: Ord + Copy>(
     adjusted
 }
 
-/// Alarms against truth, row by row.
+/// Confusion matrix of alarms and labels, row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Confusion {
     /// Anomalous rows with an alarm.
@@ -148,7 +148,7 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts alarms against truth.
+    /// Counts alarms and labels.
     pub fn of(alarms: &[bool], anomalous: &[bool]) -> Self {
         let mut confusion = Self::default();
         for pair in alarms.iter().zip(anomalous) {
@@ -188,9 +188,8 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// Returns the bounds between which a figure lies in 95 of 100 resamples of the rows, which are
-/// those of [`for_each_resample`]. Resamples for which `figure` is not defined are left out;
-/// nothing where that leaves fewer than ten.
+/// Returns the 95 % interval of a metric over the resamples of [`for_each_resample`]. Resamples for
+/// which `figure` is not defined are left out; `None` if fewer than ten remain.
 pub fn bootstrap_interval(
     rows: usize,
     block: usize,
@@ -203,7 +202,7 @@ pub fn bootstrap_interval(
     bounds(&mut figures)
 }
 
-/// Returns the bounds between which 95 of 100 values lie; nothing for fewer than ten.
+/// Returns the bounds between which 95 of 100 values lie; `None` for fewer than ten.
 pub fn bounds(values: &mut [f64]) -> Option<(f64, f64)> {
     if values.len() < 10 {
         return None;
@@ -215,9 +214,9 @@ pub fn bounds(values: &mut [f64]) -> Option<(f64, f64)> {
 
 /// Calls `each` with the numbers of the rows of every resample.
 ///
-/// Blocks of `block` consecutive rows, wherever they begin, are drawn with replacement, since rows
-/// close in time say the same (the moving-block bootstrap: Künsch 1989); the same seed draws the
-/// same rows.
+/// Blocks of `block` consecutive rows, with any start, are drawn with replacement, because rows
+/// close in time are correlated (moving-block bootstrap: Künsch 1989); the same seed draws the same
+/// rows.
 pub fn for_each_resample(
     rows: usize,
     block: usize,

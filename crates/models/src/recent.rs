@@ -10,7 +10,7 @@ use contract::{StepError, Timestamp};
 pub(crate) struct Recent(pub(crate) VecDeque<(i64, f64)>);
 
 impl Recent {
-    /// Says whether the newest score is later than `time`.
+    /// Returns whether the newest score is later than `time`.
     pub(crate) fn is_after(&self, time: Timestamp) -> bool {
         self.0.back().is_some_and(|(last, _)| *last > time.ms())
     }

@@ -1,7 +1,7 @@
-//! What was usual: quantile sketches of the calibration rows, of features and of scores.
+//! Quantiles of the features and scores of the calibration rows.
 //!
-//! `reference.json` serves three questions: how many reference rows score lower (calibration),
-//! what a feature's usual range is (explanations), and how far today is from then (drift).
+//! `reference.json` has three uses: the share of reference rows that score lower (calibration), the
+//! usual range of a feature (explanations), and the distance of the last day from training (drift).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use contract::{StepError, artifact};
 use serde::{Deserialize, Serialize};
 
-/// Levels of a sketch besides the even ones: scores are judged at their ends.
+/// Levels of a sketch in addition to the evenly spaced ones, because the ends of score
+/// distributions matter.
 const TAILS: [f64; 3] = [0.0005, 0.001, 0.002];
 const EVEN: u32 = 256;
 
@@ -44,7 +45,8 @@ pub fn quantile(sorted: &[f64], level: f64) -> f64 {
     let below = whole(position).min(last);
     let above = (below + 1).min(last);
     let part = position - below as f64;
-    // Between equal values nothing may be lost to rounding: a threshold on a plateau is the plateau.
+    // Between equal values there must be no rounding error: a threshold on a plateau is exactly the
+    // plateau.
     if sorted[below] >= sorted[above] || part <= 0.0 {
         return sorted[below];
     }
@@ -69,12 +71,12 @@ pub struct Sketch {
     pub count: u64,
     /// Share of rows without one.
     pub gap_ratio: f64,
-    /// A value for each of the reference's levels, not falling; empty without any value.
+    /// A value for each of the reference's levels, in ascending order; empty without any value.
     pub quantiles: Vec<f64>,
 }
 
 impl Sketch {
-    /// Makes the sketch of some values; what is not finite counts as a gap.
+    /// Makes the sketch of some values; non-finite values count as gaps.
     pub fn of(values: &[f64]) -> Self {
         let mut sorted: Vec<f64> =
             values.iter().copied().filter(|value| value.is_finite()).collect();
@@ -91,9 +93,8 @@ impl Sketch {
         Self { count: sorted.len() as u64, gap_ratio: gaps / values.len().max(1) as f64, quantiles }
     }
 
-    /// Returns the share of the reference rows below a value, 0 to 1; it never falls as the value
-    /// rises. Above the maximum it is 1, and so it is for `NaN`: what cannot be compared is
-    /// not usual.
+    /// Returns the share of the reference rows below a value, 0 to 1; it is monotonic. Above the
+    /// maximum it is 1; it is also 1 for `NaN`, which cannot be compared and counts as unusual.
     pub fn share_below(&self, value: f64) -> f64 {
         let at = self.quantiles.partition_point(|quantile| *quantile < value);
         if value.is_nan() || at == self.quantiles.len() {
@@ -120,8 +121,8 @@ impl Sketch {
         }
     }
 
-    /// Returns mean and standard deviation of the values, as far as their quantiles say them;
-    /// nothing without any value.
+    /// Returns mean and standard deviation of the values, estimated from their quantiles; `None`
+    /// without any value.
     pub fn moments(&self) -> Option<(f64, f64)> {
         // Far from 0 the difference of two squares would have no digits left.
         let centre = self.quantiles.get(self.quantiles.len() / 2).copied()?;
@@ -152,11 +153,11 @@ pub struct FeatureSketch {
     pub sketch: Sketch,
 }
 
-/// A score's sketch, and what standardises it.
+/// A score's sketch, with its median and deviation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreSketch {
-    /// The score over the reference rows, as it is.
+    /// The score over the reference rows, not transformed.
     pub sketch: Sketch,
     /// Median of the score (of its logarithm, for a score of ratio scale).
     pub centre: f64,
@@ -188,7 +189,7 @@ impl Reference {
     /// Name of the file in a bundle.
     pub const FILE: &str = "reference.json";
 
-    /// Reads the file's bytes; anything off is refused.
+    /// Reads the file's bytes; an invalid file is refused.
     pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
         let reference: Self = artifact::parse_json(Self::FILE, bytes)?;
         let refused = |what: &str| Err(StepError::damaged(format!("`{}` {what}", Self::FILE)));

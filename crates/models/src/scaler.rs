@@ -17,18 +17,18 @@ pub enum Scaling {
     Robust,
 }
 
-/// Values beyond this are as good as infinite: their squares would be.
+/// Values beyond this count as infinite, because their squares would overflow.
 const LARGEST: f64 = 1e150;
 
-/// Scaled values are cut off here, so that everything made of them stays finite.
+/// Limit of scaled values, so that all computations with them stay finite.
 const LARGEST_SCALED: f64 = 1e9;
 
 /// Scales each column by `(value - offset) * factor`.
 ///
 /// A gap, an infinity and a value beyond 1e150 are replaced by the training median, in fitting and
-/// in use. A constant column scales to 0 at its constant, and another value there is measured in
-/// tenths of the constant (at least in tenths): it scores. A column without any value in training
-/// says nothing: it scales to 0 whatever it holds. Scaled values lie in -1e9..1e9.
+/// in use. A constant column scales to 0 at its constant; another value is measured in tenths of
+/// the constant (at least in units of 0.1). A column without any value in training always scales to
+/// 0. Scaled values lie in -1e9..1e9.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scaler {
     offset: Vec<f64>,
@@ -36,7 +36,7 @@ pub struct Scaler {
     fill: Vec<f64>,
 }
 
-/// What is known of one training column: its finite values, sorted.
+/// The finite values of one training column, sorted.
 struct ColumnSummary {
     sorted: Vec<f64>,
     mean: f64,
@@ -49,7 +49,7 @@ fn turned(bits: u64) -> i64 {
     bits ^ ((bits >> 63) & i64::MAX)
 }
 
-/// Returns the values that are there, in ascending order.
+/// Returns the present values, in ascending order.
 pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     // As whole numbers of the same order they are sorted three times as fast.
     let mut keys: Vec<i64> =
@@ -62,7 +62,7 @@ pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 impl ColumnSummary {
     fn of(values: impl Iterator<Item = f64>) -> Self {
         let sorted = sorted(values);
-        // Summed in sorted order: the order of the rows must not show in the last digit.
+        // Summed in sorted order, so that the result does not depend on the order of the rows.
         let count = sorted.len().max(1) as f64;
         let mean = sorted.iter().sum::<f64>() / count;
         let squares: f64 = sorted.iter().map(|value| (value - mean).powi(2)).sum();
@@ -99,7 +99,7 @@ pub fn single(value: f64) -> f32 {
     value as f32
 }
 
-/// Says whether a value is one: no gap, no infinity, and not beyond 1e150.
+/// Returns whether a value is one: no gap, no infinity, and not beyond 1e150.
 pub fn is_there(value: f64) -> bool {
     value.abs() <= LARGEST
 }
@@ -150,7 +150,7 @@ impl Scaler {
         self.offset.len()
     }
 
-    /// Returns the value that stands in for a gap of a column.
+    /// Returns the value that replaces a gap of a column.
     pub fn fill(&self) -> &[f64] {
         &self.fill
     }

@@ -1,4 +1,4 @@
-//! Scoring: rows judged in the order of time, and what is remembered from row to row.
+//! Scoring: verdicts of rows in order of time, and the state between rows.
 
 use std::collections::BTreeMap;
 
@@ -24,33 +24,33 @@ use series::entry;
 /// Name of the series of combined scores in a [`ScoreState`].
 pub(crate) const COMBINED: &str = "combined";
 
-/// How long an entity that is not seen is remembered at least: a pod that is gone needs no memory.
+/// Shortest time for which the state of an absent entity is kept; a deleted pod needs no state.
 const MEMORY_KEPT: Span = Span::from_seconds(3 * 86_400);
 
 /// How rows are scored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScoreOptions {
-    /// Share of a row's features that must be there, 0 to 1; other rows are `no_data`.
+    /// Share of a row's features that must have a value, 0 to 1; other rows are `no_data`.
     pub min_completeness: f64,
     /// Threads; the scores do not depend on it.
     pub threads: usize,
 }
 
-/// What scoring remembers from row to row: it belongs to one bundle and travels in the watermark.
+/// State of scoring between rows. It belongs to one bundle, and is stored in the watermark.
 ///
 /// Scoring a range from a given state gives the same scores and the same state every time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScoreState {
-    /// SHA-256 of the reference of the bundle whose scores these are, empty in a state that has seen
-    /// nothing; another bundle starts anew.
+    /// SHA-256 of the reference of the bundle of these scores, empty in a new state; another bundle
+    /// starts with a new state.
     pub reference_sha256: String,
     thresholds: BTreeMap<String, ThresholdState>,
     smoothing: Smoothing,
     /// Thresholds by expected false alarms: by series of scores, then by entity.
     pub(crate) alarms: BTreeMap<String, BTreeMap<String, AlarmState>>,
-    /// What the model that follows its signals remembers, by entity.
+    /// State of the model that follows its signals, by entity.
     pub(crate) memories: BTreeMap<String, Memory>,
-    /// Which columns have had no value, by entity, where no model follows its signals.
+    /// Columns without a value, by entity, if no model follows its signals.
     absences: BTreeMap<String, Absence>,
 }
 
@@ -59,7 +59,7 @@ impl ScoreState {
     pub const FILE: &str = "memory.safetensors";
     /// Name of the file in a bundle that holds the state before the test part.
     pub const BEFORE_TEST_FILE: &str = "memory-before-test.safetensors";
-    /// What the file's metadata says that it holds.
+    /// Kind of content in the metadata of the file.
     const KIND: &str = "memory";
 
     /// Adds the state to tensors, each name beginning with `prefix`.
@@ -104,7 +104,8 @@ impl ScoreState {
         Ok(state)
     }
 
-    /// Reads the bytes of a file of a bundle, such as [`ScoreState::FILE`]; anything off is refused.
+    /// Reads the bytes of a file of a bundle, such as [`ScoreState::FILE`]; an invalid file is
+    /// refused.
     pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Self, StepError> {
         let named = |e: StepError| StepError { message: format!("`{file}`: {}", e.message), ..e };
         let mut tensors = Tensors::decode(Self::KIND, bytes).map_err(named)?;
@@ -120,14 +121,14 @@ impl ScoreState {
         tensors.encode(Self::KIND)
     }
 
-    /// Returns the time of the last row that was scored; nothing where no row was.
+    /// Returns the time of the last row that was scored; `None` if no row was.
     pub(crate) fn last_time_ms(&self) -> Option<i64> {
         let alarms = self.alarms.values().flat_map(BTreeMap::values).map(|alarm| alarm.time_ms);
         alarms.chain(self.memories.values().filter_map(Memory::time_ms)).max()
     }
 }
 
-/// A row that is judged.
+/// A row and its verdict.
 struct Row<'a> {
     number: usize,
     time: Timestamp,
@@ -153,7 +154,7 @@ pub(crate) struct Verdicts {
     pub(crate) urgent: Vec<bool>,
     /// Columns of a drift notice, by row.
     pub(crate) drifting: BTreeMap<usize, Vec<usize>>,
-    /// What the last alarm left on a new level, by row.
+    /// Columns with a new level after the last alarm, by row.
     pub(crate) new_levels: BTreeMap<usize, NewLevel>,
     /// Columns that have had no value for a while, by row.
     pub(crate) missing: BTreeMap<usize, Vec<usize>>,
@@ -162,10 +163,10 @@ pub(crate) struct Verdicts {
 }
 
 impl Bundle {
-    /// Scores rows: one verdict a row, in the order of the rows.
+    /// Scores rows: one verdict per row, in the order of the rows.
     ///
-    /// Rows are judged in order of time, and `state` moves with them. A row of which too little is
-    /// there, or that lies in the features' warm-up, is `no_data` and teaches nothing.
+    /// Rows are scored in order of time, and each one updates `state`. A row with too few values,
+    /// or in the warm-up of the features, is `no_data` and is not learned.
     pub fn score(
         &self,
         table: &FeatureTable,
@@ -220,8 +221,8 @@ impl Bundle {
         Ok(verdicts)
     }
 
-    /// Returns the state of a scoring that has seen nothing: not even what the bundle remembers,
-    /// which is the end of the very data set it was made from.
+    /// Returns an empty state, without the bundle's state, which is that at the end of its data
+    /// set.
     pub fn without_past(&self) -> ScoreState {
         ScoreState {
             reference_sha256: self.manifest.reference.sha256.clone(),
@@ -229,7 +230,7 @@ impl Bundle {
         }
     }
 
-    /// Makes a state this bundle's own: scores of another bundle are on another scale.
+    /// Assigns a state to this bundle, because scores of another bundle have another scale.
     fn adopt(&self, state: &mut ScoreState) -> Result<(), StepError> {
         let ours = &self.manifest.reference.sha256;
         if state.reference_sha256 == *ours {
@@ -261,7 +262,7 @@ impl Bundle {
         state.memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
     }
 
-    /// Holds a row's scores against the thresholds of its time, and lets the thresholds learn.
+    /// Compares a row's scores with the thresholds of its time, and updates the thresholds.
     fn judge_row(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
         let (row, rules) = (of.number, &self.manifest.vote);
         let open = self.follow(of, verdicts, state);
@@ -306,7 +307,8 @@ impl Bundle {
         }
     }
 
-    /// Takes back to its threshold what a score has above it only by rows of before. Thresholds know it whole.
+    /// Limits a score to its threshold if it exceeds it only because of earlier rows. Thresholds
+    /// learn the unlimited score.
     fn withhold(&self, row: usize, verdicts: &mut Verdicts) {
         let Some((index, _)) = self.sequence() else { return };
         let threshold = verdicts.thresholds[index][row];
@@ -329,8 +331,8 @@ impl Bundle {
         vote::mean(&self.manifest.vote, standardised)
     }
 
-    /// Moves the memory of the model that follows its signals and notes its score. Says whether an
-    /// alarm may stand as far as that model is concerned; without one it always may.
+    /// Updates the state of the model that follows its signals, and records its score. Returns
+    /// whether that model allows an alarm; true without such a model.
     fn follow(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) -> bool {
         let Some((index, model)) = self.sequence() else {
             self.watch_absence(of, verdicts, state);
@@ -357,7 +359,7 @@ impl Bundle {
         })
     }
 
-    /// The shares of an alarm's features are known only while the memory stands at its row.
+    /// The shares of an alarm's features can be computed only while the state is at its row.
     fn attribute(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &ScoreState) {
         if verdicts.of_rows[of.number] != Verdict::Anomalous {
             return;
@@ -368,7 +370,7 @@ impl Bundle {
         verdicts.attributions.insert(of.number, shares.unwrap_or_default());
     }
 
-    /// Lets the thresholds learn; says whether a threshold that alarms calls its alarm urgent.
+    /// Updates the thresholds; returns whether the alarm is urgent.
     fn observe(&self, of: &Row<'_>, verdicts: &Verdicts, state: &mut ScoreState) -> bool {
         let alarmed = verdicts.of_rows[of.number] == Verdict::Anomalous;
         if self.manifest.vote.combine == Combine::Mean {
@@ -378,7 +380,8 @@ impl Bundle {
         let mut urgent = false;
         for (index, member) in self.members.iter().enumerate() {
             let score = member.series.scale.forward(verdicts.decisions[index][of.number]);
-            // A threshold by false alarms knows its member's alarms, a trailing threshold those of all.
+            // A threshold by false alarms uses the alarms of its own model, a trailing threshold
+            // those of the vote.
             let own = member.series.alarms.is_some();
             let alarmed = if own { verdicts.voted[index][of.number] } else { alarmed };
             urgent |= member.series.observe(state, &member.kind, of, Judged { score, alarmed });

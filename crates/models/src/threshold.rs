@@ -1,8 +1,9 @@
-//! Where anomalous begins: a fixed threshold, or one that follows the detector's own recent scores.
+//! Thresholds: fixed, or following the detector's own recent scores.
 //!
 //! The trailing threshold is `max(fixed, median + times * deviation)` over the recent scores of the
-//! entity, past only. Alarmed windows are left out, so an anomaly cannot teach itself; the fixed
-//! threshold is the floor. Until enough was seen, quantiles of the reference stand in for the past.
+//! entity, past only. Alarmed windows are left out, so an anomaly does not raise its own threshold;
+//! the fixed threshold is the lower limit. Until there are enough scores, quantiles of the
+//! reference are used.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +12,15 @@ use contract::rules::{Threshold, TrailingThreshold};
 
 use crate::recent::Recent;
 
-/// Parts of the history; the first score of each part is remembered, so the state is bounded
-/// however often a window ends.
+/// Parts of the history; only the first score of each part is kept, so the size of the state does
+/// not depend on the step.
 const PARTS: u16 = 240;
 
-/// Scores that the median rests on at least; the reference's stand in for what is missing.
+/// Fewest scores for the median; missing ones are taken from the reference.
 const FEWEST: usize = 120;
 
-/// Share of the reference's deviation that is always added, so that a quiet day does not make
-/// noise an alarm.
+/// Share of the reference's deviation that is always added, so that noise does not alarm after a
+/// quiet day.
 const DEVIATION_FLOOR: f64 = 0.05;
 
 /// The threshold of one series of scores.
@@ -35,7 +36,7 @@ pub struct ThresholdRule {
     prior: Vec<f64>,
 }
 
-/// The recent scores of one series, by entity: what a trailing threshold remembers.
+/// State of a trailing threshold: the recent scores of one series, by entity.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ThresholdState {
     pub(crate) entities: BTreeMap<String, Recent>,
@@ -73,7 +74,7 @@ impl ThresholdRule {
         self.fixed.max(centre + trailing.times * deviation)
     }
 
-    /// Remembers a score that was judged, if it may teach.
+    /// Adds a scored window, if it may be learned.
     pub fn observe(
         &self,
         state: &mut ThresholdState,
@@ -108,7 +109,7 @@ impl ThresholdRule {
 }
 
 impl ThresholdState {
-    /// Drops entities whose last score is older than `time`: a pod that is gone needs no memory.
+    /// Drops entities whose last score is older than `time`, such as deleted pods.
     pub fn forget_before(&mut self, time: Timestamp) {
         self.entities.retain(|_, recent| recent.is_after(time));
     }
@@ -119,7 +120,7 @@ impl ThresholdState {
 pub struct Judged {
     /// The score, on the scale of the rule.
     pub score: f64,
-    /// Says that the window is anomalous.
+    /// Whether the window is anomalous.
     pub alarmed: bool,
 }
 

@@ -11,12 +11,12 @@ use crate::reference::{self, ScoreSketch, Sketch};
 /// Added to a score of ratio scale before its logarithm is taken.
 const SMALLEST: f64 = 1e-12;
 
-/// How a decision score is compared and averaged: as it is, or by its logarithm where it spans
-/// orders of magnitude ([`crate::Detector::is_ratio_scaled`]); then in usual deviations
-/// (1.4826 times the median absolute deviation) from the reference's median.
+/// How a decision score is compared and averaged: directly, or by its logarithm if it spans orders
+/// of magnitude ([`crate::Detector::is_ratio_scaled`]); then in usual deviations (1.4826 times the
+/// median absolute deviation) from the reference's median.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// Says that the logarithm counts.
+    /// Whether the logarithm is used.
     pub logarithmic: bool,
     /// Median of the reference.
     pub centre: f64,
@@ -30,7 +30,7 @@ impl Scale {
         if self.logarithmic { (decision.max(0.0) + SMALLEST).ln() } else { decision }
     }
 
-    /// Returns the decision score behind a number that is compared.
+    /// Returns the decision score of a compared number.
     pub fn backward(&self, value: f64) -> f64 {
         if self.logarithmic { (value.exp() - SMALLEST).clamp(0.0, f64::MAX) } else { value }
     }
@@ -50,7 +50,7 @@ impl Scale {
         let mut deviations: Vec<f64> = values.iter().map(|v| (v - scale.centre).abs()).collect();
         deviations.sort_unstable_by(f64::total_cmp);
         let usual = 1.4826 * reference::quantile(&deviations, 0.5);
-        // More than half of the scores may be equal; then the wider half says what is usual.
+        // If more than half of the scores are equal, the deviation is that of the wider half.
         let wide = 0.05 * reference::quantile(&deviations, 0.99);
         scale.spread = usual.max(wide).max(1e-3 * scale.centre.abs()).max(1e-6);
         scale
@@ -80,7 +80,7 @@ pub fn votes<'a>(vote: &Vote, voted: impl IntoIterator<Item = &'a str>) -> Decim
     voted.into_iter().map(|kind| vote.weight(kind)).sum()
 }
 
-/// Returns the weighted mean of the members' standardised scores; 0 where all weights are 0.
+/// Returns the weighted mean of the members' standardised scores; 0 if all weights are 0.
 pub fn mean<'a>(vote: &Vote, scores: impl IntoIterator<Item = (&'a str, f64)>) -> f64 {
     let (mut sum, mut total) = (0.0, 0.0);
     for (kind, score) in scores {
@@ -97,7 +97,7 @@ pub struct Smoothing {
     pub(crate) entities: BTreeMap<String, Recent>,
 }
 
-/// Most scores that a trailing mean remembers of one entity.
+/// Most scores of one entity that a trailing mean keeps.
 const MOST_SMOOTHED: usize = 4096;
 
 impl Smoothing {

@@ -11,7 +11,8 @@ use crate::{Scaler, Tensors};
 /// Weight of a column within the threshold: enough to order quiet rows, too little to raise an alarm.
 const WEIGHT_WITHIN_THRESHOLD: f64 = 0.01;
 
-/// Mean over the columns of the squared z-score; a column within the threshold counts a hundredth.
+/// Mean over the columns of the squared z-score; a column within the threshold counts one
+/// hundredth.
 ///
 /// Attribution: each column's term of that sum.
 #[derive(Debug, Clone, PartialEq)]

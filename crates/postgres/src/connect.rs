@@ -1,4 +1,4 @@
-//! From settings to a connection: address, password, encryption.
+//! Makes a connection from settings: address, password, encryption.
 
 use std::fmt;
 use std::io;
@@ -34,7 +34,7 @@ pub(crate) struct Server {
     config: Config,
     address: Address,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// How errors speak of it.
+    /// Its name in errors.
     pub(crate) words: Words,
 }
 
@@ -50,8 +50,8 @@ enum Address {
 }
 
 impl Server {
-    /// Reads what the settings name; nothing is sent yet. `field` is where they stand in the
-    /// document, `folder` is the document's.
+    /// Reads the files that the settings name; nothing is sent yet. `field` is the field of the
+    /// settings in the document, `folder` the folder of the document.
     pub(crate) fn new(
         field: &str,
         settings: &PostgresServer,
@@ -61,7 +61,7 @@ impl Server {
             StepError::usage(format!("`{field}.server.url` {what}"))
                 .hint("write it as in postgresql://lynceus@db.monitoring:5432/metrics")
         };
-        // The parser's own words could repeat what was to be secret.
+        // The message of the parser could contain a secret.
         let mut config: Config = settings.url.parse().map_err(|_| wrong("is not a URL"))?;
         let port = config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
         let database = config.get_dbname().unwrap_or_default().to_owned();
@@ -79,7 +79,7 @@ impl Server {
             config.password(secret);
         }
         config.application_name("lynceus");
-        // What is encrypted is encrypted before this client sees it.
+        // Encryption is done before this client gets the bytes.
         config.ssl_mode(SslMode::Disable);
         let is_encrypted = match (settings.tls, &address) {
             (_, Address::Socket(_)) | (PostgresTls::Off, _) => false,

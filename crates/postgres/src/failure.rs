@@ -1,4 +1,4 @@
-//! What went wrong, in the server's words and without secrets, and who has to act.
+//! Errors with the server's message, without secrets, by who has to act.
 
 use std::error::Error as _;
 use std::fmt;
@@ -8,12 +8,12 @@ use client::masked;
 use contract::{ErrorKind, StepError};
 use tokio_postgres::error::{DbError, SqlState};
 
-/// Why work in a transaction did not succeed.
+/// Cause of a failed transaction.
 #[derive(Debug)]
 pub enum Failure {
     /// The server, or the connection to it, failed.
     Server(tokio_postgres::Error),
-    /// What it answered cannot be used.
+    /// Its answer cannot be used.
     Step(StepError),
 }
 
@@ -29,13 +29,13 @@ impl From<StepError> for Failure {
     }
 }
 
-/// How errors speak of a server.
+/// Name of a server in errors.
 pub(crate) struct Words {
-    /// Where its settings stand in the document.
+    /// Field of its settings in the document.
     pub(crate) field: String,
     /// Host, port and database.
     pub(crate) shown: String,
-    /// Is never repeated.
+    /// The password, which is never in an error.
     pub(crate) secret: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl Words {
         }
     }
 
-    /// Makes the error of what a server or the connection to it said.
+    /// Makes the error for a failure of a server or of the connection.
     pub(crate) fn of(&self, doing: &str, error: &tokio_postgres::Error) -> StepError {
         let Self { field, shown, .. } = self;
         let about = format!("`{field}`: {doing}, `{shown}`");
@@ -142,7 +142,7 @@ impl Words {
     }
 }
 
-/// Says who has to act, by the class of the state.
+/// Returns who has to act, by the class of the SQL state.
 fn kind(state: &SqlState) -> ErrorKind {
     let code = state.code();
     match code {

@@ -1,7 +1,8 @@
-//! Connections to `PostgreSQL`: whom they trust, their deadlines, and what errors may say of them.
+//! Connections to `PostgreSQL`: trust, deadlines, and errors without secrets.
 //!
-//! A [`Loader`] writes rows into a table of its own. A [`Session`], which it uses, is blocking: each call ends before the deadline of the document's settings. All
-//! statements run in short transactions, so that a connection pool between works as well.
+//! A [`Loader`] writes rows into its own table. A [`Session`], which it uses, is blocking: each
+//! call ends before the deadline of the document's settings. All statements run in short
+//! transactions, so that a connection pool between works as well.
 
 mod connect;
 mod failure;
@@ -18,23 +19,23 @@ pub use target::{Target, value_column};
 pub use tokio_postgres::types::{FromSql, Kind, ToSql, Type};
 pub use tokio_postgres::{Client, Row};
 
-/// Returns a name as it stands in a statement.
+/// Returns a name in the form of a statement.
 #[must_use]
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Returns the name of a table, or of a schema and a table with a dot between, as it stands in a
+/// Returns the name of a table, or of a schema and a table separated by a dot, in the form of a
 /// statement.
 #[must_use]
 pub fn quoted_table(name: &str) -> String {
     name.split('.').map(quoted).collect::<Vec<_>>().join(".")
 }
 
-/// Returns a text as it stands in a statement.
+/// Returns a text in the form of a statement.
 #[must_use]
 pub fn literal(text: &str) -> String {
-    // With a backslash in it only this form means the same whatever the server's settings.
+    // For a text with a backslash only this form does not depend on the server's settings.
     let text = text.replace('\'', "''").replace('\\', "\\\\");
     format!("E'{text}'")
 }

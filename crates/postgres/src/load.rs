@@ -1,4 +1,4 @@
-//! Loads rows: all of a call or none, and a row that already exists changes nothing.
+//! Loads rows: all rows of a call or none. A row that already exists changes nothing.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::target::{Layout, Target, copy, kept, merge};
 const PIECE_BYTES: usize = 64 << 10;
 const STAGE: &str = "pg_temp.lynceus_stage";
 
-/// A connection that rows are loaded over.
+/// A connection for loading rows.
 #[derive(Debug)]
 pub struct Loader {
     session: Session,
@@ -27,18 +27,18 @@ pub struct Loader {
     layout: Layout,
 }
 
-/// What became of the rows of one call.
+/// Result of one call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Rows that were added, or that had other values.
+    /// Rows that were added or changed.
     pub changed: u64,
-    /// Rows that are older than the retention, and were left out.
+    /// Rows that were left out because they are older than the retention.
     pub too_old: u64,
 }
 
 impl Loader {
-    /// Connects; the table is made when there are rows for it. `field` is where the settings stand
-    /// in the document, whose folder is `folder`.
+    /// Connects; the table is created when there are rows for it. `field` is the field of the
+    /// settings in the document, whose folder is `folder`.
     ///
     /// Errors: those of [`Session::connect`].
     pub fn connect(
@@ -51,12 +51,12 @@ impl Loader {
         Ok(Self { session, target, layout: Layout::default() })
     }
 
-    /// Loads rows, all or none. A row whose entity and time are there already changes only the
-    /// columns in which it has another value; a gap takes no value away.
+    /// Loads rows, all or none. For a row whose entity and time already exist only columns with
+    /// another value change; a gap overwrites no value.
     ///
     /// Errors: usage for missing rights and for a table that is not ours or whose columns are of
     /// other types; refused for values that the database, or a constraint of it, refuses;
-    /// unavailable for everything that may go well another time.
+    /// unavailable for temporary failures.
     pub fn load(&mut self, rows: &Rows) -> Result<Loaded, StepError> {
         if rows.is_empty() {
             return Ok(Loaded::default());
@@ -70,7 +70,7 @@ impl Loader {
             .hint("remove the character from the entity, label or feature name in the source"));
         }
         if !self.layout.fits(target, rows) {
-            // For itself, so that readers of the table wait for a moment only.
+            // In a separate transaction, so that readers of the table wait only for a moment.
             self.layout =
                 self.session.transaction("preparing the table", Access::Write, async |client| {
                     Layout::extend(client, target, rows).await
@@ -89,7 +89,7 @@ impl Loader {
     }
 }
 
-/// Loads rows straight into the table, or, where some are there already, by way of a stage.
+/// Loads rows directly into the table, or through a staging table if some of them already exist.
 async fn load(
     client: &Client,
     target: &Target,
@@ -114,7 +114,7 @@ async fn load(
 async fn send(client: &Client, into: &str, rows: &Rows, chosen: &[usize]) -> Result<u64, Failure> {
     let mut sink = pin!(client.copy_in(&copy(into, rows)).await?);
     for piece in rows.pieces(chosen, PIECE_BYTES) {
-        // Where the server has ended the copying, `finish` says why.
+        // If the server has ended the copying, `finish` returns the cause.
         if sink.send(Cursor::new(piece)).await.is_err() {
             break;
         }

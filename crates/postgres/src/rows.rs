@@ -5,9 +5,9 @@ use contract::artifact;
 
 /// Bytes of a name that `PostgreSQL` keeps.
 const LONGEST_NAME: usize = 63;
-/// What a binary `COPY` begins with: signature, flags, length of the header's extension.
+/// Header of a binary `COPY`: signature, flags, length of the header's extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What it ends with.
+/// Trailer of a binary `COPY`.
 const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
 /// Milliseconds from 1970 to 2000, from which `PostgreSQL` counts.
 const EPOCH_MS: i64 = 946_684_800_000;
@@ -78,7 +78,7 @@ impl Rows {
         self.times.len()
     }
 
-    /// Says whether there is none.
+    /// Returns whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()
@@ -93,8 +93,8 @@ impl Rows {
         self.entities.iter().chain(columns.flatten())
     }
 
-    /// Writes the rows in pieces of about this many bytes, each handed on when it is full: the whole
-    /// of what a binary `COPY` of time, entity and the columns takes.
+    /// Writes the rows in pieces of about this many bytes, each passed on when it is full: a
+    /// complete binary `COPY` of time, entity and the columns.
     pub(crate) fn pieces<'a>(&'a self, rows: &'a [usize], bytes: usize) -> Pieces<'a> {
         Pieces { all: self, rows: rows.iter(), bytes, state: State::Begin }
     }
@@ -164,8 +164,8 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Returns a name that `PostgreSQL` keeps as it is: a longer one is cut, and the end of its SHA-256
-/// tells it from others.
+/// Returns a name that `PostgreSQL` does not truncate: a longer one is shortened here, with a part
+/// of its SHA-256 at the end so that it stays unique.
 #[must_use]
 pub fn column_name(name: &str) -> String {
     if name.len() <= LONGEST_NAME {

@@ -1,4 +1,4 @@
-//! A connection that is used statement by statement.
+//! A connection for single statements.
 
 use std::fmt;
 use std::path::Path;
@@ -15,10 +15,10 @@ use tokio_postgres::Client;
 use crate::connect::Server;
 use crate::failure::Failure;
 
-/// How much longer than the server's own deadline is waited for its answer.
+/// Additional time, after the server's own deadline, to wait for its answer.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The server takes no longer deadline.
+/// Longest deadline that the server accepts.
 const LONGEST_MS: u128 = i32::MAX as u128;
 
 /// What a transaction may do.
@@ -34,7 +34,7 @@ pub enum Access {
 pub struct Session {
     server: Server,
     client: Client,
-    /// Says why the connection ended, where the client only knows that it did.
+    /// Cause of the end of the connection, which the client does not know.
     connection: Option<JoinHandle<Result<(), tokio_postgres::Error>>>,
     timeout: Duration,
     /// The connection's task runs while something is waited for.
@@ -79,8 +79,8 @@ impl Session {
     }
 
     /// Does work in a transaction, whose statements have the deadline of the settings each; times
-    /// are in UTC. It is committed where the work succeeded. `doing` says what it is, for errors,
-    /// as in "reading rows".
+    /// are in UTC. It is committed if the work succeeded. `doing` describes it for errors, as in
+    /// "reading rows".
     ///
     /// Errors: those of the work; of the server by who has to act: usage, refused, or unavailable.
     pub fn transaction<T>(
@@ -104,14 +104,14 @@ impl Session {
             client.batch_execute("COMMIT").await?;
             Ok::<T, Failure>(done)
         };
-        // To read is one statement, to write may be many: the server has a deadline for each.
+        // Reading is one statement, writing may be several; the server has a deadline for each.
         let statements = if access == Access::Read { 1 } else { 20 };
         let deadline = self.timeout.saturating_mul(statements) + GRACE;
         match self.runtime.block_on(async { timeout(deadline, whole).await }) {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(failure)) => {
                 let rollback = async { timeout(GRACE, client.batch_execute("ROLLBACK")).await };
-                // Where it cannot be rolled back there is no connection, and nothing to roll back.
+                // If it cannot be rolled back, there is no connection and nothing to roll back.
                 drop(self.runtime.block_on(rollback));
                 Err(match failure {
                     Failure::Step(error) => error,

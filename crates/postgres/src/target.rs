@@ -1,5 +1,5 @@
-//! The table that rows are loaded into: one for a pipeline, a partition for each day (UTC), a view
-//! for each entity. It is made, and extended by columns, as rows need it.
+//! The table for loaded rows: one per pipeline, with a partition for each day (UTC) and a view for
+//! each entity. The table and its columns are created when rows need them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,28 +12,29 @@ use crate::rows::{Rows, column_name};
 use crate::{literal, quoted};
 
 const DAY: Span = Span::from_seconds(86_400);
-/// Written into the comment of the table: a later layout gets another number, and its migration.
+/// Version of the layout, written into the comment of the table. A later layout gets another number
+/// and a migration.
 const LAYOUT: &str = "lynceus layout 1";
 /// Columns of a row that are neither samples nor features.
 const OWN: [&str; 7] = ["time", "entity", "score", "attack", "verdict", "label", "version"];
 /// Types by column.
 type Known = BTreeMap<String, String>;
 
-/// Where rows are loaded to.
+/// Target of loaded rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The schema, which must exist.
     pub schema: String,
     /// The table.
     pub table: String,
-    /// Says that each entity gets a view `<table>_<entity>` of its rows.
+    /// Whether each entity gets a view `<table>_<entity>` of its rows.
     pub views: bool,
-    /// Days older than this, counted from the newest, are dropped; nothing keeps all.
+    /// Days older than this, counted from the newest, are dropped; `None` keeps all.
     pub retention: Option<Span>,
 }
 
-/// Returns the column with the values of a sample or a feature: its own name, and `<name>_feature`
-/// where that is a column of something else.
+/// Returns the column of a sample or a feature: its own name, or `<name>_feature` if that name is
+/// reserved.
 #[must_use]
 pub fn value_column(name: &str) -> String {
     let is_taken = OWN.contains(&name);
@@ -66,7 +67,7 @@ impl Target {
     }
 }
 
-/// What is known of a target in the database.
+/// State of a target in the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     /// Types by column.
@@ -78,7 +79,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Says whether rows fit as they are.
+    /// Returns whether rows fit without changes of the table.
     pub(crate) fn fits(&self, target: &Target, rows: &Rows) -> bool {
         let has_columns = rows
             .columns
@@ -94,7 +95,8 @@ impl Layout {
         self.days.last().copied()
     }
 
-    /// Makes what rows need in the database, one writer at a time, and drops what is too old.
+    /// Creates the objects that rows need in the database, one writer at a time, and drops old
+    /// partitions.
     pub(crate) async fn extend(
         client: &Client,
         target: &Target,
@@ -110,7 +112,7 @@ impl Layout {
             ),
             format!("COMMENT ON TABLE {name} IS '{LAYOUT}'"),
         ];
-        // Making a table that is there needs rights on the schema that a later run may lack.
+        // Creating a table that exists needs permissions on the schema, which a later run may lack.
         let known = columns(client, target).await?;
         if !known.is_empty() {
             statements.clear();
@@ -191,7 +193,7 @@ async fn columns(client: &Client, target: &Target) -> Result<Known, Failure> {
     pairs.collect::<Result<Known, Failure>>()
 }
 
-/// Returns the columns that rows have and the table lacks.
+/// Returns the columns of the rows that the table does not have.
 fn added(target: &Target, known: &Known, rows: &Rows) -> Result<Vec<(String, String)>, StepError> {
     let mut added = Vec::new();
     for column in &rows.columns {
@@ -253,7 +255,7 @@ fn day_of(table: &str) -> Option<Timestamp> {
     day?.parse().ok()
 }
 
-/// Makes the views of the rows' entities, and makes all views anew where they lack a column.
+/// Creates the views of the rows' entities, and replaces all views if they lack a column.
 async fn views(
     client: &Client,
     target: &Target,
@@ -308,7 +310,7 @@ pub(crate) fn merge(target: &Target, stage: &str, rows: &Rows) -> String {
     if columns.is_empty() {
         return format!("{insert} DO NOTHING");
     }
-    // What comes again without a value, such as a feature of an earlier run, takes none away.
+    // A missing value, such as a feature of an earlier run, does not overwrite a value.
     let value = |column: &String| format!("COALESCE(excluded.{column}, old.{column})");
     let set: Vec<String> = columns.iter().map(|it| format!("{it} = {}", value(it))).collect();
     let changes: Vec<String> =

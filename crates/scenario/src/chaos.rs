@@ -17,7 +17,7 @@ pub use workflow::{Settings, manifests};
 /// API group and version of every Chaos Mesh object.
 pub const API_VERSION: &str = "chaos-mesh.org/v1alpha1";
 
-/// A Chaos Mesh object, in Chaos Mesh's own words.
+/// A Chaos Mesh object, with Chaos Mesh's own fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChaosMesh {
@@ -65,7 +65,7 @@ impl ChaosKind {
 
 /// Modes of a selector.
 const MODES: [&str; 5] = ["one", "all", "fixed", "fixed-percent", "random-max-percent"];
-/// Actions of a `PodChaos` that happen once and are never taken back.
+/// Actions of a `PodChaos` that happen once and have no recovery.
 const ONE_SHOT: [&str; 2] = ["pod-kill", "container-kill"];
 
 impl ChaosMesh {
@@ -74,7 +74,7 @@ impl ChaosMesh {
         self.kind.name()
     }
 
-    /// Says whether the fault happens once: it has a start and no recovery.
+    /// Returns whether the fault happens once: it has a start and no recovery.
     pub fn is_one_shot(&self) -> bool {
         let action = self.spec.get("action").and_then(Value::as_str);
         self.kind == ChaosKind::PodChaos && action.is_some_and(|it| ONE_SHOT.contains(&it))
@@ -93,7 +93,7 @@ impl ChaosMesh {
         names.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// Checks what Chaos Mesh would drop or refuse without a word in its status.
+    /// Checks for fields that Chaos Mesh would ignore or refuse without a message in its status.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mode = self.spec.get("mode").and_then(Value::as_str).unwrap_or_default();
         if !MODES.contains(&mode) {

@@ -31,10 +31,10 @@ pub trait Fault {
     /// Checks the settings against the limits and the allowed hosts; returns the cause.
     fn check(&self, file: &ScenarioFile) -> Result<(), String>;
 
-    /// Checks that this machine can do it, without doing anything.
+    /// Checks that this machine can run it, without side effects.
     fn prepare(&self) -> Result<(), StepError>;
 
-    /// Runs it until `stop` says so. Processes it starts need not be ended: the worker kills them.
+    /// Runs it until `stop`. It need not end its processes, because the worker kills them.
     fn run(&self, stop: &Stop) -> Result<(), StepError>;
 }
 
@@ -128,7 +128,7 @@ fn is_allowed(host: &str, file: &ScenarioFile) -> Result<(), String> {
     Err(format!("host: `{host}` is neither a loopback address nor one of `allowed_hosts`"))
 }
 
-/// Resolves a host; a name counts as it resolves now.
+/// Resolves a host, by the current DNS answer for a name.
 fn address(host: &str, port: u16) -> Result<SocketAddr, StepError> {
     let unresolved = |cause: String| {
         StepError::unavailable(format!("cannot resolve `{host}`: {cause}"))

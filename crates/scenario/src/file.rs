@@ -101,20 +101,20 @@ impl Default for Limits {
     }
 }
 
-/// One fault: what, on whom, for how long, under which label.
+/// One fault: kind, target, duration, label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Label of the windows of this step, such as `cpu_stress`.
     pub label: String,
-    /// Entity it happens to, as the pipeline names it (node, namespace/pod); empty for all.
+    /// Affected entity, with its name in the pipeline (node, namespace/pod); empty for all.
     #[serde(default)]
     pub target: String,
     /// Duration.
     #[serde(rename = "for")]
     pub duration: Span,
-    /// Time after the fault in which windows are neither normal nor the fault, shorter than `pause`:
-    /// the log excludes it, since what the fault did takes so long to pass.
+    /// Time after the fault in which windows are neither normal nor the fault, shorter than
+    /// `pause`: the log excludes it, because the effect of the fault takes this long to end.
     #[serde(default)]
     pub guard: Span,
     /// The fault on this machine. Exactly one of `local` and `chaos_mesh` is set.
@@ -197,7 +197,7 @@ impl Step {
     }
 }
 
-/// Says whether a text is a name of lower-case letters, digits and some other characters.
+/// Returns whether a text is a name of lower-case letters, digits and some other characters.
 fn is_name(text: &str, others: &str) -> bool {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || others.contains(c);
     text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(fits)

@@ -3,8 +3,8 @@
 //!
 //! - [`mod@file`] is the scenario file and its checks, [`timetable`] is what it means in time;
 //! - [`faults`] has one file for each kind of fault of the local executor;
-//! - [`worker`] runs one fault in a process of its own and ends all that the fault started,
-//!   whatever happens to the process that asked for it; [`runner`] runs the timetable;
+//! - [`worker`] runs one fault in a separate process, and ends all processes of the fault, even if
+//!   the runner is killed; [`runner`] runs the timetable;
 //! - [`log`] is the scenario log: CSV for `label`, JSON lines with every detail;
 //! - [`chaos`] generates an Argo workflow that creates Chaos Mesh objects, and reads the true
 //!   times back from their status.

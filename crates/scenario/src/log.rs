@@ -12,7 +12,7 @@ use contract::{Span, StepError, Timestamp, artifact};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-/// Label of time that is known to be neither normal nor a fault; the step `label` excludes it.
+/// Label of time that is neither normal nor a fault; the step `label` excludes it.
 pub const TRANSITION: &str = "transition";
 
 /// First line of the CSV.
@@ -22,20 +22,20 @@ pub const CSV_HEAD: &str = "start,end,label,target\n";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// It lasted as long as asked.
+    /// It lasted for the requested duration.
     Completed,
     /// It was stopped early, by Ctrl-C or because the runner ended.
     Stopped,
     /// It failed: the cause.
     Failed(String),
-    /// Its worker was killed; when it ended is not known.
+    /// Its worker was killed; the time of its end is unknown.
     Lost,
 }
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Number that ties start and end together: run and position in the timetable.
+    /// Id of start and end: run and position in the timetable.
     pub id: String,
     /// Name of the scenario file's scenario.
     pub scenario: String,
@@ -49,16 +49,16 @@ pub struct Record {
     pub target: String,
     /// Parameters, as in the scenario file.
     pub parameters: serde_json::Value,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_start: Timestamp,
-    /// How long it was asked for.
+    /// Requested duration.
     pub requested_duration: Span,
     /// Time after its end in which windows are neither normal nor the fault.
     #[serde(default, skip_serializing_if = "is_none")]
     pub guard: Span,
     /// When it started.
     pub start: Timestamp,
-    /// When it had ended, with all that it had started.
+    /// When it and all its processes had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
     /// How it ended.
@@ -78,7 +78,7 @@ pub struct ScenarioLog {
     json_lines: PathBuf,
 }
 
-/// The right to run a scenario that writes a log; it ends with the process at the latest.
+/// Lease for running a scenario that writes a log; it ends with the process at the latest.
 #[derive(Debug)]
 pub struct Lease {
     _file: File,
@@ -95,8 +95,8 @@ impl ScenarioLog {
         &self.csv
     }
 
-    /// Takes the lease of the log; refused while another runner holds it, and where the CSV holds
-    /// lines that no runner wrote.
+    /// Takes the lease of the log; refused while another runner holds it, and if the CSV has lines
+    /// that no runner wrote.
     pub fn lease(&self) -> Result<Lease, StepError> {
         let file = self.lock_file("runner")?;
         match file.try_lock() {
@@ -118,7 +118,7 @@ impl ScenarioLog {
         Ok(Lease { _file: file })
     }
 
-    /// Says whether a runner holds the lease now; writes nothing.
+    /// Returns whether a runner holds the lease now; writes nothing.
     pub fn is_running(&self) -> bool {
         let file = fs::File::open(self.lock_path("runner"));
         let lock = file.map(|file| file.into_parts().0.try_lock());
@@ -139,13 +139,13 @@ impl ScenarioLog {
         options.map(|file| file.into_parts().0).map_err(|error| StepError::writing(&path, &error))
     }
 
-    /// Notes that a fault starts.
+    /// Records the start of a fault.
     pub fn started(&self, record: &Record) -> Result<(), StepError> {
         let _append = self.append_lock()?;
         self.append_json(record)
     }
 
-    /// Notes that a fault has ended: a JSON line, and the CSV line that `label` reads.
+    /// Records the end of a fault: a JSON line, and the CSV line that `label` reads.
     pub fn ended(&self, record: &Record) -> Result<(), StepError> {
         let _append = self.append_lock()?;
         self.append_json(record)?;
@@ -166,9 +166,9 @@ impl ScenarioLog {
         Ok(records)
     }
 
-    /// Adds an end to each fault that has none, which must be called with the lease held. Its worker
-    /// was killed, so that the fault may have lasted until it would have ended by itself. A CSV that
-    /// lacks a line after a kill gets it.
+    /// Adds an end to each fault that has none; call it with the lease held. Its worker was killed,
+    /// so the fault may have lasted until its own timeout. A line that the CSV lacks after a kill
+    /// is added.
     pub fn reconcile(&self) -> Result<Vec<Record>, StepError> {
         let mut lost = Vec::new();
         for mut record in self.records()?.into_iter().filter(|record| record.end.is_none()) {

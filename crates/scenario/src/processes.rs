@@ -6,12 +6,13 @@ use contract::StepError;
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Rounds of killing, for a storm of processes that starts new ones meanwhile; then rounds of waiting,
-/// some 30 s in all, for processes that the kernel lets go once their writes have reached the disk.
+/// Rounds of killing, because a storm of processes starts new ones meanwhile; then rounds of
+/// waiting, about 30 s in total, for processes that end only when their writes have reached the
+/// disk.
 const ROUNDS: usize = 200;
 const WAITING_ROUNDS: usize = 600;
 
-/// Makes this process the parent of descendants that lose theirs, so that none escapes.
+/// Makes this process the parent of descendants whose parent ends, so that none escapes.
 pub(crate) fn adopt_descendants() -> Result<(), StepError> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| {
         StepError::unavailable(format!("cannot become a subreaper: {error}"))
@@ -29,7 +30,7 @@ pub(crate) fn kill_descendants() -> usize {
             return 0;
         }
         for pid in found.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-            // An error means that it ended meanwhile, which is what is wanted.
+            // An error means that it ended meanwhile, which is fine.
             kill_process(pid, Signal::KILL).unwrap_or_default();
         }
         reap();
@@ -69,7 +70,7 @@ fn descendants(root: u32) -> Vec<u32> {
 }
 
 /// Returns the parent in a line of `/proc/PID/stat`: `pid (name) state parent ...`, where the name
-/// may hold anything; nothing for a zombie.
+/// may hold anything; `None` for a zombie.
 fn parent_of(stat: &str) -> Option<u32> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?;

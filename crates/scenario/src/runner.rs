@@ -13,7 +13,7 @@ use crate::timetable::{Entry, Timetable};
 use crate::worker::{Job, Stop};
 use crate::{processes, wall_clock};
 
-/// How often a worker is looked at.
+/// Time between two checks of a worker.
 const POLL: Duration = Duration::from_millis(100);
 
 /// What is reported while a scenario runs.
@@ -143,7 +143,8 @@ impl Runner<'_> {
         if status.success() {
             return Ok(());
         }
-        // A worker that could not write its end was killed; what it had started is ours now.
+        // A worker that could not write its end was killed; this process is now the parent of its
+        // processes.
         processes::kill_descendants();
         self.log.reconcile()?;
         Err(StepError::unavailable(format!("the fault `{}` failed: {status}", step.label))
@@ -157,7 +158,7 @@ impl Runner<'_> {
             StepError::unavailable(format!("cannot start `{}`: {error}", program.display()))
                 .hint(SYSTEM_HINT)
         };
-        // A group of its own: Ctrl-C reaches the runner alone, which then ends the fault in order.
+        // A separate process group: Ctrl-C reaches only the runner, which then ends the fault.
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! What a scenario file means in time: which step starts when.
+//! The timetable of a scenario file.
 
 use contract::Span;
 use rand::SeedableRng as _;
@@ -33,7 +33,7 @@ pub struct Timetable {
     pub total: Span,
 }
 
-/// Shortest fault of a pilot: shorter ones show in no window.
+/// Shortest fault of a pilot; shorter ones do not show in any window.
 const SHORTEST_PILOT_FAULT: Span = Span::from_seconds(10);
 
 /// Makes the timetable. With `pilot`, every step runs once, and all durations are shortened by one

@@ -19,7 +19,7 @@ use crate::file::Limits;
 use crate::log::{End, Record, ScenarioLog};
 use crate::{processes, wall_clock};
 
-/// What a worker is to do.
+/// Job of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Number of the fault in the log.
@@ -45,7 +45,7 @@ pub struct Job {
     pub limits: Limits,
 }
 
-/// Signals a fault when to end.
+/// Tells a fault when to end.
 #[derive(Debug, Clone)]
 pub struct Stop {
     asked: Arc<(Mutex<bool>, Condvar)>,
@@ -68,13 +68,13 @@ impl Stop {
     fn ask_at_the_end_of(&self, mut input: impl Read + Send + 'static) {
         let stop = self.clone();
         std::thread::spawn(move || {
-            // An error is an end as well.
+            // An error also means the end.
             drop(input.read_to_end(&mut Vec::new()));
             stop.ask();
         });
     }
 
-    /// Says whether the end was asked for before the deadline.
+    /// Returns whether the end was asked for before the deadline.
     pub fn is_asked(&self) -> bool {
         *self.asked.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,8 +147,8 @@ fn run(job: &Job, input: impl Read + Send + 'static) -> Result<(), StepError> {
     done
 }
 
-/// Lowers this process's own limits, which its children inherit: a fault that goes wrong is refused
-/// memory and disk by the kernel. A hard limit below ours stays as it is.
+/// Lowers this process's own limits, which its children inherit, so that the kernel refuses memory
+/// and disk to a fault that exceeds them. A lower hard limit is kept.
 fn limit(limits: &Limits) {
     /// Programs map libraries and stacks beside the memory they are asked to use.
     const MAPPED_BESIDE_MIB: u64 = 1024;

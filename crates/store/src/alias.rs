@@ -1,27 +1,26 @@
-//! What an alias names, and a change of it.
+//! The record of an alias, and a change of an alias.
 
 use contract::artifact::parse_json;
 use contract::{OTHER_VERSION_HINT, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// `aliases/<alias>.json`, and each entry of its history: what an alias names, and how it came to.
+/// `aliases/<alias>.json`, and each entry of its history: the version of an alias, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AliasRecord {
     /// Version of this format.
     pub format: u32,
-    /// The version it names.
+    /// The version that it points at.
     pub version: String,
-    /// When it began to.
+    /// Time of the change.
     pub since: Timestamp,
     /// Who changed it: a step or a person.
     pub by: String,
     /// Why it was changed, in a sentence.
     pub why: String,
-    /// The version that a rollback goes back to: the one before, and after a rollback the one
-    /// before that.
+    /// Target of a rollback: the previous version, and after a rollback the one before that.
     pub previous: Option<String>,
-    /// Number of this change, from 1. So no two records of an alias are the same bytes, and a
-    /// compare-and-set cannot take a returned value for an unchanged one.
+    /// Number of this change, from 1. So no two records of an alias have the same bytes, and
+    /// compare-and-set has no ABA problem.
     pub change: u64,
     /// Tag of the alias object it was read from; empty in history.
     #[serde(skip)]
@@ -56,7 +55,7 @@ impl AliasRecord {
 pub struct Change<'a> {
     /// The alias.
     pub alias: &'a str,
-    /// The version it is to name; it must be registered.
+    /// The new version; it must be registered.
     pub version: &'a str,
     /// When.
     pub now: Timestamp,

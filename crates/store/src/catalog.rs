@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use crate::object::{Condition, ObjectStore, Put};
 
-/// Objects that are asked for at a time.
+/// Objects per request.
 const AT_ONCE: usize = 64;
 
 /// The feature groups of a store.
@@ -28,12 +28,12 @@ pub struct Catalog<'a> {
     store: &'a dyn ObjectStore,
 }
 
-/// What became of the rows of a day.
+/// Result for the rows of a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rows {
-    /// They are in the store, now or since before.
+    /// They are in the store, from this publication or an earlier one.
     There,
-    /// Other rows of the day are there and stay.
+    /// The store has other rows for the day, which are kept.
     Other(Vec<u8>),
 }
 
@@ -58,7 +58,7 @@ impl<'a> Catalog<'a> {
         let folders = self.store.folders(&format!("catalog/{group}/"))?;
         let mut versions: Vec<u32> = Vec::new();
         for version in folders.iter().filter_map(|name| name.parse().ok()) {
-            // Without its manifest a version is none: `store check` leaves such folders.
+            // A folder without manifest is not a version; `store check` leaves such folders.
             if self.store.get(&manifest_key(group, version))?.is_some() {
                 versions.push(version);
             }
@@ -67,7 +67,7 @@ impl<'a> Catalog<'a> {
         Ok(versions)
     }
 
-    /// Returns what a version is.
+    /// Returns the manifest of a version.
     ///
     /// Errors: usage for a group or a version that is not there.
     pub fn version(&self, group: &str, version: u32) -> Result<GroupVersion, StepError> {
@@ -110,7 +110,7 @@ impl<'a> Catalog<'a> {
         Ok((None, latest))
     }
 
-    /// Begins a version; returns whether it was not begun by another process meanwhile.
+    /// Starts a version; returns false if another process started it meanwhile.
     pub fn create(&self, version: &GroupVersion) -> Result<bool, StepError> {
         check_group(&version.group)?;
         let key = manifest_key(&version.group, version.version);

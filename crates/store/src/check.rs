@@ -1,8 +1,8 @@
-//! What the user of this process may do in a store, found out by doing it.
+//! Permissions of the user of this process in a store, found out by trying them.
 //!
-//! Each part of the store is tried with an object of a pipeline that no document can name, so
-//! nothing that is there is touched. What may not be deleted again stays behind; the next check
-//! writes over it.
+//! Each part of the store is tried with an object of a pipeline name that no document can have, so
+//! existing objects are not touched. An object that may not be deleted stays; the next check
+//! overwrites it.
 
 use contract::{ErrorKind, StepError};
 use serde::Serialize;
@@ -11,8 +11,8 @@ use crate::object::{Condition, ObjectStore, Put};
 
 const CONTENT: &[u8] = b"Lynceus tries here what it may do.\n";
 
-/// Where users of different roles have different rights: name, an object there, which roles read
-/// it, which roles write it.
+/// Parts of the store with different permissions: name, an object in it, the roles that read it,
+/// the roles that write it.
 const AREAS: [(&str, &str, &str, &str); 11] = [
     ("versions", "models/_check/versions/_check/bundle.json", "trainer scorer reader", "trainer"),
     ("aliases", "models/_check/aliases/_check.json", "trainer scorer reader", "trainer"),
@@ -27,11 +27,11 @@ const AREAS: [(&str, &str, &str, &str); 11] = [
     ("messages", "messages/_check/date=_check/_check.json", "reader", "trainer scorer"),
 ];
 
-/// Beginning of the names that stand in the place of a pipeline and are none: no document can have
-/// such a name, and whatever lists pipelines leaves them out.
+/// Prefix of names that are not pipelines: no document can have such a name, and listings of
+/// pipelines leave them out.
 const NO_PIPELINE: char = '_';
 
-/// Says whether a folder is one of a pipeline, and not what a check left behind.
+/// Returns whether a folder is that of a pipeline, and not left over from a check.
 pub fn is_pipeline(name: &str) -> bool {
     !name.starts_with(NO_PIPELINE)
 }
@@ -44,20 +44,20 @@ pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
 /// The roles of `minio/policies/`.
 pub const ROLES: [&str; 4] = ["trainer", "scorer", "reader", "recorder"];
 
-/// What may be done in a store.
+/// Permissions in a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The store's URL.
     pub store: String,
     /// Part by part.
     pub areas: Vec<Area>,
-    /// What each role would lack, and what it would not need.
+    /// Missing and unnecessary permissions for each role.
     pub roles: Vec<Role>,
     /// Objects of the check that may not be deleted.
     pub left_behind: Vec<String>,
 }
 
-/// What may be done in a part of the store.
+/// Permissions in a part of the store.
 #[expect(clippy::struct_excessive_bools, reason = "a row of a table of yes and no")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Area {
@@ -71,16 +71,16 @@ pub struct Area {
     pub read: bool,
     /// Objects may be written.
     pub write: bool,
-    /// Writes on a condition may be made, and are honoured.
+    /// Conditional writes are allowed, and the conditions are honoured.
     pub compare: bool,
-    /// Objects may be deleted; no role needs this. Absent where it was not tried: a folder cannot
-    /// say so of an object that could not be written.
+    /// Objects may be deleted; no role needs this. Absent if it was not tried: in a folder this is
+    /// impossible if no object could be written.
     pub delete: Option<bool>,
-    /// Why not, in the store's words, each with its way out.
+    /// The causes, with the store's messages and hints.
     pub refusals: Vec<Refusal>,
 }
 
-/// What the store, or this check, said no to.
+/// A refused operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
     /// What failed, and why.
@@ -90,23 +90,22 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
-/// How a user would do in a role.
+/// Fitness of a user for a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Role {
     /// `trainer`, `scorer`, `reader` or `recorder`.
     pub role: &'static str,
-    /// What the role needs and this user may not, as in `write scores`.
+    /// Permissions that the role needs and this user lacks, as in `write scores`.
     pub lacks: Vec<String>,
-    /// What this user may and the role does not need.
+    /// Permissions of this user that the role does not need.
     pub beyond: Vec<String>,
 }
 
 /// Tries a store part by part.
 ///
-/// Errors: whatever keeps the store from being reached or listed at all; what the user may not do
-/// is not an error.
+/// Errors: if the store cannot be reached or listed; a missing permission is not an error.
 pub fn check(store: &dyn ObjectStore) -> Result<Check, StepError> {
-    // Wrong keys and buckets that are not there fail everything alike, and should be said once.
+    // Wrong keys or a missing bucket make everything fail, and are reported once.
     store.list("", None, 1)?;
     let mut left_behind = Vec::new();
     let mut areas = Vec::new();
@@ -132,7 +131,7 @@ fn area(
     if let Some(Put::Written(etag)) = &written {
         compare = allowed(compares(store, key, etag), &mut refusals)?.is_some();
     }
-    // A bucket refuses to delete what is not there; a folder has nothing to refuse.
+    // A bucket refuses to delete a missing object; a folder does not.
     let is_tried = written.is_some() || store.describe().starts_with("s3://");
     let delete =
         if is_tried { Some(allowed(store.delete(key), &mut refusals)?.is_some()) } else { None };
@@ -142,8 +141,7 @@ fn area(
     Ok(Area { name, list, read, write: written.is_some(), compare, delete, refusals })
 }
 
-/// Makes sure that a condition that does not hold keeps a write from happening, and one that holds
-/// does not.
+/// Checks that a false condition prevents a write, and that a true one does not.
 fn compares(store: &dyn ObjectStore, key: &str, etag: &str) -> Result<(), StepError> {
     let wrong = |what: &str| {
         StepError::usage(format!("store `{}`: {what} (`{key}`)", store.describe()))

@@ -1,9 +1,9 @@
 //! A store in a folder, shared by any number of processes on one machine.
 //!
 //! An object is a file of its own, written to a hidden place, synced, and renamed to its key: a
-//! reader sees the old or the new content, and a writer killed at any moment leaves nothing but a
-//! hidden file. Whatever checks before it writes does both under a lock of the operating system,
-//! which ends with its process.
+//! reader sees the old or the new content, and a writer that is killed leaves only a hidden file. A
+//! conditional write checks and writes under a lock of the operating system, which ends with its
+//! process.
 //!
 //! `<root>/.lynceus/` holds both: `locks/` at most 256 empty files, chosen by the key's hash, and
 //! `partial/` the writes under way. Each of those is locked by its writer, so the next writer can
@@ -31,7 +31,7 @@ use listing::{Listing, entries};
 const HIDDEN: &str = ".lynceus";
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Attempts at a write whose hidden file was cleared away between its making and its locking.
+/// Attempts at a write whose hidden file was removed between its creation and its locking.
 const ATTEMPTS: usize = 8;
 
 /// Objects written at a time: each waits for the disk.
@@ -58,14 +58,14 @@ struct Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.published {
-            // What cannot be removed is cleared by the next writer.
+            // If this fails, the next writer removes it.
             drop(fs::remove_file(&self.path));
         }
     }
 }
 
 impl FolderStore {
-    /// Names the folder; it is made with the first object.
+    /// Opens the folder, which is created with the first object.
     pub fn open(root: &Path) -> Result<Self, StepError> {
         let root = std::path::absolute(root).map_err(|e| StepError::reading(root, &e))?;
         let writer = RandomState::new().build_hasher().finish();
@@ -154,8 +154,8 @@ impl FolderStore {
         Ok(file)
     }
 
-    /// Removes the hidden files whose writers are gone. What cannot be removed is only in the way
-    /// of no writer, so nothing is reported.
+    /// Removes the hidden files whose writers are gone. A file that cannot be removed disturbs no
+    /// writer, so no error is reported.
     fn clear_remains(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(HIDDEN).join("partial")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
@@ -167,7 +167,7 @@ impl FolderStore {
         }
     }
 
-    /// Makes a folder and what is missing above it, durably.
+    /// Creates a folder and its parents, durably.
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
         if folder.is_dir() {
             return Ok(());
@@ -202,7 +202,7 @@ fn is_absent(error: &io::Error) -> bool {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match fs::File::open(folder)?.sync_all() {
-        // Some file systems cannot sync a folder and promise nothing about it.
+        // Some file systems cannot sync a folder.
         Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
             Ok(())
         }
@@ -246,7 +246,7 @@ impl ObjectStore for FolderStore {
         let write = |share: &[(String, Vec<u8>)]| {
             share.iter().map(|object| put_one_new(self, object)).collect()
         };
-        // One object, which is every tick's, needs no thread.
+        // A single object, as in every tick, needs no thread.
         if objects.len() <= 1 {
             return write(objects);
         }
@@ -289,7 +289,7 @@ impl ObjectStore for FolderStore {
             let mut names = Vec::new();
             for name in entries(&self.root.join(folder))? {
                 let Some(name) = name.strip_suffix('/') else { continue };
-                // A folder whose objects were all deleted stays behind and counts for nothing.
+                // An empty folder is ignored.
                 let below = format!("{folder}{name}/");
                 let mut listing = Listing {
                     root: &self.root,

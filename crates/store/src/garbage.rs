@@ -1,10 +1,10 @@
 //! Garbage collection: objects of a store that nothing refers to.
 //!
 //! A version is needed as long as an alias names it or goes back to it, and as long as it was live
-//! at a time that lies within the retention. A run is needed within the retention. Whatever was
-//! written recently is kept, since a writer may be about to refer to it. Scores and messages are
-//! needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/`
-//! removes them by itself.
+//! at a time that lies within the retention. A run is needed within the retention. Recently written
+//! objects are kept, because a writer may be about to refer to them. Scores and messages are needed
+//! as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/` removes them
+//! by itself.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,11 @@ const DAY: Span = Span::from_seconds(86_400);
 pub struct Retention {
     /// The present.
     pub now: Timestamp,
-    /// What was live or run so long ago is still needed.
+    /// Versions that were live, and runs, within this time are kept.
     pub keep: Span,
-    /// Scores of windows, and messages, of so long ago are still needed.
+    /// Scores and messages within this time are kept.
     pub keep_scores: Span,
-    /// Nothing with an object younger than this is touched.
+    /// Items with an object younger than this are kept.
     pub untouched: Span,
 }
 
@@ -41,7 +41,7 @@ impl Retention {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A version of a model, or what is left of one that was never whole.
+    /// A version of a model, or the rest of an incomplete one.
     Version,
     /// A run with its artifacts.
     Run,
@@ -68,7 +68,7 @@ impl Kind {
         }
     }
 
-    /// Returns the file, directly in the folder, without which the others are nothing.
+    /// Returns the record file, directly in the folder, without which the other files are useless.
     fn record(self) -> Option<&'static str> {
         match self {
             Self::Version => Some(BundleManifest::FILE),
@@ -90,7 +90,7 @@ pub struct Garbage {
     /// When the last of its objects was written, by the store's clock; for scores and messages the
     /// end of their day.
     pub written: Timestamp,
-    /// Its objects, in the order of removal: first the one without which the others are nothing.
+    /// Its objects, in the order of removal: the record first.
     pub keys: Vec<String>,
 }
 
@@ -123,7 +123,7 @@ pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage
     Ok(found)
 }
 
-/// Returns the pipelines that have something below a folder.
+/// Returns the pipelines with objects below a folder.
 fn pipelines(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepError> {
     let mut names = store.folders(folder)?;
     names.retain(|name| check::is_pipeline(name));
@@ -181,8 +181,8 @@ fn leftovers(store: &dyn ObjectStore) -> Result<Vec<Garbage>, StepError> {
     Ok(keys.into_iter().zip(written).filter_map(entry).collect())
 }
 
-/// Removes a piece of garbage, unless a version is named by an alias by now; returns whether it
-/// did.
+/// Removes an item, unless it is a version to which an alias points by now; returns whether it was
+/// removed.
 pub fn remove(store: &dyn ObjectStore, garbage: &Garbage) -> Result<bool, StepError> {
     // Aliases move while garbage is removed: they are read again before each version.
     let registry = Registry::new(store, &garbage.pipeline);
@@ -212,7 +212,7 @@ fn needed_versions(
     Ok(needed)
 }
 
-/// Returns what the aliases name and what they go back to.
+/// Returns the versions of the aliases, and the targets of their rollbacks.
 fn named_versions(registry: &Registry<'_>) -> Result<BTreeSet<String>, StepError> {
     let mut named = BTreeSet::new();
     for alias in registry.aliases()? {
@@ -236,8 +236,8 @@ fn of(
         keys.push(key.to_owned());
         Ok(())
     })?;
-    // Without its record neither a version nor a run is listed, so a removal that is cut short
-    // leaves no half. A run holds bundles, too: their manifests are not its record.
+    // Without its record neither a version nor a run is listed, so an interrupted removal leaves no
+    // partial item. A run holds bundles, too: their manifests are not its record.
     keys.sort_by_key(|key| key.strip_prefix(prefix) != kind.record());
     let newest = store.modified(&keys)?.into_iter().flatten().max();
     let (pipeline, name) = (pipeline.to_owned(), name.to_owned());

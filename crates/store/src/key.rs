@@ -9,8 +9,8 @@ pub const MAX_BYTES: usize = 1024;
 pub const MAX_PART_BYTES: usize = 255;
 
 /// Checks a key: parts of ASCII letters, digits and `-_.=` joined by `/`, none of them empty and
-/// none beginning with a dot. So no key leaves its store, hides in it, or means two objects on a
-/// file system that folds letters it does not know.
+/// none beginning with a dot. So no key can leave its store, be hidden, or be ambiguous on a file
+/// system that normalises names.
 ///
 /// ```
 /// use store::key::check;

@@ -1,7 +1,8 @@
-//! What outlives a run: objects behind one trait, and the registry, scores and states kept in them.
+//! Stores: objects behind one trait, and the registry, scores and states in them.
 //!
-//! A store is named by a URL ([`open`]). Whatever several processes may change at the same time is
-//! one object, changed by compare-and-set ([`Condition`]); everything else is written once.
+//! A store is named by a URL ([`open`]). Data that several processes may change at the same time is
+//! one object, which is changed by compare-and-set ([`Condition`]). All other objects are written
+//! once.
 
 pub mod alias;
 pub mod catalog;

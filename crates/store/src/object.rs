@@ -1,4 +1,4 @@
-//! The one trait in front of every store, and how a store is named.
+//! The trait of all stores, and their URLs.
 
 use std::fmt;
 use std::path::Path;
@@ -15,8 +15,8 @@ const PAGE: usize = 1000;
 pub struct Object {
     /// The content.
     pub bytes: Vec<u8>,
-    /// Opaque tag; the same content may have the same tag, so whoever compares and sets must not
-    /// write a content that was there before and meant something else.
+    /// Opaque tag; the same content may have the same tag, so for compare-and-set never write an
+    /// earlier content with another meaning.
     pub etag: String,
 }
 
@@ -29,10 +29,10 @@ pub struct Listed {
     pub etag: Option<String>,
 }
 
-/// What must hold of an object for it to be written.
+/// Condition of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition<'a> {
-    /// None: an existing object is replaced.
+    /// No condition: an existing object is replaced.
     Any,
     /// No object has the key.
     IfAbsent,
@@ -40,11 +40,11 @@ pub enum Condition<'a> {
     IfMatch(&'a str),
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a conditional write may not have happened"]
 pub enum Put {
-    /// The object is there, durable, with this tag.
+    /// The object was written durably, with this tag.
     Written(String),
     /// The condition did not hold; nothing was changed.
     Conflict,
@@ -54,8 +54,8 @@ pub enum Put {
 ///
 /// Keys are checked ([`crate::key::check`]) and compared byte by byte. A reader sees an object as
 /// it was before a write or as it is after, never a part of one, and a write that returned is seen
-/// by every later read and listing. Errors are [`contract::ErrorKind::Unavailable`], except for a
-/// key that cannot be one and a place this user may not use, which are usage errors.
+/// by every later read and listing. Errors are [`contract::ErrorKind::Unavailable`], except for an
+/// invalid key and missing permissions, which are usage errors.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -80,7 +80,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Returns the store's URL without secrets, for messages.
     fn describe(&self) -> String;
 
-    /// Returns the shard that sees the store so; nothing for the store itself.
+    /// Returns the shard of this view of the store; `None` for the store itself.
     fn shard(&self) -> Option<Shard> {
         None
     }
@@ -90,25 +90,25 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         key.to_owned()
     }
 
-    /// Reads an object whole; nothing if no object has the key.
+    /// Reads an object whole; `None` if no object has the key.
     fn get(&self, key: &str) -> Result<Option<Object>, StepError>;
 
-    /// Reads objects whole, each as [`ObjectStore::get`] does, in the order of the keys. A store
-    /// that is far away asks for several at once.
+    /// Reads objects whole, each as [`ObjectStore::get`] does, in the order of the keys. A remote
+    /// store requests several at once.
     fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Object>>, StepError> {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
     /// Reads objects that were just listed, without their tags, in the same order; nothing for one
-    /// that was removed since. What a store needs not fetch or compute for that, it does not.
+    /// that was removed since. The store omits work that is not needed for that.
     fn read_listed(&self, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
         let bytes = |listed: &Listed| Ok(self.get(&listed.key)?.map(|object| object.bytes));
         listed.iter().map(bytes).collect()
     }
 
-    /// Writes each object whose key is not taken yet, several at once and in no particular order;
-    /// returns which were written. Each is written as [`ObjectStore::put`] does; after an error
-    /// some may be there and others not.
+    /// Writes each object whose key does not exist, several at once and in no particular order;
+    /// returns which were written. Each is written as by [`ObjectStore::put`]; after an error some
+    /// may exist and others not.
     fn put_new(&self, objects: &[(String, Vec<u8>)]) -> Result<Vec<bool>, StepError> {
         objects.iter().map(|object| put_one_new(self, object)).collect()
     }
@@ -118,7 +118,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     fn put(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Put, StepError>;
 
     /// Returns at most `limit` keys that begin with the text `prefix` and come after `after`, in
-    /// ascending order. The cost depends on what is returned, not on what lies before `after`.
+    /// ascending order. The cost depends on the number of returned keys, not on the keys before
+    /// `after`.
     fn list(
         &self,
         prefix: &str,
@@ -138,18 +139,18 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     }
 
     /// Returns what stands between `folder` (nothing, or parts that end with `/`) and the next `/`
-    /// in the keys that begin with it, each once, in ascending order. The cost depends on how many
-    /// there are, not on how many keys lie below them.
+    /// in the keys that begin with it, each once, in ascending order. The cost depends on their
+    /// number, not on the number of keys below them.
     fn folders(&self, folder: &str) -> Result<Vec<String>, StepError>;
 
     /// Returns when each object was written, by the store's clock, in the order of the keys;
     /// nothing where no object has the key.
     fn modified(&self, keys: &[String]) -> Result<Vec<Option<Timestamp>>, StepError>;
 
-    /// Removes an object; one that is not there is fine.
+    /// Removes an object; a missing one is no error.
     fn delete(&self, key: &str) -> Result<(), StepError>;
 
-    /// Writes the content of a file, in pieces, replacing what is there; returns the tag.
+    /// Writes the content of a file, in parts, replacing an existing object; returns the tag.
     fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError>;
 
     /// Copies an object into a file, in pieces; the file appears whole or not at all. Returns
@@ -176,9 +177,9 @@ pub fn for_each_key(
 
 /// Opens the store that a URL names: `s3://bucket/prefix`, `file:///absolute/path`, or a path.
 ///
-/// What follows `file://` is the path as it is, without escapes; the folder is made with the first
-/// object. A bucket must be there, and the environment says how it is reached ([`crate::s3`]).
-/// Anything else is a usage error, which never repeats the URL: it may hold secrets.
+/// The text after `file://` is the path, without escapes; the folder is created with the first
+/// object. A bucket must exist, and the environment has its settings ([`crate::s3`]). Any other URL
+/// is a usage error, which never repeats the URL, because it may contain secrets.
 pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
@@ -197,7 +198,7 @@ pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
     }
 }
 
-/// Writes an object that is not there yet, and returns whether it was written.
+/// Writes an object unless it exists, and returns whether it was written.
 pub(crate) fn put_one_new(
     store: &(impl ObjectStore + ?Sized),
     (key, bytes): &(String, Vec<u8>),

@@ -1,4 +1,5 @@
-//! The version of a pipeline with shards: one manifest that vouches for the manifest of each part.
+//! The version of a pipeline with shards: one manifest with the SHA-256 of the manifest of each
+//! part.
 
 use contract::artifact::sha256;
 use contract::bundle::{BundleManifest, FileRecord, Provenance};

@@ -40,25 +40,25 @@ pub struct Registry<'a> {
 }
 
 impl<'a> Registry<'a> {
-    /// Names the pipeline's registry, of which the store's shard reads its parts; nothing is read or
-    /// written yet.
+    /// Opens the pipeline's registry; for a shard's store it reads the parts of the shard. Nothing
+    /// is read or written yet.
     pub fn new(store: &'a dyn ObjectStore, pipeline: &'a str) -> Self {
         Self { store, pipeline, shard: store.shard() }
     }
 
-    /// Returns the registry that reads the parts of a shard; without one whole versions.
+    /// Returns the registry that reads the parts of a shard; without a shard it reads whole
+    /// versions.
     #[must_use]
     pub fn of_shard(self, shard: Option<Shard>) -> Self {
         Self { shard, ..self }
     }
 
     /// Registers a bundle folder and returns its version, which follows from its bytes: the end of
-    /// its training rows and the first digits of its manifest's SHA-256. Files go first and
-    /// `bundle.json` last, so a version that is listed is whole; registering it again changes
-    /// nothing.
+    /// its training rows and the first digits of its manifest's SHA-256. `bundle.json` is written
+    /// last, so a listed version is complete. Registering it again changes nothing.
     ///
-    /// Errors: refused for a folder whose files are not those its manifest vouches for, or whose
-    /// pipeline is another one.
+    /// Errors: refused for a folder whose files do not match its manifest, or that belongs to
+    /// another pipeline.
     pub fn put_version(&self, bundle: &Path) -> Result<String, StepError> {
         let (manifest, bytes) = self.read_bundle(bundle)?;
         let version = version_name(&manifest, &bytes);
@@ -69,7 +69,7 @@ impl<'a> Registry<'a> {
 
     /// Registers the bundles of all shards, in their order, as the parts of one version, as
     /// [`Registry::put_version`] does; `metrics` are those of all parts together. The version's own
-    /// manifest comes last of all.
+    /// manifest is written last.
     ///
     /// Errors: as [`Registry::put_version`].
     pub fn put_parts(&self, bundles: &[PathBuf], metrics: Metrics) -> Result<String, StepError> {
@@ -151,7 +151,7 @@ impl<'a> Registry<'a> {
             rest = before;
             let keys = names.iter().map(|name| self.version_key(name, BundleManifest::FILE));
             let written = self.store.modified(&keys.collect::<Vec<_>>())?;
-            // Without its manifest a version is not there, or not yet.
+            // Without its manifest a version does not exist yet.
             let there = names.iter().zip(written).rev().filter(|(_, written)| written.is_some());
             latest.extend(there.map(|(name, _)| name.clone()));
         }
@@ -161,8 +161,8 @@ impl<'a> Registry<'a> {
         Ok((latest, more))
     }
 
-    /// Returns the version that a name means: what the alias of that name points at, the version
-    /// itself, or the only version whose name begins with it.
+    /// Returns the version of a name: the version of the alias with that name, the version itself,
+    /// or the only version whose name begins with it.
     ///
     /// Errors: refused where no version begins with it, usage where several do.
     pub fn resolve(&self, name: &str) -> Result<String, StepError> {
@@ -199,16 +199,15 @@ impl<'a> Registry<'a> {
         Ok(aliases)
     }
 
-    /// Reads a version's manifest; one that is not registered, or not the bytes its name promises,
-    /// is refused.
+    /// Reads a version's manifest; one that is not registered, or does not match the hash in its
+    /// name, is refused.
     pub fn manifest(&self, version: &str) -> Result<BundleManifest, StepError> {
         Ok(self.manifest_and_bytes(version)?.0)
     }
 
     /// Fetches all files of a version, each verified against the SHA-256 in `bundle.json`, and
-    /// `bundle.json` against the version's name. With a cache folder, files that are there and
-    /// right are taken from it, and fetched ones are kept in it. A shard's store gives the shard's
-    /// part of the version.
+    /// `bundle.json` against the version's name. With a cache folder, valid files are read from it,
+    /// and fetched ones are added to it. A shard's store returns the shard's part of the version.
     ///
     /// Errors: refused for a version that is not registered, for one of another number of shards, and
     /// for a file that is missing or has another hash (both are named).
@@ -226,7 +225,7 @@ impl<'a> Registry<'a> {
         let cache = cache.map(FolderStore::open).transpose()?;
         let read = |file: &str, check: &Check<'_>| {
             let key = self.version_key(version, file);
-            // A cache that cannot be read or written costs time and nothing else.
+            // A cache that cannot be read or written only costs time.
             let kept = cache.as_ref().and_then(|cache| cache.get(&key).ok().flatten());
             if let Some(object) = kept.filter(|object| check(&key, &object.bytes).is_ok()) {
                 return Ok(object.bytes);
@@ -258,16 +257,16 @@ impl<'a> Registry<'a> {
         Ok(files)
     }
 
-    /// Reads what an alias names; nothing if it was never set.
+    /// Reads an alias; `None` if it was never set.
     pub fn alias(&self, alias: &str) -> Result<Option<AliasRecord>, StepError> {
         let key = self.alias_key(alias)?;
         let Some(object) = self.store.get(&key)? else { return Ok(None) };
         Ok(Some(AliasRecord { etag: object.etag, ..AliasRecord::parse(&key, &object.bytes)? }))
     }
 
-    /// Lets an alias name a version, if it still is what `expected` (as read by
-    /// [`Registry::alias`], nothing for a new alias) says; returns the new record. Naming the same
-    /// version again is a change like any other, but a rollback still goes back to another version.
+    /// Points an alias at a version, if the alias is still `expected` (as read by
+    /// [`Registry::alias`], `None` for a new alias); returns the new record. Promoting the same
+    /// version again is a normal change, but a rollback still goes back to another version.
     ///
     /// Errors: [`contract::ErrorKind::LostRace`] when another process has changed the alias since;
     /// refused when the version is not registered.
@@ -284,10 +283,9 @@ impl<'a> Registry<'a> {
         self.set(change, expected, previous)
     }
 
-    /// Lets an alias name again what it named before; again and again, it goes further back.
+    /// Rolls an alias back to its previous version; a repeated rollback goes further back.
     ///
-    /// Errors: refused when there is nothing to go back to, lost race as for
-    /// [`Registry::promote`].
+    /// Errors: refused if there is no previous version, lost race as for [`Registry::promote`].
     pub fn rollback(
         &self,
         alias: &str,
@@ -313,7 +311,7 @@ impl<'a> Registry<'a> {
         self.set(&Change { alias, version, now, by, why: &why }, Some(&current), previous)
     }
 
-    /// Returns every change of an alias, oldest first; the last one is what it names now.
+    /// Returns every change of an alias, oldest first; the last one is the current version.
     pub fn history(&self, alias: &str) -> Result<Vec<AliasRecord>, StepError> {
         // The alias is read first: whatever is appended meanwhile is in the listing.
         let current = self.alias(alias)?;
@@ -339,9 +337,8 @@ impl<'a> Registry<'a> {
         Ok(entries)
     }
 
-    /// Writes a record's entry of the history, unless it is there: whoever set the alias may have
-    /// died before it did. Every change of the alias does this first, and whoever finds its own
-    /// change done before it began should.
+    /// Writes a record's entry of the history, unless it exists: the process that set the alias may
+    /// have been killed before. Every change of the alias does this first.
     pub fn complete_history(&self, alias: &str, record: &AliasRecord) -> Result<(), StepError> {
         let time = record.since.compact();
         let name = format!("history/{alias}/{time}-{:08}.json", record.change);
@@ -442,7 +439,7 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// Refuses bytes that are not what their key promises.
+/// Refuses bytes that do not match the hash of their key.
 type Check<'a> = dyn Fn(&str, &[u8]) -> Result<(), StepError> + 'a;
 
 fn version_name(manifest: &BundleManifest, bytes: &[u8]) -> String {

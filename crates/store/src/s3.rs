@@ -1,7 +1,7 @@
 //! A store in a bucket of S3 or of any server that speaks its protocol.
 //!
-//! Compare-and-set is the protocol's own: `If-None-Match: *` and `If-Match`. A store that does not
-//! know them would lose writes silently, so it is asked before the first one.
+//! Compare-and-set is the protocol's own: `If-None-Match: *` and `If-Match`. A server without them
+//! would lose writes silently, so it is tested before the first write.
 
 pub mod cache;
 mod checksum;
@@ -40,8 +40,8 @@ const HIDDEN: &str = ".lynceus";
 
 /// A store in a bucket.
 ///
-/// It owns the runtime that its requests run on, so its methods wait; they must not be called from
-/// within another runtime.
+/// It owns the runtime of its requests, so its methods block. They must not be called from within
+/// another runtime.
 pub struct S3Store {
     /// Only gone while this is dropped.
     runtime: Option<Runtime>,
@@ -63,7 +63,7 @@ struct Bucket {
     /// Sends no checksum headers; writes go through it once the server has refused them.
     plain: Client,
     refuses_checksums: AtomicBool,
-    /// Says that a write has shown whether the server takes checksum headers.
+    /// Whether a write has shown whether the server takes checksum headers.
     has_written: AtomicBool,
     settings: S3Settings,
     endpoint: String,
@@ -73,7 +73,7 @@ struct Bucket {
     url: String,
     probe: Probe,
     cache: Option<Cache>,
-    /// Random, so that no two writers ever mark a write alike.
+    /// Random, so that the marks of two writers are always different.
     writer: u64,
     writes: AtomicU64,
 }
@@ -87,8 +87,8 @@ impl fmt::Debug for S3Store {
 impl S3Store {
     /// Opens `s3://bucket/prefix` as the environment says; see [`S3Settings`]. Nothing is sent yet.
     ///
-    /// Errors: usage for a URL or a setting that means nothing. The URL is not repeated: it may
-    /// hold secrets.
+    /// Errors: usage for an invalid URL or setting. The URL is not repeated, because it may contain
+    /// secrets.
     pub fn open(url: &str) -> Result<Self, StepError> {
         Self::with_settings(url, S3Settings::from_environment()?)
     }

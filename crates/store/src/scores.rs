@@ -21,7 +21,7 @@ pub fn key(pipeline: &str, time: Timestamp) -> String {
     format!("scores/{pipeline}/date={}/{}.json", time.date(), time.compact())
 }
 
-/// Writes a window's object unless it is there; returns whether it was written. An object is never
+/// Writes a window's object unless it exists; returns whether it was written. An object is never
 /// replaced: the first score of a window stays.
 pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, StepError> {
     let key = key(&score.pipeline, score.time);
@@ -77,8 +77,7 @@ pub fn read_after<'a>(
 
 /// The score objects that a step with a cursor of its own reads: those up to the watermark.
 ///
-/// Behind the watermark every window has its object, so that nothing can appear before a cursor that
-/// stands there.
+/// Every window up to the watermark has its object, so no window can appear before a cursor there.
 #[derive(Debug)]
 pub struct Follower<'a> {
     store: &'a dyn ObjectStore,

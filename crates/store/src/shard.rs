@@ -1,8 +1,9 @@
-//! A store as a shard of a pipeline sees it, and the shards that a pipeline has in a store.
+//! The view of a store for a shard of a pipeline, and the shards of a pipeline in a store.
 //!
-//! The steps of a shard use the keys that they always use. What is the shard's own gets a level after
-//! the pipeline's name: `scores/<pipeline>/shard=K-of-N/...`, and the same for states and messages. All
-//! else, models among it, is the pipeline's.
+//! The steps of a shard use the same keys as without shards. In the store, the keys of scores,
+//! states and messages have an additional part after the pipeline's name:
+//! `scores/<pipeline>/shard=K-of-N/...`. All other keys, such as those of models, belong to the
+//! whole pipeline.
 //!
 //! Who reads the scores of the whole pipeline names each of its [`paths`] where the functions of this
 //! crate take a pipeline's name.

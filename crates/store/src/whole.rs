@@ -37,7 +37,7 @@ impl<'a> Whole<'a> {
         Ok(ends.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().max())
     }
 
-    /// Reads one window; nothing if no shard has scored it.
+    /// Reads one window; `None` if no shard has scored it.
     ///
     /// Errors: those of the store, and refused for an object that is not a window.
     pub fn read(&self, time: Timestamp) -> Result<Option<WindowScore>, StepError> {

@@ -42,7 +42,7 @@ fn no_upload_is_left(server: &Access, key: &str) -> Result<bool> {
     })
 }
 
-/// Says whether the server keeps a checksum of a large object as a whole.
+/// Returns whether the server keeps a checksum of a large object as a whole.
 fn keeps_checksums(server: &Access, key: &str) -> Result<bool> {
     server.with_client(async |client| {
         let head = client.head_object().bucket(BUCKET).key(key);

@@ -131,7 +131,7 @@ impl Logged {
 }
 
 impl Content {
-    /// Reads a run's folder; nothing for one that is not a training, or that is not over.
+    /// Reads a run's folder; `None` for one that is not a training, or that is not over.
     ///
     /// Errors: those of its record and its document. What else is missing is left out.
     pub fn read(folder: &Path) -> Result<Option<Self>, StepError> {

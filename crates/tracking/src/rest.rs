@@ -30,7 +30,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// Returns what was asked for; nothing for an error.
+    /// Returns what was asked for; `None` for an error.
     pub(crate) fn value(self) -> Option<Value> {
         match self {
             Self::Done(value) => Some(value),

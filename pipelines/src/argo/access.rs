@@ -110,8 +110,8 @@ pub(super) fn executor() -> Result<Vec<String>, StepError> {
     })
 }
 
-/// Makes the accounts of a pipeline's pods: identities for a store that knows pods by theirs, and
-/// nothing else.
+/// Makes the accounts of a pipeline's pods, which are only identities for a store that
+/// authenticates pods.
 pub(super) fn accounts(document: &Document) -> Result<Vec<String>, StepError> {
     let names = names(document);
     Ok(vec![

@@ -1,5 +1,5 @@
-//! What sinks may do to objects of the cluster: an account of their own, whose token Kubernetes writes
-//! into the Secret of the pods that export.
+//! Permissions of sinks for objects of the cluster: a separate account, whose token Kubernetes
+//! writes into the Secret of the pods that export.
 
 use std::collections::{BTreeMap, BTreeSet};
 

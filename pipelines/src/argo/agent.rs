@@ -1,5 +1,5 @@
-//! The agents of a pipeline whose sources are recorded: a recorder on each node, in a namespace of its
-//! own, since the log folder of Tetragon is a folder of the node.
+//! The agents of a pipeline whose sources are recorded: a recorder on each node, in a separate
+//! namespace, because Tetragon's log folder is a folder of the node.
 
 pub mod objects;
 
@@ -44,7 +44,7 @@ const SPOOL: &str = "/spool";
 const SPOOL_SIZE: &str = "256Mi";
 /// The label of namespaces whose pods may read the agent's metrics.
 const CLIENTS: &str = "lynceus/metrics";
-/// The label of a namespace that says what Pod Security enforces.
+/// The label of a namespace for the level that Pod Security enforces.
 pub(super) const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
 
 /// Makes the files of a pipeline's agents, below the pipeline's folder; none for a document whose
@@ -191,7 +191,7 @@ fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
     })
 }
 
-/// Returns the exporters of nodes, by source: the URL that stands for all of them.
+/// Returns the exporters of nodes, by source: the URL for all of them.
 fn exporters(document: &Document) -> impl Iterator<Item = (&String, &HttpUrl)> {
     document.sources.iter().filter_map(|(source, settings)| {
         let Some(Kind::Exporter(exporter)) = settings.kind() else { return None };
@@ -283,7 +283,7 @@ fn container(document: &Document, events: Option<&str>) -> Container {
     }
 }
 
-/// The flags: each agent scrapes the exporter of its own node in the place of all of them.
+/// The flags: each agent scrapes only the exporter of its own node.
 fn arguments(document: &Document) -> Vec<String> {
     let mut arguments = vec![
         format!("{}/document.yaml", step::DOCUMENT),

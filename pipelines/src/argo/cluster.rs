@@ -311,7 +311,7 @@ pub struct ArtifactRepository {
 pub struct S3Repository {
     /// Host and port.
     pub endpoint: String,
-    /// Whether it speaks plain HTTP.
+    /// Whether it uses plain HTTP.
     pub insecure: bool,
     /// The bucket.
     pub bucket: String,

@@ -21,7 +21,7 @@ pub(super) const PARALLELISM: u32 = 4;
 /// Tries after the first.
 const RETRIES: u32 = 3;
 
-/// How far apart requests and limits are: a step that needs more than this has gone astray.
+/// Factor between requests and limits; a step that needs more has a problem.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     processor_request: &'static str,

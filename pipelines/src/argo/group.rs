@@ -19,7 +19,7 @@ use crate::plan::{Plan, Task};
 /// The flags that are parameters of a workflow and go through its entrypoint's inputs.
 pub(super) const PASSED: [&str; 4] = ["now", "seed", "range", "models"];
 
-/// The container of a set to which Argo hands the exit code and the artifacts.
+/// The container of a set from which Argo takes the exit code and the artifacts.
 const MAIN: &str = "main";
 
 /// Tasks of a plan, by index, that run one after another in one pod.
@@ -55,7 +55,7 @@ impl Group {
         self.0.iter().map(|index| &plan.tasks[*index])
     }
 
-    /// Says whether the pod has one container, which has the task's own paths.
+    /// Returns whether the pod has one container, which has the task's own paths.
     fn is_single(&self) -> bool {
         self.0.len() == 1
     }
@@ -94,8 +94,8 @@ impl Group {
         groups.iter().filter(is_needed).map(|group| group.name(plan)).collect()
     }
 
-    /// Returns its input artifacts, each with the task's argument for it (none for a file that lies in
-    /// the store beforehand) and the template's declaration.
+    /// Returns its input artifacts, each with the task's argument for it (`None` for a file that is
+    /// in the store beforehand) and the template's declaration.
     pub(super) fn inputs(
         &self,
         pipeline: &str,
@@ -220,7 +220,7 @@ impl Group {
         format!("{}-{}", place + 1, argo_name(&plan.tasks[index]))
     }
 
-    /// Returns what its tasks leave in the store: first what each says of itself, as far as it came.
+    /// Returns the results of its tasks in the store, beginning with the outcomes.
     fn outputs(&self, document: &Document, plan: &Plan) -> Vec<Artifact> {
         let mut artifacts = Vec::new();
         for task in self.tasks(plan) {
@@ -250,7 +250,7 @@ fn run_key(pipeline: &str) -> String {
 ///
 /// The outcome and reports come first: Argo uploads in this order, after a refusal too.
 pub(super) fn output_artifacts(document: &Document, task: &Task, folder: &str) -> Vec<Artifact> {
-    // The record of a run lies beside its tasks.
+    // The record of a run is in the folder of its tasks.
     let below = |path: &Path| match path.strip_prefix(WORK).unwrap_or(path).to_str() {
         Some("record") | None => String::new(),
         Some(below) => as_folder(below, path),

@@ -63,7 +63,7 @@ pub struct File {
     pub text: String,
 }
 
-/// Says whether a text is a manifest rather than a pipeline document.
+/// Returns whether a text is a manifest rather than a pipeline document.
 pub fn is_manifest(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("apiVersion:") || line.starts_with("kind:"))
 }

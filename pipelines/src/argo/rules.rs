@@ -58,7 +58,7 @@ fn rules(document: &Document) -> Rules {
     let holds = Span::from_ms(document.step.ms().saturating_mul(windows));
     let stopped = Span::from_ms(STOPPED.ms().max(document.scoring.every.ms().saturating_mul(5)));
     let threshold = document.scoring.drift.stability_index;
-    // Without an entity a rule speaks of the whole of what the pipeline watches.
+    // Without an entity a rule applies to everything that the pipeline watches.
     let entity = format!("{{{{ with $labels.entity }}}}`{{{{ . }}}}` of {{{{ end }}}}{name}");
     let rules = vec![
         rule("LynceusAnomaly", format!("lynceus_anomaly{of} == 1"), holds)

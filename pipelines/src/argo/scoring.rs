@@ -29,9 +29,9 @@ const SCORE: &str = "score";
 const SHARDS: &str = "shards";
 
 /// Parts of a tick's time that each step may take in a pod, and each step of the pods that follow a
-/// failure. The first step that hangs is the last of its pod. Argo adds some 15 s to a pod: 5 s until its
-/// first container runs, and up to 10 s until the controller looks at it again after its end. So a tick
-/// ends before the next one starts, whatever hangs.
+/// failure. The first step that exceeds its deadline is the last of its pod. Argo adds some 15 s to
+/// a pod: 5 s until its first container runs, and up to 10 s until the controller looks at it again
+/// after its end. So a tick ends before the next one starts, whatever hangs.
 const STEP_SHARE: f64 = 0.3;
 const ENDING_SHARE: f64 = 0.2;
 
@@ -135,8 +135,9 @@ fn of_shards(shards: Sequence) -> Template {
     }
 }
 
-/// Lets `score` say what makes the first model here, and `alert` look for no failed task: its
-/// container runs only after all others have ended well, and another pod follows a failure.
+/// Sets the message of `score` for a pipeline without model, and removes the failed tasks of
+/// `alert`: its container runs only after all others succeeded, and another pod runs after a
+/// failure.
 fn adapt(document: &Document, plan: &mut Plan) {
     let names = names(document);
     for task in &mut plan.tasks {
@@ -186,9 +187,9 @@ fn surroundings<'a>(document: &'a Document, task: &Task, shares_work: bool) -> S
     }
 }
 
-/// Makes what runs after a tick that failed, in pods of their own: waiting messages are sent, alerts
-/// that fire are repeated, and the reason is kept in the store; sinks get the windows that they lack.
-/// After a tick that ended well nothing runs.
+/// Makes the tasks that run after a failed tick, in separate pods: waiting messages are sent,
+/// firing alerts are repeated, the reason is written to the store, and sinks get their missing
+/// windows. After a successful tick they do not run.
 fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> {
     let last = plan.tasks.iter().filter_map(|task| {
         let failed = "{{workflow.failures}}".to_owned();

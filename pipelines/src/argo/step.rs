@@ -20,7 +20,7 @@ use crate::plan::Task;
 pub(super) const WORK: &str = "/lynceus";
 /// Where Argo lays what other pods wrote.
 pub(super) const INPUTS: &str = "/inputs";
-/// Where Argo lays it in a pod of several containers: each sees what lies on the volume they share.
+/// Its path in a pod of several containers, on the shared volume.
 const SHARED_INPUTS: &str = "/lynceus/inputs";
 /// The folder of the document.
 pub(super) const DOCUMENT: &str = "/etc/lynceus/document";
@@ -37,7 +37,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) resources: Resources,
     /// The Secret with the keys of the store, for steps that open it.
     pub(super) store_secret: &'a str,
-    /// Whether what other steps wrote lies where they wrote it.
+    /// Whether the outputs of other steps are at the path at which they were written.
     pub(super) shares_work: bool,
     /// How many threads it may use.
     pub(super) threads: u16,
@@ -78,8 +78,8 @@ pub(super) fn container(
     })
 }
 
-/// Says whether a step with these flags opens the store: for what it keeps there, or to read recorded
-/// samples or feature groups.
+/// Returns whether a step with these flags opens the store: for what it keeps there, or to read
+/// recorded samples or feature groups.
 pub(super) fn opens_store(parameters: &std::collections::BTreeMap<String, String>) -> bool {
     ["store", "recorded"].iter().any(|flag| parameters.contains_key(*flag))
 }
@@ -99,7 +99,7 @@ pub(super) fn parameters(now: &str) -> Vec<Parameter> {
     ]
 }
 
-/// Makes a parameter with what stands in when it is not given.
+/// Makes a parameter with a default.
 pub(super) fn parameter(name: &str, value: &str, description: &str) -> Parameter {
     Parameter {
         name: name.to_owned(),
@@ -108,7 +108,8 @@ pub(super) fn parameter(name: &str, value: &str, description: &str) -> Parameter
     }
 }
 
-/// Prints a task's flags with the pod's paths, and with references for what is known only then.
+/// Prints a task's flags with the paths in the pod, and with references for values that are known
+/// only in the cluster.
 fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>, StepError> {
     let mut command = task.command.clone();
     *command.common_mut() = Common {
@@ -152,12 +153,12 @@ fn arguments(task: &Task, surroundings: &Surroundings<'_>) -> Result<Vec<String>
     Ok(line)
 }
 
-/// Returns where a task's outcome lies.
+/// Returns the path of a task's outcome.
 pub(super) fn outcome(task: &Task) -> String {
     format!("{WORK}/{}/outcome.json", task.name)
 }
 
-/// Returns where an input of the plan lies in the pod.
+/// Returns the path of an input of the plan in the pod.
 pub(super) fn input_path(path: &str, shares_work: bool) -> Result<String, StepError> {
     let Ok(below) = Path::new(path).strip_prefix(WORK) else {
         let folder = if shares_work { SHARED_INPUTS } else { INPUTS };

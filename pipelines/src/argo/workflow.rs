@@ -106,7 +106,7 @@ pub struct Arguments {
 pub struct Parameter {
     /// The name.
     pub name: String,
-    /// The text; in a template's inputs, what stands in when none is given.
+    /// The text; in a template's inputs the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// What it means, for people.
@@ -120,7 +120,7 @@ pub struct Parameter {
 pub struct Artifact {
     /// The name: the port's.
     pub name: String,
-    /// Where it lies in the pod.
+    /// Its path in the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The output that it is.
@@ -129,7 +129,7 @@ pub struct Artifact {
     /// Whether it may be absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
-    /// Where it lies in the store.
+    /// Its place in the store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Key>,
     /// How it is packed.

@@ -65,8 +65,8 @@ impl Context {
         Ok(Some(if floor == last { last } else { floor + self.document.step }))
     }
 
-    /// Returns what stands in place of the pipeline's name in the keys of its shards, or its name where
-    /// it has none.
+    /// Returns the replacement of the pipeline's name in the keys of its shards, or its name if it
+    /// has none.
     pub(crate) fn paths(&self) -> Vec<String> {
         let shards = self.document.shards.all();
         shards.into_iter().map(|shard| crate::train::path(&self.document, shard)).collect()

@@ -181,7 +181,7 @@ pub(super) fn find(
     })
 }
 
-/// Returns what is known of every entity, in the order of their names.
+/// Returns the evidence of every entity, in the order of their names.
 ///
 /// Errors: usage for a pipeline of another task, refused where nothing was scored yet.
 pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<Listed>, StepError> {

@@ -74,7 +74,7 @@ struct Found {
     delay_seconds: Option<f64>,
     /// The features that contributed most to its windows, most first.
     causes: Vec<String>,
-    /// Says that the guard bands leave no window of it for precision, recall and F1.
+    /// Whether the guard bands leave no window of it for precision, recall and F1.
     guarded: bool,
 }
 
@@ -313,8 +313,8 @@ fn found(windows: &[WindowScore], labels: &[LabelInterval], guard: Span) -> Vec<
         .collect()
 }
 
-/// Returns the scenario that an interval stands for, from its own start to its own end: what lies
-/// between its guard bands, or, where they leave nothing, the one band that there is.
+/// Returns the scenario of an interval, from its own start to its own end: the time between its
+/// guard bands, or the single band if they leave no time.
 fn whole(interval: &LabelInterval, labels: &[LabelInterval], guard: Span) -> Option<LabelInterval> {
     let same = |other: &&LabelInterval| other.scenario == interval.scenario;
     if !interval.guard {

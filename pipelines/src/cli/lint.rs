@@ -149,7 +149,7 @@ impl Checked {
     }
 }
 
-/// Checks a document as it is, and with each of its profiles: all that is wrong with it.
+/// Checks a document without and with each of its profiles; returns all errors.
 fn of_document(file: &Path, name: &str) -> Vec<Finding> {
     let problems = document::problems(file, &Changes::default());
     let mut findings: Vec<Finding> = problems.iter().map(|error| finding(name, error)).collect();
@@ -171,7 +171,7 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
     findings
 }
 
-/// Warns of a document whose messages go to standard output alone: in a cluster that is gone with
+/// Warns of a document whose messages go only to standard output, which in a cluster is lost with
 /// the pod. It is not a finding, since the store has every message.
 fn warn_of_lonely_stdout(document: &Document, name: &str) {
     let is_lost = |channel: &Channel| channel.extension().is_lost_with_pod();

@@ -90,13 +90,13 @@ fn pipelines(global: &Global, args: &ManifestsArgs) -> Result<Vec<String>, StepE
     Ok(pipelines)
 }
 
-/// Reads a document as it is in the cluster: with its part of `documents` laid over.
+/// Reads a document in its form for the cluster: with its file of `documents` applied.
 fn read(global: &Global, folder: &Path, pipeline: &str) -> Result<Document, StepError> {
     let found = find::document(pipeline, &global.pipelines)?;
     let overlay = folder.join("documents").join(found.path.file_name().unwrap_or_default());
     let overlays = if overlay.is_file() { vec![overlay.as_path()] } else { Vec::new() };
     let mut document = document::read_with(&found.path, &Changes { overlays, sets: Vec::new() })?;
-    // The times of a sample say nothing of a cluster.
+    // The times of a sample do not apply to a cluster.
     document.sample = None;
     Ok(document)
 }

@@ -51,7 +51,7 @@ fn next(words: &[&str]) -> Next {
     }
 }
 
-/// What a command line says so far.
+/// The parts of a command line so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Line<'a> {
     /// Commands and arguments, without flags and their values.

@@ -22,7 +22,7 @@ use super::{Format, Global, OutputFormat, print, print_json, print_rows, runs, s
 use input::Input;
 pub(super) use input::{ceiling, range as times};
 
-/// Share of a row's features that must be there where no document says so.
+/// Default share of a row's features that must have a value.
 const MIN_COMPLETENESS: f64 = 0.5;
 
 /// Flags of `lynceus predict`.

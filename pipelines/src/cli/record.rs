@@ -86,8 +86,8 @@ pub(crate) fn record(
     }
 }
 
-/// Records on a thread of its own, so that a scrape which takes long does not delay the end;
-/// returns the steps that were taken.
+/// Records on a separate thread, so that a slow scrape does not delay the end; returns the number
+/// of recorded steps.
 async fn until_end(work: Work) -> Result<u64, StepError> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -110,7 +110,7 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
     drop(stop);
     match tokio::time::timeout(LAST_STEP, ended).await {
         Ok(result) => result.unwrap_or_else(gone),
-        // Ending in the middle of a step is ending as a kill does: the next start goes on.
+        // An end in the middle of a step is like a kill: the next start resumes.
         Err(_) => Ok(0),
     }
 }

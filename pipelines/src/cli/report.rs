@@ -43,8 +43,8 @@ pub(crate) fn execute(global: &Global, args: &ReportArgs) -> Result<(), StepErro
     }
 }
 
-/// Writes the page of a run, with the scores of a range if there is one; each shard has a page of its
-/// own in its folder.
+/// Writes the page of a run, with the scores of a range if there is one; each shard has its own
+/// page in its folder.
 pub(crate) fn write(
     context: &Context,
     run: &Path,

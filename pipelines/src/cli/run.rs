@@ -109,7 +109,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
         // Why it stopped is on the page too; what stopped it is what the command ends with.
         Err(_) => report::write(&context, &run.folder, None, &page),
     };
-    // What is interrupted goes on here, and is kept when it ended.
+    // An interrupted part is continued here, and kept when it ends.
     if record.status != RunStatus::Running {
         context.store.keep_run(&run.folder)?;
         track::after_run(&context);
@@ -207,12 +207,12 @@ impl Prepared {
         progress.finish();
         self.tell(&runner, &done);
         self.split(context)?;
-        // Unlocked by hand only so that the field is seen to be of use.
+        // Unlocked explicitly, so that the compiler sees a use of the field.
         drop(self.lock.file().unlock());
         done
     }
 
-    /// Gives each shard a record of its own tasks: its folder is then a run that can be shown by itself.
+    /// Gives each shard a record of its tasks, so that its folder can be shown as a run.
     fn split(&self, context: &Context) -> Result<(), StepError> {
         let Ok(whole) = RunRecord::read(&self.folder) else { return Ok(()) };
         for shard in context.document.shards.all().into_iter().flatten() {
@@ -262,7 +262,7 @@ pub(crate) fn waiting(plan: &Plan) -> Vec<TaskRecord> {
     plan.tasks.iter().map(|task| fresh(&task.name)).collect()
 }
 
-/// Runs a future on a runtime of its own, on this thread.
+/// Runs a future on a new runtime, on this thread.
 pub(crate) fn block_on<T>(
     future: impl Future<Output = Result<T, StepError>>,
 ) -> Result<T, StepError> {
@@ -361,7 +361,7 @@ fn warnings(folder: &Path, record: &RunRecord, verbose: bool) -> String {
     if text.is_empty() { text } else { format!("\n{text}") }
 }
 
-/// Returns what a run's `deploy` decided, if it came so far.
+/// Returns the decision of a run's `deploy`, if there is one.
 pub(super) fn deployment(run: &Path) -> Option<Deployment> {
     read_json(&run.join("deploy/deployment.json")).ok()
 }

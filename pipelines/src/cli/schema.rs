@@ -59,7 +59,7 @@ fn markdown(schema: &Value) -> String {
     text
 }
 
-/// Says whether a type is worth a section: others are named by what they are made of.
+/// Returns whether a type is worth a section: others are named by what they are made of.
 fn has_section(schema: &Value) -> bool {
     schema["properties"].is_object() || schema["oneOf"].is_array()
 }

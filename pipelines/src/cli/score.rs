@@ -171,7 +171,7 @@ pub(crate) fn tick(
             scored::keep(&context.store.root, &part.path(document), at, &part.folder)?;
         }
     }
-    // The folder is gone when the tick ends; what must last is in the store.
+    // The folder is deleted at the end of the tick; lasting data is in the store.
     artifact::scratch(true);
     document::write(&folder.join("document.yaml"), document)?;
     let mut plan = crate::score::plan(&inputs)?;
@@ -253,9 +253,9 @@ fn together(mut told: Vec<Value>) -> Value {
     Value::Object(whole)
 }
 
-/// Prints what scoring, alerting and exporting warn of: their files are gone when the tick ends
-/// well.
-/// What the steps before them say of the data is the same each minute, and an alarm of its own.
+/// Prints the warnings of scoring, alerting and exporting, because their files are deleted after a
+/// successful tick. The warnings of earlier steps about the data are the same each minute, and have
+/// their own alerts.
 fn warn(folder: &Path, plan: &Plan) {
     let tells =
         |task: &&Task| matches!(task.command.stage(), Stage::Score | Stage::Alert | Stage::Export);

@@ -168,7 +168,7 @@ fn said(entity: &EntityScore) -> String {
 }
 
 /// Returns the score as a multiple of its threshold: above 1 is above it. Of several models without
-/// a combined score it is that of the highest; nothing without data.
+/// a combined score it is that of the highest; `None` without data.
 fn beyond(entity: &EntityScore) -> Option<f64> {
     let members = entity.members.iter().map(|member| (member.decision, member.threshold));
     let pairs: Vec<(f64, f64)> = match entity.combined {

@@ -85,7 +85,7 @@ struct Scoring {
     #[serde(rename = "scored_to")]
     last_window: Timestamp,
     lag_seconds: f64,
-    /// Says that more time went by than a tick and the document's delay.
+    /// Whether more time went by than a tick and the document's delay.
     late: bool,
     windows_total: u64,
     entities: usize,
@@ -98,7 +98,7 @@ struct Scoring {
 
 #[derive(Debug, Serialize)]
 struct Stopped {
-    /// When no more windows were scored, as far as ticks have seen.
+    /// Since when no window was scored, as seen by ticks.
     since: Timestamp,
     /// What stopped the last tick that said so.
     why: String,

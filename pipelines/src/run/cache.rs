@@ -17,7 +17,7 @@ pub use contract::run::KeyParts;
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     run: String,
-    /// By port: where the output lies below the root, and its SHA-256.
+    /// By port: the path of the output below the root, and its SHA-256.
     outputs: BTreeMap<String, (PathBuf, String)>,
 }
 
@@ -94,8 +94,8 @@ pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Looku
     Ok(Lookup::Hit(format!("same program, parameters and inputs as in run {}", entry.run)))
 }
 
-/// Remembers a task's outputs. Several runs may do so at once, so each writes under a name of its own
-/// and the last one's entry stays.
+/// Stores a task's outputs in the cache. Several runs may do so at once, so each writes under its
+/// own name, and the last entry is kept.
 pub(super) fn remember(
     root: &Path,
     run: &str,
@@ -113,7 +113,7 @@ pub(super) fn remember(
     fs::rename(&own, &entry).map_err(|e| StepError::writing(&entry, &e))
 }
 
-/// Copies the outcome of the earlier task, which lies beside its outputs, if it is still there:
+/// Copies the outcome of the earlier task, from the folder of its outputs, if it still exists:
 /// pages and messages show its counts and hashes.
 fn copy_outcome(kept: &Path, output: &Path) -> Result<(), StepError> {
     let [from, to] = [kept, output].map(|path| path.with_file_name("outcome.json"));

@@ -144,8 +144,8 @@ impl Runner<'_> {
         Ok(self.plan.with_followers(index).into_iter().collect())
     }
 
-    /// Starts every task that waits for nothing, as far as there are places; tasks found in the
-    /// cache are done at once and may make others ready.
+    /// Starts every task that is ready, while there are free slots. Tasks found in the cache are
+    /// done at once, and may make others ready.
     fn start_ready(
         &self,
         record: &mut RunRecord,
@@ -290,7 +290,7 @@ impl Runner<'_> {
     }
 }
 
-/// Returns how long an attempt waits after so many others failed.
+/// Returns the delay of an attempt after this number of failures.
 pub(super) fn pause_before(attempts: u32) -> Duration {
     match attempts {
         0 => Duration::ZERO,

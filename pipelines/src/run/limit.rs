@@ -25,7 +25,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Starts the time: it is over in so long.
+    /// Starts the deadline.
     pub fn of(whole: Span) -> Self {
         let whole = whole.to_std();
         Self { end: Instant::now() + whole, reserve: RESERVE.min(whole / 3) }
@@ -33,7 +33,7 @@ impl Limit {
 
     /// Returns the deadline of a task that starts now.
     pub(super) fn of_task(self, task: &Task) -> Span {
-        // Who tells people has the time that the others leave.
+        // `alert` has the remaining time.
         let is_alert = matches!(task.command, StepCommand::Alert(_));
         let reserve = if is_alert { Duration::ZERO } else { self.reserve };
         let left = self.left().saturating_sub(reserve);
@@ -41,7 +41,7 @@ impl Limit {
         Span::from_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// Says whether there is time for another attempt after a pause.
+    /// Returns whether there is time for another attempt after a pause.
     pub(super) fn leaves(self, pause: Duration) -> bool {
         self.left() > self.reserve + pause + LEAST
     }

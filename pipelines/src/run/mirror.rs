@@ -13,7 +13,7 @@ use store::ObjectStore;
 
 use super::record::RunRecord;
 
-/// File of a run's folder that says what is in which store already. Its name begins with a dot, so
+/// File of a run's folder that records what each store has already. Its name begins with a dot, so
 /// it is not a part of the run.
 const UPLOADED: &str = ".uploaded.json";
 
@@ -30,8 +30,8 @@ struct Uploaded {
     files: BTreeMap<String, String>,
 }
 
-/// Puts the files of a run's folder below `root` that are not in the store yet, or differ from what
-/// is there; returns how many. The record comes last: a run that is listed is whole.
+/// Uploads the files of a run's folder below `root` that are missing in the store or differ;
+/// returns their number. The record is written last, so a listed run is complete.
 pub fn upload(store: &dyn ObjectStore, root: &Path, folder: &Path) -> Result<usize, StepError> {
     let of = key_of(root, folder)?;
     let remembered: Uploaded = read_json(&folder.join(UPLOADED)).unwrap_or_default();

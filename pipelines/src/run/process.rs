@@ -24,7 +24,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Says whether another attempt may end better.
+    /// Returns whether another attempt may end better.
     pub(super) fn is_retried(&self) -> bool {
         let kinds = [ErrorKind::Unavailable, ErrorKind::LostRace];
         kinds.iter().any(|kind| i32::from(kind.exit_code()) == self.exit_code)
@@ -106,7 +106,7 @@ fn start(
 /// How often the log of a running task is looked at.
 const LOG_PERIOD: Duration = Duration::from_secs(1);
 
-/// Waits for a task's process and reads what it said. What it asks for again is shown meanwhile.
+/// Waits for a task's process and reads its log. Retries are shown meanwhile.
 async fn finish(mut child: Child, name: &str, folder: &Path) -> Result<Attempt, StepError> {
     let mut retries = Retries { path: folder.join("log.jsonl"), read: 0, last: String::new() };
     retries.read =

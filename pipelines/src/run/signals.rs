@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::INTERRUPTED;
 
-/// Waits for so long, or for Ctrl-C or SIGTERM; says whether one of them came.
+/// Waits for this time, or for Ctrl-C or SIGTERM; returns whether one of these signals came.
 pub async fn wait_for_signal(time: Span) -> Result<bool, StepError> {
     let mut interrupt = Interrupt::new()?;
     Ok(tokio::time::timeout(time.to_std(), interrupt.wait()).await.is_ok())

@@ -51,7 +51,7 @@ struct Most {
 }
 
 impl Batches {
-    /// Starts a worker for each thread of the flags; nothing where the flags ask for no batches. The
+    /// Starts a worker for each thread of the flags; `None` if the flags ask for no batches. The
     /// workers end with the last clone of what is returned.
     ///
     /// Errors: usage (2) for a delay that no request would survive.
@@ -83,7 +83,7 @@ impl Batches {
         Ok(Some(Self { queue, max_rows: rows }))
     }
 
-    /// Says whether a request of so many rows fits into a batch.
+    /// Returns whether a request of so many rows fits into a batch.
     pub fn takes(&self, rows: usize) -> bool {
         rows <= self.max_rows
     }

@@ -14,7 +14,8 @@ use crate::live::{Live, Served};
 use crate::metrics::Metrics;
 use crate::protocol::ProtocolError;
 
-/// Rows above which a request is judged on a thread of its own: the others go on meanwhile.
+/// Number of rows above which a request is scored on a separate thread, so that other requests
+/// continue.
 const MANY_ROWS: usize = 64;
 
 /// What judges requests.

@@ -98,7 +98,7 @@ async fn serve(
     let pages = replay.map(Replay::router).unwrap_or_default();
     let server = axum::serve(listener, app.router().merge(pages)).with_graceful_shutdown(signal);
     let deadline = async {
-        // An error says that the sender is gone, which is an end as well.
+        // An error means that the sender is closed, which also ends it.
         if is_stopped.wait_for(|stopped| *stopped).await.is_err() {
             return;
         }

@@ -30,7 +30,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// Opens the store, loads what the aliases point at, and keeps looking on a thread of its own.
+    /// Opens the store, loads the versions of the aliases, and checks for changes on a separate
+    /// thread.
     ///
     /// Errors: usage (2) for a store's URL, unavailable (4) where the store cannot be read now. An
     /// alias that does not exist yet is fine: the server is not ready until it does.

@@ -54,7 +54,7 @@ struct Row<'a> {
 }
 
 impl Replay {
-    /// Reads the table of the flags; nothing where none is given.
+    /// Reads the table of the flags; `None` if none is given.
     ///
     /// Errors: those of reading it, and refused (3) for a table without labels or rows.
     pub fn read(args: &ServeArgs) -> Result<Option<Arc<Self>>, StepError> {

@@ -1,5 +1,5 @@
-//! Every message as an object of the store, whatever the channels: what a pod prints is gone with the
-//! pod, and `lynceus messages` still shows it.
+//! Every message is an object of the store, for any channels, because the output of a pod is lost
+//! with the pod. `lynceus messages` shows them.
 //!
 //! `messages/<pipeline>/date=YYYY-MM-DD/<time>-<key>.json`, written once.
 
@@ -20,11 +20,11 @@ pub fn key(message: &Message) -> String {
     format!("messages/{pipeline}/date={}/{}-{hash}.json", time.date(), time.compact())
 }
 
-/// Writes a message, unless it is there.
+/// Writes a message unless it exists.
 ///
 /// Errors: those of the store.
 pub(crate) fn keep(store: &dyn ObjectStore, message: &Message) -> Result<(), StepError> {
-    // One that is there is this very message: its key is its own.
+    // An existing object is the same message, because keys are unique.
     store.put(&key(message), &json_bytes(message)?, Condition::IfAbsent).map(drop)
 }
 

@@ -1,4 +1,4 @@
-//! Why the last tick failed, where no machine keeps it: a tick in a cluster is a pod that is gone.
+//! Why the last tick failed, for ticks in a cluster, whose pods are deleted.
 
 use contract::{ErrorKind, Shard, StepError, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -67,8 +67,9 @@ impl FailedTick {
     }
 }
 
-/// Says whether a list of failures concerns a shard, or the pipeline as a whole: Argo names the pods of
-/// a loop after their place in it, such as `score(2:2)`. A reason that is no such list concerns all.
+/// Returns whether a list of failures concerns a shard, or the pipeline as a whole: Argo names the
+/// pods of a loop after their place in it, such as `score(2:2)`. A reason that is no such list
+/// concerns all.
 pub(crate) fn concerns(text: &str, shard: Option<Shard>) -> bool {
     let Some(shard) = shard else { return true };
     let nodes = nodes(text);

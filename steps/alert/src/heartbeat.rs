@@ -16,7 +16,7 @@ use crate::channels::{Channel, Failure, http};
 
 const FIELD: &str = "alerts.heartbeat";
 
-/// Sends both where windows are scored; what cannot be sent is a warning, since whoever waits for it
+/// Sends both if windows are scored. A failure is a warning, because the service that expects them
 /// raises the alarm.
 pub(crate) fn send(
     document: &Sections,

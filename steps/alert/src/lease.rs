@@ -11,7 +11,7 @@ use contract::{Span, Timestamp};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-/// Time after which a lease is over, whoever has it. A run stops sending well before
+/// Time after which a lease expires. A run stops sending well before
 /// ([`crate::outbox::SENDING_SECONDS`]).
 pub const LEASE: Span = Span::from_seconds(180);
 
@@ -31,7 +31,7 @@ impl Lease {
         Self { since: now, process: process(std::process::id()) }
     }
 
-    /// Says whether its holder may still be sending.
+    /// Returns whether its holder may still be sending.
     ///
     /// The evaluation times of two runs may be in any order, and far apart for one that catches up
     /// the past, so a lease from elsewhere counts only near its own time.
@@ -41,13 +41,13 @@ impl Lease {
     }
 }
 
-/// Says whether a process of this machine still runs; nothing of one elsewhere.
+/// Returns whether a process of this machine still runs; nothing of one elsewhere.
 fn runs(recorded: &str) -> Option<bool> {
     let (number, _) = recorded.strip_prefix(&place()?)?.split_once(' ')?;
     Some(process(number.parse().ok()?).as_deref() == Some(recorded))
 }
 
-/// Describes a process so that no other one ever is described alike; nothing if it does not run.
+/// Describes a process so that no other one ever is described alike; `None` if it does not run.
 fn process(number: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
     // The name in parentheses may hold anything; what follows it does not. A zombie is dead.

@@ -1,9 +1,8 @@
 //! Sends messages about alerts that started or ended, each once.
 //!
-//! It follows the score objects with a cursor of its own, so an unreachable channel never holds
-//! scoring back. [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`]
-//! delivers it.
-//! Messages are saved with the cursor *before* they are sent and crossed out after: two runs at
+//! It reads the score objects with its own cursor, so an unreachable channel never delays scoring.
+//! [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`] delivers it.
+//! Messages are saved with the cursor *before* they are sent, and removed afterwards: two runs at
 //! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
 //! moment repeats at most the one it was sending, with the same key.
 
@@ -64,7 +63,7 @@ pub struct Messages {
 /// Runs the step.
 ///
 /// Errors: unavailable when a channel could not be reached (the state is saved, the others were
-/// told, the next run tries again), lost race when another run is telling or has told the same.
+/// told, the next run tries again), lost race when another run sends or has sent the same.
 pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let store = store::open_shard(&args.store, args.shard)?;
@@ -158,14 +157,14 @@ fn scoring(
     Ok(messages)
 }
 
-/// Saves what was made, sends it under a lease, and saves what is left.
+/// Saves the messages, sends them under a lease, and saves the remaining ones.
 fn tell(
     sender: &mut Sender<'_>,
     before: &AlertState,
     state: &mut AlertState,
     delivery: &mut Delivery,
 ) -> Result<(), StepError> {
-    // What is only repeated needs no lease: whoever hears it twice hears the same.
+    // Repeated alerts need no lease: sending them twice does no harm.
     sender.refresh(state, delivery);
     let sends = sender.has_work(state);
     if sends {
@@ -186,7 +185,7 @@ fn tell(
 struct Followed {
     /// The changes to report, without text.
     messages: Vec<Message>,
-    /// Says that the drift alert fires, and not only because no run has looked since.
+    /// Whether the drift alert fires, and not only because no run has looked since.
     drifts: bool,
     /// End of the last window that was scored; nothing before the first.
     scored_to: Option<Timestamp>,
@@ -223,8 +222,8 @@ fn follow(
     Ok(Followed { messages: batch.into_messages(), drifts, scored_to: follower.scored_to() })
 }
 
-/// Returns the message about a training that has ended, if the document wants it and it was not
-/// told before.
+/// Returns the message about a training that has ended, if the document enables it and it was not
+/// sent before.
 fn training(
     args: &AlertArgs,
     document: &Sections,

@@ -16,7 +16,7 @@ mod leading;
 
 use leading::Leading;
 
-/// What can be wrong with an entity; each has a state of its own.
+/// Kinds of alerts about an entity; each has its own state.
 pub use document::alerts::AlertKind as Kind;
 
 /// When an alert fires and when it is resolved.
@@ -81,7 +81,7 @@ pub struct Change<'a> {
     pub kind: Kind,
     /// Why it is reported.
     pub reason: Reason,
-    /// Says that it is, or was, worth waking someone.
+    /// Whether it is, or was, worth waking someone.
     pub urgent: bool,
     /// End of the first window in which it was.
     pub since: Timestamp,
@@ -96,7 +96,7 @@ pub struct Change<'a> {
     /// The entity's verdict in the window of the change; nothing when it is no longer reported, or
     /// has nothing to report.
     pub score: Option<&'a EntityScore>,
-    /// Says that the entity is no longer reported.
+    /// Whether the entity is no longer reported.
     pub gone: bool,
 }
 
@@ -178,7 +178,7 @@ fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScor
     }
 }
 
-/// Drift is slow: most windows say nothing of it, and one that looks at the whole day ends it.
+/// Drift is slow: most windows have no drift report, and one over the whole day ends it.
 fn drift_sign(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
     let looks = score.drift.is_some();
     match drifting(name, entity, score).is_empty() {
@@ -295,9 +295,9 @@ impl Tracks {
     /// Takes one window in, which must be later than the one before, and returns what changed, in
     /// the order of entities and kinds.
     ///
-    /// An entity that is not in the window counts as good: what is no longer there ends. A window
-    /// without any entity says nothing, but one of `task: classify`, which names only entities with
-    /// news: there it says that all is well.
+    /// An entity that is not in the window counts as normal, so alerts of deleted entities end. A
+    /// window without any entity has no information, except with `task: classify`, whose windows
+    /// contain only entities with changes: there it means that no entity has a problem.
     pub fn observe<'a>(&mut self, score: &'a WindowScore, rules: &Rules) -> Vec<Change<'a>> {
         let mut entities: BTreeMap<&str, Option<&EntityScore>> = BTreeMap::new();
         if !score.entities.is_empty() || score.classes.is_some() {

@@ -37,7 +37,7 @@ pub struct Alert {
     /// Why it is reported.
     #[serde(default)]
     pub reason: Reason,
-    /// Says that it is, or was, worth waking someone.
+    /// Whether it is, or was, worth waking someone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
     /// End of the first window in which it was.
@@ -45,10 +45,10 @@ pub struct Alert {
     /// End of the first window in which it no longer was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
-    /// Says that it ended because the entity is no longer reported.
+    /// Whether it ended because the entity is no longer reported.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-    /// Changes of this alert that the message stands for; more than one in a summary.
+    /// Number of changes of this alert in the message; more than one in a summary.
     pub changes: u32,
     /// Share of the entity's features that were there, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ impl Alert {
         }
     }
 
-    /// Says whether two are about the same thing.
+    /// Returns whether two are about the same thing.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (&self.entity, self.kind) == (&other.entity, other.kind)
     }
@@ -176,7 +176,7 @@ pub struct Message {
     pub time: Timestamp,
     /// Version of the models that scored the last of them; empty where there is none.
     pub version: String,
-    /// Says that it is worth waking someone.
+    /// Whether it is worth waking someone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
     /// What changed; one item for each entity and kind, those that fire first, missing
@@ -278,8 +278,8 @@ impl Message {
         message.sorted()
     }
 
-    /// Makes one message of two, `later` being the later one: of each alert it tells the last
-    /// change, and how many there were. The words are still to be found.
+    /// Makes one message of two, `later` being the later one: for each alert it has the last change
+    /// and the number of changes. The text is added later.
     #[must_use]
     pub fn merge(self, later: Self) -> Self {
         let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
@@ -300,7 +300,7 @@ impl Message {
                 if alert.causes.is_empty() {
                     alert.causes = earlier.causes;
                 }
-                // What was urgent and is over says nothing of what began after it.
+                // An urgent alert that has ended does not make later alerts urgent.
                 let is_the_same =
                     earlier.status == Status::Firing || alert.status == Status::Resolved;
                 alert.urgent |= is_the_same && earlier.urgent;

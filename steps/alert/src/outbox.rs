@@ -17,8 +17,8 @@ use crate::channels::{Channel, Failure, LONGEST_PAUSE, MANY_REFUSALS};
 use crate::message::{Alert, ChannelNews, Message};
 use crate::wording::Wording;
 
-/// Seconds after which a run begins no further sending, so that its lease is not over while it
-/// sends: what is left is for the next run.
+/// Seconds after which a run sends no further messages, so that its lease does not expire while it
+/// sends. The next run sends the rest.
 pub const SENDING_SECONDS: u64 = 90;
 /// Time that is left of a run's deadline for the last message that is under way: as long as one
 /// request may take.
@@ -41,7 +41,7 @@ pub(crate) fn sending_time(deadline: Option<Span>) -> Duration {
     })
 }
 
-/// What became of a run's messages.
+/// Result for a run's messages.
 #[derive(Debug, Default)]
 pub struct Delivery {
     /// What was sent.
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Sender<'_> {
 }
 
 impl Sender<'_> {
-    /// Says whether there is a message that some channel may be sent now, or that the store does
+    /// Returns whether there is a message that some channel may be sent now, or that the store does
     /// not have yet.
     pub fn has_work(&self, state: &AlertState) -> bool {
         let waits = |name: &String| self.pause(name, state).is_some();
@@ -276,7 +276,7 @@ impl Sender<'_> {
 
     /// Tells the others that a channel refuses a message, unless they know that it refuses some.
     fn complain(&self, name: &str, why: &str, message: &Message, state: &mut AlertState) {
-        // Two channels that refuse everything must not tell each other of it for ever.
+        // Two channels that reject everything must not send messages about each other forever.
         if message.channel.is_some() {
             return;
         }
@@ -302,7 +302,7 @@ impl Sender<'_> {
         (until > self.now && until <= self.now + LONGEST_PAUSE).then_some(until)
     }
 
-    /// Says whether a channel is not to be used in this run.
+    /// Returns whether a channel is not to be used in this run.
     fn is_out(
         &self,
         name: &str,
@@ -320,7 +320,7 @@ impl Sender<'_> {
             || started.elapsed() >= self.time
     }
 
-    /// Notes how a channel answered, and tells the others when that has changed.
+    /// Records the answer of a channel, and notifies the others if its state has changed.
     fn note(
         &self,
         name: &str,

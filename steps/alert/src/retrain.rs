@@ -1,7 +1,7 @@
-//! Asks for a training while drift lasts, where the document wants one: once in so long a time.
+//! Requests a training while drift lasts, if the document enables it, at most once per pause.
 //!
-//! The request lies in the store, where one run alone can put it. `lynceus score` takes it from there
-//! and notes that it has.
+//! The request is in the store, where only one run can write it. `lynceus score` reads it from
+//! there and records that.
 
 use contract::{ErrorKind, Outcome, Span, StepError, Timestamp};
 use document::sections::Alert as Sections;
@@ -18,7 +18,7 @@ pub struct Request {
     pub format: u32,
     /// The present of the run that asked.
     pub asked: Timestamp,
-    /// Says that a training was started for it.
+    /// Whether a training was started for it.
     #[serde(default)]
     pub started: bool,
 }

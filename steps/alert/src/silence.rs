@@ -3,7 +3,7 @@
 use contract::Timestamp;
 use document::alerts::{AlertKind, Silence};
 
-/// Says whether one of the silences covers an alert in a window that ends at `time`.
+/// Returns whether one of the silences covers an alert in a window that ends at `time`.
 pub(crate) fn is_silent(
     silences: &[Silence],
     entity: &str,
@@ -18,7 +18,7 @@ pub(crate) fn is_silent(
     })
 }
 
-/// Says whether a text fits a pattern in which `*` stands for any text.
+/// Returns whether a text fits a pattern in which `*` stands for any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };

@@ -36,8 +36,8 @@ pub struct Progress {
     pub why: Option<String>,
 }
 
-/// Returns what stopped the tick that a run belongs to, as its steps say or whoever ran it; nothing
-/// where all of them ended well.
+/// Returns the cause that stopped the tick of a run, from its steps or the runner; `None` if all of
+/// them succeeded.
 pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
     let failed = args.failed.as_ref().filter(|text| failure::concerns(text, args.shard));
     let failed = failed.map(|text| {
@@ -153,8 +153,8 @@ fn stands(
     Some(alert(progress, Status::Firing, reason, (None, Some(why))))
 }
 
-/// Returns the changes to report where windows were scored since the last look: scoring has
-/// resumed, also where it was stopped for so long that no run reported it.
+/// Returns the changes to report if windows were scored since the last run: scoring has resumed,
+/// even if no run reported that it had stopped.
 fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Alert> {
     let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));
     let is_gap = now >= progress.seen + document.scoring.stalled_after.max(every);

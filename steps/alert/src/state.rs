@@ -30,7 +30,7 @@ pub struct Told {
     pub time: Timestamp,
     /// One line of it.
     pub title: String,
-    /// Says that it is worth waking someone.
+    /// Whether it is worth waking someone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub urgent: bool,
     /// Names of the channels that took it.
@@ -92,7 +92,7 @@ impl AlertState {
         }
     }
 
-    /// Says whether a channel cannot be reached.
+    /// Returns whether a channel cannot be reached.
     pub(crate) fn is_failing(&self, channel: &str) -> bool {
         self.trouble.get(channel).is_some_and(|trouble| trouble.failing_since.is_some())
     }

@@ -22,7 +22,7 @@ struct Group<'a> {
     alerts: Vec<&'a Alert>,
 }
 
-/// Returns one line that says what changed and where.
+/// Returns one line about the change and its place.
 pub(crate) fn title(message: &Message) -> String {
     let pipeline = clean(&message.pipeline);
     if let Some(training) = &message.training {
@@ -57,7 +57,7 @@ pub(crate) fn of_alert(pipeline: &str, alert: &Alert) -> String {
     }
 }
 
-/// Returns the title and what is known of each change, with times in a zone and in UTC.
+/// Returns the title and the details of each change, with times in a zone and in UTC.
 pub(crate) fn body(message: &Message, zone: &TimeZone) -> String {
     let mut lines = vec![title(message)];
     if let Some(training) = &message.training {
@@ -263,7 +263,7 @@ fn diagnosis(found: &Diagnosed) -> String {
     }
 }
 
-/// Returns how far the score is above its threshold; nothing where no model said so.
+/// Returns how far the score is above its threshold; `None` if no model said so.
 fn score(alert: &Alert) -> Option<String> {
     let line = |name: &str, score: f64, threshold: f64| {
         let times = score / threshold;

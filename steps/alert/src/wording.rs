@@ -12,7 +12,7 @@ use crate::text;
 const BEFORE: Span = Span::from_seconds(1800);
 /// Time after it.
 const AFTER: Span = Span::from_seconds(300);
-/// What stands for all entities in a link, as Grafana writes it.
+/// Value of all entities in a link, in Grafana's form.
 const ALL_ENTITIES: &str = "$__all";
 
 /// How a document words its messages.

@@ -169,7 +169,7 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// Asks a source without a past for what it says now; returns how many entities it has.
+    /// Reads the current values of a source without history; returns its number of entities.
     fn take_now(
         self,
         name: &str,

@@ -8,7 +8,7 @@ use crate::range::Due;
 
 /// Returns what the sources could not have.
 ///
-/// Errors: what failed, where not even the first window that is due is there.
+/// Errors: the failure, if not even the first due window has data.
 pub(crate) fn of(
     sources: &mut [Joined<'_>],
     due: Due,

@@ -141,7 +141,7 @@ impl<'a> Recorder<'a> {
         Ok(self.carry(time, patience, step))
     }
 
-    /// Ends the open segments and sends what waits, as far as it can be sent in a second.
+    /// Ends the open segments, and sends waiting segments for at most a second.
     pub fn finish(&mut self) -> Result<Step, StepError> {
         for (_, _, appender) in &mut self.sources {
             appender.close()?;

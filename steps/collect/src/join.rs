@@ -1,9 +1,10 @@
 //! Joins the rows of several sources on time and entity.
 //!
-//! Each source is read by a thread of its own and hands its rows over in order of time. A window
-//! takes from each source the entity's last row in `(end - tolerance, end]`: never a later one, so
-//! that a training sees what a scoring would have seen. A window has a row for each entity that
-//! some source has a sample of within the window; a sample carried over from before makes no row.
+//! Each source is read by its own thread, and passes its rows on in order of time. A window takes
+//! from each source the entity's last row in `(end - tolerance, end]`: never a later one, so that a
+//! training reads the same values as a scoring would have read. A window has a row for each entity
+//! that some source has a sample of within the window; a sample carried over from before makes no
+//! row.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -16,7 +17,7 @@ use crate::source::{Each, Source, Stop};
 
 /// Blocks of rows that wait for the join, of each source.
 const OPEN_BLOCKS: usize = 2;
-/// Rows that are handed on at a time.
+/// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
 
 /// One of the sources that are joined.
@@ -45,7 +46,7 @@ pub(crate) struct Windows {
     pub(crate) due: Option<Due>,
 }
 
-/// Reads all sources and hands the joined rows to `each`, in order of time and then of entity.
+/// Reads all sources and passes the joined rows to `each`, in order of time and then of entity.
 pub(crate) fn join(
     sources: &mut [Joined<'_>],
     windows: Windows,
@@ -91,7 +92,7 @@ pub(crate) fn join(
 struct Rule {
     tolerance: Span,
     is_broadcast: bool,
-    /// An entity that the source alone speaks of has no row.
+    /// An entity that only this source has gets no row.
     describes: bool,
 }
 
@@ -110,7 +111,7 @@ struct Last {
     label: String,
 }
 
-/// The rows of one source, as far as they have come.
+/// The rows of one source so far.
 struct Stream {
     receiver: Receiver<SampleRows>,
     block: SampleRows,
@@ -166,12 +167,12 @@ impl Stream {
         self.last.get(entity).filter(|last| self.holds(last.time, end))
     }
 
-    /// Says whether a row of this time may be taken for a window.
+    /// Returns whether a row of this time may be taken for a window.
     fn holds(&self, time: Timestamp, end: Timestamp) -> bool {
         time == end || end - time < self.rule.tolerance
     }
 
-    /// Forgets what holds no more, so that entities that are gone take no memory.
+    /// Removes expired entries, so that deleted entities take no memory.
     fn forget(&mut self, end: Timestamp) {
         let tolerance = self.rule.tolerance;
         self.last.retain(|_, last| end - last.time < tolerance);

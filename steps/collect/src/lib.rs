@@ -128,7 +128,7 @@ fn open<'a>(
         sources.push(Joined {
             source,
             name: name.clone(),
-            // What describes an entity holds as long as the entity is there.
+            // Rows that describe an entity apply as long as the entity exists.
             tolerance: if describes {
                 due.end - due.after + document.step
             } else {
@@ -196,7 +196,7 @@ fn collect(
             None => output.write(&rows),
         };
         let read = match sources {
-            // Nothing is joined: the rows are written as they are, also between two windows.
+            // Without a join: the rows are written unchanged, also between two windows.
             [alone] if alone.tolerance == Span::ZERO => {
                 alone.source.rows(&mut write).map(|()| Seen::default())
             }

@@ -85,7 +85,7 @@ impl Look {
         Ok(self.vector(&[("query", promql), ("time", &time)])?.len())
     }
 
-    /// Samples of `up` in ten minutes tell how often most targets are scraped.
+    /// The samples of `up` in ten minutes show the scrape interval of most targets.
     fn scrape_interval(&self, now: Timestamp) -> Option<Span> {
         let time = seconds(now);
         let query = "quantile(0.5, count_over_time(up[10m]))";

@@ -1,5 +1,5 @@
-//! The samples as they are written, and what a training leaves out of them afterwards: columns that
-//! the source does not have, and the time before its data begins.
+//! The written samples, and the parts that a training leaves out afterwards: columns without data
+//! in the source, and the time before its data begins.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub(crate) struct Output {
     firsts: Vec<Option<Timestamp>>,
     first_row: Option<Timestamp>,
     pub(crate) tally: Tally,
-    /// Where the rows are until it is known what is left out; it is gone when this is.
+    /// Temporary file of the rows until it is known what is left out.
     draft: Draft,
 }
 

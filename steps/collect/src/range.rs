@@ -68,7 +68,7 @@ impl Due {
         Self { after: after - lookback - Span::from_ms(more), end, scored_to: after }
     }
 
-    /// Says whether a time is inside.
+    /// Returns whether a time is inside.
     pub(crate) fn contains(&self, time: Timestamp) -> bool {
         self.after < time && time <= self.end
     }
@@ -104,12 +104,12 @@ impl Grid {
         self.time(self.points.saturating_sub(1))
     }
 
-    /// Says whether a time lies between the first and the last point, or is one of them.
+    /// Returns whether a time lies between the first and the last point, or is one of them.
     pub(crate) fn covers(&self, time_ms: i64) -> bool {
         self.points > 0 && self.first.ms() <= time_ms && time_ms <= self.last().ms()
     }
 
-    /// Says whether a time is one of the points.
+    /// Returns whether a time is one of the points.
     pub(crate) fn contains(&self, time: Timestamp) -> bool {
         self.covers(time.ms()) && (time - self.first).ms() % self.step.ms() == 0
     }
@@ -137,7 +137,7 @@ pub(crate) struct ChunkPlan {
     rest: Grid,
     queries: usize,
     points: usize,
-    /// Says that the number of entities is not known before the first reply.
+    /// Whether the number of entities is not known before the first reply.
     waits: bool,
     cells: usize,
     /// Points of the chunk that is waited for.
@@ -200,7 +200,7 @@ impl ChunkPlan {
         (self.cells / series.max(1)).clamp(least, MAX_POINTS)
     }
 
-    /// Says whether a further chunk can be named only when the first one's series are known.
+    /// Returns whether a further chunk can be named only when the first one's series are known.
     pub(crate) fn waits(&self) -> bool {
         self.waits && self.points == 0
     }

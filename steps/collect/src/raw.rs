@@ -24,9 +24,9 @@ pub struct Written {
     pub count: usize,
 }
 
-/// Writes the raw data of `(after, end]` into a folder that is there: `<source>.jsonl` for events in
-/// files, and `<source>/<recorder>/<first>-<last>.parquet` for what was recorded in the store.
-/// `base` is the document's folder. Sources of other kinds have nothing that is rawer than samples.
+/// Writes the raw data of `(after, end]` into a folder that is there: `<source>.jsonl` for events
+/// in files, and `<source>/<recorder>/<first>-<last>.parquet` for what was recorded in the store.
+/// `base` is the document's folder. Sources of other kinds have no raw data besides the samples.
 ///
 /// Errors: refused for files that cannot be read, usage where they are standard input.
 pub fn write(
@@ -81,7 +81,7 @@ fn events(path: &Path, due: Due, file: &Path) -> Result<usize, StepError> {
     Ok(count)
 }
 
-/// Says how a folder of raw data is called that lies beside a file.
+/// Returns the name of the folder with the raw data of a file.
 #[must_use]
 pub fn folder_beside(file: &Path) -> PathBuf {
     file.with_extension("raw")

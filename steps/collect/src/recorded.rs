@@ -27,7 +27,7 @@ pub use send::{Outbox, Sent};
 const SEGMENT: Span = Span::from_seconds(60);
 const DAY: Span = Span::from_seconds(86_400);
 
-/// Which samples: of which source of which pipeline, written by whom.
+/// Source, pipeline and recorder of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The pipeline.
@@ -57,7 +57,8 @@ fn source_folder(pipeline: &str, source: &str) -> String {
     format!("samples/{pipeline}/{source}/")
 }
 
-/// Returns a name as one part of a key: what may not stand there becomes `=` and two digits of hex.
+/// Returns a name as one part of a key: characters that are not allowed become `=` and two
+/// hexadecimal digits.
 fn part(name: &str) -> String {
     let mut part = String::with_capacity(name.len());
     for (index, byte) in name.bytes().enumerate() {
@@ -85,7 +86,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// Reads the times off a key; nothing for a key that is not a segment's.
+    /// Reads the times off a key; `None` for a key that is not a segment's.
     fn of(key: &str) -> Option<Self> {
         let (_, name) = key.rsplit_once('/')?;
         let (first, last) = times(name)?;

@@ -27,7 +27,7 @@ pub(crate) trait Source: Send {
     /// Returns the names of the columns, in the order of the rows' columns.
     fn columns(&self) -> Vec<String>;
 
-    /// Says whether the rows have labels.
+    /// Returns whether the rows have labels.
     fn is_labelled(&self) -> bool {
         false
     }
@@ -50,8 +50,8 @@ pub(crate) trait Source: Send {
         Vec::new()
     }
 
-    /// Says that a row holds from its time on, until another one of its entity: it describes what
-    /// other sources measure, and makes no window of its own.
+    /// Whether a row applies from its time until the next one of its entity: it describes the
+    /// entities of other sources, and makes no windows.
     fn describes(&self) -> bool {
         false
     }
@@ -70,11 +70,11 @@ pub(crate) trait Source: Send {
 /// Where the rows of a tick end before its range does.
 #[derive(Debug)]
 pub(crate) struct End {
-    /// End of the last window that is there.
+    /// End of the last existing window.
     pub(crate) at: Timestamp,
     /// What failed after it; nothing where the rest is merely too much for one tick.
     pub(crate) error: Option<StepError>,
-    /// Says that the server answers, though not completely.
+    /// Whether the server answers, though not completely.
     pub(crate) is_partial: bool,
 }
 
@@ -169,13 +169,13 @@ pub(crate) struct Opening<'a> {
     pub(crate) due: Due,
     /// Windows after this time wait where they cannot be had; nothing in a training.
     pub(crate) give_up_until: Option<Timestamp>,
-    /// Rows without times of their own are all taken.
+    /// Rows without times are all included.
     pub(crate) takes_all: bool,
     /// A tick may find no new row; a training may not.
     pub(crate) is_scoring: bool,
     /// URL of the store with recorded samples.
     pub(crate) recorded: Option<&'a str>,
-    /// The parts of feature groups to read; nothing for those that are there.
+    /// The parts of feature groups to read; `None` for all existing parts.
     pub(crate) pins: Option<Pins>,
     /// Folder for files that are thrown away.
     pub(crate) work: &'a Path,

@@ -32,7 +32,7 @@ fn tables<'a>(
 }
 
 /// Returns the time of the last row of all tables of a document, whose paths are below `base`;
-/// nothing where it reads no table, or they have no rows.
+/// `None` if it reads no table, or they have no rows.
 pub fn last_time(document: &Document, base: &Path) -> Result<Option<Timestamp>, StepError> {
     let mut last: Option<Timestamp> = None;
     for (source, settings, path) in tables(document, base) {
@@ -44,7 +44,7 @@ pub fn last_time(document: &Document, base: &Path) -> Result<Option<Timestamp>, 
     Ok(last)
 }
 
-/// Returns the labelled rows of all tables of a document, in the order of the files; nothing where no
+/// Returns the labelled rows of all tables of a document, in the order of the files; `None` if no
 /// table has a column of labels. A row without a label is left out.
 pub fn labels(document: &Document, base: &Path) -> Result<Option<Vec<LabelledRow>>, StepError> {
     let mut labels: Option<Vec<LabelledRow>> = None;

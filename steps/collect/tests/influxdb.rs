@@ -324,7 +324,7 @@ fn text(status: u16, headers: &'static str, body: &str) -> Answer {
     (status, headers, body.as_bytes().to_vec())
 }
 
-/// Says whether a request asks for rows, rather than for what there is.
+/// Returns whether a request asks for rows, rather than for what there is.
 fn asks_for_rows(asked: &Asked) -> bool {
     asked.others.iter().any(|pair| pair.starts_with("q=SELECT") && pair.contains("GROUP+BY"))
 }

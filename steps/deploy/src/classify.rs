@@ -1,8 +1,8 @@
 //! The gate of `task: classify`: how rightly a version names entities that were left out of fitting.
 //!
-//! Champion and challenger are each measured on entities they were not fitted on, by repeated splits of
-//! their own data sets: measured on the challenger's rows, the champion would be asked about entities
-//! that it has learned by heart.
+//! Champion and challenger are each measured on entities they were not fitted on, by repeated
+//! splits of their own data sets: on the challenger's rows, the champion would be measured on
+//! entities of its training.
 
 use contract::classify::ClassManifest;
 use document::classify::ClassGate;

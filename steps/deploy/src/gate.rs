@@ -46,7 +46,7 @@ impl Figures {
     /// Returns the figures of all shards together: rows are added, and each other figure is the mean of
     /// those of the shards that have it, weighted by the rows that it was measured on.
     pub fn together(shards: &[Self]) -> Self {
-        // Those of one stay as they are, to the last bit.
+        // Those of a single one do not change.
         if let [alone] = shards {
             return alone.clone();
         }

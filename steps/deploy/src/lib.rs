@@ -59,7 +59,7 @@ impl Deployment {
     pub const FORMAT: u32 = 1;
 }
 
-/// What speaks for and against a version.
+/// Reasons for and against a version.
 struct Case {
     decision: Decision,
     figures: Figures,
@@ -175,7 +175,7 @@ fn named(folder: &Path, error: StepError) -> StepError {
     StepError { message: format!("`{}`: {}", folder.display(), error.message), ..error }
 }
 
-/// What became of the comparison with the champion.
+/// Result of the comparison with the champion.
 enum Compared {
     /// The figures of the champion on the rows of the challenger.
     With(Figures, Figures),

@@ -34,7 +34,7 @@ pub struct Failing {
     pub since: Timestamp,
     /// When it was last reported.
     pub reported: Timestamp,
-    /// What tells this failure from another one: the status, or how there was none.
+    /// Kind of the failure, to distinguish it from others: the status, or why there was none.
     pub kind: String,
     /// The last failure in words.
     pub why: String,

@@ -1,5 +1,5 @@
-//! Publishes scores to other systems: each sink of the document follows the score objects with a
-//! cursor of its own.
+//! Publishes scores to other systems: each sink of the document reads the score objects with its
+//! own cursor.
 //!
 //! It runs beside `alert` and after `score`: a server that is slow or away delays neither a score nor
 //! an alert, and gets what it missed when it is back. Nothing that a sink fails at ends the step with
@@ -27,7 +27,7 @@ use store::{Follower, ObjectStore};
 pub use crate::cursor::{Cursor, Failing};
 use crate::sinks::{Batch, Failure, RunEnd, Sink};
 
-/// Windows, and rows (one an entity and window), that a sink is given at once.
+/// Most windows, and rows (one per entity and window), of one batch of a sink.
 const WINDOWS_AT_ONCE: usize = 60;
 const ROWS_AT_ONCE: usize = 1000;
 

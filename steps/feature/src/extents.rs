@@ -29,7 +29,7 @@ pub(crate) struct Extents {
     pub(crate) entities: Vec<Extent>,
     /// Number of samples.
     pub(crate) samples: usize,
-    /// Says that no sample is earlier than the one before it.
+    /// Whether no sample is earlier than the one before it.
     pub(crate) sorted: bool,
 }
 
@@ -39,7 +39,7 @@ impl Extents {
         self.entities.partition_point(|extent| extent.name.as_str() < name)
     }
 
-    /// Returns the ends of the first and of the last window of all; nothing without samples.
+    /// Returns the ends of the first and of the last window of all; `None` without samples.
     pub(crate) fn bounds(&self) -> Option<(Timestamp, Timestamp)> {
         let first = self.entities.iter().map(|extent| extent.first).min()?;
         Some((first, self.entities.iter().map(|extent| extent.last).max()?))

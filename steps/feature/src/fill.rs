@@ -1,4 +1,4 @@
-//! What becomes of gaps in the samples, before features are made.
+//! Fills gaps in the samples, before features are computed.
 
 use document::features::Fill;
 use rayon::prelude::*;

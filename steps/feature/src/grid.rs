@@ -60,7 +60,7 @@ pub(crate) struct Grid {
     pub(crate) columns: Vec<Column>,
 }
 
-/// What became of samples on their way to the grid.
+/// Counts of samples that were moved, merged or dropped for the grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct GridCounts {
     /// Samples replaced by a later one of the same entity and time.
@@ -113,7 +113,7 @@ impl Grid {
         Ok((Self { step: block.extents.step, entities, source, columns }, counts))
     }
 
-    /// Returns the rows that the block after this one looks back on, as they are before any fill.
+    /// Returns the rows on which the next block looks back, before any fill.
     pub(crate) fn tail(&self, block: Block<'_>, next: Block<'_>) -> Tail {
         let rows = self.entities.iter().zip(&block.extents.entities).map(|(entity, extent)| {
             let end = entity.range().end;
@@ -143,8 +143,8 @@ impl Grid {
     }
 }
 
-/// Returns how many rows of an entity before the block belong to it, as far as features look back;
-/// none where the entity has no row in it.
+/// Returns the number of rows of an entity before the block within the lookback; 0 if the entity
+/// has no row in the block.
 fn carried_rows(extent: &Extent, block: Block<'_>) -> usize {
     if extent.last <= block.after || extent.first > block.after {
         return 0;
@@ -195,8 +195,8 @@ fn cells(
     keys.and_then(|keys| sorted_cells(&keys, counts)).map_err(|e| bug(&e))
 }
 
-/// Returns the cells of samples whose windows grow from row to row of each entity, each row being
-/// a cell of its own; nothing if they do not.
+/// Returns the cells of samples whose windows grow from row to row of each entity, each row being a
+/// cell of its own; `None` if they do not.
 fn cells_in_order(entity: &[u32], windows: &[i64], entities: usize) -> Option<Cells> {
     let mut last = vec![i64::MIN; entities];
     for (entity, window) in entity.iter().zip(windows) {

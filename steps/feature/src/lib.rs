@@ -6,10 +6,10 @@
 //! alone, in an order of operations that is fixed relative to the row: so a window that is computed
 //! alone has the same bits as in a batch, at any number of threads.
 //!
-//! In order: `stream` takes the samples a block of time after the other, `extents` says which
-//! windows each entity has, `grid` puts samples on the step grid, `fill` closes gaps as the
-//! document says, `plan` turns the document's rules into columns, `rolling`, `pointwise` and
-//! `peers` compute them, `labels` says what is known of each row.
+//! In order: `stream` reads the samples in blocks of time, `extents` finds the windows of each
+//! entity, `grid` puts samples on the step grid, `fill` closes gaps as the document says, `plan`
+//! turns the document's rules into columns, `rolling`, `pointwise` and `peers` compute them,
+//! `labels` labels each row.
 
 mod extents;
 mod fill;

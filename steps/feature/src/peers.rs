@@ -16,8 +16,8 @@ use crate::grid::{Entity, Grid};
 
 /// Makes the median absolute deviation of normal values their standard deviation.
 const OF_MEDIAN: f64 = 1.4826;
-/// The same for the mean absolute deviation, which stands in where more than half are equal
-/// (Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993).
+/// The same for the mean absolute deviation, which is used if more than half are equal (Iglewicz
+/// and Hoaglin, How to Detect and Handle Outliers, 1993).
 const OF_MEAN: f64 = 1.253_314;
 
 /// A group at one time; all gaps where too few have a value.
@@ -83,7 +83,7 @@ pub(crate) fn deviations(
         }
         let least = usize::try_from(rule.min_entities).unwrap_or(usize::MAX);
         let levels: Vec<Level> = at.into_iter().map(|values| level(values, least)).collect();
-        // What an entity is compared with of its own has a spread of its own.
+        // An entity that is compared with its own past has its own spread.
         let times = if rule.own { 0..0 } else { 0..length };
         let spreads: Vec<f64> = times.map(|time| spread(&levels, time, rows)).collect();
         for stay in &stays {
@@ -184,8 +184,8 @@ fn deviation(distance: f64, level: Level, spread: f64, rule: &Peers) -> f64 {
     (distance / spread).clamp(-rule.clip, rule.clip)
 }
 
-/// Returns how far the last of an entity's distances is from their median, in their spreads; a gap
-/// while fewer than a quarter of `rows` are there.
+/// Returns the distance of an entity's last distance from their median, in their spreads; a gap
+/// while fewer than a quarter of `rows` have a value.
 fn change(distances: &[f64], rows: usize, level: Level, rule: &Peers) -> f64 {
     let mut there: Vec<f64> = distances.iter().copied().filter(|it| !it.is_nan()).collect();
     let Some(last) = distances.last().filter(|_| there.len() * 4 >= rows) else {

@@ -51,7 +51,7 @@ pub(crate) enum Cycle {
 }
 
 impl Cycle {
-    /// Returns how far the cycle has gone, as an angle from 0 to 2 pi.
+    /// Returns the position in the cycle, as an angle from 0 to 2 pi.
     pub(crate) fn angle(self, time: Timestamp) -> f64 {
         let (since, length) = match self {
             Self::Day => (time.ms(), DAY_MS),

@@ -50,9 +50,9 @@ impl Written {
 
 /// Makes the features of a file of samples and writes them.
 ///
-/// Samples that are not in the order of time, samples with labels of their own, which are carried
-/// from row to row, and rules over peers, which look back on entities that have ended, are taken as
-/// one block.
+/// One block is used for samples that are not in order of time, for samples with labels (which are
+/// carried from row to row), and for rules over peers (which look back on entities that have
+/// ended).
 pub(crate) fn write(
     document: &Sections,
     samples: &Path,
@@ -101,7 +101,7 @@ fn write_blocks(
     Ok(blocks.written)
 }
 
-/// Returns the length of a block of time that has about so many rows.
+/// Returns the length of a block of time with about this number of rows.
 fn length(whole: Block<'_>, block_rows: usize) -> Span {
     let Block { extents, lookback, .. } = whole;
     let rows = block_rows / extents.entities.len().max(1);

@@ -12,7 +12,7 @@ use crate::plan::{Plan, Task, plan};
 use crate::rolling::{Window, maximum, minimum, moments, quantiles};
 use crate::{fill, labels, peers, pointwise};
 
-/// What became of the samples.
+/// Result for the samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Rows of the samples file.
@@ -117,8 +117,8 @@ impl<'a> Maker<'a> {
         Block { extents, after: first - extents.step, until: last, lookback }
     }
 
-    /// Makes the features of a block's samples; `before` is what the block before has left, and what
-    /// is left for the block `next` is returned.
+    /// Computes the features of a block's samples; `before` is the remainder of the previous block,
+    /// and the remainder for the next block is returned.
     pub(crate) fn make(
         &self,
         mut samples: Samples,

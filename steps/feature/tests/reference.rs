@@ -42,7 +42,7 @@ fn features(values: &[f64]) -> FeatureTable {
     feature::features(&document, Samples { table, labels: None }, None).unwrap().0
 }
 
-/// Says whether two values are the same but for rounding; `scale` is that of the values behind.
+/// Returns whether two values are the same but for rounding; `scale` is that of the values behind.
 fn near(found: f64, expected: f64, scale: f64) -> bool {
     (found.is_nan() && expected.is_nan()) || (found - expected).abs() <= 1e-13 * scale
 }

@@ -85,7 +85,7 @@ fn fill() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-/// The row of an entity at a time, as bits; nothing if the table has none.
+/// The row of an entity at a time, as bits; `None` if the table has none.
 fn row(table: &FeatureTable, entity: &str, time: Timestamp) -> Option<(bool, Vec<u64>)> {
     let row = (0..table.rows())
         .find(|row| table.table.times[*row] == time && table.table.entity_of(*row) == entity)?;

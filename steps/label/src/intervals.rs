@@ -17,7 +17,7 @@ pub const TRANSITION: &str = "transition";
 pub(crate) struct Made {
     /// By scenario, in order of start; those of one scenario do not overlap.
     pub(crate) intervals: Vec<LabelInterval>,
-    /// How many scenarios they stand for.
+    /// Number of their scenarios.
     pub(crate) scenarios: usize,
     pub(crate) warnings: Vec<String>,
 }
@@ -57,8 +57,8 @@ pub(crate) fn make(
     Ok(made)
 }
 
-/// Cuts a scenario into a guard band around its start, what lies between, and a guard band around
-/// its end; bands that meet are one.
+/// Splits a scenario into a guard band around its start, the time between, and a guard band around
+/// its end; bands that touch are merged.
 fn with_bands(whole: &LabelInterval, guard: Span) -> Vec<LabelInterval> {
     let part = |start, end, guard| LabelInterval { start, end, guard, ..whole.clone() };
     let (start, end) = (whole.start, whole.end);

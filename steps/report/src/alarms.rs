@@ -29,7 +29,7 @@ pub struct Alarm {
     pub scenario: Option<usize>,
     /// Worth waking someone.
     pub urgent: bool,
-    /// Says that it lies in guard bands only and counts neither way.
+    /// Whether it is only in guard bands, and counts neither as anomalous nor as normal.
     pub excluded: bool,
 }
 
@@ -96,7 +96,7 @@ fn count_kind(called: &mut BTreeMap<String, u64>, score: &EntityScore) {
     }
 }
 
-/// What became of a scenario.
+/// Result for a scenario.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// The scenario.

@@ -16,7 +16,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::axis::Axis;
 
-/// What a mark means; the style sheet says what it looks like.
+/// Meaning of a mark; the style sheet has its appearance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ink {
     /// Axis labels.
@@ -96,7 +96,7 @@ impl Ink {
         }
     }
 
-    /// Returns a colour that stands for the class until the drawing is done.
+    /// Returns a placeholder colour of the class until the drawing is done.
     pub(crate) fn colour(self) -> RGBColor {
         let number = Self::ALL.iter().position(|ink| ink.class() == self.class()).unwrap_or(0);
         RGBColor(0, 1, u8::try_from(number).unwrap_or(0))

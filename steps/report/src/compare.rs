@@ -45,7 +45,7 @@ const AGAINST_FIRST: [[(&str, &str); 2]; 5] = [
     [("f_difference", "F less A"), ("f_meaning", "Which is")],
 ];
 
-/// The same for faults: what became of each.
+/// The same for faults: the result for each.
 const CHANGES: [(&str, &str); 5] = [
     ("b_change", "B against A"),
     ("c_change", "C against A"),

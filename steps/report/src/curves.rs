@@ -63,7 +63,7 @@ pub struct Curves {
 }
 
 impl Curves {
-    /// Ranks rows that are in order of time; nothing without rows of both kinds. Intervals resample
+    /// Ranks rows that are in order of time; `None` without rows of both kinds. Intervals resample
     /// blocks of `block` consecutive rows.
     pub fn of(name: &str, ranked: &[Ranked], block: usize) -> Option<Self> {
         let scores: Vec<f64> = ranked.iter().map(|row| row.score).collect();
@@ -96,7 +96,8 @@ impl Curves {
     }
 }
 
-/// Returns how many resamples an interval of so many rows takes; none where they are too many.
+/// Returns the number of resamples for an interval of this number of rows; `None` if there are too
+/// many rows.
 pub(crate) fn resamples(rows: usize) -> usize {
     match RESAMPLES.0.min(RESAMPLED_ROWS / rows.max(1)) {
         too_few if too_few < RESAMPLES.1 => 0,
@@ -117,7 +118,7 @@ impl<'a> Order<'a> {
         Self { ranked, rows }
     }
 
-    /// Walks down the scores and notes both curves at each distinct one; nothing without rows of
+    /// Walks down the scores and notes both curves at each distinct one; `None` without rows of
     /// both kinds. Each row counts as often as `times` says.
     fn curves(&self, times: &[f64]) -> Option<(Points, Points)> {
         let of = |kind: bool| -> f64 {
@@ -153,8 +154,8 @@ impl<'a> Order<'a> {
             rows.iter().for_each(|row| times[*row] += 1.0);
             let Some((roc, precision)) = self.curves(&times) else { return };
             for (place, (found, right)) in places.iter().zip(&mut heights) {
-                // The highest share found at no more false alarms, and the precision where so
-                // much was found first.
+                // The highest recall with at most this number of false alarms, and the precision
+                // there.
                 let after = roc.partition_point(|point| point.0 <= *place);
                 found.push(roc[after.saturating_sub(1)].1);
                 let first = precision.partition_point(|point| point.0 < *place);

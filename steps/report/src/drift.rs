@@ -11,7 +11,7 @@ const LEAST: f64 = 0.001;
 /// Above it a distribution has moved far (Siddiqi 2006, "Credit Risk Scorecards").
 pub const FAR: f64 = 0.25;
 
-/// What became of one feature.
+/// Result for one feature.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moved {
     /// The feature.

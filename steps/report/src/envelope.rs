@@ -97,12 +97,12 @@ impl Envelope {
         thinned
     }
 
-    /// Says whether no point was added.
+    /// Returns whether no point was added.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Returns the smallest and the largest value; nothing without points.
+    /// Returns the smallest and the largest value; `None` without points.
     pub fn bounds(&self) -> Option<(f64, f64)> {
         let all = self.spans.iter().flatten();
         all.map(|span| (span.low.1, span.high.1)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))

@@ -12,7 +12,7 @@ use crate::truth::{Known, Truth};
 /// Entities up to this number get a line each; more are drawn as a band.
 pub const MOST_LINES: usize = 6;
 
-/// Spans of an envelope; a small figure has about so many half pixels.
+/// Spans of an envelope, about the half pixels of a small figure.
 const SPANS: usize = 288;
 
 /// Values that the usual range is taken from, at most twice as many.

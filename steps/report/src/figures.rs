@@ -30,7 +30,7 @@ const SQUARE: Size = Size { width: 340, height: 300, left: 44 };
 /// Entities that get a row in the map of alarms at most.
 pub const MOST_ROWS: usize = 40;
 
-/// What lies behind every figure over time.
+/// Common background of every figure over time.
 #[derive(Debug, Clone)]
 pub struct Backdrop<'a> {
     range: (Timestamp, Timestamp),
@@ -82,7 +82,7 @@ impl<'a> Backdrop<'a> {
         })
     }
 
-    /// Says whether a labelled fault lies in the range.
+    /// Returns whether the range contains a labelled fault.
     pub fn has_faults(&self) -> bool {
         !self.truth.within(self.range.0, self.range.1).scenarios().is_empty()
     }

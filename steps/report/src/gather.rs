@@ -30,7 +30,7 @@ const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
 pub struct Contents {
     /// The document.
     pub document: Sections,
-    /// The present, as far as the page knows.
+    /// The current time, as far as the page knows.
     pub now: Timestamp,
     /// The zone whose clocks the page shows.
     pub zone: Zone,
@@ -78,7 +78,7 @@ pub struct Scored {
     pub late: Vec<LateWindows>,
     /// What the alias named, oldest first.
     pub aliases: Vec<AliasRecord>,
-    /// The manifests of the versions that scored, as far as they could be read.
+    /// The manifests of the versions that scored, if they could be read.
     pub manifests: BTreeMap<String, BundleManifest>,
 }
 
@@ -324,7 +324,7 @@ pub fn check_range(after: Timestamp, until: Timestamp) -> Result<(), StepError> 
         .hint("--from must come before --to"))
 }
 
-/// Says whether a window is the first that a pipeline ever scored.
+/// Returns whether a window is the first that a pipeline ever scored.
 fn is_first(store: &dyn ObjectStore, pipeline: &str, time: Timestamp) -> Result<bool, StepError> {
     for path in store::shard::paths(store, pipeline)? {
         let first = store.list(&format!("scores/{path}/date="), None, 1)?;

@@ -40,7 +40,7 @@ struct Messages {
     sent: Vec<Told>,
 }
 
-/// What the alerts remember in a store, as far as a page shows it.
+/// The parts of the alert state that a page shows.
 #[derive(Debug, Deserialize)]
 struct Alerts {
     #[serde(default)]

@@ -85,7 +85,7 @@ pub fn page(contents: &Contents) -> Result<Page, StepError> {
     Ok(Page { html: html.into_string(), tables })
 }
 
-/// Draws the verdict over time as a file of its own; an empty drawing where nothing was scored.
+/// Draws the verdicts over time as a separate file; an empty drawing if nothing was scored.
 pub fn picture(contents: &Contents) -> Result<String, StepError> {
     let drawing = faults::picture(contents)?;
     let svg = drawing.replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);

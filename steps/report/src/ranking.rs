@@ -5,7 +5,7 @@ use contract::score::EntityScore;
 /// Rarity of a score above every reference row's, and the top of its axis.
 pub const NEVER_SEEN: f64 = 3.6;
 
-/// Rarity that a sketch can still tell from never seen: one row in two thousand.
+/// Smallest share that a sketch can distinguish from 0: one row in two thousand.
 const RAREST: f64 = 3.3;
 
 /// Returns how rare a calibrated score is: the decimal logarithm of N, where one reference row in N

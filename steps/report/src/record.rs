@@ -1,5 +1,5 @@
-//! The record of a run in a cluster, where the tasks are pods and only they themselves have
-//! recorded what became of them.
+//! The record of a run in a cluster, where the tasks are pods, and only their own outcomes record
+//! their results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub(crate) fn write(
     let metrics = select.and_then(|task| task.outcome.as_ref());
     let metrics = match metrics {
         Some(outcome) => outcome.metrics.clone(),
-        // Each shard has a selection of its own.
+        // Each shard has its own selection.
         None => RunRecord::metrics_of(&run.folder),
     };
     let record = RunRecord {

@@ -73,7 +73,7 @@ pub struct Finding {
     pub column: Option<String>,
     /// `error` or `warn`.
     pub severity: String,
-    /// Says whether it holds.
+    /// Whether it holds.
     pub passed: bool,
     /// What must be.
     pub expected: String,
@@ -105,7 +105,7 @@ pub struct Part {
 /// `validation.json`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Validation {
-    /// Says whether a data set was made.
+    /// Whether a data set was made.
     pub passed: bool,
     /// Rows that are no warm-up.
     pub rows: u64,
@@ -200,7 +200,7 @@ pub struct Run {
     pub bundle: Option<BundleManifest>,
     /// `deployment.json`.
     pub deployment: Option<Deployment>,
-    /// Files that are there and cannot be read, with the reason.
+    /// Files that exist but cannot be read, with the reason.
     pub unreadable: Vec<String>,
 }
 
@@ -209,8 +209,8 @@ fn step_of(task: &str) -> &str {
     task.rsplit('/').next().unwrap_or(task)
 }
 
-/// Returns the folder of a task below that of its run. A name with any other path in it than a shard is
-/// none of ours, and would lead out of the folder.
+/// Returns the folder of a task below that of its run. A name with any other path than a shard is
+/// invalid, because it could leave the folder.
 fn folder_of(task: &str) -> PathBuf {
     let step = Path::new(task).file_name().unwrap_or_default();
     let is_shard = |shard: &&str| {
@@ -291,7 +291,7 @@ impl Run {
         self.unreadable.push(format!("{what}: {}", error.message));
     }
 
-    /// Says whether models are trained in this run, or would have been.
+    /// Returns whether models are trained in this run, or would have been.
     pub fn is_training(&self) -> bool {
         let mut steps = self.record.tasks.iter().map(|task| step_of(&task.name));
         steps.any(|step| step.starts_with("train") || step == "select")

@@ -13,7 +13,7 @@ use crate::envelope::Envelope;
 use crate::ranking::rarity;
 use crate::truth::{Known, Truth};
 
-/// Spans of an envelope; a wide figure has about so many pixels.
+/// Spans of an envelope, about the pixels of a wide figure.
 const SPANS: usize = 1024;
 
 /// Labelled rows that curves are drawn from at most.
@@ -24,7 +24,7 @@ const MOST_RANKED: usize = 500_000;
 pub struct Ranked {
     /// The score it is ranked by.
     pub score: f64,
-    /// Says whether it belongs to a scenario.
+    /// Whether it belongs to a scenario.
     pub anomalous: bool,
 }
 
@@ -63,7 +63,7 @@ pub struct VerdictHistory {
     pub score: Envelope,
     /// Its threshold.
     pub threshold: Envelope,
-    /// Scores with labels, as far as there is a combined score.
+    /// Scores with labels, if there is a combined score.
     pub ranked: Vec<Ranked>,
 }
 
@@ -168,7 +168,7 @@ impl ScoreHistory {
         self.rules.step
     }
 
-    /// Says whether the pipeline watches one thing that has no name: a cluster as a whole.
+    /// Returns whether the pipeline watches one thing that has no name: a cluster as a whole.
     pub fn is_whole(&self) -> bool {
         matches!(self.entities.as_slice(), [only] if only.name.is_empty())
     }
@@ -218,8 +218,8 @@ impl ScoreHistory {
         self.scenarios.iter_mut().for_each(Found::close);
     }
 
-    /// Notes as missing what lies between a range that was asked for and the windows there are;
-    /// `until` is the last window that had to be scored.
+    /// Records as missing the windows of a requested range that do not exist; `until` is the last
+    /// window that had to be scored.
     pub fn note_bounds(&mut self, after: Timestamp, until: Timestamp) {
         let step = self.rules.step;
         let Some((first, last)) = self.range else { return };
@@ -231,7 +231,7 @@ impl ScoreHistory {
         }
     }
 
-    /// Begins another part of a data set: what lies between two parts is not missing.
+    /// Starts another part of a data set: rows between two parts are not missing.
     pub fn begin_part(&mut self, first: Timestamp) {
         self.parts.push(first);
         if let Some((_, last)) = &mut self.range {

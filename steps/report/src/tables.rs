@@ -1,4 +1,4 @@
-//! Tables: on the page as people read them, beside it as CSV and JSON with the numbers as they are.
+//! Tables: on the page for people, and as CSV and JSON with unrounded numbers.
 
 use std::path::Path;
 
@@ -156,7 +156,7 @@ impl Table {
         self.rows.len()
     }
 
-    /// Says whether there is no row.
+    /// Returns whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

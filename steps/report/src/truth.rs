@@ -8,19 +8,19 @@ use frames::LabelInterval;
 /// What is known of one entity in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Known {
-    /// The scenario it lies in, by its number in [`Truth::scenarios`].
+    /// Its scenario, by the number in [`Truth::scenarios`].
     pub scenario: Option<usize>,
-    /// It lies in a guard band and counts in no figure.
+    /// Whether it is in a guard band, and counts in no metric.
     pub excluded: bool,
 }
 
 impl Known {
-    /// Says whether it counts as anomalous: nothing in a guard band counts.
+    /// Returns whether it counts as anomalous: nothing in a guard band counts.
     pub fn is_faulty(self) -> bool {
         self.scenario.is_some() && !self.excluded
     }
 
-    /// Says whether it counts as normal.
+    /// Returns whether it counts as normal.
     pub fn is_normal(self) -> bool {
         self.scenario.is_none() && !self.excluded
     }
@@ -125,8 +125,8 @@ impl Truth {
         &self.scenarios.sorted
     }
 
-    /// Returns what is known of an entity in the window that ends at a time. A scenario's target
-    /// means the entity of that name, or all where none of `entities` has it.
+    /// Returns the label of an entity in the window that ends at a time. A scenario's target is the
+    /// entity of that name, or all entities if none of `entities` has it.
     pub fn at(&self, time: Timestamp, entity: &str, entities: &BTreeSet<String>) -> Known {
         let meant = |(_, scenario): &(usize, &Scenario)| {
             let is_whole = !self.is_of_rows && !entities.contains(&scenario.target);

@@ -1,4 +1,4 @@
-//! Score objects of a range, read and parsed on several threads and handed on in order of time.
+//! Score objects of a range, read and parsed on several threads and passed on in order of time.
 
 use std::sync::mpsc::sync_channel;
 
@@ -50,7 +50,7 @@ pub fn for_each(
             let numbers = (worker..chunks).step_by(usize::try_from(workers).unwrap_or(1));
             scope.spawn(move || {
                 for number in numbers {
-                    // The receiver is gone once an earlier part ended in an error.
+                    // The receiver is closed after an earlier part ended in an error.
                     if sender.send(read(number)).is_err() {
                         return;
                     }

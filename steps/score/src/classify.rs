@@ -52,7 +52,7 @@ pub struct ClassSummary {
     pub classes: Vec<String>,
 }
 
-/// Names the tensors of what is known of each entity.
+/// Names of the tensors with the evidence of each entity.
 const EVIDENCE: &str = "evidence";
 
 impl ClassState {
@@ -158,8 +158,8 @@ pub(crate) fn run(
 
 /// Writes the windows that have no object.
 ///
-/// Errors: a lost race where another scorer has written one meanwhile with another version: this
-/// tick's evidence does not follow from what it said.
+/// Errors: a lost race if another scorer has written one meanwhile with another version: this
+/// tick's evidence does not fit it.
 fn write(
     store: &dyn ObjectStore,
     document: &Sections,
@@ -195,7 +195,7 @@ impl<'a> Scorer<'a> {
         Ok(Some(Self { document, classify, bundle, version: record.version, coverage: None }))
     }
 
-    /// Takes every due window into the evidence, in the order of time, and makes its object.
+    /// Adds every due window to the evidence, in order of time, and makes its object.
     fn windows(
         &self,
         rows: &DueRows,

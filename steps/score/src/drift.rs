@@ -1,8 +1,8 @@
 //! How far the last day is from the training data: population stability and missing values.
 //!
 //! Each feature's values are counted in bins whose edges are the deciles of the bundle's reference
-//! rows, all entities together, and nothing else is kept: some kilobytes, whatever is watched.
-//! A value that many reference rows share has a bin of its own, so that leaving a plateau shows.
+//! rows, all entities together, and nothing else is kept: a few kilobytes for any pipeline. A value
+//! that many reference rows share has its own bin, so that a departure from a plateau shows.
 //!
 //! The index is the sum over bins of (share - usual share) * ln(share / usual share) (Siddiqi
 //! 2006, "Credit Risk Scorecards"). For samples of one distribution its mean is about
@@ -24,13 +24,13 @@ const DAY: Span = Span::from_seconds(86_400);
 const ENOUGH: Span = Span::from_seconds(18 * 3600);
 /// How often drift is said.
 const EVERY: Span = Span::from_seconds(3600);
-/// Share of the reference rows above which a single value gets a bin of its own.
+/// Share of the reference rows above which a single value gets its own bin.
 const PLATEAU: f64 = 0.05;
 
 /// Counts of the last day, by stretches of some hours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct DriftTally {
-    /// SHA-256 of the reference whose bins these are; another bundle counts anew.
+    /// SHA-256 of the reference of these bins; another bundle starts counting again.
     reference_sha256: String,
     stretches: Vec<Stretch>,
 }
@@ -49,7 +49,7 @@ struct Stretch {
 pub(crate) struct Bins<'a> {
     reference_sha256: &'a str,
     reference: &'a Reference,
-    /// By feature: ascending edges; a bin holds what lies above one edge and not above the next.
+    /// By feature: ascending edges; a bin contains the values above one edge and at most the next.
     edges: Vec<Vec<f64>>,
 }
 
@@ -168,8 +168,8 @@ impl DriftTally {
         }
     }
 
-    /// Returns what is to be said in the window that ends at `time`: something in the first one of
-    /// each hour, if enough of a day was seen.
+    /// Returns the drift report of the window that ends at `time`: in the first window of each
+    /// hour, if there is enough data of a day.
     pub(crate) fn report(
         &self,
         bins: &Bins<'_>,
@@ -213,7 +213,7 @@ impl Counted<'_> {
         let values: u64 = self.counts.iter().sum();
         let missing_ratio = 1.0 - values as f64 / rows;
         let usual = self.sketch.gap_ratio;
-        // Three standard deviations of a share of so many rows.
+        // Three standard deviations of a share over this number of rows.
         let chance = 3.0 * (usual * (1.0 - usual) / rows).sqrt();
         let stability_index = self.stability_index(values);
         let moved = stability_index.is_some_and(|index| index > thresholds.stability_index);

@@ -37,8 +37,8 @@ use crate::state::ScorerState;
 pub use crate::state::Summary;
 use crate::windows::Windows;
 
-/// Windows after which an entity that is not seen any more is forgotten: a pod that is gone is no
-/// alarm for ever.
+/// Number of windows after which an absent entity is forgotten, so that a deleted pod does not
+/// alarm forever.
 const FORGOTTEN_AFTER_WINDOWS: i64 = 60;
 
 /// Windows that have an object already, by time.
@@ -60,8 +60,8 @@ struct Tick<'a> {
 ///
 /// Without a live model nothing is scored, and that is said.
 ///
-/// Errors: refused for features that are not what the model was trained on, and where nothing was
-/// heard for longer than is caught up; a lost race where another scorer was quicker.
+/// Errors: refused for features that are not what the model was trained on, and if there was no
+/// data for longer than the catch-up; a lost race if another scorer was faster.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     if let Some(settings) = document.classification() {
@@ -171,8 +171,8 @@ fn known(store: &dyn ObjectStore, document: &Sections, due: &Windows) -> Result<
 }
 
 impl Tick<'_> {
-    /// Makes every due window's object, in the order of time, and moves the state with them; what
-    /// has an object already is taken as it is.
+    /// Makes every due window's object, in order of time, and updates the state with it; an
+    /// existing object is used unchanged.
     fn windows(
         &self,
         rows: &DueRows,
@@ -251,8 +251,8 @@ impl Tick<'_> {
 
     /// Writes the windows that have no object.
     ///
-    /// Errors: a lost race where another scorer has written one meanwhile with another version:
-    /// what it said stays, and this tick's state does not follow from it.
+    /// Errors: a lost race if another scorer has written one meanwhile with another version: its
+    /// result is kept, and this tick's state does not fit it.
     fn write(
         &self,
         store: &dyn ObjectStore,

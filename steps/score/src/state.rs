@@ -27,7 +27,7 @@ const SEEN: &str = "seen";
 pub(crate) struct ScorerState {
     /// What the live bundle remembers of recent scores.
     pub(crate) scores: ScoreState,
-    /// What the challenger remembers of its own.
+    /// State of the challenger.
     pub(crate) shadow: Option<ScoreState>,
     /// When each entity was last seen.
     pub(crate) entities: BTreeMap<String, Seen>,

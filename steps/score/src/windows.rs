@@ -43,14 +43,14 @@ impl Windows {
         Self { until, waiting, ..self }
     }
 
-    /// Returns the windows without those at the end for which there is no data, but for the share
-    /// of one tick. `heard` is the end of the last window in which any entity had data.
+    /// Returns the windows without those at the end that have no data, except for the share of one
+    /// tick. `heard` is the end of the last window in which any entity had data.
     ///
     /// A source without data gives one `no_data` window per clock step. A clock that jumped ahead finds
     /// nothing in the future, and the windows it would have used up are scored when they are there.
     ///
-    /// Errors: refused where the clock stands more than the catch-up after the last window, and
-    /// there is no data for all that time: the clock is wrong, or nothing is there to score.
+    /// Errors: refused if the clock is more than the catch-up after the last window, and there is
+    /// no data for all that time: the clock is wrong, or there is nothing to score.
     pub(crate) fn until_silence(
         self,
         every: Span,

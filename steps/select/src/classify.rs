@@ -198,7 +198,7 @@ fn profiles(table: &FeatureTable, classify: &Classify, classes: &[String]) -> Pr
     Profiles::fit(&features, values.view(), &class, classes)
 }
 
-/// Returns a decision tree as nested nodes, for the page; nothing for other models.
+/// Returns a decision tree as nested nodes, for the page; `None` for other models.
 fn drawn(model: &ClassModel, contract: &FeatureContract) -> Option<Value> {
     let ClassModel::Trees(trees) = model else { return None };
     let [tree] = trees.trees() else { return None };

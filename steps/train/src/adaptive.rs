@@ -166,8 +166,8 @@ impl Distances {
     }
 }
 
-/// Returns the share of the ridge that a covariance of so many rows needs: all of it up to 10 rows
-/// for each feature, a third from 30 on.
+/// Returns the share of the ridge for a covariance of this number of rows: all of it up to 10 rows
+/// per feature, a third from 30 on.
 fn ridge_share(rows: f64, features: usize) -> f64 {
     (10.0 * features as f64 / rows.max(1.0)).clamp(1.0 / 3.0, 1.0)
 }

@@ -18,8 +18,8 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// Divides a column into at most so many bins of about as many rows; one with no more different
-    /// values has a bin for each.
+    /// Divides a column into at most this number of bins with about the same number of rows; a
+    /// column with no more distinct values has a bin for each.
     fn new(column: ArrayView1<'_, f64>, most: u16) -> Self {
         let mut ordered = sorted(column.iter().copied());
         let fill = if ordered.is_empty() { 0.0 } else { quantile(&ordered, 0.5) };

@@ -4,10 +4,10 @@
 //! node
 //! less that of the smaller child (Ke and others: `LightGBM`, 2017).
 //!
-//! Own code: the maintained crates are bindings to C++ (`LightGBM`, `XGBoost`) or serialise to
-//! formats of
-//! their own, and none promises the same bytes at any number of threads. It is small because the
-//! classes, calibration, files and figures are those of the other trees.
+//! This is implemented here, because the maintained crates are bindings to C++ (`LightGBM`,
+//! `XGBoost`) or use their own file formats, and none guarantees the same bytes at any number of
+//! threads. It is small because the classes, calibration, files and figures are those of the other
+//! trees.
 
 use document::classify::GradientBoosting as Settings;
 use models::class_trees::Classes;

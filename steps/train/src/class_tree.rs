@@ -1,8 +1,8 @@
-//! Growing a tree that tells classes apart (Breiman and others: Classification and Regression
+//! Growing a tree that distinguishes classes (Breiman and others: Classification and Regression
 //! Trees, 1984): Gini impurity, thresholds halfway between neighbouring values of a node.
 //!
-//! Splits are found between bins. Up to 2,048 rows each value is a bin of its own, and above there are
-//! 256 of about as many rows.
+//! Splits are found between bins. Up to 2,048 rows each value has its own bin; above there are 256
+//! bins with about the same number of rows.
 //!
 //! Own code, and not `linfa-trees` 0.8: that sums impurities in the order of a hash map, so that the
 //! same rows give other trees from run to run, and takes values closer than 1e-5 for equal,
@@ -20,7 +20,7 @@ use crate::{FitError, rows};
 
 /// Most classes: more are a sign that something else than a label was taken for one.
 const MOST_CLASSES: usize = 100;
-/// Rows up to which each value is a bin of its own.
+/// Most rows for which each value has its own bin.
 const EXACT_ROWS: usize = 2048;
 /// Most bins of a column of more rows.
 const BINS: u16 = 256;

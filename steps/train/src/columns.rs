@@ -27,7 +27,7 @@ impl Columns {
         Self { rows, width, lanes: vec![[0.0; LANES]; columns * width] }
     }
 
-    /// Turns rows of so many columns.
+    /// Transposes rows of this number of columns.
     pub(crate) fn of<'a>(columns: usize, rows: impl ExactSizeIterator<Item = &'a [f32]>) -> Self {
         let mut turned = Self::zeros(columns, rows.len());
         for (at, row) in rows.enumerate() {
@@ -147,7 +147,7 @@ impl Linear<'_> {
         output
     }
 
-    /// Computes the outputs from the `first` on, so many of them.
+    /// Computes this number of outputs, from `first` on.
     fn apply_block<const OUTPUTS: usize>(
         &self,
         input: &Columns,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::FitError;
 use crate::labelled::Labelled;
 
-/// Runs up to which each is a fold of its own.
+/// Most runs for which each is a separate fold.
 const MOST_FOLDS: usize = 20;
 
 /// A model of labelled classes that votes as a detector.
@@ -54,7 +54,7 @@ pub(crate) struct Held {
     pub(crate) row: usize,
     /// Mean share of each class over the trees.
     pub(crate) shares: Vec<f64>,
-    /// Says that the row's class was among the rows fitted on: else it cannot be found.
+    /// Whether the row's class was among the rows fitted on: else it cannot be found.
     pub(crate) known: bool,
     /// Number of the fold, by which [`HeldOut::folds`] are found.
     pub(crate) fold: usize,
@@ -152,7 +152,7 @@ impl<M> HeldOut<M> {
         mean(sums.iter().filter(|(_, rows)| *rows > 0.0).map(|(sum, rows)| sum / rows))
     }
 
-    /// Sums up; `name` says what a row left out is called.
+    /// Makes a summary; `name` returns the predicted kind of a left-out row.
     pub(crate) fn figures(
         &self,
         labelled: &Labelled,
@@ -180,7 +180,7 @@ impl<M> HeldOut<M> {
     }
 }
 
-/// Returns the likeliest class: the first of equals.
+/// Returns the most likely class: the first of equals.
 pub(crate) fn likeliest(shares: &[f64]) -> usize {
     let pairs = shares.iter().copied().enumerate();
     pairs.fold((0, -1.0), |best, pair| if pair.1 > best.1 { pair } else { best }).0

@@ -17,7 +17,7 @@ use crate::cross_validation::{CrossValidation, HeldOut, hold_out};
 use crate::labelled::Labelled;
 use crate::random_forest::RandomForestParams;
 
-/// Normal rows from which on they say what is normal; with fewer all rows do.
+/// Number of normal rows from which on only they define normal; with fewer all rows do.
 const FEWEST_NORMAL_ROWS: usize = 32;
 
 /// A fitted second stage and its predictions for runs left out.
@@ -46,7 +46,7 @@ pub struct RunFigures {
     pub run: String,
     /// Its kind.
     pub kind: String,
-    /// Says that other runs are of this kind; else `unknown` is the right answer.
+    /// Whether other runs are of this kind; else `unknown` is the right answer.
     pub known: bool,
     /// Its rows.
     pub rows: usize,
@@ -54,7 +54,7 @@ pub struct RunFigures {
     pub called: String,
     /// Share of its rows that were called right: the kind, or `unknown` where it is not known.
     pub right: f64,
-    /// Mean likeness to the likeliest kind.
+    /// Mean likeness to the most likely kind.
     pub likeness: f64,
 }
 
@@ -72,7 +72,7 @@ impl DiagnoseParams {
         Self { settings, seed, threads }
     }
 
-    /// Fits the kinds among labelled rows; normal rows say what is normal.
+    /// Fits the kinds on labelled rows; normal rows define normal.
     pub fn fit(&self, labelled: &Labelled) -> Result<Fitted, FitError> {
         self.settings.check()?;
         let Settings { min_probability, min_likeness, likeness_weight, .. } = self.settings;

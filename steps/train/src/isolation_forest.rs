@@ -1,5 +1,5 @@
-//! Growing an isolation forest: every tree from a seed of its own, so that trees can grow in any
-//! order and on any thread.
+//! Growing an isolation forest: every tree has its own seed, so that trees can grow in any order
+//! and on any thread.
 
 use document::models::IsolationForest as Settings;
 use document::ranges::{OutOfRange, Ranges};
@@ -74,7 +74,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for IsolationForestValidParams {
     }
 }
 
-/// The average depth of a tree of so many rows, rounded up: longer ways say nothing more.
+/// The average depth of a tree of this number of rows, rounded up: longer paths add no information.
 fn depth_limit(samples: usize) -> u32 {
     samples.max(2).next_power_of_two().ilog2()
 }
@@ -136,7 +136,7 @@ impl Grower {
     }
 
     /// Draws a split that leaves rows on both sides and sorts the members by side; returns it with
-    /// the number of rows on the left, or nothing where all rows are equal.
+    /// the number of rows on the left, or `None` if all rows are equal.
     fn split(&mut self, members: &mut [usize]) -> Option<(Split, usize)> {
         let tries = if self.width == 1 { 1 } else { HYPERPLANES };
         for _ in 0..tries {

@@ -10,7 +10,7 @@ use models::class_trees::Classes;
 use models::matrix;
 use ndarray::{Array1, Array2, Axis};
 
-/// Blocks of consecutive rows of a class that take the place of runs where nothing tells runs apart.
+/// Blocks of consecutive rows of a class, which are used if runs cannot be distinguished.
 const BLOCKS: usize = 5;
 
 /// Rows with the class of each and the run it is of.
@@ -75,7 +75,8 @@ impl Labelled {
         Some(Self { values, classes: Classes { names, normal }, class, runs })
     }
 
-    /// Returns the rows whose class is normal, or not; classes of which none is left are gone.
+    /// Returns the rows whose class is normal, or those whose class is not; classes without rows
+    /// are removed.
     #[must_use]
     pub fn only(&self, normal: bool) -> Self {
         let kept: Vec<usize> = (0..self.class.len())
@@ -107,8 +108,8 @@ impl Labelled {
         DatasetBase::new(self.values.clone(), Array1::from(self.class.clone()))
     }
 
-    /// Returns the fold of each row and the number of folds: a run each where there are at most
-    /// `most`, and else so many folds that share the runs of each class.
+    /// Returns the fold of each row and the number of folds: one run per fold if there are at most
+    /// `most`, and else `most` folds that share the runs of each class.
     pub fn folds(&self, most: usize) -> (Vec<usize>, usize) {
         let mut runs_of: BTreeMap<(usize, &str), usize> = BTreeMap::new();
         for (class, run) in self.class.iter().zip(&self.runs) {

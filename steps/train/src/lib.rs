@@ -146,7 +146,7 @@ fn run_adaptive(
     write_fitted(args, (&contract, rows), (fitted, Vec::new()), outcome)
 }
 
-/// Writes the candidate folder of a model that was fitted on so many rows; with it the trials of a
+/// Writes the candidate folder of a model, with its number of fitted rows, and the trials of a
 /// search.
 fn write_fitted(
     args: &TrainArgs,

@@ -66,7 +66,7 @@ fn products(rows: &Array2<f64>) -> Array2<f64> {
     sums
 }
 
-/// Returns the inverse of the lower Cholesky factor, or nothing where a pivot vanishes.
+/// Returns the inverse of the lower Cholesky factor, or `None` if a pivot vanishes.
 pub(crate) fn inverse_cholesky(matrix: &Array2<f64>) -> Option<Array2<f64>> {
     let size = matrix.nrows();
     let mut factor = Array2::<f64>::zeros((size, size));

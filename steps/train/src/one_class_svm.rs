@@ -45,9 +45,9 @@ pub struct FittedSvm {
     pub model: OneClassSvm,
     /// Steps of the solver.
     pub iterations: usize,
-    /// Says that the solver met its tolerance; else it ran out of iterations.
+    /// Whether the solver met its tolerance; else it ran out of iterations.
     pub converged: bool,
-    /// Landmarks that stand in for the rows, if the kernel was approximated.
+    /// Landmark rows, if the kernel was approximated.
     pub landmarks: Option<usize>,
 }
 

@@ -1,8 +1,8 @@
-//! Fitting a random forest (Breiman, 2001): every tree from a seed of its own, on as many rows as
-//! there are, drawn with replacement, and with columns drawn anew for each split.
+//! Fitting a random forest (Breiman, 2001): every tree has its own seed, as many rows as there are,
+//! drawn with replacement, and columns that are drawn for each split.
 //!
-//! Columns are drawn for each split, not once a tree: a tree that never sees the one column that
-//! tells two classes apart is a vote lost.
+//! Columns are drawn for each split, not once per tree, because a tree without the one column that
+//! distinguishes two classes would be useless.
 
 use document::models::RandomForest as Settings;
 use document::ranges::{OutOfRange, Ranges};
@@ -46,7 +46,7 @@ impl RandomForestParams {
         })
     }
 
-    /// Grows each tree on at most so many rows.
+    /// Grows each tree on at most this number of rows.
     #[must_use]
     pub fn most_rows_of_a_tree(self, most: usize) -> Self {
         Unchecked(RandomForestValidParams { rows_of_a_tree: Some(most), ..self.0 })

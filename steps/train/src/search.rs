@@ -32,7 +32,7 @@ pub const FILE: &str = "trials.json";
 /// Strides through the training rows, round by round.
 const STRIDES: [usize; 3] = [9, 3, 1];
 
-/// One in so many trials reaches the next round.
+/// One of this number of trials reaches the next round.
 const KEPT_OF: usize = 3;
 
 /// Draws after which a trial is left out, since all of them were drawn before.
@@ -41,7 +41,7 @@ const DRAWS: usize = 100;
 /// Rows that a round is fitted on at least; a round that has fewer is left out.
 const FEWEST_ROWS: usize = 200;
 
-/// What became of one trial.
+/// Result of one trial.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trial {
     /// Its number; 0 is the document's own.

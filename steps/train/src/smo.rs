@@ -32,7 +32,7 @@ pub(crate) struct Solution {
     pub(crate) multipliers: Vec<f64>,
     pub(crate) rho: f64,
     pub(crate) iterations: usize,
-    /// Says that the stopping rule was met; else the iterations ran out.
+    /// Whether the stopping rule was met; else the iterations ran out.
     pub(crate) converged: bool,
 }
 

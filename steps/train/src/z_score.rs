@@ -1,4 +1,4 @@
-//! Fitting the plainest baseline.
+//! Fitting the simplest baseline.
 
 use document::models::ZScore as Settings;
 use document::ranges::{OutOfRange, Ranges};

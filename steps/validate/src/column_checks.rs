@@ -107,7 +107,7 @@ impl Checker<'_> {
     }
 }
 
-/// Returns smallest and largest value, nothing if there is none.
+/// Returns smallest and largest value, `None` if there is none.
 fn extent(numbers: &Float64Chunked) -> Option<(f64, f64)> {
     numbers.min().zip(numbers.max())
 }

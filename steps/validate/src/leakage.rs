@@ -21,7 +21,7 @@ const ID_SHARE: f64 = 0.9;
 pub(crate) struct Leak {
     /// What it is, in words.
     pub(crate) what: String,
-    /// Mean of the shares of normal and of anomalous rows that it tells right, 0 to 1.
+    /// Mean of the shares of correctly classified normal and anomalous rows, 0 to 1.
     pub(crate) balanced_accuracy: f64,
 }
 
@@ -78,7 +78,7 @@ fn address(entity: &str) -> &str {
     source.rsplit_once(':').map_or(source, |(address, _)| address)
 }
 
-/// Says whether values are whole numbers of which hardly any comes twice.
+/// Returns whether values are whole numbers of which hardly any comes twice.
 fn is_id(values: &[f64]) -> bool {
     let mut distinct: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
     distinct.sort_unstable();

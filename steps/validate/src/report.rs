@@ -6,7 +6,7 @@ use contract::{StepError, Timestamp};
 use document::expectations::Severity;
 use serde::{Deserialize, Serialize};
 
-/// What became of one expectation, on one column where it is about columns.
+/// Result of one expectation, for one column if it is about columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The expectation's name in the document.
@@ -16,7 +16,7 @@ pub struct Finding {
     pub column: Option<String>,
     /// Effect of a failure.
     pub severity: Severity,
-    /// Says whether it holds.
+    /// Whether it holds.
     pub passed: bool,
     /// What must be, in words and figures.
     pub expected: String,
@@ -29,7 +29,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Says whether this refuses the data.
+    /// Returns whether this refuses the data.
     pub fn refuses(&self) -> bool {
         !self.passed && self.severity == Severity::Error
     }
@@ -65,7 +65,7 @@ pub struct PartSummary {
 pub struct Validation {
     /// Version of this format.
     pub format: u32,
-    /// Says whether a data set was made.
+    /// Whether a data set was made.
     pub passed: bool,
     /// Rows that are no warm-up.
     pub rows: usize,

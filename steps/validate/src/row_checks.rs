@@ -74,8 +74,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Rows in which every sample column has a gap stand for missing samples: they do not count
-    /// as rows here.
+    /// Rows in which every sample column has a gap mean missing samples, and do not count as rows
+    /// here.
     pub(crate) fn gap_length(
         &self,
         check: &MaxSpan,
@@ -111,7 +111,7 @@ impl Checker<'_> {
         };
         let mut samples: Vec<_> = contract.iter().filter(|c| is_sample(&c.name)).collect();
         if samples.is_empty() {
-            // Statistics alone: a window without any value is a gap all the same.
+            // Only statistics: a window without any value is still a gap.
             samples = contract.iter().collect();
         }
         let mut there = vec![false; self.rows.table.rows()];

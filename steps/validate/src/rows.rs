@@ -69,7 +69,7 @@ impl Rows {
         Ok(Cow::Owned(values))
     }
 
-    /// Writes the rows whose numbers are in `rows`, in that order, to a file of their own.
+    /// Writes the rows whose numbers are in `rows`, in that order, to a separate file.
     pub(crate) fn write(&self, rows: &[usize], path: &Path) -> Result<(), StepError> {
         let Some(file) = &self.file else { return self.table.select(rows).write(path) };
         let place = |row: usize| self.settled.as_ref().map_or(row, |settled| settled[row]);

@@ -11,10 +11,10 @@ use super::option;
 use crate::step::{Common, Port, Stage, StepArgs};
 use crate::{Shard, Span, Timestamp};
 
-/// Where a source of the document finds its file or folder: `NAME=PATH`, or `PATH`.
+/// File or folder of a source of the document: `NAME=PATH`, or `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePath {
-    /// The source's name in the document; nothing means the only one that reads a file.
+    /// The source's name in the document; `None` means the only source that reads a file.
     pub name: Option<String>,
     /// The file or folder.
     pub path: PathBuf,

@@ -43,8 +43,8 @@ pub struct ExportArgs {
 }
 
 impl ExportArgs {
-    /// Time after which a run begins nothing more, where no flag says otherwise: well below the
-    /// minute between two runs.
+    /// Default time after which a run starts no new request: well below the minute between two
+    /// runs.
     pub const BUDGET: Span = Span::from_seconds(20);
 }
 

@@ -1,9 +1,9 @@
-//! What is remembered of each entity, side by side in tensors.
+//! State of the entities, stored in tensors.
 //!
-//! A value of one entity says itself as named arrays ([`Record`]). Those of all entities become one
-//! tensor a name: `<prefix>.<name>` of shape (entities, length) where every entity's array has the
-//! same length, else of shape (numbers), with `<prefix>.<name>.lengths` beside it. The entities'
-//! names are a JSON list in the bytes of `<prefix>.entities`.
+//! The value of one entity is a set of named arrays ([`Record`]). The arrays of all entities with
+//! the same name become one tensor: `<prefix>.<name>` with shape (entities, length) if every array
+//! has the same length, else with shape (numbers), and `<prefix>.<name>.lengths` with the lengths.
+//! The entities' names are a JSON list in the bytes of `<prefix>.entities`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub trait Record: Sized {
     /// Returns the arrays; every value of a kind has the same names.
     fn to_arrays(&self) -> Arrays;
 
-    /// Reads the value; arrays that cannot be one are refused.
+    /// Reads the value; invalid arrays are refused.
     fn from_arrays(arrays: &mut Arrays) -> Result<Self, StepError>;
 }
 
@@ -137,7 +137,7 @@ impl Tensors {
         Ok(())
     }
 
-    /// Takes the values of entities; there are none where no tensor has the prefix.
+    /// Takes the values of entities; empty if no tensor has the prefix.
     pub fn take_records<R: Record>(
         &mut self,
         prefix: &str,
@@ -168,14 +168,14 @@ impl Tensors {
         records.collect()
     }
 
-    /// Returns what stands between `prefix` and the end of the names of sets of records.
+    /// Returns the parts after `prefix` in the names of sets of records.
     pub fn record_sets(&self, prefix: &str) -> Vec<String> {
         let names =
             self.names().filter_map(|name| name.strip_prefix(prefix)?.strip_suffix(ENTITIES));
         names.map(str::to_owned).collect()
     }
 
-    /// Deals a tensor out to the entities.
+    /// Splits a tensor into the arrays of the entities.
     fn take_column(
         &mut self,
         key: &str,
@@ -250,7 +250,7 @@ impl Column {
             return;
         }
         tensors.insert(key, &[numbers.len()], numbers);
-        // An array holds what one entity's memory does: far fewer numbers than 2^32.
+        // The array of one entity has far fewer than 2^32 numbers.
         let count = |length: &usize| u32::try_from(*length).unwrap_or(u32::MAX);
         let lengths: Vec<u32> = lengths.iter().map(count).collect();
         tensors.insert_u32(&format!("{key}.lengths"), &[lengths.len()], lengths);

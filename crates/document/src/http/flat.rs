@@ -42,7 +42,7 @@ pub trait HttpSettings {
     const URL: Option<&'static str> = None;
     /// Deadline of one request.
     const TIMEOUT: Span;
-    /// Attempts after the first.
+    /// Number of retries.
     const RETRIES: u8;
 
     /// Checks what types cannot say of the extension's own fields.
@@ -121,7 +121,7 @@ impl<'de, T: Deserialize<'de> + HttpSettings> Visitor<'de> for HttpVisitor<T> {
     }
 }
 
-/// What a mapping holds beside the server's fields, which go to `server` as they are met.
+/// The fields of a mapping other than the server's, which are passed to `server`.
 struct Rest<'a, A> {
     map: A,
     server: &'a mut HttpServer,
@@ -199,7 +199,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
 
 /// Whose field it is.
 enum Owner<S, K> {
-    /// The server's, by its name; the seed for the extension's next key is handed back.
+    /// A field of the server, by name; otherwise the seed is returned for the extension's next key.
     Server(String, S),
     /// The extension's.
     Extension(K),

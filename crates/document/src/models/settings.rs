@@ -37,7 +37,7 @@ impl DetectorSettings for GradientBoosting {}
 impl DetectorSettings for RandomForest {}
 
 impl Models {
-    /// Returns the settings of a kind of detector; nothing where it is not set.
+    /// Returns the settings of a kind of detector; `None` if it is not set.
     pub fn settings(&self, kind: DetectorKind) -> Option<&dyn DetectorSettings> {
         fn set<T: DetectorSettings>(settings: Option<&T>) -> Option<&dyn DetectorSettings> {
             settings.map(|settings| settings as &dyn DetectorSettings)

@@ -13,13 +13,13 @@ pub struct SampleColumn {
     pub name: String,
     /// Unit of its values; empty for a plain number.
     pub unit: String,
-    /// How the source makes it: the query, with the rate window put in.
+    /// How the source computes it: the query, with the rate window.
     pub formula: String,
-    /// Says that the formula is a query that any Prometheus can answer.
+    /// Whether the formula is a query that any Prometheus can answer.
     pub is_promql: bool,
-    /// Says that a server is asked for it, which may not have it.
+    /// Whether a server is asked for it, which may not have it.
     pub is_asked: bool,
-    /// Says that a training must have it.
+    /// Whether a training must have it.
     pub is_required: bool,
     /// What its values are.
     #[serde(skip_serializing_if = "ColumnValues::are_numbers")]
@@ -46,7 +46,7 @@ impl ColumnValues {
 }
 
 impl SampleColumn {
-    /// Says whether its values stand for texts.
+    /// Returns whether its values stand for texts.
     pub fn is_text(&self) -> bool {
         self.values == ColumnValues::Texts
     }
@@ -90,7 +90,7 @@ impl Source {
     }
 }
 
-/// Returns columns that a document names and the source has as they are.
+/// Returns columns that a document names and the source has unchanged.
 pub(super) fn of_names(names: &[String], entity: Option<&String>) -> Vec<SampleColumn> {
     let of = |name: &String| SampleColumn {
         name: name.clone(),
@@ -121,7 +121,8 @@ pub(super) fn of_queries(source: &Source, rate_window: contract::Span) -> Vec<Sa
 }
 
 impl Query {
-    /// Returns the query as it is asked: its alternatives behind it, the rate window put in.
+    /// Returns the query in the form in which it is sent: with its alternatives and the rate
+    /// window.
     pub fn with_rate_window(&self, rate_window: contract::Span) -> String {
         let all = std::iter::once(&self.promql).chain(&self.or);
         let all: Vec<String> = match self.or.as_slice() {

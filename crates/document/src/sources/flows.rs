@@ -34,12 +34,12 @@ pub enum TableFormat {
 }
 
 impl TableFormat {
-    /// Says whether the rows are flows.
+    /// Returns whether the rows are flows.
     pub fn is_flows(self) -> bool {
         self != Self::Table
     }
 
-    /// Says whether the rows are samples.
+    /// Returns whether the rows are samples.
     pub fn is_table(&self) -> bool {
         *self == Self::Table
     }
@@ -152,7 +152,7 @@ pub const FLOW_COLUMNS: [FlowColumn; 20] = [
 ];
 
 impl FlowSettings {
-    /// Says whether nothing differs from the defaults.
+    /// Returns whether nothing differs from the defaults.
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -230,7 +230,7 @@ impl Cidr {
         (bits <= most).then_some(Self { network, bits })
     }
 
-    /// Says whether an address is in the block. An IPv4 address inside IPv6 counts as IPv4.
+    /// Returns whether an address is in the block. An IPv4 address inside IPv6 counts as IPv4.
     pub fn contains(self, address: IpAddr) -> bool {
         let prefix = |bits: u128, width: u32| bits.checked_shr(width - self.bits).unwrap_or(0);
         match (self.network, address.to_canonical()) {

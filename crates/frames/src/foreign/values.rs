@@ -68,7 +68,7 @@ pub(super) fn numbers(column: &ArrayRef) -> Option<Vec<Option<f64>>> {
             Some(flags.iter().map(|flag| flag.map(|flag| f64::from(u8::from(flag)))).collect())
         }
         DataType::Dictionary(..) => dictionary(column, numbers),
-        // A column without a single value has no type of its own.
+        // A column without any value has no type.
         DataType::Null => Some(vec![None; column.len()]),
         _ => None,
     }
@@ -113,7 +113,7 @@ pub(super) fn times(column: &ArrayRef) -> Option<Vec<Option<Timestamp>>> {
     }
 }
 
-/// Reads the values of a dictionary once, and puts them where its keys say.
+/// Reads the values of a dictionary once, and looks them up by its keys.
 fn dictionary<T: Clone>(
     column: &ArrayRef,
     convert: impl Fn(&ArrayRef) -> Option<Vec<Option<T>>>,

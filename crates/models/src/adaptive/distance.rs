@@ -1,4 +1,4 @@
-//! How far a row of window features lies from those of training.
+//! Distance of a row of window features from those of training.
 
 use contract::StepError;
 
@@ -10,10 +10,10 @@ const SMALLEST: f64 = 1e-9;
 /// Two squared distances of a row, averaged as logarithms: Mahalanobis' with a ridge on the
 /// covariance, and the sum of squared z-scores.
 ///
-/// A feature that is `NaN` is missing, and the row is scored by the others: the Mahalanobis distance
-/// is that of the marginal distribution, which is the least that any value of the missing features
-/// would give, and both squared distances are raised by the ratio of all features to those there,
-/// so that the score of a usual row stays where it is.
+/// A feature that is `NaN` is missing, and the row is scored by the others: the Mahalanobis
+/// distance is that of the marginal distribution, which is the smallest distance for any value of
+/// the missing features. Both squared distances are multiplied by the ratio of all features to the
+/// present ones, so that the score of a usual row does not change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distance {
     /// Mean of each feature.
@@ -56,8 +56,8 @@ impl Distance {
         0.5 * ((ratio * mahalanobis + SMALLEST).ln() + (ratio * squares + SMALLEST).ln())
     }
 
-    /// Returns each feature's part in the score, which sum to 1 at most: the mean of its shares
-    /// `d (C^-1 d)` and `z^2` of the two squared distances. A part may be negative.
+    /// Returns the contribution of each feature to the score: the mean of its shares `d (C^-1 d)`
+    /// and `z^2` of the two squared distances. They sum to at most 1, and may be negative.
     ///
     /// # Panics
     /// If the row does not have [`Distance::features`] items.
@@ -96,9 +96,9 @@ impl Distance {
         Departure { centred, whitened, absent }
     }
 
-    /// Returns what the other features let expect of the missing ones, as differences from the
-    /// means: `-K_mm^-1 K_mp x_p` with the inverse covariance `K` (a Gaussian's conditional mean).
-    /// `whitened` is the row with 0 for the missing ones.
+    /// Returns the expected values of the missing features, given the others, as differences from
+    /// the means: `-K_mm^-1 K_mp x_p` with the inverse covariance `K` (a Gaussian's conditional
+    /// mean). `whitened` is the row with 0 for the missing ones.
     fn expected(&self, whitened: &[f64], absent: &[usize]) -> Vec<f64> {
         let from = absent.first().copied().unwrap_or(0);
         // Columns of the whitening matrix, of which only rows at or below the diagonal are not 0.
@@ -137,7 +137,8 @@ impl Distance {
     fn squares(&self, centred: &[f64], absent: &[usize]) -> f64 {
         let square = |at: &usize| (centred[*at] / self.deviation[*at]).powi(2);
         let all: f64 = (0..centred.len()).map(|at| square(&at)).sum();
-        // Left out one by one only where there are any: a sum of its own would be slower.
+        // They are excluded one by one only if there are any, because a separate sum would be
+        // slower.
         let missing: f64 = absent.iter().map(square).sum();
         if absent.is_empty() { all } else { (all - missing).max(0.0) }
     }
@@ -187,7 +188,7 @@ impl Distance {
     }
 }
 
-/// A row less the means, with what is expected in place of what is missing.
+/// A row minus the means, with expected values for missing ones.
 struct Departure {
     centred: Vec<f64>,
     whitened: Vec<f64>,
@@ -200,8 +201,8 @@ fn triangle(size: usize) -> usize {
     size * (size + 1) / 2
 }
 
-/// Returns the sum of products with the length of the first, in an order that depends on that
-/// length alone; eight sums side by side, which is what a processor is quick at.
+/// Returns the sum of products over the length of the first, in an order that depends only on that
+/// length. Eight parallel sums are fast on a processor.
 fn dot(weights: &[f64], values: &[f64]) -> f64 {
     const LANES: usize = 8;
     let values = &values[..weights.len()];

@@ -1,31 +1,32 @@
-//! What an alarm leaves behind: columns whose usual level it has moved.
+//! Columns whose usual level an alarm has moved.
 //!
-//! An alarm that ends because the signals came back leaves their usual levels nearly where they
-//! were. One that ends because a change has lasted and was learned leaves them moved, and whoever
-//! was alerted must know that the system did not come back.
+//! If an alarm ends because the signals are normal again, their usual levels have hardly changed.
+//! If it ends because a lasting change was learned, the levels have moved, and people who got the
+//! alert must know that the system did not recover.
 
 use contract::StepError;
 use contract::tensors::{Arrays, Numbers};
 
 use super::Memory;
 
-/// Deviations of the entity in training that a usual level must have moved to be a new one.
+/// Smallest movement of a usual level that counts as a new level, in standard deviations of the
+/// entity in training.
 const MOVED: f64 = 1.0;
 
 /// How long after the end of an alarm new levels are reported.
 const REPORTED_MS: i64 = 3_600_000;
 
-/// The alarm that stands, or the last one.
+/// The open alarm, or the last one.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct LastAlarm {
     /// Times of its first and last row.
     first_ms: i64,
     last_ms: i64,
-    /// Usual level of each column before it; empty where there was no alarm yet.
+    /// Usual level of each column before it; empty if there was no alarm yet.
     levels: Vec<f64>,
 }
 
-/// Columns that an alarm left on a new usual level.
+/// Columns with a new usual level after an alarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewLevel {
     /// Time of the alarm's first row.
@@ -55,15 +56,15 @@ impl LastAlarm {
         self.levels.is_empty()
     }
 
-    /// Says whether it can be of so many columns: one read from a file may hold anything.
+    /// Returns whether it is valid for this number of columns; a file may contain anything.
     pub(super) fn fits(&self, columns: usize) -> bool {
         self.is_none() || self.levels.len() == columns
     }
 }
 
 impl Memory {
-    /// Notes whether an alarm stands after the newest row. An alarm that begins within an hour of the
-    /// last one continues it.
+    /// Records whether there is an alarm after the newest row. An alarm that starts within an hour
+    /// after the last one continues it.
     pub(super) fn note_alarm(&mut self, alarmed: bool) {
         if let Some(now) = self.time_ms.filter(|_| alarmed) {
             let alarm = &mut self.last_alarm;
@@ -78,7 +79,7 @@ impl Memory {
     }
 
     /// Returns the columns that the last alarm left on a new usual level, for an hour after its
-    /// end; nothing where it moved none.
+    /// end; `None` if it moved none.
     pub fn new_level(&self) -> Option<NewLevel> {
         let alarm = &self.last_alarm;
         if self.alarmed || self.time_ms?.saturating_sub(alarm.last_ms) > REPORTED_MS {

@@ -1,4 +1,4 @@
-//! What an adaptive model remembers of an entity, and how it follows it.
+//! State of an entity in an adaptive model, and how it is updated.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,15 @@ use super::last_alarm::LastAlarm;
 use super::own::Own;
 use super::spikes::Spikes;
 
-/// Rows without a value, or without any row, that the last one stands in for.
+/// Most missing rows or values for which the last one is used.
 pub const MOST_CARRIED_ROWS: u32 = 15;
 
-/// What is remembered in place of the departure of a column that had no value: beyond every
-/// departure, and a number that half precision holds.
+/// Value that is stored instead of the departure of a column without a value: larger than every
+/// departure, and exact in half precision.
 const ABSENT: f64 = 60_000.0;
 
-/// Deviations that a usual level must move from that of training for a drift notice; below half of
-/// it the notice ends.
+/// Smallest distance of a usual level from that of training for a drift notice, in standard
+/// deviations; below half of it the notice ends.
 const DRIFT_BOUND: f64 = 3.0;
 
 /// How signals are scaled and followed: fixed at training.
@@ -27,19 +27,20 @@ pub struct Following {
     pub step_ms: i64,
     /// Training mean of each column.
     pub centre: Vec<f64>,
-    /// Training scale of each column; 0 for a column that training never saw a value of.
+    /// Training scale of each column; 0 for a column without a value in training.
     pub scale: Vec<f64>,
-    /// Columns that hardly moved in training, in order: their scale says nothing, so it is learned.
+    /// Columns that hardly moved in training, in order. Their training scale is not meaningful, so
+    /// it is learned.
     pub constant: Vec<usize>,
-    /// Share of its innovation that the usual level takes in with each row.
+    /// Share of its innovation that is added to the usual level with each row.
     pub mean_rate: f64,
-    /// Share of its innovation that the usual variance takes in with each row.
+    /// Share of its innovation that is added to the usual variance with each row.
     pub variance_rate: f64,
     /// Smallest usual deviation, in training scales.
     pub deviation_floor: f64,
-    /// Usual deviations to which an innovation is capped before anything learns from it.
+    /// Limit of an innovation for learning, in usual deviations.
     pub cap: f64,
-    /// Largest scaled value and largest departure that counts.
+    /// Limit of scaled values and departures.
     pub clip: f64,
     /// Rows of the windows.
     pub windows: Vec<usize>,
@@ -47,12 +48,12 @@ pub struct Following {
     pub gate_windows: Vec<usize>,
     /// Newest rows of which one must have a short score above the gate's threshold.
     pub gate_rows: usize,
-    /// Newest rows of which one must be unusual without a window for an alarm to go on; 0 where
-    /// the gate alone decides.
+    /// Number of newest rows of which one must be unusual without a window for an alarm to
+    /// continue; 0 if only the gate decides.
     pub stay_rows: usize,
 }
 
-/// What is remembered of one entity; the next row moves it.
+/// State of one entity, which each row updates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
     /// Time of the last row; absent before the first.
@@ -61,9 +62,9 @@ pub struct Memory {
     pub(super) means: Vec<f64>,
     /// Usual variance of each column.
     pub(super) variances: Vec<f64>,
-    /// What training says of the entity.
+    /// Statistics of the entity in training.
     pub(super) own: Own,
-    /// Last scaled value of each column and how many rows ago it was there; absent when too old.
+    /// Last scaled value of each column, and its age in rows; absent if too old.
     last: Vec<Option<(f64, u32)>>,
     /// How far the constant columns have moved.
     spikes: Spikes,
@@ -74,13 +75,13 @@ pub struct Memory {
     pub(crate) short_scores: VecDeque<f64>,
     /// Scores without a window of the last judged rows, oldest first.
     pub(crate) level_scores: VecDeque<f64>,
-    /// Says that an alarm stands.
+    /// Whether there is an open alarm.
     pub(crate) alarmed: bool,
-    /// Says that one has ended while the gate was open, and the gate has not closed since.
+    /// Whether one has ended while the gate was open, and the gate has not closed since.
     pub(crate) ended: bool,
-    /// Columns that a drift notice stands for.
+    /// Columns with a drift notice.
     drifting: Vec<usize>,
-    /// The alarm that stands, or the last one.
+    /// The open alarm, or the last one.
     pub(super) last_alarm: LastAlarm,
 }
 
@@ -90,12 +91,12 @@ impl Following {
         self.centre.len()
     }
 
-    /// Returns how many features the windows make: departures, and their means and deviations.
+    /// Returns the number of features of the windows: departures, and their means and deviations.
     pub fn features(&self, windows: &[usize]) -> usize {
         self.columns() * (1 + 2 * windows.len())
     }
 
-    /// Returns the memory of an entity that nothing is known of.
+    /// Returns the memory of an unknown entity.
     pub fn fresh(&self) -> Memory {
         let columns = self.columns();
         Memory {
@@ -115,8 +116,8 @@ impl Following {
         }
     }
 
-    /// Says of an entity's rows, in the order of time, which may say what is usual: those that are
-    /// normal, and whose windows hold normal rows alone.
+    /// Returns for an entity's rows, in order of time, whether they may be used for learning: rows
+    /// that are normal, and whose windows contain only normal rows.
     pub fn usual(&self, normal: impl IntoIterator<Item = bool>) -> Vec<bool> {
         let mut since = self.longest();
         let rows = normal.into_iter().map(|normal| {
@@ -126,7 +127,7 @@ impl Following {
         rows.collect()
     }
 
-    /// Says whether a memory, which may be from a file, can be of this model.
+    /// Returns whether a memory, which may be from a file, fits this model.
     pub fn fits(&self, memory: &Memory) -> bool {
         let columns = self.columns();
         let lengths = [memory.means.len(), memory.variances.len(), memory.last.len()];
@@ -146,11 +147,11 @@ impl Following {
         self.windows.iter().chain(&self.gate_windows).copied().max().unwrap_or(1).max(1)
     }
 
-    /// Moves a memory by a row: the columns' values, `NaN` for a gap.
+    /// Updates a memory with a row: the columns' values, `NaN` for a gap.
     ///
-    /// Rows missing before it are filled with the last row; after more than
-    /// [`MOST_CARRIED_ROWS`] of them the windows begin anew. A row that is not later than the last
-    /// one begins them anew, too.
+    /// Missing rows before it are filled with the last row. After more than [`MOST_CARRIED_ROWS`]
+    /// missing rows the windows start again. A row that is not later than the last one also starts
+    /// them again.
     ///
     /// # Panics
     /// If the row or the memory has other columns.
@@ -194,7 +195,7 @@ impl Following {
             let scaled = self.carried(&mut memory.last[column], column, *value);
             let spike = constant.next_if(|(_, at)| **at == column).map(|(index, _)| index);
             let Some(scaled) = scaled else {
-                // Training knows nothing of a column that it never saw: there it is as usual.
+                // A column without a value in training counts as usual.
                 departures.push(if self.scale[column] > 0.0 { ABSENT } else { 0.0 });
                 continue;
             };
@@ -217,7 +218,7 @@ impl Following {
         memory.spikes.end_row(u32::try_from(hour).unwrap_or(u32::MAX));
     }
 
-    /// Returns a column's scaled value, or the last one while that is young enough.
+    /// Returns a column's scaled value, or the last one if that is not too old.
     fn carried(&self, last: &mut Option<(f64, u32)>, column: usize, value: f64) -> Option<f64> {
         let scale = self.scale[column];
         if value.is_finite() && scale > 0.0 {
@@ -235,8 +236,8 @@ impl Following {
 
     /// Writes the newest row's features: the departures, then for each window the columns' means
     /// and the columns' standard deviations (n in the divisor) over its rows, of which there are
-    /// fewer at first. Rows in which a column had no value do not count for it; where none of them
-    /// had one, the feature is `NaN`.
+    /// fewer at first. Rows without a value of a column do not count for it. If no row has a value,
+    /// the feature is `NaN`.
     ///
     /// # Panics
     /// If the memory saw no row, or `features` does not have [`Following::features`] items.
@@ -292,7 +293,7 @@ impl Following {
     }
 
     /// Returns the columns that have had no value for more than [`MOST_CARRIED_ROWS`] rows, in
-    /// order; those that training never saw one of are not among them.
+    /// order, except those without a value in training.
     pub fn missing(&self, memory: &Memory) -> Vec<usize> {
         let newest = memory.recent.back().into_iter().flatten().enumerate();
         newest.filter(|(_, value)| **value >= ABSENT).map(|(column, _)| column).collect()
@@ -355,7 +356,7 @@ impl Following {
             let number = tensors.take_number(name)?;
             (low..=high).contains(&number).then_some(number).ok_or_else(|| out_of_range(name))
         };
-        // Bundles of before have none: their alarms end with the gate.
+        // Bundles of earlier versions have none: their alarms end with the gate.
         let stay_rows =
             if has_stay_rows { number("stay_rows", 0.0, MOST_WINDOW_ROWS as f64)? } else { 0.0 };
         let step = number("step_ms", 1.0, 1e15)?;
@@ -390,7 +391,7 @@ impl Memory {
         self.time_ms
     }
 
-    /// Notes the short scores and those without a window of the last rows, oldest first.
+    /// Records the short scores and the scores without a window of the last rows, oldest first.
     pub fn set_last_scores(&mut self, short: &[f64], level: &[f64]) {
         self.short_scores = short.iter().copied().collect();
         self.level_scores = level.iter().copied().collect();
@@ -402,7 +403,7 @@ impl Memory {
     }
 }
 
-/// Age of a value that is not there; no value that is grows as old.
+/// Age of a missing value; no present value becomes this old.
 const NO_VALUE: u8 = u8::MAX;
 
 impl Record for Memory {

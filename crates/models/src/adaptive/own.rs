@@ -1,22 +1,22 @@
-//! What training saw of one entity beside the others.
+//! Level and deviation of one entity in training.
 //!
-//! Columns are scaled by all entities' training rows together. An entity on another level, or with
-//! smaller deviations than the rest, would alarm permanently, or never. So it starts from its own
-//! level and deviation, shrunk towards those of all where it has few rows: the level linearly, the
-//! deviation as a logarithm.
+//! Columns are scaled by all entities' training rows together. An entity with another level would
+//! alarm permanently, and one with smaller deviations never. So each entity starts from its own
+//! level and deviation. If it has few rows, they are shrunk towards those of all entities: the
+//! level linearly, the deviation as a logarithm.
 
 use contract::StepError;
 use contract::tensors::{Arrays, Numbers};
 
 use super::{Following, Memory};
 
-/// Rows of an entity that count as much as what all entities together say.
+/// Number of rows of an entity that have the same weight as all entities together.
 const ROWS_OF_ALL: f64 = 1440.0;
 
 /// Smallest own deviation, in training scales.
 const LEAST: f64 = 0.02;
 
-/// What an entity's training rows say of a column, in its own unit.
+/// Statistics of a column over an entity's training rows, in its own unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usual {
     /// Rows with a value.
@@ -27,8 +27,8 @@ pub struct Usual {
     pub deviation: f64,
 }
 
-/// An entity's level and deviation of each column in training, in training scales; empty where
-/// nothing is known of it, so that it is taken to be as all are.
+/// An entity's level and deviation of each column in training, in training scales; empty for an
+/// unknown entity, which gets those of all entities.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Own {
     levels: Vec<f64>,
@@ -61,7 +61,7 @@ impl Own {
         self.deviations.get(column).copied().unwrap_or(1.0)
     }
 
-    /// Says whether it can be of so many columns: one read from a file may hold anything.
+    /// Returns whether it is valid for this number of columns; a file may contain anything.
     pub(super) fn fits(&self, columns: usize) -> bool {
         self.is_unknown()
             || (self.levels.len() == columns
@@ -71,7 +71,7 @@ impl Own {
 }
 
 impl Following {
-    /// Returns the memory at the first row of an entity of which training says this, by column.
+    /// Returns the memory at the first row of an entity with these training statistics, by column.
     pub fn first_of(&self, usual: &[Usual]) -> Memory {
         let mut memory = self.fresh();
         memory.own = Own { levels: memory.means.clone(), deviations: memory.variances.clone() };

@@ -1,23 +1,23 @@
-//! How far columns move that training saw no movement of.
+//! Movements of columns that were constant in training.
 //!
 //! A column that was constant in training has no scale: whether a change of it is large is unknown.
 //! The first changes count as large. If it keeps changing hour after hour (a feature that was
-//! switched on, a job that runs each half hour), that is its usual behaviour, and its departures are
-//! measured in what the hours reach.
+//! switched on, a job that runs each half hour), that is its usual behaviour, and its departures
+//! are measured in units of the hourly maxima.
 
 use contract::StepError;
 use contract::tensors::{Arrays, Numbers};
 
-/// Share of the hours whose highest move may be above the level: 4 of 72.
+/// Share of the hours whose largest movement may exceed the level: 4 of 72.
 const ABOVE: f64 = 4.0 / 72.0;
 
-/// Level at the beginning, and its least, in scales.
+/// Initial and smallest level, in scales.
 const LEAST: f64 = 0.1;
 
-/// How many times higher an hour above the level makes it.
+/// Factor by which an hour above the level raises it.
 const RISE: f64 = 4.0;
 
-/// By what share any other hour lowers it.
+/// Share by which any other hour lowers it.
 const FALL: f64 = 2.0 * ABOVE / (1.0 - ABOVE);
 
 /// The level that the hourly maxima of a column's moves pass in about one of 18 hours: an hour above
@@ -27,11 +27,11 @@ const FALL: f64 = 2.0 * ABOVE / (1.0 - ABOVE);
 /// more of them than the rank of the threshold would set the threshold for days.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Spikes {
-    /// Rows of the hour that is not full yet.
+    /// Rows of the current hour.
     rows: u32,
     /// Level of each column, in scales.
     levels: Vec<f64>,
-    /// Largest move of each column in the hour that is not full yet, in scales.
+    /// Largest movement of each column in the current hour, in scales.
     largest: Vec<f64>,
 }
 
@@ -57,7 +57,7 @@ impl Spikes {
         })
     }
 
-    /// Says whether the state can be of so many columns: one read from a file may hold anything.
+    /// Returns whether the state is valid for this number of columns; a file may contain anything.
     pub(super) fn fits(&self, columns: usize) -> bool {
         [self.levels.len(), self.largest.len()] == [columns; 2]
     }
@@ -67,12 +67,12 @@ impl Spikes {
         self.levels[index]
     }
 
-    /// Notes a move of a column.
+    /// Records a movement of a column.
     pub(super) fn note(&mut self, index: usize, moved: f64) {
         self.largest[index] = self.largest[index].max(moved.abs());
     }
 
-    /// Ends a row; `hour` is how many of them are an hour.
+    /// Ends a row; `hour` is the number of rows per hour.
     pub(super) fn end_row(&mut self, hour: u32) {
         self.rows = self.rows.saturating_add(1);
         if self.rows < hour {

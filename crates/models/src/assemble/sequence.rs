@@ -8,8 +8,8 @@ use frames::FeatureTable;
 use crate::adaptive::{Adaptive, Training};
 use crate::matrix;
 
-/// Returns the scores of the calibration rows, in their order: where fitting saw them, which is
-/// so for the last rows of each entity, those that were made without them.
+/// Returns the scores of the calibration rows, in their order. For fitted rows (the last rows of
+/// each entity) these are scores from models that were fitted without them.
 pub(super) fn decisions(
     model: &Adaptive,
     training: &Training,
@@ -33,8 +33,8 @@ pub(super) fn decisions(
     decisions
 }
 
-/// Returns the scores that fitting saw, in the order of time, without those of the calibration
-/// rows that are not `normal` or remember one that is not.
+/// Returns the scores of the fitted rows, in order of time, without calibration rows that are not
+/// `normal` or whose windows contain one that is not.
 pub(super) fn usual(
     model: &Adaptive,
     training: &Training,

@@ -15,8 +15,8 @@ use crate::{Model, matrix, quality};
 /// Copies of members that are added at most, for each member.
 const MOST_COPIES: usize = 10;
 
-/// Returns the weight of each member, to two decimals; none, so that all are equal, where the
-/// calibration part has no labelled anomalies.
+/// Returns the weight of each member, to two decimals; empty (all equal) if the calibration part
+/// has no labelled anomalies.
 ///
 /// Members are added to an average of all, with replacement, as long as the average precision of
 /// the average grows (Caruana et al.: Ensemble selection from libraries of models, 2004). A weight
@@ -67,8 +67,8 @@ fn scores(
     }
 }
 
-/// Returns how well each candidate ranks the labelled rows of the calibration part, by kind; empty
-/// where that has no anomalous or no normal row.
+/// Returns the ranking metric of each candidate on the labelled rows of the calibration part, by
+/// kind; empty if it has no anomalous or no normal row.
 pub fn rank(
     candidates: &[Candidate],
     calibration: &FeatureTable,

@@ -13,8 +13,8 @@ use crate::detector::{self, Detector};
 /// Kind of model, as the document names it.
 pub const KIND: &str = "gradient_boosting";
 
-/// One tree: parallel vectors with an item a node, the root first, children after their parent and
-/// side by side.
+/// One tree: parallel vectors with one item per node. The root is first, and two children are
+/// adjacent, after their parent.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ValueTree {
     /// Column of the split; 0 at a leaf.
@@ -23,7 +23,8 @@ pub struct ValueTree {
     pub thresholds: Vec<f64>,
     /// Index of the left child, whose neighbour is the right one; 0 for a leaf.
     pub lefts: Vec<u32>,
-    /// What a leaf adds to the sum of its class, and what a split would add if it were one.
+    /// Value that a leaf adds to the sum of its class; for a split the value that it would add as a
+    /// leaf.
     pub values: Vec<f64>,
 }
 
@@ -80,7 +81,7 @@ impl ValueTree {
         Some(left + usize::from(goes_right))
     }
 
-    /// Gives each column what its splits changed on the way of a row, times a factor.
+    /// Adds to each column the changes at its splits on the path of a row, times a factor.
     fn contribute(&self, row: &[f64], factor: f64, contributions: &mut [f64]) {
         let mut node = 0;
         while let Some(next) = self.next(node, row) {
@@ -179,9 +180,8 @@ impl BoostedTrees {
 
 /// As a detector: the score is the probability that a row is of no normal class.
 ///
-/// Attribution: along the path of each tree. A column gets what its splits added to the sums of the
-/// classes that are not normal, less what they added to those that are; one that speaks for normal gets
-/// nothing.
+/// Attribution: along the path of each tree. A column gets the additions of its splits to the sums
+/// of anomalous classes, minus those to normal classes; a negative result counts as 0.
 impl Detector for BoostedTrees {
     fn kind(&self) -> &'static str {
         KIND

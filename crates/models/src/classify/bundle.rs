@@ -1,4 +1,4 @@
-//! A bundle of `task: classify`: the model, the usual ranges of its classes and the bounds.
+//! A bundle of `task: classify`: the model, the usual ranges of its classes, and the limits.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ impl ClassBundle {
         Self::from_files(&files_of(folder)?)
     }
 
-    /// Reads a bundle from its files by name: what a registry holds.
+    /// Reads a bundle from its files by name, as a registry returns them.
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
         let manifest = manifest_of(files)?;
         let Some(classify) = manifest.classify.clone() else {
@@ -128,7 +128,7 @@ impl ClassBundle {
         name.map_or(UNKNOWN, String::as_str)
     }
 
-    /// Returns the class that a declared text stands for, where the bundle knows it.
+    /// Returns the class of a declared text, if the bundle has this class.
     pub fn declared(&self, text: &str) -> Option<String> {
         declared_class(&self.classify.rules, text)
             .filter(|class| self.classify.classes.contains(class))
@@ -144,9 +144,8 @@ impl ClassBundle {
         write_files(folder, &self.to_files()?)
     }
 
-    /// Returns the table with the columns that the model was trained on. The source may have more
-    /// than it had then; what it has less, or otherwise, is refused as
-    /// [`check_contract`](Self::check_contract) does.
+    /// Returns the table with the columns of the model. The table may have additional columns;
+    /// missing or different ones are refused as by [`check_contract`](Self::check_contract).
     pub fn columns_of(
         &self,
         table: FeatureTable,

@@ -1,9 +1,9 @@
-//! Evidence of one entity: log-probabilities and distances of its windows, added up with older ones
-//! fading; and the verdict, which changes only with evidence.
+//! Evidence of one entity: the sums of the log-probabilities and distances of its windows, with
+//! less weight for older windows; and the verdict, which changes only with evidence.
 //!
-//! Sequential analysis (Wald: Sequential Tests of Statistical Hypotheses, 1945) with a memory: an
-//! entity may change what it does. Neighbouring windows are alike, so the sum counts with a weight
-//! that is chosen on entities left out.
+//! Sequential analysis (Wald: Sequential Tests of Statistical Hypotheses, 1945) with decay, because
+//! the behaviour of an entity may change. Neighbouring windows are similar, so the sum has a weight
+//! that is chosen on left-out entities.
 
 use contract::classify::{ClassBounds, EvidenceRule, Unknown};
 use contract::tensors::{Arrays, Numbers, Record};
@@ -11,24 +11,24 @@ use contract::{StepError, Timestamp};
 
 use super::boosted::softmax;
 
-/// Log-probability below which a window says no more against a class: one odd window cannot
-/// outweigh all others.
+/// Lower limit of the log-probability of a window, so that one unusual window does not outweigh all
+/// others.
 const LEAST_LOG_PROBABILITY: f64 = -6.0;
-/// How much further than the bound an entity may be before a verdict that was made is withdrawn.
+/// Factor of the distance limit at which an existing verdict is withdrawn.
 const SLACK: f64 = 1.25;
-/// Probability of a verdict that was made, below which it is withdrawn.
+/// Probability below which an existing verdict is withdrawn.
 const DOUBT: f64 = 0.5;
 
-/// What is known of one entity.
+/// Evidence of one entity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntityEvidence {
-    /// Faded sum of each class's log-probabilities.
+    /// Decayed sum of the log-probabilities of each class.
     sums: Vec<f32>,
-    /// Faded mean of the distances from each class.
+    /// Decayed mean of the distances from each class.
     distances: Vec<f32>,
     /// Windows it was seen in.
     pub windows: u32,
-    /// Index of the class it is called; nothing for `unknown`.
+    /// Index of its class; `None` for `unknown`.
     pub class: Option<u32>,
     /// Why it is `unknown`.
     pub unknown: Option<Unknown>,
@@ -103,12 +103,13 @@ impl EntityEvidence {
         }
     }
 
-    /// Says whether it is of so many classes: a state of another bundle is not.
+    /// Returns whether it has this number of classes; the state of another bundle may have another
+    /// number.
     pub fn fits(&self, classes: usize) -> bool {
         self.sums.len() == classes && self.distances.len() == classes
     }
 
-    /// Takes a window in: the probability of each class and the distance from it. Returns whether the
+    /// Adds a window: the probability of each class and the distance from it. Returns whether the
     /// verdict changed.
     pub fn observe(
         &mut self,
@@ -122,7 +123,7 @@ impl EntityEvidence {
             let said = probability.max(f64::MIN_POSITIVE).ln().max(LEAST_LOG_PROBABILITY);
             *sum = single(f64::from(*sum) * fade + said);
         }
-        // As if every window before the first had been like it.
+        // The first window counts as if all earlier ones had been equal to it.
         let weight = if self.windows == 0 { 0.0 } else { fade };
         for (mean, distance) in self.distances.iter_mut().zip(distances) {
             *mean = single(f64::from(*mean) * weight + distance * (1.0 - weight));
@@ -169,7 +170,7 @@ impl EntityEvidence {
         if nearest.probability >= bounds.probability && is_near {
             return (u32::try_from(nearest.class).ok(), None);
         }
-        // A verdict stays until something speaks against it.
+        // A verdict stays until there is evidence against it.
         if let Some(class) = self.class
             && let Some(probability) = probabilities.get(class as usize)
             && *probability >= DOUBT

@@ -1,13 +1,13 @@
-//! Rows of a table judged by a class bundle, side by side on several threads.
+//! Class probabilities of the rows of a table, on several threads.
 
 use frames::FeatureTable;
 
 use super::ClassBundle;
 
-/// What a row says by itself.
+/// Result of a single row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JudgedRow {
-    /// Share of the features that are there, 0 to 1.
+    /// Share of the features with a value, 0 to 1.
     pub completeness: f64,
     /// Probability of each class.
     pub probabilities: Vec<f64>,
@@ -16,7 +16,7 @@ pub struct JudgedRow {
 }
 
 impl ClassBundle {
-    /// Judges every row; the same at any number of threads.
+    /// Computes every row; the result does not depend on the number of threads.
     pub fn judge(&self, table: &FeatureTable, threads: usize) -> Vec<JudgedRow> {
         let distances = self.profiles().measure();
         let columns = &table.table.columns;

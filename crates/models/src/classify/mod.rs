@@ -1,5 +1,5 @@
-//! What it takes to use a model of `task: classify`: class probabilities of a row, evidence of an
-//! entity over its windows, the usual range of each class, and the bundle of all that.
+//! Models of `task: classify`: class probabilities of a row, evidence of an entity over its
+//! windows, the usual range of each class, and the bundle.
 
 pub mod boosted;
 pub mod bundle;
@@ -90,8 +90,8 @@ impl ClassModel {
         shares
     }
 
-    /// Returns each column's share in what the splits gained; they sum to 1, or are all 0 where
-    /// nothing was split.
+    /// Returns each column's share in what the splits gained; they sum to 1, or are all 0 without a
+    /// split.
     pub fn importance(&self) -> &[f64] {
         match self {
             Self::Trees(trees) => trees.importance(),
@@ -107,7 +107,7 @@ impl ClassModel {
         }
     }
 
-    /// Reads a model of a kind from the bytes of its file; anything off is refused.
+    /// Reads a model of a kind from the bytes of its file; an invalid file is refused.
     pub fn load(kind: &str, bytes: &[u8]) -> Result<Self, StepError> {
         let mut tensors = Tensors::decode(kind, bytes)?;
         let model = match class_trees::KINDS.into_iter().find(|known| *known == kind) {

@@ -1,5 +1,5 @@
-//! The usual range of each class's features: what an entity that is like no class is found by, and
-//! what a mismatch is explained with.
+//! The usual range of each class's features. It is used to find entities that are like no class,
+//! and to explain mismatches.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,9 @@ use contract::{FeatureContract, StepError};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-/// Features whose distances make the distance of a row.
+/// Number of features whose distances make the distance of a row.
 const TELLING: usize = 3;
-/// Largest distance of a feature that counts.
+/// Limit of the distance of a feature.
 const MOST: f64 = 10.0;
 /// Share of a class's rows below its usual range.
 const LOW: f64 = 0.02;
@@ -33,12 +33,12 @@ pub struct Profiles {
     pub format: u32,
     /// The features, in the order of the contract.
     pub features: Vec<String>,
-    /// What a feature is divided by before its inverse hyperbolic sine is taken: the median of its
-    /// sizes over all rows, or 1.
+    /// Divisor of a feature before its inverse hyperbolic sine: the median of its absolute values
+    /// over all rows, or 1.
     pub units: Vec<f64>,
     /// Standard deviation of that over all rows; 0 for a constant feature, which never counts.
     pub spreads: Vec<f64>,
-    /// A range a feature; absent where no row of the class has a value.
+    /// The range of each feature; absent if no row of the class has a value.
     pub classes: BTreeMap<String, Vec<Option<Range>>>,
 }
 
@@ -48,7 +48,8 @@ impl Profiles {
     /// Name of the file in a bundle.
     pub const FILE: &str = "profiles.json";
 
-    /// Sums up rows of shape (rows, features); `class` has the index of each row's class in `names`.
+    /// Computes the profiles from rows of shape (rows, features); `class` has the index of each
+    /// row's class in `names`.
     pub fn fit(
         features: &[String],
         rows: ArrayView2<'_, f64>,
@@ -98,7 +99,7 @@ impl Profiles {
         )))
     }
 
-    /// Returns what measures the distance of rows: the ranges, moved once.
+    /// Returns the transformed ranges, for distances of rows.
     pub fn measure(&self) -> Distances<'_> {
         let moved = self.classes.values().map(|ranges| {
             let features = ranges.iter().zip(&self.units);
@@ -107,12 +108,13 @@ impl Profiles {
         Distances { profiles: self, moved: moved.collect() }
     }
 
-    /// Returns how far a moved value is outside a moved range, in spreads of the feature; a gap and a
-    /// constant feature are nowhere.
+    /// Returns the distance of a transformed value from a transformed range, in spreads of the
+    /// feature; 0 for a gap and a constant feature.
     fn outside(&self, feature: usize, [low, high]: [f64; 2], value: f64) -> f64 {
         let spread = self.spreads[feature];
         let beyond = (low - value).max(value - high).max(0.0);
-        // What never varied in training may be another configuration, not another kind.
+        // A feature that was constant in training may differ because of another configuration, not
+        // another kind.
         if spread > 1e-9 && value.is_finite() { (beyond / spread).min(MOST) } else { 0.0 }
     }
 
@@ -149,7 +151,7 @@ impl Profiles {
 #[derive(Debug)]
 pub struct Distances<'a> {
     profiles: &'a Profiles,
-    /// Moved ranges of each class's features.
+    /// Transformed ranges of each class's features.
     moved: Vec<Vec<Option<[f64; 2]>>>,
 }
 
@@ -185,7 +187,7 @@ fn moved_range(range: Range, unit: f64) -> [f64; 2] {
     [range.low, range.high].map(|value| (value / unit).asinh())
 }
 
-/// Returns a quantile between its two neighbours; nothing without values.
+/// Returns a quantile between its two neighbours; `None` without values.
 fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     let place = share * values.len().checked_sub(1)? as f64;
     #[expect(
@@ -200,7 +202,7 @@ fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     Some(value + (next - value) * (place - place.floor()))
 }
 
-/// Returns the standard deviation of what is finite; 0 of fewer than two.
+/// Returns the standard deviation of the finite values; 0 for fewer than two.
 fn deviation(values: &[f64]) -> f64 {
     let finite = || values.iter().copied().filter(|value| value.is_finite());
     let count = finite().count();

@@ -1,4 +1,4 @@
-//! Trees laid out for scoring many rows: filled up to perfect trees of eight levels.
+//! Trees in a layout for scoring many rows: filled up to perfect trees of eight levels.
 //!
 //! Three things make it fast, and none changes a bit of a score. Children follow from the place of
 //! their parent, so a node is eight bytes and a walk has no branch. Scaled values become whole
@@ -73,7 +73,7 @@ fn key(value: f32) -> i32 {
 }
 
 impl PerfectTree {
-    /// Fills a tree up; nothing where a way of it is longer than [`LEVELS`].
+    /// Fills a tree up; `None` if one of its paths is longer than [`LEVELS`].
     pub(super) fn of(walk: &Walk) -> Option<Self> {
         if walk.depth > LEVELS {
             return None;
@@ -84,7 +84,7 @@ impl PerfectTree {
             let origin = origins[place];
             let Step { threshold, feature, next } = walk.steps[origin as usize];
             tree.splits[place] = Split { threshold: key(threshold), column: feature };
-            // Nothing is above a leaf's threshold: what lies to its right is never reached.
+            // No value is above a leaf's threshold, so its right side is never reached.
             origins[2 * place] = next;
             origins[2 * place + 1] = if next == origin { next } else { next + 1 };
         }
@@ -111,7 +111,7 @@ impl PerfectTree {
             }
             for _ in TOP_LEVELS..LEVELS {
                 for (place, row) in places.iter_mut().zip(rows) {
-                    // The remainders are no more than a proof that the index is inside.
+                    // The remainders only prove that the index is in bounds.
                     let split = self.splits[*place % PLACES];
                     let value = row[split.column as usize % WIDTH];
                     *place = 2 * *place + usize::from(value > split.threshold);

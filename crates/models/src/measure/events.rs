@@ -1,4 +1,4 @@
-//! Which events an alarm found, and how soon.
+//! Events that an alarm found, and the delays.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use frames::FeatureTable;
 
 use super::Truth;
 
-/// An event: a scenario, or a run of anomalous rows of one entity where no log names one.
+/// An event: a scenario, or without a log a run of anomalous rows of one entity.
 struct Event {
     /// Times of its first and last row that counts.
     first: Timestamp,
@@ -15,12 +15,12 @@ struct Event {
     rows: Vec<usize>,
 }
 
-/// Returns for each event the seconds from its start to the first alarm in it; nothing for one
-/// that no alarm found.
+/// Returns for each event the seconds from its start to the first alarm in it; `None` if no alarm
+/// found it.
 ///
-/// The rows around a scenario's start and end are excluded from the figures, but the event begins
-/// and ends where it did, and an alarm in them is an alarm: start and end are taken to be in the
-/// middle of their guard bands. Without a band an event begins a step before its first row.
+/// The rows around a scenario's start and end are excluded from the metrics. For events their
+/// alarms count, and the start and the end are assumed in the middle of the guard bands. Without a
+/// guard band an event begins one step before its first row.
 pub(super) fn delays(
     part: &FeatureTable,
     truth: &Truth,

@@ -1,4 +1,4 @@
-//! The figures of rows that were judged, with how far each may be trusted.
+//! Metrics of scored rows, with confidence intervals.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use contract::Span;
 
 use crate::quality::{self, Confusion, Episodes};
 
-/// Resamples behind an interval at most and at least, and the rows they may have together.
+/// Most and fewest resamples of an interval, and the limit of their rows.
 const RESAMPLES: (usize, usize) = (200, 40);
 const RESAMPLED_ROWS: usize = 4_000_000;
 
@@ -16,17 +16,17 @@ const SEED: u64 = 7;
 /// The rows that count, in the order of time; one item a row in every vector.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Counted<E> {
-    /// Whom the row is of.
+    /// Entity of the row.
     pub entities: Vec<E>,
     /// The score on which rows are ranked.
     pub scores: Vec<f64>,
-    /// Says that there was an alarm.
+    /// Whether there was an alarm.
     pub alarms: Vec<bool>,
-    /// Says that something was wrong.
+    /// Whether the row is anomalous.
     pub anomalous: Vec<bool>,
 }
 
-/// Returns the figures of labelled rows by name; `delays` has an item for each event, the seconds
+/// Returns the metrics of labelled rows by name; `delays` has an item for each event, the seconds
 /// from its start to the alarm that found it.
 ///
 /// Where there are normal rows: `false_alarm_ratio`, `false_alarms_per_day` and
@@ -91,11 +91,11 @@ impl Resampling {
             *run = if *odd { *run + 1 } else { 0 };
             longest = longest.max(*run);
         }
-        // A block is of windows: what all entities did at a time stays together.
+        // A block consists of windows: the rows of all entities at a time stay together.
         let entities = runs.len().max(1);
         let windows = count / entities;
-        // Below the cube root of the windows a block is too short to keep what they owe each
-        // other, above a tenth there are too few of them.
+        // A block shorter than the cube root of the number of windows does not preserve their
+        // dependence; with blocks longer than a tenth there are too few of them.
         let shortest = crate::reference::whole((windows as f64).cbrt().ceil()).max(1);
         let block = longest.clamp(shortest, (windows / 10).max(shortest)) * entities;
         let resamples = RESAMPLES.0.min(RESAMPLED_ROWS / count.max(1));

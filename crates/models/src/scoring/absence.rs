@@ -1,4 +1,4 @@
-//! Which columns have had no value for a while, of bundles without a model that follows its signals.
+//! Columns without a value for several rows, for bundles without a model that follows its signals.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::{Row, ScoreState, Verdicts};
 use crate::Bundle;
 use crate::adaptive::MOST_CARRIED_ROWS;
 
-/// For how many rows in a row each column of an entity has had no value.
+/// Number of consecutive rows without a value, for each column of an entity.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Absence {
     /// Time of the last row, in milliseconds.
     time_ms: i64,
-    /// Rows in a row without a value, by column; a column that has one is left out.
+    /// Consecutive rows without a value, by column; a column with a value is left out.
     rows: BTreeMap<usize, u32>,
 }
 
@@ -40,7 +40,7 @@ impl Record for Absence {
 }
 
 impl Absence {
-    /// Takes the next row in; says which columns are missing.
+    /// Adds the next row; returns the missing columns.
     fn observe(&mut self, time_ms: i64, values: ArrayView1<'_, f64>) -> Vec<usize> {
         self.time_ms = time_ms;
         self.rows.retain(|column, _| values.get(*column).is_some_and(|value| !value.is_finite()));
@@ -52,21 +52,21 @@ impl Absence {
         missing.map(|(column, _)| *column).collect()
     }
 
-    /// Says whether the last row came after a time in milliseconds.
+    /// Returns whether the last row came after a time in milliseconds.
     pub(super) fn is_later_than(&self, oldest_ms: i64) -> bool {
         self.time_ms > oldest_ms
     }
 }
 
 impl Bundle {
-    /// Notes which columns that training knew have had no value for a while.
+    /// Records the columns of the model that have had no value for several rows.
     pub(super) fn watch_absence(
         &self,
         of: &Row<'_>,
         verdicts: &mut Verdicts,
         state: &mut ScoreState,
     ) {
-        // Most entities miss nothing, and need no memory of it.
+        // Most entities have no missing column, and need no state.
         if of.values.iter().all(|value| value.is_finite()) {
             state.absences.remove(of.entity);
             return;

@@ -1,4 +1,4 @@
-//! The threshold of one series of scores, and what it learns from them.
+//! The threshold of one series of scores, and its state.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ impl Series {
     }
 }
 
-/// Returns what a map holds under a name; makes it, and the name, only where there is none.
+/// Returns the entry of a map for a name, and creates it if there is none.
 pub(super) fn entry<'a, T>(
     map: &'a mut BTreeMap<String, T>,
     name: &str,

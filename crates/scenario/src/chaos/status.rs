@@ -38,7 +38,7 @@ struct Event {
     timestamp: Option<Timestamp>,
 }
 
-/// What was asked of Chaos Mesh.
+/// A fault that was requested from Chaos Mesh.
 #[derive(Debug, Clone)]
 pub struct Asked<'a> {
     /// Number of the fault in the log.
@@ -47,7 +47,7 @@ pub struct Asked<'a> {
     pub scenario: &'a str,
     /// Label.
     pub label: &'a str,
-    /// Entity it happens to; empty: each pod of the status as `namespace/pod`.
+    /// Affected entity; if empty, each pod of the status as `namespace/pod`.
     pub target: &'a str,
     /// Duration.
     pub duration: Span,
@@ -57,12 +57,12 @@ pub struct Asked<'a> {
     pub chaos: &'a ChaosMesh,
 }
 
-/// A container that a fault is to happen to.
+/// A target container of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     /// `NAMESPACE/POD/CONTAINER`.
     pub(crate) id: String,
-    /// When it was injected, and when it was taken back: more than once for a fault that was paused.
+    /// When it was injected and recovered: more than once for a fault that was paused.
     pub(crate) intervals: Vec<(Timestamp, Option<Timestamp>)>,
     /// Why it is not injected.
     pub(crate) cause: String,
@@ -70,7 +70,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Says whether Chaos Mesh calls the fault taken back, or never injected.
+    /// Returns whether Chaos Mesh reports the fault as recovered, or as never injected.
     pub(crate) fn is_out(&self) -> bool {
         self.phase != "Injected"
     }
@@ -82,7 +82,7 @@ impl Target {
 
 /// Reads the targets of an object's status.
 ///
-/// Errors: refused (3) for a status that is none of Chaos Mesh.
+/// Errors: refused (3) for a status that is not one of Chaos Mesh.
 pub(crate) fn targets(status: &Value) -> Result<Vec<Target>, StepError> {
     if status.is_null() {
         return Ok(Vec::new());
@@ -95,7 +95,7 @@ fn target(container: ContainerRecord) -> Target {
     let mut intervals: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
     for event in container.events.iter().filter(|event| event.kind == "Succeeded") {
         let Some(time) = event.timestamp else { continue };
-        // Injected while it is injected, or taken back twice, is nothing new.
+        // A repeated injection or recovery changes nothing.
         let is_open = intervals.last().is_some_and(|(_, end)| end.is_none());
         if event.operation == "Apply" && !is_open {
             intervals.push((time, None));

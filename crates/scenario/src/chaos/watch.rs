@@ -1,5 +1,4 @@
-//! A Chaos Mesh object as it is seen again and again: whether its fault is over, and what to record where
-//! it never is.
+//! Watches a Chaos Mesh object: whether its fault is over, and what to record if it never ends.
 
 use contract::{Span, StepError, Timestamp};
 use serde_json::Value;
@@ -10,7 +9,7 @@ use crate::log::{End, Record};
 /// The annotation that pauses a fault.
 const PAUSE: &str = "experiment.chaos-mesh.org/pause";
 
-/// What the records of a fault are, and what there is to say about it.
+/// The records of a fault, and an error about it.
 #[derive(Debug)]
 pub struct Ended {
     /// The rows of the log; none where nothing was injected.
@@ -36,8 +35,8 @@ impl<'a> Watch<'a> {
         Self { asked, name, last: None }
     }
 
-    /// Takes the object as it is now, or that there is none, and returns what became of the fault once it
-    /// is over.
+    /// Takes the current object, or `None` if there is none, and returns the end of the fault once
+    /// it is over.
     ///
     /// Errors: refused (3) for an object that was gone before it was seen, and for a status that is none.
     pub fn see(
@@ -106,7 +105,8 @@ impl<'a> Watch<'a> {
         Ok(Ended { records: self.records(&targets, now, &how)?, error: Some(error) })
     }
 
-    /// A deleted object was taken back before it went: its finalizer waits for that.
+    /// The fault of a deleted object was recovered before the deletion, because its finalizer waits
+    /// for that.
     fn gone(&self, now: Timestamp) -> Result<Ended, StepError> {
         let Some(object) = &self.last else { return self.unseen() };
         let targets = targets(&object["status"])?;
@@ -156,7 +156,7 @@ impl<'a> Watch<'a> {
             for (nth, (start, end)) in target.intervals.iter().enumerate() {
                 let (end, outcome) = match end {
                     Some(end) => (*end, End::Completed),
-                    // Nothing takes a killed pod back: what follows counts for as long as asked.
+                    // A killed pod has no recovery: the fault counts for the requested duration.
                     None if self.asked.chaos.is_one_shot() => {
                         (*start + self.asked.duration, End::Completed)
                     }
@@ -164,7 +164,7 @@ impl<'a> Watch<'a> {
                 };
                 let mut record = self.asked.record(target, (*start, end), outcome)?;
                 let again = if nth == 0 { String::new() } else { format!("-{nth}") };
-                // It is asked for when its object is created.
+                // It is requested when its object is created.
                 record.requested_start = created.unwrap_or(record.start);
                 record.id = format!("{}-{index}{again}", self.asked.id);
                 records.push(record);
@@ -178,7 +178,8 @@ fn is_paused(object: &Value) -> bool {
     object["metadata"]["annotations"][PAUSE] == "true"
 }
 
-/// A container that Kubernetes ended for want of memory, from `status.containerStatuses` of its pod.
+/// A container that was killed because it ran out of memory, from `status.containerStatuses` of its
+/// pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfMemory {
     /// `NAMESPACE/POD`.
@@ -187,7 +188,7 @@ pub struct OutOfMemory {
     pub at: Timestamp,
 }
 
-/// Returns when a container of a pod was last ended for want of memory.
+/// Returns when a container of a pod last ran out of memory.
 pub fn out_of_memory(pod: &Value) -> Option<OutOfMemory> {
     let statuses = pod["status"]["containerStatuses"].as_array()?;
     let ended = statuses
@@ -200,8 +201,8 @@ pub fn out_of_memory(pod: &Value) -> Option<OutOfMemory> {
     times.max().map(|at| OutOfMemory { pod, at })
 }
 
-/// Cuts the rows of a pod's faults at the time at which its memory ran out: the stressor is gone, and
-/// what follows until the recovery is neither normal nor the fault.
+/// Ends the rows of a pod's faults at the time at which it ran out of memory: the stressor is gone,
+/// and the time until the recovery is neither normal nor the fault.
 pub fn cut(records: Vec<Record>, killed: &[OutOfMemory]) -> Vec<Record> {
     let mut cut = Vec::new();
     for mut record in records {

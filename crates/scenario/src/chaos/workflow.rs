@@ -71,7 +71,7 @@ pub fn manifests(
             "serviceAccountName": account,
             "activeDeadlineSeconds": timetable.total.ms() / 1000
                 + SLACK_SECONDS * (1 + i64::try_from(timetable.entries.len()).unwrap_or(0)),
-            // Faults of two scenarios at once would have the labels of both.
+            // With two scenarios at the same time, windows would have the labels of both.
             "synchronization": {"mutexes": [{"name": "lynceus-scenario"}]},
             "ttlStrategy": {"secondsAfterCompletion": 86_400},
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532},
@@ -141,7 +141,7 @@ fn record_template(file: &ScenarioFile, settings: &Settings<'_>) -> Value {
         "inputs": {"parameters": inputs},
         "retryStrategy": {
             "limit": "5", "backoff": {"duration": "10s", "factor": "2"},
-            // What Chaos Mesh does not do, it does not do at the next attempt either.
+            // A retry does not help if Chaos Mesh does not inject the fault.
             "expression": "lastRetry.exitCode in ['4', '5'] || lastRetry.status == 'Error'",
         },
         "volumes": [{
@@ -176,7 +176,7 @@ fn record_template(file: &ScenarioFile, settings: &Settings<'_>) -> Value {
     })
 }
 
-/// The least the workflow needs: its own objects, and Argo's task results.
+/// Minimal permissions of the workflow: its own objects, and Argo's task results.
 fn access(account: &str, namespace: &str, resources: &BTreeSet<String>) -> Vec<Value> {
     let metadata = json!({"name": account, "namespace": namespace});
     let api = "rbac.authorization.k8s.io";
@@ -199,7 +199,7 @@ fn access(account: &str, namespace: &str, resources: &BTreeSet<String>) -> Vec<V
     ]
 }
 
-/// What it takes to see that the memory of a stressed pod ran out.
+/// Permissions to see that a stressed pod ran out of memory.
 fn pods_of(account: &str, own: &str, namespace: &str) -> [Value; 2] {
     let metadata = json!({"name": format!("{account}-pods"), "namespace": namespace});
     let api = "rbac.authorization.k8s.io";

@@ -45,7 +45,7 @@ impl Fault for Connections {
         let mut target = address(&self.host, 0)?;
         for port in self.ports.iter().cycle() {
             target.set_port(*port);
-            // A refused connection has been made as far as the network is concerned.
+            // A refused connection also counts, because it caused network traffic.
             drop(TcpStream::connect_timeout(&target, CONNECT_TIMEOUT));
             if stop.wait(distance) {
                 break;

@@ -75,7 +75,7 @@ impl Fault for HttpLoad {
             for _ in 0..self.workers {
                 scope.spawn(|| {
                     while !stop.wait(distance) {
-                        // A server that fails under load is what the fault is for.
+                        // A server may fail under load; this is the purpose of the fault.
                         drop(get(&target, &request));
                     }
                 });

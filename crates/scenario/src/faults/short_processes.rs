@@ -16,7 +16,7 @@ use crate::worker::Stop;
 /// The program that is copied and started; it ends at once.
 const PROGRAM: &str = "/bin/true";
 
-/// Programs started from a folder of their own below a given one.
+/// Programs started from a new folder below a given one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShortProcesses {
@@ -31,12 +31,12 @@ fn temporary() -> PathBuf {
     "/tmp".into()
 }
 
-/// A folder that is removed with all it holds.
+/// A folder that is removed with its content.
 struct Dropped(PathBuf);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
-        // What cannot be removed is a small file in a temporary folder.
+        // If this fails, a small file stays in a temporary folder.
         drop(fs::remove_dir_all(&self.0));
     }
 }

@@ -13,7 +13,7 @@ use crate::file::ScenarioFile;
 use crate::processes;
 use crate::worker::Stop;
 
-/// How often the program is looked at.
+/// Time between two checks of the program.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Busy processors.
@@ -189,8 +189,8 @@ fn on_files(arguments: &[&str], folder: &std::path::Path, stop: &Stop) -> Result
     done.and(removed.map_err(|error| StepError::writing(&place, &error)))
 }
 
-/// Runs `stress-ng` until the stop. Its own timeout comes a little later: it ends the program where
-/// nothing else is left to do so.
+/// Runs `stress-ng` until the stop. Its own timeout is a little later, and ends the program if the
+/// worker was killed.
 fn stress(arguments: &[&str], stop: &Stop) -> Result<(), StepError> {
     let timeout = format!("{}s", stop.left().as_secs() + 5);
     let mut child = Command::new("stress-ng")

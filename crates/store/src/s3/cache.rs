@@ -1,9 +1,9 @@
-//! Score objects that were read or written before, kept in a folder of this machine.
+//! A cache of score objects in a local folder.
 //!
-//! A listing names each object's tag, so what is kept is taken only where the bucket still says the
-//! same of it: no answer comes from here that the bucket would not give. A file is the tag, the
-//! SHA-256 of the content, each with a line feed, and the content; what does not hold is not there.
-//! Nothing here must last, so nothing is synced, and what cannot be kept is not.
+//! A listing has the tag of each object, so a cached object is used only if the bucket has the same
+//! tag: the cache never returns other content than the bucket. A file has the tag and the SHA-256
+//! of the content, each with a line feed, and the content; an invalid file is ignored. Files are
+//! not synced, and write failures are ignored, because the cache may be lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -15,13 +15,13 @@ use fs_err as fs;
 /// Environment variable that names the folder.
 pub const VARIABLE: &str = "LYNCEUS_S3_CACHE";
 
-/// Folders beside each other that are kept: those of scores are days.
+/// Number of cached folders; for scores a folder is a day.
 const MOST_FOLDERS: usize = 8;
 
 static SHARED: OnceLock<PathBuf> = OnceLock::new();
 
-/// Lets every store that this process opens in a bucket keep score objects in `folder`; the first
-/// call counts, and the environment's folder goes before it.
+/// Sets `folder` as the cache of score objects for every bucket that this process opens. Only the
+/// first call counts, and the folder of the environment takes precedence.
 pub fn share(folder: &Path) {
     SHARED.get_or_init(|| folder.to_owned());
 }
@@ -46,13 +46,13 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Names the place of a bucket's objects; it is made with the first of them.
+    /// Opens the folder of a bucket's objects, which is created with the first object.
     pub(super) fn new(folder: &Path, endpoint: &str, bucket: &str) -> Self {
         let place = sha256(format!("{endpoint}\n{bucket}").as_bytes());
         Self { folder: folder.join(&place[..16]), writes: AtomicU64::new(0) }
     }
 
-    /// Returns the content that an object with this tag has, if it is here.
+    /// Returns the content of an object with this tag, if it is cached.
     pub(super) fn get(&self, key: &str, etag: &str) -> Option<Vec<u8>> {
         let mut bytes = fs::read(self.folder.join(key)).ok()?;
         let head = format!("{etag}\n{}\n", sha256(bytes.get(etag.len() + 66..)?));
@@ -62,7 +62,7 @@ impl Cache {
         Some(bytes.split_off(head.len()))
     }
 
-    /// Keeps the content that an object with this tag has.
+    /// Caches the content of an object with this tag.
     pub(super) fn put(&self, key: &str, etag: &str, bytes: &[u8]) {
         let path = self.folder.join(key);
         let Some(folder) = path.parent() else { return };
@@ -71,7 +71,7 @@ impl Cache {
                 return;
             }
             forget_oldest_beside(folder);
-            // An endpoint is a place of its own: ports that change must not fill the disk.
+            // Endpoints share the cache folder, so that changing ports do not fill the disk.
             drop(fs::write(self.folder.join(".used"), b""));
             forget_oldest_beside(&self.folder);
         }

@@ -31,7 +31,7 @@ impl Checksum {
         Some(Self { algorithm, value: decode(text?)? })
     }
 
-    /// Says whether these parts, given by their checksums and lengths, have this checksum.
+    /// Returns whether these parts, given by their checksums and lengths, have this checksum.
     pub(super) fn is_that_of(&self, parts: &[(u64, u64)]) -> bool {
         let empty = (Digest::new(self.algorithm).finalize(), 0);
         let joined = parts.iter().fold(empty, |(value, length), (next, next_length)| {

@@ -1,4 +1,4 @@
-//! What a failed request means to the person who has to act.
+//! Errors of failed requests, by who has to act.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use contract::StepError;
 
-/// What a store says when bytes changed or broke off on their way to it.
+/// Error codes for data that was changed or truncated in transit.
 pub(super) const CHANGED: &[&str] = &[
     "BadDigest",
     "IncompleteBody",
@@ -18,12 +18,12 @@ pub(super) const CHANGED: &[&str] = &[
 
 const NOT_WHOLE: &str = "the reply broke off or is not one of S3";
 
-/// What was asked of the store, for messages.
+/// A request to the store, for messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {
-    /// What a person would call it: `read`, `write`, `list`, `delete`.
+    /// Verb for messages: `read`, `write`, `list`, `delete`.
     pub(super) verb: &'a str,
-    /// The permission it takes, such as `s3:GetObject`.
+    /// The permission that it needs, such as `s3:GetObject`.
     pub(super) action: &'a str,
     /// The key as the bucket knows it.
     pub(super) key: &'a str,
@@ -46,7 +46,7 @@ struct Failure<'e> {
 
 impl Request<'_> {
     /// Says what went wrong, without secrets: neither keys nor signatures nor signed URLs, which
-    /// the store's own words may repeat.
+    /// the store's message may contain.
     pub(super) fn error<E>(&self, error: &SdkError<E, HttpResponse>) -> StepError
     where
         E: Error + ProvideErrorMetadata + 'static,

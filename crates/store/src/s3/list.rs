@@ -1,4 +1,4 @@
-//! What lies in the bucket, page by page.
+//! Lists the bucket, page by page.
 
 use aws_sdk_s3::types::Object;
 use contract::StepError;

@@ -1,8 +1,8 @@
-//! Whether a store honours conditional writes.
+//! Tests whether a store honours conditional writes.
 //!
-//! Before its first write of each kind, a process tries one whose condition does not hold, on an
-//! object that is never read. A store that writes all the same is refused: two writers would both
-//! believe that they had won.
+//! Before its first write of each kind, a process tries a write with a false condition, on an
+//! object that is never read. A store that writes anyway is refused, because two writers could
+//! overwrite each other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,7 +59,7 @@ impl Bucket {
         self.put_once(&key, CONTENT.to_vec().into(), condition, &self.write_mark()).await
     }
 
-    /// Makes the error for a store that compare-and-set cannot be built on.
+    /// Makes the error for a store without working conditions.
     pub(super) fn ignores(&self, condition: Condition<'_>) -> StepError {
         let header = match condition {
             Condition::IfMatch(_) => "If-Match",

@@ -98,8 +98,7 @@ impl Bucket {
         Ok(true)
     }
 
-    /// Writes an object; a reply that got lost is found out about, so that what was written counts
-    /// as written.
+    /// Writes an object. After a lost reply it checks whether the object was written.
     pub(super) async fn put(
         &self,
         key: &str,
@@ -186,8 +185,8 @@ impl Bucket {
         put.customize().config_override(sending).send().await
     }
 
-    /// Returns the tag of an object if it comes from the write with this mark. A user who may not
-    /// read the object cannot find out, and counts as one who did not write it.
+    /// Returns the tag of an object if it comes from the write with this mark. For a user who may
+    /// not read the object, the write counts as not done.
     pub(super) async fn head_of_write(
         &self,
         key: &str,

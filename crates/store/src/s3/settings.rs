@@ -1,8 +1,8 @@
-//! How a bucket is reached: what the environment says, and what a caller says instead.
+//! Settings of a bucket, from the environment or from the caller.
 //!
 //! Region, endpoint, profile files, keys, session token and web identity are read by `aws-config`,
-//! so they mean what they mean to every other program. The rest is read here, and this is the only
-//! place of the crate that reads the environment.
+//! so they work as in every other program. The rest is read here, and this is the only place of the
+//! crate that reads the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::cache;
 /// How the store keeps objects at rest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Encryption {
-    /// As the bucket says.
+    /// By the settings of the bucket.
     #[default]
     Bucket,
     /// With keys of the store (SSE-S3).
@@ -24,7 +24,7 @@ pub enum Encryption {
     KeyService(Option<String>),
 }
 
-/// How a bucket is reached. [`Default`] leaves everything to the environment's AWS settings.
+/// Settings of a bucket. [`Default`] uses the AWS settings of the environment.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
     /// URL of the endpoint instead of `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` and the profile.
@@ -49,8 +49,8 @@ pub struct S3Settings {
     pub first_wait: Duration,
     /// Time for a connection to come about.
     pub connect_deadline: Duration,
-    /// Time for a reply to begin and for each pause in it; bytes add to it. After three times as long
-    /// a request is given up, whatever attempts are left.
+    /// Time for a reply to begin and for each pause in it; bytes add to it. After three times this
+    /// time a request fails, even if attempts are left.
     pub reply_deadline: Duration,
 }
 
@@ -114,7 +114,8 @@ fn unknown(name: &str, hint: &str) -> StepError {
         .hint(hint)
 }
 
-/// An empty variable counts as one that is not set: manifests write those for what is left out.
+/// An empty variable counts as not set, because manifests write empty variables for missing
+/// settings.
 #[expect(
     clippy::disallowed_methods,
     reason = "every program finds its bucket by the same variables; secrets are not flags"

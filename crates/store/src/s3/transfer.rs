@@ -62,7 +62,8 @@ impl Waits {
         if self.left == 0 {
             return Err(request.broken(&format!("{why}, again and again")));
         }
-        // A random share, so that those who failed together do not come again together.
+        // A random share, so that clients that failed at the same time do not retry at the same
+        // time.
         let random = RandomState::new().build_hasher().finish() % 1024;
         tokio::time::sleep(self.wait.mul_f64(random as f64 / 1024.0)).await;
         self.wait = self.wait.saturating_mul(2);

@@ -90,7 +90,7 @@ impl Bucket {
             Err(error) => Err(error),
         };
         if result.is_err() {
-            // What cannot be cleared now, the server clears after some days.
+            // If this fails, the server removes it after some days.
             let abort = self.client.abort_multipart_upload().bucket(&self.name).key(key);
             drop(abort.upload_id(&upload.id).send().await);
         }

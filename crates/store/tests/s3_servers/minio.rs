@@ -18,7 +18,7 @@ pub(crate) struct Minio {
     _server: server::Server,
 }
 
-/// Returns the server of this test program; nothing if `LYNCEUS_TEST_MINIO` is `off`.
+/// Returns the server of this test program; `None` if `LYNCEUS_TEST_MINIO` is `off`.
 pub(crate) fn minio() -> Result<Option<&'static Minio>> {
     static MINIO: OnceLock<std::result::Result<Minio, String>> = OnceLock::new();
     if is_off() {

@@ -22,7 +22,7 @@ pub(crate) struct Access {
     pub(crate) endpoint: String,
     pub(crate) key: String,
     pub(crate) secret: String,
-    /// Says that it is the one within this process, which does less.
+    /// Whether it is the one within this process, which does less.
     pub(crate) is_in_process: bool,
 }
 

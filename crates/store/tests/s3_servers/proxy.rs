@@ -46,7 +46,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) method: &'a str,
     pub(crate) target: &'a str,
     pub(crate) before: usize,
-    /// Says that it carries a checksum of its body in a header, or announces one behind the body.
+    /// Whether it carries a checksum of its body in a header, or announces one behind the body.
     pub(crate) has_checksum: bool,
 }
 

@@ -267,7 +267,8 @@ fn pairs(parameters: &BTreeMap<String, String>) -> Vec<Value> {
     parameters.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()
 }
 
-/// Returns the bytes and the number of files of a file or of a folder of files; nothing where it is gone.
+/// Returns the bytes and the number of files of a file or of a folder of files; `None` if it is
+/// gone.
 fn size(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs_err::metadata(path).ok()?;
     if metadata.is_file() {

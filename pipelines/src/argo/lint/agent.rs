@@ -80,7 +80,7 @@ fn mounts(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
     }
 }
 
-/// The flags are those of the program, and the variables in them are there.
+/// Checks that the program has the flags, and that their variables exist.
 fn flags(container: &Container, report: &mut Report<'_>) {
     let owner = &container.name;
     if container.command != [format!("/{PROGRAM}")] {

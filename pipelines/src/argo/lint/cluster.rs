@@ -92,7 +92,7 @@ fn is_of_pods(rule: &RoleRule) -> bool {
     rule.api_groups == [""] && rule.verbs.iter().all(|verb| allowed.contains(&verb.as_str()))
 }
 
-/// Says whether accounts were given, and this one not.
+/// Returns whether accounts were given, and this one not.
 fn is_missing(account: &str, objects: &Objects) -> bool {
     let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
     !objects.service_accounts.is_empty() && !names.any(|name| name == account)
@@ -119,8 +119,8 @@ fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
     }
 }
 
-/// Says whether a text looks like a secret by its key: neither the path of a file, nor a file with
-/// the pipeline's name.
+/// Returns whether a text looks like a secret by its key: neither the path of a file, nor a file
+/// with the pipeline's name.
 fn is_secret(key: &str, value: &str) -> bool {
     let is_file = Path::new(key).extension().is_some();
     let key = key.to_lowercase().replace('-', "_");
@@ -167,7 +167,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Repo
     }
 }
 
-/// Says whether a workflow passes artifacts, by inputs or outputs of any of its templates.
+/// Returns whether a workflow passes artifacts, by inputs or outputs of any of its templates.
 pub(super) fn has_artifacts(spec: &WorkflowSpec) -> bool {
     spec.templates.iter().any(|template| {
         [&template.inputs, &template.outputs]

@@ -130,8 +130,7 @@ fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Rep
     }
 }
 
-/// Puts what a reference stands for by default in its place, and an example for what only the
-/// cluster knows.
+/// Replaces a reference by its default, or by an example if only the cluster knows the value.
 fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> String {
     let mut resolved = text.to_owned();
     for name in references::split(text).into_iter().flatten() {
@@ -181,7 +180,7 @@ fn value_of(spec: &WorkflowSpec, template: &Template, name: &str, depth: u8) -> 
     })
 }
 
-/// What is written lies on a volume that can be written; what is read lies on a volume or artifact.
+/// Outputs must be on a writable volume, inputs on a volume or artifact.
 fn files(
     spec: &WorkflowSpec,
     template: &Template,
@@ -274,7 +273,7 @@ fn key(name: &str, artifact: &crate::argo::workflow::Artifact, report: &mut Repo
     }
 }
 
-/// Every mount names a volume, and every `ConfigMap` and template that is named is there.
+/// Checks that every mount has a volume, and that every referenced `ConfigMap` and template exists.
 fn mounts(spec: &WorkflowSpec, template: &Template, objects: &Objects, report: &mut Report<'_>) {
     let shared = template.container_set.iter().flat_map(|set| &set.volume_mounts);
     let own = containers(template).into_iter().flat_map(|(_, c)| &c.volume_mounts);

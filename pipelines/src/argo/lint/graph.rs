@@ -1,4 +1,4 @@
-//! Templates, tasks and what they hand on.
+//! Templates, tasks and artifacts.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
             let edges = set.containers.iter().map(|c| (c.name.as_str(), &c.dependencies));
             cycle(&template.name, &edges.collect::<Vec<_>>(), report);
             causes(&template.name, set, report);
-            // Argo hands artifacts of a set to the container `main` alone.
+            // Argo gives artifacts of a set only to the container `main`.
             let has_artifacts = [&template.inputs, &template.outputs]
                 .into_iter()
                 .flatten()
@@ -58,7 +58,7 @@ fn entrypoint(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
     }
 }
 
-/// The last template (exit handler) gets no arguments: its inputs have values of their own.
+/// The last template (exit handler) gets no arguments; its inputs have their own values.
 fn exit_handler(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
     let Some(template) = template_named(spec, name) else {
         return report.say("template", format!("`{name}`, which comes last, is not a template"));

@@ -47,11 +47,11 @@ pub(super) struct Held<'a> {
     pub(super) place: &'a Place,
     pub(super) metadata: &'a Metadata,
     pub(super) spec: &'a WorkflowSpec,
-    /// Says that a `CronWorkflow` carries it, so that it has a scheduled time.
+    /// Whether a `CronWorkflow` carries it, so that it has a scheduled time.
     pub(super) is_clock: bool,
 }
 
-/// What says what an object is; the rest is read when that is known.
+/// The fields that identify an object; the rest is read afterwards.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -82,7 +82,7 @@ impl Objects {
 
     fn add(&mut self, file: &File, before: usize, text: &str, findings: &mut Vec<Finding>) {
         let mut place = Place { file: file.name.clone(), object: String::new(), line: before };
-        // Lines are counted from the file's top: blank ones stand for the documents before.
+        // Lines are counted from the top of the file: blank lines replace the documents before.
         let text = format!("{}{text}", "\n".repeat(before));
         let mut refuse = |place: &Place, rule, misfit: Misfit| {
             findings.push(Finding {

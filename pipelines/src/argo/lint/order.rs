@@ -1,6 +1,6 @@
-//! The order in which objects reach a cluster: a clock has to come after the template that it names.
-//! Argo ignores one that comes before, says so nowhere but in its log, and looks again after 20
-//! minutes.
+//! The order in which objects are applied to a cluster: a CronWorkflow must come after its
+//! template. Argo ignores one that comes before, reports this only in its log, and tries again
+//! after 20 minutes.
 
 use super::objects::Objects;
 use super::{Finding, Report};

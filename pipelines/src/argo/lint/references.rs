@@ -1,4 +1,4 @@
-//! References `{{...}}`: each must name something that is there when it is resolved.
+//! References `{{...}}`: each must name something that exists when it is resolved.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -84,7 +84,7 @@ pub(super) fn cron(cron: &CronWorkflow, objects: &Objects, report: &mut Report<'
     }
 }
 
-/// Says whether a template is the exit handler, or one of its tasks.
+/// Returns whether a template is the exit handler, or one of its tasks.
 fn comes_last(spec: &WorkflowSpec, template: &Template) -> bool {
     let Some(last) = spec.on_exit.as_deref() else { return false };
     let dag = template_named(spec, last).and_then(|handler| handler.dag.as_ref());
@@ -142,7 +142,7 @@ fn task_output(spec: &WorkflowSpec, template: &Template, rest: &str) -> Option<S
 /// What is between the braces, or what is wrong with them.
 type Reference = Result<String, String>;
 
-/// Returns every reference of a value's texts, with the text it stands in.
+/// Returns every reference of a value's texts, with its text.
 fn found<T: Serialize>(value: &T) -> Vec<(Reference, String)> {
     let mut found = Vec::new();
     walk(&serde_json::to_value(value).unwrap_or_default(), &mut found);

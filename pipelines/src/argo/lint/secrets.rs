@@ -20,7 +20,7 @@ pub(super) fn named(
     objects: &Objects,
     report: &mut Report<'_>,
 ) {
-    // Without the pipeline's name those of its own Secrets are not known.
+    // Without the pipeline's name the names of its Secrets are unknown.
     let Some(pipeline) = pipeline else { return };
     let mut known = secrets::names(pipeline);
     known.extend([TRAINER, SCORER, CA].map(str::to_owned));
@@ -58,8 +58,8 @@ pub(super) fn of_store(
     }
 }
 
-/// The files and variables that the document names for a step are there; `shared` are the mounts
-/// of all containers of its pod.
+/// Checks that the files and variables that the document names for a step exist; `shared` are the
+/// mounts of all containers of its pod.
 pub(super) fn of_document(
     spec: &WorkflowSpec,
     (container, shared): (&Container, &[VolumeMount]),

@@ -79,7 +79,7 @@ pub(super) fn template(template: &Template, report: &mut Report<'_>) {
     }
 }
 
-/// What holds for every container of ours.
+/// Checks for every container of Lynceus.
 pub(super) fn own(owner: &str, container: &Container, report: &mut Report<'_>) {
     on_node(owner, container, false, report);
 }

@@ -37,7 +37,7 @@ pub(super) fn wrong_quantity(text: &str) -> Option<String> {
         .then(|| format!("`{text}` is not a quantity, such as 250m, 2, 256Mi or 1Gi"))
 }
 
-/// Returns what a quantity of Kubernetes stands for.
+/// Returns the value of a Kubernetes quantity.
 fn quantity(text: &str) -> Option<f64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
@@ -68,7 +68,7 @@ fn exponent(suffix: &str) -> Option<f64> {
     Some(10_f64.powi(power))
 }
 
-/// Says whether Argo reads a text as a length of time: seconds, or numbers with Go's units.
+/// Returns whether Argo reads a text as a length of time: seconds, or numbers with Go's units.
 pub(super) fn is_duration(text: &str) -> bool {
     let is_number = |c: char| c.is_ascii_digit() || c == '.';
     let mut rest = text;

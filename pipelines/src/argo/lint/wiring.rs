@@ -1,4 +1,5 @@
-//! What steps hand on: is it what its reader takes it for, and has every key one writer?
+//! Checks the data between steps: that readers and writers agree on its kind, and that every key
+//! has one writer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -66,7 +67,7 @@ fn path_of<'a>(arguments: Option<&'a Arguments>, name: &str) -> Option<&'a Path>
     artifact.path.as_deref().map(Path::new)
 }
 
-/// Returns the steps of a template's containers, as far as their flags parse.
+/// Returns the steps of a template's containers whose flags parse.
 fn steps_of(spec: &WorkflowSpec, template: &Template) -> Vec<StepCommand> {
     let containers = containers(template).into_iter();
     containers.filter_map(|(_, it)| commands::parse(spec, template, it).ok()).collect()
@@ -194,7 +195,7 @@ pub(super) fn pod(
     }
 }
 
-/// Says whether a path is on a volume that begins empty, and no artifact is laid there.
+/// Returns whether a path is on a volume that begins empty, and no artifact is laid there.
 fn begins_empty(
     spec: &WorkflowSpec,
     template: &Template,

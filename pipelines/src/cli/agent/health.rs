@@ -18,7 +18,7 @@ const LONGEST_REQUEST: u64 = 8192;
 /// Steps without a success after which the agent is not healthy.
 const MOST_STEPS: i64 = 3;
 
-/// What the recording has done so far.
+/// Progress of the recording.
 #[derive(Debug, Clone, Copy, Default)]
 struct Figures {
     steps: u64,
@@ -79,7 +79,8 @@ impl Health {
 }
 
 impl Figures {
-    /// Says whether a step was taken lately; an agent that has just started may wait for its first.
+    /// Returns whether a step was taken lately; an agent that has just started may wait for its
+    /// first.
     fn is_healthy(&self, now: Timestamp) -> bool {
         match (self.last, self.started) {
             (Some((last, length)), _) => now - last <= Span::from_ms(MOST_STEPS * length.ms()),

@@ -114,8 +114,8 @@ fn read_truth(path: &Path) -> Result<BTreeMap<String, String>, StepError> {
     Ok(truth)
 }
 
-/// Returns the last verdict on each entity in the windows. Windows hold what changed; what was known
-/// before and has not changed since is in the scorer's state, where that is of the last window.
+/// Returns the last verdict on each entity in the windows. Windows contain only changes; verdicts
+/// that have not changed since are in the scorer's state, if that is of the last window.
 fn verdicts(
     context: &Context,
     windows: &[WindowScore],

@@ -66,7 +66,7 @@ pub(super) fn evaluate(
     }
 }
 
-/// Returns the end of the window that a time lies in.
+/// Returns the end of the window of a time.
 fn window_end(time: Timestamp, step: Span) -> Timestamp {
     let floor = time.floor(step);
     if floor == time { time } else { floor + step }

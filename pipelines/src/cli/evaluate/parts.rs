@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Found, counting, entities};
 use crate::run::table;
 
-/// What became of the windows of one kind of fault, or of one entity.
+/// Results for the windows of one kind of fault, or of one entity.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Part {
     /// The label, or the entity.
@@ -70,7 +70,7 @@ impl Parts {
         Self { kinds: named(kinds), entities: named(of_entities) }
     }
 
-    /// Returns both as tables; nothing where each kind was injected once into one entity, of which the
+    /// Returns both as tables; `None` if each kind was injected once into one entity, of which the
     /// list of scenarios says everything.
     pub(super) fn tables(&self) -> Option<String> {
         if self.entities.len() < 2 {

@@ -96,7 +96,7 @@ pub(super) struct Publishing<'a> {
     pub(super) work: &'a Path,
 }
 
-/// What became of a day.
+/// Result for a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
@@ -223,7 +223,7 @@ struct Covered {
 }
 
 impl Covered {
-    /// Says whether a day lies inside from its first step to its last.
+    /// Returns whether the range contains the whole day, from its first step to its last.
     fn is_whole(self, day: Timestamp) -> bool {
         self.first < day + self.step && self.last + self.step >= day + DAY
     }

@@ -1,4 +1,4 @@
-//! `lynceus features show`: what a group is, what is there of it, and who uses it.
+//! `lynceus features show`: the features of a group, its days, and its users.
 
 use contract::StepError;
 use contract::catalog::{GroupVersion, Part};

@@ -140,7 +140,7 @@ fn merge(name: &str, days: &[&ColumnStatistics]) -> ColumnStatistics {
     }
 }
 
-/// Returns the value below which a share of the weight of sorted points lies.
+/// Returns the value below which sorted points have this share of the weight.
 fn weighted(points: &[(f64, f64)], level: f64) -> f64 {
     let whole: f64 = points.iter().map(|(_, weight)| weight).sum();
     let mut below = 0.0;

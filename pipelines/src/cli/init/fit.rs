@@ -9,7 +9,7 @@ use document::http::Http;
 use document::promql::metric_names;
 use document::sources::{PrometheusSource, Query};
 
-/// What becomes of one query.
+/// Result for one query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) name: String,

@@ -42,7 +42,7 @@ struct Disagreement {
     scores: [f64; 2],
 }
 
-/// Compares what two aliases or versions said in so long a time before the last window.
+/// Compares the verdicts of two aliases or versions in a time range before the last window.
 pub(super) fn execute(
     global: &Global,
     store: &dyn ObjectStore,
@@ -54,8 +54,8 @@ pub(super) fn execute(
     let mut versions = names.map(str::to_owned);
     for version in &mut versions {
         match registry.resolve(version) {
-            // Scores name versions that may be gone from the registry, and none has scored yet where
-            // the alias is not set; the comparison says so.
+            // The versions of scores may have been removed from the registry, and no version has
+            // scored if the alias is not set; the comparison reports this.
             Err(error) if error.kind == ErrorKind::Refused => {}
             resolved => *version = resolved?,
         }
@@ -142,14 +142,14 @@ fn said_by<'a>(window: &'a WindowScore, version: &str) -> Option<&'a [EntityScor
     Some(&shadow.entities)
 }
 
-/// Returns the mean of the models' calibrated scores; nothing without data.
+/// Returns the mean of the models' calibrated scores; `None` without data.
 fn score(entity: &EntityScore) -> Option<f64> {
     let members = entity.members.len();
     let sum: f64 = entity.members.iter().map(|member| member.calibrated).sum();
     (members > 0).then(|| sum / members as f64)
 }
 
-/// Returns Pearson's correlation; nothing where a side never moves.
+/// Returns Pearson's correlation; `None` if a side never moves.
 fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
     let count = pairs.len() as f64;
     let mean = |side: usize| pairs.iter().map(|pair| pair[side]).sum::<f64>() / count;

@@ -1,5 +1,5 @@
-//! `lynceus models match`: the model of an entity's class, so that a new entity is watched by the detector
-//! of its kind without a past of its own.
+//! `lynceus models match`: the model of an entity's class, so that a new entity without history can
+//! be scored by the detector of its class.
 
 use contract::{StepError, Timestamp};
 use serde::Serialize;

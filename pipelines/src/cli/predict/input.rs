@@ -1,5 +1,5 @@
-//! The rows of a table as the features of a model: as they are, where the table has the features by
-//! name, else made of the table's samples as the document says.
+//! The rows of a table as features of a model: directly if the table has the features by name, else
+//! computed from the table's samples by the document.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use frames::{FeatureTable, RowLabels, Table};
 
 use super::super::context::{Context, absolute};
 
-/// Columns that name the time, the entity and the label where no document says so.
+/// Default columns of the time, the entity and the label.
 const TIME: &str = "time";
 const ENTITY: &str = "entity";
 const LABEL: &str = "label";

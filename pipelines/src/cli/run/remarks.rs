@@ -6,7 +6,7 @@ use crate::run::RunRecord;
 const MOST_NAME: usize = 250;
 const MOST_VALUE: usize = 5000;
 
-/// Flags that say something of a run and change nothing of what it does.
+/// Flags that describe a run without changing its results.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Remarks {
     /// Tag the run, as in `--tag purpose=baseline`; may be repeated
@@ -18,8 +18,8 @@ pub(super) struct Remarks {
 }
 
 impl Remarks {
-    /// Puts the tags and the note into a record; of an earlier start of the same run stays what is
-    /// not said anew.
+    /// Puts the tags and the note into a record; those of an earlier start of the same run are kept
+    /// unless they are set again.
     pub(super) fn lay_over(&self, earlier: Option<&RunRecord>, record: &mut RunRecord) {
         if let Some(earlier) = earlier {
             record.tags.clone_from(&earlier.tags);

@@ -64,7 +64,7 @@ impl Api {
         Ok(Self { settings, runtime })
     }
 
-    /// Returns an object; nothing where there is none.
+    /// Returns an object; `None` if there is none.
     ///
     /// Errors: as the server's refusal says; unavailable (4) for a server that failed to the last retry.
     pub(super) fn get(&self, path: &str) -> Result<Option<Value>, StepError> {

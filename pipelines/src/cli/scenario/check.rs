@@ -40,7 +40,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct Shown {
     label: String,
     rows: usize,
-    /// Feature that tells its rows best from normal ones.
+    /// Feature that distinguishes its rows best from normal ones.
     feature: String,
     /// Area under the ROC curve of that feature, 0.5 to 1.
     auc: f64,
@@ -199,7 +199,7 @@ fn delay(
     usual.sort_by(f64::total_cmp);
     let bound = *usual.get((usual.len() * 99 / 100).min(usual.len().checked_sub(1)?))?;
     let of_label = intervals.iter().filter(|interval| interval.label == best.label);
-    // The log's start lies inside the first guard band.
+    // The start in the log is inside the first guard band.
     let scenario = of_label.clone().next()?.scenario.clone();
     let band: Vec<&LabelInterval> = of_label.filter(|it| it.scenario == scenario).collect();
     let first = band.iter().filter(|it| it.guard).min_by_key(|it| it.start);

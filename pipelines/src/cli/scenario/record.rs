@@ -102,8 +102,7 @@ fn watch(args: &RecordArgs, asked: Asked<'_>) -> Result<Ended, StepError> {
     Ok(ended)
 }
 
-/// Returns which pods ran out of memory; of a pod that may not be read, or is gone, that is not
-/// known.
+/// Returns the pods that ran out of memory; unknown for a pod that may not be read or was deleted.
 fn out_of_memory(api: &Api, records: &[Record]) -> Vec<chaos::OutOfMemory> {
     let pods: BTreeSet<&str> = records.iter().filter_map(chaos::pod_of).collect();
     let mut killed = Vec::new();

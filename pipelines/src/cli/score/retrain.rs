@@ -1,4 +1,5 @@
-//! Starts the training that drift asks for: a process of its own, which the tick does not wait for.
+//! Starts the training that drift requested, as a separate process for which the tick does not
+//! wait.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -20,9 +21,9 @@ pub(crate) const LOG: &str = "retrain.log";
 /// Starts the training that is asked for, if none of this kind is under way on this machine, and
 /// returns where it says how it does.
 ///
-/// The process has the log locked as long as it lives, whoever started it. The request is crossed
-/// out before: a kill in between costs this one training, and never makes two. It is open again
-/// where the process cannot be started.
+/// The process holds a lock on the log as long as it runs. The request is marked as done before the
+/// start: a kill in between loses this training, but never starts two. If the process cannot be
+/// started, the request is reopened.
 pub(super) fn start(
     global: &Global,
     args: &ScoreArgs,

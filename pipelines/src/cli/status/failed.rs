@@ -42,7 +42,7 @@ fn failed_here(
     let records = ticks.filter_map(|folder| Some((RunRecord::read(&folder).ok()?, folder)));
     let since =
         |(record, _): &(RunRecord, std::path::PathBuf)| scored_to.is_none_or(|to| to <= record.now);
-    // One that is running, or was killed, says nothing yet.
+    // One that is running or was killed has no result yet.
     let (record, folder, failed) = records.take_while(since).find_map(|(record, folder)| {
         let mut own = record.tasks.iter().filter(|task| task.name.starts_with(&prefix));
         let failed = own.find(|task| task.state == TaskState::Failed)?.clone();

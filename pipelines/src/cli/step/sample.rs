@@ -1,5 +1,5 @@
 //! `lynceus step STAGE --sample PIPELINE`: any step on the recorded sample of a pipeline, in a
-//! folder, with the full command line that it stands for.
+//! folder, with its full command line.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn stage(text: &str) -> Result<Stage, String> {
     Stage::named(text).ok_or_else(|| format!("`{text}` is not a step"))
 }
 
-/// Says whether a command line of `lynceus step` asks for the sample.
+/// Returns whether a command line of `lynceus step` asks for the sample.
 pub(crate) fn is_of_sample(line: &[OsString]) -> bool {
     let asks = |word: &OsString| {
         word.to_str().is_some_and(|word| word == "--sample" || word.starts_with("--sample="))
@@ -68,7 +68,7 @@ pub(crate) fn execute(cli: &SampleCli) -> u8 {
     })
 }
 
-/// Where everything lies.
+/// The paths of all files.
 struct Place {
     folder: PathBuf,
     base: PathBuf,
@@ -136,7 +136,8 @@ impl Place {
         Ok(plan)
     }
 
-    /// Scores what follows the training range, or sends the alerts about it; each time anew.
+    /// Scores the time after the training range, or sends its alerts; starts from the beginning
+    /// each time.
     fn score(&self, training: &Plan, stage: Stage) -> Result<u8, StepError> {
         let code = run_missing(training, &(0..training.tasks.len()).collect::<Vec<_>>())?;
         if code != 0 {

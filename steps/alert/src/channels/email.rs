@@ -17,7 +17,7 @@ use crate::channels::{Channel, Failure, MANY_REFUSALS, cut};
 use crate::message::Message;
 use crate::quantity::clean;
 
-/// Characters of a reply that an error repeats.
+/// Most characters of a reply that an error repeats.
 const LONGEST_QUOTE: usize = 200;
 
 /// Recipients behind an SMTP server.

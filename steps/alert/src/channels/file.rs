@@ -38,7 +38,7 @@ impl File {
     }
 }
 
-/// Says that whoever wrote last did not get to the end of its line.
+/// Whether the last writer did not finish its line.
 fn ends_inside_a_line(file: &mut fs::File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(false);

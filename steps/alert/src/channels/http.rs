@@ -13,7 +13,7 @@ const USUAL_PAUSE: Span = Span::from_seconds(60);
 /// A server that asks for a longer delay gets the message in a later run.
 const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
-/// Sends a request; `judge` says what the reply means to the channel.
+/// Sends a request; `judge` returns the meaning of the reply for the channel.
 pub(crate) fn send(
     (server, field, folder): (&HttpServer, &str, &Path),
     request: &Request,

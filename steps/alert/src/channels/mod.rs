@@ -16,19 +16,19 @@ use document::channels::Channel as Settings;
 
 use crate::message::{Alert, Message};
 
-/// Why a message could not be handed over.
+/// Why a message could not be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// What failed; without secrets.
     pub error: StepError,
     /// Time until which the server rate-limits us.
     pub retry_after: Option<Span>,
-    /// Says that the other side works and was asked too often.
+    /// Whether the other side works and was asked too often.
     pub is_limit: bool,
-    /// Set where the other side works and does not want this very message: after so many such
-    /// answers it never will.
+    /// Set if the channel works but rejects this message: after this number of rejections it is
+    /// permanently rejected.
     pub give_up_after: Option<u32>,
-    /// Says that the other side answered that it failed: if it does so for long, it may be this very
+    /// Whether the other side answered that it failed: if it does so for long, it may be this very
     /// message that it fails at.
     pub may_be_the_message: bool,
 }
@@ -53,11 +53,11 @@ pub(crate) const LONGEST_PAUSE: Span = Span::from_seconds(6 * 3600);
 
 /// A channel that messages are sent through.
 ///
-/// Only what the other side has taken is sent: a message that could not be handed over is an
-/// error, and comes again in the next run, with the same key. A channel with a deadline of its own
-/// (an HTTP request) keeps it, so that it never holds the others back for long. What a channel
-/// needs (a secret, a client) is looked for when it sends, so that one that is set up wrongly stops
-/// no other.
+/// A message counts as sent only if the channel accepted it. A message that could not be delivered
+/// is an error, and is sent again in the next run, with the same key. A channel with its own
+/// deadline (an HTTP request) keeps it, so that it does not delay the others. What a channel needs
+/// (a secret, a client) is looked for when it sends, so that one that is set up wrongly stops no
+/// other.
 pub trait Channel {
     /// Returns the channel's name in state and messages: the same from run to run for the same
     /// settings, unique in a document, and without secrets.
@@ -68,7 +68,7 @@ pub trait Channel {
     /// Errors carry no secrets; those of an outside service are [`contract::ErrorKind::Unavailable`].
     fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure>;
 
-    /// Says that windows are scored, to a channel that is set up to miss it; nothing for the others.
+    /// Says that windows are scored, to a channel that is set up to miss it; `None` for the others.
     fn beat(&mut self, _pipeline: &str, _now: Timestamp) -> Option<Result<(), Failure>> {
         None
     }

@@ -70,8 +70,8 @@ impl Telegram {
     }
 }
 
-/// Says whether a refusal is about the chat, which an operator can correct, and not about the message:
-/// the API answers 400 to both.
+/// Returns whether a refusal is about the chat, which an operator can correct, and not about the
+/// message: the API answers 400 to both.
 fn concerns_the_chat(description: &str) -> bool {
     let description = description.to_ascii_lowercase();
     ["chat", "thread", "topic", "peer", "rights"].iter().any(|word| description.contains(word))

@@ -29,7 +29,7 @@ pub(super) struct Leading {
     told: Vec<String>,
     /// Others, and in how many windows in a row each has led it.
     others: BTreeMap<String, u32>,
-    /// Window of the last update: updates have a cool-down of their own.
+    /// Window of the last update; updates have a separate cool-down.
     pub(super) told_at: Option<Timestamp>,
 }
 
@@ -68,7 +68,7 @@ impl Leading {
         also.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Notes what a message tells: what leads now, and what it says leads it also.
+    /// Records the content of a message: the leading features, and the additional ones.
     pub(super) fn tell(&mut self, leading: &[&str], also: &[String]) {
         for name in leading.iter().copied().chain(also.iter().map(String::as_str)) {
             if !self.told.iter().any(|told| told == name) {
@@ -79,7 +79,7 @@ impl Leading {
     }
 }
 
-/// Says whether two features are made of one signal.
+/// Returns whether two features are made of one signal.
 fn is_of_one_signal(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     match long.strip_prefix(short) {

@@ -259,7 +259,7 @@ fn updates(windows: &[&[&str]], rules: &Rules) -> String {
     let mut tracks = Tracks::default();
     let mut told = Vec::new();
     for (minute, names) in (0..).zip(windows) {
-        // Between two runs the state lies in a file.
+        // Between two runs the state is in a file.
         let state = serde_json::to_vec(&tracks).unwrap();
         tracks = serde_json::from_slice(&state).unwrap();
         for change in tracks.observe(&caused(minute, names), rules) {

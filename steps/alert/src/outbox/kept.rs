@@ -27,7 +27,7 @@ pub struct Pending {
     /// Names of the channels whose rejection was reported to the others.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub complained: BTreeSet<String>,
-    /// Says that the store has it as an object of its own.
+    /// Whether the store has it as a separate object.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_kept: bool,
 }
@@ -108,7 +108,8 @@ pub fn shorten(pending: &mut Vec<Pending>, wording: &Wording<'_>) {
         let message = long.into_iter().map(|pending| pending.message).reduce(Message::merge);
         pending.extend(message.map(|message| Pending::new(wording.apply(message), channels)));
     }
-    // News of trainings and channels are few; whoever was away for so long needs the last ones.
+    // Messages about trainings and channels are few; a channel that was unreachable this long needs
+    // only the last ones.
     let others = pending.iter().filter(|one| !is_summed(one)).count();
     let mut surplus = others.saturating_sub(MAX_PENDING);
     pending.retain(|one| {

@@ -3,7 +3,7 @@
 use contract::score::Cause;
 use document::features::Peers;
 
-/// Says whether such features have a larger part in an alarm than all others.
+/// Returns whether such features have a larger part in an alarm than all others.
 pub(super) fn are_reason(causes: &[Cause]) -> bool {
     let share = |peers: bool| -> f64 {
         let of = |cause: &&Cause| cause.feature.ends_with(Peers::SUFFIX) == peers;

@@ -45,7 +45,7 @@ pub(super) fn lines(training: &Training) -> Vec<String> {
     lines
 }
 
-/// Says whether a figure has a line of its own: a size has none, nor a bound of another figure.
+/// Returns whether a metric has its own line: sizes and bounds of other metrics have none.
 fn is_told(figure: &Figure, all: &[Figure]) -> bool {
     let name = &figure.name;
     let bound = name.strip_suffix("_low").or_else(|| name.strip_suffix("_high"));
@@ -57,8 +57,7 @@ fn find<'a>(all: &'a [Figure], part: &str, name: &str) -> Option<&'a Figure> {
     all.iter().find(|figure| figure.part == part && figure.name == name)
 }
 
-/// Returns a figure, between which bounds it lies, and what it was for the champion; nothing where
-/// neither was measured.
+/// Returns a metric with its bounds and the champion's value; `None` if neither was computed.
 fn line(figure: &Figure, all: &[Figure]) -> Option<String> {
     let shown = |value: Option<f64>| {
         let value = value.filter(|value| value.is_finite())?;

@@ -132,7 +132,7 @@ impl Appender {
     fn closed(&self) -> Result<Option<Timestamp>, StepError> {
         let path = self.closed_file();
         match fs::read_to_string(&path) {
-            // What cannot be read says nothing.
+            // An unreadable file is ignored.
             Ok(text) => Ok(text.trim().parse().ok().map(Timestamp::from_ms)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StepError::reading(&path, &error)),

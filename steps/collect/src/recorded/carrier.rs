@@ -1,5 +1,5 @@
-//! Carries segments to where they go, each destination on a thread of its own: one that is slow or
-//! away delays neither a sample nor the others.
+//! Sends segments to their destinations, each on a separate thread: a slow or unreachable one
+//! delays neither samples nor the others.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::{DAY, Place, compact};
 /// How long after its end a day is compacted.
 const AFTER_DAY: Span = Span::from_seconds(600);
 
-/// What became of one round.
+/// Result of one round.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     /// Segments that the store has now.

@@ -11,8 +11,8 @@ use super::read::{Rows, read_segment};
 use super::{DAY, Place, segments};
 
 /// Merges the segments of a recorder's day into one and removes them; `work` is a folder for files
-/// that are thrown away. Returns how many there were; a day of one segment stays as it is.
-/// A concurrent reader sees each row: the merged segment exists before the others are removed, and
+/// that are thrown away. Returns how many there were; a day with one segment does not change. A
+/// concurrent reader sees each row: the merged segment exists before the others are removed, and
 /// rows of the same time and entity count once.
 pub fn compact(
     store: &dyn ObjectStore,

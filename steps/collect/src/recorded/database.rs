@@ -14,7 +14,7 @@ use super::send::Outbox;
 /// A database that gets the samples of all recorded sources of a pipeline.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// Where the settings stand in the document.
+    /// Field of the settings in the document.
     field: String,
     settings: PostgresSink,
     /// The document's folder.
@@ -49,7 +49,7 @@ impl Database {
         self.sources.push(Recorded { outbox, columns });
     }
 
-    /// Returns where the settings stand in the document.
+    /// Returns the field of the settings in the document.
     pub(crate) fn field(&self) -> &str {
         &self.field
     }

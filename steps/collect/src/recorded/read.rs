@@ -14,7 +14,7 @@ use super::{DAY, Segment, segments, source_folder};
 use crate::range::Due;
 use crate::source::{Each, Opening, Source, Stop};
 
-/// Rows that are handed on at a time.
+/// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
 /// Listings of a day before it is called restless.
 const LISTINGS: usize = 3;
@@ -184,7 +184,7 @@ pub(crate) fn copy_segments(
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) names: Vec<String>,
-    /// Says that other columns are left out.
+    /// Whether other columns are left out.
     fixed: bool,
     all: SampleRows,
 }

@@ -1,4 +1,4 @@
-//! What waits to be sent: segments in a folder, oldest first, which are removed once they are there.
+//! Segments in a folder that wait to be sent, oldest first. They are removed after they were sent.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub struct Outbox {
     folder: PathBuf,
 }
 
-/// What became of the segments that waited.
+/// Result for the waiting segments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Segments that the destination has now.

@@ -36,7 +36,7 @@ fn columns(settings: &ExporterSource, entity: &Entity) -> Vec<String> {
 /// Labels of an endpoint.
 type Labels = BTreeMap<String, String>;
 
-/// The endpoints as they are now, and what each said the last time.
+/// The current endpoints, with the last reply of each.
 pub(crate) struct Exporter<'a> {
     settings: &'a ExporterSource,
     entity: &'a Entity,

@@ -23,7 +23,7 @@ use api::{Api, Listed};
 use images::Images;
 use objects::{Metadata, Node, Pod};
 
-/// Rows that are handed on at a time.
+/// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
 
 /// The pods of a cluster.
@@ -165,7 +165,7 @@ impl Kubernetes<'_> {
         self.entity.texts.values().map(value).collect()
     }
 
-    /// Returns the end of the first window that an object was there in; nothing for one that came
+    /// Returns the end of the first window that an object was there in; `None` for one that came
     /// later.
     fn time(&self, since: Timestamp) -> Option<Timestamp> {
         let floor = since.floor(self.step);
@@ -214,8 +214,8 @@ impl Kubernetes<'_> {
         Ok(rows)
     }
 
-    /// Returns the row of a pod at the first window that it was there in; nothing for one that started
-    /// later.
+    /// Returns the row of a pod at the first window that it was there in; `None` for one that
+    /// started later.
     fn row(&mut self, pod: &Pod, started: Timestamp, images: &Images) -> Option<Row> {
         let time = self.time(started)?;
         let name = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);

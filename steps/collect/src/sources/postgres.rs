@@ -16,7 +16,7 @@ use query::{Parameter, Query, RawTime};
 /// A table in a database, with what is known of its columns.
 #[derive(Debug)]
 struct Postgres<'a> {
-    /// Where the source stands in the document.
+    /// Field of the source in the document.
     field: String,
     settings: &'a PostgresSource,
     entity: &'a Entity,

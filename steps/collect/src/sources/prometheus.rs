@@ -75,7 +75,7 @@ pub(crate) fn open<'a>(
 }
 
 impl Answers for Prometheus {
-    /// Fetches all chunks in order and hands each to `write`, while the next ones are fetched.
+    /// Fetches all chunks in order and passes each to `write`, while the next ones are fetched.
     fn for_each_chunk(
         &self,
         plan: ChunkPlan,
@@ -142,7 +142,7 @@ impl Prometheus {
                 Ok((_, Err(error))) | Err(error) => Some(error),
             };
             if let Some(error) = error {
-                // The receiver is gone if writing has failed; that error is reported instead.
+                // The receiver is closed if writing has failed; that error is reported instead.
                 drop(sender.send(Err(error)).await);
                 return;
             }
@@ -205,7 +205,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Takes the oldest chunk, if all its answers are there.
+    /// Takes the oldest chunk, if it has all its answers.
     fn complete(&mut self) -> Option<Chunk> {
         let chunk = self.open.pop_front_if(|chunk| chunk.answers.iter().all(Option::is_some))?;
         let chunk = Chunk::new(chunk.grid, chunk.answers.into_iter().flatten());

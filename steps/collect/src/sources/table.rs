@@ -36,7 +36,7 @@ struct Table<'a> {
     due: Option<Due>,
     /// A tick may find no new row; a training may not.
     is_scoring: bool,
-    /// Says that the rows are sorted.
+    /// Whether the rows are sorted.
     is_sorting: bool,
     /// Where files may lie while the rows are sorted.
     scratch: PathBuf,
@@ -59,7 +59,7 @@ pub(crate) fn open<'a>(
     } else {
         csv::columns(&path, (settings, &opening.settings.entity))?
     };
-    // Rows without times are a range of their own, unless a part of it is asked for.
+    // Rows without times are one range, unless a part of it is requested.
     let all = settings.time.is_none() && opening.takes_all;
     Ok(Box::new(Table {
         path,

@@ -23,7 +23,7 @@ use windows::Windows;
 
 pub(crate) use follow::Follower;
 
-/// Rows that are handed on at a time.
+/// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
 /// Lines of a hundred that may be no events.
 const MOST_BROKEN_PERCENT: usize = 1;
@@ -54,8 +54,7 @@ pub(crate) fn open<'a>(
     }))
 }
 
-/// Writes the lines of files that are events of a range, as they are, one file after the other;
-/// returns how many.
+/// Writes the unchanged lines of events of a range, one file after the other; returns their number.
 pub(crate) fn copy_lines(
     path: &Path,
     due: Due,
@@ -94,14 +93,14 @@ struct Tetragon<'a> {
     has_rows: bool,
 }
 
-/// What became of the lines.
+/// Result for the lines.
 #[derive(Debug, Default)]
 struct Tally {
     lines: usize,
     earlier: usize,
     unknown: usize,
     outside: usize,
-    /// Lines at whose end a file ends, and which are therefore no events.
+    /// Incomplete last lines of files, which are not events.
     cut: usize,
     broken: usize,
     /// The first line that is not an event, with its place.

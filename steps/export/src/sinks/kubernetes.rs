@@ -39,7 +39,7 @@ struct Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
-    /// Reads `namespace/pod`; nothing for another entity.
+    /// Reads `namespace/pod`; `None` for another entity.
     fn of(entity: &'a str) -> Option<Self> {
         let is_name = |text: &str| {
             let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -68,8 +68,7 @@ impl Kubernetes {
         Ok(Self { server, runtime, events, annotations })
     }
 
-    /// Publishes the verdict of a pod; returns how many objects were changed. A pod that is gone takes
-    /// nothing.
+    /// Publishes the verdict of a pod; returns the number of changed objects, 0 for a deleted pod.
     fn pod(
         &self,
         pipeline: &str,
@@ -162,8 +161,8 @@ impl Sink for Kubernetes {
 /// Status of a change that another one came before, and of an object that already exists.
 const CONFLICT: u16 = 409;
 
-/// Says whether a reply of an API server leaves nothing to do: the pod or its namespace is gone, or
-/// the event already exists. A server that answers in other words is none.
+/// Returns whether a reply of an API server leaves nothing to do: the pod or its namespace is gone,
+/// or the event already exists. A server that answers in other words is none.
 fn is_settled(status: u16, object: &Value) -> bool {
     let reason = object["reason"].as_str().unwrap_or_default();
     let causes = object["details"]["causes"].as_array().into_iter().flatten();

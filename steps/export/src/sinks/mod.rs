@@ -21,7 +21,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) struct Failure {
     /// The sink works and will never take these windows.
     pub(crate) is_final: bool,
-    /// What tells this failure from another one.
+    /// Kind of the failure, to distinguish it from others.
     pub(crate) kind: String,
     /// What failed; without secrets.
     pub(crate) error: StepError,

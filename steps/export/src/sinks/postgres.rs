@@ -45,8 +45,8 @@ impl Postgres {
         Ok(self.loader.insert(loader))
     }
 
-    /// Makes the columns of features, as they are and as z-scores, as far as they are asked for;
-    /// `found` are the rows of the features in the order of the batch.
+    /// Makes the requested columns of features, as values and as z-scores; `found` are the rows of
+    /// the features in the order of the batch.
     fn values(
         &mut self,
         batch: &Batch<'_>,
@@ -180,7 +180,7 @@ fn score(entity: &EntityScore) -> Option<f64> {
     entity.members.iter().map(|member| member.calibrated).reduce(f64::max)
 }
 
-/// Says whether a row is an attack: by the label where there is one.
+/// Returns whether a row is an attack: by the label where there is one.
 fn attack(entity: &EntityScore, label: Option<&str>) -> Option<bool> {
     match (label, entity.verdict) {
         (Some(label), _) => Some(!["normal", "benign", "0"].contains(&label)),

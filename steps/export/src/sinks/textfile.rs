@@ -20,8 +20,7 @@ impl Textfile {
         Self { path: folder.join(path) }
     }
 
-    /// Returns the file of a shard: each writes one of its own, which the collector reads beside the
-    /// others.
+    /// Returns the file of a shard: each writes its own file, and the collector reads all.
     fn of_shard(&self, shard: Shard) -> PathBuf {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}-{}", shard.part());

@@ -230,7 +230,7 @@ fn apart(name: &str, first: Figure, last: Figure) -> Meaning {
     Meaning::of(Some(Figure { value, interval }), !less_is_better)
 }
 
-/// Says whether all runs have the same data set; nothing where one has none.
+/// Returns whether all runs have the same data set; `None` if one has none.
 fn of_data_sets(runs: &[Run]) -> Option<bool> {
     let hashes: Option<Vec<&str>> = runs
         .iter()

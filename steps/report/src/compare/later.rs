@@ -32,7 +32,7 @@ struct Row {
 #[derive(Debug)]
 pub(super) struct Judged {
     rows: Vec<Row>,
-    /// What became of each labelled fault.
+    /// Result for each labelled fault.
     pub(super) scenarios: Vec<Found>,
     /// Rows that intervals draw at a time.
     block: usize,
@@ -96,7 +96,7 @@ impl Judged {
         self.rows.len()
     }
 
-    /// Returns a figure with its interval; nothing where it is not defined.
+    /// Returns a figure with its interval; `None` if it is not defined.
     pub(super) fn figure(&self, name: &str) -> Option<Figure> {
         let all: Vec<usize> = (0..self.rows.len()).collect();
         let value = self.measured(name, &all)?;
@@ -104,7 +104,7 @@ impl Judged {
     }
 
     /// Returns how much higher a figure is than another run's, on the same resamples of the same
-    /// rows; nothing where the rows are not the same.
+    /// rows; `None` if the rows are not the same.
     pub(super) fn difference(&self, other: &Self, name: &str) -> Option<Figure> {
         let key = |row: &Row| (row.time, row.anomalous);
         if !self.rows.iter().map(key).eq(other.rows.iter().map(key)) {

@@ -155,7 +155,7 @@ fn in_words(curve: &Curves) -> String {
     format!("{}: {area}, {precision}", units::words(&curve.name))
 }
 
-/// Verdicts against what is known.
+/// Verdicts and labels.
 fn confusion(history: &ScoreHistory) -> Table {
     let mut table = Table::new(
         "confusion",

@@ -42,7 +42,7 @@ impl State {
     }
 }
 
-/// `run.json`, as far as a page shows it.
+/// The parts of `run.json` that a page shows.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Record {
     /// The run's name.
@@ -54,7 +54,7 @@ pub struct Record {
     /// SHA-256 of the document; empty where the runner did not note it.
     #[serde(default)]
     pub document_sha256: String,
-    /// How far it came.
+    /// Its state.
     pub status: State,
     /// Wall time.
     #[serde(default)]
@@ -69,7 +69,7 @@ pub struct Record {
 pub struct TaskRecord {
     /// Name in the plan, which is its folder's.
     pub name: String,
-    /// How far it came.
+    /// Its state.
     pub state: State,
     /// Why it ran or did not.
     #[serde(default)]

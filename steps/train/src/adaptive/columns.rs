@@ -41,7 +41,7 @@ pub(super) struct Scale {
     /// Their standard deviation, which is at least a share of their range, and of the mean where
     /// there is no range; 0 where there is no value.
     pub(super) deviation: f64,
-    /// Says that the standard deviation was below that share: the column moved in a few rows, if at
+    /// Whether the standard deviation was below that share: the column moved in a few rows, if at
     /// all.
     pub(super) is_constant: bool,
 }
@@ -55,7 +55,7 @@ pub(super) struct Column {
     squares: f64,
     low: f64,
     high: f64,
-    /// Says that there is a value in any row, normal or not.
+    /// Whether there is a value in any row, normal or not.
     has_values: bool,
 }
 
@@ -97,7 +97,7 @@ impl Overview {
         }
     }
 
-    /// Says whether any column has a value.
+    /// Returns whether any column has a value.
     pub(super) fn has_values(&self) -> bool {
         self.columns.iter().any(|column| column.has_values)
     }

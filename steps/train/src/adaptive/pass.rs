@@ -29,7 +29,7 @@ const MOST_WARM_UP_ROWS: usize = 60;
 /// it above the next one.
 const BOUND_SHARE: f64 = 0.99;
 
-/// Rows whose features say what is usual; of more, evenly spaced ones do.
+/// Most rows for the usual ranges; of more rows, evenly spaced ones are used.
 const MOST_MOMENT_ROWS: usize = 2_000_000;
 
 /// What every pass needs.
@@ -57,9 +57,9 @@ struct Place {
     /// Number of the row among those of its entity.
     row: usize,
     fold: usize,
-    /// Says that the row may say what is usual.
+    /// Whether the row may be used for learning.
     usual: bool,
-    /// Says that the entity's windows have filled.
+    /// Whether the entity's windows have filled.
     warmed: bool,
 }
 

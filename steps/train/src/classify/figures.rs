@@ -223,8 +223,8 @@ fn rows_left_out(data: &ClassRows, out: &[usize]) -> Vec<usize> {
     rows.into_iter().step_by(every).collect()
 }
 
-/// Exchanges the values of one feature between rows left out (Breiman: Random Forests, 2001) and says
-/// what is lost.
+/// Exchanges the values of one feature between left-out rows, and returns the loss (permutation
+/// importance; Breiman: Random Forests, 2001).
 fn importances(
     data: &ClassRows,
     (seed, threads): (u64, usize),

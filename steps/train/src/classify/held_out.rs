@@ -1,5 +1,5 @@
-//! What class models say of entities they were not fitted on: the split by entity is repeated, and
-//! everything that has to be chosen is chosen on what is left out.
+//! Predictions of class models for left-out entities: the split by entity is repeated, and all
+//! choices are made on left-out entities.
 
 use contract::classify::{ClassBounds, EvidenceRule};
 use document::classify::{Classify, EntitySplit};
@@ -60,7 +60,7 @@ pub(crate) fn random(seed: u64, repetition: u32) -> ChaCha8Rng {
     random
 }
 
-/// Splits, fits and asks about what was left out, as often as the document says.
+/// Splits, fits and predicts left-out entities, as often as the document says.
 pub(crate) fn repeat(
     data: &ClassRows,
     fitter: &Fitter,

@@ -26,7 +26,7 @@ use super::Hunt;
 /// Rows of an injected fault.
 const FAULT_ROWS: usize = 10;
 
-/// One row in so many is of an injected fault.
+/// One of this number of rows is of an injected fault.
 const FAULTY_SHARE: usize = 10;
 
 /// Share of training rows above the threshold that later rows are compared with.
@@ -120,7 +120,7 @@ impl Criterion {
         Ok(Self { metric: SearchMetric::InjectedFaults, rows, anomalous, untouched })
     }
 
-    /// Says whether labels rank the trials.
+    /// Returns whether labels rank the trials.
     pub(super) fn is_labelled(&self) -> bool {
         self.metric == SearchMetric::AveragePrecision
     }
@@ -154,8 +154,8 @@ fn columns_of(most: usize, fault: usize) -> usize {
     1 + (fault / 2) % most
 }
 
-/// Returns the standard deviation of each column's finite values, of a constant one a hundredth of
-/// what it is.
+/// Returns the standard deviation of each column's finite values; for a constant column one
+/// hundredth of its value.
 fn deviations(rows: &Array2<f64>) -> Vec<f64> {
     let deviation = |column: ndarray::ArrayView1<'_, f64>| {
         let values: Vec<f64> = column.iter().copied().filter(|value| value.abs() < 1e150).collect();

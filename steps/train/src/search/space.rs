@@ -1,7 +1,7 @@
 //! What a search draws parameters from.
 //!
-//! How inputs are scaled is drawn only where labels say what is better: what can be judged without
-//! them favours scalings that blow quiet columns up (measured, see [`super::criterion`]).
+//! The scaling of inputs is searched only with labels: criteria without labels favour scalings that
+//! enlarge quiet columns (measured, see [`super::criterion`]).
 
 use contract::DetectorKind;
 use rand::Rng;
@@ -17,7 +17,7 @@ pub struct Data {
     pub labelled: bool,
 }
 
-/// Draws parameters of a kind: some fields anew, the others as given.
+/// Draws parameters of a kind: some fields are random, the others as given.
 pub fn draw(kind: DetectorKind, given: &Value, data: Data, random: &mut impl Rng) -> Value {
     let columns = data.columns;
     let mut parameters = given.clone();

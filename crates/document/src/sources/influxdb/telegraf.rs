@@ -26,7 +26,7 @@ pub(super) fn columns() -> Vec<InfluxdbColumn> {
         counter: true,
         ..plain(name, "bytes_per_second", measurement, field, part)
     };
-    // `total` is the sum of the devices, whose series stand beside it.
+    // `total` is the sum of the devices, which have their own series.
     let disk = |name: &str, field: &str| InfluxdbColumn {
         tags: [("device".to_owned(), vec!["total".to_owned()])].into(),
         ..rate(name, DISK, field, "container_name")

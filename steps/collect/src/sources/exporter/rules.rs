@@ -19,7 +19,7 @@ pub(crate) struct Previous {
     counters: HashMap<Arc<str>, f64>,
 }
 
-/// Says whether a metric of this name is asked for.
+/// Returns whether a metric of this name is asked for.
 pub(crate) fn wants(metrics: &[ExporterMetric], name: &str) -> bool {
     metrics.iter().any(|it| it.metric == name || it.divide_by.as_deref() == Some(name))
 }
@@ -75,7 +75,7 @@ pub(crate) fn values(
     values
 }
 
-/// Says whether a series is one of a metric, by its name and labels.
+/// Returns whether a series is one of a metric, by its name and labels.
 fn is_meant(metric: &ExporterMetric, name: &str, sample: &Sample) -> bool {
     let is_allowed = |(label, patterns): (&String, &Vec<String>)| {
         matches(patterns, sample.label(label).unwrap_or_default())

@@ -26,8 +26,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Makes one client for all endpoints; relative files are below `folder`, the document's, and
-    /// `field` says where the settings stand in it.
+    /// Makes one client for all endpoints; relative files are below `folder`, the folder of the
+    /// document, and `field` is the field of the settings.
     pub(super) fn new(
         settings: &ExporterSource,
         field: &str,
@@ -80,7 +80,7 @@ impl Client {
     ) -> Result<Scrape, String> {
         let mut request = self.server.start(Method::GET, url.url().clone());
         if url.is_loopback() {
-            // Compression only costs time where nothing is sent over a network.
+            // Without a network compression only costs time.
             request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         // An open connection to each of a thousand endpoints would use up the process's files.

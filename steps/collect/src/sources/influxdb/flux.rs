@@ -79,7 +79,7 @@ struct Head {
 }
 
 impl Head {
-    /// Returns the cell of a column; nothing where it has no value.
+    /// Returns the cell of a column; `None` if it has no value.
     fn cell(&self, row: &StringRecord, at: usize) -> Result<Option<Cell>, Wrong> {
         let text = row.get(at).unwrap_or_default();
         let default = self.defaults.get(at).map(String::as_str).unwrap_or_default();
@@ -115,7 +115,7 @@ pub(super) fn milliseconds(text: &str) -> Option<f64> {
     Some(time.as_millisecond() as f64)
 }
 
-/// Reads a body of annotated CSV; hands each run of rows of a table to `take`.
+/// Reads a body of annotated CSV; passes each run of rows of a table to `take`.
 pub(super) fn read(body: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wrong> {
     if body.trim_ascii_start().starts_with(b"<") {
         return Err(Wrong::WebPage);
@@ -150,7 +150,7 @@ pub(super) fn read(body: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wron
     Ok(())
 }
 
-/// Says whether a row is the header of a table of errors, which may have no annotations.
+/// Returns whether a row is the header of a table of errors, which may have no annotations.
 fn is_error(row: &StringRecord) -> bool {
     let names: Vec<&str> = row.iter().filter(|name| !name.is_empty()).collect();
     names == ["error", "reference"]

@@ -1,4 +1,4 @@
-//! The queries: in `InfluxQL` here, in Flux and SQL in modules of their own.
+//! The queries in `InfluxQL`; Flux and SQL have their own modules.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ impl Question {
 }
 
 /// Asks for the raw rows of a measurement in `(after, end]`, a series for each set of the tags that
-/// are needed: two collectors that write the same series with tags of their own are one series.
-/// SQL names only columns that a measurement has, which `known` says.
+/// are needed: two collectors that write the same series with their own tags are one series. SQL
+/// names only existing columns of a measurement, which `known` lists.
 pub(super) fn rows(
     settings: &InfluxdbSource,
     measurement: &Measurement<'_>,
@@ -117,7 +117,7 @@ pub(super) fn end(
     Question { text, tags: Vec::new(), fields: Vec::new() }
 }
 
-/// Asks how long rows are kept; nothing where the language cannot ask.
+/// Asks how long rows are kept; `None` if the language cannot ask.
 pub(super) fn retention(settings: &InfluxdbSource) -> Option<Question> {
     let text = match settings.language {
         InfluxLanguage::Influxql => {

@@ -78,7 +78,7 @@ struct Line {
 struct Statement {
     #[serde(default)]
     series: Vec<Series>,
-    /// Says that more lines of this statement follow.
+    /// Whether more lines of this statement follow.
     #[serde(default)]
     partial: bool,
     error: Option<String>,
@@ -104,7 +104,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes bytes, and hands the series of each whole line to `take`.
+    /// Takes bytes, and passes the series of each complete line to `take`.
     pub(crate) fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wrong> {
         // What came before was looked through already.
         let mut from = self.rest.len();

@@ -15,8 +15,8 @@ use super::{flux, sql};
 
 /// Bytes of a reply that are read.
 const LONGEST_REPLY_BYTES: usize = 512 << 20;
-/// Status of a request that asks for too much: what a limit of the server counts as, which stands in
-/// a reply with the status 200.
+/// Status for a request that exceeds a limit of the server, which InfluxDB reports in a reply with
+/// the status 200.
 const TOO_LARGE: u16 = 413;
 
 /// A server, with everything each request carries.
@@ -193,7 +193,7 @@ impl Server {
         }
     }
 
-    /// Makes the failure of an error that stands in a reply with the status 200.
+    /// Makes the failure for an error in a reply with the status 200.
     fn said(&self, request: &Request, text: &str) -> Failed {
         let field = self.client.field();
         let message = self.message(request, text);

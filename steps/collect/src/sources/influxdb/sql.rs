@@ -53,8 +53,8 @@ fn name_of(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Reads a body of JSON lines; hands each run of rows of the same tags to `take`. What is not a tag and no
-/// time is a field.
+/// Reads a body of JSON lines; passes each run of rows with the same tags to `take`. A value that
+/// is neither a tag nor a time is a field.
 pub(super) fn read(
     body: &[u8],
     (fields, tags): (&[String], &[String]),

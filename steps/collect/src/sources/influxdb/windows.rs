@@ -11,7 +11,7 @@ use super::reply::{Cell, Series};
 use crate::range::Grid;
 use crate::sources::prometheus::reply::Point;
 
-/// Rows that were not taken as they are, by measurement and by what is the matter.
+/// Rows that were changed or left out, by measurement and reason.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Odd(BTreeMap<String, usize>);
 
@@ -207,8 +207,8 @@ impl<'a> Windows<'a> {
         sums.into_iter().map(of).filter(|(.., points)| !points.is_empty()).collect()
     }
 
-    /// Returns the growth per second over the rate window that ends with a window. A window without a
-    /// row of its own has none: what has vanished does not live on in its rates.
+    /// Returns the growth per second over the rate window that ends with a window. A window without
+    /// a row has none, so a series that has ended has no rates.
     fn rate_of(&self, part: &Part, at: usize) -> Option<f64> {
         let last = part.windows[at]?.last;
         // From the last row before the rate window where there is one, or else from its first row.

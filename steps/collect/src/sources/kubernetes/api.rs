@@ -14,9 +14,9 @@ use super::kubeconfig;
 use super::objects::{Page, Status};
 use crate::sources::prometheus::request::{LONGEST_REPLY_BYTES, unpacked};
 
-/// How often a list that grew too old between two pages is begun anew.
+/// How often a list that expired between two pages is restarted.
 const MOST_RESTARTS: u32 = 3;
-/// Status of a list whose next page is gone.
+/// Status of a list whose next page has expired.
 const GONE: u16 = 410;
 /// Status of a request without valid credentials.
 const UNAUTHORIZED: u16 = 401;
@@ -106,7 +106,7 @@ impl<'a> Api<'a> {
         .hint(format!("a larger `{}.page_size` reads it in fewer requests", self.field)))
     }
 
-    /// Reads a list from its begin; nothing where it expired meanwhile.
+    /// Reads a list from its begin; `None` if it expired meanwhile.
     fn pages<T: DeserializeOwned>(&mut self, listed: &Listed) -> Result<Option<Vec<T>>, StepError> {
         let mut items = Vec::new();
         let mut next = String::new();
@@ -120,8 +120,8 @@ impl<'a> Api<'a> {
         }
     }
 
-    /// Reads a page; nothing where it is gone. Credentials in a file are read for each: they may be
-    /// exchanged at any time, also while a request is on its way.
+    /// Reads a page; `None` if it has expired. Credentials in a file are read for each page,
+    /// because they may be rotated at any time.
     fn page<T: DeserializeOwned>(
         &mut self,
         listed: &Listed,

@@ -30,7 +30,7 @@ impl Images {
         let mut images = Self::default();
         for node in order {
             let own = images.nodes.entry(node.metadata.name.clone()).or_default();
-            // An image that says it has no bytes says nothing.
+            // An image with a size of 0 has no known size.
             for image in node.status.images.iter().filter(|image| image.size_bytes > 0) {
                 for name in &image.names {
                     own.add(name, image.size_bytes);

@@ -137,7 +137,7 @@ struct ContainerStatus {
 }
 
 impl Pod {
-    /// Returns when it started; nothing for one that does not run.
+    /// Returns when it started; `None` for one that does not run.
     pub(super) fn started(&self) -> Option<Timestamp> {
         if self.status.phase != "Running" {
             return None;

@@ -8,7 +8,7 @@ use postgres::{Access, Session, ToSql, Type, literal, quoted, quoted_table};
 
 /// Columns of a reply before the samples: time, entity, label.
 pub(super) const KEYS: usize = 3;
-/// Columns that tables of ours have, or will have, beside samples.
+/// Reserved names of columns in tables.
 const RESERVED: [&str; 6] = frames::FeatureTable::RESERVED;
 
 /// How a source is read.
@@ -158,7 +158,7 @@ fn is_number(of: &Type) -> bool {
 /// How the time is written in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TimeColumn {
-    /// Its name, as it stands in a statement.
+    /// Its name, in the form of a statement.
     column: String,
     unit: TimeUnit,
     kind: Written,
@@ -245,7 +245,7 @@ impl TimeColumn {
         }
     }
 
-    /// Returns a time as it is exchanged, the part of a unit left out.
+    /// Returns a time in its exchange form, without fractions of a unit.
     pub(super) fn raw(&self, time: Timestamp) -> RawTime {
         self.with(match self.unit {
             TimeUnit::Seconds => time.ms().div_euclid(1000),

@@ -14,9 +14,10 @@ use crate::range::Grid;
 
 /// Turns chunks into rows, in order of time.
 ///
-/// Where no query names an entity, each point in time has a row, be it one of gaps alone: a minute
-/// without data is something to tell. Where one does, an entity has a row at the times at which
-/// some query has a value for it: pods come and go. Both hold however the time is cut into chunks.
+/// If no query names an entity, each point in time has a row, even if it has only gaps, because a
+/// minute without data must be reported. Otherwise an entity has a row at the times at which some
+/// query has a value for it, because pods come and go. Both hold for any division of the time into
+/// chunks.
 #[derive(Debug)]
 pub(crate) struct Assembler<'a> {
     columns: Vec<Column>,
@@ -30,7 +31,7 @@ pub(crate) struct Assembler<'a> {
     by_entity: bool,
     /// A tick uses what it can; a training refuses a query that is ambiguous most of the time.
     is_scoring: bool,
-    /// Says that a row with a value was seen; a training's range begins there.
+    /// Whether a row with a value was seen; a training's range begins there.
     begun: bool,
     skipped_rows: usize,
     ignored_points: usize,
@@ -41,7 +42,7 @@ pub(crate) struct Assembler<'a> {
     pub(crate) gaps: Gaps,
 }
 
-/// All series that stand for one entity.
+/// All series of one entity.
 type EntitySeries = BTreeMap<String, Vec<Series>>;
 
 /// Points of each query for one entity, in order of time, and then of each text.
@@ -149,7 +150,7 @@ impl<'a> Assembler<'a> {
         }
     }
 
-    /// Sorts a query's series by entity; without an entity label all of them stand for one.
+    /// Sorts a query's series by entity; without an entity label all of them belong to one.
     ///
     /// Series without the label are left out with a warning; where none has it, the query is wrong.
     fn by_entity(&mut self, index: usize, all: Vec<Series>) -> Result<EntitySeries, StepError> {
@@ -171,7 +172,7 @@ impl<'a> Assembler<'a> {
         Ok(by_entity)
     }
 
-    /// Makes one list of points of the series that stand for an entity, in order of time.
+    /// Makes one list of the points of an entity's series, in order of time.
     fn one_a_time(
         &mut self,
         index: usize,

@@ -35,8 +35,8 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Makes the client of a source; its files are relative to `folder`, the document's, and `field`
-    /// says where it stands in it.
+    /// Makes the client of a source; its files are relative to `folder`, the folder of the
+    /// document, and `field` is its field in the document.
     pub(crate) fn new(field: &str, server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
         // A query of the base URL stays: a proxy may choose the tenant by it.
         let url = server.url.join(RANGE_PATH);
@@ -44,7 +44,7 @@ impl Endpoint {
         Ok(Self { server, shown: url.to_string(), url, post_refused: AtomicU16::new(0) })
     }
 
-    /// Returns where the settings stand in the document, for hints.
+    /// Returns the field of the settings in the document, for hints.
     pub(crate) fn field(&self) -> &str {
         self.server.field()
     }

@@ -19,7 +19,7 @@ impl Column {
         Self { name: query.name.clone(), labels: query.labels(entity).to_vec() }
     }
 
-    /// Returns the entity that a series stands for; nothing where it has none of the labels.
+    /// Returns the entity of a series; `None` if it has none of the labels.
     pub(crate) fn entity_of(&self, entity: &Entity, series: &Series) -> Option<String> {
         if self.labels.is_empty() {
             return Some(String::new());
@@ -79,7 +79,7 @@ impl Column {
     }
 }
 
-/// The points of all series that stand for one entity.
+/// The points of all series of one entity.
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
     /// Where one series had a value, in order of time.

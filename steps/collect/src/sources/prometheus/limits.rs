@@ -56,7 +56,7 @@ impl Limits {
         true
     }
 
-    /// Makes requests run one after the other; says whether they did not so far.
+    /// Makes requests run one after the other; returns whether they were parallel before.
     pub(crate) fn one_at_a_time(&self, what: &str) -> bool {
         self.note(what);
         self.parallel.swap(1, Ordering::Relaxed) > 1
@@ -81,7 +81,7 @@ impl Limits {
     }
 }
 
-/// Says whether a refusal is about the size of a request.
+/// Returns whether a refusal is about the size of a request.
 pub(crate) fn is_of_size(message: &str) -> bool {
     let message = message.to_lowercase();
     OF_SIZE.iter().any(|words| message.contains(words))

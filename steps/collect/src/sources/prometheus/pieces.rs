@@ -66,7 +66,7 @@ pub(crate) struct Hole {
 pub(crate) struct Stop {
     pub(crate) at: Timestamp,
     pub(crate) error: StepError,
-    /// Says that the server answered, though not completely.
+    /// Whether the server answered, though not completely.
     pub(crate) is_partial: bool,
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Returns what the server says its answer lacks; nothing for a complete answer.
+    /// Returns what the server says its answer lacks; `None` for a complete answer.
     ///
     /// Thanos, Mimir and remote reads name a store that did not answer in `warnings`. Prometheus
     /// writes its remarks on a query there as well; they begin with `PromQL` and lack nothing.
@@ -116,12 +116,12 @@ impl fmt::Display for ReplyError {
 }
 
 impl ReplyError {
-    /// Says whether the query took the server too long.
+    /// Returns whether the query took the server too long.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Failed { kind, .. } if kind == "timeout")
     }
 
-    /// Says whether the same question may get a good reply later.
+    /// Returns whether the same question may get a good reply later.
     pub(crate) fn may_pass(&self) -> bool {
         const PASSING: [&str; 5] =
             ["timeout", "canceled", "internal", "unavailable", "too_many_requests"];

@@ -37,9 +37,9 @@ pub(crate) struct Requester {
     pub(crate) retries: u8,
     pub(crate) limits: Limits,
     pub(crate) patience: Patience,
-    /// Says that some query got an answer: a server that answers is not down.
+    /// Whether some query got an answer: a server that answers is not down.
     pub(crate) has_answered: AtomicBool,
-    /// Says that a query got no answer at all: others are not asked for piece by piece.
+    /// Whether a query got no answer at all: others are not asked for piece by piece.
     pub(crate) is_down: AtomicBool,
     pub(crate) requests: AtomicUsize,
     pub(crate) retried: AtomicUsize,
@@ -146,7 +146,7 @@ impl Requester {
                     body.extend_from_slice(&bytes);
                 }
                 Ok(None) => break,
-                // The start of an error page is enough; so is what came before it was cut.
+                // The start of an error page is enough, also of a truncated one.
                 Ok(Some(_)) | Err(_) if !status.is_success() => break,
                 Ok(Some(_)) => return Ok(Response { status, headers, body: None }),
                 Err(error) => return Err(self.transport(&error)),
@@ -287,7 +287,7 @@ pub(crate) fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     Ok((plain.len() as u64 <= longest).then_some(plain))
 }
 
-/// Says whether a status may come with the words of a limit.
+/// Returns whether a status may come with the words of a limit.
 fn says_size(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 422 | 500 | 503)
 }

@@ -75,7 +75,7 @@ impl BadCells {
 }
 
 impl Bad {
-    /// Returns the setting that mends what the first bad cell shows.
+    /// Returns the setting that corrects the problem of the first bad cell.
     fn hint(&self) -> &'static str {
         let cell = self.first().rsplit_once("`: `").and_then(|(_, rest)| rest.split('`').next());
         let cell = cell.unwrap_or_default().trim_start_matches(['-', '+']);

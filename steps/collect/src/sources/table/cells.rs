@@ -96,7 +96,7 @@ impl Cells {
         }
     }
 
-    /// Says whether times may be numbers.
+    /// Returns whether times may be numbers.
     pub(super) fn has_number_times(&self) -> bool {
         !matches!(self.format, TimeFormat::Rfc3339 | TimeFormat::Pattern(_))
     }

@@ -49,14 +49,14 @@ pub(super) struct Outside {
 /// What was seen of the rows.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// Says that some row had a value.
+    /// Whether some row had a value.
     pub(super) has_values: bool,
     /// Rows that do not lie on whole steps.
     pub(super) off_grid: usize,
     pub(super) outside: Option<Outside>,
 }
 
-/// Takes blocks of rows and hands them on in order of time.
+/// Takes blocks of rows and passes them on in order of time.
 pub(super) struct Sink<'a, 'each> {
     each: &'a mut Each<'each>,
     clock: Clock,

@@ -109,7 +109,7 @@ impl Sorter {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
         let file = options.open(&path).map_err(failed)?;
-        // Without a name it is gone when this process is, however that ends.
+        // Without a name the file disappears when this process ends for any reason.
         fs::remove_file(&path).map_err(failed)?;
         let mut writer = BufWriter::new(file);
         for row in self.rows.drain(..) {

@@ -12,7 +12,7 @@ use fs_err as fs;
 
 /// Bytes that are read at a time; a header line is looked for in the first of them.
 const BUFFER_BYTES: usize = 64 << 10;
-/// What `auto` takes for a separator of columns, the likeliest first.
+/// Separators of columns that `auto` tries, the most likely first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// A CSV file to be read from its header on.

@@ -1,4 +1,4 @@
-//! One line of the export: what it says that is counted.
+//! The counted parts of one line of the export.
 //!
 //! The encoder writes protobuf's JSON: fields that are zero, empty or false are left out, 64-bit
 //! integers are texts, and there are spaces anywhere.
@@ -21,7 +21,7 @@ pub(super) enum Said {
     Unknown,
 }
 
-/// Why a line says nothing.
+/// Why a line is not an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Bad {
     /// It is not an event.
@@ -36,7 +36,7 @@ pub(super) struct Event {
     pub(super) time: Timestamp,
     /// The node, or the pod.
     pub(super) entity: String,
-    /// Events that the line stands for.
+    /// Number of events of the line.
     pub(super) weight: f64,
     /// Equal for the same event read twice; nothing where that is unknown.
     pub(super) key: Option<u64>,
@@ -52,7 +52,7 @@ pub(super) enum What {
     Connect { destination: u64, is_mining: bool, column: Option<usize> },
     /// Anything else; without a `column` it is one of the others.
     Other { column: Option<usize> },
-    /// Tetragon left out so many events of this node.
+    /// Number of events of this node that Tetragon left out.
     Dropped(f64),
     /// Tetragon begins or ends to leave out the events of a control group.
     Throttled { group: u64, begins: bool },
@@ -72,7 +72,8 @@ pub(super) fn parse(line: &[u8], rules: &Rules<'_>) -> Result<Said, Bad> {
     }
 }
 
-/// Returns the time of a line, of whatever kind its event is; nothing for a line that is not an event.
+/// Returns the time of a line, of whatever kind its event is; `None` for a line that is not an
+/// event.
 pub(super) fn time(line: &[u8]) -> Option<Timestamp> {
     let parsed: Line<'_> = serde_json::from_slice(line).ok()?;
     let of = |line: &Line<'_>| line.time.as_ref()?.0.parse().ok();
@@ -219,7 +220,7 @@ impl Call<'_> {
         })
     }
 
-    /// Says whether a program was started from a folder for temporary files, or from memory: the
+    /// Returns whether a program was started from a folder for temporary files, or from memory: the
     /// program itself, or a script that it interprets.
     fn is_temporary(&self, rules: &Rules<'_>) -> bool {
         let process = &self.process;

@@ -122,7 +122,7 @@ impl Open {
         })
     }
 
-    /// Hands on the lines up to the end of the file as it is now; a line without an end waits.
+    /// Passes on the lines up to the current end of the file; an incomplete line waits.
     fn read(&mut self, each: &mut dyn FnMut(&[u8])) -> std::io::Result<()> {
         let mut piece = Vec::new();
         loop {

@@ -1,4 +1,5 @@
-//! Lines of files: plain or gzip, each at most so long, and taken out of a container runtime's log.
+//! Lines of files: plain or gzip, with a limited length, and unwrapped from a container runtime's
+//! log.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read as _};
@@ -16,7 +17,7 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
-    /// Says that the file ends within the line, or that the line is too long to be read.
+    /// Whether the file ends within the line, or that the line is too long to be read.
     pub(super) is_cut: bool,
 }
 
@@ -137,7 +138,7 @@ pub(super) struct Wrapped {
 }
 
 impl Wrapped {
-    /// Leaves in `line` what stands in it; says whether that is a whole line that is not empty.
+    /// Unwraps `line`; returns whether it is a complete line that is not empty.
     pub(super) fn take(&mut self, line: &mut Vec<u8>) -> bool {
         let Some((text, is_last)) = unwrapped(line) else { return !line.trim_ascii().is_empty() };
         if self.pieces.len() + text.len() > LONGEST_LINE {
@@ -202,7 +203,7 @@ pub(super) fn sets(path: &Path) -> Result<Vec<Vec<PathBuf>>, StepError> {
 }
 
 /// Returns the name of the live file without its ending, and whether the file is the live one;
-/// nothing for a file that holds no events. Rotated ones are called `NAME-2006-01-02T15-04-05.000`.
+/// `None` for a file that holds no events. Rotated ones are called `NAME-2006-01-02T15-04-05.000`.
 fn set_of(name: &str) -> Option<(String, bool)> {
     let plain = name.strip_suffix(".gz").unwrap_or(name);
     let stem = [".log", ".json", ".jsonl"].iter().find_map(|ending| plain.strip_suffix(ending))?;

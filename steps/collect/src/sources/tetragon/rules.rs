@@ -54,7 +54,7 @@ impl<'a> Rules<'a> {
         self.mining_ports.contains(&port)
     }
 
-    /// Says whether connections to an address count.
+    /// Returns whether connections to an address count.
     pub(super) fn counts(&self, address: &str) -> bool {
         self.settings.loopback
             || !address.parse::<std::net::IpAddr>().is_ok_and(|address| match address {
@@ -66,7 +66,7 @@ impl<'a> Rules<'a> {
             })
     }
 
-    /// Says whether a path lies in a folder for temporary files; a relative one lies in `cwd`.
+    /// Returns whether a path is in a folder for temporary files; a relative path is below `cwd`.
     pub(super) fn is_temporary(&self, path: &str, cwd: &str) -> bool {
         let full = if path.starts_with('/') {
             None

@@ -1,4 +1,4 @@
-//! Drawings of the page of classes, as SVG of their own: no chart over time.
+//! Drawings of the page of classes, as separate SVG.
 
 use contract::classify::{ClassManifest, CurvePoint, Importance, UNKNOWN};
 use serde_json::Value;
@@ -136,7 +136,7 @@ fn wrap_wide(height: f64, inside: &str) -> String {
     )
 }
 
-/// Draws a node and what is below it; returns how high it lies.
+/// Draws a node and the nodes below it; returns its height.
 fn node(svg: &mut String, node_of: &Value, depth: u32, leaves: &mut f64) -> f64 {
     let x = 10.0 + 340.0 * f64::from(depth);
     let (low, high) = (&node_of["low"], &node_of["high"]);

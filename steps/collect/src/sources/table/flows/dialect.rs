@@ -33,7 +33,7 @@ pub(super) enum Field {
     Ack,
     /// State of the connection, as Zeek writes it.
     State,
-    /// What became of the packet, as Cilium writes it.
+    /// Verdict on the packet, in Cilium's form.
     Verdict,
     /// The packet goes from the destination of the connection to its source.
     IsReply,
@@ -337,7 +337,7 @@ impl Dialect {
         self.fields.iter().map(|(field, _)| *field)
     }
 
-    /// Says whether the format has a field.
+    /// Returns whether the format has a field.
     pub(super) fn has(&self, field: Field) -> bool {
         self.fields().any(|known| known == field)
     }

@@ -70,7 +70,7 @@ pub(super) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// Makes a flow of the fields of a record; nothing for a record of another kind.
+    /// Makes a flow of the fields of a record; `None` for a record of another kind.
     ///
     /// Errors: what is wrong with the record, in a few words.
     pub(super) fn flow(&self, get: &Get<'_>) -> Result<Option<Flow>, String> {
@@ -174,7 +174,7 @@ impl Maker<'_> {
 }
 
 impl Dialect {
-    /// Says whether each record of the format must have a value there.
+    /// Returns whether each record of the format must have a value there.
     fn signature_has(&self, field: Field) -> bool {
         self.has(field)
             && !matches!(self.format, document::sources::flows::TableFormat::Cicflowmeter)
@@ -225,7 +225,7 @@ fn is_true(text: &str) -> bool {
     ["true", "1", "1.0", "t"].iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Says whether a TCP flow has SYN and no ACK; nothing where the record has no flags.
+/// Returns whether a TCP flow has SYN and no ACK; `None` if the record has no flags.
 fn syn_only(get: &Get<'_>) -> Option<bool> {
     if let Some(flags) = get(Field::Flags).map(str::trim).filter(|flags| !flags.is_empty()) {
         let hexadecimal = flags.strip_prefix("0x").map(|hex| u32::from_str_radix(hex, 16));
@@ -252,7 +252,7 @@ fn syn_only(get: &Get<'_>) -> Option<bool> {
     Some(is_set(syn) && !get(Field::Ack).is_some_and(is_set))
 }
 
-/// Says whether a connection came to nothing; nothing where the record does not say.
+/// Returns whether a connection came to nothing; `None` if the record does not say.
 fn failed(get: &Get<'_>) -> Option<bool> {
     if let Some(verdict) = get(Field::Verdict) {
         return Some(matches!(verdict, "DROPPED" | "ERROR"));
@@ -275,7 +275,7 @@ fn reversed(flow: Flow) -> Flow {
     }
 }
 
-/// Returns the address that a text or an integer stands for; nothing for another identifier.
+/// Returns the address of a text or an integer; `None` for another identifier.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
     let bare = text.split('%').next().unwrap_or(text);
     let integer = || bare.parse::<u32>().ok().map(|bits| IpAddr::V4(Ipv4Addr::from(bits)));

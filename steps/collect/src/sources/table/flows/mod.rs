@@ -92,7 +92,7 @@ pub(super) fn open<'a>(
 }
 
 impl Dialect {
-    /// Says whether the format has what a column is made of.
+    /// Returns whether the format has what a column is made of.
     fn fills(&self, column: &str, has_cluster: bool) -> bool {
         let any = |fields: &[Field]| fields.iter().any(|field| self.has(*field));
         let is_directed = column.contains("sent_") || column.contains("received_");

@@ -48,7 +48,7 @@ pub(super) struct FlowFile<'a> {
     shape: Shape,
     /// The format; nothing for a file without a record, whose format the document names.
     pub(super) dialect: Option<&'static Dialect>,
-    /// Says that the records have labels.
+    /// Whether the records have labels.
     pub(super) is_labelled: bool,
 }
 
@@ -251,7 +251,7 @@ impl<'a> FlowFile<'a> {
         while self.line(&mut bytes, &mut line)? {
             number += 1;
             if line.starts_with(b"#") {
-                // Each of several logs in one file has a header of its own.
+                // Each of several logs in one file has its own header.
                 if let Some(names) = zeek_names(&line) {
                     (columns, fields) = (names.len(), self.fields(dialect, &names));
                 }
@@ -330,7 +330,7 @@ impl<'a> FlowFile<'a> {
     }
 }
 
-/// Says whether a JSON object is a flow: Hubble writes other events between them.
+/// Returns whether a JSON object is a flow: Hubble writes other events between them.
 fn is_flow(dialect: &Dialect, pairs: &[(String, String)]) -> bool {
     let has = |name: &str| pairs.iter().any(|(own, _)| own == name);
     dialect.format != TableFormat::Hubble || Dialect::find(dialect.format, &has).is_some()
@@ -354,7 +354,7 @@ fn header(record: &ByteRecord) -> Vec<String> {
     record.iter().map(|cell| decoded(cell).trim().trim_start_matches('_').to_owned()).collect()
 }
 
-/// Says whether a row is the header once more.
+/// Returns whether a row is the header once more.
 fn is_header(record: &ByteRecord, names: &[String]) -> bool {
     let first = names.first().map(String::as_str).unwrap_or_default();
     record.get(0).is_some_and(|cell| decoded(cell).contains(first)) && header(record) == names

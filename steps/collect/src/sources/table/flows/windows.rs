@@ -23,7 +23,7 @@ impl Blocks {
         }
     }
 
-    /// Says whether an address is in a block; nothing where the document has no blocks.
+    /// Returns whether an address is in a block; `None` if the document has no blocks.
     pub(super) fn contain(&mut self, text: &str) -> Option<bool> {
         if self.blocks.is_empty() {
             return None;
@@ -118,8 +118,8 @@ impl Windows {
             flow.entity().clone_into(&mut group.name);
         }
         group.add(flow, destination, is_inside);
-        // What is sent to an address is received by it, whoever began the flow. Without addresses
-        // nobody knows.
+        // The destination of a packet receives it, regardless of who started the flow. Without
+        // addresses this is unknown.
         if destination != source {
             let receiver = self.groups.entry((end, destination)).or_default();
             receiver.received_bytes.add(flow.sent_bytes);
@@ -255,7 +255,7 @@ pub(super) fn flow_values(flow: &Flow, cluster: &mut Blocks) -> [Option<f64>; FL
     ]
 }
 
-/// Divides; nothing where a side is missing or the divisor is zero.
+/// Divides; `None` if a side is missing or the divisor is zero.
 fn ratio(above: Option<f64>, below: Option<f64>) -> Option<f64> {
     match (above, below) {
         (Some(above), Some(below)) if below > 0.0 => Some(above / below),
