@@ -79,7 +79,7 @@ fn drift_is_named_and_ends_with_3() -> anyhow::Result<()> {
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(
         said,
-        "cluster/train.yaml is not what its document says\nold.yaml belongs to no document\n"
+        "cluster/train.yaml differs from its document\nold.yaml belongs to no document\n"
     );
 
     workspace.run(&["manifests", "cluster"])?;

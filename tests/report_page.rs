@@ -161,7 +161,7 @@ fn readme_picture_matches_its_first_command() -> Result<()> {
             "All eight faults are found, half of them within 9 seconds",
             "found 8 of 8 labelled faults, half of them within 9 s of their start",
         ),
-        ("no alarm starts outside a fault", "raised no alarm outside of any"),
+        ("no alarm starts outside a fault", "raised no alarm outside of a fault"),
     ] {
         ensure!(readme.contains(said) && text.contains(found), "{said}: {found}");
     }

@@ -97,7 +97,7 @@ fn second_model_on_sample_is_reported_with_its_own_metrics() -> anyhow::Result<(
     let default = figures(&workspace.run(&TRAIN)?)?;
     let said = workspace.run(&[&TRAIN[..], &["--set", "profile=aligo"]].concat())?;
     // The windows have their scores already, which are another model's, and stay what they are.
-    assert!(said.contains("what this model says of what follows"), "{said}");
+    assert!(said.contains("verdicts of this model on the time after"), "{said}");
     let alone = Workspace::new()?;
     let scored = alone.run(&[&TRAIN[..], &["--set", "profile=aligo"]].concat())?;
     assert!(scored.contains("\nscored what follows"), "{scored}");
@@ -105,7 +105,7 @@ fn second_model_on_sample_is_reported_with_its_own_metrics() -> anyhow::Result<(
     for (said, kept) in [(&said, true), (&scored, false)] {
         let page = said.lines().find_map(|line| line.strip_prefix("report")).context("a page")?;
         let page = fs_err::read_to_string(page.trim())?;
-        assert_eq!(page.contains("The windows keep the scores of the version"), kept);
+        assert_eq!(page.contains("Windows keep the scores of the version"), kept);
     }
     assert_ne!(figures(&said)?, default);
     let again = workspace.run(&TRAIN)?;

@@ -159,7 +159,7 @@ const BROKEN: [Break; 20] = [
         "- name: spol\n          mountPath",
         "reference",
     ),
-    ("not a path of health", AGENT, "path: /healthz", "path: /health", "settings"),
+    ("not a health endpoint", AGENT, "path: /healthz", "path: /health", "settings"),
     ("probe of no port", AGENT, "port: metrics", "port: metric", "reference"),
     (
         "log of the node writable",

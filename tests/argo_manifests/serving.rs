@@ -83,7 +83,7 @@ fn broken_deployments_services_and_scalers_are_found() -> Result<()> {
                 "security",
             ),
             ("token of nowhere", SERVE, "mountPath: /etc/lynceus/serve", "mountPath: /x", "secret"),
-            ("not a path of health", SERVE, "/v2/health/ready", "/ready", "settings"),
+            ("not a health endpoint", SERVE, "/v2/health/ready", "/ready", "settings"),
             ("probe of no port", SERVE, "port: http1", "port: http2", "reference"),
             (
                 "port without a container",

@@ -111,19 +111,19 @@ tests:
         alertname: LynceusAnomaly
         exp_alerts:
           - exp_labels: {severity: warning, pipeline: cluster, entity: node-1}
-            exp_annotations: {summary: "`node-1` of cluster does not behave as it used to"}
+            exp_annotations: {summary: "`node-1` of cluster does not behave as usual"}
       - {eval_time: 6m, alertname: LynceusAnomaly}
       - {eval_time: 30m, alertname: LynceusNoData}
       - eval_time: 33m
         alertname: LynceusNoData
         exp_alerts:
           - exp_labels: {severity: warning, pipeline: cluster, entity: node-1}
-            exp_annotations: {summary: "too much data of `node-1` of cluster is missing to say how it is"}
+            exp_annotations: {summary: "too much data of `node-1` of cluster is missing for a verdict"}
       - eval_time: 50m
         alertname: LynceusAnomaly
         exp_alerts:
           - exp_labels: {severity: warning, pipeline: cluster}
-            exp_annotations: {summary: "cluster does not behave as it used to"}
+            exp_annotations: {summary: "cluster does not behave as usual"}
       - {eval_time: 60m, alertname: LynceusScoringStopped}
       - eval_time: 100m
         alertname: LynceusScoringStopped

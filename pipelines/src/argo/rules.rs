@@ -62,9 +62,9 @@ fn rules(document: &Document) -> Rules {
     let entity = format!("{{{{ with $labels.entity }}}}`{{{{ . }}}}` of {{{{ end }}}}{name}");
     let rules = vec![
         rule("LynceusAnomaly", format!("lynceus_anomaly{of} == 1"), holds)
-            .says("warning", format!("{entity} does not behave as it used to")),
+            .says("warning", format!("{entity} does not behave as usual")),
         rule("LynceusNoData", format!("lynceus_no_data{of} == 1"), holds)
-            .says("warning", format!("too much data of {entity} is missing to say how it is")),
+            .says("warning", format!("too much data of {entity} is missing for a verdict")),
         rule(
             "LynceusScoringStopped",
             format!(

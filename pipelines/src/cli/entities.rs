@@ -174,7 +174,7 @@ pub(super) fn find(
         return Ok(listed.swap_remove(place));
     }
     let name = &document.name;
-    let error = StepError::usage(format!("`{name}` knows no entity `{entity}`"));
+    let error = StepError::usage(format!("`{name}` has no entity `{entity}`"));
     Err(match document::closest(entity, listed.iter().map(|it| it.entity.as_str())) {
         Some(meant) => error.hint(format!("did you mean `{meant}`?")),
         None => error.hint(format!("`lynceus entities list {name}`")),
@@ -205,7 +205,7 @@ fn known(
     let state = ClassState::take(name, mark.as_mut())?;
     if state.summary.version.is_empty() {
         return Err(StepError::refused(format!("`{name}` has no scored window yet"))
-            .hint(format!("`lynceus score {name}` does it")));
+            .hint(format!("score it with `lynceus score {name}`")));
     }
     let files = Registry::new(store, name).fetch(&state.summary.version, None)?;
     Ok((ClassBundle::from_files(&files)?, state))

@@ -120,17 +120,17 @@ pub(crate) fn after_sample(
         return Ok(());
     };
     let mut windows = stored(context, sample.train_until, sample.score_until)?;
-    let mut head = "scored what follows the training range, with its injected faults:";
+    let mut head = "scored the time after the training range, with its injected faults:";
     if deployment(run)
         .is_some_and(|deployed| windows.iter().all(|it| it.version != deployed.version))
     {
         let again = again(context, sample, run)?;
         if again.is_empty() {
-            head = "the model that was live before scored what follows the training range:";
+            head = "the previous live model scored the time after the training range:";
         } else {
             windows = again;
-            head = "what this model says of what follows the training range, with its injected faults (in the store\n\
-                each window keeps the score of the model that was live when it was due):";
+            head = "verdicts of this model on the time after the training range, with its injected faults (in the\n\
+                store each window keeps the score of the model that was live then):";
         }
     }
     print(&format!("\n{head}\n"))?;
@@ -186,7 +186,7 @@ fn stored(
     let windows: Vec<WindowScore> = whole.read_after(Some(from), to).collect::<Result<_, _>>()?;
     if windows.is_empty() {
         return Err(StepError::refused(format!("no window between {from} and {to} was scored"))
-            .hint(format!("lynceus score {} does it", context.document.name)));
+            .hint(format!("score it with: lynceus score {}", context.document.name)));
     }
     Ok(windows)
 }
@@ -357,12 +357,12 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     let mut text = if !evaluation.labels.is_empty() {
         labelled::table_of(&evaluation.labels)
     } else if evaluation.scenarios.is_empty() {
-        "no scenario lies in these windows\n".to_owned()
+        "there is no scenario in these windows\n".to_owned()
     } else {
         table(&rows)
     };
     if evaluation.scenarios.iter().any(|found| found.guarded) {
-        text.push_str("* labels.guard leaves no window of it for the metrics below\n");
+        text.push_str("* labels.guard excludes all its windows from the metrics below\n");
     }
     text.extend(evaluation.parts.tables());
     text.push_str(&format!(
@@ -376,7 +376,7 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
     ));
     if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(figure) {
         text.push_str(&format!(
-            "with other windows of the same kind F1 would lie between {low:.2} and {high:.2} in 95 of 100 cases\n"
+            "95 % confidence interval of F1: {low:.2} to {high:.2}\n"
         ));
     }
     text.push_str(&format!(

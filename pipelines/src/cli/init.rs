@@ -122,7 +122,7 @@ fn fitting(
              parameter",
         ));
     }
-    say(&format!("{found} of {} queries find something there", choices.len()));
+    say(&format!("{found} of {} queries have data", choices.len()));
     let fit = Fit { name, source: &source, facts: &facts, choices: &choices, now, rate_window };
     Ok(fit.text(shipped.text, &document))
 }

@@ -101,7 +101,7 @@ fn read(global: &Global, folder: &Path, pipeline: &str) -> Result<Document, Step
     Ok(document)
 }
 
-const DIFFERS: &str = "is not what its document says";
+const DIFFERS: &str = "differs from its document";
 const MISSING: &str = "is not there";
 const LEFT_OVER: &str = "belongs to no document";
 
@@ -141,7 +141,7 @@ fn tell(
         return print_json(&json!({"what": what, "files": files}));
     }
     if drift.is_empty() {
-        return print("all manifests are as their documents say\n");
+        return print("all manifests match their documents\n");
     }
     let lines: Vec<String> = drift
         .iter()

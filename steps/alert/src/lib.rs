@@ -92,7 +92,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     state.pending.extend(messages.into_iter().map(pending));
     for gone in outbox::forget_unknown(&mut state, &names) {
         outcome.warn(format!(
-            "channel `{gone}` was removed from the document: some messages never reached it"
+            "channel `{gone}` was removed from the document before it had received all messages"
         ));
     }
     outbox::shorten(&mut state.pending, &wording);
@@ -243,7 +243,7 @@ fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
         outcome.warn(format!("channel `{name}` is rate-limited until {until}"));
     }
     for (name, error) in &delivery.doubted {
-        outcome.warn(format!("channel `{name}` refuses a message: {}", error.message));
+        outcome.warn(format!("channel `{name}` rejected a message: {}", error.message));
     }
     for refused in &delivery.refused {
         let Refused { message, channel, why, .. } = refused;
@@ -259,7 +259,7 @@ fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
         others => format!(" (and {others} more)"),
     };
     let message = format!("channel `{name}`{others} cannot be reached: {}", error.message);
-    let kept = "the messages are kept and the next run sends them; the other channels got theirs";
+    let kept = "the next run sends the waiting messages; the other channels received theirs";
     Err(StepError::unavailable(message).hint(match &error.hint {
         Some(hint) => format!("{hint}; {kept}"),
         None => kept.to_owned(),

@@ -174,7 +174,7 @@ fn verb(alert: &Alert, one: bool) -> String {
             let names: Vec<_> = features.iter().map(|name| clean(name)).collect();
             format!(", now also: {}", names.join(", "))
         }
-        _ => ", now for other reasons also".to_owned(),
+        _ => ", now also for other reasons".to_owned(),
     };
     match alert.reason {
         Reason::Worsens => format!("{state}, now urgent{also}"),
@@ -248,7 +248,7 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
     }
     let missing = alert.kind == Kind::NoData && alert.ended.is_none();
     if let Some(there) = alert.completeness.filter(|_| missing) {
-        parts.push(format!("{} of its features are there", quantity(there, "ratio")));
+        parts.push(format!("{} of its features have values", quantity(there, "ratio")));
     }
     parts.join(", ")
 }

@@ -50,7 +50,8 @@ pub struct ClassHistory {
     pub classes: BTreeMap<String, u64>,
     /// Changes of verdict, oldest first: window, entity, verdict.
     pub changes: Vec<(Timestamp, String, EntityClass)>,
-    /// Entities that were not what they declare: first and last window, and the last verdict.
+    /// Entities that were different from their declared class: first and last window, and the last
+    /// verdict.
     pub mismatches: BTreeMap<String, Mismatch>,
 }
 

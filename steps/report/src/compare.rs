@@ -113,7 +113,7 @@ impl Comparison {
         let title = format!("Lynceus: {} runs side by side", self.runs.len());
         let heads = [
             ("The runs", &["runs"][..]),
-            ("How good they are", &["later", "faults", "figures"]),
+            ("Quality of the models", &["later", "faults", "figures"]),
             ("What differs", &["documents", "data"]),
             ("What they took", &["seconds", "memory"]),
         ];
@@ -200,7 +200,7 @@ fn overview(runs: &[Run], zone: &Zone) -> Table {
             ("status", "Ended"),
             ("seconds", "#Time"),
             ("version", "Version"),
-            ("became", "~What became of it"),
+            ("became", "~Result"),
         ],
     );
     for ((column, head), run) in COLUMNS.iter().zip(runs) {

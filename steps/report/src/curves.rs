@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(curves.roc_auc.value, 1.0);
         assert!(curves.roc.points.contains(&(0.0, 1.0)), "{:?}", curves.roc);
         assert_eq!(curves.precision_recall.points[0], (0.5, 1.0));
-        assert_eq!(Curves::of("x", &rows[..2], 1), None, "one kind of rows only");
+        assert_eq!(Curves::of("x", &rows[..2], 1), None, "only one kind of rows");
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         }
         let width = |place: &(f64, f64, f64)| place.2 - place.1;
         assert!(roc.band.iter().any(|place| width(place) > 0.05), "{:?}", roc.band);
-        assert!(width(&roc.band[PLACES]) < 1e-9, "all is found where all is an alarm");
+        assert!(width(&roc.band[PLACES]) < 1e-9, "everything is found if every row is an alarm");
         let sure: Vec<_> = (0..1000).map(|row| (f64::from(u8::from(odd(row))), odd(row))).collect();
         let sure = Curves::of("x", &ranked(&sure), 20).unwrap();
         assert!(sure.roc.band.iter().all(|place| width(place) < 1e-9), "{:?}", sure.roc.band);

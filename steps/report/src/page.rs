@@ -155,12 +155,13 @@ fn footer(contents: &Contents, tables: &[Table]) -> Markup {
         footer {
             p {
                 "Made by Lynceus " (contract::VERSION) " at " (contents.zone.time(contents.now))
-                ". All times are " (contents.zone.name()) ". Figures are drawn from the smallest and the largest value of "
+                ". All times are " (contents.zone.name()) ". Figures show the smallest and the \
+                                                           largest value of "
                 "each short span of time, so that no single window disappears."
             }
             @if !names.is_empty() {
                 p {
-                    "The tables (" (names.join(", ")) ") can be had as CSV and JSON: "
+                    "The tables (" (names.join(", ")) ") are also available as CSV and JSON: "
                     code { "report --tables DIR" } "."
                 }
             }

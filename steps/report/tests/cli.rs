@@ -27,7 +27,7 @@ fn training_page_names_live_version_and_reason() {
         "a warning of select",
         "33.4 MiB",
         "dddddddddddd",
-        "What it is for",
+        "Purpose",
         "There were no labelled faults in its own data set",
     ] {
         assert!(text.contains(words), "{words} is not in: {text}");
@@ -50,8 +50,8 @@ fn score_page_shows_faults_alarms_and_gaps() {
         "3 windows of the range were not scored",
         "2026-11-21 13:00:00 to 13:02:00",
         "All windows of the range were scored by version",
-        "The windows keep the scores of the version that was live when they were due.",
-        "How well they rank",
+        "Windows keep the scores of the version that was live when they were scored.",
+        "Ranking of the scores",
         "z score",
     ] {
         assert!(text.contains(words), "{words} is not in: {text}");
@@ -65,9 +65,9 @@ fn scores_alone_need_no_run() {
     let page = made.page(&["--store", "store", "--from", &at(199)]).unwrap();
     let text = Parsed::of(&page).text();
     assert!(text.contains("cluster: 4 alarms"), "{text}");
-    assert!(text.contains("117 windows of 1 min for 2 entities. It raised 4 alarms, anomalous for 9.8 % of what was scored"), "{text}");
+    assert!(text.contains("117 windows of 1 min for 2 entities. It raised 4 alarms; 9.8 % of the scored time was anomalous"), "{text}");
     assert!(text.contains("node-b"), "{text}");
-    assert!(text.contains("No labelled fault lies in this range"), "{text}");
+    assert!(text.contains("This range has no labelled fault"), "{text}");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn status_shows_stored_state_of_ticks() {
     let made = Made::new(&[""]).unwrap();
     let flags = ["--store", "store", "--from", &at(199)];
     let text = Parsed::of(&made.page(&flags).unwrap()).text();
-    assert!(text.contains("No window is known to have been scored late"), "{text}");
+    assert!(text.contains("No window was scored late"), "{text}");
     let write = |name: &str, state: &Value| {
         store::state::write(&made.store().unwrap(), "cluster", name, state, None).unwrap();
     };

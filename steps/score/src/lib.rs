@@ -98,8 +98,8 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
 }
 
 /// Says that there is no model yet: before the first training that is how things are, and no
-/// failure.
-/// The watermark stays where it is; the first tick with a model scores the last window that is due.
+/// failure. The watermark does not change; the first tick with a model scores the last window that
+/// is due.
 fn wait_for_model(
     args: &ScoreArgs,
     document: &Sections,

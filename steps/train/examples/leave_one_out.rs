@@ -5,12 +5,12 @@
 //! cargo run --release -p train --example leave_one_out -- DOCUMENT FEATURES [ENTITY ...]
 //! ```
 //!
-//! Prints JSON by kind of model. Of rows: accuracy and balanced accuracy. Of entities, with the bounds
-//! that were chosen without them: balanced accuracy of all and of those that are named, shares named
-//! wrong and unknown, and the median number of windows until the class is right and stays right.
-//! Entities whose class has no other entity are not left out. Those named behind the features are left
-//! away altogether, such as pods that are not what they declare. `tests/bench/labelled.sh` compares the
-//! figures of rows with scikit-learn.
+//! Prints JSON by kind of model. Of rows: accuracy and balanced accuracy. Of entities, with the
+//! bounds that were chosen without them: balanced accuracy of all and of those that are named,
+//! shares named wrong and unknown, and the median number of windows until the class is right and
+//! stays right. Entities whose class has no other entity are not left out. Those named behind the
+//! features are left away altogether, such as pods that are different from their declared class.
+//! `tests/bench/labelled.sh` compares the figures of rows with scikit-learn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -109,7 +109,8 @@ fn flags(container: &Container, report: &mut Report<'_>) {
     };
     let port = listen.port();
     if listen.ip().is_loopback() {
-        report.say("command", format!("`{owner}` listens where only the pod itself can ask"));
+        report.say("command", format!("`{owner}` listens on an address that only the pod itself \
+                                       can reach"));
     }
     if container.ports.iter().all(|known| known.container_port != port) {
         report.say("command", format!("`{owner}` listens on port {port}, which `ports` lacks"));
@@ -181,6 +182,6 @@ fn network(agent: &DaemonSet, objects: &Objects, report: &mut Report<'_>) {
     if !egress.any(|rule| {
         rule.ports.iter().any(|port| (port.port, port.protocol.as_str()) == (53, "UDP"))
     }) {
-        report.say("network", "the pods may not reach names (DNS): UDP 53");
+        report.say("network", "the pods may not reach DNS: UDP 53");
     }
 }

@@ -140,7 +140,7 @@ fn artifacts(
         let Some(producer) = from.strip_prefix("{{tasks.").and_then(|rest| rest.split('.').next())
         else {
             report
-                .say("artifact", format!("task `{name}`: `{}` comes from nowhere", artifact.name));
+                .say("artifact", format!("task `{name}`: `{}` has no source", artifact.name));
             continue;
         };
         // Whether the task and its output exist is a matter of the reference.

@@ -18,15 +18,15 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
         });
         if is_later {
             let message = format!(
-                "the clock stands before the WorkflowTemplate `{name}` that it names: Argo would \
-                 ignore it for up to 20 minutes (sortOptions: {{order: fifo}})"
+                "the CronWorkflow comes before its WorkflowTemplate `{name}`: Argo would ignore it \
+                 for up to 20 minutes (sortOptions: {{order: fifo}})"
             );
             report.say("order", message);
         }
         let wave = cron.metadata.annotations.get(SYNC_WAVE);
         if wave.and_then(|wave| wave.parse::<i32>().ok()).is_none_or(|wave| wave < 1) {
             let message =
-                format!("Argo CD may apply the clock before `{name}`: set {SYNC_WAVE} to 1");
+                format!("Argo CD may apply the CronWorkflow before `{name}`: set {SYNC_WAVE} to 1");
             report.say("order", message);
         }
     }
@@ -34,8 +34,8 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
         if kustomization.sort_options.as_ref().is_none_or(|options| options.order != "fifo") {
             Report { place, findings }.say(
                 "order",
-                "kustomize would put clocks before the templates that they name: sortOptions has to \
-                 be {order: fifo}",
+                "kustomize would put CronWorkflows before their templates: sortOptions has to be \
+                 {order: fifo}",
             );
         }
     }

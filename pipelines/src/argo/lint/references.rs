@@ -105,7 +105,7 @@ fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<S
             None => Some("names no parameter of the workflow with a value".to_owned()),
             // Argo puts the default in as it stands; only the entrypoint's inputs get it resolved.
             Some(value) if value.contains("{{") => {
-                Some("stands for another reference: hand it on as an input".to_owned())
+                Some("contains another reference: pass it on as an input".to_owned())
             }
             Some(_) => None,
         };

@@ -64,7 +64,7 @@ fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
     for (name, containers) in [("init", &patch.init_containers), ("wait", &patch.containers)] {
         match containers.iter().find(|container| container.name == name) {
             Some(container) => restricted(&format!("podSpecPatch/{name}"), container, report),
-            None => report.say("security", format!("podSpecPatch says nothing of `{name}`")),
+            None => report.say("security", format!("podSpecPatch does not contain `{name}`")),
         }
     }
 }

@@ -51,7 +51,8 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
             report.say("name", format!("KServe needs a container named `{KSERVE_CONTAINER}`"));
         }
         if service.metadata.name.len() > LONGEST_NAME {
-            report.say("name", format!("the name has more than {LONGEST_NAME} characters: the host that KServe makes of it may be too long"));
+            report.say("name", format!("the name has more than {LONGEST_NAME} characters: the host \
+                                        name that KServe derives from it may be too long"));
         }
         if !["cpu", "memory"].contains(&predictor.scale_metric.as_str()) {
             let metric = &predictor.scale_metric;
@@ -146,7 +147,8 @@ fn flags(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
         }
     };
     if args.options.address.ip().is_loopback() {
-        report.say("command", format!("`{owner}` listens where only the pod itself can ask"));
+        report.say("command", format!("`{owner}` listens on an address that only the pod itself \
+                                       can reach"));
     }
     let port = args.options.address.port();
     if container.ports.iter().all(|known| known.container_port != port) {
@@ -173,7 +175,7 @@ fn probes(what: &str, probe: Option<&Probe>, container: &Container, report: &mut
     };
     let (path, port) = (&probe.http_get.path, &probe.http_get.port);
     if !path.starts_with("/v2/health/") {
-        report.say("settings", format!("`{owner}`: {what}: `{path}` is not a path of health"));
+        report.say("settings", format!("`{owner}`: {what}: `{path}` is not a health endpoint"));
     }
     if container.ports.iter().all(|known| known.name != *port) {
         report.say("reference", format!("`{owner}`: {what}: there is no port named `{port}`"));
@@ -199,7 +201,7 @@ fn reached(pods: &Pods<'_>, objects: &Objects, report: &mut Report<'_>) {
     let mut egress = selecting.iter().flat_map(|policy| &policy.egress);
     let is_store_known = objects.config_map(STORE).is_some();
     if is_store_known && is_denied && !egress.any(|rule| !rule.ports.is_empty()) {
-        report.say("network", "the pods may reach nothing, not even the store");
+        report.say("network", "the pods have no egress rule, not even for the store");
     }
     if pods.labels.get(COMPONENT).is_none_or(|component| component != SERVE) {
         report.say("value", format!("the pods have no label `{COMPONENT}: {SERVE}`"));

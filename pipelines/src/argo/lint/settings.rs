@@ -11,7 +11,7 @@ use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
 
 pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     if spec.active_deadline_seconds.is_none() {
-        report.say("deadline", "the workflow may run for ever: activeDeadlineSeconds is missing");
+        report.say("deadline", "the workflow has no time limit: activeDeadlineSeconds is missing");
     }
     if spec.parallelism.is_none() {
         report.say("settings", "the workflow may start any number of pods: parallelism is missing");
@@ -21,13 +21,13 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
             .say("mutex", "two of these workflows may overlap: synchronization.mutexes is missing");
     }
     if spec.pod_gc.is_none() {
-        report.say("garbage", "pods are kept for ever: podGC is missing");
+        report.say("garbage", "pods are never deleted: podGC is missing");
     }
     if spec.ttl_strategy.is_none() {
-        report.say("garbage", "workflows are kept for ever: ttlStrategy is missing");
+        report.say("garbage", "workflows are never deleted: ttlStrategy is missing");
     }
     if spec.artifact_gc.as_ref().is_some_and(|gc| gc.strategy != "Never") {
-        report.say("garbage", "runs are what models are explained by: artifactGC has to be Never");
+        report.say("garbage", "the artifacts of runs must be kept: artifactGC has to be Never");
     }
 }
 
@@ -42,14 +42,14 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     } else if template.active_deadline_seconds.is_none() {
         report.say(
             "deadline",
-            format!("`{name}` may run for ever: activeDeadlineSeconds is missing"),
+            format!("`{name}` has no time limit: activeDeadlineSeconds is missing"),
         );
     }
     if let Some(retry) = &template.retry_strategy {
         for text in [&retry.backoff.duration, &retry.backoff.max_duration] {
             if !values::is_duration(text) {
                 report
-                    .say("value", format!("`{name}`: `{text}` is not a time to wait, such as 10s"));
+                    .say("value", format!("`{name}`: `{text}` is not a duration, such as 10s"));
             }
         }
         let expected = figures::retry_expression();
@@ -57,13 +57,13 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
             report.say(
                 "retry",
                 format!(
-                    "`{name}` is tried again on `{}` and not on `{expected}`",
+                    "`{name}` is retried on `{}` and not on `{expected}`",
                     retry.expression
                 ),
             );
         }
     } else if template.container.is_some() && !is_tick {
-        report.say("retry", format!("`{name}` is not tried again when a service fails"));
+        report.say("retry", format!("`{name}` is not retried after a failure of a service"));
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) fn cron(cron: &CronWorkflow, report: &mut Report<'_>) {
     if now.next().and_then(|now| now.value.as_deref()) != Some("{{workflow.scheduledTime}}") {
         report.say(
             "schedule",
-            "`now` has to be the scheduled time, or a late start takes another range",
+            "`now` has to be the scheduled time, or a late start uses another range",
         );
     }
 }

@@ -93,7 +93,7 @@ impl Figures {
     fn text(&self) -> String {
         let mut text = String::new();
         for (name, help, value) in [
-            ("steps_total", "Steps that were taken", self.steps),
+            ("steps_total", "Recorded steps", self.steps),
             ("rows_total", "Rows that were recorded", self.rows),
             ("segments_total", "Segments that were sent to the store", self.segments),
             ("failures_total", "Scrapes, files and stores that failed", self.failures),
@@ -139,7 +139,7 @@ fn answer(mut connection: TcpStream, figures: Figures) -> std::io::Result<()> {
             ("200 OK", "ok\n".to_owned())
         }
         (Some("GET"), Some("/healthz")) => {
-            ("503 Service Unavailable", "no step was taken lately\n".to_owned())
+            ("503 Service Unavailable", "no recent step\n".to_owned())
         }
         (Some("GET"), _) => ("404 Not Found", "/metrics or /healthz\n".to_owned()),
         _ => ("405 Method Not Allowed", "GET only\n".to_owned()),

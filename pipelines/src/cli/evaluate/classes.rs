@@ -224,7 +224,8 @@ fn text(evaluation: &ClassEvaluation) -> String {
     };
     let seconds = evaluation.median_seconds_to_right;
     format!(
-        "{}\n{} entities in {} windows: balanced accuracy {}, named wrong {}, unknown {}, median time to the right class {}\n",
+        "{}\n{} entities in {} windows: balanced accuracy {}, wrong {}, unknown {}, median time to \
+         the correct class {}\n",
         table(&rows),
         evaluation.entities,
         evaluation.windows,

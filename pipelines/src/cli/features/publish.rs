@@ -281,7 +281,7 @@ impl Publishing<'_> {
         let (contract, labelled) = (&table.contract, table.labels.is_some());
         if let Some(version) = self.version {
             let difference = version.contract.first_difference(contract).or_else(|| {
-                (version.labelled != labelled).then(|| "rows have labels in one alone".to_owned())
+                (version.labelled != labelled).then(|| "only one version has labels".to_owned())
             });
             return match difference {
                 None => Ok((version.clone(), None)),
@@ -318,7 +318,7 @@ impl Publishing<'_> {
             (None, Some(latest)) => latest
                 .contract
                 .first_difference(&contract)
-                .unwrap_or_else(|| "rows have labels in one alone".to_owned()),
+                .unwrap_or_else(|| "only one version has labels".to_owned()),
         };
         let or = |said: String, before: Option<&String>| {
             if said.is_empty() { before.cloned().unwrap_or_default() } else { said }

@@ -47,7 +47,7 @@ impl Choice {
         }
         lacking.dedup();
         let why = if is_silent {
-            "its metrics are there, but it finds no series now".to_owned()
+            "its metrics exist, but it returns no series now".to_owned()
         } else {
             format!("the server has no {}", lacking.join(", "))
         };
@@ -113,7 +113,8 @@ impl Fit<'_> {
         let left_out = self.choices.iter().filter(|choice| choice.promql.is_none()).count();
         let (all, now) = (self.choices.len(), self.now);
         format!(
-            "# Written by `lynceus init` at {now} for a server that said:\n#   {}\n# {} of {all} queries find something there; those that do not are comments below.\n",
+            "# Written by `lynceus init` at {now} for this server:\n#   {}\n# {} of {all} queries \
+             have data; the others are comments below.\n",
             known.join(", "),
             all - left_out
         )

@@ -119,8 +119,9 @@ fn entity_of_some(name: &str, source: &Source) -> Option<(&'static str, String)>
         source.queries.iter().partition(|query| query.entity.is_some());
     let (first, other) = (with.first()?, without.first()?);
     let message = format!(
-        "`sources.{name}.queries`: `{}` names an entity and `{}` none: their values never stand in one row \
-         (give all of them an entity, or put those without one into a source of its own with `broadcast: true`)",
+        "`sources.{name}.queries`: `{}` names an entity and `{}` none: their values are never in \
+         the same row (give all of them an entity, or move those without one to another source \
+         with `broadcast: true`)",
         first.name, other.name
     );
     Some(("entity", message))

@@ -64,7 +64,7 @@ pub(super) fn execute(
     let end = whole.scored_to()?;
     let end = end.ok_or_else(|| {
         StepError::refused(format!("`{pipeline}` has no scored window yet"))
-            .hint(format!("lynceus score {pipeline} does it"))
+            .hint(format!("score it with: lynceus score {pipeline}"))
     })?;
     let mut comparison = Comparison { versions, ..Comparison::default() };
     let mut pairs = Vec::new();

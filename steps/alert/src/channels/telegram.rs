@@ -109,7 +109,7 @@ impl Channel for Telegram {
                 return Err(server.refusal(
                     &request,
                     &reply,
-                    "this is not an answer of the bot API",
+                    "the reply is not one of the bot API",
                 ));
             };
             if answer.ok && reply.status == 200 {
@@ -121,7 +121,7 @@ impl Channel for Telegram {
             let asked = asked.map(|seconds| Span::from_seconds(i64::from(seconds)));
             failed.retry_after = asked.or(failed.retry_after);
             if let Some(id) = answer.parameters.migrate_to_chat_id {
-                let moved = format!("the group is a supergroup now, and its new number is {id}");
+                let moved = format!("the group became a supergroup with the new id {id}");
                 failed.error.message = format!("{}; {moved}", failed.error.message);
                 failed.error.hint = Some(format!("set {FIELD}.chat to '{id}'"));
             }

@@ -99,9 +99,8 @@ fn many_entities_that_change_together_are_one_message() {
     assert_eq!(
         messages[0].text,
         format!(
-            "cluster: 40 are anomalous, node-00 sends no data\n{}- and 35 more\n\
-             - node-00: since 2026-11-21 08:01 UTC, 12.5 % of its features are there\n\
-             model {VERSION}",
+            "cluster: 40 are anomalous, node-00 sends no data\n{}- and 35 more\n- node-00: since \
+             2026-11-21 08:01 UTC, 12.5 % of its features have values\nmodel {VERSION}",
             [1, 2, 3, 4, 5].map(node).concat()
         )
     );
@@ -156,14 +155,13 @@ fn catch_up_of_a_day_is_one_summary() {
     assert_eq!(
         messages.sent[0].message.text,
         format!(
-            "cluster: node-02 is anomalous, node-01 sends no data, node-00 is normal again\n\
-             - node-02: since 2026-11-21 08:07 UTC\n  \
-             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
-             - node-01: since 2026-11-21 18:00 UTC, 12.5 % of its features are there\n\
-             - node-00: from 2026-11-22 07:58 UTC to 07:59 UTC (1m), 1440 changes\n  \
-             memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by 3.45 times that range)\n\
-             summary of 2026-11-21 08:00 UTC to 2026-11-22 07:59 UTC\n\
-             model {VERSION}"
+            "cluster: node-02 is anomalous, node-01 sends no data, node-00 is normal again\n- \
+             node-02: since 2026-11-21 08:07 UTC\n  memory_used_bytes 7.9 GiB, usually 2.1 GiB to \
+             3.4 GiB (above by 3.45 times that range)\n- node-01: since 2026-11-21 18:00 UTC, 12.5 \
+             % of its features have values\n- node-00: from 2026-11-22 07:58 UTC to 07:59 UTC \
+             (1m), 1440 changes\n  memory_used_bytes 7.9 GiB, usually 2.1 GiB to 3.4 GiB (above by \
+             3.45 times that range)\nsummary of 2026-11-21 08:00 UTC to 2026-11-22 07:59 \
+             UTC\nmodel {VERSION}"
         )
     );
 }

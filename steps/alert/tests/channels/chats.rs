@@ -127,9 +127,9 @@ fn telegram_refusal_is_reported_once_to_other_channels_without_the_token() {
                 "",
                 "<html>Bad Gateway, /bot123456789:AAF-hunter2_hunter2/sendMessage</html>",
             ),
-            "not an answer of the bot API",
+            "not one of the bot API",
         ),
-        (Answer(200, "", "<html>a proxy's page</html>"), "not an answer of the bot API"),
+        (Answer(200, "", "<html>a proxy's page</html>"), "not one of the bot API"),
         (
             Answer(200, "", r#"{"ok":false,"description":"/bot123456789:AAF-hunter2_hunter2/"}"#),
             "/bot***/",

@@ -93,8 +93,8 @@ fn with_difference(
 pub(super) fn later(judged: &[Option<Judged>]) -> Table {
     let rows = judged.iter().flatten().map(Judged::rows).max().unwrap_or(0);
     let caption = format!(
-        "The models on the same {} that none of them was made from; in brackets the bounds of 95 \
-         of 100 resamples of blocks of rows, for the difference of the very same blocks",
+        "Metrics of the models on the same {}, which none of them was trained on; in brackets 95 % \
+         bootstrap intervals over blocks of rows, for differences over the same blocks",
         units::counted(rows as u64, "row")
     );
     let mut table =
@@ -252,8 +252,8 @@ pub(super) fn of_documents(fields: usize, table: &Table) -> String {
 
 pub(super) fn of_data(runs: &[Run]) -> String {
     let said = match of_data_sets(runs) {
-        Some(true) => "All were made from the same data set.",
-        Some(false) => "They were made from different data sets.",
+        Some(true) => "All were trained on the same data set.",
+        Some(false) => "They were trained on different data sets.",
         None => "Not every run produced a bundle.",
     };
     said.to_owned()
@@ -291,10 +291,10 @@ pub(super) fn of_later(judged: &[Option<Judged>]) -> String {
         true,
     ) {
         Meaning::Same => format!("{letter} is no different"),
-        Meaning::Better => format!("{letter} is better, beyond chance"),
-        Meaning::Worse => format!("{letter} is worse, beyond chance"),
-        Meaning::Chance => format!("what {letter} differs by may be chance"),
-        Meaning::Unknown => format!("whether {letter} differs cannot be said"),
+        Meaning::Better => format!("{letter} is significantly better"),
+        Meaning::Worse => format!("{letter} is significantly worse"),
+        Meaning::Chance => format!("the difference of {letter} is not significant"),
+        Meaning::Unknown => format!("the significance of the difference of {letter} is unknown"),
     };
     let said = others.iter().map(said).collect::<Vec<_>>().join("; ");
     format!(

@@ -63,11 +63,11 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
     let name = &contents.document.name;
     let mismatches = contents.history.as_ref().map_or(0, |history| history.mismatches.len());
     let headline = match (&contents.history, classify) {
-        (Some(_), _) if mismatches == 1 => "1 entity is not what it declares".to_owned(),
+        (Some(_), _) if mismatches == 1 => "1 entity differs from its declared class".to_owned(),
         (Some(_), _) if mismatches > 1 => {
             format!("{mismatches} entities differ from their declared class")
         }
-        (Some(_), _) => "every entity is what it declares".to_owned(),
+        (Some(_), _) => "every entity has its declared class".to_owned(),
         (None, Some(_)) => "a model was trained".to_owned(),
         (None, None) => "nothing to show".to_owned(),
     };
@@ -75,7 +75,7 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
         h1 { (name) ": " (headline) }
         @if let Some(classify) = classify {
             p.lead {
-                "Lynceus predicts which of " (classify.classes.len()) " classes an entity is: "
+                "Lynceus predicts which of " (classify.classes.len()) " classes an entity has: "
                 (classify.classes.join(", ")) ". " (worth(&classify.figures))
             }
         }
@@ -100,7 +100,8 @@ fn tiles(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup {
         let unknown = history.classes.get(UNKNOWN).copied().unwrap_or(0);
         tiles.push((units::count(entities), "entities in the last window"));
         tiles.push((units::count(unknown), "of them unknown"));
-        tiles.push((units::count(history.mismatches.len() as u64), "not what they declare"));
+        tiles.push((units::count(history.mismatches.len() as u64), "different from their declared \
+            class"));
     }
     if let Some(classify) = classify {
         let figures = &classify.figures;
@@ -109,7 +110,8 @@ fn tiles(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup {
         tiles.push((units::percent(figures.unknown_ratio), "unknown"));
         if let Some(windows) = figures.windows_to_right {
             let step = contents.document.step.seconds();
-            tiles.push((units::seconds(windows * step), "until an entity is named right, median"));
+            tiles.push((units::seconds(windows * step), "until an entity has the correct class, \
+                                                         median"));
         }
     }
     html! {
@@ -144,7 +146,7 @@ fn mismatches(
             ("probability", "#Probability"),
             ("first", "From"),
             ("last", "To"),
-            ("because", "~Furthest outside the usual range of what it declares"),
+            ("because", "~Furthest outside the usual range of its declared class"),
         ],
     );
     for (entity, found) in &history.mismatches {
@@ -180,7 +182,7 @@ fn mismatches(
 fn changes(contents: &ClassContents, history: &ClassHistory, tables: &mut Vec<Table>) -> Section {
     let mut table = Table::new(
         "changes",
-        "Verdicts that changed, the newest first",
+        "Changed verdicts, newest first",
         &[
             ("time", "Window"),
             ("entity", "Entity"),
@@ -239,13 +241,14 @@ fn confusion(classify: &ClassManifest, tables: &mut Vec<Table>) -> Section {
     let body = html! {
         p {
             "Each repetition holds entities out: a row is their true class, a column the class predicted after all their windows. "
-            "A class is predicted from a probability of " (units::number(classify.bounds.probability)) " on; what is below, or unlike every class, is unknown."
+            "A class is predicted from a probability of " (units::number(classify.bounds.probability)) " on. \
+                Below it, or if an entity is unlike every class, its class is unknown."
         }
         (figure(&html! { "Confusion matrix" }, "Held-out entities, over all repetitions.", &PreEscaped(drawing)))
         (table.html())
     };
     tables.push(table);
-    Section { id: "confusion", title: "How right it is", body }
+    Section { id: "confusion", title: "Quality of the model", body }
 }
 
 fn interval(value: Interval) -> Cell {
@@ -329,13 +332,14 @@ fn importances(figures: &ClassFigures, tables: &mut Vec<Table>) -> Section {
         details { summary { "As a table" } (table.html()) }
     };
     tables.push(table);
-    Section { id: "importance", title: "What it looks at", body }
+    Section { id: "importance", title: "Important features", body }
 }
 
 fn tree(classify: &ClassManifest) -> Option<Section> {
     let drawn = classify.drawn.as_ref()?;
     let body = html! {
-        p { "The decision tree, down to its fifth split: a row goes up where its value is at most the threshold." }
+        p { "The decision tree, down to its fifth split: a row goes up if its value is at most the \
+             threshold." }
         div.scroll { (PreEscaped(drawings::tree(drawn))) }
     };
     Some(Section { id: "tree", title: "The decision tree", body })

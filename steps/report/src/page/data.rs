@@ -62,7 +62,8 @@ fn facts(contents: &Contents, run: Option<&Run>) -> Markup {
             }
             @if let Some(validation) = run.and_then(|run| run.validation.as_ref()) {
                 dt { "Warm-up" }
-                dd { (units::counted(validation.warm_up_rows, "row")) " left out, whose features would reach back too far" }
+                dd { (units::counted(validation.warm_up_rows, "row")) " left out, because the \
+                    lookback of their features begins before the data" }
             }
         }
     }
@@ -215,8 +216,8 @@ fn gaps(contents: &Contents) -> Markup {
 fn drift_table(contents: &Contents) -> Table {
     let mut table = Table::new(
         "data_drift",
-        "Data of each feature compared with the previous run, largest differences first; \
-         above 0.1 the stability index says that a feature has moved, above 0.25 far",
+        "Data of each feature compared with the previous run, largest differences first; a \
+         stability index above 0.1 means that a feature has moved, above 0.25 that it has moved far",
         &[
             ("feature", "Feature"),
             ("stability_index", "#Stability index"),

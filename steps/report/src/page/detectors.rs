@@ -29,8 +29,8 @@ pub(super) fn section(
     let body = html! {
         @if scored.is_none() { (own_data(contents)) }
         p {
-            "The height says how rare a score is: at “1 in 100”, one of a hundred rows of the "
-            "training data's validation part scored as high, at “never” none did. Above the dashed "
+            "The height shows how rare a score is: at “1 in 100”, one of a hundred rows of the "
+            "training data's validation part scored as high; at “never” none did. Above the dashed "
             "line the model votes for an alarm."
         }
         @for member in &history.members { (timeline(member, history, range, contents)?) }
@@ -52,8 +52,8 @@ fn own_data(contents: &Contents) -> Markup {
     let after = contents.rescored.as_ref().and_then(|rescored| rescored.after);
     html! {
         p {
-            "This is the run's own data set, scored again with its bundle: the first part is what "
-            "the models learned from, the rest they had not seen."
+            "This is the run's own data set, scored again with its bundle. The models were "
+            "trained on the first part only."
             @if let Some(after) = after {
                 " The data set is large; only windows after " (zone.time(after)) " are shown."
             }
@@ -71,7 +71,7 @@ fn marks(history: &ScoreHistory, own_data: bool) -> Markup {
         entries.push(("fault", "labelled fault"));
     }
     if own_data && history.parts.len() > 1 {
-        entries.push(("switch", "where the next part begins: training, validation, test"));
+        entries.push(("switch", "start of the next part: training, validation, test"));
     }
     key(&entries)
 }
@@ -114,10 +114,10 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
         let why = match (history.too_many, history.scenarios.is_empty()) {
             (true, _) => "There are too many labelled rows to draw curves from.",
             (_, true) => {
-                "No labelled fault lies in this range, so nothing can be said here about how many \
-                 faults the detectors find: an alarm, or none, is all that is known."
+                "This range has no labelled fault, so the share of faults that the detectors find \
+                 is unknown."
             }
-            _ => "The range has no rows of both kinds, so there are no curves.",
+            _ => "The range does not have both normal and faulty rows, so there are no curves.",
         };
         return Ok(html! { p { (why) } });
     };
@@ -126,15 +126,18 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
     let precision = figures::curves(curves, false, &format!("Precision over recall. {said}."))?;
     let classes = ["s0", "s1", "s2", "s3", "s4", "s5"];
     Ok(html! {
-        h3 { "How well they rank" }
+        h3 { "Ranking of the scores" }
         p {
             "Made of " (units::count(first.rows as u64)) " labelled rows, "
-            (units::count(first.anomalous as u64)) " of them within faults; guard bands count neither way."
-            @if !first.roc.band.is_empty() { " At each place the bands hold 95 of 100 resamples of blocks of rows." }
+            (units::count(first.anomalous as u64)) " of them within faults; rows in guard bands do \
+                                                    not count."
+            @if !first.roc.band.is_empty() { " The bands are 95 % bootstrap intervals over blocks \
+                                              of rows." }
         }
         div.pair {
             (figure(&html! { "ROC:" }, "share of faulty rows found over share of normal rows called anomalous.", &roc))
-            (figure(&html! { "Precision and recall:" }, "share of alarms that are right over share of faulty rows found.", &precision))
+            (figure(&html! { "Precision and recall:" }, "precision over recall: share of correct \
+                                                         alarms over share of faulty rows found.", &precision))
         }
         ul.key {
             @for (index, curve) in curves.iter().enumerate() {
@@ -159,7 +162,7 @@ fn in_words(curve: &Curves) -> String {
 fn confusion(history: &ScoreHistory) -> Table {
     let mut table = Table::new(
         "confusion",
-        "Verdicts against labels, in rows; rows in guard bands are not counted",
+        "Confusion matrix in rows, without rows in guard bands",
         &[
             ("known", "What was known"),
             ("anomalous", "#Called anomalous"),

@@ -29,8 +29,8 @@ pub(super) fn table(history: &ScoreHistory, zone: &Zone) -> Table {
 pub(super) fn day(history: &ScoreHistory) -> Table {
     let mut table = Table::new(
         "day_drift",
-        "The last day against the training data, feature by feature; above 0.1 the stability index \
-         says that a feature has moved, above 0.25 far",
+        "The last day compared with the training data, feature by feature; a stability index above \
+         0.1 means that a feature has moved, above 0.25 that it has moved far",
         &[
             ("feature", "Feature"),
             ("stability_index", "#Stability index"),

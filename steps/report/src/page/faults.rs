@@ -71,7 +71,8 @@ fn own_data(contents: &Contents, tables: &mut Vec<Table>) -> Result<Option<Secti
     let Some(range) = range.filter(|_| !history.scenarios.is_empty()) else { return Ok(None) };
     let faults = faults(history, &contents.zone);
     let body = html! {
-        p { "Verdicts of the new models on the faults in their own data, part of which they were trained on." }
+        p { "Verdicts of the new models on the faults in their own data set, a part of which was \
+             used for training." }
         (timeline(contents, history, range)?)
         (faults.html())
     };
@@ -92,11 +93,11 @@ fn timeline(
         Basis::Votes => (
             "Votes",
             "the weights of the models that called a window anomalous",
-            "the votes an alarm takes",
+            "the votes that an alarm needs",
         ),
         Basis::Only => ("Score", "the model's own score", "its threshold"),
     };
-    let many = if history.entities.len() > 1 { ", of whoever is highest" } else { "" };
+    let many = if history.entities.len() > 1 { ", of the entity with the highest one" } else { "" };
     let alternative = alternative(history, &contents.zone);
     let mut entries = vec![("s0", "score"), ("threshold", threshold), ("alarm", "alarm")];
     if !history.scenarios.is_empty() {
@@ -133,7 +134,7 @@ fn alternative(history: &ScoreHistory, zone: &Zone) -> String {
             zone.until(alarm.start, alarm.end)
         ));
     }
-    text.push_str(". The tables below hold the same.");
+    text.push_str(". The tables below have the same data.");
     text
 }
 
@@ -153,7 +154,7 @@ fn map(
         history.entities.len(),
         if troubled > MOST_ROWS { ", the most anomalous are shown" } else { "" }
     );
-    let alternative = format!("Alarms over time, a row for each of them. {words}");
+    let alternative = format!("Alarms over time, one row per entity. {words}");
     let drawing = figures::alarm_map(history, &backdrop, &alternative)?;
     let entries = [("alarm", "alarm"), ("missing", "no data"), ("fault", "labelled fault")];
     Ok(html! { (figure(&html! { "Who:" }, &words, &drawing)) (key(&entries)) })
@@ -247,8 +248,8 @@ fn alarms(history: &ScoreHistory, zone: &Zone) -> Table {
     let mut table = Table::new(
         "alarms",
         format!(
-            "Alarms{day}: stretches of anomalous windows, with the features that explain them and \
-             what is usual for these"
+            "Alarms{day}: sequences of anomalous windows, with the features that explain them and \
+             their usual ranges"
         ),
         &[
             ("start", "Start"),

@@ -44,7 +44,7 @@ pub(super) fn section(
     let body = html! {
         p {
             "Features farthest outside their usual range come first; features computed from "
-            "others come after those that were measured."
+            "others come after measured ones."
             @if !history.gaps.is_empty() {
                 " " (units::counted(history.gaps.len() as u64, "gap"))
                 " in time " @if history.gaps.len() == 1 { "is" } @else { "are" } " listed under Data."
@@ -132,8 +132,8 @@ fn table(order: &Ordered<'_>, contents: &Contents) -> Table {
     let (history, zone) = (&contents.features, &contents.zone);
     let mut table = Table::new(
         "features",
-        "Features: the range in which 98 of 100 values lie while nothing is known to be wrong, and \
-         how far each left it, in widths of that range",
+        "Features: the range of 98 % of the values of normal rows, and the largest distance from \
+         it, in widths of the range",
         &[
             ("feature", "Feature"),
             ("unit", "Unit"),

@@ -56,7 +56,7 @@ fn graph(run: &Run) -> Graph {
     let layers = vec![
         sources,
         vec![node("features", run.output_hash("feature", "features"), rows("feature"))],
-        vec![node("data set", dataset, learned.map(|rows| format!("{rows} to learn from")))],
+        vec![node("data set", dataset, learned.map(|rows| format!("{rows} for training")))],
         candidates.collect(),
         vec![node("bundle", run.output_hash("select", "bundle"), None)],
         vec![Node { title: "version".to_owned(), lines }],

@@ -31,9 +31,10 @@ pub(super) fn html(table: &Table) -> Markup {
     html! {
         h3 { "Messages sent" }
         @if table.is_empty() {
-            p { "No message of this range is known here: none was sent, or it is older than the last hundred." }
+            p { "There is no message of this range among the last hundred messages." }
         } @else {
-            p { (units::counted(table.len() as u64, "message")) " went out, as far as is remembered." }
+            p { (units::counted(table.len() as u64, "message")) " were sent, among the last \
+                hundred messages." }
             (table.html())
         }
     }

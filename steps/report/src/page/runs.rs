@@ -81,8 +81,8 @@ fn changes(contents: &Contents, changed: &Table) -> Markup {
 fn task_table(runs: &[Run]) -> Table {
     let mut table = Table::new(
         "tasks",
-        "Tasks: time and memory of each, and why it ran or was taken from an earlier run, when it \
-         took so much",
+        "Tasks: why each ran or was reused from an earlier run, with its time and memory (for a \
+         reused task those of the earlier run)",
         &[
             ("task", "Task"),
             ("state", "State"),
@@ -152,9 +152,10 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
     let (provenance, zone) = (&bundle.provenance, &contents.zone);
     let body = html! {
         dl.facts {
-            dt { "What it is for" }
-            dd { "Predicting for each window of " (units::span(bundle.contract.step)) " whether this behaves as it used to: " (watched) "." }
-            dt { "What it learned from" }
+            dt { "Purpose" }
+            dd { "Predicting for each window of " (units::span(bundle.contract.step)) " whether \
+                this behaves as usual: " (watched) "." }
+            dt { "Training data" }
             dd {
                 (units::counted(provenance.train_rows, "row")) " from " (zone.time(provenance.train_start))
                 " to " (zone.until(provenance.train_start, provenance.train_end)) ", "
@@ -166,16 +167,18 @@ pub(super) fn model_card(contents: &Contents) -> Option<Section> {
             } }
             dt { "When it alarms" } dd { (vote(bundle)) }
             dt { "Made with" } dd { "Lynceus " (provenance.version) }
-            dt { "Thresholds" }
+            dt { "Limitations" }
             dd {
-                "It knows only what was normal in its training data: an intended change, "
-                "such as a new release or more load, looks as anomalous as a fault until it is "
-                "trained again, and a fault that was there all the time looks normal. It names "
-                "features that moved, not the cause behind them. It takes features made by the same "
-                "document only, and refuses others."
+                "The model knows only the normal behaviour in its training data. An intended \
+                 change, "
+                "such as a new release or more load, is as anomalous as a fault until the model is "
+                "trained again, and a fault during the whole training is normal. The model names "
+                "features that moved, not their cause. It accepts only features of the same "
+                "document."
                 @if !bundle.metrics.values().any(|figures| figures.contains_key("recall")) {
-                    " There were no labelled faults in its own data set, so how many faults it finds "
-                    "was not measured when it was made."
+                    " There were no labelled faults in its own data set, so the share of faults \
+                     that it finds "
+                    "is unknown."
                 }
             }
         }
@@ -200,20 +203,20 @@ fn vote(bundle: &BundleManifest) -> String {
     let threshold = match &vote.threshold {
         Threshold::Quantile(threshold) => {
             format!(
-                "a threshold that {} of the validation rows stay below",
+                "a threshold above {} of the validation rows",
                 units::percent(threshold.share)
             )
         }
         Threshold::Trailing(threshold) => format!(
-            "a threshold that follows the last {}: {} usual deviations above their median, never below \
-             what {} of the validation rows stay below",
+            "a threshold that follows the last {}: {} usual deviations above their median, and at \
+             least above {} of the validation rows",
             units::span(threshold.history),
             units::number(threshold.times),
             units::percent(threshold.share)
         ),
         Threshold::FalseAlarms(threshold) => format!(
-            "a threshold above the usual level of the last {} that is expected to be passed {} times a \
-             day",
+            "a threshold above the usual level of the last {} that is expected to be exceeded {} \
+             times a day",
             units::span(threshold.history),
             units::number(threshold.per_day)
         ),
@@ -228,7 +231,7 @@ fn vote(bundle: &BundleManifest) -> String {
                 0 => String::new(),
                 _ => format!(", averaged over {},", units::span(vote.smoothing)),
             };
-            format!("When the weighted mean of the models' scores{smoothing} passes {threshold}.")
+            format!("When the weighted mean of the models' scores{smoothing} exceeds {threshold}.")
         }
     }
 }

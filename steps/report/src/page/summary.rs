@@ -15,7 +15,8 @@ pub(super) fn header(contents: &Contents) -> Markup {
         h1 { (name) ": " (headline(contents)) }
         p.lead { (watched(contents)) " " (verdict(contents)) }
         @if contents.scored.is_some() && contents.runs.iter().any(Run::is_training) {
-            p { (training(contents)) @if scored_before(contents) { " The windows keep the scores of the version that was live when they were due." } }
+            p { (training(contents)) @if scored_before(contents) { " Windows keep the scores of \
+                the version that was live when they were scored." } }
         }
     }
 }
@@ -52,7 +53,7 @@ fn headline(contents: &Contents) -> String {
     match (&run.deployment, run.record.status) {
         (Some(deployment), _) if deployment.promoted => "a new version went live".to_owned(),
         (Some(deployment), _) if deployment.live => "the live version was trained again".to_owned(),
-        (Some(_), _) => "a new version was kept back".to_owned(),
+        (Some(_), _) => "a new version was not promoted".to_owned(),
         (None, State::Refused) => "the data was refused".to_owned(),
         (None, State::Failed) => "the run failed".to_owned(),
         (None, State::Done) => "the run is done".to_owned(),
@@ -119,14 +120,14 @@ fn of_scores(history: &ScoreHistory) -> String {
         return match figures.alarms {
             0 => "It raised no alarm.".to_owned(),
             _ => format!(
-                "It raised {alarms}, anomalous for {} of what was scored.",
+                "It raised {alarms}; {} of the scored time was anomalous.",
                 units::percent(anomalous as f64 / rows.max(1) as f64)
             ),
         };
     }
     let outside = match figures.outside {
-        0 => "no alarm outside of any".to_owned(),
-        outside => format!("{} outside of any", units::counted(outside, "alarm")),
+        0 => "no alarm outside of a fault".to_owned(),
+        outside => format!("{} outside of a fault", units::counted(outside, "alarm")),
     };
     let delay = match (figures.delay, figures.found) {
         (None, _) => String::new(),
@@ -138,7 +139,7 @@ fn of_scores(history: &ScoreHistory) -> String {
     let between = match counts.false_alarms {
         0 => String::new(),
         alarmed => format!(
-            " While nothing was wrong, {} of what was scored was still, or again, in alarm.",
+            " Outside of faults, {} of the scored time was in alarm.",
             units::percent(alarmed as f64 / quiet.max(1) as f64)
         ),
     };

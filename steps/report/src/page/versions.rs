@@ -44,8 +44,8 @@ fn gate(deployment: &Deployment) -> Markup {
             }
             " Version " code { (version) }
             @if deployment.promoted { " took over the alias " code { (alias) } }
-            @else if deployment.live { " holds the alias " code { (alias) } }
-            @else { " is registered, but the alias " code { (alias) } " stays where it is" }
+            @else if deployment.live { " has the alias " code { (alias) } }
+            @else { " is registered, but the alias " code { (alias) } " does not change" }
             @if let Some(champion) = champion {
                 @if deployment.promoted { " from " } @else { "; the champion is " }
                 code { (champion) }
@@ -66,8 +66,8 @@ fn gate(deployment: &Deployment) -> Markup {
 fn comparison(deployment: &Deployment) -> Table {
     let mut table = Table::new(
         "comparison",
-        "The new version and the champion, measured on the same rows; in brackets the bounds of 95 \
-         of 100 resamples",
+        "Metrics of the new version and the champion on the same rows; in brackets 95 % bootstrap \
+         intervals",
         &[
             ("part", "Part"),
             ("figure", "Figure"),

@@ -48,7 +48,7 @@ pub(super) fn html(scored: &Scored, late: &Table, contents: &Contents) -> Markup
     html! {
         h3 { "Missing and late windows" }
         (missing(scored, contents))
-        @if late.is_empty() { p { "No window is known to have been scored late; the last hundred late ticks are kept." } } @else { (late.html()) }
+        @if late.is_empty() { p { "No window was scored late, among the last hundred late ticks." } } @else { (late.html()) }
         (silent(scored))
     }
 }
