@@ -233,14 +233,15 @@ fn source_check_lists_data_of_each_source() -> Result<()> {
 }
 
 #[test]
-fn the_readme_lists_the_metrics_that_are_read_by_default() -> Result<()> {
-    let readme = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))?;
+fn nodes_page_lists_the_metrics_that_are_read_by_default() -> Result<()> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/src/nodes.md");
+    let page = fs_err::read_to_string(page)?;
     let defaults = document::sources::ExporterSource::default().metrics;
     assert_eq!(defaults.len(), 24);
     let mut from = 0;
     for metric in defaults {
         let row = format!("| `{}` | `{}` | `", metric.name, metric.metric);
-        let at = readme[from..].find(&row);
+        let at = page[from..].find(&row);
         ensure!(at.is_some(), "`{}` is not in its place in the table", metric.name);
         from += at.unwrap_or_default();
     }
