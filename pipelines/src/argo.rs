@@ -151,8 +151,8 @@ fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, 
     if !policies.is_empty() {
         manifests.push(manifest("network-policies.yaml", &policies)?);
     }
-    // A file has nothing new each minute: only a server is trained on and scored by clocks, which
-    // come last, after all that they name.
+    // A file gets no new rows each minute, so only pipelines with a server have CronWorkflows. They
+    // come last, after the objects that they name.
     if document.is_live() {
         let clocks = [text(&training::first(document))?, text(&training::retrain(document))?];
         manifests.push(manifest("retrain.yaml", &clocks)?);

@@ -23,7 +23,7 @@ pub fn features(root: &Path, pipeline: &str, now: Timestamp) -> Option<PathBuf> 
     file.exists().then_some(file)
 }
 
-/// Keeps what a tick at `now` left in its folder, and forgets the oldest ticks beyond a day's.
+/// Keeps the files of a tick at `now`, and removes the oldest ticks beyond a day.
 pub fn keep(root: &Path, pipeline: &str, now: Timestamp, tick: &Path) -> Result<(), StepError> {
     let folder = folder(root, pipeline);
     fs::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;

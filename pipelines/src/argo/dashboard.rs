@@ -1,6 +1,6 @@
 //! A Grafana dashboard of a pipeline: overview, its entities and signals, its models.
 //!
-//! It asks for nothing but the series that `score` writes and the document's own queries.
+//! It queries only the series that `score` writes, and the document's own queries.
 
 use contract::StepError;
 use document::Document;

@@ -1,8 +1,8 @@
 //! Which tasks of the training plan share a pod, and what each pod is given and leaves.
 //!
-//! A pod costs Argo some ten seconds, whatever it does. So tasks that wait for one another anyway share
-//! one, as a container set. With one model that is all of them. With several, the tasks before and after
-//! the training of models share a pod each, and each model has a pod of its own: they run side by side.
+//! A pod costs Argo about ten seconds. So tasks that wait for one another share a pod, as a
+//! container set. With one model that is all of them. With several, the tasks before and after the
+//! training of models share a pod each, and each model has its own pod, so they run in parallel.
 
 use std::path::Path;
 

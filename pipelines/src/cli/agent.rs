@@ -39,7 +39,7 @@ pub(crate) struct AgentArgs {
 
 /// Records the sources of one node into the store, as `lynceus agent` does.
 ///
-/// A program of its own: it links nothing of training and scoring, and takes less memory on a node.
+/// A separate program: it links no code of training and scoring, and needs less memory on a node.
 #[derive(Debug, clap::Parser)]
 #[command(
     name = "agent",

@@ -97,8 +97,8 @@ impl Checked {
         }
     }
 
-    /// Finds that another document makes the same pipeline: its manifests, models and scores would
-    /// be taken for those of this one.
+    /// Finds another document with the same pipeline name, whose manifests, models and scores would
+    /// be mixed with those of this one.
     fn second_of_its_name(&mut self, file: &Path, name: &str) -> Option<Finding> {
         let document = document::read(file).ok()?;
         let first = self.pipelines.entry(document.name.clone()).or_insert_with(|| name.to_owned());

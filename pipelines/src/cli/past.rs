@@ -19,8 +19,8 @@ pub(super) struct Made {
     pub(super) features: PathBuf,
 }
 
-/// Collects what the features of the windows after `after` and up to `until` look at, and makes them
-/// in a folder, of one shard or of all entities; with the document's labels, if they are wanted.
+/// Collects the samples for the windows after `after` and up to `until`, and computes their
+/// features in a folder, for one shard or all entities; with the document's labels if requested.
 ///
 /// Errors: those of the steps.
 pub(super) fn make(

@@ -248,7 +248,7 @@ fn live(context: &Context, version: Option<&str>) -> Result<Model, StepError> {
     Model::of(&registry.fetch(&version, None)?)
 }
 
-/// Judges the parts of a run's data set as live scoring would have, from its first row on.
+/// Scores the parts of a run's data set as live scoring would have, from its first row on.
 fn of_run(
     global: &Global,
     args: &PredictArgs,

@@ -122,7 +122,7 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     }
 }
 
-/// Does what follows a training that went well: scores the sample, and writes the page.
+/// Runs the follow-up of a successful training: scores the sample, and writes the page.
 fn after(global: &Global, args: &RunArgs, context: &Context, page: &Path) -> Result<(), StepError> {
     let run = page.parent().unwrap_or(page);
     if args.document.sample {

@@ -30,7 +30,7 @@ pub(crate) enum TrackCommand {
 pub(crate) struct SyncArgs {
     #[command(flatten)]
     document: DocumentArgs,
-    /// Also mirror trainings that are mirrored already, and add what is missing
+    /// Also mirror trainings that are mirrored already, and add missing parts
     #[arg(long)]
     again: bool,
 }

@@ -120,8 +120,8 @@ fn copy_outcome(kept: &Path, output: &Path) -> Result<(), StepError> {
     if from.exists() { copy_file(&from, &to) } else { Ok(()) }
 }
 
-/// Copies a file or folder, whole or not at all; a hard link serves where there can be one, since
-/// nothing is ever written in place.
+/// Copies a file or folder, whole or not at all; a hard link is used if possible, because files are
+/// never changed in place.
 fn copy(from: &Path, to: &Path) -> Result<(), StepError> {
     if from.is_file() {
         return copy_file(from, to);

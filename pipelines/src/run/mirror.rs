@@ -67,7 +67,7 @@ pub fn records(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<RunRecord>
     there.map(|(key, object)| parse_json(key, &object.bytes)).collect()
 }
 
-/// Fetches a run's files to where they would lie had it run on this machine.
+/// Downloads a run's files to the paths of a local run.
 pub fn download(store: &dyn ObjectStore, root: &Path, folder: &Path) -> Result<(), StepError> {
     let of = key_of(root, folder)?;
     let mut keys = Vec::new();

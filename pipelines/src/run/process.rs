@@ -138,7 +138,7 @@ struct Retries {
 
 impl Retries {
     fn show(&mut self, name: &str) {
-        // A log that cannot be read shows nothing; the step's outcome says all when it ends.
+        // An unreadable log is ignored; the outcome has everything when the step ends.
         let bytes = fs::read(&self.path).unwrap_or_default();
         let new = bytes.get(self.read..).unwrap_or_default();
         let whole = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);

@@ -1,8 +1,8 @@
 //! Requests that wait at the same time, scored in one call of each model.
 //!
-//! A worker takes the request that has waited longest and those behind it that are there already, up
-//! to a number of rows; where no worker is free, requests gather meanwhile. What each request gets is
-//! what it would get alone, to the last bit: [`models::Bundle::score_apart`].
+//! A worker takes the request that has waited longest and those behind it that are there already,
+//! up to a number of rows; where no worker is free, requests gather meanwhile. Each request gets
+//! bit for bit the same result as alone: [`models::Bundle::score_apart`].
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,8 +88,8 @@ impl Batches {
         rows <= self.max_rows
     }
 
-    /// Lets a request wait; returns where its scores will be, or nothing where too many wait already.
-    /// A request whose receiver is dropped is not scored.
+    /// Queues a request; returns the receiver of its scores, or `None` if the queue is full. A
+    /// request whose receiver is dropped is not scored.
     pub fn push(
         &self,
         served: &Arc<Served>,

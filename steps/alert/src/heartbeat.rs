@@ -1,6 +1,6 @@
 //! A dead man's switch: a request to a server that raises the alarm when none comes, and the
-//! watchdog alert of an Alertmanager. Both are sent while windows are scored, and not while scoring has
-//! stopped, so they also cover the case that nothing runs which could send a message.
+//! watchdog alert of an Alertmanager. Both are sent while windows are scored, and not while scoring
+//! has stopped, so they also cover the case that Lynceus does not run.
 
 use std::path::Path;
 

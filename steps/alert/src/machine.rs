@@ -85,7 +85,7 @@ pub struct Change<'a> {
     pub urgent: bool,
     /// End of the first window in which it was.
     pub since: Timestamp,
-    /// End of the first window in which it no longer was; nothing for an alert that fires.
+    /// End of the first window in which it was over; `None` for a firing alert.
     pub ended: Option<Timestamp>,
     /// Features that have moved, for drift.
     pub drifting: Vec<String>,

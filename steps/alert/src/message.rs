@@ -74,8 +74,8 @@ pub struct Alert {
     /// Features that are on a new usual level since it began; for anomalies that have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_level: Option<NewLevel>,
-    /// Features that have had no value for a while, for alerts that fire: what the entity is not
-    /// judged by.
+    /// Features without a value for several rows, for firing alerts: the entity is scored without
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Features that lead an anomaly that was reported before, and did not then.

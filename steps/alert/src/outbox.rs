@@ -107,8 +107,8 @@ impl Sender<'_> {
         delivery: &mut Delivery,
     ) -> Result<(), StepError> {
         let started = Instant::now();
-        // A channel that hangs takes its time from those that work only after they got theirs. With
-        // `send: first` the order of the document is what counts.
+        // Channels that worked before get their messages first, so a channel that does not answer
+        // cannot delay them. With `send: first` the order of the document is used.
         let dead: Vec<String> = match self.send {
             Send::All => self.names().filter(|name| state.is_failing(name)).collect(),
             Send::First => Vec::new(),
@@ -118,7 +118,7 @@ impl Sender<'_> {
         if !dead.is_empty() {
             self.pass(state, delivery, (started, &all))?;
         }
-        // A failing channel that accepted nothing still counts as failing, whatever it answered.
+        // A failing channel that accepted no message still counts as failing, with any answer.
         let is_dead = |name: &String| state.is_failing(name);
         delivery.failed.extend(delivery.doubted.extract_if(.., |(name, _)| is_dead(name)));
         Ok(())

@@ -23,7 +23,7 @@ fn training_without(document: &Sections, missing: &[String]) -> String {
             .sources
             .iter()
             .flat_map(|(source, it)| it.queries.iter().map(move |query| (source, &query.name)));
-        // A feature is named after its signal: `load_mean_10m` is made of `load`.
+        // A feature is named after its signal: `load_mean_10m` is computed from `load`.
         let of = queries.filter(|(_, name)| {
             let rest = feature.strip_prefix(name.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))

@@ -76,7 +76,7 @@ pub(crate) fn look(
         return None;
     };
     if scored_to < progress.scored_to {
-        // A run with an earlier evaluation time than the last one: it has nothing to add.
+        // A run with an earlier evaluation time than the last one changes nothing.
         state.progress = Some(progress);
         return None;
     }

@@ -70,7 +70,7 @@ pub enum Status {
     Failed,
 }
 
-/// Checks all sources of a document; what fails is a finding, never an error.
+/// Checks all sources of a document; a failure is a finding, never an error.
 pub fn check(checked: Checked<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, settings) in &checked.document.sources {
@@ -140,7 +140,7 @@ impl Checked<'_> {
         let end = self.now.floor(step);
         let recent = Span::from_ms(step.ms().saturating_mul(RECENT_STEPS));
         let recent = self.values(name, settings, step, due(end - recent, end))?;
-        // A whole number of seconds: what is asked for in between is not of interest.
+        // A whole number of seconds; fractions are not needed.
         let probe = Span::from_seconds((range.ms() / 1000 / PROBES).max(1)).max(step);
         let past = self.values(name, settings, probe, due(end - range - probe, end))?;
         finding.series = recent.entities.len().max(taken);

@@ -32,7 +32,7 @@ pub struct Recording<'a> {
     pub store: Arc<dyn ObjectStore>,
     /// A name that no other recorder of the pipeline has.
     pub recorder: &'a str,
-    /// Folder for what is not in the store yet; a recorder that starts again continues from it.
+    /// Folder for rows that are not in the store yet; a restarted recorder continues from it.
     pub spool: &'a Path,
 }
 

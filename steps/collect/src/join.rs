@@ -79,7 +79,7 @@ pub(crate) fn join(
             });
             read = read.and(one);
         }
-        // A source that was ended by the failing join has nothing of its own to say.
+        // A source that was stopped by the failing join has no error of its own.
         match failed.take() {
             Some(stop) => Err(stop),
             None => read.map(|()| Seen { between_windows: seen }),

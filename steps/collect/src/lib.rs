@@ -41,7 +41,7 @@ use source::{Opening, Stop};
 /// `--store` the windows since the watermark are due, plus what their features look back on.
 ///
 /// Errors: usage (2) for a document, a query or an address that cannot work; refused (3) for data
-/// that is not what the document says; unavailable (4) when a source failed to the last retry.
+/// that does not fit the document; unavailable (4) if all retries of a source failed.
 pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let due = due(&document, args)?;

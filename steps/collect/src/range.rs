@@ -149,7 +149,7 @@ pub(crate) struct ChunkPlan {
 impl ChunkPlan {
     /// Cells (points x queries x entities) of a chunk; a few chunks are in memory at once.
     const CELLS: usize = 1_000_000;
-    /// Cells that one tick holds at most: what is collected, its features and scores are in memory.
+    /// Most cells of one tick, because its samples, features and scores are in memory.
     const MOST_CELLS: usize = 8_000_000;
     /// Points of the first chunk where the number of entities is not known yet.
     const FIRST_POINTS: usize = 120;

@@ -93,7 +93,7 @@ impl End {
 /// Why the reading of a source stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// A row is earlier than the one before it. Read again, the rows come sorted.
+    /// A row is earlier than the one before it. The rows are then read again, sorted.
     OutOfOrder,
     /// For good.
     Error(StepError),

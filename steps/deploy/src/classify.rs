@@ -15,7 +15,7 @@ const FIGURE: &str = "balanced_accuracy";
 /// Where it was measured.
 const PART: &str = "held_out";
 
-/// Decides on a version; `champion` is the one that is live, if it can be used.
+/// Decides on a version; `champion` is the live one, if it can be used.
 pub(crate) fn decide(
     gate: &ClassGate,
     challenger: &ClassBundle,

@@ -68,9 +68,9 @@ struct Case {
 
 /// Runs the step.
 ///
-/// Errors: refused for a bundle that is not what it vouches for, and for one that is not promoted
-/// while no model is live or the document says `on_worse: stop` (it is registered then, and
-/// `deployment` is written); lost race when the alias was changed meanwhile.
+/// Errors: refused for a bundle that does not match its hashes, and for one that is not promoted
+/// while no model is live or with `on_worse: stop` (it is registered then, and `deployment` is
+/// written); lost race when the alias was changed meanwhile.
 pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let store = store::open(&args.store)?;
@@ -87,7 +87,7 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let weigh = |champion: Option<&str>, outcome: &mut Outcome| task.weigh(champion, outcome);
     let deployment = match current.as_ref().filter(|current| current.version == version) {
         Some(current) if !is_ours(current, args.now) => already_live(&document, current),
-        // A run that was killed after it promoted: what it decided is decided once more.
+        // For a run that was killed after it promoted, the decision is made again.
         Some(current) => {
             registry.complete_history(&document.deployment.alias, current)?;
             let champion = current.previous.clone();
@@ -294,7 +294,7 @@ impl Weighing<'_> {
         case
     }
 
-    /// Decides on a version that nothing can be compared with, by what `select` has measured.
+    /// Decides on a version without a champion to compare with, by the metrics of `select`.
     fn alone(&self, because: &str) -> Case {
         let figures = self.challenger.figures();
         let mut decision = gate::without_champion(&self.document.gate, &figures);

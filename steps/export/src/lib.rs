@@ -1,9 +1,9 @@
 //! Publishes scores to other systems: each sink of the document reads the score objects with its
 //! own cursor.
 //!
-//! It runs beside `alert` and after `score`: a server that is slow or away delays neither a score nor
-//! an alert, and gets what it missed when it is back. Nothing that a sink fails at ends the step with
-//! an error: it is a warning once an hour, and `lynceus status` shows it.
+//! It runs beside `alert` and after `score`: a slow or unreachable server delays neither scores nor
+//! alerts, and gets the missed windows later. A failure of a sink does not make the step fail: it
+//! is a warning once an hour, and `lynceus status` shows it.
 //!
 //! [`metrics`] makes series of scores, `sinks` holds a file for each sink, [`Cursor`] is how far it
 //! got.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use contract::{Span, StepError, Timestamp};
 use frames::Table;
 
-/// Latest and earliest time that is taken for a time: the years 0 to 9999.
+/// Latest and earliest accepted time: the years 0 to 9999.
 const TIME_LIMITS_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 /// A grid this much longer than its samples are many is a wrong time or a wrong step, unless it
 /// is small anyway.

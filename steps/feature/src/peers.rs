@@ -1,8 +1,9 @@
 //! How far each entity departs from its peers: the others of its group at the same time.
 //!
-//! Level and spread of a group are medians, which hold while fewer than half of its entities are
-//! faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The spread of a
-//! few entities at one time is mostly chance, so its median over a trailing window is taken.
+//! Level and spread of a group are medians, which stay correct while fewer than half of its
+//! entities are faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The
+//! spread of a few entities at one time is mostly chance, so its median over a trailing window is
+//! taken.
 //!
 //! Entities of one group often differ all the time: another workload, more memory. Compared with
 //! what it usually is, the distance of each says whether it has changed.
@@ -36,7 +37,7 @@ const NOBODY: Level = Level { median: f64::NAN, spread: f64::NAN, mean_spread: f
 /// one in the group.
 #[derive(Debug, Default)]
 struct Group {
-    /// Bits of the value that says the group; nothing where all rows of its entities belong to it.
+    /// Bits of the value of the group; `None` if all rows of its entities belong to it.
     key: Option<u64>,
     stays: Vec<Stay>,
 }

@@ -7,7 +7,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Days from Monday to 1970-01-01, a Thursday.
 const EPOCH_WEEKDAY: i64 = 3;
 
-/// Makes a gap of what is not a number, such as a result that grew beyond all of them.
+/// Turns a result that is not a finite number into a gap.
 pub(crate) fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::NAN }
 }
@@ -28,7 +28,7 @@ pub(crate) fn rate(values: &[f64], step: Span, into: &mut [f64]) {
     into.fill(f64::NAN);
     for (row, into) in into.iter_mut().enumerate().skip(1) {
         let (before, now) = (values[row - 1], values[row]);
-        // A missing `now` is below nothing, and stays missing in the subtraction.
+        // A missing `now` is not below any value, and stays missing in the subtraction.
         let increase = if now < before { now } else { now - before };
         *into = finite(increase / step.seconds());
     }

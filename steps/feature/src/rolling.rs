@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::pointwise::finite;
 
-/// A trailing window: how many rows it holds, and how many of them must be there.
+/// A trailing window: its number of rows, and the number of rows that must have a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Window {
     /// Rows of the window, the row itself among them; at least 1.

@@ -1,8 +1,8 @@
 //! Features of a file of samples, a block of time after the other.
 //!
-//! A feature depends on the samples of its lookback alone, so a block needs the last rows of the
-//! one before and no more: memory depends on the entities, the columns and the lookback, not on how
-//! many rows the file has. The blocks' bounds depend on the file alone, and no value depends on
+//! A feature depends only on the samples of its lookback, so a block needs only the last rows of
+//! the previous one: memory depends on the entities, the columns and the lookback, not on the
+//! number of rows of the file. The blocks' bounds depend on the file alone, and no value depends on
 //! them.
 
 use std::path::Path;

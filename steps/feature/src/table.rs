@@ -256,7 +256,7 @@ fn compute(grid: &Grid, task: &Task) -> Vec<Vec<f64>> {
     }
 }
 
-/// Computes one column for each statistic; what two of them share is computed once.
+/// Computes one column for each statistic; common parts are computed once.
 fn rolling(grid: &Grid, values: &[f64], window: Window, statistics: &[Statistic]) -> Vec<Vec<f64>> {
     let mut columns = vec![vec![f64::NAN; grid.rows()]; statistics.len()];
     let asked: Vec<f64> = statistics.iter().filter_map(as_quantile).collect();

@@ -24,7 +24,7 @@ pub use intervals::TRANSITION;
 /// bands, `(start + guard, end - guard]`, is known to be anomalous. The intervals of a scenario do
 /// not overlap. A label that means normal makes none; `transition` makes a band and nothing else.
 ///
-/// Errors: refused (3), with file and line, for a log that is not what it should be.
+/// Errors: refused (3), with file and line, for an invalid log.
 pub fn run(args: &LabelArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::sections::Label::read(&args.document)?;
     let scenarios = log::read(&args.scenarios)?;

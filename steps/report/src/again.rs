@@ -26,7 +26,7 @@ pub struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    /// Begins without a past: what a bundle remembers is the end of the very rows.
+    /// Starts without a state, because the bundle's state is that after these rows.
     pub fn new(bundle: &'a Bundle, after: Option<Timestamp>, threads: usize) -> Self {
         Self { bundle, after, threads, state: bundle.without_past() }
     }

@@ -1,4 +1,4 @@
-//! Alarms of one entity: stretches of anomalous windows, and what explains them.
+//! Alarms of one entity: sequences of anomalous windows, and the features that explain them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

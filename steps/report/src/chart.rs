@@ -272,8 +272,8 @@ fn draw_seen(
     area.strip_coord_spec().draw(&Rectangle::new(rectangle, ink.filled()))
 }
 
-/// Leaves out what the style sheet says for all figures, and gives colours their classes: a page
-/// has a hundred figures.
+/// Leaves out attributes that the style sheet sets for all figures, and replaces colours by
+/// classes: a page has a hundred figures.
 fn shorten(drawn: &str, svg: &mut String) {
     let mut text = drawn.split_once('>').map_or("", |(_, inside)| inside).replace('\n', "");
     for ink in Ink::ALL {

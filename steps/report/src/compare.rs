@@ -35,8 +35,8 @@ pub struct Comparison {
 const COLUMNS: [(&str, &str); 6] =
     [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("e", "E"), ("f", "F")];
 
-/// Keys and heads of the columns that compare a later run with the first: by how much it differs,
-/// and what that means.
+/// Keys and headings of the columns that compare a later run with the first: the difference and its
+/// significance.
 const AGAINST_FIRST: [[(&str, &str); 2]; 5] = [
     [("b_difference", "B less A"), ("b_meaning", "Which is")],
     [("c_difference", "C less A"), ("c_meaning", "Which is")],
@@ -155,8 +155,8 @@ fn zone(runs: &[Run]) -> Zone {
     document.map_or_else(Zone::utc, |document| Zone::named(&document.alerts.time_zone))
 }
 
-/// Holds each run's bundle against the rows after the data of all of them; nothing where there are
-/// no bundles or no such rows, and a note for a bundle that does not take them.
+/// Computes the metrics of each run's bundle on the rows after the data of all of them; `None`
+/// without bundles or such rows, and a note for a bundle that cannot score them.
 fn judged(runs: &[Run], features: &[&Path]) -> (Vec<Option<Judged>>, Vec<String>) {
     let last =
         |run: &Run| run.validation.iter().flat_map(|v| &v.parts).filter_map(|p| p.last).max();

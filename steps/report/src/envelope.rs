@@ -50,7 +50,7 @@ impl Envelope {
         Self { step_ms, width_ms: step_ms, start_ms: None, spans: Vec::new(), most: most.max(2) }
     }
 
-    /// Adds a point; what is not finite is a gap and adds nothing. A point before the first one
+    /// Adds a point; a non-finite one is a gap and adds nothing. A point before the first span
     /// counts to the first span.
     pub fn push(&mut self, time_ms: i64, value: f64) {
         if !value.is_finite() {

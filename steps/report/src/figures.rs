@@ -199,7 +199,8 @@ fn verdict_chart(history: &ScoreHistory, backdrop: &Backdrop<'_>, size: Size) ->
     let verdict = &history.verdict;
     let (low, high) = verdict.score.bounds().unwrap_or((0.0, 1.0));
     let (_, threshold) = verdict.threshold.bounds().unwrap_or((0.0, 1.0));
-    // A fault may score a hundred times the threshold; then the threshold would lie on the floor.
+    // A fault may score a hundred times the threshold; on a linear scale the threshold would be at
+    // the bottom.
     let steep = verdict.basis != Basis::Votes
         && low > -threshold.abs().max(1.0)
         && high > 12.0 * threshold.abs().max(1.0);

@@ -146,8 +146,8 @@ pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
     })
 }
 
-/// Holds the data of the last run's bundle against that of the run before; nothing where one of
-/// them has none.
+/// Compares the data of the last run's bundle with that of the previous run; `None` if one of them
+/// has no bundle.
 fn drift(runs: &[Run], previous: Option<&Run>) -> Vec<Moved> {
     let reference = |run: &Run| {
         let bytes = fs_err::read(run.there("select/bundle/reference.json")?).ok()?;

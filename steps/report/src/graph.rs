@@ -17,7 +17,7 @@ pub struct Node {
     pub lines: Vec<String>,
 }
 
-/// Layers of boxes: each box of a layer was made of all of the layer before.
+/// Layers of boxes: each box of a layer was made from all boxes of the previous layer.
 #[derive(Debug, Clone)]
 pub struct Graph {
     /// The layers, the first one first.

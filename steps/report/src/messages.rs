@@ -63,7 +63,7 @@ pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
     messages
 }
 
-/// Adds the messages that a store remembers to those that are known, in order of time.
+/// Adds the messages of the store's alert state to the known ones, in order of time.
 pub fn add_remembered(
     messages: &mut Vec<Message>,
     store: &dyn ObjectStore,

@@ -25,7 +25,7 @@ use crate::tables::Table;
 /// The style sheet; `</` does not occur in it, so it cannot end its element early.
 const STYLE: &str = include_str!("page/style.css");
 
-/// Forbids whatever the page does not need, should a name ever slip through the escaping.
+/// Forbids everything that the page does not need, in case a name is not escaped.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// A page with the tables in it.

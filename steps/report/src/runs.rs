@@ -1,5 +1,4 @@
-//! A run's folder as the runner and the steps left it: whatever is there is shown, and what is
-//! missing or cannot be read is said.
+//! The folder of a run: existing files are shown, missing and unreadable ones are reported.
 
 mod record;
 

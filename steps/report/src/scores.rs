@@ -108,7 +108,7 @@ pub struct ScoreHistory {
     pub scenarios: Vec<Found>,
     /// Rows with a label against verdicts.
     pub counts: Counts,
-    /// Features whose usual level was said to have moved: in how many verdicts, first and last.
+    /// Features with a drift notice: in how many verdicts, first and last.
     pub drifting: BTreeMap<String, (u64, Timestamp, Timestamp)>,
     /// The last day that scoring held against the training data, with its end.
     pub day: Option<(Timestamp, Drift)>,
@@ -182,13 +182,13 @@ impl ScoreHistory {
     }
 
     /// Adds a window; windows come in order of time. The reference of the version that scored it
-    /// says how rare a threshold is; without it no thresholds are drawn.
+    /// gives the rarity of a threshold; without it no thresholds are drawn.
     pub fn add(&mut self, window: &WindowScore, reference: Option<&Reference>) {
         self.note_time(window);
         if let Some(drift) = &window.drift {
             self.day = Some((window.time, drift.clone()));
         }
-        // In most windows the entities are those of the one before, and asking is dear.
+        // In most windows the entities are those of the previous one, and requests are expensive.
         let same = |(index, score): (usize, &EntityScore)| {
             self.entities.get(index).is_some_and(|entity| entity.name == score.entity)
         };

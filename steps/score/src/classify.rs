@@ -86,7 +86,7 @@ impl ClassState {
         Ok(mark)
     }
 
-    /// Keeps evidence that is about the bundle's classes; other evidence means nothing to it.
+    /// Keeps evidence about the bundle's classes and drops other evidence.
     fn follow(&mut self, classes: &[String]) {
         if self.summary.classes != classes {
             self.evidence.clear();
@@ -183,7 +183,7 @@ fn write(
 }
 
 impl<'a> Scorer<'a> {
-    /// Fetches the bundle that the document's alias names; nothing before the first training.
+    /// Fetches the bundle of the document's alias; `None` before the first training.
     fn live(
         store: &dyn ObjectStore,
         (document, classify): (&'a Sections, &'a Classify),

@@ -232,7 +232,7 @@ impl Counted<'_> {
         }
         let (here, there) = (values as f64, self.sketch.count as f64);
         let bins = self.counts.len() as f64;
-        // Half a value in every bin: what was never seen before is unlikely, not impossible.
+        // Half a value in every bin, so that unseen values are unlikely but not impossible.
         let smoothed = |share: f64, of: f64| (share * of + 0.5) / (of + 0.5 * bins);
         let mut below = 0.0;
         let mut index = 0.0;

@@ -10,8 +10,8 @@ use crate::windows::Windows;
 
 /// Windows and entities of which the source said something.
 ///
-/// A fill carries values into windows in which nothing was measured at all. Such a window looks
-/// normal and is not: unknown.
+/// `fill` also fills windows without any measurement. Such a window would look normal, but is
+/// unknown.
 #[derive(Debug)]
 pub(crate) struct Measured {
     entities: HashMap<String, u32>,

@@ -20,8 +20,8 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Fetches the bundle that the document's alias names; nothing before the first training. It is to
-    /// score from `state` on.
+    /// Fetches the bundle of the document's alias; `None` before the first training. It is to score
+    /// from `state` on.
     pub(crate) fn live(
         store: &dyn ObjectStore,
         document: &Sections,
@@ -31,8 +31,8 @@ impl Scorer {
         Self::fetch(store, (&document.name, &document.deployment.alias), cache, state)
     }
 
-    /// Fetches the challenger, if there is one, and the features with the columns that it knows. It
-    /// must not be in the way: one that cannot be used is a warning.
+    /// Fetches the challenger, if there is one, and the features with the columns that it knows. A
+    /// challenger that cannot be used is only a warning.
     pub(crate) fn shadow(
         store: &dyn ObjectStore,
         document: &Sections,

@@ -46,8 +46,8 @@ impl Windows {
     /// Returns the windows without those at the end that have no data, except for the share of one
     /// tick. `heard` is the end of the last window in which any entity had data.
     ///
-    /// A source without data gives one `no_data` window per clock step. A clock that jumped ahead finds
-    /// nothing in the future, and the windows it would have used up are scored when they are there.
+    /// A source without data gives one `no_data` window per clock step. After a clock jump into the
+    /// future there is no data, and the windows are scored when their data exists.
     ///
     /// Errors: refused if the clock is more than the catch-up after the last window, and there is
     /// no data for all that time: the clock is wrong, or there is nothing to score.

@@ -1,9 +1,9 @@
 //! Fitting an adaptive model.
 //!
-//! A first pass over the rows finds each column's centre and scale; a second one follows the signals
-//! and gathers the moments of the window features, fold by fold; a third one scores every row by
-//! distances that were fitted without its fold. Neither rows nor features are ever held as a whole:
-//! a thousand entities over ten days are 3 GB, and their features seven times as much.
+//! A first pass over the rows finds each column's centre and scale; a second one follows the
+//! signals and gathers the moments of the window features, fold by fold; a third one scores every
+//! row by distances that were fitted without its fold. Neither rows nor features are in memory as a
+//! whole: a thousand entities over ten days are 3 GB, and their features seven times as much.
 
 mod columns;
 mod moments;
@@ -125,8 +125,8 @@ fn following(settings: &Settings, step: Span, overview: &Overview) -> Following 
     let rows = |half_life: Span| half_life.seconds() / step.seconds();
     let least = f64::from(settings.min_half_life_rows);
     let rate = |half_life_rows: f64| 1.0 - 0.5_f64.powf(1.0 / half_life_rows);
-    // How far a level goes in longer than training lasted was not seen, so it is followed; else
-    // a model of a few hundred rows takes every drift after them for an anomaly. Still shorter
+    // Changes of a level over longer times than the training are unknown, so the level is followed;
+    // else a model of a few hundred rows takes every drift after them for an anomaly. Still shorter
     // half-lives would learn faults that last.
     let longest = overview.longest();
     let columns = overview.columns.iter();

@@ -68,7 +68,7 @@ struct Binned {
 impl Binned {
     fn new(records: &Array2<f64>) -> Self {
         let mut columns = bins::columns(records, u16::try_from(BINS).unwrap_or(u16::MAX));
-        // From here on rows are bins: the values would be a second copy of the data set.
+        // From here on rows are bins, because the values would be a second copy of the data set.
         columns.iter_mut().for_each(|column| column.values = Vec::new());
         let mut by_row = vec![0; records.nrows() * columns.len()];
         for (number, column) in columns.iter().enumerate() {
@@ -96,7 +96,7 @@ struct Split {
     left: Pull,
 }
 
-/// A tree, what it adds to the sum of each row, and what each column's splits gained.
+/// A tree, its additions to the sum of each row, and the gain of each column's splits.
 struct Grown {
     tree: ValueTree,
     added: Vec<f64>,

@@ -300,7 +300,8 @@ struct Job<'a> {
     normal: &'a [usize],
 }
 
-/// A fitted model, its parameters as the document names them, and what fitting saw.
+/// A fitted model, its parameters with the names of the document, and the scores of its fitted
+/// rows.
 struct Fitted {
     model: Model,
     parameters: Value,

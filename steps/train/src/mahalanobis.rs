@@ -75,7 +75,7 @@ pub(crate) fn inverse_cholesky(matrix: &Array2<f64>) -> Option<Array2<f64>> {
             let known: f64 = (0..column).map(|k| factor[[row, k]] * factor[[column, k]]).sum();
             let rest = matrix[[row, column]] - known;
             if row == column {
-                // Against the size of the diagonal: what is left may be nothing but rounding.
+                // Relative to the size of the diagonal, because the rest may be only rounding.
                 if rest <= 1e-10 * matrix[[row, row]].max(1e-300) {
                     return None;
                 }

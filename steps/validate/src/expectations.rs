@@ -168,7 +168,7 @@ pub(crate) fn failing(rows: &DataFrame) -> Result<Failing, PolarsError> {
     Ok(Failing { rows: rows.height(), times: first })
 }
 
-/// A share of rows; of no rows at all it is whole, which no bound lets pass.
+/// A share of rows; without rows it is 1, which exceeds every limit.
 pub(crate) fn share(part: usize, rows: usize) -> f64 {
     if rows == 0 { 1.0 } else { part as f64 / rows as f64 }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use frames::{FeatureTable, is_normal};
 
-/// Balanced accuracy from which on something is taken to predict the label.
+/// Balanced accuracy above which a column counts as predicting the label.
 const PREDICTS: f64 = 0.85;
 /// Rows of each side, in some order, that vote on the row between them.
 const NEIGHBOURS: usize = 5;

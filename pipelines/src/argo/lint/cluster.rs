@@ -60,7 +60,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Checks what is allowed in all namespaces: no more than the sink `kubernetes` does, by an account that
+/// Checks permissions in all namespaces: only those of the sink `kubernetes`, for an account that
 /// exists.
 fn cluster_roles(objects: &Objects, findings: &mut Vec<Finding>) {
     for (place, role) in &objects.cluster_roles {

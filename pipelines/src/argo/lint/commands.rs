@@ -47,7 +47,7 @@ pub(super) fn template(
     }
     // What a step reads and writes whose flags do not parse is not known.
     if steps.len() == containers(template).len() {
-        // A workflow without artifacts keeps nothing but what its steps put into the store.
+        // A workflow without artifacts keeps only what its steps write to the store.
         if cluster::has_artifacts(spec) {
             ports(template, &steps, report);
         }

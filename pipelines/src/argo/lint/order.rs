@@ -5,7 +5,7 @@
 use super::objects::Objects;
 use super::{Finding, Report};
 
-/// Argo CD's annotation of the order in which objects are applied, and what it is without one.
+/// Argo CD's annotation of the order in which objects are applied, and its default.
 const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
 
 pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {

@@ -33,7 +33,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
 
 pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Report<'_>) {
     let name = &template.name;
-    // A tick that fails is not tried again: the next one does what it did not.
+    // A failed tick is not retried: the next one does its work.
     let is_tick = spec.templates.iter().any(|other| other.container_set.is_some());
     if template.dag.is_some() {
         if template.active_deadline_seconds.is_some() {

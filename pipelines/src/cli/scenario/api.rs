@@ -66,7 +66,7 @@ impl Api {
 
     /// Returns an object; `None` if there is none.
     ///
-    /// Errors: as the server's refusal says; unavailable (4) for a server that failed to the last retry.
+    /// Errors: as the server's refusal says; unavailable (4) if all retries failed.
     pub(super) fn get(&self, path: &str) -> Result<Option<Value>, StepError> {
         // The token is read for each request: it is exchanged every hour.
         let server = Server::open(&self.settings, "--kubernetes", Path::new("."))?;

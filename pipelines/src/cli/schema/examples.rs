@@ -1,4 +1,4 @@
-//! Examples for the reference page: what a field of a document may look like.
+//! Examples of fields of a document, for the reference page.
 
 use serde_json::{Map, Value};
 

@@ -31,7 +31,7 @@ pub(super) fn start(
     now: Timestamp,
 ) -> Result<Option<PathBuf>, StepError> {
     let document = &context.document;
-    // A sample has its own times, which a training by the clock knows nothing of.
+    // A sample has its own times, which a training by the clock does not use.
     let settings = document.scoring.drift.retrain.as_ref().filter(|_| !args.document.sample);
     let Some(settings) = settings else { return Ok(None) };
     let store = context.store.open()?;

@@ -1,4 +1,4 @@
-//! All pipelines of a store, a line each: what the store says of them, without their documents.
+//! All pipelines of a store, one line each, from the store only, without their documents.
 
 use alert::AlertState;
 use contract::score::Verdict;

@@ -1,7 +1,7 @@
 //! An Alertmanager, through its API v2: <https://prometheus.io/docs/alerting/latest/clients/>.
 //!
-//! It groups, silences and repeats by itself and forgets what is not said again, so each run says
-//! again what is firing.
+//! Alertmanager groups, silences and repeats alerts itself, and resolves alerts that are not sent
+//! again, so each run sends the firing alerts again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

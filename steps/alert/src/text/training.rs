@@ -5,7 +5,7 @@ use document::alerts::TrainingResult;
 use crate::quantity::{clean, digits};
 use crate::training::{Figure, Training};
 
-/// Figures that say how much was measured, which no version is better or worse by.
+/// Metrics that are only counts, which do not rank versions.
 const SIZES: [&str; 1] = ["rows"];
 
 pub(super) fn title(training: &Training) -> &'static str {

@@ -54,7 +54,7 @@ impl Database {
         &self.field
     }
 
-    /// Loads what waits, oldest first. Rows that the database has already change nothing.
+    /// Loads waiting rows, oldest first. Rows that the database has already change nothing.
     pub(crate) fn round(&self) -> Carried {
         let mut carried = Carried::default();
         // A connection a minute: agents of a thousand nodes must not hold a thousand of them.

@@ -48,7 +48,7 @@ struct Influxdb<'a> {
     seen: Mutex<Seen>,
 }
 
-/// A measurement and the columns made of it, with their numbers in the source.
+/// A measurement and its columns, with their numbers in the source.
 #[derive(Debug)]
 struct Measurement<'a> {
     name: &'a str,

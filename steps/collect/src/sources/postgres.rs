@@ -109,7 +109,7 @@ impl Source for Postgres<'_> {
 
 impl Postgres<'_> {
     /// Fetches the rows after a time: `page_rows` of them, and all that share the last one's time.
-    /// Returns that time with them; nothing where no row is left.
+    /// Returns that time with them; `None` if no row is left.
     fn page(
         &mut self,
         after: RawTime,

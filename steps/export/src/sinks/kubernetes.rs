@@ -1,8 +1,8 @@
 //! The sink `kubernetes`: the class of a pod as annotations, and an event where it is not what its image
 //! declares.
 //!
-//! A window that comes again changes nothing: annotations are set to the same values, and an event has a
-//! name that follows from what it says.
+//! A window that comes again changes nothing: annotations are set to the same values, and the name
+//! of an event is derived from its content.
 
 use std::path::Path;
 

@@ -22,7 +22,7 @@ pub(super) struct Postgres {
     settings: PostgresSink,
     field: String,
     folder: PathBuf,
-    /// Is made with the first rows: a server that is away must not fail what comes before.
+    /// Created with the first rows, so that an unreachable server does not fail earlier work.
     loader: Option<Loader>,
     /// By version, for z-scores; empty for a version that is no longer there.
     moments: BTreeMap<String, Moments>,

@@ -1,4 +1,4 @@
-//! Figures of several runs: what each reaches, and whether the difference means anything.
+//! Metrics of several runs, and the significance of their differences.
 
 use std::collections::BTreeSet;
 

@@ -108,7 +108,7 @@ fn verdict(validation: &Validation) -> Markup {
     }
 }
 
-/// Broken expectations in short: one row for all columns of which the same is said.
+/// Summary of broken expectations: one row for all columns with the same result.
 fn broken(validation: &Validation, zone: &Zone) -> Markup {
     let mut groups: Vec<(&Finding, Vec<&Finding>)> = Vec::new();
     let broken = validation.expectations.iter().filter(|finding| !finding.passed);

@@ -1,8 +1,8 @@
-//! A pass over the rows: every entity is followed, and something is made of each row.
+//! A pass over the rows, in which the state of every entity is updated.
 //!
-//! Entities are dealt out to a fixed number of groups. Within a group rows come in the order of time,
-//! and what groups have summed up is put together in their order: the number of threads changes
-//! nothing.
+//! Entities are distributed over a fixed number of groups. Within a group rows are in order of
+//! time, and the sums of groups are combined in their order, so the result does not depend on the
+//! number of threads.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -75,8 +75,8 @@ impl<R: Rows> Pass<'_, R> {
         [&self.following.windows, &self.following.gate_windows, &[]]
     }
 
-    /// Follows every row; `each` gets the group's own, what is collected of the entity, its memory
-    /// and the row's place. Returns both, the entities by name.
+    /// Follows every row; `each` gets the data of the group, the collected data of the entity, its
+    /// memory, and the position of the row. Returns both, the entities by name.
     fn run<G: Send, T: Send + Default>(
         &self,
         mut of_groups: Vec<G>,

@@ -24,8 +24,9 @@ const WEIGHTS: [f64; 11] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0
 const RAISES: u32 = 20;
 /// Lowest probability at which a class is named.
 const LEAST_PROBABILITY: f64 = 0.5;
-/// Lowest bound of the distance from a class, in spreads of a feature beyond its usual range. Classes
-/// that are very regular in training would else refuse a window a hair outside.
+/// Lowest bound of the distance from a class, in spreads of a feature beyond its usual range.
+/// Otherwise classes that are very regular in training would reject a window with a tiny
+/// difference.
 const LEAST_DISTANCE: f64 = 0.5;
 
 /// A window of an entity that was left out.
@@ -170,7 +171,8 @@ fn open(weight: f64) -> ClassBounds {
 }
 
 /// Chooses when a class is named: the weight of evidence with the least log loss, the lowest
-/// probability that keeps the share of wrong names, the distance that lets the right ones through.
+/// probability that keeps the share of wrong classes, and the distance below which correct ones
+/// are.
 pub(crate) fn choose_bounds(
     repetitions: &[Repetition],
     classify: &Classify,

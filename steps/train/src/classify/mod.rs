@@ -1,5 +1,5 @@
-//! Fitting for `task: classify`: class models, what they say of entities left out, and the bounds
-//! that follow from it.
+//! Fitting for `task: classify`: class models, their predictions for left-out entities, and the
+//! resulting limits.
 
 mod figures;
 mod fitter;

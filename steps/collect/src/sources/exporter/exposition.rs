@@ -89,7 +89,7 @@ pub(crate) fn parse(
     if start.is_empty() {
         return Err(Unreadable::Empty);
     }
-    // Both formats end every line; OpenMetrics says where the reply ends as well.
+    // Both formats end every line; OpenMetrics also marks the end of the reply.
     let ended = if is_open_metrics {
         body.trim_ascii_end().ends_with(b"# EOF")
     } else {

@@ -26,9 +26,9 @@ pub(crate) fn wants(metrics: &[ExporterMetric], name: &str) -> bool {
 
 /// Makes the values of a row and remembers the counters; `None` is a gap.
 ///
-/// A counter gives the increase per second since the scrape before: the first scrape gives none. A
-/// counter that fell was reset, and has grown from 0 to its value since, as in Prometheus' `rate`.
-/// A series that was not there before gives nothing yet.
+/// A counter gives the increase per second since the previous scrape; the first scrape gives none.
+/// A counter that fell was reset, and has grown from 0 to its value since, as in Prometheus'
+/// `rate`. A new series gives no value yet.
 pub(crate) fn values(
     metrics: &[ExporterMetric],
     scrape: &Scrape,

@@ -1,7 +1,7 @@
 //! The body of a chunked `/query` reply: a JSON object a line.
 //!
-//! A status of 200 says nothing: errors stand in the body, and a reply that was cut is whole JSON up
-//! to the cut. It is complete when its last line does not say `partial`.
+//! The status 200 does not mean success: errors are in the body, and a truncated reply is valid
+//! JSON up to the end. A reply is complete if its last line is not marked `partial`.
 
 use std::collections::BTreeMap;
 

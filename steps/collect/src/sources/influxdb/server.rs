@@ -98,8 +98,8 @@ impl Server {
         self.client.counts()
     }
 
-    /// Asks a query. Each series of the reply goes to `take`, with what `start` made: an attempt that
-    /// fails leaves nothing behind for the next.
+    /// Sends a query. Each series of the reply is passed to `take`, with a value from `start` for
+    /// each attempt, so that a failed attempt does not affect the next.
     pub(super) fn ask<T>(
         &self,
         question: &Question,

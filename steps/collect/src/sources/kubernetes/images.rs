@@ -1,8 +1,8 @@
 //! The size of a container's image, from the lists of the nodes.
 //!
-//! A node names an image by tags and by digests, a pod as its author wrote it and, once it runs, by a
-//! digest. Tags move; digests do not: they come first. A node lists its 50 largest images, so that one
-//! may be missing, which says nothing of its size.
+//! A node names an image by tags and by digests, a pod as its author wrote it and, once it runs, by
+//! a digest. Tags change, digests do not, so digests come first. A node lists only its 50 largest
+//! images, so an image may be missing.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! The answer to one query for a stretch of time, asked for in pieces where the server cannot give
 //! it as a whole.
 //!
-//! A request that is too large is halved, and all later ones stay that small. A stretch that the
-//! server refuses to evaluate, fails at or answers incompletely is bisected until the windows that
-//! cannot be had are known; they become holes, and the rest is used.
+//! A request that is too large is halved, and all later requests keep this size. A time range that
+//! the server refuses to evaluate, fails at or answers incompletely is bisected until the windows
+//! that cannot be fetched are known. They become gaps, and the rest is used.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -26,11 +26,11 @@ const REFUSED_THROUGHOUT: usize = 16;
 const FAILED_THROUGHOUT: usize = 4;
 /// An incomplete answer to fewer points than this is not bisected further: the server is ailing.
 const SHORTEST_PARTIAL: usize = 16;
-/// Failures of a server that sheds load after which a request is halved; a timeout says at once
-/// that it is too long.
+/// Number of failures of an overloaded server after which a request is halved; after a timeout it
+/// is halved at once.
 const HALVE_AFTER: u32 = 2;
-/// Attempts after the first, where a stretch that failed to the last retry is bisected, and where
-/// the host is not known.
+/// Number of retries for a time range that is bisected because all retries failed, and for an
+/// unknown host.
 const SHORT_RETRIES: u32 = 1;
 
 /// What may become of windows that cannot be had.
@@ -152,7 +152,7 @@ impl Pieces<'_> {
         self.give_up(piece, GapKind::Incomplete, lacks, error);
     }
 
-    /// Decides what follows a failed attempt; returns the pause before the next one.
+    /// Handles a failed attempt; returns the delay before the next one.
     fn failed(&mut self, piece: Grid, failure: Failure) -> Result<Option<Duration>, StepError> {
         match failure {
             Failure::Final(error) => Err(error),

@@ -209,7 +209,8 @@ fn broken(body: &[u8], error: &serde_json::Error) -> ReplyError {
         return ReplyError::WebPage;
     }
     match error.classify() {
-        // Another result type has another shape of result, which must not be all that is said.
+        // Another result type has another shape of result, so the type is checked first, for a
+        // better error.
         serde_json::error::Category::Data => match serde_json::from_slice::<Probe>(body) {
             Ok(probe) if probe.data.result_type != "matrix" => wrong_type(&probe.data.result_type),
             _ => ReplyError::Foreign(one_line(&error.to_string())),

@@ -18,7 +18,7 @@ use crate::source::Stop;
 
 /// Cells of a run, which is in memory while it is gathered: 64 MiB.
 const RUN_CELLS: usize = 8 << 20;
-/// Cells of a row besides its samples: time, entity and label, and what keeps the samples.
+/// Cells of a row in addition to its samples: time, entity, label, and overhead.
 const KEY_CELLS: usize = 7;
 /// The bits of a gap in a file: a `NaN` that no arithmetic gives.
 const GAP_BITS: u64 = 0x7ff8_6761_7000_0001;

@@ -1,7 +1,7 @@
 //! Events become rows: counts for each entity and step.
 //!
-//! A window is open until events are `lateness` past its end; then its rows are made and nothing of
-//! it is kept, so that memory depends on what happens within the lateness alone.
+//! A window is open until events are `lateness` past its end; then its rows are made and its state
+//! is dropped, so that memory depends only on the events within the lateness.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use frames::samples::SampleRows;
 
 use super::event::{Event, What};
 
-/// Events of one window that are remembered, to know one that is read twice.
+/// Most recorded events of one window, to recognise an event that is read twice.
 const MOST_KEYS: usize = 1 << 20;
 /// Different programs, or destinations, that are counted in one window at most.
 const MOST_DISTINCT: usize = 1 << 16;

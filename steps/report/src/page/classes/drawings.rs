@@ -32,7 +32,8 @@ fn wrap(height: f64, words: &str, inside: &str) -> String {
     )
 }
 
-/// Draws what entities left out are, row by row, and what they were called, column by column.
+/// Draws the confusion matrix of left-out entities: true classes are rows, predicted classes are
+/// columns.
 pub(super) fn confusion(classify: &ClassManifest) -> String {
     let classes = &classify.classes;
     let names: Vec<&str> = classes.iter().map(String::as_str).chain([UNKNOWN]).collect();

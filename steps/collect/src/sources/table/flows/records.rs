@@ -276,7 +276,7 @@ impl<'a> FlowFile<'a> {
         Ok(Counts::new())
     }
 
-    /// Hands the text of each JSON object to `each` until it says that it has enough.
+    /// Passes the text of each JSON object to `each` until that returns false.
     fn objects(
         &self,
         mut bytes: Box<dyn BufRead>,
