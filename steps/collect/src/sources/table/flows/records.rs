@@ -276,7 +276,7 @@ impl<'a> FlowFile<'a> {
         Ok(Counts::new())
     }
 
-    /// Passes the text of each JSON object to `each` until that returns false.
+    /// Passes the text of each JSON object to `each` until `each` stops it.
     fn objects(
         &self,
         mut bytes: Box<dyn BufRead>,
