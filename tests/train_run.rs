@@ -100,7 +100,7 @@ fn second_model_on_sample_is_reported_with_its_own_metrics() -> anyhow::Result<(
     assert!(said.contains("verdicts of this model on the time after"), "{said}");
     let alone = Workspace::new()?;
     let scored = alone.run(&[&TRAIN[..], &["--set", "profile=aligo"]].concat())?;
-    assert!(scored.contains("\nscored what follows"), "{scored}");
+    assert!(scored.contains("\nscored the time after"), "{scored}");
     assert_eq!(figures(&said)?, figures(&scored)?);
     for (said, kept) in [(&said, true), (&scored, false)] {
         let page = said.lines().find_map(|line| line.strip_prefix("report")).context("a page")?;
@@ -109,7 +109,7 @@ fn second_model_on_sample_is_reported_with_its_own_metrics() -> anyhow::Result<(
     }
     assert_ne!(figures(&said)?, default);
     let again = workspace.run(&TRAIN)?;
-    assert!(again.contains("\nscored what follows"), "{again}");
+    assert!(again.contains("\nscored the time after"), "{again}");
     assert_eq!(figures(&again)?, default);
     Ok(())
 }

@@ -245,7 +245,7 @@ fn group_turned_supergroup_error_names_its_new_chat() {
     let pipeline = telegram(&double, "");
     pipeline.score(0, ["a"]).unwrap();
     let error = run(&pipeline, 0).result.unwrap_err();
-    assert!(error.message.contains("new number is -1009876543210"), "{error}");
+    assert!(error.message.contains("new id -1009876543210"), "{error}");
     assert_eq!(
         run(&pipeline, 1).messages.pending.len(),
         1,
