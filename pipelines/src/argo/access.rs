@@ -91,7 +91,7 @@ pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
     Ok(vec![text(&account(name, document))?, text(&token)?, text(&role)?, text(&binding)?])
 }
 
-/// Makes the account of Argo's own containers, with the one right they need.
+/// Makes the account of Argo's own containers, with the one permission that they need.
 ///
 /// The pods' own containers get no token at all; that is why Argo wants the token of this account
 /// in a Secret of this name, which Kubernetes fills.

@@ -26,7 +26,7 @@ fn rules(document: &Document) -> Vec<RoleRule> {
     verbs.into_iter().map(rule).collect()
 }
 
-/// Makes the account, its token, its role and the binding of both; nothing without such a sink.
+/// Makes the account, its token, its role and its binding; empty without such a sink.
 pub(super) fn account(document: &Document) -> Result<Vec<String>, StepError> {
     let rules = rules(document);
     let Some(outside) = Outside::of(Stage::Export).filter(|_| !rules.is_empty()) else {

@@ -1,7 +1,7 @@
 //! What a cluster would refuse, or run wrongly, found without one.
 //!
-//! Schemas say which fields exist. What they do not say is checked here: that every reference
-//! resolves, that flags parse, that ports fit, that Pod Security `restricted` admits the pods.
+//! Schemas define the fields. Other rules are checked here: that every reference resolves, that
+//! flags parse, that ports fit, that Pod Security `restricted` admits the pods.
 
 mod agent;
 mod cluster;

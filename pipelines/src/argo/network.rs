@@ -57,7 +57,7 @@ pub(super) fn store(is_elsewhere: bool) -> EgressRule {
     }
 }
 
-/// Makes the policies of a pipeline's pods: which steps reach what, by the labels of their pods.
+/// Makes the network policies of a pipeline's pods, by the labels of the pods.
 pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError> {
     let mut policies = Vec::new();
     for outside in OUTSIDE {

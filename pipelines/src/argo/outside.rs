@@ -1,5 +1,5 @@
-//! The steps that have extensions, and what a cluster keeps for each: a Secret, a network policy, a
-//! label of the pods that it holds for.
+//! The steps with extensions, and their objects in a cluster: a Secret, a network policy, and a
+//! label of the pods to which the policy applies.
 
 use contract::Stage;
 

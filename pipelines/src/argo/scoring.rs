@@ -35,9 +35,9 @@ const SHARDS: &str = "shards";
 const STEP_SHARE: f64 = 0.3;
 const ENDING_SHARE: f64 = 0.2;
 
-/// Makes the clock, which carries its workflow itself: one that named a template would stand still
-/// where it is applied before it. A pod that fails is not tried again: the next tick starts at the
-/// watermark and scores what was missed.
+/// Makes the CronWorkflow, which contains its workflow: with a reference to a template it would be
+/// ignored if it is applied before the template. A failed pod is not retried: the next tick starts
+/// at the watermark and scores what was missed.
 pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
     let names = names(document);
     Ok(Object {
@@ -88,7 +88,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
             artifacts: Vec::new(),
         }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
-        // The pod of each shard runs beside the others; of what comes after a failure, two do.
+        // The pods of the shards run in parallel; after a failure two pods run in parallel.
         parallelism: Some(2 * document.shards.count),
         synchronization: Some(mutex(&names.score)),
         pod_gc: Some(PodGc { strategy: "OnPodSuccess".to_owned() }),
@@ -162,8 +162,8 @@ fn limit(document: &Document, task: &mut Task, share: f64) {
     }
 }
 
-/// Makes the containers of the plan. They are numbered: of several that failed, Argo takes the first
-/// by name for the workflow's message, and those after the cause say only that they did not run.
+/// Makes the containers of the plan. They are numbered: of several failed ones, Argo uses the first
+/// by name for the workflow's message, and those after the cause report only that they did not run.
 fn set(document: &Document, plan: &Plan) -> Result<Vec<super::pod::Container>, StepError> {
     let name = |index: usize| format!("{}-{}", index + 1, plan.tasks[index].name);
     let mut containers = Vec::new();

@@ -297,7 +297,7 @@ pub struct DagTask {
     /// The tasks that must have ended well before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<String>,
-    /// The condition under which it runs; otherwise it is skipped, and what waits for it runs.
+    /// The condition under which it runs; otherwise it is skipped, and its dependants run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// What the template is given.

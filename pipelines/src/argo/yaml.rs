@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// Writes a value as one YAML document.
 ///
-/// No line is folded: a folded text would read the same, but a person could not search for it.
+/// Lines are not folded, so that people can search for texts.
 pub fn write<T: Serialize>(value: &T) -> Result<String, StepError> {
     let options = serde_saphyr::ser_options! { folded_wrap_chars: 100_000 };
     serde_saphyr::to_string_with_options(value, options)

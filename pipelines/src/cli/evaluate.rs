@@ -108,7 +108,7 @@ pub(crate) fn execute(global: &Global, args: &EvaluateArgs) -> Result<(), StepEr
     show(global, &labelled::evaluate(&context.document, rows, &windows()?))
 }
 
-/// Shows what a run's model is worth on the bundled sample, and what to do next.
+/// Shows the results of a run's model on the bundled sample, and the next command.
 pub(crate) fn after_sample(
     global: &Global,
     context: &Context,

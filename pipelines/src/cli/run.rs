@@ -234,8 +234,8 @@ impl Prepared {
         Ok(())
     }
 
-    /// Sends messages about how the run ended. What cannot be sent now is kept in the store, and
-    /// changes nothing of the run.
+    /// Sends messages about the end of the run. Messages that cannot be sent now stay in the store,
+    /// and do not affect the run.
     fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {
         let interrupted = done.as_ref().is_err_and(|error| error.message == INTERRUPTED);
         let Some(task) = self.last.as_ref().filter(|_| !interrupted) else { return };

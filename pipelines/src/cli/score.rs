@@ -100,8 +100,8 @@ impl ScoreArgs {
     }
 }
 
-/// Scores what is due at `at`, and starts the training that drift asked for; returns what was
-/// scored.
+/// Scores the windows that are due at `at`, and starts the training that drift requested; returns
+/// the scored windows.
 pub(super) fn once(
     global: &Global,
     args: &ScoreArgs,
@@ -139,8 +139,9 @@ pub(super) fn words(scored: &Value) -> String {
     )
 }
 
-/// Scores what is due at `at` and returns what `score` says of it. The run's folder is kept only
-/// when it failed: what it found is in the store, and its features are kept beside the cache.
+/// Scores the windows that are due at `at`, and returns the outcome of `score`. The run's folder is
+/// kept only after a failure, because the results are in the store, and the features are kept
+/// beside the cache.
 pub(crate) fn tick(
     context: &Context,
     at: Timestamp,
@@ -232,7 +233,8 @@ fn begun(document: &Document, run: String, now: Timestamp, plan: &Plan) -> RunRe
     }
 }
 
-/// Makes one text of what the shards have scored: their numbers added, and each in full under `shards`.
+/// Merges the results of the shards into one text: their numbers added, and each complete under
+/// `shards`.
 fn together(mut told: Vec<Value>) -> Value {
     if told.len() == 1 {
         return told.remove(0);
@@ -267,10 +269,9 @@ fn warn(folder: &Path, plan: &Plan) {
     }
 }
 
-/// Sends the messages that wait, says again what fires, and notifies people when scoring has
-/// stopped for long, although the tick failed: an outage of the source must not silence alarms that
-/// stand.
-/// Sinks get the windows that they lack.
+/// After a failed tick, sends waiting messages, repeats firing alerts, and notifies people if
+/// scoring has stopped for long, because an outage of the source must not silence open alerts.
+/// Sinks get their missing windows.
 fn tell_what_stopped(runner: &Runner<'_>, record: &RunRecord) {
     let waits = |name: &str| {
         let has_not_run = |state| matches!(state, TaskState::Waiting | TaskState::Skipped);
@@ -309,8 +310,8 @@ fn forget_failed(root: &Path, pipeline: &str) {
     }
 }
 
-/// Says what a person does about a model that is missing, and keeps bundles between ticks where the
-/// store is not a folder of this machine.
+/// Sets the message for a missing model, and caches bundles between ticks if the store is not a
+/// local folder.
 fn suit_to_this_machine(plan: &mut Plan, context: &Context) {
     for task in &mut plan.tasks {
         if let StepCommand::Score(args) = &mut task.command {

@@ -67,7 +67,8 @@ fn check(global: &Global, store: &dyn ObjectStore, role: Option<&str>) -> Result
     }
 }
 
-/// Makes the error of a user who lacks what a role needs: what, and why in the store's words.
+/// Makes the error for a user who lacks permissions of a role: the permissions, and the store's
+/// messages.
 fn lacking(check: &Check, role: &Role) -> StepError {
     let lacks = role.lacks.join(", ");
     let is_lacking =

@@ -60,7 +60,7 @@ fn entry_path(root: &Path, key: &str) -> PathBuf {
     root.join("cache").join(format!("{key}.json"))
 }
 
-/// Puts an earlier task's outputs in place, if there was one and they are still what they were.
+/// Reuses an earlier task's outputs, if they exist and are unchanged.
 pub(super) fn lookup(root: &Path, task: &Task, parts: &KeyParts) -> Result<Lookup, StepError> {
     let path = entry_path(root, &key(parts)?);
     if !path.exists() {

@@ -1,4 +1,4 @@
-//! The local executor: starts what is ready, keeps the record, retries what may be retried.
+//! The local executor: starts ready tasks, keeps the record, and retries.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub struct Options {
     pub data_on_stdout: bool,
     /// When all tasks must have ended; nothing for as long as they take.
     pub limit: Option<Limit>,
-    /// Run what does not need a task that failed, as the ticks of other shards.
+    /// Run tasks that do not need a failed task, such as those of other shards.
     pub keeps_going: bool,
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Runner<'_> {
 type Ended = (usize, Result<Attempt, StepError>, Duration);
 
 impl Runner<'_> {
-    /// Runs what is not done yet and returns the error of the first task that failed.
+    /// Runs the tasks that are not done yet, and returns the error of the first task that failed.
     ///
     /// The record says at every moment how far the run came; a killed run resumes where it was.
     pub async fn run(&self, record: &mut RunRecord) -> Result<(), StepError> {
@@ -115,7 +115,8 @@ impl Runner<'_> {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Says of each task that was not started why: what it needs failed, or the run ended early.
+    /// Sets the reason of each task that was not started: a required task failed, or the run ended
+    /// early.
     fn skip_waiting(&self, record: &mut RunRecord) {
         let name = |index: usize| self.plan.tasks[index].name.clone();
         for index in 0..record.tasks.len() {

@@ -31,7 +31,8 @@ static LISTENING: AtomicBool = AtomicBool::new(false);
 /// What a command says that a signal ends well, wherever it comes.
 static LAST_WORDS: OnceLock<String> = OnceLock::new();
 
-/// Makes a signal between two runs a good end: the program says these words and ends with code 0.
+/// Makes a signal between two runs a successful end: the program prints this text and ends with
+/// code 0.
 pub fn end_well_on_signals(words: String) {
     // A program watches one pipeline, so the words stay those of the first call.
     LAST_WORDS.get_or_init(|| words);

@@ -52,7 +52,7 @@ struct Most {
 
 impl Batches {
     /// Starts a worker for each thread of the flags; `None` if the flags ask for no batches. The
-    /// workers end with the last clone of what is returned.
+    /// workers end with the last clone of the returned value.
     ///
     /// Errors: usage (2) for a delay that no request would survive.
     pub fn start(args: &ServeArgs, metrics: &Arc<Metrics>) -> Result<Option<Self>, StepError> {

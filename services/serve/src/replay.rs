@@ -1,9 +1,9 @@
 //! The replay page: rows of a labelled table, sent one after another, judged by the running endpoint
 //! in front of the viewer's eyes.
 //!
-//! The rows come as server-sent events; the page itself posts each one to the endpoint, so that what
-//! it counts and times is what a client of the endpoint gets. A lost connection resumes after the
-//! last row that arrived.
+//! The rows come as server-sent events; the page itself posts each one to the endpoint, so that its
+//! counts and times are those of a client of the endpoint. A lost connection resumes after the last
+//! row that arrived.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -50,7 +50,8 @@ fn runs(recorded: &str) -> Option<bool> {
 /// Describes a process so that no other one ever is described alike; `None` if it does not run.
 fn process(number: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
-    // The name in parentheses may hold anything; what follows it does not. A zombie is dead.
+    // The name in parentheses may contain any character; the fields after it do not. A zombie
+    // counts as ended.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
     // proc(5): the start time is field 22, the state field 3.

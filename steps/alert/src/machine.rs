@@ -93,8 +93,8 @@ pub struct Change<'a> {
     pub missing: Vec<String>,
     /// Features that lead an anomaly and were in no message yet, where it widens.
     pub also: Vec<String>,
-    /// The entity's verdict in the window of the change; nothing when it is no longer reported, or
-    /// has nothing to report.
+    /// The entity's verdict in the window of the change; `None` if it is no longer reported, or has
+    /// no report.
     pub score: Option<&'a EntityScore>,
     /// Whether the entity is no longer reported.
     pub gone: bool,
@@ -292,8 +292,8 @@ impl Track {
 pub struct Tracks(BTreeMap<String, BTreeMap<Kind, Track>>);
 
 impl Tracks {
-    /// Takes one window in, which must be later than the one before, and returns what changed, in
-    /// the order of entities and kinds.
+    /// Adds a window, which must be later than the previous one, and returns the changes, in the
+    /// order of entities and kinds.
     ///
     /// An entity that is not in the window counts as normal, so alerts of deleted entities end. A
     /// window without any entity has no information, except with `task: classify`, whose windows

@@ -197,7 +197,7 @@ pub struct Message {
     pub text: String,
 }
 
-/// Names a shard where an entity is named, for what concerns all of its entities.
+/// Names a shard in place of an entity, for alerts about all of its entities.
 pub(crate) fn shard_words(shard: Shard) -> String {
     format!("shard {shard}")
 }
@@ -206,7 +206,7 @@ impl Message {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Makes a message without content at a point in time; `key` is what follows the pipeline.
+    /// Makes a message without content at a point in time; `key` is the part after the pipeline.
     fn empty(pipeline: &str, key: &str, time: Timestamp) -> Self {
         Self {
             format: Self::FORMAT,

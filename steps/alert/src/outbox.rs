@@ -96,9 +96,8 @@ impl Sender<'_> {
     }
 
     /// Sends what is pending, oldest first, and saves the state after each message that reached
-    /// anyone. A channel that fails is not tried again in this run, the others get a message
-    /// of it, and get their messages. A message that a channel refuses is not in the way of those
-    /// behind it.
+    /// anyone. A failing channel is not tried again in this run; the others get a message about it,
+    /// and their own messages. A rejected message does not block later ones.
     ///
     /// Errors are those of `save`; a failing channel is none.
     pub fn deliver(

@@ -24,7 +24,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     let Some(mut text) = text.strip_prefix(first) else { return false };
     let mut parts: Vec<&str> = rest.split('*').collect();
     let last = parts.pop().unwrap_or_default();
-    // Taking each part where it first appears leaves the most for what follows.
+    // Matching each part at its first occurrence leaves the most text for the next parts.
     for part in parts {
         let Some(place) = text.find(part) else { return false };
         text = &text[place + part.len()..];

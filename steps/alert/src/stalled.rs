@@ -98,9 +98,9 @@ pub(crate) fn look(
     Some(Message::of_scoring(&document.name, alert, now))
 }
 
-/// Notifies the channels that forget what is not said again, such as Alertmanager, that the store
-/// cannot be reached: they take the same alert for the same, so no state is needed. The others
-/// would get it again each tick. Returns the error of the run.
+/// Notifies the channels in which alerts expire, such as Alertmanager, that the store cannot be
+/// reached: they recognise a repeated alert, so no state is needed. The others would get it again
+/// each tick. Returns the error of the run.
 pub(crate) fn without_store(
     document: &Sections,
     channels: Vec<Box<dyn Channel>>,

@@ -119,7 +119,7 @@ impl<'a> Recorder<'a> {
         after.floor(self.step) + self.step
     }
 
-    /// Takes samples for the step that ends at `time`, and sends what is over.
+    /// Takes samples for the step that ends at `time`, and sends completed segments.
     ///
     /// Errors: a spool that cannot be written. A source or store that cannot be reached is reported in the result.
     pub fn step(&mut self, time: Timestamp) -> Result<Step, StepError> {

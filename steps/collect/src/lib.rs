@@ -37,8 +37,8 @@ use source::{Opening, Stop};
 /// Collects the samples of the document's sources for the range that is due.
 ///
 /// The rows are those of the step grid in `(start, end]`. For a training, end is the last whole
-/// step at `--now`, and start is `--start` or the document's `range` before the end. With
-/// `--store` the windows since the watermark are due, plus what their features look back on.
+/// step at `--now`, and start is `--start` or the document's `range` before the end. With `--store`
+/// the windows since the watermark are due, plus the lookback of their features.
 ///
 /// Errors: usage (2) for a document, a query or an address that cannot work; refused (3) for data
 /// that does not fit the document; unavailable (4) if all retries of a source failed.

@@ -89,8 +89,8 @@ impl Output {
         fs::rename(&self.draft.0, samples).map_err(|error| StepError::writing(samples, &error))
     }
 
-    /// Makes the file of a training visible: without the columns of optional queries that gave
-    /// nothing, and from the time on at which the data begins.
+    /// Makes the file of a training visible: without the columns of optional queries without data,
+    /// and from the time at which the data begins.
     ///
     /// Errors: refused for a required query that gave nothing, and for less data than a training
     /// needs.

@@ -142,7 +142,7 @@ pub(crate) struct ChunkPlan {
     cells: usize,
     /// Points of the chunk that is waited for.
     first_points: usize,
-    /// Points before the first one that is wanted; nothing where there is no bound.
+    /// Number of points before the first requested one; `None` without a bound.
     lookback_points: Option<usize>,
 }
 
@@ -154,7 +154,7 @@ impl ChunkPlan {
     /// Points of the first chunk where the number of entities is not known yet.
     const FIRST_POINTS: usize = 120;
 
-    /// Plans the chunks of a grid; `by_entity` says that a query may give many series.
+    /// Plans the chunks of a grid; `by_entity` means that a query may return many series.
     pub(crate) fn new(grid: Grid, queries: usize, by_entity: bool) -> Self {
         let mut plan = Self {
             rest: grid,
@@ -169,8 +169,8 @@ impl ChunkPlan {
         plan
     }
 
-    /// Plans no more than one tick may hold in memory. The lookback is asked for in any case, and
-    /// as many points after it as the first chunk has.
+    /// Limits the plan to the memory of one tick. It always includes the lookback, and as many
+    /// points after it as the first chunk has.
     #[must_use]
     pub(crate) fn with_bound(mut self, lookback_points: usize) -> Self {
         self.lookback_points = Some(lookback_points);
@@ -184,7 +184,7 @@ impl ChunkPlan {
         self.rest.points = self.rest.points.min(most.saturating_sub(taken));
     }
 
-    /// Plans smaller chunks, where one answer may hold no more values than this.
+    /// Plans smaller chunks, if one answer is limited to this number of values.
     #[must_use]
     pub(crate) fn with_samples(mut self, max_samples: Option<u32>) -> Self {
         if let Some(values) = max_samples {

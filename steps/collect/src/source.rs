@@ -124,7 +124,7 @@ pub(crate) struct Taken {
 }
 
 /// Opens a source to record it, by its name in the document, with the document's folder and step;
-/// nothing for a kind that has a past.
+/// `None` for a kind with history.
 pub(crate) fn live<'a>(
     name: &str,
     settings: &'a Settings,

@@ -177,7 +177,7 @@ fn judge(
         let who = if comparison.challenger.is_none() { "its" } else { "the champion's" };
         return (false, format!("{who} {name} on {part} could not be measured"));
     };
-    // The bound is absolute: a champion that is as bad, or a better ranking, excuses nothing.
+    // The limit is absolute, even if the champion is as bad or the ranking is better.
     let quiet = challenger.quiet_part();
     let bound = gate.max_false_alarm_ratio;
     let ratio = challenger.false_alarm_ratio(quiet);

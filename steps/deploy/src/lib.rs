@@ -40,7 +40,7 @@ pub struct Deployment {
     pub promoted: bool,
     /// The alias names it now.
     pub live: bool,
-    /// Since when the alias names what it names now; nothing if it names nothing.
+    /// Since when the alias points at its current version; `None` if it was never set.
     pub since: Option<Timestamp>,
     /// Why it was promoted or not, in a sentence.
     pub why: String,
@@ -201,7 +201,7 @@ impl Weighing<'_> {
         let files = champion.map(|version| self.registry.fetch(version, None));
         let read = files.map(|files| files.and_then(|files| ClassBundle::from_files(&files)));
         let champion = match read.transpose() {
-            // One that cannot be used scores nothing either: it must not be in the way.
+            // One that cannot be used does not score, and is no error.
             Err(error) if error.kind == ErrorKind::Refused => {
                 outcome.warn(format!("the champion cannot be used: {}", error.message));
                 None
@@ -265,7 +265,7 @@ impl Weighing<'_> {
         let files = self.registry.of_shard(shard).fetch(version, None);
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {
             Ok(champion) => champion,
-            // One that cannot be used scores nothing either: it must not be in the way.
+            // One that cannot be used does not score, and is no error.
             Err(error) if error.kind == ErrorKind::Refused => {
                 return Ok(Compared::Alone(format!(
                     "champion `{version}` cannot be used: {}",
@@ -339,7 +339,7 @@ fn deployment(
     }
 }
 
-/// Says what was decided; a version that was not good enough may end the run.
+/// Reports the decision; a version that was not promoted may end the run.
 fn conclude(
     document: &Sections,
     deployment: &Deployment,

@@ -48,7 +48,7 @@ impl Cursor {
         Self { format: Self::FORMAT, exported_to, windows_total: 0, drift: None, failing: None }
     }
 
-    /// Reads the cursor of a sink; nothing before the first run with it. One of another format is
+    /// Reads the cursor of a sink; `None` before the first run with it. One of another format is
     /// refused.
     pub fn read(
         store: &dyn ObjectStore,

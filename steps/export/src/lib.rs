@@ -155,8 +155,9 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// Publishes the windows after the cursor and moves it over those that the sink took or rejected
-    /// permanently; returns how many samples it took, and what failed last, if anything did.
+    /// Publishes the windows after the cursor, and moves the cursor past those that the sink
+    /// accepted or permanently rejected; returns the number of accepted samples, and the last
+    /// failure, if any.
     ///
     /// Errors: those of the store.
     fn follow(

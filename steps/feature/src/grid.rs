@@ -179,7 +179,7 @@ fn cells(
     let ranks: Vec<u32> = table.entities.iter().map(rank).collect();
     let entity: Vec<u32> = table.entity.iter().map(|entity| ranks[*entity as usize]).collect();
     let windows: Vec<i64> = table.times.iter().map(|time| window_end(*time, step).ms()).collect();
-    // Sources mostly give what is in order already; that is every tick of the scorer.
+    // Most sources return sorted rows, as in every tick of scoring.
     if let Some(cells) = cells_in_order(&entity, &windows, extents.entities.len()) {
         return Ok(cells);
     }

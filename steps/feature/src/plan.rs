@@ -1,5 +1,4 @@
-//! The document's rules as columns: which features there are, what they are called, how each is
-//! computed.
+//! The document's rules as columns: the features, their names, and their computation.
 
 use std::collections::BTreeMap;
 

@@ -131,9 +131,9 @@ impl Moments {
 /// Number, mean and squared deviations of the stretch of rows that ends with each row.
 struct Chunks {
     counts: Vec<f64>,
-    /// The reference of the chunk; 0 where it is empty, so that nothing from outside shows.
+    /// The reference of the chunk; 0 if it is empty, so that the result depends only on the chunk.
     anchors: Vec<f64>,
-    /// Mean minus anchor: means themselves would be rounded, and their differences with them.
+    /// Mean minus anchor: the differences of means would have rounding errors.
     offsets: Vec<f64>,
     squares: Vec<f64>,
 }

@@ -1,5 +1,5 @@
-//! The report of `task: classify`: what the model is worth on entities left out, what each entity is now,
-//! and what changed in a time range.
+//! The report of `task: classify`: the metrics of the model on left-out entities, the current class
+//! of each entity, and the changes in a time range.
 
 use std::collections::BTreeMap;
 

@@ -105,8 +105,8 @@ pub(crate) fn runs(args: &ReportArgs, document: &Sections) -> Result<Vec<Run>, S
     Ok(runs)
 }
 
-/// Reads what the flags name. Only what they name must be there; what is missing inside a run is
-/// said on the page.
+/// Reads the inputs of the flags, which must exist. Missing files inside a run are reported on the
+/// page.
 pub fn gather(args: &ReportArgs) -> Result<Contents, StepError> {
     let document = Sections::read(&args.document)?;
     let runs = runs(args, &document)?;

@@ -1,8 +1,8 @@
 //! `report`: what a run did and what the scores say, on one page.
 //!
 //! The page is a single HTML file without scripts and without anything from elsewhere; figures are
-//! SVG. The same inputs and flags give the same bytes. What is missing in a run is said on the
-//! page: a run that was refused or killed has a report too.
+//! SVG. The same inputs and flags give the same bytes. Missing parts of a run are listed on the
+//! page, so a refused or killed run also has a report.
 
 pub mod again;
 pub mod alarms;

@@ -47,7 +47,7 @@ struct Alerts {
     told: Vec<Message>,
 }
 
-/// Reads what was sent, in order of the files; a sentence for each file that cannot be read.
+/// Reads the sent messages, in order of the files; a note for each unreadable file.
 pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
     let mut messages = Vec::new();
     for file in files {

@@ -111,8 +111,8 @@ struct Column {
 }
 
 impl Table {
-    /// Makes a table without rows; each column has a key for the files and a head for the page,
-    /// and a column whose head starts with `#` holds numbers, with `~` text of many words.
+    /// Makes a table without rows; each column has a key for the files and a heading for the page.
+    /// A heading with `#` marks a column of numbers, one with `~` a column of long texts.
     pub fn new(
         name: &'static str,
         caption: impl Into<String>,

@@ -79,7 +79,7 @@ impl Intervals {
 }
 
 impl Truth {
-    /// Takes the intervals of a labels file; those whose label is in `normal` mean nothing.
+    /// Takes the intervals of a labels file; those whose label is in `normal` are ignored.
     pub fn of(intervals: Vec<LabelInterval>, normal: &[String]) -> Self {
         let (mut scenarios, mut guards) = (Vec::new(), Vec::new());
         for interval in intervals {
@@ -100,8 +100,8 @@ impl Truth {
         Self { scenarios, guards: Intervals::of(guards), is_of_rows: false }
     }
 
-    /// Takes intervals that were made of the labels of rows: a target means its entity alone, also
-    /// where no window of that entity is scored.
+    /// Takes intervals that were made from the labels of rows: a target means only its entity, even
+    /// if no window of that entity is scored.
     pub fn of_rows(intervals: Vec<LabelInterval>, normal: &[String]) -> Self {
         Self { is_of_rows: true, ..Self::of(intervals, normal) }
     }

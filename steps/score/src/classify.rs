@@ -56,7 +56,7 @@ pub struct ClassSummary {
 const EVIDENCE: &str = "evidence";
 
 impl ClassState {
-    /// Takes the state out of a watermark; a pipeline that has scored nothing has an empty one.
+    /// Takes the state from a watermark; it is empty for a pipeline without scored windows.
     ///
     /// Errors: refused for a state that cannot be read.
     pub fn take(pipeline: &str, watermark: Option<&mut Watermark>) -> Result<Self, StepError> {

@@ -7,7 +7,7 @@ use store::{ObjectStore, state};
 /// Late ticks that are remembered.
 const MOST: usize = 100;
 
-/// Records what a late tick is about to catch up, and drops the oldest record.
+/// Records the windows of a late tick, and drops the oldest record.
 ///
 /// A tick that was killed before it moved the watermark has noted windows that this one scores
 /// again: this one's note takes the place of that.

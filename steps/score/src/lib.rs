@@ -115,9 +115,9 @@ fn wait_for_model(
     write_json(&args.scored, &Scored::without_model(words, due))
 }
 
-/// Notes that windows came late. The windows are scored: what cannot be remembered of them is no
-/// reason to stop. It is noted before the watermark moves, for a tick that is killed in between has
-/// no successor that would know.
+/// Records late windows. The windows are scored, so a failure to record them is no error. They are
+/// recorded before the watermark moves, because the tick after a killed one would not know about
+/// them.
 fn note_late(
     store: &dyn ObjectStore,
     document: &Sections,
@@ -131,7 +131,7 @@ fn note_late(
     }
 }
 
-/// Reads what a tick needs: bundles, rows, what was scored before; and says which windows it does.
+/// Reads the inputs of a tick (bundles, rows, earlier scores), and determines its windows.
 fn prepare<'a>(
     args: &ScoreArgs,
     document: &'a Sections,

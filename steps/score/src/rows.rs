@@ -1,4 +1,4 @@
-//! The rows that are due: which of them were measured, and which hold enough to be scored.
+//! The rows that are due: which of them have samples, and which have enough values to be scored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;

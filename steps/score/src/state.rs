@@ -51,7 +51,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Reads the summary out of a watermark; that of a pipeline that has scored nothing is empty.
+    /// Reads the summary from a watermark; it is empty for a pipeline without scored windows.
     ///
     /// Errors: refused for one that cannot be read.
     pub fn read(pipeline: &str, watermark: Option<&Watermark>) -> Result<Self, StepError> {
@@ -80,7 +80,7 @@ impl Record for Seen {
 }
 
 impl ScorerState {
-    /// Takes the state out of a watermark; a pipeline that has scored nothing has an empty one.
+    /// Takes the state from a watermark; it is empty for a pipeline without scored windows.
     ///
     /// Errors: refused for a state that cannot be read.
     pub(crate) fn take(

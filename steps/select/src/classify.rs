@@ -1,5 +1,5 @@
-//! The bundle of `task: classify`: the candidate that names entities left out best, the usual ranges of
-//! its classes, and what the other candidates reached.
+//! The bundle of `task: classify`: the best candidate on left-out entities, the usual ranges of its
+//! classes, and the metrics of the other candidates.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 /// Splits of the drawn tree, one after another.
 const DRAWN_DEPTH: usize = 5;
-/// Name of what was measured on entities left out, among a bundle's metrics.
+/// Name of the metrics on left-out entities, in a bundle's metrics.
 pub(crate) const HELD_OUT: &str = "held_out";
 
 /// A candidate folder, read.

@@ -92,8 +92,8 @@ fn calibrated(
     assemble_sampled(candidates, (&dataset.validation, &keys), recipe)
 }
 
-/// Moves what the bundle remembers to the end of the test part, of all entities: what fitting
-/// remembers are the last rows of the validation part.
+/// Moves the bundle's state to the end of the test part, for all entities; the state of fitting is
+/// that of the last rows of the validation part.
 fn advance(
     args: &SelectArgs,
     bundle: &mut Bundle,

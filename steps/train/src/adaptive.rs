@@ -39,8 +39,8 @@ pub struct Order {
     pub times: Vec<Timestamp>,
     /// Entity of each row.
     pub entities: Vec<String>,
-    /// Says which rows are known, or taken, to be normal. The others are followed, as they will be
-    /// while scoring, but nothing that is fitted knows of them.
+    /// Returns which rows count as normal. The others update the state, as in scoring, but are not
+    /// used for fitting.
     pub normal: Vec<bool>,
 }
 

@@ -20,8 +20,8 @@ use crate::network::{Network, Reconstruction};
 use crate::params::Unchecked;
 use crate::{FitError, rows};
 
-/// Smallest usual squared residual of a column, as a share of the largest: what a network
-/// reproduces almost perfectly must not turn rounding into an alarm.
+/// Smallest usual squared residual of a column, as a share of the largest, so that rounding errors
+/// of an almost perfectly reproduced column do not alarm.
 const SMALLEST_SQUARE_SHARE: f64 = 1e-4;
 
 /// Checked parameters of the autoencoder.

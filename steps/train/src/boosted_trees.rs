@@ -23,7 +23,7 @@ use crate::{FitError, rows};
 
 /// Most bins of a column: a histogram of all columns stays in the processor's first cache.
 const BINS: usize = 64;
-/// Mean share that the right classes lack, below which nothing is left to learn.
+/// Mean missing share of the correct classes below which the fit stops.
 const LEARNED: f64 = 0.002;
 /// Rows that a thread takes at a time.
 const BLOCK_ROWS: usize = 1024;

@@ -4,9 +4,9 @@
 //! Splits are found between bins. Up to 2,048 rows each value has its own bin; above there are 256
 //! bins with about the same number of rows.
 //!
-//! Own code, and not `linfa-trees` 0.8: that sums impurities in the order of a hash map, so that the
-//! same rows give other trees from run to run, and takes values closer than 1e-5 for equal,
-//! whatever their unit. Tests compare the two where neither matters.
+//! This is implemented here, because `linfa-trees` 0.8 sums impurities in the order of a hash map,
+//! so that the same rows give different trees, and treats values closer than 1e-5 as equal for any
+//! unit. Tests compare the two where neither matters.
 
 use document::models::ClassWeights;
 use models::ClassTrees;
@@ -58,7 +58,7 @@ pub(crate) struct Grown {
 }
 
 impl Sample {
-    /// Refuses rows that nothing can be learned from, and fewer than two classes.
+    /// Refuses rows without a class, and fewer than two classes.
     pub(crate) fn new(
         records: &Array2<f64>,
         targets: &Array1<usize>,

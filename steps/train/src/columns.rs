@@ -11,8 +11,8 @@ const BLOCK: usize = 4;
 
 type Lanes = [f32; LANES];
 
-/// Numbers of some rows, column by column. What fills the last lanes of a column behind the rows counts
-/// nothing, because sums are only made of numbers that are 0 there ([`Columns::clear_behind_rows`]).
+/// Numbers of some rows, column by column. The values in the last lanes of a column after the rows
+/// have no effect, because sums use only numbers that are 0 there ([`Columns::clear_behind_rows`]).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Columns {
     rows: usize,

@@ -1,7 +1,7 @@
 //! What class models say of rows they were not fitted on: one run is left out at a time.
 //!
-//! Rows of a run are alike for other reasons than their class. Rows left out at random would make
-//! every model look perfect.
+//! Rows of a run are similar for other reasons than their class, so with random left-out rows every
+//! model would look perfect.
 
 use std::collections::BTreeMap;
 
@@ -87,8 +87,8 @@ pub struct CrossValidation {
     pub balanced_accuracy: f64,
     /// Mean negative logarithm of the probability of the right class, every class counted alike.
     pub log_loss: f64,
-    /// Rows by class and then by what they were called; rows of a class that no other run has
-    /// count here only.
+    /// Rows by true class and then by predicted class; rows of a class that no other run has count
+    /// only here.
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
 

@@ -5,18 +5,14 @@
 //! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`].
 //!
 //! The same rows, parameters and seed give the same bytes: at any number of threads, because
-//! threads
-//! share work by the row, the tree or the trial and what they give is put together in that order;
-//! in
-//! any process, because nothing is walked through in the order of a hash map; in any build, because
+//! threads share work by the row, the tree or the trial and their results are combined in that
+//! order; in any process, because no iteration uses the order of a hash map; in any build, because
 //! the compiler neither reorders nor contracts arithmetic; on any processor, because sums and
-//! products
-//! are our own loops and do not choose instructions at run time. Two kinds of fitting are right to
-//! the
-//! last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
-//! `isolation_forest.extension`) or takes powers (calibration, `gradient_boosting`), for logarithms,
-//! cosines and powers come from the system's mathematics library; and `adaptive`, whose products are `ndarray`'s.
-//! `tests/golden.rs` compares all others with hashes.
+//! products are our own loops and do not choose instructions at run time. Two kinds of fitting are
+//! right to the last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
+//! `isolation_forest.extension`) or takes powers (calibration, `gradient_boosting`), for
+//! logarithms, cosines and powers come from the system's mathematics library; and `adaptive`, whose
+//! products are `ndarray`'s. `tests/golden.rs` compares all others with hashes.
 
 pub mod adaptive;
 pub mod autoencoder;

@@ -181,8 +181,8 @@ impl Parts {
         Part::ALL.map(summary).to_vec()
     }
 
-    /// Says what gives the train part more normal rows: where none of its labels means normal, the
-    /// setting that names those that do.
+    /// Returns a hint for more normal rows in the train part: if none of its labels means normal,
+    /// the setting `labels.normal`.
     fn normal_hint(&self, table: &FeatureTable, normal: &[String]) -> String {
         let rows = self.labelled.iter().flatten();
         let labels: BTreeSet<&str> =

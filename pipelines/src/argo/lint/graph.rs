@@ -174,7 +174,7 @@ fn causes(owner: &str, set: &ContainerSet, report: &mut Report<'_>) {
     }
 }
 
-/// Takes away whatever needs nothing that is left, until nothing more can be: the rest is a cycle.
+/// Removes items without remaining dependencies until there are none; the rest is a cycle.
 fn cycle(owner: &str, edges: &[(&str, &Vec<String>)], report: &mut Report<'_>) {
     let names: BTreeSet<&str> = edges.iter().map(|(name, _)| *name).collect();
     for (name, needs) in edges {
@@ -202,7 +202,7 @@ fn cycle(owner: &str, edges: &[(&str, &Vec<String>)], report: &mut Report<'_>) {
     }
 }
 
-/// Says which parameters and templates nothing uses. Unused artifacts are a matter of the flags.
+/// Reports unused parameters and templates. Unused artifacts are found by the flags.
 fn unused(spec: &WorkflowSpec, report: &mut Report<'_>) {
     let tasks = || spec.templates.iter().filter_map(|t| t.dag.as_ref()).flat_map(|dag| &dag.tasks);
     for template in &spec.templates {

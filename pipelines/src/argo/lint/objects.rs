@@ -204,8 +204,8 @@ fn push<T: DeserializeOwned>(to: &mut Placed<T>, place: &Place, text: &str) -> R
     Ok(())
 }
 
-/// Says what is wrong with an object's name. A `CronWorkflow`'s leaves room for the time that the
-/// names of its workflows end with.
+/// Checks an object's name. The name of a `CronWorkflow` must be shorter, because a time is
+/// appended to the names of its workflows.
 fn wrong_name(name: &str, limit: usize) -> Option<String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();

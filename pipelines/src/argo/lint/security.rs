@@ -84,7 +84,7 @@ pub(super) fn own(owner: &str, container: &Container, report: &mut Report<'_>) {
     on_node(owner, container, false, report);
 }
 
-/// The same, of a container that may be root because it reads what root owns on its node.
+/// The same, for a container that may be root because it reads files of root on its node.
 pub(super) fn on_node(
     owner: &str,
     container: &Container,

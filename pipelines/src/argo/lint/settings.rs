@@ -67,7 +67,7 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     }
 }
 
-/// No two templates hold the same lock: a scoring would wait for a training.
+/// No two templates have the same mutex, because a scoring would wait for a training.
 pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
     let mut holders = BTreeMap::new();
     for held in objects.workflows() {

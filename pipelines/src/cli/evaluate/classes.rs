@@ -140,7 +140,7 @@ fn verdicts(
     Ok(verdicts)
 }
 
-/// Pairs verdicts with what entities are: by a table, or by what they declare.
+/// Pairs verdicts with true classes: from a table, or the declared ones.
 fn judged(
     verdicts: &BTreeMap<String, EntityClass>,
     truth: Option<&BTreeMap<String, String>>,

@@ -9,9 +9,9 @@ use store::Catalog;
 use super::super::context::Context;
 use super::super::say;
 
-/// Pins the parts that a training at `now` reads, in the run's folder, and returns the file; nothing
-/// for a document without feature groups. What an earlier start of the run has pinned stays, so that
-/// it reads the same rows, unless `again` says otherwise.
+/// Pins the parts that a training at `now` reads, in the run's folder, and returns the file; `None`
+/// for a document without feature groups. Pins of an earlier start of the run are kept, so that it
+/// reads the same rows, unless `again` is set.
 pub(crate) fn of_run(
     context: &Context,
     folder: &Path,

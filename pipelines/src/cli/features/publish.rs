@@ -230,8 +230,8 @@ impl Covered {
 }
 
 impl Publishing<'_> {
-    /// Publishes the rows of a feature table, day by day; rows that look back further than the
-    /// samples are left out. Returns nothing where no row is left.
+    /// Publishes the rows of a feature table, day by day; rows whose lookback begins before the
+    /// samples are left out. Returns `None` if no row is left.
     ///
     /// Errors: refused for other features than those of `version`, or a run that covers no day.
     pub(super) fn publish(&self, features: &Path) -> Result<Option<Published>, StepError> {

@@ -89,8 +89,8 @@ pub(super) fn read(
     Ok((dates, statistics))
 }
 
-/// Merges the statistics of days: counts, extremes and means exactly, quantiles to what the days'
-/// quantiles say of them.
+/// Merges the statistics of days: counts, extremes and means exactly, quantiles estimated from
+/// those of the days.
 pub(super) fn merged(parts: &[PartStatistics]) -> Vec<ColumnStatistics> {
     let Some(first) = parts.first() else { return Vec::new() };
     let names = first.columns.iter().map(|column| &column.name);

@@ -13,7 +13,7 @@ use document::sources::{PrometheusSource, Query};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) name: String,
-    /// The first of its alternatives that finds something; nothing where none does.
+    /// The first of its alternatives with data; `None` if there is none.
     pub(super) promql: Option<String>,
     /// Why it is left out, or why another alternative than the first was taken.
     pub(super) why: Option<String>,

@@ -1,4 +1,5 @@
-//! The test table of a document: rows that no model is trained on, judged by the one of the run.
+//! The test table of a document: rows that are not used for training, scored by the model of the
+//! run.
 
 use std::path::{Path, PathBuf};
 

@@ -43,7 +43,8 @@ pub(super) fn run(
     Ok(filled)
 }
 
-/// Refuses windows that live scoring, or `alert`, is still to come to: they would send messages.
+/// Refuses windows after the watermark or after the last window of `alert`, because they would send
+/// messages.
 fn check_passed(
     store: &dyn ObjectStore,
     pipeline: &str,

@@ -18,8 +18,8 @@ use crate::run::this_program;
 /// What the training says, beside the runs of its pipeline.
 pub(crate) const LOG: &str = "retrain.log";
 
-/// Starts the training that is asked for, if none of this kind is under way on this machine, and
-/// returns where it says how it does.
+/// Starts the requested training, if none of this pipeline is running on this machine, and returns
+/// the path of its log.
 ///
 /// The process holds a lock on the log as long as it runs. The request is marked as done before the
 /// start: a kill in between loses this training, but never starts two. If the process cannot be

@@ -60,7 +60,7 @@ pub(crate) fn is_of_sample(line: &[OsString]) -> bool {
     line.iter().any(asks)
 }
 
-/// Runs the step and what it needs, and returns the exit code of what was run last.
+/// Runs the step and the steps that it needs, and returns the exit code of the last one.
 pub(crate) fn execute(cli: &SampleCli) -> u8 {
     run(cli).unwrap_or_else(|error| {
         tell(&error);

@@ -52,7 +52,7 @@ impl Alertmanager {
         }
     }
 
-    /// Makes an alert. Its labels say which one it is, so they must not change while it fires.
+    /// Makes an alert. Its labels identify it, so they must not change while it fires.
     fn alert(&self, pipeline: &str, alert: &Alert, urgent: bool, now: Timestamp) -> PostableAlert {
         let alertname = match alert.kind {
             Kind::Anomaly => "LynceusAnomaly",

@@ -1,4 +1,4 @@
-//! One request to the server of a channel: its reply, or what failed, without secrets.
+//! One request to the server of a channel: its reply, or its failure, without secrets.
 
 use std::path::Path;
 

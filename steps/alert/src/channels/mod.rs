@@ -73,7 +73,7 @@ pub trait Channel {
         None
     }
 
-    /// Says again what is firing, to a channel that forgets it otherwise; nothing for the others.
+    /// Sends firing alerts again, to channels in which alerts expire.
     fn refresh(
         &mut self,
         _pipeline: &str,

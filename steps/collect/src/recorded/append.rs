@@ -38,7 +38,7 @@ struct Line {
 }
 
 impl Appender {
-    /// Opens the spool, a folder that no other recorder uses, and continues from what it holds. Each
+    /// Opens the spool, a folder that no other recorder uses, and continues from its content. Each
     /// segment goes to the outbox of the store, which is the spool itself, and to these `others`.
     ///
     /// Errors: refused for a spool of other columns, unavailable for one that cannot be written.

@@ -120,8 +120,8 @@ impl Recorded<'_> {
     }
 }
 
-/// Takes each segment of a recorder's day that holds rows which are due; returns how many were taken.
-/// `take` says whether the segment was still there.
+/// Takes each segment of a recorder's day with due rows; returns their number. `take` returns
+/// whether the segment still exists.
 ///
 /// Errors: those of `take` and of the store; unavailable where segments go on to change.
 fn each_segment(

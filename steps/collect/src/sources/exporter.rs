@@ -119,7 +119,8 @@ impl Live for Exporter<'_> {
         columns(self.settings, self.entity)
     }
 
-    /// Scrapes all endpoints at once; one that fails has no row, and says why in `failures`.
+    /// Scrapes all endpoints in parallel; one that fails has no row, and its cause is in
+    /// `failures`.
     fn take(&mut self, time: Timestamp) -> Result<Taken, StepError> {
         let endpoints = self.endpoints()?;
         let settings = self.settings;

@@ -1,8 +1,8 @@
 //! The source `features`: rows of a feature group of the catalogue, day by day.
 //!
-//! The join takes for each window the entity's last row in `(window end - ttl, window end]`, so that
-//! no window has a value of a later time. Which parts are read is said by `--pins`; each part's
-//! bytes are those of its SHA-256, or the step refuses.
+//! The join takes for each window the entity's last row in `(window end - ttl, window end]`, so
+//! that no window has a value of a later time. `--pins` lists the parts to read; a part that does
+//! not match its SHA-256 is refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

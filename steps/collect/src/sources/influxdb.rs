@@ -220,7 +220,7 @@ impl Influxdb<'_> {
         let has_rows = |name: &str| self.seen().rows.get(name).is_some_and(|rows| *rows > 0);
         let silent: Vec<&Measurement<'_>> =
             self.measurements.iter().filter(|it| !has_rows(it.name)).collect();
-        // The training has already reported what is missing; a tick knows no more.
+        // The training has already reported missing columns; a tick has no further information.
         let is_silent = silent.len() == self.measurements.len();
         let mut notes: Vec<String> = Vec::new();
         if !self.is_tick || is_silent {

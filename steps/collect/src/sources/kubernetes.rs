@@ -1,7 +1,7 @@
 //! The source `kubernetes`: the pods or nodes of a cluster as they are now, asked from its API.
 //!
 //! The API has no past. Image and owner of a pod apply from its start to its end, and the labels of
-//! a node from its creation on; what was deleted is not listed.
+//! a node from its creation on; deleted objects are not listed.
 
 mod api;
 mod images;

@@ -127,8 +127,8 @@ struct Kept {
 }
 
 impl Recorder {
-    /// Starts a recording that will be written to `folder`, which must hold nothing but an
-    /// earlier recording.
+    /// Starts a recording that will be written to `folder`, which may contain only an earlier
+    /// recording.
     pub(crate) fn new(folder: &Path, columns: &[Column]) -> Result<Self, StepError> {
         let entries = match artifact::files_below(folder) {
             Ok(entries) => entries,

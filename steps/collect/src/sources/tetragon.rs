@@ -1,4 +1,4 @@
-//! The source `tetragon`: counts what processes do, from the JSON export of Tetragon.
+//! The source `tetragon`: counts process events from the JSON export of Tetragon.
 
 mod event;
 mod follow;
@@ -28,7 +28,7 @@ const BLOCK_ROWS: usize = 16 * 1024;
 /// Lines of a hundred that may be no events.
 const MOST_BROKEN_PERCENT: usize = 1;
 
-/// Opens the source: files, or what was recorded of a file that is followed.
+/// Opens the source: files, or the recorded samples of a file that is followed.
 pub(crate) fn open<'a>(
     settings: &'a TetragonSource,
     mut opening: Opening<'a>,

@@ -1,5 +1,5 @@
-//! The sink `kubernetes`: the class of a pod as annotations, and an event where it is not what its image
-//! declares.
+//! The sink `kubernetes`: the class of a pod as annotations, and an event if it does not behave as
+//! its image declares.
 //!
 //! A window that comes again changes nothing: annotations are set to the same values, and the name
 //! of an event is derived from its content.

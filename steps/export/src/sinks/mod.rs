@@ -36,8 +36,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) store: &'a dyn ObjectStore,
     /// The windows, in the order of time, with the score of each entity.
     pub(crate) windows: &'a [WindowScore],
-    /// The feature rows of the run, for a sink that wants them. It may hold rows before the windows
-    /// and lacks those of windows of an earlier run, which the sink did not take at that time.
+    /// The feature rows of the run, for a sink that wants them. It may have rows before the
+    /// windows, and has no rows of windows of an earlier run that the sink did not accept then.
     pub(crate) features: Option<&'a FeatureTable>,
     /// Comes with the last window there is.
     pub(crate) end: Option<RunEnd<'a>>,
@@ -81,7 +81,7 @@ pub(crate) trait Sink {
 /// A server that asks for a longer delay gets the rest in a later run.
 const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
-/// Makes the client of a sink, and what waits for it; `field` is where its settings stand, and files are
+/// Makes the client of a sink, and its queue; `field` is the field of its settings, and files are
 /// relative to `folder`.
 fn connect(
     server: &HttpServer,

@@ -1,4 +1,4 @@
-//! The data: its range, its parts, its gaps, and what it was expected to look like.
+//! The data: its range, its parts, its gaps, and its expectations.
 
 use maud::{Markup, html};
 

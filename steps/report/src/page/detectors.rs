@@ -100,7 +100,7 @@ fn times(count: u64) -> String {
 
 /// Curves of each model and of the combined score, where there are labels.
 fn curves(history: &ScoreHistory) -> Vec<Curves> {
-    // Rows of a labelled fault say the same: whole minutes are drawn again, not single rows.
+    // Rows of a labelled fault are correlated, so whole minutes are resampled, not single rows.
     let block = (60_000 / history.step().ms().max(1)).clamp(5, 60);
     let block = usize::try_from(block).unwrap_or(5) * history.entities.len().max(1);
     let combined = ("combined score", &history.verdict.ranked);

@@ -14,7 +14,7 @@ use crate::units;
 /// Rows by label, and then by what they were called.
 type Confusion = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// Shows what `select` counted of each part of the data set; `None` without a second stage.
+/// Shows the counts of `select` for each part of the data set; `None` without a second stage.
 pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {
     let run = contents.runs.iter().rev().find(|run| run.is_training())?;
     let details = &run.outcome("select")?.details;

@@ -212,7 +212,7 @@ fn faults(history: &ScoreHistory, zone: &Zone) -> Table {
     table
 }
 
-/// The one day of a range, which need not be said in every row; nothing for longer ranges.
+/// The day of a range within one day, which is not repeated in every row; `None` for longer ranges.
 struct Day<'a>(Option<String>, &'a Zone);
 
 impl<'a> Day<'a> {

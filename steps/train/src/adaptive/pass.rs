@@ -24,9 +24,8 @@ const BLOCK_ROWS: usize = 256;
 /// First rows of an entity that do not count for a gate's threshold, while the windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
 
-/// Share of usual rows in which the score of the windows is no further above the short ones than
-/// it may be later. What the long windows alone remember of a fault would else rank the hours after
-/// it above the next one.
+/// Share of usual rows that determines the limit of the score above the short score. Otherwise the
+/// hours after a fault, which only the long windows still include, would rank above the next fault.
 const BOUND_SHARE: f64 = 0.99;
 
 /// Most rows for the usual ranges; of more rows, evenly spaced ones are used.

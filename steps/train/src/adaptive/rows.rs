@@ -32,8 +32,8 @@ pub struct Part<'a> {
     pub entities: &'a [u32],
     /// Names of entities; other parts may have others.
     pub names: &'a [String],
-    /// Says which rows are known, or taken, to be normal. The others are followed, as they will be
-    /// while scoring, but nothing that is fitted knows of them.
+    /// Returns which rows count as normal. The others update the state, as in scoring, but are not
+    /// used for fitting.
     pub normal: &'a [bool],
     /// The features, of shape (rows, columns); a gap is `NaN`.
     pub values: ArrayView2<'a, f64>,

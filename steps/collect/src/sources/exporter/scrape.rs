@@ -46,8 +46,8 @@ impl Client {
         Ok(Self { server, parallel: usize::from(settings.parallel.max(1)), max_bytes })
     }
 
-    /// Scrapes all endpoints and keeps the series whose names are wanted; returns what each said,
-    /// or why it said nothing, in the order of the endpoints.
+    /// Scrapes all endpoints and keeps the series whose names are wanted; returns the reply or the
+    /// failure of each, in the order of the endpoints.
     pub(super) fn scrape(
         &self,
         endpoints: &[&HttpUrl],

@@ -1,4 +1,4 @@
-//! The HTTP client of a Prometheus: where range queries go, and what each of them carries.
+//! The HTTP client of a Prometheus: URL and headers of range queries.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};

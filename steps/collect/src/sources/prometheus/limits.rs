@@ -45,8 +45,8 @@ impl Limits {
         self.parallel.load(Ordering::Relaxed)
     }
 
-    /// Makes requests half as long as this one, which was refused with these words; says whether
-    /// that is possible.
+    /// Makes requests half as long as this one, which was refused with this message; returns
+    /// whether that is possible.
     pub(crate) fn halve(&self, points: usize, what: &str) -> bool {
         if points <= 1 {
             return false;

@@ -240,8 +240,8 @@ impl Pieces<'_> {
         Ok(())
     }
 
-    /// Puts both halves of a piece back; says whether that is worth it. Without one answer it is
-    /// not after `most` times.
+    /// Puts both halves of a part back; returns whether a retry makes sense. Without any answer it
+    /// does not after `most` times.
     fn bisect(&mut self, mut piece: Grid, most: usize) -> bool {
         let in_vain = !self.answered && self.spent >= most;
         if piece.points < 2 || self.spent >= BISECTIONS || in_vain {
@@ -253,7 +253,7 @@ impl Pieces<'_> {
         true
     }
 
-    /// Makes a piece a hole; what of it is too young waits, where waiting may help.
+    /// Turns a part into a gap; its recent windows wait, if waiting may help.
     fn give_up(&mut self, mut piece: Grid, kind: GapKind, reason: String, error: StepError) {
         let waits = matches!(kind, GapKind::Incomplete | GapKind::Unavailable);
         if let Some(until) = self.requester.patience.give_up_until.filter(|_| waits) {

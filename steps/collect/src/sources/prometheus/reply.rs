@@ -23,7 +23,8 @@ impl Reply {
     /// Returns what the server says its answer lacks; `None` for a complete answer.
     ///
     /// Thanos, Mimir and remote reads name a store that did not answer in `warnings`. Prometheus
-    /// writes its remarks on a query there as well; they begin with `PromQL` and lack nothing.
+    /// also writes its remarks on a query there; they begin with `PromQL` and do not mean missing
+    /// data.
     pub(crate) fn lacks(&self) -> Option<String> {
         let about_data = |warning: &&String| !warning.starts_with("PromQL");
         let warning = self.warnings.iter().find(about_data).map(|warning| one_line(warning));

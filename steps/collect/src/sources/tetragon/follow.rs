@@ -180,9 +180,8 @@ impl Tail {
         }
     }
 
-    /// Reads the files that were the live one in between: rotated since the last reading, but
-    /// neither the one that was read until now nor the one that is live. One that is damaged is read
-    /// as far as it can be, and keeps no other from being read; it is an error once.
+    /// Reads the rotated files between the last read one and the live one. A damaged file is read
+    /// as far as possible, and does not prevent reading the others; it is reported once.
     fn read_missed(&mut self, next: u64, each: &mut dyn FnMut(&[u8])) -> Result<(), StepError> {
         let mut missed = self.rotated()?;
         let newest = missed.iter().rev().find(|it| it.2 != next).map(|it| it.1.clone());

@@ -110,7 +110,7 @@ pub(super) enum Reading {
     End,
 }
 
-/// Reads a line into `buffer`, without its end; what is beyond the longest line is skipped.
+/// Reads a line into `buffer`, without its end; the rest of an overlong line is skipped.
 pub(super) fn read_line(
     reader: &mut (impl BufRead + ?Sized),
     buffer: &mut Vec<u8>,
@@ -130,8 +130,8 @@ pub(super) fn read_line(
     Ok(Reading::Cut)
 }
 
-/// Takes lines out of what CRI runtimes make of them: `TIME STREAM F TEXT`, and `P` instead of `F`
-/// for all but the last piece of a long one.
+/// Unwraps lines of CRI runtimes: `TIME STREAM F TEXT`, and `P` instead of `F` for all but the last
+/// piece of a long one.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
     pieces: Vec<u8>,

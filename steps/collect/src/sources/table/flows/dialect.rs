@@ -1,4 +1,4 @@
-//! The formats of flow tools: which field of a record is called what, and how it is written.
+//! The formats of flow tools: names and forms of the fields of a record.
 
 use document::sources::flows::TableFormat;
 

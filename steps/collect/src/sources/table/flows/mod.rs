@@ -315,8 +315,8 @@ impl Names {
     }
 }
 
-/// The last report on each flow that was reported before it ended: reports say how much there was
-/// since the flow began.
+/// The last report on each flow that was reported before it ended: reports have totals since the
+/// flow began.
 #[derive(Debug, Default)]
 struct Reports {
     last: HashMap<String, [f64; 7]>,

@@ -46,7 +46,7 @@ pub(super) struct FlowFile<'a> {
     path: PathBuf,
     source: &'a TableSource,
     shape: Shape,
-    /// The format; nothing for a file without a record, whose format the document names.
+    /// The format; `None` for a file without a record, whose format the document names.
     pub(super) dialect: Option<&'static Dialect>,
     /// Whether the records have labels.
     pub(super) is_labelled: bool,
