@@ -35,7 +35,7 @@ const SHARDS: &str = "shards";
 const STEP_SHARE: f64 = 0.3;
 const ENDING_SHARE: f64 = 0.2;
 
-/// Makes the CronWorkflow, which contains its workflow: with a reference to a template it would be
+/// Makes the `CronWorkflow`, which contains its workflow: with a reference to a template it would be
 /// ignored if it is applied before the template. A failed pod is not retried: the next tick starts
 /// at the watermark and scores what was missed.
 pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {

@@ -1,4 +1,4 @@
-//! The order in which objects are applied to a cluster: a CronWorkflow must come after its
+//! The order in which objects are applied to a cluster: a `CronWorkflow` must come after its
 //! template. Argo ignores one that comes before, reports this only in its log, and tries again
 //! after 20 minutes.
 

@@ -33,8 +33,10 @@ pub(super) fn html(table: &Table) -> Markup {
         @if table.is_empty() {
             p { "There is no message of this range among the last hundred messages." }
         } @else {
-            p { (units::counted(table.len() as u64, "message")) " were sent, among the last \
-                hundred messages." }
+            p {
+                "This range has " (units::counted(table.len() as u64, "message"))
+                " among the last hundred messages."
+            }
             (table.html())
         }
     }

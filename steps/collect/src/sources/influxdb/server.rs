@@ -15,7 +15,7 @@ use super::{flux, sql};
 
 /// Bytes of a reply that are read.
 const LONGEST_REPLY_BYTES: usize = 512 << 20;
-/// Status for a request that exceeds a limit of the server, which InfluxDB reports in a reply with
+/// Status for a request that exceeds a limit of the server, which `InfluxDB` reports in a reply with
 /// the status 200.
 const TOO_LARGE: u16 = 413;
 
