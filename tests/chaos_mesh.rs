@@ -212,7 +212,8 @@ fn stuck_finalizer_makes_the_time_a_transition() -> Result<()> {
     let [row] = recorded.rows.as_slice() else { anyhow::bail!("{:?}", recorded.rows) };
     assert!(row.starts_with("2020-01-01T10:00:03Z,"), "{row}");
     assert!(row.ends_with(",transition,shop/web-1"), "its end is unknown: {row}");
-    for words in ["deleted at 2020-01-01T10:01:00Z", "finalizer chaos-mesh/records", "may continue"] {
+    for words in ["deleted at 2020-01-01T10:01:00Z", "finalizer chaos-mesh/records", "may continue"]
+    {
         assert!(recorded.said.contains(words), "{words}: {}", recorded.said);
     }
     Ok(())

@@ -119,10 +119,11 @@ fn shared() -> Result<Vec<Manifest>, StepError> {
 fn of_pipeline(document: &Document, rules: RuleFormat) -> Result<Vec<Manifest>, StepError> {
     secrets::check(document)?;
     if document.scoring.drift.retrain.is_some() {
-        return Err(StepError::usage("`scoring.drift.retrain`: this setting has no effect in a \
-                                     cluster").hint(
-            "remove it from the cluster's document: a CronWorkflow trains every night",
-        ));
+        return Err(StepError::usage(
+            "`scoring.drift.retrain`: this setting has no effect in a \
+                                     cluster",
+        )
+        .hint("remove it from the cluster's document: a CronWorkflow trains every night"));
     }
     let mut manifests = vec![
         manifest("document.yaml", &[text(&config_map(document)?)?])?,

@@ -26,8 +26,9 @@ pub fn document(pipeline: &str, folder: &Path) -> Result<Found, StepError> {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         return Err(match closest(pipeline, names.iter().copied()) {
             Some(meant) => missing.hint(format!("did you mean `{meant}`?")),
-            None if names.is_empty() => missing
-                .hint("give the path of a document, or set the folder of documents with --pipelines"),
+            None if names.is_empty() => missing.hint(
+                "give the path of a document, or set the folder of documents with --pipelines",
+            ),
             None => {
                 missing.hint(format!("documents in `{}`: {}", folder.display(), names.join(", ")))
             }

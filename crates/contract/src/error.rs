@@ -135,8 +135,10 @@ impl StepError {
             std::io::ErrorKind::IsADirectory => {
                 Self::refused(message).hint("this is a folder: give the path of a file")
             }
-            _ => Self::refused(message).hint("check that the file is complete and that its disk \
-                                              works"),
+            _ => Self::refused(message).hint(
+                "check that the file is complete and that its disk \
+                                              works",
+            ),
         }
     }
 
@@ -153,8 +155,10 @@ impl StepError {
             | std::io::ErrorKind::InvalidFilename => {
                 Self::usage(message).hint("choose another path")
             }
-            _ => Self::unavailable(message).hint("check that the disk is not full and not mounted \
-                                                  read-only"),
+            _ => Self::unavailable(message).hint(
+                "check that the disk is not full and not mounted \
+                                                  read-only",
+            ),
         }
     }
 }

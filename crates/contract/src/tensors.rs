@@ -288,7 +288,9 @@ impl Tensors {
             .map_err(|e| StepError { message: format!("`{kind}`: {}", e.message), ..e })?;
         if found.as_deref() != Some(kind) {
             let found = found.unwrap_or_else(|| "nothing".to_owned());
-            return Err(StepError::damaged(format!("the file contains `{found}`, expected `{kind}`")));
+            return Err(StepError::damaged(format!(
+                "the file contains `{found}`, expected `{kind}`"
+            )));
         }
         Self::decode_any(bytes)
     }

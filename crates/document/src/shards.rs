@@ -60,9 +60,14 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
         .iter()
         .filter_map(|(name, source)| source.table.as_ref()?.test.as_ref().map(|_| name));
     if let Some(name) = tests.next() {
-        return Err(problem("shards.count", format!("the test table of `sources.{name}` needs one \
-                                                    model, but each shard has its own"))
-            .hint("remove `shards` or `test`"));
+        return Err(problem(
+            "shards.count",
+            format!(
+                "the test table of `sources.{name}` needs one \
+                                                    model, but each shard has its own"
+            ),
+        )
+        .hint("remove `shards` or `test`"));
     }
     Ok(())
 }

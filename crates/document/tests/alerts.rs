@@ -58,10 +58,7 @@ fn invalid_alert_settings_are_refused_with_place() {
             "  silences:\n    - {from: 2026-01-02T00:00:00Z, until: 2026-01-01T00:00:00Z}\n",
             "is not after",
         ),
-        (
-            "  channels:\n    - telegram: {chat: me, token: {env: T}}\n",
-            "neither a chat id",
-        ),
+        ("  channels:\n    - telegram: {chat: me, token: {env: T}}\n", "neither a chat id"),
         ("  channels:\n    - alertmanager: {url: 'host:9093'}\n", "does not begin with http"),
         (
             "  channels:\n    - alertmanager: {url: 'http://h', labels: {entity: x}}\n",

@@ -276,9 +276,10 @@ impl FeatureTable {
         let reader = Reader::open(path)?;
         let shown = path.display();
         let contract = reader.metadata(FeatureContract::METADATA_KEY).ok_or_else(|| {
-            StepError::refused(format!("`{shown}` has no feature contract"))
-                .hint("create it with the step `feature`; to use your own table, run `collect` \
-                       first")
+            StepError::refused(format!("`{shown}` has no feature contract")).hint(
+                "create it with the step `feature`; to use your own table, run `collect` \
+                       first",
+            )
         })?;
         let contract: FeatureContract =
             contract::artifact::parse_json(&format!("{shown} (contract)"), contract.as_bytes())?;

@@ -147,8 +147,11 @@ impl ForeignRows<'_> {
             StepError::refused(format!(
                 "`{}`: column `{name}` is {found}, expected {expected}",
                 self.path.display()
-            )).hint("`table.time`, `table.entity`, `table.label` and `table.columns` name the \
-                     columns; if the type differs, convert the column")
+            ))
+            .hint(
+                "`table.time`, `table.entity`, `table.label` and `table.columns` name the \
+                     columns; if the type differs, convert the column",
+            )
         };
         let column = self.columns.get(index).ok_or_else(|| wrong("missing"))?;
         let (first, inner) = column.path.split_first().ok_or_else(|| wrong("missing"))?;

@@ -223,9 +223,11 @@ impl Reader {
 }
 
 fn refused(path: &Path, error: &dyn std::fmt::Display) -> StepError {
-    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display())).hint("the \
+    StepError::refused(format!("cannot read `{}` as Parquet: {error}", path.display())).hint(
+        "the \
         file is truncated or not a Parquet file: write it again with the step or program that \
-        created it")
+        created it",
+    )
 }
 
 /// Makes the error for a column that is missing or of another type.

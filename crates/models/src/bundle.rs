@@ -354,8 +354,10 @@ pub(crate) fn verified<'a>(
         return Ok(bytes);
     }
     Err(StepError::refused(format!("`{}` of the bundle does not match its SHA-256", record.file))
-        .hint("it was changed or truncated after it was written: copy the bundle again from its \
-               origin"))
+        .hint(
+            "it was changed or truncated after it was written: copy the bundle again from its \
+               origin",
+        ))
 }
 
 fn loaded(
@@ -365,11 +367,7 @@ fn loaded(
     model: Model,
 ) -> Result<LoadedMember, StepError> {
     let score = reference.members.get(&member.kind).ok_or_else(|| {
-        StepError::damaged(format!(
-            "`{}` has no member `{}`",
-            Reference::FILE,
-            member.kind
-        ))
+        StepError::damaged(format!("`{}` has no member `{}`", Reference::FILE, member.kind))
     })?;
     let logarithmic = model.is_ratio_scaled();
     let scale = Scale { logarithmic, centre: score.centre, spread: score.spread };

@@ -180,8 +180,10 @@ impl OneClassSvm {
         let vectors = tensors.take_f32("vectors", &[count, columns])?;
         let coefficients = tensors.take_f64("coefficients", &[count])?;
         if columns != scaler.columns() {
-            return Err(StepError::damaged("tensor `vectors` has a different number of columns than \
-                                           the scaler"));
+            return Err(StepError::damaged(
+                "tensor `vectors` has a different number of columns than \
+                                           the scaler",
+            ));
         }
         if vectors.iter().any(|value| value.abs() > 1e10) {
             return Err(StepError::damaged("tensor `vectors` is out of range"));

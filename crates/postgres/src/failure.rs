@@ -49,8 +49,9 @@ impl Words {
     /// Makes the error of a server that does not answer.
     pub(crate) fn unreachable(&self, why: &str) -> StepError {
         let Self { field, shown, .. } = self;
-        StepError::unavailable(format!("`{field}`: `{shown}` cannot be reached: {why}"))
-            .hint(format!("check that the server is running and that `{field}.server.url` is right"))
+        StepError::unavailable(format!("`{field}`: `{shown}` cannot be reached: {why}")).hint(
+            format!("check that the server is running and that `{field}.server.url` is right"),
+        )
     }
 
     /// Makes the error of a deadline.
@@ -121,9 +122,9 @@ impl Words {
         let field = &self.field;
         let code = error.code().code();
         let own = match code {
-            "57014" => Some(format!(
-                "increase `{field}.server.timeout`; an index on the time helps more"
-            )),
+            "57014" => {
+                Some(format!("increase `{field}.server.timeout`; an index on the time helps more"))
+            }
             "42501" => Some("grant the role of the URL what is missing".to_owned()),
             "28P01" | "28000" if self.secret.is_none() => {
                 Some(format!("name a file with the password in `{field}.server.password`"))

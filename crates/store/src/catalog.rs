@@ -220,8 +220,10 @@ impl<'a> Catalog<'a> {
             of_store(),
             pin.sha256
         ))
-        .hint("parts never change: the object was damaged or replaced by hand. Restore it from a \
-               backup"))
+        .hint(
+            "parts never change: the object was damaged or replaced by hand. Restore it from a \
+               backup",
+        ))
     }
 
     /// Returns the URL of a version's folder without secrets, for other programs.

@@ -87,8 +87,9 @@ impl FolderStore {
             | io::ErrorKind::IsADirectory => {
                 StepError::usage(message).hint("use a folder that this user may read and write")
             }
-            _ => StepError::unavailable(message)
-                .hint("check that the disk is not full and that the network file system is mounted"),
+            _ => StepError::unavailable(message).hint(
+                "check that the disk is not full and that the network file system is mounted",
+            ),
         }
     }
 

@@ -182,7 +182,10 @@ impl<'a> Registry<'a> {
                 Err(StepError::usage(format!(
                     "{count} versions of `{pipeline}` begin with `{name}`"
                 ))
-                .hint(format!("write more characters of the name: {} or {}", several[0], several[1])))
+                .hint(format!(
+                    "write more characters of the name: {} or {}",
+                    several[0], several[1]
+                )))
             }
         }
     }

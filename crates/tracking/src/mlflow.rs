@@ -123,7 +123,9 @@ impl<'a> Server<'a> {
                 "`tracking.mlflow`: the server is slow: the remaining trainings wait for the next \
                  run",
             )
-            .hint("no data is lost; `lynceus track sync PIPELINE` sends the remaining trainings now")),
+            .hint(
+                "no data is lost; `lynceus track sync PIPELINE` sends the remaining trainings now",
+            )),
             _ => Ok(()),
         }
     }

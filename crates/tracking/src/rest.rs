@@ -45,7 +45,8 @@ impl Rest {
     pub(crate) fn open(server: &HttpServer, field: &str, folder: &Path) -> Result<Self, StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
             |error| {
-                StepError::unavailable(format!("cannot start the requests: {error}")).hint(SYSTEM_HINT)
+                StepError::unavailable(format!("cannot start the requests: {error}"))
+                    .hint(SYSTEM_HINT)
             },
         )?;
         Ok(Self { server: Server::open(server, field, folder)?, runtime })

@@ -113,9 +113,8 @@ fn events(document: &Document) -> Result<Option<String>, StepError> {
         let folder =
             path.parent().filter(|folder| folder.is_absolute() && *folder != Path::new("/"));
         let folder = folder.and_then(Path::to_str).ok_or_else(|| {
-            StepError::usage(format!("`{field}`: no agent could follow `{}`", path.display())).hint(
-                "use a file in a folder of the node, as in /var/log/tetragon/tetragon.log",
-            )
+            StepError::usage(format!("`{field}`: no agent could follow `{}`", path.display()))
+                .hint("use a file in a folder of the node, as in /var/log/tetragon/tetragon.log")
         })?;
         folders.push((field, folder.to_owned()));
     }

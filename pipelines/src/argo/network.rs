@@ -122,9 +122,13 @@ fn destination(to: &Destination) -> Result<EgressRule, StepError> {
     let Destination { host, port: number, in_cluster } = to;
     let address = host.parse::<IpAddr>().ok();
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
-        return Err(StepError::usage(format!("`{host}:{number}` is not a host that a pod can reach"))
-            .hint("use a Service or a host in the cluster's document or its overlay; in a pod, \
-                   localhost is the pod itself"));
+        return Err(StepError::usage(format!(
+            "`{host}:{number}` is not a host that a pod can reach"
+        ))
+        .hint(
+            "use a Service or a host in the cluster's document or its overlay; in a pod, \
+                   localhost is the pod itself",
+        ));
     }
     if let Some(pods) = in_cluster {
         let labels = pods.pod_labels.clone();

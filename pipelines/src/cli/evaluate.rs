@@ -375,9 +375,7 @@ fn show(global: &Global, evaluation: &Evaluation) -> Result<(), StepError> {
         shown("average_precision", 3)
     ));
     if let [Some(low), Some(high)] = ["f1_low", "f1_high"].map(figure) {
-        text.push_str(&format!(
-            "95 % confidence interval of F1: {low:.2} to {high:.2}\n"
-        ));
+        text.push_str(&format!("95 % confidence interval of F1: {low:.2} to {high:.2}\n"));
     }
     text.push_str(&format!(
         "{} alarms began outside a fault; in the {} between faults {} of the windows were alarmed\n",

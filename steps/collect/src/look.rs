@@ -46,7 +46,8 @@ impl Look {
     pub fn new(server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
             |error| {
-                StepError::unavailable(format!("cannot start the requests: {error}")).hint(SYSTEM_HINT)
+                StepError::unavailable(format!("cannot start the requests: {error}"))
+                    .hint(SYSTEM_HINT)
             },
         )?;
         Ok(Self { endpoint: Endpoint::new("prometheus", server, folder)?, runtime })

@@ -141,8 +141,10 @@ impl Output {
                 return Err(StepError::refused(format!(
                     "query `{name}` is required and gave no series in the range"
                 ))
-                .hint("check the metric names of this source. `or` adds other names; without \
-                       `required: true` the query is left out of the model"));
+                .hint(
+                    "check the metric names of this source. `or` adds other names; without \
+                       `required: true` the query is left out of the model",
+                ));
             }
             absent.push(name.clone());
         }

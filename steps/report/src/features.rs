@@ -201,8 +201,11 @@ impl FeatureHistory {
         }
         let names = self.series.iter().map(|series| series.column.name.as_str());
         if !names.eq(part.contract.names()) {
-            return Err(StepError::refused("its features differ from those of the previous run").hint("compare \
-                runs of one document, or compare the two runs with `lynceus compare`"));
+            return Err(StepError::refused("its features differ from those of the previous run")
+                .hint(
+                    "compare \
+                runs of one document, or compare the two runs with `lynceus compare`",
+                ));
         }
         let numbers = self.numbers(part);
         let entities: BTreeSet<String> = self.entities.iter().cloned().collect();

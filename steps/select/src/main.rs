@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    contract::step::main("Make a bundle from candidates: calibrate scores, choose thresholds, \
-                          compute metrics", select::run)
+    contract::step::main(
+        "Make a bundle from candidates: calibrate scores, choose thresholds, \
+                          compute metrics",
+        select::run,
+    )
 }

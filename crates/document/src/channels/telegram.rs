@@ -30,9 +30,7 @@ impl HttpSettings for TelegramChannel {
     fn check(&self) -> Result<(), Problem> {
         let is_chat = self.chat.parse::<i64>().is_ok()
             || self.chat.strip_prefix('@').is_some_and(|name| !name.is_empty());
-        require(is_chat, "chat", || {
-            format!("`{}` is neither a chat id nor `@name`", self.chat)
-        })
+        require(is_chat, "chat", || format!("`{}` is neither a chat id nor `@name`", self.chat))
     }
 
     fn secrets_mut(&mut self) -> Vec<(&'static str, &mut Secret)> {

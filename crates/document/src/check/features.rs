@@ -90,8 +90,7 @@ pub(super) fn check_feature(
 fn check_peers(rule: &Peers, names: &Known<'_>, path: &str) -> Result<(), Problem> {
     share(rule.min_spread_ratio, &format!("{path}.min_spread_ratio"))?;
     require(rule.min_entities >= 3, &format!("{path}.min_entities"), || {
-        "must be 3 or more: if two entities differ, it is unknown which one is faulty"
-            .to_owned()
+        "must be 3 or more: if two entities differ, it is unknown which one is faulty".to_owned()
     })?;
     let is_above = rule.clip.is_finite() && rule.clip > 0.0;
     require(is_above, &format!("{path}.clip"), || "must be above 0".to_owned())?;

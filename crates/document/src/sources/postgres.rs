@@ -89,8 +89,9 @@ impl Extension for PostgresSource {
         }
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(problem("time_zone", format!("`{zone}` is not a time zone"))
-                .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC"));
+            return Err(problem("time_zone", format!("`{zone}` is not a time zone")).hint(
+                "use a name of the IANA time zone database, such as Europe/Brussels or UTC",
+            ));
         }
         self.check_columns()?;
         require((1..=1_000_000).contains(&self.page_rows), "page_rows", || {

@@ -240,8 +240,9 @@ impl Extension for TableSource {
         })?;
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(problem("time_zone", format!("`{zone}` is not a time zone"))
-                .hint("use a name of the IANA time zone database, such as Europe/Brussels or UTC"));
+            return Err(problem("time_zone", format!("`{zone}` is not a time zone")).hint(
+                "use a name of the IANA time zone database, such as Europe/Brussels or UTC",
+            ));
         }
         if self.format.is_flows() {
             require(self.test.is_none(), "test", || {

@@ -68,8 +68,10 @@ impl Fault for ShortProcesses {
             let status = Command::new(&program).stdin(Stdio::null()).status();
             status.map_err(|error| {
                 StepError::unavailable(format!("cannot start `{}`: {error}", program.display()))
-                    .hint("the folder must allow programs to run: it must not be mounted with \
-                           `noexec`")
+                    .hint(
+                        "the folder must allow programs to run: it must not be mounted with \
+                           `noexec`",
+                    )
             })?;
             if stop.wait(distance) {
                 return Ok(());

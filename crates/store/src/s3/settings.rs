@@ -110,8 +110,7 @@ impl S3Settings {
 }
 
 fn unknown(name: &str, hint: &str) -> StepError {
-    StepError::usage(format!("the environment's `{name}` has an unknown value"))
-        .hint(hint)
+    StepError::usage(format!("the environment's `{name}` has an unknown value")).hint(hint)
 }
 
 /// An empty variable counts as not set, because manifests write empty variables for missing

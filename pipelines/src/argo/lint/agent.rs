@@ -109,8 +109,13 @@ fn flags(container: &Container, report: &mut Report<'_>) {
     };
     let port = listen.port();
     if listen.ip().is_loopback() {
-        report.say("command", format!("`{owner}` listens on an address that only the pod itself \
-                                       can reach"));
+        report.say(
+            "command",
+            format!(
+                "`{owner}` listens on an address that only the pod itself \
+                                       can reach"
+            ),
+        );
     }
     if container.ports.iter().all(|known| known.container_port != port) {
         report.say("command", format!("`{owner}` listens on port {port}, which `ports` lacks"));

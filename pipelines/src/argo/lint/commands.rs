@@ -212,8 +212,13 @@ fn files(
         let is_artifact = artifacts.iter().any(|path| Path::new(path) == port.path);
         if !is_artifact && !mounts.iter().any(|mount| is_below(port.path, mount)) {
             let path = port.path.display();
-            report.say("path", format!("`{owner}` reads `{path}`, which no volume or artifact \
-                                        provides"));
+            report.say(
+                "path",
+                format!(
+                    "`{owner}` reads `{path}`, which no volume or artifact \
+                                        provides"
+                ),
+            );
         }
     }
 }

@@ -139,8 +139,7 @@ fn artifacts(
         let from = artifact.from.as_deref().unwrap_or_default();
         let Some(producer) = from.strip_prefix("{{tasks.").and_then(|rest| rest.split('.').next())
         else {
-            report
-                .say("artifact", format!("task `{name}`: `{}` has no source", artifact.name));
+            report.say("artifact", format!("task `{name}`: `{}` has no source", artifact.name));
             continue;
         };
         // Whether the task and its output exist is a matter of the reference.

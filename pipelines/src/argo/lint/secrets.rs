@@ -75,8 +75,13 @@ pub(super) fn of_document(
         let mut mounts = container.volume_mounts.iter().chain(shared);
         if !mounts.any(|mount| file.starts_with(&mount.mount_path) && is_there(&mount.name)) {
             let file = file.display();
-            report.say("secret", format!("`{owner}` names `{file}`, which no volume or artifact \
-                                          provides"));
+            report.say(
+                "secret",
+                format!(
+                    "`{owner}` names `{file}`, which no volume or artifact \
+                                          provides"
+                ),
+            );
         }
     }
     if let Some(secret) = secrets::environment(document, stage) {

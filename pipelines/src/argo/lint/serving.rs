@@ -51,8 +51,13 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
             report.say("name", format!("KServe needs a container named `{KSERVE_CONTAINER}`"));
         }
         if service.metadata.name.len() > LONGEST_NAME {
-            report.say("name", format!("the name has more than {LONGEST_NAME} characters: the host \
-                                        name that KServe derives from it may be too long"));
+            report.say(
+                "name",
+                format!(
+                    "the name has more than {LONGEST_NAME} characters: the host \
+                                        name that KServe derives from it may be too long"
+                ),
+            );
         }
         if !["cpu", "memory"].contains(&predictor.scale_metric.as_str()) {
             let metric = &predictor.scale_metric;
@@ -147,8 +152,13 @@ fn flags(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
         }
     };
     if args.options.address.ip().is_loopback() {
-        report.say("command", format!("`{owner}` listens on an address that only the pod itself \
-                                       can reach"));
+        report.say(
+            "command",
+            format!(
+                "`{owner}` listens on an address that only the pod itself \
+                                       can reach"
+            ),
+        );
     }
     let port = args.options.address.port();
     if container.ports.iter().all(|known| known.container_port != port) {

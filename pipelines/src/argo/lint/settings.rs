@@ -48,18 +48,14 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     if let Some(retry) = &template.retry_strategy {
         for text in [&retry.backoff.duration, &retry.backoff.max_duration] {
             if !values::is_duration(text) {
-                report
-                    .say("value", format!("`{name}`: `{text}` is not a duration, such as 10s"));
+                report.say("value", format!("`{name}`: `{text}` is not a duration, such as 10s"));
             }
         }
         let expected = figures::retry_expression();
         if retry.expression != expected {
             report.say(
                 "retry",
-                format!(
-                    "`{name}` is retried on `{}` and not on `{expected}`",
-                    retry.expression
-                ),
+                format!("`{name}` is retried on `{}` and not on `{expected}`", retry.expression),
             );
         }
     } else if template.container.is_some() && !is_tick {

@@ -24,7 +24,8 @@ pub(super) fn resources(owner: &str, resources: &Resources, report: &mut Report<
         let Some(limit) = resources.limits.get(what) else { continue };
         let both = quantity(request).zip(quantity(limit));
         if both.is_some_and(|(request, limit)| request > limit) {
-            let message = format!("`{owner}` requests {request} of {what}, but its limit is {limit}");
+            let message =
+                format!("`{owner}` requests {request} of {what}, but its limit is {limit}");
             report.say("resources", message);
         }
     }

@@ -74,8 +74,10 @@ pub(super) fn execute(
             "none of the {} entities has a class to compare with",
             verdicts.len()
         ))
-        .hint("entities declare a class by their image or label; or give a table `entity,class` \
-               with `--truth FILE`"));
+        .hint(
+            "entities declare a class by their image or label; or give a table `entity,class` \
+               with `--truth FILE`",
+        ));
     }
     let evaluation = evaluate(windows.len(), &judged);
     match global.output() {

@@ -78,9 +78,8 @@ fn missing(
 ) -> Result<Vec<Timestamp>, StepError> {
     let from = from.or_else(|| parts.first().map(|part| part.first.floor(DAY)));
     let Some(from) = from else {
-        return Err(
-            StepError::usage("the group has no published day yet").hint("set the first day with --from DATE")
-        );
+        return Err(StepError::usage("the group has no published day yet")
+            .hint("set the first day with --from DATE"));
     };
     // A day that is not over would be published without its end.
     let last = now.floor(DAY) - DAY;

@@ -198,11 +198,8 @@ fn of_run(
 
 /// Says that a feature table has no row to publish.
 pub(super) fn no_rows(features: &Path) -> StepError {
-    StepError::refused(format!(
-        "`{}` has no row with a complete lookback",
-        features.display()
-    ))
-    .hint("use a longer `range`")
+    StepError::refused(format!("`{}` has no row with a complete lookback", features.display()))
+        .hint("use a longer `range`")
 }
 
 fn origin(record: &RunRecord) -> Origin {
@@ -289,7 +286,9 @@ impl Publishing<'_> {
                     "the rows have other features than `{}` version {}: {difference}",
                     version.group, version.version
                 ))
-                .hint("`lynceus features publish --new-version WHY` starts a new version with them")),
+                .hint(
+                    "`lynceus features publish --new-version WHY` starts a new version with them",
+                )),
             };
         }
         loop {

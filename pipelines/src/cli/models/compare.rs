@@ -76,8 +76,10 @@ pub(super) fn execute(
         return Err(StepError::refused(format!(
             "`{first}` and `{second}` have no scored window in common in the last {last}"
         ))
-        .hint(format!("lynceus models promote {pipeline} VERSION --alias shadow lets a version \
-                       score beside the live one")));
+        .hint(format!(
+            "lynceus models promote {pipeline} VERSION --alias shadow lets a version \
+                       score beside the live one"
+        )));
     }
     let agreed = comparison.compared - comparison.only_one_anomalous.iter().sum::<usize>();
     comparison.agreement_ratio = Some(agreed as f64 / comparison.compared as f64);

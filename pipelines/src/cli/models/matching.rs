@@ -47,8 +47,10 @@ pub(crate) fn execute(
     let pipeline = &args.watched_by;
     let alias = Registry::new(store, pipeline).alias(class)?.ok_or_else(|| {
         StepError::refused(format!("no model of `{pipeline}` has the alias `{class}`")).hint(
-            format!("point it at a version: lynceus models promote {pipeline} VERSION --alias \
-                     {class}"),
+            format!(
+                "point it at a version: lynceus models promote {pipeline} VERSION --alias \
+                     {class}"
+            ),
         )
     })?;
     let matched = Match {

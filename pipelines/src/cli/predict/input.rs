@@ -208,8 +208,11 @@ fn lacks(path: &Path, missing: &[&str]) -> StepError {
         "`{}` does not have these features of the model: {}{more}",
         path.display(),
         shown.join(", ")
-    )).hint("use a table with all of them, or a table with the document's samples, from which the \
-             features are computed")
+    ))
+    .hint(
+        "use a table with all of them, or a table with the document's samples, from which the \
+             features are computed",
+    )
 }
 
 /// Returns the settings of a table of which nothing is known.

@@ -25,8 +25,10 @@ pub(super) fn run(
     }
     let (after, until) = (from.floor(document.step), to.floor(document.step));
     if after >= until {
-        return Err(StepError::usage(format!("there is no window after `{from}` and up to `{to}`"))
-            .hint("write it as in --backfill 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z"));
+        return Err(StepError::usage(format!(
+            "there is no window after `{from}` and up to `{to}`"
+        ))
+        .hint("write it as in --backfill 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z"));
     }
     let shards = document.shards.all();
     let store = context.store.open()?;

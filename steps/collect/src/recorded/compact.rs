@@ -33,9 +33,8 @@ pub fn compact(
     let mut rows = Rows::default();
     for segment in &segments {
         if !read_segment(store, segment, work, &mut rows)? {
-            return Err(StepError::unavailable(format!("`{}` is gone", segment.key)).hint(
-                "another process compacted it. No data is lost: run the command again",
-            ));
+            return Err(StepError::unavailable(format!("`{}` is gone", segment.key))
+                .hint("another process compacted it. No data is lost: run the command again"));
         }
     }
     let rows = rows.sorted();

@@ -89,18 +89,18 @@ fn read_reply(path: &Path) -> Result<Reply, StepError> {
         let longest = LONGEST_REPLY_BYTES as u64;
         let mut unpacked = MultiGzDecoder::new(body.as_slice()).take(longest + 1);
         unpacked.read_to_end(&mut plain).map_err(|error| {
-            StepError::refused(format!("cannot unpack `{}`: {error}", path.display())).hint("the \
+            StepError::refused(format!("cannot unpack `{}`: {error}", path.display())).hint(
+                "the \
                 recording is truncated or damaged: copy it again, or record again with `collect \
-                --record DIR`")
+                --record DIR`",
+            )
         })?;
         if plain.len() as u64 > longest {
             return Err(StepError::refused(format!(
                 "`{}` decompresses to more than {longest} bytes",
                 path.display()
             ))
-            .hint(
-                "replies are never this long: record again with `collect --record DIR`",
-            ));
+            .hint("replies are never this long: record again with `collect --record DIR`"));
         }
         body = plain;
     }

@@ -131,9 +131,10 @@ impl Tally {
             }
             Err(Bad::NoTime) => {
                 let message = format!("line {number} of `{path}` is an event without `time`");
-                return Err(StepError::refused(message)
-                    .hint("Tetragon writes a time with each event: check which program wrote the \
-                           file"));
+                return Err(StepError::refused(message).hint(
+                    "Tetragon writes a time with each event: check which program wrote the \
+                           file",
+                ));
             }
         }
         Ok(None)

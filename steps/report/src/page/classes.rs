@@ -100,8 +100,11 @@ fn tiles(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup {
         let unknown = history.classes.get(UNKNOWN).copied().unwrap_or(0);
         tiles.push((units::count(entities), "entities in the last window"));
         tiles.push((units::count(unknown), "of them unknown"));
-        tiles.push((units::count(history.mismatches.len() as u64), "different from their declared \
-            class"));
+        tiles.push((
+            units::count(history.mismatches.len() as u64),
+            "different from their declared \
+            class",
+        ));
     }
     if let Some(classify) = classify {
         let figures = &classify.figures;
@@ -110,8 +113,11 @@ fn tiles(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup {
         tiles.push((units::percent(figures.unknown_ratio), "unknown"));
         if let Some(windows) = figures.windows_to_right {
             let step = contents.document.step.seconds();
-            tiles.push((units::seconds(windows * step), "until an entity has the correct class, \
-                                                         median"));
+            tiles.push((
+                units::seconds(windows * step),
+                "until an entity has the correct class, \
+                                                         median",
+            ));
         }
     }
     html! {

@@ -202,10 +202,7 @@ fn vote(bundle: &BundleManifest) -> String {
     let vote = &bundle.vote;
     let threshold = match &vote.threshold {
         Threshold::Quantile(threshold) => {
-            format!(
-                "a threshold above {} of the validation rows",
-                units::percent(threshold.share)
-            )
+            format!("a threshold above {} of the validation rows", units::percent(threshold.share))
         }
         Threshold::Trailing(threshold) => format!(
             "a threshold that follows the last {}: {} usual deviations above their median, and at \

@@ -180,10 +180,10 @@ impl Server {
         match wrong {
             Wrong::Broken(what) => {
                 let error = StepError::unavailable(self.message(request, &what));
-                Failed::passing(
-                    error.hint("check whether a proxy changes or truncates replies. The request is \
-                                repeated"),
-                )
+                Failed::passing(error.hint(
+                    "check whether a proxy changes or truncates replies. The request is \
+                                repeated",
+                ))
             }
             Wrong::WebPage => Failed::for_good(
                 StepError::usage(self.message(request, "the reply is a web page"))
@@ -200,8 +200,8 @@ impl Server {
         let lower = text.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         if says(&["max-select"]) {
-            let error = StepError::usage(message)
-                .hint("even a single window exceeds the server's limit");
+            let error =
+                StepError::usage(message).hint("even a single window exceeds the server's limit");
             return Failed { status: Some(TOO_LARGE), ..Failed::for_good(error) };
         }
         if says(&["timeout", "interrupted", "killed", "max-concurrent", "shutting down"]) {
@@ -209,8 +209,10 @@ impl Server {
         }
         let error = StepError::usage(message);
         Failed::for_good(if says(&["bucket"]) {
-            error.hint(format!("{field}.database is the bucket, and {field}.organization is its \
-                                owner"))
+            error.hint(format!(
+                "{field}.database is the bucket, and {field}.organization is its \
+                                owner"
+            ))
         } else if says(&["retention policy not found"]) {
             error.hint(format!("{field}.retention_policy names it"))
         } else if says(&["database not found", "database name required"]) {

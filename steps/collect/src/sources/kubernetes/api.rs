@@ -168,9 +168,10 @@ fn judged<T: DeserializeOwned>(
 ) -> Result<Page<T>, Failed> {
     let (url, field) = (&request.url, server.field());
     let broken = |what: String| {
-        Failed::passing(StepError::unavailable(format!("`{url}`: the reply {what}")).hint(
-            "check the API server, and any proxy before it. The request is repeated",
-        ))
+        Failed::passing(
+            StepError::unavailable(format!("`{url}`: the reply {what}"))
+                .hint("check the API server, and any proxy before it. The request is repeated"),
+        )
     };
     let body = unpacked(reply.body.clone())
         .map_err(|error| broken(format!("cannot be unpacked: {error}")))?;
@@ -218,7 +219,9 @@ fn place(
             return Err(StepError::usage(format!(
                 "`{field}` names no API server, and this is not a pod with a service account"
             ))
-            .hint(format!("set {field}.url, for example of `kubectl proxy`, or {field}.kubeconfig")));
+            .hint(format!(
+                "set {field}.url, for example of `kubectl proxy`, or {field}.kubeconfig"
+            )));
         }
         server.auth = Some(Auth::BearerToken(Secret::File(token)));
         server.tls.ca_file.get_or_insert(account.join("ca.crt"));

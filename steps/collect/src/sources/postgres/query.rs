@@ -206,8 +206,10 @@ impl TimeColumn {
             Type::INT2 | Type::INT4 | Type::INT8 => Written::Number,
             _ => {
                 let what = format!("column `{name}` is of type {of}, which is not a time");
-                return Err(wrong(&what).hint("convert it to a number in `query`, as with \
-                                              to_timestamp"));
+                return Err(wrong(&what).hint(
+                    "convert it to a number in `query`, as with \
+                                              to_timestamp",
+                ));
             }
         };
         let unit = match (&kind, settings.time_unit) {

@@ -31,9 +31,10 @@ impl Cells {
             decimal: source.decimal,
             format: source.time_format.clone(),
             zone: zone.map_err(|error| {
-                StepError::usage(format!("`time_zone`: {error}"))
-                    .hint("use a name of the IANA time zone database, such as Europe/Brussels or \
-                           UTC")
+                StepError::usage(format!("`time_zone`: {error}")).hint(
+                    "use a name of the IANA time zone database, such as Europe/Brussels or \
+                           UTC",
+                )
             })?,
         })
     }

@@ -94,9 +94,10 @@ fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, StepError> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StepError {
-    StepError::refused(format!("cannot read `{}`: {error}", path.display()))
-        .hint("check that the file is complete: a truncated or damaged compressed file cannot be \
-               read")
+    StepError::refused(format!("cannot read `{}`: {error}", path.display())).hint(
+        "check that the file is complete: a truncated or damaged compressed file cannot be \
+               read",
+    )
 }
 
 /// What was read.
@@ -184,9 +185,10 @@ pub(super) fn sets(path: &Path) -> Result<Vec<Vec<PathBuf>>, StepError> {
     // The live file has no time in its name and is the last one.
     keyed.sort();
     if keyed.is_empty() {
-        return Err(StepError::usage(format!("`{}` contains no event file", path.display()))
-            .hint("the names of event files end with .log, .json or .jsonl, optionally followed by \
-                   .gz"));
+        return Err(StepError::usage(format!("`{}` contains no event file", path.display())).hint(
+            "the names of event files end with .log, .json or .jsonl, optionally followed by \
+                   .gz",
+        ));
     }
     let mut sets: Vec<Vec<PathBuf>> = Vec::new();
     let mut last = None;

@@ -324,8 +324,10 @@ impl<'a> FlowFile<'a> {
         match error.kind() {
             csv::ErrorKind::Io(error) => StepError::reading(path, error),
             _ => StepError::refused(format!("cannot read `{}` as CSV: {error}", path.display()))
-                .hint("check that the file is complete, and that each text with a delimiter is in \
-                       quotes"),
+                .hint(
+                    "check that the file is complete, and that each text with a delimiter is in \
+                       quotes",
+                ),
         }
     }
 }
