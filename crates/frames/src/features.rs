@@ -255,6 +255,21 @@ impl FeatureTable {
         Ok(extent)
     }
 
+    /// Calls `each` with the values of one feature, some rows at a time, in order; a gap is `NaN`.
+    pub fn each_of_column(
+        path: &Path,
+        name: &str,
+        mut each: impl FnMut(&[f64]),
+    ) -> Result<(), StepError> {
+        let mut values = Vec::new();
+        Reader::open(path)?.for_each_batch_of(Some(&[name]), |batch| {
+            values.clear();
+            parquet::read_numbers(path, batch, name, &mut values)?;
+            each(&values);
+            Ok(())
+        })
+    }
+
     /// Reads one feature of every row; a gap is `NaN`.
     pub fn read_column(path: &Path, name: &str) -> Result<Vec<f64>, StepError> {
         let reader = Reader::open(path)?;

@@ -4,9 +4,8 @@ use contract::{StepError, Timestamp};
 use document::expectations::{Expectation, Severity};
 use document::sections::Validate as Sections;
 use frames::columns::resolve;
-use polars::prelude::{DataFrame, PolarsError};
 
-use crate::columns::{bug, keys};
+use crate::columns::bug;
 use crate::report::Finding;
 use crate::rows::Rows;
 
@@ -21,8 +20,7 @@ pub(crate) fn check(
     document: &Sections,
     now: Timestamp,
 ) -> Result<Vec<Finding>, StepError> {
-    let keys = keys(&rows.table).map_err(|e| bug(&e))?;
-    let checker = Checker { rows, document, now, keys };
+    let checker = Checker { rows, document, now };
     let mut findings = Vec::new();
     for expectation in &document.expectations {
         checker.check(expectation, &mut findings)?;
@@ -36,8 +34,6 @@ pub(crate) struct Checker<'a> {
     pub(crate) rows: &'a Rows,
     pub(crate) document: &'a Sections,
     pub(crate) now: Timestamp,
-    /// `time` and `entity` of every row.
-    pub(crate) keys: DataFrame,
 }
 
 /// What one check says.
@@ -56,25 +52,34 @@ pub(crate) struct Failing {
     pub(crate) times: Vec<Timestamp>,
 }
 
-type CheckResult = Result<Verdict, PolarsError>;
+impl Failing {
+    /// Counts a row, and notes its time if it is one of the first.
+    pub(crate) fn add(&mut self, time: Timestamp) {
+        self.rows += 1;
+        if self.times.len() < MAX_TIMES && self.times.last() != Some(&time) {
+            self.times.push(time);
+        }
+    }
+}
 
 impl Checker<'_> {
     fn check(&self, expectation: &Expectation, into: &mut Vec<Finding>) -> Result<(), StepError> {
-        let rows = |name: &str, severity: Severity, verdict: CheckResult| {
-            Ok(vec![verdict.map_err(|e| bug(&e))?.about(name, None, severity)])
+        let rows = |name: &str, severity: Severity, verdict: Verdict| {
+            Ok(vec![verdict.about(name, None, severity)])
         };
         let findings = match expectation {
             Expectation::RowCount(check) => {
-                rows("row_count", check.severity, Ok(self.row_count(check)))
+                rows("row_count", check.severity, self.row_count(check))
             }
             Expectation::TimeMonotonic(check) => {
                 rows("time_monotonic", check.severity, self.time_monotonic())
             }
             Expectation::TimeUnique(check) => {
-                rows("time_unique", check.severity, self.time_unique())
+                let verdict = self.time_unique().map_err(|e| bug(&e))?;
+                rows("time_unique", check.severity, verdict)
             }
             Expectation::Freshness(check) => {
-                rows("freshness", check.severity, Ok(self.freshness(check)))
+                rows("freshness", check.severity, self.freshness(check))
             }
             Expectation::GapLength(check) => {
                 let there = self.rows_with_samples()?;
@@ -105,19 +110,29 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Returns the rows that are broken.
+    pub(crate) fn failing_where(&self, is_broken: impl Fn(usize) -> bool) -> Failing {
+        let mut failing = Failing::default();
+        for (row, time) in self.rows.table.table.times.iter().enumerate() {
+            if is_broken(row) {
+                failing.add(*time);
+            }
+        }
+        failing
+    }
+
     /// Applies a check to each of the columns the patterns mean.
     fn each(
         &self,
         name: &str,
         severity: Severity,
         patterns: &[String],
-        check: impl Fn(&[f64]) -> CheckResult,
+        check: impl Fn(&[f64]) -> Verdict,
     ) -> Result<Vec<Finding>, StepError> {
         let mut findings = Vec::new();
         for column in self.columns(name, patterns)? {
             let values = self.rows.values(column)?;
-            let verdict = check(&values).map_err(|e| bug(&e))?;
-            findings.push(verdict.about(name, Some(column), severity));
+            findings.push(check(&values).about(name, Some(column), severity));
         }
         Ok(findings)
     }
@@ -153,19 +168,6 @@ impl Verdict {
             failing_times: failing.times,
         }
     }
-}
-
-/// Counts rows and notes the first of their distinct times.
-pub(crate) fn failing(rows: &DataFrame) -> Result<Failing, PolarsError> {
-    let times = rows.column("time")?.i64()?;
-    let mut first: Vec<Timestamp> = Vec::new();
-    for ms in times.iter().flatten() {
-        let time = Timestamp::from_ms(ms);
-        if first.len() < MAX_TIMES && first.last() != Some(&time) {
-            first.push(time);
-        }
-    }
-    Ok(Failing { rows: rows.height(), times: first })
 }
 
 /// A share of rows; without rows it is 1, which exceeds every limit.

@@ -1,10 +1,11 @@
 //! Expectations on the rows as a whole: how many, how they follow each other, how old they are.
 
-use contract::{Span, StepError};
+use contract::{Span, StepError, Timestamp};
 use document::expectations::{MaxSpan, RowCount};
-use polars::prelude::{BooleanChunked, PolarsError};
+use polars::prelude::PolarsError;
 
-use crate::expectations::{Checker, Failing, Verdict, failing};
+use crate::columns::keys;
+use crate::expectations::{Checker, Failing, Verdict};
 
 /// What `feature` writes as the formula of a sample column that has no query.
 const SAMPLE_FORMULA: &str = "sample";
@@ -20,35 +21,44 @@ impl Checker<'_> {
         Verdict { passed, expected, found: format!("{rows} rows"), failing: Failing::default() }
     }
 
-    /// Returns for each row the time since the entity's row before, in milliseconds, of the rows
-    /// that count; nothing for others and for the first of an entity.
-    fn since_row_before(&self, counts: impl Fn(usize) -> bool) -> Vec<Option<i64>> {
+    /// Calls `each` with the time since the entity's row before, in milliseconds, of the rows that
+    /// count, in order; not with the first of an entity.
+    fn each_since_row_before(
+        &self,
+        counts: impl Fn(usize) -> bool,
+        mut each: impl FnMut(Timestamp, i64),
+    ) {
         let table = &self.rows.table.table;
-        let mut before = vec![None; table.entities.len()];
+        let mut before: Vec<Option<i64>> = vec![None; table.entities.len()];
         let rows = table.times.iter().zip(&table.entity).enumerate();
-        rows.map(|(row, (time, entity))| {
-            if !counts(row) {
-                return None;
+        for (_, (time, entity)) in rows.filter(|(row, _)| counts(*row)) {
+            if let Some(before) = before[*entity as usize].replace(time.ms()) {
+                each(*time, time.ms() - before);
             }
-            let before = before[*entity as usize].replace(time.ms());
-            before.map(|before: i64| time.ms() - before)
-        })
-        .collect()
+        }
     }
 
-    pub(crate) fn time_monotonic(&self) -> Result<Verdict, PolarsError> {
-        let since = self.since_row_before(|_| true);
-        let failing = self.failing_since(&since, |since| since <= 0)?;
-        Ok(Verdict {
+    pub(crate) fn time_monotonic(&self) -> Verdict {
+        let mut failing = Failing::default();
+        self.each_since_row_before(
+            |_| true,
+            |time, since| {
+                if since <= 0 {
+                    failing.add(time);
+                }
+            },
+        );
+        Verdict {
             passed: failing.rows == 0,
             expected: "time to grow from row to row of each entity".to_owned(),
             found: format!("{} rows that do not come after the row before", failing.rows),
             failing,
-        })
+        }
     }
 
     pub(crate) fn time_unique(&self) -> Result<Verdict, PolarsError> {
-        let failing = failing(&self.keys.filter(&self.keys.is_duplicated()?)?)?;
+        let twice = keys(&self.rows.table)?.is_duplicated()?;
+        let failing = self.failing_where(|row| twice.get(row) == Some(true));
         Ok(Verdict {
             passed: failing.rows == 0,
             expected: "one row for each entity and time".to_owned(),
@@ -76,29 +86,24 @@ impl Checker<'_> {
 
     /// Rows in which every sample column has a gap mean missing samples, and do not count as rows
     /// here.
-    pub(crate) fn gap_length(
-        &self,
-        check: &MaxSpan,
-        there: &[bool],
-    ) -> Result<Verdict, PolarsError> {
-        let since = self.since_row_before(|row| there[row]);
-        let longest = Span::from_ms(since.iter().flatten().copied().max().unwrap_or(0));
-        let failing = self.failing_since(&since, |since| since > check.max.ms())?;
-        Ok(Verdict {
+    pub(crate) fn gap_length(&self, check: &MaxSpan, there: &[bool]) -> Verdict {
+        let (mut longest, mut failing) = (0, Failing::default());
+        self.each_since_row_before(
+            |row| there[row],
+            |time, since| {
+                longest = longest.max(since);
+                if since > check.max.ms() {
+                    failing.add(time);
+                }
+            },
+        );
+        let longest = Span::from_ms(longest);
+        Verdict {
             passed: longest <= check.max,
             expected: format!("at most {} between two rows of an entity", check.max),
             found: format!("{longest}"),
             failing,
-        })
-    }
-
-    fn failing_since(
-        &self,
-        since: &[Option<i64>],
-        broken: impl Fn(i64) -> bool,
-    ) -> Result<Failing, PolarsError> {
-        let broken: BooleanChunked = since.iter().map(|since| since.is_some_and(&broken)).collect();
-        failing(&self.keys.filter(&broken)?)
+        }
     }
 
     /// Says of each row whether any sample column has a value.

@@ -69,6 +69,24 @@ impl Rows {
         Ok(Cow::Owned(values))
     }
 
+    /// Returns a feature of the rows whose numbers are in `rows`, in that order.
+    pub(crate) fn values_of(&self, name: &str, rows: &[usize]) -> Result<Vec<f64>, StepError> {
+        let Some(file) = self.file.as_ref().filter(|_| rows.is_sorted()) else {
+            let values = self.values(name)?;
+            return Ok(rows.iter().map(|row| values[*row]).collect());
+        };
+        let place = |row: usize| self.settled.as_ref().map_or(row, |settled| settled[row]);
+        let mut places = rows.iter().map(|row| place(*row)).peekable();
+        let (mut found, mut first) = (Vec::with_capacity(rows.len()), 0);
+        FeatureTable::each_of_column(file, name, |values| {
+            while let Some(place) = places.next_if(|place| *place < first + values.len()) {
+                found.push(values[place - first]);
+            }
+            first += values.len();
+        })?;
+        Ok(found)
+    }
+
     /// Writes the rows whose numbers are in `rows`, in that order, to a separate file.
     pub(crate) fn write(&self, rows: &[usize], path: &Path) -> Result<(), StepError> {
         let Some(file) = &self.file else { return self.table.select(rows).write(path) };
@@ -140,6 +158,8 @@ mod tests {
         assert_eq!(in_file.table.table.times, in_memory.table.table.times);
         assert_eq!(in_file.values("memory").unwrap(), in_memory.values("memory").unwrap());
         let every_third: Vec<usize> = (0..69_993).step_by(3).collect();
+        let values = |of: &Rows| of.values_of("memory", &every_third).unwrap();
+        assert_eq!(values(&in_file), values(&in_memory));
         let backwards: Vec<usize> = every_third.iter().rev().copied().collect();
         for rows in [every_third, backwards] {
             let written = |of: &Rows, name: &str| {

@@ -60,12 +60,10 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
         return split_by_entity(table, document);
     }
     let times = &table.table.times;
-    let mut order: Vec<usize> = (0..table.rows()).collect();
-    order.sort_by_key(|row| times[*row]);
     let mut distinct: Vec<Timestamp> = Vec::new();
-    for row in &order {
-        if distinct.last() != Some(&times[*row]) {
-            distinct.push(times[*row]);
+    for row in in_order(times) {
+        if distinct.last() != Some(&times[row]) {
+            distinct.push(times[row]);
         }
     }
     let shares = &document.split;
@@ -75,7 +73,7 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     let mut parts =
         Parts { rows: [const { Vec::new() }; 3], gap_rows: 0, labelled: None, left_out_rows: 0 };
     let mut last: Option<Timestamp> = None;
-    let mut rows = order.into_iter().peekable();
+    let mut rows = in_order(times).peekable();
     for (part, bounds) in bounds.into_iter().enumerate() {
         let mut end = last;
         for time in &distinct[bounds] {
@@ -93,6 +91,16 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     }
     parts.leave_out_of_train(table, &document.labels.normal);
     parts
+}
+
+/// Returns the rows in order of time; a list of them is made only where they are not so already.
+fn in_order(times: &[Timestamp]) -> Box<dyn Iterator<Item = usize>> {
+    if times.is_sorted() {
+        return Box::new(0..times.len());
+    }
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by_key(|row| times[*row]);
+    Box::new(order.into_iter())
 }
 
 /// Splits by entity: each is in one part with all its rows, in order of time. Which one that is
@@ -120,9 +128,7 @@ fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     }
     let mut parts =
         Parts { rows: [const { Vec::new() }; 3], gap_rows: 0, labelled: None, left_out_rows: 0 };
-    let mut rows: Vec<usize> = (0..table.rows()).collect();
-    rows.sort_by_key(|row| table.table.times[*row]);
-    for row in rows {
+    for row in in_order(&table.table.times) {
         let part = part_of[table.table.entity[row] as usize];
         parts.rows[part as usize].push(row);
     }
@@ -133,9 +139,7 @@ fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
 /// Puts every row into the train part: `task: classify` splits by entity, and repeatedly, while it
 /// is trained.
 pub(crate) fn whole(table: &FeatureTable) -> Parts {
-    let mut order: Vec<usize> = (0..table.rows()).collect();
-    order.sort_by_key(|row| table.table.times[*row]);
-    let rows = [order, Vec::new(), Vec::new()];
+    let rows = [in_order(&table.table.times).collect(), Vec::new(), Vec::new()];
     Parts { rows, gap_rows: 0, labelled: None, left_out_rows: 0 }
 }
 

@@ -27,17 +27,11 @@ pub(crate) struct Statistics {
 pub(crate) fn describe(rows: &Rows, train: &[usize]) -> Result<Statistics, StepError> {
     let mut columns = Map::new();
     for column in &rows.table.contract.columns {
-        let described = describe_column(of_train(rows, &column.name, train)?);
+        let described = describe_column(rows.values_of(&column.name, train)?);
         let described = described.map_err(|e| bug(&e))?;
         columns.insert(column.name.clone(), described);
     }
     Ok(Statistics { format: 1, rows: train.len(), columns })
-}
-
-/// Returns the values of a column in the train part; those of the other rows are freed at once.
-fn of_train(rows: &Rows, name: &str, train: &[usize]) -> Result<Vec<f64>, StepError> {
-    let values = rows.values(name)?;
-    Ok(train.iter().map(|row| values[*row]).collect())
 }
 
 fn describe_column(values: Vec<f64>) -> Result<Value, PolarsError> {
