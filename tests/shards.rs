@@ -192,7 +192,7 @@ fn shard_that_fails_keeps_no_other_from_its_windows() -> anyhow::Result<()> {
     let output = workspace.output(&["score", "hosts.yaml", "--at", "2026-11-21T07:00:30Z"])?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{said}");
-    assert!(said.contains("shard-1/collect") && said.contains("shard=1-of-2"), "{said}");
+    assert!(said.contains("shard-1/score") && said.contains("shard=1-of-2"), "{said}");
     let count = |shard: Shard| {
         files_below(&workspace.store().join("scores/hosts").join(shard.folder())).map(|it| it.len())
     };
@@ -257,5 +257,182 @@ fn version_of_all_shards_is_promoted_and_rolled_back_at_once() -> anyhow::Result
     assert_ne!(alias(&workspace)?["version"], second["version"]);
     assert!(first.to_string().contains(alias(&workspace)?["version"].as_str().unwrap_or("?")));
     workspace.run(&["score", "hosts.yaml", "--at", "2026-11-21T07:00:30Z"])?;
+    Ok(())
+}
+
+/// Returns the rows of `predict` by time and entity.
+fn predicted(workspace: &Workspace, table: &str) -> anyhow::Result<BTreeMap<String, Value>> {
+    let rows = workspace.json(&["predict", "hosts.yaml", table])?;
+    let rows = rows.as_array().context("rows")?.clone();
+    let key = |row: Value| Ok((format!("{} {}", row["time"], row["entity"]), row));
+    rows.into_iter().map(key).collect()
+}
+
+#[test]
+fn predict_judges_each_row_with_the_model_of_its_shard() -> anyhow::Result<()> {
+    let whole = scored()?;
+    let mut expected = BTreeMap::new();
+    for shard in Shard::all(2) {
+        let alone = with(1, |host| shard.holds(host))?;
+        train(&alone)?;
+        expected.extend(predicted(&alone, "rows.csv")?);
+    }
+    let found = predicted(&whole, "rows.csv")?;
+    ensure!(found.len() > 1000, "{} rows", found.len());
+    assert_eq!(found, expected);
+    // So does the folder of a version, and a table that has entities of one shard alone.
+    let version = only(&whole.store().join("models/hosts/versions"))?;
+    let version = version.to_str().context("a path of text")?;
+    let rows = fs_err::read_to_string(whole.path().join("rows.csv"))?;
+    let is_of_one = |line: &&str| line.contains(",host,") || line.contains(",h1,");
+    let one: Vec<&str> = rows.lines().filter(is_of_one).collect();
+    let one_host = format!("{}\n", one.join("\n"));
+    fs_err::write(whole.path().join("one.csv"), &one_host)?;
+    fs_err::write(whole.path().join("named.csv"), one_host.replacen("host", "entity", 1))?;
+    let of_version = whole.json(&["predict", version, "named.csv"])?;
+    assert_eq!(of_version.as_array().map(Vec::len), Some(one.len() - 1));
+    let row = predicted(&whole, "one.csv")?;
+    assert_eq!(row.len(), one.len() - 1);
+    assert!(row.iter().all(|(key, row)| expected.get(key) == Some(row)));
+
+    let run = whole.json(&["predict", "hosts.yaml", "--run", "last", "--part", "test"])?;
+    let hosts: BTreeSet<&str> =
+        run.as_array().context("rows")?.iter().filter_map(|row| row["entity"].as_str()).collect();
+    assert_eq!(i64::try_from(hosts.len())?, HOSTS);
+    Ok(())
+}
+
+#[test]
+fn feature_group_and_data_set_have_the_rows_of_all_shards() -> anyhow::Result<()> {
+    let workspace = with(2, |_| true)?;
+    train(&workspace)?;
+    let publish = ["features", "publish", "hosts", "--group", "load", "--partial"];
+    let published = workspace.json(&publish)?;
+    let rows: i64 = published["days"]
+        .as_array()
+        .context("days")?
+        .iter()
+        .filter_map(|day| day["rows"].as_i64())
+        .sum();
+    assert_eq!(rows, (TRAINED + 1) * HOSTS);
+    assert_eq!(workspace.json(&publish)?["days"][0]["state"], "same");
+    let text = workspace.run(&["dataset", "export", "hosts"])?;
+    assert_eq!(i64::try_from(text.lines().count())?, (TRAINED + 1) * HOSTS + 1);
+    let hidden = |file: &String| file.contains(".features");
+    assert!(!files_below(&workspace.store())?.iter().any(hidden), "nothing is left behind");
+    Ok(())
+}
+
+#[test]
+fn page_of_all_shards_draws_the_thresholds_of_each() -> anyhow::Result<()> {
+    let thresholds = |shards: u32| -> anyhow::Result<usize> {
+        let workspace = with(shards, |_| true)?;
+        train(&workspace)?;
+        score(&workspace)?;
+        workspace.run(&["report", "hosts.yaml", "--last", "10m", "--to", SCORED_AT])?;
+        let run = only(&workspace.store().join("runs/hosts"))?;
+        let page = fs_err::read_to_string(run.join("report.html"))?;
+        Ok(page.matches("<polyline class=\"threshold\"").count())
+    };
+    let (whole, shards) = (thresholds(1)?, thresholds(2)?);
+    assert!(whole > 0);
+    assert_eq!(shards, whole, "one of the verdict, and one of each model");
+    Ok(())
+}
+
+/// A workspace with hosts in three zones, in shards by zone or as a whole.
+fn zoned(has_shards: bool, wanted: impl Fn(&str) -> bool) -> anyhow::Result<Workspace> {
+    let workspace = with(1, |host| wanted(zone(host)))?;
+    let rows = fs_err::read_to_string(workspace.path().join("rows.csv"))?;
+    let with_zone = |line: &str| -> String {
+        let cells: Vec<&str> = line.split(',').collect();
+        let zone = if cells[1] == "host" { "zone" } else { zone(cells[1]) };
+        format!("{},{zone}\n", cells[..4].join(","))
+    };
+    fs_err::write(
+        workspace.path().join("rows.csv"),
+        rows.lines().map(with_zone).collect::<String>(),
+    )?;
+    let path = workspace.path().join("hosts.yaml");
+    let document = fs_err::read_to_string(&path)?;
+    let mut unlabelled = document.replace(", label: label", "");
+    ensure!(unlabelled != document, "the document has no label");
+    if has_shards {
+        unlabelled.push_str("shards: {count: 2, by: label, label: zone}\n");
+    }
+    fs_err::write(&path, unlabelled)?;
+    Ok(workspace)
+}
+
+fn zone(host: &str) -> &'static str {
+    match host.trim_start_matches('h').parse::<u32>().unwrap_or_default() % 3 {
+        0 => "north",
+        1 => "south",
+        _ => "east",
+    }
+}
+
+#[test]
+fn shard_by_label_is_a_pipeline_with_the_entities_of_its_values_alone() -> anyhow::Result<()> {
+    let whole = zoned(true, |_| true)?;
+    train(&whole)?;
+    score(&whole)?;
+    let version = only(&whole.store().join("models/hosts/versions"))?;
+    let manifest: Value = read_json(&version.join("bundle.json"))?;
+    assert_eq!(manifest["division"]["label"], "zone");
+    let found = predicted(&whole, "rows.csv")?;
+    let mut expected = BTreeMap::new();
+    for shard in Shard::all(2) {
+        let alone = zoned(false, |zone| shard.holds(zone))?;
+        train(&alone)?;
+        score(&alone)?;
+        let own = only(&alone.store().join("models/hosts/versions"))?;
+        let (here, there) = (hashes(&own)?, hashes(&version.join(shard.part()))?);
+        assert_eq!(differences(&here, &there), [""; 0], "shard {shard}");
+        let here = windows(&alone.store().join("scores/hosts"))?;
+        let there = windows(&whole.store().join("scores/hosts").join(shard.folder()))?;
+        assert_eq!(here, there, "shard {shard}");
+        expected.extend(predicted(&alone, "rows.csv")?);
+    }
+    assert_eq!(found, expected);
+
+    // Until a training has divided them anew, no shard is scored with the model of other entities.
+    let by_hash = ["--set", "shards.by=hash", "--set", "shards.label=null"];
+    let tick = ["score", "hosts.yaml", "--at", "2026-11-21T07:00:30Z"];
+    let output = whole.output(&[&tick[..], &by_hash].concat())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("by the label `zone`, and is to be used by hash"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn auto_makes_as_many_shards_as_the_entities_need_and_scores_with_them() -> anyhow::Result<()> {
+    let workspace = Workspace::new()?;
+    let rows = hosts::table(0..TRAINED, 260, |_| true);
+    fs_err::write(workspace.path().join("rows.csv"), rows)?;
+    let document = format!("{}shards: {{count: auto}}\n", hosts::DOCUMENT);
+    fs_err::write(workspace.path().join("hosts.yaml"), document)?;
+    let plan = workspace.run(&["plan", "hosts.yaml"])?;
+    assert!(!plan.contains("shard-"), "one shard before the first training: {plan}");
+    let output = workspace.output(&["run", "hosts.yaml"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("shards: 2, for 260 entities"), "{said}");
+    let plan = workspace.run(&["plan", "hosts.yaml", "--score"])?;
+    assert!(plan.contains("shard-1/score"), "{plan}");
+    workspace.run(&["score", "hosts.yaml"])?;
+    let status = workspace.json(&["status", "hosts.yaml", "--now", NOW])?;
+    let entities = status["shards"]
+        .as_array()
+        .context("shards")?
+        .iter()
+        .filter_map(|shard| shard["scoring"]["entities"].as_i64());
+    assert_eq!(entities.sum::<i64>(), 260);
+
+    let output = workspace.output(&["manifests", "hosts.yaml"])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("lynceus source check hosts"), "{said}");
     Ok(())
 }

@@ -187,6 +187,7 @@ impl Set<'_> {
                 source: Vec::new(),
                 record: None,
                 shard: None,
+                shards: None,
                 common: self.common(),
             },
             &mut Outcome::start("quality"),

@@ -246,7 +246,7 @@ const ITEM: &str = "{{item}}";
 
 /// Returns the loop over the shards of a document; `None` if it has none.
 fn over_shards(document: &Document) -> Option<workflow::Sequence> {
-    let count = document.shards.count.to_string();
+    let count = document.shards.number().to_string();
     (!document.shards.is_whole()).then_some(workflow::Sequence { count })
 }
 

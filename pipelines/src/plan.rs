@@ -55,13 +55,16 @@ impl Task {
 pub struct Plan {
     /// The tasks.
     pub tasks: Vec<Task>,
+    /// The shard that they work on, of the plan of one shard.
+    shard: Option<Shard>,
 }
 
 impl Plan {
     /// Makes a plan; tasks must be named differently, write different paths, and come after those
     /// they read from.
     pub fn new(tasks: Vec<Task>) -> Result<Self, StepError> {
-        let plan = Self { tasks };
+        let shard = tasks.iter().find_map(|task| task.command.shard());
+        let plan = Self { tasks, shard };
         for (index, task) in plan.tasks.iter().enumerate() {
             let earlier = &plan.tasks[..index];
             if earlier.iter().any(|other| other.name == task.name) {
@@ -92,9 +95,14 @@ impl Plan {
         }
     }
 
+    /// Says that the tasks work on a shard, also where no flag names it.
+    pub(crate) fn of_shard(self, shard: Shard) -> Self {
+        Self { shard: Some(shard), ..self }
+    }
+
     /// Returns the shard that the tasks work on, of the plan of one shard.
     pub(crate) fn shard(&self) -> Option<Shard> {
-        self.tasks.iter().find_map(|task| task.command.shard())
+        self.shard
     }
 
     /// Returns the index of a task; an unknown name is a usage error with a suggestion.
@@ -128,6 +136,7 @@ impl Plan {
     }
 }
 
+/// Says whether a task writes a file or folder, or the folder that a file lies in.
 fn writes(task: &Task, path: &Path) -> bool {
-    task.command.outputs().iter().any(|output| output.path == path)
+    task.command.outputs().iter().any(|output| path.starts_with(output.path))
 }

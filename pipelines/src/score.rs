@@ -9,7 +9,7 @@ use contract::{Shard, Span, StepError};
 use document::Document;
 
 use crate::plan::{Plan, Task};
-use crate::train::{Inputs, Part};
+use crate::train::{COVERAGE, Inputs, Part, SAMPLES};
 
 /// Shortest time that a tick is given, however often one is started.
 const SHORTEST: Span = Span::from_seconds(60);
@@ -38,28 +38,33 @@ pub(crate) fn share(document: &Document, share: f64) -> Span {
 /// where there are some: none waits for another.
 pub(crate) fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     let parts = Part::of_run(inputs);
-    Plan::new(parts.iter().flat_map(|part| tick(inputs, part)).collect())
+    let collects = parts.iter().take(1).map(|part| collect(inputs, part));
+    Plan::new(collects.chain(parts.iter().flat_map(|part| tick(inputs, part))).collect())
 }
 
 /// Makes the scoring plan of one shard, or of the whole, as it runs in a pod.
 pub(crate) fn plan_of_pod(inputs: &Inputs<'_>, shard: Option<Shard>) -> Result<Plan, StepError> {
-    Plan::new(tick(inputs, &Part::alone(inputs, shard)))
+    let part = Part::alone(inputs, shard);
+    let collects = std::iter::once(collect(inputs, &part));
+    Plan::new(collects.chain(tick(inputs, &part)).collect())
 }
 
-/// Makes the tasks of a tick of one shard, or of the whole.
-fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
-    let document = inputs.document_file();
-    let folder = &part.folder;
-    let samples = folder.join("collect/samples.parquet");
-    let coverage = folder.join("collect/coverage.json");
-    let features = folder.join("feature/features.parquet");
-    let scored = folder.join("score/scored.json");
-    let within = |part: f64| Some(share(inputs.document, part));
-    // What goes from step to step is thrown away when the tick ends.
-    let common = |deadline| Common { scratch: true, deadline, ..Common::default() };
-    let collect = CollectArgs {
-        document: document.clone(),
-        samples: samples.clone(),
+/// Returns the flags that all steps have. What goes from step to step is thrown away when the tick
+/// ends.
+fn common(inputs: &Inputs<'_>, part: Option<f64>) -> Common {
+    let deadline = part.map(|part| share(inputs.document, part));
+    Common { scratch: true, deadline, ..Common::default() }
+}
+
+/// Makes the task that collects the samples of a part, or, if it is collected so, of all shards: a
+/// folder of files then.
+fn collect(inputs: &Inputs<'_>, part: &Part) -> Task {
+    let shards = part.is_collected_for_all.then(|| inputs.document.shards.number());
+    let [samples, coverage] = [(SAMPLES, part.samples()), (COVERAGE, part.coverage())]
+        .map(|(name, file)| if shards.is_some() { part.collected.join(name) } else { file });
+    let args = CollectArgs {
+        document: inputs.document_file(),
+        samples,
         now: inputs.now,
         start: None,
         range: None,
@@ -67,18 +72,29 @@ fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
         recorded: None,
         pins: None,
         source: inputs.sources(),
-        coverage: Some(coverage.clone()),
+        coverage: Some(coverage),
         record: None,
-        shard: part.shard,
-        common: common(within(COLLECT_SHARE)),
+        shard: part.shard.filter(|_| shards.is_none()),
+        shards,
+        common: common(inputs, Some(COLLECT_SHARE)),
     };
+    Task::new("collect", StepCommand::Collect(args))
+}
+
+/// Makes the tasks of a tick of one shard, or of the whole, from its samples on.
+fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
+    let document = inputs.document_file();
+    let folder = &part.folder;
+    let (samples, coverage) = (part.samples(), part.coverage());
+    let features = folder.join("feature/features.parquet");
+    let scored = folder.join("score/scored.json");
     let feature = FeatureArgs {
         document: document.clone(),
         samples: samples.clone(),
         labels: None,
         features: features.clone(),
         // It waits for nothing but its processor.
-        common: common(None),
+        common: common(inputs, None),
     };
     let score = ScoreArgs {
         document,
@@ -91,15 +107,14 @@ fn tick(inputs: &Inputs<'_>, part: &Part) -> Vec<Task> {
         no_model_hint: None,
         scored: scored.clone(),
         shard: part.shard,
-        common: common(within(SCORE_SHARE)),
+        common: common(inputs, Some(SCORE_SHARE)),
     };
     let mut tasks = vec![
-        Task::new(part.name("collect"), StepCommand::Collect(collect)),
         Task::new(part.name("feature"), StepCommand::Feature(feature)),
         Task::new(part.name("score"), StepCommand::Score(score)),
-        alert(inputs, part, scored.clone(), common(within(ALERT_SHARE))),
+        alert(inputs, part, scored.clone()),
     ];
-    tasks.extend(export(inputs, part, (scored, features), common(within(EXPORT_SHARE))));
+    tasks.extend(export(inputs, part, (scored, features)));
     tasks
 }
 
@@ -108,7 +123,6 @@ fn export(
     inputs: &Inputs<'_>,
     part: &Part,
     (scored, features): (PathBuf, PathBuf),
-    common: Common,
 ) -> Option<Task> {
     if inputs.document.exports.is_empty() {
         return None;
@@ -122,26 +136,27 @@ fn export(
         budget: ExportArgs::BUDGET,
         exported: part.folder.join("export/exported.json"),
         shard: part.shard,
-        common,
+        common: common(inputs, Some(EXPORT_SHARE)),
     });
     Some(Task::new(part.name("export"), command))
 }
 
 /// Returns the task that sends alerts. It reads the outcomes of the others, so that it can report
 /// why scoring stopped.
-fn alert(inputs: &Inputs<'_>, part: &Part, scored: PathBuf, common: Common) -> Task {
-    let outcome = |name: &str| part.folder.join(name).join("outcome.json");
+fn alert(inputs: &Inputs<'_>, part: &Part, scored: PathBuf) -> Task {
+    let outcome = |folder: PathBuf| folder.join("outcome.json");
+    let folders = [part.collected.clone(), part.folder.join("feature"), part.folder.join("score")];
     let args = AlertArgs {
         document: inputs.document_file(),
         store: inputs.store.to_owned(),
         now: inputs.now,
         scored: Some(scored),
-        tick: ["collect", "feature", "score"].map(outcome).to_vec(),
+        tick: folders.map(outcome).to_vec(),
         failed: None,
         ended: Vec::new(),
         messages: part.folder.join("alert/messages.json"),
         shard: part.shard,
-        common,
+        common: common(inputs, Some(ALERT_SHARE)),
     };
     Task::new(part.name("alert"), StepCommand::Alert(args))
 }

@@ -41,6 +41,10 @@ impl Inputs<'_> {
     }
 }
 
+/// What `collect` writes: a file, or with shards a folder of files.
+pub(crate) const SAMPLES: &str = "samples";
+pub(crate) const COVERAGE: &str = "coverage";
+
 /// What one shard of a pipeline, or the pipeline as a whole, is trained and scored from and where.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
@@ -50,16 +54,21 @@ pub(crate) struct Part {
     prefix: String,
     /// The folder that holds a folder for each of its tasks.
     pub(crate) folder: PathBuf,
+    /// The folder of the task that collects its samples.
+    pub(crate) collected: PathBuf,
+    /// Says that this task collects the samples of all shards.
+    pub(crate) is_collected_for_all: bool,
 }
 
 impl Part {
-    /// Returns the parts of a run: a folder for each shard, or the run's own.
+    /// Returns the parts of a run: a folder for each shard, or the run's own. One task collects the
+    /// samples of all of them.
     pub(crate) fn of_run(inputs: &Inputs<'_>) -> Vec<Self> {
         let part = |shard: Option<Shard>| match shard {
             Some(own) => Self {
-                shard,
                 prefix: format!("{}/", own.part()),
                 folder: inputs.folder.join(own.part()),
+                ..Self::given(inputs, own)
             },
             None => Self::alone(inputs, None),
         };
@@ -68,7 +77,34 @@ impl Part {
 
     /// Returns a shard, or the whole, whose tasks have the run for themselves, as in a pod.
     pub(crate) fn alone(inputs: &Inputs<'_>, shard: Option<Shard>) -> Self {
-        Self { shard, prefix: String::new(), folder: inputs.folder.to_owned() }
+        Self {
+            shard,
+            prefix: String::new(),
+            folder: inputs.folder.to_owned(),
+            collected: inputs.folder.join("collect"),
+            is_collected_for_all: false,
+        }
+    }
+
+    /// Returns a shard as [`Part::alone`] does, whose samples another pod has collected.
+    fn given(inputs: &Inputs<'_>, shard: Shard) -> Self {
+        Self { is_collected_for_all: true, ..Self::alone(inputs, Some(shard)) }
+    }
+
+    /// Returns its samples.
+    pub(crate) fn samples(&self) -> PathBuf {
+        match self.shard.filter(|_| self.is_collected_for_all) {
+            Some(shard) => CollectArgs::samples_of(&self.collected.join(SAMPLES), shard),
+            None => self.collected.join(SAMPLES).with_extension("parquet"),
+        }
+    }
+
+    /// Returns what could not be collected for it.
+    pub(crate) fn coverage(&self) -> PathBuf {
+        match self.shard.filter(|_| self.is_collected_for_all) {
+            Some(shard) => CollectArgs::coverage_of(&self.collected.join(COVERAGE), shard),
+            None => self.collected.join(COVERAGE).with_extension("json"),
+        }
     }
 
     /// Returns the replacement of the pipeline's name in its keys.
@@ -88,9 +124,9 @@ pub(crate) fn path(document: &Document, shard: Option<Shard>) -> String {
 }
 
 /// Makes the training plan of a document, top to bottom in the order of the data: the shards side by
-/// side, and one version of them all.
+/// side, of samples that are collected once, and one version of them all.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
-    let (mut tasks, mut made) = (Vec::new(), Vec::new());
+    let (mut tasks, mut made) = (vec![collect(inputs)], Vec::new());
     for part in Part::of_run(inputs) {
         let files = Files::new(inputs, &part);
         tasks.extend(fitting(inputs, &files));
@@ -100,10 +136,9 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
     Plan::new(tasks)
 }
 
-/// Makes the tasks of a shard, or of the whole, up to its bundle.
+/// Makes the tasks of a shard, or of the whole, from its samples to its bundle.
 fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
-    let mut tasks = vec![collect(inputs, files)];
-    tasks.extend(label(inputs, files));
+    let mut tasks: Vec<Task> = label(inputs, files).into_iter().collect();
     tasks.push(feature(inputs, files));
     tasks.push(validate(inputs, files));
     let models = inputs.document.trained().into_iter().map(|kind| train(inputs, files, kind));
@@ -113,9 +148,15 @@ fn fitting(inputs: &Inputs<'_>, files: &Files) -> Vec<Task> {
     tasks
 }
 
-/// Makes the plan of one shard, up to its bundle, as it runs in its own pods.
+/// Makes the plan of what collects the samples of all shards.
+pub(crate) fn plan_of_samples(inputs: &Inputs<'_>) -> Result<Plan, StepError> {
+    Plan::new(vec![collect(inputs)])
+}
+
+/// Makes the plan of one shard alone, from its samples to its bundle, as it runs in pods of its own.
 pub(crate) fn plan_of_shard(inputs: &Inputs<'_>, shard: Shard) -> Result<Plan, StepError> {
-    Plan::new(fitting(inputs, &Files::new(inputs, &Part::alone(inputs, Some(shard)))))
+    let plan = Plan::new(fitting(inputs, &Files::new(inputs, &Part::given(inputs, shard))))?;
+    Ok(plan.of_shard(shard))
 }
 
 /// Makes the plan of the tasks that create one version from the bundles of all shards.
@@ -142,7 +183,7 @@ impl Files {
         Self {
             part: part.clone(),
             document: inputs.document_file(),
-            samples: folder.join("collect/samples.parquet"),
+            samples: part.samples(),
             labels: folder.join("label/labels.parquet"),
             features: folder.join("feature/features.parquet"),
             dataset: folder.join("validate/dataset"),
@@ -155,10 +196,13 @@ impl Files {
     }
 }
 
-fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
+/// Returns the task that collects the samples of all entities: with shards a file for each.
+fn collect(inputs: &Inputs<'_>) -> Task {
+    let shards = Some(inputs.document.shards.number()).filter(|count| *count > 1);
+    let samples = inputs.folder.join("collect").join(SAMPLES);
     let args = CollectArgs {
-        document: files.document.clone(),
-        samples: files.samples.clone(),
+        document: inputs.document_file(),
+        samples: if shards.is_some() { samples } else { samples.with_extension("parquet") },
         now: inputs.now,
         start: None,
         range: None,
@@ -168,10 +212,11 @@ fn collect(inputs: &Inputs<'_>, files: &Files) -> Task {
         coverage: None,
         source: inputs.sources(),
         record: None,
-        shard: files.part.shard,
+        shard: None,
+        shards,
         common: Common::default(),
     };
-    files.task("collect", StepCommand::Collect(args))
+    Task::new("collect", StepCommand::Collect(args))
 }
 
 fn label(inputs: &Inputs<'_>, files: &Files) -> Option<Task> {

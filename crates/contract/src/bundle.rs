@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::classify::ClassManifest;
 use crate::rules::Vote;
-use crate::{FeatureContract, Timestamp};
+use crate::{Division, FeatureContract, Timestamp};
 
 /// A file of the folder, with its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,10 @@ pub struct BundleManifest {
     /// trained. Empty without shards.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<FileRecord>,
+    /// What says in which part an entity is; absent where the hash of its name does, and in a bundle
+    /// without parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub division: Option<Division>,
     /// The features it takes.
     pub contract: FeatureContract,
     /// How its members' scores become a verdict.

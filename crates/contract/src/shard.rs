@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 /// One of several parts of a pipeline's entities, by the hash of their names; written `K/N`, such as
@@ -93,6 +93,27 @@ impl Serialize for Shard {
     }
 }
 
+/// A label whose value says in which shard an entity is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Division {
+    /// The label.
+    pub label: String,
+    /// Values that are dealt out to the shards, one after the other; the hash of any other value says its
+    /// shard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+impl Division {
+    /// Says whether entities with a value are in a shard.
+    pub fn holds(&self, shard: Shard, value: &str) -> bool {
+        match self.values.iter().position(|known| known == value) {
+            Some(place) => place % shard.count() as usize == shard.index() as usize,
+            None => shard.holds(value),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +156,15 @@ mod tests {
         for wrong in ["date=2026-11-21", "shard=4-of-4", "shard=0", "0-of-4"] {
             assert_eq!(Shard::of_folder(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn known_values_are_dealt_out_and_others_have_the_shard_of_their_hash() {
+        let values = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+        let division = Division { label: "zone".to_owned(), values };
+        let shards = Shard::all(3);
+        let of = |value: &str| shards.iter().position(|shard| division.holds(*shard, value));
+        assert_eq!(["a", "b", "c", "d"].map(of), [Some(0), Some(1), Some(2), Some(0)]);
+        assert_eq!(of("e"), shards.iter().position(|shard| shard.holds("e")));
     }
 }

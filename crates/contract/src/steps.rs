@@ -240,6 +240,7 @@ mod tests {
                 coverage: None,
                 record: None,
                 shard: Shard::new(1, 4),
+                shards: None,
                 common: common.clone(),
             }),
             StepCommand::Train(TrainArgs {

@@ -69,7 +69,7 @@ pub struct Document {
     #[serde(default)]
     pub fill: Fill,
     /// Number of parts into which the entities of a large pipeline are divided.
-    #[serde(default, skip_serializing_if = "Shards::is_whole")]
+    #[serde(default, skip_serializing_if = "Shards::is_default")]
     pub shards: Shards,
     /// Rules that compute the features from the samples, in order.
     pub features: Vec<FeatureRule>,

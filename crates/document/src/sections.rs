@@ -18,6 +18,7 @@ use crate::features::{FeatureRule, Fill};
 use crate::least::Least;
 use crate::models::Models;
 use crate::scoring::Scoring;
+use crate::shards::Shards;
 use crate::sinks::Sink;
 use crate::sources::{SampleColumn, Source, patterns_of_present};
 
@@ -92,6 +93,7 @@ sections! {
         features: Vec<FeatureRule>,
         fill: Fill,
         scoring: Scoring,
+        shards: Shards,
         ; beside least: Least
     }
     Label {
@@ -136,6 +138,7 @@ sections! {
         vote: Vote,
         gate: Gate,
         deployment: Deployment,
+        shards: Shards,
     }
     Score {
         task: Task,
@@ -144,6 +147,7 @@ sections! {
         step: Span,
         deployment: Deployment,
         scoring: Scoring,
+        shards: Shards,
     }
     Alert {
         name: String,

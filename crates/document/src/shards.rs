@@ -1,36 +1,158 @@
 //! Into how many parts the entities of a pipeline are divided.
 
-use contract::Shard;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use contract::{Division, Shard};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::check::{Problem, problem, require};
 use crate::classify::Task;
 use crate::document::Document;
+use crate::sources::{PodLabel, Source};
+
+/// What stands for the selector of a shard in a query.
+const SELECTOR: &str = "$shard";
+
+/// Entities that a shard is made for: `count: auto` makes so many shards that each has about as many.
+const ENTITIES: usize = 250;
 
 /// Shards: parts of the entities, each with its own training, scoring, state and alerts, in
 /// parallel.
 ///
-/// The hash of an entity's name determines its shard. One process can score thousands of entities,
-/// so use shards for larger clusters, or to spread the work over several machines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// The hash of an entity's name, or of the value of a label, determines its shard. One process can
+/// score thousands of entities, so use shards for larger clusters, or to spread the work over several
+/// machines.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shards {
     /// Number of shards, 1 to 256; 1 (default) means no shards. About 250 entities per shard are a
-    /// good size. A changed count takes effect with the next training.
-    pub count: u32,
+    /// good size; with `auto`, each `lynceus run` asks the sources for the number of entities. A
+    /// changed count takes effect with the next training.
+    pub count: Count,
+    /// What determines the shard of an entity: the `hash` of its name (default), or a `label`.
+    #[serde(skip_serializing_if = "By::is_hash")]
+    pub by: By,
+    /// With `by: label`, the label of the series, tag or column whose value determines the shard:
+    /// entities with the same value, such as a zone or a namespace, are in the same shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Values of the label, which are assigned to the shards in turn, so that no shard stays empty; the
+    /// hash of any other value determines its shard. With values, `$shard` in a query of a Prometheus is
+    /// replaced by the selector of the shard, such as `zone=~"a|b"`: in a cluster, each shard then fetches
+    /// only its own series, and series with other values are not fetched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
 }
 
-impl Default for Shards {
+/// A number of shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// As many as the entities need.
+    Auto,
+    /// So many.
+    Number(u32),
+}
+
+impl Default for Count {
     fn default() -> Self {
-        Self { count: 1 }
+        Self::Number(1)
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Number(count) => serializer.serialize_u32(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrAuto;
+        impl Visitor<'_> for NumberOrAuto {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of shards, or `auto`")
+            }
+
+            fn visit_u64<E: Error>(self, count: u64) -> Result<Count, E> {
+                // What no shard can have is found by the checks.
+                Ok(Count::Number(u32::try_from(count).unwrap_or(u32::MAX)))
+            }
+
+            fn visit_i64<E: Error>(self, count: i64) -> Result<Count, E> {
+                self.visit_u64(u64::try_from(count).unwrap_or(0))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {
+                match text {
+                    "auto" => Ok(Count::Auto),
+                    other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(NumberOrAuto)
+    }
+}
+
+impl JsonSchema for Count {
+    fn schema_name() -> Cow<'static, str> {
+        "ShardCount".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A number of shards, or `auto`.",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": Shard::MOST},
+                {"type": "string", "enum": ["auto"]},
+            ],
+        })
+    }
+}
+
+/// What says in which shard an entity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The hash of its name.
+    #[default]
+    Hash,
+    /// The hash of the value of a label.
+    Label,
+}
+
+impl By {
+    /// Says that it is the name.
+    pub fn is_hash(&self) -> bool {
+        *self == Self::Hash
     }
 }
 
 impl Shards {
+    /// Says that a document need not write the section.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns how many there are; one where `count: auto` was not settled yet.
+    pub fn number(&self) -> u32 {
+        match self.count {
+            Count::Auto => 1,
+            Count::Number(count) => count,
+        }
+    }
+
     /// Says that the pipeline has none: it is trained and scored as a whole.
     pub fn is_whole(&self) -> bool {
-        self.count <= 1
+        self.number() <= 1
     }
 
     /// Returns the shards; `None` alone for a pipeline that is trained and scored as a whole.
@@ -38,17 +160,106 @@ impl Shards {
         if self.is_whole() {
             return vec![None];
         }
-        Shard::all(self.count).into_iter().map(Some).collect()
+        Shard::all(self.number()).into_iter().map(Some).collect()
     }
+
+    /// Returns the label whose value says in which shard an entity is; nothing where its name does.
+    pub fn division(&self) -> Option<Division> {
+        let label = self.label.clone().filter(|_| self.by == By::Label)?;
+        Some(Division { label, values: self.values.clone() })
+    }
+
+    /// Puts the selector of a shard, or without one that of all values, in place of `$shard` in a query.
+    pub fn select(&self, query: &str, shard: Option<Shard>) -> String {
+        let Some(division) = self.division().filter(|_| query.contains(SELECTOR)) else {
+            return query.to_owned();
+        };
+        let is_own = |value: &&String| shard.is_none_or(|shard| division.holds(shard, value));
+        let values: Vec<String> =
+            division.values.iter().filter(is_own).map(|value| escaped(value)).collect();
+        query.replace(SELECTOR, &format!("{}=~\"{}\"", division.label, values.join("|")))
+    }
+
+    /// Returns how many shards so many entities need. The number of the live version stays as long as
+    /// its shards have between half and one and a half times the entities that a shard is made for: a
+    /// changed number begins all states anew. Where values are named, each shard has one.
+    pub fn fitting(&self, entities: usize, live: Option<u32>) -> u32 {
+        let fits = |count: &u32| {
+            let count = usize::try_from(*count).unwrap_or(1).max(1);
+            let is_small = count > 1 && 2 * entities < count * ENTITIES;
+            !is_small && 2 * entities <= 3 * count * ENTITIES
+        };
+        let wanted = u32::try_from(entities.div_ceil(ENTITIES)).unwrap_or(u32::MAX);
+        let most = match u32::try_from(self.values.len()) {
+            Ok(0) | Err(_) => Shard::MOST,
+            Ok(values) => values.min(Shard::MOST),
+        };
+        live.filter(fits).unwrap_or(wanted).clamp(1, most)
+    }
+}
+
+/// Writes a value as a regular expression in a string of `PromQL`: what means something else in either is
+/// escaped.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for letter in value.chars() {
+        if !letter.is_alphanumeric() && !"_-:/ ".contains(letter) {
+            // A backslash of the regular expression is two in the string.
+            text.push_str("\\\\");
+        }
+        if letter == '"' || letter == '\\' {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
+}
+
+/// Lets every source that can give each row the value of a label do so, in place of its own label.
+/// Returns how many can.
+pub fn label_rows(sources: &mut BTreeMap<String, Source>, label: &str) -> usize {
+    let sources = sources.values_mut();
+    sources.filter_map(|source| set_label(source, label)).count()
+}
+
+fn set_label(source: &mut Source, label: &str) -> Option<()> {
+    if let Some(pods) = source.kubernetes.as_mut() {
+        pods.own.label = PodLabel::PodLabel(label.to_owned());
+        return Some(());
+    }
+    let takes = source.kind().is_some_and(|kind| kind.settings().takes_label());
+    let own = match (takes, &mut source.table, &mut source.postgres) {
+        (true, _, _) => &mut source.label,
+        (false, Some(table), _) => &mut table.label,
+        (false, None, Some(table)) => &mut table.label,
+        (false, None, None) => return None,
+    };
+    *own = Some(label.to_owned());
+    Some(())
+}
+
+/// Says whether a source gives its rows a label of another meaning.
+fn is_labelled(source: &Source) -> bool {
+    let table = source.table.as_ref();
+    source.label.is_some()
+        || table.is_some_and(|table| table.label.is_some() || table.format.is_flows())
+        || source.postgres.as_ref().is_some_and(|table| table.label.is_some())
+        || source.features.as_ref().is_some_and(|group| group.labels)
 }
 
 /// Checks the number of shards, and that nothing is asked for that needs all entities at once.
 pub(crate) fn check(document: &Document) -> Result<(), Problem> {
-    let count = document.shards.count;
-    require((1..=Shard::MOST).contains(&count), "shards.count", || {
-        format!("{count} is not a valid number of shards, expected 1 to {}", Shard::MOST)
-    })?;
-    if document.shards.is_whole() {
+    let shards = &document.shards;
+    if let Count::Number(count) = shards.count {
+        require((1..=Shard::MOST).contains(&count), "shards.count", || {
+            format!(
+                "{count} is not a valid number of shards, expected 1 to {}, or `auto`",
+                Shard::MOST
+            )
+        })?;
+    }
+    check_label(document)?;
+    if shards.count == Count::Number(1) {
         return Ok(());
     }
     if document.task == Task::Classify {
@@ -72,40 +283,55 @@ pub(crate) fn check(document: &Document) -> Result<(), Problem> {
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    fn parse(rest: &str) -> Result<crate::Document, String> {
-        let text = format!(
-            "{{format: 1, name: w, step: 1m, range: 1d, features: [raw], models: {{z_score: {{}}}}, \
-             vote: {{combine: votes, threshold: {{quantile: {{share: 0.9}}}}}}, {rest}}}"
-        );
-        crate::parse("test", &text).map_err(|error| error.to_string())
+/// Checks that some source can give the label of `by: label`, and that no row has one already.
+fn check_label(document: &Document) -> Result<(), Problem> {
+    let Shards { by, label, values, .. } = &document.shards;
+    let has_label = label.as_ref().is_some_and(|label| !label.trim().is_empty());
+    require(*by == By::Hash || has_label, "shards.label", || {
+        "`by: label` needs the name of the label".to_owned()
+    })?;
+    require(*by == By::Label || label.is_none(), "shards.label", || {
+        "is of `by: label`, and the shards are by hash".to_owned()
+    })?;
+    check_values(document)?;
+    let Some(label) = label.as_ref().filter(|_| *by == By::Label) else {
+        return require(values.is_empty(), "shards.values", || {
+            "are of `by: label`, and the shards are by hash".to_owned()
+        });
+    };
+    if let Some((name, _)) = document.sources.iter().find(|(_, source)| is_labelled(source)) {
+        return Err(problem(
+            "shards.by",
+            format!("a row has one label, and `sources.{name}` already has one of another meaning"),
+        )
+        .hint("take `by: hash`, or leave out the label of the source"));
     }
-
-    const TABLE: &str = "sources: {t: {table: {path: t, time: t}}}";
-
-    #[test]
-    fn document_without_shards_is_written_without_them() {
-        let document = parse(TABLE).unwrap();
-        assert_eq!(document.shards.all(), [None]);
-        assert!(!serde_json::to_string(&document).unwrap().contains("shards"));
-        let document = parse(&format!("{TABLE}, shards: {{count: 3}}")).unwrap();
-        let names: Vec<String> =
-            document.shards.all().into_iter().flatten().map(|shard| shard.to_string()).collect();
-        assert_eq!(names, ["0/3", "1/3", "2/3"]);
-    }
-
-    #[test]
-    fn shards_that_cannot_be_are_refused_with_their_field() {
-        for (rest, words) in [
-            ("shards: {count: 0}", "expected 1 to 256"),
-            ("shards: {count: 257}", "expected 1 to 256"),
-            ("shards: {by: hash}", "by"),
-        ] {
-            let error = parse(&format!("{TABLE}, {rest}")).unwrap_err();
-            assert!(error.contains(words) && error.contains("shards"), "{error}");
-        }
-        let tested = "sources: {t: {table: {path: t, time: t, test: u}}}, shards: {count: 2}";
-        assert!(parse(tested).unwrap_err().contains("sources.t"));
-    }
+    require(label_rows(&mut document.sources.clone(), label) > 0, "shards.by", || {
+        "no source of the document can give the label of an entity".to_owned()
+    })
 }
+
+/// Checks that each shard has a value, where values are named, and that `$shard` has some to name.
+fn check_values(document: &Document) -> Result<(), Problem> {
+    let values = &document.shards.values;
+    let path = "shards.values";
+    for (index, value) in values.iter().enumerate() {
+        require(!value.is_empty() && !values[..index].contains(value), path, || {
+            format!("`{value}` is empty, or named twice")
+        })?;
+    }
+    let (count, named) = (document.shards.number() as usize, values.len());
+    require(values.is_empty() || count <= named, path, || {
+        format!("{named} values are too few for {count} shards, of which each has at least one")
+    })?;
+    let mut queries = document.sources.values().flat_map(|source| &source.queries);
+    let asks = queries.any(|query| {
+        query.promql.contains(SELECTOR) || query.or.iter().any(|other| other.contains(SELECTOR))
+    });
+    require(!asks || !values.is_empty(), path, || {
+        format!("`{SELECTOR}` in a query stands for the values of a shard, and none are named")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod columns;
 pub mod dataset;
 pub mod features;
 pub mod foreign;
+mod joined;
 pub mod labels;
 mod parquet;
 pub mod rows;

@@ -144,15 +144,34 @@ pub struct SampleRows {
 }
 
 impl SampleRows {
-    /// Returns the rows of the entities that are wanted.
+    /// Divides the rows into so many parts. `part_of` names the part of a row by its entity and label;
+    /// without one the row is in none.
     #[must_use]
-    pub fn of(mut self, mut wanted: impl FnMut(&str) -> bool) -> Self {
-        let kept: Vec<bool> = self.entities.iter().map(|entity| wanted(entity)).collect();
-        keep(&mut self.times, &kept);
-        keep(&mut self.entities, &kept);
-        keep(&mut self.labels, &kept);
-        self.columns.iter_mut().for_each(|column| keep(column, &kept));
-        self
+    pub fn split(
+        &self,
+        parts: usize,
+        mut part_of: impl FnMut(&str, &str) -> Option<usize>,
+    ) -> Vec<Self> {
+        let label = |row: usize| self.labels.get(row).map_or("", String::as_str);
+        let entities = self.entities.iter().enumerate();
+        let of_rows: Vec<Option<usize>> =
+            entities.map(|(row, entity)| part_of(entity, label(row))).collect();
+        let empty = Self { columns: vec![Vec::new(); self.columns.len()], ..Self::default() };
+        let mut all = vec![empty; parts];
+        for (row, part) in of_rows.iter().enumerate() {
+            let Some(part) = part.and_then(|part| all.get_mut(part)) else { continue };
+            part.times.push(self.times[row]);
+            part.entities.push(self.entities[row].clone());
+            part.labels.extend(self.labels.get(row).cloned());
+        }
+        for (index, column) in self.columns.iter().enumerate() {
+            for (value, part) in column.iter().zip(&of_rows) {
+                if let Some(part) = part.and_then(|part| all.get_mut(part)) {
+                    part.columns[index].push(*value);
+                }
+            }
+        }
+        all
     }
 }
 
@@ -174,12 +193,6 @@ pub fn text_number(text: &str) -> Option<f64> {
     let hash = contract::artifact::sha256(text.as_bytes());
     let bits = hash.get(..12).and_then(|digits| u64::from_str_radix(digits, 16).ok())?;
     Some(bits as f64)
-}
-
-/// Keeps the values of the kept rows; a column without values is not changed.
-fn keep<T>(values: &mut Vec<T>, kept: &[bool]) {
-    let mut rows = kept.iter();
-    values.retain(|_| rows.next().copied().unwrap_or(false));
 }
 
 /// Writes `samples.parquet` row group by row group; the file appears when it is published.

@@ -163,6 +163,7 @@ pub fn assemble_sampled(
         format: BundleManifest::FORMAT,
         pipeline: recipe.pipeline,
         parts: Vec::new(),
+        division: None,
         contract: calibration.contract.clone(),
         vote: recipe.vote,
         members,

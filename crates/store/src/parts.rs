@@ -3,16 +3,52 @@
 
 use contract::artifact::sha256;
 use contract::bundle::{BundleManifest, FileRecord, Provenance};
-use contract::{Shard, StepError};
+use contract::{Division, Shard, StepError};
 
-use crate::registry::Metrics;
+use crate::registry::{BundleFiles, Metrics, Registry};
 
-/// Makes the manifest of a version of its parts, in the order of the shards; each with its bytes.
+impl Registry<'_> {
+    /// Fetches all files of each part of a version, in the order of its shards; of a version without
+    /// shards those of the version alone. As [`Registry::fetch`] does, and with its errors.
+    pub fn fetch_parts(
+        &self,
+        version: &str,
+    ) -> Result<Vec<(Option<Shard>, BundleFiles)>, StepError> {
+        let shards = match self.manifest(version)?.parts.len() {
+            0 => vec![None],
+            parts => {
+                Shard::all(u32::try_from(parts).unwrap_or(u32::MAX)).into_iter().map(Some).collect()
+            }
+        };
+        let fetch = |shard| Ok((shard, self.of_shard(shard).fetch(version, None)?));
+        shards.into_iter().map(fetch).collect()
+    }
+}
+
+/// What must say in which part of a version an entity is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected<'a> {
+    ByName,
+    ByLabel(&'a Division),
+}
+
+impl<'a> Expected<'a> {
+    pub(crate) fn division(self) -> Option<&'a Division> {
+        match self {
+            Self::ByName => None,
+            Self::ByLabel(division) => Some(division),
+        }
+    }
+}
+
+/// Makes the manifest of a version of its parts, in the order of the shards; each with its bytes. The
+/// value of a label, or without one the name, says in which part an entity is.
 ///
 /// Errors: refused where there are none or too many.
 pub(crate) fn whole(
     parts: &[(BundleManifest, Vec<u8>)],
     metrics: Metrics,
+    division: Option<&Division>,
 ) -> Result<BundleManifest, StepError> {
     let shards = Shard::all(u32::try_from(parts.len()).unwrap_or(u32::MAX));
     let Some((first, _)) = parts.first().filter(|_| shards.len() == parts.len()) else {
@@ -42,6 +78,7 @@ pub(crate) fn whole(
     };
     Ok(BundleManifest {
         parts: records,
+        division: division.cloned(),
         metrics,
         provenance,
         memory: None,
@@ -81,4 +118,28 @@ pub(crate) fn of_shard<'a>(
             "a version with shards is used by `lynceus score` and `watch`; for one shard: `--shard K/N`",
         ),
     })
+}
+
+/// Refuses a version whose parts have other entities than the document says.
+pub(crate) fn check_division(
+    manifest: &BundleManifest,
+    division: Option<&Division>,
+    (pipeline, version): (&str, &str),
+) -> Result<(), StepError> {
+    if manifest.division.as_ref() == division {
+        return Ok(());
+    }
+    let words = |division: Option<&Division>| match division {
+        Some(Division { label, values }) if values.is_empty() => format!("by the label `{label}`"),
+        Some(Division { label, values }) => {
+            format!("by the label `{label}` with the values {}", values.join(", "))
+        }
+        None => "by hash".to_owned(),
+    };
+    Err(StepError::refused(format!(
+        "version `{version}` of `{pipeline}` was trained with shards {}, and is to be used {}",
+        words(manifest.division.as_ref()),
+        words(division)
+    ))
+    .hint(format!("`shards` has changed: lynceus run {pipeline} trains a version for it")))
 }

@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 
 use contract::artifact::{json_bytes, parse_json, sha256};
 use contract::bundle::{BundleManifest, FileRecord};
-use contract::{OTHER_VERSION_HINT, Shard, StepError, Timestamp};
+use contract::{Division, OTHER_VERSION_HINT, Shard, StepError, Timestamp};
 use fs_err as fs;
 
 use crate::FolderStore;
 use crate::alias::{AliasRecord, Change};
 use crate::key::check_part;
 use crate::object::{Condition, ObjectStore, Put, for_each_key};
-use crate::parts;
+use crate::parts::{self, Expected};
 
 /// What was measured, by part of the data set and then by name.
 pub type Metrics = BTreeMap<String, BTreeMap<String, f64>>;
@@ -37,13 +37,14 @@ pub struct Registry<'a> {
     store: &'a dyn ObjectStore,
     pipeline: &'a str,
     shard: Option<Shard>,
+    expected: Option<Expected<'a>>,
 }
 
 impl<'a> Registry<'a> {
     /// Opens the pipeline's registry; for a shard's store it reads the parts of the shard. Nothing
     /// is read or written yet.
     pub fn new(store: &'a dyn ObjectStore, pipeline: &'a str) -> Self {
-        Self { store, pipeline, shard: store.shard() }
+        Self { store, pipeline, shard: store.shard(), expected: None }
     }
 
     /// Returns the registry that reads the parts of a shard; without a shard it reads whole
@@ -51,6 +52,14 @@ impl<'a> Registry<'a> {
     #[must_use]
     pub fn of_shard(self, shard: Option<Shard>) -> Self {
         Self { shard, ..self }
+    }
+
+    /// Returns the registry that registers and fetches versions whose shards are divided by the value of
+    /// a label, or by the names of entities. Fetching a version that is divided in another way is refused.
+    #[must_use]
+    pub fn divided_by(self, division: Option<&'a Division>) -> Self {
+        let expected = division.map_or(Expected::ByName, Expected::ByLabel);
+        Self { expected: Some(expected), ..self }
     }
 
     /// Registers a bundle folder and returns its version, which follows from its bytes: the end of
@@ -75,7 +84,7 @@ impl<'a> Registry<'a> {
     pub fn put_parts(&self, bundles: &[PathBuf], metrics: Metrics) -> Result<String, StepError> {
         let parts =
             bundles.iter().map(|bundle| self.read_bundle(bundle)).collect::<Result<Vec<_>, _>>()?;
-        let manifest = parts::whole(&parts, metrics)?;
+        let manifest = parts::whole(&parts, metrics, self.expected.and_then(Expected::division))?;
         let bytes = json_bytes(&manifest)?;
         let version = version_name(&manifest, &bytes);
         for ((record, bundle), (part, bytes)) in manifest.parts.iter().zip(bundles).zip(&parts) {
@@ -245,6 +254,9 @@ impl<'a> Registry<'a> {
         let mut manifest = self.check_manifest(version, &bytes)?;
         let mut folder = "";
         let part = parts::of_shard(&manifest, self.shard, (self.pipeline, version))?.cloned();
+        if let (Some(_), Some(expected)) = (&part, self.expected) {
+            parts::check_division(&manifest, expected.division(), (self.pipeline, version))?;
+        }
         if let Some(part) = &part {
             bytes = read(&part.file, &|key, bytes| verify(key, bytes, &part.sha256))?;
             manifest = parse_manifest(&self.version_key(version, &part.file), &bytes)?;

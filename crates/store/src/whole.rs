@@ -1,9 +1,10 @@
 //! The scores of a whole pipeline: where it has shards, those of each window together.
 
+use std::collections::HashMap;
 use std::iter::Peekable;
 
 use contract::score::{EntityScore, ShadowScore, WindowScore};
-use contract::{StepError, Timestamp};
+use contract::{Shard, StepError, Timestamp};
 
 use crate::object::ObjectStore;
 use crate::scores::{self, ScoreReader};
@@ -49,15 +50,40 @@ impl<'a> Whole<'a> {
     /// Returns the windows of a range, as [`scores::read_after`] does; a window has the entities of all
     /// shards that have scored it.
     pub fn read_after(&self, after: Option<Timestamp>, until: Timestamp) -> WholeReader<'a> {
-        let reader = |path: &String| scores::read_after(self.store, path, after, until).peekable();
-        WholeReader { readers: self.paths.iter().map(reader).collect() }
+        let reader = |path: &String| {
+            let shard = path.rsplit_once('/').and_then(|(_, folder)| Shard::of_folder(folder));
+            (shard, scores::read_after(self.store, path, after, until).peekable())
+        };
+        WholeReader { readers: self.paths.iter().map(reader).collect(), shards: Shards::new() }
     }
 }
+
+/// Shards by entity; an entity of a pipeline without shards is not among them.
+pub type Shards = HashMap<String, Shard>;
 
 /// The windows of a range; see [`Whole::read_after`].
 #[derive(Debug)]
 pub struct WholeReader<'a> {
-    readers: Vec<Peekable<ScoreReader<'a>>>,
+    readers: Vec<(Option<Shard>, Peekable<ScoreReader<'a>>)>,
+    shards: Shards,
+}
+
+impl WholeReader<'_> {
+    /// Returns the shard that has last scored each entity, of the windows that were read.
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+}
+
+/// Notes which shard has scored the entities of a window.
+fn note(shards: &mut Shards, shard: Option<Shard>, window: &WindowScore) {
+    let Some(shard) = shard else { return };
+    for EntityScore { entity, .. } in &window.entities {
+        match shards.get_mut(entity) {
+            Some(known) => *known = shard,
+            None => drop(shards.insert(entity.clone(), shard)),
+        }
+    }
 }
 
 impl Iterator for WholeReader<'_> {
@@ -65,7 +91,7 @@ impl Iterator for WholeReader<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut first: Option<Timestamp> = None;
-        for reader in &mut self.readers {
+        for (_, reader) in &mut self.readers {
             match reader.peek() {
                 None => {}
                 // An error ends the range, as it does in one reader.
@@ -81,11 +107,12 @@ impl Iterator for WholeReader<'_> {
         }
         let first = first?;
         let mut whole: Option<WindowScore> = None;
-        for reader in &mut self.readers {
+        for (shard, reader) in &mut self.readers {
             let is_first = |next: &Result<WindowScore, StepError>| {
                 next.as_ref().is_ok_and(|window| window.time == first)
             };
             if let Some(Ok(window)) = reader.next_if(is_first) {
+                note(&mut self.shards, *shard, &window);
                 whole = Some(match whole {
                     Some(before) => joined(before, window),
                     None => window,

@@ -118,7 +118,9 @@ impl Group {
             let producer = plan.tasks.iter().position(|task| writes(task, port.path));
             let repeated = ports.iter().filter(|other| other.name == port.name).count() > 1;
             let left = port.path.strip_prefix(WORK).ok().filter(|_| producer.is_none());
-            let shard = left.and_then(|left| left.iter().next());
+            // What the pods of a shard read of itself has its number in the key, and not in the name.
+            let own = plan.shard().filter(|_| left.is_some());
+            let shard = left.and_then(|left| left.iter().next()).filter(|_| own.is_none());
             let name = match (producer, shard) {
                 (Some(producer), _) if repeated => {
                     format!("{}-{}", port.name, argo_name(&plan.tasks[producer]))
@@ -142,8 +144,13 @@ impl Group {
             });
             if argument.is_none() {
                 let key = match left {
-                    // What the pods of a shard left.
-                    Some(left) => format!("{}{}", run_key(pipeline), left.display()),
+                    // What the pods of a shard left, or what was left for them.
+                    Some(left) => {
+                        let below = left.display().to_string();
+                        let any = format!("shard-{SHARD_REFERENCE}");
+                        let below = own.map_or(below.clone(), |it| below.replace(&it.part(), &any));
+                        format!("{}{below}", run_key(pipeline))
+                    }
                     None => format!("inputs/{pipeline}/{}", step::external(&path)?),
                 };
                 declared.s3 = Some(S3Key { key: as_folder(&key, port.path) });

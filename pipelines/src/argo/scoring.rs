@@ -89,7 +89,7 @@ fn workflow(document: &Document) -> Result<WorkflowSpec, StepError> {
         }),
         active_deadline_seconds: Some(figures::SCORING_DEADLINE_SECONDS),
         // The pods of the shards run in parallel; after a failure two pods run in parallel.
-        parallelism: Some(2 * document.shards.count),
+        parallelism: Some(2 * document.shards.number()),
         synchronization: Some(mutex(&names.score)),
         pod_gc: Some(PodGc { strategy: "OnPodSuccess".to_owned() }),
         ttl_strategy: Some(TtlStrategy {

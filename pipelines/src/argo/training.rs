@@ -61,7 +61,7 @@ pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepErro
     take_parameters(&mut plan, document, &models);
     let groups = groups(&plan);
     let mut templates = match over_shards(document) {
-        Some(shards) => of_shards(document, shards)?,
+        Some(shards) => of_shards(document, shards, (&models, &taken(&plan, &groups)?))?,
         None => Vec::new(),
     };
     templates.push(dag(&document.name, &plan, &groups)?);
@@ -211,18 +211,27 @@ pub(super) fn is_wanted(model: &str) -> String {
     format!("' {{{{inputs.parameters.models}}}} ' =~ '[ ,]{model}[ ,]'")
 }
 
-/// Makes the entrypoint of a pipeline with shards: each shard up to its bundle, then one version of
-/// them all; and the template of that version.
-fn of_shards(document: &Document, shards: Sequence) -> Result<Vec<Template>, StepError> {
+/// Makes the entrypoint of a pipeline with shards: the samples of all of them, each shard up to its
+/// bundle, then one version of them all; and the templates of the first and the last.
+fn of_shards(
+    document: &Document,
+    shards: Sequence,
+    (models, passed): (&str, &[&str]),
+) -> Result<Vec<Template>, StepError> {
+    let mut samples = train::plan_of_samples(&inputs(document))?;
+    take_parameters(&mut samples, document, models);
+    let collecting = groups(&samples);
+    let collect = dag(&document.name, &samples, &collecting)?.dag.unwrap_or_default().tasks;
     let item = handed_on(SHARD, ITEM);
     let each = DagTask {
         name: SHARDS.to_owned(),
         template: SHARD.to_owned(),
         arguments: Some(Arguments {
-            parameters: PASSED.map(passed_on).into_iter().chain([item]).collect(),
+            parameters: passed.iter().map(|name| passed_on(name)).chain([item]).collect(),
             artifacts: Vec::new(),
         }),
         with_sequence: Some(shards),
+        dependencies: collect.iter().map(|task| task.name.clone()).collect(),
         ..DagTask::default()
     };
     let version = train::plan_of_version(&inputs(document))?;
@@ -230,10 +239,20 @@ fn of_shards(document: &Document, shards: Sequence) -> Result<Vec<Template>, Ste
     let mut entrypoint = dag(&document.name, &version, &groups)?;
     if let Some(dag) = &mut entrypoint.dag {
         dag.tasks.iter_mut().for_each(|task| task.dependencies = vec![SHARDS.to_owned()]);
-        dag.tasks.insert(0, each);
+        dag.tasks =
+            collect.into_iter().chain([each]).chain(std::mem::take(&mut dag.tasks)).collect();
     }
-    let pods = groups.iter().map(|group| group.template(document, &version, &groups));
-    std::iter::once(Ok(entrypoint)).chain(pods).collect()
+    let first = collecting.iter().map(|group| group.template(document, &samples, &collecting));
+    let last = groups.iter().map(|group| group.template(document, &version, &groups));
+    std::iter::once(Ok(entrypoint)).chain(first).chain(last).collect()
+}
+
+/// Returns the parameters that the pods of a plan take of those of the workflow.
+fn taken(plan: &Plan, groups: &[Group]) -> Result<Vec<&'static str>, StepError> {
+    let taken: Vec<Vec<&str>> =
+        groups.iter().map(|group| group.passed(plan)).collect::<Result<_, _>>()?;
+    let is_taken = |name: &&str| taken.iter().any(|names| names.contains(name));
+    Ok(PASSED.into_iter().filter(is_taken).collect())
 }
 
 /// Makes the DAG of a whole pipeline, which is the entrypoint, or that of a shard.
@@ -257,7 +276,8 @@ fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepEr
         });
     }
     let shard = plan.shard().map(|_| SHARD);
-    let names: Vec<&str> = PASSED.into_iter().chain(shard).collect();
+    let passed = if shard.is_some() { taken(plan, groups)? } else { PASSED.to_vec() };
+    let names: Vec<&str> = passed.into_iter().chain(shard).collect();
     Ok(Template {
         name: shard.unwrap_or(ENTRYPOINT).to_owned(),
         inputs: Some(Arguments { parameters: declared(&names), artifacts: Vec::new() }),

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use contract::{StepError, Timestamp};
 use document::document::Present;
+use document::shards::Count;
 use document::{Changes, Document};
+use store::Registry;
 
-use super::Global;
+use super::{Global, say};
 use crate::find;
 use crate::run::{RunRecord, mirror, read_runs};
 
@@ -35,6 +37,8 @@ pub(crate) struct Context {
     /// The folder the document's own paths are relative to, absolute.
     pub(crate) base: PathBuf,
     pub(crate) store: StorePlace,
+    /// The number of shards is that of the live version, since the document leaves it open.
+    pub(crate) has_open_shards: bool,
 }
 
 impl Context {
@@ -45,9 +49,42 @@ impl Context {
         let sets = args.set.iter().map(String::as_str).collect();
         let base = absolute(&found.base)?;
         // Each run has a copy of the document in its own folder.
-        let document =
+        let mut document =
             document::read_with(&found.path, &Changes { overlays, sets })?.with_base(&base);
-        Ok(Self { document, base, store: StorePlace::new(&global.store)? })
+        let store = StorePlace::new(&global.store)?;
+        let has_open_shards = document.shards.count == Count::Auto;
+        if has_open_shards {
+            let live = live_shards(&store, &document)?;
+            document.shards.count = Count::Number(live.unwrap_or(1));
+        }
+        Ok(Self { document, base, store, has_open_shards })
+    }
+
+    /// Returns how many entities the sources have now, and how many shards they need.
+    ///
+    /// Errors: those of the sources and of the store.
+    pub(crate) fn fitting_shards(&self, now: Timestamp) -> Result<(usize, u32), StepError> {
+        let entities = collect::check::entities(collect::check::Checked {
+            document: &document::sections::Collect::from(self.document.clone()),
+            folder: &self.base,
+            store: &self.store.url,
+            work: &self.store.root.join("work"),
+            now,
+        })?;
+        let live = live_shards(&self.store, &self.document)?;
+        Ok((entities, self.document.shards.fitting(entities, live)))
+    }
+
+    /// Lets a document that leaves the number of shards open have as many as its entities need.
+    ///
+    /// Errors: those of the sources and of the store.
+    pub(crate) fn settle_shards(&mut self, now: Timestamp) -> Result<(), StepError> {
+        if self.has_open_shards {
+            let (entities, shards) = self.fitting_shards(now)?;
+            say(&format!("shards: {shards}, for {entities} entities"));
+            self.document.shards.count = Count::Number(shards);
+        }
+        Ok(())
     }
 
     /// Returns the time of the last row of the document's tables, as the last whole step that is
@@ -78,6 +115,15 @@ impl Context {
             StepError::usage("the times of the sample are unknown: field `sample` is missing").hint("add `sample: {train_until: TIME, score_until: TIME}` to the document, or run without --sample")
         })
     }
+}
+
+/// Returns how many shards the live version has, 1 for one without; nothing before the first.
+fn live_shards(store: &StorePlace, document: &Document) -> Result<Option<u32>, StepError> {
+    let store = store.open()?;
+    let registry = Registry::new(store.as_ref(), &document.name);
+    let Some(live) = registry.alias(&document.deployment.alias)? else { return Ok(None) };
+    let parts = registry.manifest(&live.version)?.parts.len();
+    Ok(Some(u32::try_from(parts.max(1)).unwrap_or(u32::MAX)))
 }
 
 /// Folder of runs and cache where the store itself is not a folder of this machine.

@@ -51,25 +51,16 @@ pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), S
     let store = StorePlace::new(&global.store)?;
     let (folder, _) = runs::find(&store, pipeline, run)?;
     store.bring_run(&folder)?;
-    let path = folder.join("feature/features.parquet");
     let is_json = global.output() == OutputFormat::Json;
-    match (format, to) {
-        (_, None) if is_json => return print_json(&objects(&path)?),
-        (Format::Parquet, None) => {
-            return Err(StepError::usage("Parquet does not go to stdout")
-                .hint("write it to a file with `--to FILE`"));
-        }
-        (Format::Parquet, Some(to)) => {
-            let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
-            artifact::write_file(to, &bytes)?;
-        }
-        (Format::Csv, to) => {
-            let text = csv(&path)?;
-            match to {
-                Some(to) => artifact::write_file(to, text.as_bytes())?,
-                None => print(&text)?,
-            }
-        }
+    if *raw && runs::parts(&folder).len() > 1 {
+        return Err(StepError::usage(
+            "`--raw`: the run has shards, whose samples lie in several files",
+        )
+        .hint("leave `--raw` out: the samples are in the run's folder, below `collect`"));
+    }
+    runs::with_features(&folder, |path| write_rows(path, *format, to.as_deref(), is_json))?;
+    if is_json && to.is_none() {
+        return Ok(());
     }
     let Some(to) = to else { return Ok(()) };
     let raw = raw.then(|| write_raw(global, (pipeline, &store), &folder, to)).transpose()?;
@@ -83,6 +74,26 @@ pub(crate) fn execute(global: &Global, command: &DatasetCommand) -> Result<(), S
             Ok(())
         }
         (None, false) => Ok(()),
+    }
+}
+
+/// Writes feature rows to a file, or to standard output.
+fn write_rows(
+    path: &Path,
+    format: Format,
+    to: Option<&Path>,
+    is_json: bool,
+) -> Result<(), StepError> {
+    match (format, to) {
+        (_, None) if is_json => print_json(&objects(path)?),
+        (Format::Parquet, None) => Err(StepError::usage("Parquet does not go to stdout")
+            .hint("write it to a file with `--to FILE`")),
+        (Format::Parquet, Some(to)) => {
+            let bytes = fs::read(path).map_err(|error| StepError::reading(path, &error))?;
+            artifact::write_file(to, &bytes)
+        }
+        (Format::Csv, Some(to)) => artifact::write_file(to, csv(path)?.as_bytes()),
+        (Format::Csv, None) => print(&csv(path)?),
     }
 }
 

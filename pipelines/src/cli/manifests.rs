@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact};
+use document::shards::Count;
 use document::{Changes, Document};
 use fs_err as fs;
 use serde_json::json;
@@ -96,6 +97,16 @@ fn read(global: &Global, folder: &Path, pipeline: &str) -> Result<Document, Step
     let overlay = folder.join("documents").join(found.path.file_name().unwrap_or_default());
     let overlays = if overlay.is_file() { vec![overlay.as_path()] } else { Vec::new() };
     let mut document = document::read_with(&found.path, &Changes { overlays, sets: Vec::new() })?;
+    if document.shards.count == Count::Auto {
+        let name = &document.name;
+        return Err(StepError::usage(format!(
+            "`shards.count: auto` of `{name}`: manifests hold the number of shards, and no source is asked when they are written"
+        ))
+        .hint(format!(
+            "`lynceus source check {name}` says how many fit; write `shards: {{count: N}}` into `{}`",
+            overlay.display()
+        )));
+    }
     // The times of a sample do not apply to a cluster.
     document.sample = None;
     Ok(document)

@@ -13,6 +13,9 @@ use super::context::Context;
 /// Steps before the lookback that are asked for as well, as for live scoring.
 const MORE_STEPS: i64 = 5;
 
+/// The document, in the folder of a range.
+const DOCUMENT: &str = "document.yaml";
+
 /// The files of a range.
 pub(super) struct Made {
     pub(super) samples: PathBuf,
@@ -20,18 +23,64 @@ pub(super) struct Made {
 }
 
 /// Collects the samples for the windows after `after` and up to `until`, and computes their
-/// features in a folder, for one shard or all entities; with the document's labels if requested.
+/// features in a folder, for all entities; with the document's labels if requested.
 ///
 /// Errors: those of the steps.
 pub(super) fn make(
     context: &Context,
     folder: &Path,
     (after, until): (Timestamp, Timestamp),
-    shard: Option<Shard>,
     is_labelled: bool,
 ) -> Result<Made, StepError> {
+    let samples = collect(context, folder, (after, until), None)?;
     let document = &context.document;
-    let file = folder.join("document.yaml");
+    let scenarios = document.labels.scenarios.as_ref().filter(|_| is_labelled);
+    let labels = scenarios.map(|scenarios| LabelArgs {
+        document: folder.join(DOCUMENT),
+        scenarios: below(&context.base, scenarios),
+        labels: folder.join("labels.parquet"),
+        common: Common::default(),
+    });
+    if let Some(labels) = &labels {
+        label::run(labels, &mut Outcome::start("label"))?;
+    }
+    features(folder, samples, labels.map(|labels| labels.labels), "features.parquet")
+}
+
+/// Collects and makes the same of each shard, or of all entities where there are none: the sources are
+/// asked once.
+///
+/// Errors: those of the steps.
+pub(super) fn make_shards(
+    context: &Context,
+    folder: &Path,
+    range: (Timestamp, Timestamp),
+) -> Result<Vec<(Option<Shard>, Made)>, StepError> {
+    let shards = context.document.shards.all();
+    let count = context.document.shards.number();
+    let samples = collect(context, folder, range, (count > 1).then_some(count))?;
+    let made = |shard: Option<Shard>| {
+        let (samples, name) = match shard {
+            Some(shard) => (
+                CollectArgs::samples_of(&samples, shard),
+                format!("{}-features.parquet", shard.part()),
+            ),
+            None => (samples.clone(), "features.parquet".to_owned()),
+        };
+        Ok((shard, features(folder, samples, None, &name)?))
+    };
+    shards.into_iter().map(made).collect()
+}
+
+/// Collects the samples of a range: into a file, or into one for each shard.
+fn collect(
+    context: &Context,
+    folder: &Path,
+    (after, until): (Timestamp, Timestamp),
+    shards: Option<u32>,
+) -> Result<PathBuf, StepError> {
+    let document = &context.document;
+    let file = folder.join(DOCUMENT);
     document::write(&file, document)?;
     let lookback = lookback(document.step, &document.features, &document.fill);
     let more = if lookback > Span::ZERO { MORE_STEPS * document.step.ms() } else { 0 };
@@ -43,8 +92,8 @@ pub(super) fn make(
         now: until,
     };
     let collect = CollectArgs {
-        document: file.clone(),
-        samples: folder.join("samples.parquet"),
+        document: file,
+        samples: folder.join(if shards.is_some() { "samples" } else { "samples.parquet" }),
         now: until,
         start: Some(after - lookback - Span::from_ms(more)),
         range: None,
@@ -54,27 +103,27 @@ pub(super) fn make(
         coverage: None,
         source: inputs.sources(),
         record: None,
-        shard,
+        shard: None,
+        shards,
         common: Common::default(),
     };
     collect::run(&collect, &mut Outcome::start("collect"))?;
-    let scenarios = document.labels.scenarios.as_ref().filter(|_| is_labelled);
-    let labels = scenarios.map(|scenarios| LabelArgs {
-        document: file.clone(),
-        scenarios: below(&context.base, scenarios),
-        labels: folder.join("labels.parquet"),
-        common: Common::default(),
-    });
-    if let Some(labels) = &labels {
-        label::run(labels, &mut Outcome::start("label"))?;
-    }
-    let feature = FeatureArgs {
-        document: file,
-        samples: collect.samples.clone(),
-        labels: labels.map(|labels| labels.labels),
-        features: folder.join("features.parquet"),
+    Ok(collect.samples)
+}
+
+fn features(
+    folder: &Path,
+    samples: PathBuf,
+    labels: Option<PathBuf>,
+    name: &str,
+) -> Result<Made, StepError> {
+    let args = FeatureArgs {
+        document: folder.join(DOCUMENT),
+        samples,
+        labels,
+        features: folder.join(name),
         common: Common::default(),
     };
-    feature::run(&feature, &mut Outcome::start("feature"))?;
-    Ok(Made { samples: collect.samples, features: feature.features })
+    feature::run(&args, &mut Outcome::start("feature"))?;
+    Ok(Made { samples: args.samples, features: args.features })
 }

@@ -3,24 +3,23 @@
 
 mod figures;
 mod input;
+mod model;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use contract::bundle::BundleManifest;
 use contract::score::EntityScore;
-use contract::{FeatureContract, StepError, Timestamp, artifact};
+use contract::{StepError, Timestamp};
 use frames::{FeatureTable, Rows, Values};
-use fs_err as fs;
 use models::classify::ClassBundle;
 use models::classify::judge::JudgedRow;
-use models::{Bundle, ScoreOptions, ScoreState};
-use store::Registry;
+use models::{ScoreOptions, ScoreState};
 
 use super::context::{Context, DocumentArgs};
 use super::{Format, Global, OutputFormat, print, print_json, print_rows, runs, say, score_rows};
 use input::Input;
 pub(super) use input::{ceiling, range as times};
+use model::{Model, Part, Version, live};
 
 /// Default share of a row's features that must have a value.
 const MIN_COMPLETENESS: f64 = 0.5;
@@ -45,7 +44,7 @@ pub(crate) struct PredictArgs {
     run: Option<String>,
     /// Score only this part of the run; may be repeated
     #[arg(long, value_enum, value_name = "PART", requires = "run")]
-    part: Vec<Part>,
+    part: Vec<DatasetPart>,
     /// Write the rows to this file, `.csv` or `.parquet`, and print only the metrics
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
@@ -59,13 +58,13 @@ pub(crate) struct PredictArgs {
 
 /// A part of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
+enum DatasetPart {
     Train,
     Validation,
     Test,
 }
 
-impl Part {
+impl DatasetPart {
     const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
     fn name(self) -> &'static str {
@@ -73,42 +72,6 @@ impl Part {
             Self::Train => "train",
             Self::Validation => "validation",
             Self::Test => "test",
-        }
-    }
-}
-
-/// A model of either task.
-enum Model {
-    Anomaly(Box<Bundle>),
-    Classes(Box<ClassBundle>),
-}
-
-impl Model {
-    fn of(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, StepError> {
-        let manifest = files.get(BundleManifest::FILE).ok_or_else(|| {
-            StepError::refused(format!("the bundle has no `{}`", BundleManifest::FILE))
-                .hint("use a folder with `bundle.json`, or a pipeline with a live model")
-        })?;
-        let manifest: BundleManifest = artifact::parse_json(BundleManifest::FILE, manifest)?;
-        if manifest.classify.is_some() {
-            return ClassBundle::from_files(files).map(Box::new).map(Self::Classes);
-        }
-        Bundle::from_files(files).map(Box::new).map(Self::Anomaly)
-    }
-
-    fn read(folder: &Path) -> Result<Self, StepError> {
-        let read_error = |e: std::io::Error| StepError::reading(folder, &e);
-        let mut files = BTreeMap::new();
-        for name in artifact::files_below(folder).map_err(read_error)? {
-            files.insert(name.clone(), fs::read(folder.join(&name)).map_err(read_error)?);
-        }
-        Self::of(&files)
-    }
-
-    fn contract(&self) -> &FeatureContract {
-        match self {
-            Self::Anomaly(bundle) => &bundle.manifest().contract,
-            Self::Classes(bundle) => bundle.contract(),
         }
     }
 }
@@ -133,17 +96,15 @@ pub(crate) fn execute(global: &Global, args: &PredictArgs) -> Result<(), StepErr
     if let (Some(run), Some(context)) = (&args.run, &context) {
         return of_run(global, args, context, run);
     }
-    let model = match &context {
+    let version = match &context {
         Some(context) => live(context, args.version.as_deref())?,
-        None => Model::read(Path::new(&args.model))?,
+        None => Model::read_version(Path::new(&args.model))?,
     };
     let table = args.table.as_deref().ok_or_else(|| {
         StepError::usage("no table is named").hint("write it as in lynceus predict PIPELINE TABLE")
     })?;
-    let input = Input { context: context.as_ref(), contract: model.contract() };
-    let table = input.read(table)?;
-    let judged = judge(&model, &table, context.as_ref(), &mut ScoreState::default())?;
-    tell(global, args, &judged.rows, || figures::text(&model, &table, &judged, context.as_ref()))
+    let predicted = predicted(&version, table, context.as_ref())?;
+    tell(global, args, &predicted.rows, || predicted.text)
 }
 
 /// What a model says of a table.
@@ -164,13 +125,63 @@ pub(super) fn with_bundle(
     bundle: &Path,
     table: &Path,
 ) -> Result<Predicted, StepError> {
-    let model = Model::read(bundle)?;
-    let input = Input { context: Some(context), contract: model.contract() };
-    let table = input.read(table)?;
-    let judged = judge(&model, &table, Some(context), &mut ScoreState::default())?;
-    let text = figures::text(&model, &table, &judged, Some(context));
-    let metrics = figures::metrics(&model, &table, &judged, Some(context));
+    let version = Version { division: None, parts: vec![(None, Model::read(bundle)?)] };
+    predicted(&version, table, Some(context))
+}
+
+/// Judges the rows of a table, each with the model of its entity's shard.
+fn predicted(
+    Version { division, parts }: &Version,
+    path: &Path,
+    context: Option<&Context>,
+) -> Result<Predicted, StepError> {
+    let Some((_, first)) = parts.first() else {
+        return Err(StepError::bug("there is no model"));
+    };
+    let read = |(shard, model): &Part| {
+        let (contract, division) = (model.contract(), division.as_ref());
+        let input = Input { context, contract, shard: *shard, division };
+        let table = input.read(path)?;
+        let judged = judge(model, &table, context, &mut ScoreState::default())?;
+        Ok((table, judged))
+    };
+    let read = parts.iter().map(read).collect::<Result<Vec<_>, StepError>>()?;
+    let (table, judged) = together(read, first)?;
+    let text = figures::text(first, &table, &judged, context);
+    let metrics = figures::metrics(first, &table, &judged, context);
     Ok(Predicted { rows: judged.rows, text, metrics })
+}
+
+/// Makes one of what the models of several shards say: rows in order of time, and then of entity. The
+/// table is without columns then, since shards may have different features.
+fn together(
+    mut read: Vec<(FeatureTable, Judged)>,
+    first: &Model,
+) -> Result<(FeatureTable, Judged), StepError> {
+    if read.iter().any(|(table, _)| table.rows() > 0) {
+        read.retain(|(table, _)| table.rows() > 0);
+    }
+    if read.len() == 1 {
+        return read.pop().ok_or_else(|| StepError::bug("there is no part"));
+    }
+    let (mut tables, mut verdicts) = (Vec::new(), Vec::new());
+    for (mut table, judged) in read {
+        verdicts.extend(table.table.times.iter().copied().zip(judged.verdicts));
+        table.contract.columns.clear();
+        table.table.columns.clear();
+        tables.push(table);
+    }
+    // The order of the joined table.
+    verdicts.sort_by(|(a, one), (b, other)| (a, &one.entity).cmp(&(b, &other.entity)));
+    let table = FeatureTable::joined(tables)?;
+    let scored: Vec<(Timestamp, &EntityScore)> =
+        verdicts.iter().map(|(time, verdict)| (*time, verdict)).collect();
+    let mut rows = score_rows::of_scores(&scored, first.alarm_at());
+    if let Some(labels) = &table.labels {
+        rows.push("label", Values::Texts(labels.label.clone()));
+    }
+    let verdicts = verdicts.into_iter().map(|(_, verdict)| verdict).collect();
+    Ok((table, Judged { rows, verdicts, classes: Vec::new() }))
 }
 
 /// The verdict on each row, in order.
@@ -194,10 +205,9 @@ fn judge(
         Model::Anomaly(bundle) => {
             let options = ScoreOptions { min_completeness, threads };
             let verdicts = bundle.score(table, state, options)?;
-            let alarm_at = bundle.manifest().vote.alarm_at.to_f64();
             let scored: Vec<(Timestamp, &EntityScore)> =
                 times.iter().copied().zip(&verdicts).collect();
-            let rows = score_rows::of_scores(&scored, Some(alarm_at));
+            let rows = score_rows::of_scores(&scored, model.alarm_at());
             Judged { rows, verdicts, classes: Vec::new() }
         }
         Model::Classes(bundle) => {
@@ -233,21 +243,6 @@ fn class_rows(bundle: &ClassBundle, table: &FeatureTable, judged: &[JudgedRow]) 
     rows
 }
 
-/// Fetches the live model of a pipeline, or the one that is asked for.
-fn live(context: &Context, version: Option<&str>) -> Result<Model, StepError> {
-    let (store, name) = (context.store.open()?, &context.document.name);
-    let registry = Registry::new(store.as_ref(), name);
-    let alias = &context.document.deployment.alias;
-    let version = match version {
-        Some(version) => registry.resolve(version)?,
-        None => registry.alias(alias)?.map(|record| record.version).ok_or_else(|| {
-            StepError::refused(format!("no model of `{name}` is `{alias}` yet"))
-                .hint(format!("train one: lynceus run {name}"))
-        })?,
-    };
-    Model::of(&registry.fetch(&version, None)?)
-}
-
 /// Scores the parts of a run's data set as live scoring would have, from its first row on.
 fn of_run(
     global: &Global,
@@ -256,30 +251,51 @@ fn of_run(
     run: &str,
 ) -> Result<(), StepError> {
     let (folder, _) = runs::find(&context.store, &context.document.name, run)?;
+    let mut rows: Option<Rows> = None;
+    let mut texts = Vec::new();
+    for shard in runs::parts(&folder) {
+        let of_shard = of_dataset(args, context, &shard)?;
+        // Only the folder of a shard has another name than the run.
+        let name = shard.strip_prefix(&folder).ok().and_then(Path::to_str).unwrap_or_default();
+        for (part, judged_rows, text) in of_shard {
+            let of = if name.is_empty() { String::new() } else { format!("{name} ") };
+            texts.push(format!("{of}{part}: {text}"));
+            rows = Some(match rows {
+                None => judged_rows,
+                Some(rows) => rows.followed_by(judged_rows)?,
+            });
+        }
+    }
+    tell(global, args, &rows.unwrap_or_default(), || texts.concat())
+}
+
+/// Judges the wanted parts of the data set in a folder; returns the name, the rows and the figures of
+/// each.
+fn of_dataset(
+    args: &PredictArgs,
+    context: &Context,
+    folder: &Path,
+) -> Result<Vec<(&'static str, Rows, String)>, StepError> {
     let model = Model::read(&folder.join("select/bundle"))?;
     let mut state = match &model {
         Model::Anomaly(bundle) => bundle.without_past(),
         Model::Classes(_) => ScoreState::default(),
     };
-    let mut rows: Option<Rows> = None;
-    let mut texts = Vec::new();
-    for part in Part::ALL {
+    let mut found = Vec::new();
+    for part in DatasetPart::ALL {
         let file = folder.join(format!("validate/dataset/{}.parquet", part.name()));
         let table = FeatureTable::read(&file)?;
+        // The parts before the wanted one are the past of its rows.
         let mut judged = judge(&model, &table, Some(context), &mut state)?;
         if !args.part.is_empty() && !args.part.contains(&part) {
             continue;
         }
         let text = figures::text(&model, &table, &judged, Some(context));
-        texts.push(format!("{}: {text}", part.name()));
         let parts = vec![part.name().to_owned(); table.rows()];
         judged.rows.push("part", Values::Texts(parts));
-        rows = Some(match rows {
-            None => judged.rows,
-            Some(rows) => rows.followed_by(judged.rows)?,
-        });
+        found.push((part.name(), judged.rows, text));
     }
-    tell(global, args, &rows.unwrap_or_default(), || texts.concat())
+    Ok(found)
 }
 
 /// Shows rows and figures as the flags ask for it.

@@ -83,13 +83,14 @@ impl ProcessArgs {
 }
 
 pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> {
-    let context = Context::new(global, &args.document)?;
+    let mut context = Context::new(global, &args.document)?;
     let now = match (args.now, args.document.sample) {
         (Some(now), _) => Some(now),
         (None, true) => Some(context.sample()?.train_until),
         (None, false) => context.last_row()?,
     };
     context.store.reach()?;
+    context.settle_shards(now.unwrap_or_else(clock))?;
     let tested = test_table::of(&context)?;
     let run = Prepared::new(&context, now, args)?;
     let options = args.process.options(global);

@@ -2,9 +2,10 @@
 
 mod list;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use contract::StepError;
+use contract::{Shard, StepError, artifact};
+use frames::FeatureTable;
 
 use super::context::StorePlace;
 use super::run::state_name;
@@ -51,6 +52,34 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
             print(&format!("{}\n{}{}", folder.display(), remarks(&record), table(&rows)))
         }
     }
+}
+
+/// Returns the folders with the tasks of a run: that of each shard in their order, or the run's own.
+pub(crate) fn parts(run: &Path) -> Vec<PathBuf> {
+    let shards = (0..Shard::MOST).map(|index| run.join(format!("shard-{index}")));
+    let shards: Vec<PathBuf> = shards.take_while(|folder| folder.is_dir()).collect();
+    if shards.is_empty() { vec![run.to_owned()] } else { shards }
+}
+
+/// Calls `each` with the file of the feature rows of a run: those of its shards are joined into one file,
+/// which is gone afterwards.
+///
+/// Errors: refused (3) for shards with different features.
+pub(crate) fn with_features<T>(
+    run: &Path,
+    each: impl FnOnce(&Path) -> Result<T, StepError>,
+) -> Result<T, StepError> {
+    let files: Vec<PathBuf> =
+        parts(run).iter().map(|part| part.join("feature/features.parquet")).collect();
+    if let [only] = files.as_slice() {
+        return each(only);
+    }
+    let tables =
+        files.iter().map(|file| FeatureTable::read(file)).collect::<Result<Vec<_>, _>>()?;
+    let joined = run.join(format!(".features-{}.parquet", std::process::id()));
+    let done = FeatureTable::joined(tables)?.write(&joined).and_then(|()| each(&joined));
+    artifact::remove(&joined).map_err(|e| StepError::writing(&joined, &e))?;
+    done
 }
 
 /// Returns a line for each tag, the note, and each figure of a run.

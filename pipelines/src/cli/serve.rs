@@ -1,6 +1,7 @@
 //! `lynceus serve` and `lynceus replay`: the live model behind an endpoint.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use contract::StepError;
 use contract::step::{LogFormat, start_logging};
@@ -64,13 +65,14 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError
     let (run, _) = runs::find(&context.store, &context.document.name, &args.run)?;
     context.store.bring_run(&run)?;
     let document = &context.document;
+    let rows = |folder: PathBuf| folder.join("validate/dataset").join(Dataset::FILES[1]);
     let server = Server {
         pipeline: document.name.clone(),
         store: context.store.url.clone(),
         options: ServeOptions {
             alias: document.deployment.alias.clone(),
             address: args.address,
-            replay: Some(run.join("validate/dataset").join(Dataset::FILES[1])),
+            replay: runs::parts(&run).into_iter().map(rows).collect(),
             rate: args.rate,
             normal: document.labels.normal.clone(),
             ..ServeOptions::default()

@@ -5,7 +5,7 @@ use contract::{ErrorKind, StepError, Timestamp};
 use document::sections::Collect;
 
 use super::context::{Context, DocumentArgs, clock};
-use super::{Global, OutputFormat, print, print_json};
+use super::{Global, OutputFormat, print, print_json, say};
 use crate::run::table;
 
 /// What to do with sources.
@@ -45,7 +45,12 @@ pub(crate) fn execute(global: &Global, command: &SourceCommand) -> Result<(), St
         OutputFormat::Json => print_json(&findings)?,
         OutputFormat::Text => print(&text(&findings))?,
     }
-    verdict(&findings)
+    verdict(&findings)?;
+    if context.has_open_shards {
+        let (entities, shards) = context.fitting_shards(now)?;
+        say(&format!("`shards.count: auto`: {shards}, for {entities} entities"));
+    }
+    Ok(())
 }
 
 fn text(findings: &[Finding]) -> String {

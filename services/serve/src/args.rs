@@ -74,9 +74,10 @@ pub struct ServeOptions {
     /// Write a log line for each request: model, version, size, status and time, never its data
     #[arg(long)]
     pub request_log: bool,
-    /// Replay this labelled feature table at /replay, such as a data set's validation.parquet
+    /// Replay this labelled feature table at /replay, such as a data set's validation.parquet; may be
+    /// repeated, for the table of each shard
     #[arg(long, value_name = "FILE")]
-    pub replay: Option<PathBuf>,
+    pub replay: Vec<PathBuf>,
     /// Rows per second of the replay
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     pub rate: f64,
@@ -105,7 +106,7 @@ impl Default for ServeOptions {
             batch_rows: 0,
             batch_delay: Span::ZERO,
             request_log: false,
-            replay: None,
+            replay: Vec::new(),
             rate: 1.0,
             normal: ["normal", "benign", "0"].map(str::to_owned).to_vec(),
             threads: 2,

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use contract::StepError;
+use contract::bundle::BundleManifest;
+use contract::{Division, Shard, StepError};
 use models::Bundle;
 use store::{ObjectStore, Registry};
 
@@ -13,12 +14,47 @@ use crate::metrics::Metrics;
 /// A version that answers.
 #[derive(Debug)]
 pub struct Served {
-    /// The bundle.
-    pub bundle: Bundle,
+    /// The bundle of each shard, in their order; of a pipeline without shards the only one.
+    pub parts: Vec<(Option<Shard>, Bundle)>,
+    /// What all parts have in common, and the members of the first.
+    pub manifest: BundleManifest,
     /// Its version.
     pub version: String,
     /// SHA-256 of its feature contract.
     pub contract_sha256: String,
+}
+
+impl Served {
+    /// Fetches a version.
+    ///
+    /// Errors: those of the registry, and refused (3) for shards with different features: a request
+    /// has one set of them.
+    fn load(registry: &Registry<'_>, version: String) -> Result<Self, StepError> {
+        if let Some(Division { label, .. }) = registry.manifest(&version)?.division {
+            return Err(StepError::refused(format!(
+                "the shards of version `{version}` are divided by the label `{label}`, which a request does not name"
+            ))
+            .hint("`shards: {by: hash}` can be served: the name of an entity says its shard"));
+        }
+        let fetched = registry.fetch_parts(&version)?.into_iter();
+        let parts = fetched.map(|(shard, files)| Ok((shard, Bundle::from_files(&files)?)));
+        let parts: Vec<(Option<Shard>, Bundle)> = parts.collect::<Result<_, StepError>>()?;
+        let Some((_, first)) = parts.first() else {
+            return Err(StepError::bug(format!("version `{version}` has no part")));
+        };
+        let manifest = first.manifest().clone();
+        for (shard, bundle) in &parts {
+            let difference = manifest.contract.first_difference(&bundle.manifest().contract);
+            if let (Some(shard), Some(difference)) = (shard, difference) {
+                return Err(StepError::refused(format!(
+                    "shard {shard} of version `{version}` has other features than the first: {difference}"
+                ))
+                .hint("`required: true` at each query refuses a training in which a shard has none of it"));
+            }
+        }
+        let contract_sha256 = manifest.contract.sha256()?;
+        Ok(Self { parts, manifest, version, contract_sha256 })
+    }
 }
 
 /// The versions that answer now.
@@ -105,10 +141,9 @@ fn replace(
     let served = match record {
         None => None,
         Some(record) => {
-            let bundle = Bundle::from_files(&registry.fetch(&record.version, None)?)?;
-            let contract_sha256 = bundle.manifest().contract.sha256()?;
-            tracing::info!(alias, version = record.version, "Loaded a version");
-            Some(Arc::new(Served { bundle, version: record.version, contract_sha256 }))
+            let served = Served::load(&registry, record.version)?;
+            tracing::info!(alias, version = served.version, "Loaded a version");
+            Some(Arc::new(served))
         }
     };
     *slot.write().unwrap_or_else(PoisonError::into_inner) = served;

@@ -5,7 +5,7 @@ use contract::score::{EntityScore, Verdict};
 use contract::{Span, StepError, Timestamp};
 use frames::FeatureTable;
 use frames::table::{Column, Table};
-use models::{ScoreOptions, ScoreState};
+use models::{Bundle, ScoreOptions, ScoreState};
 
 use crate::live::Served;
 use crate::protocol::{InferRequest, ProtocolError, TensorMetadata};
@@ -35,7 +35,7 @@ pub struct Output {
 impl Served {
     /// Returns the inputs: one tensor with all features, or one for each feature.
     pub fn inputs(&self) -> Vec<TensorMetadata> {
-        let columns = self.bundle.manifest().contract.columns.len();
+        let columns = self.manifest.contract.columns.len();
         let columns = i64::try_from(columns).unwrap_or(i64::MAX);
         vec![
             TensorMetadata { name: FEATURES.into(), datatype: "FP64", shape: vec![-1, columns] },
@@ -53,7 +53,7 @@ impl Served {
             ("completeness", "FP64"),
             ("reasons", "BYTES"),
         ];
-        let members = self.bundle.manifest().members.iter();
+        let members = self.manifest.members.iter();
         let members = members.map(|member| (format!("member:{}", member.kind), "FP64"));
         let all = fixed.map(|(name, datatype)| (name.to_owned(), datatype)).into_iter();
         all.chain(members)
@@ -69,7 +69,7 @@ impl Served {
         request: &InferRequest,
         mut binary: &[u8],
     ) -> Result<FeatureTable, ProtocolError> {
-        let contract = &self.bundle.manifest().contract;
+        let contract = &self.manifest.contract;
         self.check_contract(request)?;
         let (mut matrix, mut times, mut entities) = (None, None, None);
         let mut columns: Vec<Option<Vec<f64>>> = vec![None; contract.columns.len()];
@@ -119,7 +119,7 @@ impl Served {
         times: Option<Vec<f64>>,
         entities: Option<Vec<String>>,
     ) -> Result<FeatureTable, ProtocolError> {
-        let contract = &self.bundle.manifest().contract;
+        let contract = &self.manifest.contract;
         let rows = columns.first().map_or(0, Vec::len);
         let lengths = [
             (TIME, times.as_ref().map_or(rows, Vec::len)),
@@ -137,15 +137,38 @@ impl Served {
             Some(times) => times.into_iter().map(timestamp).collect::<Result<_, _>>()?,
             None => consecutive(rows, contract.step),
         };
+        let has_shards = self.parts.iter().any(|(shard, _)| shard.is_some());
+        if has_shards && entities.is_none() {
+            return Err(ProtocolError::bad_request(format!(
+                "input `{ENTITY}` is missing: the version has {} shards, and the entity says whose model judges a row",
+                self.parts.len()
+            )));
+        }
         let names = entities.unwrap_or_else(|| vec![String::new(); rows]);
         table.entity = names.iter().map(|name| table.entity_index(name)).collect();
         let warm_up = vec![false; rows];
         Ok(FeatureTable { contract: contract.clone(), table, warm_up, labels: None })
     }
 
-    /// Judges rows, from the state that training left.
+    /// Judges rows, from the state that training left; each with the bundle of its entity's shard.
     pub fn judge(&self, rows: &FeatureTable) -> Result<Vec<EntityScore>, StepError> {
-        self.bundle.score(rows, &mut ScoreState::default(), OPTIONS)
+        let score = |bundle: &Bundle, rows: &FeatureTable| {
+            bundle.score(rows, &mut ScoreState::default(), OPTIONS)
+        };
+        let mut judged: Vec<(usize, EntityScore)> = Vec::with_capacity(rows.rows());
+        for (shard, bundle) in &self.parts {
+            let Some(shard) = shard else { return score(bundle, rows) };
+            let is_held: Vec<bool> =
+                rows.table.entities.iter().map(|entity| shard.holds(entity)).collect();
+            let of_entity = |row: &usize| is_held[rows.table.entity[*row] as usize];
+            let own: Vec<usize> = (0..rows.rows()).filter(of_entity).collect();
+            if !own.is_empty() {
+                let scores = score(bundle, &rows.select(&own))?;
+                judged.extend(own.into_iter().zip(scores));
+            }
+        }
+        judged.sort_by_key(|(row, _)| *row);
+        Ok(judged.into_iter().map(|(_, score)| score).collect())
     }
 
     /// Judges the rows of several requests as [`Served::judge`] judges those of each, in one call.
@@ -153,7 +176,10 @@ impl Served {
         &self,
         requests: &[&FeatureTable],
     ) -> Vec<Result<Vec<EntityScore>, StepError>> {
-        self.bundle.score_apart(requests, OPTIONS)
+        match self.parts.as_slice() {
+            [(None, bundle)] => bundle.score_apart(requests, OPTIONS),
+            _ => requests.iter().map(|rows| self.judge(rows)).collect(),
+        }
     }
 
     /// Writes verdicts as outputs.
@@ -170,7 +196,7 @@ impl Served {
             numbers(&|score| score.completeness),
             Flat::Texts(reasons.collect()),
         ];
-        data.extend(self.bundle.manifest().members.iter().map(|member| {
+        data.extend(self.manifest.members.iter().map(|member| {
             numbers(&|score| {
                 let found = score.members.iter().find(|other| other.kind == member.kind);
                 found.map_or(f64::NAN, |found| found.decision)
@@ -193,7 +219,7 @@ fn score_of(score: &EntityScore) -> f64 {
 }
 
 fn threshold_of(served: &Served, score: &EntityScore) -> f64 {
-    let votes = || served.bundle.manifest().vote.alarm_at.to_string().parse().unwrap_or(f64::NAN);
+    let votes = || served.manifest.vote.alarm_at.to_string().parse().unwrap_or(f64::NAN);
     score.combined.map_or_else(votes, |combined| combined.threshold)
 }
 

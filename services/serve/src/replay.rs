@@ -54,13 +54,18 @@ struct Row<'a> {
 }
 
 impl Replay {
-    /// Reads the table of the flags; `None` if none is given.
+    /// Reads the tables of the flags, the rows of several in order of time; `None` if none is given.
     ///
-    /// Errors: those of reading it, and refused (3) for a table without labels or rows.
+    /// Errors: those of reading them, and refused (3) for a table without labels, for tables with
+    /// different features, and where there are no rows.
     pub fn read(args: &ServeArgs) -> Result<Option<Arc<Self>>, StepError> {
-        let Some(path) = &args.options.replay else { return Ok(None) };
-        let table = FeatureTable::read(path)?;
-        let shown = path.display();
+        let paths = &args.options.replay;
+        let tables =
+            paths.iter().map(|path| FeatureTable::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let (table, shown) = match paths.as_slice() {
+            [] => return Ok(None),
+            [first, ..] => (FeatureTable::joined(tables)?, first.display()),
+        };
         if table.labels.is_none() || table.rows() == 0 {
             return Err(StepError::refused(format!("`{shown}` has no labelled rows to replay"))
                 .hint("use the table `validation.parquet` of a data set with labels"));

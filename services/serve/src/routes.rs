@@ -162,7 +162,7 @@ async fn metadata(State(app): State<App>, headers: HeaderMap, Path(named): Path<
         "outputs": served.outputs(),
         "parameters": {
             "feature_contract": served.contract_sha256,
-            "features": served.bundle.manifest().contract.names(),
+            "features": served.manifest.contract.names(),
         },
     }))
     .into_response())
@@ -302,7 +302,7 @@ async fn predicted(app: &App, headers: &HeaderMap, named: &Named, body: Body) ->
     let request: PredictRequest = serde_json::from_slice(&body).map_err(|error| {
         ProtocolError::bad_request(format!("the request is not valid: {error}"))
     })?;
-    let columns = served.bundle.manifest().contract.columns.len();
+    let columns = served.manifest.contract.columns.len();
     if let Some(row) = request.instances.iter().position(|row| row.len() != columns) {
         let found = request.instances[row].len();
         return Err(ProtocolError::bad_request(format!(

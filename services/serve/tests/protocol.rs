@@ -9,7 +9,9 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Reply, Server, infer, labelled, metrics, promote, promote_as, request};
+use support::{
+    Reply, Server, infer, labelled, metrics, promote, promote_as, promote_shards, request,
+};
 
 fn output<'a>(reply: &'a Value, name: &str) -> &'a Value {
     let outputs = reply["outputs"].as_array().unwrap();
@@ -137,6 +139,33 @@ fn server_without_live_version_is_not_ready_until_one_appears() {
         assert!(version == first || version == second);
         version == second
     });
+}
+
+#[test]
+fn row_is_judged_by_the_model_of_its_entitys_shard() {
+    let server = Server::start(false, &[]);
+    let folder = tempfile::tempdir().unwrap();
+    let version = promote_shards(&server.store, folder.path());
+    Server::wait_for(|| server.get("/v2/health/ready").status == 200);
+    let shards = contract::Shard::all(2);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let of = |shard: usize| *names.iter().find(|name| shards[shard].holds(name)).unwrap();
+    let rows = json!([[5.0, 5.0], [5.0, 5.0], [0.5, 0.5]]);
+    let mut asked = request(&rows);
+    let entities = [of(1), of(0), of(0)];
+    asked["inputs"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "entity", "shape": [3], "datatype": "BYTES", "data": entities}));
+    let reply = infer(&server, &asked).json();
+    assert_eq!(reply["model_version"], version);
+    assert_eq!(output(&reply, "alarm"), &json!([false, true, false]));
+
+    let reply = infer(&server, &request(&rows));
+    assert_eq!(reply.status, 400);
+    assert!(reply.error().contains("`entity` is missing"), "{}", reply.error());
+    let v1 = server.send("POST", "/v1/models/cluster:predict", "", br#"{"instances": [[9, 0.5]]}"#);
+    assert_eq!(v1.status, 400);
 }
 
 #[test]

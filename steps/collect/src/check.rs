@@ -85,6 +85,22 @@ pub fn check(checked: Checked<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Returns how many entities have a value in the last steps, in any source.
+///
+/// Errors: those of the sources.
+pub fn entities(checked: Checked<'_>) -> Result<usize, StepError> {
+    let step = checked.document.step;
+    let end = checked.now.floor(step);
+    let recent = Span::from_ms(step.ms().saturating_mul(RECENT_STEPS));
+    let mut entities = BTreeSet::new();
+    // What is joined to every entity is none itself.
+    for (name, settings) in checked.document.sources.iter().filter(|(_, it)| !it.broadcast) {
+        let values = checked.values(name, settings, step, due(end - recent, end))?;
+        entities.extend(values.entities);
+    }
+    Ok(entities.len())
+}
+
 /// Entities with a value, and the times of the first and the last value.
 #[derive(Debug, Default)]
 struct Values {
@@ -213,6 +229,7 @@ impl Checked<'_> {
             give_up_until: None,
             takes_all: false,
             is_scoring: true,
+            shard: None,
             recorded: Some(self.store),
             pins: None,
             work: self.work,

@@ -18,13 +18,14 @@ mod source;
 mod sources;
 pub mod tables;
 mod tally;
+mod targets;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::catalog::Pins;
 use contract::steps::CollectArgs;
-use contract::{Outcome, Span, StepError, read_json, write_json};
+use contract::{Division, Outcome, Span, StepError, artifact, read_json, write_json};
 use document::sections::Collect as Sections;
 use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
@@ -33,6 +34,7 @@ use join::{Joined, Seen, Windows};
 use output::Output;
 use range::Due;
 use source::{Opening, Stop};
+use targets::{Divider, Target};
 
 /// Collects the samples of the document's sources for the range that is due.
 ///
@@ -43,19 +45,64 @@ use source::{Opening, Stop};
 /// Errors: usage (2) for a document, a query or an address that cannot work; refused (3) for data
 /// that does not fit the document; unavailable (4) if all retries of a source failed.
 pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
-    let document = Sections::read(&args.document)?;
-    let due = due(&document, args)?;
-    outcome.detail("after", &due.after)?;
-    outcome.detail("end", &due.end)?;
-    let mut sources = open(&document, args, due)?;
-    let result = collect(&document, args, due, &mut sources);
+    let mut document = Sections::read(&args.document)?;
+    let has_shards = args.shard.is_some() || args.shards.is_some();
+    let division = document.shards.division().filter(|_| has_shards);
+    if let Some(division) = &division {
+        document::shards::label_rows(&mut document.sources, &division.label);
+    }
+    let folders = [Some(&args.samples), args.coverage.as_ref()];
+    match folders.map(|folder| folder.filter(|_| args.shards.is_some())) {
+        [None, _] => write(&document, (args, division.as_ref()), outcome),
+        [Some(samples), None] => artifact::write_folder(samples, |samples| {
+            let args = CollectArgs { samples: samples.to_owned(), ..args.clone() };
+            write(&document, (&args, division.as_ref()), outcome)
+        }),
+        [Some(samples), Some(coverage)] => artifact::write_folder(samples, |samples| {
+            artifact::write_folder(coverage, |coverage| {
+                let (samples, coverage) = (samples.to_owned(), Some(coverage.to_owned()));
+                let args = CollectArgs { samples, coverage, ..args.clone() };
+                write(&document, (&args, division.as_ref()), outcome)
+            })
+        }),
+    }
+}
+
+/// Writes the files of the flags: those with the same range of one reading of the sources.
+fn write(
+    document: &Sections,
+    (args, division): (&CollectArgs, Option<&Division>),
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let targets = targets::of(document, args, outcome)?;
+    let (afters, ends) =
+        (targets.iter().map(|it| it.due.after), targets.iter().map(|it| it.due.end));
+    outcome.detail("after", &afters.min())?;
+    outcome.detail("end", &ends.max())?;
+    for group in targets::by_range(targets) {
+        read(document, (args, division), &group, outcome)?;
+    }
+    Ok(())
+}
+
+/// Writes files for which the same windows are due.
+fn read(
+    document: &Sections,
+    (args, division): (&CollectArgs, Option<&Division>),
+    targets: &[Target],
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let Some(due) = targets.first().map(|target| target.due) else { return Ok(()) };
+    let mut sources = open(document, args, due)?;
+    let result = collect((document, division), args, targets, &mut sources);
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, count) in sources.iter().flat_map(|joined| joined.source.counts()) {
         *counts.entry(name).or_default() += count;
     }
-    counts.into_iter().for_each(|(name, count)| outcome.count(name, count));
-    let (output, seen) = result?;
-    output.report(outcome);
+    counts.into_iter().for_each(|(name, count)| tally::add(outcome, name, count));
+    let Collected { outputs, seen, divider } = result?;
+    outputs.iter().for_each(|output| output.report(outcome));
+    divider.finish(args.store.is_some(), outcome)?;
     for joined in &mut sources {
         joined.source.finish(outcome)?;
     }
@@ -70,18 +117,25 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
             ));
         }
     }
-    let Some(coverage) = coverage else { return output.settle(&document, (args, due), outcome) };
-    if let Some(path) = &args.coverage {
-        write_json(path, &coverage)?;
+    let mut absent: Vec<String> = Vec::new();
+    for (output, target) in outputs.into_iter().zip(targets) {
+        let Some(coverage) = &coverage else {
+            for name in output.settle(document, (target, targets.len() - 1), outcome)? {
+                if !absent.contains(&name) {
+                    absent.push(name);
+                }
+            }
+            continue;
+        };
+        if let Some(path) = &target.coverage {
+            write_json(path, coverage)?;
+        }
+        output.publish(&target.samples)?;
     }
-    output.publish(&args.samples)
-}
-
-fn due(document: &Sections, args: &CollectArgs) -> Result<Due, StepError> {
-    let Some(url) = &args.store else { return Due::for_training(document, args) };
-    let store = store::open_shard(url, args.shard)?;
-    let scored_to = store::watermark::scored_to(store.as_ref(), &document.name)?;
-    Ok(Due::for_scoring(document, args.now, scored_to))
+    if coverage.is_none() {
+        outcome.detail("absent", &absent)?;
+    }
+    Ok(())
 }
 
 /// Opens all sources of the document, in order of their names.
@@ -118,6 +172,7 @@ fn open<'a>(
                 .map(|_| args.now - document.scoring.delay - document.collect.give_up_after),
             takes_all: args.start.is_none() && args.store.is_none(),
             is_scoring: args.store.is_some(),
+            shard: args.shard,
             recorded: args.recorded.as_deref().or(args.store.as_deref()),
             pins: pins.clone(),
             work: args.samples.parent().unwrap_or(Path::new("")),
@@ -173,27 +228,33 @@ fn data(
     Ok(data)
 }
 
-/// Reads the sources into a file that is not visible yet.
-fn collect(
-    document: &Sections,
+/// What was read of the sources.
+struct Collected<'a> {
+    /// The rows of each target, in files that are not visible yet.
+    outputs: Vec<Output>,
+    seen: Seen,
+    divider: Divider<'a>,
+}
+
+/// Reads the sources into files that are not visible yet.
+fn collect<'a>(
+    (document, division): (&Sections, Option<&'a Division>),
     args: &CollectArgs,
-    due: Due,
+    targets: &'a [Target],
     sources: &mut [Joined<'_>],
-) -> Result<(Output, Seen), StepError> {
+) -> Result<Collected<'a>, StepError> {
     let takes_all = args.start.is_none() && args.store.is_none();
-    let due = (!takes_all).then_some(due);
+    let due = targets.first().map(|target| target.due).filter(|_| !takes_all);
     let windows = Windows { step: document.step, due };
-    // A hash an entity, not one a row.
-    let mut held: HashMap<String, bool> = HashMap::new();
+    let has_labels = division.is_none();
     // Each source that is out of order is so once: read again, its rows come sorted.
     for _ in 0..=sources.len() {
-        let mut output = Output::create(&args.samples, sources)?;
-        let mut write = |rows: SampleRows| match args.shard {
-            Some(shard) => output.write(&rows.of(|entity| match held.get(entity) {
-                Some(is_held) => *is_held,
-                None => *held.entry(entity.to_owned()).or_insert_with(|| shard.holds(entity)),
-            })),
-            None => output.write(&rows),
+        let outputs = targets.iter().map(|it| Output::create(&it.samples, sources, has_labels));
+        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        let mut divider = Divider::new(division, targets);
+        let mut write = |rows: SampleRows| {
+            let parts = divider.divide(rows);
+            outputs.iter_mut().zip(&parts).try_for_each(|(output, part)| output.write(part))
         };
         let read = match sources {
             // Without a join: the rows are written unchanged, also between two windows.
@@ -203,7 +264,7 @@ fn collect(
             _ => join::join(sources, windows, &mut write),
         };
         match read {
-            Ok(seen) => return Ok((output, seen)),
+            Ok(seen) => return Ok(Collected { outputs, seen, divider }),
             Err(Stop::Error(error)) => return Err(error),
             Err(Stop::OutOfOrder) => {}
         }

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use contract::steps::CollectArgs;
 use contract::{Outcome, Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
 use document::sources::{SampleColumn, column_names};
@@ -15,6 +14,7 @@ use fs_err as fs;
 use crate::join::Joined;
 use crate::range::Due;
 use crate::tally::Tally;
+use crate::targets::Target;
 
 /// Share of the range that may be missing at its beginning without a word.
 const QUIET_RATIO: f64 = 0.02;
@@ -43,8 +43,13 @@ impl Drop for Draft {
 }
 
 impl Output {
-    /// Starts the file beside the one that will be published.
-    pub(crate) fn create(samples: &Path, sources: &[Joined<'_>]) -> Result<Self, StepError> {
+    /// Starts the file beside the one that will be published; `has_labels` says that the labels of the
+    /// sources are those of the rows.
+    pub(crate) fn create(
+        samples: &Path,
+        sources: &[Joined<'_>],
+        has_labels: bool,
+    ) -> Result<Self, StepError> {
         let own: Vec<(&str, Vec<String>)> =
             sources.iter().map(|it| (it.name.as_str(), it.source.columns())).collect();
         let own: Vec<(&str, Vec<&str>)> = own
@@ -52,7 +57,7 @@ impl Output {
             .map(|(name, columns)| (*name, columns.iter().map(String::as_str).collect()))
             .collect();
         let names = column_names(&own).concat();
-        let is_labelled = sources.iter().any(|it| it.source.is_labelled());
+        let is_labelled = has_labels && sources.iter().any(|it| it.source.is_labelled());
         let name = samples.file_name().unwrap_or_default().to_string_lossy();
         let draft = Draft(samples.with_file_name(format!(".{name}.draft")));
         Ok(Self {
@@ -68,6 +73,9 @@ impl Output {
 
     /// Adds rows.
     pub(crate) fn write(&mut self, rows: &SampleRows) -> Result<(), StepError> {
+        if rows.times.is_empty() {
+            return Ok(());
+        }
         self.tally.add(rows);
         self.first_row = self.first_row.or(rows.times.first().copied());
         for (first, column) in self.firsts.iter_mut().zip(&rows.columns) {
@@ -90,18 +98,18 @@ impl Output {
     }
 
     /// Makes the file of a training visible: without the columns of optional queries without data,
-    /// and from the time at which the data begins.
+    /// and from the time at which the data begins. Returns the names of those columns.
     ///
     /// Errors: refused for a required query that gave nothing, and for less data than a training
     /// needs.
     pub(crate) fn settle(
         self,
         document: &Sections,
-        (args, due): (&CollectArgs, Due),
+        (target, others): (&Target, usize),
         outcome: &mut Outcome,
-    ) -> Result<(), StepError> {
-        let columns = &document.columns;
-        if let Some(shard) = args.shard.filter(|_| self.first_row.is_none()) {
+    ) -> Result<Vec<String>, StepError> {
+        let (columns, due, prefix) = (&document.columns, target.due, target.prefix(others));
+        if let Some(shard) = target.shard.filter(|_| self.first_row.is_none()) {
             return Err(StepError::refused(format!(
                 "shard {shard} has no entity in the data, but each shard needs entities for its \
                  training"
@@ -111,10 +119,9 @@ impl Output {
         let absent = self.absent(columns)?;
         for name in &absent {
             outcome.warn(format!(
-                "query `{name}` gave no series: the model does without it (`required: true` refuses such a training)"
+                "{prefix}query `{name}` gave no series: the model does without it (`required: true` refuses such a training)"
             ));
         }
-        outcome.detail("absent", &absent)?;
         let begin = self.begin(columns).filter(|begin| {
             let quiet = QUIET_RATIO * (due.end - due.after).seconds();
             (*begin - due.after).seconds() > quiet.max(document.step.seconds())
@@ -122,12 +129,14 @@ impl Output {
         if let Some(begin) = begin {
             let covered = due.end - begin + document.step;
             let least = document.least.range(self.tally.entities());
-            young((begin, covered, least), due, outcome)?;
+            young((begin, covered, least), due, &prefix, outcome)?;
         }
         if absent.is_empty() && begin.is_none_or(|begin| self.first_row >= Some(begin)) {
-            return self.publish(&args.samples);
+            self.publish(&target.samples)?;
+        } else {
+            self.rewrite(&target.samples, &absent, begin)?;
         }
-        self.rewrite(&args.samples, &absent, begin)
+        Ok(absent)
     }
 
     /// Returns the optional queries that gave nothing.
@@ -228,6 +237,7 @@ fn selected(
 fn young(
     (begin, covered, least): (Timestamp, Span, Span),
     due: Due,
+    prefix: &str,
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let whole = due.end - due.after;
@@ -235,7 +245,7 @@ fn young(
     let full = begin + whole;
     if covered < least {
         return Err(StepError::refused(format!(
-            "the data begins at `{begin}`: {covered} of {whole}, and a training needs at least {least}"
+            "{prefix}the data begins at `{begin}`: {covered} of {whole}, and a training needs at least {least}"
         ))
         .hint(format!(
             "run again at `{}` or later; a shorter `split.gap`, lookback or `row_count` needs less",
@@ -243,7 +253,7 @@ fn young(
         )));
     }
     outcome.warn(format!(
-        "the data begins at `{begin}`: {covered} of {whole}; this model is provisional, train again at `{full}`"
+        "{prefix}the data begins at `{begin}`: {covered} of {whole}; this model is provisional, train again at `{full}`"
     ));
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use contract::catalog::Pins;
 use contract::coverage::Gap;
-use contract::{Outcome, Span, StepError, Timestamp};
+use contract::{Outcome, Shard, Span, StepError, Timestamp};
 use document::sections::Collect as Sections;
 use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
@@ -173,6 +173,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) takes_all: bool,
     /// A tick may find no new row; a training may not.
     pub(crate) is_scoring: bool,
+    /// The shard whose rows alone are wanted; nothing for those of all entities.
+    pub(crate) shard: Option<Shard>,
     /// URL of the store with recorded samples.
     pub(crate) recorded: Option<&'a str>,
     /// The parts of feature groups to read; `None` for all existing parts.

@@ -42,14 +42,20 @@ impl Tally {
         self.entities.len()
     }
 
-    /// Writes the counts.
+    /// Adds its counts to those of other files, whose columns are the same.
     pub(crate) fn report(&self, columns: usize, outcome: &mut Outcome) {
-        outcome.count("rows", self.rows);
+        add(outcome, "rows", self.rows);
         outcome.count("columns", columns);
-        outcome.count("points", self.points);
-        outcome.count("nan_values", self.nan_values);
-        outcome.count("infinite_values", self.infinite_values);
-        outcome.count("gaps", self.gaps);
-        outcome.count("entities", self.entities.len());
+        add(outcome, "points", self.points);
+        add(outcome, "nan_values", self.nan_values);
+        add(outcome, "infinite_values", self.infinite_values);
+        add(outcome, "gaps", self.gaps);
+        add(outcome, "entities", self.entities.len());
     }
+}
+
+/// Adds to a count.
+pub(crate) fn add(outcome: &mut Outcome, name: &str, value: usize) {
+    let before = outcome.counts.get(name).and_then(|it| usize::try_from(*it).ok()).unwrap_or(0);
+    outcome.count(name, before + value);
 }

@@ -74,7 +74,8 @@ struct Case {
 pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let store = store::open(&args.store)?;
-    let registry = Registry::new(store.as_ref(), &document.name);
+    let division = document.shards.division();
+    let registry = Registry::new(store.as_ref(), &document.name).divided_by(division.as_ref());
     // One that cannot be used must not be registered.
     let challenger = Challenger::read(&document, args)?;
     let version = match args.bundle.as_slice() {

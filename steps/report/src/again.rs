@@ -50,7 +50,7 @@ pub fn add_part(
             history.begin_part(window.time);
             begun = true;
         }
-        history.add(window, Some(reference));
+        history.add(window, |_| Some(reference));
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use contract::bundle::BundleManifest;
 use contract::score::LateWindows;
 use contract::steps::ReportArgs;
-use contract::{Span, StepError, Timestamp};
+use contract::{Shard, Span, StepError, Timestamp};
 use document::sections::Report as Sections;
 use frames::labels::read_labels;
 use models::{Bundle, Reference};
@@ -279,18 +279,22 @@ fn scored(
     check_range(after, until)?;
     let registry = Registry::new(store, &document.name);
     let mut history = ScoreHistory::new(rules, truth.within(after, until));
-    let mut bundles: BTreeMap<String, Option<Bundle>> = BTreeMap::new();
+    let mut versions: BTreeMap<String, Parts> = BTreeMap::new();
     let range = windows::Range { pipeline: &document.name, after, until, step: document.step };
     let threads = usize::from(args.common.threads);
-    windows::for_each(store, range, threads, |window| {
-        if !bundles.contains_key(&window.version) {
+    windows::for_each(store, range, threads, |window, shards| {
+        if !versions.contains_key(&window.version) {
             // Without the bundle there are no thresholds to draw, and all the rest.
-            let files = registry.fetch(&window.version, None);
-            let bundle = files.and_then(|files| Bundle::from_files(&files)).ok();
-            bundles.insert(window.version.clone(), bundle);
+            let parts = parts(&registry, &window.version).unwrap_or_default();
+            versions.insert(window.version.clone(), parts);
         }
-        let bundle = bundles.get(&window.version).and_then(Option::as_ref);
-        history.add(&window, bundle.map(Bundle::reference));
+        let parts = versions.get(&window.version).map_or(&[][..], Vec::as_slice);
+        // Each shard has a reference of its own.
+        history.add(&window, |entity| {
+            let shard = shards.get(entity).copied();
+            let part = parts.iter().find(|(of, _)| *of == shard);
+            part.map(|(_, bundle)| bundle.reference())
+        });
         Ok(())
     })?;
     let first = history.range.map(|(first, _)| first);
@@ -302,8 +306,10 @@ fn scored(
     let after = began.map_or(after, |first| first - document.step);
     history.note_bounds(after, until);
     history.finish();
-    let manifest =
-        |(version, bundle): (String, Option<Bundle>)| Some((version, bundle?.manifest().clone()));
+    let manifest = |version: String| {
+        let manifest = registry.manifest(&version).ok()?;
+        Some((version, manifest))
+    };
     Ok(Scored {
         history,
         asked,
@@ -311,8 +317,16 @@ fn scored(
         began,
         late: messages::late(store, &document.name)?,
         aliases: registry.history(&document.deployment.alias)?,
-        manifests: bundles.into_iter().filter_map(manifest).collect(),
+        manifests: versions.into_keys().filter_map(manifest).collect(),
     })
+}
+
+/// The bundles of a version, by shard.
+type Parts = Vec<(Option<Shard>, Bundle)>;
+
+fn parts(registry: &Registry<'_>, version: &str) -> Result<Parts, StepError> {
+    let parts = registry.fetch_parts(version)?.into_iter();
+    parts.map(|(shard, files)| Ok((shard, Bundle::from_files(&files)?))).collect()
 }
 
 /// Refuses a range that no window can lie in.

@@ -181,9 +181,13 @@ impl ScoreHistory {
         alarms
     }
 
-    /// Adds a window; windows come in order of time. The reference of the version that scored it
-    /// gives the rarity of a threshold; without it no thresholds are drawn.
-    pub fn add(&mut self, window: &WindowScore, reference: Option<&Reference>) {
+    /// Adds a window; windows come in order of time. The reference of the bundle that scored an
+    /// entity says how rare its threshold is; without it the threshold is not drawn.
+    pub fn add<'r>(
+        &mut self,
+        window: &WindowScore,
+        reference: impl Fn(&str) -> Option<&'r Reference>,
+    ) {
         self.note_time(window);
         if let Some(drift) = &window.drift {
             self.day = Some((window.time, drift.clone()));
@@ -330,16 +334,28 @@ impl ScoreHistory {
         &mut self.members[index]
     }
 
-    fn draw_members(&mut self, window: &WindowScore, reference: Option<&Reference>) {
+    fn draw_members<'r>(
+        &mut self,
+        window: &WindowScore,
+        reference: impl Fn(&str) -> Option<&'r Reference>,
+    ) {
         let time = window.time.ms();
         let kinds = window.entities.iter().map(|entity| entity.members.len()).max().unwrap_or(0);
         for index in 0..kinds {
-            let members = || window.entities.iter().filter_map(|entity| entity.members.get(index));
-            let higher = |a: &&MemberScore, b: &&MemberScore| a.calibrated.total_cmp(&b.calibrated);
-            let Some(highest) = members().max_by(higher) else { continue };
-            let votes = members().filter(|member| member.vote).count() as u64;
+            let members = || {
+                window
+                    .entities
+                    .iter()
+                    .filter_map(|score| Some((score.entity.as_str(), score.members.get(index)?)))
+            };
+            let Some((entity, highest)) =
+                members().max_by(|(_, a), (_, b)| a.calibrated.total_cmp(&b.calibrated))
+            else {
+                continue;
+            };
+            let votes = members().filter(|(_, member)| member.vote).count() as u64;
             let threshold =
-                reference.map(|known| known.calibrated(&highest.kind, highest.threshold));
+                reference(entity).map(|known| known.calibrated(&highest.kind, highest.threshold));
             let member = self.member(index, &highest.kind);
             member.votes += votes;
             member.rarity.push(time, rarity(highest.calibrated));

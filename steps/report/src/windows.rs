@@ -4,6 +4,7 @@ use std::sync::mpsc::sync_channel;
 
 use contract::score::WindowScore;
 use contract::{Span, StepError, Timestamp};
+use store::whole::Shards;
 use store::{ObjectStore, Whole};
 
 /// Windows that a thread reads at a time: memory grows with these, and not with the range. Each
@@ -23,23 +24,30 @@ pub struct Range<'a> {
     pub step: Span,
 }
 
-/// Calls `each` with the windows of a range, in order of time; the first error ends it.
+/// Calls `each` with the windows of a range, in order of time, and the shards that have scored their
+/// entities; the first error ends it.
 pub fn for_each(
     store: &dyn ObjectStore,
     range: Range<'_>,
     threads: usize,
-    mut each: impl FnMut(WindowScore) -> Result<(), StepError>,
+    mut each: impl FnMut(WindowScore, &Shards) -> Result<(), StepError>,
 ) -> Result<(), StepError> {
     let Range { pipeline, after, until, step } = range;
     let scores = Whole::open(store, pipeline)?;
     if threads <= 1 {
-        return scores.read_after(Some(after), until).try_for_each(|window| each(window?));
+        let mut windows = scores.read_after(Some(after), until);
+        while let Some(window) = windows.next() {
+            each(window?, windows.shards())?;
+        }
+        return Ok(());
     }
     let chunk = Span::from_ms(step.ms().max(1).saturating_mul(CHUNK));
     let chunks = ((until - after).ms() - 1) / chunk.ms() + 1;
-    let read = |number: i64| -> Result<Vec<WindowScore>, StepError> {
+    let read = |number: i64| -> Result<(Vec<WindowScore>, Shards), StepError> {
         let from = after + Span::from_ms(chunk.ms() * number);
-        scores.read_after(Some(from), until.min(from + chunk)).collect()
+        let mut windows = scores.read_after(Some(from), until.min(from + chunk));
+        let read = windows.by_ref().collect::<Result<_, _>>()?;
+        Ok((read, windows.shards().clone()))
     };
     let workers = i64::try_from(threads).unwrap_or(1).min(chunks.max(1));
     std::thread::scope(|scope| {
@@ -62,7 +70,8 @@ pub fn for_each(
             let windows = part
                 .recv()
                 .map_err(|_| StepError::bug("a thread that reads scores ended early"))?;
-            windows?.into_iter().try_for_each(&mut each)?;
+            let (windows, shards) = windows?;
+            windows.into_iter().try_for_each(|window| each(window, &shards))?;
         }
         drop(parts);
         Ok(())
@@ -99,7 +108,7 @@ mod tests {
                 (2..=windows).filter(|number| number % 7 != 0).map(|n| n * 60_000).collect();
             for threads in [1, 2, 5] {
                 let mut found = Vec::new();
-                let each = |window: WindowScore| {
+                let each = |window: WindowScore, _: &Shards| {
                     found.push(window.time.ms());
                     Ok(())
                 };
@@ -117,9 +126,9 @@ mod tests {
             contract::artifact::write_file(&temp.path().join(key), b"{").unwrap();
         }
         for threads in [1, 2, 5] {
-            let error = for_each(&store, range(1200), threads, |_| Ok(())).unwrap_err();
+            let error = for_each(&store, range(1200), threads, |_, _| Ok(())).unwrap_err();
             assert!(error.message.contains("T114000Z"), "{error}");
-            let stop = for_each(&store, range(1200), threads, |_| Err(StepError::usage("stop")));
+            let stop = for_each(&store, range(1200), threads, |_, _| Err(StepError::usage("stop")));
             assert_eq!(stop.unwrap_err().message, "stop");
         }
     }

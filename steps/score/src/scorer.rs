@@ -28,7 +28,7 @@ impl Scorer {
         cache: Option<&Path>,
         state: &ScoreState,
     ) -> Result<Option<Self>, StepError> {
-        Self::fetch(store, (&document.name, &document.deployment.alias), cache, state)
+        Self::fetch(store, (document, &document.deployment.alias), cache, state)
     }
 
     /// Fetches the challenger, if there is one, and the features with the columns that it knows. A
@@ -47,7 +47,7 @@ impl Scorer {
         let usable = |scorer: Self| {
             scorer.bundle.columns_of(features.clone()).map(|features| (scorer, features))
         };
-        let fetched = Self::fetch(store, (&document.name, alias), cache, state);
+        let fetched = Self::fetch(store, (document, alias), cache, state);
         match fetched.and_then(|scorer| scorer.map(usable).transpose()) {
             Ok(scorer) => scorer,
             Err(error) => {
@@ -59,11 +59,12 @@ impl Scorer {
 
     fn fetch(
         store: &dyn ObjectStore,
-        (pipeline, alias): (&str, &str),
+        (document, alias): (&Sections, &str),
         cache: Option<&Path>,
         state: &ScoreState,
     ) -> Result<Option<Self>, StepError> {
-        let registry = Registry::new(store, pipeline);
+        let division = document.shards.division();
+        let registry = Registry::new(store, &document.name).divided_by(division.as_ref());
         let Some(record) = registry.alias(alias)? else { return Ok(None) };
         let files = registry.fetch_where(&record.version, cache, |manifest, file| {
             Bundle::begins_with(manifest, state, file)

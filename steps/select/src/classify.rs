@@ -55,6 +55,7 @@ pub(crate) fn run(
         format: BundleManifest::FORMAT,
         pipeline: document.name.clone(),
         parts: Vec::new(),
+        division: None,
         contract: table.contract.clone(),
         vote: contract::rules::Vote::default(),
         members: vec![Member {

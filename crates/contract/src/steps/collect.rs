@@ -1,7 +1,7 @@
 //! The flags of `collect`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
@@ -94,12 +94,28 @@ pub struct CollectArgs {
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
     /// Work only on this part of the entities: shard K of N, such as 0/4
-    #[arg(long, value_name = "K/N")]
+    #[arg(long, value_name = "K/N", conflicts_with = "shards")]
     pub shard: Option<Shard>,
+    /// Collect for this number of shards at once: `--samples` and `--coverage` are folders then, with
+    /// one file per shard, such as shard-0.parquet and shard-0.json
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Shard::MOST)))]
+    pub shards: Option<u32>,
     /// The flags every step has
     #[command(flatten)]
     #[serde(flatten)]
     pub common: Common,
+}
+
+impl CollectArgs {
+    /// Returns the samples of a shard, where `--samples` is a folder.
+    pub fn samples_of(samples: &Path, shard: Shard) -> PathBuf {
+        samples.join(shard.part()).with_extension("parquet")
+    }
+
+    /// Returns what could not be collected for a shard, where `--coverage` is a folder.
+    pub fn coverage_of(coverage: &Path, shard: Shard) -> PathBuf {
+        coverage.join(shard.part()).with_extension("json")
+    }
 }
 
 impl StepArgs for CollectArgs {

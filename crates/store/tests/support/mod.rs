@@ -26,6 +26,7 @@ pub(crate) fn write_bundle(folder: &Path, train_end: Timestamp, bytes: &[u8]) ->
         format: BundleManifest::FORMAT,
         pipeline: PIPELINE.to_owned(),
         parts: Vec::new(),
+        division: None,
         contract: FeatureContract {
             format: FeatureContract::FORMAT,
             step: Span::from_seconds(60),

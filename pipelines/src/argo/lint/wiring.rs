@@ -120,7 +120,12 @@ fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
         for key in keys_of(template.inputs.as_ref()) {
             let is_own = key.contains("{{workflow.uid}}");
             let of_shards = of_any_shard(key);
-            let is_written = |other: &&str| other.starts_with(key) || other.starts_with(&of_shards);
+            let is_written = |other: &&str| {
+                other.starts_with(key)
+                    || other.starts_with(&of_shards)
+                    // A file in a folder that is written as a whole.
+                    || (other.ends_with('/') && key.starts_with(*other))
+            };
             if is_own && !written.iter().any(is_written) {
                 let message =
                     format!("`{}` reads the key `{key}`, which nothing writes", template.name);

@@ -131,7 +131,7 @@ fn fill_in(
     };
     let document = &context.document;
     let end = day + DAY - Span::from_ms(1);
-    let features = match past::make(context, folder, (day - document.step, end), None, true) {
+    let features = match past::make(context, folder, (day - document.step, end), true) {
         Ok(made) => made.features,
         Err(error) if error.kind == ErrorKind::Refused => return empty(&error),
         Err(error) => return Err(error),

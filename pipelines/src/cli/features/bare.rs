@@ -77,7 +77,7 @@ fn publish_in(
     let (first, last) = predict::times(document, &path)?;
     let step = document.step;
     let range = (first.floor(step) - step, predict::ceiling(last, step));
-    let features = past::make(context, folder, range, None, false)?.features;
+    let features = past::make(context, folder, range, false)?.features;
     let hash = artifact::sha256_path(&path)?;
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let origin = Origin {
@@ -121,6 +121,6 @@ impl BareTable {
         // JSON is YAML.
         let document = document::parse("the table", &text.to_string())?;
         let base = path.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Context { document, base, store: place.clone() })
+        Ok(Context { document, base, store: place.clone(), has_open_shards: false })
     }
 }

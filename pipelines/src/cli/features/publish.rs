@@ -191,9 +191,10 @@ fn of_run(
     let (folder, record) = runs::find(place, pipeline, &args.run)?;
     place.bring_run(&folder)?;
     let work = folder.join(".publish");
-    let features = folder.join("feature/features.parquet");
-    let published = args.publishing(catalog, (origin(&record), &work)).publish(&features)?;
-    published.ok_or_else(|| no_rows(&features))
+    runs::with_features(&folder, |features| {
+        let published = args.publishing(catalog, (origin(&record), &work)).publish(features)?;
+        published.ok_or_else(|| no_rows(features))
+    })
 }
 
 /// Says that a feature table has no row to publish.

@@ -6,9 +6,10 @@ use std::path::Path;
 use collect::tables;
 use contract::step::Common;
 use contract::steps::{CollectArgs, FeatureArgs, SourcePath};
-use contract::{FeatureContract, Outcome, Span, StepError, Timestamp, artifact};
+use contract::{Division, FeatureContract, Outcome, Shard, Span, StepError, Timestamp, artifact};
 use document::Document;
 use document::sources::{Entity, Source, TableSource};
+use frames::samples::SampleRows;
 use frames::{FeatureTable, RowLabels, Table};
 
 use super::super::context::{Context, absolute};
@@ -19,11 +20,16 @@ const ENTITY: &str = "entity";
 const LABEL: &str = "label";
 
 /// What rows are read for.
+#[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     /// The pipeline, where one is named.
     pub(super) context: Option<&'a Context>,
     /// The features of the model.
     pub(super) contract: &'a FeatureContract,
+    /// The shard whose rows the model judges; nothing for all rows.
+    pub(super) shard: Option<Shard>,
+    /// The column whose value says the shard of a row; nothing where its entity does.
+    pub(super) division: Option<&'a Division>,
 }
 
 impl Input<'_> {
@@ -42,9 +48,12 @@ impl Input<'_> {
         let names = self.contract.names();
         let missing: Vec<&str> = names.iter().copied().filter(|name| !has(name)).collect();
         let settings = fitted(settings, path, has);
+        if let Some(error) = self.undivided(path, &settings, &header) {
+            return Err(error);
+        }
         if missing.is_empty() {
             let columns = names.iter().map(|name| (*name).to_owned()).collect();
-            return self.rows(path, &TableSource { columns, ..settings }, &entity);
+            return self.rows(path, &self.labelled(TableSource { columns, ..settings }), &entity);
         }
         match self.context {
             Some(context) => self.made(context, path, settings, &header),
@@ -76,6 +85,7 @@ impl Input<'_> {
         let mut table = Table::empty(self.contract.names());
         let mut labels = Vec::new();
         tables::each_block(path, settings, (entity, self.contract.step), &mut |rows| {
+            let rows = self.own(rows);
             table.times.extend(&rows.times);
             for name in &rows.entities {
                 let index = table.entity_index(name);
@@ -88,13 +98,61 @@ impl Input<'_> {
             Ok(())
         })?;
         let rows = table.rows();
-        let labels = settings.label.is_some().then(|| RowLabels {
+        let is_labelled = settings.label.is_some() && settings.label.as_deref() != self.label();
+        let labels = is_labelled.then(|| RowLabels {
             label: labels,
             scenario: vec![String::new(); rows],
             excluded: vec![false; rows],
         });
         let contract = self.contract.clone();
         Ok(FeatureTable { contract, table, warm_up: vec![false; rows], labels })
+    }
+
+    /// Returns the column that says the shard of a row, where one does.
+    fn label(&self) -> Option<&str> {
+        self.shard?;
+        self.division.map(|division| division.label.as_str())
+    }
+
+    /// Returns those of some rows that the model judges.
+    fn own(&self, rows: SampleRows) -> SampleRows {
+        let Some(shard) = self.shard else { return rows };
+        let is_own = |entity: &str, label: &str| match self.division {
+            Some(division) => division.holds(shard, label),
+            None => shard.holds(entity),
+        };
+        rows.split(1, |entity, label| is_own(entity, label).then_some(0)).pop().unwrap_or_default()
+    }
+
+    /// Says why the shard of a row of a table is not known, if it is not.
+    fn undivided(
+        &self,
+        path: &Path,
+        settings: &TableSource,
+        header: &[String],
+    ) -> Option<StepError> {
+        self.shard?;
+        let path = path.display();
+        let (message, hint) = match self.label() {
+            Some(label) if !header.iter().any(|name| name == label) => (
+                format!("`{path}` has no column `{label}`, which says whose model judges a row"),
+                "the shards of the version are divided by that label: add it to the table",
+            ),
+            None if settings.entity.is_none() => (
+                format!("`{path}` names no entity, which says whose model judges a row"),
+                "the version has shards: name the table's column of entities in `table.entity` of the document",
+            ),
+            Some(_) | None => return None,
+        };
+        Some(StepError::refused(message).hint(hint))
+    }
+
+    /// Returns the settings with the label that says the shard of a row, if one does.
+    fn labelled(&self, settings: TableSource) -> TableSource {
+        match self.label() {
+            Some(label) => TableSource { label: Some(label.to_owned()), ..settings },
+            None => settings,
+        }
     }
 
     /// Makes the features of the table's samples, in a folder that is thrown away.
@@ -112,6 +170,33 @@ impl Input<'_> {
         table
     }
 
+    /// Returns the first and the last time of its rows in a document's table; nothing without a row.
+    fn extent(
+        &self,
+        document: &Document,
+        path: &Path,
+    ) -> Result<Option<(Timestamp, Timestamp)>, StepError> {
+        let mut range: Option<(Timestamp, Timestamp)> = None;
+        for source in document.sources.values() {
+            let Some(settings) = source.table.clone() else { continue };
+            let settings = self.labelled(settings);
+            tables::each_block(path, &settings, (&source.entity, document.step), &mut |rows| {
+                for time in self.own(rows).times {
+                    let (first, last) = range.unwrap_or((time, time));
+                    range = Some((first.min(time), last.max(time)));
+                }
+                Ok(())
+            })?;
+        }
+        Ok(range)
+    }
+
+    /// Returns a table without rows.
+    fn none(&self) -> FeatureTable {
+        let table = Table::empty(self.contract.names());
+        FeatureTable { contract: self.contract.clone(), table, warm_up: Vec::new(), labels: None }
+    }
+
     fn made_in(
         &self,
         folder: &Path,
@@ -120,7 +205,17 @@ impl Input<'_> {
     ) -> Result<FeatureTable, StepError> {
         let file = folder.join("document.yaml");
         document::write(&file, document)?;
-        let (first, last) = range(document, path)?;
+        let (first, last) = match self.extent(document, path)? {
+            Some(range) => range,
+            // A shard without a row has nothing to judge; a table without any is a mistake.
+            None if Self { shard: None, ..*self }.extent(document, path)?.is_some() => {
+                return Ok(self.none());
+            }
+            None => {
+                return Err(StepError::refused(format!("`{}` has no rows", path.display()))
+                    .hint("name a table with at least one row below its header"));
+            }
+        };
         let samples = folder.join("samples.parquet");
         let features = folder.join("features.parquet");
         artifact::scratch(true);
@@ -137,7 +232,8 @@ impl Input<'_> {
                 source: vec![SourcePath { name: None, path: path.to_owned() }],
                 coverage: None,
                 record: None,
-                shard: None,
+                shard: self.shard,
+                shards: None,
                 common: Common::default(),
             },
             &mut Outcome::start("collect"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alert::AlertState;
-use contract::{Shard, StepError, Timestamp, artifact};
+use contract::{StepError, Timestamp, artifact};
 use score::backfill::{Backfill, Filled};
 use store::{ObjectStore, state, watermark};
 
@@ -30,19 +30,14 @@ pub(super) fn run(
         ))
         .hint("write it as in --backfill 2026-11-20T00:00:00Z 2026-11-21T00:00:00Z"));
     }
-    let shards = document.shards.all();
     let store = context.store.open()?;
     for path in context.paths() {
         check_passed(store.as_ref(), &path, until)?;
     }
     let folder = context.store.root.join(format!("cache/backfill-{}", std::process::id()));
-    let mut filled = Filled::default();
-    for shard in shards {
-        let of_shard = fill(context, &folder, shard, (after, until, threads));
-        artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
-        filled = filled.and(of_shard?);
-    }
-    Ok(filled)
+    let filled = fill(context, &folder, (after, until, threads));
+    artifact::remove(&folder).map_err(|e| StepError::writing(&folder, &e))?;
+    filled
 }
 
 /// Refuses windows after the watermark or after the last window of `alert`, because they would send
@@ -67,15 +62,19 @@ fn check_passed(
     Err(error.hint("`lynceus score` scores the windows that are due; `--since` sets the first one"))
 }
 
+/// Scores the windows of each shard, one after the other.
 fn fill(
     context: &Context,
     folder: &Path,
-    shard: Option<Shard>,
     (after, until, threads): (Timestamp, Timestamp, usize),
 ) -> Result<Filled, StepError> {
-    let store = store::open_shard(&context.store.url, shard)?;
-    let made = past::make(context, folder, (after, until), shard, false)?;
-    let (features, samples) = (made.features.as_path(), made.samples.as_path());
     let document = &context.document.clone().into();
-    Backfill { document, features, samples, after, until, threads }.run(store.as_ref())
+    let mut filled = Filled::default();
+    for (shard, made) in past::make_shards(context, folder, (after, until))? {
+        let store = store::open_shard(&context.store.url, shard)?;
+        let (features, samples) = (made.features.as_path(), made.samples.as_path());
+        let backfill = Backfill { document, features, samples, after, until, threads };
+        filled = filled.and(backfill.run(store.as_ref())?);
+    }
+    Ok(filled)
 }

@@ -6,7 +6,7 @@ use store::ObjectStore;
 
 use crate::cli::context::Context;
 use crate::cli::score::failed_ticks;
-use crate::run::{RunRecord, TaskState};
+use crate::run::{RunRecord, TaskRecord, TaskState};
 
 /// A tick that failed.
 #[derive(Debug, Serialize)]
@@ -44,7 +44,10 @@ fn failed_here(
         |(record, _): &(RunRecord, std::path::PathBuf)| scored_to.is_none_or(|to| to <= record.now);
     // One that is running or was killed has no result yet.
     let (record, folder, failed) = records.take_while(since).find_map(|(record, folder)| {
-        let mut own = record.tasks.iter().filter(|task| task.name.starts_with(&prefix));
+        // What is not a task of some shard is one of them all.
+        let concerns =
+            |task: &&TaskRecord| task.name.starts_with(&prefix) || !task.name.contains('/');
+        let mut own = record.tasks.iter().filter(concerns);
         let failed = own.find(|task| task.state == TaskState::Failed)?.clone();
         Some((record, folder, failed))
     })?;

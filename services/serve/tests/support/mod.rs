@@ -144,6 +144,29 @@ pub(crate) fn promote_as(alias: &str, store: &Path, folder: &Path, minutes: i64)
     version
 }
 
+/// Trains two shards, of which the second has values ten times as high, and points `live` at the
+/// version of both.
+pub(crate) fn promote_shards(store: &Path, folder: &Path) -> String {
+    let path = |name: &str| folder.join(name);
+    document(&path("document")).unwrap();
+    let bundles = [1.0, 10.0].map(|factor| {
+        let mut rows = features(&(0..100).collect::<Vec<_>>(), &[""], &[]);
+        let values = rows.table.columns.iter_mut().flat_map(|column| &mut column.values);
+        values.for_each(|value| *value *= factor);
+        let of = |name: &str| path(&format!("{name}-{factor}"));
+        candidate(&of("candidate"), &rows).unwrap();
+        bundle(&of("bundle"), &of("candidate"), &path("document"), &rows, minute(100)).unwrap();
+        of("bundle")
+    });
+    let store = FolderStore::open(store).unwrap();
+    let registry = Registry::new(&store, "cluster");
+    let version = registry.put_parts(&bundles, store::registry::Metrics::default()).unwrap();
+    let change =
+        Change { alias: "live", version: &version, now: minute(100), by: "test", why: "test" };
+    registry.promote(&change, None).unwrap();
+    version
+}
+
 /// Writes a labelled table of ten rows, the sixth and seventh of them an attack.
 pub(crate) fn labelled(path: &Path) {
     let mut rows = features(&(100..110).collect::<Vec<_>>(), &[""], &[105, 106]);

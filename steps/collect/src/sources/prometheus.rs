@@ -48,9 +48,10 @@ pub(crate) fn open<'a>(
     opening: Opening<'a>,
 ) -> Result<Box<dyn Source + 'a>, StepError> {
     let window = opening.document.rate_window;
+    let shards = &opening.document.shards;
     let queries = opening.settings.queries.iter().map(|query| RangeQuery {
         name: query.name.clone(),
-        promql: query.with_rate_window(window),
+        promql: shards.select(&query.with_rate_window(window), opening.shard),
     });
     let patience = Patience {
         give_up_until: opening.give_up_until,

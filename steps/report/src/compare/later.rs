@@ -73,7 +73,7 @@ pub(super) fn judge(
                 alarm: score.verdict == Verdict::Anomalous,
                 score: rank(score),
             }));
-            history.add(window, Some(bundle.reference()));
+            history.add(window, |_| Some(bundle.reference()));
         })?;
         // A row that two ticks read is scored once.
         scorer.after = last;
