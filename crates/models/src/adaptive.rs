@@ -9,9 +9,10 @@
 //! score is a mean of two squared distances ([`Distance`]). A second, shorter score opens a gate
 //! for alarms while the newest rows themselves are unusual, so that an alarm ends with the event,
 //! and not only when the event has left the longest window. The short score also bounds the score:
-//! longer windows raise it above the short score by no more than is usual in training. An open
-//! alarm lasts only while one of the newest rows is unusual without any window
-//! ([`Adaptive::judged`]): a hysteresis.
+//! longer windows raise it above the short score by no more than is usual in training. A row at
+//! least as far from usual as the furthest rows of training is scored by its distance from those,
+//! if that is shorter ([`Extremes`]). An open alarm lasts only while one of the newest rows is
+//! unusual without any window ([`Adaptive::judged`]): a hysteresis.
 //!
 //! The model scores the rows of each entity in order of time; the state of one entity is a
 //! [`Memory`]. A lasting change is learned within a day: then its alarm ends, and
@@ -19,6 +20,7 @@
 //! [`Memory::drifting`] returns the columns whose usual level has moved far.
 
 mod distance;
+mod extremes;
 mod last_alarm;
 mod memory;
 mod own;
@@ -29,6 +31,7 @@ use std::collections::{BTreeMap, VecDeque};
 use contract::{StepError, Tensors};
 
 pub use distance::Distance;
+pub use extremes::{Extremes, MOST_EXTREMES, single, size};
 pub use last_alarm::NewLevel;
 pub use memory::{Following, MOST_CARRIED_ROWS, MOST_WINDOW_ROWS, MOST_WINDOWS, Memory};
 pub use own::Usual;
@@ -42,12 +45,21 @@ pub const KIND: &str = "adaptive";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adaptive {
     following: Following,
-    long: Distance,
-    /// Largest difference between the score and the highest short score of the newest rows;
-    /// infinite in bundles of earlier versions.
-    most_above_short: f64,
+    long: Long,
     short: Gate,
     level: Option<Gate>,
+}
+
+/// The score over the windows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Long {
+    /// Makes the score.
+    pub distance: Distance,
+    /// Largest difference between the score and the highest short score of the newest rows;
+    /// infinite in bundles of earlier versions.
+    pub most_above_short: f64,
+    /// The extreme rows of training, which reduce the score of rows like them.
+    pub extremes: Extremes,
 }
 
 /// A score of the newest rows, with the threshold above which they are unusual.
@@ -79,8 +91,9 @@ impl Gate {
     }
 }
 
-/// Name of the tensor of the bound.
+/// Name of the tensor of the bound, and how the names of the tensors of extremes begin.
 const MOST_ABOVE_SHORT: &str = "most_above_short";
+const EXTREMES: &str = "extremes";
 
 /// Names of the tensors of the two gates.
 const SHORT: (&str, &str) = ("short", "gate_threshold");
@@ -134,24 +147,24 @@ impl Training {
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
     /// and, for `level`, no window. `level` is set if [`Following::stay_rows`] is not 0.
-    /// `most_above_short` bounds the score: it exceeds the highest short score of the newest
+    /// [`Long::most_above_short`] bounds the score: it exceeds the highest short score of the newest
     /// [`Following::gate_rows`] rows by at most this value.
     pub fn new(
         following: Following,
-        (long, most_above_short): (Distance, f64),
+        long: Long,
         short: Gate,
         level: Option<Gate>,
     ) -> Result<Self, StepError> {
         let features = [&following.windows, &following.gate_windows];
         let features = features.map(|windows| following.features(windows));
         let fits = |level: &Gate| level.distance.features() == following.columns();
-        if features != [long.features(), short.distance.features()]
+        if features != [long.distance.features(), short.distance.features()]
             || !level.as_ref().is_none_or(fits)
             || level.is_some() != (following.stay_rows > 0)
         {
             return Err(StepError::bug("the distances are not over the features of the windows"));
         }
-        Ok(Self { following, long, most_above_short, short, level })
+        Ok(Self { following, long, short, level })
     }
 
     /// Returns how signals are followed.
@@ -174,11 +187,14 @@ impl Adaptive {
             *memory = following.fresh();
         }
         following.follow(memory, time_ms, values);
-        let long = self.long.score(&self.features(memory, &following.windows));
+        let features = self.features(memory, &following.windows);
+        let Long { distance, most_above_short, extremes } = &self.long;
+        let long = distance.score(&features);
         let short = self.short.distance.score(&self.features(memory, &following.gate_windows));
         push(&mut memory.short_scores, short, following.gate_rows);
         let highest = memory.short_scores.iter().copied().fold(f64::MIN, f64::max);
-        let decision = long.min(highest + self.most_above_short);
+        let nearer = extremes.nearer(distance, &features, |_| true);
+        let decision = extremes.lowered(long.min(highest + most_above_short), nearer);
         let mut open = self.short.is_open(&memory.short_scores);
         if let Some(level) = &self.level {
             let score = level.distance.score(&self.features(memory, &[]));
@@ -214,7 +230,8 @@ impl Adaptive {
     /// # Panics
     /// If the memory has no row yet.
     pub fn attribution(&self, memory: &Memory) -> Vec<f64> {
-        let parts = self.long.contributions(&self.features(memory, &self.following.windows));
+        let features = self.features(memory, &self.following.windows);
+        let parts = self.long.distance.contributions(&features);
         let columns = self.columns();
         let mut sums = vec![0.0; columns];
         for block in parts.chunks_exact(columns) {
@@ -233,10 +250,12 @@ impl Adaptive {
     pub fn tensors(&self) -> Tensors {
         let mut tensors = Tensors::default();
         self.following.write(&mut tensors);
-        self.long.write("long", &mut tensors);
-        if self.most_above_short.is_finite() {
-            tensors.insert_f64(MOST_ABOVE_SHORT, &[1], vec![self.most_above_short]);
+        let Long { distance, most_above_short, extremes } = &self.long;
+        distance.write("long", &mut tensors);
+        if most_above_short.is_finite() {
+            tensors.insert_f64(MOST_ABOVE_SHORT, &[1], vec![*most_above_short]);
         }
+        extremes.write(EXTREMES, distance.features(), &mut tensors);
         self.short.write(SHORT.0, SHORT.1, &mut tensors);
         if let Some(level) = &self.level {
             level.write(LEVEL.0, LEVEL.1, &mut tensors);
@@ -246,17 +265,19 @@ impl Adaptive {
 
     pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
         let following = Following::read(tensors)?;
-        let long = Distance::read("long", following.features(&following.windows), tensors)?;
+        let distance = Distance::read("long", following.features(&following.windows), tensors)?;
         let has_bound = tensors.shape(MOST_ABOVE_SHORT).is_some();
         let bound = if has_bound { tensors.take_number(MOST_ABOVE_SHORT)? } else { f64::INFINITY };
         if !(-1e3..=f64::INFINITY).contains(&bound) {
             return Err(StepError::damaged(format!("tensor `{MOST_ABOVE_SHORT}` is out of range")));
         }
+        let extremes = Extremes::read(EXTREMES, &distance, tensors)?;
+        let long = Long { distance, most_above_short: bound, extremes };
         let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
         let level = (following.stay_rows > 0)
             .then(|| Gate::read(LEVEL, following.columns(), tensors))
             .transpose()?;
-        Self::new(following, (long, bound), short, level)
+        Self::new(following, long, short, level)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Fitting an adaptive model.
 //!
 //! A first pass over the rows finds each column's centre and scale; a second one follows the
-//! signals and gathers the moments of the window features, fold by fold; a third one scores every
-//! row by distances that were fitted without its fold. Neither rows nor features are in memory as a
-//! whole: a thousand entities over ten days are 3 GB, and their features seven times as much.
+//! signals and gathers the moments of the window features, fold by fold, and the rows that are
+//! furthest from usual; a third one scores every row by distances that were fitted without its
+//! fold. Neither rows nor features are in memory as a whole: a thousand entities over ten days are
+//! 3 GB, and their features seven times as much.
 
 mod columns;
+mod extremes;
 mod moments;
 mod pass;
 mod rows;
@@ -15,11 +17,12 @@ use document::models::Adaptive as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
-use models::adaptive::{Adaptive, Distance, Following, Gate, Training};
+use models::adaptive::{Adaptive, Distance, Following, Gate, Long, Training};
 use models::reference::quantile;
 use ndarray::Array2;
 
 use self::columns::{Overview, Scale};
+use self::extremes::Known;
 use self::moments::Moments;
 use self::pass::Pass;
 use self::rows::InMemory;
@@ -102,13 +105,17 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     let following = following(settings, rows.step(), &overview);
     let folds = settings.folds as usize;
     let pass = Pass { rows, following: &following, overview: &overview, folds };
-    let (moments, usual) = pass.moments()?;
+    let (moments, seen, usual) = pass.moments()?;
     if usual < FEWEST_ROWS {
         return Err(FitError::TooFewRows { found: usual, needed: FEWEST_ROWS });
     }
     let [long, short, level] = moments.map(|moments| Distances::of(&moments, settings.ridge));
     let (long, short, level) = (long?, short?, level?);
-    let scored = pass.score([&long.without, &short.without, &level.without])?;
+    let lasted_ms = i64::try_from(overview.longest()).unwrap_or(i64::MAX);
+    let lasted_ms = lasted_ms.saturating_mul(rows.step().ms());
+    let known = Known::new(&long.whole, seen, lasted_ms);
+    let without = [&long.without[..], &short.without, &level.without];
+    let scored = pass.score(without, (&known, &long.whole))?;
     let training = Training { scores: scored.long, memories: scored.memories };
     let gate = |distances: Distances, mut scores: Vec<f64>| {
         scores.sort_unstable_by(f64::total_cmp);
@@ -116,7 +123,11 @@ pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitErro
     };
     let short = gate(short, scored.usual.short);
     let level = (following.stay_rows > 0).then(|| gate(level, scored.usual.level));
-    let long = (long.whole, scored.most_above_short);
+    let long = Long {
+        distance: long.whole,
+        most_above_short: scored.most_above_short,
+        extremes: scored.extremes,
+    };
     let model = Adaptive::new(following, long, short, level).map_err(FitError::Model)?;
     Ok(Fitted { model, training })
 }

@@ -229,6 +229,37 @@ fn tick_of_three_minutes_is_found_at_once_and_over_within_the_windows() {
     assert!(!found(&said[AT + 40..AT + 300]));
 }
 
+/// Two signals that move apart for twenty minutes at three o'clock on some nights.
+fn job(rows: &mut [Row], nights: Range<usize>) {
+    for night in nights {
+        for row in &mut rows[night * DAY + 180..night * DAY + 200] {
+            row[0] += 20.0;
+            row[2] -= 20.0;
+        }
+    }
+}
+
+#[test]
+fn state_that_training_saw_on_many_nights_scores_lower_but_a_fault_of_its_size_does_not() {
+    let scores = |trained: Range<usize>| {
+        let mut rows = signals(1, 0..5 * DAY, USUAL);
+        job(&mut rows, trained);
+        let watch = Watch::trained(&[&rows]);
+        let mut rows = signals(2, 5 * DAY..10 * DAY, USUAL);
+        job(&mut rows, 0..5);
+        for row in &mut rows[AT + 700..AT + 720] {
+            row[1] += 20.0;
+            row[3] -= 20.0;
+        }
+        let said = watch.watch("node-0", &rows);
+        assert!(found(&said[AT + 700..AT + 720]), "the fault is found");
+        [AT + 199, AT + 719].map(|minute| said[minute].decision)
+    };
+    let ([known, fault], [once, _]) = (scores(0..5), scores(2..3));
+    assert!(known < fault - 1.0, "{known} for the job, {fault} for the fault");
+    assert!(known < once - 1.0, "{known}, and {once} where training saw it on one night");
+}
+
 #[test]
 fn variance_of_one_signal_that_grows_is_found_within_the_hour() {
     let said = watched(|rows| {

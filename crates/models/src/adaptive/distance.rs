@@ -5,7 +5,7 @@ use contract::StepError;
 use crate::Tensors;
 
 /// Added to a squared distance before its logarithm is taken.
-const SMALLEST: f64 = 1e-9;
+pub(super) const SMALLEST: f64 = 1e-9;
 
 /// Two squared distances of a row, averaged as logarithms: Mahalanobis' with a ridge on the
 /// covariance, and the sum of squared z-scores.
@@ -79,6 +79,17 @@ impl Distance {
         }
         absent.iter().for_each(|feature| parts[*feature] = 0.0);
         parts
+    }
+
+    /// Returns a row's features whitened, and divided by their deviations, with what is expected in
+    /// place of what is missing; and which features are missing, in order.
+    ///
+    /// # Panics
+    /// If the row does not have [`Distance::features`] items.
+    pub(super) fn places(&self, row: &[f64]) -> (Vec<f64>, Vec<f64>, Vec<usize>) {
+        let Departure { mut centred, whitened, absent } = self.centred(row);
+        centred.iter_mut().zip(&self.deviation).for_each(|(value, deviation)| *value /= deviation);
+        (whitened, centred, absent)
     }
 
     fn centred(&self, row: &[f64]) -> Departure {

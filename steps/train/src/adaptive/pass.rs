@@ -6,11 +6,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use models::adaptive::{Distance, Following, Memory};
+use models::adaptive::{Distance, Extremes, Following, Memory};
 use models::reference::quantile;
 use rayon::prelude::*;
 
 use super::columns::Overview;
+use super::extremes::{Hour, Known, Seen};
 use super::moments::Moments;
 use super::rows::{Part, Rows};
 use crate::FitError;
@@ -55,6 +56,7 @@ struct Follower {
 struct Place {
     /// Number of the row among those of its entity.
     row: usize,
+    time_ms: i64,
     fold: usize,
     /// Whether the row may be used for learning.
     usual: bool,
@@ -128,39 +130,64 @@ impl<R: Rows> Pass<'_, R> {
     }
 
     /// Sums up the features of usual rows for the three scores: the moments of each fold. Returns
-    /// them and the number of usual rows.
-    pub(super) fn moments(&self) -> Result<([Vec<Moments>; 3], usize), FitError> {
+    /// them, the rows that were furthest from usual, and the number of usual rows.
+    pub(super) fn moments(&self) -> Result<([Vec<Moments>; 3], Seen, usize), FitError> {
         let features = self.windows().map(|windows| self.following.features(windows));
         let stride = self.overview.rows.div_ceil(MOST_MOMENT_ROWS).max(1);
         let fresh =
             || features.map(|features| (0..self.folds).map(|_| Sums::new(features)).collect());
-        let groups: Vec<([Vec<Sums>; 3], usize)> = (0..GROUPS).map(|_| (fresh(), 0)).collect();
-        let (groups, _) = self.run(groups, |(sums, usual), (): &mut (), memory, place| {
+        let groups: Vec<([Vec<Sums>; 3], Seen, usize)> =
+            (0..GROUPS).map(|_| (fresh(), Seen::default(), 0)).collect();
+        let hour = self.hour();
+        let each = |(sums, seen, usual): &mut ([Vec<Sums>; 3], Seen, usize),
+                    own: &mut Hour,
+                    memory: &mut Memory,
+                    place: Place| {
+            if place.row.is_multiple_of(hour) {
+                seen.extend(own.end());
+            }
             if !place.usual {
                 return;
             }
             *usual += 1;
-            if place.row % stride > 0 {
+            if !place.row.is_multiple_of(stride) {
                 return;
             }
-            for (sums, windows) in sums.iter_mut().zip(self.windows()) {
-                sums[place.fold].add(self.following, memory, windows);
+            let [long, short, level] = sums;
+            let [windows, of_short, none] = self.windows();
+            let features = long[place.fold].add(self.following, memory, windows);
+            if place.warmed {
+                own.see(place.time_ms, features);
             }
-        })?;
+            short[place.fold].add(self.following, memory, of_short);
+            level[place.fold].add(self.following, memory, none);
+        };
+        let (groups, hours) = self.run(groups, each)?;
         let empty = |features| (0..self.folds).map(|_| Moments::new(features)).collect::<Vec<_>>();
-        let (mut moments, mut usual) = (features.map(empty), 0);
-        for (sums, rows) in groups {
+        let (mut moments, mut extremes, mut usual) = (features.map(empty), Seen::default(), 0);
+        for (sums, seen, rows) in groups {
             usual += rows;
+            extremes.extend(seen);
             for (moments, sums) in moments.iter_mut().zip(sums) {
                 moments.iter_mut().zip(sums).for_each(|(all, sums)| all.add(&sums.finish()));
             }
         }
-        Ok((moments, usual))
+        hours.into_values().for_each(|(_, mut hour)| extremes.extend(hour.end()));
+        Ok((moments, extremes, usual))
+    }
+
+    /// Returns the rows of an hour.
+    fn hour(&self) -> usize {
+        usize::try_from(3_600_000 / self.following.step_ms.max(1)).unwrap_or(1).max(1)
     }
 
     /// Scores every row by distances without its fold: those of the windows, of the gate's and of no
-    /// window.
-    pub(super) fn score(&self, distances: [&[Distance]; 3]) -> Result<Scored, FitError> {
+    /// window. Extremes reduce the first of them, by the distance `whole`.
+    pub(super) fn score(
+        &self,
+        distances: [&[Distance]; 3],
+        (known, whole): (&Known, &Distance),
+    ) -> Result<Scored, FitError> {
         let kept = [self.following.gate_rows, self.following.stay_rows];
         let of_groups = vec![UsualScores::default(); GROUPS];
         let each = |usual: &mut UsualScores, own: &mut Own, memory: &mut Memory, place: Place| {
@@ -170,7 +197,11 @@ impl<R: Rows> Pass<'_, R> {
                 self.following.write_features(memory, windows, &mut own.features);
                 distances[index][place.fold].score(&own.features)
             };
-            let [long, short, level] = [0, 1, 2].map(&mut score);
+            let [level, short, long] = [2, 1, 0].map(&mut score);
+            let nearer = known.nearer(whole, &own.features, place.time_ms);
+            if nearer < 0.0 {
+                own.nearer.push((own.long.len(), nearer));
+            }
             let newest = own.newest[0].iter().copied();
             let above_short = long - newest.fold(short, f64::max);
             own.long.push(long);
@@ -188,7 +219,7 @@ impl<R: Rows> Pass<'_, R> {
                 usual.above_short.push(above_short);
             }
         };
-        let (groups, entities) = self.run(of_groups, each)?;
+        let (groups, mut entities) = self.run(of_groups, each)?;
         let mut scored = Scored::default();
         for group in groups {
             scored.usual.short.extend(group.short);
@@ -196,9 +227,16 @@ impl<R: Rows> Pass<'_, R> {
             scored.usual.above_short.extend(group.above_short);
         }
         scored.most_above_short = Self::most_above_short(&mut scored.usual.above_short);
-        for (name, (mut memory, mut own)) in entities {
+        for (_, own) in entities.values_mut() {
             for (long, above) in own.long.iter_mut().zip(&own.above_short) {
                 *long -= (above - scored.most_above_short).max(0.0);
+            }
+        }
+        let series = entities.values().map(|(_, own)| own.long.as_slice());
+        scored.extremes = known.with_floor_of(series, self.overview.rows);
+        for (name, (mut memory, mut own)) in entities {
+            for (row, nearer) in own.nearer {
+                own.long[row] = scored.extremes.lowered(own.long[row], nearer);
             }
             let [mut short, mut level] = own.newest;
             memory.set_last_scores(short.make_contiguous(), level.make_contiguous());
@@ -240,6 +278,7 @@ impl Follower {
         pass.following.follow(&mut self.memory, part.times[row].ms(), &values);
         Place {
             row: number,
+            time_ms: part.times[row].ms(),
             fold: self.fold,
             usual: self.normal_rows >= pass.following.longest(),
             warmed: number >= MOST_WARM_UP_ROWS.min(self.rows / 10),
@@ -253,6 +292,8 @@ struct Own {
     long: Vec<f64>,
     /// How far each of them is above the highest short score of the newest rows.
     above_short: Vec<f64>,
+    /// Rows whose score is reduced, with the reduction.
+    nearer: Vec<(usize, f64)>,
     /// Newest scores of the gate and of no window.
     newest: [VecDeque<f64>; 2],
     /// Features of the row, kept for their memory.
@@ -277,6 +318,8 @@ pub(super) struct Scored {
     pub(super) long: BTreeMap<String, Vec<f64>>,
     /// Most by which they are above the highest of the gate's newest.
     pub(super) most_above_short: f64,
+    /// The extremes that reduced them.
+    pub(super) extremes: Extremes,
     pub(super) usual: UsualScores,
     pub(super) memories: BTreeMap<String, Memory>,
 }
@@ -293,16 +336,18 @@ impl Sums {
         Self { moments: Moments::new(features), block: Vec::new(), features }
     }
 
-    fn add(&mut self, following: &Following, memory: &Memory, windows: &[usize]) {
+    /// Adds the newest row's features and returns them.
+    fn add(&mut self, following: &Following, memory: &Memory, windows: &[usize]) -> &[f64] {
+        if self.block.len() >= BLOCK_ROWS * self.features {
+            self.moments.take(&mut self.block);
+        }
         let start = self.block.len();
         self.block.resize(start + self.features, 0.0);
         let features = &mut self.block[start..];
         following.write_features(memory, windows, features);
         // What is missing counts as usual.
         features.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
-        if self.block.len() >= BLOCK_ROWS * self.features {
-            self.moments.take(&mut self.block);
-        }
+        features
     }
 
     fn finish(mut self) -> Moments {

@@ -1,0 +1,106 @@
+//! The rows of training that are furthest from usual.
+
+use models::adaptive::{Distance, Extremes, MOST_EXTREMES, single, size};
+use models::reference::quantile;
+
+/// Rows that are closer in time than this may be of the same occurrence of a state.
+const APART_MS: i64 = 43_200_000;
+
+/// Shortest training with extremes.
+const SHORTEST_MS: i64 = 2 * APART_MS;
+
+/// Quantile of the training scores below which no score is reduced.
+const FLOOR_SHARE: f64 = 0.9;
+
+/// Most scores from which the floor is computed; of more, evenly spaced ones are used.
+const MOST_FLOOR_SCORES: usize = 1_000_000;
+
+/// A row that is far from usual.
+#[derive(Debug, Clone)]
+struct Row {
+    size: f64,
+    time_ms: i64,
+    features: Vec<f32>,
+}
+
+/// The furthest row of an entity's hour.
+#[derive(Debug, Default)]
+pub(super) struct Hour {
+    furthest: Option<Row>,
+}
+
+impl Hour {
+    pub(super) fn see(&mut self, time_ms: i64, features: &[f64]) {
+        let size = size(features);
+        if self.furthest.as_ref().is_none_or(|furthest| furthest.size < size) {
+            let features = features.iter().copied().map(single).collect();
+            self.furthest = Some(Row { size, time_ms, features });
+        }
+    }
+
+    /// Ends the hour and returns its furthest row.
+    pub(super) fn end(&mut self) -> Seen {
+        Seen { rows: self.furthest.take().into_iter().collect() }
+    }
+}
+
+/// The furthest rows of hours; only the furthest of them are kept.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    rows: Vec<Row>,
+}
+
+impl Seen {
+    /// Takes in other rows.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        if self.rows.len() > 2 * MOST_EXTREMES {
+            self.cut();
+        }
+    }
+
+    /// Keeps the furthest; of equal ones the first.
+    fn cut(&mut self) {
+        self.rows.sort_by(|a, b| b.size.total_cmp(&a.size));
+        self.rows.truncate(MOST_EXTREMES);
+    }
+}
+
+/// The extremes of training and when they were.
+pub(super) struct Known {
+    extremes: Extremes,
+    times_ms: Vec<i64>,
+}
+
+impl Known {
+    /// Takes the furthest rows of a training; a training that is too short has no extremes.
+    pub(super) fn new(distance: &Distance, mut seen: Seen, lasted_ms: i64) -> Self {
+        if lasted_ms < SHORTEST_MS {
+            seen = Seen::default();
+        }
+        seen.cut();
+        let times_ms: Vec<i64> = seen.rows.iter().map(|row| row.time_ms).collect();
+        let rows = seen.rows.into_iter().flat_map(|row| row.features).collect();
+        Self { extremes: Extremes::new(distance, rows), times_ms }
+    }
+
+    /// Returns the reduction of a training row's score by the extremes of other times.
+    pub(super) fn nearer(&self, distance: &Distance, features: &[f64], time_ms: i64) -> f64 {
+        let apart =
+            |index: usize| self.times_ms[index].abs_diff(time_ms) >= APART_MS.unsigned_abs();
+        self.extremes.nearer(distance, features, apart)
+    }
+
+    /// Returns the extremes with their floor, from the scores of each entity; `rows` is their number.
+    pub(super) fn with_floor_of<'a>(
+        &self,
+        series: impl Iterator<Item = &'a [f64]>,
+        rows: usize,
+    ) -> Extremes {
+        let every = rows.div_ceil(MOST_FLOOR_SCORES).max(1);
+        let mut scores: Vec<f64> =
+            series.flat_map(|of| of.iter().copied().step_by(every)).collect();
+        scores.sort_unstable_by(f64::total_cmp);
+        self.extremes.clone().with_floor(quantile(&scores, FLOOR_SHARE))
+    }
+}
