@@ -108,8 +108,7 @@ impl Extremes {
         let name = format!("{prefix}.rows");
         // Bundles of before have none.
         let Some(&[count, features]) = tensors.shape(&name) else { return Ok(Self::default()) };
-        let refused =
-            |name: &str| StepError::damaged(format!("tensor `{name}` is out of range"));
+        let refused = |name: &str| StepError::damaged(format!("tensor `{name}` is out of range"));
         if count > MOST_EXTREMES || features != distance.features() {
             return Err(refused(&name));
         }
