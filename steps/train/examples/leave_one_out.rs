@@ -10,9 +10,11 @@
 //! shares named wrong and unknown, and the median number of windows until the class is right and
 //! stays right. Entities whose class has no other entity are not left out. Those named behind the
 //! features are left away altogether, such as pods that are different from their declared class.
+//! Entities that do not get the right class are listed on standard error.
 //! `tests/bench/labelled.sh` compares the figures of rows with scikit-learn.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -45,6 +47,7 @@ struct Fitted {
 
 /// How an entity that was left out was named.
 struct Named {
+    entity: String,
     class: String,
     rows: usize,
     right_rows: usize,
@@ -85,11 +88,18 @@ fn main() -> Result<()> {
                 named.push(set.name(*entity, class, &set.without(*entity, kind)?));
             }
         }
+        for Named { entity, class, called, rows, .. } in named.iter().filter(|it| !it.is_right()) {
+            let called = called.as_deref().unwrap_or("unknown");
+            writeln!(
+                std::io::stderr(),
+                "{kind}: {entity} is {class}, called {called} after {rows} windows"
+            )?;
+        }
         figures.insert(kind, sum_up(&named, read.step.seconds()));
     }
     let mut out = std::io::stdout();
     serde_json::to_writer(&mut out, &figures)?;
-    Ok(std::io::Write::write_all(&mut out, b"\n")?)
+    Ok(out.write_all(b"\n")?)
 }
 
 fn rule(settings: &Classify, step: contract::Span) -> EvidenceRule {
@@ -150,6 +160,7 @@ impl Set {
         let start = Timestamp::from_ms(0);
         let mut evidence = EntityEvidence::new(classes.len(), start, "");
         let mut named = Named {
+            entity: self.table.table.entities[entity as usize].clone(),
             class: class.to_owned(),
             rows: 0,
             right_rows: 0,
