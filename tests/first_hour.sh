@@ -43,6 +43,17 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 # until_ready URL: waits for a server that was started, a minute at most.
 until_ready() { curl -sf --retry 120 --retry-delay 0 --retry-max-time 60 --retry-all-errors -o /dev/null "$1"; }
 
+echo "== the samples that come with the program, no repository"
+mkdir -p "$place/samples"
+cd "$place/samples"
+for name in container flow; do
+    lynceus init --from "$name"
+    says "Next: lynceus run $name --sample"
+    fails 2 init "$name-of-mine" --from "$name" --url http://127.0.0.1:9
+    lynceus run "$name" --sample
+    says "report  "
+done
+
 echo "== SRE: a young Prometheus, no repository"
 mkdir -p "$place/sre"
 cd "$place/sre"

@@ -68,10 +68,10 @@ pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError>
     }
     let next = match &args.url {
         Some(_) => format!("Next: lynceus run {name}"),
-        None if shipped.sample.is_empty() => {
-            format!("Next: name your signals in {}, then lynceus run {name}", path.display())
+        None if name == shipped.name && !shipped.sample.is_empty() => {
+            format!("Next: lynceus run {name} --sample, or set your sources in {}", path.display())
         }
-        None => format!("Next: lynceus run {name} --sample, or set sources.metrics.prometheus.url"),
+        None => format!("Next: set your sources in {}, then lynceus run {name}", path.display()),
     };
     say(&next);
     Ok(())
@@ -100,6 +100,10 @@ fn fitting(
     folder: &Path,
 ) -> Result<String, StepError> {
     let document = document::parse(shipped.name, shipped.text)?;
+    if document.sources.values().all(|source| source.queries.is_empty()) {
+        let refused = StepError::usage(format!("`{}` has no queries of a Prometheus", shipped.name));
+        return Err(refused.hint("leave out --url, and set its sources in the document"));
+    }
     let source = source(args, url, folder)?;
     let look = Look::new(&source.server, folder)?;
     say(&format!("Looking at {url}"));
