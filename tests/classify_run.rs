@@ -1,5 +1,9 @@
 //! Does a pipeline of `task: classify` train, select, deploy, score, notify and report?
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+
 use anyhow::Context as _;
 
 use crate::workspace::Workspace;
@@ -195,5 +199,102 @@ fn a_worse_model_of_classes_is_not_promoted_and_a_bundle_of_other_classes_is_ref
     assert_eq!(refused.status.code(), Some(3), "{said}");
     assert!(said.contains("redis"), "{said}");
     workspace.run(&score)?;
+    Ok(())
+}
+
+/// The endpoint of a pipeline, which ends with the test.
+struct Endpoint {
+    process: Child,
+    address: String,
+}
+
+impl Endpoint {
+    fn start(workspace: &Workspace, pipeline: &str) -> anyhow::Result<Self> {
+        let mut command = workspace.lynceus(&["serve", pipeline, "--address", "127.0.0.1:0"]);
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("an output")?).read_line(&mut line)?;
+        let address = line.trim().trim_start_matches("http://").trim_end_matches("/v2").to_owned();
+        Ok(Self { process, address })
+    }
+
+    fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+        let (mut stream, body) = (TcpStream::connect(&self.address)?, body.to_string());
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        let (_, body) = reply.split_once("\r\n\r\n").context("a body")?;
+        Ok(serde_json::from_str(body)?)
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+#[test]
+fn endpoint_names_the_class_of_each_entity_once_it_has_enough_rows() -> anyhow::Result<()> {
+    let workspace = workspace()?;
+    workspace.run(&["run", "kinds.yaml", "--now", TRAINED])?;
+    let endpoint = Endpoint::start(&workspace, "kinds")?;
+
+    // Two new pods in turn, the later rows first: one behaves like redis and says it is nginx.
+    let (mut rows, mut images) = (Vec::new(), Vec::new());
+    for seconds in [650, 640, 630, 620, 610] {
+        for (pod, kind, image) in [("new-1", 2, "nginx:1.25"), ("db-1", 0, "mariadb:10.11")] {
+            rows.push(row(pod, (kind, image), seconds));
+            images.push(image);
+        }
+    }
+    let cells = |index: usize| rows.iter().filter_map(move |row| row.trim().split(',').nth(index));
+    let numbers = |index: usize| cells(index).map(str::parse::<f64>).collect::<Result<Vec<_>, _>>();
+    let time = |time: &str| time.parse::<contract::Timestamp>().map_err(anyhow::Error::msg);
+    let times = cells(0).map(|text| Ok(time(text)?.ms()));
+    let times = times.collect::<anyhow::Result<Vec<i64>>>()?;
+    let tensor = |name: &str, datatype: &str, data: serde_json::Value| {
+        serde_json::json!({"name": name, "datatype": datatype, "shape": [10], "data": data})
+    };
+    let mut inputs = vec![
+        tensor("cpu_cores", "FP64", numbers(3)?.into()),
+        tensor("bytes_per_second", "FP64", numbers(4)?.into()),
+        tensor("time", "INT64", times.into()),
+        tensor("entity", "BYTES", cells(1).collect::<Vec<_>>().into()),
+        tensor("declared", "BYTES", images.into()),
+    ];
+    let path = "/v2/models/kinds/infer";
+    let reply = endpoint.post(path, &serde_json::json!({"inputs": inputs}))?;
+    let output = |name: &str| {
+        let outputs = reply["outputs"].as_array().into_iter().flatten();
+        let found = outputs.filter(|output| output["name"] == name).map(|it| it["data"].clone());
+        found.last().with_context(|| format!("{name} in {reply}"))
+    };
+    let (class, mismatch, nearest) = (output("class")?, output("mismatch")?, output("nearest")?);
+    // The last rows in time come first, and the first two of a pod are too few.
+    assert_eq!(
+        class,
+        serde_json::json!([
+            "redis", "mysql", "redis", "mysql", "redis", "mysql", "unknown", "unknown", "unknown",
+            "unknown"
+        ])
+    );
+    assert_eq!((&nearest[8], &nearest[9]), (&"redis".into(), &"mysql".into()));
+    let expected = [true, false, true, false, true, false, false, false, false, false];
+    assert_eq!(mismatch, serde_json::json!(expected));
+    let reasons = output("reasons")?;
+    assert!(reasons[0].as_str().is_some_and(|it| it.contains("bytes_per_second")), "{reasons}");
+    assert_eq!(reasons[1], "[]");
+
+    inputs.push(tensor("colour", "FP64", numbers(3)?.into()));
+    let refused = endpoint.post(path, &serde_json::json!({"inputs": inputs}))?;
+    assert!(refused["error"].as_str().is_some_and(|it| it.contains("`colour`")), "{refused}");
+
+    let replay = workspace.output(&["replay", "kinds.yaml"])?;
+    let said = String::from_utf8_lossy(&replay.stderr);
+    assert_eq!(replay.status.code(), Some(2), "{said}");
+    assert!(said.contains("task: classify"), "{said}");
     Ok(())
 }

@@ -199,6 +199,26 @@ pub struct EntityScore {
 }
 
 impl EntityScore {
+    /// Makes the score of an entity that has a verdict and nothing else.
+    pub fn bare(entity: String, verdict: Verdict) -> Self {
+        Self {
+            entity,
+            verdict,
+            completeness: 0.0,
+            votes: Decimal::ZERO,
+            combined: None,
+            members: Vec::new(),
+            causes: Vec::new(),
+            urgent: false,
+            drifting: Vec::new(),
+            new_level: None,
+            missing: Vec::new(),
+            diagnosis: None,
+            reason: None,
+            class: None,
+        }
+    }
+
     /// Whether its class differs from the declared one.
     pub fn is_mismatch(&self) -> bool {
         self.class.as_ref().is_some_and(|class| class.mismatch)

@@ -66,8 +66,8 @@ pub(crate) fn files_of(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, StepE
     Ok(files)
 }
 
-/// Reads the manifest of a bundle; one of another format is refused.
-pub(crate) fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleManifest, StepError> {
+/// Reads the manifest of a bundle from its files by name; one of another format is refused.
+pub fn manifest_of(files: &BTreeMap<String, Vec<u8>>) -> Result<BundleManifest, StepError> {
     let file = BundleManifest::FILE;
     let manifest = files.get(file).ok_or_else(|| missing(file))?;
     let manifest: BundleManifest = artifact::parse_json(file, manifest)?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use contract::StepError;
 use contract::step::{LogFormat, start_logging};
+use document::classify::Task;
 use frames::Dataset;
 use serve::args::{ServeArgs as Server, ServeOptions};
 
@@ -62,6 +63,13 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<(), StepError
     }
     start_logging(LogFormat::Text);
     let context = Context::new(global, &args.document)?;
+    if context.document.task == Task::Classify {
+        let name = &context.document.name;
+        return Err(StepError::usage(format!(
+            "`{name}` is of `task: classify`: the replay compares alarms with labels"
+        ))
+        .hint(format!("`lynceus evaluate {name}` compares its classes with a table")));
+    }
     let (run, _) = runs::find(&context.store, &context.document.name, &args.run)?;
     context.store.bring_run(&run)?;
     let document = &context.document;

@@ -45,7 +45,7 @@ impl Judge {
         let _place = self.limits.enter()?;
         let rows = Arc::new(rows);
         let scores = self.scores(served, &rows).await?.map_err(|error| failed(&error))?;
-        let alarms = scores.iter().filter(|score| score.verdict == Verdict::Anomalous).count();
+        let alarms = scores.iter().filter(|score| is_alarm(score)).count();
         self.metrics.judged(scores.len(), alarms);
         self.shadow(rows, &scores);
         Ok(scores)
@@ -83,17 +83,26 @@ impl Judge {
 
     fn shadow(&self, rows: Arc<FeatureTable>, scores: &[EntityScore]) {
         let Some(shadow) = self.live.shadow() else { return };
-        let verdicts: Vec<Verdict> = scores.iter().map(|score| score.verdict).collect();
+        let alarms: Vec<(bool, Option<String>)> = scores.iter().map(said).collect();
         let metrics = Arc::clone(&self.metrics);
         drop(tokio::task::spawn_blocking(move || match shadow.judge(&rows) {
             Ok(scores) => {
-                let pairs = scores.iter().zip(&verdicts);
-                let others = pairs.filter(|(score, verdict)| score.verdict != **verdict).count();
+                let pairs = scores.iter().zip(&alarms);
+                let others = pairs.filter(|(score, before)| said(score) != **before).count();
                 metrics.shadowed(scores.len(), others);
             }
             Err(error) => tracing::warn!(%error, "The shadow version could not score a request"),
         }));
     }
+}
+
+fn is_alarm(score: &EntityScore) -> bool {
+    score.verdict == Verdict::Anomalous || score.is_mismatch()
+}
+
+/// Returns what two versions may say otherwise of a row: whether it is an alarm, and the class.
+fn said(score: &EntityScore) -> (bool, Option<String>) {
+    (is_alarm(score), score.class.as_ref().map(|class| class.name().to_owned()))
 }
 
 fn failed(error: &StepError) -> ProtocolError {

@@ -7,6 +7,7 @@
 //!
 //! - [`args`] are the flags; [`live`] keeps the bundle that the alias points at and replaces it
 //!   without dropping a request;
+//! - [`model`] is what judges rows, of either task;
 //! - [`protocol`] is the protocol's JSON, [`tensor`] its tensors, in JSON and binary;
 //! - [`predict`] turns tensors into rows, and verdicts into tensors;
 //! - [`judge`] scores the rows of a request, [`batches`] those of several requests at once;
@@ -20,6 +21,7 @@ pub mod limits;
 pub mod listen;
 pub mod live;
 pub mod metrics;
+pub mod model;
 pub mod predict;
 pub mod protocol;
 pub mod replay;

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use contract::bundle::BundleManifest;
 use contract::{Division, Shard, StepError};
-use models::Bundle;
 use store::{ObjectStore, Registry};
 
 use crate::args::ServeArgs;
 use crate::metrics::Metrics;
+use crate::model::Model;
 
 /// A version that answers.
 #[derive(Debug)]
 pub struct Served {
-    /// The bundle of each shard, in their order; of a pipeline without shards the only one.
-    pub parts: Vec<(Option<Shard>, Bundle)>,
+    /// The model of each shard, in their order; of a pipeline without shards the only one.
+    pub parts: Vec<(Option<Shard>, Model)>,
     /// What all parts have in common, and the members of the first.
     pub manifest: BundleManifest,
     /// Its version.
@@ -37,14 +37,14 @@ impl Served {
             .hint("`shards: {by: hash}` can be served: the name of an entity says its shard"));
         }
         let fetched = registry.fetch_parts(&version)?.into_iter();
-        let parts = fetched.map(|(shard, files)| Ok((shard, Bundle::from_files(&files)?)));
-        let parts: Vec<(Option<Shard>, Bundle)> = parts.collect::<Result<_, StepError>>()?;
+        let parts = fetched.map(|(shard, files)| Ok((shard, Model::from_files(&files)?)));
+        let parts: Vec<(Option<Shard>, Model)> = parts.collect::<Result<_, StepError>>()?;
         let Some((_, first)) = parts.first() else {
             return Err(StepError::bug(format!("version `{version}` has no part")));
         };
         let manifest = first.manifest().clone();
-        for (shard, bundle) in &parts {
-            let difference = manifest.contract.first_difference(&bundle.manifest().contract);
+        for (shard, model) in &parts {
+            let difference = manifest.contract.first_difference(&model.manifest().contract);
             if let (Some(shard), Some(difference)) = (shard, difference) {
                 return Err(StepError::refused(format!(
                     "shard {shard} of version `{version}` has other features than the first: {difference}"

@@ -1,11 +1,12 @@
 //! Tensors to rows, and verdicts to tensors.
 
 use axum::http::StatusCode;
+use contract::bundle::BundleManifest;
+use contract::classify::EntityClass;
 use contract::score::{EntityScore, Verdict};
 use contract::{Span, StepError, Timestamp};
-use frames::FeatureTable;
 use frames::table::{Column, Table};
-use models::{Bundle, ScoreOptions, ScoreState};
+use frames::{FeatureTable, RowLabels};
 
 use crate::live::Served;
 use crate::protocol::{InferRequest, ProtocolError, TensorMetadata};
@@ -17,9 +18,8 @@ pub const FEATURES: &str = "features";
 pub const TIME: &str = "time";
 /// Optional input: entity of each row, `[rows]`.
 pub const ENTITY: &str = "entity";
-
-/// How rows are judged.
-const OPTIONS: ScoreOptions = ScoreOptions { min_completeness: 0.5, threads: 1 };
+/// Optional input of `task: classify`: what each row's entity declares, such as its image, `[rows]`.
+pub const DECLARED: &str = "declared";
 
 /// A named output.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,27 +37,26 @@ impl Served {
     pub fn inputs(&self) -> Vec<TensorMetadata> {
         let columns = self.manifest.contract.columns.len();
         let columns = i64::try_from(columns).unwrap_or(i64::MAX);
-        vec![
+        let mut inputs = vec![
             TensorMetadata { name: FEATURES.into(), datatype: "FP64", shape: vec![-1, columns] },
             TensorMetadata { name: TIME.into(), datatype: "INT64", shape: vec![-1] },
             TensorMetadata { name: ENTITY.into(), datatype: "BYTES", shape: vec![-1] },
-        ]
+        ];
+        if self.is_classify() {
+            inputs.push(TensorMetadata {
+                name: DECLARED.into(),
+                datatype: "BYTES",
+                shape: vec![-1],
+            });
+        }
+        inputs
     }
 
     /// Returns the outputs.
     pub fn outputs(&self) -> Vec<TensorMetadata> {
-        let fixed = [
-            ("score", "FP64"),
-            ("threshold", "FP64"),
-            ("alarm", "BOOL"),
-            ("completeness", "FP64"),
-            ("reasons", "BYTES"),
-        ];
-        let members = self.manifest.members.iter();
-        let members = members.map(|member| (format!("member:{}", member.kind), "FP64"));
-        let all = fixed.map(|(name, datatype)| (name.to_owned(), datatype)).into_iter();
-        all.chain(members)
-            .map(|(name, datatype)| TensorMetadata { name, datatype, shape: vec![-1] })
+        let outputs = self.describe(&[]).into_iter();
+        outputs
+            .map(|Output { name, datatype, .. }| TensorMetadata { name, datatype, shape: vec![-1] })
             .collect()
     }
 
@@ -71,7 +70,7 @@ impl Served {
     ) -> Result<FeatureTable, ProtocolError> {
         let contract = &self.manifest.contract;
         self.check_contract(request)?;
-        let (mut matrix, mut times, mut entities) = (None, None, None);
+        let (mut matrix, mut times, mut entities, mut declared) = (None, None, None, None);
         let mut columns: Vec<Option<Vec<f64>>> = vec![None; contract.columns.len()];
         for tensor in &request.inputs {
             let data = tensor::elements(tensor, &mut binary)?;
@@ -80,11 +79,19 @@ impl Served {
                 (FEATURES, _, Flat::Numbers(values)) => matrix = Some((tensor, values)),
                 (TIME, _, Flat::Numbers(values)) => times = Some(values),
                 (ENTITY, _, Flat::Texts(values)) => entities = Some(values),
+                (DECLARED, _, Flat::Texts(values)) if self.is_classify() => {
+                    declared = Some(values);
+                }
                 (_, Some(column), Flat::Numbers(values)) => columns[column] = Some(values),
                 (name, ..) => {
+                    let optional = if self.is_classify() {
+                        format!("`{TIME}`, `{ENTITY}` and `{DECLARED}`")
+                    } else {
+                        format!("`{TIME}` and `{ENTITY}`")
+                    };
                     return Err(ProtocolError::bad_request(format!(
                         "input `{name}` is unknown or has the wrong datatype: the model takes \
-                         `{FEATURES}` or its features by name, `{TIME}` and `{ENTITY}`"
+                         `{FEATURES}` or its features by name, {optional}"
                     )));
                 }
             }
@@ -97,7 +104,7 @@ impl Served {
             Some((tensor, values)) => split(&tensor.shape, &values, contract.columns.len())?,
             None => by_name(columns, &contract.names())?,
         };
-        self.table(columns, times, entities)
+        self.table(columns, Keys { times, entities, declared })
     }
 
     fn check_contract(&self, request: &InferRequest) -> Result<(), ProtocolError> {
@@ -116,14 +123,14 @@ impl Served {
     fn table(
         &self,
         columns: Vec<Vec<f64>>,
-        times: Option<Vec<f64>>,
-        entities: Option<Vec<String>>,
+        Keys { times, entities, declared }: Keys,
     ) -> Result<FeatureTable, ProtocolError> {
         let contract = &self.manifest.contract;
         let rows = columns.first().map_or(0, Vec::len);
         let lengths = [
             (TIME, times.as_ref().map_or(rows, Vec::len)),
             (ENTITY, entities.as_ref().map_or(rows, Vec::len)),
+            (DECLARED, declared.as_ref().map_or(rows, Vec::len)),
         ];
         if let Some((name, length)) = lengths.into_iter().find(|(_, length)| *length != rows) {
             return Err(ProtocolError::bad_request(format!(
@@ -147,23 +154,25 @@ impl Served {
         let names = entities.unwrap_or_else(|| vec![String::new(); rows]);
         table.entity = names.iter().map(|name| table.entity_index(name)).collect();
         let warm_up = vec![false; rows];
-        Ok(FeatureTable { contract: contract.clone(), table, warm_up, labels: None })
+        let labels = declared.map(|label| RowLabels {
+            label,
+            scenario: vec![String::new(); rows],
+            excluded: vec![false; rows],
+        });
+        Ok(FeatureTable { contract: contract.clone(), table, warm_up, labels })
     }
 
-    /// Judges rows, from the state that training left; each with the bundle of its entity's shard.
+    /// Judges rows, from the state that training left; each with the model of its entity's shard.
     pub fn judge(&self, rows: &FeatureTable) -> Result<Vec<EntityScore>, StepError> {
-        let score = |bundle: &Bundle, rows: &FeatureTable| {
-            bundle.score(rows, &mut ScoreState::default(), OPTIONS)
-        };
         let mut judged: Vec<(usize, EntityScore)> = Vec::with_capacity(rows.rows());
-        for (shard, bundle) in &self.parts {
-            let Some(shard) = shard else { return score(bundle, rows) };
+        for (shard, model) in &self.parts {
+            let Some(shard) = shard else { return model.judge(rows) };
             let is_held: Vec<bool> =
                 rows.table.entities.iter().map(|entity| shard.holds(entity)).collect();
             let of_entity = |row: &usize| is_held[rows.table.entity[*row] as usize];
             let own: Vec<usize> = (0..rows.rows()).filter(of_entity).collect();
             if !own.is_empty() {
-                let scores = score(bundle, &rows.select(&own))?;
+                let scores = model.judge(&rows.select(&own))?;
                 judged.extend(own.into_iter().zip(scores));
             }
         }
@@ -177,36 +186,80 @@ impl Served {
         requests: &[&FeatureTable],
     ) -> Vec<Result<Vec<EntityScore>, StepError>> {
         match self.parts.as_slice() {
-            [(None, bundle)] => bundle.score_apart(requests, OPTIONS),
+            [(None, model)] => model.judge_apart(requests),
             _ => requests.iter().map(|rows| self.judge(rows)).collect(),
         }
     }
 
+    fn is_classify(&self) -> bool {
+        self.manifest.classify.is_some()
+    }
+
     /// Writes verdicts as outputs.
     pub fn describe(&self, scores: &[EntityScore]) -> Vec<Output> {
-        let numbers =
-            |of: &dyn Fn(&EntityScore) -> f64| Flat::Numbers(scores.iter().map(of).collect());
-        let reasons = scores
-            .iter()
-            .map(|score| serde_json::to_string(&score.causes).unwrap_or_else(|_| "[]".to_owned()));
-        let mut data = vec![
-            numbers(&score_of),
-            numbers(&|score| threshold_of(self, score)),
-            numbers(&|score| f64::from(u8::from(score.verdict == Verdict::Anomalous))),
-            numbers(&|score| score.completeness),
-            Flat::Texts(reasons.collect()),
-        ];
-        data.extend(self.manifest.members.iter().map(|member| {
-            numbers(&|score| {
-                let found = score.members.iter().find(|other| other.kind == member.kind);
-                found.map_or(f64::NAN, |found| found.decision)
-            })
-        }));
-        let named = self.outputs().into_iter().zip(data);
-        named
-            .map(|(output, data)| Output { name: output.name, datatype: output.datatype, data })
-            .collect()
+        if self.is_classify() { classes(scores) } else { anomalies(&self.manifest, scores) }
     }
+}
+
+/// What a request says of each row besides its features.
+#[derive(Debug)]
+struct Keys {
+    times: Option<Vec<f64>>,
+    entities: Option<Vec<String>>,
+    declared: Option<Vec<String>>,
+}
+
+fn output(name: impl Into<String>, datatype: &'static str, data: Flat) -> Output {
+    Output { name: name.into(), datatype, data }
+}
+
+fn numbers(scores: &[EntityScore], of: impl Fn(&EntityScore) -> f64) -> Flat {
+    Flat::Numbers(scores.iter().map(of).collect())
+}
+
+fn flags(scores: &[EntityScore], of: impl Fn(&EntityScore) -> bool) -> Flat {
+    numbers(scores, |score| f64::from(u8::from(of(score))))
+}
+
+fn texts(scores: &[EntityScore], of: impl Fn(&EntityScore) -> String) -> Flat {
+    Flat::Texts(scores.iter().map(of).collect())
+}
+
+fn reasons(score: &EntityScore) -> String {
+    serde_json::to_string(&score.causes).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn anomalies(manifest: &BundleManifest, scores: &[EntityScore]) -> Vec<Output> {
+    let mut outputs = vec![
+        output("score", "FP64", numbers(scores, score_of)),
+        output("threshold", "FP64", numbers(scores, |score| threshold_of(manifest, score))),
+        output("alarm", "BOOL", flags(scores, |score| score.verdict == Verdict::Anomalous)),
+        output("completeness", "FP64", numbers(scores, |score| score.completeness)),
+        output("reasons", "BYTES", texts(scores, reasons)),
+    ];
+    for member in &manifest.members {
+        let decision = numbers(scores, |score| {
+            let found = score.members.iter().find(|other| other.kind == member.kind);
+            found.map_or(f64::NAN, |found| found.decision)
+        });
+        outputs.push(output(format!("member:{}", member.kind), "FP64", decision));
+    }
+    outputs
+}
+
+fn classes(scores: &[EntityScore]) -> Vec<Output> {
+    let of = |said: fn(&EntityClass) -> &str| {
+        texts(scores, |score| score.class.as_ref().map_or("", said).to_owned())
+    };
+    let probability = |score: &EntityScore| score.class.as_ref().map_or(f64::NAN, |class| class.probability);
+    vec![
+        output("class", "BYTES", of(EntityClass::name)),
+        output("nearest", "BYTES", of(|class| &class.nearest)),
+        output("probability", "FP64", numbers(scores, probability)),
+        output("mismatch", "BOOL", flags(scores, EntityScore::is_mismatch)),
+        output("completeness", "FP64", numbers(scores, |score| score.completeness)),
+        output("reasons", "BYTES", texts(scores, reasons)),
+    ]
 }
 
 /// Returns the combined score, or the sum of the votes where the bundle combines by votes.
@@ -218,8 +271,8 @@ fn score_of(score: &EntityScore) -> f64 {
     }
 }
 
-fn threshold_of(served: &Served, score: &EntityScore) -> f64 {
-    let votes = || served.manifest.vote.alarm_at.to_string().parse().unwrap_or(f64::NAN);
+fn threshold_of(manifest: &BundleManifest, score: &EntityScore) -> f64 {
+    let votes = || manifest.vote.alarm_at.to_string().parse().unwrap_or(f64::NAN);
     score.combined.map_or_else(votes, |combined| combined.threshold)
 }
 

@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use contract::classify::{EntityClass, Unknown};
+use contract::classify::EntityClass;
 use contract::coverage::Coverage;
 use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::steps::ScoreArgs;
-use contract::{Decimal, Outcome, Span, StepError, Timestamp, read_json, write_json};
+use contract::{Outcome, Span, StepError, Timestamp, read_json, write_json};
 use document::classify::Classify;
 use document::sections::Score as Sections;
 use frames::FeatureTable;
@@ -258,7 +258,7 @@ impl<'a> Scorer<'a> {
         entities.extend(self.unseen(time, state));
         if silent {
             let reason = self.coverage.as_ref().and_then(|coverage| coverage.reason(time, ""));
-            entities.push(EntityScore { reason, ..crate::without_data(String::new()) });
+            entities.push(EntityScore { reason, ..EntityScore::bare(String::new(), Verdict::NoData) });
         }
         entities.sort_by(|a, b| a.entity.cmp(&b.entity));
         WindowScore::new(&self.document.name, time, &self.version, entities)
@@ -273,8 +273,7 @@ impl<'a> Scorer<'a> {
         let unseen = state.evidence.iter().filter(|(_, evidence)| lately(evidence));
         let scores = unseen.filter_map(|(name, evidence)| {
             let class = entity_class(&self.bundle, self.classify, name, evidence);
-            let without =
-                EntityScore { verdict: Verdict::Normal, ..crate::without_data(name.clone()) };
+            let without = EntityScore::bare(name.clone(), Verdict::Normal);
             class.mismatch.then_some(EntityScore { class: Some(class), ..without })
         });
         scores.collect()
@@ -287,27 +286,11 @@ impl<'a> Scorer<'a> {
         class: EntityClass,
         rows: &DueRows,
     ) -> EntityScore {
-        let columns = rows.table.table.columns.iter();
-        let values: Vec<f64> = columns.map(|column| column.values[row]).collect();
-        let declared = class.declared.as_deref().filter(|_| class.mismatch);
-        let causes = declared.map(|declared| {
-            self.bundle.profiles().causes(self.bundle.contract(), declared, &values)
-        });
         EntityScore {
-            entity: name.to_owned(),
-            verdict: Verdict::Normal,
             completeness: judged.completeness,
-            votes: Decimal::ZERO,
-            combined: None,
-            members: Vec::new(),
-            causes: causes.unwrap_or_default(),
-            urgent: false,
-            drifting: Vec::new(),
-            new_level: None,
-            missing: Vec::new(),
-            diagnosis: None,
-            reason: None,
+            causes: self.bundle.mismatch_causes(&class, &rows.table, row),
             class: Some(class),
+            ..EntityScore::bare(name.to_owned(), Verdict::Normal)
         }
     }
 }
@@ -319,29 +302,8 @@ pub fn entity_class(
     name: &str,
     evidence: &EntityEvidence,
 ) -> EntityClass {
-    let bounds = &bundle.classify().bounds;
-    let nearest = evidence.nearest(bounds);
-    let probabilities = evidence.probabilities(bounds);
-    let probability = evidence.class.map_or(nearest.probability, |class| {
-        probabilities.get(class as usize).copied().unwrap_or(nearest.probability)
-    });
-    let declared = bundle.declared(&evidence.declared);
-    let class = evidence.class.map(|class| bundle.class_name(Some(class)).to_owned());
-    let mut said = EntityClass {
-        class,
-        unknown: evidence.unknown,
-        nearest: bundle.class_name(u32::try_from(nearest.class).ok()).to_owned(),
-        probability,
-        declared,
-        since: evidence.since,
-        first_seen: evidence.first_seen,
-        windows: evidence.windows,
-        mismatch: false,
-    };
-    let speaks = said.class.is_some() || said.unknown == Some(Unknown::Unlike);
-    said.mismatch = said.declared.as_deref().is_some_and(|declared| {
-        let allowed = || classify.allow.iter().any(|it| it.fits(name, declared, said.name()));
-        speaks && declared != said.name() && !allowed()
-    });
+    let mut said = bundle.class_of(evidence);
+    let declared = said.declared.as_deref().unwrap_or_default();
+    said.mismatch &= !classify.allow.iter().any(|it| it.fits(name, declared, said.name()));
     said
 }

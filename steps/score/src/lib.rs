@@ -312,29 +312,11 @@ impl Shadow {
 /// Adds those who were seen lately and have no row; where there never was one, the cluster as a
 /// whole has none.
 fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntityScore> {
-    entities.extend(missed.into_iter().map(without_data));
+    entities.extend(missed.into_iter().map(|name| EntityScore::bare(name, Verdict::NoData)));
     if entities.is_empty() {
-        entities.push(without_data(String::new()));
+        entities.push(EntityScore::bare(String::new(), Verdict::NoData));
     }
     entities.sort_by(|a, b| a.entity.cmp(&b.entity));
     entities
 }
 
-fn without_data(entity: String) -> EntityScore {
-    EntityScore {
-        entity,
-        verdict: Verdict::NoData,
-        completeness: 0.0,
-        votes: contract::Decimal::ZERO,
-        combined: None,
-        members: Vec::new(),
-        causes: Vec::new(),
-        urgent: false,
-        drifting: Vec::new(),
-        new_level: None,
-        missing: Vec::new(),
-        diagnosis: None,
-        reason: None,
-        class: None,
-    }
-}

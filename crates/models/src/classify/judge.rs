@@ -1,8 +1,12 @@
 //! Class probabilities of the rows of a table, on several threads.
 
+use std::collections::BTreeMap;
+
+use contract::classify::{EntityClass, Unknown};
+use contract::score::{Cause, EntityScore, Verdict};
 use frames::FeatureTable;
 
-use super::ClassBundle;
+use super::{ClassBundle, EntityEvidence};
 
 /// Result of a single row.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,5 +49,80 @@ impl ClassBundle {
                 parts.map(|part| part.join().unwrap_or_else(|e| std::panic::resume_unwind(e)));
             ended.flatten().collect()
         })
+    }
+
+    /// Judges the rows of a table by themselves: each as the last of the rows of its entity until
+    /// then, in the order of their times, without what was seen before. A declared class is the label
+    /// of a row. Returns a score for each row, in the order of the table; one with less than
+    /// `min_completeness` of the features (0 to 1) has no data and adds no evidence.
+    pub fn score(&self, table: &FeatureTable, min_completeness: f64) -> Vec<EntityScore> {
+        let judged = self.judge(table, 1);
+        let rule = (&self.classify().evidence, &self.classify().bounds);
+        let classes = self.classify().classes.len();
+        let mut seen: BTreeMap<u32, EntityEvidence> = BTreeMap::new();
+        let mut order: Vec<usize> = (0..table.rows()).collect();
+        order.sort_by_key(|row| table.table.times[*row]);
+        let mut scores = Vec::with_capacity(order.len());
+        for row in order {
+            let (time, judged) = (table.table.times[row], &judged[row]);
+            let declared = table.labels.as_ref().map_or("", |labels| labels.label[row].as_str());
+            let evidence = seen
+                .entry(table.table.entity[row])
+                .or_insert_with(|| EntityEvidence::new(classes, time, declared));
+            let mut verdict = Verdict::NoData;
+            if judged.completeness >= min_completeness {
+                evidence.observe(time, &judged.probabilities, &judged.distances, rule);
+                verdict = Verdict::Normal;
+            }
+            let class = self.class_of(evidence);
+            let score = EntityScore {
+                completeness: judged.completeness,
+                causes: self.mismatch_causes(&class, table, row),
+                class: Some(class),
+                ..EntityScore::bare(table.table.entity_of(row).to_owned(), verdict)
+            };
+            scores.push((row, score));
+        }
+        scores.sort_by_key(|(row, _)| *row);
+        scores.into_iter().map(|(_, score)| score).collect()
+    }
+
+    /// Returns what the evidence of an entity says; a mismatch is not held against any allow list.
+    pub fn class_of(&self, evidence: &EntityEvidence) -> EntityClass {
+        let bounds = &self.classify().bounds;
+        let nearest = evidence.nearest(bounds);
+        let probabilities = evidence.probabilities(bounds);
+        let probability = evidence.class.map_or(nearest.probability, |class| {
+            probabilities.get(class as usize).copied().unwrap_or(nearest.probability)
+        });
+        let mut said = EntityClass {
+            class: evidence.class.map(|class| self.class_name(Some(class)).to_owned()),
+            unknown: evidence.unknown,
+            nearest: self.class_name(u32::try_from(nearest.class).ok()).to_owned(),
+            probability,
+            declared: self.declared(&evidence.declared),
+            since: evidence.since,
+            first_seen: evidence.first_seen,
+            windows: evidence.windows,
+            mismatch: false,
+        };
+        let speaks = said.class.is_some() || said.unknown == Some(Unknown::Unlike);
+        said.mismatch = speaks && said.declared.as_deref().is_some_and(|it| it != said.name());
+        said
+    }
+
+    /// Returns the features by which a row differs most from the class that it declares; none without
+    /// a mismatch.
+    pub fn mismatch_causes(
+        &self,
+        class: &EntityClass,
+        table: &FeatureTable,
+        row: usize,
+    ) -> Vec<Cause> {
+        let Some(declared) = class.declared.as_deref().filter(|_| class.mismatch) else {
+            return Vec::new();
+        };
+        let values = table.table.columns.iter().map(|column| column.values[row]);
+        self.profiles().causes(self.contract(), declared, &values.collect::<Vec<f64>>())
     }
 }
