@@ -221,7 +221,10 @@ impl Endpoint {
     fn post(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
         let (mut stream, body) = (TcpStream::connect(&self.address)?, body.to_string());
         let length = body.len();
-        write!(stream, "POST {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        write!(
+            stream,
+            "POST {path} HTTP/1.0\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         let (_, body) = reply.split_once("\r\n\r\n").context("a body")?;
@@ -255,9 +258,7 @@ fn endpoint_names_the_class_of_each_entity_once_it_has_enough_rows() -> anyhow::
     let time = |time: &str| time.parse::<contract::Timestamp>().map_err(anyhow::Error::msg);
     let times = cells(0).map(|text| Ok(time(text)?.ms()));
     let times = times.collect::<anyhow::Result<Vec<i64>>>()?;
-    let tensor = |name: &str, datatype: &str, data: serde_json::Value| {
-        serde_json::json!({"name": name, "datatype": datatype, "shape": [10], "data": data})
-    };
+    let tensor = |name: &str, datatype: &str, data: serde_json::Value| serde_json::json!({"name": name, "datatype": datatype, "shape": [10], "data": data});
     let mut inputs = vec![
         tensor("cpu_cores", "FP64", numbers(3)?.into()),
         tensor("bytes_per_second", "FP64", numbers(4)?.into()),

@@ -113,7 +113,8 @@ mod tests {
         let pipelines = Path::new(env!("CARGO_MANIFEST_DIR"));
         for shipped in ALL.iter().filter(|shipped| !shipped.sample.is_empty()) {
             let folder = format!("samples/{}", shipped.name);
-            let files = contract::artifact::files_below(&pipelines.join(&folder)).unwrap_or_default();
+            let files =
+                contract::artifact::files_below(&pipelines.join(&folder)).unwrap_or_default();
             for file in files.iter().filter(|file| !file.starts_with("raw.")) {
                 let path = format!("{folder}/{file}");
                 assert!(shipped.sample.iter().any(|(name, _)| *name == path), "{path}");

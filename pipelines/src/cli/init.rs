@@ -101,7 +101,8 @@ fn fitting(
 ) -> Result<String, StepError> {
     let document = document::parse(shipped.name, shipped.text)?;
     if document.sources.values().all(|source| source.queries.is_empty()) {
-        let refused = StepError::usage(format!("`{}` has no queries of a Prometheus", shipped.name));
+        let refused =
+            StepError::usage(format!("`{}` has no queries of a Prometheus", shipped.name));
         return Err(refused.hint("leave out --url, and set its sources in the document"));
     }
     let source = source(args, url, folder)?;

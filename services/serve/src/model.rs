@@ -6,8 +6,8 @@ use contract::StepError;
 use contract::bundle::BundleManifest;
 use contract::score::EntityScore;
 use frames::FeatureTable;
-use models::classify::ClassBundle;
 use models::bundle::manifest_of;
+use models::classify::ClassBundle;
 use models::{Bundle, ScoreOptions, ScoreState};
 
 /// How rows are judged.

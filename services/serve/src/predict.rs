@@ -251,7 +251,8 @@ fn classes(scores: &[EntityScore]) -> Vec<Output> {
     let of = |said: fn(&EntityClass) -> &str| {
         texts(scores, |score| score.class.as_ref().map_or("", said).to_owned())
     };
-    let probability = |score: &EntityScore| score.class.as_ref().map_or(f64::NAN, |class| class.probability);
+    let probability =
+        |score: &EntityScore| score.class.as_ref().map_or(f64::NAN, |class| class.probability);
     vec![
         output("class", "BYTES", of(EntityClass::name)),
         output("nearest", "BYTES", of(|class| &class.nearest)),

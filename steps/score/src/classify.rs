@@ -258,7 +258,8 @@ impl<'a> Scorer<'a> {
         entities.extend(self.unseen(time, state));
         if silent {
             let reason = self.coverage.as_ref().and_then(|coverage| coverage.reason(time, ""));
-            entities.push(EntityScore { reason, ..EntityScore::bare(String::new(), Verdict::NoData) });
+            entities
+                .push(EntityScore { reason, ..EntityScore::bare(String::new(), Verdict::NoData) });
         }
         entities.sort_by(|a, b| a.entity.cmp(&b.entity));
         WindowScore::new(&self.document.name, time, &self.version, entities)

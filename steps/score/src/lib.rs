@@ -319,4 +319,3 @@ fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntitySc
     entities.sort_by(|a, b| a.entity.cmp(&b.entity));
     entities
 }
-
