@@ -268,10 +268,10 @@ fn endpoint_names_the_class_of_each_entity_once_it_has_enough_rows() -> anyhow::
     ];
     let path = "/v2/models/kinds/infer";
     let reply = endpoint.post(path, &serde_json::json!({"inputs": inputs}))?;
-    let output = |name: &str| {
-        let outputs = reply["outputs"].as_array().into_iter().flatten();
-        let found = outputs.filter(|output| output["name"] == name).map(|it| it["data"].clone());
-        found.last().with_context(|| format!("{name} in {reply}"))
+    let output = |name: &str| -> anyhow::Result<serde_json::Value> {
+        let mut outputs = reply["outputs"].as_array().into_iter().flatten();
+        let found = outputs.find(|output| output["name"] == name);
+        Ok(found.with_context(|| format!("{name} in {reply}"))?["data"].clone())
     };
     let (class, mismatch, nearest) = (output("class")?, output("mismatch")?, output("nearest")?);
     // The last rows in time come first, and the first two of a pod are too few.
