@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use contract::{Span, Timestamp};
+use frames::samples::text_number;
 use postgres::Postgres;
 use support::{Place, stderr};
 
@@ -67,6 +68,34 @@ fn unordered_table_becomes_samples_page_by_page() -> Result<()> {
         let warnings = place.outcome()?["warnings"].to_string();
         assert!(warnings.contains("column `note` holds no numbers"), "{warnings}");
     }
+    Ok(())
+}
+
+#[test]
+fn column_of_text_is_a_number_for_each_text() -> Result<()> {
+    if postgres::is_off() {
+        return Ok(());
+    }
+    let (server, database) = nodes()?;
+    server.run(
+        &database,
+        "UPDATE nodes SET note = CASE node WHEN 'n1' THEN 'control' END WHERE node <> 'n2'",
+    )?;
+    let url = server.url("postgres", &database);
+    let texts = "    entity: {texts: {role: note}}\n";
+    let place = Place::new(&format!("{}{texts}", document(&url, "", TABLE)))?;
+    let samples = place.samples(NOW, &[])?;
+    let role = &samples.table.column("role").expect("a column").values;
+    for (row, role) in role.iter().enumerate() {
+        let expected = match samples.table.entity_of(row) {
+            "n1" => text_number("control"),
+            "n2" => text_number("x"),
+            _ => None,
+        };
+        assert_eq!(Some(*role).filter(|role| !role.is_nan()), expected, "row {row}");
+    }
+    let warnings = place.outcome()?["warnings"].to_string();
+    assert!(!warnings.contains("`note`"), "{warnings}");
     Ok(())
 }
 

@@ -40,13 +40,14 @@ pub(crate) fn fill(grid: &mut Grid, fill: &Fill, texts: &[String]) -> usize {
         .sum()
 }
 
-/// Returns how many values of the block's own rows are missing.
-pub(crate) fn gaps(grid: &Grid) -> usize {
+/// Returns how many values of the block's own rows are missing, but for those of `texts`: an entity
+/// without a label is none.
+pub(crate) fn gaps(grid: &Grid, texts: &[String]) -> usize {
     let count = |values: &[f64]| values.iter().filter(|value| value.is_nan()).count();
     let own = |column: &frames::Column| -> usize {
         grid.entities.iter().map(|entity| count(&column.values[entity.own()])).sum()
     };
-    grid.columns.par_iter().map(own).sum()
+    grid.columns.par_iter().filter(|column| !texts.contains(&column.name)).map(own).sum()
 }
 
 /// Says of each row whether no column but those of `texts` has a gap there.

@@ -134,7 +134,7 @@ impl<'a> Maker<'a> {
         let GridCounts { duplicates, off_grid, superseded, non_finite, missing_rows } = on_grid;
         counts = Counts { duplicates, off_grid, superseded, non_finite, missing_rows, ..counts };
         let tail = next.map(|next| grid.tail(block, next)).unwrap_or_default();
-        counts.gaps = fill::gaps(&grid);
+        counts.gaps = fill::gaps(&grid, texts);
         counts.filled = fill::fill(&mut grid, &self.document.fill, texts);
         let kept = (self.document.fill == Fill::DropRow).then(|| fill::complete_rows(&grid, texts));
         let (rows, mut table) = output_rows(&grid, kept.as_deref());

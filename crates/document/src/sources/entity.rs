@@ -25,7 +25,7 @@ pub struct Entity {
     pub names: BTreeMap<String, String>,
     /// Sample columns of texts, and the label that each is made of: `{role: node_role}`. It is a
     /// label of the series, of the endpoint or its info metric, of the node or pod, or a column of
-    /// the table. In the samples a text is a number that is the same for the same text (48 bits of
+    /// the table or database. In the samples a text is a number that is the same for the same text (48 bits of
     /// its SHA-256), and a gap where the label is missing or empty; a label of a node or pod without
     /// a value is its own name. `group_by` of `peers` takes such columns; the patterns of rules
     /// never mean them.

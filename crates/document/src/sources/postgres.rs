@@ -113,6 +113,10 @@ impl Extension for PostgresSource {
 }
 
 impl SourceKind for PostgresSource {
+    fn takes_texts(&self) -> bool {
+        true
+    }
+
     fn columns(&self, _: &Source, _: Span) -> Vec<SampleColumn> {
         of_names(&self.columns, self.entity.as_ref())
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use contract::{Outcome, Span, StepError, Timestamp};
 use document::sources::{Entity, PostgresSource};
-use frames::samples::SampleRows;
+use frames::samples::{SampleRows, text_number};
 use postgres::{Access, Row, Session};
 
 use crate::range::{Due, OTHER_RANGE_HINT};
@@ -45,11 +45,12 @@ pub(crate) fn open<'a>(
 ) -> Result<Box<dyn Source + 'a>, StepError> {
     let field = opening.field("postgres");
     let mut session = Session::connect(&field, &settings.server, opening.folder)?;
-    let query = Query::find(&field, settings, &mut session)?;
+    let entity = &opening.settings.entity;
+    let query = Query::find(&field, (settings, entity), &mut session)?;
     Ok(Box::new(Postgres {
         field,
         settings,
-        entity: &opening.settings.entity,
+        entity,
         step: opening.document.step,
         due: opening.due,
         is_scoring: opening.is_scoring,
@@ -61,7 +62,7 @@ pub(crate) fn open<'a>(
 
 impl Source for Postgres<'_> {
     fn columns(&self) -> Vec<String> {
-        self.query.samples.clone()
+        self.query.samples.iter().chain(self.entity.texts.keys()).cloned().collect()
     }
 
     fn is_labelled(&self) -> bool {
@@ -121,7 +122,7 @@ impl Postgres<'_> {
             Ok(client.query_typed(&query.sql, &bounds.each_ref().map(Parameter::typed)).await?)
         })?;
         let mut samples = SampleRows {
-            columns: vec![Vec::with_capacity(rows.len()); query.samples.len()],
+            columns: vec![Vec::with_capacity(rows.len()); self.columns().len()],
             ..SampleRows::default()
         };
         let mut last = None;
@@ -132,8 +133,14 @@ impl Postgres<'_> {
             order.push(key);
         }
         // The server may return rows of one time in any order.
+        let texts_from = query::KEYS + query.samples.len();
         let values = |row: &Row| -> Result<Vec<Option<f64>>, StepError> {
-            (0..query.samples.len()).map(|index| self.cell(row, index + query::KEYS)).collect()
+            let numbers = (query::KEYS..texts_from).map(|index| self.cell(row, index));
+            let texts = (texts_from..texts_from + self.entity.texts.len()).map(|index| {
+                let text: Option<String> = self.cell(row, index)?;
+                Ok(text.and_then(|text| text_number(&text)))
+            });
+            numbers.chain(texts).collect()
         };
         let values = rows.iter().map(values).collect::<Result<Vec<_>, _>>()?;
         let mut rows: Vec<(Key, Vec<Option<f64>>)> = order.into_iter().zip(values).collect();

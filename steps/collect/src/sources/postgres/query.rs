@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::{StepError, Timestamp};
-use document::sources::{PostgresSource, TimeUnit};
+use document::sources::{Entity, PostgresSource, TimeUnit};
 use postgres::{Access, Session, ToSql, Type, literal, quoted, quoted_table};
 
 /// Columns of a reply before the samples: time, entity, label.
@@ -32,7 +32,7 @@ impl Query {
     /// Errors: usage for columns that are not there or not of a type that fits.
     pub(super) fn find(
         field: &str,
-        settings: &PostgresSource,
+        (settings, entity): (&PostgresSource, &Entity),
         session: &mut Session,
     ) -> Result<Self, StepError> {
         let from = match (&settings.table, &settings.query) {
@@ -50,10 +50,11 @@ impl Query {
             })?;
         let known = Known { field, columns };
         let time = TimeColumn::find(&known, settings)?;
-        for name in [&settings.entity, &settings.label].into_iter().flatten() {
+        let keys = [&settings.entity, &settings.label].into_iter().flatten();
+        for name in keys.chain(entity.texts.values()) {
             known.type_of(name)?;
         }
-        let (samples, left_out) = known.samples(settings)?;
+        let (samples, left_out) = known.samples(settings, entity)?;
         let text = |name: &Option<String>| {
             name.as_deref().map_or("''::text".to_owned(), |name| format!("{}::text", quoted(name)))
         };
@@ -64,6 +65,7 @@ impl Query {
                 _ => format!("{}::float8", quoted(name)),
             });
         }
+        selected.extend(entity.texts.values().map(|name| format!("{}::text", quoted(name))));
         let column = quoted(&settings.time);
         let (after, until) = (time.parameter(1), time.parameter(2));
         let sql = format!(
@@ -108,9 +110,15 @@ impl Known<'_> {
     }
 
     /// Returns the samples, and the columns that hold no numbers.
-    fn samples(&self, settings: &PostgresSource) -> Result<(Vec<String>, Vec<String>), StepError> {
+    fn samples(
+        &self,
+        settings: &PostgresSource,
+        entity: &Entity,
+    ) -> Result<(Vec<String>, Vec<String>), StepError> {
         let keys = [Some(&settings.time), settings.entity.as_ref(), settings.label.as_ref()];
-        let is_key = |name: &String| keys.iter().flatten().any(|key| *key == name);
+        let texts = entity.texts.values();
+        let keys: Vec<&String> = keys.into_iter().flatten().chain(texts).collect();
+        let is_key = |name: &String| keys.contains(&name);
         let (mut samples, mut left_out) = (Vec::new(), Vec::new());
         if settings.columns.is_empty() {
             for (name, of) in self.columns.iter().filter(|(name, _)| !is_key(name)) {
