@@ -8,7 +8,7 @@ mod cluster;
 mod pod;
 mod pods;
 mod shards;
-mod text;
+pub(crate) mod text;
 mod workflow;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use contract::{Span, Timestamp};
 use serde_json::{Value, json};
 
+use crate::argo_emulation::text::{list, resolve, text};
 use crate::chaos_mesh::{Api, Reply, refusal};
 use crate::workspace::{Workspace, pipelines};
 
@@ -114,14 +115,12 @@ fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
                 && it["metadata"]["namespace"] == namespace
         };
         let role = objects.iter().find(is_bound).context("the binding has its role")?;
-        let texts = |value: &Value| -> Vec<String> {
-            let items = value.as_array().into_iter().flatten();
-            items.filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        for rule in role["rules"].as_array().context("rules")? {
-            for resource in texts(&rule["resources"]) {
-                let verbs = texts(&rule["verbs"]).into_iter();
-                rights.extend(verbs.map(|verb| (verb, resource.clone(), namespace.to_owned())));
+        for rule in list(&role["rules"]) {
+            for resource in list(&rule["resources"]) {
+                for verb in list(&rule["verbs"]) {
+                    let [verb, resource] = [text(verb)?, text(resource)?].map(str::to_owned);
+                    rights.insert((verb, resource, namespace.to_owned()));
+                }
             }
         }
     }
@@ -135,16 +134,15 @@ fn parsed<T: FromStr<Err = String>>(text: &str) -> Result<T> {
 
 /// Puts the parameters of a step in the place of their references.
 fn resolved(text: &str, parameters: &[Value]) -> Result<String> {
-    let mut text =
-        text.replace("{{workflow.name}}", WORKFLOW).replace("{{workflow.namespace}}", NAMESPACE);
-    for parameter in parameters {
-        let (name, value) = (parameter["name"].as_str(), parameter["value"].as_str());
-        let (name, value) = name.zip(value).context("a parameter is a text")?;
-        let value = value.replace("{{workflow.name}}", WORKFLOW);
-        text = text.replace(&format!("{{{{inputs.parameters.{name}}}}}"), &value);
-    }
-    ensure!(!text.contains("{{"), "`{text}` has a reference that stands for nothing");
-    Ok(text)
+    resolve(text, &|name| match name {
+        "workflow.name" => Some(WORKFLOW.to_owned()),
+        "workflow.namespace" => Some(NAMESPACE.to_owned()),
+        _ => {
+            let name = name.strip_prefix("inputs.parameters.")?;
+            let parameter = parameters.iter().find(|parameter| parameter["name"] == name)?;
+            parameter["value"].as_str().map(str::to_owned)
+        }
+    })
 }
 
 /// Runs a step as Argo does: waits, creates, or runs the program.
@@ -187,8 +185,8 @@ fn workflow_injects_each_fault_in_its_turn_and_uses_every_right_it_is_given() ->
     let file = pipelines().join("scenarios/chaos-mesh.yaml");
     let file = file.to_str().context("a path")?;
     let manifests = ["scenario", "manifests", file, "--namespace", NAMESPACE];
-    let list = workspace.json(&manifests)?;
-    let objects = list["items"].as_array().context("a list")?;
+    let manifests = workspace.json(&manifests)?;
+    let objects = list(&manifests["items"]);
     let find = |kind: &str| objects.iter().find(|it| it["kind"] == kind).context("an object");
     let scenario = find("ConfigMap")?["data"]["scenario.yaml"].as_str().context("the file")?;
     fs_err::write(workspace.path().join("scenario.yaml"), scenario)?;

@@ -2,6 +2,7 @@
 //! outside their own files that names them.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use anyhow::Context as _;
 
@@ -15,11 +16,12 @@ struct Mention {
     line: String,
 }
 
-/// Returns the lines of code that name a word in snake case or in camel case: no comments, no tests,
-/// and no text in quotes, which is what people read.
-fn mentions(word: &str) -> anyhow::Result<Vec<Mention>> {
+/// Every line of code: no comments and no tests.
+static LINES: LazyLock<Vec<Mention>> =
+    LazyLock::new(|| code().expect("the code of this repository can be read"));
+
+fn code() -> anyhow::Result<Vec<Mention>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let camel: String = word.split('_').map(capitalised).collect();
     let mut found = Vec::new();
     for folder in CODE {
         for file in contract::artifact::files_below(&root.join(folder))? {
@@ -30,17 +32,24 @@ fn mentions(word: &str) -> anyhow::Result<Vec<Mention>> {
             let text = fs_err::read_to_string(root.join(folder).join(&file))?;
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
-                let unquoted: String = line.split('"').step_by(2).collect();
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                let mut names = unquoted.split(|c| !is_name(c));
-                if names.any(|name| name == word || name == camel) {
-                    let file = format!("{folder}/{file}");
-                    found.push(Mention { file, line: line.to_owned() });
-                }
+                let file = format!("{folder}/{file}");
+                found.push(Mention { file, line: line.to_owned() });
             }
         }
     }
     Ok(found)
+}
+
+/// Returns the lines that name a word in snake case or in camel case, not counting text in quotes,
+/// which is what people read.
+fn mentions(word: &str) -> Vec<&'static Mention> {
+    let camel = camel(word);
+    let names = |mention: &&Mention| {
+        let unquoted: String = mention.line.split('"').step_by(2).collect();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        unquoted.split(|c| !is_name(c)).any(|name| name == word || name == camel)
+    };
+    LINES.iter().filter(names).collect()
 }
 
 fn capitalised(word: &str) -> String {
@@ -70,7 +79,7 @@ fn check(settings: &str, code: &str) -> anyhow::Result<()> {
     for name in names {
         let own = [format!("{settings}/{name}.rs"), format!("{code}/{name}.rs")];
         let registries = [format!("{settings}.rs"), format!("{code}/mod.rs")];
-        let mentions = mentions(&name)?;
+        let mentions = mentions(&name);
         for file in &own {
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             fs_err::metadata(root.join(file)).with_context(|| format!("{name} has {file}"))?;
@@ -87,9 +96,9 @@ fn check(settings: &str, code: &str) -> anyhow::Result<()> {
         // Words of the language, too; `postgres` and `kubernetes` are sources as well.
         let words = ["file", "stdout", "email", "webhook", "slack", "postgres", "kubernetes"];
         let is_word = words.contains(&name.as_str());
-        let camel: String = name.split('_').map(capitalised).collect();
+        let camel = camel(&name);
         let variants = ["Sink", "Channel"].map(|section| format!("{section}::{camel}("));
-        let elsewhere = mentions.iter().filter(|mention| {
+        let elsewhere = mentions.iter().copied().filter(|mention| {
             let is_meant = || variants.iter().any(|variant| mention.line.contains(variant));
             let is_elsewhere = !own.contains(&mention.file) && !registries.contains(&mention.file);
             is_elsewhere && (!is_word || is_meant())
@@ -110,4 +119,145 @@ fn channel_touches_its_two_files_and_two_lines_in_each_registry() -> anyhow::Res
 #[test]
 fn sink_touches_its_two_files_and_two_lines_in_each_registry() -> anyhow::Result<()> {
     check("crates/document/src/sinks", "steps/export/src/sinks")
+}
+
+/// Returns the lines that hold a text which is no part of a longer name.
+fn lines(text: &str) -> Vec<&'static Mention> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let is_whole = |line: &str, at: usize| {
+        let after = line[at + text.len()..].chars().next();
+        let ends = !text.ends_with(is_name) || !after.is_some_and(is_name);
+        ends && !line[..at].ends_with(is_name)
+    };
+    let holds = |mention: &&Mention| {
+        mention.line.match_indices(text).any(|(at, _)| is_whole(&mention.line, at))
+    };
+    LINES.iter().filter(holds).collect()
+}
+
+/// Holds an extension against its tables: each has one line that begins with its text, and lines
+/// with `variant` stand in the tables and in `elsewhere` alone.
+fn check_tables(name: &str, tables: &[(&str, String)], variant: &str, elsewhere: &[&str]) {
+    for (file, text) in tables {
+        let found = lines(text);
+        let in_table = found.iter().filter(|it| it.file == *file && it.line.starts_with(text));
+        assert_eq!(in_table.count(), 1, "{name}: `{text}` in {file}");
+    }
+    for Mention { file, line } in lines(variant) {
+        let is_known = tables.iter().any(|(table, _)| *table == file)
+            || elsewhere.iter().any(|known| file.starts_with(known));
+        assert!(is_known, "{name} is named elsewhere: {file}: {line}");
+    }
+}
+
+/// Says that one of these files is there.
+fn check_files(name: &str, files: &[String]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let is_there = |file: &String| root.join(file).exists();
+    assert!(files.iter().any(is_there), "{name} has none of {files:?}");
+}
+
+fn camel(name: &str) -> String {
+    name.split('_').map(capitalised).collect()
+}
+
+#[test]
+fn detector_touches_its_three_files_and_a_line_in_each_table() {
+    for kind in contract::DetectorKind::ALL {
+        let (name, camel) = (kind.name(), camel(kind.name()));
+        check_files(name, &[format!("crates/document/src/models/{name}.rs")]);
+        // Kinds of trees have the use of a model in common.
+        let shared = match name {
+            "decision_tree" | "random_forest" => "class_trees",
+            "gradient_boosting" => "classify/boosted",
+            _ => name,
+        };
+        check_files(name, &[format!("crates/models/src/{shared}.rs")]);
+        let fitted = if name == "gradient_boosting" { "boosted_trees" } else { name };
+        check_files(name, &[format!("steps/train/src/{fitted}.rs")]);
+        let tables = [
+            ("crates/contract/src/detector.rs", format!("{camel}(\"{name}\", ")),
+            ("crates/document/src/models.rs", format!("{name}({camel}),")),
+            ("crates/models/src/detector.rs", format!("DetectorKind::{camel} =>")),
+            ("steps/train/src/detectors.rs", format!("DetectorKind::{camel} =>")),
+        ];
+        // `task: classify` trains some of them as class models.
+        let elsewhere = ["crates/document/src/classify.rs"];
+        check_tables(name, &tables, &format!("DetectorKind::{camel}"), &elsewhere);
+    }
+}
+
+#[test]
+fn source_touches_its_two_files_and_a_line_in_each_table() {
+    for name in document::sources::Source::KINDS {
+        let camel = camel(name);
+        for folder in ["crates/document/src/sources", "steps/collect/src/sources"] {
+            check_files(name, &[format!("{folder}/{name}.rs")]);
+        }
+        let tables = [
+            ("crates/document/src/sources.rs", format!("{name}: {camel}(")),
+            ("steps/collect/src/source.rs", format!("Kind::{camel}(settings) => settings,")),
+            ("steps/collect/src/sources.rs", format!("pub(crate) mod {name};")),
+        ];
+        // `now: last_row` is that of a table, and a node's agent runs the exporter and Tetragon.
+        let elsewhere = ["crates/document/src/check.rs", "pipelines/src/argo/agent.rs"];
+        let variant = format!("Kind::{camel}(");
+        check_tables(name, &tables, &variant, &elsewhere);
+    }
+}
+
+#[test]
+fn step_touches_its_crate_and_a_line_in_each_table() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = fs_err::read_to_string(root.join("Cargo.toml"))?;
+    for stage in contract::Stage::ALL {
+        let (name, camel) = (stage.name(), camel(stage.name()));
+        check_files(name, &[format!("steps/{name}/src/main.rs")]);
+        check_files(name, &[format!("crates/contract/src/steps/{name}.rs")]);
+        let member = format!("\"steps/{name}\"");
+        assert!(workspace.contains(&member) || workspace.contains("\"steps/*\""), "{member}");
+        let tables = [
+            ("crates/contract/src/step.rs", format!("{camel}(\"{name}\"),")),
+            ("crates/contract/src/steps.rs", format!("{camel}({camel}Args),")),
+            ("crates/contract/src/steps.rs", format!("StepCommand::{camel}($args) => $body,")),
+            ("crates/document/src/sections.rs", camel.clone()),
+            ("pipelines/src/cli/step.rs", format!("StepCommand::{camel}(args) => step::execute(")),
+        ];
+        for (file, text) in tables {
+            let of_file = lines(&text).into_iter().filter(|it| it.file == file);
+            let count = of_file.filter(|it| it.line.starts_with(&text)).count();
+            assert!(count >= 1, "{name}: `{text}` in {file}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn feature_rule_and_fault_touch_the_files_that_contributing_names() -> anyhow::Result<()> {
+    for rule in ["Raw", "Rolling", "Difference", "Rate", "Ratio", "Peers", "Calendar"] {
+        let places =
+            ["crates/document/src/features.rs", "crates/document/src/check/", "steps/feature/src/"];
+        check_tables(rule, &[], &format!("FeatureRule::{rule}("), &places);
+        assert!(!lines(&format!("FeatureRule::{rule}(")).is_empty(), "{rule}");
+    }
+    let faults = modules("crates/scenario/src/faults")?;
+    assert!(faults.len() > 1, "{faults:?}");
+    for fault in faults {
+        check_tables(
+            &fault,
+            &[("crates/scenario/src/faults.rs", format!("mod {fault};"))],
+            &format!("faults::{fault}"),
+            &[],
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn report_reads_what_other_steps_write_as_the_types_that_they_write() {
+    let found = lines("Deserialize");
+    let of_report: Vec<&Mention> =
+        found.iter().copied().filter(|it| it.file.starts_with("steps/report/")).collect();
+    assert_eq!(of_report, [] as [&Mention; 0], "the type belongs in crates/contract");
+    assert!(found.iter().any(|it| it.file == "crates/contract/src/run.rs"), "the search works");
 }

@@ -15,6 +15,7 @@ mod manifests;
 mod messages;
 mod models;
 mod names;
+mod output;
 mod past;
 mod plan;
 mod predict;
@@ -37,17 +38,18 @@ mod track;
 mod watch;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use contract::StepError;
 use contract::steps::StepCommand;
-use serde::Serialize;
+
+use output::{Format, OutputFormat, print, print_json, print_rows};
 
 pub(crate) use agent::AgentCli;
 pub use agent::main as agent_main;
+pub(crate) use output::{say, tell};
 
 /// Watches Kubernetes clusters: reports every minute whether they behave normally, what is wrong
 /// and where.
@@ -111,38 +113,6 @@ struct Global {
         help_heading = "Every command"
     )]
     output_format: Format,
-}
-
-impl Global {
-    /// Returns how data is printed; a format of rows alone counts as text.
-    fn output(&self) -> OutputFormat {
-        match self.output_format {
-            Format::Json => OutputFormat::Json,
-            Format::Text | Format::Csv | Format::Parquet => OutputFormat::Text,
-        }
-    }
-}
-
-/// What `--output` takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For a person.
-    Text,
-    /// For a program.
-    Json,
-    /// Rows with a header: of `scores` and `predict`.
-    Csv,
-    /// Rows as a Parquet file: of `scores` and `predict`.
-    Parquet,
-}
-
-/// How data is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OutputFormat {
-    /// For a person.
-    Text,
-    /// For a program.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -362,11 +332,6 @@ fn execute(cli: Cli) -> u8 {
     }
 }
 
-pub(crate) fn tell(error: &StepError) {
-    // An error cannot be reported if stderr is closed.
-    drop(writeln!(std::io::stderr(), "error: {error}"));
-}
-
 /// Refuses a format of rows where a command prints none.
 fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
     let has_rows = matches!(command, Command::Scores(_) | Command::Predict(_));
@@ -387,39 +352,6 @@ fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
         }
         Format::Text | Format::Json | Format::Csv | Format::Parquet => Ok(()),
     }
-}
-
-/// Prints rows as CSV or as a Parquet file, as `--output` says.
-fn print_rows(global: &Global, rows: &frames::Rows) -> Result<(), StepError> {
-    match global.output_format {
-        Format::Parquet => print_bytes(&rows.to_parquet()?),
-        Format::Csv | Format::Text | Format::Json => print(&rows.to_csv()),
-    }
-}
-
-/// Prints to stdout; a reader that went away (`| head`) is not an error.
-fn print(text: &str) -> Result<(), StepError> {
-    print_bytes(text.as_bytes())
-}
-
-fn print_bytes(bytes: &[u8]) -> Result<(), StepError> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(StepError::unavailable(format!("cannot write to stdout: {error}"))
-                .hint("check that the disk of the output is not full"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn print_json<T: Serialize>(value: &T) -> Result<(), StepError> {
-    print(&String::from_utf8_lossy(&contract::artifact::json_bytes(value)?))
-}
-
-/// Prints a line on stderr for a person who watches.
-pub(crate) fn say(line: &str) {
-    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// Returns the command line's definition, for tests of its texts.

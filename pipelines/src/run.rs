@@ -18,6 +18,7 @@ pub use cache::KeyParts;
 pub use execute::{Options, Runner};
 pub use limit::Limit;
 pub use record::{RunRecord, RunStatus, TaskRecord, TaskState, read_runs};
+pub(crate) use signals::Signals;
 pub use signals::{end_well_on_signals, wait_for_signal};
 pub use summary::{human_bytes, human_seconds, table};
 

@@ -5,31 +5,31 @@ use pipelines::argo::yaml;
 use serde_json::Value;
 
 /// Returns an object by its kind and name.
-pub(super) fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
+pub(crate) fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> Result<&'a Value> {
     let found = objects.iter().find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
     found.with_context(|| format!("no {kind} `{name}`"))
 }
 
 /// Reads the documents of manifests.
-pub(super) fn objects<'a>(files: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
+pub(crate) fn objects<'a>(files: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
     let documents = files.flat_map(yaml::documents);
     documents.map(|(_, text)| Ok(yaml::read(&text)?)).collect()
 }
 
 /// Returns a list's items; what is absent has none.
-pub(super) fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Returns a text, which must be one: Argo takes no number or boolean for it.
-pub(super) fn text(value: &Value) -> Result<&str> {
+pub(crate) fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is not text"))
 }
 
 /// Puts what each `{{reference}}` stands for in its place, as often as there are any.
-pub(super) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+pub(crate) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut resolved = text.to_owned();
-    for _ in 0..9 {
+    for _ in 0..99 {
         let Some((before, rest)) = resolved.split_once("{{") else { return Ok(resolved) };
         let (name, after) = rest.split_once("}}").context("no end of a reference")?;
         let value = of(name.trim()).with_context(|| format!("`{name}` stands for nothing"))?;
@@ -40,7 +40,7 @@ pub(super) fn resolve(text: &str, of: &dyn Fn(&str) -> Option<String>) -> Result
 
 /// Evaluates a task's condition: two words that differ, or a text in quotes that has one word, as the
 /// pattern says.
-pub(super) fn holds(condition: &str) -> Result<bool> {
+pub(crate) fn holds(condition: &str) -> Result<bool> {
     if let Some((status, other)) = condition.split_once(" != ") {
         return Ok(status.trim() != other.trim());
     }
@@ -61,7 +61,7 @@ pub(super) fn holds(condition: &str) -> Result<bool> {
 const FIRST_CONTAINER: &str = "^[^ ]+: [^ ]+ .exit code [";
 
 /// Evaluates a retry expression: comparisons of the last attempt, joined by `||`.
-pub(super) fn is_retried(expression: &str, code: i32, message: &str) -> Result<bool> {
+pub(crate) fn is_retried(expression: &str, code: i32, message: &str) -> Result<bool> {
     let status = if code > 0 { "Failed" } else { "Error" };
     let mut holds = false;
     for part in expression.split("||").map(str::trim) {

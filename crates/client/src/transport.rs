@@ -113,7 +113,8 @@ pub fn tls_failure(
     message: impl Fn(&str) -> String,
 ) -> Option<StepError> {
     if causes.to_lowercase().contains("certificate") {
-        return Some(StepError::usage(message(causes)).hint(format!(
+        let error = StepError::usage(message(&format!("no secure connection: {causes}")));
+        return Some(error.hint(format!(
             "{field}.tls.ca_file names the certificates to trust, {field}.tls.client_identity_file the client's own"
         )));
     }

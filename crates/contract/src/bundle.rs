@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::classify::ClassManifest;
 use crate::rules::Vote;
+use crate::trial::Trial;
 use crate::{Division, FeatureContract, Timestamp};
 
 /// A file of the folder, with its SHA-256.
@@ -38,7 +39,7 @@ pub struct CandidateManifest {
     pub rows: u64,
     /// The trials of a search; empty without a search.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trials: Vec<Value>,
+    pub trials: Vec<Trial>,
     /// The fitted parameters.
     pub model: FileRecord,
     /// The scores of the fitted rows in order of time, for models that score in that order; absent

@@ -4,6 +4,7 @@
 //! documented exit code. It runs the same way for a person, the local runner and Argo.
 //! [`step::main`] implements this.
 
+pub mod alerts;
 pub mod artifact;
 pub mod bundle;
 pub mod catalog;
@@ -11,10 +12,12 @@ pub mod classify;
 pub mod coverage;
 pub mod deadline;
 pub mod decimal;
+pub mod deployment;
 pub mod detector;
 pub mod error;
 pub mod features;
 pub mod least;
+pub mod message;
 pub mod outcome;
 pub mod rules;
 pub mod run;
@@ -24,6 +27,8 @@ pub mod step;
 pub mod steps;
 pub mod tensors;
 pub mod time;
+pub mod trial;
+pub mod validation;
 
 pub use artifact::{read_json, write_json};
 pub use decimal::Decimal;

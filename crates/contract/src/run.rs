@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::deployment::Deployment;
 use crate::{Outcome, Stage, StepError, Timestamp, read_json, write_json};
 
 /// State of a run.
@@ -137,16 +138,10 @@ impl RunRecord {
     }
 }
 
-/// Metrics of all shards of a run, from `deploy`; a run without shards has those of `select`.
-#[derive(Debug, Deserialize)]
-struct Deployed {
-    #[serde(default)]
-    figures: BTreeMap<String, BTreeMap<String, f64>>,
-}
-
 /// Returns the metrics of all shards of a run together, as in `test.f1`.
 fn of_shards(folder: &Path) -> Vec<(String, f64)> {
-    let deployed: Option<Deployed> = read_json(&folder.join("deploy/deployment.json")).ok();
+    let file = folder.join(Stage::Deploy.name()).join(Deployment::FILE);
+    let deployed: Option<Deployment> = read_json(&file).ok();
     let parts = deployed.into_iter().flat_map(|deployed| deployed.figures);
     let named = parts.flat_map(|(part, figures)| {
         figures.into_iter().map(move |(name, value)| (format!("{part}.{name}"), value))

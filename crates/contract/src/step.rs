@@ -18,68 +18,62 @@ use crate::{Outcome, Span, StepError, artifact, write_json};
 /// the step runs.
 pub const RETRYING: &str = "Retrying";
 
-/// A stage of the pipeline. Its folder, crate, program, image, Argo task and log field have the
-/// same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
+/// Declares the stages, one line each, in the order of a pipeline.
+macro_rules! stages {
+    ($($(#[$doc:meta])* $stage:ident($name:literal),)*) => {
+        /// A stage of the pipeline. Its folder, crate, program, image, Argo task and log field have
+        /// the same name.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
+        #[serde(rename_all = "snake_case")]
+        pub enum Stage {
+            $($(#[$doc])* $stage,)*
+        }
+
+        impl Stage {
+            /// Every stage, in the order of a pipeline.
+            pub const ALL: &'static [Self] = &[$(Self::$stage),*];
+
+            /// Returns the stage's name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$stage => $name,)*
+                }
+            }
+        }
+    };
+}
+
+stages! {
     /// Fetches raw samples.
-    Collect,
+    Collect("collect"),
     /// Turns a scenario log into labels.
-    Label,
+    Label("label"),
     /// Computes features from samples.
-    Feature,
+    Feature("feature"),
     /// Checks the features against expectations, and splits them.
-    Validate,
+    Validate("validate"),
     /// Fits one model.
-    Train,
+    Train("train"),
     /// Makes a bundle from candidates.
-    Select,
+    Select("select"),
     /// Registers the bundle.
-    Deploy,
+    Deploy("deploy"),
     /// Scores new windows with the live bundle.
-    Score,
+    Score("score"),
     /// Sends alerts.
-    Alert,
+    Alert("alert"),
     /// Publishes scores to other systems.
-    Export,
+    Export("export"),
     /// Writes the report page of a run.
-    Report,
+    Report("report"),
 }
 
 impl Stage {
-    /// Returns the stage's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Collect => "collect",
-            Self::Label => "label",
-            Self::Feature => "feature",
-            Self::Validate => "validate",
-            Self::Train => "train",
-            Self::Select => "select",
-            Self::Deploy => "deploy",
-            Self::Score => "score",
-            Self::Alert => "alert",
-            Self::Export => "export",
-            Self::Report => "report",
-        }
-    }
-
     /// Returns the stage of a name, as [`Stage::name`] gives it.
     pub fn named(name: &str) -> Option<Self> {
-        let all = [
-            Self::Collect,
-            Self::Label,
-            Self::Feature,
-            Self::Validate,
-            Self::Train,
-            Self::Select,
-            Self::Deploy,
-            Self::Score,
-            Self::Alert,
-            Self::Report,
-        ];
-        all.into_iter().find(|stage| stage.name() == name)
+        Self::ALL.iter().copied().find(|stage| stage.name() == name)
     }
 }
 

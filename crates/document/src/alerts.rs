@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use contract::message::{AlertKind, TrainingResult};
 use contract::{Span, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -85,41 +86,6 @@ impl Default for Alerts {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// Kind of an alert about an entity.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertKind {
-    /// Features of the model have had no value for more than 15 rows, and the entity is scored by
-    /// the others. Messages list this before anomalies.
-    FeatureMissing,
-    /// The entity does not behave as usual.
-    Anomaly,
-    /// Too much data of the entity is missing for a verdict.
-    NoData,
-    /// The usual level of the entity is far from that in the training data.
-    Drift,
-    /// No window was scored for `scoring.stalled_after`, so the state of all entities is unknown.
-    ScoringStopped,
-    /// The class of the entity differs from the declared one (`task: classify`).
-    Mismatch,
-}
-
-/// How a training ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TrainingResult {
-    /// Its version is live.
-    Promoted,
-    /// It created a version, but another version stays live.
-    Finished,
-    /// Its data or its version was refused.
-    Refused,
-    /// It failed for another reason.
-    Failed,
 }
 
 /// Which channels get a message.

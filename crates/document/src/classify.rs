@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use contract::Span;
+use contract::{DetectorKind, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::models::{ClassWeights, DecisionTree, RandomForest};
+use crate::models::{DecisionTree, DetectorSettings, GradientBoosting, RandomForest};
 
 /// What is found out about each window or entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -130,50 +130,25 @@ pub struct ClassModels {
 }
 
 impl ClassModels {
+    /// Returns the settings that are there, in the order of the names of their kinds.
+    pub(crate) fn settings(&self) -> Vec<(DetectorKind, &dyn DetectorSettings)> {
+        fn of<T: DetectorSettings>(
+            kind: DetectorKind,
+            settings: Option<&T>,
+        ) -> Option<(DetectorKind, &dyn DetectorSettings)> {
+            settings.map(|settings| (kind, settings as &dyn DetectorSettings))
+        }
+        let all = [
+            of(DetectorKind::DecisionTree, self.decision_tree.as_ref()),
+            of(DetectorKind::GradientBoosting, self.gradient_boosting.as_ref()),
+            of(DetectorKind::RandomForest, self.random_forest.as_ref()),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
     /// Returns the kinds that are set, in the order of their names.
     pub fn kinds(&self) -> Vec<&'static str> {
-        let set = [
-            ("decision_tree", self.decision_tree.is_some()),
-            ("gradient_boosting", self.gradient_boosting.is_some()),
-            ("random_forest", self.random_forest.is_some()),
-        ];
-        set.into_iter().filter_map(|(kind, set)| set.then_some(kind)).collect()
-    }
-}
-
-/// Gradient-boosted trees: one tree per class and round, fitted to the errors of the rounds before.
-///
-/// In `models` they are fitted on the labelled rows of the train part, anomalous ones too.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct GradientBoosting {
-    /// Rounds, 1 to 1000.
-    pub rounds: u32,
-    /// Share of a round's correction that is applied, above 0 and at most 1.
-    pub learning_rate: f64,
-    /// Most splits one after another, 1 to 16.
-    pub max_depth: u32,
-    /// Fewest rows of a leaf, 1 or more.
-    pub min_leaf_rows: u32,
-    /// Added to the denominator of a leaf's value, 0 or more: small leaves move less.
-    pub l2: f64,
-    /// Share of the columns for each tree, above 0 and at most 1.
-    pub column_share: f64,
-    /// Weight of the rows of a class.
-    pub class_weights: ClassWeights,
-}
-
-impl Default for GradientBoosting {
-    fn default() -> Self {
-        Self {
-            rounds: 40,
-            learning_rate: 0.2,
-            max_depth: 4,
-            min_leaf_rows: 5,
-            l2: 1.0,
-            column_share: 0.5,
-            class_weights: ClassWeights::Balanced,
-        }
+        self.settings().into_iter().map(|(kind, _)| kind.name()).collect()
     }
 }
 

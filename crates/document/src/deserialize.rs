@@ -130,10 +130,8 @@ impl Node {
     }
 
     fn plain(&self) -> Option<&str> {
-        match &self.value {
-            Value::Scalar { text, quoted: false } => Some(text),
-            _ => None,
-        }
+        let Value::Scalar { text, quoted: false } = &self.value else { return None };
+        Some(text)
     }
 
     fn number<T: std::str::FromStr>(&self, what: &str) -> Result<T, Misfit> {
@@ -191,7 +189,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Scalar { text, .. } => {
                 visitor.visit_str(text).map_err(|e: Misfit| e.at(&self.place))
             }
-            _ => Err(self.expected("text")),
+            Value::Null | Value::List(_) | Value::Map(_) => Err(self.expected("text")),
         }
     }
 
@@ -210,7 +208,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match self.value {
             Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
+            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => visitor.visit_some(self),
         }
     }
 
@@ -225,7 +223,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match &self.value {
             Value::List(items) => visitor.visit_seq(Items { items: items.iter().enumerate() }),
-            _ => Err(self.expected("a list")),
+            Value::Null | Value::Scalar { .. } | Value::Map(_) => Err(self.expected("a list")),
         }
     }
 
@@ -238,7 +236,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             Value::Null => visitor
                 .visit_map(Entries { entries: [].iter(), current: None })
                 .map_err(|e| e.at(&self.place)),
-            _ => Err(self.expected("a mapping with fields")),
+            Value::Scalar { .. } | Value::List(_) => Err(self.expected("a mapping with fields")),
         }
     }
 
@@ -271,7 +269,9 @@ impl<'de> Deserializer<'de> for &'de Node {
                     })
                     .map_err(|e| e.at(&self.place).inside(key.text.clone()))
             }
-            _ => Err(self.expected(&format!("one of {}", known.join(", ")))),
+            Value::Null | Value::List(_) => {
+                Err(self.expected(&format!("one of {}", known.join(", "))))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What features must look like to be trained on.
 
 use contract::Span;
+pub use contract::validation::Severity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,17 +27,6 @@ pub enum Expectation {
     Freshness(MaxSpan),
     /// Longest time between two rows of an entity.
     GapLength(MaxSpan),
-}
-
-/// Effect of a failed expectation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// The data set is refused.
-    #[default]
-    Error,
-    /// The outcome has a warning.
-    Warn,
 }
 
 /// An expectation without a number.

@@ -78,7 +78,7 @@ impl Node {
                 entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node)
             }
             Value::List(items) => items.get(key.parse::<usize>().ok()?),
-            _ => None,
+            Value::Null | Value::Scalar { .. } => None,
         }
     }
 
@@ -110,7 +110,7 @@ impl Node {
                 let found = index.and_then(|index| items.get_mut(index));
                 found.is_some_and(|node| node.remove(rest))
             }
-            _ => false,
+            (Value::Null | Value::Scalar { .. }, _) => false,
         }
     }
 

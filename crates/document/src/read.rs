@@ -82,10 +82,10 @@ pub fn profiles(path: &Path) -> Result<Vec<String>, StepError> {
 }
 
 fn profile_names(profiles: Option<&Node>) -> Vec<String> {
-    match profiles.map(|profiles| &profiles.value) {
-        Some(Value::Map(entries)) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
-        _ => Vec::new(),
-    }
+    let Some(Value::Map(entries)) = profiles.map(|profiles| &profiles.value) else {
+        return Vec::new();
+    };
+    entries.iter().map(|(key, _)| key.text.clone()).collect()
 }
 
 /// Parses a document's text; `name` is the name of the file in errors.

@@ -12,7 +12,7 @@
 //! longer windows raise it above the short score by no more than is usual in training. A row at
 //! least as far from usual as the furthest rows of training is scored by its distance from those,
 //! if that is shorter ([`Extremes`]). An open alarm lasts only while one of the newest rows is
-//! unusual without any window ([`Adaptive::judged`]): a hysteresis.
+//! unusual without any window ([`Sequence::judged`]): a hysteresis.
 //!
 //! The model scores the rows of each entity in order of time; the state of one entity is a
 //! [`Memory`]. A lasting change is learned within a day: then its alarm ends, and
@@ -25,21 +25,19 @@ mod last_alarm;
 mod memory;
 mod own;
 mod spikes;
+mod stored;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use contract::{StepError, Tensors};
 
 pub use distance::Distance;
 pub use extremes::{Extremes, MOST_EXTREMES, single, size};
-pub use last_alarm::NewLevel;
 pub use memory::{Following, MOST_CARRIED_ROWS, MOST_WINDOW_ROWS, MOST_WINDOWS, Memory};
 pub use own::Usual;
 
 use crate::detector::shares;
-
-/// The model's kind, as the document names it.
-pub const KIND: &str = "adaptive";
+use crate::sequence::{NewLevel, Notices, Sequence, Step};
 
 /// A fitted model.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,51 +97,6 @@ const EXTREMES: &str = "extremes";
 const SHORT: (&str, &str) = ("short", "gate_threshold");
 const LEVEL: (&str, &str) = ("level", "level_threshold");
 
-/// Result of the model for a row.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Step {
-    /// The score; higher is more anomalous.
-    pub decision: f64,
-    /// Whether one of the newest rows is unusual by itself; otherwise there is no alarm.
-    pub open: bool,
-}
-
-/// Scores of the training rows, and the state at their end, by entity.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Training {
-    /// Scores of the training rows in order of time, each from a model that was fitted without the
-    /// row.
-    pub scores: BTreeMap<String, Vec<f64>>,
-    /// The memory after the last training row.
-    pub memories: BTreeMap<String, Memory>,
-}
-
-impl Training {
-    /// Name of the file in a candidate.
-    pub const FILE: &str = "training.safetensors";
-    /// Kind of content in the metadata of the file.
-    const KIND: &str = "training";
-
-    /// Reads the file's bytes; an invalid file is refused.
-    pub fn parse(bytes: &[u8]) -> Result<Self, StepError> {
-        let named =
-            |e: StepError| StepError { message: format!("`{}`: {}", Self::FILE, e.message), ..e };
-        let mut tensors = Tensors::decode(Self::KIND, bytes).map_err(named)?;
-        let scores = tensors.take_records("scores").map_err(named)?;
-        let memories = tensors.take_records("memories").map_err(named)?;
-        tensors.finish().map_err(named)?;
-        Ok(Self { scores, memories })
-    }
-
-    /// Returns the file's bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, StepError> {
-        let mut tensors = Tensors::default();
-        tensors.insert_records("scores", &self.scores)?;
-        tensors.insert_records("memories", &self.memories)?;
-        tensors.encode(Self::KIND)
-    }
-}
-
 impl Adaptive {
     /// Makes the model; the distances must be over the features of the windows, those of the gate,
     /// and, for `level`, no window. `level` is set if [`Following::stay_rows`] is not 0.
@@ -172,16 +125,71 @@ impl Adaptive {
         &self.following
     }
 
-    /// Returns how many columns a row must have.
-    pub fn columns(&self) -> usize {
+    /// Returns the last short score of an entity: that of the gate.
+    pub fn short_score(memory: &Memory) -> Option<f64> {
+        memory.short_scores.back().copied()
+    }
+
+    fn features(&self, memory: &Memory, windows: &[usize]) -> Vec<f64> {
+        let mut features = vec![0.0; self.following.features(windows)];
+        self.following.write_features(memory, windows, &mut features);
+        features
+    }
+}
+
+impl Sequence for Adaptive {
+    type Memory = Memory;
+
+    const KIND: &'static str = "adaptive";
+    const RECORDS: &'static str = "memories";
+
+    fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
+        let following = Following::read(tensors)?;
+        let distance = Distance::read("long", following.features(&following.windows), tensors)?;
+        let has_bound = tensors.shape(MOST_ABOVE_SHORT).is_some();
+        let bound = if has_bound { tensors.take_number(MOST_ABOVE_SHORT)? } else { f64::INFINITY };
+        if !(-1e3..=f64::INFINITY).contains(&bound) {
+            return Err(StepError::damaged(format!("tensor `{MOST_ABOVE_SHORT}` is out of range")));
+        }
+        let extremes = Extremes::read(EXTREMES, &distance, tensors)?;
+        let long = Long { distance, most_above_short: bound, extremes };
+        let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
+        let level = (following.stay_rows > 0)
+            .then(|| Gate::read(LEVEL, following.columns(), tensors))
+            .transpose()?;
+        Self::new(following, long, short, level)
+    }
+
+    fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::default();
+        self.following.write(&mut tensors);
+        let Long { distance, most_above_short, extremes } = &self.long;
+        distance.write("long", &mut tensors);
+        if most_above_short.is_finite() {
+            tensors.insert_f64(MOST_ABOVE_SHORT, &[1], vec![*most_above_short]);
+        }
+        extremes.write(EXTREMES, distance.features(), &mut tensors);
+        self.short.write(SHORT.0, SHORT.1, &mut tensors);
+        if let Some(level) = &self.level {
+            level.write(LEVEL.0, LEVEL.1, &mut tensors);
+        }
+        tensors
+    }
+
+    fn columns(&self) -> usize {
         self.following.columns()
     }
 
-    /// Adds a row to the state of an entity and scores it; `NaN` is a gap.
-    ///
-    /// # Panics
-    /// If the row does not have [`Adaptive::columns`] columns.
-    pub fn step(&self, memory: &mut Memory, time_ms: i64, values: &[f64]) -> Step {
+    fn is_ratio_scaled(&self) -> bool {
+        // The score is a logarithm already.
+        false
+    }
+
+    fn fresh(&self) -> Memory {
+        self.following.fresh()
+    }
+
+    fn step(&self, memory: &mut Memory, time_ms: i64, values: &[f64]) -> Step {
         let following = &self.following;
         if !following.fits(memory) {
             *memory = following.fresh();
@@ -206,30 +214,28 @@ impl Adaptive {
         Step { decision, open }
     }
 
-    /// Records whether there is an alarm after the row that [`Adaptive::step`] has just scored.
-    ///
     /// An open alarm lasts only while one of the newest rows is unusual by itself, because windows
     /// react more slowly. It does not start again because of older rows in the windows: until the
     /// gate has closed once, a new alarm needs a row that is unusual by itself.
-    pub fn judged(&self, memory: &mut Memory, alarmed: bool) {
+    fn judged(&self, memory: &mut Memory, alarmed: bool) {
         let ended = memory.ended || (memory.alarmed && !alarmed);
         memory.ended =
             self.level.is_some() && ended && !alarmed && self.short.is_open(&memory.short_scores);
         memory.note_alarm(self.level.is_some() && alarmed);
     }
 
-    /// Returns the last short score of an entity: that of the gate.
-    pub fn short_score(memory: &Memory) -> Option<f64> {
-        memory.short_scores.back().copied()
+    fn notices(&self, memory: &Memory) -> Notices {
+        let missing = self.following.missing(memory);
+        Notices { drifting: memory.drifting().to_vec(), missing }
     }
 
-    /// Returns each column's share of the newest row's score: not negative, summing to 1. It is the
-    /// contribution of the column's departure and its windows to the two distances
+    fn new_level(&self, memory: &Memory) -> Option<NewLevel> {
+        memory.new_level()
+    }
+
+    /// It is the contribution of the column's departure and its windows to the two distances
     /// ([`Distance::contributions`]); negative contributions count as 0.
-    ///
-    /// # Panics
-    /// If the memory has no row yet.
-    pub fn attribution(&self, memory: &Memory) -> Vec<f64> {
+    fn attribution(&self, memory: &Memory) -> Vec<f64> {
         let features = self.features(memory, &self.following.windows);
         let parts = self.long.distance.contributions(&features);
         let columns = self.columns();
@@ -240,44 +246,8 @@ impl Adaptive {
         shares(sums)
     }
 
-    fn features(&self, memory: &Memory, windows: &[usize]) -> Vec<f64> {
-        let mut features = vec![0.0; self.following.features(windows)];
-        self.following.write_features(memory, windows, &mut features);
-        features
-    }
-
-    /// Returns the fitted parameters.
-    pub fn tensors(&self) -> Tensors {
-        let mut tensors = Tensors::default();
-        self.following.write(&mut tensors);
-        let Long { distance, most_above_short, extremes } = &self.long;
-        distance.write("long", &mut tensors);
-        if most_above_short.is_finite() {
-            tensors.insert_f64(MOST_ABOVE_SHORT, &[1], vec![*most_above_short]);
-        }
-        extremes.write(EXTREMES, distance.features(), &mut tensors);
-        self.short.write(SHORT.0, SHORT.1, &mut tensors);
-        if let Some(level) = &self.level {
-            level.write(LEVEL.0, LEVEL.1, &mut tensors);
-        }
-        tensors
-    }
-
-    pub(crate) fn read(tensors: &mut Tensors) -> Result<Self, StepError> {
-        let following = Following::read(tensors)?;
-        let distance = Distance::read("long", following.features(&following.windows), tensors)?;
-        let has_bound = tensors.shape(MOST_ABOVE_SHORT).is_some();
-        let bound = if has_bound { tensors.take_number(MOST_ABOVE_SHORT)? } else { f64::INFINITY };
-        if !(-1e3..=f64::INFINITY).contains(&bound) {
-            return Err(StepError::damaged(format!("tensor `{MOST_ABOVE_SHORT}` is out of range")));
-        }
-        let extremes = Extremes::read(EXTREMES, &distance, tensors)?;
-        let long = Long { distance, most_above_short: bound, extremes };
-        let short = Gate::read(SHORT, following.features(&following.gate_windows), tensors)?;
-        let level = (following.stay_rows > 0)
-            .then(|| Gate::read(LEVEL, following.columns(), tensors))
-            .transpose()?;
-        Self::new(following, long, short, level)
+    fn usual(&self, normal: &[bool]) -> Vec<bool> {
+        self.following.usual(normal.iter().copied())
     }
 }
 

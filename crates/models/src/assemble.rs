@@ -1,17 +1,13 @@
 //! Makes a bundle from fitted candidates: calibration, thresholds, reference.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use contract::bundle::{
-    AlarmLevels, BundleManifest, CandidateManifest, FileRecord, Member, Provenance,
-};
+use contract::bundle::{AlarmLevels, BundleManifest, FileRecord, Member, Provenance};
 use contract::rules::{Combine, Threshold, Vote};
-use contract::{Decimal, OTHER_VERSION_HINT, Span, StepError, artifact, read_json};
+use contract::{Decimal, Span, StepError, artifact};
 use frames::FeatureTable;
-use fs_err as fs;
 
-use crate::adaptive::Training;
+use crate::candidate::{Candidate, check_features};
 use crate::measure::normal_rows;
 use crate::reference::{self, FeatureSketch, Reference, ScoreSketch, Sketch, levels};
 use crate::scoring::COMBINED;
@@ -25,73 +21,6 @@ pub use weights::rank;
 
 /// Fewest normal rows for a calibration.
 pub const FEWEST_CALIBRATION_ROWS: usize = contract::least::CALIBRATION_ROWS;
-
-/// A candidate folder in memory, verified.
-#[derive(Debug)]
-pub struct Candidate {
-    /// The manifest.
-    pub manifest: CandidateManifest,
-    /// Bytes of its safetensors file.
-    pub model: Vec<u8>,
-    loaded: Model,
-    /// Scores of the fitted rows, for a model that scores in order of time.
-    training: Option<Training>,
-}
-
-impl Candidate {
-    /// Reads a candidate folder; one whose model does not match its SHA-256 is refused.
-    pub fn read(folder: &Path) -> Result<Self, StepError> {
-        let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
-        let path = folder.join(&manifest.model.file);
-        let model = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
-        let training = manifest.training.as_ref().map(|record| {
-            let path = folder.join(&record.file);
-            let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
-            check_hash(&manifest.kind, record, &bytes)?;
-            Training::parse(&bytes)
-        });
-        let training = training.transpose()?;
-        Ok(Self { training, ..Self::new(manifest, model)? })
-    }
-
-    /// Makes a candidate from a manifest and its bytes.
-    pub fn new(manifest: CandidateManifest, model: Vec<u8>) -> Result<Self, StepError> {
-        if manifest.format != CandidateManifest::FORMAT {
-            return Err(StepError::refused(format!(
-                "the candidate `{}` has format {}, this version reads {}",
-                manifest.kind,
-                manifest.format,
-                CandidateManifest::FORMAT
-            ))
-            .hint(OTHER_VERSION_HINT));
-        }
-        check_hash(&manifest.kind, &manifest.model, &model)?;
-        let loaded = Model::load(&manifest.kind, &model)?;
-        Ok(Self { manifest, model, loaded, training: None })
-    }
-
-    /// Returns the candidate with the scores of its fitted rows.
-    #[must_use]
-    pub fn with_training(self, training: Training) -> Self {
-        Self { training: Some(training), ..self }
-    }
-
-    /// Returns the fitted model.
-    pub fn model(&self) -> &Model {
-        &self.loaded
-    }
-}
-
-fn check_hash(kind: &str, record: &FileRecord, bytes: &[u8]) -> Result<(), StepError> {
-    if artifact::sha256(bytes) == record.sha256 {
-        return Ok(());
-    }
-    Err(StepError::refused(format!(
-        "`{}` of the candidate `{kind}` does not match its SHA-256",
-        record.file
-    ))
-    .hint("the file changed after `train` wrote it: run `train` again"))
-}
 
 /// Settings of a bundle, in addition to its candidates and their calibration rows.
 #[derive(Debug, Clone)]
@@ -213,16 +142,9 @@ fn check(
         return Err(StepError::usage("a bundle needs at least one candidate")
             .hint("run `train` for at least one model, and name its output with --candidate"));
     }
-    let contract = calibration.contract.sha256()?;
-    for candidate in candidates {
-        let CandidateManifest { kind, contract_sha256, .. } = &candidate.manifest;
-        if *contract_sha256 != contract {
-            return Err(StepError::refused(format!(
-                "the candidate `{kind}` was fitted on other features than the calibration part has"
-            ))
-            .hint("run `train` again: the data set has changed since"));
-        }
-    }
+    candidates
+        .iter()
+        .try_for_each(|candidate| check_features(&candidate.manifest, &calibration.contract))?;
     if let Some(pair) =
         candidates.windows(2).find(|pair| pair[0].manifest.kind == pair[1].manifest.kind)
     {
@@ -276,7 +198,8 @@ fn calibrate(
                 (decisions, series)
             }
             (Model::Sequence(model), Some(training)) => {
-                initial.memories.clone_from(&training.memories);
+                let model = &**model;
+                initial.memories.insert(model.records(), training.memories.clone());
                 let decisions = sequence::decisions(model, training, calibration);
                 let normal = normal_rows(keys, &recipe.normal);
                 let usual = sequence::usual(model, training, keys, &normal);

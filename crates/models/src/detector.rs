@@ -5,14 +5,16 @@ use std::fmt::Debug;
 use contract::{DetectorKind, StepError};
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::Tensors;
+use crate::adaptive::Adaptive;
 use crate::autoencoder::Autoencoder;
 use crate::class_trees::ClassTrees;
 use crate::classify::boosted::BoostedTrees;
 use crate::isolation_forest::IsolationForest;
 use crate::mahalanobis::Mahalanobis;
 use crate::one_class_svm::OneClassSvm;
+use crate::sequence::SequenceReader;
 use crate::z_score::ZScore;
+use crate::{Model, Tensors};
 
 /// A fitted model that gives each row a score.
 ///
@@ -48,27 +50,60 @@ pub trait Detector: Send + Sync + Debug {
     fn is_ratio_scaled(&self) -> bool;
 }
 
+/// How models of a kind are read from their tensors.
+pub(crate) enum Reader {
+    /// They score each row by itself.
+    Rows(fn(&mut Tensors) -> Result<Box<dyn Detector>, StepError>),
+    /// They score rows in the order of time.
+    Sequence(SequenceReader),
+}
+
+impl Reader {
+    /// Returns the reader of a kind.
+    pub(crate) fn of(kind: DetectorKind) -> Self {
+        match kind {
+            DetectorKind::Adaptive => Self::Sequence(SequenceReader::of::<Adaptive>()),
+            DetectorKind::Autoencoder => Self::Rows(|from| boxed(Autoencoder::read(from))),
+            DetectorKind::DecisionTree => {
+                Self::Rows(|from| trees(DetectorKind::DecisionTree, from))
+            }
+            DetectorKind::GradientBoosting => Self::Rows(|from| boxed(BoostedTrees::read(from))),
+            DetectorKind::IsolationForest => Self::Rows(|from| boxed(IsolationForest::read(from))),
+            DetectorKind::Mahalanobis => Self::Rows(|from| boxed(Mahalanobis::read(from))),
+            DetectorKind::OneClassSvm => Self::Rows(|from| boxed(OneClassSvm::read(from))),
+            DetectorKind::RandomForest => {
+                Self::Rows(|from| trees(DetectorKind::RandomForest, from))
+            }
+            DetectorKind::ZScore => Self::Rows(|from| boxed(ZScore::read(from))),
+        }
+    }
+
+    /// Returns the readers of all kinds that score rows in the order of time.
+    pub(crate) fn sequences() -> impl Iterator<Item = SequenceReader> {
+        DetectorKind::ALL.iter().filter_map(|kind| match Self::of(*kind) {
+            Self::Sequence(reader) => Some(reader),
+            Self::Rows(_) => None,
+        })
+    }
+}
+
+fn boxed<D: Detector + 'static>(
+    read: Result<D, StepError>,
+) -> Result<Box<dyn Detector>, StepError> {
+    Ok(Box::new(read?))
+}
+
+fn trees(kind: DetectorKind, from: &mut Tensors) -> Result<Box<dyn Detector>, StepError> {
+    boxed(ClassTrees::read(kind.name(), from))
+}
+
 /// Reads a detector of a kind from the bytes of its safetensors file; anything off is refused, and so
-/// is a kind that scores rows in the order of time: [`Model::load`](crate::Model::load) reads it.
+/// is a kind that scores rows in the order of time: [`Model::load`] reads it.
 pub fn load(kind: &str, bytes: &[u8]) -> Result<Box<dyn Detector>, StepError> {
-    let known = known(kind)?;
-    let mut tensors = Tensors::decode(kind, bytes)?;
-    let detector: Box<dyn Detector> = match known {
-        DetectorKind::Adaptive => {
-            return Err(StepError::damaged(format!("`{kind}` cannot score single rows")));
-        }
-        DetectorKind::Autoencoder => Box::new(Autoencoder::read(&mut tensors)?),
-        DetectorKind::DecisionTree | DetectorKind::RandomForest => {
-            Box::new(ClassTrees::read(known.name(), &mut tensors)?)
-        }
-        DetectorKind::GradientBoosting => Box::new(BoostedTrees::read(&mut tensors)?),
-        DetectorKind::IsolationForest => Box::new(IsolationForest::read(&mut tensors)?),
-        DetectorKind::Mahalanobis => Box::new(Mahalanobis::read(&mut tensors)?),
-        DetectorKind::OneClassSvm => Box::new(OneClassSvm::read(&mut tensors)?),
-        DetectorKind::ZScore => Box::new(ZScore::read(&mut tensors)?),
-    };
-    tensors.finish()?;
-    Ok(detector)
+    match Model::load(kind, bytes)? {
+        Model::Rows(detector) => Ok(detector),
+        Model::Sequence(_) => Err(StepError::damaged(format!("`{kind}` cannot score single rows"))),
+    }
 }
 
 /// Returns the kind of a name; another name is refused.

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use contract::bundle::{CandidateManifest, DiagnosisMember, FileRecord};
+use contract::StepError;
+use contract::bundle::{DiagnosisMember, FileRecord};
 use contract::score::{Diagnosed, Verdict};
-use contract::{StepError, artifact, read_json};
 use frames::FeatureTable;
-use fs_err as fs;
 
+use crate::candidate::{check_features, read_files, read_manifest};
 use crate::diagnosis::{Diagnosis, KIND, UNKNOWN};
 use crate::scoring::{ScoreOptions, ScoreState};
 use crate::{Bundle, matrix};
@@ -22,30 +22,15 @@ pub type Confusion = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Returns whether a candidate folder holds a second stage.
 pub fn is_diagnosis(folder: &Path) -> Result<bool, StepError> {
-    let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
-    Ok(manifest.kind == KIND)
+    Ok(read_manifest(folder)?.kind == KIND)
 }
 
 impl Bundle {
     /// Reads the second stage from its candidate folder. Refused are one that was fitted on other
     /// features, and one that does not match its SHA-256.
     pub fn add_diagnosis(&mut self, folder: &Path) -> Result<(), StepError> {
-        let candidate: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
-        let path = folder.join(&candidate.model.file);
-        let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
-        if artifact::sha256(&bytes) != candidate.model.sha256 {
-            return Err(StepError::refused(format!(
-                "`{}` does not match its SHA-256",
-                path.display()
-            ))
-            .hint("the file changed after `train` wrote it: run `train` again"));
-        }
-        if candidate.contract_sha256 != self.manifest.contract.sha256()? {
-            return Err(StepError::refused(format!(
-                "the candidate `{KIND}` was fitted on other features than the detectors"
-            ))
-            .hint("run `train` again: the data set has changed since"));
-        }
+        let (candidate, bytes) = read_files(folder)?;
+        check_features(&candidate, &self.manifest.contract)?;
         if self.diagnosis.is_some() {
             return Err(StepError::usage(format!("two candidates are `{KIND}`"))
                 .hint("name each candidate once"));

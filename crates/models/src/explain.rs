@@ -82,9 +82,11 @@ impl Bundle {
             columns.iter().map(|column| column.values[row]).collect::<ndarray::Array1<f64>>();
         let any_vote = scores.iter().any(|score| score.vote);
         let mut shares = vec![0.0; columns.len()];
-        for (member, score) in self.members.iter().zip(scores) {
+        for ((index, member), score) in self.members.iter().enumerate().zip(scores) {
+            if any_vote && !score.vote {
+                continue;
+            }
             let weight = match self.manifest.vote.combine {
-                _ if any_vote && !score.vote => continue,
                 Combine::Votes => member.weight.to_f64(),
                 Combine::Mean => {
                     member.weight.to_f64()
@@ -93,7 +95,9 @@ impl Bundle {
             };
             let attribution = match &member.model {
                 Model::Rows(detector) => detector.attribution(values.view()),
-                Model::Sequence(_) => verdicts.attributions.get(&row).cloned().unwrap_or_default(),
+                Model::Sequence(_) => {
+                    verdicts.attributions.get(&(row, index)).cloned().unwrap_or_default()
+                }
             };
             shares.iter_mut().zip(attribution).for_each(|(share, part)| *share += weight * part);
         }

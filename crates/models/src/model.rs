@@ -1,10 +1,10 @@
 //! A model that scores each row by itself, or one that scores rows in order of time.
 
 use contract::StepError;
-use contract::detector::Shape;
 
-use crate::adaptive::{self, Adaptive};
-use crate::{Detector, Tensors, detector};
+use crate::detector::{self, Reader};
+use crate::sequence::DynSequence;
+use crate::{Detector, Tensors};
 
 /// A fitted model.
 #[derive(Debug)]
@@ -12,27 +12,27 @@ pub enum Model {
     /// It scores each row by itself.
     Rows(Box<dyn Detector>),
     /// It scores the rows of an entity in order of time, and keeps a state.
-    Sequence(Box<Adaptive>),
+    Sequence(Box<dyn DynSequence>),
 }
 
 impl Model {
     /// Reads a model of a kind from the bytes of its safetensors file; an invalid file is refused.
     pub fn load(kind: &str, bytes: &[u8]) -> Result<Self, StepError> {
-        match detector::known(kind)?.shape() {
-            Shape::Rows | Shape::Classes => return Ok(Self::Rows(detector::load(kind, bytes)?)),
-            Shape::Sequence => {}
-        }
+        let reader = Reader::of(detector::known(kind)?);
         let mut tensors = Tensors::decode(kind, bytes)?;
-        let model = Adaptive::read(&mut tensors)?;
+        let model = match reader {
+            Reader::Rows(read) => Self::Rows(read(&mut tensors)?),
+            Reader::Sequence(reader) => Self::Sequence((reader.model)(&mut tensors)?),
+        };
         tensors.finish()?;
-        Ok(Self::Sequence(Box::new(model)))
+        Ok(model)
     }
 
     /// Returns the bytes of the model's safetensors file; the same model gives the same bytes.
     pub fn save(&self) -> Result<Vec<u8>, StepError> {
         match self {
             Self::Rows(detector) => detector::save(&**detector),
-            Self::Sequence(model) => model.tensors().encode(adaptive::KIND),
+            Self::Sequence(model) => model.tensors().encode(model.kind()),
         }
     }
 
@@ -40,7 +40,7 @@ impl Model {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rows(detector) => detector.kind(),
-            Self::Sequence(_) => adaptive::KIND,
+            Self::Sequence(model) => model.kind(),
         }
     }
 
@@ -57,8 +57,7 @@ impl Model {
     pub fn is_ratio_scaled(&self) -> bool {
         match self {
             Self::Rows(detector) => detector.is_ratio_scaled(),
-            // The score is a logarithm already.
-            Self::Sequence(_) => false,
+            Self::Sequence(model) => model.is_ratio_scaled(),
         }
     }
 }

@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use contract::rules::{Combine, Threshold};
 use contract::score::{EntityScore, Verdict};
-use contract::{Decimal, Span, StepError, Tensors, Timestamp};
+use contract::{Decimal, Span, StepError, Timestamp};
 use frames::FeatureTable;
 use ndarray::{Array2, ArrayView1};
 
-use crate::adaptive::{Adaptive, Memory, NewLevel};
-use crate::alarm::AlarmState;
-use crate::threshold::{Judged, ThresholdState};
-use crate::vote::{self, Smoothing};
+use crate::sequence::{DynMemory, DynSequence, NewLevel, Notices};
+use crate::threshold::Judged;
+use crate::vote;
 use crate::{Bundle, Model, matrix};
 
 mod absence;
 mod decide;
 mod series;
+mod state;
 
-use absence::Absence;
 use series::entry;
+pub use state::ScoreState;
 
 /// Name of the series of combined scores in a [`ScoreState`].
 pub(crate) const COMBINED: &str = "combined";
@@ -34,98 +34,6 @@ pub struct ScoreOptions {
     pub min_completeness: f64,
     /// Threads; the scores do not depend on it.
     pub threads: usize,
-}
-
-/// State of scoring between rows. It belongs to one bundle, and is stored in the watermark.
-///
-/// Scoring a range from a given state gives the same scores and the same state every time.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ScoreState {
-    /// SHA-256 of the reference of the bundle of these scores, empty in a new state; another bundle
-    /// starts with a new state.
-    pub reference_sha256: String,
-    thresholds: BTreeMap<String, ThresholdState>,
-    smoothing: Smoothing,
-    /// Thresholds by expected false alarms: by series of scores, then by entity.
-    pub(crate) alarms: BTreeMap<String, BTreeMap<String, AlarmState>>,
-    /// State of the model that follows its signals, by entity.
-    pub(crate) memories: BTreeMap<String, Memory>,
-    /// Columns without a value, by entity, if no model follows its signals.
-    absences: BTreeMap<String, Absence>,
-}
-
-impl ScoreState {
-    /// Name of the file in a bundle that holds the state at the end of the data set.
-    pub const FILE: &str = "memory.safetensors";
-    /// Name of the file in a bundle that holds the state before the test part.
-    pub const BEFORE_TEST_FILE: &str = "memory-before-test.safetensors";
-    /// Kind of content in the metadata of the file.
-    const KIND: &str = "memory";
-
-    /// Adds the state to tensors, each name beginning with `prefix`.
-    pub fn write(&self, prefix: &str, tensors: &mut Tensors) -> Result<(), StepError> {
-        tensors.insert_text(&format!("{prefix}reference_sha256"), &self.reference_sha256);
-        for (series, thresholds) in &self.thresholds {
-            tensors
-                .insert_records(&format!("{prefix}thresholds.{series}"), &thresholds.entities)?;
-        }
-        for (series, alarms) in &self.alarms {
-            tensors.insert_records(&format!("{prefix}alarms.{series}"), alarms)?;
-        }
-        if !self.smoothing.entities.is_empty() {
-            tensors.insert_records(&format!("{prefix}smoothing"), &self.smoothing.entities)?;
-        }
-        if !self.memories.is_empty() {
-            tensors.insert_records(&format!("{prefix}memories"), &self.memories)?;
-        }
-        if !self.absences.is_empty() {
-            tensors.insert_records(&format!("{prefix}absences"), &self.absences)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the state that [`ScoreState::write`] has added.
-    pub fn read(prefix: &str, tensors: &mut Tensors) -> Result<Self, StepError> {
-        let reference_sha256 = tensors.take_text(&format!("{prefix}reference_sha256"))?;
-        let mut state = Self { reference_sha256, ..Self::default() };
-        let of_thresholds = format!("{prefix}thresholds.");
-        for series in tensors.record_sets(&of_thresholds) {
-            let entities = tensors.take_records(&format!("{of_thresholds}{series}"))?;
-            state.thresholds.insert(series, ThresholdState { entities });
-        }
-        let of_alarms = format!("{prefix}alarms.");
-        for series in tensors.record_sets(&of_alarms) {
-            let alarms = tensors.take_records(&format!("{of_alarms}{series}"))?;
-            state.alarms.insert(series, alarms);
-        }
-        state.smoothing.entities = tensors.take_records(&format!("{prefix}smoothing"))?;
-        state.memories = tensors.take_records(&format!("{prefix}memories"))?;
-        state.absences = tensors.take_records(&format!("{prefix}absences"))?;
-        Ok(state)
-    }
-
-    /// Reads the bytes of a file of a bundle, such as [`ScoreState::FILE`]; an invalid file is
-    /// refused.
-    pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Self, StepError> {
-        let named = |e: StepError| StepError { message: format!("`{file}`: {}", e.message), ..e };
-        let mut tensors = Tensors::decode(Self::KIND, bytes).map_err(named)?;
-        let state = Self::read("", &mut tensors).map_err(named)?;
-        tensors.finish().map_err(named)?;
-        Ok(state)
-    }
-
-    /// Returns the bytes of such a file.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, StepError> {
-        let mut tensors = Tensors::default();
-        self.write("", &mut tensors)?;
-        tensors.encode(Self::KIND)
-    }
-
-    /// Returns the time of the last row that was scored; `None` if no row was.
-    pub(crate) fn last_time_ms(&self) -> Option<i64> {
-        let alarms = self.alarms.values().flat_map(BTreeMap::values).map(|alarm| alarm.time_ms);
-        alarms.chain(self.memories.values().filter_map(Memory::time_ms)).max()
-    }
 }
 
 /// A row and its verdict.
@@ -158,8 +66,8 @@ pub(crate) struct Verdicts {
     pub(crate) new_levels: BTreeMap<usize, NewLevel>,
     /// Columns that have had no value for a while, by row.
     pub(crate) missing: BTreeMap<usize, Vec<usize>>,
-    /// Attributions of the model that follows its signals, by anomalous row.
-    pub(crate) attributions: BTreeMap<usize, Vec<f64>>,
+    /// Attributions of models that score rows in the order of time, by anomalous row and member.
+    pub(crate) attributions: BTreeMap<(usize, usize), Vec<f64>>,
 }
 
 impl Bundle {
@@ -259,7 +167,10 @@ impl Bundle {
             alarms.retain(|_, alarm| alarm.time_ms > oldest);
         }
         state.absences.retain(|_, absence| absence.is_later_than(oldest));
-        state.memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
+        for memories in state.memories.values_mut() {
+            memories.retain(|_, memory| memory.time_ms().is_some_and(|time| time > oldest));
+        }
+        state.memories.retain(|_, memories| !memories.is_empty());
     }
 
     /// Compares a row's scores with the thresholds of its time, and updates the thresholds.
@@ -274,8 +185,7 @@ impl Bundle {
                 of.entity,
             ));
             verdicts.thresholds[index][row] = threshold;
-            let may_vote = open || matches!(member.model, Model::Rows(_));
-            if may_vote && decision > threshold {
+            if open[index] && decision > threshold {
                 verdicts.voted[index][row] = true;
                 verdicts.votes[row] = verdicts.votes[row] + member.weight;
             }
@@ -288,32 +198,36 @@ impl Bundle {
         let combined_threshold = self.combined.threshold(state, COMBINED, of.entity);
         let alarmed = match rules.combine {
             Combine::Votes => verdicts.votes[row] >= rules.alarm_at,
-            Combine::Mean => open && combined > combined_threshold,
+            Combine::Mean => open.iter().all(|open| *open) && combined > combined_threshold,
         };
         if alarmed {
             verdicts.of_rows[row] = Verdict::Anomalous;
         }
-        let memory = state.memories.get_mut(of.entity);
-        if let Some(((_, model), memory)) = self.sequence().zip(memory) {
-            model.judged(memory, alarmed);
-            verdicts.new_levels.extend(memory.new_level().map(|new| (row, new)));
+        for (_, model) in self.sequences() {
+            if let Some(memory) = memory_of(state, model, of.entity) {
+                model.judged(memory, alarmed);
+                verdicts.new_levels.extend(model.new_level(memory).map(|new| (row, new)));
+            }
         }
         (verdicts.combined[row], verdicts.combined_thresholds[row]) =
             (combined, combined_threshold);
         verdicts.urgent[row] = self.observe(of, verdicts, state) && alarmed;
         self.attribute(of, verdicts, state);
-        if !open {
-            self.withhold(row, verdicts);
-        }
+        self.withhold(row, &open, verdicts);
     }
 
     /// Limits a score to its threshold if it exceeds it only because of earlier rows. Thresholds
     /// learn the unlimited score.
-    fn withhold(&self, row: usize, verdicts: &mut Verdicts) {
-        let Some((index, _)) = self.sequence() else { return };
-        let threshold = verdicts.thresholds[index][row];
-        let decision = &mut verdicts.decisions[index][row];
-        *decision = decision.min(threshold);
+    fn withhold(&self, row: usize, open: &[bool], verdicts: &mut Verdicts) {
+        let closed: Vec<usize> = (0..open.len()).filter(|index| !open[*index]).collect();
+        if closed.is_empty() {
+            return;
+        }
+        for index in closed {
+            let threshold = verdicts.thresholds[index][row];
+            let decision = &mut verdicts.decisions[index][row];
+            *decision = decision.min(threshold);
+        }
         match self.manifest.vote.combine {
             Combine::Votes => verdicts.combined[row] = self.mean(row, verdicts),
             Combine::Mean => {
@@ -331,43 +245,46 @@ impl Bundle {
         vote::mean(&self.manifest.vote, standardised)
     }
 
-    /// Updates the state of the model that follows its signals, and records its score. Returns
-    /// whether that model allows an alarm; true without such a model.
-    fn follow(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) -> bool {
-        let Some((index, model)) = self.sequence() else {
+    /// Moves the memories of the models that score rows in the order of time, and notes their scores.
+    /// Says of each member whether an alarm may stand as far as it is concerned.
+    fn follow(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) -> Vec<bool> {
+        let mut open = vec![true; self.members.len()];
+        if self.sequences().next().is_none() {
             self.watch_absence(of, verdicts, state);
-            return true;
-        };
-        let memory = entry(&mut state.memories, of.entity, || model.following().fresh());
-        let step = model.step(memory, of.time.ms(), &of.values.to_vec());
-        let number = of.number;
-        verdicts.decisions[index][number] = step.decision;
-        let (drifting, missing) = (memory.drifting().to_vec(), model.following().missing(memory));
-        for (rows, of) in [(&mut verdicts.drifting, drifting), (&mut verdicts.missing, missing)] {
-            if !of.is_empty() {
-                rows.insert(number, of);
-            }
+            return open;
         }
-        step.open
+        let (number, values) = (of.number, of.values.to_vec());
+        for (index, model) in self.sequences() {
+            let memories = state.memories.entry(model.records()).or_default();
+            let memory = entry(memories, of.entity, || model.fresh());
+            let step = model.step(memory, of.time.ms(), &values);
+            verdicts.decisions[index][number] = step.decision;
+            open[index] = step.open;
+            let Notices { drifting, missing } = model.notices(memory);
+            note(&mut verdicts.drifting, number, drifting);
+            note(&mut verdicts.missing, number, missing);
+        }
+        open
     }
 
-    /// Returns the model that follows its signals, if there is one, and its number.
-    fn sequence(&self) -> Option<(usize, &Adaptive)> {
-        self.members.iter().enumerate().find_map(|(index, member)| match &member.model {
+    /// Returns the models that score rows in the order of time, with their numbers among the members.
+    fn sequences(&self) -> impl Iterator<Item = (usize, &dyn DynSequence)> {
+        self.members.iter().enumerate().filter_map(|(index, member)| match &member.model {
             Model::Sequence(model) => Some((index, &**model)),
             Model::Rows(_) => None,
         })
     }
 
     /// The shares of an alarm's features can be computed only while the state is at its row.
-    fn attribute(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &ScoreState) {
+    fn attribute(&self, of: &Row<'_>, verdicts: &mut Verdicts, state: &mut ScoreState) {
         if verdicts.of_rows[of.number] != Verdict::Anomalous {
             return;
         }
-        let Some((_, model)) = self.sequence() else { return };
-        let memory = state.memories.get(of.entity);
-        let shares = memory.map(|memory| model.attribution(memory));
-        verdicts.attributions.insert(of.number, shares.unwrap_or_default());
+        for (index, model) in self.sequences() {
+            if let Some(memory) = memory_of(state, model, of.entity) {
+                verdicts.attributions.insert((of.number, index), model.attribution(memory));
+            }
+        }
     }
 
     /// Updates the thresholds; returns whether the alarm is urgent.
@@ -389,3 +306,24 @@ impl Bundle {
         urgent
     }
 }
+
+fn memory_of<'a>(
+    state: &'a mut ScoreState,
+    model: &dyn DynSequence,
+    entity: &str,
+) -> Option<&'a mut DynMemory> {
+    state.memories.get_mut(model.records())?.get_mut(entity)
+}
+
+/// Adds columns to those of a row, in order.
+fn note(rows: &mut BTreeMap<usize, Vec<usize>>, row: usize, columns: Vec<usize>) {
+    if !columns.is_empty() {
+        let all = rows.entry(row).or_default();
+        all.extend(columns);
+        all.sort_unstable();
+        all.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,10 @@
 
 use contract::artifact::sha256;
 use contract::bundle::{BundleManifest, FileRecord, Provenance};
+use contract::deployment::Figures;
 use contract::{Division, Shard, StepError};
 
-use crate::registry::{BundleFiles, Metrics, Registry};
+use crate::registry::{BundleFiles, Registry};
 
 impl Registry<'_> {
     /// Fetches all files of each part of a version, in the order of its shards; of a version without
@@ -47,7 +48,7 @@ impl<'a> Expected<'a> {
 /// Errors: refused where there are none or too many.
 pub(crate) fn whole(
     parts: &[(BundleManifest, Vec<u8>)],
-    metrics: Metrics,
+    metrics: Figures,
     division: Option<&Division>,
 ) -> Result<BundleManifest, StepError> {
     let shards = Shard::all(u32::try_from(parts.len()).unwrap_or(u32::MAX));

@@ -11,7 +11,6 @@ use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{ErrorKind, Shard, Span, Timestamp};
 use fs_err as fs;
 use store::garbage::{self, Kind, Retention};
-use store::registry::Metrics;
 use store::{
     Condition, FolderStore, ObjectStore, Put, Registry, Watermark, Whole, open_shard, scores,
     shard, state, watermark,
@@ -150,7 +149,10 @@ fn register(place: &Place) -> String {
         let folder = place.temp.path().join(format!("bundle{number}"));
         write_bundle(&folder, minute(9), &number.to_le_bytes()).unwrap()
     };
-    let metrics = Metrics::from([("test".to_owned(), BTreeMap::from([("rows".to_owned(), 7.0)]))]);
+    let metrics = contract::deployment::Figures::from([(
+        "test".to_owned(),
+        BTreeMap::from([("rows".to_owned(), 7.0)]),
+    )]);
     let registry = Registry::new(&place.whole, PIPELINE);
     registry.put_parts(&[write(0), write(1)], metrics).unwrap()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::bundle::{BundleManifest, CandidateManifest};
+use contract::deployment::Deployment;
 use contract::run::{RunRecord, RunStatus, TaskState};
 use contract::{Outcome, StepError, Timestamp, read_json};
 use document::Document;
@@ -26,13 +27,10 @@ const SECTIONS: [&str; 12] = [
     "classify",
 ];
 /// Files of a run that are kept beside its figures, below its folder.
-const FILES: [&str; 5] = [
-    "report.html",
-    "run.json",
-    "document.yaml",
-    "validate/validation.json",
-    "deploy/deployment.json",
-];
+const FILES: [&str; 5] =
+    ["report.html", "run.json", "document.yaml", "validate/validation.json", DEPLOYMENT];
+/// What was decided about its version, below its folder.
+const DEPLOYMENT: &str = "deploy/deployment.json";
 /// Folder of the model, below a run's.
 pub(crate) const BUNDLE: &str = "select/bundle";
 
@@ -141,8 +139,7 @@ impl Content {
         }
         let document = document::read(&folder.join("document.yaml"))?;
         let outcome = |task: &str| RunRecord::outcome_of(folder, task);
-        let deployment: Option<Value> = read_json(&folder.join("deploy/deployment.json")).ok();
-        let text = |name: &str| Some(deployment.as_ref()?.get(name)?.as_str()?.to_owned());
+        let deployment: Option<Deployment> = read_json(&folder.join(DEPLOYMENT)).ok();
         #[expect(clippy::cast_possible_truncation, reason = "the seconds of a run")]
         let worked_ms = (record.seconds * 1000.0).round() as i64;
         let mut whole = Logged { params: document_params(&document)?, ..Logged::default() };
@@ -167,7 +164,7 @@ impl Content {
         let tasks = record.tasks.iter().map(|it| (it.name.clone(), it.state, outcome(&it.name)));
         Ok(Some(Self {
             dataset: dataset(folder),
-            version: text("version"),
+            version: deployment.map(|deployment| deployment.version),
             files: files(folder),
             tasks: tasks.collect(),
             folder: folder.to_owned(),
@@ -183,7 +180,7 @@ impl Content {
     }
 }
 
-fn tags(record: &RunRecord, deployment: Option<&Value>) -> BTreeMap<String, String> {
+fn tags(record: &RunRecord, deployment: Option<&Deployment>) -> BTreeMap<String, String> {
     let status = match record.status {
         RunStatus::Running => "running",
         RunStatus::Done => "done",
@@ -208,13 +205,14 @@ fn tags(record: &RunRecord, deployment: Option<&Value>) -> BTreeMap<String, Stri
         tags.insert("mlflow.note.content".to_owned(), note.clone());
     }
     let Some(deployment) = deployment else { return tags };
-    for (name, field) in [("model_version", "version"), ("champion", "champion"), ("why", "why")] {
-        if let Some(text) = deployment.get(field).and_then(Value::as_str) {
-            tags.insert(format!("lynceus.{name}"), text.to_owned());
-        }
-    }
-    if let Some(promoted) = deployment.get("promoted").and_then(Value::as_bool) {
-        tags.insert("lynceus.promoted".to_owned(), promoted.to_string());
+    let champion = deployment.champion.clone().map(|champion| ("champion", champion));
+    let said = [
+        ("model_version", deployment.version.clone()),
+        ("why", deployment.why.clone()),
+        ("promoted", deployment.promoted.to_string()),
+    ];
+    for (name, text) in said.into_iter().chain(champion) {
+        tags.insert(format!("lynceus.{name}"), text);
     }
     tags
 }
@@ -240,9 +238,7 @@ fn model(folder: &Path, task: &str, outcome: Option<&Outcome>) -> Logged {
     logged.params.insert("seed".to_owned(), candidate.seed.to_string());
     logged.tags.insert("lynceus.contract_sha256".to_owned(), candidate.contract_sha256.clone());
     for trial in &candidate.trials {
-        let number = trial.get("trial").and_then(Value::as_u64).unwrap_or(0);
-        let value = trial.get("value").and_then(Value::as_f64).unwrap_or(f64::NAN);
-        logged.metric("trial/value", value, number);
+        logged.metric("trial/value", trial.value.unwrap_or(f64::NAN), trial.trial);
     }
     let curve = candidate.cross_validation.as_ref().and_then(learning_curve);
     for point in curve.into_iter().flatten() {

@@ -4,7 +4,7 @@
 mod facets;
 
 use contract::run::{RunStatus, TaskState};
-use contract::{Timestamp, artifact};
+use contract::{Outcome, Timestamp, artifact};
 use serde_json::{Value, json};
 
 use crate::content::Content;
@@ -18,7 +18,14 @@ const SCHEMA: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/
 /// an event that is sent again is none more.
 pub fn events(content: &Content, namespace: &str) -> Vec<Value> {
     let known = &Known::of(content);
-    let whole = Job { content, known, namespace, name: content.pipeline.clone(), task: None };
+    let whole = Job {
+        content,
+        known,
+        namespace,
+        name: content.pipeline.clone(),
+        task: None,
+        outcome: None,
+    };
     let mut events = vec![whole.event("START", content.started, &[], &[])];
     for (name, state, outcome) in &content.tasks {
         let end = match state {
@@ -28,9 +35,10 @@ pub fn events(content: &Content, namespace: &str) -> Vec<Value> {
             TaskState::Waiting | TaskState::Skipped => continue,
         };
         let task = format!("{}.{name}", content.pipeline);
-        let job = Job { content, known, namespace, name: task, task: Some(name) };
-        let inputs = outcome.as_ref().map(|it| known.inputs(name, it)).unwrap_or_default();
-        let outputs = outcome.as_ref().map(|it| known.outputs(it)).unwrap_or_default();
+        let outcome = outcome.as_ref();
+        let job = Job { content, known, namespace, name: task, task: Some(name), outcome };
+        let inputs = outcome.map(|it| known.inputs(name, it)).unwrap_or_default();
+        let outputs = outcome.map(|it| known.outputs(it)).unwrap_or_default();
         events.push(job.event("START", content.started, &inputs, &[]));
         events.push(job.event(end, content.ended, &inputs, &outputs));
     }
@@ -49,16 +57,15 @@ struct Job<'a> {
     namespace: &'a str,
     name: String,
     task: Option<&'a str>,
+    /// Outcome of the task, if it wrote one.
+    outcome: Option<&'a Outcome>,
 }
 
 impl Job<'_> {
     fn event(&self, kind: &str, time: Timestamp, inputs: &[Value], outputs: &[Value]) -> Value {
         let content = self.content;
         let mut facets = self.known.run(self.namespace, self.task);
-        let error = self.task.and_then(|task| {
-            let (_, _, outcome) = content.tasks.iter().find(|(name, ..)| name == task)?;
-            outcome.as_ref()?.error.as_ref()
-        });
+        let error = self.outcome.and_then(|outcome| outcome.error.as_ref());
         if let Some(error) = error.filter(|_| kind == "FAIL") {
             let said = json!({"message": error.message, "programmingLanguage": "Rust"});
             facets.insert("errorMessage".to_owned(), facet("1-0-1/ErrorMessageRunFacet", said));

@@ -12,7 +12,6 @@ use contract::score::{EntityScore, Verdict, WindowScore};
 use contract::{Span, StepError, Timestamp};
 use document::below;
 use document::document::Sample;
-use document::sources::{Kind, Source};
 use frames::LabelInterval;
 use models::Bundle;
 use models::measure::{self, Counted};
@@ -137,8 +136,8 @@ pub(crate) fn after_sample(
     show(global, &evaluate(context, &scenarios, &windows)?)?;
     let (url, name) = (&context.store.url, &context.document.name);
     print(&format!("\nscores  {url}/scores/{name}\nmodels  {url}/models/{name}\n"))?;
-    let metrics = context.document.sources.get("metrics").and_then(Source::kind);
-    let next = if matches!(metrics, Some(Kind::Prometheus(_) | Kind::Recording(_))) {
+    let metrics = context.document.sources.get("metrics");
+    let next = if metrics.is_some_and(|metrics| !metrics.queries.is_empty()) {
         format!(
             "lynceus run {name} --set sources.metrics.prometheus.url=http://your-prometheus:9090"
         )

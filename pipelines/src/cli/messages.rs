@@ -69,7 +69,7 @@ struct Delivered {
 impl Delivered {
     /// Adds what a pipeline, or a shard of it, remembers.
     fn add(&mut self, store: &dyn ObjectStore, path: &str) -> Result<(), StepError> {
-        let stored = state::read::<AlertState>(store, path, "alerts")?;
+        let stored = state::read::<AlertState>(store, path, AlertState::NAME)?;
         let state = stored.map(|stored| stored.value).unwrap_or_default();
         self.to.extend(state.told.into_iter().map(|told| (told.key, told.channels)));
         self.waits.extend(state.pending.into_iter().map(|it| (it.message.key, it.channels)));

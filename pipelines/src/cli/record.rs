@@ -8,11 +8,12 @@ use std::time::Duration;
 use collect::follow::{Recorder, Recording, Step};
 use contract::{SYSTEM_HINT, StepError, Timestamp};
 use document::sections::Collect;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::agent::Health;
 use super::context::{Context, DocumentArgs, clock};
+use super::run::block_on;
 use super::{Global, OutputFormat, print_json, say};
+use crate::run::Signals;
 
 /// How long a recorder that was asked to end may take. What it has not sent by then is on the
 /// spool.
@@ -75,11 +76,7 @@ pub(crate) fn record(
         health: recorded.health,
         context,
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            StepError::unavailable(format!("cannot start: {error}")).hint(SYSTEM_HINT)
-        })?;
-    let taken = runtime.block_on(until_end(work))?;
+    let taken = block_on(until_end(work))?;
     match global.output() {
         OutputFormat::Json => print_json(&serde_json::json!({"steps": taken})),
         OutputFormat::Text => Ok(()),
@@ -89,8 +86,7 @@ pub(crate) fn record(
 /// Records on a separate thread, so that a slow scrape does not delay the end; returns the number
 /// of recorded steps.
 async fn until_end(work: Work) -> Result<u64, StepError> {
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut signals = Signals::new()?;
     let (stop, stopped) = channel();
     let (done, mut ended) = tokio::sync::oneshot::channel();
     let run = move || {
@@ -104,8 +100,7 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
     let gone = |_| Err(StepError::bug("the recorder ended in a panic"));
     tokio::select! {
         result = &mut ended => return result.unwrap_or_else(gone),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        () = signals.wait() => {}
     }
     drop(stop);
     match tokio::time::timeout(LAST_STEP, ended).await {
@@ -113,12 +108,6 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
         // An end in the middle of a step is like a kill: the next start resumes.
         Err(_) => Ok(0),
     }
-}
-
-fn listen(kind: SignalKind) -> Result<Signal, StepError> {
-    signal(kind).map_err(|error| {
-        StepError::unavailable(format!("cannot wait for signals: {error}")).hint(SYSTEM_HINT)
-    })
 }
 
 /// What the thread records.

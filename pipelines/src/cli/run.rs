@@ -6,7 +6,7 @@ mod test_table;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ::report::runs::Deployment;
+use contract::deployment::Deployment;
 use contract::{SYSTEM_HINT, StepError, Timestamp, artifact, read_json};
 use document::Document;
 use fs_err as fs;

@@ -131,7 +131,7 @@ struct Refused {
 struct Trouble {
     channel: String,
     #[serde(flatten)]
-    trouble: alert::outbox::Trouble,
+    trouble: contract::alerts::Trouble,
 }
 
 #[derive(Debug, Serialize)]
@@ -195,7 +195,8 @@ fn read(
         }
         None => None,
     };
-    let told = state::read::<AlertState>(store, pipeline, "alerts")?.map(|stored| stored.value);
+    let told =
+        state::read::<AlertState>(store, pipeline, AlertState::NAME)?.map(|stored| stored.value);
     let told = told.unwrap_or_default();
     let scored_to = mark.as_ref().map(|mark| mark.scored_to);
     let last_refused = told.refused.last().map(|refused| Refused {

@@ -20,7 +20,7 @@ pub(super) fn interrupted() -> StepError {
 }
 
 /// Ctrl-C and SIGTERM.
-struct Signals {
+pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -99,7 +99,8 @@ impl Drop for Interrupt {
 }
 
 impl Signals {
-    fn new() -> Result<Self, StepError> {
+    /// Listens from now on.
+    pub(crate) fn new() -> Result<Self, StepError> {
         let listen = |kind| {
             signal(kind).map_err(|e| {
                 StepError::unavailable(format!("cannot listen for signals: {e}")).hint(SYSTEM_HINT)
@@ -111,7 +112,8 @@ impl Signals {
         })
     }
 
-    async fn wait(&mut self) {
+    /// Waits for one of them.
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -7,38 +7,26 @@
 
 use std::path::Path;
 
+pub use contract::alerts::Lease;
 use contract::{Span, Timestamp};
 use fs_err as fs;
-use serde::{Deserialize, Serialize};
 
 /// Time after which a lease expires. A run stops sending well before
 /// ([`crate::outbox::SENDING_SECONDS`]).
 pub const LEASE: Span = Span::from_seconds(180);
 
-/// What a run that sends leaves in the state as long as it does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The present of the run.
-    pub since: Timestamp,
-    /// The process, where the system reports it: boot, process namespace, number and start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub process: Option<String>,
+/// Makes the lease of this process.
+pub fn of_this_process(now: Timestamp) -> Lease {
+    Lease { since: now, process: process(std::process::id()) }
 }
 
-impl Lease {
-    /// Makes the lease of this process.
-    pub fn of_this_process(now: Timestamp) -> Self {
-        Self { since: now, process: process(std::process::id()) }
-    }
-
-    /// Returns whether its holder may still be sending.
-    ///
-    /// The evaluation times of two runs may be in any order, and far apart for one that catches up
-    /// the past, so a lease from elsewhere counts only near its own time.
-    pub fn is_held(&self, now: Timestamp) -> bool {
-        let near = now < self.since + LEASE && now > self.since - LEASE;
-        self.process.as_deref().and_then(runs).unwrap_or(near)
-    }
+/// Returns whether the holder of a lease may still be sending.
+///
+/// The evaluation times of two runs may be in any order, and far apart for one that catches up
+/// the past, so a lease from elsewhere counts only near its own time.
+pub fn is_held(lease: &Lease, now: Timestamp) -> bool {
+    let near = now < lease.since + LEASE && now > lease.since - LEASE;
+    lease.process.as_deref().and_then(runs).unwrap_or(near)
 }
 
 /// Returns whether a process of this machine still runs; nothing of one elsewhere.
@@ -79,20 +67,23 @@ mod tests {
     fn a_lease_is_held_near_its_own_time_alone() {
         let lease = Lease { since: at(1000), process: None };
         for (now, held) in [(1000, true), (1179, true), (1180, false), (821, true), (820, false)] {
-            assert_eq!(lease.is_held(at(now)), held, "{now}");
+            assert_eq!(is_held(&lease, at(now)), held, "{now}");
         }
     }
 
     #[test]
     fn a_process_that_ended_holds_nothing_and_one_elsewhere_may() {
-        let own = Lease::of_this_process(at(0));
-        assert!(own.is_held(at(1)) && own.is_held(at(100_000)), "whatever time it takes for now");
+        let own = of_this_process(at(0));
+        assert!(
+            is_held(&own, at(1)) && is_held(&own, at(100_000)),
+            "whatever time it takes for now"
+        );
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let place = place().unwrap();
         let gone = Lease { process: Some(format!("{place}{} 1", child.id())), ..own.clone() };
         child.wait().unwrap();
-        assert!(!gone.is_held(at(1)));
+        assert!(!is_held(&gone, at(1)));
         let elsewhere = Lease { process: Some("boot pid:[1] 7 1".into()), ..own };
-        assert!(elsewhere.is_held(at(1)));
+        assert!(is_held(&elsewhere, at(1)));
     }
 }

@@ -26,39 +26,19 @@ pub mod wording;
 
 use std::path::Path;
 
+use contract::message::{Messages, Refused};
 use contract::steps::AlertArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, write_json};
 use document::sections::Alert as Sections;
-use serde::{Deserialize, Serialize};
 use store::{Follower, ObjectStore};
 
-use crate::lease::Lease;
 use crate::machine::Rules;
 use crate::message::{Batch, Message};
-use crate::outbox::{Delivery, Pending, Refused, Sender, Sent};
+use crate::outbox::{Delivery, Pending, Sender};
 use crate::state::Keeper;
-use crate::training::Training;
 use crate::wording::Wording;
 
 pub use state::AlertState;
-
-/// `messages`: what a run of the step sent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Messages {
-    /// Version of this format.
-    pub format: u32,
-    /// The pipeline.
-    pub pipeline: String,
-    /// End of the last window that was looked at.
-    pub told_to: Option<Timestamp>,
-    /// What was sent, and through which channels.
-    pub sent: Vec<Sent>,
-    /// What is still to be sent through which channels, by the next run.
-    pub pending: Vec<Pending>,
-    /// Messages that a channel permanently rejected.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub refused: Vec<Refused>,
-}
 
 /// Runs the step.
 ///
@@ -118,7 +98,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let result = saved.and_then(|()| told(&delivery, outcome));
     let AlertState { told_to, pending, .. } = state;
     let messages = Messages {
-        format: 1,
+        format: Messages::FORMAT,
         pipeline: document.name.clone(),
         told_to,
         sent: delivery.sent,
@@ -151,7 +131,7 @@ fn scoring(
     let stalled = stalled::look((document, shard), state, place, stalled::cause(args));
     let mut messages: Vec<Message> = followed.messages.into_iter().chain(stalled).collect();
     if let Some(shard) = shard {
-        messages.iter_mut().for_each(|message| message.belong_to(shard));
+        messages.iter_mut().for_each(|message| message::belong_to(message, shard));
     }
     propose::complete(document, &mut messages);
     Ok(messages)
@@ -168,7 +148,7 @@ fn tell(
     sender.refresh(state, delivery);
     let sends = sender.has_work(state);
     if sends {
-        state.lease = Some(Lease::of_this_process(sender.now));
+        state.lease = Some(lease::of_this_process(sender.now));
     }
     if state != before {
         (sender.save)(state)?;
@@ -210,7 +190,9 @@ fn follow(
             let of_all = changes.iter_mut().filter(|change| change.entity.is_empty());
             of_all.for_each(|change| change.entity = message::shard_words(shard));
         }
-        state.note(&changes);
+        for change in &changes {
+            state.note_alert(message::alert_of(change.clone()));
+        }
         drifts |= state.tracks.drifts(&score);
         batch.add(&score, changes);
         state.told_to = Some(score.time);
@@ -229,11 +211,11 @@ fn training(
     document: &Sections,
     state: &mut AlertState,
 ) -> Result<Vec<Message>, StepError> {
-    let training = Training::read(&args.ended)?;
+    let training = training::read(&args.ended)?;
     if !document.alerts.training.contains(&training.result) {
         return Ok(Vec::new());
     }
-    let message = Message::of_training(&document.name, training, args.now);
+    let message = message::of_training(&document.name, training, args.now);
     Ok(if state.is_new_training(&message.key) { vec![message] } else { Vec::new() })
 }
 

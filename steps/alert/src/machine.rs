@@ -17,7 +17,8 @@ mod leading;
 use leading::Leading;
 
 /// Kinds of alerts about an entity; each has its own state.
-pub use document::alerts::AlertKind as Kind;
+pub use contract::message::AlertKind as Kind;
+pub use contract::message::Reason;
 
 /// When an alert fires and when it is resolved.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,25 +52,6 @@ impl Rules {
             silences: alerts.silences.clone(),
         }
     }
-}
-
-/// Why a message about an alert is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// It begins.
-    #[default]
-    Begins,
-    /// It has become worth waking someone.
-    Worsens,
-    /// Other features lead it than those in the last message: perhaps a second fault.
-    Widens,
-    /// A feature has been missing for so long that a training without it is proposed.
-    Proposes,
-    /// It still fires, and the document asks for a reminder (`repeat`).
-    Lasts,
-    /// It ends.
-    Ends,
 }
 
 /// A change that a message reports.

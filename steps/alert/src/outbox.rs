@@ -14,7 +14,7 @@ pub use kept::{MAX_PENDING, Pending, Refused, Sent, Trouble, forget_unknown, sho
 
 use crate::AlertState;
 use crate::channels::{Channel, Failure, LONGEST_PAUSE, MANY_REFUSALS};
-use crate::message::{Alert, ChannelNews, Message};
+use crate::message::{self, Alert, ChannelNews, Message};
 use crate::wording::Wording;
 
 /// Seconds after which a run sends no further messages, so that its lease does not expire while it
@@ -360,7 +360,7 @@ impl Sender<'_> {
     fn tell_others(&self, news: ChannelNews, state: &mut AlertState) {
         let channels: Vec<String> = self.names().filter(|other| *other != news.name).collect();
         if !channels.is_empty() {
-            let message = Message::of_channel(self.pipeline, news, self.now);
+            let message = message::of_channel(self.pipeline, news, self.now);
             state.pending.push(Pending::new(self.wording.apply(message), channels));
         }
     }

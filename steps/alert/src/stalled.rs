@@ -6,10 +6,10 @@
 
 use std::path::PathBuf;
 
+use contract::alerts::Progress;
 use contract::steps::AlertArgs;
 use contract::{Decimal, Outcome, Shard, Span, StepError, Timestamp, read_json};
 use document::sections::Alert as Sections;
-use serde::{Deserialize, Serialize};
 
 use crate::AlertState;
 use crate::channels::Channel;
@@ -20,21 +20,6 @@ use crate::silence::is_silent;
 
 /// What is said where no step said why.
 const UNKNOWN: &str = "no tick has reported a cause: check whether ticks are started";
-
-/// How far scoring had come when it was last seen to move.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// End of the last window that had been scored; nothing before the first.
-    pub scored_to: Option<Timestamp>,
-    /// When that was first seen, by the evaluation time of a run.
-    pub seen: Timestamp,
-    /// Time of the last alert that it has stopped; nothing while it works.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Timestamp>,
-    /// What stopped the last tick that said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
 
 /// Returns the cause that stopped the tick of a run, from its steps or the runner; `None` if all of
 /// them succeeded.
@@ -95,7 +80,7 @@ pub(crate) fn look(
     if is_silent(&document.alerts.silences, "", Kind::ScoringStopped, now) {
         return None;
     }
-    Some(Message::of_scoring(&document.name, alert, now))
+    Some(message::of_scoring(&document.name, alert, now))
 }
 
 /// Notifies the channels in which alerts expire, such as Alertmanager, that the store cannot be

@@ -95,7 +95,7 @@ impl<'a> Wording<'a> {
             version: message.version.clone(),
             urgent: message.urgent,
             alerts: message.alerts.iter().map(|alert| self.alert(alert)).collect(),
-            training: training.map_or("", |training| training.word()).to_owned(),
+            training: training.map_or("", crate::training::word).to_owned(),
             why: why.or(channel).unwrap_or_default(),
             links: message.links.iter().map(link).collect(),
         }

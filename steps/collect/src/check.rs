@@ -10,7 +10,7 @@ use frames::samples::SampleRows;
 use serde::Serialize;
 
 use crate::range::Due;
-use crate::source::{Opening, Stop, live};
+use crate::source::{LiveOpening, Opening, Stop};
 
 /// Steps before the current time in which a series must have a value.
 const RECENT_STEPS: i64 = 10;
@@ -192,8 +192,9 @@ impl Checked<'_> {
         settings: &Settings,
         finding: &mut Finding,
     ) -> Result<usize, StepError> {
-        let place = (self.folder, self.document.step);
-        let Some(mut source) = live(name, settings, place)? else { return Ok(0) };
+        let (folder, step) = (self.folder, self.document.step);
+        let opening = LiveOpening { name, settings, folder, step };
+        let Some(mut source) = opening.open()? else { return Ok(0) };
         let taken = source.take(self.now)?;
         let entities = taken.rows.times.len();
         match (entities, taken.failures.first()) {

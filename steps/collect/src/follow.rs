@@ -12,7 +12,7 @@ use frames::samples::SampleRows;
 use store::ObjectStore;
 
 use crate::recorded::{Appender, Carrier, Database, Outbox, Place, ToStore};
-use crate::source::{Live, live};
+use crate::source::{Live, LiveOpening};
 
 /// How long a step waits for the store, at most; it waits no longer than a quarter of a step.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +73,9 @@ impl<'a> Recorder<'a> {
         for (name, settings) in &document.sources {
             let count = settings.columns(document.rate_window).len();
             let own: Vec<String> = names.by_ref().take(count).collect();
-            let Some(source) = live(name, settings, (folder, document.step))? else { continue };
+            let step = document.step;
+            let opening = LiveOpening { name, settings, folder, step };
+            let Some(source) = opening.open()? else { continue };
             let spool = spool.join(name);
             let columns = source.columns();
             let outboxes = databases.iter_mut().map(|(sink, database)| {

@@ -27,13 +27,13 @@ use contract::catalog::Pins;
 use contract::steps::CollectArgs;
 use contract::{Division, Outcome, Span, StepError, artifact, read_json, write_json};
 use document::sections::Collect as Sections;
-use document::sources::{Kind, Source as Settings};
+use document::sources::Source as Settings;
 use frames::samples::SampleRows;
 
 use join::{Joined, Seen, Windows};
 use output::Output;
 use range::Due;
-use source::{Opening, Stop};
+use source::{Opening, Stop, opener};
 use targets::{Divider, Target};
 
 /// Collects the samples of the document's sources for the range that is due.
@@ -147,10 +147,8 @@ fn open<'a>(
     let folder = args.document.parent().unwrap_or(Path::new(""));
     let data = data(document, args, folder)?;
     let pins: Option<Pins> = args.pins.as_deref().map(read_json).transpose()?;
-    let records = document
-        .sources
-        .values()
-        .any(|source| matches!(source.kind(), Some(Kind::Prometheus(_) | Kind::Recording(_))));
+    let mut kinds = document.sources.values().filter_map(Settings::kind);
+    let records = kinds.any(|kind| opener(kind).has_replies());
     if args.record.is_some() && !records {
         return Err(StepError::usage("`--record` keeps replies, but a table has none")
             .hint("remove it and copy the table instead"));

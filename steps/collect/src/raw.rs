@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use contract::artifact::OutputFile;
 use contract::{StepError, Timestamp};
 use document::Document;
-use document::sources::{Kind, RecordedSource, TetragonSource};
 use store::ObjectStore;
 
 use crate::range::Due;
 use crate::recorded;
+use crate::source::{Raw, Recorded, opener};
 use crate::sources::tetragon;
 
 /// A source whose raw data was written.
@@ -38,32 +38,20 @@ pub fn write(
     let due = Due { after, end, scored_to: end };
     let mut all = Vec::new();
     for (name, source) in &document.sources {
-        let of = |pipeline: &str, source: &str| {
-            let into = folder.join(name);
-            recorded::copy_segments(store, (pipeline, source), due, &into)
-        };
-        let (file, count) = match source.kind() {
-            Some(Kind::Tetragon(TetragonSource { follow: false, path, .. })) => {
+        let own = Recorded { pipeline: &document.name, source: name };
+        let raw = source.kind().and_then(|kind| opener(kind).raw(own));
+        let (file, count) = match raw {
+            Some(Raw::Lines(path)) => {
                 let file = format!("{name}.jsonl");
                 let count = events(&base.join(path), due, &folder.join(&file))?;
                 (file, count)
             }
-            Some(Kind::Tetragon(_) | Kind::Exporter(_)) => {
-                (name.clone(), of(&document.name, name)?)
+            Some(Raw::Segments(Recorded { pipeline, source })) => {
+                let into = folder.join(name);
+                let count = recorded::copy_segments(store, (pipeline, source), due, &into)?;
+                (name.clone(), count)
             }
-            Some(Kind::Recorded(RecordedSource { pipeline, source, .. })) => {
-                (name.clone(), of(pipeline, source)?)
-            }
-            Some(
-                Kind::Prometheus(_)
-                | Kind::Recording(_)
-                | Kind::Table(_)
-                | Kind::Influxdb(_)
-                | Kind::Kubernetes(_)
-                | Kind::Postgres(_)
-                | Kind::Features(_),
-            )
-            | None => continue,
+            None => continue,
         };
         all.push(Written { source: name.clone(), name: file, count });
     }

@@ -11,11 +11,7 @@ use document::sources::{Kind, Source as Settings};
 use frames::samples::SampleRows;
 
 use crate::range::Due;
-use crate::recorded;
 use crate::sources::prometheus::chunk::Chunk;
-use crate::sources::{
-    exporter, features, influxdb, kubernetes, postgres, prometheus, recording, table, tetragon,
-};
 
 /// Takes rows, some at a time.
 pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
@@ -123,35 +119,82 @@ pub(crate) struct Taken {
     pub(crate) failures: Vec<String>,
 }
 
-/// Opens a source to record it, by its name in the document, with the document's folder and step;
-/// `None` for a kind with history.
-pub(crate) fn live<'a>(
-    name: &str,
-    settings: &'a Settings,
-    (folder, step): (&Path, Span),
-) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
-    Ok(match settings.kind() {
-        Some(Kind::Exporter(exporter)) => {
-            let field = format!("sources.{name}.exporter");
-            let place = (field.as_str(), folder);
-            Some(Box::new(exporter::Exporter::new(exporter, &settings.entity, place)?))
-        }
-        Some(Kind::Tetragon(events)) if events.follow => {
-            Some(Box::new(tetragon::Follower::new(events, &settings.entity, (folder, step))))
-        }
-        Some(
-            Kind::Prometheus(_)
-            | Kind::Recording(_)
-            | Kind::Table(_)
-            | Kind::Influxdb(_)
-            | Kind::Kubernetes(_)
-            | Kind::Recorded(_)
-            | Kind::Postgres(_)
-            | Kind::Tetragon(_)
-            | Kind::Features(_),
-        )
-        | None => None,
-    })
+/// What the code of a kind does with its settings.
+pub(crate) trait Opener {
+    /// Opens the source to read a range.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError>;
+
+    /// Opens the source to record it; nothing for one that has a past.
+    fn live<'a>(
+        &'a self,
+        _opening: LiveOpening<'a>,
+    ) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
+        Ok(None)
+    }
+
+    /// Says whether the source gets replies that `--record` can keep.
+    fn has_replies(&self) -> bool {
+        false
+    }
+
+    /// Returns what is rawer than the samples that were read; nothing where nothing is. `own` is what
+    /// was recorded of this source.
+    fn raw<'a>(&'a self, _own: Recorded<'a>) -> Option<Raw<'a>> {
+        None
+    }
+}
+
+/// Returns the code of a kind: one line each.
+pub(crate) fn opener(kind: Kind<'_>) -> &dyn Opener {
+    match kind {
+        Kind::Prometheus(settings) => settings,
+        Kind::Recording(settings) => settings,
+        Kind::Table(settings) => settings,
+        Kind::Exporter(settings) => settings,
+        Kind::Influxdb(settings) => settings,
+        Kind::Kubernetes(settings) => settings,
+        Kind::Postgres(settings) => settings,
+        Kind::Recorded(settings) => settings,
+        Kind::Tetragon(settings) => settings,
+        Kind::Features(settings) => settings,
+    }
+}
+
+/// What was recorded of a source in the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded<'a> {
+    pub(crate) pipeline: &'a str,
+    /// Its name in that pipeline.
+    pub(crate) source: &'a str,
+}
+
+/// What is rawer than samples.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Raw<'a> {
+    /// Lines of a file, whose path is relative to the document's folder.
+    Lines(&'a Path),
+    /// Segments of recorders.
+    Segments(Recorded<'a>),
+}
+
+/// What a kind needs to make a source that is recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LiveOpening<'a> {
+    /// Its name in the document.
+    pub(crate) name: &'a str,
+    pub(crate) settings: &'a Settings,
+    /// The document's folder.
+    pub(crate) folder: &'a Path,
+    /// The document's step.
+    pub(crate) step: Span,
+}
+
+impl<'a> LiveOpening<'a> {
+    /// Opens the source; nothing for one that has a past.
+    pub(crate) fn open(self) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
+        let live = self.settings.kind().map(|kind| opener(kind).live(self));
+        Ok(live.transpose()?.flatten())
+    }
 }
 
 /// What a kind needs to make a source.
@@ -189,19 +232,7 @@ impl<'a> Opening<'a> {
     /// Opens the source.
     pub(crate) fn open(self) -> Result<Box<dyn Source + 'a>, StepError> {
         match self.settings.kind() {
-            Some(Kind::Prometheus(settings)) => prometheus::open(settings, self),
-            Some(Kind::Recording(_)) => recording::open(self),
-            Some(Kind::Table(settings)) => table::open(settings, self),
-            Some(Kind::Exporter(settings)) => exporter::open(settings, &self),
-            Some(Kind::Influxdb(settings)) => influxdb::open(settings, self),
-            Some(Kind::Kubernetes(settings)) => Ok(kubernetes::open(settings, &self)),
-            Some(Kind::Postgres(settings)) => postgres::open(settings, &self),
-            Some(Kind::Recorded(settings)) => {
-                let columns = settings.columns.iter().map(|column| column.name.clone()).collect();
-                recorded::open(&settings.pipeline, &settings.source, columns, &self)
-            }
-            Some(Kind::Tetragon(settings)) => tetragon::open(settings, self),
-            Some(Kind::Features(settings)) => features::open(settings, &self),
+            Some(kind) => opener(kind).open(self),
             None => Err(StepError::usage(format!("`{}` sets no kind", self.field("")))
                 .hint("set one kind of source, such as `prometheus`")),
         }

@@ -7,6 +7,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod postgres;
 pub(crate) mod prometheus;
 pub(crate) mod queries;
+pub(crate) mod recorded;
 pub(crate) mod recording;
 pub(crate) mod table;
 pub(crate) mod tetragon;

@@ -5,10 +5,11 @@
 //! entities of its training.
 
 use contract::classify::ClassManifest;
+use contract::deployment::Comparison;
 use document::classify::ClassGate;
 use models::classify::ClassBundle;
 
-use crate::gate::{Comparison, Decision, percent};
+use crate::gate::{Decision, percent};
 
 /// The figure that is compared.
 const FIGURE: &str = "balanced_accuracy";

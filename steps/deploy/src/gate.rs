@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use contract::StepError;
+use contract::deployment::{Comparison, Figures};
 use document::document::Gate;
 use frames::Dataset;
 use models::Bundle;
-use serde::{Deserialize, Serialize};
 
 /// Part of the data set that every version is measured on.
 const VALIDATION: &str = "validation";
@@ -20,93 +20,71 @@ const AVERAGE_PRECISION: &str = "average_precision";
 const INLIER_RATIO: &str = "inlier_ratio";
 const FALSE_ALARM_RATIO: &str = "false_alarm_ratio";
 
-/// Figures of one version: by part of the data set, then by name.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Figures(pub BTreeMap<String, BTreeMap<String, f64>>);
-
-impl Figures {
-    /// Measures a version on the validation and, where it has rows, the test part, as `select` does.
-    ///
-    /// Errors: refused for a data set of another feature contract.
-    pub fn measure(
-        bundle: &Bundle,
-        dataset: &Dataset,
-        normal: &[String],
-        threads: usize,
-    ) -> Result<Self, StepError> {
-        let mut figures = BTreeMap::new();
-        bundle.replay(dataset, threads, |name, part, before| {
-            figures.insert(name.to_owned(), bundle.measure(part, before, normal, threads)?);
-            Ok(())
-        })?;
-        Ok(Self(figures))
-    }
-
-    /// Returns the figures of all shards together: rows are added, and each other figure is the mean of
-    /// those of the shards that have it, weighted by the rows that it was measured on.
-    pub fn together(shards: &[Self]) -> Self {
-        // Those of a single one do not change.
-        if let [alone] = shards {
-            return alone.clone();
-        }
-        let mut sums: BTreeMap<&String, BTreeMap<&String, (f64, f64)>> = BTreeMap::new();
-        for (part, figures) in shards.iter().flat_map(|shard| &shard.0) {
-            let rows = figures.get(ROWS).copied().unwrap_or(0.0);
-            let of_part = sums.entry(part).or_default();
-            for (name, value) in figures {
-                let (sum, weight) = of_part.entry(name).or_default();
-                (*sum, *weight) = (*sum + value * rows, *weight + rows);
-            }
-        }
-        let mean = |(name, (sum, weight)): (&String, (f64, f64))| {
-            let value = if name == ROWS { weight } else { sum / weight };
-            (name.clone(), value)
-        };
-        let of_part = |figures: BTreeMap<&String, (f64, f64)>| {
-            figures.into_iter().map(mean).filter(|(_, value)| value.is_finite()).collect()
-        };
-        Self(sums.into_iter().map(|(part, figures)| (part.clone(), of_part(figures))).collect())
-    }
-
-    fn get(&self, part: &str, name: &str) -> Option<f64> {
-        self.0.get(part)?.get(name).copied().filter(|value| value.is_finite())
-    }
-
-    /// Returns the part that says how often a version cries wolf: the test part, which no model,
-    /// threshold or weight has seen; the validation part where there is no test part.
-    fn quiet_part(&self) -> &'static str {
-        let measured = |part: &&&str| self.false_alarm_ratio(part).is_some();
-        [TEST, VALIDATION].iter().find(measured).unwrap_or(&VALIDATION)
-    }
-
-    /// Returns the share of a part's normal rows that were called anomalous.
-    fn false_alarm_ratio(&self, part: &str) -> Option<f64> {
-        let inliers = self.get(part, INLIER_RATIO).map(|inliers| 1.0 - inliers);
-        self.get(part, FALSE_ALARM_RATIO).or(inliers)
-    }
-
-    fn value(&self, part: &str, figure: &str) -> Option<f64> {
-        match figure {
-            INLIER_RATIO => self.false_alarm_ratio(part).map(|ratio| 1.0 - ratio),
-            _ => self.get(part, figure),
-        }
-    }
+/// Measures a version on the validation and, where it has rows, the test part, as `select` does.
+///
+/// Errors: refused for a data set of another feature contract.
+pub fn measure(
+    bundle: &Bundle,
+    dataset: &Dataset,
+    normal: &[String],
+    threads: usize,
+) -> Result<Figures, StepError> {
+    let mut figures = Figures::new();
+    bundle.replay(dataset, threads, |name, part, before| {
+        figures.insert(name.to_owned(), bundle.measure(part, before, normal, threads)?);
+        Ok(())
+    })?;
+    Ok(figures)
 }
 
-/// What was held against what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Part of the data set.
-    pub part: String,
-    /// `average_precision` with labels, `inlier_ratio` without; higher is better.
-    pub figure: String,
-    /// The challenger's figure; absent where it could not be measured.
-    pub challenger: Option<f64>,
-    /// The champion's figure; absent where it could not be measured.
-    pub champion: Option<f64>,
-    /// How much lower the challenger's may be.
-    pub max_regression: f64,
+/// Returns the figures of all shards together: rows are added, and each other figure is the mean of
+/// those of the shards that have it, weighted by the rows that it was measured on.
+pub fn together(shards: &[Figures]) -> Figures {
+    // Those of a single one do not change.
+    if let [alone] = shards {
+        return alone.clone();
+    }
+    let mut sums: BTreeMap<&String, BTreeMap<&String, (f64, f64)>> = BTreeMap::new();
+    for (part, figures) in shards.iter().flatten() {
+        let rows = figures.get(ROWS).copied().unwrap_or(0.0);
+        let of_part = sums.entry(part).or_default();
+        for (name, value) in figures {
+            let (sum, weight) = of_part.entry(name).or_default();
+            (*sum, *weight) = (*sum + value * rows, *weight + rows);
+        }
+    }
+    let mean = |(name, (sum, weight)): (&String, (f64, f64))| {
+        let value = if name == ROWS { weight } else { sum / weight };
+        (name.clone(), value)
+    };
+    let of_part = |figures: BTreeMap<&String, (f64, f64)>| {
+        figures.into_iter().map(mean).filter(|(_, value)| value.is_finite()).collect()
+    };
+    sums.into_iter().map(|(part, figures)| (part.clone(), of_part(figures))).collect()
+}
+
+fn get(figures: &Figures, part: &str, name: &str) -> Option<f64> {
+    figures.get(part)?.get(name).copied().filter(|value| value.is_finite())
+}
+
+/// Returns the part that says how often a version cries wolf: the test part, which no model,
+/// threshold or weight has seen; the validation part where there is no test part.
+fn quiet_part(figures: &Figures) -> &'static str {
+    let measured = |part: &&&str| false_alarm_ratio(figures, part).is_some();
+    [TEST, VALIDATION].iter().find(measured).unwrap_or(&VALIDATION)
+}
+
+/// Returns the share of a part's normal rows that were called anomalous.
+fn false_alarm_ratio(figures: &Figures, part: &str) -> Option<f64> {
+    let inliers = get(figures, part, INLIER_RATIO).map(|inliers| 1.0 - inliers);
+    get(figures, part, FALSE_ALARM_RATIO).or(inliers)
+}
+
+fn value(figures: &Figures, part: &str, figure: &str) -> Option<f64> {
+    match figure {
+        INLIER_RATIO => false_alarm_ratio(figures, part).map(|ratio| 1.0 - ratio),
+        _ => get(figures, part, figure),
+    }
 }
 
 /// Whether a version takes over, and why.
@@ -123,8 +101,8 @@ pub struct Decision {
 /// Decides on a version that has no champion to be compared with: its false alarms alone count.
 pub fn without_champion(gate: &Gate, challenger: &Figures) -> Decision {
     let allowed = percent(gate.max_false_alarm_ratio);
-    let part = challenger.quiet_part();
-    let (promote, why) = match challenger.false_alarm_ratio(part) {
+    let part = quiet_part(challenger);
+    let (promote, why) = match false_alarm_ratio(challenger, part) {
         None => (false, format!("its false alarms on {part} could not be measured")),
         Some(ratio) if ratio <= gate.max_false_alarm_ratio => (
             true,
@@ -147,18 +125,18 @@ pub fn without_champion(gate: &Gate, challenger: &Figures) -> Decision {
 /// Decides between a version and the live one, both measured on the same rows.
 pub fn with_champion(gate: &Gate, challenger: &Figures, champion: &Figures) -> Decision {
     let ranked = |part: &&str| {
-        let has = |figures: &Figures| figures.get(part, AVERAGE_PRECISION).is_some();
+        let has = |figures: &Figures| get(figures, part, AVERAGE_PRECISION).is_some();
         has(challenger) || has(champion)
     };
     let (part, figure) = match [TEST, VALIDATION].into_iter().find(ranked) {
         Some(part) => (part, AVERAGE_PRECISION),
-        None => (challenger.quiet_part(), INLIER_RATIO),
+        None => (quiet_part(challenger), INLIER_RATIO),
     };
     let comparison = Comparison {
         part: part.to_owned(),
         figure: figure.to_owned(),
-        challenger: challenger.value(part, figure),
-        champion: champion.value(part, figure),
+        challenger: value(challenger, part, figure),
+        champion: value(champion, part, figure),
         max_regression: gate.max_regression,
     };
     let (promote, why) = judge(gate, &comparison, challenger, champion);
@@ -178,11 +156,11 @@ fn judge(
         return (false, format!("{who} {name} on {part} could not be measured"));
     };
     // The limit is absolute, even if the champion is as bad or the ranking is better.
-    let quiet = challenger.quiet_part();
+    let quiet = quiet_part(challenger);
     let bound = gate.max_false_alarm_ratio;
-    let ratio = challenger.false_alarm_ratio(quiet);
+    let ratio = false_alarm_ratio(challenger, quiet);
     if let Some(ratio) = ratio.filter(|_| !ratio.is_some_and(|ratio| ratio <= bound)) {
-        let champion = champion.false_alarm_ratio(quiet);
+        let champion = false_alarm_ratio(champion, quiet);
         let champion =
             champion.map(|ratio| format!(" (the champion {})", percent(ratio))).unwrap_or_default();
         let why = format!(
@@ -215,7 +193,7 @@ mod tests {
     fn figures(entries: &[(&str, &str, f64)]) -> Figures {
         let mut figures = Figures::default();
         for (part, name, value) in entries {
-            figures.0.entry((*part).to_owned()).or_default().insert((*name).to_owned(), *value);
+            figures.entry((*part).to_owned()).or_default().insert((*name).to_owned(), *value);
         }
         figures
     }
@@ -303,9 +281,9 @@ mod tests {
     fn figures_of_shards_are_weighted_by_their_rows() {
         let shard = |rows, ratio| figures(&[(TEST, ROWS, rows), (TEST, INLIER_RATIO, ratio)]);
         let alone = shard(100.0, 0.97);
-        assert_eq!(Figures::together(std::slice::from_ref(&alone)), alone);
+        assert_eq!(together(std::slice::from_ref(&alone)), alone);
         let unmeasured = figures(&[(TEST, ROWS, 0.0), (VALIDATION, ROWS, 50.0)]);
-        let all = Figures::together(&[shard(300.0, 1.0), shard(100.0, 0.8), unmeasured]);
+        let all = together(&[shard(300.0, 1.0), shard(100.0, 0.8), unmeasured]);
         let expected = [(TEST, INLIER_RATIO, 0.95), (TEST, ROWS, 400.0), (VALIDATION, ROWS, 50.0)];
         assert_eq!(all, figures(&expected));
     }
@@ -314,9 +292,9 @@ mod tests {
     fn figure_that_one_shard_lacks_is_that_of_the_others() {
         let labelled = figures(&[(TEST, ROWS, 100.0), (TEST, AVERAGE_PRECISION, 0.5)]);
         let unlabelled = figures(&[(TEST, ROWS, 900.0), (TEST, INLIER_RATIO, 1.0)]);
-        let all = Figures::together(&[labelled, unlabelled]);
-        assert_eq!(all.get(TEST, AVERAGE_PRECISION), Some(0.5));
-        assert_eq!(all.get(TEST, INLIER_RATIO), Some(1.0));
+        let all = together(&[labelled, unlabelled]);
+        assert_eq!(get(&all, TEST, AVERAGE_PRECISION), Some(0.5));
+        assert_eq!(get(&all, TEST, INLIER_RATIO), Some(1.0));
     }
 
     #[test]

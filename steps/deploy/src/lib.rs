@@ -8,6 +8,7 @@ pub mod gate;
 
 use std::path::{Path, PathBuf};
 
+use contract::deployment::{Deployment, Figures};
 use contract::rules::Threshold;
 use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, Shard, StepError, Timestamp, write_json};
@@ -17,47 +18,12 @@ use document::sections::Deploy as Sections;
 use frames::Dataset;
 use models::Bundle;
 use models::classify::ClassBundle;
-use serde::{Deserialize, Serialize};
 use store::{AliasRecord, Change, Registry};
 
-use crate::gate::{Comparison, Decision, Figures};
+use crate::gate::Decision;
 
 /// Name of who changes an alias here.
 const BY: &str = "deploy";
-
-/// `deployment.json`: what was decided and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Deployment {
-    /// Version of this format.
-    pub format: u32,
-    /// The pipeline.
-    pub pipeline: String,
-    /// The version that was registered.
-    pub version: String,
-    /// The alias it was a candidate for.
-    pub alias: String,
-    /// The alias names it from this deployment on.
-    pub promoted: bool,
-    /// The alias names it now.
-    pub live: bool,
-    /// Since when the alias points at its current version; `None` if it was never set.
-    pub since: Option<Timestamp>,
-    /// Why it was promoted or not, in a sentence.
-    pub why: String,
-    /// The version that was live before, if any.
-    pub champion: Option<String>,
-    /// What was held against what, where the champion could be compared.
-    pub comparison: Option<Comparison>,
-    /// The version's figures by part of the data set.
-    pub figures: Figures,
-    /// The champion's figures on the same rows; empty where it was not measured.
-    pub champion_figures: Figures,
-}
-
-impl Deployment {
-    /// Version this build writes.
-    pub const FORMAT: u32 = 1;
-}
 
 /// Reasons for and against a version.
 struct Case {
@@ -80,7 +46,7 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let challenger = Challenger::read(&document, args)?;
     let version = match args.bundle.as_slice() {
         [bundle] => registry.put_version(bundle)?,
-        bundles => registry.put_parts(bundles, challenger.figures().0)?,
+        bundles => registry.put_parts(bundles, challenger.figures())?,
     };
     let current = registry.alias(&document.deployment.alias)?;
 
@@ -162,12 +128,10 @@ impl Challenger {
 
     /// Returns what `select` has measured, of all shards together.
     fn figures(&self) -> Figures {
-        let of = |bundle: &Bundle| Figures(bundle.manifest().metrics.clone());
+        let of = |bundle: &Bundle| bundle.manifest().metrics.clone();
         match self {
-            Self::Anomaly(bundles) => {
-                Figures::together(&bundles.iter().map(of).collect::<Vec<_>>())
-            }
-            Self::Classify(bundle) => Figures(bundle.manifest().metrics.clone()),
+            Self::Anomaly(bundles) => gate::together(&bundles.iter().map(of).collect::<Vec<_>>()),
+            Self::Classify(bundle) => bundle.manifest().metrics.clone(),
         }
     }
 }
@@ -212,9 +176,8 @@ impl Weighing<'_> {
         let gate = self.document.classification().map(|settings| settings.gate.clone());
         let known = champion.as_ref().map(ClassBundle::classify);
         let decision = classify::decide(&gate.unwrap_or_default(), challenger, known);
-        let figures = Figures(challenger.manifest().metrics.clone());
-        let champion_figures =
-            champion.map(|champion| Figures(champion.manifest().metrics.clone()));
+        let figures = challenger.manifest().metrics.clone();
+        let champion_figures = champion.map(|champion| champion.manifest().metrics.clone());
         Ok(Case { decision, figures, champion_figures: champion_figures.unwrap_or_default() })
     }
 
@@ -239,7 +202,7 @@ impl Weighing<'_> {
             }
         }
         let (figures, champion_figures) =
-            (Figures::together(&figures), Figures::together(&champion_figures));
+            (gate::together(&figures), gate::together(&champion_figures));
         let decision = gate::with_champion(&self.document.gate, &figures, &champion_figures);
         Ok(Case { decision, figures, champion_figures })
     }
@@ -305,7 +268,7 @@ impl Weighing<'_> {
 
     fn measure(&self, bundle: &Bundle, dataset: &Dataset) -> Result<Figures, StepError> {
         let threads = usize::from(self.args.common.threads);
-        Figures::measure(bundle, dataset, &self.document.labels.normal, threads)
+        gate::measure(bundle, dataset, &self.document.labels.normal, threads)
     }
 }
 
@@ -347,7 +310,7 @@ fn conclude(
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let Deployment { version, alias, why, .. } = deployment;
-    outcome.detail("deployment", deployment)?;
+    outcome.detail(Deployment::DETAIL, deployment)?;
     outcome.count("promoted", usize::from(deployment.promoted));
     if let Some(comparison) = &deployment.comparison {
         outcome.metric("challenger", comparison.challenger.unwrap_or(f64::NAN));

@@ -3,9 +3,9 @@
 
 mod support;
 
+use contract::deployment::Deployment;
 use contract::steps::DeployArgs;
 use contract::{ErrorKind, Outcome, StepError, read_json};
-use deploy::Deployment;
 use fs_err as fs;
 use store::{AliasRecord, Change, Registry};
 use support::{Pipeline, minute};
@@ -91,7 +91,7 @@ fn a_better_challenger_takes_over_and_a_worse_one_does_not() {
         ("test", "average_precision")
     );
     assert!(comparison.challenger > comparison.champion, "{comparison:?}");
-    assert_eq!(comparison.challenger, second.figures.0["test"].get("average_precision").copied());
+    assert_eq!(comparison.challenger, second.figures["test"].get("average_precision").copied());
 
     let (result, outcome) = run(&pipeline, "blinder", 302);
     result.unwrap();
@@ -250,7 +250,7 @@ fn bundles_of_all_shards_are_one_version_with_one_decision() {
     pipeline.bundle("blind", 50.0).unwrap();
     let first = deployed_shards(&pipeline, ["sharp", "sharp"], 300);
     assert!(first.promoted, "{}", first.why);
-    let rows = |deployment: &Deployment, part: &str| deployment.figures.0[part]["rows"];
+    let rows = |deployment: &Deployment, part: &str| deployment.figures[part]["rows"];
     assert!((rows(&first, "validation") - 200.0).abs() < 1e-9, "{:?}", first.figures);
 
     // One of two shards is much worse: the version as a whole is.

@@ -149,12 +149,20 @@ fn level(mut values: Vec<f64>, least: usize) -> Level {
     if values.len() < least.max(1) {
         return NOBODY;
     }
-    let median = median(&mut values);
-    let mut distances: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
-    let spread = OF_MEDIAN * self::median(&mut distances);
-    // In order of size, so that the sum does not depend on the order of the entities.
-    let mean = distances.iter().sum::<f64>() / distances.len() as f64;
-    Level { median, spread, mean_spread: OF_MEAN * mean }
+    Level::of(&mut values)
+}
+
+impl Level {
+    /// Returns the median of values and their spreads, and leaves their distances from it in their
+    /// place; there is at least one.
+    fn of(values: &mut [f64]) -> Self {
+        let usual = median(values);
+        values.iter_mut().for_each(|value| *value = (*value - usual).abs());
+        let spread = OF_MEDIAN * median(values);
+        // In order of size, so that the sum does not depend on the order of the values.
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        Self { median: usual, spread, mean_spread: OF_MEAN * mean }
+    }
 }
 
 /// Returns the usual spread over the window that ends at a time: the median of the spreads, or the
@@ -195,12 +203,9 @@ fn change(distances: &[f64], rows: usize, level: Level, rule: &Peers) -> f64 {
     if last.is_nan() {
         return f64::NAN;
     }
-    let usual = median(&mut there);
-    there.iter_mut().for_each(|it| *it = (*it - usual).abs());
-    let middle = OF_MEDIAN * median(&mut there);
-    let mean = OF_MEAN * there.iter().sum::<f64>() / there.len() as f64;
-    let spread = if middle > 0.0 { middle } else { mean };
-    deviation(last - usual, level, spread, rule)
+    let usual = Level::of(&mut there);
+    let spread = if usual.spread > 0.0 { usual.spread } else { usual.mean_spread };
+    deviation(last - usual.median, level, spread, rule)
 }
 
 /// Sorts values and returns their median; there is at least one.

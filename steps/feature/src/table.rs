@@ -284,8 +284,6 @@ fn rolling(grid: &Grid, values: &[f64], window: Window, statistics: &[Statistic]
 }
 
 fn as_quantile(statistic: &Statistic) -> Option<f64> {
-    match statistic {
-        Statistic::Quantile(quantile) => Some(*quantile),
-        _ => None,
-    }
+    let Statistic::Quantile(quantile) = statistic else { return None };
+    Some(*quantile)
 }

@@ -209,7 +209,7 @@ fn overview(runs: &[Run], zone: &Zone) -> Table {
             Cell::of(*head, *column),
             Cell::code(&run.record.run),
             Cell::time(zone, run.record.now),
-            Cell::text(run.record.status.word()),
+            Cell::text(units::status(run.record.status)),
             Cell::seconds(run.record.seconds),
             deployment.map_or_else(Cell::empty, |deployment| Cell::code(&deployment.version)),
             deployment.map_or_else(Cell::empty, |deployment| Cell::text(&deployment.why)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use contract::alerts::Told;
 use contract::bundle::BundleManifest;
 use contract::score::LateWindows;
 use contract::steps::ReportArgs;
@@ -14,7 +15,6 @@ use store::{AliasRecord, ObjectStore, Registry, scores};
 
 use crate::drift::Moved;
 use crate::features::{FeatureHistory, labels_of_rows};
-use crate::messages::Message;
 use crate::runs::Run;
 use crate::scores::{Rules, ScoreHistory};
 use crate::truth::Truth;
@@ -49,7 +49,7 @@ pub struct Contents {
     /// How far the data of the new model is from that of the model before.
     pub drift: Vec<Moved>,
     /// Sent messages.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Told>,
     /// What could not be shown, in sentences.
     pub notes: Vec<String>,
 }

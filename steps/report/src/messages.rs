@@ -3,60 +3,26 @@
 
 use std::path::PathBuf;
 
+use contract::alerts::{AlertState, Told};
+use contract::message::{Messages, Sent};
 use contract::score::{LateTicks, LateWindows};
-use contract::{StepError, Timestamp, read_json};
-use serde::Deserialize;
+use contract::{StepError, read_json};
+use serde::de::IgnoredAny;
 use store::{ObjectStore, state};
 
-/// A message that at least one channel accepted.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Message {
-    /// The same for every note of the same message.
-    #[serde(default)]
-    pub key: String,
-    /// End of the last window it reports.
-    pub time: Timestamp,
-    /// What it says in a line.
-    #[serde(default)]
-    pub title: String,
-    /// Worth waking someone.
-    #[serde(default)]
-    pub urgent: bool,
-    /// Channels that took it.
-    #[serde(default)]
-    pub channels: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Told {
-    message: Message,
-    channels: Vec<String>,
-}
-
-/// A file, as far as a page shows it.
-#[derive(Debug, Deserialize)]
-struct Messages {
-    #[serde(default)]
-    sent: Vec<Told>,
-}
-
-/// The parts of the alert state that a page shows.
-#[derive(Debug, Deserialize)]
-struct Alerts {
-    #[serde(default)]
-    told: Vec<Message>,
-}
-
 /// Reads the sent messages, in order of the files; a note for each unreadable file.
-pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
+pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Told> {
+    let told = |Sent { message, channels }: Sent| Told {
+        key: message.key,
+        time: message.time,
+        title: message.title,
+        urgent: message.urgent,
+        channels,
+    };
     let mut messages = Vec::new();
     for file in files {
         match read_json::<Messages>(file) {
-            Ok(read) => {
-                let sent = read.sent.into_iter();
-                messages
-                    .extend(sent.map(|told| Message { channels: told.channels, ..told.message }));
-            }
+            Ok(read) => messages.extend(read.sent.into_iter().map(told)),
             Err(error) => notes.push(format!("Some messages cannot be shown: {error}.")),
         }
     }
@@ -65,12 +31,13 @@ pub fn read(files: &[PathBuf], notes: &mut Vec<String>) -> Vec<Message> {
 
 /// Adds the messages of the store's alert state to the known ones, in order of time.
 pub fn add_remembered(
-    messages: &mut Vec<Message>,
+    messages: &mut Vec<Told>,
     store: &dyn ObjectStore,
     pipeline: &str,
 ) -> Result<(), StepError> {
     for path in store::shard::paths(store, pipeline)? {
-        let alerts = state::read::<Alerts>(store, &path, "alerts")?;
+        type State = AlertState<IgnoredAny>;
+        let alerts = state::read::<State>(store, &path, State::NAME)?;
         let told = alerts.into_iter().flat_map(|stored| stored.value.told);
         for message in told {
             if !messages.iter().any(|known| known.key == message.key) {

@@ -1,14 +1,13 @@
 //! The record of a run in a cluster, where the tasks are pods, and only their own outcomes record
 //! their results.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use contract::run::{KeyParts, RunRecord, RunStatus, TaskRecord, TaskState};
-use contract::{Outcome, Stage, StepError, Timestamp, artifact, write_json};
+use contract::{Outcome, Stage, StepError, Timestamp, artifact};
 use document::{Document, sections};
 
-use crate::runs::{Run, State};
+use crate::runs::Run;
 
 /// File of the run's document.
 const DOCUMENT: &str = "document.yaml";
@@ -30,9 +29,8 @@ pub(crate) fn write(
         run.tasks.iter().map(|task| record_of(task, &document)).collect::<Result<_, _>>()?;
     // A task that has not succeeded by now never will.
     let status = match run.record.status {
-        State::Done | State::Cached => RunStatus::Done,
-        State::Refused => RunStatus::Refused,
-        State::Waiting | State::Running | State::Failed | State::Skipped => RunStatus::Failed,
+        RunStatus::Running => RunStatus::Failed,
+        ended => ended,
     };
     let select = run.tasks.iter().find(|task| task.record.name == Stage::Select.name());
     let metrics = select.and_then(|task| task.outcome.as_ref());
@@ -42,20 +40,15 @@ pub(crate) fn write(
         None => RunRecord::metrics_of(&run.folder),
     };
     let record = RunRecord {
-        format: RunRecord::FORMAT,
-        run: run.record.run.clone(),
         pipeline: document.name.clone(),
-        now: run.record.now,
         started,
         document_sha256: artifact::sha256(&text),
         status,
-        seconds: run.record.seconds,
         tasks,
         metrics,
-        tags: BTreeMap::new(),
-        note: None,
+        ..run.record.clone()
     };
-    write_json(&folder.join("run.json"), &record)
+    record.write(folder)
 }
 
 fn record_of(task: &crate::runs::Task, document: &Document) -> Result<TaskRecord, StepError> {
@@ -63,17 +56,14 @@ fn record_of(task: &crate::runs::Task, document: &Document) -> Result<TaskRecord
     let outcome = task.outcome.as_ref();
     let failed = outcome.and_then(|outcome| outcome.error.as_ref());
     Ok(TaskRecord {
-        name: record.name.clone(),
         state: match record.state {
-            State::Done | State::Cached => TaskState::Done,
-            State::Skipped => TaskState::Skipped,
-            State::Waiting | State::Running | State::Refused | State::Failed => TaskState::Failed,
+            TaskState::Done | TaskState::Cached => TaskState::Done,
+            TaskState::Skipped => TaskState::Skipped,
+            TaskState::Waiting | TaskState::Running | TaskState::Failed => TaskState::Failed,
         },
         why: failed.map_or_else(|| "a pod of the cluster ran it".to_owned(), |e| e.message.clone()),
-        attempts: record.attempts,
-        exit_code: outcome.map(|outcome| i32::from(outcome.exit_code)),
-        seconds: record.seconds,
         parts: outcome.map(|outcome| parts(outcome, document)).transpose()?.flatten(),
+        ..record.clone()
     })
 }
 

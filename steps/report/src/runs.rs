@@ -6,37 +6,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use contract::bundle::{BundleManifest, CandidateManifest};
-use contract::{Outcome, StepError, Timestamp, read_json};
+use contract::deployment::Deployment;
+use contract::run::{RunRecord, TaskRecord, TaskState};
+use contract::trial::Trial;
+use contract::validation::Validation;
+use contract::{Outcome, Stage, StepError, read_json};
 use fs_err as fs;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-pub use self::record::{Record, State, TaskRecord};
 use crate::curves::Figure;
-
-/// What a search tried.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Trial {
-    /// Its number, from 1 or 0 on.
-    #[serde(default)]
-    pub trial: u64,
-    /// The parameters it tried.
-    #[serde(default)]
-    pub parameters: Value,
-    /// What trials were ranked by.
-    #[serde(default)]
-    pub metric: String,
-    /// What it reached; absent where it failed.
-    #[serde(default)]
-    pub value: Option<f64>,
-    /// How long it took; nothing where it was not noted.
-    #[serde(default)]
-    pub seconds: f64,
-    /// The model was fitted with its parameters in the end.
-    #[serde(default)]
-    pub kept: bool,
-}
 
 /// A task with its outcome.
 #[derive(Debug, Clone)]
@@ -62,110 +40,6 @@ impl Task {
     }
 }
 
-/// One expectation of `validation.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Finding {
-    /// The expectation's name in the document.
-    pub expectation: String,
-    /// The feature column, if it is about one.
-    #[serde(default)]
-    pub column: Option<String>,
-    /// `error` or `warn`.
-    pub severity: String,
-    /// Whether it holds.
-    pub passed: bool,
-    /// What must be.
-    pub expected: String,
-    /// What is.
-    pub found: String,
-    /// How many rows break it.
-    #[serde(default)]
-    pub failing_rows: u64,
-    /// The times of the first of them.
-    #[serde(default)]
-    pub failing_times: Vec<Timestamp>,
-}
-
-/// One part of `validation.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Part {
-    /// `train`, `validation` or `test`.
-    pub part: String,
-    /// Its rows.
-    pub rows: u64,
-    /// Time of the first row.
-    #[serde(default)]
-    pub first: Option<Timestamp>,
-    /// Time of the last row.
-    #[serde(default)]
-    pub last: Option<Timestamp>,
-}
-
-/// `validation.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Validation {
-    /// Whether a data set was made.
-    pub passed: bool,
-    /// Rows that are no warm-up.
-    pub rows: u64,
-    /// Rows whose samples do not reach back far enough.
-    #[serde(default)]
-    pub warm_up_rows: u64,
-    /// The parts, in order of time.
-    #[serde(default)]
-    pub parts: Vec<Part>,
-    /// Every expectation.
-    #[serde(default)]
-    pub expectations: Vec<Finding>,
-}
-
-/// Figures by part of the data set, then by name.
-pub type Figures = BTreeMap<String, BTreeMap<String, f64>>;
-
-/// What was held against what in `deployment.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Comparison {
-    /// Part of the data set.
-    pub part: String,
-    /// The figure.
-    pub figure: String,
-    /// The challenger's.
-    pub challenger: Option<f64>,
-    /// The champion's.
-    pub champion: Option<f64>,
-    /// How much lower the challenger's may be.
-    #[serde(default)]
-    pub max_regression: f64,
-}
-
-/// `deployment.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Deployment {
-    /// The version that was registered.
-    pub version: String,
-    /// The alias it was a candidate for.
-    pub alias: String,
-    /// The alias names it from this deployment on.
-    pub promoted: bool,
-    /// The alias names it now.
-    #[serde(default)]
-    pub live: bool,
-    /// Why it was promoted or not.
-    pub why: String,
-    /// The version that was live before.
-    #[serde(default)]
-    pub champion: Option<String>,
-    /// What was held against what.
-    #[serde(default)]
-    pub comparison: Option<Comparison>,
-    /// The version's figures.
-    #[serde(default)]
-    pub figures: Figures,
-    /// The champion's figures on the same rows.
-    #[serde(default)]
-    pub champion_figures: Figures,
-}
-
 /// Gives figures their intervals: the bounds of `f1` are the figures `f1_low` and `f1_high`.
 pub fn with_intervals(figures: &BTreeMap<String, f64>) -> BTreeMap<String, Figure> {
     let bound = |name: &str, end: &str| figures.get(&format!("{name}{end}")).copied();
@@ -186,7 +60,7 @@ pub struct Run {
     /// Where it lies.
     pub folder: PathBuf,
     /// `run.json`.
-    pub record: Record,
+    pub record: RunRecord,
     /// The tasks with their outcomes.
     pub tasks: Vec<Task>,
     /// `validation.json`.
@@ -225,7 +99,7 @@ impl Run {
     /// Errors: usage for a folder without `run.json`, refused where that cannot be read; anything
     /// else that is missing or broken is noted in the run.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
-        let record = Record::read(folder)?;
+        let record = record::read(folder)?;
         let mut run = Self {
             folder: folder.to_owned(),
             tasks: Vec::new(),
@@ -245,15 +119,16 @@ impl Run {
                 if let Some(candidate) = run.optional(&file) {
                     run.candidates.insert(record.name.clone(), candidate);
                 }
-                if let Some(trials) = run.optional(&name.join("candidate/trials.json")) {
+                if let Some(trials) = run.optional(&name.join("candidate").join(Trial::FILE)) {
                     run.trials.insert(record.name.clone(), trials);
                 }
             }
             run.tasks.push(Task { record, outcome });
         }
-        run.validation = run.optional(Path::new("validate/validation.json"));
-        run.bundle = run.optional(&Path::new("select/bundle").join(BundleManifest::FILE));
-        run.deployment = run.optional(Path::new("deploy/deployment.json"));
+        let file = |stage: Stage, file: &str| Path::new(stage.name()).join(file);
+        run.validation = run.optional(&file(Stage::Validate, Validation::FILE));
+        run.bundle = run.optional(&file(Stage::Select, "bundle").join(BundleManifest::FILE));
+        run.deployment = run.optional(&file(Stage::Deploy, Deployment::FILE));
         Ok(run)
     }
 
@@ -298,8 +173,8 @@ impl Run {
 
     /// Returns the task that ended the run before its end, if one did.
     pub fn stopped_at(&self) -> Option<&Task> {
-        let failed = |task: &&Task| matches!(task.record.state, State::Failed | State::Refused);
-        let unfinished = |task: &&Task| matches!(task.record.state, State::Running);
+        let failed = |task: &&Task| task.record.state == TaskState::Failed;
+        let unfinished = |task: &&Task| task.record.state == TaskState::Running;
         self.tasks.iter().find(failed).or_else(|| self.tasks.iter().find(unfinished))
     }
 

@@ -1,6 +1,7 @@
 //! Numbers as people read them.
 
 use contract::Span;
+use contract::run::{RunStatus, TaskState};
 
 /// A unit to write numbers of a column in.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,6 +168,28 @@ pub fn short(hash: &str) -> &str {
 /// Returns a name in words: `isolation_forest` becomes `isolation forest`.
 pub fn words(name: &str) -> String {
     name.replace('_', " ")
+}
+
+/// Returns how far a task came, in a word or two.
+pub(crate) fn task_state(state: TaskState) -> &'static str {
+    match state {
+        TaskState::Waiting => "waiting",
+        TaskState::Running => "not finished",
+        TaskState::Done => "done",
+        TaskState::Cached => "from the cache",
+        TaskState::Failed => "failed",
+        TaskState::Skipped => "skipped",
+    }
+}
+
+/// Returns how far a run came, in a word or two.
+pub(crate) fn status(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Running => "not finished",
+        RunStatus::Done => "done",
+        RunStatus::Refused => "refused",
+        RunStatus::Failed => "failed",
+    }
 }
 
 #[cfg(test)]

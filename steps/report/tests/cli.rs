@@ -236,19 +236,32 @@ fn run_whose_first_pod_never_ended_has_a_page_and_a_record() {
     assert_eq!((run.run.as_str(), run.status, run.tasks.len()), ("uid-1", RunStatus::Failed, 0));
 }
 
+/// A message that a channel took, as `alert` notes it.
+fn sent(key: &str, minute: i64, title: &str, channel: &str) -> Value {
+    let message = json!({"format": 1, "key": key, "pipeline": "cluster", "from": at(minute),
+        "time": at(minute), "version": "", "alerts": [], "title": title, "text": title});
+    json!({"message": message, "channels": [channel]})
+}
+
+/// The file of `alert --messages`.
+fn messages(sent: &[Value]) -> String {
+    json!({"format": 1, "pipeline": "cluster", "told_to": null, "sent": sent, "pending": []})
+        .to_string()
+}
+
 #[test]
 fn trials_messages_and_later_features_are_shown() {
     let made = Made::new(&[""]).unwrap();
     let trial = |number: u64, value: f64, kept: bool| {
         json!({"trial": number, "parameters": {"threshold": number}, "metric": "average_precision",
-            "value": value, "seconds": 0.5, "kept": kept})
+            "value": value, "rows": 120, "seconds": 0.5, "kept": kept})
     };
     let trials = json!([trial(1, 0.5, false), trial(2, 0.75, true)]);
     let file = made.path("run/train-z_score/candidate/trials.json");
     overwrite(&file, trials.to_string().as_bytes()).unwrap();
-    let sent = json!({"message": {"time": at(250), "title": "cluster is <anomalous>",
-        "urgent": true}, "channels": ["stdout"]});
-    let messages = json!({"format": 1, "sent": [sent]}).to_string();
+    let mut sent = sent("a", 250, "cluster is <anomalous>", "stdout");
+    sent["message"]["urgent"] = true.into();
+    let messages = messages(&[sent]);
     overwrite(&made.path("messages.json"), messages.as_bytes()).unwrap();
     let later = made.later().unwrap().display().to_string();
     let page = made
@@ -296,10 +309,12 @@ fn status_shows_stored_state_of_ticks() {
     );
     let told = |key: &str, minute: i64, title: &str| json!({"key": key, "time": at(minute), "title": title, "channels": ["chat", "mail"]});
     let both = [told("b", 260, "one that is known twice"), told("a", 250, "one from a pod")];
-    write("alerts", &json!({"format": 1, "told": both}));
-    let known = json!({"message": told("b", 260, "one that is known twice"), "channels": ["chat"]});
-    overwrite(&made.path("messages.json"), json!({"sent": [known]}).to_string().as_bytes())
-        .unwrap();
+    write(
+        "alerts",
+        &json!({"format": 1, "told_to": null, "tracks": {}, "pending": [], "told": both}),
+    );
+    let known = sent("b", 260, "one that is known twice", "chat");
+    overwrite(&made.path("messages.json"), messages(&[known]).as_bytes()).unwrap();
     let flags = [&flags[..], &["--messages", "messages.json", "--tables", "tables"]].concat();
     let parsed = Parsed::of(&made.page(&flags).unwrap());
     parsed.check();

@@ -9,13 +9,12 @@ use contract::classify::{
     CandidateFigures, ClassCandidate, ClassFigures, ClassManifest, EvidenceRule, declared_class,
 };
 use contract::steps::SelectArgs;
-use contract::{FeatureContract, Outcome, StepError, artifact, read_json};
+use contract::{FeatureContract, Outcome, StepError, artifact};
 use document::classify::Classify;
 use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
-use fs_err as fs;
 use models::classify::{ClassBundle, ClassModel, Profiles};
-use models::matrix;
+use models::{candidate, matrix};
 use ndarray::Axis;
 use serde_json::{Value, json};
 
@@ -141,21 +140,9 @@ impl Candidate {
     /// Errors: refused for one that was fitted on other features, does not match its SHA-256, or is
     /// of `task: anomaly`.
     fn read(folder: &Path, contract: &FeatureContract) -> Result<Self, StepError> {
-        let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
-        let path = folder.join(&manifest.model.file);
-        let bytes = fs::read(&path).map_err(|e| StepError::reading(&path, &e))?;
+        let (manifest, bytes) = candidate::read_files(folder)?;
+        candidate::check_features(&manifest, contract)?;
         let kind = &manifest.kind;
-        if artifact::sha256(&bytes) != manifest.model.sha256 {
-            let shown = path.display();
-            return Err(StepError::refused(format!("`{shown}` does not match its SHA-256"))
-                .hint("the file changed after `train` wrote it: run `train` again"));
-        }
-        if manifest.contract_sha256 != contract.sha256()? {
-            return Err(StepError::refused(format!(
-                "the candidate `{kind}` was fitted on other features than the data set has"
-            ))
-            .hint("run `train` again: the data set has changed since"));
-        }
         let figures = manifest.cross_validation.clone().unwrap_or(Value::Null);
         let classify: ClassCandidate = serde_json::from_value(figures).map_err(|e| {
             StepError::refused(format!("the candidate `{kind}` is not of `task: classify`: {e}"))

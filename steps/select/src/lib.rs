@@ -9,14 +9,14 @@ mod classify;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use contract::bundle::{CandidateManifest, Provenance};
+use contract::bundle::Provenance;
 use contract::rules::BestBy;
 use contract::steps::SelectArgs;
-use contract::{Outcome, StepError, Timestamp, artifact, read_json};
+use contract::{Outcome, StepError, Timestamp, artifact};
 use document::sections::Select as Sections;
 use frames::{Dataset, FeatureTable};
 use models::diagnosed::is_diagnosis;
-use models::{Bundle, Candidate, Recipe, assemble, assemble_sampled, rank};
+use models::{Bundle, Candidate, Recipe, assemble, assemble_sampled, candidate, rank};
 
 /// Runs the step.
 pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
@@ -164,8 +164,7 @@ fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path
     }
     let mut by_kind = BTreeMap::new();
     for folder in folders.filter(|folder| folder.is_dir()) {
-        let manifest: CandidateManifest = read_json(&folder.join(CandidateManifest::FILE))?;
-        by_kind.insert(manifest.kind, folder);
+        by_kind.insert(candidate::read_manifest(folder)?.kind, folder);
     }
     // In the order of the document, whatever that of the flag is.
     let named = known.into_iter().filter(|kind| names.contains(kind));

@@ -12,12 +12,13 @@ mod moments;
 mod pass;
 mod rows;
 
-use contract::{Span, Timestamp};
-use document::models::Adaptive as Settings;
+use contract::{Outcome, Span, Timestamp};
+use document::models::{Adaptive as Settings, Models};
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
-use models::adaptive::{Adaptive, Distance, Following, Gate, Long, Training};
+use models::Training;
+use models::adaptive::{Adaptive, Distance, Following, Gate, Long, Memory};
 use models::reference::quantile;
 use ndarray::Array2;
 
@@ -26,9 +27,10 @@ use self::extremes::Known;
 use self::moments::Moments;
 use self::pass::Pass;
 use self::rows::InMemory;
-pub use self::rows::{Files, Part, Rows};
 use crate::FitError;
+use crate::detectors;
 use crate::params::Unchecked;
+use crate::parts::{Files, Rows};
 
 /// Rows to fit on at least.
 const FEWEST_ROWS: usize = contract::least::TRAIN_ROWS;
@@ -70,13 +72,31 @@ impl Ranges for AdaptiveValidParams {
     }
 }
 
+/// Fits the model that a document sets on the rows of a data set.
+pub(crate) fn fit(
+    models: &Models,
+    files: &Files<'_>,
+    outcome: &mut Outcome,
+) -> Result<detectors::Fitted, FitError> {
+    let settings = models.adaptive.clone().unwrap_or_default();
+    let fitted = fit_rows(&settings, files)?;
+    let with_validation: usize = fitted.training.scores.values().map(Vec::len).sum();
+    outcome.count("rows_with_validation", with_validation);
+    let scales = fitted.model.following().scale.iter();
+    let empty = files.contract.names().into_iter().zip(scales);
+    let empty: Vec<&str> =
+        empty.filter(|(_, scale)| **scale <= 0.0).map(|(name, _)| name).collect();
+    crate::warn_of_empty(&empty, outcome);
+    detectors::Fitted::sequence(fitted.model, &fitted.training, crate::parameters(&settings))
+}
+
 /// A fitted model and what fitting saw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// The model.
     pub model: Adaptive,
     /// Scores and memories.
-    pub training: Training,
+    pub training: Training<Memory>,
 }
 
 impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use candle_core::{Device, Var};
 use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
+use contract::Outcome;
 use document::models::Autoencoder as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::autoencoder::{Autoencoder, Layer};
 use models::scaler::single;
-use models::{Detector as _, Scaler};
+use models::{Detector as _, Scaler, matrix};
 use ndarray::{Array2, ArrayView2};
-use rand::SeedableRng as _;
+use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::columns::Columns;
+use crate::detectors::{Fitted, Job};
 use crate::network::{Network, Reconstruction};
 use crate::params::Unchecked;
+use crate::search::space::Space;
 use crate::{FitError, rows};
 
 /// Smallest usual squared residual of a column, as a share of the largest, so that rounding errors
@@ -40,6 +43,49 @@ impl AutoencoderParams {
     pub fn new(settings: Settings, seed: u64, validation: Option<Array2<f64>>) -> Self {
         Unchecked(AutoencoderValidParams { settings, seed, validation })
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &Job<'_>,
+    rows: &DatasetBase<Array2<f64>, ()>,
+    outcome: &mut Outcome,
+) -> Result<Fitted, FitError> {
+    let settings = job.models.autoencoder.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    let validation = Some(matrix(&job.validation.select(job.normal)));
+    let params = AutoencoderParams::new(settings, job.seed, validation);
+    let fitted = params.fit(rows)?;
+    outcome.count("epochs", fitted.losses.len());
+    // Epoch by epoch, for who looks at how it learned.
+    let series = [("losses", &fitted.losses), ("validation_losses", &fitted.validation_losses)];
+    for (name, values) in series {
+        outcome.details.insert(name.to_owned(), values.clone().into());
+    }
+    if let Some(loss) = fitted.losses.last() {
+        outcome.metric("loss", *loss);
+    }
+    if let Some(loss) = fitted.validation_losses.iter().copied().reduce(f64::min) {
+        outcome.metric("validation_loss", loss);
+    }
+    Ok(Fitted::rows(fitted.model, parameters))
+}
+
+/// Draws the parameters that a search tries.
+pub(crate) fn draw(space: &mut Space<'_>) {
+    let columns = space.columns;
+    let bottleneck = space.pick(&[columns / 8, columns / 4, columns / 2]).max(2);
+    let deep = vec![(2 * bottleneck).min(columns.max(2)), bottleneck, 2 * bottleneck];
+    let layers = if space.random.random() { deep } else { vec![bottleneck] };
+    space.set("layers", layers);
+    let epochs = space.pick(&[10, 20, 40]);
+    space.set("epochs", epochs);
+    let learning_rate = space.logarithmic(3e-4, 1e-2);
+    space.set("learning_rate", learning_rate);
+    let noise = space.pick(&[0.0, 0.02, 0.1]);
+    space.set("noise", noise);
+    let normalise_residuals: bool = space.random.random();
+    space.set("normalise_residuals", normalise_residuals);
 }
 
 impl Ranges for AutoencoderValidParams {

@@ -9,7 +9,9 @@
 //! threads. It is small because the classes, calibration, files and figures are those of the other
 //! trees.
 
-use document::classify::GradientBoosting as Settings;
+use contract::Outcome;
+use document::models::GradientBoosting as Settings;
+use document::ranges::Ranges as _;
 use models::class_trees::Classes;
 use models::classify::boosted::{BoostedTrees, ValueTree, softmax};
 use ndarray::{Array1, Array2};
@@ -19,7 +21,8 @@ use rayon::prelude::*;
 
 use crate::bins::{self, Column};
 use crate::class_tree::{row_weights, rows_of_classes};
-use crate::{FitError, rows};
+use crate::detectors::ClassesJob;
+use crate::{FitError, rows, supervised};
 
 /// Most bins of a column: a histogram of all columns stays in the processor's first cache.
 const BINS: usize = 64;
@@ -256,6 +259,20 @@ fn subtract(from: &mut [Cell], other: &[Cell]) {
     for (cell, other) in from.iter_mut().zip(other) {
         cell.iter_mut().zip(other).for_each(|(value, other)| *value -= other);
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit_detector(
+    job: &ClassesJob<'_>,
+    outcome: &mut Outcome,
+) -> Result<supervised::Fitted, FitError> {
+    let settings = job.models.gradient_boosting.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    supervised::detector(job, parameters, outcome, |rows| {
+        settings.check()?;
+        let data = (&rows.records, &rows.targets);
+        fit(&settings, data, job.labelled.classes.clone(), (job.seed, job.threads))
+    })
 }
 
 /// Fits boosted trees; `targets` are indices of the classes. The model does not depend on the

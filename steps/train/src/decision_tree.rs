@@ -1,7 +1,9 @@
 //! Fitting a decision tree.
 
+use contract::Outcome;
 use document::models::DecisionTree as Settings;
 use document::ranges::{OutOfRange, Ranges};
+use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::ClassTrees;
@@ -10,9 +12,10 @@ use ndarray::{Array1, Array2};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::FitError;
 use crate::class_tree::{Grower, Growth, Member, Sample};
+use crate::detectors::ClassesJob;
 use crate::params::Unchecked;
+use crate::{FitError, supervised};
 
 /// Checked parameters of the decision tree.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +32,17 @@ impl DecisionTreeParams {
     pub fn new(settings: Settings, classes: Classes) -> Self {
         Unchecked(DecisionTreeValidParams { settings, classes })
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &ClassesJob<'_>,
+    outcome: &mut Outcome,
+) -> Result<supervised::Fitted, FitError> {
+    let settings = job.models.decision_tree.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    let params = DecisionTreeParams::new(settings, job.labelled.classes.clone());
+    supervised::detector(job, parameters, outcome, |rows| params.check_ref()?.fit(rows))
 }
 
 impl DecisionTreeValidParams {

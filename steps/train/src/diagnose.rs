@@ -1,5 +1,6 @@
 //! Fitting the second stage: which kind of fault an alarm is.
 
+use contract::Outcome;
 use contract::score::Diagnosed;
 use document::models::{Diagnose as Settings, RandomForest};
 use document::ranges::Ranges as _;
@@ -12,13 +13,28 @@ use models::{ClassTrees, Scaler, Scaling};
 use ndarray::{Array1, Array2, Axis};
 use serde::Serialize;
 
-use crate::FitError;
 use crate::cross_validation::{CrossValidation, HeldOut, hold_out};
+use crate::detectors::ClassesJob;
 use crate::labelled::Labelled;
 use crate::random_forest::RandomForestParams;
+use crate::{FitError, supervised};
 
 /// Number of normal rows from which on only they define normal; with fewer all rows do.
 const FEWEST_NORMAL_ROWS: usize = 32;
+
+/// Fits the second stage that a document sets.
+pub(crate) fn fit(
+    job: &ClassesJob<'_>,
+    outcome: &mut Outcome,
+) -> Result<supervised::Fitted, FitError> {
+    let settings = job.models.diagnose.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    let fitted = DiagnoseParams::new(settings, job.seed, job.threads).fit(job.labelled)?;
+    supervised::note(outcome, &fitted.figures.rows);
+    let cross_validation = crate::parameters(&fitted.figures);
+    let model = fitted.model.save().map_err(FitError::Model)?;
+    Ok(supervised::Fitted { model, parameters, cross_validation })
+}
 
 /// A fitted second stage and its predictions for runs left out.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Growing an isolation forest: every tree has its own seed, so that trees can grow in any order
 //! and on any thread.
 
+use contract::Outcome;
 use document::models::IsolationForest as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
@@ -13,7 +14,9 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::detectors::{Fitted, Job};
 use crate::params::Unchecked;
+use crate::search::space::Space;
 use crate::{FitError, rows};
 
 /// Hyperplanes tried at a node before it is left whole.
@@ -35,6 +38,29 @@ impl IsolationForestParams {
     pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
         Unchecked(IsolationForestValidParams { settings, seed, threads })
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &Job<'_>,
+    rows: &DatasetBase<Array2<f64>, ()>,
+    outcome: &mut Outcome,
+) -> Result<Fitted, FitError> {
+    let settings = job.models.isolation_forest.clone().unwrap_or_default();
+    outcome.count("trees", settings.trees as usize);
+    let parameters = crate::parameters(&settings);
+    let params = IsolationForestParams::new(settings, job.seed, job.threads);
+    Ok(Fitted::rows(params.fit(rows)?, parameters))
+}
+
+/// Draws the parameters that a search tries.
+pub(crate) fn draw(space: &mut Space<'_>) {
+    let trees = space.pick(&[50, 100, 200]);
+    space.set("trees", trees);
+    let samples = space.pick(&[64, 128, 256, 512, 1024]);
+    space.set("samples", samples);
+    let extension = space.pick(&[0, 0, 1, 2]).min(space.columns.saturating_sub(1));
+    space.set("extension", extension);
 }
 
 impl Ranges for IsolationForestValidParams {

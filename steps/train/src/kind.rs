@@ -21,13 +21,6 @@ impl Trained {
     }
 }
 
-/// What fitting may use besides the rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Fitting {
-    pub(crate) seed: u64,
-    pub(crate) threads: usize,
-}
-
 /// Returns what the document trains under a name.
 ///
 /// Errors: usage for a name that the document does not set, with a guess at what is meant.

@@ -23,6 +23,7 @@ mod classify;
 mod columns;
 pub mod cross_validation;
 pub mod decision_tree;
+mod detectors;
 pub mod diagnose;
 pub mod error;
 pub mod isolation_forest;
@@ -33,6 +34,7 @@ mod network;
 mod nystroem;
 pub mod one_class_svm;
 pub mod params;
+pub mod parts;
 pub mod random_forest;
 mod rows;
 pub mod search;
@@ -40,29 +42,27 @@ mod smo;
 mod supervised;
 pub mod z_score;
 
-use std::path::Path;
-
 use contract::bundle::{CandidateManifest, FileRecord};
-use contract::detector::Shape;
 use contract::steps::TrainArgs;
+use contract::trial::Trial;
 use contract::{DetectorKind, FeatureContract, Outcome, StepError, artifact};
 use document::models::Models;
 use document::search::Search;
 use document::sections::Train as Sections;
 use frames::{Dataset, FeatureTable};
 use linfa::dataset::DatasetBase;
-use linfa::traits::Fit as _;
-use models::adaptive::Training;
+use models::matrix;
 use models::measure::normal_rows;
-use models::{Detector, Model, matrix};
-use ndarray::Array2;
+use models::sequence::TRAINING_FILE;
 use serde_json::Value;
 
 pub use error::FitError;
 pub use params::Unchecked;
 
-use crate::kind::{Fitting, Trained};
+use crate::detectors::{ClassesJob, FitClasses, FitRows, FitSequence, Fitted, Fitter, Job};
+use crate::kind::Trained;
 use crate::labelled::Labelled;
+use crate::parts::Files;
 use crate::search::{Hunt, Searched};
 
 /// Name of the model's file in a candidate folder.
@@ -74,71 +74,80 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     if let Some(classify) = document.classification() {
         return classify::run(args, &document, classify, outcome);
     }
-    let kind = match kind::known(&document.models, &args.model)? {
-        Trained::Detector(kind) if kind.shape() != Shape::Classes => kind,
-        supervised => return run_supervised(args, supervised, &document, outcome),
+    let trained = kind::known(&document.models, &args.model)?;
+    let kind = match trained {
+        Trained::Detector(kind) => kind,
+        Trained::Diagnosis => {
+            return run_supervised(args, &document, (trained.name(), diagnose::fit), outcome);
+        }
     };
-    let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
-    if kind == DetectorKind::Adaptive {
-        return run_adaptive(args, &document, [&train, &validation], outcome);
+    match Fitter::of(kind) {
+        Fitter::Rows { fit, .. } => run_rows(args, &document, (kind, fit), outcome),
+        Fitter::Sequence(fit) => run_sequence(args, &document, (kind, fit), outcome),
+        Fitter::Classes(fit) => run_supervised(args, &document, (kind.name(), fit), outcome),
     }
+}
+
+/// Fits a model on normal rows, with the parameters that a search finds where the document asks for
+/// one, and writes its candidate folder.
+fn run_rows(
+    args: &TrainArgs,
+    document: &Sections,
+    (kind, fit): (DetectorKind, FitRows),
+    outcome: &mut Outcome,
+) -> Result<(), StepError> {
+    let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
     let train = FeatureTable::read(&train)?;
     let validation = FeatureTable::read(&validation)?;
     outcome.count("rows", train.rows());
     outcome.count("features", train.table.columns.len());
     warn_of_empty_columns(&train, outcome);
     let normal = normal_rows(&validation, &document.labels.normal);
-    let mut models = document.models.clone();
-    let mut trials = Vec::new();
-    if let Some(search) = document.models.search(kind) {
-        let parts = (&train, &validation, normal.as_slice());
-        let searched = searched(args, &document, (kind, search), parts, outcome)?;
-        models =
-            with_parameters(kind, &searched.parameters).map_err(|e| e.of_model(kind.name()))?;
-        trials = searched.trials;
-    }
     let job = Job {
-        kind,
-        models: &models,
+        models: &document.models,
         seed: args.seed,
         threads: usize::from(args.common.threads),
         validation: &validation,
         normal: &normal,
     };
-    let fitted = job.fit(&train, outcome).map_err(|error| error.of_model(kind.name()))?;
-    let trials = trials.iter().map(self::parameters).collect();
+    let of_model = |error: FitError| error.of_model(kind.name());
+    let mut trials = Vec::new();
+    let mut models = document.models.clone();
+    if let Some(search) = document.models.search(kind) {
+        let searched = searched(&job, (kind, fit, search), (&train, document), outcome)?;
+        models = with_parameters(kind, &searched.parameters).map_err(of_model)?;
+        trials = searched.trials;
+        // The bytes of a candidate depend on its inputs alone.
+        trials.iter_mut().for_each(|trial| trial.seconds = None);
+    }
+    let rows = DatasetBase::new(matrix(&train), ());
+    let fitted = fit(&Job { models: &models, ..job }, &rows, outcome).map_err(of_model)?;
     write_fitted(args, (&train.contract, train.rows()), (fitted, trials), outcome)
 }
 
-/// Fits the adaptive model, which reads its rows part by part, and writes its candidate folder.
-fn run_adaptive(
+/// Fits a model on the rows of each entity in the order of time, which it reads part by part, and
+/// writes its candidate folder.
+fn run_sequence(
     args: &TrainArgs,
     document: &Sections,
-    [train, validation]: [&Path; 2],
+    (kind, fit): (DetectorKind, FitSequence),
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
-    let of_model = |error: FitError| error.of_model(models::adaptive::KIND);
-    let settings = document.models.adaptive.clone().unwrap_or_default();
-    let (contract, rows) = FeatureTable::describe(train)?;
+    let [train, validation, _] = Dataset::FILES.map(|file| args.dataset.join(file));
+    let (contract, rows) = FeatureTable::describe(&train)?;
     outcome.count("rows", rows);
     outcome.count("features", contract.columns.len());
-    let normal = &document.labels.normal;
-    let files = adaptive::Files { train, validation, normal, step: contract.step };
+    let files = Files {
+        train: &train,
+        validation: &validation,
+        normal: &document.labels.normal,
+        contract: &contract,
+    };
     let threads = usize::from(args.common.threads).max(1);
+    let of_model = |error: FitError| error.of_model(kind.name());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| of_model(error.into()))?;
-    let fitted = pool.install(|| adaptive::fit_rows(&settings, &files)).map_err(of_model)?;
-    let with_validation: usize = fitted.training.scores.values().map(Vec::len).sum();
-    outcome.count("rows_with_validation", with_validation);
-    let names = contract.names().into_iter().zip(&fitted.model.following().scale);
-    let empty: Vec<&str> =
-        names.filter(|(_, scale)| **scale <= 0.0).map(|(name, _)| name).collect();
-    warn_of_empty(&empty, outcome);
-    let fitted = Fitted {
-        model: Model::Sequence(Box::new(fitted.model)),
-        parameters: parameters(&settings),
-        training: Some(fitted.training),
-    };
+    let fitted = pool.install(|| fit(&document.models, &files, outcome)).map_err(of_model)?;
     write_fitted(args, (&contract, rows), (fitted, Vec::new()), outcome)
 }
 
@@ -147,12 +156,11 @@ fn run_adaptive(
 fn write_fitted(
     args: &TrainArgs,
     (contract, rows): (&FeatureContract, usize),
-    (fitted, trials): (Fitted, Vec<Value>),
+    (fitted, trials): (Fitted, Vec<Trial>),
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let Fitted { model, parameters, training } = fitted;
     let bytes = model.save()?;
-    let training = training.map(|training| training.to_bytes()).transpose()?;
     outcome.count("model_bytes", bytes.len());
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
@@ -163,7 +171,7 @@ fn write_fitted(
         rows: rows as u64,
         trials,
         training: training.as_ref().map(|bytes| FileRecord {
-            file: Training::FILE.to_owned(),
+            file: TRAINING_FILE.to_owned(),
             sha256: artifact::sha256(bytes),
         }),
         model: FileRecord { file: MODEL_FILE.to_owned(), sha256: artifact::sha256(&bytes) },
@@ -175,21 +183,29 @@ fn write_fitted(
 /// Fits a model of labelled classes and writes its candidate folder.
 fn run_supervised(
     args: &TrainArgs,
-    kind: Trained,
     document: &Sections,
+    (kind, fit): (&'static str, FitClasses),
     outcome: &mut Outcome,
 ) -> Result<(), StepError> {
     let (table, labelled) = Labelled::read(&args.dataset, &document.labels.normal)?;
     outcome.count("rows", table.rows());
     outcome.count("features", table.table.columns.len());
     warn_of_empty_columns(&table, outcome);
-    let fitting = Fitting { seed: args.seed, threads: usize::from(args.common.threads) };
-    let fitted = supervised::fit(kind, document, &labelled, fitting, outcome)?;
+    outcome.count("labelled_rows", labelled.class.len());
+    outcome.count("classes", labelled.classes.names.len());
+    let job = ClassesJob {
+        models: &document.models,
+        seed: args.seed,
+        threads: usize::from(args.common.threads),
+        labelled: &labelled,
+    };
+    let fitted = fit(&job, outcome).map_err(|error| error.of_model(kind))?;
+    outcome.details.insert("cross_validation".to_owned(), fitted.cross_validation.clone());
     outcome.count("model_bytes", fitted.model.len());
     let sha256 = artifact::sha256(&fitted.model);
     let manifest = CandidateManifest {
         format: CandidateManifest::FORMAT,
-        kind: kind.name().to_owned(),
+        kind: kind.to_owned(),
         seed: args.seed,
         parameters: fitted.parameters,
         contract_sha256: table.contract.sha256()?,
@@ -204,13 +220,12 @@ fn run_supervised(
 
 /// Searches for a kind's parameters and notes what was tried.
 fn searched(
-    args: &TrainArgs,
-    document: &Sections,
-    (kind, search): (DetectorKind, &Search),
-    (train, validation, normal): (&FeatureTable, &FeatureTable, &[usize]),
+    job: &Job<'_>,
+    (kind, fit, search): (DetectorKind, FitRows, &Search),
+    (train, document): (&FeatureTable, &Sections),
     outcome: &mut Outcome,
 ) -> Result<Searched, StepError> {
-    let mut own = parameters(&document.models)[kind.name()].take();
+    let mut own = parameters(job.models)[kind.name()].take();
     if let Some(fields) = own.as_object_mut() {
         fields.remove("search");
     }
@@ -218,28 +233,23 @@ fn searched(
         kind,
         parameters: own,
         search,
-        seed: args.seed,
-        threads: usize::from(args.common.threads),
+        seed: job.seed,
+        threads: job.threads,
         train,
-        validation,
+        validation: job.validation,
         normal: &document.labels.normal,
     };
     let searched = hunt.run(|parameters, rows| {
         let models = with_parameters(kind, parameters)?;
-        let models = &models;
-        let job = Job { kind, models, seed: args.seed, threads: 1, validation, normal };
-        Ok(job.fit(rows, &mut Outcome::start("trial"))?.model)
+        let rows = DatasetBase::new(matrix(rows), ());
+        let job = Job { models: &models, threads: 1, ..*job };
+        Ok(fit(&job, &rows, &mut Outcome::start("trial"))?.model)
     })?;
     outcome.count("trials", searched.trials.len());
     if let Some(kept) = searched.trials.iter().find(|trial| trial.kept) {
         outcome.metric("search_value", kept.value.unwrap_or(f64::NAN));
     }
-    let with_seconds = searched.trials.iter().map(|trial| {
-        let mut fields = parameters(trial);
-        fields["seconds"] = trial.seconds.into();
-        fields
-    });
-    outcome.detail("trials", &with_seconds.collect::<Vec<Value>>())?;
+    outcome.detail(Trial::DETAIL, &searched.trials)?;
     Ok(searched)
 }
 
@@ -258,10 +268,10 @@ fn write(
     artifact::write_folder(&args.candidate, |folder| {
         artifact::write_file(&folder.join(MODEL_FILE), model)?;
         if let Some(bytes) = training {
-            artifact::write_file(&folder.join(Training::FILE), bytes)?;
+            artifact::write_file(&folder.join(TRAINING_FILE), bytes)?;
         }
         if !manifest.trials.is_empty() {
-            contract::write_json(&folder.join(search::FILE), &manifest.trials)?;
+            contract::write_json(&folder.join(Trial::FILE), &manifest.trials)?;
         }
         contract::write_json(&folder.join(CandidateManifest::FILE), manifest)
     })
@@ -282,125 +292,6 @@ fn warn_of_empty(empty: &[&str], outcome: &mut Outcome) {
             "no training row has a value of `{}`: later values of it are ignored",
             empty.join("`, `")
         ));
-    }
-}
-
-/// One model to fit.
-struct Job<'a> {
-    kind: DetectorKind,
-    models: &'a Models,
-    seed: u64,
-    threads: usize,
-    validation: &'a FeatureTable,
-    /// Rows of the validation part that are known, or taken, to be normal.
-    normal: &'a [usize],
-}
-
-/// A fitted model, its parameters with the names of the document, and the scores of its fitted
-/// rows.
-struct Fitted {
-    model: Model,
-    parameters: Value,
-    training: Option<Training>,
-}
-
-impl Fitted {
-    fn of(model: impl Detector + 'static, parameters: Value) -> Self {
-        Self { model: Model::Rows(Box::new(model)), parameters, training: None }
-    }
-}
-
-impl Job<'_> {
-    fn fit(self, train: &FeatureTable, outcome: &mut Outcome) -> Result<Fitted, FitError> {
-        let rows = DatasetBase::new(matrix(train), ());
-        match self.kind {
-            DetectorKind::Autoencoder => self.autoencoder(&rows, outcome),
-            DetectorKind::IsolationForest => self.isolation_forest(&rows, outcome),
-            DetectorKind::Mahalanobis => self.mahalanobis(&rows),
-            DetectorKind::OneClassSvm => self.one_class_svm(&rows, outcome),
-            DetectorKind::ZScore => self.z_score(&rows),
-            DetectorKind::Adaptive => Err(FitError::Model(StepError::bug(
-                "`adaptive` is fitted on rows that are read part by part",
-            ))),
-            DetectorKind::DecisionTree
-            | DetectorKind::GradientBoosting
-            | DetectorKind::RandomForest => Err(FitError::Model(StepError::bug(format!(
-                "`{}` is fitted on labels",
-                self.kind.name()
-            )))),
-        }
-    }
-
-    fn autoencoder(
-        self,
-        rows: &DatasetBase<Array2<f64>, ()>,
-        outcome: &mut Outcome,
-    ) -> Result<Fitted, FitError> {
-        let settings = self.models.autoencoder.clone().unwrap_or_default();
-        let parameters = parameters(&settings);
-        let validation = Some(matrix(&self.validation.select(self.normal)));
-        let params = autoencoder::AutoencoderParams::new(settings, self.seed, validation);
-        let fitted = params.fit(rows)?;
-        outcome.count("epochs", fitted.losses.len());
-        // Epoch by epoch, for who looks at how it learned.
-        let series = [("losses", &fitted.losses), ("validation_losses", &fitted.validation_losses)];
-        for (name, values) in series {
-            outcome.details.insert(name.to_owned(), values.clone().into());
-        }
-        if let Some(loss) = fitted.losses.last() {
-            outcome.metric("loss", *loss);
-        }
-        if let Some(loss) = fitted.validation_losses.iter().copied().reduce(f64::min) {
-            outcome.metric("validation_loss", loss);
-        }
-        Ok(Fitted::of(fitted.model, parameters))
-    }
-
-    fn isolation_forest(
-        self,
-        rows: &DatasetBase<Array2<f64>, ()>,
-        outcome: &mut Outcome,
-    ) -> Result<Fitted, FitError> {
-        let settings = self.models.isolation_forest.clone().unwrap_or_default();
-        outcome.count("trees", settings.trees as usize);
-        let parameters = parameters(&settings);
-        let params =
-            isolation_forest::IsolationForestParams::new(settings, self.seed, self.threads);
-        Ok(Fitted::of(params.fit(rows)?, parameters))
-    }
-
-    fn mahalanobis(self, rows: &DatasetBase<Array2<f64>, ()>) -> Result<Fitted, FitError> {
-        let settings = self.models.mahalanobis.clone().unwrap_or_default();
-        let parameters = parameters(&settings);
-        Ok(Fitted::of(mahalanobis::MahalanobisParams::new(settings).fit(rows)?, parameters))
-    }
-
-    fn one_class_svm(
-        self,
-        rows: &DatasetBase<Array2<f64>, ()>,
-        outcome: &mut Outcome,
-    ) -> Result<Fitted, FitError> {
-        let settings = self.models.one_class_svm.clone().unwrap_or_default();
-        let parameters = parameters(&settings);
-        let params = one_class_svm::OneClassSvmParams::new(settings, self.seed, self.threads);
-        let fitted = params.fit(rows)?;
-        outcome.count("support_vectors", fitted.model.support_vectors());
-        outcome.count("iterations", fitted.iterations);
-        if let Some(landmarks) = fitted.landmarks {
-            outcome.warn(format!(
-                "more rows than `models.one_class_svm.max_exact_rows`: the kernel is approximated on {landmarks} landmark rows"
-            ));
-        }
-        if !fitted.converged {
-            outcome.warn("the solver ran out of iterations before it met its tolerance");
-        }
-        Ok(Fitted::of(fitted.model, parameters))
-    }
-
-    fn z_score(self, rows: &DatasetBase<Array2<f64>, ()>) -> Result<Fitted, FitError> {
-        let settings = self.models.z_score.clone().unwrap_or_default();
-        let parameters = parameters(&settings);
-        Ok(Fitted::of(z_score::ZScoreParams::new(settings).fit(rows)?, parameters))
     }
 }
 

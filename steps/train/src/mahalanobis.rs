@@ -1,5 +1,6 @@
 //! Fitting a Mahalanobis distance.
 
+use contract::Outcome;
 use document::models::Mahalanobis as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
@@ -8,7 +9,9 @@ use models::Scaler;
 use models::mahalanobis::Mahalanobis;
 use ndarray::Array2;
 
+use crate::detectors::{Fitted, Job};
 use crate::params::Unchecked;
+use crate::search::space::Space;
 use crate::{FitError, rows};
 
 /// Checked parameters of the Mahalanobis distance.
@@ -25,6 +28,25 @@ impl MahalanobisParams {
     pub fn new(settings: Settings) -> Self {
         Unchecked(MahalanobisValidParams { settings })
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &Job<'_>,
+    rows: &DatasetBase<Array2<f64>, ()>,
+    _outcome: &mut Outcome,
+) -> Result<Fitted, FitError> {
+    let settings = job.models.mahalanobis.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    Ok(Fitted::rows(MahalanobisParams::new(settings).fit(rows)?, parameters))
+}
+
+/// Draws the parameters that a search tries.
+pub(crate) fn draw(space: &mut Space<'_>) {
+    let ridge = space.logarithmic(1e-3, 1.0);
+    space.set("ridge", ridge);
+    let min_std = space.logarithmic(1e-4, 1e-1);
+    space.set("min_std", min_std);
 }
 
 impl Ranges for MahalanobisValidParams {

@@ -1,5 +1,6 @@
 //! Fitting a one-class support vector machine: exactly, or on a kernel of low rank for many rows.
 
+use contract::Outcome;
 use document::models::OneClassSvm as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
@@ -9,7 +10,9 @@ use models::one_class_svm::OneClassSvm;
 use models::scaler::single;
 use ndarray::Array2;
 
+use crate::detectors::{Fitted, Job};
 use crate::params::Unchecked;
+use crate::search::space::Space;
 use crate::smo::{self, Problem};
 use crate::{FitError, nystroem, rows};
 
@@ -30,6 +33,37 @@ impl OneClassSvmParams {
     pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
         Unchecked(OneClassSvmValidParams { settings, seed, threads })
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &Job<'_>,
+    rows: &DatasetBase<Array2<f64>, ()>,
+    outcome: &mut Outcome,
+) -> Result<Fitted, FitError> {
+    let settings = job.models.one_class_svm.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    let params = OneClassSvmParams::new(settings, job.seed, job.threads);
+    let fitted = params.fit(rows)?;
+    outcome.count("support_vectors", fitted.model.support_vectors());
+    outcome.count("iterations", fitted.iterations);
+    if let Some(landmarks) = fitted.landmarks {
+        outcome.warn(format!(
+            "more rows than `models.one_class_svm.max_exact_rows`: the kernel is approximated on {landmarks} landmark rows"
+        ));
+    }
+    if !fitted.converged {
+        outcome.warn("the solver ran out of iterations before it met its tolerance");
+    }
+    Ok(Fitted::rows(fitted.model, parameters))
+}
+
+/// Draws the parameters that a search tries.
+pub(crate) fn draw(space: &mut Space<'_>) {
+    let nu = space.logarithmic(5e-3, 0.2);
+    space.set("nu", nu);
+    let gamma = space.logarithmic(0.05, 5.0) / space.columns.max(1) as f64;
+    space.set("gamma", gamma);
 }
 
 impl Ranges for OneClassSvmValidParams {

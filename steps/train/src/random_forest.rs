@@ -4,8 +4,10 @@
 //! Columns are drawn for each split, not once per tree, because a tree without the one column that
 //! distinguishes two classes would be useless.
 
+use contract::Outcome;
 use document::models::RandomForest as Settings;
 use document::ranges::{OutOfRange, Ranges};
+use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit;
 use models::ClassTrees;
@@ -16,8 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::class_tree::{Grower, Grown, Growth, Member, Sample};
+use crate::detectors::ClassesJob;
 use crate::params::Unchecked;
-use crate::{FitError, rows};
+use crate::{FitError, rows, supervised};
 
 /// Checked parameters of the random forest.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,18 @@ impl RandomForestValidParams {
         let split_columns = split_columns.map_or(columns.isqrt().max(1), |count| count as usize);
         Growth { max_depth, min_leaf_rows, split_columns }
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &ClassesJob<'_>,
+    outcome: &mut Outcome,
+) -> Result<supervised::Fitted, FitError> {
+    let settings = job.models.random_forest.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    let classes = job.labelled.classes.clone();
+    let params = RandomForestParams::new(settings, classes, job.seed, job.threads);
+    supervised::detector(job, parameters, outcome, |rows| params.check_ref()?.fit(rows))
 }
 
 impl Ranges for RandomForestValidParams {

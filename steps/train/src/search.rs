@@ -12,6 +12,7 @@ pub mod space;
 
 use std::time::Instant;
 
+use contract::trial::Trial;
 use contract::{DetectorKind, StepError};
 use document::ranges::Ranges as _;
 use document::search::Search;
@@ -20,14 +21,10 @@ use models::Model;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::FitError;
 use criterion::Criterion;
-
-/// Name of the file in a candidate that holds what was tried.
-pub const FILE: &str = "trials.json";
 
 /// Strides through the training rows, round by round.
 const STRIDES: [usize; 3] = [9, 3, 1];
@@ -40,26 +37,6 @@ const DRAWS: usize = 100;
 
 /// Rows that a round is fitted on at least; a round that has fewer is left out.
 const FEWEST_ROWS: usize = 200;
-
-/// Result of one trial.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Trial {
-    /// Its number; 0 is the document's own.
-    pub trial: usize,
-    /// The parameters.
-    pub parameters: Value,
-    /// What trials were ranked by.
-    pub metric: &'static str,
-    /// What it reached in its last round; absent where it could not be fitted.
-    pub value: Option<f64>,
-    /// Rows it was fitted on in its last round.
-    pub rows: usize,
-    /// The model is fitted with its parameters.
-    pub kept: bool,
-    /// Seconds of all its rounds; not in the candidate, whose bytes depend on its inputs alone.
-    #[serde(skip)]
-    pub seconds: f64,
-}
 
 /// The trials, and the parameters that were kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -119,7 +96,8 @@ impl Hunt<'_> {
             let reached: Vec<_> = pool.install(|| standing.par_iter().map(reach).collect());
             for (number, (value, seconds)) in standing.iter().zip(reached) {
                 let trial = &mut trials[*number];
-                (trial.rows, trial.seconds) = (part.rows(), trial.seconds + seconds);
+                trial.rows = part.rows();
+                trial.seconds = Some(trial.seconds.unwrap_or(0.0) + seconds);
                 trial.value = match value {
                     Ok(value) => Some(value).filter(|value| value.is_finite()),
                     // What was drawn may not suit the rows; what was asked for must.
@@ -153,13 +131,13 @@ impl Hunt<'_> {
         let trial = |(trial, parameters)| Trial {
             trial,
             parameters,
-            metric,
+            metric: metric.to_owned(),
             value: None,
             rows: 0,
             kept: false,
-            seconds: 0.0,
+            seconds: None,
         };
-        all.into_iter().enumerate().map(trial).collect()
+        (0..).zip(all).map(trial).collect()
     }
 }
 

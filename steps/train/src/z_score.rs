@@ -1,5 +1,6 @@
 //! Fitting the simplest baseline.
 
+use contract::Outcome;
 use document::models::ZScore as Settings;
 use document::ranges::{OutOfRange, Ranges};
 use linfa::dataset::DatasetBase;
@@ -7,8 +8,11 @@ use linfa::traits::Fit;
 use models::Scaler;
 use models::z_score::ZScore;
 use ndarray::Array2;
+use rand::Rng as _;
 
+use crate::detectors::{Fitted, Job};
 use crate::params::Unchecked;
+use crate::search::space::Space;
 use crate::{FitError, rows};
 
 /// Checked parameters of the z-score.
@@ -25,6 +29,23 @@ impl ZScoreParams {
     pub fn new(settings: Settings) -> Self {
         Unchecked(ZScoreValidParams { settings })
     }
+}
+
+/// Fits the model that a document sets.
+pub(crate) fn fit(
+    job: &Job<'_>,
+    rows: &DatasetBase<Array2<f64>, ()>,
+    _outcome: &mut Outcome,
+) -> Result<Fitted, FitError> {
+    let settings = job.models.z_score.clone().unwrap_or_default();
+    let parameters = crate::parameters(&settings);
+    Ok(Fitted::rows(ZScoreParams::new(settings).fit(rows)?, parameters))
+}
+
+/// Draws the parameters that a search tries.
+pub(crate) fn draw(space: &mut Space<'_>) {
+    let threshold = space.random.random_range(0.0..6.0);
+    space.set("threshold", threshold);
 }
 
 impl Ranges for ZScoreValidParams {

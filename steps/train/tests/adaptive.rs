@@ -10,6 +10,7 @@ use document::models::Adaptive as Settings;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
+use models::Sequence as _;
 use models::adaptive::{Adaptive, Memory};
 use models::alarm::{self, AlarmRule};
 use ndarray::Array2;

@@ -12,8 +12,10 @@ use document::models::Adaptive as Settings;
 use linfa::ParamGuard as _;
 use linfa::dataset::DatasetBase;
 use linfa::traits::Fit as _;
-use models::adaptive::{Adaptive, Memory, NewLevel};
+use models::Sequence as _;
+use models::adaptive::{Adaptive, Memory};
 use models::alarm::{self, AlarmRule, AlarmState};
+use models::sequence::NewLevel;
 use ndarray::Array2;
 use train::adaptive::{AdaptiveParams, Fitted, Order};
 

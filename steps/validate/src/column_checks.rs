@@ -1,10 +1,10 @@
 //! Expectations on the values of a feature column; a gap is null.
 
 use contract::StepError;
-use document::expectations::{Range, Severity};
+use contract::validation::{Finding, Severity};
+use document::expectations::Range;
 
 use crate::expectations::{Checker, Failing, Verdict, share};
-use crate::report::Finding;
 
 impl Checker<'_> {
     pub(crate) fn null_share(&self, values: &[f64], max: f64) -> Verdict {

@@ -1,12 +1,12 @@
 //! Feature rows against the document's expectations.
 
+use contract::validation::{Finding, Severity};
 use contract::{StepError, Timestamp};
-use document::expectations::{Expectation, Severity};
+use document::expectations::Expectation;
 use document::sections::Validate as Sections;
 use frames::columns::resolve;
 
 use crate::columns::bug;
-use crate::report::Finding;
 use crate::rows::Rows;
 
 /// Most times of failing rows that are noted.
@@ -164,7 +164,7 @@ impl Verdict {
             passed,
             expected,
             found,
-            failing_rows: failing.rows,
+            failing_rows: failing.rows as u64,
             failing_times: failing.times,
         }
     }

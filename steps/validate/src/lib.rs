@@ -9,7 +9,6 @@ mod column_checks;
 mod columns;
 mod expectations;
 mod leakage;
-mod report;
 mod row_checks;
 mod rows;
 mod split;
@@ -18,16 +17,20 @@ mod statistics;
 use std::collections::BTreeMap;
 
 use contract::steps::ValidateArgs;
+use contract::validation::{Finding, Severity, Validation};
 use contract::{Outcome, StepError, artifact, write_json};
-use document::expectations::Severity;
 use frames::{Dataset, FeatureTable};
 
-pub use crate::report::{Finding, PartSummary, Validation};
 use crate::rows::Rows;
 use crate::split::{Part, Parts};
 
 /// Name of the file in the data set that describes the train part's columns.
 pub const STATISTICS_FILE: &str = "statistics.json";
+
+/// Failed expectations that the error names in full.
+const SHOWN_FAILURES: usize = 5;
+/// What to do where an expectation does not hold.
+const EXPECTATION_HINT: &str = "correct the data, remove queries for which this source has none, or change `expectations` in the document";
 
 /// Checks and splits a feature table.
 ///
@@ -50,8 +53,8 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
     let validation = Validation {
         format: Validation::FORMAT,
         passed: too_few.is_ok() && !findings.iter().any(Finding::refuses),
-        rows: table.rows(),
-        warm_up_rows,
+        rows: table.rows() as u64,
+        warm_up_rows: warm_up_rows as u64,
         parts: parts.summaries(table),
         expectations: findings,
     };
@@ -62,12 +65,33 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
     if document.classification().is_none() && document.models.learn_from_labels() {
         warn_of_leaks(&*rows.whole()?, &document, outcome)?;
     }
-    validation.verdict()?;
+    verdict(&validation)?;
     too_few?;
     let labelled = parts.labelled.as_deref().filter(|_| document.models.learn_from_labels());
     write_dataset(args, &rows, &parts, labelled)
 }
 
+/// Refuses the data if an expectation of severity `error` does not hold, naming each.
+fn verdict(validation: &Validation) -> Result<(), StepError> {
+    let failed: Vec<String> =
+        validation.expectations.iter().filter(|f| f.refuses()).map(ToString::to_string).collect();
+    let shown = failed.iter().take(SHOWN_FAILURES).cloned().collect::<Vec<_>>().join("; ");
+    let more = match failed.len().saturating_sub(SHOWN_FAILURES) {
+        0 => String::new(),
+        more => format!("; and {more} more, which `validation.json` lists"),
+    };
+    let error = match failed.len() {
+        0 => return Ok(()),
+        1 => StepError::refused(format!("an expectation does not hold: {}", failed[0]))
+            .hint(EXPECTATION_HINT),
+        number => StepError::refused(format!(
+            "{number} of {} expectations do not hold: {shown}{more}",
+            validation.expectations.len()
+        ))
+        .hint(EXPECTATION_HINT),
+    };
+    Err(error)
+}
 /// Notes what failed with a warning only, and how the rows were split.
 fn tell(validation: &Validation, parts: &Parts, outcome: &mut Outcome) {
     let failed = validation.expectations.iter().filter(|finding| !finding.passed);

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use contract::validation::PartSummary;
 use contract::{StepError, Timestamp, artifact, least};
 use document::document::SplitBy;
 use document::sections::Validate as Sections;
 use frames::{FeatureTable, is_normal};
-
-use crate::report::PartSummary;
 
 /// Fewest rows that a model is fitted on.
 const MIN_TRAIN_ROWS: usize = least::TRAIN_ROWS;
@@ -177,7 +176,7 @@ impl Parts {
             let rows = self.rows(part);
             PartSummary {
                 part: part.name().to_owned(),
-                rows: rows.len(),
+                rows: rows.len() as u64,
                 first: time(rows.first()),
                 last: time(rows.last()),
             }

@@ -118,9 +118,19 @@ impl Tensors {
         prefix: &str,
         records: impl IntoIterator<Item = (&'a String, &'a R)>,
     ) -> Result<(), StepError> {
+        let records = records.into_iter();
+        self.insert_arrays(prefix, records.map(|(entity, record)| (entity, record.to_arrays())))
+    }
+
+    /// Adds the values of entities as the arrays that a [`Record`] gives.
+    pub fn insert_arrays<'a>(
+        &mut self,
+        prefix: &str,
+        records: impl IntoIterator<Item = (&'a String, Arrays)>,
+    ) -> Result<(), StepError> {
         let (mut entities, mut columns) = (Vec::new(), BTreeMap::<String, Column>::new());
-        for (entity, record) in records {
-            for (name, numbers) in record.to_arrays().items {
+        for (entity, arrays) in records {
+            for (name, numbers) in arrays.items {
                 match columns.get_mut(&name) {
                     Some(column) => column.push(&name, numbers)?,
                     None => drop(columns.insert(name, Column::new(numbers))),

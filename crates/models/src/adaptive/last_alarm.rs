@@ -8,6 +8,7 @@ use contract::StepError;
 use contract::tensors::{Arrays, Numbers};
 
 use super::Memory;
+use crate::sequence::NewLevel;
 
 /// Smallest movement of a usual level that counts as a new level, in standard deviations of the
 /// entity in training.
@@ -24,15 +25,6 @@ pub(super) struct LastAlarm {
     last_ms: i64,
     /// Usual level of each column before it; empty if there was no alarm yet.
     levels: Vec<f64>,
-}
-
-/// Columns with a new usual level after an alarm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewLevel {
-    /// Time of the alarm's first row.
-    pub since_ms: i64,
-    /// The columns, in order.
-    pub columns: Vec<usize>,
 }
 
 impl LastAlarm {

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::StepError;
 use frames::FeatureTable;
 
-use crate::adaptive::{Adaptive, Training};
 use crate::matrix;
+use crate::sequence::{DynMemory, DynSequence, Training};
 
 /// Returns the scores of the calibration rows, in their order. For fitted rows (the last rows of
 /// each entity) these are scores from models that were fitted without them.
 pub(super) fn decisions(
-    model: &Adaptive,
-    training: &Training,
+    model: &dyn DynSequence,
+    training: &Training<DynMemory>,
     calibration: &FeatureTable,
 ) -> Vec<f64> {
     let table = &calibration.table;
@@ -24,7 +24,7 @@ pub(super) fn decisions(
             rows.iter().zip(&scores[first..]).for_each(|(row, score)| decisions[*row] = *score);
             continue;
         }
-        let mut memory = model.following().fresh();
+        let mut memory = model.fresh();
         for row in rows {
             let time = table.times[row].ms();
             decisions[row] = model.step(&mut memory, time, &values.row(row).to_vec()).decision;
@@ -36,8 +36,8 @@ pub(super) fn decisions(
 /// Returns the scores of the fitted rows, in order of time, without calibration rows that are not
 /// `normal` or whose windows contain one that is not.
 pub(super) fn usual(
-    model: &Adaptive,
-    training: &Training,
+    model: &dyn DynSequence,
+    training: &Training<DynMemory>,
     calibration: &FeatureTable,
     normal: &[usize],
 ) -> BTreeMap<String, Vec<f64>> {
@@ -46,8 +46,8 @@ pub(super) fn usual(
     for (entity, rows) in by_entity(calibration) {
         let Some(scores) = series.get_mut(entity) else { continue };
         let Some(first) = scores.len().checked_sub(rows.len()) else { continue };
-        let usual = model.following().usual(rows.iter().map(|row| normal.contains(row)));
-        let mut usual = usual.into_iter();
+        let normal: Vec<bool> = rows.iter().map(|row| normal.contains(row)).collect();
+        let mut usual = model.usual(&normal).into_iter();
         let tail = scores.split_off(first);
         scores.extend(tail.into_iter().filter(|_| usual.next() == Some(true)));
     }

@@ -61,7 +61,7 @@ fn scores(
     match (&candidate.loaded, &candidate.training) {
         (Model::Rows(detector), _) => Ok(detector.decision(values, threads)),
         (Model::Sequence(model), Some(training)) => {
-            Ok(sequence::decisions(model, training, calibration))
+            Ok(sequence::decisions(&**model, training, calibration))
         }
         (Model::Sequence(_), None) => Err(sequence::without_training(&candidate.manifest.kind)),
     }

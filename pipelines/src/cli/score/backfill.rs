@@ -48,7 +48,7 @@ fn check_passed(
     until: Timestamp,
 ) -> Result<(), StepError> {
     let scored_to = watermark::read(store, pipeline)?.map(|stored| stored.value.scored_to);
-    let told = state::read::<AlertState>(store, pipeline, "alerts")?;
+    let told = state::read::<AlertState>(store, pipeline, AlertState::NAME)?;
     let told_to = told.and_then(|stored| stored.value.told_to);
     // Without a cursor `alert` would begin with the very windows.
     let passed = scored_to.zip(told_to).map(|(scored_to, told_to)| scored_to.min(told_to));

@@ -56,7 +56,7 @@ fn read(store: &dyn ObjectStore, pipeline: String, now: Timestamp) -> Result<Lin
         scored_to = Some(scored_to.map_or(end, |slowest: Timestamp| slowest.min(end)));
         let last = scores::read(store, &path, end)?;
         entities.extend(last.map(|window| window.entities).unwrap_or_default());
-        let stored = state::read::<AlertState>(store, &path, "alerts")?;
+        let stored = state::read::<AlertState>(store, &path, AlertState::NAME)?;
         alerts.extend(stored.map(|stored| stored.value));
     }
     let count = |verdict| entities.iter().filter(|entity| entity.verdict == verdict).count();

@@ -160,7 +160,7 @@ pub(crate) fn promote_shards(store: &Path, folder: &Path) -> String {
     });
     let store = FolderStore::open(store).unwrap();
     let registry = Registry::new(&store, "cluster");
-    let version = registry.put_parts(&bundles, store::registry::Metrics::default()).unwrap();
+    let version = registry.put_parts(&bundles, contract::deployment::Figures::default()).unwrap();
     let change =
         Change { alias: "live", version: &version, now: minute(100), by: "test", why: "test" };
     registry.promote(&change, None).unwrap();

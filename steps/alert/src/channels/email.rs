@@ -70,9 +70,11 @@ impl Email {
     }
 
     fn tls(&self) -> Result<Tls, StepError> {
-        if self.settings.security == SmtpSecurity::None {
-            return Ok(Tls::None);
-        }
+        let secured: fn(TlsParameters) -> Tls = match self.settings.security {
+            SmtpSecurity::None => return Ok(Tls::None),
+            SmtpSecurity::Starttls => Tls::Required,
+            SmtpSecurity::Tls => Tls::Wrapper,
+        };
         client::use_ring();
         let wrong = |e| {
             StepError::usage(format!("cannot set up TLS for `alerts.channels.email`: {e}"))
@@ -95,11 +97,7 @@ impl Email {
                 .certificate_store(CertificateStore::None)
                 .add_root_certificate(certificate);
         }
-        let parameters = parameters.build().map_err(wrong)?;
-        Ok(match self.settings.security {
-            SmtpSecurity::Tls => Tls::Wrapper(parameters),
-            _ => Tls::Required(parameters),
-        })
+        Ok(secured(parameters.build().map_err(wrong)?))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn lines(training: &Training) -> Vec<String> {
     if let Some(champion) = &training.champion {
         let word = match training.result {
             TrainingResult::Promoted => "before",
-            _ => "live",
+            TrainingResult::Finished | TrainingResult::Refused | TrainingResult::Failed => "live",
         };
         lines.push(format!("{word} {}", clean(champion)));
     }

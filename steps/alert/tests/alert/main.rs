@@ -10,9 +10,10 @@ mod stalled;
 
 use std::collections::BTreeSet;
 
+use alert::AlertState;
 use alert::machine::{Rules, Tracks};
 use alert::message::{Batch, MAX_MESSAGES, Message, Status};
-use alert::{AlertState, Messages};
+use contract::message::Messages;
 use contract::{ErrorKind, Outcome, Span, StepError, read_json};
 use document::alerts::Alerts;
 use fs_err as fs;

@@ -40,7 +40,7 @@ impl Pipeline {
 
     fn told_by(args: &AlertArgs) -> Vec<Message> {
         alert::run(args, &mut Outcome::start("alert")).unwrap();
-        let messages: alert::Messages = read_json(&args.messages).unwrap();
+        let messages: contract::message::Messages = read_json(&args.messages).unwrap();
         messages.sent.into_iter().map(|sent| sent.message).collect()
     }
 }

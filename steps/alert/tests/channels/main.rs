@@ -13,7 +13,7 @@ mod heartbeat;
 mod refusals;
 mod webhook;
 
-use alert::Messages;
+use contract::message::Messages;
 use contract::steps::AlertArgs;
 use contract::{ErrorKind, Outcome, StepError, Timestamp, read_json};
 use fs_err as fs;

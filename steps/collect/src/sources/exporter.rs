@@ -14,18 +14,30 @@ use frames::samples::{SampleRows, text_number};
 use fs_err as fs;
 
 use crate::recorded;
-use crate::source::{Live, Opening, Source, Taken};
+use crate::source::{Live, LiveOpening, Opener, Opening, Raw, Recorded, Source, Taken};
 use exposition::{Sample, Scrape};
 use rules::Previous;
 
-/// Opens what was recorded of the source.
-pub(crate) fn open<'a>(
-    settings: &'a ExporterSource,
-    opening: &Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    let columns = columns(settings, &opening.settings.entity);
-    let (pipeline, source) = (opening.document.name.as_str(), opening.name);
-    recorded::open(pipeline, source, columns, opening)
+impl Opener for ExporterSource {
+    /// Opens what was recorded of the source.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let columns = columns(self, &opening.settings.entity);
+        let (pipeline, source) = (opening.document.name.as_str(), opening.name);
+        recorded::open(pipeline, source, columns, &opening)
+    }
+
+    fn live<'a>(
+        &'a self,
+        opening: LiveOpening<'a>,
+    ) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
+        let field = format!("sources.{}.exporter", opening.name);
+        let place = (field.as_str(), opening.folder);
+        Ok(Some(Box::new(Exporter::new(self, &opening.settings.entity, place)?)))
+    }
+
+    fn raw<'a>(&'a self, own: Recorded<'a>) -> Option<Raw<'a>> {
+        Some(Raw::Segments(own))
+    }
 }
 
 /// Returns the columns of the metrics, and then those of texts.

@@ -16,7 +16,7 @@ use fs_err as fs;
 use store::{Catalog, ObjectStore};
 
 use crate::range::Due;
-use crate::source::{Each, Opening, Source, Stop};
+use crate::source::{Each, Opener, Opening, Source, Stop};
 
 /// A feature group that is read.
 struct Group<'a> {
@@ -34,43 +34,46 @@ struct Group<'a> {
     has_rows: bool,
 }
 
-/// Opens a feature group.
-///
-/// Errors: usage for a group, a version or a feature that is not there, and for pins without the
-/// source.
-pub(crate) fn open<'a>(
-    settings: &'a FeaturesSource,
-    opening: &Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    let url = opening.recorded.ok_or_else(|| {
-        StepError::usage(format!("`{}` is in a store, but no store was given", opening.field("")))
+impl Opener for FeaturesSource {
+    /// Opens a feature group.
+    ///
+    /// Errors: usage for a group, a version or a feature that is not there, and for pins without the
+    /// source.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        let url = opening.recorded.ok_or_else(|| {
+            StepError::usage(format!(
+                "`{}` is in a store, but no store was given",
+                opening.field("")
+            ))
             .hint("give the store of the feature catalogue with --recorded URL")
-    })?;
-    let store = store::open(url)?;
-    let catalog = Catalog::new(store.as_ref());
-    let version = catalog.version(&settings.group, settings.version)?;
-    let columns = columns(settings, &version, opening)?;
-    let due = opening.due;
-    let pins = match &opening.pins {
-        Some(pins) => pins.sources.get(opening.name).cloned().ok_or_else(|| {
-            StepError::usage(format!("the pins name no parts of the source `{}`", opening.name))
-                .hint("they belong to another document: remove --pins")
-        })?,
-        None => catalog.pins(&settings.group, settings.version, (due.after, due.end))?,
-    };
-    check_pins(settings, &pins, opening)?;
-    Ok(Box::new(Group {
-        settings,
-        name: opening.name.to_owned(),
-        entity: &opening.settings.entity,
-        columns,
-        pins,
-        due,
-        is_scoring: opening.is_scoring,
-        work: opening.work.join(format!(".{}.parts", opening.name)),
-        has_rows: false,
-        store,
-    }))
+        })?;
+        let store = store::open(url)?;
+        let catalog = Catalog::new(store.as_ref());
+        let version = catalog.version(&settings.group, settings.version)?;
+        let columns = columns(settings, &version, &opening)?;
+        let due = opening.due;
+        let pins = match &opening.pins {
+            Some(pins) => pins.sources.get(opening.name).cloned().ok_or_else(|| {
+                StepError::usage(format!("the pins name no parts of the source `{}`", opening.name))
+                    .hint("they belong to another document: remove --pins")
+            })?,
+            None => catalog.pins(&settings.group, settings.version, (due.after, due.end))?,
+        };
+        check_pins(settings, &pins, &opening)?;
+        Ok(Box::new(Group {
+            settings,
+            name: opening.name.to_owned(),
+            entity: &opening.settings.entity,
+            columns,
+            pins,
+            due,
+            is_scoring: opening.is_scoring,
+            work: opening.work.join(format!(".{}.parts", opening.name)),
+            has_rows: false,
+            store,
+        }))
+    }
 }
 
 /// Returns the features to take: those of the settings, or all.

@@ -26,7 +26,7 @@ use super::prometheus::pieces::Stop;
 use super::prometheus::reply::{Reply, Series};
 use super::queries::{Answers, Queries};
 use crate::range::{ChunkPlan, Due, Grid};
-use crate::source::{Opening, Source};
+use crate::source::{Opener, Opening, Source};
 use server::{Failure, Server};
 use windows::{Odd, Windows};
 
@@ -69,38 +69,40 @@ struct Seen {
     known: BTreeMap<String, Vec<String>>,
 }
 
-/// Opens the source; nothing is sent yet.
-pub(crate) fn open<'a>(
-    settings: &'a Http<InfluxdbSource>,
-    opening: Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    let mut measurements: Vec<Measurement<'_>> = Vec::new();
-    let server = Server::new(&opening.field("influxdb"), settings, opening.folder)?;
-    let settings = &settings.own;
-    for (index, column) in settings.columns.iter().enumerate() {
-        match measurements.iter_mut().find(|known| known.name == column.measurement) {
-            Some(known) => known.columns.push((index, column)),
-            None => measurements
-                .push(Measurement { name: &column.measurement, columns: vec![(index, column)] }),
+impl Opener for Http<InfluxdbSource> {
+    /// Opens the source; nothing is sent yet.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        let mut measurements: Vec<Measurement<'_>> = Vec::new();
+        let server = Server::new(&opening.field("influxdb"), settings, opening.folder)?;
+        let settings = &settings.own;
+        for (index, column) in settings.columns.iter().enumerate() {
+            match measurements.iter_mut().find(|known| known.name == column.measurement) {
+                Some(known) => known.columns.push((index, column)),
+                None => measurements.push(Measurement {
+                    name: &column.measurement,
+                    columns: vec![(index, column)],
+                }),
+            }
         }
+        let of = |column: &InfluxdbColumn| Column {
+            name: column.name.clone(),
+            labels: vec![ENTITY.to_owned()],
+        };
+        let columns = settings.columns.iter().map(of).collect();
+        let influxdb = Influxdb {
+            server,
+            settings,
+            label: opening.settings.label.as_deref(),
+            measurements,
+            rate_window: opening.document.rate_window,
+            due: opening.due,
+            is_tick: opening.give_up_until.is_some(),
+            is_scoring: opening.is_scoring,
+            seen: Mutex::default(),
+        };
+        Ok(Box::new(Queries::with_columns(influxdb, columns, Opening { record: None, ..opening })))
     }
-    let of = |column: &InfluxdbColumn| Column {
-        name: column.name.clone(),
-        labels: vec![ENTITY.to_owned()],
-    };
-    let columns = settings.columns.iter().map(of).collect();
-    let influxdb = Influxdb {
-        server,
-        settings,
-        label: opening.settings.label.as_deref(),
-        measurements,
-        rate_window: opening.document.rate_window,
-        due: opening.due,
-        is_tick: opening.give_up_until.is_some(),
-        is_scoring: opening.is_scoring,
-        seen: Mutex::default(),
-    };
-    Ok(Box::new(Queries::with_columns(influxdb, columns, Opening { record: None, ..opening })))
 }
 
 impl Answers for Influxdb<'_> {

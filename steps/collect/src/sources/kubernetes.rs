@@ -18,7 +18,7 @@ use document::sources::{Entity, KubernetesObjects, KubernetesSource, PodColumn, 
 use frames::samples::{SampleRows, text_number};
 
 use crate::range::Due;
-use crate::source::{Each, Opening, Source, Stop};
+use crate::source::{Each, Opener, Opening, Source, Stop};
 use api::{Api, Listed};
 use images::Images;
 use objects::{Metadata, Node, Pod};
@@ -43,25 +43,25 @@ struct Kubernetes<'a> {
     warnings: Vec<String>,
 }
 
-/// Opens the source; nothing is sent yet.
-pub(crate) fn open<'a>(
-    settings: &'a Http<KubernetesSource>,
-    opening: &Opening<'a>,
-) -> Box<dyn Source + 'a> {
-    Box::new(Kubernetes {
-        server: settings,
-        settings: &settings.own,
-        entity: &opening.settings.entity,
-        field: opening.field("kubernetes"),
-        folder: opening.folder.to_owned(),
-        due: opening.due,
-        step: opening.document.step,
-        is_scoring: opening.is_scoring,
-        requests: 0,
-        objects: 0,
-        without_size: 0,
-        warnings: Vec::new(),
-    })
+impl Opener for Http<KubernetesSource> {
+    /// Opens the source; nothing is sent yet.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        Ok(Box::new(Kubernetes {
+            server: settings,
+            settings: &settings.own,
+            entity: &opening.settings.entity,
+            field: opening.field("kubernetes"),
+            folder: opening.folder.to_owned(),
+            due: opening.due,
+            step: opening.document.step,
+            is_scoring: opening.is_scoring,
+            requests: 0,
+            objects: 0,
+            without_size: 0,
+            warnings: Vec::new(),
+        }))
+    }
 }
 
 impl Source for Kubernetes<'_> {

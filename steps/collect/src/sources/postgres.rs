@@ -10,7 +10,7 @@ use frames::samples::{SampleRows, text_number};
 use postgres::{Access, Row, Session};
 
 use crate::range::{Due, OTHER_RANGE_HINT};
-use crate::source::{Each, Opening, Source, Stop};
+use crate::source::{Each, Opener, Opening, Source, Stop};
 use query::{Parameter, Query, RawTime};
 
 /// A table in a database, with what is known of its columns.
@@ -38,26 +38,26 @@ struct Seen {
     off_grid: usize,
 }
 
-/// Opens the source: connects, and finds the columns.
-pub(crate) fn open<'a>(
-    settings: &'a PostgresSource,
-    opening: &Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    let field = opening.field("postgres");
-    let mut session = Session::connect(&field, &settings.server, opening.folder)?;
-    let entity = &opening.settings.entity;
-    let query = Query::find(&field, (settings, entity), &mut session)?;
-    Ok(Box::new(Postgres {
-        field,
-        settings,
-        entity,
-        step: opening.document.step,
-        due: opening.due,
-        is_scoring: opening.is_scoring,
-        session,
-        query,
-        seen: Seen::default(),
-    }))
+impl Opener for PostgresSource {
+    /// Opens the source: connects, and finds the columns.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        let field = opening.field("postgres");
+        let mut session = Session::connect(&field, &settings.server, opening.folder)?;
+        let entity = &opening.settings.entity;
+        let query = Query::find(&field, (settings, entity), &mut session)?;
+        Ok(Box::new(Postgres {
+            field,
+            settings,
+            entity,
+            step: opening.document.step,
+            due: opening.due,
+            is_scoring: opening.is_scoring,
+            session,
+            query,
+            seen: Seen::default(),
+        }))
+    }
 }
 
 impl Source for Postgres<'_> {

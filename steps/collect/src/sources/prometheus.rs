@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use self::client::Endpoint;
 use crate::range::{ChunkPlan, Grid};
-use crate::source::{Opening, Source};
+use crate::source::{Opener, Opening, Source};
 use crate::sources::queries::{Answers, Queries};
 use chunk::Chunk;
 use limits::Limits;
@@ -42,37 +42,45 @@ pub(crate) struct Prometheus {
     max_samples: Option<u32>,
 }
 
-/// Opens the source; nothing is sent yet.
-pub(crate) fn open<'a>(
-    settings: &'a Http<PrometheusSource>,
-    opening: Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    let window = opening.document.rate_window;
-    let shards = &opening.document.shards;
-    let queries = opening.settings.queries.iter().map(|query| RangeQuery {
-        name: query.name.clone(),
-        promql: shards.select(&query.with_rate_window(window), opening.shard),
-    });
-    let patience = Patience {
-        give_up_until: opening.give_up_until,
-        takes_partial: opening.document.collect.partial_answers == PartialAnswers::Score,
-    };
-    let requester = Requester {
-        limits: Limits::new(&settings.own, opening.document.step),
-        patience,
-        has_answered: AtomicBool::new(false),
-        is_down: AtomicBool::new(false),
-        endpoint: Endpoint::new(&opening.field("prometheus"), &settings.server, opening.folder)?,
-        retries: settings.server.retries,
-        requests: AtomicUsize::new(0),
-        retried: AtomicUsize::new(0),
-    };
-    let prometheus = Prometheus {
-        requester: Arc::new(requester),
-        queries: queries.collect(),
-        max_samples: settings.own.max_samples,
-    };
-    Ok(Box::new(Queries::new(prometheus, opening)))
+impl Opener for Http<PrometheusSource> {
+    fn has_replies(&self) -> bool {
+        true
+    }
+
+    /// Opens the source; nothing is sent yet.
+    fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        let window = opening.document.rate_window;
+        let shards = &opening.document.shards;
+        let queries = opening.settings.queries.iter().map(|query| RangeQuery {
+            name: query.name.clone(),
+            promql: shards.select(&query.with_rate_window(window), opening.shard),
+        });
+        let patience = Patience {
+            give_up_until: opening.give_up_until,
+            takes_partial: opening.document.collect.partial_answers == PartialAnswers::Score,
+        };
+        let requester = Requester {
+            limits: Limits::new(&settings.own, opening.document.step),
+            patience,
+            has_answered: AtomicBool::new(false),
+            is_down: AtomicBool::new(false),
+            endpoint: Endpoint::new(
+                &opening.field("prometheus"),
+                &settings.server,
+                opening.folder,
+            )?,
+            retries: settings.server.retries,
+            requests: AtomicUsize::new(0),
+            retried: AtomicUsize::new(0),
+        };
+        let prometheus = Prometheus {
+            requester: Arc::new(requester),
+            queries: queries.collect(),
+            max_samples: settings.own.max_samples,
+        };
+        Ok(Box::new(Queries::new(prometheus, opening)))
+    }
 }
 
 impl Answers for Prometheus {

@@ -6,13 +6,14 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use contract::{StepError, artifact};
+use document::sources::RecordingSource;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use fs_err as fs;
 
 use crate::range::ChunkPlan;
-use crate::source::{Opening, Source};
+use crate::source::{Opener, Opening, Source};
 use crate::sources::prometheus::chunk::Chunk;
 use crate::sources::prometheus::column::Column;
 use crate::sources::prometheus::reply::{self, LabelSet, Point, Reply};
@@ -25,12 +26,18 @@ pub(crate) struct Recording {
     files: Vec<PathBuf>,
 }
 
-/// Opens the source: finds the reply of each query.
-pub(crate) fn open(mut opening: Opening<'_>) -> Result<Box<dyn Source + '_>, StepError> {
-    let folder = opening.take_data()?;
-    let queries = &opening.settings.queries;
-    let names: Vec<&str> = queries.iter().map(|query| query.name.as_str()).collect();
-    Ok(Box::new(Queries::new(Recording::open(&folder, &names)?, opening)))
+impl Opener for RecordingSource {
+    fn has_replies(&self) -> bool {
+        true
+    }
+
+    /// Opens the source: finds the reply of each query.
+    fn open<'a>(&'a self, mut opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let folder = opening.take_data()?;
+        let queries = &opening.settings.queries;
+        let names: Vec<&str> = queries.iter().map(|query| query.name.as_str()).collect();
+        Ok(Box::new(Queries::new(Recording::open(&folder, &names)?, opening)))
+    }
 }
 
 impl Recording {

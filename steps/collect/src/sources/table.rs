@@ -17,7 +17,7 @@ use document::sources::{Entity, TableSource};
 use frames::samples::SampleRows;
 
 use crate::range::{Due, OTHER_RANGE_HINT};
-use crate::source::{Each, Opening, Source, Stop};
+use crate::source::{Each, Opener, Opening, Source, Stop};
 use columns::Columns;
 use sink::{Clock, Outside, Sink, Written};
 use sort::Sorter;
@@ -45,36 +45,36 @@ struct Table<'a> {
     bad: Vec<String>,
 }
 
-/// Opens the source: finds the columns of the table.
-pub(crate) fn open<'a>(
-    settings: &'a TableSource,
-    mut opening: Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    if settings.format.is_flows() {
-        return flows::open(settings, opening);
+impl Opener for TableSource {
+    /// Opens the source: finds the columns of the table.
+    fn open<'a>(&'a self, mut opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        if settings.format.is_flows() {
+            return flows::open(settings, opening);
+        }
+        let path = opening.take_data()?;
+        let (columns, left_out) = if is_parquet(&path) {
+            foreign::columns(&path, (settings, &opening.settings.entity))?
+        } else {
+            csv::columns(&path, (settings, &opening.settings.entity))?
+        };
+        // Rows without times are one range, unless a part of it is requested.
+        let all = settings.time.is_none() && opening.takes_all;
+        Ok(Box::new(Table {
+            path,
+            settings,
+            entity: &opening.settings.entity,
+            step: opening.document.step,
+            columns,
+            left_out,
+            due: (!all).then_some(opening.due),
+            is_scoring: opening.is_scoring,
+            is_sorting: false,
+            scratch: opening.work.to_owned(),
+            written: None,
+            bad: Vec::new(),
+        }))
     }
-    let path = opening.take_data()?;
-    let (columns, left_out) = if is_parquet(&path) {
-        foreign::columns(&path, (settings, &opening.settings.entity))?
-    } else {
-        csv::columns(&path, (settings, &opening.settings.entity))?
-    };
-    // Rows without times are one range, unless a part of it is requested.
-    let all = settings.time.is_none() && opening.takes_all;
-    Ok(Box::new(Table {
-        path,
-        settings,
-        entity: &opening.settings.entity,
-        step: opening.document.step,
-        columns,
-        left_out,
-        due: (!all).then_some(opening.due),
-        is_scoring: opening.is_scoring,
-        is_sorting: false,
-        scratch: opening.work.to_owned(),
-        written: None,
-        bad: Vec::new(),
-    }))
 }
 
 /// Returns the names of a table's columns, in the order of the file.

@@ -15,7 +15,7 @@ use frames::samples::SampleRows;
 
 use crate::range::{Due, OTHER_RANGE_HINT};
 use crate::recorded;
-use crate::source::{Each, Opening, Source, Stop};
+use crate::source::{Each, Live, LiveOpening, Opener, Opening, Raw, Recorded, Source, Stop};
 use event::{Bad, Event, Said};
 use lines::Lines;
 use rules::Rules;
@@ -28,30 +28,45 @@ const BLOCK_ROWS: usize = 16 * 1024;
 /// Lines of a hundred that may be no events.
 const MOST_BROKEN_PERCENT: usize = 1;
 
-/// Opens the source: files, or the recorded samples of a file that is followed.
-pub(crate) fn open<'a>(
-    settings: &'a TetragonSource,
-    mut opening: Opening<'a>,
-) -> Result<Box<dyn Source + 'a>, StepError> {
-    if settings.follow {
-        let columns = settings.named_columns().into_iter().map(|(name, _)| name).collect();
-        let (pipeline, source) = (opening.document.name.as_str(), opening.name);
-        return recorded::open(pipeline, source, columns, &opening);
+impl Opener for TetragonSource {
+    /// Opens the source: files, or the recorded samples of a file that is followed.
+    fn open<'a>(&'a self, mut opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
+        let settings = self;
+        if settings.follow {
+            let columns = settings.named_columns().into_iter().map(|(name, _)| name).collect();
+            let (pipeline, source) = (opening.document.name.as_str(), opening.name);
+            return recorded::open(pipeline, source, columns, &opening);
+        }
+        let path = opening.take_data()?;
+        let windows = Windows::new(settings, opening.document.step);
+        Ok(Box::new(Tetragon {
+            path,
+            settings,
+            rules: Rules::new(settings, &opening.settings.entity),
+            windows,
+            step: opening.document.step,
+            due: opening.due,
+            is_scoring: opening.is_scoring,
+            is_read: false,
+            tally: Tally::default(),
+            has_rows: false,
+        }))
     }
-    let path = opening.take_data()?;
-    let windows = Windows::new(settings, opening.document.step);
-    Ok(Box::new(Tetragon {
-        path,
-        settings,
-        rules: Rules::new(settings, &opening.settings.entity),
-        windows,
-        step: opening.document.step,
-        due: opening.due,
-        is_scoring: opening.is_scoring,
-        is_read: false,
-        tally: Tally::default(),
-        has_rows: false,
-    }))
+
+    fn live<'a>(
+        &'a self,
+        opening: LiveOpening<'a>,
+    ) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
+        if !self.follow {
+            return Ok(None);
+        }
+        let place = (opening.folder, opening.step);
+        Ok(Some(Box::new(Follower::new(self, &opening.settings.entity, place))))
+    }
+
+    fn raw<'a>(&'a self, own: Recorded<'a>) -> Option<Raw<'a>> {
+        Some(if self.follow { Raw::Segments(own) } else { Raw::Lines(&self.path) })
+    }
 }
 
 /// Writes the unchanged lines of events of a range, one file after the other; returns their number.

@@ -1,10 +1,11 @@
 //! The data: its range, its parts, its gaps, and its expectations.
 
+use contract::validation::{Finding, Severity, Validation};
 use maud::{Markup, html};
 
 use super::Section;
 use crate::gather::Contents;
-use crate::runs::{Finding, Run, Validation};
+use crate::runs::Run;
 use crate::tables::{Cell, Table};
 use crate::zone::Zone;
 use crate::{drift, units};
@@ -91,7 +92,8 @@ fn parts(validation: &Validation, zone: &Zone) -> Table {
 
 fn verdict(validation: &Validation) -> Markup {
     let failed = validation.expectations.iter().filter(|finding| !finding.passed);
-    let errors = failed.clone().filter(|finding| finding.severity == "error").count() as u64;
+    let errors =
+        failed.clone().filter(|finding| finding.severity == Severity::Error).count() as u64;
     let warnings = failed.count() as u64 - errors;
     let all = validation.expectations.len() as u64;
     html! {
@@ -114,15 +116,15 @@ fn broken(validation: &Validation, zone: &Zone) -> Markup {
     let broken = validation.expectations.iter().filter(|finding| !finding.passed);
     for finding in broken {
         let same = |(first, _): &&mut (&Finding, Vec<&Finding>)| {
-            (&first.expectation, &first.severity, &first.expected, &first.found)
-                == (&finding.expectation, &finding.severity, &finding.expected, &finding.found)
+            (&first.expectation, first.severity, &first.expected, &first.found)
+                == (&finding.expectation, finding.severity, &finding.expected, &finding.found)
         };
         match groups.iter_mut().find(same) {
             Some((_, group)) => group.push(finding),
             None => groups.push((finding, vec![finding])),
         }
     }
-    groups.sort_by_key(|(first, _)| first.severity != "error");
+    groups.sort_by_key(|(first, _)| first.severity != Severity::Error);
     let mut table = Table::new(
         "broken",
         "Violated expectations, errors first",
@@ -138,7 +140,7 @@ fn broken(validation: &Validation, zone: &Zone) -> Markup {
     for (first, group) in groups {
         table.push(vec![
             Cell::text(units::words(&first.expectation)),
-            Cell::text(&first.severity),
+            Cell::text(first.severity.name()),
             Cell::text(&first.expected),
             Cell::text(&first.found),
             Cell::text(few(group.iter().filter_map(|finding| finding.column.clone()), "\n")),
@@ -178,7 +180,7 @@ fn expectations(validation: &Validation, zone: &Zone) -> Table {
         ],
     );
     let mut findings: Vec<_> = validation.expectations.iter().collect();
-    findings.sort_by_key(|finding| (finding.passed, finding.severity != "error"));
+    findings.sort_by_key(|finding| (finding.passed, finding.severity != Severity::Error));
     for finding in findings {
         let shown = few(finding.failing_times.iter().map(|time| zone.time(*time)), "\n");
         let exact: Vec<String> = finding.failing_times.iter().map(ToString::to_string).collect();
@@ -186,7 +188,7 @@ fn expectations(validation: &Validation, zone: &Zone) -> Table {
             Cell::text(units::words(&finding.expectation)),
             finding.column.as_ref().map_or_else(Cell::empty, Cell::code),
             Cell::of(if finding.passed { "yes" } else { "no" }, finding.passed),
-            Cell::text(&finding.severity),
+            Cell::text(finding.severity.name()),
             Cell::text(&finding.expected),
             Cell::text(&finding.found),
             Cell::count(finding.failing_rows),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
+use models::diagnosed::Confusion;
 use models::diagnosis::UNKNOWN;
 use serde_json::Value;
 
@@ -10,9 +11,6 @@ use super::Section;
 use crate::gather::Contents;
 use crate::tables::{Cell, Table};
 use crate::units;
-
-/// Rows by label, and then by what they were called.
-type Confusion = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Shows the counts of `select` for each part of the data set; `None` without a second stage.
 pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Section> {

@@ -1,6 +1,7 @@
 //! The runs themselves: their tasks, and the model card.
 
 use contract::bundle::BundleManifest;
+use contract::outcome::Status;
 use contract::rules::{Combine, Threshold};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -37,7 +38,7 @@ fn summary(run: &Run, zone: &Zone) -> Markup {
         h3 { "Run " (run.record.run) }
         dl.facts {
             dt { "Pipeline" } dd { (run.record.pipeline) }
-            dt { "Ended" } dd { (run.record.status.word()) ", after " (units::seconds(run.record.seconds)) " in all" }
+            dt { "Ended" } dd { (units::status(run.record.status)) ", after " (units::seconds(run.record.seconds)) " in all" }
             dt { "Its present" } dd { (zone.time(run.record.now)) }
             @if !run.record.document_sha256.is_empty() {
                 dt { "Document" } dd { code { (units::short(&run.record.document_sha256)) } }
@@ -110,9 +111,11 @@ fn task_row(task: &Task) -> Vec<Cell> {
         .collect();
     let error = outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
     let why = error.map_or_else(|| record.why.clone(), ToString::to_string).replace('\n', "; ");
+    let is_refused = outcome.as_ref().is_some_and(|outcome| outcome.status == Status::Refused);
+    let state = if is_refused { "refused" } else { units::task_state(record.state) };
     vec![
         Cell::text(&record.name),
-        Cell::text(record.state.word()),
+        Cell::text(state),
         task.seconds().map_or_else(Cell::empty, Cell::seconds),
         task.peak_memory_bytes().map_or_else(Cell::empty, Cell::bytes),
         Cell::count(u64::from(record.attempts)),

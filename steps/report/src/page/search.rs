@@ -1,10 +1,10 @@
 //! What searches for parameters tried.
 
+use contract::trial::Trial;
 use maud::{Markup, html};
 
 use super::Section;
 use crate::gather::Contents;
-use crate::runs::Trial;
 use crate::tables::{Cell, Table};
 use crate::units;
 
@@ -39,7 +39,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
     if table.is_empty() {
         return None;
     }
-    if run.trials.values().flatten().all(|trial| trial.seconds <= 0.0) {
+    if run.trials.values().flatten().all(|trial| trial.seconds.is_none()) {
         table = table.without("seconds");
     }
     let body = html! { @for sentence in said { p { (sentence) } } (table.html()) };
@@ -49,7 +49,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
 
 fn sentence(model: &str, trials: &[Trial]) -> Markup {
     let kept = trials.iter().find(|trial| trial.kept);
-    let seconds: f64 = trials.iter().map(|trial| trial.seconds).sum();
+    let seconds: f64 = trials.iter().filter_map(|trial| trial.seconds).sum();
     html! {
         strong { (units::words(model)) } ": " (units::counted(trials.len() as u64, "trial"))
         @if seconds > 0.0 { " in " (units::seconds(seconds)) }
@@ -67,7 +67,7 @@ fn row(model: &str, trial: &Trial) -> Vec<Cell> {
         Cell::count(trial.trial),
         Cell::of(units::words(&trial.metric), trial.metric.as_str()),
         Cell::number(trial.value),
-        Cell::seconds(trial.seconds),
+        trial.seconds.map_or_else(Cell::empty, Cell::seconds),
         Cell::of(if trial.kept { "yes" } else { "no" }, trial.kept),
         Cell::of(super::runs::parameters(&trial.parameters), trial.parameters.clone()),
     ]

@@ -1,10 +1,11 @@
 //! What was watched and what came out, in two sentences and a few figures.
 
 use contract::Span;
+use contract::run::RunStatus;
 use maud::{Markup, html};
 
 use crate::gather::{Contents, Scored};
-use crate::runs::{Run, State};
+use crate::runs::Run;
 use crate::scores::ScoreHistory;
 use crate::units;
 
@@ -54,10 +55,10 @@ fn headline(contents: &Contents) -> String {
         (Some(deployment), _) if deployment.promoted => "a new version went live".to_owned(),
         (Some(deployment), _) if deployment.live => "the live version was trained again".to_owned(),
         (Some(_), _) => "a new version was not promoted".to_owned(),
-        (None, State::Refused) => "the data was refused".to_owned(),
-        (None, State::Failed) => "the run failed".to_owned(),
-        (None, State::Done) => "the run is done".to_owned(),
-        (None, _) => "the run is not finished".to_owned(),
+        (None, RunStatus::Refused) => "the data was refused".to_owned(),
+        (None, RunStatus::Failed) => "the run failed".to_owned(),
+        (None, RunStatus::Done) => "the run is done".to_owned(),
+        (None, RunStatus::Running) => "the run is not finished".to_owned(),
     }
 }
 
@@ -175,17 +176,15 @@ fn ended(run: &Run) -> String {
             let why = task.outcome.as_ref().and_then(|outcome| outcome.error.as_ref());
             let why = why.map_or(task.record.why.as_str(), |error| error.message.as_str());
             let word = match run.record.status {
-                State::Refused => "was refused",
-                State::Failed => "failed",
-                State::Waiting | State::Running | State::Done | State::Cached | State::Skipped => {
-                    "has not got beyond"
-                }
+                RunStatus::Refused => "was refused",
+                RunStatus::Failed => "failed",
+                RunStatus::Running | RunStatus::Done => "has not got beyond",
             };
             let at = if word.starts_with("has") { "" } else { "at " };
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             format!("The run {word} {at}{}{why}.", task.record.name)
         }
-        None => format!("The run is {}.", run.record.status.word()),
+        None => format!("The run is {}.", units::status(run.record.status)),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use contract::deployment::{Deployment, Figures};
 use maud::{Markup, html};
 
 use super::Section;
 use crate::compare::figures;
 use crate::gather::{Contents, Scored};
-use crate::runs::{Deployment, Figures, Run, with_intervals};
+use crate::runs::{Run, with_intervals};
 use crate::tables::{Cell, Table};
 use crate::units;
 use crate::zone::Zone;

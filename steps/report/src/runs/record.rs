@@ -1,148 +1,81 @@
 //! `run.json`: which tasks a run has, and how far it came.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use contract::outcome::Status;
-use contract::{Outcome, StepError, Timestamp, read_json};
+use contract::run::{RunRecord, RunStatus, TaskRecord, TaskState};
+use contract::{Outcome, Stage, StepError, Timestamp, read_json};
 use fs_err as fs;
-use serde::Deserialize;
 
-/// How far a run or a task came, as `run.json` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// A task waits for others.
-    Waiting,
-    /// It is running, or was killed while it was.
-    Running,
-    /// It is done.
-    Done,
-    /// A task's outputs were taken from an earlier run.
-    Cached,
-    /// The data was refused.
-    Refused,
-    /// It failed.
-    Failed,
-    /// Something a task needs failed.
-    Skipped,
-}
-
-impl State {
-    /// Returns the state in a word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "not finished",
-            Self::Done => "done",
-            Self::Cached => "from the cache",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
+/// Reads the record of the run in a folder.
+pub(super) fn read(folder: &Path) -> Result<RunRecord, StepError> {
+    match of_outcomes(folder) {
+        Some(record) => Ok(record),
+        None => RunRecord::read(folder).map_err(|error| {
+            error.hint("give the folder of a run: the store has them in `runs/<pipeline>/`")
+        }),
     }
 }
 
-/// The parts of `run.json` that a page shows.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Record {
-    /// The run's name.
-    pub run: String,
-    /// The pipeline.
-    pub pipeline: String,
-    /// Evaluation time of the run.
-    pub now: Timestamp,
-    /// SHA-256 of the document; empty where the runner did not note it.
-    #[serde(default)]
-    pub document_sha256: String,
-    /// Its state.
-    pub status: State,
-    /// Wall time.
-    #[serde(default)]
-    pub seconds: f64,
-    /// Its tasks, in the plan's order.
-    #[serde(default)]
-    pub tasks: Vec<TaskRecord>,
-}
-
-/// One task of `run.json`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct TaskRecord {
-    /// Name in the plan, which is its folder's.
-    pub name: String,
-    /// Its state.
-    pub state: State,
-    /// Why it ran or did not.
-    #[serde(default)]
-    pub why: String,
-    /// How often it was started.
-    #[serde(default)]
-    pub attempts: u32,
-    /// Wall time of the last attempt.
-    #[serde(default)]
-    pub seconds: f64,
-}
-
-impl Record {
-    /// Reads the record of the run in a folder.
-    pub(super) fn read(folder: &Path) -> Result<Self, StepError> {
-        match Self::of_outcomes(folder) {
-            Some(record) => Ok(record),
-            None => read_json(&folder.join("run.json")).map_err(|error| {
-                error.hint("give the folder of a run: the store has them in `runs/<pipeline>/`")
-            }),
-        }
+/// Makes the record of a run in a cluster, where the tasks are pods and no runner writes
+/// `run.json`: from the outcome of each task, in the order of the stages. An empty folder is
+/// a run whose first task never ended.
+fn of_outcomes(folder: &Path) -> Option<RunRecord> {
+    if fs::metadata(folder.join("run.json")).is_ok() {
+        return None;
     }
-
-    /// Makes the record of a run in a cluster, where the tasks are pods and no runner writes
-    /// `run.json`: from the outcome of each task, in the order of the stages. An empty folder is
-    /// a run whose first task never ended.
-    fn of_outcomes(folder: &Path) -> Option<Self> {
-        if fs::metadata(folder.join("run.json")).is_ok() {
-            return None;
-        }
-        let mut tasks = outcomes_in(folder, "");
-        let mut shards: Vec<String> = names_in(folder);
-        shards.retain(|name| name.starts_with("shard-"));
-        for shard in shards {
-            tasks.extend(outcomes_in(&folder.join(&shard), &format!("{shard}/")));
-        }
-        let place = |name: &str| {
-            let order = ["collect", "label", "feature", "validate", "train", "select", "deploy"];
-            order.iter().position(|stage| super::step_of(name).split('-').next() == Some(stage))
-        };
-        tasks.sort_by(|a, b| (place(&a.0), &a.0).cmp(&(place(&b.0), &b.0)));
-        let state = |outcome: &Outcome| match outcome.status {
-            Status::Done => State::Done,
-            Status::Refused => State::Refused,
-            Status::Failed => State::Failed,
-        };
-        let ended = tasks.iter().map(|(_, outcome)| state(outcome)).find(|s| *s != State::Done);
-        let deployed = tasks.iter().any(|(name, _)| name == "deploy");
-        let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-        let status = match ended {
-            Some(state) => state,
-            None if deployed => State::Done,
-            None if is_empty => State::Failed,
-            None => State::Running,
-        };
-        let run = folder.file_name()?.to_string_lossy().into_owned();
-        let of_task = |(name, outcome): &(String, Outcome)| TaskRecord {
-            name: name.clone(),
-            state: state(outcome),
-            why: String::new(),
-            attempts: 1,
-            seconds: outcome.seconds,
-        };
-        (is_empty || !tasks.is_empty()).then(|| Self {
-            run,
-            pipeline: String::new(),
-            now: Timestamp::from_ms(0),
-            document_sha256: String::new(),
-            status,
-            seconds: tasks.iter().map(|(_, outcome)| outcome.seconds).sum(),
-            tasks: tasks.iter().map(of_task).collect(),
-        })
+    let mut tasks = outcomes_in(folder, "");
+    let mut shards: Vec<String> = names_in(folder);
+    shards.retain(|name| name.starts_with("shard-"));
+    for shard in shards {
+        tasks.extend(outcomes_in(&folder.join(&shard), &format!("{shard}/")));
     }
+    let place = |name: &str| {
+        let stage = Stage::named(super::step_of(name).split('-').next()?)?;
+        Stage::ALL.iter().position(|known| *known == stage)
+    };
+    tasks.sort_by(|a, b| (place(&a.0), &a.0).cmp(&(place(&b.0), &b.0)));
+    let ended = tasks.iter().find_map(|(_, outcome)| match outcome.status {
+        Status::Done => None,
+        Status::Refused => Some(RunStatus::Refused),
+        Status::Failed => Some(RunStatus::Failed),
+    });
+    let deployed = tasks.iter().any(|(name, _)| name == Stage::Deploy.name());
+    let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    let status = match ended {
+        Some(status) => status,
+        None if deployed => RunStatus::Done,
+        None if is_empty => RunStatus::Failed,
+        None => RunStatus::Running,
+    };
+    let run = folder.file_name()?.to_string_lossy().into_owned();
+    let of_task = |(name, outcome): &(String, Outcome)| TaskRecord {
+        name: name.clone(),
+        state: match outcome.status {
+            Status::Done => TaskState::Done,
+            Status::Refused | Status::Failed => TaskState::Failed,
+        },
+        why: String::new(),
+        attempts: 1,
+        exit_code: Some(i32::from(outcome.exit_code)),
+        seconds: outcome.seconds,
+        parts: None,
+    };
+    (is_empty || !tasks.is_empty()).then(|| RunRecord {
+        format: RunRecord::FORMAT,
+        run,
+        pipeline: String::new(),
+        now: Timestamp::from_ms(0),
+        started: Timestamp::from_ms(0),
+        document_sha256: String::new(),
+        status,
+        seconds: tasks.iter().map(|(_, outcome)| outcome.seconds).sum(),
+        tasks: tasks.iter().map(of_task).collect(),
+        metrics: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        note: None,
+    })
 }
 
 /// Returns the names of the files and folders of a folder.

@@ -182,7 +182,8 @@ impl Made {
     pub(crate) fn record(&self, status: &str, tasks: &serde_json::Value) -> Result<()> {
         let record = json!({
             "format": 1, "run": "20261121T112000Z-cafe", "pipeline": "cluster", "now": minute(TEST),
-            "document_sha256": "c".repeat(64), "status": status, "seconds": 1.5, "tasks": tasks,
+            "started": minute(TEST), "document_sha256": "c".repeat(64), "status": status,
+            "seconds": 1.5, "tasks": tasks,
         });
         Ok(write_json(&self.path("run/run.json"), &record)?)
     }

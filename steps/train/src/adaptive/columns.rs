@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use models::adaptive::Usual;
 
-use super::rows::{Part, Rows};
 use crate::FitError;
+use crate::parts::{Part, Rows};
 
 /// Values beyond this do not count: their squares would be infinite.
 const LARGEST: f64 = 1e150;

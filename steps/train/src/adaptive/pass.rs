@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use super::columns::Overview;
 use super::extremes::{Hour, Known, Seen};
 use super::moments::Moments;
-use super::rows::{Part, Rows};
 use crate::FitError;
+use crate::parts::{Part, Rows};
 
 /// Groups of entities.
 const GROUPS: usize = 8;

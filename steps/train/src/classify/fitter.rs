@@ -1,8 +1,8 @@
 //! The kinds of class models behind one way to fit them.
 
 use contract::StepError;
-use document::classify::{ClassModels, GradientBoosting};
-use document::models::{DecisionTree, RandomForest};
+use document::classify::ClassModels;
+use document::models::{DecisionTree, GradientBoosting, RandomForest};
 use linfa::ParamGuard as _;
 use linfa::traits::Fit as _;
 use models::class_trees::Classes;

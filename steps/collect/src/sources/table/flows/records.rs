@@ -106,9 +106,10 @@ impl<'a> FlowFile<'a> {
     fn unknown(&self, names: Option<&Vec<String>>) -> StepError {
         let shown_names = names.map(|names| shown(&names.join(", "))).unwrap_or_default();
         let path = self.path.display();
-        let message = match self.source.format {
-            TableFormat::Flows => format!("`{path}` has no known flow format"),
-            _ => format!("`{path}` does not have the flow format that `table.format` names"),
+        let message = if self.source.format == TableFormat::Flows {
+            format!("`{path}` has no known flow format")
+        } else {
+            format!("`{path}` does not have the flow format that `table.format` names")
         };
         StepError::refused(message).hint(format!(
             "known formats: {}; the file has the fields: {shown_names}",
@@ -158,12 +159,16 @@ impl<'a> FlowFile<'a> {
     /// Returns which name is which field.
     fn fields(&self, dialect: &Dialect, names: &[String]) -> Vec<(Field, usize)> {
         let place = |name: &&str| names.iter().position(|known| known == name);
-        let of = |field: Field| match field {
-            Field::Label => None,
-            field => dialect.names_of(field).iter().find_map(|name| Some((field, place(name)?))),
+        let of = |field: Field| {
+            dialect.names_of(field).iter().find_map(|name| Some((field, place(name)?)))
         };
         let label = self.label_of(dialect, names).map(|place| (Field::Label, place));
-        dialect.fields().filter_map(of).chain(label).collect()
+        dialect
+            .fields()
+            .filter(|field| *field != Field::Label)
+            .filter_map(of)
+            .chain(label)
+            .collect()
     }
 
     /// Reads all records.

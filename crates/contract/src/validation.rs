@@ -1,12 +1,34 @@
-//! What was expected and what was found: `validation.json`.
+//! `validation.json`: what was expected of a data set and what was found.
 
 use std::fmt;
 
-use contract::{StepError, Timestamp};
-use document::expectations::Severity;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Result of one expectation, for one column if it is about columns.
+use crate::Timestamp;
+
+/// Effect of a failed expectation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The data set is refused.
+    #[default]
+    Error,
+    /// The outcome has a warning.
+    Warn,
+}
+
+impl Severity {
+    /// Returns its name in a document and in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+/// What became of one expectation, on one column where it is about columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The expectation's name in the document.
@@ -14,7 +36,7 @@ pub struct Finding {
     /// The feature column, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub column: Option<String>,
-    /// Effect of a failure.
+    /// What a failure does.
     pub severity: Severity,
     /// Whether it holds.
     pub passed: bool,
@@ -23,13 +45,13 @@ pub struct Finding {
     /// What is.
     pub found: String,
     /// How many rows break it.
-    pub failing_rows: usize,
+    pub failing_rows: u64,
     /// The distinct times of the first of those rows, at most 20.
     pub failing_times: Vec<Timestamp>,
 }
 
 impl Finding {
-    /// Returns whether this refuses the data.
+    /// Says whether this refuses the data.
     pub fn refuses(&self) -> bool {
         !self.passed && self.severity == Severity::Error
     }
@@ -51,7 +73,7 @@ pub struct PartSummary {
     /// `train`, `validation` or `test`.
     pub part: String,
     /// Its rows.
-    pub rows: usize,
+    pub rows: u64,
     /// Time of the first row.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub first: Option<Timestamp>,
@@ -68,44 +90,18 @@ pub struct Validation {
     /// Whether a data set was made.
     pub passed: bool,
     /// Rows that are no warm-up.
-    pub rows: usize,
+    pub rows: u64,
     /// Rows whose samples do not reach back far enough; they are in no part.
-    pub warm_up_rows: usize,
+    pub warm_up_rows: u64,
     /// The parts, in order of time.
     pub parts: Vec<PartSummary>,
     /// Every expectation, in the document's order; a column each where it is about columns.
     pub expectations: Vec<Finding>,
 }
 
-/// Failed expectations that the error names in full.
-const SHOWN_FAILURES: usize = 5;
-/// What to do where an expectation does not hold.
-const EXPECTATION_HINT: &str = "correct the data, remove queries without data in this source, or \
-                                change `expectations` in the document";
-
 impl Validation {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
-
-    /// Refuses the data if an expectation of severity `error` does not hold, naming each.
-    pub(crate) fn verdict(&self) -> Result<(), StepError> {
-        let failed: Vec<String> =
-            self.expectations.iter().filter(|f| f.refuses()).map(ToString::to_string).collect();
-        let shown = failed.iter().take(SHOWN_FAILURES).cloned().collect::<Vec<_>>().join("; ");
-        let more = match failed.len().saturating_sub(SHOWN_FAILURES) {
-            0 => String::new(),
-            more => format!("; and {more} more, which `validation.json` lists"),
-        };
-        let error = match failed.len() {
-            0 => return Ok(()),
-            1 => StepError::refused(format!("an expectation does not hold: {}", failed[0]))
-                .hint(EXPECTATION_HINT),
-            number => StepError::refused(format!(
-                "{number} of {} expectations do not hold: {shown}{more}",
-                self.expectations.len()
-            ))
-            .hint(EXPECTATION_HINT),
-        };
-        Err(error)
-    }
+    /// Name of the file in the folder of the task.
+    pub const FILE: &str = "validation.json";
 }

@@ -1,0 +1,127 @@
+//! How each kind of detector is fitted: a line a kind. What the line names is in the kind's own file.
+
+use contract::{DetectorKind, Outcome};
+use document::models::Models;
+use frames::FeatureTable;
+use linfa::dataset::DatasetBase;
+use models::{Detector, Model, Sequence, Training};
+use ndarray::Array2;
+use serde_json::Value;
+
+use crate::labelled::Labelled;
+use crate::parts::Files;
+use crate::search::space::Space;
+use crate::{
+    FitError, adaptive, autoencoder, boosted_trees, decision_tree, isolation_forest, mahalanobis,
+    one_class_svm, random_forest, supervised, z_score,
+};
+
+/// How a kind is fitted.
+pub(crate) enum Fitter {
+    /// On normal rows; a search draws its parameters.
+    Rows { fit: FitRows, draw: fn(&mut Space<'_>) },
+    /// On the rows of each entity in the order of time.
+    Sequence(FitSequence),
+    /// On labelled rows.
+    Classes(FitClasses),
+}
+
+/// Fits a model on normal rows.
+pub(crate) type FitRows =
+    fn(&Job<'_>, &DatasetBase<Array2<f64>, ()>, &mut Outcome) -> Result<Fitted, FitError>;
+
+/// Fits a model on the rows of each entity in the order of time. The threads are rayon's current ones.
+pub(crate) type FitSequence = fn(&Models, &Files<'_>, &mut Outcome) -> Result<Fitted, FitError>;
+
+/// Fits a model on labelled rows.
+pub(crate) type FitClasses =
+    fn(&ClassesJob<'_>, &mut Outcome) -> Result<supervised::Fitted, FitError>;
+
+impl Fitter {
+    /// Returns how a kind is fitted.
+    pub(crate) fn of(kind: DetectorKind) -> Self {
+        match kind {
+            DetectorKind::Adaptive => Self::Sequence(adaptive::fit),
+            DetectorKind::Autoencoder => {
+                Self::Rows { fit: autoencoder::fit, draw: autoencoder::draw }
+            }
+            DetectorKind::DecisionTree => Self::Classes(decision_tree::fit),
+            DetectorKind::GradientBoosting => Self::Classes(boosted_trees::fit_detector),
+            DetectorKind::IsolationForest => {
+                Self::Rows { fit: isolation_forest::fit, draw: isolation_forest::draw }
+            }
+            DetectorKind::Mahalanobis => {
+                Self::Rows { fit: mahalanobis::fit, draw: mahalanobis::draw }
+            }
+            DetectorKind::OneClassSvm => {
+                Self::Rows { fit: one_class_svm::fit, draw: one_class_svm::draw }
+            }
+            DetectorKind::RandomForest => Self::Classes(random_forest::fit),
+            DetectorKind::ZScore => Self::Rows { fit: z_score::fit, draw: z_score::draw },
+        }
+    }
+}
+
+/// What a model is fitted with, besides its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'a> {
+    pub(crate) models: &'a Models,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    pub(crate) validation: &'a FeatureTable,
+    /// Rows of the validation part that are known, or taken, to be normal.
+    pub(crate) normal: &'a [usize],
+}
+
+/// What a model of labelled rows is fitted with.
+pub(crate) struct ClassesJob<'a> {
+    pub(crate) models: &'a Models,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    pub(crate) labelled: &'a Labelled,
+}
+
+/// A fitted model, its parameters with the names of the document, and the scores of its fitted
+/// rows.
+pub(crate) struct Fitted {
+    pub(crate) model: Model,
+    pub(crate) parameters: Value,
+    /// Bytes of what a model that scores rows in the order of time saw.
+    pub(crate) training: Option<Vec<u8>>,
+}
+
+impl Fitted {
+    /// Takes a model that scores each row by itself.
+    pub(crate) fn rows(model: impl Detector + 'static, parameters: Value) -> Self {
+        Self { model: Model::Rows(Box::new(model)), parameters, training: None }
+    }
+
+    /// Takes a model that scores rows in the order of time, and what fitting saw.
+    pub(crate) fn sequence<S: Sequence>(
+        model: S,
+        training: &Training<S::Memory>,
+        parameters: Value,
+    ) -> Result<Self, FitError> {
+        let training = Some(training.to_bytes().map_err(FitError::Model)?);
+        Ok(Self { model: Model::Sequence(Box::new(model)), parameters, training })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::detector::Shape;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_fitted_as_their_shapes_say() {
+        for kind in DetectorKind::ALL {
+            let shape = match Fitter::of(*kind) {
+                Fitter::Rows { .. } => Shape::Rows,
+                Fitter::Sequence(_) => Shape::Sequence,
+                Fitter::Classes(_) => Shape::Classes,
+            };
+            assert_eq!(shape, kind.shape(), "{}", kind.name());
+        }
+    }
+}
