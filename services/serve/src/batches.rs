@@ -31,7 +31,7 @@ pub struct Batches {
 struct Waiting {
     served: Arc<Served>,
     rows: Arc<FeatureTable>,
-    /// Closed once nobody waits for the answer.
+    /// Closed once the client is gone.
     answer: oneshot::Sender<Scores>,
 }
 

@@ -56,7 +56,7 @@ impl Limits {
         Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Self::full())
     }
 
-    /// Returns what a request above the limit is told.
+    /// Returns the error for a request above the limit.
     pub fn full() -> ProtocolError {
         ProtocolError::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight")
     }

@@ -17,11 +17,11 @@ use crate::worker::Stop;
 
 /// The shell.
 const SHELL: &str = "/bin/sh";
-/// What it is told, in turn: it looks around and changes nothing.
+/// The commands that it receives, in turn: they read and change nothing.
 const COMMANDS: [&[u8]; 3] = [b"id\n", b"uname -a\n", b"ls /\n"];
 
 /// A shell whose input and output are a connection to a listener of the fault itself. Both ends
-/// are on 127.0.0.1, and nobody else is listened to.
+/// are on 127.0.0.1, and the listener accepts only the shell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReverseShell {

@@ -113,6 +113,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("RowCount.min", "100"),
     ("Sample.score_until", "2026-11-21T09:22:00Z"),
     ("Sample.train_until", "2026-11-21T08:36:00Z"),
+    ("Shards.values", "[eu-a, eu-b]"),
     ("Silence.entity", "node-1"),
     ("Silence.from", "2026-11-21T08:00:00Z"),
     ("Silence.until", "2026-11-21T10:00:00Z"),
