@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 const SERVICES: [&str; 2] = ["serve", "replay"];
 
 /// Commands that another test runs, or that print nothing for a person, with the reason.
-const LEFT_OUT: [(&str, &str); 15] = [
+const LEFT_OUT: [(&str, &str); 16] = [
     ("agent", "runs `record` as a service"),
     ("record", "needs an exporter: tests of `recorded`"),
     ("watch", "scores at the time of the clock: tests/score_faults/stopped.rs"),
@@ -28,6 +28,7 @@ const LEFT_OUT: [(&str, &str); 15] = [
     ("features diff", "needs a feature group: tests/feature_catalogue.rs"),
     ("completions", "prints a script, and refuses JSON"),
     ("entities list", "needs `task: classify`: tests/classify_run.rs"),
+    ("entities show", "needs `task: classify`: tests/classify_run.rs"),
     ("models match", "needs `task: classify`: tests/classify_run.rs"),
 ];
 

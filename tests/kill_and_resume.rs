@@ -56,7 +56,29 @@ fn running(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 
 #[test]
 fn ctrl_c_prints_no_error_and_same_command_resumes() -> anyhow::Result<()> {
-    let workspace = Workspace::new()?;
+    // On a busy machine a run may end before the signal comes: then the next one is interrupted.
+    for _ in 0..10 {
+        let workspace = Workspace::new()?;
+        let (code, said) = interrupted(&workspace)?;
+        if code == Some(0) {
+            continue;
+        }
+        // A signal that comes before the program listens ends it as any other; it has done nothing yet.
+        if code.is_some() {
+            assert_eq!(code, Some(130), "{said}");
+            assert!(
+                said.contains("error: interrupted\nhint: run the same command again to resume"),
+                "{said}"
+            );
+        }
+        workspace.run(&TRAIN)?;
+        return Ok(());
+    }
+    anyhow::bail!("ten runs ended before their signal came")
+}
+
+/// Interrupts a training once its record is there; returns its exit code and its standard error.
+fn interrupted(workspace: &Workspace) -> anyhow::Result<(Option<i32>, String)> {
     let mut child =
         workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let record = workspace.store().join("runs/cluster");
@@ -70,15 +92,5 @@ fn ctrl_c_prints_no_error_and_same_command_resumes() -> anyhow::Result<()> {
     rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
     let mut said = String::new();
     std::io::Read::read_to_string(&mut child.stderr.take().expect("piped"), &mut said)?;
-    let status = child.wait()?;
-    // A signal that comes before the program listens ends it as any other; it has done nothing yet.
-    if status.code().is_some() {
-        assert_eq!(status.code(), Some(130), "{said}");
-        assert!(
-            said.contains("error: interrupted\nhint: run the same command again to resume"),
-            "{said}"
-        );
-    }
-    workspace.run(&TRAIN)?;
-    Ok(())
+    Ok((child.wait()?.code(), said))
 }

@@ -231,7 +231,7 @@ fn network_connection_is_encrypted_and_verified_and_password_is_never_shown() ->
             &url,
             "tls: verify_full, ca_file: right, password: {file: right}",
             2,
-            "holds no certificate",
+            "contains no PEM certificate",
         ),
         (&url, "tls: verify_full, ca_file: ca.pem, password: {file: wrong}", 2, "SQLSTATE 28P01"),
         (&url, "tls: verify_full, ca_file: ca.pem", 2, "server.password"),

@@ -81,7 +81,7 @@ fn server_requiring_tls_client_certificate_and_password_gets_them() -> Result<()
         (format!("{}{password}", tls("ca_file: ca.pem")), 2, "Certificate"),
         (both.clone(), 2, "401 Unauthorized"),
         (format!("{both}{wrong}"), 2, "401 Unauthorized"),
-        (format!("{}{password}", with("password")), 2, "contains no PEM certificate"),
+        (format!("{}{password}", with("password")), 2, "holds no certificate"),
         (both.replace("identity.pem", "ca.pem") + password, 2, "certificate with its key"),
         (format!("{}{password}", with("nowhere.pem")), 2, "nowhere.pem"),
     ] {

@@ -123,8 +123,10 @@ fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
             let is_written = |other: &&str| {
                 other.starts_with(key)
                     || other.starts_with(&of_shards)
-                    // A file in a folder that is written as a whole.
-                    || (other.ends_with('/') && key.starts_with(*other))
+                    // A file in a folder that is written as a whole, other than that of the run.
+                    || (other.ends_with('/')
+                        && !other.ends_with("{{workflow.uid}}/")
+                        && key.starts_with(*other))
             };
             if is_own && !written.iter().any(is_written) {
                 let message =

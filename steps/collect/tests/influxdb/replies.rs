@@ -193,7 +193,7 @@ fn an_error_of_flux_behind_good_rows_is_an_error_and_names_its_field() -> Result
     let more = format!("      language: flux\n      organization: team\n{TWO_COLUMNS}");
     let said = Place::new(&document(&fake.url(), &more))?.fails(NOW, &[], 2)?;
     assert!(said.contains("could not find bucket telegraf"), "{said}");
-    assert!(said.contains("sources.pods.influxdb.database names the bucket"), "{said}");
+    assert!(said.contains("sources.pods.influxdb.database is the bucket"), "{said}");
     Ok(())
 }
 
