@@ -120,7 +120,7 @@ fn failed_expectation_refuses_data_and_names_the_value() {
     let (_, hint) = said.split_once('\n').unwrap_or_default();
     assert_eq!(
         hint.trim_end(),
-        "hint: correct the data, remove queries without data in this source, or change \
+        "hint: correct the data, remove queries for which this source has none, or change \
          `expectations` in the document"
     );
     let report = fixture.json("out/validation.json");
