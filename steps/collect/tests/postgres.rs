@@ -235,7 +235,7 @@ fn network_connection_is_encrypted_and_verified_and_password_is_never_shown() ->
         ),
         (&url, "tls: verify_full, ca_file: ca.pem, password: {file: wrong}", 2, "SQLSTATE 28P01"),
         (&url, "tls: verify_full, ca_file: ca.pem", 2, "server.password"),
-        (&url, "password: {file: right}", 2, "does not support encryption"),
+        (&url, "password: {file: right}", 2, "no encryption"),
     ] {
         let place = Place::new(&document(url, &format!(", {settings}"), TABLE))?;
         place.file("ca.pem", fs_err::read(server.ca_file())?)?;
