@@ -2,6 +2,7 @@
 //! not?
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -77,15 +78,18 @@ fn ctrl_c_prints_no_error_and_same_command_resumes() -> anyhow::Result<()> {
     anyhow::bail!("ten runs ended before their signal came")
 }
 
-/// Interrupts a training once its record is there; returns its exit code and its standard error.
+/// Interrupts a training once its first task has a folder, so that the program listens to signals;
+/// returns its exit code and its standard error.
 fn interrupted(workspace: &Workspace) -> anyhow::Result<(Option<i32>, String)> {
     let mut child =
         workspace.lynceus(&TRAIN).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let record = workspace.store().join("runs/cluster");
+    let runs = workspace.store().join("runs/cluster");
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = fs_err::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    };
     let deadline = Instant::now() + Duration::from_mins(1);
-    while Instant::now() < deadline
-        && !fs_err::read_dir(&record).is_ok_and(|mut runs| runs.next().is_some())
-    {
+    while Instant::now() < deadline && folders(&runs).iter().all(|run| folders(run).is_empty()) {
         std::thread::yield_now();
     }
     let pid = rustix::process::Pid::from_child(&child);
