@@ -13,7 +13,7 @@ use crate::message::Message;
 /// Digits of the SHA-256 of a message's key in its object's name.
 const HASH_DIGITS: usize = 12;
 
-/// Returns the key of a message's object. Keys sort as the messages' times do.
+/// Returns the key of a message's object. Keys sort in the order of the messages' times.
 pub fn key(message: &Message) -> String {
     let Message { pipeline, time, key, .. } = message;
     let hash = &sha256(key.as_bytes())[..HASH_DIGITS];

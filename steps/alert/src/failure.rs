@@ -43,16 +43,16 @@ impl FailedTick {
         Ok(state::read(store, pipeline, STATE)?.map(|stored| stored.value))
     }
 
-    /// Makes the note of a tick from its reason, or from Argo's list of failures.
+    /// Makes the record of a failed tick from its reason, or from Argo's list of failures.
     pub(crate) fn of(at: Timestamp, text: &str) -> Self {
-        // Argo quotes the list once more.
+        // Argo encodes the list as a JSON string.
         let quoted: Option<String> = serde_json::from_str(text).ok();
         let text = quoted.as_deref().unwrap_or(text);
         let nodes: Vec<Node> = serde_json::from_str(text).unwrap_or_default();
-        // Argo's executor ends with 64 where a container before it failed: that is not a cause.
+        // Argo's executor exits with 64 if an earlier container failed: that is not the cause.
         let nodes = nodes.iter().filter(|node| !node.message.contains("(exit code 64)"));
-        // Failures come in no order. The nodes of containers are named after their places in the
-        // pod, and sort before the pod's own.
+        // Failures are in no order. The nodes of containers are named after their positions in the
+        // pod, and sort before the node of the pod.
         let first = nodes.min_by(|a, b| a.display_name.cmp(&b.display_name));
         let (step, why) = first.map_or(("tick", text), |node| {
             let step = node.display_name.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
@@ -68,8 +68,8 @@ impl FailedTick {
 }
 
 /// Returns whether a list of failures concerns a shard, or the pipeline as a whole: Argo names the
-/// pods of a loop after their place in it, such as `score(2:2)`. A reason that is no such list
-/// concerns all.
+/// pods of a loop after their index in it, such as `score(2:2)`. A reason that is not such a list
+/// concerns all shards.
 pub(crate) fn concerns(text: &str, shard: Option<Shard>) -> bool {
     let Some(shard) = shard else { return true };
     let nodes = nodes(text);
@@ -81,16 +81,16 @@ pub(crate) fn concerns(text: &str, shard: Option<Shard>) -> bool {
     places.peek().is_none() || places.any(|place| place == shard.index())
 }
 
-/// Returns the failed nodes of a workflow; none of a text that is no such list.
+/// Returns the failed nodes of a workflow; none if the text is not such a list.
 fn nodes(text: &str) -> Vec<Node> {
-    // Argo quotes the list once more.
+    // Argo encodes the list as a JSON string.
     let quoted: Option<String> = serde_json::from_str(text).ok();
     serde_json::from_str(quoted.as_deref().unwrap_or(text)).unwrap_or_default()
 }
 
-/// Notes that a tick failed. A note of a later tick stays.
+/// Records that a tick failed. The record of a later tick is kept.
 ///
-/// Errors: those of the store, but not that another run was quicker.
+/// Errors: those of the store, except a lost race with another run.
 pub(crate) fn note(
     store: &dyn ObjectStore,
     pipeline: &str,

@@ -1,6 +1,6 @@
-//! A dead man's switch: a request to a server that raises the alarm when none comes, and the
+//! A dead man's switch: a request to a server that raises an alarm if it receives none, and the
 //! watchdog alert of an Alertmanager. Both are sent while windows are scored, and not while scoring
-//! has stopped, so they also cover the case that Lynceus does not run.
+//! has stopped, so they also detect that Lynceus does not run.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use crate::channels::{Channel, Failure, http};
 
 const FIELD: &str = "alerts.heartbeat";
 
-/// Sends both if windows are scored. A failure is a warning, because the service that expects them
-/// raises the alarm.
+/// Sends both if windows are scored. A failure to send is only a warning, because the service that
+/// expects them raises the alarm.
 pub(crate) fn send(
     document: &Sections,
     folder: &Path,

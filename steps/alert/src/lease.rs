@@ -1,9 +1,9 @@
-//! The lease of a sender: two runs at once must not send the same message twice.
+//! The lease of a sender: concurrent runs must not send the same message twice.
 //!
-//! A run that has something to send writes its lease into the state by compare-and-set, and takes
-//! it out with its last write. One that died leaves it behind: a run on the same machine sees
-//! whether the process is gone, for one elsewhere the lease is over after [`LEASE`] by the windows'
-//! clock.
+//! A run that has something to send writes its lease into the state by compare-and-set, and removes
+//! it with its last write. A run that was killed leaves its lease in the state. A run on the same
+//! machine checks whether the process still exists; on another machine, the lease expires [`LEASE`]
+//! later, measured in evaluation times.
 
 use std::path::Path;
 
@@ -22,20 +22,20 @@ pub fn of_this_process(now: Timestamp) -> Lease {
 
 /// Returns whether the holder of a lease may still be sending.
 ///
-/// The evaluation times of two runs may be in any order, and far apart for one that catches up
-/// the past, so a lease from elsewhere counts only near its own time.
+/// The evaluation times of two runs may be in any order, and far apart if one of them backfills, so
+/// the lease of another machine is valid only near its own time.
 pub fn is_held(lease: &Lease, now: Timestamp) -> bool {
     let near = now < lease.since + LEASE && now > lease.since - LEASE;
     lease.process.as_deref().and_then(runs).unwrap_or(near)
 }
 
-/// Returns whether a process of this machine still runs; nothing of one elsewhere.
+/// Returns whether a process of this machine still runs; `None` for a process of another machine.
 fn runs(recorded: &str) -> Option<bool> {
     let (number, _) = recorded.strip_prefix(&place()?)?.split_once(' ')?;
     Some(process(number.parse().ok()?).as_deref() == Some(recorded))
 }
 
-/// Describes a process so that no other one ever is described alike; `None` if it does not run.
+/// Returns a description that is unique to a process; `None` if it does not run.
 fn process(number: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
     // The name in parentheses may contain any character; the fields after it do not. A zombie
@@ -48,7 +48,8 @@ fn process(number: u32) -> Option<String> {
     Some(format!("{}{number} {start}", place()?))
 }
 
-/// Describes where process numbers count: this boot of the machine, this namespace.
+/// Describes the scope in which process ids are unique: this boot of the machine, and this PID
+/// namespace.
 fn place() -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs::read_link(Path::new("/proc/self/ns/pid")).ok()?;

@@ -2,9 +2,9 @@
 //!
 //! It reads the score objects with its own cursor, so an unreachable channel never delays scoring.
 //! [`machine`] finds what changed in a window, [`message`] groups it, [`outbox`] delivers it.
-//! Messages are saved with the cursor *before* they are sent, and removed afterwards: two runs at
-//! once cannot both make them, the [`lease`] lets only one of them send, and a run killed at any
-//! moment repeats at most the one it was sending, with the same key.
+//! Messages are saved with the cursor *before* they are sent, and removed afterwards: two
+//! concurrent runs cannot both make them, the [`lease`] lets only one run send, and after a run is
+//! killed at most one message is repeated, with the same key.
 
 pub mod archive;
 pub mod channels;
@@ -42,8 +42,9 @@ pub use state::AlertState;
 
 /// Runs the step.
 ///
-/// Errors: unavailable when a channel could not be reached (the state is saved, the others were
-/// told, the next run tries again), lost race when another run sends or has sent the same.
+/// Errors: unavailable when a channel could not be reached (the state is saved, the other channels
+/// were notified, the next run retries), lost race when another run sends or has sent the same
+/// messages.
 pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     let store = store::open_shard(&args.store, args.shard)?;
@@ -59,7 +60,7 @@ pub fn run(args: &AlertArgs, outcome: &mut Outcome) -> Result<(), StepError> {
         opened => opened?,
     };
     let before = state.clone();
-    // What a run left that is over, or that died.
+    // The lease of a run that has ended or was killed.
     state.lease = None;
     let messages = if args.ended.is_empty() {
         let messages = scoring(args, (store.as_ref(), &document), &mut state, outcome)?;
@@ -123,7 +124,7 @@ fn scoring(
     }
     let followed = follow(store, document, args.now, state, outcome)?;
     if followed.drifts {
-        // Before the cursor moves: a run that is killed now asks again.
+        // Before the cursor moves: if the run is killed now, the next run makes the request again.
         retrain::ask(store, document, args.now, outcome)?;
     }
     let place = (args.now, followed.scored_to);
@@ -161,17 +162,17 @@ fn tell(
     (sender.save)(state)
 }
 
-/// What the windows say that were scored since.
+/// The result of the windows that were scored since the last run.
 struct Followed {
     /// The changes to report, without text.
     messages: Vec<Message>,
-    /// Whether the drift alert fires, and not only because no run has looked since.
+    /// Whether the drift alert fires, and not only because no later window has a drift report.
     drifts: bool,
     /// End of the last window that was scored; nothing before the first.
     scored_to: Option<Timestamp>,
 }
 
-/// Moves the state over every window that was scored since.
+/// Updates the state with every window that was scored since the last run.
 fn follow(
     store: &dyn ObjectStore,
     document: &Sections,
@@ -186,7 +187,7 @@ fn follow(
         let score = score?;
         let mut changes = state.tracks.observe(&score, &rules);
         if let Some(shard) = store.shard() {
-            // What is of all its entities is not of the whole pipeline.
+            // A shard's change about all of its entities does not concern the whole pipeline.
             let of_all = changes.iter_mut().filter(|change| change.entity.is_empty());
             of_all.for_each(|change| change.entity = message::shard_words(shard));
         }
@@ -219,7 +220,7 @@ fn training(
     Ok(if state.is_new_training(&message.key) { vec![message] } else { Vec::new() })
 }
 
-/// Reports each channel that failed; any of them makes the run one to be tried again.
+/// Reports each channel that failed; if any did, the run must be retried.
 fn told(delivery: &Delivery, outcome: &mut Outcome) -> Result<(), StepError> {
     for (name, until) in &delivery.paused {
         outcome.warn(format!("channel `{name}` is rate-limited until {until}"));

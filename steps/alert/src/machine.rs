@@ -1,7 +1,7 @@
 //! The state machine of each entity: when an alert fires and when it is resolved.
 //!
-//! It looks at one window after the other and at nothing else (its clock is the windows' own
-//! time), so the same windows give the same changes, however they are divided into runs.
+//! Its only input is one window after the other (its clock is the time of the windows), so the same
+//! windows give the same changes, however they are divided into runs.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ impl Rules {
 /// A change that a message reports.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change<'a> {
-    /// The entity; empty for the whole of what the pipeline watches.
+    /// The entity; empty for the whole pipeline.
     pub entity: String,
     /// What was or is wrong with it.
     pub kind: Kind,
@@ -65,15 +65,15 @@ pub struct Change<'a> {
     pub reason: Reason,
     /// Whether it is, or was, worth waking someone.
     pub urgent: bool,
-    /// End of the first window in which it was.
+    /// End of the first window in which the alert's condition held.
     pub since: Timestamp,
-    /// End of the first window in which it was over; `None` for a firing alert.
+    /// End of the first window in which it no longer held; `None` for a firing alert.
     pub ended: Option<Timestamp>,
-    /// Features that have moved, for drift.
+    /// Features that drift, for drift alerts.
     pub drifting: Vec<String>,
     /// Features that have had no value for a while.
     pub missing: Vec<String>,
-    /// Features that lead an anomaly and were in no message yet, where it widens.
+    /// Features that lead an anomaly and were in no message yet, if it spreads to more features.
     pub also: Vec<String>,
     /// The entity's verdict in the window of the change; `None` if it is no longer reported, or has
     /// no report.
@@ -82,7 +82,7 @@ pub struct Change<'a> {
     pub gone: bool,
 }
 
-/// Where one kind of alert of one entity stands.
+/// State of one kind of alert of one entity.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Track {
@@ -92,11 +92,11 @@ struct Track {
     /// While firing: good windows in a row, and the end of the first of them.
     good: u32,
     good_since: Option<Timestamp>,
-    /// Set while firing: when it began.
+    /// Set while firing: when it started.
     firing_since: Option<Timestamp>,
     /// While firing: it was sent as urgent.
     urgent: bool,
-    /// While firing: a training without what is missing was proposed.
+    /// While firing: a training without the missing features was proposed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     proposed: bool,
     /// Window of the last message about it.
@@ -106,16 +106,16 @@ struct Track {
     leading: Leading,
 }
 
-/// What a window says about one kind of alert.
+/// Effect of a window on one kind of alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     Bad,
     Good,
-    /// Neither counts nor interrupts what is being counted.
+    /// Neither counts nor interrupts the windows in a row.
     Silent,
 }
 
-/// What is seen of one kind of alert of one entity in a window.
+/// One kind of alert of one entity, as observed in a window.
 #[derive(Debug, Clone)]
 struct Sight<'a> {
     sign: Sign,
@@ -138,11 +138,12 @@ struct News {
     also: Vec<String>,
 }
 
-/// The kinds of alerts that windows cause.
+/// The kinds of alerts that windows can start.
 const KINDS: [Kind; 5] =
     [Kind::FeatureMissing, Kind::Anomaly, Kind::NoData, Kind::Drift, Kind::Mismatch];
 
-/// Returns what a window says of one kind of alert of an entity, which may not be in it.
+/// Returns the effect of a window on one kind of alert of an entity, which may be absent from the
+/// window.
 fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
     let verdict = entity.map(|entity| entity.verdict);
     let bad = |is_bad: bool| if is_bad { Sign::Bad } else { Sign::Good };
@@ -150,17 +151,18 @@ fn sign(kind: Kind, name: &str, entity: Option<&EntityScore>, score: &WindowScor
         Kind::Drift => drift_sign(name, entity, score),
         Kind::Mismatch => bad(entity.is_some_and(EntityScore::is_mismatch)),
         Kind::NoData => bad(verdict == Some(Verdict::NoData)),
-        // The state is unknown: that neither ends an anomaly nor starts one.
-        // Missing data of all features is reported as such.
+        // The state is unknown, which neither ends nor starts an anomaly. Missing data of all
+        // features is reported as such.
         Kind::Anomaly | Kind::FeatureMissing if verdict == Some(Verdict::NoData) => Sign::Silent,
         Kind::Anomaly => bad(verdict == Some(Verdict::Anomalous)),
         Kind::FeatureMissing => bad(entity.is_some_and(|it| !it.missing.is_empty())),
-        // The watermark says it, and no window does.
+        // This is detected from the watermark, not from windows.
         Kind::ScoringStopped => Sign::Good,
     }
 }
 
-/// Drift is slow: most windows have no drift report, and one over the whole day ends it.
+/// Drift is slow: most windows have no drift report. Only a report over the whole day ends the
+/// alert.
 fn drift_sign(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Sign {
     let looks = score.drift.is_some();
     match drifting(name, entity, score).is_empty() {
@@ -170,7 +172,7 @@ fn drift_sign(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> 
     }
 }
 
-/// Returns the features that have moved, of an entity or, where the name is empty, of all.
+/// Returns the features that drift: those of an entity or, if the name is empty, of all entities.
 fn drifting(name: &str, entity: Option<&EntityScore>, score: &WindowScore) -> Vec<String> {
     let mut features = entity.map(|entity| entity.drifting.clone()).unwrap_or_default();
     let day = score.drift.as_ref().filter(|_| name.is_empty());
@@ -200,12 +202,12 @@ impl Track {
         self.told_at.is_some_and(|told| time < told + rules.cool_down)
     }
 
-    /// Says that nothing would be different if the track were forgotten.
+    /// Returns whether the track can be dropped without any effect.
     fn is_idle(&self, time: Timestamp, rules: &Rules) -> bool {
         self.firing_since.is_none() && self.bad == 0 && !self.is_cooling(time, rules)
     }
 
-    /// Takes one window in; returns the changes to report.
+    /// Adds one window; returns the changes to report.
     fn observe(&mut self, sight: &Sight<'_>, time: Timestamp, rules: &Rules) -> Option<News> {
         match sight.sign {
             Sign::Silent => None,
@@ -269,7 +271,7 @@ impl Track {
     }
 }
 
-/// Where every entity stands; those with nothing to remember are left out.
+/// State of every entity; entities without any state are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tracks(BTreeMap<String, BTreeMap<Kind, Track>>);
 
@@ -285,7 +287,7 @@ impl Tracks {
         if !score.entities.is_empty() || score.classes.is_some() {
             entities.extend(self.0.keys().map(|name| (name.as_str(), None)));
         }
-        // Most entities are normal and have nothing to remember.
+        // Most entities are normal and have no state.
         let seen = score.entities.iter().filter(|entity| {
             let plain = entity.verdict == Verdict::Normal
                 && entity.drifting.is_empty()
@@ -332,8 +334,8 @@ impl Tracks {
                             .map(|entity| missing(entity).map(str::to_owned).collect())
                             .unwrap_or_default(),
                         score: entity,
-                        // Drift may be of all entities together, and a window of `task: classify`
-                        // names only those with news.
+                        // Drift may concern all entities together, and a window of `task: classify`
+                        // contains only entities with changes.
                         gone: entity.is_none() && kind != Kind::Drift && score.classes.is_none(),
                     }
                 }));
@@ -351,7 +353,7 @@ impl Tracks {
         })
     }
 
-    /// Says that a window which was taken in shows drift, and that its alert fires.
+    /// Returns whether a window that was added shows drift and its alert fires.
     pub fn drifts(&self, score: &WindowScore) -> bool {
         let is_bad = |name: &str| {
             let entity = score.entities.iter().find(|entity| entity.entity == name);

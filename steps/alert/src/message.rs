@@ -1,4 +1,4 @@
-//! Messages: all changes of a window in one, and one summary for many.
+//! Messages: one for all changes of a window, and one summary if there are too many.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use contract::{Decimal, Shard, Timestamp};
 use crate::machine::{Change, Kind, Reason};
 use crate::training::{self, Training};
 
-/// Messages that one run sends at most; more become one summary.
+/// Maximum number of messages that one run sends; more are merged into one summary.
 pub const MAX_MESSAGES: usize = 10;
 /// Features that an alert names.
 const CAUSES: usize = 3;
 
-/// Names a shard in place of an entity, for alerts about all of its entities.
+/// Returns the words that name a shard instead of an entity, for alerts about all of its entities.
 pub(crate) fn shard_words(shard: Shard) -> String {
     format!("shard {shard}")
 }
@@ -81,13 +81,13 @@ pub(crate) fn of_training(pipeline: &str, training: Training, now: Timestamp) ->
     Message { version, training: Some(training), ..empty(pipeline, &key, now) }
 }
 
-/// Says in the key that the message is one of a shard: another one may have one of the same time.
+/// Adds the shard to the message's key: another shard may have a message of the same time.
 pub(crate) fn belong_to(message: &mut Message, shard: Shard) {
     let place = message.pipeline.len();
     message.key.insert_str(place, &format!("/{}", shard.folder()));
 }
 
-/// Returns the beginning of the key: the pipeline, and the shard if it is of one.
+/// Returns the beginning of the key: the pipeline, and the shard if the message belongs to one.
 fn origin(message: &Message) -> &str {
     let rest = message.key.get(message.pipeline.len() + 1..).unwrap_or_default();
     let level = rest.split('/').next().filter(|level| Shard::of_folder(level).is_some());
@@ -127,8 +127,8 @@ fn of(score: &WindowScore, changes: Vec<Change<'_>>) -> Message {
     sorted(message)
 }
 
-/// Makes one message of two, `later` being the later one: for each alert it has the last change
-/// and the number of changes. The text is added later.
+/// Merges two messages, of which `later` is the later one: the result has the last change of each
+/// alert and its number of changes. The text is added later.
 #[must_use]
 pub fn merge(earlier: Message, later: Message) -> Message {
     let name = |alert: &Alert| (alert.entity.clone(), alert.kind);
@@ -145,7 +145,7 @@ pub fn merge(earlier: Message, later: Message) -> Message {
                     alert.also.push(feature.clone());
                 }
             }
-            // A message about an end also describes the alarm that ended.
+            // A message about the end of an alert also describes the alert.
             if alert.causes.is_empty() {
                 alert.causes = before.causes;
             }

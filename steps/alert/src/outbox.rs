@@ -1,5 +1,5 @@
-//! Messages under way: sent through the channels, crossed out one by one, kept for the next run
-//! where a channel fails.
+//! Pending messages: they are sent through the channels, removed one by one, and kept for the next
+//! run if a channel fails.
 
 mod kept;
 
@@ -20,19 +20,18 @@ use crate::wording::Wording;
 /// Seconds after which a run sends no further messages, so that its lease does not expire while it
 /// sends. The next run sends the rest.
 pub const SENDING_SECONDS: u64 = 90;
-/// Time that is left of a run's deadline for the last message that is under way: as long as one
-/// request may take.
+/// Time of a run's deadline that is reserved for the last message: the timeout of one request.
 const LAST_MESSAGE: Span = Span::from_seconds(10);
-/// Seconds of one run that a single slow channel may take from the others.
+/// Maximum number of seconds that a slow channel may use of a run.
 const CHANNEL_SECONDS: u64 = 20;
 
-/// How long a channel fails before it may be one message that it fails at, and how long it wants a
-/// pause before it is called dead.
+/// Time after which a failure of a channel may be caused by a single message, and after which a
+/// rate-limited channel counts as failing.
 const HELD: Span = Span::from_seconds(3600);
-/// How old a message is before it is given up although the channel might still be corrected.
+/// Age at which a message is given up, even if the channel might still be corrected.
 const MENDABLE: Span = Span::from_seconds(86_400);
 
-/// Returns the time after which a run with this deadline begins no further sending.
+/// Returns the time after which a run with this deadline sends no further messages.
 pub(crate) fn sending_time(deadline: Option<Span>) -> Duration {
     let longest = Duration::from_secs(SENDING_SECONDS);
     deadline.map_or(longest, |deadline| {
@@ -50,29 +49,30 @@ pub struct Delivery {
     pub failed: BTreeMap<String, StepError>,
     /// The rate-limited channels, and until when.
     pub paused: BTreeMap<String, Timestamp>,
-    /// What was given up.
+    /// The messages that were given up.
     pub refused: Vec<Refused>,
-    /// What is not wanted by a channel, and not given up yet: its name and why.
+    /// Messages that a channel rejected and that are not given up yet: the channel's name and the
+    /// reason.
     pub doubted: Vec<(String, StepError)>,
     /// Why a message could not be written as an object of the store.
     pub unkept: Option<StepError>,
-    /// What each channel has taken of the run's time.
+    /// Time of the run that each channel has used.
     spent: BTreeMap<String, Duration>,
 }
 
-/// Sends what is pending.
+/// Sends the pending messages.
 pub struct Sender<'a> {
-    /// The channels, the preferred first.
+    /// The channels, the preferred one first.
     pub channels: Vec<Box<dyn Channel>>,
-    /// Which of them get a message.
+    /// Which of the channels get a message.
     pub send: Send,
-    /// The present.
+    /// Evaluation time of the run.
     pub now: Timestamp,
-    /// The words of messages that are made on the way.
+    /// Makes the texts of messages that are created while sending.
     pub wording: &'a Wording<'a>,
     /// The pipeline.
     pub pipeline: &'a str,
-    /// Time after which no further sending is begun.
+    /// Time after which no further messages are sent.
     pub time: Duration,
     /// Writes a message as an object of the store.
     pub keep: &'a mut dyn FnMut(&Message) -> Result<(), StepError>,
@@ -87,26 +87,26 @@ impl std::fmt::Debug for Sender<'_> {
 }
 
 impl Sender<'_> {
-    /// Returns whether there is a message that some channel may be sent now, or that the store does
-    /// not have yet.
+    /// Returns whether there is a message that can be sent to some channel now, or that is not in
+    /// the store yet.
     pub fn has_work(&self, state: &AlertState) -> bool {
         let waits = |name: &String| self.pause(name, state).is_some();
         let is_due = |pending: &Pending| !pending.is_kept || !pending.channels.iter().all(waits);
         state.pending.iter().any(is_due)
     }
 
-    /// Sends what is pending, oldest first, and saves the state after each message that reached
-    /// anyone. A failing channel is not tried again in this run; the others get a message about it,
-    /// and their own messages. A rejected message does not block later ones.
+    /// Sends the pending messages, oldest first, and saves the state after each message that a
+    /// channel accepted. A failing channel is not tried again in this run; the others get a message
+    /// about it, and their own messages. A rejected message does not block later ones.
     ///
-    /// Errors are those of `save`; a failing channel is none.
+    /// Errors: those of `save`; a failing channel is not an error.
     pub fn deliver(
         &mut self,
         state: &mut AlertState,
         delivery: &mut Delivery,
     ) -> Result<(), StepError> {
         let started = Instant::now();
-        // Channels that worked before get their messages first, so a channel that does not answer
+        // Channels that worked before get their messages first, so a channel that does not reply
         // cannot delay them. With `send: first` the order of the document is used.
         let dead: Vec<String> = match self.send {
             Send::All => self.names().filter(|name| state.is_failing(name)).collect(),
@@ -117,7 +117,7 @@ impl Sender<'_> {
         if !dead.is_empty() {
             self.pass(state, delivery, (started, &all))?;
         }
-        // A failing channel that accepted no message still counts as failing, with any answer.
+        // A failing channel counts as failing until it accepts a message, whatever it replies.
         let is_dead = |name: &String| state.is_failing(name);
         delivery.failed.extend(delivery.doubted.extract_if(.., |(name, _)| is_dead(name)));
         Ok(())
@@ -127,7 +127,7 @@ impl Sender<'_> {
         self.channels.iter().map(|channel| channel.name().to_owned())
     }
 
-    /// Sends what is pending through some of the channels.
+    /// Sends the pending messages through some of the channels.
     fn pass(
         &mut self,
         state: &mut AlertState,
@@ -152,7 +152,7 @@ impl Sender<'_> {
                     self.failed((index, &name), failure, state, delivery);
                 } else {
                     if state.is_failing(&name) {
-                        // What it failed at while it was dead was not refused.
+                        // A failure while the channel was unreachable is not a rejection.
                         for pending in &mut state.pending[index..] {
                             pending.refusals.remove(&name);
                         }
@@ -165,7 +165,7 @@ impl Sender<'_> {
                     }
                     state.note_told(&message, &name);
                     delivery.note_sent(&message, name);
-                    // If a run is killed here, the next one repeats nothing.
+                    // If the run is killed after this, the next run repeats nothing.
                     (self.save)(state)?;
                 }
             }
@@ -178,7 +178,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// Writes a message as an object of the store before it is sent. One that cannot be written is
+    /// Writes a message as an object of the store before it is sent. If that fails, the message is
     /// sent anyway.
     fn keep_message(&mut self, pending: &mut Pending, delivery: &mut Delivery) {
         if pending.is_kept {
@@ -190,8 +190,8 @@ impl Sender<'_> {
         }
     }
 
-    /// Sends firing alerts to the channels that need them repeatedly; of `send: first`
-    /// the first that can be reached alone.
+    /// Sends firing alerts to the channels that need them repeatedly; with `send: first` only to
+    /// the first channel that can be reached.
     pub fn refresh(&mut self, state: &mut AlertState, delivery: &mut Delivery) {
         let firing: Vec<Alert> = state.firing.clone();
         if firing.is_empty() {
@@ -217,7 +217,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Notes that a channel did not take a message: that it does not want it, or does not work.
+    /// Records that a channel did not accept a message: the channel rejected it, or failed.
     fn failed(
         &self,
         (index, name): (usize, &str),
@@ -228,7 +228,7 @@ impl Sender<'_> {
         let trouble = state.trouble.get(name).cloned().unwrap_or_default();
         let is_long =
             |since: Option<Timestamp>| since.is_some_and(|since| self.now >= since + HELD);
-        // A channel that asks for such a long delay counts as failing.
+        // A channel that is rate-limited for this long counts as failing.
         failure.is_limit &= !is_long(trouble.limited_since);
         let is_suspect = failure.may_be_the_message
             && (is_long(trouble.failing_since) || state.pending[index].refusals.contains_key(name));
@@ -238,10 +238,10 @@ impl Sender<'_> {
         }
     }
 
-    /// Notes that a channel rejected a message. After `limit` times the others get a message, once
-    /// until the channel takes something again, and the message is given up: at once where one
-    /// rejection is enough, else after a day in which the channel can be corrected. An unreachable
-    /// channel that fails at it has not refused it.
+    /// Records that a channel rejected a message. After `limit` rejections the other channels get a
+    /// message about it, once until the channel accepts a message again, and the message is given
+    /// up: immediately if one rejection is enough, otherwise after a day in which the channel can
+    /// be corrected. A failure of an unreachable channel is not a rejection.
     fn refused(
         &self,
         (index, name): (usize, &str),
@@ -254,7 +254,7 @@ impl Sender<'_> {
         let pending = &mut state.pending[index];
         let refusals = pending.refusals.entry(name.to_owned()).or_default();
         *refusals += 1;
-        // Where another channel can take the message there is no second refusal to wait for.
+        // If another channel can accept the message, no second rejection is needed.
         let is_last = self.send == Send::All || pending.channels.len() == 1;
         let is_refused = (*refusals >= limit || !is_last) && !is_dead;
         let may_be_mended = limit > 1 && self.now < pending.message.time + MENDABLE;
@@ -273,7 +273,8 @@ impl Sender<'_> {
         delivery.refused.push(refused);
     }
 
-    /// Tells the others that a channel refuses a message, unless they know that it refuses some.
+    /// Notifies the other channels that a channel rejects a message, unless they were notified
+    /// before.
     fn complain(&self, name: &str, why: &str, message: &Message, state: &mut AlertState) {
         // Two channels that reject everything must not send messages about each other forever.
         if message.channel.is_some() {
@@ -294,14 +295,14 @@ impl Sender<'_> {
         self.tell_others(news, state);
     }
 
-    /// Returns until when a channel is rate-limited. A pause that is longer than any that is
-    /// kept comes from a clock that was ahead.
+    /// Returns until when a channel is rate-limited. A time further ahead than the maximum was set
+    /// by a clock that was wrong, and is ignored.
     fn pause(&self, name: &str, state: &AlertState) -> Option<Timestamp> {
         let until = state.trouble.get(name)?.not_before?;
         (until > self.now && until <= self.now + LONGEST_PAUSE).then_some(until)
     }
 
-    /// Returns whether a channel is not to be used in this run.
+    /// Returns whether a channel must not be used in this run.
     fn is_out(
         &self,
         name: &str,
@@ -319,7 +320,7 @@ impl Sender<'_> {
             || started.elapsed() >= self.time
     }
 
-    /// Records the answer of a channel, and notifies the others if its state has changed.
+    /// Records the reply of a channel, and notifies the others if its state has changed.
     fn note(
         &self,
         name: &str,
@@ -368,7 +369,8 @@ impl Sender<'_> {
 
 impl Delivery {
     fn note_sent(&mut self, message: &Message, channel: String) {
-        // A channel that was dead gets a message after the others did, and after older ones.
+        // A channel that was unreachable gets the message later than the other channels, and after
+        // older messages.
         match self.sent.iter_mut().find(|sent| sent.message.key == message.key) {
             Some(sent) => sent.channels.push(channel),
             None => self.sent.push(Sent { message: message.clone(), channels: vec![channel] }),

@@ -1,11 +1,11 @@
-//! What a message proposes where features have had no value for long: a training without them.
+//! Proposes a training without the features that have been missing for long.
 
 use document::sections::Alert as Sections;
 
 use crate::machine::{Kind, Reason};
 use crate::message::Message;
 
-/// Adds to each alert that proposes a training the command line that makes it.
+/// Adds the command line to each alert that proposes a training.
 pub(crate) fn complete(document: &Sections, messages: &mut [Message]) {
     let alerts = messages.iter_mut().flat_map(|message| &mut message.alerts);
     for alert in

@@ -1,4 +1,4 @@
-//! Numbers as people write them, and text that came from outside.
+//! Readable numbers, and sanitised text from outside.
 
 use contract::Span;
 
@@ -40,7 +40,7 @@ fn seconds(value: f64) -> String {
     }
 }
 
-/// Returns a number to three significant digits, or whole where it is large.
+/// Returns a number to three significant digits, or as an integer if it is large.
 pub(crate) fn digits(value: f64) -> String {
     let size = value.abs();
     if size >= 1e9 || (size < 1e-4 && size > 0.0) {
@@ -59,7 +59,7 @@ pub(crate) fn digits(value: f64) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// Returns text that came from outside without what would move a terminal's cursor.
+/// Removes terminal control characters from text that came from outside.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -1,7 +1,7 @@
 //! Requests a training while drift lasts, if the document enables it, at most once per pause.
 //!
-//! The request is in the store, where only one run can write it. `lynceus score` reads it from
-//! there and records that.
+//! The request is in the store, where only one run can write it. `lynceus score` reads the request
+//! and records that a training was started.
 
 use contract::{ErrorKind, Outcome, Span, StepError, Timestamp};
 use document::sections::Alert as Sections;
@@ -16,7 +16,7 @@ pub const STATE: &str = "retrain";
 pub struct Request {
     /// Version of this format.
     pub format: u32,
-    /// The present of the run that asked.
+    /// Evaluation time of the run that made the request.
     pub asked: Timestamp,
     /// Whether a training was started for it.
     #[serde(default)]
@@ -27,20 +27,21 @@ impl Request {
     /// Version this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Says that no training was started for it yet, and that the request is recent.
+    /// Returns whether no training was started for it yet and the request is recent.
     pub fn is_open(&self, now: Timestamp, within: Span) -> bool {
         !self.started && self.is_near(now, within)
     }
 
-    /// Says that it was asked for within a time of `now`, before or, for a clock that jumps, after.
+    /// Returns whether the request is at most `within` from `now`: before it or, if the clock
+    /// jumped, after it.
     fn is_near(&self, now: Timestamp, within: Span) -> bool {
         now < self.asked + within && self.asked < now + within
     }
 }
 
-/// Puts a request where there is drift and the pause since the last one is over.
+/// Makes a request if there is drift and the minimum time since the last request has passed.
 ///
-/// Errors: those of the store, but not that another run was quicker.
+/// Errors: those of the store, except a lost race with another run.
 pub(crate) fn ask(
     store: &dyn ObjectStore,
     document: &Sections,

@@ -18,7 +18,7 @@ pub(crate) fn is_silent(
     })
 }
 
-/// Returns whether a text fits a pattern in which `*` stands for any text.
+/// Returns whether a text matches a pattern in which `*` matches any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(first) else { return false };

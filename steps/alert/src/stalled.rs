@@ -1,8 +1,8 @@
 //! Detection of stopped scoring: an alert is sent when no window was scored for
 //! `scoring.stalled_after` though one is due, with the cause, and again when it resumes.
 //!
-//! What is watched is the watermark, so a tick that caught up only some of the windows counts as
-//! progress, and a tick that was never started is noticed by the next one that is.
+//! The check compares watermarks, so a tick that caught up only some of the windows counts as
+//! progress, and the next tick detects a tick that was never started.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::machine::{Kind, Reason};
 use crate::message::{self, Alert, Message, Status};
 use crate::silence::is_silent;
 
-/// What is said where no step said why.
+/// The cause if no step reported one.
 const UNKNOWN: &str = "no tick has reported a cause: check whether ticks are started";
 
 /// Returns the cause that stopped the tick of a run, from its steps or the runner; `None` if all of
@@ -49,7 +49,7 @@ pub(crate) fn cause(args: &AlertArgs) -> Option<String> {
     failed
 }
 
-/// Looks at how far scoring came; returns the message, if people are to be notified.
+/// Checks the progress of scoring; returns a message if an alert must be sent.
 pub(crate) fn look(
     (document, shard): (&Sections, Option<Shard>),
     state: &mut AlertState,
@@ -74,7 +74,7 @@ pub(crate) fn look(
     };
     state.progress = Some(progress);
     let mut alert = change.filter(|_| document.alerts.kinds.contains(&Kind::ScoringStopped))?;
-    // Other shards may be scored all the while.
+    // Other shards may still be scored.
     alert.entity = shard.map(message::shard_words).unwrap_or_default();
     state.note_alert(alert.clone());
     if is_silent(&document.alerts.silences, "", Kind::ScoringStopped, now) {
@@ -84,8 +84,8 @@ pub(crate) fn look(
 }
 
 /// Notifies the channels in which alerts expire, such as Alertmanager, that the store cannot be
-/// reached: they recognise a repeated alert, so no state is needed. The others would get it again
-/// each tick. Returns the error of the run.
+/// reached: they recognise a repeated alert, so no state is needed. Other channels would get the
+/// alert again in each tick. Returns the error of the run.
 pub(crate) fn without_store(
     document: &Sections,
     channels: Vec<Box<dyn Channel>>,
@@ -106,7 +106,7 @@ pub(crate) fn without_store(
     error
 }
 
-/// Returns the changes to report where no window was scored since the last look.
+/// Returns the changes to report if no window was scored since the last check.
 fn stands(
     document: &Sections,
     progress: &mut Progress,
@@ -117,8 +117,7 @@ fn stands(
     if cause.is_some() {
         progress.why = cause;
     } else if is_first {
-        // A tick that ended well and scored nothing: there is no model yet, and nothing has
-        // stopped.
+        // The tick succeeded and scored nothing: there is no model yet, so scoring has not stopped.
         progress.seen = progress.seen.max(now);
         return None;
     }
@@ -143,7 +142,7 @@ fn stands(
 fn moved(document: &Sections, progress: &Progress, now: Timestamp) -> Option<Alert> {
     let every = Span::from_ms(document.scoring.every.ms().saturating_mul(2));
     let is_gap = now >= progress.seen + document.scoring.stalled_after.max(every);
-    // Before the first window nothing could stop.
+    // Before the first scored window, scoring cannot stop.
     if progress.told.is_none() && (!is_gap || progress.scored_to.is_none()) {
         return None;
     }

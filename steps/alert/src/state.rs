@@ -1,4 +1,4 @@
-//! What the next run carries on from, changed by compare-and-set.
+//! State from which the next run resumes, changed by compare-and-set.
 
 use contract::{OTHER_VERSION_HINT, StepError, Timestamp};
 use store::{ObjectStore, Stored, state};
@@ -6,15 +6,15 @@ use store::{ObjectStore, Stored, state};
 use crate::lease;
 use crate::machine::Tracks;
 
-/// What the next run carries on from.
+/// State from which the next run resumes.
 pub type AlertState = contract::alerts::AlertState<Tracks>;
 
-/// The one who may change the state.
+/// Handle that reads and writes the state.
 #[derive(Debug)]
 pub(crate) struct Keeper<'a> {
     store: &'a dyn ObjectStore,
     pipeline: &'a str,
-    /// Tag of what is in the store; nothing where there is no state yet.
+    /// ETag of the stored state; `None` if there is no state yet.
     etag: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Writes the state if no other run has since.
+    /// Writes the state if no other run has written it since it was read.
     pub(crate) fn save(&mut self, state: &AlertState) -> Result<(), StepError> {
         let expected = self.etag.as_deref();
         self.etag =

@@ -12,9 +12,9 @@ use crate::quantity::{clean, digits, quantity};
 mod peers;
 mod training;
 
-/// Entities that a message names; the others are counted.
+/// Maximum number of entities that a message names; the others are counted.
 const NAMED: usize = 5;
-/// Features that have moved which a message names.
+/// Maximum number of drifting features that a message names.
 const DRIFTING: usize = 5;
 
 /// Alerts of the same kind that changed the same way.
@@ -22,7 +22,7 @@ struct Group<'a> {
     alerts: Vec<&'a Alert>,
 }
 
-/// Returns one line about the change and its place.
+/// Returns one line about the change and the entities it concerns.
 pub(crate) fn title(message: &Message) -> String {
     let pipeline = clean(&message.pipeline);
     if let Some(training) = &message.training {
@@ -197,12 +197,12 @@ fn lacks(alert: &Alert, one: bool) -> String {
     }
 }
 
-/// Returns the first of some names, and how many more there are; nothing of none.
+/// Returns the first names, and how many more there are; `None` if there are no names.
 fn listed(names: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| first_names(names))
 }
 
-/// Returns what an entity declares and what it behaves like.
+/// Returns the class that an entity declares and the class it behaves like.
 fn mismatch(alert: &Alert, one: bool) -> String {
     let Some(class) = alert.class.as_ref().filter(|_| one) else {
         return "differ from their declared class".to_owned();
@@ -214,7 +214,7 @@ fn mismatch(alert: &Alert, one: bool) -> String {
     }
 }
 
-/// Returns how sure the class is, and for how long it was looked at.
+/// Returns the confidence of the class, and how long the entity was observed.
 fn class(class: &EntityClass) -> String {
     let percent = digits(class.probability * 100.0);
     let nearest = match &class.class {
@@ -224,7 +224,7 @@ fn class(class: &EntityClass) -> String {
     format!("{nearest}, after {} windows", class.windows)
 }
 
-/// Returns since when, or from when to when; in a summary also how often.
+/// Returns the start, or start and end; in a summary also the number of changes.
 fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
     let since = shown(alert.since, zone);
     let mut parts = vec![match (alert.ended, alert.kind) {
@@ -253,7 +253,7 @@ fn clock(alert: &Alert, short: bool, zone: &TimeZone) -> String {
     parts.join(", ")
 }
 
-/// Returns which kind of fault an alarm is taken for, and how surely.
+/// Returns the diagnosed kind of fault of an alarm, and its confidence.
 fn diagnosis(found: &Diagnosed) -> String {
     let percent = digits(found.probability * 100.0);
     if found.kind == found.nearest {
@@ -263,7 +263,7 @@ fn diagnosis(found: &Diagnosed) -> String {
     }
 }
 
-/// Returns how far the score is above its threshold; `None` if no model said so.
+/// Returns how far the score is above its threshold; `None` if no model scored it.
 fn score(alert: &Alert) -> Option<String> {
     let line = |name: &str, score: f64, threshold: f64| {
         let times = score / threshold;
@@ -291,7 +291,7 @@ fn score(alert: &Alert) -> Option<String> {
     }
 }
 
-/// Returns what an entity is not judged by, where that is not what the alert is about.
+/// Returns the features by which an entity is not scored, if the alert is not about them.
 fn unseen(alert: &Alert) -> Option<String> {
     match alert.kind {
         Kind::FeatureMissing if alert.status == Status::Firing => {
@@ -324,7 +324,8 @@ fn first_names(features: &[String]) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// Returns a feature with its value, its usual range, and how many of these ranges lie between.
+/// Returns a feature with its value, its usual range, and its distance from that range in multiples
+/// of the range.
 pub(crate) fn words(cause: &Cause) -> String {
     let (value, usual) = value_and_usual(cause);
     let width = cause.usual_high - cause.usual_low;
@@ -351,12 +352,12 @@ pub(crate) fn value_and_usual(cause: &Cause) -> (String, String) {
     (value, if low == high { low } else { format!("{low} to {high}") })
 }
 
-/// Returns a length of time to the second.
+/// Returns a duration to the second.
 pub(crate) fn length(span: Span) -> String {
     Span::from_ms(span.ms() - span.ms() % 1000).to_string()
 }
 
-/// Returns a time to the minute where it is a whole one: in the zone, and in UTC behind it.
+/// Returns a time in the zone, followed by UTC; without seconds if it is a whole minute.
 pub(crate) fn shown(time: Timestamp, zone: &TimeZone) -> String {
     let (date, clock, name) = parts(time, zone);
     if name == "UTC" {
@@ -367,7 +368,7 @@ pub(crate) fn shown(time: Timestamp, zone: &TimeZone) -> String {
     format!("{date} {clock} {name} ({utc} UTC)")
 }
 
-/// Returns a time as [`shown`] does, without the date where it is that of an earlier time.
+/// Returns a time like [`shown`], without the date if it equals that of an earlier time.
 fn shown_after(earlier: Timestamp, time: Timestamp, zone: &TimeZone) -> String {
     let (date, ..) = parts(earlier, zone);
     let text = shown(time, zone);
@@ -375,7 +376,7 @@ fn shown_after(earlier: Timestamp, time: Timestamp, zone: &TimeZone) -> String {
     without.unwrap_or(text)
 }
 
-/// Returns date, clock and the zone's short name.
+/// Returns the date, the time of day and the zone's short name.
 fn parts(time: Timestamp, zone: &TimeZone) -> (String, String, String) {
     let zoned = jiff::Timestamp::from_millisecond(time.ms())
         .unwrap_or(jiff::Timestamp::MAX)

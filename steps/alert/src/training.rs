@@ -1,4 +1,4 @@
-//! How a training ended, taken from the outcomes of its tasks.
+//! Result of a training, read from the outcomes of its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ pub use contract::message::{Figure, Training, TrainingResult};
 use contract::outcome::{Outcome, Status};
 use contract::{StepError, read_json};
 
-/// Reads the outcomes of a training's tasks, in their order; one that is absent belongs to a
-/// task that never ran.
+/// Reads the outcomes of a training's tasks, in their order; an absent outcome belongs to a task
+/// that never ran.
 pub fn read(outcomes: &[PathBuf]) -> Result<Training, StepError> {
     let mut deployment = None;
     let (mut early, mut rows) = (None, None);
-    // Argo lays an empty folder where an optional artifact is absent.
+    // Argo creates an empty folder if an optional artifact is absent.
     for path in outcomes.iter().filter(|path| path.is_file()) {
         let outcome: Outcome = read_json(path)?;
         rows = rows.or(outcome.counts.get("train_rows").copied());
@@ -38,7 +38,7 @@ pub fn read(outcomes: &[PathBuf]) -> Result<Training, StepError> {
     Ok(training)
 }
 
-/// A training without a known end.
+/// A training whose result is unknown.
 fn failed() -> Training {
     Training {
         result: TrainingResult::Failed,
@@ -52,7 +52,7 @@ fn failed() -> Training {
 }
 
 fn of(deployment: Deployment) -> Training {
-    // A version that is live already was compared with none.
+    // A version that is already live was not compared with another one.
     let again = deployment.live && !deployment.promoted && deployment.since.is_some();
     Training {
         result: if deployment.promoted {
@@ -69,7 +69,7 @@ fn of(deployment: Deployment) -> Training {
     }
 }
 
-/// Returns the result's one word.
+/// Returns the result as one word.
 pub(crate) fn word(training: &Training) -> &'static str {
     match training.result {
         TrainingResult::Promoted => "promoted",

@@ -1,4 +1,4 @@
-//! Puts words and links into messages, as the document wants them.
+//! Adds texts and links to messages, as the document sets them.
 
 use contract::{Span, StepError, Timestamp};
 use document::sections::Alert as Sections;
@@ -8,14 +8,14 @@ use jiff::tz::TimeZone;
 use crate::message::{Alert, Link, Message, Status};
 use crate::text;
 
-/// Time before an alert that a link shows as well.
+/// Time before an alert that a link includes.
 const BEFORE: Span = Span::from_seconds(1800);
-/// Time after it.
+/// Time after an alert that a link includes.
 const AFTER: Span = Span::from_seconds(300);
 /// Value of all entities in a link, in Grafana's form.
 const ALL_ENTITIES: &str = "$__all";
 
-/// How a document words its messages.
+/// Settings of a document for the texts of its messages.
 #[derive(Debug)]
 pub struct Wording<'a> {
     document: &'a Sections,
@@ -52,14 +52,15 @@ impl<'a> Wording<'a> {
             let filled = |template: &Option<String>, usual: &str| {
                 let Some(template) = template else { return usual.to_owned() };
                 template::render(template, &context).unwrap_or_else(|error| {
-                    // It was tried out when the document was read; the usual words say as much.
+                    // The template was tested when the document was read; the default text has the
+                    // same content.
                     tracing::warn!("{error}");
                     usual.to_owned()
                 })
             };
             message.title = one_line(&filled(&templates.title, &context.title));
             message.text = filled(&templates.text, &context.text);
-            // No channel takes a message without words.
+            // No channel accepts a message without text.
             if message.text.trim().is_empty() {
                 message.text.clone_from(&context.text);
             }

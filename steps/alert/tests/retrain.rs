@@ -1,4 +1,4 @@
-//! A training that drift asks for.
+//! A training that is requested because of drift.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -60,7 +60,8 @@ fn drift_requests_a_training_once_per_interval() {
     score(&pipeline, 60, true);
     let first = Some(minute(60));
     assert_eq!(asked(&pipeline, 60), first);
-    // It goes on; the pause is not over, nor does a clock that jumped back end it.
+    // The drift lasts. The minimum time has not passed, and a clock that jumped back does not end
+    // it.
     for now in [61, 120, 180, 62] {
         score(&pipeline, now.max(121), true);
         assert_eq!(asked(&pipeline, now), first);

@@ -1,8 +1,9 @@
-//! The gate of `task: classify`: how rightly a version names entities that were left out of fitting.
+//! The gate of `task: classify`: how accurately a version classifies entities that were left out of
+//! fitting.
 //!
 //! Champion and challenger are each measured on entities they were not fitted on, by repeated
 //! splits of their own data sets: on the challenger's rows, the champion would be measured on
-//! entities of its training.
+//! entities that it was trained on.
 
 use contract::classify::ClassManifest;
 use contract::deployment::Comparison;
@@ -11,9 +12,9 @@ use models::classify::ClassBundle;
 
 use crate::gate::{Decision, percent};
 
-/// The figure that is compared.
+/// The metric that is compared.
 const FIGURE: &str = "balanced_accuracy";
-/// Where it was measured.
+/// The part of the metrics that has it.
 const PART: &str = "held_out";
 
 /// Decides on a version; `champion` is the live one, if it can be used.

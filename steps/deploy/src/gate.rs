@@ -1,6 +1,6 @@
-//! The gate: whether a challenger takes over from the champion.
+//! The gate: decides whether a challenger replaces the champion.
 //!
-//! Every comparison is written so that a figure that is missing or `NaN` closes the gate.
+//! Every comparison is written so that the gate rejects a metric that is missing or `NaN`.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,18 @@ use document::document::Gate;
 use frames::Dataset;
 use models::Bundle;
 
-/// Part of the data set that every version is measured on.
+/// Part of the data set on which every version is measured.
 const VALIDATION: &str = "validation";
-/// Part of the data set that may have rows or not.
+/// Part of the data set that may be empty.
 const TEST: &str = "test";
-/// How many rows a part's figures were measured on.
+/// Number of rows on which a part's metrics were measured.
 const ROWS: &str = "rows";
 const AVERAGE_PRECISION: &str = "average_precision";
 const INLIER_RATIO: &str = "inlier_ratio";
 const FALSE_ALARM_RATIO: &str = "false_alarm_ratio";
 
-/// Measures a version on the validation and, where it has rows, the test part, as `select` does.
+/// Measures a version on the validation part and, if it has rows, on the test part, as `select`
+/// does.
 ///
 /// Errors: refused for a data set of another feature contract.
 pub fn measure(
@@ -37,10 +38,10 @@ pub fn measure(
     Ok(figures)
 }
 
-/// Returns the figures of all shards together: rows are added, and each other figure is the mean of
-/// those of the shards that have it, weighted by the rows that it was measured on.
+/// Returns the metrics of all shards together: rows are added, and each other metric is its mean
+/// over the shards that have it, weighted by the rows on which it was measured.
 pub fn together(shards: &[Figures]) -> Figures {
-    // Those of a single one do not change.
+    // The metrics of a single shard do not change.
     if let [alone] = shards {
         return alone.clone();
     }
@@ -67,8 +68,8 @@ fn get(figures: &Figures, part: &str, name: &str) -> Option<f64> {
     figures.get(part)?.get(name).copied().filter(|value| value.is_finite())
 }
 
-/// Returns the part that says how often a version cries wolf: the test part, which no model,
-/// threshold or weight has seen; the validation part where there is no test part.
+/// Returns the part on which the false alarm ratio is measured: the test part, which was not used
+/// to fit a model, threshold or weight; the validation part if there is no test part.
 fn quiet_part(figures: &Figures) -> &'static str {
     let measured = |part: &&&str| false_alarm_ratio(figures, part).is_some();
     [TEST, VALIDATION].iter().find(measured).unwrap_or(&VALIDATION)
@@ -87,18 +88,18 @@ fn value(figures: &Figures, part: &str, figure: &str) -> Option<f64> {
     }
 }
 
-/// Whether a version takes over, and why.
+/// Whether a version is promoted, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// It does.
+    /// Whether the version is promoted.
     pub promote: bool,
-    /// Why, or why not, in a sentence without its full stop.
+    /// The reason, as a sentence without a full stop.
     pub why: String,
-    /// What was compared, where there is a champion.
+    /// The compared metrics, if there is a champion.
     pub comparison: Option<Comparison>,
 }
 
-/// Decides on a version that has no champion to be compared with: its false alarms alone count.
+/// Decides on a version without a champion: only its false alarms count.
 pub fn without_champion(gate: &Gate, challenger: &Figures) -> Decision {
     let allowed = percent(gate.max_false_alarm_ratio);
     let part = quiet_part(challenger);
@@ -155,7 +156,7 @@ fn judge(
         let who = if comparison.challenger.is_none() { "its" } else { "the champion's" };
         return (false, format!("{who} {name} on {part} could not be measured"));
     };
-    // The limit is absolute, even if the champion is as bad or the ranking is better.
+    // The limit on false alarms applies even if the champion is as bad or the ranking is better.
     let quiet = quiet_part(challenger);
     let bound = gate.max_false_alarm_ratio;
     let ratio = false_alarm_ratio(challenger, quiet);

@@ -1,7 +1,8 @@
-//! Registers a bundle as a version and lets the pipeline's alias name it if it is good enough.
+//! Registers a bundle as a version and points the pipeline's alias at it if it is good enough.
 //!
-//! Everything follows from the bundle, the data set, the document and the alias: run again with
-//! the same `--now` after it was killed anywhere, it ends the same and writes the same bytes.
+//! The result depends only on the bundle, the data set, the document and the alias: if the step was
+//! killed at any point and runs again with the same `--now`, it has the same result and writes the
+//! same bytes.
 
 mod classify;
 pub mod gate;
@@ -22,7 +23,7 @@ use store::{AliasRecord, Change, Registry};
 
 use crate::gate::Decision;
 
-/// Name of who changes an alias here.
+/// Author that is recorded for changes of an alias.
 const BY: &str = "deploy";
 
 /// Reasons for and against a version.
@@ -42,7 +43,7 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let store = store::open(&args.store)?;
     let division = document.shards.division();
     let registry = Registry::new(store.as_ref(), &document.name).divided_by(division.as_ref());
-    // One that cannot be used must not be registered.
+    // An unusable bundle must not be registered.
     let challenger = Challenger::read(&document, args)?;
     let version = match args.bundle.as_slice() {
         [bundle] => registry.put_version(bundle)?,
@@ -54,7 +55,7 @@ pub fn run(args: &DeployArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let weigh = |champion: Option<&str>, outcome: &mut Outcome| task.weigh(champion, outcome);
     let deployment = match current.as_ref().filter(|current| current.version == version) {
         Some(current) if !is_ours(current, args.now) => already_live(&document, current),
-        // For a run that was killed after it promoted, the decision is made again.
+        // If an earlier run was killed after it promoted the version, the decision is made again.
         Some(current) => {
             registry.complete_history(&document.deployment.alias, current)?;
             let champion = current.previous.clone();
@@ -83,7 +84,7 @@ fn is_ours(record: &AliasRecord, now: Timestamp) -> bool {
     record.since == now && record.by == BY
 }
 
-/// What a decision is made from.
+/// Inputs of a decision.
 struct Weighing<'a> {
     args: &'a DeployArgs,
     document: &'a Sections,
@@ -91,9 +92,9 @@ struct Weighing<'a> {
     challenger: Challenger,
 }
 
-/// The version that may take over.
+/// The version that may be promoted.
 enum Challenger {
-    /// A bundle, or one of each shard in their order.
+    /// One bundle, or one for each shard, in the order of the shards.
     Anomaly(Vec<Bundle>),
     Classify(Box<ClassBundle>),
 }
@@ -126,7 +127,7 @@ impl Challenger {
         }
     }
 
-    /// Returns what `select` has measured, of all shards together.
+    /// Returns the metrics of `select` of all shards together.
     fn figures(&self) -> Figures {
         let of = |bundle: &Bundle| bundle.manifest().metrics.clone();
         match self {
@@ -142,9 +143,9 @@ fn named(folder: &Path, error: StepError) -> StepError {
 
 /// Result of the comparison with the champion.
 enum Compared {
-    /// The figures of the champion on the rows of the challenger.
+    /// The metrics of both on the rows of the challenger.
     With(Figures, Figures),
-    /// There is nothing to compare with, for this reason.
+    /// There is no champion to compare with, for this reason.
     Alone(String),
 }
 
@@ -166,7 +167,7 @@ impl Weighing<'_> {
         let files = champion.map(|version| self.registry.fetch(version, None));
         let read = files.map(|files| files.and_then(|files| ClassBundle::from_files(&files)));
         let champion = match read.transpose() {
-            // One that cannot be used does not score, and is no error.
+            // A champion that cannot be used does not score. This is not an error.
             Err(error) if error.kind == ErrorKind::Refused => {
                 outcome.warn(format!("the champion cannot be used: {}", error.message));
                 None
@@ -207,7 +208,7 @@ impl Weighing<'_> {
         Ok(Case { decision, figures, champion_figures })
     }
 
-    /// Returns each data set, with the shard that it is of.
+    /// Returns each data set, with its shard.
     fn parts(&self) -> Vec<(&Path, Option<Shard>)> {
         let datasets = &self.args.dataset;
         let shards = match datasets.len() {
@@ -229,7 +230,7 @@ impl Weighing<'_> {
         let files = self.registry.of_shard(shard).fetch(version, None);
         let champion = match files.and_then(|files| Bundle::from_files(&files)) {
             Ok(champion) => champion,
-            // One that cannot be used does not score, and is no error.
+            // A champion that cannot be used does not score. This is not an error.
             Err(error) if error.kind == ErrorKind::Refused => {
                 return Ok(Compared::Alone(format!(
                     "champion `{version}` cannot be used: {}",
@@ -248,7 +249,8 @@ impl Weighing<'_> {
         Ok(Compared::With(self.measure(challenger, &dataset)?, self.measure(&champion, &dataset)?))
     }
 
-    /// Decides on a version where none is live: one that is refused is not the first.
+    /// Decides on a version while none is live. The reason does not call a rejected version the
+    /// first.
     fn first(&self) -> Case {
         let mut case = self.alone("it is the first");
         if !case.decision.promote {
@@ -323,8 +325,8 @@ fn conclude(
     }
     let refusal = format!("version `{version}` is registered but not promoted: {why}");
     let way_out = way_out(document, deployment);
-    // Without a live model nothing is scored: a training that leaves it so has not succeeded, and
-    // the clock of the first training must try again.
+    // Without a live model nothing is scored: a training that does not change this has failed, and
+    // the schedule of the first training must retry it.
     if document.gate.on_worse == OnWorse::Keep && deployment.since.is_some() {
         outcome.warn(format!("{refusal}; {way_out}"));
         return Ok(());
@@ -332,7 +334,7 @@ fn conclude(
     Err(StepError::refused(refusal).hint(way_out))
 }
 
-/// Says what can be done about a version that was not promoted.
+/// Returns the possible actions for a version that was not promoted.
 fn way_out(document: &Sections, deployment: &Deployment) -> String {
     let Deployment { pipeline, version, .. } = deployment;
     let by_hand = format!("to use it anyway: lynceus models promote {pipeline} {version}");

@@ -57,7 +57,8 @@ fn killed_run_repeated_gives_the_same_result() {
         for attempt in 0..10_u32 {
             let mut child =
                 command(&disturbed.args(bundle, now)).stderr(Stdio::null()).spawn().unwrap();
-            // Each attempt ends somewhere else, from before the first write to after the last.
+            // Each attempt is killed at another point, from before the first write to after the
+            // last.
             for spin in 0..400_009 * attempt {
                 std::hint::black_box(spin);
             }

@@ -199,7 +199,7 @@ fn a_run_that_was_killed_after_it_promoted_writes_the_same_when_run_again() {
     }
     let first = deployed(&undisturbed, "blind", 300);
     let second = deployed(&undisturbed, "sharp", 301);
-    // The other one dies after each change of the alias and before `deployment.json`.
+    // This run is killed after the alias was changed and before `deployment.json` was written.
     for (bundle, now, expected) in [("blind", 300, &first), ("sharp", 301, &second)] {
         deployed(&killed, bundle, now);
         fs::remove_file(killed.folder().join("deployment.json")).unwrap();
@@ -253,7 +253,7 @@ fn bundles_of_all_shards_are_one_version_with_one_decision() {
     let rows = |deployment: &Deployment, part: &str| deployment.figures[part]["rows"];
     assert!((rows(&first, "validation") - 200.0).abs() < 1e-9, "{:?}", first.figures);
 
-    // One of two shards is much worse: the version as a whole is.
+    // One of two shards is much worse, so the whole version is worse.
     let second = deployed_shards(&pipeline, ["sharp", "blind"], 301);
     assert!(!second.promoted && !second.live, "{}", second.why);
     assert_eq!(second.champion.as_deref(), Some(first.version.as_str()));

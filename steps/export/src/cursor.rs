@@ -1,4 +1,4 @@
-//! How far a sink got: `state/<pipeline>/export-<sink>.json`.
+//! The position of a sink in the score objects: `state/<pipeline>/export-<sink>.json`.
 
 use contract::score::{Drift, WindowScore};
 use contract::{OTHER_VERSION_HINT, Span, StepError, Timestamp};
@@ -10,7 +10,7 @@ use crate::sinks::Failure;
 /// Time after which the same failure is reported again.
 const REPORTED_EVERY: Span = Span::from_seconds(3600);
 
-/// How far a sink got, and what it needs to know of the windows before.
+/// The position of a sink, and what it needs from earlier windows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Version of this format.
@@ -22,19 +22,19 @@ pub struct Cursor {
     /// The last drift report of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
-    /// What the last run failed with; nothing when it did not.
+    /// Failure of the last run; `None` if it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Failing>,
 }
 
-/// A sink that does not take what it is given.
+/// A failing sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failing {
-    /// Since when, whatever the reasons were.
+    /// Since when it fails, for any reason.
     pub since: Timestamp,
-    /// When it was last reported.
+    /// Time of the last report of the failure.
     pub reported: Timestamp,
-    /// Kind of the failure, to distinguish it from others: the status, or why there was none.
+    /// Kind of the failure, to distinguish it from others: the HTTP status, or why there was none.
     pub kind: String,
     /// The last failure in words.
     pub why: String,
@@ -77,7 +77,7 @@ impl Cursor {
         state::write(store, pipeline, &name(sink), self, etag).map(drop)
     }
 
-    /// Moves over windows.
+    /// Advances the cursor past windows.
     pub(crate) fn follow(&mut self, windows: &[WindowScore]) {
         for window in windows {
             self.exported_to = window.time;
@@ -88,7 +88,7 @@ impl Cursor {
         }
     }
 
-    /// Notes how a run ended, and returns whether that has to be reported.
+    /// Records the result of a run, and returns whether it must be reported.
     pub(crate) fn note(&mut self, failure: Option<&Failure>, now: Timestamp) -> bool {
         let Some(failure) = failure else {
             self.failing = None;

@@ -5,8 +5,8 @@
 //! alerts, and gets the missed windows later. A failure of a sink does not make the step fail: it
 //! is a warning once an hour, and `lynceus status` shows it.
 //!
-//! [`metrics`] makes series of scores, `sinks` holds a file for each sink, [`Cursor`] is how far it
-//! got.
+//! [`metrics`] converts scores to series, `sinks` has a file for each sink, and [`Cursor`] is the
+//! position of a sink.
 
 mod cursor;
 pub mod metrics;
@@ -27,7 +27,7 @@ use store::{Follower, ObjectStore};
 pub use crate::cursor::{Cursor, Failing};
 use crate::sinks::{Batch, Failure, RunEnd, Sink};
 
-/// Most windows, and rows (one per entity and window), of one batch of a sink.
+/// Maximum number of windows, and of rows (one per entity and window), in one batch of a sink.
 const WINDOWS_AT_ONCE: usize = 60;
 const ROWS_AT_ONCE: usize = 1000;
 
@@ -38,20 +38,20 @@ pub struct Exported {
     pub format: u32,
     /// The pipeline.
     pub pipeline: String,
-    /// What each sink of the document got.
+    /// The result of each sink of the document.
     pub sinks: Vec<ExportedTo>,
 }
 
-/// What one sink got.
+/// The result of one sink.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportedTo {
     /// Its name in the document.
     pub name: String,
     /// End of the last window it has, or rejected permanently.
     pub exported_to: Timestamp,
-    /// Samples, or rows, that it took in this run.
+    /// Samples, or rows, that it accepted in this run.
     pub published: usize,
-    /// What it fails with.
+    /// Its failure, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Failing>,
 }
@@ -69,7 +69,7 @@ pub fn run(args: &ExportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let count = u32::try_from(document.exports.len()).unwrap_or(u32::MAX).max(1);
     for (number, (name, settings)) in (1..).zip(&document.exports) {
         let Some(scored_to) = follower.scored_to() else { break };
-        // Each has its share of the time, so that none takes that of another.
+        // Each sink has a share of the time, so that a slow sink does not delay the others.
         let until = begin + share(args.budget.to_std(), number, count);
         let features = args.features.as_deref();
         let export =
@@ -117,7 +117,7 @@ fn next_windows(reader: &mut ScoreReader<'_>, most: usize) -> Result<Vec<WindowS
     Ok(windows)
 }
 
-/// A cursor and what it was when it was read.
+/// A cursor and its stored value when it was read.
 struct CursorOf {
     value: Cursor,
     before: Option<store::Stored<Cursor>>,
@@ -128,7 +128,7 @@ impl CursorOf {
         let before = Cursor::read(export.store, &export.document.name, name)?;
         let value = match &before {
             Some(stored) => stored.value.clone(),
-            // A new sink begins with the last window.
+            // A new sink starts with the last window.
             None => Cursor::new(scored_to - export.document.step),
         };
         Ok(Self { value, before })
@@ -150,7 +150,7 @@ struct Export<'a> {
     now: Timestamp,
     /// The feature table of the tick.
     features: Option<&'a Path>,
-    /// Nothing more is begun after this.
+    /// No request is started after this time.
     until: Instant,
 }
 
@@ -168,7 +168,7 @@ impl Export<'_> {
         scored_to: Timestamp,
     ) -> Result<(usize, Option<Failure>), StepError> {
         let oldest = scored_to - self.document.scoring.catch_up;
-        // A sink that failed the last time is tried with one window.
+        // If a sink failed in the last run, it is tried with one window.
         let mut most = if cursor.failing.is_some() { 1 } else { WINDOWS_AT_ONCE };
         let features = self.features.filter(|_| sink.wants_features());
         let features = features.map(FeatureTable::read).transpose()?;
@@ -182,8 +182,8 @@ impl Export<'_> {
             match self.publish(sink.as_mut(), cursor, (&windows, features.as_ref()), scored_to) {
                 Ok(count) => published += count,
                 Err(error) => {
-                    // What a server rejects permanently it rejects the next time too: it is left
-                    // behind and reported, whatever comes after it.
+                    // A server would permanently reject these windows again, so they are skipped
+                    // and reported, whatever follows them.
                     let is_final = error.is_final;
                     failure = Some(error);
                     if !is_final {
@@ -227,7 +227,7 @@ impl Export<'_> {
         sink.publish(&Batch { pipeline, store, windows, features, end })
     }
 
-    /// Shows the last window to a sink that shows nothing else.
+    /// Publishes the last window to a sink that shows only the last window.
     fn snapshot(
         &self,
         sink: &mut dyn Sink,

@@ -1,4 +1,4 @@
-//! Scores as metrics: the series there are.
+//! Scores as metrics: the list of all series.
 //!
 //! Names and units follow the Prometheus conventions. A value belongs to the end of its window.
 
@@ -18,7 +18,7 @@ pub enum Kind {
     Counter,
 }
 
-/// A metric: what its series have in common.
+/// A metric: the properties that its series share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
     /// The name.
@@ -37,7 +37,7 @@ const NO_DATA: &str = "lynceus_no_data";
 const LAG: &str = "lynceus_score_lag_seconds";
 const WINDOWS: &str = "lynceus_windows_scored_total";
 
-/// Every metric there is, in the order of the names.
+/// Every metric, in the order of the names.
 pub const METRICS: [Metric; 7] = [
     Metric {
         name: ANOMALY,
@@ -102,7 +102,7 @@ impl Sample {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Series<'a> {
     pub(crate) pipeline: &'a str,
-    /// The shard that scored, which is a label.
+    /// The shard that scored the windows, which is a label.
     pub(crate) shard: Option<Shard>,
 }
 

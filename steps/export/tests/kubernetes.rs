@@ -46,7 +46,7 @@ impl Api {
                     "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
                 );
                 let mut client: TcpStream = client;
-                // A client that is gone is none of the server's business.
+                // The server ignores a client that has disconnected.
                 drop(client.write_all(format!("{head}{body}").as_bytes()));
             }
         });
@@ -150,7 +150,7 @@ fn a_pod_whose_class_changes_is_annotated_and_a_mismatch_is_an_event() {
         verdict("shop/web-0", 101, Some("redis"), "nginx"),
         verdict("shop/db-0", 101, Some("mysql"), "mysql"),
         verdict("shop/new-0", 101, None, "nginx"),
-        // Reached before: it was published then.
+        // This verdict was reached earlier, and was published then.
         verdict("shop/old-0", 90, Some("redis"), "nginx"),
     ];
     assert_eq!(export(&place, 101, entities), [""; 0]);

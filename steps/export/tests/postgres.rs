@@ -33,7 +33,7 @@ fn scores_are_exported_once_and_a_returning_server_gets_missed_ones() -> anyhow:
     place.score(1..=3, &[2]);
     assert_eq!(place.export(3), [""; 0]);
     let rows = "SELECT entity, count(*), sum(attack::int), min(score) FROM lynceus.cluster GROUP BY 1 ORDER BY 1";
-    // A new sink begins with the last window.
+    // A new sink starts with the last window.
     let first = server.run(&database, rows)?;
     place.score(4..=6, &[5]);
     assert_eq!(place.export(6), [""; 0]);

@@ -1,4 +1,4 @@
-//! Scores as metrics: in a file that promtool approves of, and in a real Prometheus.
+//! Scores as metrics: in a file that promtool accepts, and in a real Prometheus.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

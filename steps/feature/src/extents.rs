@@ -1,4 +1,4 @@
-//! From when to when each entity was sampled.
+//! First and last window of each entity.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use frames::Table;
 
 /// Latest and earliest accepted time: the years 0 to 9999.
 const TIME_LIMITS_MS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
-/// A grid this much longer than its samples are many is a wrong time or a wrong step, unless it
-/// is small anyway.
+/// Maximum number of grid rows per sample; more rows mean a wrong time or a wrong step, unless the
+/// grid is small.
 const ROWS_PER_SAMPLE: u64 = 100;
 const ALWAYS_ALLOWED_ROWS: u64 = 1_000_000;
 
@@ -29,7 +29,7 @@ pub(crate) struct Extents {
     pub(crate) entities: Vec<Extent>,
     /// Number of samples.
     pub(crate) samples: usize,
-    /// Whether no sample is earlier than the one before it.
+    /// Whether the samples are sorted by time.
     pub(crate) sorted: bool,
 }
 
@@ -39,7 +39,7 @@ impl Extents {
         self.entities.partition_point(|extent| extent.name.as_str() < name)
     }
 
-    /// Returns the ends of the first and of the last window of all; `None` without samples.
+    /// Returns the ends of the first and the last window of all entities; `None` without samples.
     pub(crate) fn bounds(&self) -> Option<(Timestamp, Timestamp)> {
         let first = self.entities.iter().map(|extent| extent.first).min()?;
         Some((first, self.entities.iter().map(|extent| extent.last).max()?))
@@ -61,7 +61,7 @@ impl Scan {
         Self { step, bounds: HashMap::new(), samples: 0, sorted: true, last: None }
     }
 
-    /// Takes in the next rows. Errors: refused for a time that is none.
+    /// Adds the next rows. Errors: refused for an invalid time.
     pub(crate) fn add(&mut self, rows: &Table) -> Result<(), StepError> {
         let mut bounds: Vec<Option<(Timestamp, Timestamp)>> = vec![None; rows.entities.len()];
         for (row, (time, entity)) in rows.times.iter().zip(&rows.entity).enumerate() {
@@ -84,7 +84,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Returns the extents. Errors: refused where the windows are many more than the samples.
+    /// Returns the extents. Errors: refused if there are many more windows than samples.
     pub(crate) fn finish(self) -> Result<Extents, StepError> {
         let Self { step, bounds, samples, sorted, .. } = self;
         let entities = bounds.into_iter().map(|(name, (first, last))| Extent {

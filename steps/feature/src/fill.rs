@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::grid::Grid;
 
-/// How the contract names a fill: as the document writes it.
+/// Returns the name of a fill in the contract, which is its text in the document.
 pub(crate) fn name(fill: &Fill) -> String {
     match fill {
         Fill::None => "none".to_owned(),
@@ -17,8 +17,8 @@ pub(crate) fn name(fill: &Fill) -> String {
 
 /// Fills the gaps of every column and returns how many of the block's own rows were filled.
 ///
-/// `drop_row` fills nothing: it takes rows out of the output, see [`complete_rows`]. Zero is no text:
-/// a gap in a column of `texts` stays one.
+/// `drop_row` fills nothing: it removes rows from the output, see [`complete_rows`]. Zero is not a
+/// text, so a gap in a column of `texts` stays a gap.
 pub(crate) fn fill(grid: &mut Grid, fill: &Fill, texts: &[String]) -> usize {
     let Grid { entities, columns, .. } = grid;
     columns
@@ -40,8 +40,8 @@ pub(crate) fn fill(grid: &mut Grid, fill: &Fill, texts: &[String]) -> usize {
         .sum()
 }
 
-/// Returns how many values of the block's own rows are missing, but for those of `texts`: an entity
-/// without a label is none.
+/// Returns how many values of the block's own rows are missing, except in the columns of `texts`:
+/// an entity without a label is not a gap.
 pub(crate) fn gaps(grid: &Grid, texts: &[String]) -> usize {
     let count = |values: &[f64]| values.iter().filter(|value| value.is_nan()).count();
     let own = |column: &frames::Column| -> usize {
@@ -50,7 +50,7 @@ pub(crate) fn gaps(grid: &Grid, texts: &[String]) -> usize {
     grid.columns.par_iter().filter(|column| !texts.contains(&column.name)).map(own).sum()
 }
 
-/// Says of each row whether no column but those of `texts` has a gap there.
+/// Returns for each row whether all columns except those of `texts` have a value.
 pub(crate) fn complete_rows(grid: &Grid, texts: &[String]) -> Vec<bool> {
     let mut complete = vec![true; grid.rows()];
     for column in grid.columns.iter().filter(|column| !texts.contains(&column.name)) {

@@ -7,14 +7,14 @@ use rayon::prelude::*;
 
 use crate::extents::{Extent, Extents, window_end};
 
-/// Stands in [`Grid::source`] for a row without a sample.
+/// Value in [`Grid::source`] of a row without a sample.
 pub(crate) const NO_SAMPLE: u32 = u32::MAX;
 
-/// The consecutive rows of one entity; none where it has no window in the block.
+/// The consecutive rows of one entity; none if it has no window in the block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entity {
     pub(crate) name: String,
-    /// End of the window of its first sample of all.
+    /// End of the window of its first sample in the whole file.
     pub(crate) first: Timestamp,
     /// End of the window of the first row.
     pub(crate) start: Timestamp,
@@ -22,7 +22,7 @@ pub(crate) struct Entity {
     pub(crate) first_row: usize,
     /// Number of rows.
     pub(crate) rows: usize,
-    /// How many of them, the first ones, belong to the block before.
+    /// Number of the first rows, which belong to the previous block.
     pub(crate) carried: usize,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Grid {
     pub(crate) entities: Vec<Entity>,
     /// Row of the samples behind each grid row, or [`NO_SAMPLE`].
     pub(crate) source: Vec<u32>,
-    /// The sample columns that were asked for.
+    /// The requested sample columns.
     pub(crate) columns: Vec<Column>,
 }
 
@@ -71,19 +71,21 @@ pub(crate) struct GridCounts {
     pub(crate) superseded: usize,
     /// Infinite values that became gaps.
     pub(crate) non_finite: usize,
-    /// Rows that no sample stands behind.
+    /// Rows without a sample.
     pub(crate) missing_rows: usize,
 }
 
-/// The last rows of every entity, which the next block looks back on: by column, entity after entity.
+/// The last rows of every entity, which are in the lookback of the next block: by column, entity
+/// after entity.
 pub(crate) type Tail = Vec<Vec<f64>>;
 
 impl Grid {
-    /// Puts the named columns of a block's samples on the grid, behind the rows that the block before
-    /// has left.
+    /// Puts the named columns of a block's samples on the grid, after the rows that remain from the
+    /// previous block.
     ///
     /// A sample at time t belongs to the window that ends at the next multiple of the step at or
-    /// after t; the last one in a window wins, and of two at one time the later row.
+    /// after t; the last sample of a window is used, and of two samples at the same time the later
+    /// row.
     pub(crate) fn new(
         samples: Samples,
         names: &[&str],
@@ -113,7 +115,7 @@ impl Grid {
         Ok((Self { step: block.extents.step, entities, source, columns }, counts))
     }
 
-    /// Returns the rows on which the next block looks back, before any fill.
+    /// Returns the rows in the lookback of the next block, before any fill.
     pub(crate) fn tail(&self, block: Block<'_>, next: Block<'_>) -> Tail {
         let rows = self.entities.iter().zip(&block.extents.entities).map(|(entity, extent)| {
             let end = entity.range().end;
@@ -136,7 +138,7 @@ impl Grid {
         self.entities.iter().map(|entity| entity.own().len()).sum()
     }
 
-    /// Returns the index of a column that was asked for.
+    /// Returns the values of a requested column.
     pub(crate) fn values(&self, name: &str) -> &[f64] {
         let column = self.columns.iter().find(|column| column.name == name);
         &column.expect("a plan names columns of the grid only").values
@@ -153,7 +155,7 @@ fn carried_rows(extent: &Extent, block: Block<'_>) -> usize {
     ((block.after - extent.first).in_steps(step) + 1).min(block.lookback.in_steps(step))
 }
 
-/// Samples that made it to the grid, sorted by entity and window: one item a cell.
+/// Samples that are on the grid, sorted by entity and window: one item per cell.
 struct Cells {
     entity: Vec<u32>,
     window_ms: Vec<i64>,
@@ -179,7 +181,7 @@ fn cells(
     let ranks: Vec<u32> = table.entities.iter().map(rank).collect();
     let entity: Vec<u32> = table.entity.iter().map(|entity| ranks[*entity as usize]).collect();
     let windows: Vec<i64> = table.times.iter().map(|time| window_end(*time, step).ms()).collect();
-    // Most sources return sorted rows, as in every tick of scoring.
+    // Most sources return sorted rows; in every tick of scoring the rows are sorted.
     if let Some(cells) = cells_in_order(&entity, &windows, extents.entities.len()) {
         return Ok(cells);
     }
@@ -195,8 +197,8 @@ fn cells(
     keys.and_then(|keys| sorted_cells(&keys, counts)).map_err(|e| bug(&e))
 }
 
-/// Returns the cells of samples whose windows grow from row to row of each entity, each row being a
-/// cell of its own; `None` if they do not.
+/// Returns the cells of samples whose windows increase from row to row of each entity, so that each
+/// row is a separate cell; `None` if they do not.
 fn cells_in_order(entity: &[u32], windows: &[i64], entities: usize) -> Option<Cells> {
     let mut last = vec![i64::MIN; entities];
     for (entity, window) in entity.iter().zip(windows) {
@@ -243,8 +245,8 @@ fn sorted_cells(keys: &DataFrame, counts: &mut GridCounts) -> Result<Cells, Pola
     Ok(cells)
 }
 
-/// Lays the cells out with a row for every step of the block between an entity's first and last, and
-/// before them the rows that features look back on.
+/// Lays the cells out with a row for every step of the block between an entity's first and last
+/// sample, preceded by the rows of the lookback.
 fn lay_out(cells: &Cells, block: Block<'_>) -> (Vec<Entity>, Vec<u32>) {
     let step = block.extents.step;
     let mut entities: Vec<Entity> = Vec::with_capacity(block.extents.entities.len());

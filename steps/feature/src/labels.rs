@@ -1,4 +1,4 @@
-//! What is known of each row: from a scenario log, or from the source's own labels.
+//! The label of each row: from a scenario log, or from the source's labels.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use frames::{LabelInterval, RowLabels, Table};
 
 use crate::grid::{Grid, NO_SAMPLE};
 
-/// Returns the label of rows that nothing is known to have happened to.
+/// Returns the label of rows outside of all scenarios.
 ///
-/// It is one that the document counts as normal.
+/// It is a label that the document counts as normal.
 fn normal_label(normal: &[String]) -> String {
     let usual = "normal".to_owned();
     match normal.first() {
@@ -20,8 +20,9 @@ fn normal_label(normal: &[String]) -> String {
 /// Labels rows by the intervals of a scenario log.
 ///
 /// A row is inside an interval that starts before it and ends at or after it, and whose target is
-/// its entity or no entity of the table. A guard band excludes a row that lies in another scenario,
-/// too, and has that one's label; of two of a kind the earlier one in the log counts.
+/// its entity or no entity of the table. A guard band also excludes a row that lies in another
+/// scenario, and the row has the label of that scenario; of two intervals of the same kind the
+/// earlier one in the log counts.
 pub(crate) fn from_intervals(
     table: &Table,
     intervals: &[LabelInterval],
@@ -52,9 +53,9 @@ pub(crate) fn from_intervals(
 
 /// Labels rows by the labels of their samples.
 ///
-/// A row without a sample has the label of the one before and counts in no metric; so does a sample
-/// without a label. Consecutive rows of an entity with the same
-/// anomalous label are one scenario, named after its first row.
+/// A row without a sample has the label of the previous row and counts in no metric; so does a
+/// sample without a label. Consecutive rows of an entity with the same anomalous label are one
+/// scenario, named after its first row.
 pub(crate) fn from_samples(
     grid: &Grid,
     sample_labels: &[String],
@@ -72,7 +73,7 @@ pub(crate) fn from_samples(
         }
     }
     let mut labels = RowLabels::default();
-    // By entity: the label and scenario of the row before.
+    // By entity: the label and scenario of the previous row.
     let mut before: HashMap<u32, (&str, String)> = HashMap::new();
     for (row, grid_row) in rows.iter().enumerate() {
         let label = carried[*grid_row as usize];

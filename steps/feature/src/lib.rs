@@ -1,10 +1,10 @@
-//! `feature`: samples in, one row of features per window and entity out.
+//! `feature`: computes one row of features per window and entity from samples.
 //!
 //! The same code makes the features of a training range and of the single window that is scored.
-//! Every feature of a row is computed from the samples in its
-//! [lookback](document::features::lookback)
-//! alone, in an order of operations that is fixed relative to the row: so a window that is computed
-//! alone has the same bits as in a batch, at any number of threads.
+//! Every feature of a row is computed only from the samples in its
+//! [lookback](document::features::lookback), in an order of operations that is fixed relative to
+//! the row. Therefore a window that is computed alone has the same bits as in a batch, at any
+//! number of threads.
 //!
 //! In order: `stream` reads the samples in blocks of time, `extents` finds the windows of each
 //! entity, `grid` puts samples on the step grid, `fill` closes gaps as the document says, `plan`
@@ -49,7 +49,7 @@ pub fn run(args: &FeatureArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Notes what happened to the samples, and which columns hold nothing.
+/// Records how the samples were changed, and which columns have no value.
 fn tell(written: &Written, outcome: &mut Outcome) {
     for (name, value) in written.counts.named() {
         outcome.count(name, value);

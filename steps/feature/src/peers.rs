@@ -1,12 +1,13 @@
-//! How far each entity departs from its peers: the others of its group at the same time.
+//! Distance of each entity from its peers: the other entities of its group at the same time.
 //!
 //! Level and spread of a group are medians, which stay correct while fewer than half of its
 //! entities are faulty (Hampel, The Influence Curve and Its Role in Robust Estimation, 1974). The
 //! spread of a few entities at one time is mostly chance, so its median over a trailing window is
-//! taken.
+//! used.
 //!
-//! Entities of one group often differ all the time: another workload, more memory. Compared with
-//! what it usually is, the distance of each says whether it has changed.
+//! Entities of one group often differ permanently: another workload, more memory. Therefore the
+//! distance of each entity can be compared with its own usual distance, which shows whether it has
+//! changed.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,14 @@ use frames::columns::matches;
 
 use crate::grid::{Entity, Grid};
 
-/// Makes the median absolute deviation of normal values their standard deviation.
+/// Factor from the median absolute deviation to the standard deviation, for normally distributed
+/// values.
 const OF_MEDIAN: f64 = 1.4826;
 /// The same for the mean absolute deviation, which is used if more than half are equal (Iglewicz
 /// and Hoaglin, How to Detect and Handle Outliers, 1993).
 const OF_MEAN: f64 = 1.253_314;
 
-/// A group at one time; all gaps where too few have a value.
+/// A group at one time; all values are gaps if too few entities have a value.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     median: f64,
@@ -47,16 +49,16 @@ struct Group {
 struct Stay {
     /// Index of the first row in the grid.
     first_row: usize,
-    /// Steps from the first row of all to it.
+    /// Steps from the first row of all entities to it.
     first_time: usize,
     rows: usize,
 }
 
 /// Returns the deviations of a column's values from those of the peers, in spreads; `rows` is the
-/// length of the window, and `by` has the values of the column that says the group.
+/// length of the window, and `by` has the values of the column that defines the groups.
 ///
-/// An entity that changes its group is compared from then on with the new one, and with what its
-/// distance from that one was.
+/// An entity that changes its group is compared with the new group from then on, and with its own
+/// earlier distances from that group.
 pub(crate) fn deviations(
     grid: &Grid,
     values: &[f64],
@@ -84,7 +86,7 @@ pub(crate) fn deviations(
         }
         let least = usize::try_from(rule.min_entities).unwrap_or(usize::MAX);
         let levels: Vec<Level> = at.into_iter().map(|values| level(values, least)).collect();
-        // An entity that is compared with its own past has its own spread.
+        // For an entity that is compared with its own past, the spread of the group is not used.
         let times = if rule.own { 0..0 } else { 0..length };
         let spreads: Vec<f64> = times.map(|time| spread(&levels, time, rows)).collect();
         for stay in &stays {
@@ -140,7 +142,7 @@ fn groups(grid: &Grid, by: Option<&[f64]>, rule: &Peers) -> Vec<Group> {
     groups
 }
 
-/// Returns what tells the values of groups apart; entities without one are a group of their own.
+/// Returns the key of a group's value; all entities without a value form a separate group.
 fn key_of(value: f64) -> u64 {
     if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() }
 }
@@ -153,8 +155,8 @@ fn level(mut values: Vec<f64>, least: usize) -> Level {
 }
 
 impl Level {
-    /// Returns the median of values and their spreads, and leaves their distances from it in their
-    /// place; there is at least one.
+    /// Returns the median of values and their spreads, and replaces the values by their distances
+    /// from the median; there must be at least one value.
     fn of(values: &mut [f64]) -> Self {
         let usual = median(values);
         values.iter_mut().for_each(|value| *value = (*value - usual).abs());
@@ -166,7 +168,7 @@ impl Level {
 }
 
 /// Returns the usual spread over the window that ends at a time: the median of the spreads, or the
-/// mean of the mean spreads where the entities are mostly equal.
+/// mean of the mean spreads if the entities are mostly equal.
 fn spread(levels: &[Level], time: usize, rows: usize) -> f64 {
     let window = &levels[(time + 1).saturating_sub(rows.max(1))..=time];
     let there = window.iter().filter(|level| !level.median.is_nan());
@@ -193,8 +195,8 @@ fn deviation(distance: f64, level: Level, spread: f64, rule: &Peers) -> f64 {
     (distance / spread).clamp(-rule.clip, rule.clip)
 }
 
-/// Returns the distance of an entity's last distance from their median, in their spreads; a gap
-/// while fewer than a quarter of `rows` have a value.
+/// Returns how far an entity's last distance is from the median of its distances, in their spreads;
+/// a gap while fewer than a quarter of `rows` have a value.
 fn change(distances: &[f64], rows: usize, level: Level, rule: &Peers) -> f64 {
     let mut there: Vec<f64> = distances.iter().copied().filter(|it| !it.is_nan()).collect();
     let Some(last) = distances.last().filter(|_| there.len() * 4 >= rows) else {

@@ -18,21 +18,21 @@ use crate::rolling::Window;
 pub(crate) enum Task {
     /// The sample column itself.
     Raw(String),
-    /// Statistics over a window of a sample column, a feature each.
+    /// Statistics over a window of a sample column, one feature per statistic.
     Rolling { column: String, window: Window, statistics: Vec<Statistic> },
-    /// A sample column minus itself so many rows earlier.
+    /// A sample column minus its value `lag` rows earlier.
     Difference { column: String, lag: usize },
     /// Increase of a sample column per second.
     Rate(String),
     /// One sample column divided by another.
     Ratio { numerator: String, denominator: String },
-    /// How far a sample column departs from that of the entity's peers.
+    /// Deviation of a sample column from that of the entity's peers.
     Peers { column: String, rule: Peers, rows: usize },
     /// Sine and cosine of a cycle.
     Calendar(Cycle),
 }
 
-/// All tasks with the contract their columns keep.
+/// All tasks, and the contract of their columns.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) contract: FeatureContract,
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
     pub(crate) texts: Vec<String>,
 }
 
-/// Plans the document's rules over the sample columns there are.
+/// Plans the document's rules over the available sample columns.
 ///
 /// A rule that names another column, two features of one name and a reserved name are usage errors.
 pub(crate) fn plan(document: &Sections, available: &[&str]) -> Result<Plan, StepError> {
@@ -58,7 +58,7 @@ pub(crate) fn plan(document: &Sections, available: &[&str]) -> Result<Plan, Step
     builder.finish()
 }
 
-/// A planned column with the rule (counted from 1) that asks for it.
+/// A planned column with the number of its rule (counted from 1).
 struct Planned {
     rule: usize,
     feature: FeatureColumn,
@@ -70,7 +70,7 @@ struct Planned {
 struct Builder<'a> {
     document: &'a Sections,
     available: &'a [&'a str],
-    /// Those that rules may mean: all but the ones of texts.
+    /// Columns that rules may refer to: all except those of texts.
     numbers: Vec<&'a str>,
     /// The sample columns that the document names.
     known: &'a [SampleColumn],
@@ -205,7 +205,8 @@ impl<'a> Builder<'a> {
                         format!("quantile({quantile}, {column}, {span})"),
                     ),
                 };
-                // The usual share is not worth a word; another one makes other features.
+                // The default share is not written in the formula; another share gives different
+                // features.
                 let formula = match rule.min_share {
                     0.5 => call,
                     share => format!("{call} of at least {share}"),
@@ -318,7 +319,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds the query to the formula of each feature whose sample column is not a feature itself:
-    /// otherwise another query would go unnoticed by the contract.
+    /// otherwise the contract would not change with the query.
     fn name_hidden_queries(&mut self) {
         let raw: Vec<String> = self
             .columns

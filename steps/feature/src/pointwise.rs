@@ -12,7 +12,7 @@ pub(crate) fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { f64::NAN }
 }
 
-/// Each value minus the one `lag` rows earlier; a gap where either is missing.
+/// Computes each value minus the one `lag` rows earlier; a gap if either is missing.
 pub(crate) fn difference(values: &[f64], lag: usize, into: &mut [f64]) {
     into.fill(f64::NAN);
     for (row, into) in into.iter_mut().enumerate().skip(lag) {
@@ -20,7 +20,7 @@ pub(crate) fn difference(values: &[f64], lag: usize, into: &mut [f64]) {
     }
 }
 
-/// Increase per second since the row before; a gap where either is missing.
+/// Computes the increase per second since the previous row; a gap if either is missing.
 ///
 /// A counter that fell was reset to zero in between, so its value is the increase, as in
 /// Prometheus' `rate`.
@@ -34,7 +34,7 @@ pub(crate) fn rate(values: &[f64], step: Span, into: &mut [f64]) {
     }
 }
 
-/// One value divided by another; a gap where either is missing or the divisor is zero.
+/// Divides one value by another; a gap if either is missing or the divisor is zero.
 pub(crate) fn ratio(numerator: &[f64], denominator: &[f64], into: &mut [f64]) {
     for ((numerator, denominator), into) in numerator.iter().zip(denominator).zip(into) {
         *into = finite(numerator / denominator);

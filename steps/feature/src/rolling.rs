@@ -1,9 +1,9 @@
 //! Statistics over trailing windows.
 //!
-//! Nothing is carried from one window to the next but exact things (an order, a set of values):
-//! each result depends on the values of its own window and on their places in it, so that a window
-//! computed alone has the same bits as one in the middle of a batch. Sums that are updated by
-//! adding the newest value and taking the oldest away, as most libraries have them, do not.
+//! Only exact state (an order, a set of values) is carried from one window to the next: each result
+//! depends only on the values of its window and on their positions in it, so that a window computed
+//! alone has the same bits as one in the middle of a batch. Running sums, which add the newest
+//! value and subtract the oldest one as in most libraries, do not have this property.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Makes a window of which a share of rows, rounded up, must be there.
+    /// Makes a window in which a share of the rows, rounded up, must have a value.
     pub(crate) fn new(rows: usize, min_share: f64) -> Self {
         let rows = rows.max(1);
         // A share such as 0.1 of 30 rows means 3, however its product is rounded.
@@ -37,23 +37,23 @@ impl Window {
 /// Mean and standard deviation (n in the divisor) of every window of a series.
 #[derive(Debug, Default)]
 pub(crate) struct Moments {
-    /// One value a row; until the end its distance from the row's reference.
+    /// One value per row; during the computation its distance from the row's reference.
     pub(crate) means: Vec<f64>,
-    /// One value a row; until the end the sum of squared deviations.
+    /// One value per row; during the computation the sum of squared deviations.
     pub(crate) deviations: Vec<f64>,
     /// How many values each window has.
     counts: Vec<f64>,
 }
 
-/// Values of a series as the sums below want them: gaps take part with weight 0.
+/// Values of a series for the sums below: gaps have weight 0.
 struct Series {
     /// The values, 0 for a gap.
     values: Vec<f64>,
     /// 1 for a value, 0 for a gap.
     weights: Vec<f64>,
-    /// The last value at or before each row. Where a stretch of rows that ends with a row has any
-    /// value, this is one of them: values are taken relative to it, so that the mean of equal
-    /// values is that value and their deviation zero, exactly.
+    /// The last value at or before each row. If a range of rows that ends with a row has any value,
+    /// the reference of the row is one of them. Values are computed relative to it, so that the
+    /// mean of equal values is exactly that value and their deviation is exactly zero.
     references: Vec<f64>,
 }
 
@@ -80,13 +80,12 @@ impl Series {
 /// Computes mean and deviation of every window.
 ///
 /// A window is cut into chunks of about the square root of its length, counted back from its last
-/// row. Each chunk has its mean and squared deviations, in two passes; the window's mean is that
-/// of the chunks, and its squared deviations are those within chunks plus those of the chunks'
-/// means (Chan, Golub and `LeVeque` 1983, "Algorithms for Computing the Sample Variance", eq. 1.5,
-/// two-pass over chunks). A chunk that ends with a given row is shared by all windows that
-/// contain it: the work per row is about twice the square root of the window. The loops run over
-/// rows inside, so that the compiler makes vector instructions of them without changing the order
-/// of any sum.
+/// row. Each chunk has its mean and squared deviations, in two passes; the window's mean is that of
+/// the chunks, and its squared deviations are those within chunks plus those of the chunks' means
+/// (Chan, Golub and `LeVeque` 1983, "Algorithms for Computing the Sample Variance", eq. 1.5,
+/// two-pass over chunks). A chunk that ends with a given row is shared by all windows that contain
+/// it: the work per row is about twice the square root of the window. The inner loops run over
+/// rows, so that the compiler can vectorise them without changing the order of any sum.
 pub(crate) fn moments(values: &[f64], window: Window) -> Moments {
     let series = Series::new(values);
     let length = window.rows.isqrt().max(1);
@@ -114,7 +113,7 @@ pub(crate) fn moments(values: &[f64], window: Window) -> Moments {
 }
 
 impl Moments {
-    /// Makes means and deviations of offsets and sums, gaps where there are too few values.
+    /// Converts offsets and sums to means and deviations; gaps if there are too few values.
     fn finish(&mut self, series: &Series, window: Window) {
         let least = window.min_values as f64;
         let results = self.means.iter_mut().zip(&mut self.deviations);
@@ -128,7 +127,7 @@ impl Moments {
     }
 }
 
-/// Number, mean and squared deviations of the stretch of rows that ends with each row.
+/// Number, mean and squared deviations of the range of rows that ends with each row.
 struct Chunks {
     counts: Vec<f64>,
     /// The reference of the chunk; 0 if it is empty, so that the result depends only on the chunk.
@@ -184,20 +183,23 @@ impl Chunks {
         }
     }
 
-    /// Adds the chunk's squared deviations and that of its mean from the window's.
+    /// Adds the chunk's squared deviations, and the squared deviation of its mean from the window's
+    /// mean.
     fn add_squares(&self, series: &Series, shift: usize, all: &mut Moments) {
         let into = all.deviations[shift..].iter_mut().zip(&all.means[shift..]);
         let into = into.zip(&series.references[shift..]);
         let own = self.offsets.iter().zip(&self.anchors).zip(&self.counts).zip(&self.squares);
         for (((sum, mean), reference), (((offset, anchor), count), squares)) in into.zip(own) {
             let distance = ((anchor - reference) + offset) - mean;
-            // In this order: the square of a large distance is infinite, and zero times it no number.
+            // In this order: the square of a large distance is infinite, and zero times infinity is
+            // `NaN`.
             *sum += squares + (count * distance) * distance;
         }
     }
 }
 
-/// Smallest value of every window, by a queue of the values that may still become smallest.
+/// Computes the smallest value of every window, with a queue of the values that may still become
+/// the smallest.
 pub(crate) fn minimum(values: &[f64], window: Window, into: &mut [f64]) {
     extreme(values, window, |new, old| new <= old, into);
 }
@@ -229,8 +231,8 @@ fn extreme(values: &[f64], window: Window, replaces: fn(f64, f64) -> bool, into:
     }
 }
 
-/// Quantiles of every window, linear between order statistics as `numpy.quantile` has them by
-/// default; one output for each of `quantiles`.
+/// Quantiles of every window, with linear interpolation between order statistics, the default of
+/// `numpy.quantile`; one output for each of `quantiles`.
 pub(crate) fn quantiles(
     values: &[f64],
     window: Window,
@@ -270,7 +272,7 @@ fn quantile_of(sorted: &[f64], quantile: f64) -> f64 {
     let below = (place.floor() as usize).min(last);
     let (low, high) = (sorted[below], sorted[(below + 1).min(last)]);
     let share = place - below as f64;
-    // From the nearer end, as numpy does it, so that neither end is missed.
+    // Interpolates from the nearer end, as numpy does, so that both ends are exact.
     if share < 0.5 { low + (high - low) * share } else { high - (high - low) * (1.0 - share) }
 }
 

@@ -1,4 +1,4 @@
-//! Features of a file of samples, a block of time after the other.
+//! Computes the features of a file of samples, block of time by block of time.
 //!
 //! A feature depends only on the samples of its lookback, so a block needs only the last rows of
 //! the previous one: memory depends on the entities, the columns and the lookback, not on the
@@ -16,13 +16,14 @@ use crate::extents::{Scan, window_end};
 use crate::grid::{Block, Tail};
 use crate::table::{Counts, Maker};
 
-/// Rows of a block, about.
+/// Approximate number of rows of a block.
 const BLOCK_ROWS: usize = 128 * 1024;
 
-/// A block has this many times the rows that it looks back on at least, so that they cost little.
+/// A block has at least this many times the rows of its lookback, so that the lookback costs
+/// little.
 const LOOKBACKS: usize = 4;
 
-/// What was written.
+/// Summary of the written features.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) counts: Counts,
@@ -51,7 +52,7 @@ impl Written {
 /// Makes the features of a file of samples and writes them.
 ///
 /// One block is used for samples that are not in order of time, for samples with labels (which are
-/// carried from row to row), and for rules over peers (which look back on entities that have
+/// carried from row to row), and for rules over peers (whose lookback includes entities that have
 /// ended).
 pub(crate) fn write(
     document: &Sections,
@@ -109,14 +110,14 @@ fn length(whole: Block<'_>, block_rows: usize) -> Span {
     Span::from_ms(i64::try_from(steps).unwrap_or(i64::MAX).saturating_mul(extents.step.ms()))
 }
 
-/// The blocks on their way from the samples to the features.
+/// State of the conversion of blocks of samples to features.
 struct Blocks<'a> {
     maker: &'a Maker<'a>,
     length: Span,
     /// End of the last block.
     last: Timestamp,
     current: Block<'a>,
-    /// What the block before has left for this one.
+    /// Remaining rows of the previous block, for the lookback.
     before: Tail,
     writer: FeatureWriter,
     written: Written,
@@ -129,7 +130,7 @@ impl Blocks<'_> {
         let Block { extents, until, .. } = self.current;
         let is_inside = |time: &Timestamp| window_end(*time, extents.step) <= until;
         let is_last = until >= self.last;
-        // Unordered samples have a single block, which takes them all.
+        // Unordered samples have a single block with all of them.
         let times = &pending.table.times;
         let rows = if is_last { times.len() } else { times.partition_point(is_inside) };
         let samples = pending.take_first(rows);

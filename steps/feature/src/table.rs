@@ -25,13 +25,13 @@ pub struct Counts {
     pub superseded: usize,
     /// Infinite values that became gaps.
     pub non_finite: usize,
-    /// Rows that no sample stands behind.
+    /// Rows without a sample.
     pub missing_rows: usize,
     /// Values missing in the sample columns, before any fill.
     pub gaps: usize,
-    /// Values put in their place.
+    /// Number of gaps that were filled.
     pub filled: usize,
-    /// Rows left out for a gap.
+    /// Rows left out because of a gap.
     pub dropped_rows: usize,
 }
 
@@ -73,10 +73,10 @@ impl std::ops::AddAssign for Counts {
 
 /// Makes the feature table of samples, sorted by time and then by entity name.
 ///
-/// `intervals` are the labels of a scenario log; without them the samples' own labels are used,
-/// if there are any. The work is split over rayon's current threads; the result does not depend
-/// on how many there are. Errors: a rule that does not fit the samples (usage), samples whose
-/// times make no grid (refused).
+/// `intervals` are the labels of a scenario log; without them the samples' own labels are used, if
+/// there are any. The work is split over rayon's current threads; the result does not depend on how
+/// many there are. Errors: a rule that does not fit the samples (usage), samples whose times do not
+/// fit a grid (refused).
 pub fn features(
     document: &Sections,
     samples: Samples,
@@ -165,7 +165,7 @@ fn output_rows(grid: &Grid, kept: Option<&[bool]>) -> (Vec<u32>, Table) {
             time = time.saturating_add(step);
         }
     }
-    // Stable sorting merges the entities' runs, which are sorted already.
+    // Stable sorting merges the rows of the entities, which are already sorted.
     order.sort_by_key(|(time, entity, _)| (*time, *entity));
     let table = Table {
         times: order.iter().map(|(time, ..)| Timestamp::from_ms(*time)).collect(),
@@ -176,7 +176,7 @@ fn output_rows(grid: &Grid, kept: Option<&[bool]>) -> (Vec<u32>, Table) {
     (order.into_iter().map(|(_, _, row)| row).collect(), table)
 }
 
-/// Says of each row whether its entity's samples do not reach back far enough.
+/// Returns for each row whether it is warm-up: the entity's samples do not cover its lookback.
 fn warm_up(grid: &Grid, table: &Table, lookback: contract::Span) -> Vec<bool> {
     let start = |entity: &u32| grid.entities[*entity as usize].first;
     let rows = table.times.iter().zip(&table.entity);
@@ -207,7 +207,7 @@ fn gather(values: &[f64], rows: &[u32]) -> Vec<f64> {
 }
 
 fn calendar(cycle: pointwise::Cycle, times: &[Timestamp]) -> Vec<Vec<f64>> {
-    // All entities of a time follow each other and share its angle.
+    // All entities of a time are in consecutive rows and have the same angle.
     let (mut sines, mut cosines) = (Vec::new(), Vec::new());
     let mut last: Option<(Timestamp, f64, f64)> = None;
     for time in times {
@@ -222,7 +222,7 @@ fn calendar(cycle: pointwise::Cycle, times: &[Timestamp]) -> Vec<Vec<f64>> {
     vec![sines, cosines]
 }
 
-/// Computes a task's columns, one value a grid row.
+/// Computes a task's columns, one value per grid row.
 fn compute(grid: &Grid, task: &Task) -> Vec<Vec<f64>> {
     let each = |name: &str, apply: &dyn Fn(&[f64], &mut [f64])| {
         let values = grid.values(name);

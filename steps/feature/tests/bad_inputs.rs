@@ -1,4 +1,4 @@
-//! The real binary: documents, samples and flags it cannot use, and how it refuses them.
+//! The real binary: documents, samples and flags that it rejects, and the errors.
 
 #[path = "../../../tests/support/mangle.rs"]
 mod mangle;
@@ -62,7 +62,7 @@ fn samples_without_the_columns_of_a_query_are_a_usage_error() {
     let mut rows = rows();
     rows.columns.pop();
     fixture.samples_named(&["cpu"], &rows);
-    // A query that gave nothing is left out; nothing is left of these rules.
+    // A query without data is left out, so these rules have no columns left.
     fixture.refused(
         2,
         "rules give no feature\nhint: sample columns: cpu; not in the samples: requests\n",

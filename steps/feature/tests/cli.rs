@@ -1,4 +1,4 @@
-//! The real binary: what it accepts, and what it leaves behind.
+//! The real binary: accepted inputs, and the files it writes.
 
 mod support;
 
@@ -115,7 +115,7 @@ fn a_scenario_log_labels_rows_and_the_samples_own_labels_stand_in_for_it() {
     assert_eq!(labels.scenario[39], labels.scenario[31], "one scenario for each entity");
     assert_eq!(labels.scenario[29], "");
 
-    // What nobody labelled is not a fault, and counts in no metric.
+    // An unlabelled row is not a fault, and counts in no metric.
     rows.labels.iter_mut().skip(34).for_each(String::clear);
     fixture.samples(&rows);
     done(&fixture.run(&[]));

@@ -1,4 +1,4 @@
-//! Features against figures that pandas computed; `data/make_rolling.py` made them.
+//! Compares features with values computed by pandas; `data/make_rolling.py` created them.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeMap;
@@ -42,7 +42,8 @@ fn features(values: &[f64]) -> FeatureTable {
     feature::features(&document, Samples { table, labels: None }, None).unwrap().0
 }
 
-/// Returns whether two values are the same but for rounding; `scale` is that of the values behind.
+/// Returns whether two values are equal except for rounding; `scale` is the scale of the input
+/// values.
 fn near(found: f64, expected: f64, scale: f64) -> bool {
     (found.is_nan() && expected.is_nan()) || (found - expected).abs() <= 1e-13 * scale
 }

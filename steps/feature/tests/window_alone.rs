@@ -1,5 +1,5 @@
-//! The law that lets training and scoring share a program: a window computed from its lookback
-//! alone has the same bits as in a batch.
+//! The property that training and scoring rely on: a window that is computed only from its lookback
+//! has the same bits as in a batch.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use contract::{Span, Timestamp};
@@ -69,7 +69,8 @@ fn rule() -> impl Strategy<Value = String> {
 fn rules() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(rule(), 1..5).prop_map(|mut rules| {
         rules.sort();
-        // Two rolling windows or differences of one length would make one name twice.
+        // Two rolling windows or differences of the same length would give two features the same
+        // name.
         rules.dedup_by_key(|rule| rule.split(", statistics").next().map(str::to_owned));
         rules
     })
@@ -131,7 +132,8 @@ proptest! {
                 continue;
             };
             if warm_up && fill == "zero" {
-                // The lookback begins with a gap: alone, nobody knows that there are zeros.
+                // The lookback begins with a gap: computed alone, the window has no information
+                // about the fill.
                 continue;
             }
             let expected = row(&batch, entity, time).unwrap().1;

@@ -9,13 +9,13 @@ use frames::LabelInterval;
 
 use crate::log::{Scenario, refused};
 
-/// Label of intervals that are neither normal nor a fault: they are guard bands as a whole.
+/// Label of intervals that are neither normal nor a fault: the whole interval is a guard band.
 pub const TRANSITION: &str = "transition";
 
 /// Labels made from a log.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
-    /// By scenario, in order of start; those of one scenario do not overlap.
+    /// Sorted by scenario, in order of start; intervals of one scenario do not overlap.
     pub(crate) intervals: Vec<LabelInterval>,
     /// Number of their scenarios.
     pub(crate) scenarios: usize,
@@ -88,7 +88,8 @@ fn interval(scenario: &Scenario, name: String, guard: bool) -> LabelInterval {
 
 /// Refuses scenarios that share time and target: a row can have one label only.
 ///
-/// Different targets may suffer at the same time; a transition excludes rows and labels none.
+/// Different targets may have faults at the same time; a transition only excludes rows and labels
+/// none.
 fn check_overlaps(path: &Path, faults: &[&Scenario]) -> Result<(), StepError> {
     // Latest end so far, by target: the log is in order of start.
     let mut latest: BTreeMap<&str, &Scenario> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! `label`: turns a scenario log into labels, with guard bands around each change.
 //!
-//! `log` reads the CSV; `intervals` makes intervals of it.
+//! `log` reads the CSV; `intervals` converts it to intervals.
 
 mod intervals;
 mod log;
@@ -17,12 +17,12 @@ pub use intervals::TRANSITION;
 
 /// Writes the intervals of a scenario log.
 ///
-/// A scenario from `start` to `end` is the windows that end in `(start, end]`. Its guard bands are
-/// `(start - guard, start + guard]` and `(end - guard, end + guard]`: a rate looks back over its
-/// window, so rows just after a change still show what was before it, and the log's times are
-/// those of commands, not of effects. Rows in a band count in no metric; what lies between the
+/// A scenario from `start` to `end` covers the windows that end in `(start, end]`. Its guard bands
+/// are `(start - guard, start + guard]` and `(end - guard, end + guard]`: a rate is computed over a
+/// past window, so rows just after a change still contain data from before it, and the log has the
+/// times of commands, not of their effects. Rows in a band count in no metric; the time between the
 /// bands, `(start + guard, end - guard]`, is known to be anomalous. The intervals of a scenario do
-/// not overlap. A label that means normal makes none; `transition` makes a band and nothing else.
+/// not overlap. A label that means normal makes no interval; `transition` makes only a guard band.
 ///
 /// Errors: refused (3), with file and line, for an invalid log.
 pub fn run(args: &LabelArgs, outcome: &mut Outcome) -> Result<(), StepError> {

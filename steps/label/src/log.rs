@@ -14,19 +14,19 @@ pub(crate) struct Scenario {
     pub(crate) start: Timestamp,
     pub(crate) end: Timestamp,
     pub(crate) label: String,
-    /// Whom it happened to; empty for everybody.
+    /// The affected entity; empty for all entities.
     pub(crate) target: String,
 }
 
-/// Names a column may have.
+/// Accepted names of each column.
 const START: [&str; 2] = ["start", "start_time"];
 const END: [&str; 2] = ["end", "end_time"];
 const LABEL: [&str; 1] = ["label"];
 const TARGET: [&str; 2] = ["target", "target_node"];
-/// Targets that mean everybody.
+/// Targets that mean all entities.
 const EVERYBODY: [&str; 2] = ["all", "*"];
 
-/// Reads a log; columns it does not know are ignored.
+/// Reads a log; unknown columns are ignored.
 pub(crate) fn read(path: &Path) -> Result<Vec<Scenario>, StepError> {
     let bytes = fs::read(path).map_err(|error| StepError::reading(path, &error))?;
     let mut reader = ReaderBuilder::new().flexible(true).from_reader(bytes.as_slice());
@@ -112,7 +112,7 @@ impl Columns {
 
 /// Parses RFC 3339 or seconds since 1970.
 fn time(column: &str, text: &str) -> Result<Timestamp, String> {
-    /// Later seconds than these (the year 5138) are milliseconds.
+    /// Larger numbers (after the year 5138) are milliseconds.
     const FARTHEST_SECONDS: f64 = 1e11;
     let wrong = || {
         format!(

@@ -18,7 +18,7 @@ use models::{candidate, matrix};
 use ndarray::Axis;
 use serde_json::{Value, json};
 
-/// Splits of the drawn tree, one after another.
+/// Maximum depth of the drawn tree.
 const DRAWN_DEPTH: usize = 5;
 /// Name of the metrics on left-out entities, in a bundle's metrics.
 pub(crate) const HELD_OUT: &str = "held_out";
@@ -98,7 +98,7 @@ fn record() -> FileRecord {
     FileRecord { file: String::new(), sha256: String::new() }
 }
 
-/// Returns the rule of evidence that a document means, in windows.
+/// Returns the document's rule of evidence, in windows.
 fn rule(classify: &Classify, contract: &FeatureContract) -> EvidenceRule {
     let evidence = &classify.evidence;
     let deadline = evidence.deadline.in_steps(contract.step);
@@ -109,7 +109,7 @@ fn rule(classify: &Classify, contract: &FeatureContract) -> EvidenceRule {
     }
 }
 
-/// Returns the figures that gates and lists look at, by name.
+/// Returns the metrics that gates and lists read, by name.
 fn metrics(figures: &ClassFigures) -> BTreeMap<String, f64> {
     let named = [
         ("balanced_accuracy", figures.balanced_accuracy.mean),
@@ -123,11 +123,12 @@ fn metrics(figures: &ClassFigures) -> BTreeMap<String, f64> {
     named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Returns the candidate that names most entities right; of equals the one with the least log loss.
+/// Returns the candidate with the highest balanced accuracy; of equal ones, the one with the lowest
+/// log loss.
 fn best(candidates: &[Candidate]) -> Option<usize> {
     let rank = |index: &usize| {
         let figures = &candidates[*index].classify.figures;
-        // Thousandths: less is chance.
+        // Rounded to thousandths, because smaller differences are chance.
         ((figures.balanced_accuracy.mean * 1000.0).round(), -figures.log_loss)
     };
     (0..candidates.len()).max_by(|a, b| {
@@ -137,8 +138,8 @@ fn best(candidates: &[Candidate]) -> Option<usize> {
 }
 
 impl Candidate {
-    /// Errors: refused for one that was fitted on other features, does not match its SHA-256, or is
-    /// of `task: anomaly`.
+    /// Errors: refused for a candidate that was fitted on other features, does not match its
+    /// SHA-256, or is of `task: anomaly`.
     fn read(folder: &Path, contract: &FeatureContract) -> Result<Self, StepError> {
         let (manifest, bytes) = candidate::read_files(folder)?;
         candidate::check_features(&manifest, contract)?;
@@ -194,7 +195,7 @@ fn drawn(model: &ClassModel, contract: &FeatureContract) -> Option<Value> {
     Some(node(tree, (classes, contract), (0, 0)))
 }
 
-/// Returns a node and what is below it, down to the last drawn split.
+/// Returns a node and its descendants, down to the last drawn split.
 fn node(
     tree: &models::class_trees::ClassTree,
     (classes, contract): (&[String], &FeatureContract),

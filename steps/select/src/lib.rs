@@ -1,8 +1,8 @@
 //! Makes a bundle of the candidates: calibrates them on the validation part, sets thresholds and
-//! vote, and measures the whole on the validation and test parts.
+//! the vote, and measures the bundle on the validation and test parts.
 //!
-//! Without labels there is one figure, the share of inliers, and it is called that: it says how
-//! quiet the bundle is on rows taken to be normal, not how right it is.
+//! Without labels there is one metric, the share of inliers: it measures how rarely the bundle
+//! raises alarms on rows taken to be normal, not how accurate it is.
 
 mod classify;
 
@@ -75,8 +75,8 @@ pub fn run(args: &SelectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     bundle.write(&args.bundle)
 }
 
-/// Puts the candidates together and calibrates them, on the rows of some entities where not all of
-/// them are in memory.
+/// Combines the candidates and calibrates them; if not all entities fit in memory, on the rows of
+/// some of them.
 fn calibrated(
     args: &SelectArgs,
     candidates: Vec<Candidate>,
@@ -92,8 +92,8 @@ fn calibrated(
     assemble_sampled(candidates, (&dataset.validation, &keys), recipe)
 }
 
-/// Moves the bundle's state to the end of the test part, for all entities; the state of fitting is
-/// that of the last rows of the validation part.
+/// Moves the bundle's state to the end of the test part, for all entities; the state after
+/// calibration is that at the last rows of the validation part.
 fn advance(
     args: &SelectArgs,
     bundle: &mut Bundle,
@@ -110,7 +110,7 @@ fn advance(
     bundle.advance_over(threads, |each| FeatureTable::read_parts(&test, each).map(drop))
 }
 
-/// Reads the candidates; returns the folders of second stages apart.
+/// Reads the candidates; returns the folders of second stages separately.
 fn read<'a>(
     args: &'a SelectArgs,
     document: &Sections,
@@ -126,8 +126,8 @@ fn read<'a>(
     Ok((candidates, second_stages))
 }
 
-/// Returns the candidate that ranks the labelled rows of the validation part best, the first by
-/// name of equals; all of them where nothing is labelled.
+/// Returns the candidate that ranks the labelled rows of the validation part best, and the first by
+/// name of equal ones; all of them if no row is labelled.
 fn best(
     mut candidates: Vec<Candidate>,
     by: BestBy,
@@ -147,7 +147,7 @@ fn best(
     Ok(candidates)
 }
 
-/// Returns the folders of the candidates; where models are named, those of them alone.
+/// Returns the folders of the candidates; if models are named, only theirs.
 fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path>, StepError> {
     let folders = args.candidate.iter().map(PathBuf::as_path);
     let names: Vec<&str> = args.models.iter().map(|name| name.trim()).collect();
@@ -166,7 +166,7 @@ fn folders<'a>(args: &'a SelectArgs, document: &Sections) -> Result<Vec<&'a Path
     for folder in folders.filter(|folder| folder.is_dir()) {
         by_kind.insert(candidate::read_manifest(folder)?.kind, folder);
     }
-    // In the order of the document, whatever that of the flag is.
+    // In the order of the document, not of the flag.
     let named = known.into_iter().filter(|kind| names.contains(kind));
     let found = named.map(|kind| {
         let absent = || {

@@ -137,7 +137,7 @@ fn candidates_of_named_models_are_taken_and_others_may_be_absent() {
         });
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    // As in `-p models='z_score, isolation_forest'`, blanks are no part of a name.
+    // As in `-p models='z_score, isolation_forest'`, blanks are not part of a name.
     let (code, said) = of(&[" z_score "], &["absent", "candidate"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(hashes(&selection.path("some")).unwrap(), hashes(&selection.path("all")).unwrap());

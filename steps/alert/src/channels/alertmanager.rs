@@ -29,7 +29,7 @@ pub(super) struct Alertmanager {
     folder: PathBuf,
 }
 
-/// What `POST /api/v2/alerts` takes a list of.
+/// An alert of the list that `POST /api/v2/alerts` accepts.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PostableAlert {
@@ -93,13 +93,13 @@ impl Alertmanager {
         self.settings.own.labels.clone().into_iter().chain(own).collect()
     }
 
-    /// Returns what a message means here: nothing for the news of a training, which is not an alert.
+    /// Returns the alerts of a message; none for a message about a training, which is not an alert.
     fn alerts(&self, message: &Message, now: Timestamp) -> Vec<PostableAlert> {
         let mut alerts = Vec::new();
         for alert in &message.alerts {
             let ends = alert.status == Status::Resolved;
             if alert.urgent && (ends || alert.reason == Reason::Worsens) {
-                // The one that did not wake anybody is over.
+                // The alert that was not urgent has ended: its labels differ.
                 let over = Alert { ended: Some(message.time), ..alert.clone() };
                 alerts.push(self.alert(&message.pipeline, &over, false, now));
             }

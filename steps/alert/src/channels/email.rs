@@ -1,4 +1,4 @@
-//! E-mail, through an SMTP server (RFC 5321), encrypted as the document says.
+//! E-mail, through an SMTP server (RFC 5321), with the encryption that the document sets.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::channels::{Channel, Failure, MANY_REFUSALS, cut};
 use crate::message::Message;
 use crate::quantity::clean;
 
-/// Most characters of a reply that an error repeats.
+/// Maximum number of characters of a reply that an error quotes.
 const LONGEST_QUOTE: usize = 200;
 
 /// Recipients behind an SMTP server.
@@ -53,7 +53,7 @@ impl Email {
             })
         };
         let time = Duration::from_millis(u64::try_from(message.time.ms()).unwrap_or(0));
-        // The same for each repeat, so that a mail program shows it once.
+        // The id is the same for each repeat, so that a mail program shows the message once.
         let id = &artifact::sha256(message.key.as_bytes())[..32];
         let mut builder = lettre::Message::builder()
             .from(mailbox(&self.settings.from)?)
@@ -122,8 +122,8 @@ impl Channel for Email {
             let name = format!("SMTP server `{}:{}`", self.settings.host, self.settings.port());
             let said = masked(&error.to_string(), password.as_deref().unwrap_or_default());
             let said = clean(&cut(&said, LONGEST_QUOTE).replace('\n', " "));
-            // RFC 5321: 552 too much of it, 554 the transaction failed; the other permanent answers
-            // are about logins and mailboxes.
+            // RFC 5321: 552 means that the message is too large, 554 that the transaction failed;
+            // the other permanent replies are about logins and mailboxes.
             let is_refusal = matches!(error.status().map(u16::from), Some(552 | 554));
             Failure {
                 give_up_after: is_refusal.then_some(MANY_REFUSALS),

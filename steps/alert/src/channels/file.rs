@@ -9,7 +9,7 @@ use fs_err as fs;
 use crate::channels::{Channel, Failure};
 use crate::message::Message;
 
-/// A file of JSON lines; the file and its folder are made when they are not there.
+/// A file of JSON lines; the file and its folder are created if they do not exist.
 #[derive(Debug)]
 pub(super) struct File {
     name: String,
@@ -28,7 +28,7 @@ impl File {
         }
         let mut file =
             fs::OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
-        // Two runs at once must not write into each other's lines.
+        // Concurrent runs must not write into each other's lines.
         file.lock()?;
         if ends_inside_a_line(&mut file)? {
             file.write_all(b"\n")?;

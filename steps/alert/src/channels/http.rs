@@ -33,7 +33,7 @@ impl From<Failed> for Failure {
         let Failed { mut error, status, retry_after, .. } = failed;
         let is_limit = status == Some(429);
         let retry_after = retry_after.or(is_limit.then_some(USUAL_PAUSE));
-        // 401, 403 and 404 are about the channel: its settings must be corrected.
+        // 401, 403 and 404 concern the channel: its settings must be corrected.
         let give_up_after = match status {
             Some(400 | 422) => Some(MANY_REFUSALS),
             Some(413) => Some(1),

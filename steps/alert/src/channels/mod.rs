@@ -1,4 +1,4 @@
-//! Where messages go: one trait, one file for each kind of channel.
+//! Alert channels: one trait, and one file for each kind of channel.
 
 mod alertmanager;
 mod email;
@@ -23,13 +23,13 @@ pub struct Failure {
     pub error: StepError,
     /// Time until which the server rate-limits us.
     pub retry_after: Option<Span>,
-    /// Whether the other side works and was asked too often.
+    /// Whether the server works but rate-limits us.
     pub is_limit: bool,
     /// Set if the channel works but rejects this message: after this number of rejections it is
     /// permanently rejected.
     pub give_up_after: Option<u32>,
-    /// Whether the other side answered that it failed: if it does so for long, it may be this very
-    /// message that it fails at.
+    /// Whether the server replied that it failed: if it keeps failing, the message itself may be
+    /// the cause.
     pub may_be_the_message: bool,
 }
 
@@ -45,19 +45,19 @@ impl From<StepError> for Failure {
     }
 }
 
-/// Answers after which a message is given up that another try might still have brought through.
+/// Number of rejections after which a message is permanently rejected, if a retry might succeed.
 pub(crate) const MANY_REFUSALS: u32 = 5;
 
-/// The longest pause that a channel is given.
+/// Maximum time for which a channel is not used because of a rate limit.
 pub(crate) const LONGEST_PAUSE: Span = Span::from_seconds(6 * 3600);
 
 /// A channel that messages are sent through.
 ///
 /// A message counts as sent only if the channel accepted it. A message that could not be delivered
 /// is an error, and is sent again in the next run, with the same key. A channel with its own
-/// deadline (an HTTP request) keeps it, so that it does not delay the others. What a channel needs
-/// (a secret, a client) is looked for when it sends, so that one that is set up wrongly stops no
-/// other.
+/// deadline (an HTTP request) observes it, so that it does not delay the others. A channel loads
+/// what it needs (a secret, a client) when it sends, so that a misconfigured channel does not stop
+/// the others.
 pub trait Channel {
     /// Returns the channel's name in state and messages: the same from run to run for the same
     /// settings, unique in a document, and without secrets.
@@ -68,7 +68,8 @@ pub trait Channel {
     /// Errors carry no secrets; those of an outside service are [`contract::ErrorKind::Unavailable`].
     fn send(&mut self, message: &Message, now: Timestamp) -> Result<(), Failure>;
 
-    /// Says that windows are scored, to a channel that is set up to miss it; `None` for the others.
+    /// Sends a heartbeat while windows are scored, if the channel is configured for one; `None` for
+    /// the others.
     fn beat(&mut self, _pipeline: &str, _now: Timestamp) -> Option<Result<(), Failure>> {
         None
     }
@@ -84,7 +85,8 @@ pub trait Channel {
     }
 }
 
-/// Makes the channels of a document that lies in `folder`; one that is listed twice counts once.
+/// Makes the channels of a document in the folder `folder`; a channel that is listed twice is made
+/// once.
 pub fn open(settings: &[Settings], folder: &Path) -> Vec<Box<dyn Channel>> {
     let mut channels: Vec<Box<dyn Channel>> = Vec::new();
     for settings in settings {

@@ -28,12 +28,12 @@ pub(super) struct Slack {
 #[derive(Serialize)]
 struct Payload {
     text: String,
-    /// Links stay links, without a preview below each message.
+    /// Links are shown without a preview below each message.
     unfurl_links: bool,
 }
 
 impl Slack {
-    /// Names the webhook by where its URL is kept; files are relative to `folder`.
+    /// Names the webhook after the place where its URL is stored; files are relative to `folder`.
     pub(super) fn new(settings: &Http<SlackChannel>, folder: &Path) -> Self {
         Self {
             name: format!("slack {}", secret_place(&settings.own.webhook)),
@@ -76,7 +76,7 @@ impl Channel for Slack {
         let mut request = http::json(url, &payload)?;
         request.secrets.push(secret);
         http::send((server, FIELD, &self.folder), &request, |server, reply| {
-            // Anything else that answers 200 is not a webhook of Slack's.
+            // A server that replies 200 with another text is not a Slack webhook.
             if reply.status == 200 && reply.text().trim() == "ok" {
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use crate::channels::{Channel, Failure, cut, http};
 use crate::message::Message;
 
 const FIELD: &str = "alerts.channels.telegram";
-/// Characters of a text that the API takes.
+/// Maximum number of characters of a text that the API accepts.
 const LONGEST_TEXT: usize = 4096;
 
 /// A chat.
@@ -32,7 +32,7 @@ struct SendMessage<'a> {
     message_thread_id: Option<i64>,
     text: String,
     link_preview_options: LinkPreview,
-    /// What is not urgent makes no sound.
+    /// Set for messages that are not urgent.
     disable_notification: bool,
 }
 
@@ -70,8 +70,8 @@ impl Telegram {
     }
 }
 
-/// Returns whether a refusal is about the chat, which an operator can correct, and not about the
-/// message: the API answers 400 to both.
+/// Returns whether a rejection concerns the chat, which an operator can correct, and not the
+/// message: the API replies 400 to both.
 fn concerns_the_chat(description: &str) -> bool {
     let description = description.to_ascii_lowercase();
     ["chat", "thread", "topic", "peer", "rights"].iter().any(|word| description.contains(word))

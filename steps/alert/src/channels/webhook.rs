@@ -46,7 +46,7 @@ impl Webhook {
             HeaderValue::from_str(text)
                 .map_err(|_| StepError::bug(format!("`{text}` cannot be sent in a header")))
         };
-        // The keys are ASCII but for the names of channels.
+        // The keys are ASCII, except for the names of channels.
         let key: String =
             message.key.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
         let timestamp = (now.ms() / 1000).to_string();

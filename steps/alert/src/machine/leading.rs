@@ -1,5 +1,5 @@
-//! Which features lead an open anomaly: a second fault during a standing alarm moves others than
-//! the first one did, and is announced as an update.
+//! Which features lead an open anomaly: a second fault during an open alarm usually changes other
+//! features than the first one, and is reported as an update.
 
 use std::collections::BTreeMap;
 
@@ -9,15 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use super::Rules;
 
-/// Features that lead a window at most: as many as a message names.
+/// Maximum number of features that lead a window: as many as a message names.
 const LEADING: usize = 3;
 /// Smallest share of a window's score that makes a feature one of those that lead it.
 const LEAST_SHARE: f64 = 0.1;
-/// Windows in a row that a feature must lead before it is reported, whatever `alerts.for` says: the
+/// Windows in a row that a feature must lead before it is reported, regardless of `alerts.for`: the
 /// last of the three leading features changes by chance from one window to the next.
 const LEAST_WINDOWS: u32 = 3;
 
-/// What the rest of a feature's name begins with that is made of a signal: `x_mean_10m` of `x`.
+/// Prefixes of the part that follows a signal's name and an underscore in the name of a derived
+/// feature: `mean_` in `x_mean_10m`, which is computed from `x`.
 const MADE_OF: [&str; 8] =
     ["mean_", "std_", "min_", "max_", "q", "difference_", "per_second", "trend_"];
 
@@ -27,14 +28,14 @@ const MADE_OF: [&str; 8] =
 pub(super) struct Leading {
     /// Features that were reported since it began.
     told: Vec<String>,
-    /// Others, and in how many windows in a row each has led it.
+    /// Other features, and in how many windows in a row each has led it.
     others: BTreeMap<String, u32>,
     /// Window of the last update; updates have a separate cool-down.
     pub(super) told_at: Option<Timestamp>,
 }
 
-/// Returns the features that lead an anomaly: those with a share of the score that counts, outside
-/// of their usual range or missing.
+/// Returns the features that lead an anomaly: those with at least the smallest share of the score
+/// that are missing or outside of their usual range.
 pub(super) fn of(entity: &EntityScore) -> Vec<&str> {
     let causes = entity.causes.iter().take(LEADING);
     let leads = causes.filter(|cause| {
@@ -79,7 +80,7 @@ impl Leading {
     }
 }
 
-/// Returns whether two features are made of one signal.
+/// Returns whether two features are computed from the same signal.
 fn is_of_one_signal(one: &str, other: &str) -> bool {
     let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
     match long.strip_prefix(short) {

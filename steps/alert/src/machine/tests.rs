@@ -47,7 +47,8 @@ fn window(minute: i64, verdicts: &str) -> WindowScore {
     WindowScore::new("cluster", Timestamp::from_ms(minute * 60_000), "v", entities)
 }
 
-/// One letter a minute for a single entity; returns the changes as `<minute>+` and `<minute>-`.
+/// Takes one letter per minute for a single entity; returns the changes as `<minute>+` and
+/// `<minute>-`.
 fn told(verdicts: &str, rules: &Rules) -> String {
     let mut tracks = Tracks::default();
     let mut told = Vec::new();
@@ -239,7 +240,8 @@ fn zero_in_the_document_counts_as_one() {
     assert_eq!((rules.for_windows, rules.resolve_after), (1, 1));
 }
 
-/// Causes by name, each outside of its usual range with an equal share; one in brackets is inside.
+/// Causes by name, each outside of its usual range and with an equal share; a name in brackets is
+/// inside its range.
 fn caused(minute: i64, names: &[&str]) -> WindowScore {
     let cause = |name: &&str| Cause {
         feature: name.trim_matches(['(', ')']).to_owned(),
@@ -306,7 +308,8 @@ fn updates_have_a_cool_down_of_their_own_and_end_with_the_alarm() {
     let mut windows = vec![cpu, cpu];
     windows.extend([both; 3]);
     windows.extend([all; 12]);
-    // The update of minute 4 is not held back by the message of minute 1, that of the disk is.
+    // The message of minute 1 does not delay the update of minute 4; that update delays the update
+    // about the disk.
     assert_eq!(updates(&windows, &rules()), "1+ 4*memory 14*disk");
     let none: &[&str] = &[];
     let rules = Rules { cool_down: Span::ZERO, ..rules() };
@@ -314,7 +317,7 @@ fn updates_have_a_cool_down_of_their_own_and_end_with_the_alarm() {
     assert_eq!(updates(&windows, &rules), "1+ 3- 5+", "the next alarm tells both from the start");
 }
 
-/// A window of `task: classify`: entities with news alone, a mismatch for each name.
+/// A window of `task: classify`, which has only entities with changes: one mismatch for each name.
 fn classes(minute: i64, mismatches: &[&str]) -> WindowScore {
     let entity = |name: &&str| EntityScore {
         entity: (*name).to_owned(),

@@ -1,4 +1,4 @@
-//! What is kept of messages under way, and of the channels they go through.
+//! Limits of the stored state: pending messages, and the channels they wait for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::AlertState;
 use crate::message;
 use crate::wording::Wording;
 
-/// Messages kept for a channel that cannot be reached; more become one summary.
+/// Maximum number of messages kept for an unreachable channel; more are merged into one summary.
 pub const MAX_PENDING: usize = 50;
 
-/// Takes channels that the document no longer has off the messages, and returns their names.
-/// Messages that no channel is left for are dropped once the store has them.
+/// Removes channels that are no longer in the document from the messages, and returns their names.
+/// Messages without any remaining channel are dropped once they are in the store.
 pub fn forget_unknown(state: &mut AlertState, names: &[String]) -> BTreeSet<String> {
     let mut gone = BTreeSet::new();
     for Pending { channels, .. } in &mut state.pending {
@@ -24,8 +24,8 @@ pub fn forget_unknown(state: &mut AlertState, names: &[String]) -> BTreeSet<Stri
     gone
 }
 
-/// Makes one message of those about alerts that wait for the same channels, where they are more
-/// than [`MAX_PENDING`], so that a channel that stays dead does not let the state grow.
+/// Merges the messages about alerts that wait for the same channels, if there are more than
+/// [`MAX_PENDING`], so that the state does not grow while a channel is unreachable.
 pub fn shorten(pending: &mut Vec<Pending>, wording: &Wording<'_>) {
     let is_summed = |one: &Pending| !one.message.alerts.is_empty();
     let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();

@@ -1,9 +1,10 @@
-//! Words for features that compare an entity with others at the same time, not with its own past.
+//! Texts for features that compare an entity with its peers at the same time, not with its own
+//! past.
 
 use contract::score::Cause;
 use document::features::Peers;
 
-/// Returns whether such features have a larger part in an alarm than all others.
+/// Returns whether such features have a larger share of an alarm's score than all others.
 pub(super) fn are_reason(causes: &[Cause]) -> bool {
     let share = |peers: bool| -> f64 {
         let of = |cause: &&Cause| cause.feature.ends_with(Peers::SUFFIX) == peers;
@@ -12,7 +13,7 @@ pub(super) fn are_reason(causes: &[Cause]) -> bool {
     share(true) > share(false)
 }
 
-/// Returns the name of the column that a feature is about, and what its value counts from.
+/// Returns the name of the column behind a feature, and the reference of its value.
 pub(super) fn named(feature: &str) -> (&str, &'static str) {
     match feature.strip_suffix(Peers::SUFFIX) {
         Some(column) => (column, " from its peers"),

@@ -1,4 +1,4 @@
-//! The words about a training.
+//! Texts about a training.
 
 use document::alerts::TrainingResult;
 

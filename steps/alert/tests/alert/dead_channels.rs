@@ -1,4 +1,4 @@
-//! Channels that cannot be reached, and the others meanwhile.
+//! Unreachable channels, and the working channels meanwhile.
 
 use contract::ErrorKind;
 use fs_err as fs;
@@ -33,7 +33,7 @@ fn failing_channel_is_reported_once_and_gets_its_messages_later() {
     result.unwrap();
     let channels: Vec<_> = messages.sent.iter().map(|sent| sent.channels.join("+")).collect();
     let file = "file told/alerts.jsonl";
-    // Working channels are sent first; then the one that failed is sent everything.
+    // Working channels get their messages first; then the channel that failed gets all of them.
     let expected = [&format!("stdout+{file}"), file, file, "stdout"];
     assert_eq!(channels, expected, "each message once");
     let back = &messages.sent[3].message;

@@ -23,7 +23,7 @@ use support::{FILE, Pipeline, VERSION, minute, window};
 
 const AT_ONCE: &str = "  for: 1\n  resolve_after: 1\n  cool_down: 0s\n";
 
-/// Runs the step at a minute; returns its result, what it wrote, and its outcome.
+/// Runs the step at a minute; returns its result, its output, and its outcome.
 fn run(pipeline: &Pipeline, now: i64) -> (Result<(), StepError>, Messages, Outcome) {
     let args = pipeline.args(minute(now));
     let mut outcome = Outcome::start("alert");
@@ -139,7 +139,7 @@ fn summary_of_ended_urgent_alarms_is_not_urgent() {
 #[test]
 fn catch_up_of_a_day_is_one_summary() {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
-    // One node flaps all day, one falls silent, one is anomalous from minute 7 to the end.
+    // One node flaps all day, one stops sending data, one is anomalous from minute 7 to the end.
     let windows: Vec<_> = (0..1440)
         .map(|minute| {
             let flapping = if minute % 2 == 0 { 'a' } else { '.' };
@@ -222,8 +222,8 @@ fn changes(messages: &[Message]) -> Vec<(String, Status, i64)> {
 }
 
 proptest! {
-    /// Law: however the windows are divided into runs, the same messages are made, as long as no
-    /// run has so many that it makes a summary.
+    /// Property: however the windows are divided into runs, the same messages are made, as long as
+    /// no run has so many that it makes a summary.
     #[test]
     fn any_division_into_runs_gives_the_same_messages(
         windows in prop::collection::vec("[aan.\\-]{2}", 1..60),
@@ -236,7 +236,7 @@ proptest! {
             let mut messages = Vec::new();
             for (number, verdicts) in (0..).zip(&windows).skip(range.start).take(range.len()) {
                 let score = window(minute(number), verdicts);
-                // A batch of its own for each window: grouping by run is not what is tested.
+                // Each window has a separate batch, because grouping by run is not tested here.
                 let mut batch = Batch::default();
                 batch.add(&score, tracks.observe(&score, &rules));
                 messages.extend(batch.into_messages());
@@ -250,7 +250,7 @@ proptest! {
         for cut in cuts.into_iter().map(|cut| cut.min(windows.len())).chain([windows.len()]) {
             divided.extend(run(&mut state.tracks, start..cut.max(start)));
             start = cut.max(start);
-            // Between two runs the state lives in a file.
+            // Between two runs the state is serialised to a file.
             state = serde_json::from_slice(&serde_json::to_vec(&state).unwrap()).unwrap();
         }
         prop_assert_eq!(&divided, &undivided);
@@ -262,7 +262,7 @@ proptest! {
         }
     }
 
-    /// Law: a summary tells every change, and how each alert stands at the end.
+    /// Property: a summary reports every change, and the final state of each alert.
     #[test]
     fn a_summary_counts_every_change(windows in prop::collection::vec("[an.]{3}", 40..80)) {
         let usual = Rules::of(&Alerts::default());

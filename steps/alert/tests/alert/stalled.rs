@@ -1,4 +1,4 @@
-//! Scoring that stops, and the messages that the store keeps.
+//! Stopped scoring, and the messages in the store.
 
 use alert::message::{Message, Status};
 use alert::{AlertState, archive};
@@ -9,7 +9,7 @@ use store::{Watermark, state, watermark};
 
 use crate::support::{FILE, Pipeline, minute};
 
-/// The channel gets a standing alert at once and never again.
+/// The channel gets an alert immediately, and no repeats.
 const RULES: &str = "  for: 1\n";
 
 impl Pipeline {
@@ -22,7 +22,7 @@ impl Pipeline {
         watermark::write(&store, "cluster", &mark, expected).unwrap();
     }
 
-    /// Runs the step after a tick of which `collect` failed with these words, or none did.
+    /// Runs the step after a tick in which `collect` failed with this text, or no step failed.
     fn tick(&self, now: i64, failed: Option<&str>) -> Vec<Message> {
         let outcomes: Vec<_> = ["collect", "feature", "score"]
             .map(|name| self.folder().join(name).join("outcome.json"))

@@ -19,7 +19,7 @@ pub(crate) const VERSION: &str = "20261121T080000Z-0123456789ab";
 pub(crate) const STDOUT: &str = "    - stdout: {}\n";
 pub(crate) const FILE: &str = "    - file: {path: told/alerts.jsonl}\n";
 
-/// 2026-11-21T08:00:00Z and so many minutes.
+/// 2026-11-21T08:00:00Z plus a number of minutes.
 pub(crate) fn minute(number: i64) -> Timestamp {
     Timestamp::from_ms(1_795_248_000_000) + Span::from_seconds(60 * number)
 }

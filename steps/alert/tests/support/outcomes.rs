@@ -1,4 +1,4 @@
-//! Outcomes as the tasks of a training leave them.
+//! Outcomes as the tasks of a training write them.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(crate) fn training(
     paths
 }
 
-/// What `deploy` says of a version that was held against another.
+/// Returns the output of `deploy` for a version that was compared with another one.
 pub(crate) fn deployment(promoted: bool) -> serde_json::Value {
     let (version, champion) = ("20261121T080000Z-0123456789ab", "20261114T080000Z-ba9876543210");
     let (new, old) = if promoted { (0.9312, 0.8725) } else { (0.8125, 0.8725) };

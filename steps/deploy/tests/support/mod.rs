@@ -33,7 +33,7 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// From here on, the features are others.
+    /// Changes the features from here on.
     pub(crate) fn change_contract(&mut self) -> Result<()> {
         self.columns = ["memory_used_bytes", "load"];
         Ok(self.dataset().write(&self.folder().join("dataset"))?)
@@ -69,7 +69,7 @@ impl Pipeline {
         }
     }
 
-    /// Writes a bundle that sees the first feature `blindness` times worse than it could: above
+    /// Writes a bundle that weighs the first feature `blindness` times less than it should: above
     /// about 10 it misses every anomaly of the test part.
     pub(crate) fn bundle(&self, name: &str, blindness: f64) -> Result<PathBuf> {
         let Dataset { train, validation, .. } = self.dataset();
@@ -124,7 +124,7 @@ impl Pipeline {
         }
     }
 
-    /// A hundred minutes of two restless features; with anomalies, the first leaves its range in
+    /// A hundred minutes of two varying features; with anomalies, the first one leaves its range in
     /// ten of them.
     fn part(&self, start: i64, anomalies: bool) -> FeatureTable {
         let anomalous = |row: i64| anomalies && (40..50).contains(&row);

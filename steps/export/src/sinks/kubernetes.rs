@@ -1,7 +1,7 @@
 //! The sink `kubernetes`: the class of a pod as annotations, and an event if it does not behave as
 //! its image declares.
 //!
-//! A window that comes again changes nothing: annotations are set to the same values, and the name
+//! Publishing a window again changes nothing: annotations are set to the same values, and the name
 //! of an event is derived from its content.
 
 use std::path::Path;
@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 
 use super::{Batch, Failure, Sink};
 
-/// Begin of the annotations' names.
+/// Prefix of the annotations' names.
 const PREFIX: &str = "lynceus.dev";
 /// Reason of the events.
 const REASON: &str = "ClassMismatch";
-/// Bytes of a pod's name that the name of an event repeats.
+/// Maximum number of bytes of a pod's name in the name of an event.
 const NAME_BYTES: usize = 200;
 
 /// The API server of a cluster.
@@ -96,8 +96,8 @@ impl Kubernetes {
         Ok(changed + 1)
     }
 
-    /// Sends a request; returns the object of the reply, and nothing for a pod or namespace that is
-    /// gone and for an event that already exists.
+    /// Sends a request; returns the object of the reply, or `None` if the pod or namespace was
+    /// deleted or the event already exists.
     fn ask(
         &self,
         method: Method,
@@ -120,7 +120,7 @@ impl Kubernetes {
                 return Ok(None);
             }
             let failed = self.refused(&request, &reply, &object);
-            // Another writer changed the pod at the same moment.
+            // Another writer changed the pod at the same time, so a retry may succeed.
             let is_passing = failed.is_passing || reply.status == CONFLICT;
             Err(Failed { is_passing, ..failed })
         };
@@ -148,7 +148,7 @@ impl Sink for Kubernetes {
                 let Some(class) = scored.class.as_ref().filter(is_new) else { continue };
                 match self.pod(batch.pipeline, (scored, class)) {
                     Ok(count) => changed += count,
-                    // A pod that takes nothing more keeps the others from nothing.
+                    // A permanently rejected pod does not affect the other pods.
                     Err(failure) if failure.is_final => refused = Some(failure),
                     Err(failure) => return Err(failure),
                 }
@@ -158,11 +158,12 @@ impl Sink for Kubernetes {
     }
 }
 
-/// Status of a change that another one came before, and of an object that already exists.
+/// Status of a change that conflicts with an earlier one, and of an object that already exists.
 const CONFLICT: u16 = 409;
 
-/// Returns whether a reply of an API server leaves nothing to do: the pod or its namespace is gone,
-/// or the event already exists. A server that answers in other words is none.
+/// Returns whether a reply of an API server means that nothing is left to do: the pod or its
+/// namespace was deleted, or the event already exists. A reply without the reason of an API server
+/// does not count.
 fn is_settled(status: u16, object: &Value) -> bool {
     let reason = object["reason"].as_str().unwrap_or_default();
     let causes = object["details"]["causes"].as_array().into_iter().flatten();
@@ -174,7 +175,7 @@ fn is_settled(status: u16, object: &Value) -> bool {
     }
 }
 
-/// Returns the annotations of a verdict; what is `null` is taken away.
+/// Returns the annotations of a verdict; `null` removes an annotation.
 fn annotations(class: &EntityClass) -> Value {
     let named = class.class.as_deref().unwrap_or(UNKNOWN);
     let mismatch = class.declared.as_deref().filter(|_| class.mismatch);
@@ -186,7 +187,7 @@ fn annotations(class: &EntityClass) -> Value {
     })
 }
 
-/// Returns the event of a pod that is not what it declares.
+/// Returns the event of a pod whose class differs from the declared one.
 fn event(
     pipeline: &str,
     pod: &Pod<'_>,
@@ -234,7 +235,7 @@ fn event(
     })
 }
 
-/// Returns a time in whole seconds, as `metav1.Time` takes it.
+/// Returns a time in whole seconds, the format of `metav1.Time`.
 fn seconds(time: Timestamp) -> String {
     time.floor(Span::from_seconds(1)).to_string()
 }

@@ -1,4 +1,4 @@
-//! Where scores are published: one trait, one file for each kind of sink.
+//! Sinks that scores are published to: one trait, and one file for each kind of sink.
 
 mod kubernetes;
 mod postgres;
@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 /// Why windows could not be published.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// The sink works and will never take these windows.
+    /// The sink works, but permanently rejects these windows.
     pub(crate) is_final: bool,
     /// Kind of the failure, to distinguish it from others.
     pub(crate) kind: String,
@@ -32,18 +32,18 @@ pub(crate) struct Failure {
 pub(crate) struct Batch<'a> {
     /// The pipeline.
     pub(crate) pipeline: &'a str,
-    /// The store that the windows are from.
+    /// The store that has the windows.
     pub(crate) store: &'a dyn ObjectStore,
     /// The windows, in the order of time, with the score of each entity.
     pub(crate) windows: &'a [WindowScore],
     /// The feature rows of the run, for a sink that wants them. It may have rows before the
-    /// windows, and has no rows of windows of an earlier run that the sink did not accept then.
+    /// windows. It has no rows for windows of earlier runs that the sink did not accept then.
     pub(crate) features: Option<&'a FeatureTable>,
-    /// Comes with the last window there is.
+    /// Set in the batch with the last scored window.
     pub(crate) end: Option<RunEnd<'a>>,
 }
 
-/// What is known at the end of a run besides its windows.
+/// State at the end of a run, besides its windows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunEnd<'a> {
     /// The current time.
@@ -58,16 +58,16 @@ pub(crate) struct RunEnd<'a> {
 
 /// A system that scores are published to.
 ///
-/// Windows come in the order of time, and again after a failure or a kill: publishing the same window
-/// twice must change nothing.
+/// Windows are passed in order of time, and again after a failure or a kill, so publishing must be
+/// idempotent.
 pub(crate) trait Sink {
-    /// Publishes windows. Returns how many samples or rows the sink took.
+    /// Publishes windows. Returns the number of samples or rows that the sink accepted.
     ///
-    /// Errors carry no secrets. One that is final leaves these windows behind; after any other one
-    /// they come again in the next run.
+    /// Errors carry no secrets. After a final error these windows are skipped; after any other
+    /// error they are passed again in the next run.
     fn publish(&mut self, batch: &Batch<'_>) -> Result<usize, Failure>;
 
-    /// Returns whether it shows only the last window: it is given that one in each run.
+    /// Returns whether it shows only the last window, which it then gets in each run.
     fn is_snapshot(&self) -> bool {
         false
     }
@@ -78,7 +78,7 @@ pub(crate) trait Sink {
     }
 }
 
-/// A server that asks for a longer delay gets the rest in a later run.
+/// If a server asks for a longer delay, the rest is sent in a later run.
 const LONGEST_DELAY_IN_RUN: Span = Span::from_seconds(5);
 
 /// Makes the client of a sink, and its queue; `field` is the field of its settings, and files are
@@ -95,7 +95,7 @@ fn connect(
     Ok((server, runtime))
 }
 
-/// Makes a sink of a document that lies in `folder`; `name` is its name there.
+/// Makes a sink of a document in the folder `folder`; `name` is its name in the document.
 pub(crate) fn open(
     settings: &Settings,
     name: &str,

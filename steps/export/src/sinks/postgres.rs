@@ -22,9 +22,9 @@ pub(super) struct Postgres {
     settings: PostgresSink,
     field: String,
     folder: PathBuf,
-    /// Created with the first rows, so that an unreachable server does not fail earlier work.
+    /// Created with the first rows, so that an unreachable server does not make earlier work fail.
     loader: Option<Loader>,
-    /// By version, for z-scores; empty for a version that is no longer there.
+    /// By version, for z-scores; empty for a version that no longer exists.
     moments: BTreeMap<String, Moments>,
 }
 
@@ -80,14 +80,15 @@ impl Postgres {
                 columns.push(Column { name: column_name(&format!("{}_z", column.name)), values });
             }
         }
-        // A feature may be called as another one's z-score is: the first one has the name.
+        // A feature may have the same name as the z-score of another one: the first one keeps the
+        // name.
         let mut names = HashSet::new();
         columns.retain(|column| names.insert(column.name.clone()));
         Ok(columns)
     }
 }
 
-/// Reads how the features of a version's reference rows lie.
+/// Reads the mean and standard deviation of each feature over a version's reference rows.
 fn moments(store: &dyn ObjectStore, pipeline: &str, version: &str) -> Result<Moments, StepError> {
     let registry = Registry::new(store, pipeline);
     let files = registry.fetch_where(version, None, |_, record| record.file == Reference::FILE);
@@ -110,7 +111,8 @@ impl Sink for Postgres {
         loaded.map(|loaded| usize::try_from(loaded.changed).unwrap_or(usize::MAX)).map_err(
             |error| {
                 Failure {
-                    // What a constraint refuses it refuses the next time too; rights can be granted.
+                    // A row that violates a constraint would be rejected again, so this is final.
+                    // Missing permissions can be granted.
                     is_final: error.kind == ErrorKind::Refused,
                     kind: "postgres".to_owned(),
                     error,
@@ -124,7 +126,7 @@ impl Sink for Postgres {
     }
 }
 
-/// Returns the windows with each of their entities: the rows, in order.
+/// Returns each pair of a window and one of its entities, in the order of the rows.
 fn scored<'a>(batch: &Batch<'a>) -> impl Iterator<Item = (&'a WindowScore, &'a EntityScore)> {
     let windows = batch.windows;
     windows.iter().flat_map(|window| window.entities.iter().map(move |it| (window, it)))
@@ -175,12 +177,12 @@ fn places(features: Option<&FeatureTable>) -> HashMap<(Timestamp, &str), usize> 
     (0..table.rows()).map(|row| ((table.times[row], table.entity_of(row)), row)).collect()
 }
 
-/// Returns the highest share of reference rows that a member says score lower.
+/// Returns the highest score of the members: the share of reference rows that score lower.
 fn score(entity: &EntityScore) -> Option<f64> {
     entity.members.iter().map(|member| member.calibrated).reduce(f64::max)
 }
 
-/// Returns whether a row is an attack: by the label where there is one.
+/// Returns whether a row is an attack: by its label if it has one.
 fn attack(entity: &EntityScore, label: Option<&str>) -> Option<bool> {
     match (label, entity.verdict) {
         (Some(label), _) => Some(!["normal", "benign", "0"].contains(&label)),

@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
 use super::{Batch, Failure, Sink};
 use crate::metrics::{Labels, Sample, Series};
 
-/// A server that takes samples.
+/// A server that accepts samples.
 pub(super) struct RemoteWrite {
     server: Server,
     runtime: tokio::runtime::Runtime,
@@ -61,7 +61,8 @@ impl From<Failed> for Failure {
     fn from(failed: Failed) -> Self {
         let Failed { mut error, status, .. } = failed;
         let kind = status.map_or("unreachable".to_owned(), |status| format!("status {status}"));
-        // 401, 403, 404 and 405 are about the server: somebody can mend them.
+        // 401, 403, 404 and 405 concern the server or its configuration, which an operator can
+        // correct.
         let is_final = matches!(status, Some(400 | 413 | 422));
         if !is_final {
             error.message.push_str("; the next run sends it");
@@ -84,7 +85,7 @@ fn compressed(bytes: &[u8]) -> Result<Vec<u8>, StepError> {
         .map_err(|e| StepError::bug(format!("cannot compress samples: {e}")))
 }
 
-/// Encodes samples as a `prometheus.WriteRequest`: one `TimeSeries` (field 1) a series, which has
+/// Encodes samples as a `prometheus.WriteRequest`: one `TimeSeries` (field 1) per series, which has
 /// `Label`s (field 1: name 1, value 2) in the order of their names and `Sample`s (field 2: value 1,
 /// milliseconds 2) in the order of time.
 fn encode(samples: &[Sample]) -> Vec<u8> {
@@ -120,7 +121,7 @@ fn field(to: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-/// Appends an integer, seven bits a byte, the lowest first.
+/// Appends an integer, seven bits per byte, the lowest first.
 fn varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         to.push(value.to_le_bytes()[0] | 0x80);

@@ -25,7 +25,7 @@ impl Textfile {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}-{}", shard.part());
         match self.path.extension() {
-            // `with_extension` would take the shard for the extension where the stem has a dot.
+            // If the stem has a dot, `with_extension` would replace the part after it.
             Some(extension) => {
                 self.path.with_file_name(format!("{name}.{}", extension.to_string_lossy()))
             }
@@ -60,7 +60,8 @@ impl Sink for Textfile {
     }
 }
 
-/// Writes samples with their help and type; times are left out, which the collector does not take.
+/// Writes samples with their help and type; without timestamps, which the collector does not
+/// accept.
 fn text(samples: &[Sample]) -> String {
     let mut text = String::new();
     for metric in METRICS {

@@ -12,7 +12,7 @@ use contract::{Decimal, Span, Timestamp};
 use export::Exported;
 use store::{FolderStore, Stored, Watermark, scores, watermark};
 
-/// Minute 0: the past for any clock, since a server takes no samples of the future.
+/// Minute 0: in the past, because a server does not accept samples of the future.
 const BEGIN_MS: i64 = 1_700_000_040_000 / 60_000 * 60_000;
 
 pub(crate) fn minute(number: i64) -> Timestamp {
@@ -53,7 +53,7 @@ impl Place {
         watermark::read(&self.store(), "cluster").unwrap()
     }
 
-    /// Says that everything up to a minute is scored.
+    /// Sets the watermark: everything up to a minute is scored.
     pub(crate) fn scored_to(&self, number: i64) {
         self.move_watermark(number);
     }
@@ -65,7 +65,7 @@ impl Place {
         watermark::write(&self.store(), "cluster", &moved, etag).unwrap();
     }
 
-    /// Scores windows as `score` does: `a` and `b` are normal, but for `a` in some of them.
+    /// Scores windows as `score` does: `a` and `b` are normal, except for `a` in some windows.
     pub(crate) fn score(&self, minutes: std::ops::RangeInclusive<i64>, anomalous: &[i64]) {
         let last = *minutes.end();
         for number in minutes {

@@ -7,7 +7,7 @@ fn rule(yaml: &str) -> Peers {
     serde_json::from_str(yaml).unwrap()
 }
 
-/// A grid of entities a, b, c, ... with these values, from these steps on.
+/// A grid of entities a, b, c, ... with these values, each starting at its step.
 fn grid(series: &[(i64, Vec<f64>)]) -> (Grid, Vec<f64>) {
     let mut grid = Grid {
         step: Span::from_seconds(10),
@@ -38,7 +38,7 @@ fn of(series: &[(i64, Vec<f64>)], yaml: &str) -> Vec<f64> {
     deviations(&grid, &values, None, (&rule, rows))
 }
 
-/// The deviations of entities whose groups are those of these columns.
+/// The deviations of entities whose groups are given by these columns.
 fn grouped(series: &[(i64, Vec<f64>)], by: &[Vec<f64>], yaml: &str) -> Vec<f64> {
     let (grid, values) = grid(series);
     let rule = rule(yaml);
@@ -63,7 +63,7 @@ fn too_few_peers_are_a_gap_and_groups_are_independent() {
     assert!(of(&[one(1.0), one(2.0)], r#"{"window":"10s"}"#).iter().all(|it| it.is_nan()));
     let five = [one(1.0), one(1.0), one(9.0), one(1.0), one(1.0)];
     let found = of(&five, r#"{"window":"10s","groups":[["a","b","c"],["d"]]}"#);
-    // The mean distance of the group is 8/3, as half of it are equal.
+    // The mean distance of the group is 8/3, because half of its values are equal.
     assert!((found[2] - 3.0 / OF_MEAN).abs() < 1e-12, "{found:?}");
     assert!(found[..2].iter().all(|it| *it == 0.0));
     assert!(found[3].is_nan() && found[4].is_nan());
@@ -90,7 +90,8 @@ fn node_of_another_role_is_usual_and_a_worker_that_departs_from_its_pool_is_not(
         let at = |row| level + wobble(row, node) + if row > 55 { fault } else { 0.0 };
         (0, (0..60).map(at).collect())
     };
-    // Three nodes of the control plane at 10, four workers at 60; one of those becomes as the former.
+    // Three nodes of the control plane at 10, four workers at 60; one of the workers changes to the
+    // level of the control plane.
     let nodes: Vec<(i64, Vec<f64>)> = (0..7)
         .map(|node| match node {
             0..3 => series(node, 10.0, 0.0),
@@ -151,7 +152,7 @@ fn difference_in_a_constant_column_is_capped() {
 
 #[test]
 fn entity_that_always_differs_is_seen_with_its_own_usual_distance_once_it_changes() {
-    // Unlike levels, and a scatter of 1 that the nodes have in common in part.
+    // Different levels, and noise of amplitude 1 that the nodes partly share.
     let wobble = |row: u32, node: u32| f64::from((row * 7 + node * 3) % 5) / 2.0;
     let series = |node: u32, level: f64| -> (i64, Vec<f64>) {
         let at =

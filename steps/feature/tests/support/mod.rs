@@ -91,7 +91,7 @@ impl Fixture {
         self.outcome()["counts"][name].as_u64().unwrap()
     }
 
-    /// Runs, and checks that it is refused in words, with a code, and without leaving a file.
+    /// Runs, and checks that it fails with this exit code and message, and leaves no file.
     pub(crate) fn refused(&self, code: i32, words: &str) {
         let output = self.run(&[]);
         let said = String::from_utf8(output.stderr).unwrap();
