@@ -1,5 +1,5 @@
-//! Scores windows of the past that were never scored, apart from live scoring: neither the watermark nor
-//! the scorer's state moves, and `alert`, whose cursor is past them, sends nothing.
+//! Scores past windows that were never scored, separately from live scoring: neither the watermark
+//! nor the scorer's state changes, and `alert`, whose cursor is past these windows, sends nothing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,14 +16,14 @@ use crate::rows::{DueRows, Measured};
 use crate::scorer::Scorer;
 use crate::windows::Windows;
 
-/// What a backfill is made of.
+/// Inputs of a backfill.
 #[derive(Debug)]
 pub struct Backfill<'a> {
     /// The document.
     pub document: &'a Sections,
-    /// Features of the range and of what they look back on.
+    /// Features of the range and of its lookback.
     pub features: &'a Path,
-    /// What was collected: a window in which nothing was is `no_data`.
+    /// The collected samples: a window without samples is `no_data`.
     pub samples: &'a Path,
     /// Windows that end after this time are scored, a whole step.
     pub after: Timestamp,
@@ -33,12 +33,12 @@ pub struct Backfill<'a> {
     pub threads: usize,
 }
 
-/// What a backfill did.
+/// Result of a backfill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Filled {
     /// Windows that were scored.
     pub windows: usize,
-    /// Windows that had a score before, which stays what it is.
+    /// Windows that already had a score, which is kept.
     pub scored_before: usize,
     /// Entities in those windows that are anomalous.
     pub anomalous: usize,
@@ -47,7 +47,7 @@ pub struct Filled {
 }
 
 impl Filled {
-    /// Adds what the backfill of another shard did.
+    /// Adds the result of the backfill of another shard.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -60,8 +60,8 @@ impl Filled {
 }
 
 impl Backfill<'_> {
-    /// Scores the windows without a score with the live model, as if scoring had begun at the first of
-    /// them: the model's own memory is of the end of its data, not of the past.
+    /// Scores the windows without a score with the live model, as if scoring had begun at the first
+    /// of them: the model's stored state belongs to the end of its data, not to the past.
     ///
     /// Errors: refused (3) without a live model, and for features that it was not trained on.
     pub fn run(&self, store: &dyn ObjectStore) -> Result<Filled, StepError> {

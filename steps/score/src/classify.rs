@@ -1,9 +1,9 @@
-//! Scoring of `task: classify`: each window's rows are evidence, and evidence is a verdict on each
-//! entity.
+//! Scoring of `task: classify`: the rows of each window are added to the evidence of each entity,
+//! and the evidence gives its verdict.
 //!
-//! A window's object holds how many entities each class has, those whose class changed in the
-//! window, and those that differ from their declared class. What is known of every entity is in the
-//! watermark's state.
+//! A window's object has the number of entities of each class, the entities whose class changed in
+//! the window, and those that differ from their declared class. The evidence of every entity is in
+//! the watermark's state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,16 +27,16 @@ use crate::scored::Scored;
 use crate::state::DAMAGED_STATE_HINT;
 use crate::windows::Windows;
 
-/// Windows in which an entity without a row counts as still there.
+/// Windows in which an entity without a row counts as still present.
 const STILL_THERE_WINDOWS: i64 = 5;
 
-/// What the scorer of `task: classify` carries from tick to tick; it moves in one write with the
+/// State of the scorer of `task: classify`, kept from tick to tick; it is written together with the
 /// watermark.
 #[derive(Debug, Clone, Default)]
 pub struct ClassState {
     /// Summary over all entities.
     pub summary: ClassSummary,
-    /// What is known of each entity.
+    /// Evidence of each entity.
     pub evidence: BTreeMap<String, EntityEvidence>,
 }
 
@@ -48,7 +48,7 @@ pub struct ClassSummary {
     pub version: String,
     /// Windows scored since the first.
     pub windows_total: u64,
-    /// The classes that evidence is about, in the order of their names.
+    /// The classes of the evidence, in the order of their names.
     pub classes: Vec<String>,
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn run(
 /// Writes the windows that have no object.
 ///
 /// Errors: a lost race if another scorer has written one meanwhile with another version: this
-/// tick's evidence does not fit it.
+/// tick's evidence is inconsistent with it.
 fn write(
     store: &dyn ObjectStore,
     document: &Sections,
@@ -243,7 +243,7 @@ impl<'a> Scorer<'a> {
             let name = rows.table.table.entity_of(row);
             let declared = rows.table.labels.as_ref().map_or("", |labels| &labels.label[row]);
             let mut before = state.evidence.remove(name);
-            // One that declares something else is another entity under an old name.
+            // If the declared class differs, this is another entity with the same name.
             before = before.filter(|evidence| declared.is_empty() || evidence.declared == declared);
             let classes = judged.probabilities.len();
             let mut evidence =
@@ -266,7 +266,7 @@ impl<'a> Scorer<'a> {
     }
 
     /// Returns the entities that differ from their declared class and have no row in a window, for
-    /// a few windows: a scrape that failed ends no mismatch.
+    /// a few windows: a failed scrape does not end a mismatch.
     fn unseen(&self, time: Timestamp, state: &ClassState) -> Vec<EntityScore> {
         let oldest = time - Span::from_ms(STILL_THERE_WINDOWS * self.document.step.ms());
         let lately =
@@ -296,7 +296,7 @@ impl<'a> Scorer<'a> {
     }
 }
 
-/// Returns the verdict of an entity by its evidence.
+/// Returns the verdict of an entity from its evidence.
 pub fn entity_class(
     bundle: &ClassBundle,
     classify: &Classify,

@@ -1,13 +1,14 @@
-//! How far the last day is from the training data: population stability and missing values.
+//! Drift between the training data and the last day: population stability and missing values.
 //!
 //! Each feature's values are counted in bins whose edges are the deciles of the bundle's reference
-//! rows, all entities together, and nothing else is kept: a few kilobytes for any pipeline. A value
-//! that many reference rows share has its own bin, so that a departure from a plateau shows.
+//! rows, all entities together, and only these counts are kept: a few kilobytes for any pipeline. A
+//! value that many reference rows share has its own bin, so that a departure from a plateau is
+//! detected.
 //!
-//! The index is the sum over bins of (share - usual share) * ln(share / usual share) (Siddiqi
-//! 2006, "Credit Risk Scorecards"). For samples of one distribution its mean is about
-//! (bins - 1) * (1/n + 1/m), n and m being the numbers of values (Yurdakul 2018, "Statistical
-//! Properties of Population Stability Index"); that much is taken off.
+//! The index is the sum over bins of (share - usual share) * ln(share / usual share) (Siddiqi 2006,
+//! "Credit Risk Scorecards"). For samples of one distribution its mean is about (bins - 1) * (1/n +
+//! 1/m), n and m being the numbers of values (Yurdakul 2018, "Statistical Properties of Population
+//! Stability Index"); this mean is subtracted.
 
 use contract::score::{Drift, FeatureDrift};
 use contract::tensors::Numbers;
@@ -17,12 +18,12 @@ use frames::FeatureTable;
 use models::Bundle;
 use models::reference::{Reference, Sketch};
 
-/// Time whose windows are counted together, and leave the day together.
+/// Length of a stretch: its windows are counted together, and dropped together.
 const STRETCH: Span = Span::from_seconds(3 * 3600);
 const DAY: Span = Span::from_seconds(86_400);
-/// Part of a day that must have been seen: days have mornings and nights.
+/// Part of a day that must have data, because signals differ between day and night.
 const ENOUGH: Span = Span::from_seconds(18 * 3600);
-/// How often drift is said.
+/// Interval of drift reports.
 const EVERY: Span = Span::from_seconds(3600);
 /// Share of the reference rows above which a single value gets its own bin.
 const PLATEAU: f64 = 0.05;
@@ -129,7 +130,7 @@ impl DriftTally {
         Ok(Self { reference_sha256, stretches })
     }
 
-    /// Counts a window's rows. Windows come in order of time.
+    /// Counts a window's rows. Windows must be passed in order of time.
     pub(crate) fn count(
         &mut self,
         bins: &Bins<'_>,
@@ -141,7 +142,7 @@ impl DriftTally {
             bins.reference_sha256.clone_into(&mut self.reference_sha256);
             self.stretches.clear();
         }
-        // Another version of this program may have drawn other bins.
+        // Another version of this program may have computed other bins.
         let fits = |stretch: &Stretch| {
             stretch.counts.iter().map(Vec::len).eq(bins.edges.iter().map(|edges| edges.len() + 1))
         };
@@ -199,7 +200,7 @@ impl DriftTally {
     }
 }
 
-/// A feature's day beside its reference.
+/// Counts of a feature over the day, and its reference.
 struct Counted<'a> {
     rows: u64,
     counts: &'a [u64],
@@ -252,7 +253,7 @@ impl Counted<'_> {
 mod tests {
     use super::*;
 
-    /// What the index is between a reference and a day.
+    /// Returns the index between a reference and a day.
     fn index(reference: &[f64], day: &[f64]) -> f64 {
         let sketch = Sketch::of(reference);
         let edges = edges(&sketch);
@@ -265,7 +266,7 @@ mod tests {
         counted.stability_index(day.len() as u64).unwrap()
     }
 
-    /// Numbers of which so many percent are zero and the rest spread evenly from 0 to 1.
+    /// Numbers of which `percent` percent are zero and the rest are spread evenly from 0 to 1.
     fn with_zeros(percent: i32) -> Vec<f64> {
         let rows = 2000;
         let zeros = rows / 100 * percent;
@@ -284,7 +285,7 @@ mod tests {
             assert!(left > 0.25, "{percent}: {left}");
         }
         let rises = [vec![1.0; 500], vec![2.0; 1500]].concat();
-        // Where it jumps is known to a hundredth of the rows.
+        // The position of a jump is known to a hundredth of the rows.
         let same = index(&rises, &rises);
         assert!(same < 0.05, "{same}");
         let falls = [vec![1.0; 1500], vec![2.0; 500]].concat();

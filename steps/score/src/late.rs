@@ -1,16 +1,16 @@
-//! Ticks that came late.
+//! Late ticks.
 
 use contract::StepError;
 use contract::score::{LateTicks, LateWindows};
 use store::{ObjectStore, state};
 
-/// Late ticks that are remembered.
+/// Maximum number of late ticks that are recorded.
 const MOST: usize = 100;
 
 /// Records the windows of a late tick, and drops the oldest record.
 ///
-/// A tick that was killed before it moved the watermark has noted windows that this one scores
-/// again: this one's note takes the place of that.
+/// A tick that was killed before it moved the watermark may have recorded windows that this tick
+/// scores again: the record of this tick replaces that one.
 pub(crate) fn note(
     store: &dyn ObjectStore,
     pipeline: &str,

@@ -1,12 +1,13 @@
-//! Scores the windows that are due with the live bundle: each window once.
+//! Scores each due window once with the live bundle.
 //!
 //! The windows are those after the watermark, up to the evaluation time minus the document's delay.
-//! Each gets one object, written only if it is not there; then the watermark and the scorer's state
-//! move in one compare-and-set. A tick that is killed in between is repeated by the next one and
-//! finds its objects written.
+//! Each window gets one object, written only if it does not exist; then the watermark and the
+//! scorer's state are updated in one compare-and-set. If a tick is killed in between, the next tick
+//! repeats it and uses the objects that were already written.
 //!
-//! `windows` says what is due, `rows` which rows can be scored, `scorer` fetches the bundles and
-//! judges, `drift` counts the day, `state` is what goes from tick to tick.
+//! `windows` determines the due windows and `rows` the rows that can be scored, `scorer` fetches
+//! the bundles and scores the rows, `drift` counts the values of the day, and `state` is the state
+//! kept from tick to tick.
 
 pub mod backfill;
 pub mod classify;
@@ -37,18 +38,18 @@ use crate::state::ScorerState;
 pub use crate::state::Summary;
 use crate::windows::Windows;
 
-/// Number of windows after which an absent entity is forgotten, so that a deleted pod does not
-/// alarm forever.
+/// Number of windows after which an absent entity is dropped, so that a deleted pod does not raise
+/// alarms forever.
 const FORGOTTEN_AFTER_WINDOWS: i64 = 60;
 
-/// Windows that have an object already, by time.
+/// Windows that already have an object, by time.
 type Known = BTreeMap<Timestamp, WindowScore>;
 
-/// What a tick works with.
+/// Inputs of a tick.
 struct Tick<'a> {
     document: &'a Sections,
     live: Scorer,
-    /// The challenger and the rows with the columns that it knows.
+    /// The challenger, and the rows with its columns.
     shadow: Option<(Scorer, DueRows)>,
     known: Known,
     options: ScoreOptions,
@@ -58,10 +59,10 @@ struct Tick<'a> {
 
 /// Runs the step.
 ///
-/// Without a live model nothing is scored, and that is said.
+/// Without a live model nothing is scored, which is reported.
 ///
-/// Errors: refused for features that are not what the model was trained on, and if there was no
-/// data for longer than the catch-up; a lost race if another scorer was faster.
+/// Errors: refused for features that differ from those the model was trained on, and if there was
+/// no data for longer than the catch-up; a lost race if another scorer was faster.
 pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = Sections::read(&args.document)?;
     if let Some(settings) = document.classification() {
@@ -97,9 +98,8 @@ pub fn run(args: &ScoreArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     write_json(&args.scored, &scored)
 }
 
-/// Says that there is no model yet: before the first training that is how things are, and no
-/// failure. The watermark does not change; the first tick with a model scores the last window that
-/// is due.
+/// Reports that there is no model yet: before the first training this is expected, and not a
+/// failure. The watermark does not change; the first tick with a model scores the last due window.
 fn wait_for_model(
     args: &ScoreArgs,
     document: &Sections,
@@ -115,9 +115,9 @@ fn wait_for_model(
     write_json(&args.scored, &Scored::without_model(words, due))
 }
 
-/// Records late windows. The windows are scored, so a failure to record them is no error. They are
-/// recorded before the watermark moves, because the tick after a killed one would not know about
-/// them.
+/// Records late windows. The windows are scored, so a failure to record them is not an error. They
+/// are recorded before the watermark moves, because after a kill the next tick would not detect
+/// them as late.
 fn note_late(
     store: &dyn ObjectStore,
     document: &Sections,
@@ -162,8 +162,8 @@ fn prepare<'a>(
     Ok((Tick { document, live, shadow, known, options, coverage }, rows, due))
 }
 
-/// Reads the objects that windows have already: those of a tick that was killed before it moved
-/// the watermark.
+/// Reads the existing objects of windows: those of a tick that was killed before it moved the
+/// watermark.
 fn known(store: &dyn ObjectStore, document: &Sections, due: &Windows) -> Result<Known, StepError> {
     scores::read_after(store, &document.name, Some(due.after), due.until)
         .map(|window| window.map(|window| (window.time, window)))
@@ -188,7 +188,7 @@ impl Tick<'_> {
         for time in due.times() {
             let missed = state.see(time, time - keep, &rows.present(time));
             let known = self.known.get(&time);
-            // What another version has scored begins no day of this one, either.
+            // Windows that another version scored do not count for this version's day, either.
             if known.is_none_or(|window| window.version == self.live.version) {
                 state.day.count(&bins, time, &rows.table, rows.of(time));
             }
@@ -216,7 +216,7 @@ impl Tick<'_> {
         Ok(windows)
     }
 
-    /// Says of the entities without data why their data could not be had.
+    /// Adds to the entities without data the reason why it could not be collected.
     fn give_reasons(&self, time: Timestamp, entities: &mut [EntityScore]) {
         let Some(coverage) = &self.coverage else { return };
         for score in entities.iter_mut().filter(|score| score.verdict == Verdict::NoData) {
@@ -252,7 +252,7 @@ impl Tick<'_> {
     /// Writes the windows that have no object.
     ///
     /// Errors: a lost race if another scorer has written one meanwhile with another version: its
-    /// result is kept, and this tick's state does not fit it.
+    /// result is kept, and this tick's state is inconsistent with it.
     fn write(
         &self,
         store: &dyn ObjectStore,
@@ -276,7 +276,7 @@ impl Tick<'_> {
     }
 }
 
-/// Checks that the window that another scorer has written meanwhile is of the same version.
+/// Checks that a window that another scorer has written meanwhile has the same version.
 fn check_same(
     store: &dyn ObjectStore,
     pipeline: &str,
@@ -293,7 +293,7 @@ fn check_same(
     }
 }
 
-/// What the challenger said.
+/// The challenger's verdicts.
 struct Shadow {
     version: String,
     verdicts: BTreeMap<Timestamp, Vec<EntityScore>>,
@@ -309,8 +309,8 @@ impl Shadow {
     }
 }
 
-/// Adds those who were seen lately and have no row; where there never was one, the cluster as a
-/// whole has none.
+/// Adds the entities that were seen recently and have no row; if no entity was ever seen, adds the
+/// whole cluster as without data.
 fn complete(mut entities: Vec<EntityScore>, missed: Vec<String>) -> Vec<EntityScore> {
     entities.extend(missed.into_iter().map(|name| EntityScore::bare(name, Verdict::NoData)));
     if entities.is_empty() {

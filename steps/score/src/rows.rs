@@ -1,4 +1,4 @@
-//! The rows that are due: which of them have samples, and which have enough values to be scored.
+//! The due rows: which of them have samples, and which have enough values to be scored.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -8,7 +8,7 @@ use frames::{FeatureTable, Samples};
 
 use crate::windows::Windows;
 
-/// Windows and entities of which the source said something.
+/// Windows and entities for which the source has samples.
 ///
 /// `fill` also fills windows without any measurement. Such a window would look normal, but is
 /// unknown.
@@ -31,7 +31,7 @@ impl Measured {
         Ok(Self { entities: samples.entities.into_iter().zip(0..).collect(), cells })
     }
 
-    /// Counts the windows that end at these times as not measured.
+    /// Marks the windows that end at these times as not measured.
     pub(crate) fn leave_out(&mut self, is_left_out: impl Fn(Timestamp) -> bool) {
         self.cells.retain(|(time, _)| !is_left_out(*time));
     }
@@ -41,8 +41,8 @@ impl Measured {
     }
 }
 
-/// The rows of the windows that are due, without those that cannot be scored for want of a past or
-/// of a measurement.
+/// The rows of the windows that are due, without those that cannot be scored because they are
+/// warm-up or have no measurement.
 #[derive(Debug)]
 pub(crate) struct DueRows {
     pub(crate) table: FeatureTable,

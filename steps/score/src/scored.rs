@@ -1,4 +1,4 @@
-//! `scored.json`: what a tick did.
+//! `scored.json`: the result of a tick.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::scorer::Scorer;
 use crate::windows::Windows;
 
-/// Alarms that `scored.json` shows; all of them are in the score objects.
+/// Maximum number of alarms in `scored.json`; all of them are in the score objects.
 const SHOWN_ALARMS: usize = 100;
 
 /// Number of reasons that are logged as warnings; all of them are in `scored.json`.
@@ -20,10 +20,10 @@ const SHOWN_REASONS: usize = 10;
 pub(crate) struct Scored {
     /// Version of the live model; empty before the first.
     version: String,
-    /// Says that there is no model yet, and when there will be.
+    /// Set if there is no model yet: when the first one is expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_model: Option<String>,
-    /// Version of the challenger that scored too.
+    /// Version of the challenger that also scored.
     #[serde(skip_serializing_if = "Option::is_none")]
     shadow: Option<String>,
     after: Timestamp,
@@ -40,10 +40,10 @@ pub(crate) struct Scored {
     silent: usize,
     /// Windows at the end that wait because they could not be collected yet.
     waiting: usize,
-    /// Why entities have no data, each reason once, with the windows it holds for.
+    /// Reasons why entities have no data, each once, with its windows.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     reasons: BTreeMap<String, usize>,
-    /// Features that drifted, as last said in these windows.
+    /// Features that drifted, from the last drift report of these windows.
     drifted: Vec<String>,
     alarms: Vec<Alarm>,
 }
@@ -76,13 +76,13 @@ impl Scored {
         }
     }
 
-    /// Says that nothing was scored, since there is no model yet.
+    /// Makes the result of a tick that scored nothing, because there is no model yet.
     pub(crate) fn without_model(words: String, due: &Windows) -> Self {
         let nothing = Windows { until: due.after, given_up: 0, silent: 0, ..*due };
         Self { no_model: Some(words), ..Self::new("", None, &nothing) }
     }
 
-    /// Counts a window; `written` says that it had not been scored before.
+    /// Counts a window; `written` is true if it had not been scored before.
     pub(crate) fn note(&mut self, window: WindowScore, written: bool) {
         let has = |verdict| window.entities.iter().any(|entity| entity.verdict == verdict);
         self.windows += 1;

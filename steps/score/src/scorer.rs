@@ -12,7 +12,7 @@ use store::{ObjectStore, Registry};
 
 use crate::rows::DueRows;
 
-/// A bundle and the version it is.
+/// A bundle and its version.
 #[derive(Debug)]
 pub(crate) struct Scorer {
     pub(crate) bundle: Bundle,
@@ -20,8 +20,8 @@ pub(crate) struct Scorer {
 }
 
 impl Scorer {
-    /// Fetches the bundle of the document's alias; `None` before the first training. It is to score
-    /// from `state` on.
+    /// Fetches the bundle of the document's alias; `None` before the first training. It starts
+    /// scoring from `state`.
     pub(crate) fn live(
         store: &dyn ObjectStore,
         document: &Sections,
@@ -31,8 +31,8 @@ impl Scorer {
         Self::fetch(store, (document, &document.deployment.alias), cache, state)
     }
 
-    /// Fetches the challenger, if there is one, and the features with the columns that it knows. A
-    /// challenger that cannot be used is only a warning.
+    /// Fetches the challenger, if there is one, and the features with its columns. A challenger
+    /// that cannot be used is only a warning.
     pub(crate) fn shadow(
         store: &dyn ObjectStore,
         document: &Sections,
@@ -73,11 +73,11 @@ impl Scorer {
         Ok(Some(Self { bundle, version: record.version }))
     }
 
-    /// Gives the rows their verdicts, in the order of time, and moves the state with them.
+    /// Returns the verdicts of the rows, in order of time, and updates the state.
     ///
-    /// Windows that another version has scored already are left out: a tick was killed after
-    /// writing them, and then the alias moved. Their scores stay what they are, this version begins
-    /// after them, and its state is the one it would have had if that tick had ended.
+    /// Windows that another version has already scored are left out: a tick was killed after
+    /// writing them, and then the alias was changed. Their scores are kept, this version begins
+    /// after them, and its state is the same as if that tick had completed.
     pub(crate) fn judge(
         &self,
         rows: &DueRows,

@@ -1,4 +1,4 @@
-//! What the scorer carries from tick to tick, in the watermark.
+//! State of the scorer that is kept from tick to tick, in the watermark.
 
 use std::collections::BTreeMap;
 
@@ -16,22 +16,23 @@ pub(crate) const DAMAGED_STATE_HINT: &str = "restore `state/` of the store from 
                                              one, remove the pipeline's watermark there: scoring \
                                              then starts again at the next tick";
 
-/// Begins the names of the tensors of the live bundle's state and of the challenger's.
+/// Prefix of the tensor names of the live bundle's state; the challenger's state has a separate
+/// prefix.
 const LIVE: &str = "live.";
 const SHADOW: &str = "shadow.";
-/// Names the tensors that say when each entity was last seen.
+/// Prefix of the tensors with the time at which each entity was last seen.
 const SEEN: &str = "seen";
 
-/// What the scorer carries from tick to tick; it moves in one write with the watermark.
+/// State of the scorer that is kept from tick to tick; it is written together with the watermark.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ScorerState {
-    /// What the live bundle remembers of recent scores.
+    /// The live bundle's state from recent scores.
     pub(crate) scores: ScoreState,
     /// State of the challenger.
     pub(crate) shadow: Option<ScoreState>,
     /// When each entity was last seen.
     pub(crate) entities: BTreeMap<String, Seen>,
-    /// What the last day's features look like.
+    /// Counts of the last day's feature values.
     pub(crate) day: DriftTally,
     /// Summary over all entities.
     pub(crate) summary: Summary,
@@ -53,7 +54,7 @@ pub struct Summary {
 impl Summary {
     /// Reads the summary from a watermark; it is empty for a pipeline without scored windows.
     ///
-    /// Errors: refused for one that cannot be read.
+    /// Errors: refused for a summary that cannot be read.
     pub fn read(pipeline: &str, watermark: Option<&Watermark>) -> Result<Self, StepError> {
         let state = watermark.map(|watermark| &watermark.state).filter(|state| !state.is_null());
         let Some(state) = state else { return Ok(Self::default()) };
@@ -125,7 +126,8 @@ impl ScorerState {
         Ok(mark)
     }
 
-    /// Notes who was seen in a window and forgets who was not seen for long; returns who is missed.
+    /// Records the entities of a window and drops those that were not seen for long; returns the
+    /// missing entities.
     pub(crate) fn see(
         &mut self,
         time: Timestamp,

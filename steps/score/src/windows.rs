@@ -1,4 +1,4 @@
-//! Which windows are due.
+//! The due windows.
 
 use contract::coverage::Coverage;
 use contract::score::LateWindows;
@@ -21,8 +21,8 @@ pub(crate) struct Windows {
 
 impl Windows {
     /// Returns the windows that a tick at `now` has to score: those after the watermark, no older
-    /// than the document catches up, up to the last one whose late samples have had their time.
-    /// Without a watermark it is that last one alone.
+    /// than the document catches up, up to the last one for which the delay for late samples has
+    /// passed. Without a watermark, only that last window is due.
     pub(crate) fn due(document: &Sections, now: Timestamp, scored_to: Option<Timestamp>) -> Self {
         let step = document.step;
         let until = (now - document.scoring.delay).floor(step);
@@ -43,11 +43,11 @@ impl Windows {
         Self { until, waiting, ..self }
     }
 
-    /// Returns the windows without those at the end that have no data, except for the share of one
-    /// tick. `heard` is the end of the last window in which any entity had data.
+    /// Returns the windows without those at the end that have no data, except for as many as one
+    /// tick normally scores. `heard` is the end of the last window in which any entity had data.
     ///
     /// A source without data gives one `no_data` window per clock step. After a clock jump into the
-    /// future there is no data, and the windows are scored when their data exists.
+    /// future there is no data yet, so the windows are scored later, when their data exists.
     ///
     /// Errors: refused if the clock is more than the catch-up after the last window, and there is
     /// no data for all that time: the clock is wrong, or there is nothing to score.
@@ -73,7 +73,7 @@ impl Windows {
         Ok(Self { until, silent: (self.until - until).in_steps(self.step), ..self })
     }
 
-    /// Returns those that `now` is more than a tick too late for.
+    /// Returns the windows that are more than one tick late at `now`.
     pub(crate) fn late(&self, document: &Sections, now: Timestamp) -> Option<LateWindows> {
         let first = self.after + self.step;
         let in_time = now - document.scoring.delay - document.scoring.every;
@@ -166,7 +166,8 @@ mod tests {
     }
 
     proptest! {
-        /// Ticks at any times, in order, together ask for what one tick at the last asks for.
+        /// Ticks at any times, in order, together have the same due windows as a single tick at the
+        /// last time.
         #[test]
         fn ticks_leave_no_gap_and_no_overlap(mut nows in prop::collection::vec(0..3000_i64, 1..20)) {
             let document = document(10, 3, 100_000);

@@ -54,7 +54,7 @@ fn objects_written_before_a_kill_are_not_written_twice() {
     let current = watermark::read(&scorer.store(), "cluster").unwrap().unwrap();
     let before = Watermark::new(minute(100));
     watermark::write(&scorer.store(), "cluster", &before, Some(&current.etag)).unwrap();
-    // The same windows look different now: the first word stays.
+    // The same windows have other values now: the first scores are kept.
     let scored = scorer.tick(&features(&[101, 102, 103], &[""], &[101]), 103);
     assert_eq!((&scored["windows"], &scored["scored_before"]), (&3.into(), &2.into()));
     assert_eq!(scorer.window(101).entities[0].verdict, Verdict::Normal);
@@ -64,7 +64,7 @@ fn objects_written_before_a_kill_are_not_written_twice() {
 fn missing_data_is_a_verdict_of_its_own() {
     let scorer = Scorer::new();
     scorer.tick(&features(&[101], &["a", "b"], &[]), 101);
-    // b is silent, and then so is everybody.
+    // Entity b has no data, and then no entity has data.
     scorer.tick(&features(&[102], &["a"], &[]), 102);
     scorer.tick(&features(&[], &[], &[]), 103);
     let verdicts = |number| {

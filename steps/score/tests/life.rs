@@ -1,4 +1,4 @@
-//! What happens to a scorer in its life: models change, data stops, clocks jump, ticks are killed.
+//! Events during scoring: models change, data stops, clocks jump, ticks are killed.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -124,7 +124,7 @@ fn a_challenger_scores_the_same_windows_and_changes_nothing_else() {
     assert_eq!(challenger.entities[0].verdict, Verdict::Anomalous);
     assert!(challenger.entities[0].causes.is_empty(), "it causes no alert");
 
-    // One that cannot be read is not in the way.
+    // An unreadable challenger does not affect scoring.
     let path = with.path("store/models/cluster/versions").join(&shadow).join("reference.json");
     fs::write(&path, "{}").unwrap();
     let output = with.output(&quiet(103..=103), 103);

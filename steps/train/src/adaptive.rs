@@ -1,10 +1,10 @@
 //! Fitting an adaptive model.
 //!
-//! A first pass over the rows finds each column's centre and scale; a second one follows the
-//! signals and gathers the moments of the window features, fold by fold, and the rows that are
-//! furthest from usual; a third one scores every row by distances that were fitted without its
-//! fold. Neither rows nor features are in memory as a whole: a thousand entities over ten days are
-//! 3 GB, and their features seven times as much.
+//! A first pass over the rows finds each column's centre and scale; a second pass updates the state
+//! of the signals and computes the moments of the window features, fold by fold, and the rows that
+//! are furthest from usual; a third pass scores every row by distances that were fitted without its
+//! fold. Neither all rows nor all features are in memory at once: a thousand entities over ten days
+//! are 3 GB, and their features are seven times as large.
 
 mod columns;
 mod extremes;
@@ -32,10 +32,10 @@ use crate::detectors;
 use crate::params::Unchecked;
 use crate::parts::{Files, Rows};
 
-/// Rows to fit on at least.
+/// Minimum number of rows to fit on.
 const FEWEST_ROWS: usize = contract::least::TRAIN_ROWS;
 
-/// When and of what each row is: the records' order in time, and their entities.
+/// Time and entity of each row of the records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
     /// Distance between rows.
@@ -90,7 +90,7 @@ pub(crate) fn fit(
     detectors::Fitted::sequence(fitted.model, &fitted.training, crate::parameters(&settings))
 }
 
-/// A fitted model and what fitting saw.
+/// A fitted model, and the results of the fitted rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fitted {
     /// The model.
@@ -107,9 +107,9 @@ impl<T> Fit<Array2<f64>, T, FitError> for AdaptiveValidParams {
     }
 }
 
-/// Fits the model on rows that are read part by part, so that memory depends on how many entities and
-/// scores there are, and not on the rows' features. The threads are rayon's current ones; the model
-/// does not depend on how many there are.
+/// Fits the model on rows that are read part by part, so that memory depends on the number of
+/// entities and scores, and not on the rows' features. The threads are rayon's current ones; the
+/// model does not depend on how many there are.
 pub fn fit_rows(settings: &Settings, rows: &impl Rows) -> Result<Fitted, FitError> {
     settings.check()?;
     let overview = Overview::of(rows)?;
@@ -156,9 +156,9 @@ fn following(settings: &Settings, step: Span, overview: &Overview) -> Following 
     let rows = |half_life: Span| half_life.seconds() / step.seconds();
     let least = f64::from(settings.min_half_life_rows);
     let rate = |half_life_rows: f64| 1.0 - 0.5_f64.powf(1.0 / half_life_rows);
-    // Changes of a level over longer times than the training are unknown, so the level is followed;
-    // else a model of a few hundred rows takes every drift after them for an anomaly. Still shorter
-    // half-lives would learn faults that last.
+    // Level changes over longer times than the training are unknown, so the model follows the
+    // level; otherwise a model of a few hundred rows reports every later drift as an anomaly. Even
+    // shorter half-lives would learn lasting faults.
     let longest = overview.longest();
     let columns = overview.columns.iter();
     let scales: Vec<Scale> = columns.map(|column| column.scale(settings.min_range_share)).collect();
@@ -197,8 +197,8 @@ impl Distances {
     }
 }
 
-/// Returns the share of the ridge for a covariance of this number of rows: all of it up to 10 rows
-/// per feature, a third from 30 on.
+/// Returns the share of the ridge for a covariance of this number of rows: the whole ridge up to 10
+/// rows per feature, a third of it from 30 rows per feature.
 fn ridge_share(rows: f64, features: usize) -> f64 {
     (10.0 * features as f64 / rows.max(1.0)).clamp(1.0 / 3.0, 1.0)
 }

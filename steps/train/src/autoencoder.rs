@@ -24,7 +24,7 @@ use crate::search::space::Space;
 use crate::{FitError, rows};
 
 /// Smallest usual squared residual of a column, as a share of the largest, so that rounding errors
-/// of an almost perfectly reproduced column do not alarm.
+/// of an almost perfectly reproduced column do not raise alarms.
 const SMALLEST_SQUARE_SHARE: f64 = 1e-4;
 
 /// Checked parameters of the autoencoder.
@@ -39,7 +39,7 @@ pub struct AutoencoderValidParams {
 pub type AutoencoderParams = Unchecked<AutoencoderValidParams>;
 
 impl AutoencoderParams {
-    /// Takes the document's parameters. The validation rows serve early stopping alone.
+    /// Takes the document's parameters. The validation rows are used only for early stopping.
     pub fn new(settings: Settings, seed: u64, validation: Option<Array2<f64>>) -> Self {
         Unchecked(AutoencoderValidParams { settings, seed, validation })
     }
@@ -57,7 +57,7 @@ pub(crate) fn fit(
     let params = AutoencoderParams::new(settings, job.seed, validation);
     let fitted = params.fit(rows)?;
     outcome.count("epochs", fitted.losses.len());
-    // Epoch by epoch, for who looks at how it learned.
+    // The losses of each epoch, to show how training converged.
     let series = [("losses", &fitted.losses), ("validation_losses", &fitted.validation_losses)];
     for (name, values) in series {
         outcome.details.insert(name.to_owned(), values.clone().into());
@@ -94,7 +94,7 @@ impl Ranges for AutoencoderValidParams {
     }
 }
 
-/// A trained network and how training went.
+/// A trained network and its losses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedAutoencoder {
     /// The network.
@@ -125,7 +125,7 @@ impl<T> Fit<Array2<f64>, T, FitError> for AutoencoderValidParams {
     }
 }
 
-/// Layers after the last pass, or after the best one where passes were watched.
+/// Layers after the last pass or, with early stopping, after the best one.
 struct Trained {
     layers: Vec<Layer>,
     losses: Vec<f64>,
@@ -182,7 +182,7 @@ impl AutoencoderValidParams {
         Ok(Trained { layers, losses, validation_losses: watched_losses })
     }
 
-    /// Measures each column's usual squared residual on the training rows, if it is to count.
+    /// Measures each column's usual squared residual on the training rows, if the score uses it.
     fn finish(
         &self,
         scaler: Scaler,
@@ -198,7 +198,7 @@ impl AutoencoderValidParams {
         let mut squares = vec![0.0; columns];
         let decisions = plain.decision(records.view(), 1);
         for (row, decision) in records.rows().into_iter().zip(decisions) {
-            // Shares of the sum of squares, which is the mean times the columns.
+            // Shares of the sum of squares, which is the mean times the number of columns.
             let total = decision * columns as f64;
             let shares = plain.attribution(row);
             squares.iter_mut().zip(shares).for_each(|(square, share)| *square += share * total);
@@ -239,8 +239,8 @@ fn noisy(clean: &Columns, noise: f64, random: &mut ChaCha8Rng) -> Columns {
     noisy
 }
 
-/// Draws parameters as `PyTorch`'s `Linear` starts: weights and biases of a layer evenly between
-/// -1 / sqrt(inputs) and 1 / sqrt(inputs).
+/// Draws initial parameters as `PyTorch`'s `Linear` does: weights and biases of a layer are uniform
+/// between -1 / sqrt(inputs) and 1 / sqrt(inputs).
 fn first_parameters(random: &mut ChaCha8Rng, sizes: &[usize]) -> Vec<f32> {
     let mut parameters = Vec::new();
     for pair in sizes.windows(2) {

@@ -1,5 +1,5 @@
-//! Columns as bins, from which trees are grown: values are sorted once, and a node counts what is in
-//! its bins instead of sorting its rows (Ke and others: `LightGBM`, 2017).
+//! Columns as bins, from which trees are grown: values are sorted once, and a node counts the rows
+//! in its bins instead of sorting its rows (Ke and others: `LightGBM`, 2017).
 
 use models::reference::quantile;
 use models::scaler::{is_there, sorted};
@@ -13,13 +13,13 @@ pub(crate) struct Column {
     pub(crate) edges: Vec<f64>,
     /// Value of each row, without gaps.
     pub(crate) values: Vec<f64>,
-    /// The median, which takes the place of gaps.
+    /// The median, which replaces gaps.
     pub(crate) fill: f64,
 }
 
 impl Column {
     /// Divides a column into at most this number of bins with about the same number of rows; a
-    /// column with no more distinct values has a bin for each.
+    /// column with at most as many distinct values has a bin for each.
     fn new(column: ArrayView1<'_, f64>, most: u16) -> Self {
         let mut ordered = sorted(column.iter().copied());
         let fill = if ordered.is_empty() { 0.0 } else { quantile(&ordered, 0.5) };
@@ -47,7 +47,7 @@ pub(crate) fn columns(records: &Array2<f64>, most: u16) -> Vec<Column> {
 
 /// Returns the number halfway between two values, below the higher one.
 pub(crate) fn between(low: f64, high: f64) -> f64 {
-    // Halves first: the sum of two large values may be infinite.
+    // Divides first, because the sum of two large values may be infinite.
     let middle = low / 2.0 + high / 2.0;
     if middle < high { middle.max(low) } else { low }
 }

@@ -1,13 +1,11 @@
 //! Fitting gradient-boosted trees (Friedman, 2001) on histograms, with second-order leaves and an
-//! L2
-//! penalty (Chen, Guestrin: `XGBoost`, 2016). The histogram of a node's larger child is that of the
-//! node
-//! less that of the smaller child (Ke and others: `LightGBM`, 2017).
+//! L2 penalty (Chen, Guestrin: `XGBoost`, 2016). The histogram of a node's larger child is that of
+//! the node minus that of the smaller child (Ke and others: `LightGBM`, 2017).
 //!
 //! This is implemented here, because the maintained crates are bindings to C++ (`LightGBM`,
 //! `XGBoost`) or use their own file formats, and none guarantees the same bytes at any number of
-//! threads. It is small because the classes, calibration, files and figures are those of the other
-//! trees.
+//! threads. It is small because the classes, calibration, files and metrics are shared with the
+//! other trees.
 
 use contract::Outcome;
 use document::models::GradientBoosting as Settings;
@@ -24,17 +22,17 @@ use crate::class_tree::{row_weights, rows_of_classes};
 use crate::detectors::ClassesJob;
 use crate::{FitError, rows, supervised};
 
-/// Most bins of a column: a histogram of all columns stays in the processor's first cache.
+/// Maximum number of bins of a column: a histogram of all columns fits in the processor's L1 cache.
 const BINS: usize = 64;
-/// Mean missing share of the correct classes below which the fit stops.
+/// Mean error (1 minus the share of the correct class) below which the fit stops.
 const LEARNED: f64 = 0.002;
-/// Rows that a thread takes at a time.
+/// Rows that a thread processes at a time.
 const BLOCK_ROWS: usize = 1024;
 
-/// Gradient, curvature and number of rows in a bin, and a place that is not used.
+/// Gradient, curvature and number of rows in a bin, and an unused element.
 type Cell = [f64; 4];
 
-/// What the rows of a node pull a class towards.
+/// Sums of gradient and curvature of a class over the rows of a node.
 #[derive(Clone, Copy, Default)]
 struct Pull {
     gradient: f64,
@@ -71,7 +69,7 @@ struct Binned {
 impl Binned {
     fn new(records: &Array2<f64>) -> Self {
         let mut columns = bins::columns(records, u16::try_from(BINS).unwrap_or(u16::MAX));
-        // From here on rows are bins, because the values would be a second copy of the data set.
+        // From here on only bins are used: the values would be a second copy of the data set.
         columns.iter_mut().for_each(|column| column.values = Vec::new());
         let mut by_row = vec![0; records.nrows() * columns.len()];
         for (number, column) in columns.iter().enumerate() {
@@ -112,7 +110,7 @@ struct Open {
     range: std::ops::Range<usize>,
     depth: u32,
     total: Pull,
-    /// Nothing at the greatest depth, where nothing is split.
+    /// Empty at the maximum depth, where nothing is split.
     cells: Vec<Cell>,
 }
 
@@ -165,7 +163,7 @@ impl Grower<'_> {
         grown
     }
 
-    /// Returns the histograms of a node's children; nothing where they are leaves.
+    /// Returns the histograms of a node's children; none if they are leaves.
     fn halves(
         &self,
         at: &mut Open,
@@ -183,7 +181,8 @@ impl Grower<'_> {
         if is_first_small { [small, large] } else { [large, small] }
     }
 
-    /// A node's value is what it would add as a leaf: the explanation of a row walks along them.
+    /// A node's value is the value it would add as a leaf: the explanation of a row uses the values
+    /// along its path.
     fn add_node(&self, tree: &mut ValueTree, total: Pull) {
         let value = -total.gradient / (total.curvature + self.settings.l2).max(1e-12);
         tree.features.push(0);
@@ -212,7 +211,7 @@ impl Grower<'_> {
         cells
     }
 
-    /// Puts the rows of the left side first, in their order; returns how many they are.
+    /// Puts the rows of the left side first, in their order; returns their number.
     fn divide(&self, members: &mut [u32], split: &Split, aside: &mut Vec<u32>) -> usize {
         let bins = &self.binned.columns[split.column].bins;
         aside.clear();
@@ -327,7 +326,7 @@ pub(crate) fn fit(
     BoostedTrees::new(classes, [fill, importance], vec![0.0; count], trees).map_err(FitError::Model)
 }
 
-/// Returns the columns that a tree sees, in their order.
+/// Returns the columns that a tree uses, in their order.
 fn columns(settings: &Settings, count: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
     #[expect(
         clippy::cast_possible_truncation,

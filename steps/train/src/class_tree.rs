@@ -5,8 +5,8 @@
 //! bins with about the same number of rows.
 //!
 //! This is implemented here, because `linfa-trees` 0.8 sums impurities in the order of a hash map,
-//! so that the same rows give different trees, and treats values closer than 1e-5 as equal for any
-//! unit. Tests compare the two where neither matters.
+//! so that the same rows give different trees, and treats values closer than 1e-5 as equal in any
+//! unit. Tests compare both implementations on data where neither difference matters.
 
 use document::models::ClassWeights;
 use models::ClassTrees;
@@ -18,24 +18,25 @@ use rand::RngCore;
 use crate::bins::{self, Column};
 use crate::{FitError, rows};
 
-/// Most classes: more are a sign that something else than a label was taken for one.
+/// Maximum number of classes: more indicate that the column is not a label.
 const MOST_CLASSES: usize = 100;
-/// Most rows for which each value has its own bin.
+/// Maximum number of rows for which each value has its own bin.
 const EXACT_ROWS: usize = 2048;
-/// Most bins of a column of more rows.
+/// Maximum number of bins of a column with more rows.
 const BINS: u16 = 256;
-/// Share of the best purity by which another split must be better: less is rounding.
+/// Share of the best purity by which another split must be better: a smaller difference is
+/// rounding.
 const BETTER: f64 = 1e-12;
 
-/// Rows with their classes, as trees take them.
+/// Rows with their classes, as input of trees.
 pub(crate) struct Sample {
     columns: Vec<Column>,
     class: Vec<u16>,
-    /// What a row of each class counts.
+    /// Weight of a row of each class.
     weights: Vec<f64>,
 }
 
-/// How far a tree grows.
+/// Limits of a tree.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Growth {
     pub(crate) max_depth: u32,
@@ -51,7 +52,7 @@ pub(crate) struct Member {
     pub(crate) copies: u32,
 }
 
-/// A tree and what each column's splits gained, weighted by rows.
+/// A tree and the gain of each column's splits, weighted by rows.
 pub(crate) struct Grown {
     pub(crate) tree: ClassTree,
     pub(crate) gains: Vec<f64>,
@@ -84,7 +85,7 @@ impl Sample {
         self.columns.len()
     }
 
-    /// Puts grown trees together.
+    /// Makes a model of grown trees.
     pub(crate) fn model(
         self,
         kind: &'static str,
@@ -122,7 +123,7 @@ pub(crate) fn rows_of_classes(
     if (2..=MOST_CLASSES).contains(&found) { Ok(rows_of) } else { Err(FitError::Classes { found }) }
 }
 
-/// Returns what a row of each class counts; `rows_of` has the rows of each.
+/// Returns the weight of a row of each class; `rows_of` has the number of rows of each.
 pub(crate) fn row_weights(weights: ClassWeights, rows_of: &[usize]) -> Vec<f64> {
     let found = rows_of.iter().filter(|rows| **rows > 0).count();
     let all: usize = rows_of.iter().sum();
@@ -133,7 +134,7 @@ pub(crate) fn row_weights(weights: ClassWeights, rows_of: &[usize]) -> Vec<f64> 
     rows_of.iter().map(weight).collect()
 }
 
-/// Rows of each class at a node. Whole numbers: their sums do not depend on the order of rows.
+/// Rows of each class at a node. Integers, because their sums do not depend on the order of rows.
 type Counts = Vec<u32>;
 
 struct Split {
@@ -169,13 +170,13 @@ impl Side {
     }
 }
 
-/// Moves rows of a column, bin by bin, from the right to the left and keeps the best place between.
+/// Moves rows of a column, bin by bin, from the right to the left side and keeps the best split.
 #[derive(Default)]
 struct Scan {
     left: Side,
     right: Side,
     bin: Option<u16>,
-    /// Places between two bins that hold rows.
+    /// Number of split positions between two non-empty bins.
     places: usize,
     best: Option<(u16, f64)>,
 }
@@ -189,7 +190,7 @@ impl Scan {
         (self.bin, self.places, self.best) = (None, 0, None);
     }
 
-    /// Comes to a bin that holds rows: the place before it may be the best.
+    /// Handles a non-empty bin: the split before it may be the best.
     #[inline]
     fn reach(&mut self, bin: u16, least: usize) {
         let Some(before) = self.bin.replace(bin) else { return };
@@ -288,8 +289,8 @@ impl<'a, R: RngCore> Grower<'a, R> {
         counts
     }
 
-    /// Returns the weighted rows times the sum of squared class shares: impurity is what is missing
-    /// to the weight.
+    /// Returns the weighted rows times the sum of squared class shares: impurity is the weight
+    /// minus this value.
     fn purity(&self, counts: &[u32]) -> f64 {
         let mut side = Side::default();
         side.set(counts, 0, &self.sample.weights);
@@ -306,8 +307,8 @@ impl<'a, R: RngCore> Grower<'a, R> {
         tree.lefts.push(0);
     }
 
-    /// Puts the members of the left side first, in their order; returns how many they are, and the
-    /// number halfway between both sides.
+    /// Puts the members of the left side first, in their order; returns their number, and the value
+    /// halfway between both sides.
     fn divide(&mut self, members: &mut [Member], split: &Split) -> (usize, f64) {
         let column = &self.sample.columns[split.column];
         let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
@@ -329,7 +330,7 @@ impl<'a, R: RngCore> Grower<'a, R> {
         (left, bins::between(low, high))
     }
 
-    /// Tries columns until as many as wanted were not constant here.
+    /// Tries columns until the requested number of them were not constant at this node.
     fn best_split(&mut self, members: &[Member], counts: &[u32]) -> Option<Split> {
         let columns = self.sample.columns();
         self.order.clear();
@@ -392,7 +393,7 @@ impl<'a, R: RngCore> Grower<'a, R> {
             let row = member.row as usize;
             let slot =
                 usize::from(column.bins[row]) * classes + usize::from(self.sample.class[row]);
-            // Rows in the upper half, how often they were drawn in the lower.
+            // The upper half counts rows, the lower half counts how often they were drawn.
             self.histogram[slot] += 1 << 32 | u64::from(member.copies);
         }
         let least = self.growth.min_leaf_rows as usize;

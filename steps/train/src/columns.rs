@@ -1,7 +1,7 @@
 //! Products of small matrices for the autoencoder, several rows side by side.
 //!
-//! Everything is computed in one order on one thread, and without instructions that some processors
-//! have and others have not: results are the same to the last bit on all of them.
+//! Everything is computed in one order on one thread, and only with instructions that all supported
+//! processors have: results are the same to the last bit on all of them.
 
 /// Rows computed side by side.
 const LANES: usize = 8;
@@ -52,18 +52,18 @@ impl Columns {
         self.lanes.chunks_exact(self.width)
     }
 
-    /// Changes every number by itself, zeros that fill lanes among them.
+    /// Changes every number independently, including the zeros that fill lanes.
     pub(crate) fn change(&mut self, mut change: impl FnMut(&mut f32)) {
         self.lanes.as_flattened_mut().iter_mut().for_each(&mut change);
     }
 
-    /// Changes every number by the one at the same place of `other`.
+    /// Changes every number by the number at the same position of `other`.
     pub(crate) fn change_by(&mut self, other: &Self, mut change: impl FnMut(&mut f32, f32)) {
         let others = other.lanes.as_flattened();
         self.lanes.as_flattened_mut().iter_mut().zip(others).for_each(|(a, b)| change(a, *b));
     }
 
-    /// Puts zeros again behind the last row of each column.
+    /// Resets the lanes after the last row of each column to zero.
     pub(crate) fn clear_behind_rows(&mut self) {
         let used = self.rows % LANES;
         if used > 0 {

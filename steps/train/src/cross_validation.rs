@@ -1,4 +1,4 @@
-//! What class models say of rows they were not fitted on: one run is left out at a time.
+//! Predictions of class models for rows they were not fitted on: one run is left out at a time.
 //!
 //! Rows of a run are similar for other reasons than their class, so with random left-out rows every
 //! model would look perfect.
@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::FitError;
 use crate::labelled::Labelled;
 
-/// Most runs for which each is a separate fold.
+/// Maximum number of runs for which each run is a separate fold.
 const MOST_FOLDS: usize = 20;
 
 /// A model of labelled classes that votes as a detector.
@@ -24,7 +24,7 @@ pub(crate) trait ClassDetector: Detector + Sized {
     /// Returns the share of each class in a row, before calibration.
     fn shares_of(&self, row: &[f64]) -> Vec<f64>;
 
-    /// Sets how shares become probabilities.
+    /// Sets how shares are converted to probabilities.
     fn with_calibration(self, calibration: Calibration) -> Result<Self, StepError>;
 }
 
@@ -54,46 +54,47 @@ pub(crate) struct Held {
     pub(crate) row: usize,
     /// Mean share of each class over the trees.
     pub(crate) shares: Vec<f64>,
-    /// Whether the row's class was among the rows fitted on: else it cannot be found.
+    /// Whether the row's class was among the fitted rows: otherwise it cannot be predicted.
     pub(crate) known: bool,
-    /// Number of the fold, by which [`HeldOut::folds`] are found.
+    /// Index of the fold in [`HeldOut::folds`].
     pub(crate) fold: usize,
 }
 
-/// What was fitted without the rows of a fold.
+/// A model that was fitted without the rows of a fold.
 pub(crate) struct Fold<M> {
     /// The rows it was fitted on.
     pub(crate) rest: Vec<usize>,
-    /// Nothing where the rest was of one class.
+    /// `None` if the other rows were of one class.
     pub(crate) model: Option<M>,
 }
 
-/// All rows that could be left out, and what was fitted without them.
+/// All rows that could be left out, and the models fitted without them.
 pub(crate) struct HeldOut<M> {
     pub(crate) rows: Vec<Held>,
     pub(crate) folds: Vec<Fold<M>>,
 }
 
-/// How right a class model was on runs it was not fitted on.
+/// Metrics of a class model on runs it was not fitted on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct CrossValidation {
     /// Parts of which each was left out once.
     pub folds: usize,
-    /// Rows that were left out and whose class the others had, too.
+    /// Rows that were left out and whose class the other rows also had.
     pub rows: usize,
-    /// Share of them that were given their class.
+    /// Share of them that were classified correctly.
     pub accuracy: f64,
     /// Mean over the classes of that share.
     pub balanced_accuracy: f64,
-    /// Mean negative logarithm of the probability of the right class, every class counted alike.
+    /// Mean negative logarithm of the probability of the correct class; every class has the same
+    /// weight.
     pub log_loss: f64,
     /// Rows by true class and then by predicted class; rows of a class that no other run has count
     /// only here.
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// Fits on all runs but those of a fold, for every fold, and asks about the rows left out. A fold
-/// whose rest is of one class is left out altogether.
+/// For every fold, fits on all other runs and predicts the left-out rows. A fold is skipped if its
+/// other runs are all of one class.
 pub(crate) fn hold_out<M: ClassDetector>(
     labelled: &Labelled,
     fit: impl Fn(&DatasetBase<Array2<f64>, Array1<usize>>) -> Result<M, FitError>,
@@ -122,8 +123,9 @@ pub(crate) fn hold_out<M: ClassDetector>(
 }
 
 impl<M> HeldOut<M> {
-    /// Finds the calibration with the least log loss on rows of known classes; without any it is
-    /// none. Every class counts the same, as everywhere else in a model of balanced classes.
+    /// Finds the calibration with the lowest log loss on rows of known classes; without such rows
+    /// there is no calibration. Every class has the same weight, as everywhere in a model of
+    /// balanced classes.
     pub(crate) fn calibrate(&self, labelled: &Labelled) -> Calibration {
         let mut best = (Calibration::NONE, f64::INFINITY);
         for smoothing in [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1] {
@@ -180,13 +182,13 @@ impl<M> HeldOut<M> {
     }
 }
 
-/// Returns the most likely class: the first of equals.
+/// Returns the most likely class: the first of equal ones.
 pub(crate) fn likeliest(shares: &[f64]) -> usize {
     let pairs = shares.iter().copied().enumerate();
     pairs.fold((0, -1.0), |best, pair| if pair.1 > best.1 { pair } else { best }).0
 }
 
-/// Returns the mean; 0 of nothing.
+/// Returns the mean; 0 if there are no values.
 pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     if count > 0.0 { sum / count } else { 0.0 }

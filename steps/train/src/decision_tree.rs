@@ -70,7 +70,7 @@ impl Fit<Array2<f64>, Array1<usize>, FitError> for DecisionTreeValidParams {
         let rows = 0..u32::try_from(sample.rows()).unwrap_or(u32::MAX);
         let members = rows.map(|row| Member { row, copies: 1 }).collect();
         let growth = self.growth(sample.columns());
-        // Every column is tried at every split: nothing is drawn.
+        // Every column is tried at every split, so no random numbers are used.
         let random = ChaCha8Rng::seed_from_u64(0);
         let grown = Grower::new(&sample, growth, random).grow(members);
         sample.model("decision_tree", self.classes.clone(), vec![grown])

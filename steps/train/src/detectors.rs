@@ -1,4 +1,5 @@
-//! How each kind of detector is fitted: a line a kind. What the line names is in the kind's own file.
+//! How each kind of detector is fitted: one line per kind. The functions are in the file of the
+//! kind.
 
 use contract::{DetectorKind, Outcome};
 use document::models::Models;
@@ -62,7 +63,7 @@ impl Fitter {
     }
 }
 
-/// What a model is fitted with, besides its rows.
+/// Inputs of a fit, besides its rows.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub(crate) models: &'a Models,
@@ -73,7 +74,7 @@ pub(crate) struct Job<'a> {
     pub(crate) normal: &'a [usize],
 }
 
-/// What a model of labelled rows is fitted with.
+/// Inputs of the fit of a model of labelled rows.
 pub(crate) struct ClassesJob<'a> {
     pub(crate) models: &'a Models,
     pub(crate) seed: u64,
@@ -86,17 +87,17 @@ pub(crate) struct ClassesJob<'a> {
 pub(crate) struct Fitted {
     pub(crate) model: Model,
     pub(crate) parameters: Value,
-    /// Bytes of what a model that scores rows in the order of time saw.
+    /// Serialised training results of a model that scores rows in the order of time.
     pub(crate) training: Option<Vec<u8>>,
 }
 
 impl Fitted {
-    /// Takes a model that scores each row by itself.
+    /// Takes a model that scores each row independently.
     pub(crate) fn rows(model: impl Detector + 'static, parameters: Value) -> Self {
         Self { model: Model::Rows(Box::new(model)), parameters, training: None }
     }
 
-    /// Takes a model that scores rows in the order of time, and what fitting saw.
+    /// Takes a model that scores rows in the order of time, and its training results.
     pub(crate) fn sequence<S: Sequence>(
         model: S,
         training: &Training<S::Memory>,

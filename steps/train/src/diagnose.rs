@@ -1,4 +1,4 @@
-//! Fitting the second stage: which kind of fault an alarm is.
+//! Fitting of the second stage, which predicts the kind of fault of an alarm.
 
 use contract::Outcome;
 use contract::score::Diagnosed;
@@ -19,7 +19,7 @@ use crate::labelled::Labelled;
 use crate::random_forest::RandomForestParams;
 use crate::{FitError, supervised};
 
-/// Number of normal rows from which on only they define normal; with fewer all rows do.
+/// Number of normal rows from which only they define normal; with fewer, all rows do.
 const FEWEST_NORMAL_ROWS: usize = 32;
 
 /// Fits the second stage that a document sets.
@@ -36,22 +36,22 @@ pub(crate) fn fit(
     Ok(supervised::Fitted { model, parameters, cross_validation })
 }
 
-/// A fitted second stage and its predictions for runs left out.
+/// A fitted second stage and its predictions for left-out runs.
 #[derive(Debug)]
 pub struct Fitted {
     /// The model.
     pub model: Diagnosis,
-    /// How right it was.
+    /// Its metrics.
     pub figures: Figures,
 }
 
-/// How right a second stage was on scenarios it was not fitted on.
+/// Metrics of a second stage on scenarios it was not fitted on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figures {
-    /// Over all rows; `unknown` is an answer, too.
+    /// Over all rows; `unknown` is also a prediction.
     #[serde(flatten)]
     pub rows: CrossValidation,
-    /// One item a run, in the order of their first rows.
+    /// One item per run, in the order of their first rows.
     pub runs: Vec<RunFigures>,
 }
 
@@ -62,13 +62,14 @@ pub struct RunFigures {
     pub run: String,
     /// Its kind.
     pub kind: String,
-    /// Whether other runs are of this kind; else `unknown` is the right answer.
+    /// Whether other runs are of this kind; otherwise `unknown` is the correct prediction.
     pub known: bool,
     /// Its rows.
     pub rows: usize,
-    /// What most of its rows were called.
+    /// The most frequent prediction for its rows.
     pub called: String,
-    /// Share of its rows that were called right: the kind, or `unknown` where it is not known.
+    /// Share of its rows with a correct prediction: the kind, or `unknown` if the kind is not
+    /// known.
     pub right: f64,
     /// Mean likeness to the most likely kind.
     pub likeness: f64,
@@ -125,7 +126,7 @@ impl DiagnoseParams {
     }
 }
 
-/// Asks the whole stage, patterns and all, about the runs left out.
+/// Predicts the left-out runs with the complete stage, including its patterns.
 fn figures(
     faults: &Labelled,
     held: &mut HeldOut<ClassTrees>,
@@ -147,7 +148,7 @@ fn figures(
     Ok(Figures { rows, runs: runs(faults, held, &said) })
 }
 
-/// Returns the mean pattern of each kind over some rows; of a kind without rows it is nothing.
+/// Returns the mean pattern of each kind over some rows; `None` for a kind without rows.
 fn patterns(faults: &Labelled, scaler: &Scaler, rows: &[usize]) -> Vec<f64> {
     let kinds = faults.classes.names.len();
     let mut sums = Array2::<f64>::zeros((kinds, faults.values.ncols()));

@@ -7,7 +7,7 @@ use thiserror::Error;
 /// Why a model could not be fitted.
 #[derive(Debug, Error)]
 pub enum FitError {
-    /// A parameter is outside of what it may be.
+    /// A parameter is outside of its range.
     #[error(transparent)]
     Parameter(#[from] OutOfRange),
     /// There is too little to learn from.
@@ -36,7 +36,7 @@ pub enum FitError {
     /// The covariance cannot be inverted.
     #[error("the covariance of the features cannot be inverted")]
     Singular,
-    /// Training ran away.
+    /// Training diverged.
     #[error("the loss is not finite after epoch {epoch}")]
     Diverged {
         /// Passes over the rows until then.
@@ -51,7 +51,7 @@ pub enum FitError {
     /// Threads could not be started.
     #[error("cannot start threads: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
-    /// Something of linfa failed.
+    /// A function of linfa failed.
     #[error(transparent)]
     Linfa(#[from] linfa::Error),
 }

@@ -19,7 +19,7 @@ use crate::params::Unchecked;
 use crate::search::space::Space;
 use crate::{FitError, rows};
 
-/// Hyperplanes tried at a node before it is left whole.
+/// Number of hyperplanes tried at a node before it becomes a leaf.
 const HYPERPLANES: usize = 10;
 
 /// Checked parameters of the isolation forest.
@@ -105,7 +105,7 @@ fn depth_limit(samples: usize) -> u32 {
     samples.max(2).next_power_of_two().ilog2()
 }
 
-/// A split under way: which columns, by which weights, where.
+/// A split: its columns, their weights, and the threshold.
 struct Split {
     features: Vec<u32>,
     weights: Vec<f32>,
@@ -182,7 +182,7 @@ impl Grower {
         None
     }
 
-    /// The same sum, in the same order, as scoring computes.
+    /// Computes the same sum, in the same order, as scoring.
     fn project(&self, split: &Split, row: usize) -> f32 {
         let values = &self.values[row * self.columns..(row + 1) * self.columns];
         if self.width == 1 {

@@ -1,14 +1,14 @@
-//! What `--model` may name: a detector or the second stage.
+//! Values of `--model`: a detector or the second stage.
 
 use contract::{DetectorKind, StepError};
 use document::models::Models;
 
-/// What `--model` names.
+/// The kind that `--model` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trained {
     /// A detector, which votes.
     Detector(DetectorKind),
-    /// The second stage, which names the kind of an alarm.
+    /// The second stage, which predicts the kind of fault of an alarm.
     Diagnosis,
 }
 
@@ -21,9 +21,10 @@ impl Trained {
     }
 }
 
-/// Returns what the document trains under a name.
+/// Returns the kind that the document trains under a name.
 ///
-/// Errors: usage for a name that the document does not set, with a guess at what is meant.
+/// Errors: usage for a name that the document does not set, with the closest known name as a
+/// suggestion.
 pub(crate) fn known(models: &Models, name: &str) -> Result<Trained, StepError> {
     let all = DetectorKind::ALL.iter().copied().map(Trained::Detector);
     let all: Vec<Trained> = all.chain([Trained::Diagnosis]).collect();

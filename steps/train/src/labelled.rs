@@ -1,4 +1,4 @@
-//! Labelled rows of the train part, anomalous ones too, as class models take them.
+//! Labelled rows of the train part, including anomalous ones, as input of class models.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use ndarray::{Array1, Array2, Axis};
 /// Blocks of consecutive rows of a class, which are used if runs cannot be distinguished.
 const BLOCKS: usize = 5;
 
-/// Rows with the class of each and the run it is of.
+/// Rows with the class and the run of each.
 #[derive(Debug, Clone)]
 pub struct Labelled {
     /// Values of shape (rows, features).
@@ -27,7 +27,7 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    /// Reads the labelled rows of a data set; one without any is refused.
+    /// Reads the labelled rows of a data set; a data set without labelled rows is refused.
     pub fn read(dataset: &Path, normal: &[String]) -> Result<(FeatureTable, Self), StepError> {
         let path = dataset.join(Dataset::LABELLED_FILE);
         let missing = |why: &str| {
@@ -43,9 +43,10 @@ impl Labelled {
         Ok((table, labelled))
     }
 
-    /// Takes the rows of a table that count: those in no guard band. Nothing without labels.
+    /// Takes the rows of a table that count: those outside of guard bands. Returns `None` without
+    /// labels.
     ///
-    /// A run is a scenario; outside of scenarios it is an entity where there are several, and else
+    /// A run is a scenario; outside of scenarios it is an entity if there are several, otherwise
     /// one of five blocks of consecutive rows of a class.
     pub fn of(table: &FeatureTable, normal: &[String]) -> Option<Self> {
         let labels = table.labels.as_ref()?;
@@ -109,7 +110,7 @@ impl Labelled {
     }
 
     /// Returns the fold of each row and the number of folds: one run per fold if there are at most
-    /// `most`, and else `most` folds that share the runs of each class.
+    /// `most` runs, otherwise `most` folds among which the runs of each class are distributed.
     pub fn folds(&self, most: usize) -> (Vec<usize>, usize) {
         let mut runs_of: BTreeMap<(usize, &str), usize> = BTreeMap::new();
         for (class, run) in self.class.iter().zip(&self.runs) {

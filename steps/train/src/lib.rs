@@ -1,7 +1,7 @@
 //! `train`: fits one model kind to the training part of a data set.
 //!
-//! What it takes to make a model is here (candle, linfa's traits, solvers); what it takes to use
-//! one is in `models`. Every fitter follows linfa: parameters are checked by
+//! This crate has everything for fitting a model (candle, linfa's traits, solvers); everything for
+//! using one is in `models`. Every fitter follows linfa: parameters are checked by
 //! [`linfa::ParamGuard`], checked parameters implement [`linfa::traits::Fit`].
 //!
 //! The same rows, parameters and seed give the same bytes: at any number of threads, because
@@ -9,10 +9,11 @@
 //! order; in any process, because no iteration uses the order of a hash map; in any build, because
 //! the compiler neither reorders nor contracts arithmetic; on any processor, because sums and
 //! products are our own loops and do not choose instructions at run time. Two kinds of fitting are
-//! right to the last bit on one machine only: what draws normal numbers (`autoencoder.noise`,
-//! `isolation_forest.extension`) or takes powers (calibration, `gradient_boosting`), for
-//! logarithms, cosines and powers come from the system's mathematics library; and `adaptive`, whose
-//! products are `ndarray`'s. `tests/golden.rs` compares all others with hashes.
+//! reproducible to the last bit only on one machine: first, those that draw normally distributed
+//! numbers (`autoencoder.noise`, `isolation_forest.extension`) or compute powers (calibration,
+//! `gradient_boosting`), because logarithms, cosines and powers come from the system's mathematics
+//! library; second, `adaptive`, because it uses `ndarray`'s products. `tests/golden.rs` compares
+//! all others with hashes.
 
 pub mod adaptive;
 pub mod autoencoder;
@@ -88,8 +89,8 @@ pub fn run(args: &TrainArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
 }
 
-/// Fits a model on normal rows, with the parameters that a search finds where the document asks for
-/// one, and writes its candidate folder.
+/// Fits a model on normal rows, with the parameters that a search finds if the document sets one,
+/// and writes its candidate folder.
 fn run_rows(
     args: &TrainArgs,
     document: &Sections,
@@ -117,7 +118,7 @@ fn run_rows(
         let searched = searched(&job, (kind, fit, search), (&train, document), outcome)?;
         models = with_parameters(kind, &searched.parameters).map_err(of_model)?;
         trials = searched.trials;
-        // The bytes of a candidate depend on its inputs alone.
+        // The bytes of a candidate must depend only on its inputs.
         trials.iter_mut().for_each(|trial| trial.seconds = None);
     }
     let rows = DatasetBase::new(matrix(&train), ());
@@ -218,7 +219,7 @@ fn run_supervised(
     write(args, &manifest, &fitted.model, None)
 }
 
-/// Searches for a kind's parameters and notes what was tried.
+/// Searches for a kind's parameters and records the trials.
 fn searched(
     job: &Job<'_>,
     (kind, fit, search): (DetectorKind, FitRows, &Search),
@@ -253,7 +254,7 @@ fn searched(
     Ok(searched)
 }
 
-/// Returns models of which one kind is set, to parameters that were drawn.
+/// Returns models with a single kind, which has the drawn parameters.
 fn with_parameters(kind: DetectorKind, parameters: &Value) -> Result<Models, FitError> {
     serde_json::from_value(serde_json::json!({ kind.name(): parameters }))
         .map_err(|e| FitError::Model(StepError::bug(format!("a trial cannot be read: {e}"))))
@@ -295,7 +296,7 @@ fn warn_of_empty(empty: &[&str], outcome: &mut Outcome) {
     }
 }
 
-/// Returns the parameters as the document names them.
+/// Returns the parameters with the names of the document.
 fn parameters<S: serde::Serialize>(settings: &S) -> Value {
     serde_json::to_value(settings).unwrap_or(Value::Null)
 }

@@ -72,10 +72,10 @@ impl<T> Fit<Array2<f64>, T, FitError> for MahalanobisValidParams {
     }
 }
 
-/// Returns the sum over the rows of the product of each two columns.
+/// Returns, for each pair of columns, the sum of their products over the rows.
 ///
-/// `ndarray`'s product uses what the processor at hand offers and rounds otherwise on others; this is
-/// the same on all of them.
+/// `ndarray`'s product uses the instructions of the current processor and rounds differently on
+/// others; this function gives the same result on all processors.
 fn products(rows: &Array2<f64>) -> Array2<f64> {
     let columns = rows.ncols();
     let mut sums = Array2::<f64>::zeros((columns, columns));
@@ -97,7 +97,8 @@ pub(crate) fn inverse_cholesky(matrix: &Array2<f64>) -> Option<Array2<f64>> {
             let known: f64 = (0..column).map(|k| factor[[row, k]] * factor[[column, k]]).sum();
             let rest = matrix[[row, column]] - known;
             if row == column {
-                // Relative to the size of the diagonal, because the rest may be only rounding.
+                // The limit is relative to the size of the diagonal, because a small remainder may
+                // be a rounding error.
                 if rest <= 1e-10 * matrix[[row, row]].max(1e-300) {
                     return None;
                 }

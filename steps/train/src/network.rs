@@ -1,9 +1,9 @@
 //! The autoencoder's network as one operation of candle: from its parameters to its loss on a batch.
 //!
-//! As a graph of candle's own operations a step of training costs many times its arithmetic when the
-//! layers are as small as ours: every intermediate value is a tensor, forwards and backwards, and
-//! candle's product asks the system for its number of processors at each call. This operation leaves
-//! the gradient behind while it computes the loss; candle holds the parameters and takes the
+//! With layers as small as ours, a graph of candle's own operations makes a training step many
+//! times slower than its arithmetic: every intermediate value is a tensor, forwards and backwards,
+//! and candle's product asks the system for its number of processors at each call. This operation
+//! computes the gradient together with the loss; candle holds the parameters and does the
 //! optimiser's step.
 
 use std::sync::{Arc, OnceLock};
@@ -24,11 +24,11 @@ pub(crate) struct Network<'a> {
     pub(crate) parameters: &'a [f32],
 }
 
-/// What a batch gave.
+/// Result of the forward pass of a batch.
 struct Forward {
     /// Outputs of the hidden layers.
     hidden: Vec<Columns>,
-    /// Outputs of the last layer less the target.
+    /// Outputs of the last layer minus the target.
     residuals: Columns,
 }
 
@@ -52,7 +52,7 @@ impl<'a> Network<'a> {
         dense.collect()
     }
 
-    /// Returns the layers as a model has them.
+    /// Returns the layers in the form of a model.
     pub(crate) fn layers(self) -> Vec<Layer> {
         let layer = |(inputs, weight, bias): (usize, &[f32], &[f32])| Layer {
             inputs,
@@ -116,7 +116,7 @@ impl<'a> Network<'a> {
 pub(crate) struct Reconstruction {
     sizes: Arc<[usize]>,
     input: Columns,
-    /// What the output should be, if it is not the input.
+    /// Target of the output, if it is not the input.
     target: Option<Columns>,
     gradient: OnceLock<Vec<f32>>,
 }
@@ -166,7 +166,7 @@ mod tests {
         Columns::of(columns, values.chunks_exact(columns))
     }
 
-    /// The same from candle's own operations.
+    /// Computes the same with candle's own operations.
     fn candle(sizes: &[usize], parameters: &Var, input: &Tensor, target: &Tensor) -> Tensor {
         let mut output = input.clone();
         let mut first = 0;

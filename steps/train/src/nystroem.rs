@@ -1,11 +1,11 @@
 //! A one-class support vector machine on a kernel of low rank, for many rows.
 //!
 //! The kernel is replaced by its projection on a sample of landmark rows (Williams, Seeger: Using
-//! the Nyström method to speed up kernel machines, 2001): `k(x, y) ~ k(x, L) K^-1 k(L, y)`. There
-//! the machine is linear, and its dual, "the shortest convex combination of rows with weights at
-//! most 1 / (nu n)", is solved by Frank and Wolfe's method (1956; Jaggi, 2013): step towards the
-//! mean of the `nu n` rows that score lowest, by an exact line search. The offset is then set so
-//! that `nu n` rows lie outside.
+//! the Nyström method to speed up kernel machines, 2001): `k(x, y) ~ k(x, L) K^-1 k(L, y)`. In the
+//! space of this kernel the machine is linear, and its dual, "the shortest convex combination of
+//! rows with weights at most 1 / (nu n)", is solved by Frank and Wolfe's method (1956; Jaggi,
+//! 2013): each step goes towards the mean of the `nu n` rows that score lowest, with an exact line
+//! search. The offset is then set so that `nu n` rows lie outside.
 
 use models::one_class_svm::Tiles;
 use models::reference::whole;
@@ -15,15 +15,15 @@ use rand_chacha::ChaCha8Rng;
 use crate::smo::Problem;
 use crate::{FitError, rows};
 
-/// Landmarks; the model has as many vectors.
+/// Number of landmarks, which is the number of vectors of the model.
 pub(crate) const LANDMARKS: usize = 256;
 
 const MOST_STEPS: usize = 300;
 
-/// Ends when the duality gap is below this share of the objective.
+/// The solver ends when the duality gap is below this share of the objective.
 const GAP: f64 = 1e-4;
 
-/// What was found: `rho - sum of coefficient * kernel` as for the exact machine.
+/// The solution: `rho - sum of coefficient * kernel` as for the exact machine.
 pub(crate) struct LowRank {
     /// Landmark rows, one after another.
     pub(crate) landmarks: Vec<f32>,
@@ -77,7 +77,7 @@ pub(crate) fn solve(problem: Problem<'_>, seed: u64) -> Result<LowRank, FitError
         if scores.is_empty() { kernels.scores(&coefficients, problem.threads) } else { scores };
     let boundary = lowest(&scores, outside);
     let rho = boundary.iter().map(|row| scores[*row]).fold(f64::NEG_INFINITY, f64::max);
-    // libsvm's multipliers sum to nu n, these to 1.
+    // libsvm's multipliers sum to nu n, these multipliers sum to 1.
     coefficients.iter_mut().for_each(|coefficient| *coefficient *= outside);
     Ok(LowRank { landmarks, coefficients, rho: rho * outside, steps })
 }
@@ -168,7 +168,8 @@ impl Cholesky {
             for column in 0..=row {
                 let known: f64 =
                     (0..column).map(|k| factor[row * size + k] * factor[column * size + k]).sum();
-                // Equal landmarks and single precision leave eigenvalues at 0: lifted a little.
+                // Equal landmarks and single precision give eigenvalues of 0, so a small value is
+                // added to the diagonal.
                 let lift = if row == column { 1e-4 } else { 0.0 };
                 let rest = f64::from(kernels.values[row * size + column]) + lift - known;
                 factor[row * size + column] = if row == column {

@@ -28,8 +28,8 @@ pub struct OneClassSvmValidParams {
 pub type OneClassSvmParams = Unchecked<OneClassSvmValidParams>;
 
 impl OneClassSvmParams {
-    /// Takes the document's parameters; the seed picks landmarks where the kernel is approximated,
-    /// the machine does not depend on the number of threads.
+    /// Takes the document's parameters; the seed selects landmarks if the kernel is approximated.
+    /// The machine does not depend on the number of threads.
     pub fn new(settings: Settings, seed: u64, threads: usize) -> Self {
         Unchecked(OneClassSvmValidParams { settings, seed, threads })
     }
@@ -72,16 +72,17 @@ impl Ranges for OneClassSvmValidParams {
     }
 }
 
-/// A fitted machine and how it was found.
+/// A fitted machine and the result of the solver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FittedSvm {
     /// The machine.
     pub model: OneClassSvm,
     /// Steps of the solver.
     pub iterations: usize,
-    /// Whether the solver met its tolerance; else it ran out of iterations.
+    /// Whether the solver reached its tolerance; otherwise it reached the maximum number of
+    /// iterations.
     pub converged: bool,
-    /// Landmark rows, if the kernel was approximated.
+    /// Number of landmark rows, if the kernel was approximated.
     pub landmarks: Option<usize>,
 }
 

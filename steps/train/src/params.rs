@@ -5,7 +5,7 @@ use linfa::ParamGuard;
 
 use crate::FitError;
 
-/// Parameters as they came; [`ParamGuard`] refuses those that are out of their ranges.
+/// Unchecked parameters; [`ParamGuard`] refuses those that are out of range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unchecked<P>(pub(crate) P);
 

@@ -1,4 +1,4 @@
-//! The rows that a model of the order of time is fitted on, read as often as a pass needs them.
+//! The rows that a model of the order of time is fitted on, read once per pass.
 
 use std::path::Path;
 
@@ -10,26 +10,26 @@ use ndarray::ArrayView2;
 
 use crate::FitError;
 
-/// Rows in the order of time, in parts, so that they need not be in memory together.
+/// Rows in the order of time, in parts, so that they do not have to be in memory together.
 pub trait Rows: Sync {
     /// Returns the distance between the rows of an entity.
     fn step(&self) -> Span;
 
-    /// Calls `each` with the parts in order; every call of this gives the same parts.
+    /// Calls `each` with the parts in order; every call passes the same parts.
     fn for_each_part(
         &self,
         each: &mut dyn FnMut(&Part<'_>) -> Result<(), FitError>,
     ) -> Result<(), FitError>;
 }
 
-/// Consecutive rows; every slice has one item a row.
+/// Consecutive rows; every slice has one item per row.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
     /// End of each row's window.
     pub times: &'a [Timestamp],
     /// Index of each row's entity in `names`.
     pub entities: &'a [u32],
-    /// Names of entities; other parts may have others.
+    /// Names of entities; other parts may have other names.
     pub names: &'a [String],
     /// Returns which rows count as normal. The others update the state, as in scoring, but are not
     /// used for fitting.
@@ -43,8 +43,8 @@ pub struct Part<'a> {
 pub struct Files<'a> {
     /// `train.parquet`: every row is normal.
     pub train: &'a Path,
-    /// `validation.parquet`: the model calibrates itself on rows it was not fitted on, so these are
-    /// fitted on, too.
+    /// `validation.parquet`: the model is calibrated by folds on rows it was not fitted on, so
+    /// these rows are used for fitting, too.
     pub validation: &'a Path,
     /// Labels that mean normal.
     pub normal: &'a [String],
@@ -61,7 +61,7 @@ impl Rows for Files<'_> {
         &self,
         each: &mut dyn FnMut(&Part<'_>) -> Result<(), FitError>,
     ) -> Result<(), FitError> {
-        // An error of a fit has to pass through a reader that knows the errors of steps alone.
+        // The reader can only return errors of steps, so an error of the fit is kept here.
         let mut failed = None;
         for (path, labelled) in [(self.train, false), (self.validation, true)] {
             let read = FeatureTable::read_parts(path, |table| {

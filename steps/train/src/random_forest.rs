@@ -1,5 +1,5 @@
-//! Fitting a random forest (Breiman, 2001): every tree has its own seed, as many rows as there are,
-//! drawn with replacement, and columns that are drawn for each split.
+//! Fitting a random forest (Breiman, 2001): every tree has its own seed and as many rows as the
+//! data set, drawn with replacement, and columns are drawn for each split.
 //!
 //! Columns are drawn for each split, not once per tree, because a tree without the one column that
 //! distinguishes two classes would be useless.
@@ -29,7 +29,7 @@ pub struct RandomForestValidParams {
     classes: Classes,
     seed: u64,
     threads: usize,
-    /// Rows drawn for each tree; without it as many as there are.
+    /// Rows drawn for each tree; `None` means as many as the data set has.
     rows_of_a_tree: Option<usize>,
 }
 
@@ -59,7 +59,7 @@ impl RandomForestParams {
 impl RandomForestValidParams {
     fn growth(&self, columns: usize) -> Growth {
         let Settings { max_depth, min_leaf_rows, split_columns, .. } = self.settings;
-        // As scikit-learn: the square root, rounded down.
+        // As in scikit-learn: the square root, rounded down.
         let split_columns = split_columns.map_or(columns.isqrt().max(1), |count| count as usize);
         Growth { max_depth, min_leaf_rows, split_columns }
     }

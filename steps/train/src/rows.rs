@@ -1,4 +1,4 @@
-//! What every fitter asks of its rows, and how it draws random numbers.
+//! Checks of rows and random numbers that all fitters share.
 
 use document::models::Scaling;
 use ndarray::Array2;
@@ -20,7 +20,7 @@ pub(crate) fn check(rows: &Array2<f64>, needed: usize) -> Result<(), FitError> {
     Ok(())
 }
 
-/// Returns the scaling the document means.
+/// Returns the scaling that the document sets.
 pub(crate) fn scaling(scaling: Scaling) -> models::Scaling {
     match scaling {
         Scaling::MinMax => models::Scaling::MinMax,
@@ -29,7 +29,7 @@ pub(crate) fn scaling(scaling: Scaling) -> models::Scaling {
     }
 }
 
-/// Draws a number from 0 (included) to 1 (excluded), of 53 random bits.
+/// Draws a number from 0 (included) to 1 (excluded), with 53 random bits.
 pub(crate) fn uniform(random: &mut impl RngCore) -> f64 {
     (random.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
 }
@@ -47,14 +47,14 @@ pub(crate) fn normal(random: &mut impl RngCore) -> f64 {
     radius * (std::f64::consts::TAU * uniform(random)).cos()
 }
 
-/// Shuffles items (Fisher and Yates, as Durstenfeld wrote it).
+/// Shuffles items (Fisher and Yates, in Durstenfeld's version).
 pub(crate) fn shuffle<T>(random: &mut impl RngCore, items: &mut [T]) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(random, last + 1));
     }
 }
 
-/// Draws `count` different numbers below `bound`, in no order: the front of a shuffle.
+/// Draws `count` different numbers below `bound`, in random order: the first items of a shuffle.
 pub(crate) fn sample(random: &mut impl RngCore, bound: usize, count: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::with_capacity(count.min(bound));
     // Floyd's algorithm (Bentley, Floyd: Programming pearls, 1987) needs memory for the sample only.

@@ -3,9 +3,9 @@
 //! Trials are fitted on every ninth row of the training part, the better third of them on every
 //! third, and the better third of those on all (Jamieson, Talwalkar: Non-stochastic best arm
 //! identification and hyperparameter optimization, 2016). They are ranked on the validation part
-//! alone, by its labels where it has anomalies, otherwise by how well they find faults that are put
-//! into it ([`criterion`]). The document's own parameters are the first trial and are never
-//! dropped, so what is kept is no worse than they are, as far as the validation part can tell.
+//! alone, by its labels where it has anomalies, otherwise by how well they find injected faults
+//! ([`criterion`]). The document's own parameters are the first trial and are never dropped, so the
+//! kept parameters are no worse than the document's on the validation part.
 
 pub mod criterion;
 pub mod space;
@@ -26,16 +26,16 @@ use serde_json::Value;
 use crate::FitError;
 use criterion::Criterion;
 
-/// Strides through the training rows, round by round.
+/// Stride through the training rows of each round.
 const STRIDES: [usize; 3] = [9, 3, 1];
 
-/// One of this number of trials reaches the next round.
+/// One in this number of trials reaches the next round.
 const KEPT_OF: usize = 3;
 
 /// Draws after which a trial is left out, since all of them were drawn before.
 const DRAWS: usize = 100;
 
-/// Rows that a round is fitted on at least; a round that has fewer is left out.
+/// Minimum number of rows that a round is fitted on; a round with fewer is left out.
 const FEWEST_ROWS: usize = 200;
 
 /// The trials, and the parameters that were kept.
@@ -43,7 +43,7 @@ const FEWEST_ROWS: usize = 200;
 pub struct Searched {
     /// All trials, by number.
     pub trials: Vec<Trial>,
-    /// The parameters of the one that was kept.
+    /// The parameters of the trial that was kept.
     pub parameters: Value,
 }
 
@@ -53,11 +53,11 @@ pub struct Hunt<'a> {
     pub kind: DetectorKind,
     /// The document's own parameters.
     pub parameters: Value,
-    /// How many trials, and what they are ranked by.
+    /// Number of trials, and their ranking metric.
     pub search: &'a Search,
     /// Trials are drawn, and models fitted, from this seed.
     pub seed: u64,
-    /// Trials side by side; what is found does not depend on it.
+    /// Number of parallel trials; the result does not depend on it.
     pub threads: usize,
     /// Rows to fit on.
     pub train: &'a FeatureTable,
@@ -100,7 +100,8 @@ impl Hunt<'_> {
                 trial.seconds = Some(trial.seconds.unwrap_or(0.0) + seconds);
                 trial.value = match value {
                     Ok(value) => Some(value).filter(|value| value.is_finite()),
-                    // What was drawn may not suit the rows; what was asked for must.
+                    // Drawn parameters may be unsuitable for the rows, but the document's own must
+                    // be suitable.
                     Err(error) if *number == 0 => return Err(error.of_model(self.kind.name())),
                     Err(_) => None,
                 };
@@ -121,8 +122,8 @@ impl Hunt<'_> {
         let data = space::Data { columns, labelled: criterion.is_labelled() };
         let mut all = vec![self.parameters.clone()];
         for _ in 1..self.search.trials {
-            // Parameters with few values are drawn twice sooner or later; where there are no others
-            // left, there are fewer trials than were asked for.
+            // Parameters with few values may be drawn twice; if no others are left, there are fewer
+            // trials than requested.
             let drawn = (0..DRAWS)
                 .map(|_| space::draw(self.kind, &self.parameters, data, &mut random))
                 .find(|drawn| !all.contains(drawn));
@@ -141,7 +142,7 @@ impl Hunt<'_> {
     }
 }
 
-/// Returns the better third of the trials, the best first and of equals the earlier, and the
+/// Returns the better third of the trials, the best first and of equal ones the earlier, and the
 /// document's own.
 fn best(trials: &[Trial], standing: &[usize]) -> Vec<usize> {
     let value = |number: &usize| trials[*number].value.unwrap_or(f64::NEG_INFINITY);

@@ -3,13 +3,13 @@
 //! The problem, its first point and its stopping rule are libsvm's (Chang, Lin: LIBSVM, 2011):
 //! minimise `a' K a / 2` with `0 <= a <= 1` and `sum a = nu n`, started with the first `nu n`
 //! multipliers at 1. Pairs are chosen by second-order information (Fan, Chen, Lin: Working set
-//! selection using second order information, 2005); variables that sit at a bound are left out
-//! (shrinking) and checked again before the end.
+//! selection using second order information, 2005); variables at a bound are left out (shrinking)
+//! and checked again before the end.
 
 use models::one_class_svm::{TILE, Tiles};
 use models::reference::whole as whole_number;
 
-/// Stands in for a curvature that is not positive.
+/// Replaces a curvature that is not positive.
 const TAU: f64 = 1e-12;
 
 /// The problem.
@@ -25,14 +25,14 @@ pub(crate) struct Problem<'a> {
     pub(crate) threads: usize,
 }
 
-/// What was found.
+/// The solution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Solution {
-    /// One multiplier a row, 0 to 1.
+    /// One multiplier per row, 0 to 1.
     pub(crate) multipliers: Vec<f64>,
     pub(crate) rho: f64,
     pub(crate) iterations: usize,
-    /// Whether the stopping rule was met; else the iterations ran out.
+    /// Whether the stopping rule was met; otherwise the maximum number of iterations was reached.
     pub(crate) converged: bool,
 }
 
@@ -40,7 +40,7 @@ struct Solver<'a> {
     problem: Problem<'a>,
     multipliers: Vec<f64>,
     gradient: Vec<f64>,
-    /// Rows that still take part, in order; tiles and cached rows are over these.
+    /// Active rows, in order; tiles and cached rows contain only these.
     active: Vec<usize>,
     tiles: Tiles,
     cache: Cache,
@@ -150,7 +150,8 @@ impl<'a> Solver<'a> {
         gradient
     }
 
-    /// Returns the positions of the pair that promises most, or nothing at the optimum.
+    /// Returns the positions of the pair with the largest expected decrease, or `None` at the
+    /// optimum.
     fn select(&mut self) -> Option<(usize, usize)> {
         let mut first = None;
         let mut steepest = f64::NEG_INFINITY;
@@ -198,7 +199,8 @@ impl<'a> Solver<'a> {
         // The pair moves along its constant sum, inside the box.
         let (lowest, highest) = ((sum - 1.0).max(0.0), sum.min(1.0));
         let new_i = (old_i - delta).clamp(lowest, highest);
-        // At the ends of the way the other one is at its bound, exactly: rounding must not free it.
+        // At the ends of the line the other multiplier is exactly at its bound: rounding must not
+        // move it off the bound.
         let new_j = match new_i {
             end if end <= sum - 1.0 => 1.0,
             end if end >= sum => 0.0,
@@ -227,7 +229,7 @@ impl<'a> Solver<'a> {
         slot
     }
 
-    /// Leaves out what sits at a bound and wants to stay there.
+    /// Leaves out variables that are at a bound and would stay there.
     fn shrink(&mut self, unshrunk: &mut bool) {
         let (mut up, mut low) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
         for &row in &self.active {
@@ -253,7 +255,7 @@ impl<'a> Solver<'a> {
         };
         let kept: Vec<usize> =
             (0..self.active.len()).filter(|&at| stays(self.active[at])).collect();
-        // A smaller set pays for itself only if it is clearly smaller.
+        // Shrinking is worth its cost only if the set becomes clearly smaller.
         if kept.len() * 10 > self.active.len() * 9 {
             return;
         }
@@ -264,7 +266,7 @@ impl<'a> Solver<'a> {
         self.tiles = Tiles::new(&rows, columns);
     }
 
-    /// Takes every row in again, with a fresh gradient for those that were out.
+    /// Makes every row active again, with a recomputed gradient for those that were left out.
     fn activate_all(&mut self) {
         let count = self.multipliers.len();
         if self.active.len() == count {
@@ -309,9 +311,9 @@ impl<'a> Solver<'a> {
     }
 }
 
-/// Kernel rows, the least recently used of which gives way.
+/// Cache of kernel rows, which evicts the least recently used row.
 struct Cache {
-    /// Where a row's values are, if anywhere.
+    /// Slot of each row's values; `None` if they are not cached.
     slot_of: Vec<Option<usize>>,
     slots: Vec<Slot>,
     capacity: usize,
@@ -337,7 +339,7 @@ impl Cache {
         &self.slots[slot].values
     }
 
-    /// Returns the slot of a row, and its values to fill where they are not known.
+    /// Returns the slot of a row, and its values to fill if they are not cached.
     fn slot(&mut self, row: usize) -> (usize, Option<&mut [f32]>) {
         self.clock += 1;
         if let Some(slot) = self.slot_of[row] {

@@ -1,4 +1,4 @@
-//! Models of labelled classes: fitted on labelled rows, measured on runs left out.
+//! Models of labelled classes: fitted on labelled rows, measured on left-out runs.
 
 use contract::Outcome;
 use linfa::dataset::DatasetBase;
@@ -9,14 +9,14 @@ use crate::FitError;
 use crate::cross_validation::{ClassDetector, CrossValidation, hold_out, likeliest};
 use crate::detectors::ClassesJob;
 
-/// What a candidate of such a kind is made of.
+/// Contents of a candidate of such a kind.
 pub(crate) struct Fitted {
     pub(crate) model: Vec<u8>,
     pub(crate) parameters: Value,
     pub(crate) cross_validation: Value,
 }
 
-/// Fits a model that votes as a detector: some class must be normal, some not.
+/// Fits a model that votes as a detector: at least one class must be normal and at least one not.
 pub(crate) fn detector<M: ClassDetector>(
     job: &ClassesJob<'_>,
     parameters: Value,
@@ -40,7 +40,7 @@ pub(crate) fn detector<M: ClassDetector>(
     Ok(Fitted { model: bytes, parameters, cross_validation: crate::parameters(&figures) })
 }
 
-/// Notes how right a model was.
+/// Records the metrics of a model.
 pub(crate) fn note(outcome: &mut Outcome, figures: &CrossValidation) {
     outcome.metric("cross_validation.accuracy", figures.accuracy);
     outcome.metric("cross_validation.balanced_accuracy", figures.balanced_accuracy);

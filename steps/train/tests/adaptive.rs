@@ -1,4 +1,5 @@
-//! The adaptive model against the same computed with numpy (`data/make_adaptive.py`), row by row.
+//! Compares the adaptive model with the same model computed with numpy (`data/make_adaptive.py`),
+//! row by row.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

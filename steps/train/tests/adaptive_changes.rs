@@ -1,4 +1,4 @@
-//! What the adaptive model and its threshold make of changes whose truth is known: each is put into
+//! Verdicts of the adaptive model and its threshold on known changes: each change is injected into
 //! the same five days of six signals, after five days of training.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
@@ -53,8 +53,8 @@ struct Rhythm {
 
 const USUAL: Rhythm = Rhythm { daily: 4.0, weekly: 0.0 };
 
-/// Minutes of signals with a rhythm, a shared load and noise of their own, of which the last two
-/// move together. Their standard deviation is about 3.5.
+/// Minutes of signals with a rhythm, a shared load and independent noise; the last two signals move
+/// together. Their standard deviation is about 3.5.
 fn signals(seed: u64, minutes: Range<usize>, rhythm: Rhythm) -> Vec<Row> {
     let mut random = Random(seed);
     let (mut load, mut own) = (0.0, [0.0; COLUMNS]);
@@ -79,7 +79,7 @@ fn signals(seed: u64, minutes: Range<usize>, rhythm: Rhythm) -> Vec<Row> {
     minutes.map(row).collect()
 }
 
-/// A model with its threshold, and what is remembered of each entity after training.
+/// A model with its threshold, and the state of each entity after training.
 struct Watch {
     model: Adaptive,
     rule: AlarmRule,
@@ -120,7 +120,7 @@ impl Watch {
         Self { model, rule: AlarmRule::new(&threshold, levels, STEP), past, trained_to: minutes }
     }
 
-    /// Watches the minutes of an entity that follow the training.
+    /// Scores the minutes of an entity that follow the training.
     fn watch(&self, entity: &str, rows: &[Row]) -> Vec<Said> {
         let unknown = || (self.model.following().fresh(), self.rule.fresh());
         let (mut memory, mut state) = self.past.get(entity).cloned().unwrap_or_else(unknown);
@@ -140,7 +140,7 @@ fn name(entity: usize) -> String {
     format!("node-{entity}")
 }
 
-/// Watches the usual five days with a change in them.
+/// Scores the usual five days with a change in them.
 fn watched(change: impl Fn(&mut [Row])) -> Vec<Said> {
     let watch = Watch::trained(&[&signals(1, 0..5 * DAY, USUAL)]);
     let mut rows = signals(2, 5 * DAY..10 * DAY, USUAL);
@@ -164,7 +164,7 @@ fn found(said: &[Said]) -> bool {
     said.iter().any(|said| said.alarmed)
 }
 
-/// Says that no more alarms began than twice what the threshold promises, and that they were short.
+/// Returns whether at most twice as many alarms began as the threshold allows, and all were short.
 fn is_quiet(said: &[Said]) -> bool {
     let alarmed = said.iter().filter(|said| said.alarmed).count();
     alarms(said) * DAY <= 4 * said.len() && alarmed * 50 <= said.len()
@@ -177,7 +177,7 @@ fn usual_days_raise_as_many_alarms_as_are_accepted() {
         let said = watch.watch("node-0", &signals(100 + seed, 5 * DAY..10 * DAY, USUAL));
         assert!(is_quiet(&said), "{} alarms with seed {seed}", alarms(&said));
         assert!(said.iter().all(|said| said.new_level.is_none()), "nothing is on a new level");
-        // Each row that begins to be above the threshold, flickering or not.
+        // Counts each row at which the score rises above the threshold, even if it flickers.
         said.windows(2).filter(|pair| pair[1].alarmed && !pair[0].alarmed).count()
     };
     let counts: Vec<usize> = (1..=8).map(count).collect();
@@ -309,7 +309,8 @@ fn column_that_is_missing_for_a_day_and_comes_back_raises_no_alarms_of_its_own()
     }
 }
 
-/// Puts a fault of 20 minutes into every 11 hours from the first day on; returns their minutes.
+/// Injects a fault of 20 minutes into every 11 hours from the first day on; returns the minutes of
+/// the faults.
 fn put_faults(rows: &mut [Row]) -> Vec<Range<usize>> {
     let first = DAY / 2;
     let faults: Vec<Range<usize>> =
@@ -321,7 +322,7 @@ fn put_faults(rows: &mut [Row]) -> Vec<Range<usize>> {
                     row[1] += 12.0;
                     row[2] += 12.0;
                 }
-                // A pair that moves together moves apart.
+                // The two signals that usually move together diverge.
                 1 => {
                     row[4] += 8.0;
                     row[5] -= 8.0;
@@ -338,12 +339,12 @@ fn put_faults(rows: &mut [Row]) -> Vec<Range<usize>> {
 fn quality(said: &[Said], faults: &[Range<usize>]) -> (f64, f64, f64) {
     let is_found = |minutes: &&Range<usize>| found(&said[(*minutes).clone()]);
     let share = faults.iter().filter(is_found).count() as f64 / faults.len() as f64;
-    // Half an hour after a fault its alarm may still stand.
+    // Up to half an hour after a fault its alarm may still be open.
     let at = |minute: usize, more: usize| {
         faults.iter().any(|fault| (fault.start..fault.end + more).contains(&minute))
     };
     let mut false_alarms = 0;
-    // One that begins within an hour of the last continues it.
+    // An alarm that begins within an hour of the last one continues it.
     let mut quiet_minutes = 60;
     for (minute, said) in said.iter().enumerate() {
         false_alarms += usize::from(said.alarmed && quiet_minutes >= 60 && !at(minute, 30));

@@ -1,5 +1,5 @@
-//! The step `train` for `task: classify`: what it learns, what it says of entities left out, what it
-//! refuses.
+//! The step `train` for `task: classify`: what it learns, its predictions for left-out entities,
+//! and the inputs it refuses.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -33,7 +33,8 @@ classify:
     random_forest: {trees: 20}
 ";
 
-/// Six entities of three kinds each. `a` and `b` tell the kinds apart; `noise` tells entities apart.
+/// Six entities of three kinds each. `a` and `b` distinguish the kinds; `noise` distinguishes
+/// entities.
 fn table(columns: [&str; 3]) -> FeatureTable {
     let mut table = Table::empty(columns);
     let mut labels = RowLabels::default();

@@ -1,10 +1,10 @@
-//! Models and a bundle of a formula's rows, against the hashes of those that another build made.
+//! Compares models and a bundle, fitted on rows of a formula, with the hashes of another build.
 //!
 //! Fitting uses no function whose last digit depends on the system's mathematics library or on the
-//! processor: sums, products and square roots in a fixed order, an exponential of our own. So a model
-//! has the same bytes everywhere; noise (`autoencoder.noise`) and hyperplanes
-//! (`isolation_forest.extension`), which are drawn with a logarithm and a cosine, are the exceptions.
-//! What a bundle adds, quantiles of scores, takes logarithms of the system's library.
+//! processor: sums, products and square roots in a fixed order, an exponential of our own. So a
+//! model has the same bytes everywhere; the exceptions are noise (`autoencoder.noise`) and
+//! hyperplanes (`isolation_forest.extension`), which are drawn with a logarithm and a cosine. A
+//! bundle also has quantiles of scores, which use logarithms of the system's library.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -73,7 +73,8 @@ fn detectors(threads: usize) -> Vec<Box<dyn Detector>> {
         Box::new(svm(OneClassSvm::default())),
         Box::new(forest.fit(&labelled).unwrap()),
         Box::new(ZScoreParams::new(ZScore::default()).fit(&rows).unwrap()),
-        // The approximation for many rows comes last: a bundle takes no two machines.
+        // The approximation for many rows comes last, because a bundle accepts only one such
+        // machine.
         Box::new(svm(OneClassSvm { max_exact_rows: 300, ..OneClassSvm::default() })),
     ]
 }

@@ -1,4 +1,4 @@
-//! Models of labelled classes against scikit-learn and linfa, and what holds for each of them.
+//! Compares models of labelled classes with scikit-learn and linfa, and tests their properties.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use document::models::{ClassWeights, DecisionTree, Diagnose, RandomForest};
@@ -235,7 +235,7 @@ fn gaps_infinities_constants_and_copies_of_columns_are_no_obstacle() {
             (2..60).map(|row| model.mean_shares(&values.row(row).to_vec())[1] > 0.5).collect();
         assert_eq!(called, (2..60).map(|row| row >= 30).collect::<Vec<_>>());
     }
-    // No column tells the rows apart: the tree is a leaf, and says how common each class is.
+    // No column distinguishes the rows: the tree is a leaf with the share of each class.
     let constant = DatasetBase::new(Array2::ones((8, 2)), (0..8).map(|row| row % 2).collect());
     let model = tree(DecisionTree::default(), &constant).unwrap();
     assert!(worst_difference(&model.mean_shares(&[5.0, 5.0]), &[0.5, 0.5, 0.0]) < 1e-6);
@@ -251,7 +251,8 @@ proptest! {
         powers in prop::collection::vec(-30..30_i32, 6),
         shifts in prop::collection::vec(-8..8_i32, 6),
     ) {
-        // Whole 1024ths, times powers of two and moved by whole numbers: nothing is rounded.
+        // Multiples of 1/1024, multiplied by powers of two and shifted by whole numbers: nothing is
+        // rounded.
         let reference = reference();
         let moved = |rows: &Array2<f64>| {
             let mut rows = rows.clone();
@@ -288,7 +289,7 @@ proptest! {
     }
 }
 
-/// Runs of three kinds of faults, each of which lifts two columns of its own; ten rows each.
+/// Runs of three kinds of faults, each of which raises two different columns; ten rows each.
 fn faults(kinds: &[(&str, usize)]) -> Labelled {
     let mut names = vec!["cpu", "disk", "memory", "normal"];
     names.retain(|name| *name == "normal" || kinds.iter().any(|(kind, _)| kind == name));
@@ -342,13 +343,13 @@ fn second_stage_names_known_kinds_and_calls_others_unknown() {
         assert_eq!((said.kind.as_str(), said.nearest.as_str()), (kind, kind), "{said:?}");
         assert!(said.probability > 0.8 && said.likeness > 0.8, "{said:?}");
     }
-    // A fall where all faults are rises is none of them, whatever the forest says.
+    // A decrease is none of the faults, which all are increases, whatever the forest predicts.
     let said = fitted.model.diagnose(&[60.0, 60.0, 60.0, 60.0, 60.0, 60.0]);
     assert_eq!(said.kind, "unknown", "{said:?}");
     assert!(said.likeness < 0.0);
     let back = Diagnosis::load(&fitted.model.save().unwrap()).unwrap();
     assert_eq!(back, fitted.model);
-    // What is not there is like nothing.
+    // Missing and extreme values are unlike any kind.
     for row in [[f64::NAN; 6], [f64::NEG_INFINITY; 6], [1e308; 6]] {
         let said = fitted.model.diagnose(&row);
         assert_eq!(said.kind, "unknown", "{said:?}");

@@ -1,4 +1,4 @@
-//! What holds for every fitted model.
+//! Properties of every fitted model.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use document::models::{Autoencoder, IsolationForest, Mahalanobis, OneClassSvm, Scaling, ZScore};
@@ -63,7 +63,8 @@ proptest! {
         powers in prop::collection::vec(-20..20_i32, 4),
         shifts in prop::collection::vec(-8..8_i32, 4),
     ) {
-        // Whole 1024ths, moved by whole numbers and times powers of two: nothing is rounded.
+        // Multiples of 1/1024, shifted by whole numbers and multiplied by powers of two: nothing is
+        // rounded.
         let whole = |rows: Array2<f64>| rows.mapv(|value| (value * 1024.0).round() / 1024.0);
         let (train, test) = (whole(rows(400, 400)), whole(rows(100, 80)));
         let moved = |rows: &Array2<f64>| {

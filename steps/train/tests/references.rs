@@ -1,4 +1,4 @@
-//! The detectors against scikit-learn, numpy and linfa, on the rows of `tests/data`.
+//! Compares the detectors with scikit-learn, numpy and linfa, on the rows of `tests/data`.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use document::models::{IsolationForest, Mahalanobis, OneClassSvm, Scaling};
@@ -76,7 +76,8 @@ fn svm_decisions_match_scikit_learn() {
 
 #[test]
 fn shrinking_and_a_small_cache_change_nothing() {
-    // A formula; enough rows for several rounds of shrinking, a cache that holds few of their rows.
+    // Rows of a formula: enough for several rounds of shrinking, with a cache for only a few of
+    // them.
     let rows = Array2::from_shape_fn((3000, 4), |(row, column)| {
         let angle = (row * (column + 3)) as f64;
         (angle * 0.37).sin() + (angle * angle * 0.011).cos()

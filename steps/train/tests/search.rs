@@ -1,4 +1,4 @@
-//! Searches: deterministic, on the validation part alone, and of use.
+//! Searches are deterministic, use only the validation part, and improve the result.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -111,7 +111,7 @@ fn the_best_trial_is_kept_and_the_documents_own_is_never_dropped() {
     assert_eq!(kept.len(), 1);
     assert!(last.clone().all(|trial| value(trial) <= value(kept[0])));
     assert!(last.count() < 10, "most trials end early");
-    // A ridge of 100 makes the distance blind to relations.
+    // With a ridge of 100 the distance ignores the relations between columns.
     assert!(value(kept[0]) > value(&trials[0]) + 0.1, "{trials:?}");
     let manifest: Value =
         read_json(&place.candidate("mahalanobis", 1).join("candidate.json")).unwrap();

@@ -41,8 +41,8 @@ vote:
 
 const COLUMNS: [&str; 4] = ["cpu", "memory", "requests", "errors"];
 
-/// Rows a minute apart; each scenario of `faults` takes eight of every twenty rows, one after
-/// another, and lifts the column of its kind.
+/// Rows a minute apart; each scenario of `faults` covers eight of every twenty rows, one after
+/// another, and raises the column of its kind.
 fn part(rows: usize, faults: &[&str]) -> FeatureTable {
     let contract = contract(&COLUMNS, "none");
     let mut table = Table::empty(COLUMNS);
@@ -163,7 +163,7 @@ fn without_labels_or_with_one_side_only_nothing_is_fitted() {
             let output = place.train(kind, 1, "candidate");
             let said = error_of(&output);
             assert_eq!(output.status.code(), Some(3), "{kind}: {said}");
-            // The second stage has no rows at all where there are no faults.
+            // Without faults the second stage has no rows at all.
             let fits = said.contains(words) || (kind == "diagnose" && words == "of 1 classes");
             assert!(fits || said.contains("all normal, or none is"), "{kind}: {said}");
             assert!(!place.path("candidate").exists());
@@ -214,7 +214,7 @@ fn alarms_carry_their_kind_and_the_bundle_comes_back_from_its_files() {
             let said = score.diagnosis.as_ref().unwrap();
             assert_eq!(said.kind, "memory_stress", "{said:?}");
         }
-        // Nothing of the kind was learned.
+        // This kind was not learned.
         if let Some(said) = score.diagnosis.as_ref().filter(|_| label == "requests_flood") {
             assert_eq!(said.kind, "unknown", "{said:?}");
         }

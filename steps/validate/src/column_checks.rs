@@ -32,7 +32,7 @@ impl Checker<'_> {
         };
         let outside = share(failing.rows, values.len());
         Verdict {
-            // A column without any value is not inside: silence must not open a gate.
+            // A column without any value does not pass: missing data must not pass the gate.
             passed: extent.is_some() && outside <= check.max_outside_ratio,
             expected: match check.max_outside_ratio {
                 0.0 => bounds,

@@ -1,10 +1,10 @@
-//! Feature tables as polars sees them.
+//! Conversion of feature tables to polars.
 
 use contract::StepError;
 use frames::FeatureTable;
 use polars::prelude::{Column, DataFrame, Float64Chunked, PolarsError};
 
-/// Makes the error for what polars cannot do: nothing a user can change.
+/// Makes the error for a failure of polars, which is a bug and not caused by the user.
 pub(crate) fn bug(error: &PolarsError) -> StepError {
     StepError::bug(format!("cannot compute over the features: {error}"))
 }
@@ -19,7 +19,7 @@ pub(crate) fn keys(table: &FeatureTable) -> Result<DataFrame, PolarsError> {
     DataFrame::new(table.rows(), columns)
 }
 
-/// Returns numbers as polars holds them, a gap as null.
+/// Returns numbers as a polars column, a gap as null.
 pub(crate) fn numbers(values: &[f64]) -> Float64Chunked {
     values.iter().map(|value| (!value.is_nan()).then_some(*value)).collect()
 }

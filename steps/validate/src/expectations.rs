@@ -1,4 +1,4 @@
-//! Feature rows against the document's expectations.
+//! Checks feature rows against the document's expectations.
 
 use contract::validation::{Finding, Severity};
 use contract::{StepError, Timestamp};
@@ -9,12 +9,12 @@ use frames::columns::resolve;
 use crate::columns::bug;
 use crate::rows::Rows;
 
-/// Most times of failing rows that are noted.
+/// Maximum number of times of failing rows that are recorded.
 const MAX_TIMES: usize = 20;
 
 /// Checks rows against every expectation; `now` is the evaluation time for the age of the last row.
 ///
-/// Infinite values are found too, without being asked for: no model can take them.
+/// Infinite values are always reported, because no model can use them.
 pub(crate) fn check(
     rows: &Rows,
     document: &Sections,
@@ -29,14 +29,14 @@ pub(crate) fn check(
     Ok(findings)
 }
 
-/// What the checks look at.
+/// Inputs of the checks.
 pub(crate) struct Checker<'a> {
     pub(crate) rows: &'a Rows,
     pub(crate) document: &'a Sections,
     pub(crate) now: Timestamp,
 }
 
-/// What one check says.
+/// Result of one check.
 pub(crate) struct Verdict {
     pub(crate) passed: bool,
     pub(crate) expected: String,
@@ -53,7 +53,7 @@ pub(crate) struct Failing {
 }
 
 impl Failing {
-    /// Counts a row, and notes its time if it is one of the first.
+    /// Counts a row, and records its time if it is one of the first.
     pub(crate) fn add(&mut self, time: Timestamp) {
         self.rows += 1;
         if self.times.len() < MAX_TIMES && self.times.last() != Some(&time) {
@@ -110,7 +110,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Returns the rows that are broken.
+    /// Returns the rows that break the expectation.
     pub(crate) fn failing_where(&self, is_broken: impl Fn(usize) -> bool) -> Failing {
         let mut failing = Failing::default();
         for (row, time) in self.rows.table.table.times.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Checker<'_> {
         failing
     }
 
-    /// Applies a check to each of the columns the patterns mean.
+    /// Applies a check to each column that matches the patterns.
     fn each(
         &self,
         name: &str,
@@ -154,7 +154,7 @@ impl Checker<'_> {
 }
 
 impl Verdict {
-    /// Makes the report's entry of it.
+    /// Makes the report's entry for this result.
     pub(crate) fn about(self, name: &str, column: Option<&str>, severity: Severity) -> Finding {
         let Self { passed, expected, found, failing } = self;
         Finding {
@@ -170,7 +170,7 @@ impl Verdict {
     }
 }
 
-/// A share of rows; without rows it is 1, which exceeds every limit.
+/// Returns a share of rows; without rows it is 1, which exceeds every limit.
 pub(crate) fn share(part: usize, rows: usize) -> f64 {
     if rows == 0 { 1.0 } else { part as f64 / rows as f64 }
 }

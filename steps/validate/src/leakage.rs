@@ -1,7 +1,8 @@
-//! Says whether something that is not behaviour predicts the label: time, an address, an id.
+//! Detects label leakage: something other than behaviour that predicts the label, such as time, an
+//! address, or an id.
 //!
-//! A model that may see it learns it instead of behaviour, and a random split, which puts rows of one
-//! time and of one address into every part, makes such a model look perfect.
+//! A model with access to it learns it instead of behaviour, and a random split, which puts rows of
+//! one time and one address into every part, makes such a model look perfect.
 
 use std::collections::HashMap;
 
@@ -9,24 +10,24 @@ use frames::{FeatureTable, is_normal};
 
 /// Balanced accuracy above which a column counts as predicting the label.
 const PREDICTS: f64 = 0.85;
-/// Rows of each side, in some order, that vote on the row between them.
+/// Number of rows before and after a row, in some order, that vote on its label.
 const NEIGHBOURS: usize = 5;
-/// Fewest rows of each class that say anything.
+/// Minimum number of rows of each class for a result.
 const FEWEST_ROWS: usize = 20;
-/// Share of distinct values from which on a column of whole numbers is taken for an id.
+/// Share of distinct values from which a column of whole numbers is considered an id.
 const ID_SHARE: f64 = 0.9;
 
-/// Something that predicts the label alone.
+/// Something that predicts the label by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Leak {
-    /// What it is, in words.
+    /// Description of it.
     pub(crate) what: String,
     /// Mean of the shares of correctly classified normal and anomalous rows, 0 to 1.
     pub(crate) balanced_accuracy: f64,
 }
 
 impl Leak {
-    /// Returns what a person should know.
+    /// Returns the warning as a sentence.
     pub(crate) fn sentence(&self) -> String {
         format!(
             "{} alone predicts the label (balanced accuracy {:.3}): keep it out of the features, and trust no figure of a random split",
@@ -35,8 +36,8 @@ impl Leak {
     }
 }
 
-/// Returns what predicts the labels of a table. `with_time` says whether time is asked, too: labels
-/// by a scenario log are times themselves.
+/// Returns everything that predicts the labels of a table. `with_time` sets whether time is
+/// checked, too: labels from a scenario log are defined by times.
 pub(crate) fn check(table: &FeatureTable, normal: &[String], with_time: bool) -> Vec<Leak> {
     let Some(labels) = &table.labels else { return Vec::new() };
     let rows: Vec<usize> = (0..table.rows()).filter(|row| !labels.excluded[*row]).collect();
@@ -78,7 +79,7 @@ fn address(entity: &str) -> &str {
     source.rsplit_once(':').map_or(source, |(address, _)| address)
 }
 
-/// Returns whether values are whole numbers of which hardly any comes twice.
+/// Returns whether values are whole numbers that are almost all distinct.
 fn is_id(values: &[f64]) -> bool {
     let mut distinct: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
     distinct.sort_unstable();

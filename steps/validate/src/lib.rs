@@ -1,9 +1,8 @@
 //! `validate`: the gate between features and training.
 //!
-//! Rows that are no warm-up are held against the document's expectations, then split in order of
-//! time into train, validation and test; statistics describe the train part. What was
-//! expected and found is written whether the data is accepted or refused; the data set only
-//! when it is accepted.
+//! Rows that are not warm-up are checked against the document's expectations, then split in order
+//! of time into train, validation and test; statistics describe the train part. The report of the
+//! expectations is always written; the data set is written only if the data is accepted.
 
 mod column_checks;
 mod columns;
@@ -27,9 +26,9 @@ use crate::split::{Part, Parts};
 /// Name of the file in the data set that describes the train part's columns.
 pub const STATISTICS_FILE: &str = "statistics.json";
 
-/// Failed expectations that the error names in full.
+/// Maximum number of failed expectations that the error describes in full.
 const SHOWN_FAILURES: usize = 5;
-/// What to do where an expectation does not hold.
+/// Hint for an expectation that does not hold.
 const EXPECTATION_HINT: &str = "correct the data, remove queries for which this source has none, or change `expectations` in the document";
 
 /// Checks and splits a feature table.
@@ -58,7 +57,7 @@ pub fn run(args: &ValidateArgs, outcome: &mut Outcome) -> Result<(), StepError> 
         parts: parts.summaries(table),
         expectations: findings,
     };
-    // What an earlier attempt left must not pass for this one's.
+    // The output of an earlier attempt must not be mistaken for that of this one.
     artifact::remove(&args.dataset).map_err(|e| StepError::writing(&args.dataset, &e))?;
     write_json(&args.validation, &validation)?;
     tell(&validation, &parts, outcome);
@@ -92,7 +91,7 @@ fn verdict(validation: &Validation) -> Result<(), StepError> {
     };
     Err(error)
 }
-/// Notes what failed with a warning only, and how the rows were split.
+/// Records the failed expectations of severity `warning`, and how the rows were split.
 fn tell(validation: &Validation, parts: &Parts, outcome: &mut Outcome) {
     let failed = validation.expectations.iter().filter(|finding| !finding.passed);
     outcome.count("expectations", validation.expectations.len());
@@ -114,7 +113,7 @@ fn tell(validation: &Validation, parts: &Parts, outcome: &mut Outcome) {
     }
 }
 
-/// Warns of what predicts the label besides behaviour.
+/// Warns about label leakage.
 fn warn_of_leaks(
     table: &FeatureTable,
     document: &document::sections::Validate,

@@ -1,4 +1,4 @@
-//! Expectations on the rows as a whole: how many, how they follow each other, how old they are.
+//! Expectations on the rows as a whole: their number, their distances in time, and their age.
 
 use contract::{Span, StepError, Timestamp};
 use document::expectations::{MaxSpan, RowCount};
@@ -21,8 +21,8 @@ impl Checker<'_> {
         Verdict { passed, expected, found: format!("{rows} rows"), failing: Failing::default() }
     }
 
-    /// Calls `each` with the time since the entity's row before, in milliseconds, of the rows that
-    /// count, in order; not with the first of an entity.
+    /// Calls `each` with the time since the previous row of the entity, in milliseconds, for each
+    /// row that counts, in order; not for the first row of an entity.
     fn each_since_row_before(
         &self,
         counts: impl Fn(usize) -> bool,
@@ -106,7 +106,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Says of each row whether any sample column has a value.
+    /// Returns for each row whether any sample column has a value.
     pub(crate) fn rows_with_samples(&self) -> Result<Vec<bool>, StepError> {
         let contract = &self.rows.table.contract.columns;
         let known = &self.document.columns;
@@ -116,7 +116,7 @@ impl Checker<'_> {
         };
         let mut samples: Vec<_> = contract.iter().filter(|c| is_sample(&c.name)).collect();
         if samples.is_empty() {
-            // Only statistics: a window without any value is still a gap.
+            // The contract has only statistics: a window without any value is still a gap.
             samples = contract.iter().collect();
         }
         let mut there = vec![false; self.rows.table.rows()];

@@ -1,4 +1,4 @@
-//! The rows that are validated: in memory where they are few, else their keys alone.
+//! The rows that are validated: in memory if they are few, otherwise only their keys.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use contract::StepError;
 use frames::{FeatureTable, FeatureWriter};
 
-/// Values of a table that is held as a whole: 64 MB.
+/// Maximum number of values of a table that is kept in memory: 64 MB.
 const MOST_VALUES_IN_MEMORY: usize = 8 << 20;
 
-/// The rows that are no warm-up, in the order of the file.
+/// The rows that are not warm-up, in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    /// Times, entities, labels; the features too where they are in memory.
+    /// Times, entities, labels; also the features if they are in memory.
     pub(crate) table: FeatureTable,
     /// Number of rows in warm-up, which are left out.
     pub(crate) warm_up: usize,
-    /// Where the features are, unless they are in memory.
+    /// The file with the features, unless they are in memory.
     file: Option<PathBuf>,
     /// Numbers of the rows in the file, unless all of them count.
     settled: Option<Vec<usize>>,
@@ -34,7 +34,7 @@ impl Rows {
 
     fn new(mut table: FeatureTable, file: Option<PathBuf>) -> Self {
         if file.is_some() {
-            // Columns that were not read have nothing to choose from.
+            // The columns were not read, so no rows can be selected from them.
             table.table.columns.clear();
         }
         let settled: Vec<usize> = (0..table.rows()).filter(|row| !table.warm_up[*row]).collect();
@@ -46,7 +46,7 @@ impl Rows {
         Self { table, warm_up, settled: file.is_some().then_some(settled), file }
     }
 
-    /// Returns the rows with their features, which are read where they are not in memory.
+    /// Returns the rows with their features, which are read if they are not in memory.
     pub(crate) fn whole(&self) -> Result<Cow<'_, FeatureTable>, StepError> {
         let Some(file) = &self.file else { return Ok(Cow::Borrowed(&self.table)) };
         let table = FeatureTable::read(file)?;
@@ -56,7 +56,7 @@ impl Rows {
         }))
     }
 
-    /// Returns a feature of every row, or nothing for a name that no feature has.
+    /// Returns a feature of every row, or no values if no feature has this name.
     pub(crate) fn values(&self, name: &str) -> Result<Cow<'_, [f64]>, StepError> {
         let Some(file) = &self.file else {
             let column = self.table.table.column(name);

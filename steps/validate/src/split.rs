@@ -8,9 +8,9 @@ use document::document::SplitBy;
 use document::sections::Validate as Sections;
 use frames::{FeatureTable, is_normal};
 
-/// Fewest rows that a model is fitted on.
+/// Minimum number of rows that a model is fitted on.
 const MIN_TRAIN_ROWS: usize = least::TRAIN_ROWS;
-/// Fewest rows that calibrate scores.
+/// Minimum number of rows for the calibration of scores.
 const MIN_VALIDATION_ROWS: usize = least::CALIBRATION_ROWS;
 
 /// Labels that a hint names.
@@ -43,17 +43,18 @@ pub(crate) struct Parts {
     rows: [Vec<usize>; 3],
     /// Rows in the gaps between the parts.
     pub(crate) gap_rows: usize,
-    /// Rows of the train part before it lost those, where there are labels.
+    /// Rows of the train part before these rows were removed, if there are labels.
     pub(crate) labelled: Option<Vec<usize>>,
-    /// Rows of the train part that are known not to be normal, or not known to be.
+    /// Rows of the train part that were left out because they are not normal, or not known to be
+    /// normal.
     pub(crate) left_out_rows: usize,
 }
 
 /// Splits the rows of a table.
 ///
 /// The document's shares are shares of the distinct times, so that all entities of a time are in
-/// one part. The gap is taken from the beginning of the later part. Where there are labels, the
-/// train part loses its anomalous and excluded rows; the other parts keep them.
+/// one part. The gap is taken from the beginning of the later part. If there are labels, anomalous
+/// and excluded rows are removed from the train part; the other parts keep them.
 pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     if document.split.by == SplitBy::Entity {
         return split_by_entity(table, document);
@@ -92,7 +93,7 @@ pub(crate) fn split(table: &FeatureTable, document: &Sections) -> Parts {
     parts
 }
 
-/// Returns the rows in order of time; a list of them is made only where they are not so already.
+/// Returns the rows in order of time; a list is created only if they are not already in this order.
 fn in_order(times: &[Timestamp]) -> Box<dyn Iterator<Item = usize>> {
     if times.is_sorted() {
         return Box::new(0..times.len());
@@ -102,8 +103,8 @@ fn in_order(times: &[Timestamp]) -> Box<dyn Iterator<Item = usize>> {
     Box::new(order.into_iter())
 }
 
-/// Splits by entity: each is in one part with all its rows, in order of time. Which one that is
-/// depends on its name, the seed and the other entities alone.
+/// Splits by entity: each is in one part with all its rows, in order of time. The part depends only
+/// on its name, the seed and the other entities.
 fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     let entities = &table.table.entities;
     let mut order: Vec<usize> = (0..entities.len()).collect();
@@ -113,7 +114,7 @@ fn split_by_entity(table: &FeatureTable, document: &Sections) -> Parts {
     order.sort_by_cached_key(drawn);
     let shares = &document.split;
     let count = |share: f64| place(order.len(), share);
-    // With few entities each requested part has at least one.
+    // With few entities, each requested part has at least one entity.
     let least = |share: f64| count(share).max(usize::from(share > 0.0));
     let test = least(shares.test).min(order.len());
     let validation = least(shares.validation).min(order.len() - test);
@@ -142,7 +143,7 @@ pub(crate) fn whole(table: &FeatureTable) -> Parts {
     Parts { rows, gap_rows: 0, labelled: None, left_out_rows: 0 }
 }
 
-/// Returns how many of `number` items a share is, to the nearest.
+/// Returns a share of `number` items, rounded to the nearest whole number.
 fn place(number: usize, share: f64) -> usize {
     let place = (share.clamp(0.0, 1.0) * number as f64).round();
     #[expect(
@@ -254,7 +255,7 @@ mod tests {
         document::parse("split.yaml", &text).unwrap().into()
     }
 
-    /// Rows of an entity and a time in steps, without columns.
+    /// Makes rows, each with an entity and a time in steps, without columns.
     fn table(rows: &[(u32, i64)], anomalous: Option<&[bool]>) -> FeatureTable {
         let contract = FeatureContract {
             format: 1,

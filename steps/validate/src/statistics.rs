@@ -1,4 +1,4 @@
-//! What the train part looks like: `statistics.json`.
+//! Statistics of the train part: `statistics.json`.
 
 use contract::StepError;
 use polars::prelude::{
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::columns::{bug, numbers};
 use crate::rows::Rows;
 
-/// Quantiles that are noted of each column.
+/// Quantiles that are computed for each column.
 const QUANTILES: [f64; 7] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
 /// The train part, column by column.
@@ -36,7 +36,7 @@ pub(crate) fn describe(rows: &Rows, train: &[usize]) -> Result<Statistics, StepE
 
 fn describe_column(values: Vec<f64>) -> Result<Value, PolarsError> {
     let numbers = numbers(&values);
-    // Of many rows it is as large as the numbers.
+    // For many rows it is as large as the numbers, so it is dropped early.
     drop(values);
     let found = numbers.quantiles(&QUANTILES, QuantileMethod::Linear)?;
     let quantiles: Map<String, Value> =

@@ -1,4 +1,4 @@
-//! The real binary: documents, features and flags it cannot use, and how it refuses them.
+//! The real binary: documents, features and flags that it rejects, and the errors.
 
 #[path = "../../../tests/support/mangle.rs"]
 mod mangle;

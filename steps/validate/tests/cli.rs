@@ -1,4 +1,4 @@
-//! The real binary: what it accepts, and what it leaves behind.
+//! The real binary: accepted inputs, and the files it writes.
 
 mod support;
 
@@ -218,7 +218,7 @@ fn unsorted_rows_are_split_by_time() {
 fn rows_without_any_sample_are_a_gap_of_their_entity() {
     let mut table = table(82);
     for minute in 20..30 {
-        // Entity `b` alone falls silent.
+        // Only entity `b` stops sending data.
         table.table.columns.iter_mut().for_each(|column| column.values[2 * minute + 1] = f64::NAN);
     }
     let fixture = Fixture::new("[{gap_length: {max: 10m}}]", &table);
@@ -245,7 +245,7 @@ fn too_few_rows_are_refused_with_the_range_it_would_take() {
     for minutes in [0, 1, 2, 3] {
         Fixture::new("[]", &table(minutes)).refused(3, "the train part has");
     }
-    // What the hint says is enough.
+    // The number of rows that the hint names is sufficient.
     Fixture::new("[]", &table(46)).accepted();
 
     let fixture = Fixture::new("[]", &table(82));
@@ -267,7 +267,7 @@ fn too_few_normal_rows_are_refused_as_such() {
     });
     let fixture = Fixture::new("[]", &table);
     fixture.refused(3, "the train part has 0 normal rows");
-    // It is a label that nobody called normal, not the time that was collected.
+    // The cause is a label that is not listed as normal, not the length of the collected range.
     fixture.refused(3, "`labels.normal` (now normal, benign, 0); there are `stress`");
     table.labels.as_mut().unwrap().label.fill("BENIGN".into());
     Fixture::new("[]", &table).accepted();
@@ -277,7 +277,7 @@ fn too_few_normal_rows_are_refused_as_such() {
 fn entity_that_predicts_the_label_is_warned_of() {
     let mut table = table(82);
     let rows = table.rows();
-    // Entity `b` is always under attack, at the same times as `a` is not.
+    // Entity `b` is always under attack, at the same times at which `a` is not.
     let label = |row: usize| if row % 2 == 1 { "stress" } else { "normal" };
     table.labels = Some(RowLabels {
         label: (0..rows).map(|row| label(row).to_owned()).collect(),

@@ -25,7 +25,7 @@ impl Textfile {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}-{}", shard.part());
         match self.path.extension() {
-            // If the stem has a dot, `with_extension` would replace the part after it.
+            // If the stem has a dot, `with_extension` would replace the shard.
             Some(extension) => {
                 self.path.with_file_name(format!("{name}.{}", extension.to_string_lossy()))
             }

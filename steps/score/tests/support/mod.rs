@@ -32,7 +32,7 @@ impl Scorer {
         scorer
     }
 
-    /// The same, scored up to another minute, with more lines in the document.
+    /// Like `new`, but scored up to another minute, and with more lines in the document.
     pub(crate) fn begun_at(number: i64, more: &str) -> Self {
         let scorer = Self::without_model();
         scorer.add_to_document(more);
@@ -74,7 +74,7 @@ impl Scorer {
         version
     }
 
-    /// Lets an alias name a version.
+    /// Points an alias at a version.
     pub(crate) fn point(&self, alias: &str, version: &str, now: contract::Timestamp) {
         let store = self.store();
         let registry = Registry::new(&store, "cluster");
@@ -82,15 +82,15 @@ impl Scorer {
         registry.promote(&change, registry.alias(alias).unwrap().as_ref()).unwrap();
     }
 
-    /// Returns the hashes of what is in the store, without that of the ticks that came late: it says
-    /// how windows were divided into ticks.
+    /// Returns the hashes of the objects in the store, except the record of late ticks, which
+    /// depends on how windows were divided into ticks.
     pub(crate) fn hashes_but_of_the_clock(&self) -> BTreeMap<String, String> {
         let mut hashes = small_model::hashes(&self.path("store")).unwrap();
         hashes.remove(&store::state::key("cluster", LateTicks::NAME));
         hashes
     }
 
-    /// Sets the watermark back to what it was, as a kill before its move would leave it.
+    /// Resets the watermark, as if the tick had been killed before it moved the watermark.
     pub(crate) fn set_back(&self, before: &Watermark) {
         let current = watermark::read(&self.store(), "cluster").unwrap().unwrap();
         watermark::write(&self.store(), "cluster", before, Some(&current.etag)).unwrap();
@@ -134,7 +134,7 @@ impl Scorer {
             .unwrap()
     }
 
-    /// Runs a tick, which must succeed, and returns what it says of itself.
+    /// Runs a tick, which must succeed, and returns its result.
     pub(crate) fn tick(&self, features: &FeatureTable, now: i64) -> Value {
         self.tick_with(&self.args(features, now))
     }
@@ -145,7 +145,7 @@ impl Scorer {
         read_json(&self.path("scored.json")).unwrap()
     }
 
-    /// Runs a tick that must fail and returns its exit code and words.
+    /// Runs a tick that must fail and returns its exit code and message.
     pub(crate) fn refusal(&self, features: &FeatureTable, now: i64) -> (Option<i32>, String) {
         let output = self.output(features, now);
         assert!(!self.path("scored.json").exists(), "no half-told story");

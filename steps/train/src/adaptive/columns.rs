@@ -1,4 +1,4 @@
-//! How many rows each entity has, and the centre and scale of each column.
+//! Number of rows of each entity, and centre and scale of each column.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use models::adaptive::Usual;
 use crate::FitError;
 use crate::parts::{Part, Rows};
 
-/// Values beyond this do not count: their squares would be infinite.
+/// Values beyond this are ignored: their squares would be infinite.
 const LARGEST: f64 = 1e150;
 
-/// What one look at the rows says.
+/// Result of the first pass over the rows.
 #[derive(Debug, Default)]
 pub(super) struct Overview {
     pub(super) entities: BTreeMap<String, Entity>,
@@ -18,7 +18,7 @@ pub(super) struct Overview {
     pub(super) rows: usize,
 }
 
-/// What one look says of an entity.
+/// Result of the first pass for an entity.
 #[derive(Debug, Default)]
 pub(super) struct Entity {
     /// Number of its rows.
@@ -27,7 +27,7 @@ pub(super) struct Entity {
 }
 
 impl Entity {
-    /// Returns what its normal rows say of each column.
+    /// Returns the usual values of each column in its normal rows.
     pub(super) fn usual(&self) -> Vec<Usual> {
         self.columns.iter().map(Column::usual).collect()
     }
@@ -38,11 +38,11 @@ impl Entity {
 pub(super) struct Scale {
     /// Mean of the values.
     pub(super) centre: f64,
-    /// Their standard deviation, which is at least a share of their range, and of the mean where
-    /// there is no range; 0 where there is no value.
+    /// Their standard deviation, which is at least a share of their range, or of the mean if the
+    /// range is 0; 0 if there is no value.
     pub(super) deviation: f64,
-    /// Whether the standard deviation was below that share: the column moved in a few rows, if at
-    /// all.
+    /// Whether the standard deviation was below that share: the column changed in a few rows at
+    /// most.
     pub(super) is_constant: bool,
 }
 
@@ -132,7 +132,7 @@ impl Column {
         Self { count, mean, squares, low, high, has_values: true }
     }
 
-    /// Takes in the values of another part (Chan, Golub and `LeVeque` 1983, "Algorithms for Computing
+    /// Adds the values of another part (Chan, Golub and `LeVeque` 1983, "Algorithms for Computing
     /// the Sample Variance", eq. 2.1).
     fn merge(&mut self, other: &Self) {
         if other.count <= 0.0 {

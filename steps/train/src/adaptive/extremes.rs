@@ -3,7 +3,7 @@
 use models::adaptive::{Distance, Extremes, MOST_EXTREMES, single, size};
 use models::reference::quantile;
 
-/// Rows that are closer in time than this may be of the same occurrence of a state.
+/// Rows that are closer in time than this may belong to the same occurrence of a state.
 const APART_MS: i64 = 43_200_000;
 
 /// Shortest training with extremes.
@@ -12,7 +12,8 @@ const SHORTEST_MS: i64 = 2 * APART_MS;
 /// Quantile of the training scores below which no score is reduced.
 const FLOOR_SHARE: f64 = 0.9;
 
-/// Most scores from which the floor is computed; of more, evenly spaced ones are used.
+/// Maximum number of scores from which the floor is computed; if there are more, evenly spaced ones
+/// are used.
 const MOST_FLOOR_SCORES: usize = 1_000_000;
 
 /// A row that is far from usual.
@@ -51,7 +52,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Takes in other rows.
+    /// Adds other rows.
     pub(super) fn extend(&mut self, other: Self) {
         self.rows.extend(other.rows);
         if self.rows.len() > 2 * MOST_EXTREMES {
@@ -59,14 +60,14 @@ impl Seen {
         }
     }
 
-    /// Keeps the furthest; of equal ones the first.
+    /// Keeps the furthest rows; of equal ones the first.
     fn cut(&mut self) {
         self.rows.sort_by(|a, b| b.size.total_cmp(&a.size));
         self.rows.truncate(MOST_EXTREMES);
     }
 }
 
-/// The extremes of training and when they were.
+/// The extremes of training, with their times.
 pub(super) struct Known {
     extremes: Extremes,
     times_ms: Vec<i64>,

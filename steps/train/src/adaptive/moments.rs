@@ -28,7 +28,7 @@ impl Moments {
         self.sums.len()
     }
 
-    /// Takes in a block of rows and leaves it empty.
+    /// Adds a block of rows and empties it.
     pub(super) fn take(&mut self, block: &mut Vec<f64>) {
         let features = self.sums.len();
         if let Ok(rows) = ArrayView2::from_shape((block.len() / features, features), block) {
@@ -57,7 +57,7 @@ impl Moments {
     pub(super) fn distance(self, ridge: f64) -> Result<Distance, FitError> {
         let Self { rows, sums, mut products } = self;
         let mean = sums / rows;
-        // Departures lie around 0 within a few deviations, so nothing is lost by subtracting here.
+        // Departures are within a few deviations of 0, so this subtraction loses no precision.
         for ((row, column), product) in products.indexed_iter_mut() {
             *product -= rows * mean[row] * mean[column];
         }

@@ -22,17 +22,19 @@ const GROUPS: usize = 8;
 /// Rows whose features are multiplied at a time.
 const BLOCK_ROWS: usize = 256;
 
-/// First rows of an entity that do not count for a gate's threshold, while the windows fill.
+/// Maximum number of first rows of an entity that do not count for a gate's threshold, while the
+/// windows fill.
 const MOST_WARM_UP_ROWS: usize = 60;
 
 /// Share of usual rows that determines the limit of the score above the short score. Otherwise the
-/// hours after a fault, which only the long windows still include, would rank above the next fault.
+/// hours after a fault, when only the long windows still include it, would rank above the next
+/// fault.
 const BOUND_SHARE: f64 = 0.99;
 
-/// Most rows for the usual ranges; of more rows, evenly spaced ones are used.
+/// Maximum number of rows for the usual ranges; if there are more, evenly spaced ones are used.
 const MOST_MOMENT_ROWS: usize = 2_000_000;
 
-/// What every pass needs.
+/// Inputs of every pass.
 pub(super) struct Pass<'a, R> {
     pub(super) rows: &'a R,
     pub(super) following: &'a Following,
@@ -40,18 +42,18 @@ pub(super) struct Pass<'a, R> {
     pub(super) folds: usize,
 }
 
-/// One entity on its way through the rows.
+/// State of one entity during a pass.
 struct Follower {
     memory: Memory,
-    /// Rows seen, rows there are, and the part of them that the row is in.
+    /// Number of rows so far, total number of rows, and the part that has the row.
     row: usize,
     rows: usize,
     fold: usize,
-    /// Normal rows since the last one that is not.
+    /// Normal rows since the last row that is not normal.
     normal_rows: usize,
 }
 
-/// Where a row stands.
+/// Position of a row.
 #[derive(Clone, Copy)]
 struct Place {
     /// Number of the row among those of its entity.
@@ -64,10 +66,10 @@ struct Place {
     warmed: bool,
 }
 
-/// The entities of a group, each with what a pass collects of it.
+/// The entities of a group, each with the data that a pass collects about it.
 type Group<T> = Vec<Option<(Follower, T)>>;
 
-/// What groups have summed up, and each entity's memory with what was collected of it.
+/// The sums of the groups, and each entity's memory with its collected data.
 type Followed<G, T> = (Vec<G>, BTreeMap<String, (Memory, T)>);
 
 impl<R: Rows> Pass<'_, R> {
@@ -115,7 +117,7 @@ impl<R: Rows> Pass<'_, R> {
 
     fn follower(&self, name: &str) -> Follower {
         let entity = self.overview.entities.get(name);
-        // One that is alone is what all are.
+        // The usual values of a single entity are those of all rows.
         let memory = match entity.filter(|_| self.overview.entities.len() > 1) {
             Some(entity) => self.following.first_of(&entity.usual()),
             None => self.following.fresh(),
@@ -208,7 +210,7 @@ impl<R: Rows> Pass<'_, R> {
             own.above_short.push(above_short);
             for ((newest, score), kept) in own.newest.iter_mut().zip([short, level]).zip(kept) {
                 newest.push_back(score);
-                // The next row's own comes to them.
+                // The score of the next row will be added.
                 while newest.len() >= kept.max(1) {
                     newest.pop_front();
                 }
@@ -246,7 +248,7 @@ impl<R: Rows> Pass<'_, R> {
         Ok(scored)
     }
 
-    /// Returns what nearly all usual rows stay below; infinite without any.
+    /// Returns the value that nearly all usual rows stay below; infinite if there are none.
     fn most_above_short(above_short: &mut [f64]) -> f64 {
         above_short.sort_unstable_by(f64::total_cmp);
         if above_short.is_empty() { f64::INFINITY } else { quantile(above_short, BOUND_SHARE) }
@@ -286,11 +288,11 @@ impl Follower {
     }
 }
 
-/// What scoring collects of an entity.
+/// Data that scoring collects about an entity.
 #[derive(Default)]
 struct Own {
     long: Vec<f64>,
-    /// How far each of them is above the highest short score of the newest rows.
+    /// How far each score is above the highest short score of the newest rows.
     above_short: Vec<f64>,
     /// Rows whose score is reduced, with the reduction.
     nearer: Vec<(usize, f64)>,
@@ -300,31 +302,32 @@ struct Own {
     features: Vec<f64>,
 }
 
-/// What scoring says of usual rows, in no order that means anything.
+/// Scores of usual rows, in no particular order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct UsualScores {
     /// Scores of the gate.
     pub(super) short: Vec<f64>,
     /// Scores of no window.
     pub(super) level: Vec<f64>,
-    /// How far the model's score, before it is bounded, is above the highest of the gate's newest.
+    /// How far the model's score, before it is bounded, is above the highest of the gate's newest
+    /// scores.
     above_short: Vec<f64>,
 }
 
-/// What scoring the rows gives.
+/// Result of scoring the rows.
 #[derive(Default)]
 pub(super) struct Scored {
     /// Scores of the model in the order of time, by entity.
     pub(super) long: BTreeMap<String, Vec<f64>>,
-    /// Most by which they are above the highest of the gate's newest.
+    /// Limit of their distance above the highest of the gate's newest scores.
     pub(super) most_above_short: f64,
-    /// The extremes that reduced them.
+    /// The extremes that reduced the scores.
     pub(super) extremes: Extremes,
     pub(super) usual: UsualScores,
     pub(super) memories: BTreeMap<String, Memory>,
 }
 
-/// Moments with the rows that are not in them yet.
+/// Moments, and the rows that are not yet added to them.
 struct Sums {
     moments: Moments,
     block: Vec<f64>,
@@ -345,7 +348,7 @@ impl Sums {
         self.block.resize(start + self.features, 0.0);
         let features = &mut self.block[start..];
         following.write_features(memory, windows, features);
-        // What is missing counts as usual.
+        // A missing value counts as usual.
         features.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = 0.0);
         features
     }

@@ -1,4 +1,4 @@
-//! How right a class model is on entities left out: confusion, precision and recall, learning curve,
+//! Metrics of a class model on left-out entities: confusion, precision and recall, learning curve,
 //! importances.
 
 use std::collections::BTreeMap;
@@ -16,9 +16,9 @@ use crate::FitError;
 use crate::cross_validation::{likeliest, mean};
 use crate::rows::shuffle;
 
-/// Repetitions that learning curve and importances look at.
+/// Number of repetitions used for the learning curve and importances.
 const FEW: usize = 5;
-/// Rows left out that an importance looks at, in each repetition.
+/// Number of left-out rows used for an importance, in each repetition.
 const IMPORTANCE_ROWS: usize = 400;
 
 /// What was chosen on the repetitions.
@@ -28,7 +28,7 @@ pub(crate) struct Chosen {
     pub(crate) bounds: ClassBounds,
 }
 
-/// Counts per class: of rows or entities, how many, and how many right.
+/// Counts of rows or entities per class: total, and correctly classified.
 struct Recall(Vec<(f64, f64)>);
 
 impl Recall {
@@ -41,17 +41,17 @@ impl Recall {
         self.0[class].1 += f64::from(u8::from(is_right));
     }
 
-    /// Returns the mean over the classes of the share that is right.
+    /// Returns the mean over the classes of the share that is correct.
     fn balanced(&self) -> f64 {
         mean(self.0.iter().filter(|(rows, _)| *rows > 0.0).map(|(rows, right)| right / rows))
     }
 }
 
-/// What an entity left out was called in the end.
+/// Final class of a left-out entity.
 struct Called {
     class: usize,
     name: Option<usize>,
-    /// Windows after which its class was right and stayed right.
+    /// Number of windows after which its class was correct and stayed correct.
     right_after: Option<usize>,
 }
 
@@ -152,8 +152,8 @@ fn records(data: &ClassRows, called: &[&Called]) -> Vec<ClassRecord> {
     (0..data.classes.len()).map(record).collect()
 }
 
-/// Fits on a part of the entities of a repetition, at least one of each class, and asks about the same
-/// rows left out.
+/// Fits on a part of the entities of a repetition, at least one of each class, and predicts the
+/// same left-out rows.
 fn learning_curve(
     data: &ClassRows,
     fitter: &Fitter,
@@ -196,7 +196,7 @@ fn learning_curve(
     Ok(points)
 }
 
-/// Returns the first share of the units of each class, one at least.
+/// Returns the first share of the units of each class, at least one.
 fn part(data: &ClassRows, units: &[usize], share: f64) -> Vec<usize> {
     let mut part = Vec::new();
     for class in 0..data.classes.len() {
@@ -215,7 +215,7 @@ fn part(data: &ClassRows, units: &[usize], share: f64) -> Vec<usize> {
     part
 }
 
-/// Returns rows of the units left out, evenly spaced.
+/// Returns evenly spaced rows of the left-out units.
 fn rows_left_out(data: &ClassRows, out: &[usize]) -> Vec<usize> {
     let rows: Vec<usize> =
         out.iter().flat_map(|unit| data.units[*unit].rows.iter().copied()).collect();

@@ -1,4 +1,4 @@
-//! The kinds of class models behind one way to fit them.
+//! The kinds of class models behind one interface.
 
 use contract::StepError;
 use document::classify::ClassModels;
@@ -14,10 +14,11 @@ use crate::decision_tree::DecisionTreeParams;
 use crate::random_forest::RandomForestParams;
 use crate::{FitError, boosted_trees};
 
-/// Most rows that a tree of a forest is grown on: rows of an entity are alike.
+/// Maximum number of rows that a tree of a forest is grown on: rows of an entity are alike.
 const FOREST_ROWS: usize = 8000;
 
-/// Most rows that boosted trees are fitted on, evenly spaced: rows of an entity are alike.
+/// Maximum number of rows that boosted trees are fitted on, evenly spaced: rows of an entity are
+/// alike.
 const BOOSTING_ROWS: usize = 16_000;
 
 /// A kind of model and its parameters.

@@ -16,13 +16,13 @@ use super::rows::ClassRows;
 use crate::FitError;
 use crate::cross_validation::mean;
 
-/// Rows that calibration looks at: more do not move it.
+/// Maximum number of rows used for calibration: more do not change the result.
 const CALIBRATION_ROWS: usize = 5000;
 /// Weights of evidence that are tried.
 const WEIGHTS: [f64; 11] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02];
-/// Steps in which the bound of the probability is raised.
+/// Number of steps in which the bound of the probability is raised.
 const RAISES: u32 = 20;
-/// Lowest probability at which a class is named.
+/// Lowest probability at which a class is assigned.
 const LEAST_PROBABILITY: f64 = 0.5;
 /// Lowest bound of the distance from a class, in spreads of a feature beyond its usual range.
 /// Otherwise classes that are very regular in training would reject a window with a tiny
@@ -61,7 +61,7 @@ pub(crate) fn random(seed: u64, repetition: u32) -> ChaCha8Rng {
     random
 }
 
-/// Splits, fits and predicts left-out entities, as often as the document says.
+/// Splits, fits and predicts left-out entities, as often as the document sets.
 pub(crate) fn repeat(
     data: &ClassRows,
     fitter: &Fitter,
@@ -92,7 +92,7 @@ pub(crate) fn repeat(
     pool.install(|| (0..split.iterations).into_par_iter().map(repetition).collect())
 }
 
-/// Returns the rule of evidence that a document means, in windows of a step.
+/// Returns the document's rule of evidence, in windows of a step.
 pub(crate) fn rule(classify: &Classify, step: contract::Span) -> EvidenceRule {
     let evidence = &classify.evidence;
     EvidenceRule {
@@ -102,7 +102,8 @@ pub(crate) fn rule(classify: &Classify, step: contract::Span) -> EvidenceRule {
     }
 }
 
-/// Finds the calibration with the least log loss of rows left out, every class counted alike.
+/// Finds the calibration with the lowest log loss on left-out rows; every class has the same
+/// weight.
 pub(crate) fn calibrate(repetitions: &[Repetition], classes: usize) -> (Calibration, f64) {
     let rows: Vec<(usize, &Vec<f64>)> = repetitions
         .iter()
@@ -165,14 +166,14 @@ pub(crate) fn follow(
     }
 }
 
-/// Returns bounds that name nothing, with a weight of evidence.
+/// Returns bounds that do not reject any class, with a weight of evidence.
 fn open(weight: f64) -> ClassBounds {
     ClassBounds { probability: 2.0, distance: None, evidence_weight: weight }
 }
 
-/// Chooses when a class is named: the weight of evidence with the least log loss, the lowest
-/// probability that keeps the share of wrong classes, and the distance below which correct ones
-/// are.
+/// Chooses when a class is assigned: the weight of evidence with the lowest log loss, the lowest
+/// probability that keeps the share of wrong classes within the limit, and the distance that
+/// correct classes stay below.
 pub(crate) fn choose_bounds(
     repetitions: &[Repetition],
     classify: &Classify,
@@ -209,8 +210,8 @@ fn best_weight(held: &[&Held], rule: &EvidenceRule) -> f64 {
     found.fold((1.0, f64::INFINITY), |best, it| if it.1 < best.1 { it } else { best }).0
 }
 
-/// Raises the bound of the probability until no more entities than the document allows are named wrong
-/// in the end, too: a wrong name stays once it was given.
+/// Raises the bound of the probability until the final classes are wrong for no more entities than
+/// the document allows: a wrong class is kept once it was assigned.
 fn raised(
     held: &[&Held],
     classify: &Classify,
@@ -233,7 +234,7 @@ fn raised(
     bounds
 }
 
-/// Returns the lowest probability from which no more windows of entities are named wrong than the
+/// Returns the lowest probability at which no larger share of windows gets a wrong class than the
 /// document allows; every entity counts the same.
 fn probability_bound(
     held: &[&Held],
@@ -266,8 +267,8 @@ fn probability_bound(
     f64::max(bound, LEAST_PROBABILITY)
 }
 
-/// Returns the distance from the right class that all but the allowed share of entities stay within,
-/// after each of their windows; nothing where the document wants no bound.
+/// Returns the distance from the correct class that all but the allowed share of entities stay
+/// within, after each of their windows; `None` if the document sets no bound.
 fn distance_bound(
     held: &[&Held],
     classify: &Classify,

@@ -73,7 +73,7 @@ fn warn_of_single_entities(data: &ClassRows, outcome: &mut Outcome) {
     }
 }
 
-/// Fits on all entities, and repeatedly on some of them for everything that is chosen or measured.
+/// Fits on all entities, and repeatedly on some of them to choose limits and measure metrics.
 fn fit(
     data: &ClassRows,
     fitter: &Fitter,

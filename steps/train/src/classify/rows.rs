@@ -13,12 +13,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::rows::shuffle;
 
-/// Most rows that a repetition is fitted on: rows of an entity are alike, and more of them make the
-/// figures no better.
+/// Maximum number of rows that a repetition is fitted on: rows of an entity are alike, and more of
+/// them do not improve the metrics.
 const EVALUATION_ROWS: usize = 4000;
-/// Most windows that are asked about in all repetitions together.
+/// Maximum number of windows that are predicted in all repetitions together.
 const EVALUATION_WINDOWS: usize = 40_000;
-/// Fewest and most windows of an entity that are asked about.
+/// Minimum and maximum number of windows of an entity that are predicted.
 const WINDOWS: [usize; 2] = [12, 120];
 
 /// An entity of one class, and its rows in the order of time.
@@ -39,15 +39,15 @@ pub(crate) struct ClassRows {
     pub(crate) class: Vec<usize>,
     /// Entities, in the order of their names and classes.
     pub(crate) units: Vec<Unit>,
-    /// Most rows of an entity that a model is fitted on.
+    /// Maximum number of rows of an entity that a model is fitted on.
     most_rows: usize,
 }
 
 impl ClassRows {
     /// Takes the rows that declare a class.
     ///
-    /// Errors: refused where a feature identifies an entity, where no row declares anything, and for
-    /// fewer than two classes.
+    /// Errors: refused if a feature identifies an entity, if no row declares a class, and for fewer
+    /// than two classes.
     pub(crate) fn of(
         table: &FeatureTable,
         classify: &Classify,
@@ -120,7 +120,7 @@ impl ClassRows {
         units.iter().flat_map(of_unit).collect()
     }
 
-    /// Returns the rows that the model is fitted on in the end.
+    /// Returns the rows that the final model is fitted on.
     pub(crate) fn all(&self) -> Vec<usize> {
         self.spaced(&(0..self.units.len()).collect::<Vec<_>>(), self.most_rows)
     }
@@ -131,7 +131,7 @@ impl ClassRows {
         self.spaced(units, self.most_rows.min(share))
     }
 
-    /// Returns how many windows of an entity left out are asked about.
+    /// Returns how many windows of a left-out entity are predicted.
     pub(crate) fn windows_of_unit(&self, iterations: u32) -> usize {
         let asked = (iterations as usize * self.units.len()).max(1);
         (EVALUATION_WINDOWS / asked).clamp(WINDOWS[0], WINDOWS[1])
@@ -143,8 +143,8 @@ impl ClassRows {
         DatasetBase::new(self.values.select(Axis(0), rows), targets)
     }
 
-    /// Splits the units: of each class a share is fitted on and the others are left out. A class of one
-    /// unit is never left out; of two, one is.
+    /// Splits the units: a share of each class is fitted on and the others are left out. A class of
+    /// one unit is never left out; of two, one is.
     pub(crate) fn split(&self, ratio: f64, random: &mut ChaCha8Rng) -> [Vec<usize>; 2] {
         let [mut fitted, mut out] = [Vec::new(), Vec::new()];
         for class in 0..self.classes.len() {

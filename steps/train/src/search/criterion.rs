@@ -1,15 +1,16 @@
-//! What trials are ranked by.
+//! The metric by which trials are ranked.
 //!
-//! With labels it is average precision. Without, faults are put into a tenth of the validation rows,
-//! and the average precision in finding them counts; it is discounted where more than one in a
-//! hundred of the rows as they were passes the training rows' 99th percentile, since a model that
-//! does not hold on the rows after training finds its own drift.
+//! With labels it is average precision. Without labels, faults are injected into a tenth of the
+//! validation rows, and it is the average precision of finding them; it is reduced if more than one
+//! in a hundred of the unmodified rows exceed the training rows' 99th percentile, because then the
+//! model scores drift after the training as anomalous.
 //!
-//! Without labels the ranking says next to nothing: over random settings of a forest, a one-class
-//! SVM and a Mahalanobis distance on three machines of Server Machine Dataset its mean rank
-//! correlation with the average precision on the labelled test part was 0.01 and 0.05, and its
-//! choice reached 0.26 where a random setting reached 0.25. Other criteria correlate with up to 0.27
-//! and choose no better (tests/bench/README.md). It is not recommended for choosing parameters.
+//! Without labels the ranking has almost no information: over random settings of a forest, a
+//! one-class SVM and a Mahalanobis distance on three machines of Server Machine Dataset its mean
+//! rank correlation with the average precision on the labelled test part was 0.01 and 0.05, and its
+//! choice reached 0.26 where a random setting reached 0.25. Other criteria correlate with up to
+//! 0.27 and choose no better (tests/bench/README.md). It is not recommended for choosing
+//! parameters.
 
 use contract::StepError;
 use document::search::SearchMetric;
@@ -26,26 +27,26 @@ use super::Hunt;
 /// Rows of an injected fault.
 const FAULT_ROWS: usize = 10;
 
-/// One of this number of rows is of an injected fault.
+/// One in this number of rows belongs to an injected fault.
 const FAULTY_SHARE: usize = 10;
 
-/// Share of training rows above the threshold that later rows are compared with.
+/// Share of training rows above the threshold with which later rows are compared.
 const EXPECTED_SHARE: f64 = 0.01;
 
 /// How far an injected fault moves a column, in standard deviations of training.
 const SHIFT: std::ops::Range<f64> = 2.0..8.0;
 
-/// Rows whose truth is known, by labels or because faults were put into them.
+/// Rows with known truth, from labels or injected faults.
 pub(super) struct Criterion {
     metric: SearchMetric,
     rows: Array2<f64>,
     anomalous: Vec<bool>,
-    /// For injected faults: training rows, and the validation rows as they were.
+    /// For injected faults: training rows, and the unmodified validation rows.
     untouched: Option<[Array2<f64>; 2]>,
 }
 
 impl Criterion {
-    /// Takes the validation part's labels, or puts faults into its normal rows.
+    /// Takes the validation part's labels, or injects faults into its normal rows.
     pub(super) fn new(hunt: &Hunt<'_>) -> Result<Self, StepError> {
         let labelled = Self::labelled(hunt);
         let has_both = labelled.anomalous.contains(&true) && labelled.anomalous.contains(&false);
@@ -77,8 +78,9 @@ impl Criterion {
         }
     }
 
-    /// Every other fault moves some columns by a few usual deviations; the rest of them give some
-    /// columns the values of another time, which only what knows their relations can find.
+    /// Half of the faults shift some columns by a few usual deviations; the other half give some
+    /// columns the values of another time, which only a model of the relations between columns can
+    /// find.
     fn injected(hunt: &Hunt<'_>) -> Result<Self, StepError> {
         let normal = normal_rows(hunt.validation, hunt.normal);
         let usual = matrix(&hunt.validation.select(&normal));
@@ -97,7 +99,7 @@ impl Criterion {
         let mut rows = usual.clone();
         let mut anomalous = vec![false; count];
         for fault in 0..faults {
-            // Each in a stretch of its own, so that none meets another.
+            // Each fault is in a separate range of rows, so that faults do not overlap.
             let (low, high) = (fault * count / faults, (fault + 1) * count / faults);
             let start = random.random_range(low..=high - FAULT_ROWS);
             let other = random.random_range(0..=count - FAULT_ROWS);
@@ -125,7 +127,7 @@ impl Criterion {
         self.metric == SearchMetric::AveragePrecision
     }
 
-    /// Returns the name of what trials are ranked by.
+    /// Returns the name of the ranking metric.
     pub(super) fn metric(&self) -> &'static str {
         match self.metric {
             SearchMetric::AveragePrecision => "average_precision",
@@ -133,7 +135,7 @@ impl Criterion {
         }
     }
 
-    /// Returns what a model reaches, higher is better; `NaN` for one that cannot be ranked.
+    /// Returns the metric of a model, higher is better; `NaN` for a model that cannot be ranked.
     pub(super) fn value(&self, model: &Model) -> f64 {
         let Model::Rows(detector) = model else { return f64::NAN };
         let scores = detector.decision(self.rows.view(), 1);

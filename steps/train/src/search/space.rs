@@ -1,4 +1,4 @@
-//! What a search draws parameters from: the code of a kind says which values it tries.
+//! Search space: the code of each kind defines which values are tried.
 
 use contract::DetectorKind;
 use rand::Rng as _;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::detectors::Fitter;
 
-/// What is known of the data that parameters are drawn for.
+/// Properties of the data that parameters are drawn for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Data {
     /// Number of features.
@@ -25,7 +25,7 @@ pub(crate) struct Space<'a> {
     parameters: Value,
 }
 
-/// Draws parameters of a kind: some fields are random, the others as given.
+/// Draws parameters of a kind: some fields are random, the others are those of `given`.
 ///
 /// The scaling of inputs is searched only with labels: criteria without labels favour scalings that
 /// enlarge quiet columns (measured, see [`super::criterion`]).

@@ -1,4 +1,4 @@
-//! Bundles with the adaptive model: several entities, and files that were mangled.
+//! Bundles with the adaptive model: several entities, and corrupted files.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -81,7 +81,7 @@ fn last_third(rows: &FeatureTable) -> FeatureTable {
     rows.select(&(rows.rows() * 2 / 3..rows.rows()).collect::<Vec<_>>())
 }
 
-/// What a bundle that is fitted on the rows is made of.
+/// Returns the parts of a bundle that is fitted on the rows.
 fn ingredients(rows: &FeatureTable, threads: usize) -> (Candidate, Recipe) {
     let (model, training) = candidate(rows);
     let manifest = CandidateManifest {
@@ -147,7 +147,7 @@ fn bundle_calibrated_on_a_sample_remembers_every_entity_and_advances_in_parts_as
         .to_vec();
     in_parts.advance_over(1, |each| parts.iter().try_for_each(each)).unwrap();
     assert_eq!(memory(&in_parts), memory(&at_once));
-    // The thresholds come from what fitting saw of all entities, not from the sample.
+    // The thresholds come from the training results of all entities, not from the sample.
     let states = |bundle: &Bundle| {
         let mut tensors = contract::Tensors::decode("memory", &memory(bundle)).unwrap();
         ["peaks", "alarm_rows"].map(|name| {
@@ -169,8 +169,8 @@ fn bundle_calibrated_on_a_sample_remembers_every_entity_and_advances_in_parts_as
     assert_eq!(states(&at_once), states(&whole));
 }
 
-/// Minutes of three signals of one cluster, the two parts of which follow one another: `signals`
-/// says what they are in each minute. In the second part there are five faults of 20 minutes.
+/// Minutes of three signals of one cluster, in two consecutive parts: `signals` returns their
+/// values in each minute. In the second part there are five faults of 20 minutes.
 fn parts(
     [first, second]: [usize; 2],
     mut signals: impl FnMut(usize) -> [f64; 3],
@@ -210,8 +210,8 @@ fn parts(
     [train, test]
 }
 
-/// What a model of the one part says of the other: the share of normal rows with an alarm, and
-/// how many faults have one.
+/// Scores one part with a model of the other: returns the share of normal rows with an alarm, and
+/// the number of faults with one.
 fn alarmed(train: &FeatureTable, test: &FeatureTable) -> (f64, usize) {
     let options = ScoreOptions { min_completeness: 0.0, threads: 1 };
     let scores = bundle_of(train, 1).score(test, &mut ScoreState::default(), options).unwrap();
@@ -243,13 +243,13 @@ fn each_entity_has_its_own_state() {
     assert_eq!(alarmed(0), Vec::<usize>::new(), "its neighbour is not well, it is");
     let found = alarmed(1);
     assert!(found.first().is_some_and(|minute| (40..=41).contains(minute)), "{found:?}");
-    // The windows of half an hour remember it; without a row that is unusual by itself that is no
-    // alarm, and one row in twenty is.
+    // Windows of half an hour still include it; without a row that is unusual by itself this is not
+    // an alarm, and one row in twenty is unusual.
     let late = found.iter().filter(|minute| **minute > 62).count();
     assert!(late <= 6, "{found:?}");
     assert!(found.iter().filter(|minute| (40..60).contains(*minute)).count() >= 19, "{found:?}");
 
-    // A node alone is scored as it is beside the other.
+    // A node alone has the same scores as together with the other node.
     let only: Vec<usize> = (0..table.rows()).filter(|row| row % 2 == 1).collect();
     let alone = bundle.score(&table.select(&only), &mut ScoreState::default(), OPTIONS).unwrap();
     assert!(alone.iter().zip(scores.iter().skip(1).step_by(2)).all(|(a, b)| a == b));
@@ -293,7 +293,7 @@ fn labelled_faults_in_calibration_rows_do_not_raise_the_threshold() {
     heal(&mut rows, 0);
     heal(&mut rows, 1);
     let [fitted, later] = [0..2000, 2000..3000].map(|part| rows.select(&part.collect::<Vec<_>>()));
-    // How far above its threshold the last fault is, as a bundle of the first rows sees it.
+    // Returns how far above its threshold the last fault is, scored by a bundle of the first rows.
     let margin = |fitted: &FeatureTable| {
         let scores = bundle_of(fitted, 1).score(&later, &mut ScoreState::default(), OPTIONS);
         let fault = scores.unwrap().drain(700..720).collect::<Vec<EntityScore>>();
@@ -318,7 +318,8 @@ fn missing_every_third_minute_raises_few_alarms() {
         let wave = 20.0 * (minute as f64 / 229.0).sin();
         [100.0 + wave + noise[0], 50.0 + noise[1].abs(), 1000.0 - wave + noise[2]]
     });
-    // As a source that does not answer leaves out a row, and as the grid has an empty one there.
+    // Compares a row that is left out, as by a source that does not reply, with an empty row, as on
+    // the grid.
     let mut absent = |part: &FeatureTable| {
         let there: Vec<usize> =
             (0..part.rows()).filter(|_| random.random_range(0..3) > 0).collect();
@@ -410,7 +411,7 @@ fn replay_of_the_test_part_gives_the_figures_of_live_scoring() {
         };
         let selected = replayed(&bundle, &dataset);
 
-        // Live, a row at a time.
+        // Live scoring, one row at a time.
         let mut state = ScoreState::default();
         let tick = |row: usize| bundle.score(&test.select(&[row]), &mut state, OPTIONS).unwrap();
         let live: Vec<Verdict> = (0..test.rows()).flat_map(tick).map(|s| s.verdict).collect();

@@ -8,7 +8,7 @@ use models::{Bundle, ScoreState, Training};
 
 use super::{OPTIONS, bundle, candidate, table};
 
-/// The bytes with one of them changed, and cut, at places all over them.
+/// Returns the bytes with one of them changed, and truncated, at many positions.
 fn mangled(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let places = (0..bytes.len()).step_by(bytes.len() / 250);
     places
@@ -33,7 +33,7 @@ fn a_thousand_mangled_memories_are_refused_or_score_without_harm() {
         files.insert(ScoreState::FILE.to_owned(), memory.clone());
         let kind = Bundle::from_files(&files).err().map(|error| error.kind);
         assert_eq!(kind, Some(ErrorKind::Refused), "its hash is another");
-        // One that vouches for what was mangled.
+        // A manifest with the hashes of the corrupted bytes.
         let mut manifest: BundleManifest =
             serde_json::from_slice(&files[BundleManifest::FILE]).unwrap();
         manifest.memory.as_mut().unwrap().sha256 = sha256(&memory);

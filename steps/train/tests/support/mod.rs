@@ -1,8 +1,8 @@
-//! What the tables of these tests share.
+//! Helpers for the tables of these tests.
 
 use contract::{FeatureColumn, FeatureContract, Span};
 
-/// Returns the contract of plain columns, a row a minute.
+/// Returns the contract of plain columns, with one row per minute.
 pub(crate) fn contract(columns: &[&str], fill: &str) -> FeatureContract {
     let column = |name: &&str| FeatureColumn {
         name: (*name).to_owned(),

@@ -99,7 +99,7 @@ impl Fixture {
         Dataset::read(&self.path("out/dataset")).unwrap()
     }
 
-    /// Runs, and checks that it is refused in words, with a code, and without a data set.
+    /// Runs, and checks that it fails with this exit code and message, and writes no data set.
     pub(crate) fn refused(&self, code: i32, words: &str) -> String {
         let output = self.run();
         let said = String::from_utf8(output.stderr).unwrap();
