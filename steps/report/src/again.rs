@@ -1,4 +1,4 @@
-//! A data set's rows, scored again with the bundle that was made of them.
+//! A data set's rows, scored again with the bundle that was fitted on them.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use models::{Bundle, ScoreOptions, ScoreState};
 
 use crate::scores::ScoreHistory;
 
-/// Rows that are scored again at most; a page of a larger data set shows the last ones.
+/// Maximum number of rows that are scored again; the page of a larger data set shows the last ones.
 pub const MOST_ROWS: u64 = 200_000;
 
-/// A bundle with what it remembers from part to part.
+/// A bundle with its state from part to part.
 #[derive(Debug)]
 pub struct Scorer<'a> {
     /// The bundle.
@@ -31,7 +31,7 @@ impl<'a> Scorer<'a> {
         Self { bundle, after, threads, state: bundle.without_past() }
     }
 
-    /// Begins where the bundle's own data set ended, for rows that come after it.
+    /// Starts with the state at the end of the bundle's own data set, for later rows.
     pub fn going_on(bundle: &'a Bundle, after: Timestamp, threads: usize) -> Self {
         Self { bundle, after: Some(after), threads, state: ScoreState::default() }
     }

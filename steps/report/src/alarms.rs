@@ -8,7 +8,7 @@ use contract::{Span, Timestamp};
 use crate::scores::Rules;
 use crate::truth::{Known, Scenario};
 
-/// A stretch of anomalous windows of one entity; short quiet stretches in it belong to it.
+/// A sequence of anomalous windows of one entity; short normal sequences within it belong to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alarm {
     /// The entity.
@@ -23,11 +23,11 @@ pub struct Alarm {
     pub voted: BTreeSet<String>,
     /// Features that explain it, the largest mean share first.
     pub causes: Vec<Cause>,
-    /// Kinds of faults it was taken for, with the windows in which it was.
+    /// Diagnosed kinds of faults, with the number of windows of each.
     pub called: BTreeMap<String, u64>,
     /// Number of the scenario it falls into, if any.
     pub scenario: Option<usize>,
-    /// Worth waking someone.
+    /// Whether the alarm is urgent.
     pub urgent: bool,
     /// Whether it is only in guard bands, and counts neither as anomalous nor as normal.
     pub excluded: bool,
@@ -51,7 +51,7 @@ pub struct EntityHistory {
     open: Option<Open>,
 }
 
-/// An alarm that may still go on.
+/// An alarm that may still be open.
 #[derive(Debug, Clone)]
 struct Open {
     alarm: Alarm,
@@ -101,15 +101,15 @@ fn count_kind(called: &mut BTreeMap<String, u64>, score: &EntityScore) {
 pub struct Found {
     /// The scenario.
     pub scenario: Scenario,
-    /// Rows of it that were scored.
+    /// Number of its rows that were scored.
     pub rows: u64,
-    /// Rows of it that were anomalous.
+    /// Number of its rows that were anomalous.
     pub anomalous: u64,
     /// End of the first anomalous window.
     pub first: Option<Timestamp>,
     /// Features that explain it, the largest mean share first.
     pub causes: Vec<Cause>,
-    /// Kinds of faults it was taken for, with the windows in which it was.
+    /// Diagnosed kinds of faults, with the number of windows of each.
     pub called: BTreeMap<String, u64>,
     sums: CauseSums,
 }

@@ -1,4 +1,4 @@
-//! Axes with round ticks: of values in a unit that people read, and of time.
+//! Axes with round ticks: of values in a readable unit, and of time.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use crate::units::{Unit, number};
 use crate::zone::Zone;
 
-/// An axis of a chart with the ticks that are written beside it.
+/// An axis of a chart with its labelled ticks.
 #[derive(Debug, Clone)]
 pub struct Axis {
     low: f64,
@@ -20,7 +20,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// Distances between ticks of time that people count in.
+/// Usual distances between ticks of time.
 const TIME_STEPS: [i64; 19] = [
     1000,
     5000,
@@ -53,7 +53,7 @@ impl Axis {
     }
 
     /// Makes an axis for values from `low` to `high`, written in `unit`, with about `count` ticks.
-    /// It begins at zero where that is not far away.
+    /// It begins at zero if that is not far from `low`.
     pub fn of_values(low: f64, high: f64, unit: &Unit, count: usize) -> Self {
         let (low, high) = (low / unit.size, high / unit.size);
         let flat = if high > low { 0.0 } else { (high.abs() * 0.1).max(f64::MIN_POSITIVE) };
@@ -78,7 +78,7 @@ impl Axis {
         let mut ticks = Vec::new();
         let mut shown = (start + zone.offset(start)).floor(Span::from_ms(step));
         loop {
-            // The clocks may be put forward or back on the way.
+            // Daylight saving time may start or end within the range.
             let at = shown - zone.offset(shown - zone.offset(start));
             if at > end || ticks.len() > count {
                 break;
@@ -106,14 +106,14 @@ impl Axis {
         self.low + share * (self.high - self.low)
     }
 
-    /// Returns what is written at a tick.
+    /// Returns the label of a tick.
     pub fn label(&self, value: f64) -> String {
         let found = self.ticks.iter().find(|(tick, _)| tick.total_cmp(&value).is_eq());
         found.map(|(_, text)| text.clone()).unwrap_or_default()
     }
 }
 
-/// Days as `21 Nov`, shorter steps as `08:36`, with seconds only where they matter.
+/// Writes days as `21 Nov` and shorter steps as `08:36`, with seconds only if the step needs them.
 fn time_label(zone: &Zone, time: Timestamp, step: i64) -> String {
     let clock = zone.clock(time);
     if step >= DAY || (step >= HOUR && clock.starts_with("00:00")) {
@@ -136,7 +136,7 @@ fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     if !(0.0..=100.0).contains(&(last - first)) {
         return Vec::new();
     }
-    // Counted in whole numbers: far from zero, adding one to a float may change nothing.
+    // The loop counts integers, because adding one to a large float may not change it.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -153,7 +153,7 @@ impl Ranged for Axis {
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let share = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         let length = f64::from(limit.1 - limit.0);
-        // A value that is not finite is drawn at the beginning, as a cast from it is zero.
+        // A value that is not finite is drawn at the beginning, because its cast is zero.
         #[expect(clippy::cast_possible_truncation, reason = "a share of whole pixels")]
         let pixels = (length * share).round() as i32;
         limit.0 + pixels

@@ -1,8 +1,8 @@
 //! Figures as SVG, drawn by plotters.
 //!
-//! Every colour is a class, so the page's style sheet can give it another value on a dark screen
-//! or on paper; the palette is Okabe and Ito's, which stays distinct for colour-blind readers, and
-//! nothing is said by colour alone.
+//! Every colour is a class, so the page's style sheet can give it another value on a dark screen or
+//! on paper; the palette is Okabe and Ito's, which stays distinct for colour-blind readers, and no
+//! information is shown by colour alone.
 
 use contract::StepError;
 use plotters::coord::cartesian::Cartesian2d;
@@ -25,7 +25,7 @@ pub enum Ink {
     Grid,
     /// The lines of the axes.
     Axis,
-    /// A series, by its number; more than there are colours begin anew.
+    /// A series, by its number; the colours repeat if there are more series.
     Series(usize),
     /// Score above which a window is anomalous.
     Threshold,
@@ -39,9 +39,9 @@ pub enum Ink {
     Band,
     /// The bounds of a series, by its number.
     Bounds(usize),
-    /// A box with something in it.
+    /// A box with text.
     Card,
-    /// A label that is read first.
+    /// A label that is emphasised.
     Title,
     /// Where the model changed.
     Switch,
@@ -111,7 +111,7 @@ impl Ink {
     }
 }
 
-/// How large a figure is, in CSS pixels where it is not scaled.
+/// Size of a figure, in CSS pixels before scaling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
     /// Width.
@@ -122,13 +122,14 @@ pub struct Size {
     pub left: u32,
 }
 
-/// Plotters counts in whole pixels; half pixels are fine enough.
+/// Factor from CSS pixels to pixels of plotters, which are integers; half a CSS pixel is precise
+/// enough.
 pub(crate) const SCALE: u32 = 2;
 
-/// Width of an alarm or a fault at least: 2 CSS pixels.
+/// Minimum width of an alarm or a fault: 2 CSS pixels.
 const THINNEST: i32 = 2 * SCALE.cast_signed();
 
-/// Height of labels in CSS pixels; the style sheet has the same figure times [`SCALE`].
+/// Height of labels in CSS pixels; the style sheet has the same number times [`SCALE`].
 pub(crate) const FONT: u32 = 11;
 
 /// Something drawn over the grid.
@@ -142,26 +143,26 @@ pub enum Mark {
     Block([(f64, f64); 2], Ink),
     /// A single point.
     Dot((f64, f64), Ink),
-    /// A short text, centred, hanging from a point.
+    /// A short text, centred, below a point.
     Note((f64, f64), String),
 }
 
 /// A figure: two axes and what is drawn between them, in order.
 #[derive(Debug, Clone)]
 pub struct Chart {
-    /// How large it is.
+    /// Its size.
     pub size: Size,
     /// The horizontal axis.
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn, the first at the bottom.
+    /// The drawn marks, the first at the bottom.
     pub marks: Vec<Mark>,
 }
 
 impl Chart {
-    /// Returns the figure as an SVG element that says `alternative` to who cannot see it. `class`
-    /// is its class in the style sheet.
+    /// Returns the figure as an SVG element with `alternative` as its alternative text. `class` is
+    /// its class in the style sheet.
     pub fn svg(&self, class: &str, alternative: &str) -> Result<String, StepError> {
         let size = (self.size.width, self.size.height);
         element(size, class, alternative, |backend| self.draw(backend))
@@ -202,8 +203,8 @@ impl Chart {
     }
 }
 
-/// Returns what `draw` draws, `size` CSS pixels wide and high, as an SVG element that says
-/// `alternative` to who cannot see it.
+/// Returns the drawing of `draw`, `size` CSS pixels wide and high, as an SVG element with
+/// `alternative` as its alternative text.
 pub(crate) fn element(
     size: (u32, u32),
     class: &str,
@@ -230,7 +231,7 @@ fn draw_mark(
 ) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
     let area = chart.plotting_area();
     match mark {
-        // A line of one point would draw nothing.
+        // A line with one point would not be visible.
         Mark::Line(points, ink) if points.len() == 1 => {
             area.draw(&plotters::element::Circle::new(points[0], SCALE, ink.filled()))
         }
@@ -254,7 +255,7 @@ fn draw_mark(
     }
 }
 
-/// Draws a block that must be seen however short its time is: at least [`THINNEST`] wide.
+/// Draws a block that must be visible however short its time is: at least [`THINNEST`] wide.
 fn draw_seen(
     area: &DrawingArea<SVGBackend<'_>, Cartesian2d<Axis, Axis>>,
     corners: [(f64, f64); 2],
@@ -264,7 +265,7 @@ fn draw_seen(
     if to.0 - from.0 >= THINNEST {
         return area.draw(&Rectangle::new(corners, ink.filled()));
     }
-    // From here on in pixels of the area, which begin at its corner.
+    // From here on, coordinates are pixels of the area, relative to its corner.
     let base = area.get_base_pixel();
     let width = i32::try_from(area.dim_in_pixel().0).unwrap_or(i32::MAX);
     let left = (from.0 - base.0).min(width - THINNEST).max(0);

@@ -17,10 +17,10 @@ use crate::runs::Run;
 use crate::tables;
 use crate::zone::Zone;
 
-/// How far back a page shows changes without `--from`.
+/// Length of the range of changes on a page without `--from`.
 const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
 
-/// What a page of classes is made from.
+/// Inputs of a page of classes.
 #[derive(Debug)]
 pub struct ClassContents {
     /// The document.
@@ -29,24 +29,24 @@ pub struct ClassContents {
     pub now: Timestamp,
     /// The zone whose clocks the page shows.
     pub zone: Zone,
-    /// The last training run, if one was named.
+    /// The last training run, if one was given.
     pub run: Option<Run>,
     /// Its bundle, or the live one of the store.
     pub bundle: Option<ClassBundle>,
-    /// What was said in the range, if a store was named.
+    /// Verdicts of the range, if a store was given.
     pub history: Option<ClassHistory>,
-    /// What could not be shown, in sentences.
+    /// Sentences about contents that could not be shown.
     pub notes: Vec<String>,
 }
 
-/// What the windows of a range said.
+/// Verdicts of the windows of a range.
 #[derive(Debug, Default)]
 pub struct ClassHistory {
     /// Windows in the range.
     pub windows: u64,
     /// End of the first and the last of them.
     pub range: Option<(Timestamp, Timestamp)>,
-    /// Entities of each class in the last of them, `unknown` among them.
+    /// Number of entities of each class in the last of them, including `unknown`.
     pub classes: BTreeMap<String, u64>,
     /// Changes of verdict, oldest first: window, entity, verdict.
     pub changes: Vec<(Timestamp, String, EntityClass)>,
@@ -55,14 +55,14 @@ pub struct ClassHistory {
     pub mismatches: BTreeMap<String, Mismatch>,
 }
 
-/// An entity that was not what it declares.
+/// An entity whose class differed from its declared class.
 #[derive(Debug, Clone)]
 pub struct Mismatch {
-    /// End of the first window in which it was.
+    /// End of the first window in which it differed.
     pub first: Timestamp,
-    /// End of the last window in which it was.
+    /// End of the last window in which it differed.
     pub last: Timestamp,
-    /// Its verdict then.
+    /// Its verdict in that window.
     pub class: EntityClass,
     /// Features that are furthest outside the declared class's usual range.
     pub causes: Vec<contract::score::Cause>,

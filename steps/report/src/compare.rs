@@ -1,4 +1,4 @@
-//! Two or more runs side by side: documents, data, figures, faults, time and memory.
+//! Two or more runs side by side: documents, data, metrics, faults, time and memory.
 
 pub(crate) mod figures;
 mod later;
@@ -24,14 +24,14 @@ use crate::{fields, units};
 pub struct Comparison {
     /// Names of the runs, in the order in which they were given.
     pub runs: Vec<String>,
-    /// What it comes to, in a few sentences.
+    /// Summary in a few sentences.
     pub summary: String,
-    /// The runs, and what differs in documents, data, figures, faults, time and memory; tables
+    /// The runs, and what differs in documents, data, metrics, faults, time and memory; tables
     /// without a row are left out when they are shown.
     pub tables: Vec<Table>,
 }
 
-/// Keys and heads of the runs' columns.
+/// Keys and headings of the runs' columns.
 const COLUMNS: [(&str, &str); 6] =
     [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("e", "E"), ("f", "F")];
 
@@ -54,17 +54,17 @@ const CHANGES: [(&str, &str); 5] = [
     ("f_change", "F against A"),
 ];
 
-/// Keys and heads of the runs' columns where they hold text of many words.
+/// Keys and headings of the runs' columns for long texts.
 const TEXTS: [(&str, &str); 6] =
     [("a", "~A"), ("b", "~B"), ("c", "~C"), ("d", "~D"), ("e", "~E"), ("f", "~F")];
 
 /// Compares the runs in these folders, in this order, the later ones against the first.
 ///
-/// The models are held against each other on the rows of `features` that come after the data of
-/// all of them: files in order of time, such as scoring leaves them.
+/// The models are compared on the rows of `features` that come after the data of all of them: files
+/// in order of time, as scoring writes them.
 ///
 /// Errors: usage for fewer than two folders, more than six or one that is not a run, refused where
-/// its record cannot be read. What is missing inside a run is absent in the tables.
+/// its record cannot be read. Data that a run lacks is absent from the tables.
 pub fn compare(folders: &[&Path], features: &[&Path]) -> Result<Comparison, StepError> {
     if !(2..=COLUMNS.len()).contains(&folders.len()) {
         let message = format!("{} runs cannot be compared", folders.len());
@@ -138,7 +138,7 @@ impl Comparison {
         artifact::write_file(path, self.html().as_bytes())
     }
 
-    /// Returns the tables that hold anything, as rows of text under a caption, for a terminal.
+    /// Returns the tables that have rows, as rows of text under a caption, for a terminal.
     pub fn text(&self) -> Vec<(String, Vec<Vec<String>>)> {
         self.shown().map(|table| (table.caption.clone(), table.text())).collect()
     }
@@ -183,12 +183,12 @@ fn judged(runs: &[Run], features: &[&Path]) -> (Vec<Option<Judged>>, Vec<String>
     (judged, notes)
 }
 
-/// Returns the head of a table with a column for each run.
+/// Returns the headings of a table with a column for each run.
 fn head(first: (&'static str, &'static str), runs: usize) -> Vec<(&'static str, &'static str)> {
     std::iter::once(first).chain(COLUMNS.into_iter().take(runs)).collect()
 }
 
-/// Which letter means which run.
+/// Makes the table that assigns a letter to each run.
 fn overview(runs: &[Run], zone: &Zone) -> Table {
     let mut table = Table::new(
         "runs",
@@ -218,7 +218,7 @@ fn overview(runs: &[Run], zone: &Zone) -> Table {
     table
 }
 
-/// Makes a table of what the runs say differently of the same things.
+/// Makes a table of the values that differ between the runs.
 fn differing(name: &'static str, caption: &str, said: &[BTreeMap<String, String>]) -> Table {
     let columns: Vec<_> = [("what", "")].into_iter().chain(TEXTS).take(1 + said.len()).collect();
     let mut table = Table::new(name, caption, &columns);
@@ -229,7 +229,7 @@ fn differing(name: &'static str, caption: &str, said: &[BTreeMap<String, String>
     table
 }
 
-/// Makes a table of what each task of each run took.
+/// Makes a table of the resources that each task of each run used.
 fn each(
     name: &'static str,
     caption: &str,

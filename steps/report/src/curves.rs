@@ -1,64 +1,64 @@
-//! How well scores rank: ROC and precision-recall curves with intervals.
+//! Ranking metrics of scores: ROC and precision-recall curves with intervals.
 
 use models::quality;
 
 use crate::scores::Ranked;
 
-/// Rows that all resamples of an interval may add up to.
+/// Maximum number of rows of all resamples of an interval together.
 const RESAMPLED_ROWS: usize = 4_000_000;
 
-/// Resamples of an interval at most, and at least.
+/// Maximum and minimum number of resamples of an interval.
 const RESAMPLES: (usize, usize) = (200, 50);
 
 /// Seed of the resamples.
 pub(crate) const SEED: u64 = 7;
 
-/// Points of a drawn curve at most.
+/// Maximum number of points of a drawn curve.
 const POINTS: usize = 240;
 
-/// Places at which a band is as wide as the resamples say.
+/// Number of positions at which a band is computed from the resamples.
 const PLACES: usize = 60;
 
-/// A figure and the bounds that 95 of 100 resamples lie between.
+/// A metric and the bounds between which 95 of 100 resamples lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figure {
-    /// The figure, 0 to 1.
+    /// The metric, 0 to 1.
     pub value: f64,
-    /// The bounds; absent where there were too few or too many rows for them.
+    /// The bounds; `None` if there were too few or too many rows.
     pub interval: Option<(f64, f64)>,
 }
 
 /// Points in order of their first coordinate.
 type Points = Vec<(f64, f64)>;
 
-/// A place, and the bounds that 95 of 100 resampled curves lie between there.
+/// A position, and the bounds between which 95 of 100 resampled curves lie there.
 pub type Band = Vec<(f64, f64, f64)>;
 
-/// A curve and how far it may be trusted.
+/// A curve and its confidence band.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Curve {
     /// The curve.
     pub points: Points,
-    /// Its bounds, place by place; empty where figures have no interval.
+    /// Its bounds at each position; empty if metrics have no interval.
     pub band: Band,
 }
 
-/// How well one score ranks.
+/// Ranking metrics of one score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curves {
-    /// What is ranked: a kind of model, or `combined score`.
+    /// Name of the score: a kind of model, or `combined score`.
     pub name: String,
-    /// False-alarm share and share found, from (0, 0) to (1, 1).
+    /// False positive rate and recall, from (0, 0) to (1, 1).
     pub roc: Curve,
-    /// Share found and precision, in order of the share found.
+    /// Recall and precision, in order of recall.
     pub precision_recall: Curve,
     /// Area under the ROC curve.
     pub roc_auc: Figure,
     /// Average precision.
     pub average_precision: Figure,
-    /// Rows it is made of.
+    /// Number of rows.
     pub rows: usize,
-    /// Rows among those that had an error.
+    /// Number of anomalous rows among them.
     pub anomalous: usize,
 }
 
@@ -118,8 +118,8 @@ impl<'a> Order<'a> {
         Self { ranked, rows }
     }
 
-    /// Walks down the scores and notes both curves at each distinct one; `None` without rows of
-    /// both kinds. Each row counts as often as `times` says.
+    /// Computes both curves at each distinct score, from the highest to the lowest; `None` without
+    /// rows of both kinds. Each row counts `times` times.
     fn curves(&self, times: &[f64]) -> Option<(Points, Points)> {
         let of = |kind: bool| -> f64 {
             let rows = self.ranked.iter().zip(times).filter(|(row, _)| row.anomalous == kind);
@@ -174,7 +174,7 @@ impl<'a> Order<'a> {
     }
 }
 
-/// Keeps the ends, and else points that lie apart by more than a fraction of the figure.
+/// Keeps the ends, and points that are further apart than a small fraction of the plot.
 fn thinned(points: &[(f64, f64)]) -> Points {
     let apart = 2.0 / POINTS as f64;
     let mut kept: Points = Vec::new();

@@ -1,14 +1,15 @@
-//! How far the data of a model is from the data of the model before it.
+//! Drift between the data of a model and that of the previous model.
 
 use models::reference::{Reference, Sketch};
 
-/// Parts that the values of the earlier data are cut into, each as large.
+/// Number of equally large parts into which the values of the earlier data are divided.
 const PARTS: u32 = 10;
 
-/// Share that a part has at least, so that an empty one is not an infinite difference.
+/// Minimum share of a part, so that an empty part does not give an infinite difference.
 const LEAST: f64 = 0.001;
 
-/// Above it a distribution has moved far (Siddiqi 2006, "Credit Risk Scorecards").
+/// Stability index above which a distribution has changed strongly (Siddiqi 2006, "Credit Risk
+/// Scorecards").
 pub const FAR: f64 = 0.25;
 
 /// Result for one feature.
@@ -16,8 +17,8 @@ pub const FAR: f64 = 0.25;
 pub struct Moved {
     /// The feature.
     pub feature: String,
-    /// Population stability index: the sum over the parts of (share - earlier share) *
-    /// ln(share / earlier share); absent where one of the two has no values.
+    /// Population stability index: the sum over the parts of (share - earlier share) * ln(share /
+    /// earlier share); `None` if one of the two has no values.
     pub stability_index: Option<f64>,
     /// Medians before and after.
     pub medians: Option<(f64, f64)>,
@@ -25,7 +26,7 @@ pub struct Moved {
     pub gaps: (f64, f64),
 }
 
-/// Compares the features that both have, those that moved farthest first.
+/// Compares the features that both have; those with the strongest drift are first.
 pub fn between(before: &Reference, after: &Reference) -> Vec<Moved> {
     let mut moved: Vec<Moved> = after
         .features

@@ -1,7 +1,7 @@
 //! Many points on few pixels: the smallest and the largest of each short span of time.
 //!
-//! A line through one mean, or one point, of each span loses the spike of a single sample; through
-//! both extremes it loses none. (Jugel and others: M4, VLDB 2014, keep the first and last point
+//! A line through one mean, or one point, of each span loses the spike of a single sample; a line
+//! through both extremes does not. (Jugel and others: M4, VLDB 2014, keep the first and last point
 //! as well, which matters only where a span is wider than a pixel.)
 
 /// A point of a series: milliseconds since 1970 and a value.
@@ -19,7 +19,7 @@ impl Extremes {
         Self { low: point, high: point }
     }
 
-    /// Takes in later extremes; of equal values the earlier stays.
+    /// Adds later extremes; of equal values the earlier one is kept.
     fn add(&mut self, other: Self) {
         if other.low.1 < self.low.1 {
             self.low = other.low;
@@ -50,8 +50,8 @@ impl Envelope {
         Self { step_ms, width_ms: step_ms, start_ms: None, spans: Vec::new(), most: most.max(2) }
     }
 
-    /// Adds a point; a non-finite one is a gap and adds nothing. A point before the first span
-    /// counts to the first span.
+    /// Adds a point; a non-finite one is a gap and adds nothing. A point before the first span is
+    /// added to the first span.
     pub fn push(&mut self, time_ms: i64, value: f64) {
         if !value.is_finite() {
             return;
@@ -146,7 +146,7 @@ impl Envelope {
         spans.map(move |(index, span)| {
             let first = span.low.0.min(span.high.0);
             let last = span.low.0.max(span.high.0);
-            // Times that are off the grid may leave a span empty without anything missing.
+            // With times off the grid a span may be empty although no data is missing.
             let connected = before.is_some_and(|(earlier, time)| {
                 index - earlier <= 1 || 2 * (first - time) <= 3 * self.step_ms
             });

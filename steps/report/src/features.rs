@@ -1,4 +1,4 @@
-//! How the features moved: an envelope, the usual range and the extremes of each.
+//! The features over time: an envelope, the usual range and the extremes of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::truth::{Known, Truth};
 /// Entities up to this number get a line each; more are drawn as a band.
 pub const MOST_LINES: usize = 6;
 
-/// Spans of an envelope, about the half pixels of a small figure.
+/// Number of spans of an envelope, about the number of half pixels of a small figure.
 const SPANS: usize = 288;
 
-/// Values that the usual range is taken from, at most twice as many.
+/// Number of values from which the usual range is computed; there may be up to twice as many.
 const SAMPLE: usize = 4096;
 
-/// Intervals taken from the rows' own labels at most.
+/// Maximum number of intervals taken from the labels of rows.
 const MOST_INTERVALS: usize = 10_000;
 
 /// Every n-th value of a series of any length: n doubles whenever there are too many.
@@ -56,7 +56,7 @@ impl Sample {
     }
 }
 
-/// What is usual for a feature where nothing is known to be wrong.
+/// Usual range of a feature outside of labelled faults.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Usual {
     /// 1st percentile.
@@ -75,7 +75,7 @@ type Extremes = [(f64, i64); 2];
 pub struct Series {
     /// What the column means.
     pub column: FeatureColumn,
-    /// One envelope for each entity, or one for all of them where they are many.
+    /// One envelope for each entity, or one for all of them if they are many.
     pub lines: Vec<Envelope>,
     /// Rows with and without a value.
     pub values: u64,
@@ -87,20 +87,20 @@ pub struct Series {
 }
 
 impl Series {
-    /// Returns the range in which 98 of 100 values lie that nothing is known to be wrong with.
+    /// Returns the range of 98 of 100 values outside of labelled faults.
     pub fn usual(&self) -> Option<Usual> {
         let [low, middle, high] = self.sample.quantiles([0.01, 0.5, 0.99])?;
         Some(Usual { low, middle, high })
     }
 
     /// Returns how far the feature left its usual range, in widths of that range, at most 100:
-    /// within the labelled faults where there are any, else anywhere. With it go the entity's
-    /// number, the time and the value.
+    /// within the labelled faults if there are any, otherwise anywhere. The result includes the
+    /// entity's number, the time and the value.
     pub fn moved(&self) -> Option<Moved> {
         let usual = self.usual()?;
         let bounds = self.lines.iter().filter_map(Envelope::bounds);
         let all = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
-        // A constant that moves at all has left its range by any measure.
+        // Any change of a constant feature is outside of its range.
         let width = (usual.high - usual.low).max((all.1 - all.0) / 100.0);
         let faulty = self.extremes.iter().any(|parts| parts[1].is_some());
         let mut most: Option<Moved> = None;
@@ -118,7 +118,7 @@ impl Series {
     }
 }
 
-/// Where a feature was farthest from its usual range.
+/// The point at which a feature was farthest from its usual range.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moved {
     /// Distance in widths of the usual range.
@@ -138,7 +138,7 @@ pub struct FeatureHistory {
     pub entities: Vec<String>,
     /// The features, in the contract's order.
     pub series: Vec<Series>,
-    /// Rows that are no warm-up.
+    /// Number of rows that are not warm-up.
     pub rows: u64,
     /// First and last window.
     pub range: Option<(Timestamp, Timestamp)>,
@@ -148,8 +148,8 @@ pub struct FeatureHistory {
     pub gaps: Vec<(Timestamp, Timestamp)>,
 }
 
-/// Returns the intervals that the rows' own labels describe: for data that came with labels and
-/// without a scenario log. Nothing where the rows have none.
+/// Returns the intervals of the rows' labels: for data with labels and without a scenario log.
+/// Empty if the rows have no labels.
 pub fn labels_of_rows(path: &Path) -> Result<Vec<LabelInterval>, StepError> {
     let mut running: BTreeMap<u32, LabelInterval> = BTreeMap::new();
     let mut done: Vec<LabelInterval> = Vec::new();
@@ -183,8 +183,8 @@ pub fn labels_of_rows(path: &Path) -> Result<Vec<LabelInterval>, StepError> {
 }
 
 impl FeatureHistory {
-    /// Adds a features file; files come in order of time, windows that an earlier one had are left
-    /// out, and a file with other columns than the first is refused.
+    /// Adds a features file; files must be added in order of time, windows that an earlier file had
+    /// are left out, and a file with other columns than the first is refused.
     pub fn read(&mut self, path: &Path, truth: &Truth) -> Result<(), StepError> {
         let known = self.range.map(|(_, last)| last);
         FeatureTable::read_parts(path, |part| self.add(part, truth, known)).map(drop)
@@ -278,7 +278,7 @@ impl FeatureHistory {
     }
 }
 
-/// Returns the rows of each window that are no warm-up.
+/// Returns the rows of each window that are not warm-up.
 fn windows(part: &FeatureTable) -> Vec<std::ops::Range<usize>> {
     let mut windows: Vec<std::ops::Range<usize>> = Vec::new();
     for row in (0..part.rows()).filter(|row| !part.warm_up[*row]) {
@@ -297,7 +297,8 @@ fn windows(part: &FeatureTable) -> Vec<std::ops::Range<usize>> {
 impl Series {
     fn prepare(&mut self, step: Span, lines: usize) {
         if lines < self.lines.len() {
-            // Entities became many on the way: the lines there are become one band.
+            // There are now too many entities for lines: the existing lines are merged into one
+            // band.
             let mut points: Vec<_> =
                 self.lines.iter().flat_map(Envelope::lines).flatten().collect();
             points.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));

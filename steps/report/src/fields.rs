@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::runs::Run;
 
-/// Returns the fields of a run's document by path, each as text; nothing where there is none.
+/// Returns the fields of a run's document by path, each as text; empty without a document.
 pub fn of(run: &Run) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let document = document::read(&run.folder.join("document.yaml")).ok();
@@ -16,7 +16,7 @@ pub fn of(run: &Run) -> BTreeMap<String, String> {
     fields
 }
 
-/// Returns the fields that are not the same everywhere, with what each document says.
+/// Returns the fields that differ, with their value in each document.
 pub fn differences(documents: &[BTreeMap<String, String>]) -> Vec<(String, Vec<Option<String>>)> {
     let keys: BTreeSet<&String> = documents.iter().flat_map(BTreeMap::keys).collect();
     let said = |key: &String| -> Vec<Option<String>> {
@@ -37,7 +37,7 @@ fn flatten(path: &str, value: &Value, fields: &mut BTreeMap<String, String>) {
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
             for (index, item) in items.iter().enumerate() {
-                // A query that was put in front must not look like a change of all after it.
+                // Inserting a query must not appear as a change of all queries after it.
                 let name = item.get("name").and_then(Value::as_str);
                 flatten(&join(name.unwrap_or(&index.to_string())), item, fields);
             }

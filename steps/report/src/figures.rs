@@ -1,4 +1,4 @@
-//! The figures of a page: which marks make up which chart.
+//! The figures of a page: the marks of each chart.
 
 use contract::score::entity_words;
 use contract::{Span, StepError, Timestamp};
@@ -16,18 +16,18 @@ use crate::truth::{Scenario, Truth};
 use crate::units::{self, Unit};
 use crate::zone::Zone;
 
-/// A figure across the page.
+/// Size of a figure across the page.
 const WIDE: Size = Size { width: 1080, height: 190, left: 66 };
-/// The same on a middling screen.
+/// The same on a medium screen.
 const MIDDLE: Size = Size { width: 680, height: 180, left: 64 };
 /// The same on a small screen.
 const NARROW: Size = Size { width: 340, height: 170, left: 62 };
-/// One of many.
+/// Size of one of many small figures.
 const SMALL: Size = Size { width: 340, height: 128, left: 44 };
 /// A curve.
 const SQUARE: Size = Size { width: 340, height: 300, left: 44 };
 
-/// Entities that get a row in the map of alarms at most.
+/// Maximum number of entities with a row in the map of alarms.
 pub const MOST_ROWS: usize = 40;
 
 /// Common background of every figure over time.
@@ -67,7 +67,7 @@ impl<'a> Backdrop<'a> {
         }
     }
 
-    /// Takes the faults alone.
+    /// Takes only the faults.
     pub fn of_features(contents: &'a Contents) -> Option<Self> {
         let (history, truth) = (&contents.features, &contents.truth);
         let (first, last) = history.range?;
@@ -91,7 +91,7 @@ impl<'a> Backdrop<'a> {
         Axis::of_time(self.zone, self.range.0, self.range.1, if size.width > 500 { 10 } else { 4 })
     }
 
-    /// Returns faults and missing windows over the whole height, and alarms at the foot.
+    /// Returns faults and missing windows over the whole height, and alarms at the bottom.
     fn marks(&self, size: Size, y: &Axis) -> Vec<Mark> {
         let block = |from: Timestamp, to: Timestamp, low: f64, high: f64, ink| {
             Mark::Block([(from.ms() as f64, y.at(low)), (to.ms() as f64, y.at(high))], ink)
@@ -115,7 +115,7 @@ impl<'a> Backdrop<'a> {
         marks
     }
 
-    /// Returns the faults' numbers, where there is room for them.
+    /// Returns the faults' numbers, if there is room for them.
     fn numbers(&self, size: Size, y: &Axis) -> Vec<Mark> {
         let (start, end) = self.range;
         let inside = self.truth.scenarios().iter();
@@ -130,7 +130,7 @@ impl<'a> Backdrop<'a> {
         inside.map(note).collect()
     }
 
-    /// Joins stretches that lie closer together than a pixel, and keeps those in the range.
+    /// Joins ranges that are less than a pixel apart, and keeps those in the range.
     fn joined(
         &self,
         stretches: impl Iterator<Item = (Timestamp, Timestamp)>,
@@ -160,7 +160,7 @@ fn lines(envelope: &Envelope, size: Size, ink: Ink, scale: impl Fn(f64) -> f64) 
     points.map(|points| Mark::Line(without_middles(&points), ink)).collect()
 }
 
-/// Leaves out points between two of the same value: thresholds are mostly level.
+/// Leaves out points between two points of the same value, because thresholds are mostly constant.
 fn without_middles(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let level = |a: usize, b: usize| points[a].1.total_cmp(&points[b].1).is_eq();
     let middle = |index: usize| {
@@ -186,7 +186,7 @@ pub fn verdict(
     all_sizes(|size| verdict_chart(history, backdrop, size), alternative)
 }
 
-/// Draws it by itself, across a page.
+/// Draws the verdict's score as a separate figure, across a page.
 pub fn verdict_alone(
     history: &ScoreHistory,
     backdrop: &Backdrop<'_>,
@@ -246,7 +246,8 @@ pub fn member(
     all_sizes(draw, alternative)
 }
 
-/// Draws when which entity was anomalous or silent: one row each, the most anomalous on top.
+/// Draws when each entity was anomalous or without data: one row per entity, the most anomalous on
+/// top.
 pub fn alarm_map(
     history: &ScoreHistory,
     backdrop: &Backdrop<'_>,
@@ -287,7 +288,7 @@ pub fn alarm_map(
     all_sizes(draw, alternative)
 }
 
-/// Keeps the end of a long name: names of pods differ there.
+/// Keeps the end of a long name, because names of pods differ there.
 fn shortened(name: &str, length: usize) -> String {
     let name = entity_words(name);
     let count = name.chars().count();
@@ -298,7 +299,7 @@ fn shortened(name: &str, length: usize) -> String {
     format!("…{end}")
 }
 
-/// Draws one feature over time: a line for each entity, or a band where they are many.
+/// Draws one feature over time: a line for each entity, or a band if they are many.
 pub fn feature(
     series: &Series,
     entities: usize,

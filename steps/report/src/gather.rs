@@ -1,4 +1,4 @@
-//! Everything a page shows, read from runs and a store.
+//! Reads the contents of a page from runs and a store.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::windows;
 use crate::zone::Zone;
 use crate::{again, drift, messages};
 
-/// How far back a page shows scores without `--from`.
+/// Length of the range of scores on a page without `--from`.
 const DEFAULT_RANGE: Span = Span::from_seconds(86_400);
 
-/// What a page is made from.
+/// Contents of a page.
 #[derive(Debug)]
 pub struct Contents {
     /// The document.
@@ -34,7 +34,7 @@ pub struct Contents {
     pub now: Timestamp,
     /// The zone whose clocks the page shows.
     pub zone: Zone,
-    /// The runs, in order of their present.
+    /// The runs, in order of their evaluation times.
     pub runs: Vec<Run>,
     /// The features of the runs.
     pub features: FeatureHistory,
@@ -44,22 +44,22 @@ pub struct Contents {
     pub rescored: Option<Rescored>,
     /// The scores of a store.
     pub scored: Option<Scored>,
-    /// The run before, to compare the document and the data with.
+    /// The previous run, with which the document and the data are compared.
     pub previous: Option<Run>,
-    /// How far the data of the new model is from that of the model before.
+    /// Drift between the data of the new model and that of the previous model.
     pub drift: Vec<Moved>,
     /// Sent messages.
     pub messages: Vec<Told>,
-    /// What could not be shown, in sentences.
+    /// Sentences about contents that could not be shown.
     pub notes: Vec<String>,
 }
 
-/// A data set scored with the bundle that was made of it.
+/// A data set scored with the bundle that was fitted on it.
 #[derive(Debug)]
 pub struct Rescored {
     /// The scores of the training, validation and test parts.
     pub history: ScoreHistory,
-    /// Time after which rows were scored, where there were too many for all.
+    /// Time after which rows were scored, if there were too many to score all.
     pub after: Option<Timestamp>,
 }
 
@@ -68,15 +68,16 @@ pub struct Rescored {
 pub struct Scored {
     /// The scores.
     pub history: ScoreHistory,
-    /// The range that was asked for: windows that end after the first and not after the second.
+    /// The requested range: windows that end after the first time and not after the second.
     pub asked: (Timestamp, Timestamp),
-    /// What of it can have scores: from the first window on, where scoring began within it.
+    /// The part of it that can have scores: from the first scored window on, if scoring began
+    /// within the range.
     pub range: (Timestamp, Timestamp),
     /// End of the first window that was ever scored, if the range reaches back to it.
     pub began: Option<Timestamp>,
     /// Windows that were scored late, by tick.
     pub late: Vec<LateWindows>,
-    /// What the alias named, oldest first.
+    /// Changes of the alias, oldest first.
     pub aliases: Vec<AliasRecord>,
     /// The manifests of the versions that scored, if they could be read.
     pub manifests: BTreeMap<String, BundleManifest>,
@@ -90,7 +91,7 @@ fn evaluated(run: &Run) -> Option<Timestamp> {
 }
 
 /// Reads the run folders in the order of their evaluation times; a run in a cluster, which has no
-/// noted, is named by the flags and its tasks.
+/// recorded one, takes it from the flags and its tasks.
 pub(crate) fn runs(args: &ReportArgs, document: &Sections) -> Result<Vec<Run>, StepError> {
     let mut runs: Vec<Run> =
         args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
@@ -158,7 +159,7 @@ fn drift(runs: &[Run], previous: Option<&Run>) -> Vec<Moved> {
     both.map(|(before, after)| drift::between(&before, &after)).unwrap_or_default()
 }
 
-/// Returns what a document's scores are gathered under.
+/// Returns the rules for gathering a document's scores.
 pub(crate) fn rules(document: &Sections) -> Rules {
     Rules {
         step: document.step,
@@ -167,7 +168,7 @@ pub(crate) fn rules(document: &Sections) -> Rules {
     }
 }
 
-/// Finds the labels: those that were given, a run's, or those that came with the data.
+/// Finds the labels: those of the flags, of a run, or of the data.
 fn truth(
     args: &ReportArgs,
     document: &Sections,
@@ -284,12 +285,12 @@ fn scored(
     let threads = usize::from(args.common.threads);
     windows::for_each(store, range, threads, |window, shards| {
         if !versions.contains_key(&window.version) {
-            // Without the bundle there are no thresholds to draw, and all the rest.
+            // Without the bundle no thresholds are drawn; everything else is.
             let parts = parts(&registry, &window.version).unwrap_or_default();
             versions.insert(window.version.clone(), parts);
         }
         let parts = versions.get(&window.version).map_or(&[][..], Vec::as_slice);
-        // Each shard has a reference of its own.
+        // Each shard has a separate reference.
         history.add(&window, |entity| {
             let shard = shards.get(entity).copied();
             let part = parts.iter().find(|(of, _)| *of == shard);
@@ -302,7 +303,7 @@ fn scored(
     let began = began.map(|first| Ok(is_first(store, &document.name, first)?.then_some(first)));
     let began = began.transpose()?.flatten();
     let asked = (after, until);
-    // Nothing was to be scored before.
+    // No window was due before the first one.
     let after = began.map_or(after, |first| first - document.step);
     history.note_bounds(after, until);
     history.finish();
@@ -329,7 +330,7 @@ fn parts(registry: &Registry<'_>, version: &str) -> Result<Parts, StepError> {
     parts.map(|(shard, files)| Ok((shard, Bundle::from_files(&files)?))).collect()
 }
 
-/// Refuses a range that no window can lie in.
+/// Refuses a range that cannot contain a window.
 pub fn check_range(after: Timestamp, until: Timestamp) -> Result<(), StepError> {
     if after < until {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Graphs: what was made of what, as boxes with arrows between them.
+//! Graphs of data flow: boxes with arrows between them.
 
 use contract::StepError;
 use plotters::coord::Shift;
@@ -26,7 +26,7 @@ pub struct Graph {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
-/// A place in CSS pixels.
+/// A position in CSS pixels.
 type Place = (u32, u32);
 
 /// Room between layers.
@@ -45,7 +45,7 @@ const TALL: u32 = 340;
 const RAIL: u32 = 18;
 
 impl Graph {
-    /// Draws it from left to right for wide screens, and from top to bottom for others.
+    /// Draws the graph from left to right for wide screens, and from top to bottom for others.
     pub fn svgs(&self, alternative: &str) -> Result<[String; 2], StepError> {
         let lines = self.layers.iter().flatten().map(|node| node.lines.len()).max().unwrap_or(0);
         let lines = u32::try_from(lines).unwrap_or(0);
@@ -111,8 +111,8 @@ impl Graph {
         rows
     }
 
-    /// Arrows leave on the right and arrive on the left of a layer of several boxes, past the
-    /// others of it.
+    /// In a layer of several boxes, arrows leave on the right and arrive on the left, and pass the
+    /// other boxes of the layer.
     fn down(&self, backend: SVGBackend<'_>) -> Drawn {
         let area = backend.into_drawing_area();
         let rows = self.rows();

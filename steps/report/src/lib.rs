@@ -1,8 +1,8 @@
-//! `report`: what a run did and what the scores say, on one page.
+//! `report`: makes one page about a run and the scores.
 //!
-//! The page is a single HTML file without scripts and without anything from elsewhere; figures are
-//! SVG. The same inputs and flags give the same bytes. Missing parts of a run are listed on the
-//! page, so a refused or killed run also has a report.
+//! The page is a single HTML file without scripts or external resources; figures are SVG. The same
+//! inputs and flags give the same bytes. Missing parts of a run are listed on the page, so a
+//! refused or killed run also has a report.
 
 pub mod again;
 pub mod alarms;
@@ -37,9 +37,9 @@ pub use crate::compare::{Comparison, compare};
 
 /// Runs the step.
 ///
-/// Errors: usage for a run, store, document or labels file that is not there and for a range
-/// without windows, refused for one that cannot be read. What is missing or broken *inside* a run
-/// is not an error.
+/// Errors: usage for a run, store, document or labels file that does not exist and for a range
+/// without windows, refused for one that cannot be read. Missing or broken files *inside* a run are
+/// not errors.
 pub fn run(args: &ReportArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     let document = document::sections::Report::read(&args.document)?;
     if document.classification().is_some() {

@@ -1,4 +1,4 @@
-//! `report`: what a run did and what the scores say, on one page.
+//! `report`: makes one page about a run and the scores.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Messages that people were sent, and windows that came late: as `alert` notes them tick by tick,
-//! and as a store remembers the last of them.
+//! Sent messages and late windows: from the files that `alert` writes in each tick, and from the
+//! store, which has the last ones.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ pub fn add_remembered(
     Ok(())
 }
 
-/// Returns the windows that a store remembers as late, by tick.
+/// Returns the late windows that are recorded in a store, by tick.
 pub fn late(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<LateWindows>, StepError> {
     let mut late = Vec::new();
     for path in store::shard::paths(store, pipeline)? {

@@ -1,5 +1,4 @@
-//! The page: HTML that needs nothing else, escaped by maud wherever a name or text comes from
-//! outside.
+//! The page: self-contained HTML; maud escapes every name or text that comes from outside.
 
 pub(crate) mod classes;
 mod data;
@@ -28,7 +27,7 @@ const STYLE: &str = include_str!("page/style.css");
 /// Forbids everything that the page does not need, in case a name is not escaped.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
-/// A page with the tables in it.
+/// A page with its tables.
 #[derive(Debug)]
 pub struct Page {
     /// The document.
@@ -37,7 +36,7 @@ pub struct Page {
     pub tables: Vec<Table>,
 }
 
-/// A part of the page under a heading of its own.
+/// A part of the page under a separate heading.
 struct Section {
     id: &'static str,
     title: &'static str,
@@ -106,7 +105,7 @@ fn head(title: &str) -> Markup {
     }
 }
 
-/// Makes a page of a heading, a sentence or two under it, and sections.
+/// Makes a page of a heading, one or two introductory sentences, and sections.
 pub(crate) fn plain(title: &str, lead: &str, sections: &[(&'static str, Markup)]) -> String {
     let html = html! {
         (DOCTYPE)
@@ -134,7 +133,7 @@ fn navigation(sections: &[Section]) -> Markup {
     }
 }
 
-/// What could not be read, before anything that might look complete without it.
+/// Shows which inputs could not be read, first on the page, because the rest might look complete.
 fn notes(contents: &Contents) -> Markup {
     let of_runs = contents.runs.iter().flat_map(|run| {
         run.unreadable.iter().map(|what| format!("Run {}: {what}.", run.record.run))
@@ -180,7 +179,7 @@ fn key(entries: &[(&str, &str)]) -> Markup {
     }
 }
 
-/// A figure: a bold title, what it says in words, and the drawing.
+/// A figure: a bold title, a description, and the drawing.
 fn figure(title: &Markup, words: &str, drawing: &Markup) -> Markup {
     html! {
         figure {

@@ -1,4 +1,5 @@
-//! How scores are compared: the one to rank windows by, and how rare a calibrated one is.
+//! Comparison of scores: the score by which windows are ranked, and the rarity of a calibrated
+//! score.
 
 use contract::score::EntityScore;
 
@@ -17,8 +18,8 @@ pub fn rarity(calibrated: f64) -> f64 {
     }
 }
 
-/// Returns the score to rank an entity's windows by: the combined one where there is one, that of a
-/// model alone, else the mean of the models' calibrated scores.
+/// Returns the score to rank an entity's windows by: the combined score if there is one, the score
+/// of a single model, otherwise the mean of the models' calibrated scores.
 pub fn rank(score: &EntityScore) -> f64 {
     if let [only] = score.members.as_slice() {
         return only.decision;

@@ -1,5 +1,5 @@
-//! The record of a run in a cluster, where the tasks are pods, and only their own outcomes record
-//! their results.
+//! The record of a run in a cluster, where the tasks are pods, and only their outcomes record their
+//! results.
 
 use std::path::Path;
 
@@ -21,13 +21,14 @@ pub(crate) fn write(
     file: &Path,
     started: Timestamp,
 ) -> Result<(), StepError> {
-    // The inputs of every step are recorded; the page itself uses fewer sections.
+    // The whole document is read, because the inputs of every step are recorded; the page uses
+    // fewer sections.
     let document = document::read(file)?;
     let text = fs_err::read(file).map_err(|e| StepError::reading(file, &e))?;
     artifact::write_file(&folder.join(DOCUMENT), &text)?;
     let tasks: Vec<TaskRecord> =
         run.tasks.iter().map(|task| record_of(task, &document)).collect::<Result<_, _>>()?;
-    // A task that has not succeeded by now never will.
+    // The run has ended, so a task that has not succeeded will not run any more.
     let status = match run.record.status {
         RunStatus::Running => RunStatus::Failed,
         ended => ended,
@@ -67,7 +68,8 @@ fn record_of(task: &crate::runs::Task, document: &Document) -> Result<TaskRecord
     })
 }
 
-/// Returns what decides a task's outputs, as the local runner notes it for its cache.
+/// Returns everything that determines a task's outputs, as the local runner records it for its
+/// cache.
 fn parts(outcome: &Outcome, document: &Document) -> Result<Option<KeyParts>, StepError> {
     let Some(stage) = Stage::named(&outcome.step) else { return Ok(None) };
     let parameter = |name: &str| serde_json::from_str::<String>(outcome.parameters.get(name)?).ok();

@@ -19,28 +19,28 @@ use crate::curves::Figure;
 /// A task with its outcome.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// What the runner noted.
+    /// The runner's record.
     pub record: TaskRecord,
     /// `outcome.json`, if the task wrote one, in this run or in the one whose outputs were taken.
     pub outcome: Option<Outcome>,
 }
 
 impl Task {
-    /// Returns its wall time in seconds; of one from the cache, what it took when it ran. Nothing
-    /// for one that never did.
+    /// Returns its wall time in seconds; for a task from the cache, the time of its original run.
+    /// `None` for a task that never ran.
     pub fn seconds(&self) -> Option<f64> {
         let ran = (self.record.attempts > 0).then_some(self.record.seconds);
         ran.or_else(|| Some(self.outcome.as_ref()?.seconds))
     }
 
-    /// Returns the most memory it had in bytes, likewise.
+    /// Returns its peak memory in bytes, with the same rules.
     pub fn peak_memory_bytes(&self) -> Option<u64> {
         let bytes = self.outcome.as_ref()?.peak_memory_bytes;
         (bytes > 0).then_some(bytes)
     }
 }
 
-/// Gives figures their intervals: the bounds of `f1` are the figures `f1_low` and `f1_high`.
+/// Adds intervals to metrics: the bounds of `f1` are the metrics `f1_low` and `f1_high`.
 pub fn with_intervals(figures: &BTreeMap<String, f64>) -> BTreeMap<String, Figure> {
     let bound = |name: &str, end: &str| figures.get(&format!("{name}{end}")).copied();
     let is_bound = |name: &str| {
@@ -54,10 +54,10 @@ pub fn with_intervals(figures: &BTreeMap<String, f64>) -> BTreeMap<String, Figur
     figures.iter().filter(|(name, _)| !is_bound(name)).map(with).collect()
 }
 
-/// A run's folder, read as far as it goes.
+/// The contents of a run's folder, as far as they can be read.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Where it lies.
+    /// Its path.
     pub folder: PathBuf,
     /// `run.json`.
     pub record: RunRecord,
@@ -67,7 +67,7 @@ pub struct Run {
     pub validation: Option<Validation>,
     /// The candidates' manifests, by task.
     pub candidates: BTreeMap<String, CandidateManifest>,
-    /// What searches tried, by task.
+    /// Trials of searches, by task.
     pub trials: BTreeMap<String, Vec<Trial>>,
     /// The bundle's manifest.
     pub bundle: Option<BundleManifest>,
@@ -77,7 +77,7 @@ pub struct Run {
     pub unreadable: Vec<String>,
 }
 
-/// Returns the name of a task without the shard that it is of, as in `shard-0/select`.
+/// Returns the name of a task without its shard, which is `shard-0/` in `shard-0/select`.
 fn step_of(task: &str) -> &str {
     task.rsplit('/').next().unwrap_or(task)
 }
@@ -97,7 +97,7 @@ impl Run {
     /// Reads a run's folder.
     ///
     /// Errors: usage for a folder without `run.json`, refused where that cannot be read; anything
-    /// else that is missing or broken is noted in the run.
+    /// else that is missing or broken is recorded in the run.
     pub fn read(folder: &Path) -> Result<Self, StepError> {
         let record = record::read(folder)?;
         let mut run = Self {
@@ -132,7 +132,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Reads a file that may be missing; one that is broken is noted.
+    /// Reads a file that may be missing; a broken file is recorded.
     fn optional<T: DeserializeOwned>(&mut self, file: &Path) -> Option<T> {
         let path = self.folder.join(file);
         match fs::metadata(&path) {
@@ -148,7 +148,7 @@ impl Run {
         }
     }
 
-    /// Returns the path of a file or folder of the run, if it is there.
+    /// Returns the path of a file or folder of the run, if it exists.
     pub fn there(&self, file: &str) -> Option<PathBuf> {
         let path = self.folder.join(file);
         fs::metadata(&path).is_ok().then_some(path)
@@ -160,7 +160,7 @@ impl Run {
         parts.map(|(part, figures)| (part.clone(), with_intervals(figures))).collect()
     }
 
-    /// Notes that something of the run cannot be shown.
+    /// Records that a part of the run cannot be shown.
     pub fn note(&mut self, what: &str, error: &StepError) {
         self.unreadable.push(format!("{what}: {}", error.message));
     }
@@ -171,7 +171,7 @@ impl Run {
         steps.any(|step| step.starts_with("train") || step == "select")
     }
 
-    /// Returns the task that ended the run before its end, if one did.
+    /// Returns the task at which the run stopped early, if any.
     pub fn stopped_at(&self) -> Option<&Task> {
         let failed = |task: &&Task| task.record.state == TaskState::Failed;
         let unfinished = |task: &&Task| task.record.state == TaskState::Running;
@@ -183,7 +183,7 @@ impl Run {
         self.tasks.iter().find(|found| found.record.name == task)?.outcome.as_ref()
     }
 
-    /// Returns the hash of what a task wrote, by port.
+    /// Returns the hash of a task's output, by port.
     pub fn output_hash(&self, task: &str, port: &str) -> Option<&str> {
         Some(self.outcome(task)?.outputs.get(port)?.sha256.as_str())
     }

@@ -1,6 +1,6 @@
-//! The verdicts of each window, gathered window by window into what a page shows.
+//! Gathers the verdicts of each window into the data of a page.
 //!
-//! Score objects of a store and rows that a bundle scores again come through the same door.
+//! Score objects of a store and rows that a bundle scores again are added by the same function.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,13 +13,13 @@ use crate::envelope::Envelope;
 use crate::ranking::rarity;
 use crate::truth::{Known, Truth};
 
-/// Spans of an envelope, about the pixels of a wide figure.
+/// Number of spans of an envelope, about the number of pixels of a wide figure.
 const SPANS: usize = 1024;
 
-/// Labelled rows that curves are drawn from at most.
+/// Maximum number of labelled rows from which curves are drawn.
 const MOST_RANKED: usize = 500_000;
 
-/// A row with a label: what curves are drawn from.
+/// A row with a label, from which curves are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
     /// The score it is ranked by.
@@ -43,7 +43,7 @@ pub struct MemberHistory {
     pub ranked: Vec<Ranked>,
 }
 
-/// What a verdict rests on.
+/// Score on which a verdict is based.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
     /// The sum of the votes of several models.
@@ -54,10 +54,10 @@ pub enum Basis {
     Only,
 }
 
-/// The whole over time: what the verdict rests on, against where alarms begin.
+/// The verdict over time: its score and its threshold.
 #[derive(Debug, Clone)]
 pub struct VerdictHistory {
-    /// What it rests on.
+    /// The score on which it is based.
     pub basis: Basis,
     /// Value of the most unusual entity in each window.
     pub score: Envelope,
@@ -80,14 +80,14 @@ pub struct Counts {
     pub quiet: u64,
 }
 
-/// What scores are gathered under.
+/// Rules for gathering scores.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Distance between windows.
     pub step: Span,
-    /// Quiet windows in a row that do not end an alarm.
+    /// Number of normal windows in a row that do not end an alarm.
     pub quiet: u32,
-    /// Where alarms begin, for pipelines that add up votes.
+    /// Threshold of alarms, for pipelines that add up votes.
     pub alarm_at: f64,
 }
 
@@ -110,19 +110,19 @@ pub struct ScoreHistory {
     pub counts: Counts,
     /// Features with a drift notice: in how many verdicts, first and last.
     pub drifting: BTreeMap<String, (u64, Timestamp, Timestamp)>,
-    /// The last day that scoring held against the training data, with its end.
+    /// The last day that scoring compared with the training data, with its end.
     pub day: Option<(Timestamp, Drift)>,
-    /// Which version scored from which window on.
+    /// Each version with the first window that it scored.
     pub versions: Vec<(Timestamp, String)>,
-    /// Where the parts of a data set begin, for a data set that is scored again.
+    /// Start of each part of a data set, for a data set that is scored again.
     pub parts: Vec<Timestamp>,
-    /// Windows that were not scored: end of the first and the last of each stretch.
+    /// Windows that were not scored: end of the first and the last window of each gap.
     pub missing: Vec<(Timestamp, Timestamp)>,
     /// First and last window.
     pub range: Option<(Timestamp, Timestamp)>,
     /// Number of windows.
     pub windows: u64,
-    /// Labelled rows were too many to draw curves from.
+    /// Whether there were too many labelled rows to draw curves.
     pub too_many: bool,
 }
 
@@ -168,7 +168,7 @@ impl ScoreHistory {
         self.rules.step
     }
 
-    /// Returns whether the pipeline watches one thing that has no name: a cluster as a whole.
+    /// Returns whether the pipeline has a single entity without a name: a whole cluster.
     pub fn is_whole(&self) -> bool {
         matches!(self.entities.as_slice(), [only] if only.name.is_empty())
     }
@@ -181,8 +181,9 @@ impl ScoreHistory {
         alarms
     }
 
-    /// Adds a window; windows come in order of time. The reference of the bundle that scored an
-    /// entity says how rare its threshold is; without it the threshold is not drawn.
+    /// Adds a window; windows must be added in order of time. The rarity of an entity's threshold
+    /// is computed from the reference of the bundle that scored it; without the reference the
+    /// threshold is not drawn.
     pub fn add<'r>(
         &mut self,
         window: &WindowScore,
@@ -192,7 +193,7 @@ impl ScoreHistory {
         if let Some(drift) = &window.drift {
             self.day = Some((window.time, drift.clone()));
         }
-        // In most windows the entities are those of the previous one, and requests are expensive.
+        // In most windows the entities are those of the previous one, and look-ups are expensive.
         let same = |(index, score): (usize, &EntityScore)| {
             self.entities.get(index).is_some_and(|entity| entity.name == score.entity)
         };
@@ -216,7 +217,7 @@ impl ScoreHistory {
         self.draw_verdict(window);
     }
 
-    /// Ends what is still open.
+    /// Ends the alarms and gaps that are still open.
     pub fn finish(&mut self) {
         self.entities.iter_mut().for_each(EntityHistory::close);
         self.scenarios.iter_mut().for_each(Found::close);
@@ -261,7 +262,8 @@ impl ScoreHistory {
         }
     }
 
-    /// Returns an entity's number; in most windows it is where it was in the one before.
+    /// Returns an entity's number; in most windows it is at the same position as in the previous
+    /// one.
     fn number(&mut self, index: usize, name: &str) -> usize {
         if self.entities.get(index).is_some_and(|entity| entity.name == name) {
             return index;
@@ -288,7 +290,7 @@ impl ScoreHistory {
             (_, true, false) => counts.quiet += 1,
             (false, false, _) => {}
         }
-        // A guard band keeps rows out of the figures, but an alarm in it is an alarm.
+        // A guard band excludes rows from the metrics, but an alarm in it is still an alarm.
         if let Some(number) = known.scenario {
             self.scenarios[number].add(score, time);
         }

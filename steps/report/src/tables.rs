@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use crate::units;
 use crate::zone::Zone;
 
-/// Rows of a table that the page shows at most; the files hold all.
+/// Maximum number of rows of a table on the page; the files have all rows.
 const SHOWN: usize = 60;
 
-/// One cell: what people read, and the value behind it.
+/// One cell: its displayed text, and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     text: String,
@@ -39,7 +39,7 @@ impl Cell {
         Self { text, value: Value::String(hash.to_owned()), code: true }
     }
 
-    /// Makes a cell that says one thing in words and is another as a value.
+    /// Makes a cell with a displayed text and a separate value.
     pub fn of(text: impl Into<String>, value: impl Into<Value>) -> Self {
         Self { text: text.into(), value: value.into(), code: false }
     }
@@ -84,7 +84,7 @@ impl Cell {
         Self::of(zone.time(value), value.to_string())
     }
 
-    /// Makes a cell of nothing.
+    /// Makes an empty cell.
     pub fn empty() -> Self {
         Self { text: "–".to_owned(), value: Value::Null, code: false }
     }
@@ -93,7 +93,7 @@ impl Cell {
 /// A table.
 #[derive(Debug, Clone)]
 pub struct Table {
-    /// Name of its files, and of its place on the page.
+    /// Name of its files, and of its anchor on the page.
     pub name: &'static str,
     /// What it shows, in a sentence or less.
     pub caption: String,
@@ -105,7 +105,7 @@ pub struct Table {
 struct Column {
     /// Key in the files, with its unit.
     key: &'static str,
-    /// Head on the page.
+    /// Heading on the page.
     head: &'static str,
     class: &'static str,
 }
@@ -134,7 +134,7 @@ impl Table {
         }
     }
 
-    /// Adds a row, a cell for each column.
+    /// Adds a row, with one cell for each column.
     pub fn push(&mut self, row: Vec<Cell>) {
         self.rows.push(row);
     }
@@ -161,8 +161,8 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// Returns the table for the page. It may be wider than a small screen: it scrolls in itself,
-    /// by keyboard too.
+    /// Returns the table for the page. It may be wider than a small screen, so it scrolls
+    /// separately, also by keyboard.
     pub fn html(&self) -> Markup {
         let id = format!("table-{}", self.name);
         let more = self.rows.len().saturating_sub(SHOWN);
@@ -191,14 +191,14 @@ impl Table {
         }
     }
 
-    /// Returns head and rows as people read them, for a terminal.
+    /// Returns headings and rows as displayed texts, for a terminal.
     pub fn text(&self) -> Vec<Vec<String>> {
         let head = self.columns.iter().map(|column| column.head.to_owned()).collect();
         let rows = self.rows.iter().map(|row| row.iter().map(|cell| cell.text.clone()).collect());
         std::iter::once(head).chain(rows).collect()
     }
 
-    /// Returns the rows as JSON: an object each, by the columns' keys.
+    /// Returns the rows as JSON: one object per row, by the columns' keys.
     pub fn json(&self) -> Value {
         let row = |row: &Vec<Cell>| {
             let fields = self.columns.iter().zip(row);
@@ -208,7 +208,7 @@ impl Table {
         Value::Array(self.rows.iter().map(row).collect())
     }
 
-    /// Returns the rows as CSV under the columns' keys; what is absent is empty.
+    /// Returns the rows as CSV under the columns' keys; absent values are empty.
     pub fn csv(&self) -> Result<Vec<u8>, StepError> {
         let bug = |e: &dyn std::fmt::Display| {
             StepError::bug(format!("cannot write the table `{}` as CSV: {e}", self.name))
@@ -240,7 +240,7 @@ fn inner(cell: &Cell) -> Markup {
     }
 }
 
-/// Lets a browser break long names after `_`, which it does not do by itself.
+/// Allows line breaks in long names after `_`, which browsers do not do by default.
 pub fn breakable(text: &str) -> Markup {
     html! {
         @for (index, part) in text.split('_').enumerate() {
@@ -250,7 +250,8 @@ pub fn breakable(text: &str) -> Markup {
     }
 }
 
-/// Writes each table as `<name>.csv` and `<name>.json` into a folder that appears whole.
+/// Writes each table as `<name>.csv` and `<name>.json` into a folder that becomes visible
+/// atomically.
 pub fn write(folder: &Path, tables: &[Table]) -> Result<(), StepError> {
     artifact::write_folder(folder, |partial| {
         for table in tables {

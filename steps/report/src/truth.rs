@@ -1,11 +1,11 @@
-//! What is known of a window: whether something was wrong with an entity, and in which scenario.
+//! Known labels of windows: whether an entity had a fault, and in which scenario.
 
 use std::collections::BTreeSet;
 
 use contract::{Span, Timestamp};
 use frames::LabelInterval;
 
-/// What is known of one entity in one window.
+/// Label of one entity in one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Known {
     /// Its scenario, by the number in [`Truth::scenarios`].
@@ -15,7 +15,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Returns whether it counts as anomalous: nothing in a guard band counts.
+    /// Returns whether it counts as anomalous, which excludes guard bands.
     pub fn is_faulty(self) -> bool {
         self.scenario.is_some() && !self.excluded
     }
@@ -36,7 +36,7 @@ pub struct Scenario {
     pub name: String,
     /// What happened.
     pub label: String,
-    /// Whom it happened to; empty for the whole.
+    /// The affected entity; empty for all entities.
     pub target: String,
     /// Windows that end after this time are inside.
     pub start: Timestamp,
@@ -79,7 +79,7 @@ impl Intervals {
 }
 
 impl Truth {
-    /// Takes the intervals of a labels file; those whose label is in `normal` are ignored.
+    /// Takes the intervals of a labels file; intervals with a label in `normal` are ignored.
     pub fn of(intervals: Vec<LabelInterval>, normal: &[String]) -> Self {
         let (mut scenarios, mut guards) = (Vec::new(), Vec::new());
         for interval in intervals {
@@ -106,7 +106,7 @@ impl Truth {
         Self { is_of_rows: true, ..Self::of(intervals, normal) }
     }
 
-    /// Keeps what touches the time after `start` and up to `end`.
+    /// Keeps the scenarios that overlap the time after `start` and up to `end`.
     #[must_use]
     pub fn within(&self, start: Timestamp, end: Timestamp) -> Self {
         let touches = |scenario: &&Scenario| scenario.end > start && scenario.start < end;
@@ -139,8 +139,8 @@ impl Truth {
     }
 }
 
-/// Gives a scenario back the half of each guard band that was cut from it: a band reaches as far
-/// into it as out of it.
+/// Extends a scenario by the half of each guard band that was cut from it: half of a band is inside
+/// the scenario and half is outside.
 fn widen(scenario: &mut Scenario, guards: &[Scenario]) {
     let same = |guard: &&Scenario| {
         (&guard.name, &guard.target, &guard.label)

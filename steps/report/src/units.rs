@@ -1,14 +1,14 @@
-//! Numbers as people read them.
+//! Readable numbers.
 
 use contract::Span;
 use contract::run::{RunStatus, TaskState};
 
-/// A unit to write numbers of a column in.
+/// A unit for the numbers of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
     /// One of these in the column's own unit.
     pub size: f64,
-    /// What is written behind the number, with a space in front where one belongs; may be empty.
+    /// Text after the number, including a leading space if needed; may be empty.
     pub suffix: String,
 }
 
@@ -19,7 +19,7 @@ impl Unit {
     pub fn of(name: &str, largest: f64) -> Self {
         let largest = largest.abs();
         let pick = |steps: &[(f64, &str)]| {
-            // Nothing at all is nothing of the column's own unit.
+            // Zero is written in the column's own unit.
             let least = if largest > 0.0 { largest } else { 1.0 };
             let fits = |size: f64| least >= size;
             let found = steps.iter().rev().find(|(size, _)| fits(*size)).or(steps.first());
@@ -56,7 +56,8 @@ impl Unit {
         }
     }
 
-    /// Units begin where they read better, which for these is not at one of them.
+    /// For these units the next larger unit is used only from a number above one, which is easier
+    /// to read.
     fn minutes_and_hours(self) -> Self {
         let size = match self.suffix.as_str() {
             " min" => 60.0,
@@ -104,7 +105,7 @@ pub fn number(value: f64) -> String {
     text.replace('-', "−")
 }
 
-/// Writes a share of one as per cent with one digit behind the point.
+/// Writes a share of one as per cent with one decimal.
 pub fn percent(share: f64) -> String {
     match share {
         s if !s.is_finite() => "–".to_owned(),
@@ -170,7 +171,7 @@ pub fn words(name: &str) -> String {
     name.replace('_', " ")
 }
 
-/// Returns how far a task came, in a word or two.
+/// Returns the state of a task, in a word or two.
 pub(crate) fn task_state(state: TaskState) -> &'static str {
     match state {
         TaskState::Waiting => "waiting",
@@ -182,7 +183,7 @@ pub(crate) fn task_state(state: TaskState) -> &'static str {
     }
 }
 
-/// Returns how far a run came, in a word or two.
+/// Returns the status of a run, in a word or two.
 pub(crate) fn status(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Running => "not finished",

@@ -7,8 +7,8 @@ use contract::{Span, StepError, Timestamp};
 use store::whole::Shards;
 use store::{ObjectStore, Whole};
 
-/// Windows that a thread reads at a time: memory grows with these, and not with the range. Each
-/// chunk asks for a page of keys, which has 500.
+/// Number of windows that a thread reads at a time: memory depends on this number, not on the
+/// range. Each chunk requests one page of keys, which has 500.
 const CHUNK: i64 = 480;
 
 /// Which windows.
@@ -58,7 +58,7 @@ pub fn for_each(
             let numbers = (worker..chunks).step_by(usize::try_from(workers).unwrap_or(1));
             scope.spawn(move || {
                 for number in numbers {
-                    // The receiver is closed after an earlier part ended in an error.
+                    // The receiver is closed if an earlier part ended in an error.
                     if sender.send(read(number)).is_err() {
                         return;
                     }

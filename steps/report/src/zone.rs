@@ -1,4 +1,4 @@
-//! Times in the zone that the people who watch a pipeline live in.
+//! Times in the time zone of the operators.
 
 use contract::{Span, Timestamp};
 use jiff::tz::TimeZone;
@@ -16,7 +16,7 @@ impl Zone {
         Self { zone: TimeZone::UTC, name: "UTC".to_owned() }
     }
 
-    /// Returns the zone of an IANA name, such as `Europe/Brussels`; UTC where there is none of that
+    /// Returns the zone of an IANA name, such as `Europe/Brussels`; UTC if there is no zone of that
     /// name.
     pub fn named(name: &str) -> Self {
         match TimeZone::get(name) {
@@ -59,12 +59,12 @@ impl Zone {
         self.local(time).strftime("%-d %b").to_string()
     }
 
-    /// Writes the end of a range after its start: without the day where that is the same.
+    /// Writes the end of a range after its start: without the day if that is the same.
     pub fn until(&self, start: Timestamp, end: Timestamp) -> String {
         if self.date(start) == self.date(end) { self.clock(end) } else { self.time(end) }
     }
 
-    /// Returns how far clocks there are ahead of UTC at a time.
+    /// Returns the offset of the zone from UTC at a time.
     pub fn offset(&self, time: Timestamp) -> Span {
         Span::from_seconds(self.local(time).offset().seconds().into())
     }

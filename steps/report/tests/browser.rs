@@ -1,4 +1,4 @@
-//! Pages in a real browser, as narrow as a phone and as wide as a desk, light and dark.
+//! Pages in a real browser, as narrow as a phone and as wide as a desktop, light and dark.
 
 mod made;
 

@@ -1,4 +1,4 @@
-//! The program over runs and stores: what its page says, and what it is made of.
+//! The program with runs and stores: the texts and elements of its page.
 
 mod html;
 mod made;
@@ -236,7 +236,7 @@ fn run_whose_first_pod_never_ended_has_a_page_and_a_record() {
     assert_eq!((run.run.as_str(), run.status, run.tasks.len()), ("uid-1", RunStatus::Failed, 0));
 }
 
-/// A message that a channel took, as `alert` notes it.
+/// A message that a channel accepted, as `alert` records it.
 fn sent(key: &str, minute: i64, title: &str, channel: &str) -> Value {
     let message = json!({"format": 1, "key": key, "pipeline": "cluster", "from": at(minute),
         "time": at(minute), "version": "", "alerts": [], "title": title, "text": title});

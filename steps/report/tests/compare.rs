@@ -1,4 +1,4 @@
-//! What differs between runs, as a page of its own and on the page of one of them.
+//! Differences between runs, as a separate page and on the page of one of them.
 
 mod html;
 mod made;
@@ -7,7 +7,7 @@ use html::Parsed;
 use made::{Made, overwrite};
 use serde_json::json;
 
-/// Two runs, the second one with a threshold of its own in its document.
+/// Two runs, of which the second has another threshold in its document.
 fn two_thresholds() -> anyhow::Result<(Made, Made)> {
     let (one, other) = (Made::new(&[""])?, Made::new(&[""])?);
     let document = fs_err::read_to_string(other.path("run/document.yaml"))?;

@@ -13,7 +13,7 @@ use crate::tables::{Cell, Table};
 use crate::units;
 use crate::zone::Zone;
 
-/// What a difference of a later run to the first comes to.
+/// Significance of a difference between a later run and the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Same,
@@ -34,7 +34,7 @@ impl Meaning {
         }
     }
 
-    /// Judges a difference with its interval.
+    /// Returns the significance of a difference with its interval.
     fn of(difference: Option<Figure>, more_is_better: bool) -> Self {
         let Some(Figure { value, interval }) = difference else { return Self::Unknown };
         if value.abs() < f64::EPSILON {
@@ -49,7 +49,7 @@ impl Meaning {
     }
 }
 
-/// Writes a figure with its interval.
+/// Writes a metric with its interval.
 pub(crate) fn cell(name: &str, figure: Option<Figure>) -> Cell {
     let Some(Figure { value, interval }) = figure else { return Cell::empty() };
     let write = |value: f64| match name {
@@ -89,7 +89,7 @@ fn with_difference(
     columns
 }
 
-/// Figures of the runs' models on rows that none of them was made from.
+/// Makes the table of the metrics of the runs' models on rows that are in none of their data sets.
 pub(super) fn later(judged: &[Option<Judged>]) -> Table {
     let rows = judged.iter().flatten().map(Judged::rows).max().unwrap_or(0);
     let caption = format!(
@@ -122,7 +122,8 @@ pub(super) fn later(judged: &[Option<Judged>]) -> Table {
     table
 }
 
-/// Which labelled faults each run's models find, and how long after their start.
+/// Makes the table of the labelled faults that each run's models find, and the delay after their
+/// start.
 pub(super) fn faults(judged: &[Option<Judged>], zone: &Zone) -> Table {
     let mut columns = head(("start", "Start"), judged.len());
     columns.insert(1, ("label", "Fault"));
@@ -177,7 +178,7 @@ fn change(first: Option<&Option<Found>>, last: Option<&Option<Found>>) -> String
     }
 }
 
-/// Figures of each run's own data set.
+/// Makes the table of the metrics on each run's own data set.
 pub(super) fn own(runs: &[Run]) -> Table {
     let mut table = Table::new(
         "figures",
@@ -191,7 +192,7 @@ pub(super) fn own(runs: &[Run]) -> Table {
         .flatten()
         .flat_map(|(part, figures)| figures.keys().map(move |name| (part, name)))
         .collect();
-    // Validation before test, as the data lies.
+    // Validation before test, in the order of the data.
     let mut names: Vec<_> = names.into_iter().collect();
     names.sort_by_key(|(part, _)| part.as_str() != "validation");
     for (part, name) in names {
@@ -221,7 +222,8 @@ pub(super) fn own(runs: &[Run]) -> Table {
     table
 }
 
-/// Judges two figures of the same rows by their own intervals, which must lie apart.
+/// Compares two metrics on the same rows by their intervals: they differ significantly if the
+/// intervals do not overlap.
 fn apart(name: &str, first: Figure, last: Figure) -> Meaning {
     let less_is_better = name.starts_with("false_") || name.contains("delay");
     let value = last.value - first.value;

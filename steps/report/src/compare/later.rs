@@ -1,4 +1,4 @@
-//! Runs held against rows that none of them was made from.
+//! Evaluation of runs on rows that are in none of their data sets.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::runs::Run;
 use crate::scores::ScoreHistory;
 use crate::truth::Truth;
 
-/// One row that counts: not in a guard band, and not without data.
+/// One row that counts: outside of guard bands, and with data.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
     time: Timestamp,
@@ -28,17 +28,17 @@ struct Row {
     score: f64,
 }
 
-/// What one run's bundle says of the rows.
+/// The verdicts of one run's bundle on the rows.
 #[derive(Debug)]
 pub(super) struct Judged {
     rows: Vec<Row>,
     /// Result for each labelled fault.
     pub(super) scenarios: Vec<Found>,
-    /// Rows that intervals draw at a time.
+    /// Number of consecutive rows that are resampled together.
     block: usize,
 }
 
-/// The figures that runs are held against each other by, and whether more is better.
+/// The metrics by which runs are compared, and whether higher is better.
 pub(super) const FIGURES: [(&str, bool); 6] = [
     ("average_precision", true),
     ("roc_auc", true),
@@ -75,10 +75,10 @@ pub(super) fn judge(
             }));
             history.add(window, |_| Some(bundle.reference()));
         })?;
-        // A row that two ticks read is scored once.
+        // A row that is in the files of two ticks is scored once.
         scorer.after = last;
     }
-    // Whom a fault is of can be said when all are known.
+    // The target of a fault can be resolved when all entities are known.
     rows.retain_mut(|row| {
         let known = truth.at(row.time, &row.entity, &entities);
         row.anomalous = known.is_faulty();
@@ -96,15 +96,15 @@ impl Judged {
         self.rows.len()
     }
 
-    /// Returns a figure with its interval; `None` if it is not defined.
+    /// Returns a metric with its interval; `None` if it is not defined.
     pub(super) fn figure(&self, name: &str) -> Option<Figure> {
         let all: Vec<usize> = (0..self.rows.len()).collect();
         let value = self.measured(name, &all)?;
         Some(Figure { value, interval: self.interval(|rows| self.measured(name, rows)) })
     }
 
-    /// Returns how much higher a figure is than another run's, on the same resamples of the same
-    /// rows; `None` if the rows are not the same.
+    /// Returns the difference of a metric to another run's, on the same resamples of the same rows;
+    /// `None` if the rows are not the same.
     pub(super) fn difference(&self, other: &Self, name: &str) -> Option<Figure> {
         let key = |row: &Row| (row.time, row.anomalous);
         if !self.rows.iter().map(key).eq(other.rows.iter().map(key)) {

@@ -82,7 +82,7 @@ fn header(contents: &ClassContents, classify: Option<&ClassManifest>) -> Markup 
     }
 }
 
-/// Says in two sentences what the model is worth.
+/// Returns two sentences about the model's metrics.
 fn worth(figures: &ClassFigures) -> String {
     format!(
         "Of entities it was not trained on, {} are classified correctly (balanced accuracy), {} wrongly, and {} stay unknown, over {} repetitions of the split by entity.",

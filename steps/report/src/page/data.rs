@@ -150,7 +150,7 @@ fn broken(validation: &Validation, zone: &Zone) -> Markup {
     html! { @if !table.is_empty() { (table.html()) } }
 }
 
-/// Joins the first few texts, and says how many more there are.
+/// Joins the first few texts, and adds how many more there are.
 fn few(texts: impl Iterator<Item = String>, between: &str) -> String {
     let mut texts: Vec<String> = texts.collect();
     match texts.len() {
@@ -214,7 +214,8 @@ fn gaps(contents: &Contents) -> Markup {
     }
 }
 
-/// Features of the new model's data against those of the model before.
+/// Makes the table that compares the features of the new model's data with those of the previous
+/// model's.
 fn drift_table(contents: &Contents) -> Table {
     let mut table = Table::new(
         "data_drift",

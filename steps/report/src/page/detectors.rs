@@ -1,4 +1,4 @@
-//! Each model on its own: how rare its scores were, and how well they rank.
+//! Each model separately: the rarity of its scores, and their ranking metrics.
 
 use contract::{StepError, Timestamp};
 use maud::{Markup, html};
@@ -46,7 +46,7 @@ pub(super) fn section(
     Ok(Some(Section { id: "detectors", title: "Each detector", body }))
 }
 
-/// Says that a run's own data set was scored again.
+/// Explains that a run's own data set was scored again.
 fn own_data(contents: &Contents) -> Markup {
     let zone = &contents.zone;
     let after = contents.rescored.as_ref().and_then(|rescored| rescored.after);
@@ -98,7 +98,7 @@ fn times(count: u64) -> String {
     }
 }
 
-/// Curves of each model and of the combined score, where there are labels.
+/// Returns the curves of each model and of the combined score, if there are labels.
 fn curves(history: &ScoreHistory) -> Vec<Curves> {
     // Rows of a labelled fault are correlated, so whole minutes are resampled, not single rows.
     let block = (60_000 / history.step().ms().max(1)).clamp(5, 60);
@@ -147,7 +147,7 @@ fn ranking(history: &ScoreHistory, curves: &[Curves]) -> Result<Markup, StepErro
     })
 }
 
-/// Names a curve with its figures and how far they may be trusted.
+/// Returns the name of a curve with its metrics and their intervals.
 fn in_words(curve: &Curves) -> String {
     let one = |name: &str, figure: &Figure| match figure.interval {
         Some((low, high)) => format!("{name} {:.2} ({low:.2} to {high:.2})", figure.value),

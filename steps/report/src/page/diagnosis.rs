@@ -1,4 +1,4 @@
-//! The second stage: which kind of fault an alarm was taken for.
+//! The second stage: the diagnosed kinds of faults of alarms.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
         ],
     );
     let known = run.bundle.as_ref().and_then(|bundle| bundle.diagnosis.as_ref());
-    // A kind that was not learned can only be reported as unknown.
+    // For a kind that was not learned, the correct prediction is unknown.
     let right = |label: &str, called: &str| match known {
         Some(known) if !known.kinds.iter().any(|kind| kind == label) => called == UNKNOWN,
         _ => called == label,
@@ -62,7 +62,7 @@ pub(super) fn section(contents: &Contents, tables: &mut Vec<Table>) -> Option<Se
     Some(Section { id: "diagnosis", title: "Predicted kind of fault", body })
 }
 
-/// What alarmed rows were, against what they were called.
+/// Makes the confusion matrix of alarmed rows: true and predicted kind.
 fn matrix(part: &str, confusion: &Confusion, right: impl Fn(&str, &str) -> bool) -> Markup {
     let kinds: BTreeSet<&String> = confusion.values().flat_map(BTreeMap::keys).collect();
     let rows: u64 = confusion.values().flat_map(BTreeMap::values).sum();

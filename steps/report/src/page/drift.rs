@@ -1,4 +1,4 @@
-//! How far the scored data is from the training data: no alarm by itself.
+//! Drift between the scored data and the training data, which is not an alarm by itself.
 
 use maud::{Markup, html};
 
@@ -25,7 +25,7 @@ pub(super) fn table(history: &ScoreHistory, zone: &Zone) -> Table {
     table
 }
 
-/// The last day that scoring held against the training data.
+/// Makes the table of the last day that scoring compared with the training data.
 pub(super) fn day(history: &ScoreHistory) -> Table {
     let mut table = Table::new(
         "day_drift",
@@ -54,7 +54,7 @@ pub(super) fn day(history: &ScoreHistory) -> Table {
     table
 }
 
-/// Shows both, or says that nothing drifts.
+/// Shows both tables, or a sentence that nothing drifts.
 pub(super) fn html(history: &ScoreHistory, table: &Table, day: &Table, zone: &Zone) -> Markup {
     html! {
         h3 { "Drift" }

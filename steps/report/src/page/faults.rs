@@ -1,4 +1,4 @@
-//! When something was wrong: the verdict over time, the labelled faults, the alarms.
+//! Faults: the verdict over time, the labelled faults, the alarms.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::tables::{Cell, Table};
 use crate::units::{self, Unit};
 use crate::zone::Zone;
 
-/// Alarms up to this number are shown without being asked for.
+/// Up to this number of alarms are shown without unfolding.
 const MOST_OPEN: usize = 20;
 
 pub(super) fn section(
@@ -64,7 +64,7 @@ pub(super) fn section(
     Ok(Some(Section { id: "alarms", title: "Violations and their times", body }))
 }
 
-/// What a training run's models say of the labelled faults in its own data.
+/// Shows the verdicts of a training run's models on the labelled faults in its own data.
 fn own_data(contents: &Contents, tables: &mut Vec<Table>) -> Result<Option<Section>, StepError> {
     let Some(Rescored { history, .. }) = &contents.rescored else { return Ok(None) };
     let range = history.range.map(|(first, last)| (first - history.step(), last));
@@ -114,7 +114,7 @@ fn timeline(
     Ok(html! { (figure(&html! { (title) ":" }, &words, &drawing)) (key(&entries)) })
 }
 
-/// Draws the verdict over time by itself.
+/// Draws the verdict over time as a separate figure.
 pub(super) fn picture(contents: &Contents) -> Result<String, StepError> {
     let Some(Scored { history, range, .. }) = &contents.scored else { return Ok(String::new()) };
     let backdrop = Backdrop::of(contents, history, *range);
@@ -192,7 +192,7 @@ fn faults(history: &ScoreHistory, zone: &Zone) -> Table {
         table.push(vec![
             Cell::count(scenario.number as u64),
             Cell::of(units::words(&scenario.label), scenario.label.as_str()),
-            // What was not scored was neither found nor missed.
+            // A fault that was not scored was neither found nor missed.
             match (first, rows) {
                 (None, 0) => Cell::of(word, serde_json::Value::Null),
                 _ => Cell::of(word, first.is_some()),
@@ -283,7 +283,7 @@ fn alarms(history: &ScoreHistory, zone: &Zone) -> Table {
     table
 }
 
-/// Names the kind that most windows were taken for, and how many others were not.
+/// Returns the kind that was diagnosed in most windows, and the number of windows with other kinds.
 fn looked_like(called: &BTreeMap<String, u64>) -> Cell {
     let all: u64 = called.values().sum();
     let most = called.iter().rev().max_by_key(|(_, windows)| **windows);

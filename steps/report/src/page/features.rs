@@ -1,4 +1,4 @@
-//! The features over time, the biggest movers first.
+//! The features over time, those with the largest changes first.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::gather::Contents;
 use crate::tables::{Cell, Table, breakable};
 use crate::units::{self, Unit};
 
-/// Figures that are shown before the rest is folded in.
+/// Number of figures that are shown; the rest is folded.
 const OPEN: usize = 12;
 
 pub(super) fn section(
@@ -69,7 +69,8 @@ pub(super) fn section(
 
 type Ordered<'a> = Vec<(&'a Series, Option<Moved>)>;
 
-/// Measured features before computed ones, and of each the biggest movers first.
+/// Orders measured features before computed ones, and within each group those with the largest
+/// changes first.
 fn order(contents: &Contents) -> Ordered<'_> {
     let measured: BTreeSet<String> =
         contents.document.columns.iter().map(|column| column.name.clone()).collect();

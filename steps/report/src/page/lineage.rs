@@ -50,7 +50,7 @@ fn graph(run: &Run) -> Graph {
         Some(node("candidate", hash, Some(units::words(kind))))
     });
     let version = run.deployment.as_ref();
-    // Its name is the time its data ends and the first digits of what it is.
+    // Its name is the end of its data and the first digits of its hash.
     let name = version.map_or("none", |deployment| deployment.version.as_str());
     let lines = name.split_inclusive('-').map(str::to_owned).collect();
     let layers = vec![
@@ -64,7 +64,7 @@ fn graph(run: &Run) -> Graph {
     Graph { layers: layers.into_iter().filter(|layer| !layer.is_empty()).collect() }
 }
 
-/// Says the same in words: what each layer holds, in order.
+/// Returns the alternative text: the contents of each layer, in order.
 fn alternative(graph: &Graph) -> String {
     let one = |node: &Node| {
         let joined = node.lines.join(" ").replace("- ", "-");

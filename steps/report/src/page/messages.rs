@@ -26,7 +26,7 @@ pub(super) fn table(contents: &Contents) -> Table {
     table
 }
 
-/// Shows the messages, or says that none is known.
+/// Shows the messages, or a sentence that there are none.
 pub(super) fn html(table: &Table) -> Markup {
     html! {
         h3 { "Messages sent" }

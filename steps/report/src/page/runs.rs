@@ -48,7 +48,7 @@ fn summary(run: &Run, zone: &Zone) -> Markup {
     }
 }
 
-/// Fields of the document that the run before had otherwise.
+/// Makes the table of the document's fields that differ from the previous run.
 fn changed(contents: &Contents) -> Table {
     let mut table = Table::new(
         "changes",
@@ -125,7 +125,7 @@ fn task_row(task: &Task) -> Vec<Cell> {
 }
 
 fn warnings(run: &Run) -> Markup {
-    // What `validate` warns of stands under the data, where there is its report.
+    // Warnings of `validate` are shown in the section about the data, if its report exists.
     let told = |task: &&Task| task.record.name != "validate" || run.validation.is_none();
     let warnings = run.tasks.iter().filter(told).flat_map(|task| {
         let warnings = task.outcome.iter().flat_map(|outcome| &outcome.warnings);

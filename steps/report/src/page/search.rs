@@ -1,4 +1,4 @@
-//! What searches for parameters tried.
+//! Trials of searches for parameters.
 
 use contract::trial::Trial;
 use maud::{Markup, html};

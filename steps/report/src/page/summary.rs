@@ -1,4 +1,4 @@
-//! What was watched and what came out, in two sentences and a few figures.
+//! Summary: two sentences and a few numbers about the monitored data and the results.
 
 use contract::Span;
 use contract::run::RunStatus;
@@ -22,7 +22,7 @@ pub(super) fn header(contents: &Contents) -> Markup {
     }
 }
 
-/// Says that none of the windows was scored by the version that went live.
+/// Returns whether none of the windows was scored by the version that went live.
 fn scored_before(contents: &Contents) -> bool {
     let trained = contents.runs.iter().rev().find_map(|run| run.deployment.as_ref());
     let live = trained.filter(|trained| trained.promoted || trained.live);
@@ -151,7 +151,7 @@ fn of_scores(history: &ScoreHistory) -> String {
     )
 }
 
-/// What the last training run came to, in a sentence.
+/// Returns the result of the last training run, in a sentence.
 fn training(contents: &Contents) -> String {
     let Some(run) = contents.runs.iter().rev().find(|run| run.is_training()) else {
         return contents.runs.last().map_or_else(String::new, ended);
@@ -188,7 +188,7 @@ fn ended(run: &Run) -> String {
     }
 }
 
-/// The figures of a range of scores.
+/// The summary numbers of a range of scores.
 struct Figures {
     alarms: u64,
     outside: u64,
@@ -207,7 +207,7 @@ impl Figures {
             alarms: alarms.len() as u64,
             outside: outside.count() as u64,
             found: delays.len() as u64,
-            // Half of them: the lower one of two in the middle.
+            // The median: the lower one of two in the middle.
             delay: delays.get(delays.len().saturating_sub(1) / 2).copied(),
         }
     }

@@ -63,7 +63,7 @@ fn gate(deployment: &Deployment) -> Markup {
     }
 }
 
-/// Figures of challenger and champion side by side.
+/// Makes the table of the metrics of challenger and champion.
 fn comparison(deployment: &Deployment) -> Table {
     let mut table = Table::new(
         "comparison",
@@ -79,7 +79,7 @@ fn comparison(deployment: &Deployment) -> Table {
     );
     let parts: BTreeSet<&String> =
         deployment.figures.keys().chain(deployment.champion_figures.keys()).collect();
-    // Validation before test, as the data lies.
+    // Validation before test, in the order of the data.
     let mut parts: Vec<&String> = parts.into_iter().collect();
     parts.sort_by_key(|part| part.as_str() != "validation");
     for part in parts {
@@ -109,7 +109,7 @@ fn comparison(deployment: &Deployment) -> Table {
     table
 }
 
-/// Figures of a bundle that was not deployed.
+/// Makes the table of the metrics of a bundle that was not deployed.
 fn measured(contents: &Contents, deployment: Option<&Deployment>) -> Table {
     let mut table = Table::new(
         "figures",

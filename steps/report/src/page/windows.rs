@@ -8,7 +8,7 @@ use crate::gather::{Contents, Scored};
 use crate::tables::{Cell, Table};
 use crate::units;
 
-/// Stretches that are listed at most; the figure shows all.
+/// Maximum number of ranges that are listed; the figure shows all.
 const LISTED: usize = 20;
 
 /// Returns the ticks in the range that caught up missed windows, with what they scored.
@@ -43,7 +43,7 @@ fn windows(scored: &Scored, (first, last): (Timestamp, Timestamp)) -> u64 {
     (last - first).in_steps(scored.history.step()) as u64 + 1
 }
 
-/// Says which windows are missing, which came late, and which could not be judged.
+/// Shows which windows are missing, which were late, and which could not be scored.
 pub(super) fn html(scored: &Scored, late: &Table, contents: &Contents) -> Markup {
     html! {
         h3 { "Missing and late windows" }

@@ -1,4 +1,4 @@
-//! `run.json`: which tasks a run has, and how far it came.
+//! `run.json`: the tasks of a run, and its progress.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,8 +19,8 @@ pub(super) fn read(folder: &Path) -> Result<RunRecord, StepError> {
 }
 
 /// Makes the record of a run in a cluster, where the tasks are pods and no runner writes
-/// `run.json`: from the outcome of each task, in the order of the stages. An empty folder is
-/// a run whose first task never ended.
+/// `run.json`: from the outcome of each task, in the order of the stages. An empty folder is a run
+/// whose first task did not complete.
 fn of_outcomes(folder: &Path) -> Option<RunRecord> {
     if fs::metadata(folder.join("run.json")).is_ok() {
         return None;
@@ -84,7 +84,7 @@ fn names_in(folder: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// Returns the outcomes of the tasks whose folders lie in a folder, with their names after a prefix.
+/// Returns the outcomes of the tasks whose folders are in a folder, by their prefixed names.
 fn outcomes_in(folder: &Path, prefix: &str) -> Vec<(String, Outcome)> {
     let named = |name: String| {
         let outcome: Outcome = read_json(&folder.join(&name).join("outcome.json")).ok()?;

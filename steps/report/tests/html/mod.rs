@@ -39,7 +39,7 @@ impl Parsed {
         Self { dom: parse_document(RcDom::default(), html5ever::ParseOpts::default()).one(page) }
     }
 
-    /// Returns all elements of a name; all there are for `*`.
+    /// Returns all elements with a name; `*` means all elements.
     pub(crate) fn elements(&self, name: &str) -> Vec<Element> {
         let mut found = Vec::new();
         collect(&self.dom.document, &mut found);
@@ -47,14 +47,14 @@ impl Parsed {
         found
     }
 
-    /// Returns the text of the body, blanks made one.
+    /// Returns the text of the body, with white space collapsed.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         gather_text(&self.dom.document, &mut text);
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Checks what every page must be.
+    /// Checks the properties of every page.
     pub(crate) fn check(&self) {
         assert_eq!(*self.dom.errors.borrow(), Vec::<String>::new(), "valid HTML");
         let all = self.elements("*");
@@ -75,7 +75,7 @@ impl Parsed {
         assert_eq!(self.elements("html")[0].get("lang"), Some("en"));
     }
 
-    /// No level of headings is left out on the way down.
+    /// Checks that no level of headings is skipped.
     fn check_headings(&self) {
         let mut before = 0;
         for element in self.elements("*") {
@@ -88,7 +88,8 @@ impl Parsed {
     }
 }
 
-/// Nothing runs, nothing comes from elsewhere, and everything has words.
+/// Checks that an element runs no script, loads no external resource, and has an alternative text
+/// if it needs one.
 fn check_alone(element: &Element) {
     let forbidden = ["script", "iframe", "object", "embed", "link", "img", "base", "form"];
     assert!(!forbidden.contains(&element.name.as_str()), "{element:?}");

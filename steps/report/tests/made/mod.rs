@@ -1,5 +1,5 @@
-//! A training run and its scores, made by hand from a small model: what the runner and the steps
-//! would have left.
+//! A training run and its scores, made by hand from a small model: the files that the runner and
+//! the steps would write.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -21,7 +21,7 @@ use serde_json::json;
 pub(crate) use small_model::{features, minute};
 use store::{Change, FolderStore, Registry, scores};
 
-/// Minutes of the features: training, validation, test, and what is scored after them.
+/// Minutes of the features: training, validation, test, and the later minutes that are scored.
 const TRAIN: i64 = 120;
 const VALIDATION: i64 = 180;
 const TEST: i64 = 200;
@@ -37,7 +37,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// Makes a run that went through, and scores of two hours with one labelled fault.
+    /// Makes a run that succeeded, and scores of two hours with one labelled fault.
     pub(crate) fn new(entities: &[&str]) -> Result<Self> {
         let entities = entities.iter().map(ToString::to_string).collect();
         let made = Self { temp: tempfile::tempdir()?, entities };
@@ -70,7 +70,7 @@ impl Made {
             scenario: "memory_stress@1".into(),
             guard,
         };
-        // The first fault was missed: nothing moves in it.
+        // The first fault is missed, because no feature changes in it.
         let (start, end) = (FAULT.start - 1, FAULT.end - 1);
         let intervals = [
             interval(209, 214, false),
@@ -88,7 +88,7 @@ impl Made {
         Ok(dataset.write(&self.path("run/validate/dataset"))?)
     }
 
-    /// Writes the features of what is scored, and returns where.
+    /// Writes the features of the scored minutes, and returns their path.
     pub(crate) fn later(&self) -> Result<PathBuf> {
         let path = self.path("later.parquet");
         self.rows(TEST..SCORED).write(&path)?;
@@ -218,7 +218,7 @@ impl Made {
         Ok(())
     }
 
-    /// Runs the program with these flags besides document, present and page.
+    /// Runs the program with these flags, in addition to document, evaluation time and page.
     pub(crate) fn output(&self, flags: &[&str]) -> Result<Output> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_report"));
         command.current_dir(self.temp.path()).args(flags);
@@ -241,12 +241,12 @@ impl Made {
     }
 }
 
-/// Puts other bytes into a file.
+/// Overwrites a file with other bytes.
 pub(crate) fn overwrite(file: &Path, bytes: &[u8]) -> Result<()> {
     Ok(write_file(file, bytes)?)
 }
 
-/// Returns a time as the command line takes it.
+/// Returns a time in the format of the command line.
 pub(crate) fn at(number: i64) -> String {
     let time: Timestamp = minute(number);
     time.to_string()

@@ -101,10 +101,10 @@ pub(super) fn learning_curve(points: &[CurvePoint]) -> String {
     wrap(bottom + 70.0, "Learning curve: balanced accuracy by number of training entities", &svg)
 }
 
-/// Features that are drawn.
+/// Maximum number of drawn features.
 const DRAWN: usize = 20;
 
-/// Draws what each feature is worth, with its interval.
+/// Draws the importance of each feature, with its interval.
 pub(super) fn importances(importances: &[Importance]) -> String {
     let shown = &importances[..importances.len().min(DRAWN)];
     let (left, row) = (420.0, 34.0);
