@@ -14,7 +14,7 @@ use crate::source::{LiveOpening, Opening, Stop};
 
 /// Steps before the current time in which a series must have a value.
 const RECENT_STEPS: i64 = 10;
-/// Points in time that the past is probed at.
+/// Number of points in time at which the past is probed.
 const PROBES: i64 = 20;
 
 /// What a check needs besides the document.
@@ -26,13 +26,13 @@ pub struct Checked<'a> {
     pub folder: &'a Path,
     /// URL of the store with recorded samples.
     pub store: &'a str,
-    /// Folder for files that are thrown away.
+    /// Folder for temporary files.
     pub work: &'a Path,
     /// The evaluation time.
     pub now: Timestamp,
 }
 
-/// What one query, or one source without queries, answers.
+/// Result for one query, or for one source without queries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Name of the source.
@@ -41,17 +41,18 @@ pub struct Finding {
     pub kind: String,
     /// Name of the query; empty for a source without queries.
     pub query: String,
-    /// What is the case.
+    /// Whether the query can be used.
     pub status: Status,
     /// Series, or entities, with a value in the last steps.
     pub series: usize,
     /// Time of the last value.
     pub last: Option<Timestamp>,
-    /// How far the past reaches: the earliest value within `range`, to a twentieth of it.
+    /// Start of the history: the earliest value within `range`, with a precision of a twentieth of
+    /// the range.
     pub since: Option<Timestamp>,
-    /// What failed, or what there is to do.
+    /// The failure, or what to do.
     pub note: String,
-    /// Who has to act where it failed: a query that the server cannot parse is a usage error.
+    /// Kind of the error if it failed: a query that the server cannot parse is a usage error.
     #[serde(skip)]
     pub failure: Option<ErrorKind>,
 }
@@ -66,7 +67,7 @@ pub enum Status {
     Partial,
     /// It has no value.
     Empty,
-    /// The source does not answer.
+    /// The source does not reply.
     Failed,
 }
 
@@ -93,7 +94,7 @@ pub fn entities(checked: Checked<'_>) -> Result<usize, StepError> {
     let end = checked.now.floor(step);
     let recent = Span::from_ms(step.ms().saturating_mul(RECENT_STEPS));
     let mut entities = BTreeSet::new();
-    // What is joined to every entity is none itself.
+    // Rows that are joined to other entities are not entities themselves.
     for (name, settings) in checked.document.sources.iter().filter(|(_, it)| !it.broadcast) {
         let values = checked.values(name, settings, step, due(end - recent, end))?;
         entities.extend(values.entities);
@@ -156,7 +157,7 @@ impl Checked<'_> {
         let end = self.now.floor(step);
         let recent = Span::from_ms(step.ms().saturating_mul(RECENT_STEPS));
         let recent = self.values(name, settings, step, due(end - recent, end))?;
-        // A whole number of seconds; fractions are not needed.
+        // Rounded to whole seconds, which is precise enough.
         let probe = Span::from_seconds((range.ms() / 1000 / PROBES).max(1)).max(step);
         let past = self.values(name, settings, probe, due(end - range - probe, end))?;
         finding.series = recent.entities.len().max(taken);
@@ -226,7 +227,7 @@ impl Checked<'_> {
             folder: self.folder,
             data,
             due,
-            // Failures are reported, and nothing waits for a later tick.
+            // Failures are reported, and no window waits for a later tick.
             give_up_until: None,
             takes_all: false,
             is_scoring: true,

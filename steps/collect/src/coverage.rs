@@ -1,4 +1,4 @@
-//! What a tick could not collect of its range, for `score` and for messages.
+//! The part of its range that a tick could not collect, for `score` and for messages.
 
 use contract::coverage::Coverage;
 use contract::{Outcome, StepError};
@@ -6,7 +6,7 @@ use contract::{Outcome, StepError};
 use crate::join::Joined;
 use crate::range::Due;
 
-/// Returns what the sources could not have.
+/// Returns the values that the sources could not collect.
 ///
 /// Errors: the failure, if not even the first due window has data.
 pub(crate) fn of(

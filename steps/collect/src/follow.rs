@@ -1,4 +1,4 @@
-//! Records sources without a past: takes samples at each step and appends them to segments.
+//! Records sources without history: takes samples at each step and appends them to segments.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use store::ObjectStore;
 use crate::recorded::{Appender, Carrier, Database, Outbox, Place, ToStore};
 use crate::source::{Live, LiveOpening};
 
-/// How long a step waits for the store, at most; it waits no longer than a quarter of a step.
+/// Maximum time for which a step waits for the store, which is also at most a quarter of a step.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the end of a recording waits for the store.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -24,35 +24,35 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Recording<'a> {
     /// The document.
     pub document: &'a Sections,
-    /// Its sinks: a database among them may want the samples, too.
+    /// Its sinks, which may include a database that also gets the samples.
     pub exports: &'a BTreeMap<String, Sink>,
     /// Its folder.
     pub folder: &'a Path,
     /// The store that gets the segments.
     pub store: Arc<dyn ObjectStore>,
-    /// A name that no other recorder of the pipeline has.
+    /// A name that is unique among the recorders of the pipeline.
     pub recorder: &'a str,
     /// Folder for rows that are not in the store yet; a restarted recorder continues from it.
     pub spool: &'a Path,
 }
 
-/// Takes samples of all sources of a document that have no past.
+/// Takes samples of all sources of a document that have no history.
 pub struct Recorder<'a> {
     step: Span,
     sources: Vec<(String, Box<dyn Live + 'a>, Appender)>,
     carriers: Vec<Carrier>,
-    /// End of the last step that was taken.
+    /// End of the last recorded step.
     last: Option<Timestamp>,
 }
 
-/// What happened at a step.
+/// Result of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
     /// Rows that were appended.
     pub rows: usize,
-    /// Segments that went to the store.
+    /// Segments that were sent to the store.
     pub sent: usize,
-    /// What failed, in sentences; the next step tries again.
+    /// The failures, in sentences; the next step retries.
     pub failures: Vec<String>,
 }
 
@@ -164,7 +164,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// Returns the rows of each time by themselves.
+/// Splits rows by time.
 fn by_time(rows: SampleRows) -> Vec<SampleRows> {
     let mut parts = Vec::new();
     let mut rest = rows;

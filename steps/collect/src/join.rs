@@ -2,9 +2,8 @@
 //!
 //! Each source is read by its own thread, and passes its rows on in order of time. A window takes
 //! from each source the entity's last row in `(end - tolerance, end]`: never a later one, so that a
-//! training reads the same values as a scoring would have read. A window has a row for each entity
-//! that some source has a sample of within the window; a sample carried over from before makes no
-//! row.
+//! training reads the same values as scoring. A window has a row for each entity that some source
+//! has a sample of within the window; an earlier sample that is carried over does not create a row.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -15,7 +14,7 @@ use frames::samples::SampleRows;
 use crate::range::Due;
 use crate::source::{Each, Source, Stop};
 
-/// Blocks of rows that wait for the join, of each source.
+/// Maximum number of blocks of each source that wait for the join.
 const OPEN_BLOCKS: usize = 2;
 /// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
@@ -27,22 +26,23 @@ pub(crate) struct Joined<'a> {
     pub(crate) name: String,
     pub(crate) tolerance: Span,
     pub(crate) is_broadcast: bool,
-    /// Its rows make no windows: they are joined to those of the others.
+    /// Whether its rows create no windows, but are joined to those of other sources.
     pub(crate) describes: bool,
 }
 
-/// What the join saw.
+/// Statistics of the join.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Rows of each source that no window took, since they are too old at the next window's end.
+    /// Number of rows of each source that are in no window, because they are too old at the next
+    /// window's end.
     pub(crate) between_windows: Vec<usize>,
 }
 
-/// Which windows rows are made for.
+/// Windows for which rows are created.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Windows {
     pub(crate) step: Span,
-    /// Windows outside get no row; nothing means that all have one.
+    /// Windows outside get no row; `None` means that all windows have rows.
     pub(crate) due: Option<Due>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn join(
         let mut joiner = Joiner { streams, windows, out: SampleRows::default() };
         let joined = joiner.run(each);
         let seen = joiner.streams.iter().map(|stream| stream.between_windows).collect();
-        // Ends the sources that still have rows where the join has failed.
+        // If the join has failed, this ends the sources that still have rows.
         drop(joiner);
         let mut failed = joined.map_err(Stop::Error).err();
         let mut read = Ok(());
@@ -79,7 +79,7 @@ pub(crate) fn join(
             });
             read = read.and(one);
         }
-        // A source that was stopped by the failing join has no error of its own.
+        // A source that was stopped by the failing join has no separate error.
         match failed.take() {
             Some(stop) => Err(stop),
             None => read.map(|()| Seen { between_windows: seen }),
@@ -92,7 +92,7 @@ pub(crate) fn join(
 struct Rule {
     tolerance: Span,
     is_broadcast: bool,
-    /// An entity that only this source has gets no row.
+    /// Whether an entity that only this source has gets no row.
     describes: bool,
 }
 
@@ -128,7 +128,7 @@ impl Stream {
         Self { receiver, block, next: 0, width, rule, last, between_windows: 0 }
     }
 
-    /// Returns the time of the next row; nothing after the last one.
+    /// Returns the time of the next row; `None` after the last one.
     fn head(&mut self) -> Option<Timestamp> {
         while self.next >= self.block.times.len() {
             self.block = self.receiver.recv().ok()?;
@@ -137,7 +137,8 @@ impl Stream {
         self.block.times.get(self.next).copied()
     }
 
-    /// Takes the rows up to the end of a window, and notes the entities it is to have rows for.
+    /// Takes the rows up to the end of a window, and adds the entities for which the window must
+    /// have rows.
     fn take(&mut self, end: Timestamp, entities: &mut BTreeSet<String>) {
         while let Some(time) = self.head().filter(|time| *time <= end) {
             let row = self.next;
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn a_window_takes_the_last_row_within_the_tolerance_and_never_a_later_one() {
         let fast = source(&[(10, "a", 1.0), (20, "a", 2.0), (30, "a", 3.0), (40, "a", 4.0)], 0);
-        // Says something every 25 s, and is believed for as long.
+        // This source has a row every 25 s, with a tolerance of 25 s.
         let slow = source(&[(9, "a", 10.0), (34, "a", 11.0)], 25);
         let (rows, between) = joined(vec![fast, slow], None);
         let values: Vec<Option<f64>> = rows.iter().map(|(_, _, values)| values[1]).collect();

@@ -1,9 +1,9 @@
-//! `collect`: fetches raw samples for a time range; never invents one.
+//! `collect`: fetches raw samples for a time range; it never makes up samples.
 //!
-//! `range` says which points in time are due. Each source of the document yields its rows in order
+//! `range` determines the due points in time. Each source of the document yields its rows in order
 //! of time (`source`, and a module for each kind in `sources`); `join` merges the rows of several
-//! sources for a window and an entity into one. Rows are written as they come: memory does not grow
-//! with the length of the range.
+//! sources for a window and an entity into one. Rows are written as they are read, so memory does
+//! not grow with the length of the range.
 
 pub mod check;
 mod coverage;
@@ -36,7 +36,7 @@ use range::Due;
 use source::{Opening, Stop, opener};
 use targets::{Divider, Target};
 
-/// Collects the samples of the document's sources for the range that is due.
+/// Collects the samples of the document's sources for the due range.
 ///
 /// The rows are those of the step grid in `(start, end]`. For a training, end is the last whole
 /// step at `--now`, and start is `--start` or the document's `range` before the end. With `--store`
@@ -68,7 +68,7 @@ pub fn run(args: &CollectArgs, outcome: &mut Outcome) -> Result<(), StepError> {
     }
 }
 
-/// Writes the files of the flags: those with the same range of one reading of the sources.
+/// Writes the files of the flags; files with the same range share one reading of the sources.
 fn write(
     document: &Sections,
     (args, division): (&CollectArgs, Option<&Division>),
@@ -194,8 +194,8 @@ fn open<'a>(
     Ok(sources)
 }
 
-/// Returns where the sources that read a file or folder find it: what the flags say, or the
-/// document's path, relative to its folder.
+/// Returns the paths for sources that read a file or folder: from the flags, or the document's
+/// path, relative to its folder.
 fn data(
     document: &Sections,
     args: &CollectArgs,
@@ -210,7 +210,7 @@ fn data(
         let name = match (&given.name, names.as_slice()) {
             (Some(name), _) if data.contains_key(name) => name.clone(),
             (None, [only]) => (*only).clone(),
-            // A server reads no file, and needs none.
+            // A source that asks a server needs no file.
             (None, []) => continue,
             (named, _) => {
                 let shown = named.as_deref().unwrap_or_default();
@@ -226,7 +226,7 @@ fn data(
     Ok(data)
 }
 
-/// What was read of the sources.
+/// Data that was read from the sources.
 struct Collected<'a> {
     /// The rows of each target, in files that are not visible yet.
     outputs: Vec<Output>,
@@ -245,7 +245,7 @@ fn collect<'a>(
     let due = targets.first().map(|target| target.due).filter(|_| !takes_all);
     let windows = Windows { step: document.step, due };
     let has_labels = division.is_none();
-    // Each source that is out of order is so once: read again, its rows come sorted.
+    // Each source can be out of order only once: when it is read again, its rows are sorted.
     for _ in 0..=sources.len() {
         let outputs = targets.iter().map(|it| Output::create(&it.samples, sources, has_labels));
         let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;

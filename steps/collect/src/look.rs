@@ -1,5 +1,5 @@
-//! What a Prometheus has: which kind of server it is, which metrics, since when. For writing a
-//! document that fits, not for collecting.
+//! Discovers the kind, metrics and history of a Prometheus server. Used for writing a suitable
+//! document, not for collecting.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,22 +14,22 @@ use crate::sources::prometheus::reply::one_line;
 
 /// A reply of more bytes than this is not read to its end.
 const LONGEST_REPLY_BYTES: usize = 64 << 20;
-/// Points of the range query that finds out when the data begins.
+/// Number of points of the range query that finds the beginning of the data.
 const BEGIN_POINTS: i64 = 240;
 
-/// A server that is looked at.
+/// A server to inspect.
 #[derive(Debug)]
 pub struct Look {
     endpoint: Endpoint,
     runtime: tokio::runtime::Runtime,
 }
 
-/// What a server says of itself; what it does not say is absent.
+/// Properties that a server reports; unreported ones are absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Kind of server and its version, such as `Prometheus 3.5.0`.
     pub server: Option<String>,
-    /// How long it keeps samples, in its own words.
+    /// Retention time of samples, as the server writes it.
     pub retention: Option<String>,
     /// Series in memory.
     pub series: Option<u64>,
@@ -37,12 +37,12 @@ pub struct Facts {
     pub scrape_interval: Option<Span>,
     /// Names of all metrics.
     pub metrics: Vec<String>,
-    /// When the samples begin, no further back than was asked for.
+    /// Beginning of the samples, no earlier than the requested range.
     pub begin: Option<Timestamp>,
 }
 
 impl Look {
-    /// Prepares to look at a server; nothing is sent yet.
+    /// Prepares the inspection of a server; nothing is sent yet.
     pub fn new(server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
             |error| {
@@ -53,9 +53,9 @@ impl Look {
         Ok(Self { endpoint: Endpoint::new("prometheus", server, folder)?, runtime })
     }
 
-    /// Returns what the server says of itself; `range` before `now` is looked at.
+    /// Returns the properties of the server; the time `range` before `now` is inspected.
     ///
-    /// Errors: unavailable where it does not answer at all, usage where it is not a Prometheus.
+    /// Errors: unavailable if it does not reply, usage if it is not a Prometheus.
     pub fn facts(&self, now: Timestamp, range: Span) -> Result<Facts, StepError> {
         let metrics: Vec<String> = self.ask("/api/v1/label/__name__/values", &[])?;
         let known = |path: &str| self.ask::<BTreeMap<String, serde_json::Value>>(path, &[]).ok();
@@ -78,9 +78,9 @@ impl Look {
         })
     }
 
-    /// Returns how many series a query gives at a time.
+    /// Returns how many series a query returns at a time.
     ///
-    /// Errors: usage for a query that the server refuses, with its own words.
+    /// Errors: usage for a query that the server refuses, with its message.
     pub fn series(&self, promql: &str, at: Timestamp) -> Result<usize, StepError> {
         let time = seconds(at);
         Ok(self.vector(&[("query", promql), ("time", &time)])?.len())
@@ -117,7 +117,7 @@ impl Look {
         Ok(answer.result.unwrap_or_default())
     }
 
-    /// Asks a path of the API, and reads the `data` of the answer.
+    /// Requests a path of the API, and reads the `data` of the reply.
     fn ask<T: DeserializeOwned>(&self, path: &str, form: &[(&str, &str)]) -> Result<T, StepError> {
         let url = self.endpoint.beside(path, form);
         let shown = format!("`{url}`");
@@ -157,7 +157,7 @@ fn seconds(time: Timestamp) -> String {
     crate::sources::prometheus::request::seconds(time.ms())
 }
 
-/// Returns the kind of a server that does not name it, by the metrics it has of itself.
+/// Returns the kind of a server that does not report it, from the metrics about itself.
 fn kind_of(metrics: &[String]) -> String {
     let has = |beginning: &str| metrics.iter().any(|metric| metric.starts_with(beginning));
     let known = [("vm_", "VictoriaMetrics"), ("thanos_", "Thanos"), ("cortex_", "Mimir or Cortex")];

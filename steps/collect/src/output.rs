@@ -16,7 +16,7 @@ use crate::range::Due;
 use crate::tally::Tally;
 use crate::targets::Target;
 
-/// Share of the range that may be missing at its beginning without a word.
+/// Share of the range that may be missing at its beginning without a warning.
 const QUIET_RATIO: f64 = 0.02;
 
 /// The samples as they are written.
@@ -28,23 +28,23 @@ pub(crate) struct Output {
     firsts: Vec<Option<Timestamp>>,
     first_row: Option<Timestamp>,
     pub(crate) tally: Tally,
-    /// Temporary file of the rows until it is known what is left out.
+    /// Temporary file of the rows, until it is decided which ones are left out.
     draft: Draft,
 }
 
-/// A file that is removed when it is not needed any more.
+/// A file that is removed when it is dropped.
 struct Draft(PathBuf);
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // It is not there where it was published or never made.
+        // The file does not exist if it was published or never created.
         drop(fs::remove_file(&self.0));
     }
 }
 
 impl Output {
-    /// Starts the file beside the one that will be published; `has_labels` says that the labels of the
-    /// sources are those of the rows.
+    /// Creates the file next to the one that will be published; `has_labels` is true if the rows
+    /// have the labels of the sources.
     pub(crate) fn create(
         samples: &Path,
         sources: &[Joined<'_>],
@@ -86,22 +86,21 @@ impl Output {
         self.writer.write(rows)
     }
 
-    /// Writes what was counted.
+    /// Adds the counts to the outcome.
     pub(crate) fn report(&self, outcome: &mut Outcome) {
         self.tally.report(self.names.len(), outcome);
     }
 
-    /// Makes the file visible as it is.
+    /// Publishes the file unchanged.
     pub(crate) fn publish(self, samples: &Path) -> Result<(), StepError> {
         self.writer.publish()?;
         fs::rename(&self.draft.0, samples).map_err(|error| StepError::writing(samples, &error))
     }
 
-    /// Makes the file of a training visible: without the columns of optional queries without data,
-    /// and from the time at which the data begins. Returns the names of those columns.
+    /// Publishes the file of a training: without the columns of optional queries without data, and
+    /// from the time at which the data begins. Returns the names of those columns.
     ///
-    /// Errors: refused for a required query that gave nothing, and for less data than a training
-    /// needs.
+    /// Errors: refused for a required query without data, and for less data than a training needs.
     pub(crate) fn settle(
         self,
         document: &Sections,
@@ -139,7 +138,7 @@ impl Output {
         Ok(absent)
     }
 
-    /// Returns the optional queries that gave nothing.
+    /// Returns the optional queries without data.
     fn absent(&self, columns: &[SampleColumn]) -> Result<Vec<String>, StepError> {
         let of_query =
             |name: &String| columns.iter().find(|column| column.is_asked && column.name == *name);
@@ -160,12 +159,12 @@ impl Output {
         Ok(absent)
     }
 
-    /// Returns when the data begins: half of the required queries, or of all if none is, have had
-    /// a value by then. One query alone does not say it: `or vector(0)` has values of any time, and
-    /// a metric may be newer than the rest.
+    /// Returns the beginning of the data: the time by which half of the required queries, or of all
+    /// queries if none is required, have had a value. A single query is not enough: `or vector(0)`
+    /// has values at any time, and a metric may be newer than the others.
     fn begin(&self, columns: &[SampleColumn]) -> Option<Timestamp> {
         let is_asked = |name: &String| {
-            // A text is that of a series which a query gave.
+            // Texts come from the series of queries.
             let mut columns = columns.iter();
             columns.any(|column| (column.is_asked || column.is_text()) && column.name == *name)
         };
@@ -233,7 +232,7 @@ fn selected(
     })
 }
 
-/// Tells of data that begins after the range does.
+/// Warns about data that begins later than the range.
 fn young(
     (begin, covered, least): (Timestamp, Span, Span),
     due: Due,

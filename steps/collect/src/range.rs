@@ -1,32 +1,32 @@
-//! Which points in time are asked for.
+//! The requested points in time.
 
 use contract::steps::CollectArgs;
 use contract::{Span, StepError, Timestamp};
 use document::features::lookback;
 use document::sections::Collect as Sections;
 
-/// Points a Prometheus gives at most for each series of one request.
+/// Maximum number of points that a Prometheus returns for each series of one request.
 pub(crate) const MAX_POINTS: usize = 11_000;
 
-/// Steps before the lookback that are asked for as well: a sample that is missing just where the
-/// lookback begins must not make its entity look like one that has just appeared.
+/// Additional requested steps before the lookback: if the sample at the beginning of the lookback
+/// is missing, its entity must not be considered new.
 const MORE_STEPS: i64 = 5;
 
-/// Windows that one tick catches up at most; the rest waits for the next one.
+/// Maximum number of windows that one tick catches up; the rest waits for the next tick.
 const MOST_WINDOWS: i64 = 10_000;
 
-/// What to do about a source whose rows all lie outside the range.
+/// Hint for a source whose rows are all outside the range.
 pub(crate) const OTHER_RANGE_HINT: &str =
     "set another evaluation time with `--now TIME`, or a longer `range`";
 
-/// What is due: the windows that end in `(after, end]`.
+/// The due windows: those that end in `(after, end]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// Windows that end at or before this time are not asked for.
+    /// Windows that end at or before this time are not requested.
     pub(crate) after: Timestamp,
     /// End of the last window, a multiple of the step.
     pub(crate) end: Timestamp,
-    /// The windows after this time are wanted; those before are what their features look back on.
+    /// The windows after this time are scored; the earlier ones are the lookback of their features.
     pub(crate) scored_to: Timestamp,
 }
 
@@ -44,9 +44,8 @@ impl Due {
         Ok(Self { after, end, scored_to: after })
     }
 
-    /// Returns the range of a scoring: the windows after `scored_to`, no further back than
-    /// `catch_up`, and before them what their features look back on. Without a watermark a single
-    /// window is due.
+    /// Returns the range for scoring: the windows after `scored_to`, no older than `catch_up`, and
+    /// before them the lookback of their features. Without a watermark a single window is due.
     pub(crate) fn for_scoring(
         document: &Sections,
         now: Timestamp,
@@ -81,12 +80,12 @@ impl Due {
     }
 }
 
-/// Points a step apart.
+/// Points in time, one step apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grid {
     /// The first point.
     pub(crate) first: Timestamp,
-    /// How many there are.
+    /// Number of points.
     pub(crate) points: usize,
     /// Distance between two.
     pub(crate) step: Span,
@@ -114,7 +113,7 @@ impl Grid {
         self.covers(time.ms()) && (time - self.first).ms() % self.step.ms() == 0
     }
 
-    /// Returns how many points are not after a time.
+    /// Returns how many points are at or before a time.
     pub(crate) fn points_until(&self, time: Timestamp) -> usize {
         if time < self.first {
             return 0;
@@ -122,7 +121,7 @@ impl Grid {
         ((time - self.first).in_steps(self.step) + 1).min(self.points)
     }
 
-    /// Takes the first `points` points off.
+    /// Removes the first `points` points and returns them.
     pub(crate) fn take(&mut self, points: usize) -> Self {
         let head = Self { points: points.min(self.points), ..*self };
         self.first = self.time(head.points);
@@ -131,16 +130,16 @@ impl Grid {
     }
 }
 
-/// Cuts a grid into chunks: few enough points for the server, few enough cells for the memory.
+/// Divides a grid into chunks that respect the server's limit of points and the memory.
 #[derive(Debug, Clone)]
 pub(crate) struct ChunkPlan {
     rest: Grid,
     queries: usize,
     points: usize,
-    /// Whether the number of entities is not known before the first reply.
+    /// Whether the number of entities is unknown before the first reply.
     waits: bool,
     cells: usize,
-    /// Points of the chunk that is waited for.
+    /// Number of points of the first chunk.
     first_points: usize,
     /// Number of points before the first requested one; `None` without a bound.
     lookback_points: Option<usize>,
@@ -149,9 +148,9 @@ pub(crate) struct ChunkPlan {
 impl ChunkPlan {
     /// Cells (points x queries x entities) of a chunk; a few chunks are in memory at once.
     const CELLS: usize = 1_000_000;
-    /// Most cells of one tick, because its samples, features and scores are in memory.
+    /// Maximum number of cells of one tick, because its samples, features and scores are in memory.
     const MOST_CELLS: usize = 8_000_000;
-    /// Points of the first chunk where the number of entities is not known yet.
+    /// Number of points of the first chunk if the number of entities is not known yet.
     const FIRST_POINTS: usize = 120;
 
     /// Plans the chunks of a grid; `by_entity` means that a query may return many series.
@@ -184,7 +183,7 @@ impl ChunkPlan {
         self.rest.points = self.rest.points.min(most.saturating_sub(taken));
     }
 
-    /// Plans smaller chunks, if one answer is limited to this number of values.
+    /// Plans smaller chunks, if one reply is limited to this number of values.
     #[must_use]
     pub(crate) fn with_samples(mut self, max_samples: Option<u32>) -> Self {
         if let Some(values) = max_samples {
@@ -200,7 +199,7 @@ impl ChunkPlan {
         (self.cells / series.max(1)).clamp(least, MAX_POINTS)
     }
 
-    /// Returns whether a further chunk can be named only when the first one's series are known.
+    /// Returns whether the next chunk can be determined only after the reply to the first one.
     pub(crate) fn waits(&self) -> bool {
         self.waits && self.points == 0
     }
@@ -218,7 +217,7 @@ impl ChunkPlan {
         Some(chunk)
     }
 
-    /// Learns from the first chunk how many series a query gives at most.
+    /// Sets the maximum number of series of a query, from the reply to the first chunk.
     pub(crate) fn learn(&mut self, series: usize) {
         if self.waits {
             self.waits = false;

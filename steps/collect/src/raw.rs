@@ -1,5 +1,4 @@
-//! What a data set was made of, as it was recorded: lines of Tetragon's export, and segments of
-//! recorders.
+//! Raw data behind a data set: lines of Tetragon's export, and segments of recorders.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +23,8 @@ pub struct Written {
     pub count: usize,
 }
 
-/// Writes the raw data of `(after, end]` into a folder that is there: `<source>.jsonl` for events
-/// in files, and `<source>/<recorder>/<first>-<last>.parquet` for what was recorded in the store.
+/// Writes the raw data of `(after, end]` into an existing folder: `<source>.jsonl` for events in
+/// files, and `<source>/<recorder>/<first>-<last>.parquet` for what was recorded in the store.
 /// `base` is the document's folder. Sources of other kinds have no raw data besides the samples.
 ///
 /// Errors: refused for files that cannot be read, usage where they are standard input.
@@ -75,9 +74,9 @@ pub fn folder_beside(file: &Path) -> PathBuf {
     file.with_extension("raw")
 }
 
-/// Copies the samples of a run beside the raw data, if the run has them.
+/// Copies the samples of a run to the folder of the raw data, if the run has them.
 ///
-/// Errors: unavailable for what cannot be read or written.
+/// Errors: unavailable for files that cannot be read or written.
 pub fn copy_samples(samples: &Path, folder: &Path) -> Result<(), StepError> {
     if !samples.is_file() {
         return Ok(());

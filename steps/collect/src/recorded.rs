@@ -1,10 +1,10 @@
-//! Samples of sources without a past, recorded in the store and read back like any range.
+//! Samples of sources without history, recorded in the store and read back like any range.
 //!
-//! A recorder, which is a node's agent or one `lynceus record` for many endpoints, writes
-//! segments `samples/<pipeline>/<source>/<recorder>/date=YYYY-MM-DD/<first>-<last>.parquet`: the
-//! rows of a minute, written once when the minute is over. The segments of a day that is over are
-//! compacted into one. A reader takes the segments as they are, compacted or not: of rows with the
-//! same time and entity one counts, so that a compaction that was killed half-way doubles nothing.
+//! A recorder, which is a node's agent or one `lynceus record` for many endpoints, writes segments
+//! `samples/<pipeline>/<source>/<recorder>/date=YYYY-MM-DD/<first>-<last>.parquet`: the rows of a
+//! minute, written once when the minute is over. The segments of a past day are compacted into one.
+//! A reader accepts compacted and uncompacted segments: of rows with the same time and entity only
+//! one counts, so that a compaction that was killed does not duplicate rows.
 
 mod append;
 mod carrier;
@@ -86,7 +86,7 @@ struct Segment {
 }
 
 impl Segment {
-    /// Reads the times off a key; `None` for a key that is not a segment's.
+    /// Parses the times in a key; `None` if the key is not that of a segment.
     fn of(key: &str) -> Option<Self> {
         let (_, name) = key.rsplit_once('/')?;
         let (first, last) = times(name)?;

@@ -1,4 +1,4 @@
-//! What a source of samples is, and the kinds there are.
+//! The trait of sources of samples, and their kinds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use frames::samples::SampleRows;
 use crate::range::Due;
 use crate::sources::prometheus::chunk::Chunk;
 
-/// Takes rows, some at a time.
+/// Callback that accepts blocks of rows.
 pub(crate) type Each<'a> = dyn FnMut(SampleRows) -> Result<(), StepError> + 'a;
 
-/// Where samples come from: yields the rows of a time range, in order of time.
+/// A source of samples: yields the rows of a time range, in order of time.
 ///
 /// Within a time, rows are in the source's order; memory does not grow with their number.
 pub(crate) trait Source: Send {
@@ -28,20 +28,20 @@ pub(crate) trait Source: Send {
         false
     }
 
-    /// Hands all rows to `each`; called again, it begins from the start.
+    /// Passes all rows to `each`; if called again, it starts from the beginning.
     fn rows(&mut self, each: &mut Each<'_>) -> Result<(), Stop>;
 
-    /// Writes what was seen besides the rows, after they were read: warnings, a recording. Refuses
-    /// a training to which the source has nothing to say.
+    /// Called after the rows were read: writes warnings and a recording. Refuses a training for
+    /// which the source has no data.
     fn finish(&mut self, outcome: &mut Outcome) -> Result<(), StepError>;
 
-    /// Returns where the rows end, if that is before the end of the range: what follows waits for a
-    /// later tick. A training is never cut.
+    /// Returns where the rows end, if that is before the end of the range: the rest waits for a
+    /// later tick. The range of a training is never shortened.
     fn end(&self) -> Option<&End> {
         None
     }
 
-    /// Takes the values that could not be had.
+    /// Takes the values that could not be collected.
     fn take_gaps(&mut self) -> Vec<Gap> {
         Vec::new()
     }
@@ -52,25 +52,25 @@ pub(crate) trait Source: Send {
         false
     }
 
-    /// Says, after the rows were read, why there are none.
+    /// Returns, after the rows were read, the reason why there are none.
     fn diagnosis(&self) -> Option<String> {
         None
     }
 
-    /// Returns what is counted, also of a reading that failed.
+    /// Returns the counts, also if reading failed.
     fn counts(&self) -> BTreeMap<&'static str, usize> {
         BTreeMap::new()
     }
 }
 
-/// Where the rows of a tick end before its range does.
+/// The early end of a tick's rows, before the end of its range.
 #[derive(Debug)]
 pub(crate) struct End {
     /// End of the last existing window.
     pub(crate) at: Timestamp,
-    /// What failed after it; nothing where the rest is merely too much for one tick.
+    /// The failure after it; `None` if the rest is only too much for one tick.
     pub(crate) error: Option<StepError>,
-    /// Whether the server answers, though not completely.
+    /// Whether the server replies, but incompletely.
     pub(crate) is_partial: bool,
 }
 
@@ -91,7 +91,7 @@ impl End {
 pub(crate) enum Stop {
     /// A row is earlier than the one before it. The rows are then read again, sorted.
     OutOfOrder,
-    /// For good.
+    /// A final error.
     Error(StepError),
 }
 
@@ -101,7 +101,7 @@ impl From<StepError> for Stop {
     }
 }
 
-/// A source without a past: what it says now is recorded.
+/// A source without history: its current values are recorded.
 pub(crate) trait Live {
     /// Returns the names of the columns.
     fn columns(&self) -> Vec<String>;
@@ -111,20 +111,20 @@ pub(crate) trait Live {
     fn take(&mut self, time: Timestamp) -> Result<Taken, StepError>;
 }
 
-/// What a source says now.
+/// Current rows of a source.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) rows: SampleRows,
-    /// What failed of it, in sentences.
+    /// The failures, in sentences.
     pub(crate) failures: Vec<String>,
 }
 
-/// What the code of a kind does with its settings.
+/// Operations of a kind of source, given its settings.
 pub(crate) trait Opener {
     /// Opens the source to read a range.
     fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError>;
 
-    /// Opens the source to record it; nothing for one that has a past.
+    /// Opens the source to record it; `None` for a source with history.
     fn live<'a>(
         &'a self,
         _opening: LiveOpening<'a>,
@@ -132,19 +132,19 @@ pub(crate) trait Opener {
         Ok(None)
     }
 
-    /// Says whether the source gets replies that `--record` can keep.
+    /// Returns whether the source has replies that `--record` can keep.
     fn has_replies(&self) -> bool {
         false
     }
 
-    /// Returns what is rawer than the samples that were read; nothing where nothing is. `own` is what
-    /// was recorded of this source.
+    /// Returns the raw data behind the samples; `None` if there is none. `own` is the recording of
+    /// this source.
     fn raw<'a>(&'a self, _own: Recorded<'a>) -> Option<Raw<'a>> {
         None
     }
 }
 
-/// Returns the code of a kind: one line each.
+/// Returns the opener of a kind, with one line per kind.
 pub(crate) fn opener(kind: Kind<'_>) -> &dyn Opener {
     match kind {
         Kind::Prometheus(settings) => settings,
@@ -160,7 +160,7 @@ pub(crate) fn opener(kind: Kind<'_>) -> &dyn Opener {
     }
 }
 
-/// What was recorded of a source in the store.
+/// Recorded samples of a source in the store.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recorded<'a> {
     pub(crate) pipeline: &'a str,
@@ -168,7 +168,7 @@ pub(crate) struct Recorded<'a> {
     pub(crate) source: &'a str,
 }
 
-/// What is rawer than samples.
+/// Raw data behind samples.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Raw<'a> {
     /// Lines of a file, whose path is relative to the document's folder.
@@ -177,7 +177,7 @@ pub(crate) enum Raw<'a> {
     Segments(Recorded<'a>),
 }
 
-/// What a kind needs to make a source that is recorded.
+/// Inputs for opening a source that is recorded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LiveOpening<'a> {
     /// Its name in the document.
@@ -190,14 +190,14 @@ pub(crate) struct LiveOpening<'a> {
 }
 
 impl<'a> LiveOpening<'a> {
-    /// Opens the source; nothing for one that has a past.
+    /// Opens the source; `None` for a source with history.
     pub(crate) fn open(self) -> Result<Option<Box<dyn Live + 'a>>, StepError> {
         let live = self.settings.kind().map(|kind| opener(kind).live(self));
         Ok(live.transpose()?.flatten())
     }
 }
 
-/// What a kind needs to make a source.
+/// Inputs for opening a source.
 #[derive(Debug)]
 pub(crate) struct Opening<'a> {
     pub(crate) document: &'a Sections,
@@ -206,25 +206,25 @@ pub(crate) struct Opening<'a> {
     pub(crate) settings: &'a Settings,
     /// The document's folder, to which the document's paths are relative.
     pub(crate) folder: &'a Path,
-    /// The file or folder with its samples, where the kind reads one.
+    /// The file or folder with its samples, if the kind reads one.
     pub(crate) data: Option<PathBuf>,
-    /// The range that is asked for.
+    /// The requested range.
     pub(crate) due: Due,
-    /// Windows after this time wait where they cannot be had; nothing in a training.
+    /// Windows after this time wait if they cannot be collected; `None` in a training.
     pub(crate) give_up_until: Option<Timestamp>,
-    /// Rows without times are all included.
+    /// Whether all rows are included if they have no times.
     pub(crate) takes_all: bool,
-    /// A tick may find no new row; a training may not.
+    /// Set for a tick, which may find no new rows; a training may not.
     pub(crate) is_scoring: bool,
-    /// The shard whose rows alone are wanted; nothing for those of all entities.
+    /// The shard whose rows are requested; `None` for the rows of all entities.
     pub(crate) shard: Option<Shard>,
     /// URL of the store with recorded samples.
     pub(crate) recorded: Option<&'a str>,
     /// The parts of feature groups to read; `None` for all existing parts.
     pub(crate) pins: Option<Pins>,
-    /// Folder for files that are thrown away.
+    /// Folder for temporary files.
     pub(crate) work: &'a Path,
-    /// Where replies are kept.
+    /// Folder in which replies are kept.
     pub(crate) record: Option<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! The kinds of sources, a module each.
+//! The kinds of sources, one module each.
 
 pub(crate) mod exporter;
 pub(crate) mod features;

@@ -1,9 +1,9 @@
-//! Writes segments: nothing is lost or doubled when the recorder is killed.
+//! Writes segments: no rows are lost or duplicated when the recorder is killed.
 //!
-//! The rows of the minute that is not over are lines of a log on disk, synced at each append. When the
-//! minute is over they become a segment in the outbox of the store, and of each database that wants
-//! them, and then the log is emptied. A recorder that starts again continues from what its spool
-//! holds.
+//! The rows of the current minute are lines of a log on disk, synced at each append. At the end of
+//! the minute they become a segment in the outbox of the store and of each database that gets
+//! samples, and then the log is emptied. A restarted recorder continues from the contents of its
+//! spool.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use super::{SEGMENT, file_name};
 pub struct Appender {
     columns: Vec<String>,
     spool: PathBuf,
-    /// Where a segment goes; the store's is the last one.
+    /// Outboxes that get each segment; the outbox of the store is the last one.
     outboxes: Vec<Outbox>,
     rows: SampleRows,
     last: Option<Timestamp>,
@@ -41,7 +41,8 @@ impl Appender {
     /// Opens the spool, a folder that no other recorder uses, and continues from its content. Each
     /// segment goes to the outbox of the store, which is the spool itself, and to these `others`.
     ///
-    /// Errors: refused for a spool of other columns, unavailable for one that cannot be written.
+    /// Errors: refused for a spool of other columns, unavailable for a spool that cannot be
+    /// written.
     pub fn open(
         columns: Vec<String>,
         spool: &Path,
@@ -59,8 +60,8 @@ impl Appender {
         Ok(appender)
     }
 
-    /// Returns how many rows were skipped: those of a time that was appended before, as after the
-    /// clock was set back.
+    /// Returns how many rows were skipped because their time was appended before, for example after
+    /// the clock was set back.
     pub fn skipped(&self) -> usize {
         self.skipped
     }
@@ -70,7 +71,7 @@ impl Appender {
         self.last
     }
 
-    /// Adds the rows of one time, durably. A row of the next minute ends the segment before it.
+    /// Adds the rows of one time, durably. A row of the next minute ends the current segment.
     pub fn append(&mut self, rows: &SampleRows) -> Result<(), StepError> {
         let Some(time) = rows.times.first().copied() else { return Ok(()) };
         if self.last.is_some_and(|last| time <= last) {
@@ -83,7 +84,7 @@ impl Appender {
         }
         let mut text = Vec::new();
         for row in 0..rows.times.len() {
-            // JSON has no word for what is not finite: such a value is a gap.
+            // JSON cannot represent values that are not finite, so they become gaps.
             let value = |column: &Vec<Option<f64>>| column[row].filter(|value| value.is_finite());
             let line = Line {
                 time_ms: rows.times[row].ms(),
@@ -127,8 +128,9 @@ impl Appender {
         }
     }
 
-    /// Returns the time of the last row that is in a segment: a source that is read again from its
-    /// beginning must not give it again, also when the segment has long been sent.
+    /// Returns the time of the last row that is in a segment: rows up to this time must not be
+    /// recorded again if a source is read again from its beginning, even if the segment was sent
+    /// long ago.
     fn closed(&self) -> Result<Option<Timestamp>, StepError> {
         let path = self.closed_file();
         match fs::read_to_string(&path) {
@@ -147,8 +149,8 @@ impl Appender {
         self.spool.join("open.jsonl")
     }
 
-    /// Takes the rows of the log that are in no segment yet. A line that a kill left unfinished is
-    /// the last one, and counts as not appended.
+    /// Reads the rows of the log that are in no segment yet. After a kill, the last line may be
+    /// incomplete; it counts as not appended.
     fn replay(&mut self) -> Result<(), StepError> {
         let log = self.log();
         let text = match fs::read_to_string(&log) {
@@ -174,7 +176,7 @@ impl Appender {
                 self.push(line);
             }
         }
-        // An unfinished line would make one with the next row.
+        // The next row would be appended to the incomplete line.
         self.close()
     }
 

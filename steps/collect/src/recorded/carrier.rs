@@ -1,5 +1,5 @@
-//! Sends segments to their destinations, each on a separate thread: a slow or unreachable one
-//! delays neither samples nor the others.
+//! Sends segments to their destinations, each on a separate thread: a slow or unreachable
+//! destination delays neither samples nor other destinations.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,35 +12,35 @@ use store::ObjectStore;
 use super::send::{Outbox, Sent};
 use super::{DAY, Place, compact};
 
-/// How long after its end a day is compacted.
+/// Time between the end of a day and its compaction.
 const AFTER_DAY: Span = Span::from_seconds(600);
 
 /// Result of one round.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
-    /// Segments that the store has now.
+    /// Number of segments that were sent.
     pub(crate) sent: usize,
-    /// What failed, in sentences.
+    /// The failures, in sentences.
     pub(crate) failures: Vec<String>,
 }
 
-/// A thread that carries; it ends with this handle, after the round that it is in.
+/// A thread that sends segments; it ends when this handle is dropped, after the current round.
 #[derive(Debug)]
 pub(crate) struct Carrier {
-    /// What it carries to, for messages.
+    /// Name of the destination, for messages.
     to: String,
     rounds: Sender<Timestamp>,
     carried: Receiver<Carried>,
-    /// A round has begun and was not told of.
+    /// A round has started and its result was not reported yet.
     is_busy: bool,
     /// The current round started before the last call of [`Carrier::begin`].
     is_old: bool,
 }
 
 impl Carrier {
-    /// Starts a thread that does a round whenever one is begun.
+    /// Starts a thread that runs a round on request.
     ///
-    /// Errors: unavailable where the system gives no thread.
+    /// Errors: unavailable if the thread cannot be started.
     pub(crate) fn start(
         to: String,
         mut round: impl FnMut(Timestamp) -> Carried + Send + 'static,
@@ -49,7 +49,7 @@ impl Carrier {
         let (done, carried) = channel();
         let run = move || {
             for time in due {
-                // Nobody waits for the last round of a recorder that has ended.
+                // No one waits for the last round of a recorder that has ended.
                 drop(done.send(round(time)));
             }
         };
@@ -60,11 +60,11 @@ impl Carrier {
         Ok(Self { to, rounds, carried, is_busy: false, is_old: false })
     }
 
-    /// Begins a round at `time`, unless one is still going on.
+    /// Starts a round at `time`, unless one is still running.
     pub(crate) fn begin(&mut self, time: Timestamp) {
         self.is_old = self.is_busy;
         if !self.is_busy {
-            // A thread that has ended is told of by the round's end.
+            // If the thread has ended, the end of the round reports it.
             self.rounds.send(time).unwrap_or_default();
             self.is_busy = true;
         }
@@ -81,7 +81,7 @@ impl Carrier {
                     self.is_busy = false;
                     all.sent += carried.sent;
                     all.failures.extend(carried.failures);
-                    // It has not seen what was closed since it began.
+                    // The round does not include segments that were closed after its start.
                     if self.is_old {
                         self.begin(time);
                     }
@@ -102,19 +102,19 @@ impl Carrier {
     }
 }
 
-/// What goes to the store.
+/// Sender to the store.
 #[derive(Debug)]
 pub(crate) struct ToStore {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) sources: Vec<(Place, Outbox)>,
-    /// Folder for files that are thrown away.
+    /// Folder for temporary files.
     pub(crate) work: PathBuf,
     /// The last day that was compacted.
     pub(crate) compacted: Option<Timestamp>,
 }
 
 impl ToStore {
-    /// Sends what waits, and compacts what is over.
+    /// Sends the waiting segments, and compacts past days.
     pub(crate) fn round(&mut self, time: Timestamp) -> Carried {
         let mut carried = Carried::default();
         for (place, outbox) in &self.sources {
@@ -135,7 +135,7 @@ impl ToStore {
         carried
     }
 
-    /// Compacts the day before, once it has been over for a while.
+    /// Compacts the previous day, some time after its end.
     fn compact(&mut self, time: Timestamp) -> Result<(), String> {
         let before = (time - AFTER_DAY).floor(DAY) - DAY;
         if self.compacted.is_some_and(|compacted| compacted >= before) {

@@ -1,4 +1,4 @@
-//! Makes one segment of a day's many.
+//! Merges the segments of a day into one.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use store::{Condition, ObjectStore};
 use super::read::{Rows, read_segment};
 use super::{DAY, Place, segments};
 
-/// Merges the segments of a recorder's day into one and removes them; `work` is a folder for files
-/// that are thrown away. Returns how many there were; a day with one segment does not change. A
+/// Merges the segments of a recorder's day into one and removes them; `work` is a folder for
+/// temporary files. Returns how many there were; a day with one segment does not change. A
 /// concurrent reader sees each row: the merged segment exists before the others are removed, and
 /// rows of the same time and entity count once.
 pub fn compact(
@@ -47,7 +47,8 @@ pub fn compact(
     writer.publish()?;
     let key = place.key(first, last);
     let bytes = fs::read(&path).map_err(|error| StepError::reading(&path, &error))?;
-    // A segment of that name may be there: of a compaction that was killed, or one of the day's.
+    // A segment of that name may exist: from a compaction that was killed, or as one of the day's
+    // segments.
     drop(store.put(&key, &bytes, Condition::Any)?);
     for segment in segments.iter().filter(|segment| segment.key != key) {
         store.delete(&segment.key)?;

@@ -1,4 +1,4 @@
-//! Recorded samples in a table of a database, beside the segments in the store.
+//! Recorded samples in a table of a database, in addition to the segments in the store.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub(crate) struct Database {
     sources: Vec<Recorded>,
 }
 
-/// A recorded source, and what its columns are called in the table.
+/// A recorded source, and the names of its columns in the table.
 #[derive(Debug)]
 struct Recorded {
     outbox: Outbox,
@@ -31,7 +31,7 @@ struct Recorded {
 }
 
 impl Database {
-    /// Names a database of a document, if the sink is one that wants samples.
+    /// Makes the destination for a sink of a document, if the sink is a database that gets samples.
     pub(crate) fn of(name: &str, sink: &Sink, (pipeline, folder): (&str, &Path)) -> Option<Self> {
         let settings = sink.extension().samples()?;
         Some(Self {
@@ -43,7 +43,7 @@ impl Database {
         })
     }
 
-    /// Adds a source: where its segments wait, and the names that its columns have in the samples.
+    /// Adds a source: its outbox, and the names of its columns in the samples.
     pub(crate) fn add(&mut self, outbox: Outbox, columns: &[String]) {
         let columns = columns.iter().map(|name| value_column(name)).collect();
         self.sources.push(Recorded { outbox, columns });
@@ -54,10 +54,11 @@ impl Database {
         &self.field
     }
 
-    /// Loads waiting rows, oldest first. Rows that the database has already change nothing.
+    /// Loads waiting rows, oldest first. Rows that are already in the database change nothing.
     pub(crate) fn round(&self) -> Carried {
         let mut carried = Carried::default();
-        // A connection a minute: agents of a thousand nodes must not hold a thousand of them.
+        // A connection is opened once per minute, because agents of a thousand nodes must not hold
+        // a thousand open connections.
         let mut loader = None;
         for source in &self.sources {
             let sent = source.outbox.each(|waiting| {
@@ -68,7 +69,7 @@ impl Database {
                 };
                 match loader.load(&rows) {
                     Err(error) if error.kind == ErrorKind::Refused => {
-                        // What a constraint refuses it refuses the next time too.
+                        // Rows that violate a constraint would be rejected again.
                         let message = format!("`{}`: rows are left out: {error}", self.field);
                         carried.failures.push(message);
                         Ok(())

@@ -1,4 +1,4 @@
-//! Reads a range of what was recorded, day by day.
+//! Reads a range of recorded samples, day by day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::source::{Each, Opening, Source, Stop};
 
 /// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
-/// Listings of a day before it is called restless.
+/// Maximum number of listings of a day whose segments keep changing.
 const LISTINGS: usize = 3;
 
 /// A source whose rows were recorded in the store.
@@ -28,13 +28,13 @@ struct Recorded<'a> {
     entity: &'a Entity,
     due: Due,
     is_scoring: bool,
-    /// Folder for files that are thrown away.
+    /// Folder for temporary files.
     work: PathBuf,
     segments: usize,
     has_rows: bool,
 }
 
-/// Opens what was recorded of a source of a pipeline, with these columns.
+/// Opens the recorded samples of a source of a pipeline, with these columns.
 pub(crate) fn open<'a>(
     pipeline: &str,
     source: &str,
@@ -70,7 +70,7 @@ impl Source for Recorded<'_> {
         (self.segments, self.has_rows) = (0, false);
         fs::create_dir_all(&self.work).map_err(|error| StepError::writing(&self.work, &error))?;
         let read = self.read(each);
-        // What is left there is of no use to anyone.
+        // The remaining temporary files are not needed.
         drop(fs::remove_dir_all(&self.work));
         Ok(read?)
     }
@@ -123,7 +123,7 @@ impl Recorded<'_> {
 /// Takes each segment of a recorder's day with due rows; returns their number. `take` returns
 /// whether the segment still exists.
 ///
-/// Errors: those of `take` and of the store; unavailable where segments go on to change.
+/// Errors: those of `take` and of the store; unavailable if segments keep changing.
 fn each_segment(
     store: &dyn ObjectStore,
     folder: &str,
@@ -132,7 +132,7 @@ fn each_segment(
 ) -> Result<usize, StepError> {
     let is_due = |segment: &Segment| segment.last > due.after && segment.first <= due.end;
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    // A segment that went between the listing and the reading is in a compacted one by now.
+    // A segment that was removed between listing and reading is now in a compacted one.
     for _ in 0..LISTINGS {
         let mut is_complete = true;
         for segment in segments(store, folder, day)?.into_iter().filter(is_due) {
@@ -229,7 +229,8 @@ impl Rows {
         }
     }
 
-    /// Sorts by time and then by entity; of rows with both the same, the last read one stays.
+    /// Sorts by time and then by entity; of rows with the same time and entity, the one that was
+    /// read last is kept.
     pub(super) fn sorted(self) -> Self {
         let rows = &self.all;
         let mut order: Vec<usize> = (0..rows.times.len()).collect();
@@ -262,7 +263,7 @@ fn pick(rows: &SampleRows, chosen: &[usize]) -> SampleRows {
     }
 }
 
-/// Adds the rows of a segment; returns whether it was still there.
+/// Adds the rows of a segment; returns whether it still existed.
 pub(super) fn read_segment(
     store: &dyn ObjectStore,
     segment: &Segment,

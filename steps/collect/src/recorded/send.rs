@@ -8,7 +8,7 @@ use store::{Condition, ObjectStore};
 
 use super::{Place, times};
 
-/// Segments that wait at most: a week of minutes. Older ones are dropped.
+/// Maximum number of waiting segments: a week of minutes. Older ones are dropped.
 const MOST_SEGMENTS: usize = 7 * 24 * 60;
 
 /// A folder of segments that wait for one destination.
@@ -20,13 +20,13 @@ pub struct Outbox {
 /// Result for the waiting segments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// Segments that the destination has now.
+    /// Number of segments that were sent.
     pub segments: usize,
-    /// Segments that were dropped, since too many were waiting.
+    /// Number of segments that were dropped because too many were waiting.
     pub dropped: usize,
 }
 
-/// A segment that waits.
+/// A waiting segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting<'a> {
     pub(super) path: &'a Path,
@@ -35,7 +35,7 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Outbox {
-    /// Names the folder, which is made with the first segment.
+    /// Names the folder, which is created with the first segment.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
@@ -45,9 +45,9 @@ impl Outbox {
         self.folder.join(name)
     }
 
-    /// Puts what waits into the store, oldest first.
+    /// Sends the waiting segments to the store, oldest first.
     ///
-    /// Errors: those of the store; what was not sent waits on.
+    /// Errors: those of the store; segments that were not sent keep waiting.
     pub fn send(&self, store: &dyn ObjectStore, place: &Place) -> Result<Sent, StepError> {
         self.each(|waiting| {
             let Waiting { path, first, last } = waiting;
@@ -57,7 +57,7 @@ impl Outbox {
         })
     }
 
-    /// Hands on what waits, oldest first; what was taken is removed.
+    /// Passes on the waiting segments, oldest first, and removes those that were accepted.
     pub(super) fn each(
         &self,
         mut take: impl FnMut(Waiting<'_>) -> Result<(), StepError>,
@@ -76,7 +76,7 @@ impl Outbox {
         Ok(sent)
     }
 
-    /// Returns the time of the last row that waits.
+    /// Returns the time of the last waiting row.
     pub(super) fn newest(&self) -> Result<Option<Timestamp>, StepError> {
         Ok(self.names()?.last().and_then(|name| times(name)).map(|(_, last)| last))
     }

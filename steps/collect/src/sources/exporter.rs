@@ -19,7 +19,7 @@ use exposition::{Sample, Scrape};
 use rules::Previous;
 
 impl Opener for ExporterSource {
-    /// Opens what was recorded of the source.
+    /// Opens the recorded samples of the source.
     fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
         let columns = columns(self, &opening.settings.entity);
         let (pipeline, source) = (opening.document.name.as_str(), opening.name);
@@ -131,7 +131,7 @@ impl Live for Exporter<'_> {
         columns(self.settings, self.entity)
     }
 
-    /// Scrapes all endpoints in parallel; one that fails has no row, and its cause is in
+    /// Scrapes all endpoints in parallel; an endpoint that fails has no row, and its cause is in
     /// `failures`.
     fn take(&mut self, time: Timestamp) -> Result<Taken, StepError> {
         let endpoints = self.endpoints()?;

@@ -29,7 +29,7 @@ struct Group<'a> {
     pins: Vec<Pin>,
     due: Due,
     is_scoring: bool,
-    /// Folder for files that are thrown away.
+    /// Folder for temporary files.
     work: PathBuf,
     has_rows: bool,
 }
@@ -37,8 +37,8 @@ struct Group<'a> {
 impl Opener for FeaturesSource {
     /// Opens a feature group.
     ///
-    /// Errors: usage for a group, a version or a feature that is not there, and for pins without the
-    /// source.
+    /// Errors: usage for a group, a version or a feature that does not exist, and for pins without
+    /// the source.
     fn open<'a>(&'a self, opening: Opening<'a>) -> Result<Box<dyn Source + 'a>, StepError> {
         let settings = self;
         let url = opening.recorded.ok_or_else(|| {
@@ -135,7 +135,7 @@ impl Source for Group<'_> {
         self.has_rows = false;
         fs::create_dir_all(&self.work).map_err(|error| StepError::writing(&self.work, &error))?;
         let read = self.read(each);
-        // What is left there is of no use to anyone.
+        // The remaining temporary files are not needed.
         drop(fs::remove_dir_all(&self.work));
         Ok(read?)
     }
@@ -179,7 +179,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Hands on the rows of a part that are due.
+    /// Passes on the due rows of a part.
     fn read_part(&self, path: &Path, each: &mut Each<'_>) -> Result<(), StepError> {
         let read = FeatureTable::read_parts(path, |part| {
             let table = &part.table;

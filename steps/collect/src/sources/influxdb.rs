@@ -1,8 +1,8 @@
-//! The source `influxdb`: asks a server in `InfluxQL`, Flux or SQL, a measurement at a time, chunk by
-//! chunk.
+//! The source `influxdb`: queries a server in `InfluxQL`, Flux or SQL, one measurement at a time,
+//! chunk by chunk.
 //!
-//! Raw rows are asked for, not aggregates: the buckets of `GROUP BY time()` carry their start as
-//! their time, and a counter cannot be aggregated by its mean.
+//! It queries raw rows, not aggregates: the buckets of `GROUP BY time()` have their start as their
+//! time, and a counter cannot be aggregated by its mean.
 
 mod diagnose;
 mod flux;
@@ -33,7 +33,7 @@ use windows::{Odd, Windows};
 /// Label of the series that the rows are made of: its value is the entity.
 const ENTITY: &str = "entity";
 
-/// An `InfluxDB` to be asked.
+/// An `InfluxDB` server to query.
 struct Influxdb<'a> {
     server: Server,
     settings: &'a InfluxdbSource,
@@ -42,7 +42,7 @@ struct Influxdb<'a> {
     measurements: Vec<Measurement<'a>>,
     rate_window: Span,
     due: Due,
-    /// A tick: what fails now is asked for again by the next one.
+    /// Set for a tick: the next tick requests again what fails now.
     is_tick: bool,
     is_scoring: bool,
     seen: Mutex<Seen>,
@@ -55,15 +55,15 @@ struct Measurement<'a> {
     columns: Vec<(usize, &'a InfluxdbColumn)>,
 }
 
-/// What was seen besides values.
+/// Statistics and notes, besides values.
 #[derive(Debug, Default)]
 struct Seen {
     /// Rows of each measurement.
     rows: BTreeMap<String, usize>,
     odd: Odd,
-    /// Why a measurement has no rows, and what else a person should know.
+    /// Reasons why a measurement has no rows, and other notes for operators.
     notes: Vec<String>,
-    /// Why there are no rows at all.
+    /// Reason why there are no rows at all.
     diagnosis: Option<String>,
     /// Columns of each measurement: a query in SQL may name no other.
     known: BTreeMap<String, Vec<String>>,
@@ -162,7 +162,7 @@ impl Influxdb<'_> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for all measurements of a chunk.
+    /// Queries all measurements of a chunk.
     fn chunk(&self, grid: Grid) -> Result<Chunk, Failure> {
         let mut replies: Vec<Reply> =
             self.settings.columns.iter().map(|_| Reply::default()).collect();
@@ -197,7 +197,8 @@ impl Influxdb<'_> {
         Ok(Chunk::whole(grid, replies))
     }
 
-    /// Returns the columns of a measurement, asked for once, where a query may name no other.
+    /// Returns the columns of a measurement, requested once, if a query may only name existing
+    /// columns.
     fn known(&self, measurement: &str) -> Result<Option<Vec<String>>, Failure> {
         if self.settings.language != InfluxLanguage::Sql {
             return Ok(None);
@@ -210,14 +211,14 @@ impl Influxdb<'_> {
         Ok(Some(known))
     }
 
-    /// Makes a chunk that ends before its first window: the server did not answer.
+    /// Makes a chunk that ends before its first window, because the server did not reply.
     fn stopped(&self, grid: Grid, error: StepError) -> Chunk {
         let replies = self.settings.columns.iter().map(|_| Reply::default()).collect();
         let stop = Stop { at: grid.first, error, is_partial: false };
         Chunk { stop: Some(stop), ..Chunk::whole(Grid { points: 0, ..grid }, replies) }
     }
 
-    /// Says why measurements have no rows. A training that has none at all is refused.
+    /// Notes why measurements have no rows. A training without any rows is refused.
     fn look_at_gaps(&self) -> Result<(), StepError> {
         let has_rows = |name: &str| self.seen().rows.get(name).is_some_and(|rows| *rows > 0);
         let silent: Vec<&Measurement<'_>> =
@@ -244,7 +245,7 @@ impl Influxdb<'_> {
         }
     }
 
-    /// Says that the database keeps less than the range that is asked for.
+    /// Returns a note if the database's retention is shorter than the requested range.
     fn retention_note(&self) -> Option<String> {
         let (policy, kept) = diagnose::retention(&self.server, self.settings)?;
         let range = self.due.end - self.due.after;
@@ -256,8 +257,8 @@ impl Influxdb<'_> {
         })
     }
 
-    /// Says that the server's clock and the time of this run do not fit together. A tick is of the
-    /// last minutes; a training, or a tick of long ago, may be of any time before.
+    /// Returns a note if the server's clock and the time of this run do not match. A tick is about
+    /// the last minutes; a training, or a backfilled tick, may be about any earlier time.
     fn clock_note(&self, clock: Timestamp) -> Option<String> {
         const SLACK: Span = Span::from_seconds(600);
         const DAY: Span = Span::from_seconds(86_400);

@@ -2,8 +2,8 @@
 //!
 //! Formats: <https://prometheus.io/docs/instrumenting/exposition_formats/> and
 //! <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>. Only the
-//! series that are wanted are kept, so that a reply of many megabytes takes little memory. What
-//! cannot be a whole reply is refused as a whole: half of a scrape would look like a fall of all sums.
+//! requested series are kept, so that a reply of many megabytes takes little memory. An incomplete
+//! reply is refused, because half of a scrape would look like a decrease of all sums.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -17,7 +17,7 @@ pub(crate) struct Sample {
     pub(crate) labels: Vec<(String, String)>,
     /// May be NaN or infinite.
     pub(crate) value: f64,
-    /// Tells the series from every other one.
+    /// Unique key of the series.
     pub(crate) key: Arc<str>,
 }
 
@@ -28,7 +28,7 @@ impl Sample {
     }
 }
 
-/// Returns the text that tells a series from every other one.
+/// Returns the unique key of a series.
 fn key(name: &str, labels: &[(String, String)]) -> Arc<str> {
     let mut sorted: Vec<&(String, String)> = labels.iter().collect();
     sorted.sort();
@@ -47,12 +47,12 @@ pub(crate) struct Scrape {
     pub(crate) duplicates: usize,
 }
 
-/// Says why a reply is none.
+/// Reason why a reply is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// It is a web page.
     WebPage,
-    /// It ends in the middle; it may be whole the next time.
+    /// It is truncated; it may be complete the next time.
     Truncated,
     /// It has no sample at all.
     Empty,
@@ -76,7 +76,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Parses a reply and keeps the series whose name `wants` says.
+/// Parses a reply and keeps the series whose name `wants` accepts.
 pub(crate) fn parse(
     body: &[u8],
     is_open_metrics: bool,
@@ -106,7 +106,7 @@ pub(crate) fn parse(
     let mut scrape = Scrape::default();
     let mut seen: HashSet<Arc<str>> = HashSet::new();
     let mut any = false;
-    // Series of one name follow each other.
+    // Series with the same name are consecutive.
     let (mut known, mut is_wanted) = ("", false);
     for (index, line) in text.split('\n').enumerate() {
         let line = line.trim_ascii();
@@ -132,7 +132,7 @@ pub(crate) fn parse(
     if any { Ok(scrape) } else { Err(Unreadable::Empty) }
 }
 
-/// Splits a line behind the name of its metric.
+/// Splits a line after the name of its metric.
 fn name_of(line: &str) -> Result<(&str, &str), &'static str> {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
     let end = line.bytes().position(|byte| !is_part(byte)).unwrap_or(line.len());

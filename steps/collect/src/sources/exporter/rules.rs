@@ -1,4 +1,4 @@
-//! From the series of a scrape to the columns of a row: filters, sums, rates.
+//! Converts the series of a scrape to the columns of a row: filters, sums, rates.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::exposition::{Sample, Scrape};
 /// A counter that was last seen longer ago gives no rate.
 const LONGEST_GAP: Span = Span::from_seconds(300);
 
-/// What one endpoint said the last time.
+/// Last reply of one endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Previous {
     time: Option<Timestamp>,
     counters: HashMap<Arc<str>, f64>,
 }
 
-/// Returns whether a metric of this name is asked for.
+/// Returns whether a metric of this name is requested.
 pub(crate) fn wants(metrics: &[ExporterMetric], name: &str) -> bool {
     metrics.iter().any(|it| it.metric == name || it.divide_by.as_deref() == Some(name))
 }
@@ -75,7 +75,7 @@ pub(crate) fn values(
     values
 }
 
-/// Returns whether a series is one of a metric, by its name and labels.
+/// Returns whether a series belongs to a metric, by its name and labels.
 fn is_meant(metric: &ExporterMetric, name: &str, sample: &Sample) -> bool {
     let is_allowed = |(label, patterns): (&String, &Vec<String>)| {
         matches(patterns, sample.label(label).unwrap_or_default())

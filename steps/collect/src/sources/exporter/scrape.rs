@@ -1,4 +1,4 @@
-//! Asks many endpoints at once.
+//! Scrapes many endpoints in parallel.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::exposition::{self, Scrape};
 
-/// Formats, as Prometheus asks for them.
+/// Accepted formats, in the form in which Prometheus requests them.
 const FORMATS: &str =
     "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -33,8 +33,8 @@ impl Client {
         field: &str,
         folder: &Path,
     ) -> Result<Self, StepError> {
-        // A file may name any endpoint; without one that is asked by TLS, the system's certificates
-        // are not read.
+        // A file may name any endpoint; without an endpoint with TLS, the system's certificates are
+        // not read.
         let mut named = settings.endpoints.iter().chain(&settings.service);
         let is_secure = settings.file.is_some() || named.any(|url| url.url().scheme() == "https");
         let any: HttpUrl =
@@ -62,7 +62,7 @@ impl Client {
             let scrapes = endpoints.iter().map(|url| {
                 let places = Arc::clone(&places);
                 async move {
-                    // It is never closed.
+                    // The semaphore is never closed.
                     let place = places.acquire().await;
                     let scraped = self.one(url, wants).await;
                     drop(place);
@@ -80,10 +80,11 @@ impl Client {
     ) -> Result<Scrape, String> {
         let mut request = self.server.start(Method::GET, url.url().clone());
         if url.is_loopback() {
-            // Without a network compression only costs time.
+            // On the same host, compression only costs time.
             request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        // An open connection to each of a thousand endpoints would use up the process's files.
+        // An open connection to each of a thousand endpoints would exceed the process's limit of
+        // open files.
         let request = request.header(CONNECTION, HeaderValue::from_static("close"));
         let sent = request.header(ACCEPT, FORMATS).send().await;
         let mut response = sent.map_err(|error| said(&error))?;
