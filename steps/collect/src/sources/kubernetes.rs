@@ -1,7 +1,7 @@
-//! The source `kubernetes`: the pods or nodes of a cluster as they are now, asked from its API.
+//! The source `kubernetes`: the current pods or nodes of a cluster, from its API.
 //!
-//! The API has no past. Image and owner of a pod apply from its start to its end, and the labels of
-//! a node from its creation on; deleted objects are not listed.
+//! The API has no history. Image and owner of a pod apply from its start to its end, and the labels
+//! of a node from its creation on; deleted objects are not listed.
 
 mod api;
 mod images;
@@ -155,8 +155,8 @@ impl Kubernetes<'_> {
         Ok(nodes.iter().filter_map(row).collect())
     }
 
-    /// Returns the values of the columns of texts: of an object's labels. One without a value, such
-    /// as `node-role.kubernetes.io/control-plane`, is its own name.
+    /// Returns the values of the columns of texts: of an object's labels. The value of a label
+    /// without a value, such as `node-role.kubernetes.io/control-plane`, is its name.
     fn texts(&self, metadata: &Metadata) -> Vec<Option<f64>> {
         let value = |label: &String| {
             let text = metadata.labels.get(label)?;
@@ -165,8 +165,8 @@ impl Kubernetes<'_> {
         self.entity.texts.values().map(value).collect()
     }
 
-    /// Returns the end of the first window that an object was there in; `None` for one that came
-    /// later.
+    /// Returns the end of the first window in which an object existed; `None` for an object that
+    /// was created later.
     fn time(&self, since: Timestamp) -> Option<Timestamp> {
         let floor = since.floor(self.step);
         let own = if floor == since { since } else { floor + self.step };
@@ -214,7 +214,7 @@ impl Kubernetes<'_> {
         Ok(rows)
     }
 
-    /// Returns the row of a pod at the first window that it was there in; `None` for one that
+    /// Returns the row of a pod at the first window in which it existed; `None` for a pod that
     /// started later.
     fn row(&mut self, pod: &Pod, started: Timestamp, images: &Images) -> Option<Row> {
         let time = self.time(started)?;

@@ -13,7 +13,7 @@ use crate::range::{Due, OTHER_RANGE_HINT};
 use crate::source::{Each, Opener, Opening, Source, Stop};
 use query::{Parameter, Query, RawTime};
 
-/// A table in a database, with what is known of its columns.
+/// A table in a database, and its columns.
 #[derive(Debug)]
 struct Postgres<'a> {
     /// Field of the source in the document.
@@ -22,19 +22,19 @@ struct Postgres<'a> {
     entity: &'a Entity,
     step: Span,
     due: Due,
-    /// A tick may find no new row; a training may not.
+    /// Set for a tick, which may find no new row; a training may not.
     is_scoring: bool,
     session: Session,
     query: Query,
     seen: Seen,
 }
 
-/// What was seen of the rows.
+/// Statistics of the rows.
 #[derive(Debug, Default)]
 struct Seen {
     pages: usize,
     has_values: bool,
-    /// Rows that do not lie on whole steps.
+    /// Number of rows whose time is not a whole step.
     off_grid: usize,
 }
 
@@ -109,8 +109,8 @@ impl Source for Postgres<'_> {
 }
 
 impl Postgres<'_> {
-    /// Fetches the rows after a time: `page_rows` of them, and all that share the last one's time.
-    /// Returns that time with them; `None` if no row is left.
+    /// Fetches the rows after a time: `page_rows` rows, and all further rows with the time of the
+    /// last one. Returns that time with them; `None` if no row is left.
     fn page(
         &mut self,
         after: RawTime,
@@ -186,7 +186,7 @@ impl Postgres<'_> {
         self.seen.has_values |= rows.columns.iter().flatten().any(Option::is_some);
     }
 
-    /// Makes the error of a training that finds nothing.
+    /// Makes the error of a training without rows.
     fn nothing(&mut self) -> Result<StepError, StepError> {
         let sql = &self.query.bounds;
         let row = self.session.transaction("looking for rows", Access::Read, async |client| {

@@ -1,4 +1,4 @@
-//! The source `prometheus`: asks a server, several questions at once, chunk by chunk.
+//! The source `prometheus`: queries a server with several requests in parallel, chunk by chunk.
 
 pub(crate) mod assemble;
 pub(crate) mod chunk;
@@ -31,10 +31,11 @@ use limits::Limits;
 use pieces::{Answer, Patience};
 use request::{RangeQuery, Requester};
 
-/// Chunks that are asked for at once; one more waits to be written, and one is being written.
+/// Number of chunks that are requested at the same time; one more waits to be written, and one is
+/// being written.
 const OPEN_CHUNKS: usize = 2;
 
-/// A Prometheus to be asked.
+/// A Prometheus server to query.
 #[derive(Debug)]
 pub(crate) struct Prometheus {
     requester: Arc<Requester>,
@@ -107,7 +108,7 @@ impl Answers for Prometheus {
                     break;
                 }
             }
-            // Closing the channel ends the fetching, whatever it waits for.
+            // Closing the channel ends the fetching immediately.
             drop(receiver);
             match fetching.join() {
                 Ok(()) => written,
@@ -139,7 +140,7 @@ impl Prometheus {
                 () = sender.closed() => return,
                 replied = fetch.tasks.join_next() => replied,
             };
-            // No task is left where there is nothing to start any more.
+            // No running task is left and there is nothing more to start.
             let Some(replied) = replied else { return };
             let replied =
                 replied.map_err(|error| StepError::bug(format!("a request broke: {error}")));
@@ -165,7 +166,7 @@ impl Prometheus {
     }
 }
 
-/// A chunk whose answers are not all there.
+/// A chunk that is still waiting for replies.
 struct OpenChunk {
     number: usize,
     grid: Grid,

@@ -1,4 +1,4 @@
-//! Sources that answer queries chunk by chunk: what `prometheus` and `recording` share.
+//! Common code of `prometheus` and `recording`: sources that answer queries chunk by chunk.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,24 +16,24 @@ use crate::source::{Each, End, Opening, Source, Stop};
 
 /// Answers queries for chunks of time.
 pub(crate) trait Answers: Send {
-    /// Hands the replies of all chunks to `write`, in order of time.
+    /// Passes the replies of all chunks to `write`, in order of time.
     fn for_each_chunk(
         &self,
         plan: ChunkPlan,
         write: &mut dyn FnMut(Chunk) -> Result<(), StepError>,
     ) -> Result<(), StepError>;
 
-    /// Returns what is counted.
+    /// Returns the counts.
     fn counts(&self) -> BTreeMap<&'static str, usize> {
         BTreeMap::new()
     }
 
-    /// Returns what a person should know of how the questions were asked.
+    /// Returns notes for operators about the requests.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Says, after all chunks, why there is no value.
+    /// Returns, after all chunks, the reason why there is no value.
     fn diagnosis(&self) -> Option<String> {
         None
     }
@@ -53,12 +53,12 @@ pub(crate) struct Queries<'a, A> {
     recorder: Option<Recorder>,
     assembler: Assembler<'a>,
     chunks: usize,
-    /// The end of what was answered, and why it is not all.
+    /// The early end of the answers and its reason, if they are incomplete.
     end: Option<End>,
 }
 
 impl<'a, A: Answers> Queries<'a, A> {
-    /// Makes the source of what answers its queries.
+    /// Makes the source from the provider of its answers.
     pub(crate) fn new(answers: A, opening: Opening<'a>) -> Self {
         let entity = &opening.settings.entity;
         let columns =
@@ -66,7 +66,7 @@ impl<'a, A: Answers> Queries<'a, A> {
         Self::with_columns(answers, columns, opening)
     }
 
-    /// Makes the source of what answers for these columns.
+    /// Makes the source from the provider of the answers for these columns.
     pub(crate) fn with_columns(answers: A, columns: Vec<Column>, opening: Opening<'a>) -> Self {
         let entity = &opening.settings.entity;
         let assembler = Assembler::new(columns.clone(), entity, opening.is_scoring);

@@ -61,7 +61,7 @@ impl Recording {
 }
 
 impl Answers for Recording {
-    /// Replays all chunks in order, as if they had been asked for now.
+    /// Replays all chunks in order, as if they were requested now.
     ///
     /// Each chunk reads the files again, so that a long recording needs no more memory than a
     /// short one; points outside the chunk are dropped at once.
@@ -117,7 +117,7 @@ fn read_reply(path: &Path) -> Result<Reply, StepError> {
     })
 }
 
-/// Keeps what a server replied, to be written as one reply a query.
+/// Keeps the replies of a server, to be written as one reply per query.
 ///
 /// This holds all points in memory: 16 bytes each.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl Recorder {
         }
     }
 
-    /// Writes the folder, all of it or nothing.
+    /// Writes the folder atomically.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), StepError> {
         artifact::write_folder(folder, |partial| {
             for (name, kept) in self.names.iter().zip(&self.kept) {
@@ -186,7 +186,7 @@ impl Recorder {
 }
 
 impl Kept {
-    /// Returns the reply as Prometheus writes it, byte for byte.
+    /// Returns the reply in Prometheus' format, byte for byte.
     fn body(&self) -> Result<String, StepError> {
         let mut body =
             String::from(r#"{"status":"success","data":{"resultType":"matrix","result":["#);
@@ -216,8 +216,8 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String, StepError> {
     serde_json::to_string(value).map_err(|e| StepError::bug(format!("cannot write JSON: {e}")))
 }
 
-/// A number as Go's `strconv.FormatFloat(v, 'f', -1, 64)` writes it: the fewest digits that give
-/// the number back, no exponent.
+/// A number as Go's `strconv.FormatFloat(v, 'f', -1, 64)` writes it: the fewest digits that parse
+/// to the same number, without exponent.
 struct GoFloat(f64);
 
 impl std::fmt::Display for GoFloat {

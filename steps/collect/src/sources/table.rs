@@ -22,7 +22,7 @@ use columns::Columns;
 use sink::{Clock, Outside, Sink, Written};
 use sort::Sorter;
 
-/// A table to be read, with what is known of its columns.
+/// A table to be read, and its columns.
 #[derive(Debug)]
 struct Table<'a> {
     path: PathBuf,
@@ -32,13 +32,13 @@ struct Table<'a> {
     columns: Columns,
     /// Columns that are left out, and why.
     left_out: Vec<String>,
-    /// Rows outside are left out; nothing means that all rows are taken.
+    /// Rows outside are left out; `None` means that all rows are included.
     due: Option<Due>,
-    /// A tick may find no new row; a training may not.
+    /// Set for a tick, which may find no new row; a training may not.
     is_scoring: bool,
     /// Whether the rows are sorted.
     is_sorting: bool,
-    /// Where files may lie while the rows are sorted.
+    /// Folder for temporary files of sorting.
     scratch: PathBuf,
     written: Option<Written>,
     /// Sentences on cells that are neither numbers nor gaps.
@@ -85,7 +85,7 @@ pub(crate) fn header(
     if is_parquet(path) { foreign::header(path) } else { csv::header(path, settings) }
 }
 
-/// Hands all rows of a table to `each`, in the order of the file.
+/// Passes all rows of a table to `each`, in the order of the file.
 pub(crate) fn each_block(
     path: &std::path::Path,
     settings: &TableSource,
@@ -190,7 +190,7 @@ impl Source for Table<'_> {
 }
 
 impl Table<'_> {
-    /// Makes the error of a table that a training finds nothing in.
+    /// Makes the error of a training without rows from the table.
     fn nothing(&self, written: &Written) -> StepError {
         let path = self.path.display();
         let (Some(outside), Some(due)) = (&written.outside, self.due) else {

@@ -1,4 +1,4 @@
-//! Why a measurement gave no rows, found out by asking.
+//! Finds out by queries why a measurement has no rows.
 
 use contract::{Span, Timestamp};
 use document::sources::{InfluxLanguage, InfluxdbSource};
@@ -9,10 +9,10 @@ use super::reply::{Cell, Series};
 use super::server::{Failure, Server};
 use crate::range::Due;
 
-/// Names that a sentence lists at most.
+/// Maximum number of names that a sentence lists.
 const LISTED: usize = 12;
 
-/// Says why a measurement has no row in a range.
+/// Returns the reason why a measurement has no row in a range.
 pub(super) fn silent(
     server: &Server,
     settings: &InfluxdbSource,
@@ -67,8 +67,8 @@ pub(super) fn fields(
     Ok(texts(&server.list(&asked)?, column))
 }
 
-/// Returns the retention policy that is read, and how long it keeps rows; 0 is for ever. Nothing where
-/// the server does not say.
+/// Returns the retention policy that is read, and how long it keeps rows; 0 means forever. `None`
+/// if the server does not report it.
 pub(super) fn retention(server: &Server, settings: &InfluxdbSource) -> Option<(String, Span)> {
     let series = server.list(&question::retention(settings)?).ok()?;
     let series = series.first()?;

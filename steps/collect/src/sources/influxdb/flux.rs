@@ -1,4 +1,4 @@
-//! Flux, as 2.x takes it over `/api/v2/query`, and its replies: annotated CSV.
+//! Flux, as 2.x accepts it at `/api/v2/query`, and its replies: annotated CSV.
 
 use std::collections::BTreeMap;
 
@@ -68,13 +68,13 @@ fn string(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// A table's columns, as its annotations and its header say.
+/// A table's columns, from its annotations and its header.
 #[derive(Debug, Default)]
 struct Head {
     names: Vec<String>,
     types: Vec<String>,
     defaults: Vec<String>,
-    /// True while annotations come: a header follows.
+    /// True while annotations are read: a header follows.
     is_open: bool,
 }
 
@@ -156,7 +156,7 @@ fn is_error(row: &StringRecord) -> bool {
     names == ["error", "reference"]
 }
 
-/// Adds a row to the run of rows of its table, or begins another one.
+/// Adds a row to the run of rows of its table, or starts another run.
 fn add(
     head: &Head,
     row: &StringRecord,

@@ -10,7 +10,7 @@ use super::{Measurement, flux, sql};
 /// Tag of Docker's measurements that names a container of Kubernetes, its pod and namespace.
 pub(super) const CONTAINER_NAME: &str = "container_name";
 
-/// A query, and what its rows hold where the reply does not say.
+/// A query, and the contents of its rows if the reply does not describe them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) text: String,
@@ -25,8 +25,8 @@ impl Question {
 }
 
 /// Asks for the raw rows of a measurement in `(after, end]`, a series for each set of the tags that
-/// are needed: two collectors that write the same series with their own tags are one series. SQL
-/// names only existing columns of a measurement, which `known` lists.
+/// are needed: two collectors that write the same series with different additional tags are one
+/// series. SQL names only existing columns of a measurement, which `known` lists.
 pub(super) fn rows(
     settings: &InfluxdbSource,
     measurement: &Measurement<'_>,
@@ -129,7 +129,7 @@ pub(super) fn retention(settings: &InfluxdbSource) -> Option<Question> {
     Some(Question { text, tags: Vec::new(), fields: Vec::new() })
 }
 
-/// Writes a measurement as it stands behind `FROM`.
+/// Writes a measurement for the `FROM` clause.
 pub(super) fn source(settings: &InfluxdbSource, measurement: &str) -> String {
     let name = identifier(measurement);
     match &settings.retention_policy {

@@ -1,4 +1,4 @@
-//! The body of a chunked `/query` reply: a JSON object a line.
+//! The body of a chunked `/query` reply: one JSON object per line.
 //!
 //! The status 200 does not mean success: errors are in the body, and a truncated reply is valid
 //! JSON up to the end. A reply is complete if its last line is not marked `partial`.
@@ -27,8 +27,8 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Adds a row to a run of rows of the same tags and columns, or begins another run and hands on the
-    /// one before.
+    /// Adds rows to a run of rows of the same tags and columns, or starts another run and passes on
+    /// the previous one.
     pub(super) fn extend(run: &mut Option<Self>, next: Self, take: &mut dyn FnMut(Self)) {
         match run {
             Some(run) if run.tags == next.tags && run.columns == next.columns => {
@@ -38,7 +38,7 @@ impl Series {
         }
     }
 
-    /// Makes a series that is whole.
+    /// Makes a complete series.
     pub(crate) fn new(
         tags: BTreeMap<String, String>,
         columns: Vec<String>,
@@ -58,7 +58,7 @@ pub(crate) enum Cell {
 }
 
 impl Cell {
-    /// Returns the text of a text, and nothing of another value.
+    /// Returns the text if the value is a text, otherwise `None`.
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -84,18 +84,18 @@ struct Statement {
     error: Option<String>,
 }
 
-/// Why a body is not a reply.
+/// Reason why a body is not a valid reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    /// The server says so.
+    /// The server reported an error.
     Said(String),
-    /// It is not JSON, or ends before its end.
+    /// It is not JSON, or is truncated.
     Broken(String),
     /// It is a web page.
     WebPage,
 }
 
-/// Reads a body as it comes.
+/// Reads a body incrementally.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     rest: Vec<u8>,
@@ -106,7 +106,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// Takes bytes, and passes the series of each complete line to `take`.
     pub(crate) fn push(&mut self, bytes: &[u8], take: &mut dyn FnMut(Series)) -> Result<(), Wrong> {
-        // What came before was looked through already.
+        // The earlier bytes were already searched.
         let mut from = self.rest.len();
         self.rest.extend_from_slice(bytes);
         let mut begin = 0;
@@ -166,7 +166,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// Reads a body in pieces of every size, which must not matter.
+    /// Reads a body in pieces of every size, which must all give the same result.
     fn read(body: &str) -> Result<Vec<Series>, Wrong> {
         let whole = read_by(body, body.len().max(1));
         for size in [1, 2, 7] {

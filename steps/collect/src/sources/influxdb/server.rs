@@ -1,4 +1,4 @@
-//! One server: how a query is sent, and what its failures mean.
+//! One server: sends queries and classifies failures.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +13,13 @@ use super::question::Question;
 use super::reply::{Lines, Series, Wrong};
 use super::{flux, sql};
 
-/// Bytes of a reply that are read.
+/// Maximum number of bytes of a reply.
 const LONGEST_REPLY_BYTES: usize = 512 << 20;
 /// Status for a request that exceeds a limit of the server, which `InfluxDB` reports in a reply with
 /// the status 200.
 const TOO_LARGE: u16 = 413;
 
-/// A server, with everything each request carries.
+/// A server, with the common parts of all requests.
 pub(super) struct Server {
     client: Client,
     runtime: tokio::runtime::Runtime,
@@ -27,23 +27,23 @@ pub(super) struct Server {
     database: String,
     /// Organization of 2.x.
     organization: Option<String>,
-    /// What the server's clock showed in its last reply.
+    /// Time of the server's clock in its last reply.
     clock: Mutex<Option<Timestamp>>,
 }
 
-/// Why a question has no answer.
+/// Reason why a query failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// For good.
+    /// A final error.
     Final(StepError),
-    /// The server does not answer so much at once.
+    /// The reply would exceed a limit of the server.
     TooLarge(StepError),
-    /// The server failed to the last retry.
+    /// The server failed until the last retry.
     Down(StepError),
 }
 
 impl Failure {
-    /// Returns the error of it.
+    /// Returns the error of the failure.
     pub(super) fn error(self) -> StepError {
         match self {
             Self::Final(error) | Self::TooLarge(error) | Self::Down(error) => error,
@@ -88,7 +88,7 @@ impl Server {
         self.client.url().to_string()
     }
 
-    /// Returns what the server's clock showed in its last reply.
+    /// Returns the time of the server's clock in its last reply.
     pub(super) fn clock(&self) -> Option<Timestamp> {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,12 +132,13 @@ impl Server {
         Ok(self.runtime.block_on(self.client.send(&request, judge))?)
     }
 
-    /// Asks a query whose rows are few; returns its series.
+    /// Sends a query with few rows; returns its series.
     pub(super) fn list(&self, question: &Question) -> Result<Vec<Series>, Failure> {
         self.ask(question, Vec::new, Vec::push)
     }
 
-    /// Makes the request of a query. In the body it may have any length, and is in no log of a proxy.
+    /// Makes the request of a query. A query in the body may have any length and is not logged by
+    /// proxies.
     fn request(&self, text: &str) -> Request {
         let url = self.client.url();
         let database = self.database.as_str();

@@ -1,4 +1,4 @@
-//! SQL, as 3.x takes it over `/api/v3/query_sql`, and its replies: a JSON object a line.
+//! SQL, as 3.x accepts it at `/api/v3/query_sql`, and its replies: one JSON object per line.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! From raw rows to values of windows: the last value, or a rate; the sum of an entity's parts.
+//! Converts raw rows to values of windows: the last value, or a rate; summed over an entity's
+//! parts.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ impl Odd {
         }
     }
 
-    /// Adds those of a chunk of a measurement.
+    /// Adds the counts of a chunk of a measurement.
     pub(super) fn add(&mut self, measurement: &str, other: &Self) {
         for (what, rows) in &other.0 {
             self.count(&format!("`{measurement}`: {what}"), *rows);
@@ -39,9 +40,9 @@ impl Odd {
 #[derive(Debug)]
 pub(super) struct Windows<'a> {
     grid: Grid,
-    /// Windows of a rate.
+    /// Number of windows of a rate.
     rate: usize,
-    /// Windows before the grid that are looked back on.
+    /// Number of lookback windows before the grid.
     back: usize,
     columns: Vec<&'a InfluxdbColumn>,
     entity_tags: &'a [String],
@@ -58,9 +59,9 @@ pub(super) struct Windows<'a> {
 /// A part of an entity.
 #[derive(Debug)]
 struct Part {
-    /// Time and value of the row before.
+    /// Time and value of the previous row.
     last: Option<(i64, f64)>,
-    /// What a counter has grown since its first row.
+    /// Increase of a counter since its first row.
     total: f64,
     windows: Vec<Option<Window>>,
 }
@@ -89,7 +90,7 @@ impl<'a> Windows<'a> {
         Self { grid, rate, back, columns, entity_tags, label_tag, labels, parts, rows: 0, odd }
     }
 
-    /// Takes the labels of entities from this tag.
+    /// Sets the tag that has the labels of entities.
     pub(super) fn with_label(mut self, tag: Option<&'a str>) -> Self {
         self.label_tag = tag;
         self
@@ -211,7 +212,8 @@ impl<'a> Windows<'a> {
     /// a row has none, so a series that has ended has no rates.
     fn rate_of(&self, part: &Part, at: usize) -> Option<f64> {
         let last = part.windows[at]?.last;
-        // From the last row before the rate window where there is one, or else from its first row.
+        // The increase counts from the last row before the rate window if there is one, otherwise
+        // from its first row.
         let early = &part.windows[(at + 1).saturating_sub(2 * self.rate)..=at - self.rate];
         let within = &part.windows[at + 1 - self.rate..=at];
         let before = early.iter().rev().flatten().next().map(|window| window.last);
@@ -222,7 +224,7 @@ impl<'a> Windows<'a> {
 }
 
 impl Part {
-    /// Adds a row; says that its time is new.
+    /// Adds a row; returns whether its time is new.
     fn add(&mut self, (time, value): (i64, f64), is_counter: bool, index: usize) -> bool {
         let mut value = value;
         let is_new = match self.last {
@@ -235,7 +237,7 @@ impl Part {
                 false
             }
             Some((_, known)) if is_counter => {
-                // A counter that fell was reset, and has grown from 0 to its value since.
+                // A counter that decreased was reset, and has increased from 0 to its value since.
                 self.total += if value >= known { value - known } else { value };
                 true
             }
@@ -261,7 +263,7 @@ fn name_pod(series: &mut Series) {
     if let [kind, container, pod, namespace, _, attempt] = words.as_slice()
         && kind == "k8s"
     {
-        // A container that was started anew counts anew.
+        // A restarted container is a separate part with a new counter.
         let part = format!("{container}_{attempt}");
         for (tag, value) in [("pod_name", pod), ("namespace", namespace), (CONTAINER_NAME, &part)] {
             let known = series.tags.entry(tag.to_owned()).or_default();

@@ -31,14 +31,14 @@ pub(super) struct Api<'a> {
     pub(super) requests: usize,
 }
 
-/// Where a server is, and how it is talked to.
+/// The address of a server, and its client.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) server: HttpServer,
     pub(super) pem: Pem,
 }
 
-/// What is listed.
+/// The objects to list.
 pub(super) struct Listed {
     path: String,
     selector: Option<String>,
@@ -66,7 +66,7 @@ impl Listed {
 }
 
 impl<'a> Api<'a> {
-    /// Finds out where the server is; nothing is sent yet.
+    /// Finds the address of the server; nothing is sent yet.
     pub(super) fn new(
         field: &'a str,
         settings: &Http<KubernetesSource>,
@@ -87,8 +87,8 @@ impl<'a> Api<'a> {
 
     /// Returns all items of a list.
     ///
-    /// Errors: usage for an address, a token or a right that is missing; unavailable for a server that
-    /// failed to the last retry, and for a list that changes faster than it is read.
+    /// Errors: usage for a missing address, token or permission; unavailable for a server that
+    /// failed until the last retry, and for a list that changes faster than it can be read.
     pub(super) fn list<T: DeserializeOwned>(
         &mut self,
         listed: &Listed,
@@ -106,7 +106,7 @@ impl<'a> Api<'a> {
         .hint(format!("a larger `{}.page_size` reads it in fewer requests", self.field)))
     }
 
-    /// Reads a list from its begin; `None` if it expired meanwhile.
+    /// Reads a list from its beginning; `None` if it expired meanwhile.
     fn pages<T: DeserializeOwned>(&mut self, listed: &Listed) -> Result<Option<Vec<T>>, StepError> {
         let mut items = Vec::new();
         let mut next = String::new();
@@ -160,7 +160,7 @@ impl<'a> Api<'a> {
     }
 }
 
-/// Reads a page of a reply, or says why it is none.
+/// Parses a page from a reply, or returns why it is not one.
 fn judged<T: DeserializeOwned>(
     server: &Server,
     request: &Request,
@@ -199,7 +199,7 @@ fn judged<T: DeserializeOwned>(
     }
 }
 
-/// Finds out where the server is.
+/// Finds the address of the server.
 fn place(
     field: &str,
     settings: &Http<KubernetesSource>,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::objects::{Container, Node, Pod};
 
-/// Sizes in bytes by name: those of one node, or of all.
+/// Sizes in bytes by name: those of one node, or of all nodes.
 #[derive(Debug, Default)]
 struct Sizes {
     by_digest: BTreeMap<String, u64>,
@@ -41,7 +41,7 @@ impl Images {
         images
     }
 
-    /// Returns the size of a container's image in bytes: on its own node, or else on any.
+    /// Returns the size of a container's image in bytes: on its node, or otherwise on any node.
     pub(super) fn size(&self, pod: &Pod, container: &Container) -> Option<f64> {
         let id = digest(pod.image_id(container)).or_else(|| digest(&container.image));
         let name = normal(&container.image);
@@ -67,8 +67,8 @@ impl Sizes {
     }
 }
 
-/// Returns the digest at the end of a name or id: `sha256:...`. An id that is a digest alone is that of
-/// the image's settings, which no list of names holds.
+/// Returns the digest at the end of a name or id: `sha256:...`. An id that is only a digest is that
+/// of the image's configuration, which is in no list of names.
 fn digest(name: &str) -> Option<&str> {
     name.rsplit_once('@').map(|(_, digest)| digest).filter(|digest| !digest.is_empty())
 }
@@ -133,7 +133,7 @@ mod tests {
         for (node, image, id, expected) in [
             ("n2", "nginx:1.25", "docker.io/library/nginx@sha256:aa", Some(70.0)),
             ("n1", "nginx:1.25", "docker-pullable://nginx@sha256:aa", Some(60.0)),
-            // The tag has moved on: what runs is what counts.
+            // The tag was moved to another image: the running image is used.
             ("n1", "nginx", "docker.io/library/nginx@sha256:aa", Some(60.0)),
             ("n2", "nginx", "docker.io/library/nginx@sha256:bb", Some(65.0)),
             ("n3", "nginx:1.25", "", Some(60.0)),

@@ -1,4 +1,4 @@
-//! A kubeconfig file: the server, whom to trust and who asks. Programs that make credentials are not
+//! A kubeconfig file: the server, its CA and the client's credentials. Credential plugins are not
 //! run.
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ struct Kubeconfig {
     users: Vec<Named<User>>,
 }
 
-/// An item of a list: its name, and under another name what it holds.
+/// An item of a list: its name, and its content in another field.
 #[derive(Debug, Deserialize)]
 struct Named<T> {
     name: String,
@@ -64,8 +64,8 @@ struct User {
 
 /// Reads the server of a context.
 ///
-/// Errors: usage for a file that cannot be read, a name that is not in it, and credentials that a
-/// program would have to make.
+/// Errors: usage for a file that cannot be read, a name that is not in it, and credentials that
+/// need a plugin.
 pub(super) fn place(
     field: &str,
     (path, server): (&Path, HttpServer),
@@ -73,7 +73,7 @@ pub(super) fn place(
 ) -> Result<Place, StepError> {
     let text = fs::read_to_string(path).map_err(|error| StepError::reading(path, &error))?;
     let file = Reader { field, path };
-    // What the parser says could repeat a secret.
+    // The parser's message could contain a secret.
     let config: Kubeconfig =
         serde_saphyr::from_str(&text).map_err(|_| file.wrong("is not a kubeconfig"))?;
     let context = context.unwrap_or(&config.current_context);

@@ -1,4 +1,4 @@
-//! What is read of the API's objects; the rest of them is passed over.
+//! Fields of the API's objects that are read; all others are skipped.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub(super) struct Page<T> {
     pub(super) items: Option<Vec<T>>,
 }
 
-/// What a page says of its list.
+/// Metadata of a page of a list.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct PageMetadata {
     /// Token of the next page; empty at the end of the list.
@@ -25,7 +25,7 @@ pub(super) struct PageMetadata {
     pub(super) next: String,
 }
 
-/// An error, as the API writes it.
+/// An error in the format of the API.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Status {
     #[serde(default)]
@@ -44,7 +44,7 @@ pub(super) struct Node {
     pub(super) status: NodeStatus,
 }
 
-/// What a node says of itself.
+/// Status of a node.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct NodeStatus {
     #[serde(default, deserialize_with = "or_null")]
@@ -72,7 +72,7 @@ pub(super) struct Pod {
     pub(super) status: PodStatus,
 }
 
-/// What names an object.
+/// Metadata of an object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Metadata {
@@ -85,13 +85,13 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Returns when the object was made, as far as that is known.
+    /// Returns when the object was created, if that is known.
     pub(super) fn created(&self) -> Option<Timestamp> {
         self.creation_timestamp.as_ref()?.parse().ok()
     }
 }
 
-/// What an object belongs to.
+/// Owner of an object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Owner {
@@ -100,7 +100,7 @@ pub(super) struct Owner {
     controller: bool,
 }
 
-/// What a pod is to be.
+/// Specification of a pod.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodSpec {
@@ -117,7 +117,7 @@ pub(super) struct Container {
     pub(super) image: String,
 }
 
-/// What a pod is.
+/// Status of a pod.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PodStatus {
@@ -126,7 +126,7 @@ pub(super) struct PodStatus {
     container_statuses: Vec<ContainerStatus>,
 }
 
-/// What a container is.
+/// Status of a container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
@@ -137,7 +137,7 @@ struct ContainerStatus {
 }
 
 impl Pod {
-    /// Returns when it started; `None` for one that does not run.
+    /// Returns when it started; `None` for a pod that is not running.
     pub(super) fn started(&self) -> Option<Timestamp> {
         if self.status.phase != "Running" {
             return None;
@@ -164,7 +164,8 @@ impl Pod {
         self.status.container_statuses.iter().map(|it| f64::from(it.restart_count)).sum()
     }
 
-    /// Returns the workload that it belongs to: of a replica set of a Deployment, the Deployment.
+    /// Returns the workload that it belongs to: the Deployment if it belongs to a replica set of a
+    /// Deployment.
     pub(super) fn owner(&self) -> Option<String> {
         let owners = &self.metadata.owner_references;
         let owner = owners.iter().find(|owner| owner.controller).or_else(|| owners.first())?;

@@ -1,4 +1,4 @@
-//! Which columns a table or a query has, and the statement that reads them.
+//! The columns of a table or a query, and the statement that reads them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,9 +27,9 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Asks the server for the columns, and writes the statement.
+    /// Requests the columns from the server, and makes the statement.
     ///
-    /// Errors: usage for columns that are not there or not of a type that fits.
+    /// Errors: usage for columns that do not exist or have an unsuitable type.
     pub(super) fn find(
         field: &str,
         (settings, entity): (&PostgresSource, &Entity),
@@ -37,7 +37,7 @@ impl Query {
     ) -> Result<Self, StepError> {
         let from = match (&settings.table, &settings.query) {
             (Some(table), _) => quoted_table(table),
-            // A comment at the end of the query must not swallow what follows.
+            // The line break ends a comment at the end of the query.
             (None, Some(query)) => format!("({query}\n) AS source"),
             (None, None) => return Err(StepError::bug(format!("`{field}` names no table"))),
         };
@@ -166,7 +166,7 @@ fn is_number(of: &Type) -> bool {
 /// How the time is written in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TimeColumn {
-    /// Its name, in the form of a statement.
+    /// Its name, quoted for a statement.
     column: String,
     unit: TimeUnit,
     kind: Written,
@@ -176,7 +176,7 @@ pub(super) struct TimeColumn {
 enum Written {
     /// A timestamp with time zone.
     Instant,
-    /// A timestamp without one, or a date, in this zone (as it stands in a statement).
+    /// A timestamp without time zone, or a date, in this zone (quoted for a statement).
     Local(String),
     /// A whole number.
     Number,
@@ -264,7 +264,7 @@ impl TimeColumn {
         })
     }
 
-    /// Returns what the database gave as a time.
+    /// Makes a time from a value of the database.
     pub(super) fn with(&self, value: i64) -> RawTime {
         RawTime { value, unit: self.unit, is_number: self.kind == Written::Number }
     }

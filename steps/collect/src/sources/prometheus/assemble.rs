@@ -1,4 +1,4 @@
-//! Replies become rows: one per point in time and entity, one column per query.
+//! Converts replies to rows: one per point in time and entity, one column per query.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +24,13 @@ pub(crate) struct Assembler<'a> {
     entity: &'a Entity,
     /// Label of the series whose value is the row's label.
     label: Option<&'a str>,
-    /// The label set of each query's series, for the queries that name no entity.
+    /// The label set of each query's series, for queries without an entity label.
     only: Vec<Option<LabelSet>>,
-    /// Queries that gave some series.
+    /// Whether each query returned any series.
     answered: Vec<bool>,
     by_entity: bool,
-    /// A tick uses what it can; a training refuses a query that is ambiguous most of the time.
+    /// Set for a tick, which uses the unambiguous values; a training refuses a query that is
+    /// ambiguous most of the time.
     is_scoring: bool,
     /// Whether a row with a value was seen; a training's range begins there.
     begun: bool,
@@ -49,7 +50,7 @@ type EntitySeries = BTreeMap<String, Vec<Series>>;
 type EntityPoints = Vec<std::vec::IntoIter<Point>>;
 
 impl<'a> Assembler<'a> {
-    /// Makes an assembler; for a scoring it keeps the rows before the first value.
+    /// Makes an assembler; for scoring it keeps the rows before the first value.
     pub(crate) fn new(columns: Vec<Column>, entity: &'a Entity, is_scoring: bool) -> Self {
         Self {
             only: vec![None; columns.len()],
@@ -76,7 +77,7 @@ impl<'a> Assembler<'a> {
         self
     }
 
-    /// Makes the rows of a chunk; chunks come in order of time.
+    /// Makes the rows of a chunk; chunks must be passed in order of time.
     pub(crate) fn rows(&mut self, chunk: Chunk) -> Result<SampleRows, StepError> {
         let Chunk { grid, replies, holes, .. } = chunk;
         let mut labels: BTreeMap<String, String> = BTreeMap::new();
@@ -113,7 +114,8 @@ impl<'a> Assembler<'a> {
             let Some(points) = entities.get_mut(&entity) else { continue };
             let of_texts = points.iter_mut().skip(self.columns.len());
             for (points, mut text) in of_texts.zip(texts) {
-                // Stable: of several series at one time that of the first query counts.
+                // The sort is stable: of several series at one time, that of the first query
+                // counts.
                 text.sort_by_key(|point| point.time_ms);
                 text.dedup_by_key(|point| point.time_ms);
                 *points = text.into_iter();
@@ -131,7 +133,7 @@ impl<'a> Assembler<'a> {
         vec![Vec::new().into_iter(); self.width()]
     }
 
-    /// Returns the number of columns, with those of texts.
+    /// Returns the number of columns, including those of texts.
     fn width(&self) -> usize {
         self.columns.len() + self.entity.texts.len()
     }
@@ -152,7 +154,8 @@ impl<'a> Assembler<'a> {
 
     /// Sorts a query's series by entity; without an entity label all of them belong to one.
     ///
-    /// Series without the label are left out with a warning; where none has it, the query is wrong.
+    /// Series without the label are left out with a warning; if no series has it, the query is
+    /// wrong.
     fn by_entity(&mut self, index: usize, all: Vec<Series>) -> Result<EntitySeries, StepError> {
         let column = &self.columns[index];
         let mut by_entity = EntitySeries::new();
@@ -172,7 +175,7 @@ impl<'a> Assembler<'a> {
         Ok(by_entity)
     }
 
-    /// Makes one list of the points of an entity's series, in order of time.
+    /// Merges the points of an entity's series, in order of time.
     fn one_a_time(
         &mut self,
         index: usize,
@@ -201,7 +204,7 @@ impl<'a> Assembler<'a> {
         Ok(points)
     }
 
-    /// Warns of a query without an entity label that means another series than before.
+    /// Warns about a query without an entity label that returns another series than before.
     fn note_labels(&mut self, index: usize, all: &[Series]) {
         let column = &self.columns[index];
         if !column.labels.is_empty() {
@@ -250,8 +253,8 @@ impl<'a> Assembler<'a> {
         self.ignored_points
     }
 
-    /// Writes warnings; in a training, a source that had nothing to say is refused. In a
-    /// scoring it is not: `score` reports a minute without data.
+    /// Writes warnings; a training refuses a source without data. Scoring accepts it, because
+    /// `score` reports a minute without data.
     pub(crate) fn finish(
         &self,
         scoring: bool,

@@ -1,4 +1,4 @@
-//! The answers to all queries for one stretch of time.
+//! The replies to all queries for one time range.
 
 use contract::Span;
 
@@ -6,25 +6,25 @@ use super::pieces::{Answer, Hole, Stop};
 use super::reply::Reply;
 use crate::range::Grid;
 
-/// The answers to all queries for a chunk of time.
+/// The replies to all queries for a chunk.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) grid: Grid,
-    /// One reply a query, in the document's order.
+    /// One reply per query, in the document's order.
     pub(crate) replies: Vec<Reply>,
-    /// Number of a query, and points of it that could not be had.
+    /// Number of a query, and points of it that could not be fetched.
     pub(crate) holes: Vec<(usize, Hole)>,
     /// Why the chunk ends early, and no other follows it.
     pub(crate) stop: Option<Stop>,
 }
 
 impl Chunk {
-    /// Makes a chunk of which nothing is missing.
+    /// Makes a complete chunk.
     pub(crate) fn whole(grid: Grid, replies: Vec<Reply>) -> Self {
         Self { grid, replies, holes: Vec::new(), stop: None }
     }
 
-    /// Makes a chunk of answers; where one of them ends early, so do all.
+    /// Makes a chunk of answers; if one of them ends early, all are shortened to it.
     pub(crate) fn new(grid: Grid, answers: impl Iterator<Item = Answer>) -> Self {
         let mut chunk = Self::whole(grid, Vec::new());
         for (index, answer) in answers.enumerate() {

@@ -16,17 +16,17 @@ const RANGE_PATH: &str = "/api/v1/query_range";
 /// How a query is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// As a form in the body: a query of any length, and in no log of a proxy.
+    /// As a form in the body: the query may have any length and is not logged by proxies.
     Post,
-    /// As parameters of the URL, for proxies that allow nothing else.
+    /// As parameters of the URL, for proxies that allow only GET.
     Get,
 }
 
-/// A client for one server, with everything each request carries.
+/// A client for one server, with the common parts of all requests.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) server: Server,
-    /// Where range queries go.
+    /// URL of range queries.
     pub(crate) url: HttpUrl,
     /// The URL as errors show it: without its query.
     pub(crate) shown: String,
@@ -38,7 +38,7 @@ impl Endpoint {
     /// Makes the client of a source; its files are relative to `folder`, the folder of the
     /// document, and `field` is its field in the document.
     pub(crate) fn new(field: &str, server: &HttpServer, folder: &Path) -> Result<Self, StepError> {
-        // A query of the base URL stays: a proxy may choose the tenant by it.
+        // The query of the base URL is kept, because a proxy may choose the tenant by it.
         let url = server.url.join(RANGE_PATH);
         let server = Server::open(server, field, folder)?;
         Ok(Self { server, shown: url.to_string(), url, post_refused: AtomicU16::new(0) })
@@ -87,7 +87,7 @@ impl Endpoint {
         self.post_refused.store(refused.as_u16(), Ordering::Relaxed);
     }
 
-    /// Returns what a person should know of the method, if it is not the usual one.
+    /// Returns a note about the method, if it is not the default.
     pub(crate) fn report(&self) -> Option<String> {
         let status = self.post_refused.load(Ordering::Relaxed);
         (status > 0).then(|| {

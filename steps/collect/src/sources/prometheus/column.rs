@@ -1,20 +1,21 @@
-//! A query as the rows see it: its column, and which series stands for which entity.
+//! The column of a query, and the entity of each of its series.
 
 use contract::{StepError, Timestamp};
 use document::sources::{Entity, Query};
 
 use super::reply::{LabelSet, Point, Series, one_line};
 
-/// A query as the rows see it.
+/// The column of a query.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// Labels that may name the entity, first choice first; without any there is one series.
+    /// Labels that may have the entity, first choice first; without labels the query has one
+    /// series.
     pub(crate) labels: Vec<String>,
 }
 
 impl Column {
-    /// Makes the column of a query; `entity` has the labels of the queries that name none.
+    /// Makes the column of a query; `entity` has the default labels, for queries without their own.
     pub(crate) fn new(query: &Query, entity: &Entity) -> Self {
         Self { name: query.name.clone(), labels: query.labels(entity).to_vec() }
     }
@@ -28,7 +29,7 @@ impl Column {
         Some(entity.rename(found).to_owned())
     }
 
-    /// Makes the error of a query none of whose series names its entity.
+    /// Makes the error of a query whose series all lack an entity label.
     pub(crate) fn without_entity(&self, labels: &LabelSet) -> StepError {
         let (name, or) = (&self.name, self.labels.join("` or `"));
         let first = self.labels.first().map_or("", String::as_str);
@@ -39,7 +40,7 @@ impl Column {
         .hint(format!("keep the label, as in sum by ({first}) (...)"))
     }
 
-    /// Makes the error of a query that gave several values at one time, of one series or of several.
+    /// Makes the error of a query with several values at one time, of one series or of several.
     pub(crate) fn several(&self, entity: &str, all: &[Series]) -> StepError {
         let name = &self.name;
         let [first, .., other] = all else {
@@ -82,14 +83,14 @@ impl Column {
 /// The points of all series of one entity.
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
-    /// Where one series had a value, in order of time.
+    /// Points at which exactly one series had a value, in order of time.
     pub(crate) points: Vec<Point>,
-    /// Times at which several had one: none of them is taken.
+    /// Times at which several series had a value: none of the values is used.
     pub(crate) twice: Vec<Timestamp>,
 }
 
 impl Merged {
-    /// Merges points of any order.
+    /// Merges points in any order.
     pub(crate) fn new(mut points: Vec<Point>) -> Self {
         if !points.is_sorted_by_key(|point| point.time_ms) {
             points.sort_by_key(|point| point.time_ms);

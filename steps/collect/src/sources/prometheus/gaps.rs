@@ -11,7 +11,8 @@ use super::pieces::Hole;
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
     gaps: Vec<Gap>,
-    /// What a person reads: for each query and kind, how many points, and the first reason.
+    /// Contents of the warnings: for each query and kind, the number of points, and the first
+    /// reason.
     told: BTreeMap<(String, GapKind), Told>,
 }
 
@@ -24,7 +25,7 @@ struct Told {
 }
 
 impl Gaps {
-    /// Notes points of a query that could not be had for any entity.
+    /// Records points of a query that could not be fetched for any entity.
     pub(crate) fn hole(&mut self, query: &str, hole: Hole) {
         let (first, last) = (hole.grid.first, hole.grid.last());
         self.tell((query, hole.kind), (first, last), hole.grid.points, &hole.reason);
@@ -32,8 +33,8 @@ impl Gaps {
         self.gaps.push(Gap { first, last, query, entity, kind: hole.kind, reason: hole.reason });
     }
 
-    /// Notes times at which several series stood for an entity; times are in order, a step apart
-    /// where they belong together.
+    /// Records times at which several series had the same entity; the times are in order, and
+    /// consecutive ones are a step apart.
     pub(crate) fn ambiguous(
         &mut self,
         query: &str,
@@ -72,7 +73,7 @@ impl Gaps {
         (told.first, told.last) = (told.first.min(first), told.last.max(last));
     }
 
-    /// Warns of what is missing, once for each query and kind.
+    /// Warns about missing values, once for each query and kind.
     pub(crate) fn warn(&self, outcome: &mut Outcome) {
         let points: usize = self.told.values().map(|told| told.points).sum();
         outcome.count("points_missing", points);

@@ -1,4 +1,4 @@
-//! What a server takes at once, as the document says or as it turned out in this run.
+//! Limits of a server's requests, from the document or as found in this run.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,18 +7,19 @@ use document::sources::PrometheusSource;
 
 use crate::range::MAX_POINTS;
 
-/// Words of refusals that a smaller request may avoid: too many samples in memory, too many
-/// points, too long a range, too many series or chunks. They are those of Prometheus, Thanos,
-/// Cortex, Mimir and `VictoriaMetrics`.
+/// Parts of error messages that a smaller request may avoid: too many samples in memory, too many
+/// points, too long a range, too many series or chunks. They are from Prometheus, Thanos, Cortex,
+/// Mimir and `VictoriaMetrics`.
 const OF_SIZE: [&str; 7] =
     ["too many", "exceed", "maximum", "limit", "more than", "too large", "memory"];
 
-/// What one request may ask for; it shrinks as the server refuses, and is never raised again.
+/// Current limits of a request; they are reduced when the server refuses a request, and are never
+/// raised again.
 #[derive(Debug)]
 pub(crate) struct Limits {
     points: AtomicUsize,
     parallel: AtomicUsize,
-    /// The words with which the server made it shrink, to be shown once.
+    /// The server's message that caused the reduction, to be shown once.
     said: std::sync::Mutex<Option<String>>,
 }
 
@@ -26,7 +27,7 @@ impl Limits {
     /// Returns the limits of the document.
     pub(crate) fn new(source: &PrometheusSource, step: Span) -> Self {
         let of_points = source.max_points.map_or(MAX_POINTS, usize::from);
-        // A range of n steps holds n + 1 points; the lookback of the query comes on top of it.
+        // A range of n steps holds n + 1 points; the lookback of the query is added to it.
         let of_range = source.max_range.map_or(MAX_POINTS, |range| range.in_steps(step).max(1));
         Self {
             points: AtomicUsize::new(of_points.min(of_range).clamp(1, MAX_POINTS)),
@@ -35,7 +36,7 @@ impl Limits {
         }
     }
 
-    /// Returns how many points of each series one request may ask for.
+    /// Returns the maximum number of points of each series in one request.
     pub(crate) fn points(&self) -> usize {
         self.points.load(Ordering::Relaxed)
     }
@@ -45,7 +46,7 @@ impl Limits {
         self.parallel.load(Ordering::Relaxed)
     }
 
-    /// Makes requests half as long as this one, which was refused with this message; returns
+    /// Limits requests to half the length of this one, which was refused with this message; returns
     /// whether that is possible.
     pub(crate) fn halve(&self, points: usize, what: &str) -> bool {
         if points <= 1 {
@@ -62,7 +63,7 @@ impl Limits {
         self.parallel.swap(1, Ordering::Relaxed) > 1
     }
 
-    /// Returns what a person should know of requests that had to shrink.
+    /// Returns a note about requests that were reduced.
     pub(crate) fn report(&self, field: &str) -> Option<String> {
         let said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let what = said.as_ref()?;

@@ -1,9 +1,9 @@
-//! The answer to one query for a stretch of time, asked for in pieces where the server cannot give
-//! it as a whole.
+//! The answer to one query for a time range, requested in pieces if the server cannot return it as
+//! a whole.
 //!
 //! A request that is too large is halved, and all later requests keep this size. A time range that
-//! the server refuses to evaluate, fails at or answers incompletely is bisected until the windows
-//! that cannot be fetched are known. They become gaps, and the rest is used.
+//! the server refuses to evaluate, or for which it fails or replies incompletely, is bisected until
+//! the windows that cannot be fetched are known. They become gaps, and the rest is used.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -18,13 +18,15 @@ use super::reply::Reply;
 use super::request::{Failure, Load, NO_HOST, RangeQuery, Requester};
 use crate::range::Grid;
 
-/// Requests that bisecting one stretch may cost.
+/// Maximum number of requests for bisecting one time range.
 const BISECTIONS: usize = 64;
-/// Refusals in a row, without one answer, after which a query counts as refused throughout.
+/// Number of refusals in a row, without any reply, after which a query counts as refused for the
+/// whole range.
 const REFUSED_THROUGHOUT: usize = 16;
-/// The same for a server that fails: it is not to be asked much more.
+/// The same for a server that fails, which must not get many more requests.
 const FAILED_THROUGHOUT: usize = 4;
-/// An incomplete answer to fewer points than this is not bisected further: the server is ailing.
+/// An incomplete reply for fewer points than this is not bisected further, because the cause is
+/// then the state of the server.
 const SHORTEST_PARTIAL: usize = 16;
 /// Number of failures of an overloaded server after which a request is halved; after a timeout it
 /// is halved at once.
@@ -33,27 +35,27 @@ const HALVE_AFTER: u32 = 2;
 /// unknown host.
 const SHORT_RETRIES: u32 = 1;
 
-/// What may become of windows that cannot be had.
+/// Handling of windows that cannot be fetched.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// Windows that end after this time wait for a later tick; nothing in a training, which waits
-    /// for no window.
+    /// Windows that end after this time wait for a later tick; `None` in a training, in which no
+    /// window waits.
     pub(crate) give_up_until: Option<Timestamp>,
     /// Use incomplete answers as if they were complete.
     pub(crate) takes_partial: bool,
 }
 
-/// The answer to one query for a stretch of time.
+/// The answer to one query for a time range.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) reply: Reply,
-    /// Points that have no value because the answer could not be had.
+    /// Points that have no value because they could not be fetched.
     pub(crate) holes: Vec<Hole>,
-    /// Where the answer ends before the stretch does.
+    /// The early end of the answer, if it ends before the time range.
     pub(crate) stop: Option<Stop>,
 }
 
-/// Points that cannot be had.
+/// Points that cannot be fetched.
 #[derive(Debug, Clone)]
 pub(crate) struct Hole {
     pub(crate) grid: Grid,
@@ -61,12 +63,12 @@ pub(crate) struct Hole {
     pub(crate) reason: String,
 }
 
-/// Why an answer ends early: the points from here on wait for a later tick.
+/// The early end of an answer and its reason: the points from here on wait for a later tick.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {
     pub(crate) at: Timestamp,
     pub(crate) error: StepError,
-    /// Whether the server answered, though not completely.
+    /// Whether the server replied, but incompletely.
     pub(crate) is_partial: bool,
 }
 
@@ -74,8 +76,9 @@ pub(crate) struct Stop {
 struct Pieces<'a> {
     requester: &'a Requester,
     query: &'a RangeQuery,
-    /// What is still to be asked: in order of time, and after that the halves of what failed, the
-    /// long ones first, so that a budget of requests finds a failing stretch of any length.
+    /// Pieces that are still to be requested: in order of time, followed by the halves of failed
+    /// pieces, the long ones first, so that the limited number of requests finds a failing range of
+    /// any length.
     rest: VecDeque<Grid>,
     answer: Answer,
     answered: bool,
@@ -87,7 +90,8 @@ impl Requester {
     /// Returns the answer to a query.
     ///
     /// Errors: usage for a query or an address that cannot work, and for a query of a training that
-    /// is refused throughout; unavailable where a training's server failed to the last retry.
+    /// is refused for the whole range; unavailable if a training's server failed until the last
+    /// retry.
     pub(crate) async fn answer(&self, query: &RangeQuery, grid: Grid) -> Result<Answer, StepError> {
         let mut pieces = Pieces {
             requester: self,
@@ -126,7 +130,7 @@ impl Requester {
 }
 
 impl Pieces<'_> {
-    /// Takes the next piece, no longer than the server is known to take.
+    /// Takes the next piece, no longer than the server's known limit.
     fn next(&mut self) -> Option<Grid> {
         let mut piece = self.rest.pop_front().filter(|piece| piece.points > 0)?;
         let head = piece.take(self.requester.limits.points());
@@ -168,7 +172,7 @@ impl Pieces<'_> {
                 self.attempt += 1;
                 let attempts = self.attempt;
                 let retries = u32::from(self.requester.retries);
-                // A name that is not known is rather misspelt than late.
+                // An unknown host name is more likely misspelt than temporarily missing.
                 let is_short = self.spent > 0 || what.starts_with(NO_HOST);
                 let retries = if is_short { retries.min(SHORT_RETRIES) } else { retries };
                 let is_too_long = pause.is_some_and(|pause| pause > LONGEST_DELAY);
@@ -219,8 +223,9 @@ impl Pieces<'_> {
         Ok(None)
     }
 
-    /// Handles a piece that failed to the last retry. A server that is not there is to blame for
-    /// no window; one that answers others may fail at a few.
+    /// Handles a piece that failed until the last retry. If the server is unreachable, no
+    /// particular window is the cause; if it replies to other requests, it may fail for some
+    /// windows.
     fn unavailable(&mut self, piece: Grid, what: &str, is_gone: bool) -> Result<(), StepError> {
         let error = self.requester.unavailable(self.query, self.attempt, what);
         self.attempt = 0;
@@ -240,8 +245,8 @@ impl Pieces<'_> {
         Ok(())
     }
 
-    /// Puts both halves of a part back; returns whether a retry makes sense. Without any answer it
-    /// does not after `most` times.
+    /// Puts both halves of a part back; returns whether a retry makes sense, which it does not
+    /// after `most` failures without any reply.
     fn bisect(&mut self, mut piece: Grid, most: usize) -> bool {
         let in_vain = !self.answered && self.spent >= most;
         if piece.points < 2 || self.spent >= BISECTIONS || in_vain {
@@ -268,7 +273,7 @@ impl Pieces<'_> {
         }
     }
 
-    /// Ends the answer at a time; what is earlier is still asked for.
+    /// Ends the answer at a time; earlier pieces are still requested.
     fn stop(&mut self, at: Timestamp, error: StepError, is_partial: bool) {
         self.rest.retain(|piece| piece.first < at);
         if self.answer.stop.as_ref().is_none_or(|stop| at < stop.at) {

@@ -20,10 +20,10 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Returns what the server says its answer lacks; `None` for a complete answer.
+    /// Returns the missing parts that the server reports; `None` for a complete reply.
     ///
     /// Thanos, Mimir and remote reads name a store that did not answer in `warnings`. Prometheus
-    /// also writes its remarks on a query there; they begin with `PromQL` and do not mean missing
+    /// also writes notes about a query there; they begin with `PromQL` and do not mean missing
     /// data.
     pub(crate) fn lacks(&self) -> Option<String> {
         let about_data = |warning: &&String| !warning.starts_with("PromQL");
@@ -87,18 +87,18 @@ pub(crate) struct Point {
     pub(crate) value: f64,
 }
 
-/// Says why a body is not a reply with a matrix.
+/// Reason why a body is not a reply with a matrix.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ReplyError {
-    /// It is not JSON to its end: cut, or garbled; it may be whole the next time.
+    /// It is not valid JSON: truncated or corrupted; it may be complete the next time.
     Broken(String),
     /// It is a web page.
     WebPage,
-    /// It is JSON, and not what `query_range` answers.
+    /// It is JSON, but not a reply of `query_range`.
     Foreign(String),
-    /// The server says that it failed.
+    /// The server reports a failure.
     Failed {
-        /// Prometheus' word for the kind of failure: `bad_data`, `timeout`, ...
+        /// Prometheus' name of the kind of failure: `bad_data`, `timeout`, ...
         kind: String,
         /// Its message.
         message: String,
@@ -117,12 +117,12 @@ impl fmt::Display for ReplyError {
 }
 
 impl ReplyError {
-    /// Returns whether the query took the server too long.
+    /// Returns whether the query timed out on the server.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Failed { kind, .. } if kind == "timeout")
     }
 
-    /// Returns whether the same question may get a good reply later.
+    /// Returns whether the same query may succeed later.
     pub(crate) fn may_pass(&self) -> bool {
         const PASSING: [&str; 5] =
             ["timeout", "canceled", "internal", "unavailable", "too_many_requests"];

@@ -1,4 +1,4 @@
-//! One range query: one attempt, and what its failure means.
+//! One attempt of a range query, and the classification of its failure.
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,30 +16,30 @@ use super::pieces::Patience;
 use super::reply::{self, Reply, ReplyError, one_line};
 use crate::range::Grid;
 
-/// A reply of more bytes than this is not read to its end.
+/// Maximum number of bytes of a reply.
 pub(crate) const LONGEST_REPLY_BYTES: usize = 512 << 20;
 /// Bytes of an error page that are read for its message.
 const LONGEST_ERROR_BYTES: usize = 64 << 10;
-/// How the reason of a failure begins where the name of the host is not known.
+/// Prefix of the reason of a failure if the host name is unknown.
 pub(crate) const NO_HOST: &str = "no such host";
 
-/// A query as it is sent.
+/// A query to send.
 #[derive(Debug, Clone)]
 pub(crate) struct RangeQuery {
     pub(crate) name: String,
     pub(crate) promql: String,
 }
 
-/// Asks a server, and counts how often.
+/// Sends requests to a server, and counts them.
 #[derive(Debug)]
 pub(crate) struct Requester {
     pub(crate) endpoint: Endpoint,
     pub(crate) retries: u8,
     pub(crate) limits: Limits,
     pub(crate) patience: Patience,
-    /// Whether some query got an answer: a server that answers is not down.
+    /// Whether some query got a reply, so that the server is not down.
     pub(crate) has_answered: AtomicBool,
-    /// Whether a query got no answer at all: others are not asked for piece by piece.
+    /// Whether a query got no reply at all: then other queries are not bisected.
     pub(crate) is_down: AtomicBool,
     pub(crate) requests: AtomicUsize,
     pub(crate) retried: AtomicUsize,
@@ -48,31 +48,31 @@ pub(crate) struct Requester {
 /// Why one attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// For good.
+    /// A final error.
     Final(StepError),
-    /// The server does not answer so much at once.
+    /// The reply would exceed a limit of the server.
     TooLarge { what: String },
     /// The server cannot evaluate the query at some point of the range.
     Refused { what: String },
-    /// Perhaps not the next time, after the pause the server asked for.
+    /// A retry may succeed, after the delay that the server requested.
     Passing {
         what: String,
         pause: Option<Span>,
-        /// Whether the size of the request may be to blame.
+        /// Whether the size of the request may be the cause.
         load: Load,
-        /// No server was there.
+        /// Whether the server was unreachable.
         is_gone: bool,
     },
 }
 
-/// Whether a shorter request may fare better.
+/// Whether a shorter request is more likely to succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// Nothing speaks for it.
+    /// The size is probably not the cause.
     Unlikely,
-    /// The server sheds load.
+    /// The server is overloaded.
     Possible,
-    /// It took too long.
+    /// The request timed out.
     Likely,
 }
 
@@ -83,7 +83,7 @@ impl Failure {
 }
 
 impl Requester {
-    /// Makes the error of a server that failed to the last retry.
+    /// Makes the error of a server that failed until the last retry.
     pub(crate) fn unavailable(&self, query: &RangeQuery, attempts: u32, what: &str) -> StepError {
         let times = if attempts == 1 { "attempt" } else { "attempts" };
         StepError::unavailable(format!(
@@ -104,7 +104,7 @@ impl Requester {
         )
     }
 
-    /// Makes the error of an answer that the server says lacks data.
+    /// Makes the error of a reply that the server reports as incomplete.
     pub(crate) fn incomplete(&self, query: &RangeQuery, lacks: &str) -> StepError {
         StepError::unavailable(format!(
             "`{}`: the answer to query `{}` is incomplete: {lacks}",
@@ -113,7 +113,7 @@ impl Requester {
         .hint("`collect.partial_answers: score` accepts incomplete answers")
     }
 
-    /// Asks once. A server that refuses POST is asked with GET, and from then on always.
+    /// Sends the query once. If the server refuses POST, this and all further queries use GET.
     pub(crate) async fn attempt(&self, query: &RangeQuery, grid: Grid) -> Result<Reply, Failure> {
         let form = form(&query.promql, grid);
         let method = self.endpoint.method();
@@ -202,7 +202,7 @@ impl Requester {
         })
     }
 
-    /// Makes the failure of a reply that says by its status that it is none.
+    /// Makes the failure of a reply with an error status.
     fn failed(
         &self,
         query: &RangeQuery,
@@ -269,14 +269,14 @@ fn too_long(query: &RangeQuery) -> Failure {
     Failure::TooLarge { what: format!("the reply to query `{name}` is longer than {mib} MiB") }
 }
 
-/// What a server answered; no body where it is too long.
+/// A reply of a server; `body` is `None` if it is too long.
 struct Response {
     status: StatusCode,
     headers: HeaderMap,
     body: Option<Vec<u8>>,
 }
 
-/// Unpacks a body that is gzip although the request did not ask for it; nothing if it is too long.
+/// Unpacks a body that is gzip although the request did not ask for it; `None` if it is too long.
 pub(crate) fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     if !body.starts_with(&[0x1f, 0x8b]) {
         return Ok(Some(body));
@@ -287,12 +287,12 @@ pub(crate) fn unpacked(body: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     Ok((plain.len() as u64 <= longest).then_some(plain))
 }
 
-/// Returns whether a status may come with the words of a limit.
+/// Returns whether a reply with this status may report an exceeded limit.
 fn says_size(status: StatusCode) -> bool {
     matches!(status.as_u16(), 400 | 422 | 500 | 503)
 }
 
-/// Returns Prometheus' word for the kind of failure; empty for another body.
+/// Returns Prometheus' name of the kind of failure; empty for another body.
 fn kind_of(body: &[u8]) -> String {
     match reply::parse(body) {
         Err(ReplyError::Failed { kind, .. }) => kind,
@@ -315,7 +315,7 @@ fn message_of(body: &[u8]) -> String {
 
 /// Returns the request's body: start and end are both points of the grid.
 fn form(promql: &str, grid: Grid) -> String {
-    // A URL knows how to write a form; the rest of it is thrown away.
+    // The URL is only used to encode the form.
     let mut url = Url::parse("http://form").expect("a constant URL parses");
     url.query_pairs_mut()
         .append_pair("query", promql)

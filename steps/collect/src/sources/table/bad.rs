@@ -10,7 +10,7 @@ use super::columns::FileColumn;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Bad {
     cells: usize,
-    /// Where the first one is, and what it holds.
+    /// Position and content of the first bad cell.
     first: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Bad {
         self.first.get_or_insert_with(what);
     }
 
-    /// Says that more cells are bad than `numbers`: the column holds text.
+    /// Returns whether there are more bad cells than `numbers`, so that the column contains text.
     pub(super) fn is_text(&self, numbers: usize) -> bool {
         self.cells > 0 && self.cells >= numbers
     }
@@ -32,7 +32,7 @@ impl Bad {
     }
 }
 
-/// The bad cells of the columns that are read, and how many there may be.
+/// The bad cells of the columns that are read, and their limit.
 #[derive(Debug)]
 pub(super) struct BadCells {
     pub(super) columns: Vec<Bad>,
@@ -41,12 +41,12 @@ pub(super) struct BadCells {
 }
 
 impl BadCells {
-    /// Counts nothing yet.
+    /// Starts with zero counts.
     pub(super) fn new(columns: usize, max_ratio: f64) -> Self {
         Self { columns: vec![Bad::default(); columns], rows: 0, max_ratio }
     }
 
-    /// Returns what a person should know of the bad cells, a sentence for each column.
+    /// Returns notes about the bad cells, one sentence for each column.
     ///
     /// Errors: refused for a column with more of them than the table's settings allow.
     pub(super) fn check(

@@ -1,4 +1,4 @@
-//! What the text of a cell means.
+//! Parses the text of cells.
 
 use contract::{StepError, Timestamp};
 use document::sources::{DecimalMark, TableSource, TimeFormat};
@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::sources::prometheus::reply::one_line;
 
-/// Times outside of this many milliseconds around 1970 are not times (years -5953 to 9892).
+/// Numbers further than this many milliseconds from 1970 are not times (years -5953 to 9892).
 const FARTHEST_MS: f64 = 2.5e14;
 /// Seconds above this would be after the year 5138: such numbers are milliseconds.
 const FARTHEST_SECONDS: f64 = 1e11;
@@ -123,7 +123,7 @@ impl Cells {
             return Ok(Timestamp::from_ms(time.as_millisecond()));
         }
         let date = parsed.to_date().map_err(|error| format!("`{}`: {error}", shown(text)))?;
-        // A pattern of days alone means their beginning.
+        // A pattern without a time of day means the beginning of the day.
         let civil = date.to_datetime(parsed.to_time().unwrap_or(civil::Time::midnight()));
         self.in_zone(text, civil)
     }

@@ -1,4 +1,4 @@
-//! Which columns of a table are what.
+//! Roles of the columns of a table.
 
 use std::path::Path;
 
@@ -21,15 +21,15 @@ pub(super) struct Columns {
     pub(super) time: Option<FileColumn>,
     pub(super) entity: Option<FileColumn>,
     pub(super) label: Option<FileColumn>,
-    /// The samples, in the file's order, or in the document's where it names them.
+    /// The samples, in the file's order, or in the document's order if it names them.
     pub(super) samples: Vec<FileColumn>,
     /// The texts, in the order of the names of their sample columns.
     pub(super) texts: Vec<FileColumn>,
 }
 
 impl Columns {
-    /// Finds the document's columns among those of the file. Where the document names no samples,
-    /// every other column is a candidate. Returns notes on columns that had to be renamed, too.
+    /// Finds the document's columns among those of the file. If the document names no samples,
+    /// every other column is a candidate. Also returns notes about renamed columns.
     pub(super) fn find(
         path: &Path,
         (source, entity): (&TableSource, &Entity),
@@ -98,7 +98,7 @@ impl Columns {
         Ok(())
     }
 
-    /// Keeps the samples that `keep` says are numbers; none left is refused.
+    /// Keeps the samples that `keep` accepts as numbers; refused if none is left.
     pub(super) fn retain(
         &mut self,
         path: &Path,

@@ -15,7 +15,7 @@ use super::sink::BLOCK_ROWS;
 use super::text::Text;
 use crate::source::Stop;
 
-/// Rows of a CSV file, with what is needed to say where an error is.
+/// Rows of a CSV file, with their positions for errors.
 struct Rows<'a> {
     path: &'a Path,
     reader: csv::Reader<Box<dyn BufRead>>,
@@ -29,10 +29,10 @@ pub(super) fn header(path: &Path, source: &TableSource) -> Result<Vec<String>, S
     Ok(Rows::open(path, source)?.header)
 }
 
-/// Finds the columns to read, and says which ones are left out and why.
+/// Finds the columns to read, and returns which ones are left out and why.
 ///
-/// Where the document does not name the samples, the whole file is read once to see which columns
-/// hold numbers: those of whose cells, gaps aside, most are some.
+/// If the document does not name the samples, the whole file is read once to find the columns of
+/// numbers: those in which most cells, apart from gaps, are numbers.
 pub(super) fn columns(
     path: &Path,
     (source, entity): (&TableSource, &Entity),
@@ -67,7 +67,7 @@ pub(super) fn columns(
     Ok((columns, notes))
 }
 
-/// Hands the rows to `each`, some thousands at a time; counts the bad cells.
+/// Passes the rows to `each`, some thousands at a time; counts the bad cells.
 pub(super) fn read(
     path: &Path,
     source: &TableSource,
@@ -170,7 +170,7 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// Says in an error where the cell is.
+    /// Adds the position of the cell to an error.
     fn at<T>(&self, column: &FileColumn, parsed: Result<T, String>) -> Result<T, StepError> {
         parsed.map_err(|message| {
             StepError::refused(self.place(column, &message)).hint(
@@ -184,7 +184,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// What reads text that is not UTF-8.
+/// Hint for text that is not UTF-8.
 const ENCODING: &str = "set `table.encoding` to latin-1 or utf-16";
 
 fn not_text(path: &Path, error: &std::str::Utf8Error) -> StepError {
