@@ -1,4 +1,4 @@
-//! The tables that documents name, read as a whole: their last time, their labels, their columns.
+//! Reads the tables of documents as a whole: their last time, their labels, their columns.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ use crate::sources::table;
 pub struct LabelledRow {
     /// Its time.
     pub time: Timestamp,
-    /// Its entity; empty where the table names none.
+    /// Its entity; empty if the table has no entities.
     pub entity: String,
-    /// Its label, as the table has it.
+    /// Its label, as in the table.
     pub label: String,
 }
 
-/// Returns the tables that a document reads, with their files below `base`.
+/// Returns the tables of a document, with their files below `base`.
 fn tables<'a>(
     document: &'a Document,
     base: &Path,
@@ -63,10 +63,10 @@ pub fn labels(document: &Document, base: &Path) -> Result<Option<Vec<LabelledRow
     Ok(labels)
 }
 
-/// Hands the rows of a table to `each`, some thousands at a time, in the order of the file. Rows
-/// without a time column get times a step apart, for each entity on its own.
+/// Passes the rows of a table to `each`, some thousands at a time, in the order of the file. Rows
+/// without a time column get times a step apart, separately for each entity.
 ///
-/// Errors: refused (3) for a file that is not what the settings say.
+/// Errors: refused (3) for a file that does not match the settings.
 pub fn each_block(
     path: &Path,
     settings: &TableSource,

@@ -1,11 +1,11 @@
-//! What was collected, for the outcome.
+//! Counts of the collected samples, for the outcome.
 
 use std::collections::BTreeSet;
 
 use contract::Outcome;
 use frames::samples::SampleRows;
 
-/// What was seen, for the outcome.
+/// Counts for the outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     rows: usize,

@@ -1,4 +1,5 @@
-//! Where the samples go: one file, or one for each shard of a pipeline, of one reading of the sources.
+//! Output files of the samples: one file, or one for each shard of a pipeline, from one reading of
+//! the sources.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,16 +14,16 @@ use crate::range::Due;
 /// A file of samples to write.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The shard whose rows it has; nothing for all rows.
+    /// The shard whose rows it has; `None` for all rows.
     pub(crate) shard: Option<Shard>,
-    /// What is due of it.
+    /// Its due windows.
     pub(crate) due: Due,
     pub(crate) samples: PathBuf,
     pub(crate) coverage: Option<PathBuf>,
 }
 
 impl Target {
-    /// Returns the words before a warning about it.
+    /// Returns the prefix of a warning about it.
     pub(crate) fn prefix(&self, others: usize) -> String {
         let shard = self.shard.filter(|_| others > 0);
         shard.map(|shard| format!("shard {shard}: ")).unwrap_or_default()
@@ -45,7 +46,7 @@ pub(crate) fn of(
     let mut targets = Vec::new();
     for shard in Shard::all(count) {
         let due = match due(document, args, Some(shard)) {
-            // `score` of that shard ends with this error, and the others are scored.
+            // `score` of that shard fails with the same error, and the other shards are scored.
             Err(error) if args.store.is_some() && error.kind == ErrorKind::Refused => {
                 outcome.warn(format!("shard {shard}: {}", error.message));
                 Due::for_scoring(document, args.now, None)
@@ -66,7 +67,7 @@ fn due(document: &Sections, args: &CollectArgs, shard: Option<Shard>) -> Result<
     Ok(Due::for_scoring(document, args.now, scored_to))
 }
 
-/// Puts the targets together for which the same windows are due: one reading serves them.
+/// Groups the targets with the same due windows, which share one reading.
 pub(crate) fn by_range(targets: Vec<Target>) -> Vec<Vec<Target>> {
     let mut groups: Vec<Vec<Target>> = Vec::new();
     for target in targets {
@@ -83,9 +84,9 @@ pub(crate) fn by_range(targets: Vec<Target>) -> Vec<Vec<Target>> {
 #[derive(Debug)]
 pub(crate) struct Divider<'a> {
     targets: &'a [Target],
-    /// The label whose value says whose an entity's rows are; nothing where its name does.
+    /// The label whose value determines the shard of an entity; `None` if its name determines it.
     division: Option<&'a Division>,
-    /// A hash for each name or value, not one for each row.
+    /// Cache of the target of each name or value, so that it is not computed for each row.
     known: HashMap<String, Option<usize>>,
     rows: usize,
     unlabelled: usize,
@@ -124,9 +125,9 @@ impl<'a> Divider<'a> {
         target
     }
 
-    /// Says what is amiss with the label.
+    /// Warns about problems with the label.
     ///
-    /// Errors: refused where no row of a training has it.
+    /// Errors: refused if no row of a training has it.
     pub(crate) fn finish(self, is_scoring: bool, outcome: &mut Outcome) -> Result<(), StepError> {
         let Some(Division { label, .. }) = self.division.filter(|_| self.unlabelled > 0) else {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Inputs that are wrong in every way we could think of: each ends with a clear error and the
-//! right exit code, none in a panic, none leaves a file behind.
+//! Many kinds of invalid inputs: each one gives a clear error and the right exit code, without a
+//! panic and without leaving a file.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -169,7 +169,7 @@ fn mangled_parquet_is_refused() -> Result<()> {
         ),
         (rfc, parquet(vec![("t", now()), ("cpu", numbers(vec![None]))])?, "is not a time such as"),
     ];
-    // The footer says where everything lies: wherever it is broken, that must be noticed.
+    // The footer has the positions of all data: any damage in it must be detected.
     for place in (good.len() - 200..good.len() - 8).step_by(40) {
         let mut broken = good.clone();
         broken[place..place + 8].fill(0xff);
@@ -279,7 +279,7 @@ fn missing_or_mismatched_flag_inputs_are_refused() -> Result<()> {
         place.file("table.csv", "t,cpu\n")?;
         let output = place.collect(NOW, flags)?;
         let said = support::stderr(&output);
-        // A file where a folder should be is refused data, what is not there is wrong usage.
+        // A file instead of a folder is refused, a missing path is a usage error.
         let code = if part == "x.yaml" { 3 } else { 2 };
         assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
         assert!(said.contains(part), "{flags:?}: {said}");

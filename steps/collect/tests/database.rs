@@ -1,4 +1,4 @@
-//! Recorded samples reach a real `PostgreSQL`, whatever was wrong with it for a while.
+//! Recorded samples reach a real `PostgreSQL` even after temporary failures.
 
 mod exporters;
 
@@ -24,7 +24,7 @@ fn document(exporter: &str, database: &str) -> Result<Document> {
     Ok(document::parse("x.yaml", &text)?)
 }
 
-/// A recorder that takes a step a minute, and an exporter that answers with the step's number.
+/// A recorder with a step of one minute, and an exporter that replies with the step's number.
 struct Node<'a> {
     recorder: Recorder<'a>,
     exporters: Exporters,
@@ -39,7 +39,7 @@ impl Node<'_> {
         Ok(self.recorder.step(time)?)
     }
 
-    /// Takes a step that must have this failure, and no other.
+    /// Runs a step that must have only this failure.
     fn fails(&mut self, part: &str) -> Result<()> {
         let step = self.step()?;
         ensure!(step.failures.len() == 1, "{:?}", step.failures);
@@ -63,7 +63,7 @@ fn database_down_for_an_hour_full_or_without_rights_gets_every_minute_once() -> 
     let server = Postgres::shared()?;
     let (database, url) = server.database_to_write()?;
     let folder = tempfile::tempdir()?;
-    // Where its socket is: a folder that is not there yet.
+    // The folder of its socket, which does not exist yet.
     let socket = url.split("host=").nth(1).and_then(|it| it.split('&').next()).unwrap_or_default();
     let link = folder.path().join("socket");
     let url = url.replace(socket, &link.to_string_lossy());
@@ -107,7 +107,7 @@ fn database_down_for_an_hour_full_or_without_rights_gets_every_minute_once() -> 
     node.succeeds()?;
     assert_eq!(rows()?, format!("65|65|{}", (1..=65).sum::<i32>()));
 
-    // What a constraint refuses is left out, and what comes after it is not.
+    // A row that violates a constraint is left out, and later rows are not.
     server.run(&database, "ALTER TABLE lynceus.node ADD CONSTRAINT odd CHECK (load <> 66)")?;
     node.fails("SQLSTATE 23514")?;
     node.succeeds()?;

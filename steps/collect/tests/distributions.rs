@@ -1,5 +1,5 @@
 //! The document `cluster` on a real Prometheus with the series that distributions of Kubernetes
-//! have: each query that finds nothing is left out and named, the others fill their columns.
+//! have: each query without data is left out and reported, the others fill their columns.
 
 mod support;
 
@@ -16,7 +16,7 @@ use support::Place;
 
 /// Time between the beginnings of two distributions' samples, in seconds.
 const SLOT: i64 = 6 * 3600;
-/// How long a distribution has samples, in seconds.
+/// Length of a distribution's samples, in seconds.
 const LENGTH: i64 = 4 * 3600;
 /// When the first one begins.
 const BEGIN: i64 = 1_795_953_600;

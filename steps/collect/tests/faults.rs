@@ -1,4 +1,4 @@
-//! `collect` and what may stand between it and a real Prometheus.
+//! `collect` with a faulty proxy in front of a real Prometheus.
 
 mod support;
 
@@ -12,7 +12,7 @@ use fault_proxy::{Fault, FaultProxy};
 use prometheus::Prometheus;
 use support::{ONE, Place, QUERIES, RECORDED_END, prometheus_document, three_chunks};
 
-/// Runs one query through a proxy with a script; returns what was left.
+/// Runs one query through a proxy with a script; returns the folder of the run.
 fn through(script: &[Fault], settings: &str) -> Result<(Place, FaultProxy)> {
     let server = Prometheus::recorded()?;
     let proxy = FaultProxy::start(Some(server.port()), script, Fault::None)?;
@@ -28,7 +28,7 @@ fn faults_that_pass_leave_no_trace_in_the_samples() -> Result<()> {
     let cut_json = Fault::Reply(200, "", r#"{"status":"success","data":{"resultType":"mat"#);
     let timed_out =
         Fault::Reply(200, "", r#"{"status":"error","errorType":"timeout","error":"slow"}"#);
-    // What tells of a request that is too large is followed by two halves of it.
+    // A reply that the request is too large is followed by requests for its two halves.
     for (script, settings, pieces) in [
         (vec![Fault::Reply(503, "", "overloaded"); 2], "", 2),
         (vec![Fault::Reply(500, "", ""), Fault::Reply(502, "", "<html>")], "", 1),
@@ -188,7 +188,7 @@ fn no_more_requests_are_open_than_the_document_allows() -> Result<()> {
         let place = Place::new(&document)?;
         place.samples(RECORDED_END, &[])?;
         assert_eq!(proxy.requests().len(), 18);
-        // The proxy may still be closing one while the next has come in.
+        // The proxy may still be closing one connection when the next one is open.
         ensure!(proxy.most_active() <= 2 * parallel, "{}", proxy.most_active());
     }
     Ok(())
@@ -199,7 +199,7 @@ fn samples_do_not_depend_on_request_parallelism() -> Result<()> {
     let server = Prometheus::recorded()?;
     let mut written = Vec::new();
     for settings in [", parallel: 1", ", parallel: 16"] {
-        // Plain sums of a gauge: nothing the server itself computes in changing order.
+        // Plain sums of a gauge, because the server computes other functions in varying order.
         let document = three_chunks(&server.url(), settings, &QUERIES[3..]);
         let place = Place::new(&document)?;
         let samples = place.samples(RECORDED_END, &[])?;

@@ -134,7 +134,7 @@ fn joined(place: &Place, url: &str, flags: &[&str]) -> Result<Joined> {
     Ok((0..table.rows()).map(row).collect())
 }
 
-/// What the join must give, by looking at every row for every window.
+/// Expected result of the join, computed by checking every row for every window.
 fn expected(a: &[Row], b: &[Row], ttl_minutes: i64) -> Joined {
     let last = |rows: &[Row], minute: i64, entity: u8, age: i64| {
         let of = rows.iter().filter(|row| {
@@ -142,7 +142,7 @@ fn expected(a: &[Row], b: &[Row], ttl_minutes: i64) -> Joined {
         });
         of.max_by_key(|row| row.0).map(|row| row.2)
     };
-    // The longest reach back begins before the range does, as the other sources' rows do.
+    // The longest lookback begins before the range, as do the rows of other sources.
     let windows = 1..=60;
     let mut joined = Joined::new();
     for minute in windows {

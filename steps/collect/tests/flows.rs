@@ -1,4 +1,4 @@
-//! `collect` from tables of flows, in each format that a flow tool writes.
+//! `collect` from tables of flows, in each supported format of a flow tool.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The source `kubernetes` against an API server that a test makes up.
+//! The source `kubernetes` against a fake API server.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -26,7 +26,7 @@ struct Request {
     authorization: String,
 }
 
-/// What is answered: status, header lines (each ends with `\r\n`) and body.
+/// A reply: status, header lines (each ends with `\r\n`) and body.
 type Answer = (u16, &'static str, Vec<u8>);
 
 /// A server on a free port of 127.0.0.1; it ends when this is dropped.
@@ -66,7 +66,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the listener; if that fails it has ended already.
+        // Wakes the listener; if that fails, the listener has already ended.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }
@@ -314,7 +314,7 @@ fn token_is_read_for_each_request_and_never_shown() -> Result<()> {
         if request.authorization == "Bearer new-secret-token" {
             return cluster(request);
         }
-        // It is exchanged while the first request is on its way.
+        // The token is replaced during the first request.
         fs_err::write(&file, "new-secret-token\n").unwrap();
         status(401, "Unauthorized", "bad token old-secret-token")
     })?;

@@ -34,7 +34,7 @@ fn document(url: &str, server: &str, settings: &str) -> String {
 
 const TABLE: &str = "table: nodes, time: at, entity: node, label: kind";
 
-/// Returns the shared server and a database of its own with the table of nodes.
+/// Returns the shared server and a new database with the table of nodes.
 fn nodes() -> Result<(Arc<Postgres>, String)> {
     let server = Postgres::shared()?;
     let database = server.database()?;

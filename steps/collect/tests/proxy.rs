@@ -1,4 +1,4 @@
-//! Servers behind the proxy that the environment names.
+//! Servers behind the proxy of the environment variables.
 
 mod support;
 
@@ -42,7 +42,7 @@ fn the_proxy_of_the_environment_is_asked_unless_the_host_is_excepted() -> Result
     let (_, code) = behind_proxy(server, &fake.url(), "example.test")?;
     assert_eq!((code, fake.asked().len()), (Some(4), 1), "there is no such host");
 
-    // TLS goes through the proxy as it is.
+    // TLS passes through the proxy unchanged.
     let proxy = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", proxy.local_addr()?);
     let first_line = std::thread::spawn(move || -> Result<String> {
@@ -54,7 +54,7 @@ fn the_proxy_of_the_environment_is_asked_unless_the_host_is_excepted() -> Result
     });
     let (_, code) = behind_proxy("https://prometheus.example.test", &url, "")?;
     assert!(matches!(code, Some(2 | 4)), "{code:?}");
-    // Ends the waiting for a request that never came.
+    // Stops waiting for a request that was never sent.
     drop(TcpStream::connect(url.trim_start_matches("http://")));
     let line = first_line.join().map_err(|_| anyhow::anyhow!("the proxy broke"))??;
     assert_eq!(line.trim_end(), "CONNECT prometheus.example.test:443 HTTP/1.1");

@@ -1,4 +1,5 @@
-//! Sources without a past: exporters are scraped, recorded in a store, and read back like any range.
+//! Sources without history: exporters are scraped, recorded in a store, and read back like any
+//! range.
 
 mod exporters;
 mod support;
@@ -29,7 +30,7 @@ fn scrapes_are_recorded_and_read_back_as_a_range_with_rates() -> Result<()> {
         let taken = recorder.step(time(0, 10 * (step + 1)))?;
         assert_eq!((taken.rows, taken.failures.len()), (2, 0), "{taken:?}");
         if step == 7 {
-            // As if it had been killed: nothing is closed, and the next one goes on.
+            // As if it had been killed: nothing is closed, and the next recorder resumes.
             drop(recorder);
             recorder = again()?;
         }
@@ -83,7 +84,7 @@ fn a_recorder_that_is_killed_anywhere_loses_and_doubles_nothing() -> Result<()> 
     let outbox = Outbox::new(&spool);
     let again = || Appender::open(vec!["x".to_owned()], &spool, Vec::new());
     for tick in 1..=60_i64 {
-        // Each tick is a process of its own that ends without a word, at another place.
+        // Each tick is a separate process that is killed at another point.
         let mut appender = again()?;
         let at = time(0, 10 * tick);
         appender.append(&rows(at, tick as f64))?;
@@ -94,7 +95,7 @@ fn a_recorder_that_is_killed_anywhere_loses_and_doubles_nothing() -> Result<()> 
             _ => {
                 appender.close()?;
                 outbox.send(store.as_ref(), &place)?;
-                // What was sent is not in the spool any more, and known all the same.
+                // Sent segments are no longer in the spool, but their last time is still known.
                 let mut appender = again()?;
                 appender.append(&rows(at, -1.0))?;
                 assert_eq!(appender.skipped(), 1);
@@ -130,7 +131,7 @@ fn segments_wait_while_the_store_is_away_and_go_in_order_afterwards() -> Result<
     let spool = folder.path().join("spool");
     let mut appender = Appender::open(vec!["x".to_owned()], &spool, Vec::new())?;
     let outbox = Outbox::new(&spool);
-    // A file stands where the store's folder should be.
+    // A file is at the path of the store's folder.
     fs_err::write(&root, "")?;
     for minute in 0..3 {
         appender.append(&rows(time(minute, 10), minute as f64))?;

@@ -1,4 +1,4 @@
-//! Servers that answer less, otherwise or not as a whole: what of it becomes samples.
+//! Servers with limited, different or incomplete replies: the resulting samples.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -25,7 +25,7 @@ fn at(seconds: i64) -> String {
     Timestamp::from_ms(seconds * 1000).to_string()
 }
 
-/// A document with these queries, a point a minute.
+/// A document with these queries, one point per minute.
 fn document(url: &str, settings: &str, queries: &[(&str, Option<&str>)], rest: &str) -> String {
     let queries: Vec<String> = queries
         .iter()
@@ -44,7 +44,7 @@ fn plain(asked: &Asked) -> Answer {
     matrix(&[asked.series("{}", |time| Some(time as f64))])
 }
 
-/// Trains on a day before noon, and returns what was left.
+/// Collects the day before noon for a training, and returns the folder of the run.
 fn train(fake: &Fake, settings: &str) -> Result<Place> {
     let place = Place::new(&document(&fake.url(), settings, &[("a", None)], ""))?;
     let samples = place.samples(&at(NOON), &[])?;
@@ -311,7 +311,7 @@ fn a_server_that_fails_at_some_windows_loses_those_alone_once_they_are_old() -> 
     let windows: i64 = of_kind.map(|gap| (gap.last - gap.first).ms() / 60_000 + 1).sum();
     assert_eq!(windows, 5);
 
-    // Where they are young, the windows before them are scored, and the rest waits.
+    // If they are recent, the windows before them are scored, and the rest waits.
     let patient = "collect: {give_up_after: 2h}\n";
     let place = Place::new(&document(&fake.url(), settings, &[("a", None)], patient))?;
     let coverage = tick(&place, 120, 0)?.unwrap();

@@ -1,4 +1,4 @@
-//! What a scrape of exporters takes, and what it says of those that answer badly.
+//! The cost of a scrape of exporters, and the reported failures.
 
 mod exporters;
 mod support;

@@ -1,4 +1,4 @@
-//! `collect` against a real Prometheus, and against what may stand between them.
+//! `collect` against a real Prometheus, directly and through proxies.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -41,8 +41,8 @@ fn a_server_with_the_recorded_samples_gives_the_recorded_replies() -> Result<()>
         replayed.samples(RECORDED_END, &["--source", folder.to_str().unwrap()])?;
     assert_eq!(asked_samples.table.times, replayed_samples.table.times);
     for (name, _) in QUERIES {
-        // The raw samples begin where the recording does: a rate needs the minute before, and a
-        // gauge that is scraped rarely the five minutes a server looks back.
+        // The raw samples begin with the recording: a rate needs the previous minute, and a rarely
+        // scraped gauge the five minutes of the server's lookback.
         agree(name, &asked_samples, &replayed_samples, 66);
     }
     Ok(())

@@ -19,7 +19,7 @@ use support::{Place, stderr};
 const NOW: &str = "2026-11-30T12:00:00Z";
 const PIPELINE: &str = "x";
 
-/// Answers with a series of each of twelve nodes, four in each zone; the first has none.
+/// Replies with a series of each of twelve nodes, four in each zone; the first node has no zone.
 fn nodes(asked: &Asked) -> Answer {
     let series = (0..12).map(|node| {
         let zone = match node {
@@ -40,7 +40,7 @@ fn place(fake: &Fake, rest: &str) -> Result<Place> {
     ))
 }
 
-/// Collects, and returns how often the server was asked.
+/// Collects, and returns the number of requests to the server.
 fn collect(place: &Place, fake: &Fake, flags: &[&str]) -> Result<usize> {
     let before = fake.asked().len();
     let output = place.collect(NOW, flags)?;
@@ -125,7 +125,8 @@ fn shard_of_named_values_asks_for_its_own_series_alone() -> Result<()> {
     };
     assert_eq!(queries(&["--shard", "0/2"])?, [r#"a{zone=~"z0|z2"}"#]);
     let found = entities(&Samples::read(&place.path("samples.parquet"))?);
-    // The test's server answers with all nodes: that of no zone has the shard of the empty value.
+    // The test's server replies with all nodes: the node without a zone is in the shard of the
+    // empty value.
     let own = |node: &i64| match node {
         0 => Shard::all(2)[0].holds(""),
         node => node % 3 != 1,
@@ -173,7 +174,7 @@ fn shard_that_is_behind_is_read_apart_and_keeps_no_other_waiting() -> Result<()>
     };
     assert_eq!([rows(0)?, rows(1)?, rows(2)?], [1, 90, 1]);
 
-    // A watermark that cannot be read stops its own shard alone, when it is scored.
+    // An unreadable watermark stops only its own shard, when it is scored.
     let broken = place.path("store/state/x/shard=1-of-3/watermark.safetensors");
     fs_err::write(broken, "no watermark")?;
     collect(&place, &fake, &flags)?;

@@ -62,7 +62,7 @@ fn table_in_any_text_format_gives_the_same_samples() -> Result<()> {
         (format!("{keys}, time_format: seconds"), seconds.into_bytes()),
         (format!("{keys}, time_format: milliseconds"), milliseconds.into_bytes()),
         (keys.to_owned(), unsorted.into_bytes()),
-        // The numbers are found without being named.
+        // The columns of numbers are detected without being named.
         (keys.replace(", columns: [cpu, memory]", ""), plain.as_bytes().to_vec()),
     ] {
         let place = Place::new(&document(&table))?;
@@ -214,7 +214,7 @@ fn peak_memory_does_not_grow_with_the_rows_of_a_table() -> Result<()> {
             peaks.push(outcome["peak_memory_bytes"].as_f64().unwrap());
         }
     }
-    // Held in memory, the rows that are more would take 30 MB.
+    // In memory, the additional rows would take 30 MB.
     ensure!(peaks.iter().all(|peaks| peaks[1] < peaks[0] + 12e6), "{peaks:?}");
     Ok(())
 }
@@ -304,13 +304,13 @@ fn tables_of_spreadsheets_and_data_sets_are_read_as_they_are() -> Result<()> {
         .flat_map(u16::to_le_bytes)
         .collect();
     let cases: Vec<(&str, Vec<u8>, Vec<f64>)> = vec![
-        // CICFlowMeter: a header with spaces and a name that stands in it twice.
+        // CICFlowMeter: a header with spaces and a duplicate name.
         (
             "time: Timestamp, time_format: '%d/%m/%Y %H:%M', time_zone: UTC, label: Label",
             b" Timestamp, Fwd Length, Fwd Length, Label\n21/11/2026 9:00,1.5,7,BENIGN\n".to_vec(),
             vec![1.5, 7.0],
         ),
-        // Excel, where a comma separates decimals.
+        // Excel, with a decimal comma.
         (
             "time: t, decimal: ','",
             b"sep=;\r\nt;cpu\r\n2026-11-21T09:00:00Z;1,5\r\n".to_vec(),
@@ -325,7 +325,7 @@ fn tables_of_spreadsheets_and_data_sets_are_read_as_they_are() -> Result<()> {
             b"t,cpu\n2026-11-21 10:00:00,1.5\n".to_vec(),
             vec![1.5],
         ),
-        // Grafana: milliseconds, and a word for a gap.
+        // Grafana: milliseconds, and a text for a gap.
         (
             "time: Time",
             b"\"Time\",\"cpu\",\"mem\"\n1795251600000,1.5,undefined\n1795251660000,2,3\n".to_vec(),

@@ -1,4 +1,5 @@
-//! What processes do, from files in the shape of Tetragon's JSON export, and from one that is followed.
+//! Process events from files in the format of Tetragon's JSON export, and from a file that is
+//! followed.
 
 mod support;
 
@@ -68,7 +69,7 @@ fn rotated_compressed_and_wrapped_files_of_two_nodes_are_one_range() -> Result<(
     let place = Place::new(DOCUMENT)?;
     let old = exec(1.0, "a", 1) + &exec(2.0, "a", 2) + &exec(12.0, "a", 3);
     place.file("events/a/tetragon-2026-11-29T19-00-12.500.log.gz", packed(&old)?)?;
-    // The last event of the rotated file comes again: its exec_id is known.
+    // The last event of the rotated file is repeated: its exec_id is known.
     let live = exec(12.0, "a", 3) + &connect(13.0, "a", 3, 3333) + &connect(14.0, "a", 3, 443);
     let other_kind = live.replace("process_kprobe", "process_accept");
     place.file("events/a/tetragon.log", live + other_kind.lines().last().unwrap_or_default())?;
@@ -211,7 +212,7 @@ fn followed_file_is_recorded_once_through_rotations_and_restarts() -> Result<()>
         let taken = recorder.step(second(end))?;
         assert_eq!(taken.failures, Vec::<String>::new());
         if step % 4 == 0 {
-            // As if it had been killed: nothing is closed, and the next one goes on.
+            // As if it had been killed: nothing is closed, and the next recorder resumes.
             drop(recorder);
             recorder = open()?;
         }

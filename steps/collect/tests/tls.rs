@@ -1,4 +1,4 @@
-//! `collect` over TLS: whom it trusts, and how it says who it is, against a real Prometheus.
+//! `collect` over TLS: trusted certificates and client authentication, against a real Prometheus.
 
 mod support;
 

@@ -25,7 +25,7 @@ pub(crate) use follow::Follower;
 
 /// Rows that are passed on at a time.
 const BLOCK_ROWS: usize = 16 * 1024;
-/// Lines of a hundred that may be no events.
+/// Maximum percentage of lines that are not events.
 const MOST_BROKEN_PERCENT: usize = 1;
 
 impl Opener for TetragonSource {
@@ -115,15 +115,15 @@ struct Tally {
     earlier: usize,
     unknown: usize,
     outside: usize,
-    /// Incomplete last lines of files, which are not events.
+    /// Number of incomplete last lines of files, which are not events.
     cut: usize,
     broken: usize,
-    /// The first line that is not an event, with its place.
+    /// The first line that is not an event, with its position.
     first_broken: Option<String>,
 }
 
 impl Tally {
-    /// Notes what a line says; returns what of it is counted.
+    /// Records the result of a line; returns its event if it is counted.
     ///
     /// Errors: refused for an event without a time.
     fn note(
@@ -155,7 +155,7 @@ impl Tally {
         Ok(None)
     }
 
-    /// Refuses files of which too many lines are not events.
+    /// Refuses files in which too many lines are not events.
     fn check(&self) -> Result<(), StepError> {
         let Some(first) = self.first_broken.as_ref().filter(|_| {
             self.broken.saturating_mul(100) > self.lines.saturating_mul(MOST_BROKEN_PERCENT)
@@ -205,7 +205,7 @@ impl Tetragon<'_> {
             let first = heads.min_by_key(|stream| stream.head.as_ref().map(|event| event.time));
             let Some(stream) = first else { break };
             if let Some(event) = stream.head.take() {
-                // What is not due yet would end the windows before it.
+                // An event that is not due yet would close the windows before it.
                 if event.time <= self.due.end {
                     self.windows.add(event);
                     self.windows.close_done(&mut rows);
@@ -227,7 +227,7 @@ impl Tetragon<'_> {
         SampleRows { columns: vec![Vec::new(); self.columns().len()], ..SampleRows::default() }
     }
 
-    /// Hands on the rows that are due.
+    /// Passes on the due rows.
     fn hand_on(&mut self, mut rows: SampleRows, each: &mut Each<'_>) -> Result<(), StepError> {
         // Rows are in order of time.
         let before = rows.times.partition_point(|time| *time <= self.due.after);

@@ -1,4 +1,4 @@
-//! HTTP servers on this machine that answer like exporters, well or badly.
+//! HTTP servers on this machine that reply like working or faulty exporters.
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
@@ -30,14 +30,14 @@ pub(crate) enum Answer {
     Stalled(String),
 }
 
-/// Exporters, each on a port of its own; they end with the process.
+/// Exporters, each on a separate port; they end with the process.
 pub(crate) struct Exporters {
     answers: Vec<Arc<Mutex<Answer>>>,
     urls: Vec<String>,
 }
 
 impl Exporters {
-    /// Starts so many.
+    /// Starts this number of exporters.
     pub(crate) fn start(count: usize) -> Result<Self> {
         let (mut answers, mut urls) = (Vec::new(), Vec::new());
         for _ in 0..count {
@@ -49,7 +49,7 @@ impl Exporters {
                 let mut silent = Vec::new();
                 for stream in listener.incoming().flatten() {
                     let answer = answer.lock().map(|answer| answer.clone());
-                    // A client that went away is none of a server's business.
+                    // The server ignores a client that has disconnected.
                     silent.extend(answer.ok().and_then(|answer| serve(stream, answer)));
                 }
             });
@@ -62,7 +62,7 @@ impl Exporters {
         self.urls.clone()
     }
 
-    /// Sets what one answers from now on.
+    /// Sets the reply of one exporter from now on.
     pub(crate) fn answer(&self, index: usize, answer: Answer) {
         if let Ok(mut current) = self.answers[index].lock() {
             *current = answer;
@@ -70,7 +70,7 @@ impl Exporters {
     }
 }
 
-/// Answers a request; returns the connection where it stays open.
+/// Answers a request; returns the connection if it stays open.
 fn serve(mut stream: TcpStream, answer: Answer) -> Option<TcpStream> {
     let mut request = Vec::new();
     let mut buffer = [0; 1024];

@@ -1,5 +1,5 @@
-//! The source `influxdb` against a real server, and in `replies` against what one would not give on
-//! demand.
+//! The source `influxdb` against a real server, and in `replies` against replies that a real server
+//! does not give on demand.
 
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
@@ -34,7 +34,7 @@ fn point(series: &str, fields: &str, seconds: i64) -> String {
     format!("{series} {fields} {}\n", NOW_MS - 300_000 + seconds * 1000)
 }
 
-/// Returns what Telegraf writes of a pod with two containers and two volumes, every ten seconds.
+/// Returns Telegraf's points of a pod with two containers and two volumes, every ten seconds.
 fn telegraf(pod: &str, from: i64, to: i64) -> String {
     let tags = format!("host=agent-1,namespace=shop,node_name=n1,pod_name={pod}");
     let mut lines = String::new();
@@ -79,7 +79,7 @@ fn rows_of(samples: &Samples, entity: &str) -> Vec<usize> {
 #[test]
 fn telegraf_measurements_become_a_row_of_each_pod_and_window() -> Result<()> {
     let Some(server) = server()? else { return Ok(()) };
-    // The second pod's name sorts after the first one's, and it is gone after 100 s.
+    // The second pod's name sorts after the first one's, and it is deleted after 100 s.
     server.write("telegraf", &telegraf("web-0", -60, 300))?;
     server.write("telegraf", &telegraf("web-1", -60, 100))?;
     let blkio = "docker_container_blkio,container_name=k8s_app_web-0_shop_0f3e_0,device=";
@@ -123,7 +123,7 @@ fn a_pod_that_is_renamed_is_another_entity_from_then_on() -> Result<()> {
     let samples = Place::new(&document(&server.url(), ""))?.samples(NOW, &[])?;
     let (old, new) = (rows_of(&samples, "shop/web-0"), rows_of(&samples, "shop/web-0-b"));
     assert_eq!((old.len(), new.len()), (15, 15));
-    // The counters go on under the new name, but its first rate is of its own rows alone.
+    // The counters continue under the new name, but its first rate uses only its own rows.
     let rate = samples.table.column("network_receive_bytes_per_second").unwrap();
     assert!(rate.values[new[0]].is_nan());
     assert!((rate.values[new[1]] - 100.0).abs() < 1e-9);

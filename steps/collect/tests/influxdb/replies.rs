@@ -1,4 +1,4 @@
-//! Replies that a real server would not give on demand.
+//! Replies that a real server does not give on demand.
 
 use anyhow::Result;
 use frames::Samples;
@@ -11,7 +11,7 @@ fn text(status: u16, headers: &'static str, body: &str) -> Answer {
     (status, headers, body.as_bytes().to_vec())
 }
 
-/// Says whether a request asks for rows, rather than for what there is.
+/// Returns whether a request queries rows, not metadata.
 fn asks_for_rows(asked: &Asked) -> bool {
     asked.others.iter().any(|pair| pair.starts_with("q=SELECT") && pair.contains("GROUP+BY"))
 }
@@ -104,7 +104,7 @@ fn server_clock_that_is_an_hour_off_is_warned_about() -> Result<()> {
         let warnings = place.outcome()?["warnings"].to_string();
         let shown = format!("shows `2026-11-21T{clock}:00:00Z`");
         assert!(warnings.contains(&shown) && warnings.contains(expected), "{warnings}");
-        // A training may be of any time before.
+        // A training may cover any earlier time.
         place.samples(NOW, &[])?;
         let warnings = place.outcome()?["warnings"].to_string();
         assert_eq!(warnings.contains("1h behind the last window"), clock == "08", "{warnings}");
@@ -123,7 +123,7 @@ fn a_tick_of_a_server_that_is_down_scores_nothing_and_waits() -> Result<()> {
     Ok(())
 }
 
-/// What 2.x answers: two fields of a pod in tables with columns in another order.
+/// A reply of 2.x: two fields of a pod in tables with columns in different orders.
 const FLUX: &str = "#group,false,false,false,true,true,false
 #datatype,string,long,dateTime:RFC3339,string,string,double
 #default,_result,,,,,

@@ -1,4 +1,4 @@
-//! A server of the Prometheus API whose answers a test makes up.
+//! A fake server of the Prometheus API, with replies from a test.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A range query as it came in; times in seconds.
+/// A received range query; times in seconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
     pub(crate) method: String,
-    /// Parameters of the URL that are none of the range query's own.
+    /// Parameters of the URL that do not belong to the range query.
     pub(crate) others: Vec<String>,
     pub(crate) query: String,
     pub(crate) start: i64,
@@ -31,7 +31,8 @@ impl Asked {
         self.times().count()
     }
 
-    /// Returns a series in JSON: `labels` are those of JSON, a point where `value` has one.
+    /// Returns a series in JSON: `labels` is in JSON, and there is a point wherever `value` returns
+    /// one.
     pub(crate) fn series(&self, labels: &str, value: impl Fn(i64) -> Option<f64>) -> String {
         let points = self.times().filter_map(|time| Some(format!("[{time},\"{}\"]", value(time)?)));
         let points: Vec<String> = points.collect();
@@ -39,15 +40,15 @@ impl Asked {
     }
 }
 
-/// What is answered: status, header lines (each ends with `\r\n`) and body. Status 0 is not an answer.
+/// A reply: status, header lines (each ends with `\r\n`) and body. Status 0 means no reply.
 pub(crate) type Answer = (u16, &'static str, Vec<u8>);
 
-/// Makes a good answer of series.
+/// Makes a successful reply with series.
 pub(crate) fn matrix(series: &[String]) -> Answer {
     with("", series)
 }
 
-/// Makes a good answer with further fields, such as `"isPartial":true,`.
+/// Makes a successful reply with further fields, such as `"isPartial":true,`.
 pub(crate) fn with(fields: &str, series: &[String]) -> Answer {
     let series = series.join(",");
     let body = format!(
@@ -56,7 +57,7 @@ pub(crate) fn with(fields: &str, series: &[String]) -> Answer {
     (200, "", body.into_bytes())
 }
 
-/// Makes a refusal as Prometheus writes it.
+/// Makes an error reply in Prometheus' format.
 pub(crate) fn refusal(status: u16, kind: &str, error: &str) -> Answer {
     let body =
         serde_json::json!({"status": "error", "errorType": kind, "error": error}).to_string();
@@ -71,7 +72,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Starts a server that answers each query as `answer` says.
+    /// Starts a server that replies to each query with the result of `answer`.
     pub(crate) fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
@@ -84,7 +85,7 @@ impl Fake {
                     return;
                 }
                 let (asked, answer) = (Arc::clone(&asked), Arc::clone(&answer));
-                // A client that gave up waiting is what some tests are about.
+                // Errors are ignored, because in some tests the client disconnects.
                 std::thread::spawn(move || drop(serve(client, &asked, &*answer)));
             }
         });
@@ -105,7 +106,7 @@ impl Fake {
 impl Drop for Fake {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        // Wakes the listener; if that fails it has ended already.
+        // Wakes the listener; if that fails, the listener has already ended.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
     }
 }

@@ -17,8 +17,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Makes a folder with the document `x.yaml`: `head` is what the test is about, the rest is
-    /// what every document must have.
+    /// Makes a folder with the document `x.yaml`: `head` is the part under test, the rest is
+    /// required in every document.
     pub(crate) fn new(head: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let rest = "features: [raw: {}]\nmodels: {z_score: {}}\n\
@@ -60,7 +60,7 @@ impl Place {
         Ok(Samples::read(&self.path("samples.parquet"))?)
     }
 
-    /// Runs `collect`, which must end with this code; returns what it said.
+    /// Runs `collect`, which must end with this code; returns its standard error.
     pub(crate) fn fails_keeping(&self, now: &str, flags: &[&str], code: i32) -> Result<String> {
         let output = self.collect(now, flags)?;
         let said = stderr(&output);
@@ -69,7 +69,8 @@ impl Place {
         Ok(said)
     }
 
-    /// Runs `collect`, which must end with this code and leave no output; returns what it said.
+    /// Runs `collect`, which must end with this code and leave no output; returns its standard
+    /// error.
     pub(crate) fn fails(&self, now: &str, flags: &[&str], code: i32) -> Result<String> {
         let said = self.fails_keeping(now, flags, code)?;
         for left in ["samples.parquet", ".samples.parquet.partial", "record", ".record.partial"] {
@@ -106,7 +107,7 @@ pub(crate) fn prometheus_document(url: &str, settings: &str, queries: &[(&str, &
     )
 }
 
-/// Queries whose series are all in the raw samples, as they were recorded.
+/// Queries whose recorded series are all in the raw samples.
 pub(crate) const QUERIES: [(&str, &str); 6] = [
     (
         "container_cpu_usage_cores",

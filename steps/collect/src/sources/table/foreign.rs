@@ -17,7 +17,7 @@ pub(super) fn header(path: &Path) -> Result<Vec<String>, StepError> {
     Ok(ForeignTable::open(path)?.columns().into_iter().map(|column| column.name).collect())
 }
 
-/// Finds the columns to read, and says which ones are left out and why.
+/// Finds the columns to read, and returns which ones are left out and why.
 pub(super) fn columns(
     path: &Path,
     (source, entity): (&TableSource, &Entity),
@@ -37,7 +37,7 @@ pub(super) fn columns(
     Ok((columns, notes))
 }
 
-/// Hands the rows to `each`, batch by batch; counts the bad cells of text columns.
+/// Passes the rows to `each`, batch by batch; counts the bad cells of text columns.
 pub(super) fn read(
     path: &Path,
     source: &TableSource,
@@ -57,7 +57,7 @@ pub(super) fn read(
             Err(Stop::Error(error)) => Err(error),
             Err(Stop::OutOfOrder) => {
                 out_of_order = true;
-                // Only ends the reading; the caller never sees it.
+                // This error only ends the reading and is not returned to the caller.
                 Err(StepError::refused("the rows are not in order of time")
                     .hint("sort the rows by time"))
             }
@@ -103,7 +103,7 @@ impl Reading<'_> {
         })
     }
 
-    /// Reads a column of samples; a text column that the document names holds numbers as text.
+    /// Reads a column of samples; a text column that the document names has numbers as text.
     fn numbers(
         &self,
         column: &FileColumn,

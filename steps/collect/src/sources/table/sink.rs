@@ -1,4 +1,4 @@
-//! From rows in the file's order to samples in order of time.
+//! Converts rows in the file's order to samples in order of time.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::sort::Sorter;
 use crate::range::Due;
 use crate::source::{Each, Stop};
 
-/// Rows that are read, and written as one row group, at a time.
+/// Number of rows that are read at a time, and written as one row group.
 pub(super) const BLOCK_ROWS: usize = 16 * 1024;
 
-/// Gives rows without a time column their times: a step apart, for each entity on its own.
+/// Assigns times to rows without a time column: a step apart, separately for each entity.
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Timestamp,
@@ -22,7 +22,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new(start: Option<Timestamp>, step: Span) -> Self {
-        // The document requires a start where there is no time column.
+        // The document requires a start if there is no time column.
         let start = start.unwrap_or(Timestamp::from_ms(0));
         Self { start, step, next: HashMap::new() }
     }
@@ -38,7 +38,7 @@ impl Clock {
     }
 }
 
-/// Rows that were left out, since they are not of the time that is asked for.
+/// Rows that were left out, because they are outside the requested range.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outside {
     pub(super) rows: usize,
@@ -46,12 +46,12 @@ pub(super) struct Outside {
     pub(super) last: Timestamp,
 }
 
-/// What was seen of the rows.
+/// Statistics of the rows.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     /// Whether some row had a value.
     pub(super) has_values: bool,
-    /// Rows that do not lie on whole steps.
+    /// Number of rows whose time is not a whole step.
     pub(super) off_grid: usize,
     pub(super) outside: Option<Outside>,
 }
@@ -63,12 +63,12 @@ pub(super) struct Sink<'a, 'each> {
     due: Option<Due>,
     last: Option<Timestamp>,
     written: Written,
-    /// Sorts the rows, where they have to be.
+    /// Sorts the rows, if necessary.
     sorter: Option<Sorter>,
 }
 
 impl<'a, 'each> Sink<'a, 'each> {
-    /// Makes a sink; with a sorter the rows may come in any order.
+    /// Makes a sink; with a sorter the rows may be in any order.
     pub(super) fn new(
         each: &'a mut Each<'each>,
         clock: Clock,
@@ -78,7 +78,7 @@ impl<'a, 'each> Sink<'a, 'each> {
         Self { each, clock, due, last: None, written: Written::default(), sorter }
     }
 
-    /// Adds rows; without times they get the clock's.
+    /// Adds rows; rows without times get those of the clock.
     pub(super) fn add(&mut self, mut rows: SampleRows) -> Result<(), Stop> {
         if rows.times.is_empty() {
             rows.times = rows.entities.iter().map(|entity| self.clock.tick(entity)).collect();
@@ -121,7 +121,7 @@ impl<'a, 'each> Sink<'a, 'each> {
         Ok((self.each)(rows)?)
     }
 
-    /// Hands on what was sorted, and returns what was seen.
+    /// Passes on the sorted rows, and returns the statistics.
     pub(super) fn finish(mut self) -> Result<Written, Stop> {
         if let Some(sorter) = self.sorter.take() {
             sorter.finish(&mut |rows| self.write(rows))?;

@@ -1,8 +1,8 @@
 //! Sorts rows by time in bounded memory: an external merge sort (Knuth, The Art of Computer
 //! Programming 3, section 5.4).
 //!
-//! Rows are gathered to runs that fit into memory, each run is sorted and written to a file that
-//! has no name, and the runs are merged. Rows of one time keep the order of the table.
+//! Rows are collected into runs that fit into memory, each run is sorted and written to an unlinked
+//! file, and the runs are merged. Rows of one time keep the order of the table.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -16,20 +16,20 @@ use fs_err as fs;
 use super::sink::BLOCK_ROWS;
 use crate::source::Stop;
 
-/// Cells of a run, which is in memory while it is gathered: 64 MiB.
+/// Number of cells of a run, which is in memory while it is collected: 64 MiB.
 const RUN_CELLS: usize = 8 << 20;
 /// Cells of a row in addition to its samples: time, entity, label, and overhead.
 const KEY_CELLS: usize = 7;
-/// The bits of a gap in a file: a `NaN` that no arithmetic gives.
+/// The bits of a gap in a file: a `NaN` that arithmetic never produces.
 const GAP_BITS: u64 = 0x7ff8_6761_7000_0001;
 
-/// Takes rows in any order, and gives them back in order of time.
+/// Accepts rows in any order, and returns them in order of time.
 #[derive(Debug)]
 pub(super) struct Sorter {
-    /// Where the files of the runs lie while they are made.
+    /// Folder in which the files of the runs are created.
     folder: PathBuf,
     names: Names,
-    /// The run that is gathered: a row is its time, its entity and label, and its samples.
+    /// The run that is being collected: a row has its time, its entity and label, and its samples.
     rows: Vec<Row>,
     columns: usize,
     runs: Vec<fs::File>,
@@ -69,7 +69,7 @@ struct Row {
 }
 
 impl Sorter {
-    /// Makes a sorter whose files lie in a folder.
+    /// Makes a sorter with its files in a folder.
     pub(super) fn new(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -109,7 +109,7 @@ impl Sorter {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
         let file = options.open(&path).map_err(failed)?;
-        // Without a name the file disappears when this process ends for any reason.
+        // An unlinked file is removed by the system when this process ends for any reason.
         fs::remove_file(&path).map_err(failed)?;
         let mut writer = BufWriter::new(file);
         for row in self.rows.drain(..) {
@@ -121,7 +121,7 @@ impl Sorter {
         Ok(())
     }
 
-    /// Hands all rows to `each`, in order of time.
+    /// Passes all rows to `each`, in order of time.
     pub(super) fn finish(
         mut self,
         each: &mut dyn FnMut(SampleRows) -> Result<(), Stop>,
@@ -166,7 +166,7 @@ impl Sorter {
     }
 }
 
-/// The first row of a run that was not taken yet.
+/// The next row of a run.
 #[derive(Debug)]
 struct Head {
     run: usize,
@@ -295,7 +295,7 @@ mod tests {
             let temp = tempfile::tempdir().unwrap();
             let sorted = |run_cells: usize| {
                 let mut sorter = Sorter { run_cells, ..Sorter::new(temp.path()) };
-                // In blocks, as a table comes.
+                // In blocks, as a table is read.
                 let all = rows(&times);
                 for from in (0..times.len()).step_by(7) {
                     let to = (from + 7).min(times.len());

@@ -1,4 +1,4 @@
-//! The bytes of a CSV file as UTF-8 text, and what separates its columns.
+//! The bytes of a CSV file as UTF-8 text, and its delimiter.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,7 +10,7 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 
-/// Bytes that are read at a time; a header line is looked for in the first of them.
+/// Number of bytes that are read at a time; the header line is searched in the first block.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Separators of columns that `auto` tries, the most likely first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -78,7 +78,7 @@ fn decoded(
         Encoding::Utf16Be => UTF_16BE,
         Encoding::Latin1 => WINDOWS_1252,
     };
-    // A byte order mark says more than the setting.
+    // A byte order mark takes precedence over the setting.
     let reader: Box<dyn Read> =
         Box::new(DecodeReaderBytesBuilder::new().encoding(Some(encoding)).build(bytes));
     Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, reader)))
@@ -88,7 +88,7 @@ fn first_line(start: &[u8]) -> &[u8] {
     start.split(|byte| *byte == b'\n').next().unwrap_or_default()
 }
 
-/// Returns the delimiter that a header has most of, outside of quotes.
+/// Returns the most frequent delimiter of a header, outside of quotes.
 fn likeliest(header: &[u8]) -> u8 {
     let mut counts = [0_usize; DELIMITERS.len()];
     let mut is_quoted = false;

@@ -10,14 +10,14 @@ use contract::Timestamp;
 use super::rules::{Rules, hash};
 use shape::{Call, Line, Text};
 
-/// What a line says.
+/// Content of a line.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Said {
     /// Something that is counted.
     Event(Event),
-    /// A process that ran before Tetragon did: no program was started.
+    /// A process that was running before Tetragon started: no program was started.
     Earlier,
-    /// An event of a kind that is not known here.
+    /// An event of an unknown kind.
     Unknown,
 }
 
@@ -38,23 +38,23 @@ pub(super) struct Event {
     pub(super) entity: String,
     /// Number of events of the line.
     pub(super) weight: f64,
-    /// Equal for the same event read twice; nothing where that is unknown.
+    /// Equal for the same event read twice; `None` if the event has no identity.
     pub(super) key: Option<u64>,
     pub(super) what: What,
 }
 
-/// What happened. Texts are hashes of them.
+/// What happened. Texts are stored as hashes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum What {
     /// A program was started.
     Exec { program: u64, is_temporary: bool, in_container: bool },
-    /// A connection was made; `column` is that of the named event, where it has one.
+    /// A connection was made; `column` is that of the named event, if it has one.
     Connect { destination: u64, is_mining: bool, column: Option<usize> },
-    /// Anything else; without a `column` it is one of the others.
+    /// Any other event; without a `column` it counts as other events.
     Other { column: Option<usize> },
     /// Number of events of this node that Tetragon left out.
     Dropped(f64),
-    /// Tetragon begins or ends to leave out the events of a control group.
+    /// Tetragon starts or stops leaving out the events of a control group.
     Throttled { group: u64, begins: bool },
 }
 
@@ -112,7 +112,7 @@ fn said(line: &Line<'_>, rules: &Rules<'_>) -> Result<Said, Bad> {
     let key = (!process.exec_id.0.is_empty()).then(|| {
         let (id, kind_name) = (process.exec_id.0.as_bytes(), kind.name().as_bytes());
         match kind {
-            // A process starts a program, or ends, once under one identity.
+            // A process with one id starts a program, or exits, only once.
             Kind::Exec | Kind::Exit => hash([kind_name, id]),
             Kind::Kprobe
             | Kind::Tracepoint
@@ -170,7 +170,7 @@ impl<'a> Line<'a> {
 }
 
 impl Call<'_> {
-    /// Returns the name of the event, as the document may have it.
+    /// Returns the name of the event in the form of the document.
     fn name<'s>(&'s self, kind: Kind, rules: &'s Rules<'_>) -> &'s str {
         match kind {
             Kind::Kprobe | Kind::Lsm => plain(&self.function_name.0),
@@ -183,7 +183,7 @@ impl Call<'_> {
     fn system_call<'s>(&'s self, rules: &'s Rules<'_>) -> &'s str {
         let found = self.args.iter().find_map(|argument| match &argument.syscall_id {
             Some(call) => rules.system_call(&call.abi.0, call.id.0),
-            // Older versions name no ABI; it is that of the node, mostly this one.
+            // Older versions report no ABI; it is that of the node, which is mostly x64.
             None => rules.system_call("x64", argument.long_arg?.0),
         });
         found.unwrap_or("unknown")

@@ -1,7 +1,7 @@
 //! Follows the live file on its node, through rotations.
 //!
 //! A start reads the rotated files as well: windows that were recorded before are not recorded
-//! again, and those that were open when the recorder ended are made anew from their events.
+//! again, and those that were open when the recorder ended are computed again from their events.
 
 use std::io::BufReader;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,7 +19,7 @@ use super::rules::Rules;
 use super::windows::Windows;
 use crate::source::{Live, Taken};
 
-/// Events further in the future than this are of a wrong clock.
+/// Events further in the future than this come from a wrong clock.
 const MOST_AHEAD: Span = Span::from_seconds(60);
 
 /// The live file as it grows.
@@ -54,14 +54,14 @@ impl Live for Follower<'_> {
         self.settings.named_columns().into_iter().map(|(name, _)| name).collect()
     }
 
-    /// Returns the rows of the windows that no event may come into any more.
+    /// Returns the rows of the windows that can get no more events.
     fn take(&mut self, time: Timestamp) -> Result<Taken, StepError> {
         let Self { rules, windows, tail, tally, .. } = self;
         let before = (windows.seen.late, tally.broken);
         let (mut ahead, mut without_time) = (0_usize, 0_usize);
         let path = tail.path.clone();
         tail.read(&mut |line| {
-            // The number of a line in a file that is followed is of no use to anyone.
+            // The line number is not tracked for a file that is followed.
             match tally.note(event::parse(line, rules), false, (&path, 0)) {
                 Ok(Some(event)) if event.time > time + MOST_AHEAD => ahead += 1,
                 Ok(Some(event)) => windows.add(event),
@@ -88,7 +88,7 @@ impl Live for Follower<'_> {
     }
 }
 
-/// Lines that a file and those it was rotated to have got since the last reading.
+/// New lines of a file and of its rotated files since the last reading.
 #[derive(Debug)]
 struct Tail {
     path: PathBuf,
@@ -97,13 +97,13 @@ struct Tail {
     newest: Option<String>,
 }
 
-/// The live file, or what was it at the last reading.
+/// The file that was the live file at the last reading.
 #[derive(Debug)]
 struct Open {
     reader: BufReader<fs::File>,
     inode: u64,
     bytes: u64,
-    /// A line whose end is not written yet.
+    /// Beginning of a line whose end is not written yet.
     begun: Vec<u8>,
     wrapped: Wrapped,
 }
@@ -149,7 +149,7 @@ impl Tail {
         Self { path, open: None, newest: None }
     }
 
-    /// Hands on all lines that are new, oldest first.
+    /// Passes on all new lines, oldest first.
     fn read(&mut self, each: &mut dyn FnMut(&[u8])) -> Result<(), StepError> {
         let failed = |path: &Path, error: &std::io::Error| StepError::reading(path, error);
         loop {
@@ -158,7 +158,7 @@ impl Tail {
             }
             let now = match fs::metadata(&self.path) {
                 Ok(now) => now,
-                // Between two files there is none for a moment.
+                // During a rotation the file may not exist for a moment.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
                 Err(error) => return Err(failed(&self.path, &error)),
             };
@@ -171,7 +171,7 @@ impl Tail {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(&self.path, &error)),
             };
-            // What was written between the last reading and the rotation.
+            // Lines that were written between the last reading and the rotation.
             if let Some(open) = &mut self.open {
                 open.read(each).map_err(|error| failed(&self.path, &error))?;
             }
@@ -189,7 +189,8 @@ impl Tail {
             *inode != next && self.newest.as_ref().is_none_or(|newest| stem(name) > stem(newest))
         });
         if let Some(open) = &self.open {
-            // The file that was read until now has its inode, or was compressed and is the oldest.
+            // The file that was read until now has the same inode, or was compressed and is the
+            // oldest one.
             match missed.iter().position(|(.., inode)| *inode == open.inode) {
                 Some(index) => drop(missed.drain(..=index)),
                 None if missed.is_empty() => {}
@@ -224,12 +225,13 @@ impl Tail {
             let name = entry.file_name().to_string_lossy().into_owned();
             let plain = stem(&name);
             let set = plain.strip_suffix(ending).and_then(|it| rotated(it.strip_suffix('.')?));
-            // A file that goes meanwhile is one that Tetragon keeps no longer.
+            // Tetragon may delete an old file meanwhile.
             if let (true, Ok(data)) = (set == Some(live), entry.metadata()) {
                 files.push((entry.path(), name, data.ino()));
             }
         }
-        // While a file is compressed there are two of it for a moment, the plain one first.
+        // While a file is being compressed, the plain and the compressed file both exist; the plain
+        // one sorts first.
         files.sort_by(|a, b| a.1.cmp(&b.1));
         files.dedup_by(|a, b| stem(&a.1) == stem(&b.1));
         Ok(files)
@@ -274,7 +276,7 @@ mod tests {
             }
         }
 
-        /// Renames the live file as Tetragon does; compresses it where asked.
+        /// Renames the live file as Tetragon does; compresses it if requested.
         fn rotate(&mut self, compress: bool) {
             let live = self.temp.path().join("tetragon.log");
             let name = format!("tetragon-2026-11-29T10-00-{:02}.000.log", self.rotations);
@@ -322,7 +324,7 @@ mod tests {
             node.write(2);
             node.rotate(compress);
             node.write(2);
-            // A start reads what was rotated before.
+            // At the start, rotated files are read.
             assert_eq!(node.read(), numbers(0..4));
             node.write(1);
             node.rotate(compress);
@@ -351,7 +353,7 @@ mod tests {
         node.write(1);
         let damaged = node.temp.path().join("tetragon-2026-11-29T10-00-01.000.log.gz");
         let bytes = fs::read(&damaged).unwrap();
-        // The header of gzip, and nothing of what was packed.
+        // Only the gzip header, without any content.
         contract::artifact::write_file(&damaged, &bytes[..12]).unwrap();
         let mut found = Vec::new();
         let mut each = |line: &[u8]| found.push(String::from_utf8(line.to_vec()).unwrap());

@@ -9,7 +9,7 @@ use contract::StepError;
 use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 
-/// Bytes of a line; a longer one is not an event.
+/// Maximum number of bytes of a line; a longer one is not an event.
 pub(super) const LONGEST_LINE: usize = 4 << 20;
 const BUFFER: usize = 256 << 10;
 
@@ -17,7 +17,7 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
     pub(super) bytes: &'a [u8],
-    /// Whether the file ends within the line, or that the line is too long to be read.
+    /// Whether the file ends within the line, or the line is too long.
     pub(super) is_cut: bool,
 }
 
@@ -54,7 +54,7 @@ impl Lines {
         (&self.path, self.number)
     }
 
-    /// Returns the next line that is not empty; nothing after the last one.
+    /// Returns the next line that is not empty; `None` after the last one.
     ///
     /// Errors: refused for a file that cannot be read or unpacked.
     pub(super) fn next(&mut self) -> Result<Option<Line<'_>>, StepError> {
@@ -171,7 +171,7 @@ fn unwrapped(line: &[u8]) -> Option<(&[u8], bool)> {
 }
 
 /// Returns the files of a path, rotated ones before the live one, as lists that are each in order
-/// of time: a list for each live file there is in a folder.
+/// of time: one list for each live file in a folder.
 pub(super) fn sets(path: &Path) -> Result<Vec<Vec<PathBuf>>, StepError> {
     if !path.is_dir() {
         return Ok(vec![vec![path.to_owned()]]);
@@ -215,7 +215,7 @@ fn set_of(name: &str) -> Option<(String, bool)> {
     })
 }
 
-/// Returns what stands before the time in the name of a rotated file.
+/// Returns the part before the time in the name of a rotated file.
 pub(super) fn rotated(stem: &str) -> Option<&str> {
     const PATTERN: &[u8] = b"-dddd-dd-ddTdd-dd-dd.ddd";
     let at = stem.len().checked_sub(PATTERN.len())?;

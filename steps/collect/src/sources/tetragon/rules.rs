@@ -1,10 +1,10 @@
-//! What the document says of events, ready for looking up.
+//! The document's rules for events, prepared for look-up.
 
 use std::collections::{HashMap, HashSet};
 
 use document::sources::{Entity, EventEntity, TetragonSource};
 
-/// Names of system calls, a line each from number 0 on; `-` where there is none.
+/// Names of system calls, one per line from number 0 on; `-` for an unused number.
 const X64: &str = include_str!("syscalls/x64.txt");
 const I386: &str = include_str!("syscalls/i386.txt");
 const ARM64: &str = include_str!("syscalls/arm64.txt");
@@ -33,7 +33,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Returns the node that an event is of.
+    /// Returns the node of an event.
     pub(super) fn node<'n>(&'n self, name: &'n str) -> &'n str {
         match (name, &self.settings.node) {
             ("", Some(node)) => node,
@@ -97,7 +97,7 @@ impl<'a> Rules<'a> {
 pub(super) fn hash<const N: usize>(texts: [&[u8]; N]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for text in texts {
-        // What no text holds separates them.
+        // The separator is a byte that is in no text.
         for byte in text.iter().chain(&[0xff]) {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }

@@ -1,4 +1,4 @@
-//! Events become rows: counts for each entity and step.
+//! Converts events to rows: counts for each entity and step.
 //!
 //! A window is open until events are `lateness` past its end; then its rows are made and its state
 //! is dropped, so that memory depends only on the events within the lateness.
@@ -11,23 +11,25 @@ use frames::samples::SampleRows;
 
 use super::event::{Event, What};
 
-/// Most recorded events of one window, to recognise an event that is read twice.
+/// Maximum number of recorded events of one window, which are used to recognise an event that is
+/// read twice.
 const MOST_KEYS: usize = 1 << 20;
-/// Different programs, or destinations, that are counted in one window at most.
+/// Maximum number of different programs, or destinations, that are counted in one window.
 const MOST_DISTINCT: usize = 1 << 16;
-/// Control groups of a node that are remembered as throttled.
+/// Maximum number of control groups of a node that are recorded as throttled.
 const MOST_GROUPS: usize = 4096;
-/// Tetragon ends a throttling itself; where the line of that was lost, it ends after this time.
+/// Tetragon reports the end of a throttling; if that line was lost, the throttling ends after this
+/// time.
 const LONGEST_THROTTLE: Span = Span::from_seconds(600);
 
-/// What was seen besides the rows.
+/// Statistics besides the rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) events: usize,
     pub(super) duplicates: usize,
-    /// Events whose window was over.
+    /// Number of events whose window was already closed.
     pub(super) late: usize,
-    /// Rows of windows of which events are missing.
+    /// Number of rows of windows with missing events.
     pub(super) incomplete: usize,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct Windows {
     /// By end.
     open: BTreeMap<Timestamp, Window>,
     entities: BTreeMap<String, Known>,
-    /// End of the last window that is over.
+    /// End of the last closed window.
     closed: Option<Timestamp>,
     newest: Option<Timestamp>,
     pub(super) seen: Seen,
@@ -53,7 +55,7 @@ struct Window {
     keys: HashSet<u64>,
 }
 
-/// What is known of an entity from window to window.
+/// State of an entity from window to window.
 #[derive(Debug, Default)]
 struct Known {
     /// End of the last window with an event.
@@ -130,7 +132,7 @@ impl Windows {
         if floor == time { time } else { floor + self.step }
     }
 
-    /// Notes that a throttling begins, or has ended and covers the windows that are open.
+    /// Records that a throttling begins, or has ended and covers the open windows.
     fn throttle(&mut self, entity: &str, group: u64, begins: Option<Timestamp>, now: Timestamp) {
         let known = self.entities.entry(entity.to_owned()).or_default();
         let began = match begins {
@@ -142,7 +144,7 @@ impl Windows {
             None => known.throttled.remove(&group).unwrap_or(now),
         };
         let (step, named) = (self.step, self.named);
-        // Windows without any event are among them.
+        // These include windows without any event.
         let open = self.closed.map_or(began, |closed| began.max(closed + step));
         let mut end = self.end_of(open);
         while end - step < now {
@@ -154,7 +156,7 @@ impl Windows {
         }
     }
 
-    /// Makes the rows of the windows that no event may come into any more, in order.
+    /// Makes the rows of the windows that can get no more events, in order.
     pub(super) fn close_done(&mut self, rows: &mut SampleRows) {
         if let Some(newest) = self.newest {
             self.close(newest - self.lateness, rows);
@@ -165,7 +167,7 @@ impl Windows {
     pub(super) fn close(&mut self, until: Timestamp, rows: &mut SampleRows) {
         let until = until.floor(self.step);
         let first = self.open.keys().next().copied();
-        // What came before the first line is not known, nor what of its window did.
+        // Events before the first line are unknown, including those of the first window.
         let mut is_first = self.closed.is_none();
         let Some(mut end) = self.closed.map(|closed| closed + self.step).or(first) else { return };
         if end > until {
@@ -177,7 +179,7 @@ impl Windows {
             is_first = false;
             end = end + self.step;
             if self.entities.is_empty() {
-                // There is no process until the next event.
+                // No entity is active until the next event.
                 let next = self.open.keys().next().copied();
                 end = next.unwrap_or(until + self.step).min(until + self.step);
             }
@@ -185,10 +187,10 @@ impl Windows {
         self.closed = Some(until);
     }
 
-    /// Makes the rows of the windows up to that of the last event, but none after `end`.
+    /// Makes the rows of the windows up to that of the last event, but of no window after `end`.
     pub(super) fn close_all(&mut self, end: Timestamp, rows: &mut SampleRows) {
         if let Some(newest) = self.newest {
-            // It is unknown whether Tetragon still ran after its last event.
+            // It is unknown whether Tetragon was still running after its last event.
             self.close(self.end_of(newest).min(end), rows);
         }
     }
@@ -281,7 +283,7 @@ impl Counts {
     /// Returns Shannon's entropy of the programs that were started.
     fn entropy_bits(&self) -> f64 {
         let mut counts: Vec<f64> = self.programs.values().copied().collect();
-        // A sum depends on its order, which in a map is not always the same.
+        // A sum depends on the order of its terms, which is not fixed in a map.
         counts.sort_by(f64::total_cmp);
         let all: f64 = counts.iter().sum();
         let terms = counts.iter().map(|count| count / all).map(|share| -share * share.log2());

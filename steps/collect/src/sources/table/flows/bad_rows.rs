@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contract::StepError;
 
-/// Records that are named in a warning.
+/// Maximum number of records that a warning names.
 const NAMED: usize = 5;
 
 /// The records of a file that could not be read.
@@ -15,7 +15,7 @@ pub(super) struct BadRows {
 }
 
 impl BadRows {
-    /// Notes a record; one more than `most` is refused.
+    /// Records a bad record; more than `most` of them are refused.
     pub(super) fn note(
         &mut self,
         (path, line): (&Path, u64),
@@ -41,7 +41,7 @@ impl BadRows {
         ))
     }
 
-    /// Returns what a person should know, in a sentence.
+    /// Returns a warning in one sentence.
     pub(super) fn warning(&self, path: &Path) -> Option<String> {
         (self.count > 0).then(|| {
             format!(

@@ -2,7 +2,7 @@
 
 use document::sources::flows::TableFormat;
 
-/// What is read of a record.
+/// Fields that are read from a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     /// Time of the first packet.
@@ -12,7 +12,7 @@ pub(super) enum Field {
     Duration,
     Source,
     Destination,
-    /// Name of the source that people know, such as a pod's, and its namespace.
+    /// Readable name of the source, such as a pod's, and its namespace.
     SourceName,
     SourceNamespace,
     DestinationName,
@@ -28,14 +28,14 @@ pub(super) enum Field {
     ReceivedPackets,
     /// TCP flags as letters or as a number.
     Flags,
-    /// Set, or counted, where each flag is a field.
+    /// A flag or its count, in formats with a field for each flag.
     Syn,
     Ack,
     /// State of the connection, as Zeek writes it.
     State,
     /// Verdict on the packet, in Cilium's form.
     Verdict,
-    /// The packet goes from the destination of the connection to its source.
+    /// Whether the packet goes from the destination of the connection to its source.
     IsReply,
     /// Kind of the record.
     Kind,
@@ -51,28 +51,29 @@ pub(super) struct Dialect {
     pub(super) format: TableFormat,
     /// Name for messages.
     pub(super) name: &'static str,
-    /// Fields that every record of the format has, each by one of several names.
+    /// Fields that every record of the format has, each under one of several names.
     signature: &'static [&'static [&'static str]],
     fields: &'static [(Field, &'static [&'static str])],
-    /// How many seconds one unit of a duration is.
+    /// Number of seconds in one unit of a duration.
     pub(super) duration_seconds: f64,
     /// Patterns of times, besides RFC 3339 and numbers since 1970.
     pub(super) patterns: &'static [&'static str],
     pub(super) clock: Clock,
-    /// Protocol numbers are the data set's own: 1 is TCP, 2 is UDP.
+    /// Whether protocol numbers are specific to the data set: 1 is TCP, 2 is UDP.
     pub(super) has_own_protocols: bool,
-    /// Each record is one packet, not a flow.
+    /// Whether each record is one packet, not a flow.
     pub(super) is_packets: bool,
 }
 
-/// How times say which moment they mean.
+/// Time zone information in times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
     /// With a zone, or since 1970.
     Zoned,
-    /// Without a zone: the document has to name it.
+    /// Without a zone: the document must set it.
     Local,
-    /// Without a zone and without a half of the day: hours before 8 are those of the afternoon.
+    /// Without a zone and on a 12-hour clock without AM and PM: hours before 8 are in the
+    /// afternoon.
     LocalTwelveHours,
 }
 
@@ -91,7 +92,7 @@ const PLAIN: Dialect = Dialect {
 /// How Kibana writes a time.
 const KIBANA: &str = "%b %d, %Y @ %H:%M:%S%.f";
 
-/// All formats; the first whose signature fits is taken.
+/// All formats; the first one with a matching signature is used.
 pub(super) static ALL: [Dialect; 9] = [
     Dialect {
         format: TableFormat::NfdumpCsv,

@@ -1,4 +1,4 @@
-//! One flow, and how it is made of a record.
+//! One flow, and its parsing from a record.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,9 +7,9 @@ use contract::Timestamp;
 use super::dialect::{Clock, Dialect, Field};
 use crate::sources::table::cells::{Cells, shown};
 
-/// Longest duration that is taken for one: a year. Exporters whose clock is wrong write more.
+/// Longest valid duration: a year. Exporters with a wrong clock write longer ones.
 const LONGEST_SECONDS: f64 = 366.0 * 86_400.0;
-/// What an afternoon is later than the morning.
+/// Difference between an afternoon time and the same time on the clock in the morning.
 const HALF_DAY_MS: i64 = 12 * 3_600_000;
 
 /// Returns the text of a field of a record.
@@ -27,17 +27,17 @@ pub(super) enum Protocol {
 /// A connection, or the part of one that a record describes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Flow {
-    /// When it ended, or was reported: only then is all of it known.
+    /// When it ended, or was reported: only then are all its values known.
     pub(super) end: Timestamp,
     pub(super) duration_seconds: Option<f64>,
     pub(super) source: String,
     pub(super) destination: String,
-    /// Name of the source that people know, where the record has one.
+    /// Readable name of the source, if the record has one.
     pub(super) source_name: Option<String>,
     pub(super) source_port: Option<u16>,
     pub(super) destination_port: Option<u16>,
     pub(super) protocol: Protocol,
-    /// Bytes in both directions; sent and received ones where the record separates them.
+    /// Bytes in both directions; separate sent and received bytes if the record has them.
     pub(super) bytes: Option<f64>,
     pub(super) sent_bytes: Option<f64>,
     pub(super) received_bytes: Option<f64>,
@@ -46,9 +46,9 @@ pub(super) struct Flow {
     pub(super) received_packets: Option<f64>,
     /// TCP with SYN and without ACK.
     pub(super) is_syn_only: Option<bool>,
-    /// Refused, dropped, or without an answer.
+    /// Whether it was refused, dropped, or without a reply.
     pub(super) is_failed: Option<bool>,
-    /// Identifies the flow across its reports; nothing where each flow has one record.
+    /// Identifies the flow across its reports; `None` if each flow has one record.
     pub(super) id: Option<String>,
     pub(super) label: String,
 }
@@ -64,7 +64,7 @@ impl Flow {
 pub(super) struct Maker<'a> {
     pub(super) dialect: &'static Dialect,
     pub(super) cells: &'a Cells,
-    /// The document says how times are written.
+    /// Whether the document sets the format of times.
     pub(super) has_own_times: bool,
     pub(super) sampling: f64,
 }
@@ -72,7 +72,7 @@ pub(super) struct Maker<'a> {
 impl Maker<'_> {
     /// Makes a flow of the fields of a record; `None` for a record of another kind.
     ///
-    /// Errors: what is wrong with the record, in a few words.
+    /// Errors: the problem of the record, in a few words.
     pub(super) fn flow(&self, get: &Get<'_>) -> Result<Option<Flow>, String> {
         if get(Field::Kind).is_some_and(|kind| kind == "L7") {
             return Ok(None);
@@ -84,7 +84,7 @@ impl Maker<'_> {
         };
         let protocol = protocol(get(Field::Protocol).unwrap_or_default(), self.dialect);
         let port = |field| match protocol {
-            // nfdump writes type and code of ICMP there.
+            // For ICMP, nfdump writes type and code in the port field.
             Protocol::Icmp => Ok(None),
             Protocol::Tcp | Protocol::Udp | Protocol::Other => port(get(field)),
         };
@@ -174,7 +174,7 @@ impl Maker<'_> {
 }
 
 impl Dialect {
-    /// Returns whether each record of the format must have a value there.
+    /// Returns whether each record of the format must have a value in this field.
     fn signature_has(&self, field: Field) -> bool {
         self.has(field)
             && !matches!(self.format, document::sources::flows::TableFormat::Cicflowmeter)
@@ -252,7 +252,7 @@ fn syn_only(get: &Get<'_>) -> Option<bool> {
     Some(is_set(syn) && !get(Field::Ack).is_some_and(is_set))
 }
 
-/// Returns whether a connection came to nothing; `None` if the record does not say.
+/// Returns whether a connection failed; `None` if the record has no such information.
 fn failed(get: &Get<'_>) -> Option<bool> {
     if let Some(verdict) = get(Field::Verdict) {
         return Some(matches!(verdict, "DROPPED" | "ERROR"));
@@ -260,7 +260,7 @@ fn failed(get: &Get<'_>) -> Option<bool> {
     get(Field::State).map(|state| matches!(state, "S0" | "REJ" | "RSTOS0" | "RSTRH" | "SH" | "SHR"))
 }
 
-/// Turns an answer into its connection's direction.
+/// Reverses a reply, so that it has its connection's direction.
 fn reversed(flow: Flow) -> Flow {
     Flow {
         source: flow.destination,

@@ -1,18 +1,18 @@
-//! JSON objects of flow tools: found in a list, and made flat.
+//! JSON objects of flow tools: found in a list, and flattened.
 
 use serde_json::Value;
 
 use crate::sources::table::cells::shown;
 
-/// Levels inside an object that are looked into.
+/// Maximum depth to which an object is flattened.
 const DEEPEST: usize = 6;
-/// Names of an object that are looked at.
+/// Maximum number of names of an object that are read.
 const MOST_NAMES: usize = 512;
 
 /// Returns the texts, numbers and truth values of an object by their names, such as `IP.source`.
 ///
-/// What is inside of `l4.TCP` or another protocol is taken to be inside of `l4`, whose own value is
-/// the protocol's name. Lists and nulls are left out.
+/// Fields inside `l4.TCP` or another protocol are treated as fields of `l4`, and the value of `l4`
+/// is the protocol's name. Lists and nulls are left out.
 pub(super) fn flatten(text: &str) -> Result<Vec<(String, String)>, String> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| format!("`{}` is not JSON: {error}", shown(text)))?;
@@ -49,7 +49,7 @@ fn walk(name: String, value: Value, depth: usize, pairs: &mut Vec<(String, Strin
     }
 }
 
-/// Finds the objects of a list of objects, which may go over many lines.
+/// Finds the objects of a list of objects, which may span many lines.
 #[derive(Debug)]
 pub(super) struct Objects {
     text: String,
@@ -66,7 +66,7 @@ impl Objects {
         Self { text: String::new(), depth: 0, is_quoted: false, is_escaped: false, longest }
     }
 
-    /// Adds a line; returns the objects that end in it, and what is none.
+    /// Adds a line; returns the objects that end in it, and text that is not an object.
     pub(super) fn add(&mut self, line: &str) -> Vec<Result<String, String>> {
         let mut found = Vec::new();
         for character in line.chars() {
@@ -104,11 +104,11 @@ impl Objects {
         found
     }
 
-    /// Takes what belongs to no whole object.
+    /// Takes the rest that belongs to no complete object.
     pub(super) fn rest(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.text);
         self.depth = 0;
-        // What nfdump writes where it has nothing to list.
+        // nfdump writes this text if it has nothing to list.
         let is_none = rest.trim().is_empty() || rest.trim() == "No matching flows";
         (!is_none).then(|| format!("`{}` is not a JSON object", shown(rest.trim())))
     }

@@ -1,8 +1,8 @@
 //! Tables of flows: records of connections, as flow tools write them.
 //!
 //! `records` finds the format (`dialect`) and the fields of each record, `flow` makes a flow of
-//! them, `windows` adds up what a source did in a window. The file is read once for rows about
-//! sources, and twice for rows about flows, which know what their source did.
+//! them, `windows` sums up the flows of a source in a window. The file is read once for rows about
+//! sources, and twice for rows about flows, which also have the sums of their source.
 
 mod bad_rows;
 mod dialect;
@@ -42,12 +42,12 @@ struct Flows<'a> {
     due: Due,
     is_scoring: bool,
     scratch: PathBuf,
-    /// The columns that the format can fill, with their place among all.
+    /// The columns that the format can fill, with their index among all columns.
     columns: Vec<(usize, String)>,
     seen: Seen,
 }
 
-/// What was seen of a file.
+/// Statistics of a file.
 #[derive(Debug, Default)]
 struct Seen {
     bad: BadRows,
@@ -92,7 +92,7 @@ pub(super) fn open<'a>(
 }
 
 impl Dialect {
-    /// Returns whether the format has what a column is made of.
+    /// Returns whether the format has the fields that a column needs.
     fn fills(&self, column: &str, has_cluster: bool) -> bool {
         let any = |fields: &[Field]| fields.iter().any(|field| self.has(*field));
         let is_directed = column.contains("sent_") || column.contains("received_");
@@ -168,7 +168,7 @@ impl Source for Flows<'_> {
 }
 
 impl Flows<'_> {
-    /// Hands each flow that is due to `each`, with the end of its window.
+    /// Passes each due flow to `each`, with the end of its window.
     fn read(
         &self,
         each: &mut dyn FnMut(Timestamp, &Flow) -> Result<(), StepError>,
@@ -262,7 +262,7 @@ impl Flows<'_> {
         let mut sorter = Sorter::new(&self.scratch);
         let mut rows = self.empty();
         let mut names = Names::default();
-        // What a source did is the same for all its flows of a window.
+        // The sums of a source are the same for all its flows of a window.
         let mut known: HashMap<(Timestamp, String), Vec<Option<f64>>> = HashMap::new();
         self.read(&mut |end, flow| {
             let of_source = known.entry((end, flow.source.clone())).or_insert_with(|| {
@@ -288,7 +288,7 @@ fn window_end(time: Timestamp, step: Span) -> Timestamp {
     if floor == time { floor } else { floor + step }
 }
 
-/// Gives flows of one window names that differ.
+/// Gives flows of one window different names.
 #[derive(Debug, Default)]
 struct Names {
     /// Flows of a name and window, by their hash.
@@ -315,15 +315,14 @@ impl Names {
     }
 }
 
-/// The last report on each flow that was reported before it ended: reports have totals since the
-/// flow began.
+/// The last report on each open flow: reports have totals since the flow began.
 #[derive(Debug, Default)]
 struct Reports {
     last: HashMap<String, [f64; 7]>,
 }
 
 impl Reports {
-    /// Returns a flow with what came since the report before.
+    /// Returns a flow with the differences since the previous report.
     fn since_last(&mut self, mut flow: Flow) -> Flow {
         let Some(id) = flow.id.take() else { return flow };
         let mut last = self.last.get(&id).copied().unwrap_or_default();

@@ -16,19 +16,19 @@ use super::json;
 use crate::sources::table::cells::shown;
 use crate::sources::table::text::Text;
 
-/// Longest line and longest JSON object: more is not a record.
+/// Maximum length of a line or JSON object; a longer one is not a record.
 const LONGEST_BYTES: u64 = 1 << 20;
-/// Records that are looked at to find the format.
+/// Number of records that are read to detect the format.
 const LOOKED_AT: usize = 1000;
 
 /// A field with its text.
 pub(super) type Fields<'a> = Vec<(Field, Cow<'a, str>)>;
 
-/// What is done with a record: its line, and its fields or what is wrong with it.
+/// Callback for a record: its line, and its fields or the error.
 pub(super) type Visit<'a> =
     dyn FnMut(u64, Result<Fields<'_>, String>) -> Result<(), StepError> + 'a;
 
-/// What a file holds besides records, by name for the outcome.
+/// Counts of other contents of a file, by name for the outcome.
 pub(super) type Counts = BTreeMap<&'static str, usize>;
 
 /// How the records of a file are separated.
@@ -46,17 +46,17 @@ pub(super) struct FlowFile<'a> {
     path: PathBuf,
     source: &'a TableSource,
     shape: Shape,
-    /// The format; `None` for a file without a record, whose format the document names.
+    /// The format; `None` for a file without records if the document names the format.
     pub(super) dialect: Option<&'static Dialect>,
     /// Whether the records have labels.
     pub(super) is_labelled: bool,
 }
 
 impl<'a> FlowFile<'a> {
-    /// Looks at the first records of a file.
+    /// Reads the first records of a file to detect its format.
     ///
-    /// Errors: refused for a file of another format, or of none that is known; usage where the
-    /// document lacks a time zone that the format needs.
+    /// Errors: refused for a file of another format, or of an unknown one; usage if the document
+    /// lacks a time zone that the format needs.
     pub(super) fn open(path: &Path, source: &'a TableSource) -> Result<Self, StepError> {
         let mut bytes = Text::open(path, source)?.bytes;
         let start = bytes.fill_buf().map_err(|error| StepError::reading(path, &error))?;
@@ -148,7 +148,7 @@ impl<'a> FlowFile<'a> {
         }
     }
 
-    /// Returns the place and field of the label among these names.
+    /// Returns the index and field of the label among these names.
     fn label_of(&self, dialect: &Dialect, names: &[String]) -> Option<usize> {
         let own = self.source.label.as_deref().map(|label| label.trim().trim_start_matches('_'));
         let wanted = own.as_slice();
@@ -156,7 +156,7 @@ impl<'a> FlowFile<'a> {
         wanted.iter().find_map(|wanted| names.iter().position(|name| name == wanted))
     }
 
-    /// Returns which name is which field.
+    /// Returns the field of each name.
     fn fields(&self, dialect: &Dialect, names: &[String]) -> Vec<(Field, usize)> {
         let place = |name: &&str| names.iter().position(|known| known == name);
         let of = |field: Field| {
@@ -221,7 +221,7 @@ impl<'a> FlowFile<'a> {
             let line = record.position().map_or(0, csv::Position::line);
             let only = record.get(0).unwrap_or_default();
             match only {
-                // nfdump: totals follow, which are not rows.
+                // In nfdump's output, totals follow, which are not rows.
                 b"Summary" if record.len() == 1 => break,
                 b"No matching flows" if record.len() == 1 => continue,
                 _ => {}
@@ -256,7 +256,7 @@ impl<'a> FlowFile<'a> {
         while self.line(&mut bytes, &mut line)? {
             number += 1;
             if line.starts_with(b"#") {
-                // Each of several logs in one file has its own header.
+                // If a file has several logs, each of them has a header.
                 if let Some(names) = zeek_names(&line) {
                     (columns, fields) = (names.len(), self.fields(dialect, &names));
                 }
@@ -264,7 +264,7 @@ impl<'a> FlowFile<'a> {
             }
             let cells: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
             if line.is_empty() {
-                // The end of a file that was cut.
+                // The last line of a truncated file.
             } else if cells.len() != columns {
                 let message = format!("{} cells, not {columns} as in `#fields`", cells.len());
                 visit(number, Err(message))?;
@@ -337,7 +337,7 @@ impl<'a> FlowFile<'a> {
     }
 }
 
-/// Returns whether a JSON object is a flow: Hubble writes other events between them.
+/// Returns whether a JSON object is a flow: Hubble also writes other events.
 fn is_flow(dialect: &Dialect, pairs: &[(String, String)]) -> bool {
     let has = |name: &str| pairs.iter().any(|(own, _)| own == name);
     dialect.format != TableFormat::Hubble || Dialect::find(dialect.format, &has).is_some()
@@ -347,7 +347,7 @@ fn is_flow(dialect: &Dialect, pairs: &[(String, String)]) -> bool {
 pub(super) const OTHER: &str = "other_records";
 /// Rows without any value.
 const EMPTY: &str = "empty_rows";
-/// Headers between rows, where files were joined.
+/// Headers between rows, in concatenated files.
 const HEADERS: &str = "repeated_headers";
 
 /// Counts one more.
@@ -355,13 +355,13 @@ pub(super) fn count(counts: &mut Counts, name: &'static str) {
     *counts.entry(name).or_default() += 1;
 }
 
-/// Returns names without the spaces around them, and without the `_` that Elasticsearch sets before
-/// its own.
+/// Returns names without the spaces around them, and without the `_` prefix of Elasticsearch's own
+/// names.
 fn header(record: &ByteRecord) -> Vec<String> {
     record.iter().map(|cell| decoded(cell).trim().trim_start_matches('_').to_owned()).collect()
 }
 
-/// Returns whether a row is the header once more.
+/// Returns whether a row is a repeated header.
 fn is_header(record: &ByteRecord, names: &[String]) -> bool {
     let first = names.first().map(String::as_str).unwrap_or_default();
     record.get(0).is_some_and(|cell| decoded(cell).contains(first)) && header(record) == names
@@ -372,7 +372,7 @@ fn zeek_names(line: &[u8]) -> Option<Vec<String>> {
     Some(names.split(|byte| *byte == b'\t').map(|name| decoded(name).into_owned()).collect())
 }
 
-/// Reads text as UTF-8, or where it is not, as Windows-1252.
+/// Reads text as UTF-8, or as Windows-1252 if it is not UTF-8.
 fn decoded(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),

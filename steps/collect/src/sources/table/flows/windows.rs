@@ -1,4 +1,4 @@
-//! What the flows of a source address in a window add up to.
+//! Sums of the flows of a source address in a window.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use document::sources::flows::{Cidr, FLOW_COLUMNS, SOURCE_COLUMNS};
 
 use super::flow::{Flow, Protocol, address};
 
-/// Address blocks of the document, and what is known of addresses by now.
+/// Address blocks of the document, and a cache of look-ups.
 #[derive(Debug)]
 pub(super) struct Blocks {
     blocks: Vec<Cidr>,
@@ -15,7 +15,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Takes blocks that the document's check has read.
+    /// Takes blocks that were already checked with the document.
     pub(super) fn new(blocks: &[String]) -> Self {
         Self {
             blocks: blocks.iter().filter_map(|it| Cidr::parse(it)).collect(),
@@ -38,7 +38,7 @@ impl Blocks {
     }
 }
 
-/// A sum of what some flows say and others do not.
+/// A sum of a value that some flows lack.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sum {
     total: f64,
@@ -132,7 +132,7 @@ impl Windows {
         self.groups.get(&(end, *self.numbers.get(source)?))
     }
 
-    /// Returns the groups of addresses that began flows, in order of time.
+    /// Returns the groups of addresses that started flows, in order of time.
     pub(super) fn groups(&self) -> impl Iterator<Item = (Timestamp, &Group)> {
         let groups = self.groups.iter().filter(|(_, group)| group.flows > 0);
         groups.map(|((end, _), group)| (*end, group))
@@ -171,7 +171,8 @@ impl Group {
         }
     }
 
-    /// Returns the commonest label that is not normal, or where all are, the commonest.
+    /// Returns the most frequent label that is not normal, or the most frequent label if all are
+    /// normal.
     pub(super) fn label(&self, normal: &[String]) -> String {
         let labels = self.labels.iter();
         let rank = |(label, count): &(&String, &u32)| (!frames::is_normal(normal, label), **count);
@@ -215,7 +216,7 @@ impl Group {
             Some(entropy_bits(by_port.values().copied())),
             Some(self.destinations.len() as f64 / flows),
             Some(f64::from(top) / flows),
-            // A source without TCP began no connection in vain.
+            // A source without TCP has no failed connection attempts.
             self.syn_only.mean().or(Some(0.0)),
             self.failed.mean().or(Some(0.0)),
             share(self.tcp),

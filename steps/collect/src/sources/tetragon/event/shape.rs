@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
 
-/// A text that is borrowed from the line where it holds no escape.
+/// A text that is borrowed from the line if it has no escape sequence.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
@@ -88,12 +88,12 @@ pub(super) struct Line<'a> {
     pub(super) process_throttle: Option<Throttle<'a>>,
     pub(super) rate_limit_info: Option<RateLimit>,
     pub(super) aggregation_info: Option<Aggregation>,
-    /// The line itself, where a container runtime or Fluent Bit has wrapped it.
+    /// The line itself, if a container runtime or Fluent Bit has wrapped it.
     #[serde(borrow)]
     pub(super) log: Option<Text<'a>>,
 }
 
-/// What events with a process have; each kind has some of it.
+/// Fields of events with a process; each kind has some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Call<'a> {

@@ -160,7 +160,7 @@ proptest! {
         };
         let mut sorted = times.clone();
         sorted.sort_unstable();
-        // Each event comes at most `lateness` after one with a later time.
+        // Each event is read at most `lateness` after one with a later time.
         let mut shuffled = sorted.clone();
         shuffled.sort_by_key(|time| (time + (time % 7) * lateness * 1000 / 7, *time));
         let (expected, none) = rows_of(&sorted);
