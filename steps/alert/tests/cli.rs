@@ -1,4 +1,4 @@
-//! The program as people and pods run it.
+//! The program as users and pods run it.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
@@ -63,7 +63,7 @@ fn exit_codes_match_error_kinds() {
     assert_eq!(Command::new(env!("CARGO_BIN_EXE_alert")).output().unwrap().status.code(), Some(2));
 }
 
-/// Two windows a minute of ever other verdicts, so that each window has something to tell.
+/// Two windows per minute with alternating verdicts, so that each window has a change to report.
 fn busy(windows: i64) -> Pipeline {
     let pipeline = Pipeline::new(AT_ONCE, FILE).unwrap();
     let verdicts = ["a.", ".a", "aa", "n.", "..", "-a"];
@@ -82,7 +82,8 @@ fn alert_killed_at_any_moment_loses_nothing_and_repeats_at_most_one_message() {
         assert!(run(&undisturbed, now).status.success());
         for attempt in 0..6_u32 {
             let mut child = command(&disturbed, now).stderr(Stdio::null()).spawn().unwrap();
-            // A start takes about a million of these; each attempt ends somewhere else.
+            // A start takes about a million of these iterations; each attempt is killed at another
+            // point.
             for spin in 0..(now.unsigned_abs() * 30_011) * u64::from(attempt) {
                 std::hint::black_box(spin);
             }

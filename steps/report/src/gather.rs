@@ -90,8 +90,8 @@ fn evaluated(run: &Run) -> Option<Timestamp> {
     given.find_map(|now| serde_json::from_str::<String>(now).ok()?.parse().ok())
 }
 
-/// Reads the run folders in the order of their evaluation times; a run in a cluster, which has no
-/// recorded one, takes it from the flags and its tasks.
+/// Reads the run folders in the order of their evaluation times; a run in a cluster has no recorded
+/// evaluation time, so its time comes from the flags and its tasks.
 pub(crate) fn runs(args: &ReportArgs, document: &Sections) -> Result<Vec<Run>, StepError> {
     let mut runs: Vec<Run> =
         args.run.iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;

@@ -156,7 +156,7 @@ fn every_message_is_stored_even_when_channels_fail() {
     let titles: Vec<_> = read(-1, 2).into_iter().map(|message| message.title).collect();
     assert_eq!(titles, ["cluster is anomalous", "cluster is normal again", "cluster is anomalous"]);
     assert_eq!(read(0, 1).len(), 1, "after the start, up to the end");
-    // Two days on, and once more: nothing is written twice.
+    // Two days later, and again: nothing is written twice.
     drop(alert::run(&pipeline.args(minute(2880)), &mut Outcome::start("alert")));
     assert_eq!(read(-1, 2880).len(), 3);
 

@@ -47,7 +47,7 @@ impl Alertmanager {
         panic!("the Alertmanager did not become ready");
     }
 
-    /// Returns what fires.
+    /// Returns the firing alerts.
     fn alerts(&self) -> Vec<Value> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         write!(stream, "GET /api/v2/alerts?active=true HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
@@ -119,14 +119,14 @@ fn alertmanager_gets_labelled_alerts_with_end_times() {
     assert_eq!(time(&anomaly, "startsAt"), start);
     assert_eq!(time(&anomaly, "endsAt"), start + Span::from_seconds(240));
 
-    // Nothing new: it is said again, so that it does not end by itself.
+    // Nothing changed: the alert is sent again, so that it does not expire.
     let later = start + minute;
     score(&pipeline, later, "a.n", false);
     let quiet = run_at(&pipeline, later);
     assert_eq!(quiet.sent(), 0);
     assert_eq!(time(&of(&server.alerts(), "node-00"), "endsAt"), later + Span::from_seconds(240));
 
-    // It becomes urgent: another severity, and the former alert is over.
+    // It becomes urgent: the severity changes, so the former alert is resolved.
     let urgent = later + minute;
     score(&pipeline, urgent, "a.n", true);
     run_at(&pipeline, urgent).result.unwrap();

@@ -1,4 +1,4 @@
-//! Telegram and Slack, held against what their documentation says of a request and its answers:
+//! Telegram and Slack, tested against the documentation of their requests and replies:
 //! <https://core.telegram.org/bots/api#making-requests>,
 //! <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>.
 
@@ -19,7 +19,7 @@ pub(crate) const TELEGRAM_OK: Answer = Answer(
 );
 const SLACK_OK: Answer = Answer(200, "Content-Type: text/html\r\n", "ok");
 
-/// A pipeline that tells a chat, and a file beside it.
+/// A pipeline that sends alerts to a chat and to a file.
 pub(crate) fn telegram(double: &Double, further: &str) -> Pipeline {
     let url = double.url();
     let channels = format!(

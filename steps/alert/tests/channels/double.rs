@@ -1,4 +1,4 @@
-//! A small HTTP server that answers as the test says and keeps what it was asked.
+//! A small HTTP server that replies as the test sets and records its requests.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// One request as it came.
+/// One received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -24,7 +24,7 @@ impl Request {
     }
 }
 
-/// What is answered: status, further headers, body.
+/// A reply: status, further headers, body.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer(pub(crate) u16, pub(crate) &'static str, pub(crate) &'static str);
 
@@ -49,7 +49,7 @@ impl Double {
         let (answers, requests, ended) = (answer.clone(), asked.clone(), over.clone());
         let exceptions = exception.clone();
         let thread = std::thread::spawn(move || {
-            // Connections without an answer stay open as long as the server.
+            // Connections without a reply stay open until the server ends.
             let mut silent = Vec::new();
             for stream in listener.incoming() {
                 if ended.load(Ordering::SeqCst) {
@@ -74,17 +74,17 @@ impl Double {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Answers like this from now on; nothing means never.
+    /// Sets the reply from now on; `None` means no reply.
     pub(crate) fn answers(&self, answer: Option<Answer>) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    /// Answers like this to requests with a word in their body.
+    /// Sets the reply to requests with a word in their body.
     pub(crate) fn answers_to(&self, word: &'static str, answer: Answer) {
         *self.exception.lock().unwrap() = Some((word, answer));
     }
 
-    /// Returns what was asked since the last call.
+    /// Returns the requests since the last call.
     pub(crate) fn asked(&self) -> Vec<Request> {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
@@ -120,6 +120,6 @@ fn read(stream: &TcpStream) -> Option<Request> {
 fn write(stream: &mut TcpStream, Answer(status, headers, body): &Answer) {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n");
-    // The client may be gone.
+    // The client may have disconnected.
     drop(write!(stream, "{head}{headers}\r\n{body}"));
 }

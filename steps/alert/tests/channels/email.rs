@@ -48,7 +48,7 @@ impl Smtp {
         );
         let script = folder.path().join("smtp_server.py");
         fs::write(&script, SERVER).unwrap();
-        // Debian's own Python has Debian's packages, whatever else is installed.
+        // Debian's Python finds Debian's packages, even if another Python is installed.
         let mut server = Command::new("/usr/bin/python3")
             .args([&script, folder.path()])
             .arg(mode)

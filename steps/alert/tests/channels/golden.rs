@@ -1,6 +1,6 @@
-//! What each channel sends by default, word for word: `tests/golden/<channel>.txt`.
+//! Exact default messages of each channel: `tests/golden/<channel>.txt`.
 //!
-//! `LYNCEUS_UPDATE=1 cargo test -p alert` takes what is sent now.
+//! `LYNCEUS_UPDATE=1 cargo test -p alert` updates them with the messages that are sent now.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl Channels {
         pipeline
     }
 
-    /// Returns what each channel got, pretty where it is JSON.
+    /// Returns the messages of each channel, with JSON formatted.
     fn got(&mut self, done: &Run) -> BTreeMap<&'static str, String> {
         done.result.clone().unwrap();
         let pretty = |body: &str| {
@@ -95,7 +95,8 @@ fn urgent(score: &mut WindowScore) {
     }
 }
 
-/// Its name, what came before that is not of it, and the run that tells.
+/// Name of the situation, an optional earlier run that is not part of it, and the run that sends
+/// messages.
 type Situation = (&'static str, Option<fn(&Pipeline) -> Run>, fn(&Pipeline) -> Run);
 
 fn firing(pipeline: &Pipeline) -> Run {

@@ -14,7 +14,7 @@ fn scored_to(pipeline: &Pipeline, number: i64) {
     watermark::write(&store, "cluster", &mark, expected).unwrap();
 }
 
-/// Runs the step after a tick that went well, or failed; returns its outcome.
+/// Runs the step after a tick that succeeded or failed; returns its outcome.
 fn run(pipeline: &Pipeline, now: i64, failed: bool) -> Outcome {
     let mut args = pipeline.args(minute(now));
     args.failed = failed.then(|| "no answer".to_owned());

@@ -21,11 +21,11 @@ use support::Pipeline;
 
 const AT_ONCE: &str = "  for: 1\n  resolve_after: 1\n  cool_down: 0s\n";
 
-/// What one run of the step left behind.
+/// Results of one run of the step.
 struct Run {
     result: Result<(), StepError>,
     messages: Messages,
-    /// Everything that is kept or shown, as text: nothing of it may hold a secret.
+    /// Everything that is stored or shown, as text: it must not contain a secret.
     kept: String,
 }
 

@@ -1,4 +1,4 @@
-//! The webhook: what a receiver can rely on.
+//! The webhook: guarantees for a receiver.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -23,7 +23,7 @@ pub(crate) fn webhook(double: &Double) -> Pipeline {
     pipeline
 }
 
-/// The signature as another program makes it.
+/// The signature, computed by another program.
 fn signed(timestamp: &str, body: &str) -> String {
     let mut openssl = Command::new("openssl")
         .args(["dgst", "-sha256", "-hmac", KEY])
