@@ -166,7 +166,7 @@ pub(crate) fn follow(
     }
 }
 
-/// Returns bounds that do not reject any class, with a weight of evidence.
+/// Returns bounds under which no class is assigned, with a weight of evidence.
 fn open(weight: f64) -> ClassBounds {
     ClassBounds { probability: 2.0, distance: None, evidence_weight: weight }
 }
