@@ -13,13 +13,13 @@ pub struct AliasRecord {
     pub version: String,
     /// Time of the change.
     pub since: Timestamp,
-    /// Who changed it: a step or a person.
+    /// Name of the step or the person that made the change.
     pub by: String,
-    /// Why it was changed, in a sentence.
+    /// Reason for the change, in one sentence.
     pub why: String,
     /// Target of a rollback: the previous version, and after a rollback the one before that.
     pub previous: Option<String>,
-    /// Number of this change, from 1. So no two records of an alias have the same bytes, and
+    /// Number of this change, from 1. With it, no two records of an alias have the same bytes, so
     /// compare-and-set has no ABA problem.
     pub change: u64,
     /// Tag of the alias object it was read from; empty in history.
@@ -28,10 +28,10 @@ pub struct AliasRecord {
 }
 
 impl AliasRecord {
-    /// Version this build writes.
+    /// Format version that this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Parses a record; `key` is for the error. One of another format is refused.
+    /// Parses a record; `key` appears in the error. A record of another format is refused.
     pub(crate) fn parse(key: &str, bytes: &[u8]) -> Result<Self, StepError> {
         let record: Self = parse_json(key, bytes).map_err(|error| {
             error.hint(
@@ -57,10 +57,10 @@ pub struct Change<'a> {
     pub alias: &'a str,
     /// The new version; it must be registered.
     pub version: &'a str,
-    /// When.
+    /// Time of the change.
     pub now: Timestamp,
-    /// Who: a step or a person.
+    /// Name of the step or the person that makes the change.
     pub by: &'a str,
-    /// Why, in a sentence.
+    /// Reason for the change, in one sentence.
     pub why: &'a str,
 }

@@ -7,8 +7,8 @@
 //! catalog/<group>/<version>/date=YYYY-MM-DD/part.json         written last: the day is there
 //! ```
 //!
-//! Every object is written once. Of two publications of a day the first one's rows stay, and a
-//! publication that was killed between two objects is completed by the next one.
+//! Every object is written once. If a day is published twice, the rows of the first publication
+//! stay. The next publication completes one that was killed between two objects.
 
 use std::path::Path;
 
@@ -38,7 +38,7 @@ pub enum Rows {
 }
 
 impl<'a> Catalog<'a> {
-    /// Names the catalogue of a store; nothing is read or written yet.
+    /// Makes the catalogue of a store; nothing is read or written yet.
     pub fn new(store: &'a dyn ObjectStore) -> Self {
         Self { store }
     }
@@ -52,7 +52,7 @@ impl<'a> Catalog<'a> {
 
     /// Returns the versions of a group, oldest first; none for a group that is not there.
     ///
-    /// Errors: usage for what cannot be a group's name.
+    /// Errors: usage for an invalid group name.
     pub fn versions(&self, group: &str) -> Result<Vec<u32>, StepError> {
         check_group(group)?;
         let folders = self.store.folders(&format!("catalog/{group}/"))?;
@@ -184,8 +184,8 @@ impl<'a> Catalog<'a> {
         Ok(if there.bytes == parquet { Rows::There } else { Rows::Other(there.bytes) })
     }
 
-    /// Writes the statistics and then the record of a day whose rows are there. What another
-    /// process has written of the same rows meanwhile stays.
+    /// Writes the statistics and then the record of a day whose rows are in the store. Objects that
+    /// another process has already written for the same rows are kept.
     pub fn put_part(
         &self,
         (group, version): (&str, u32),
@@ -202,7 +202,7 @@ impl<'a> Catalog<'a> {
 
     /// Copies the rows of a pinned part into a file.
     ///
-    /// Errors: refused for rows that are gone, or are not those that were pinned.
+    /// Errors: refused for rows that are missing, or that differ from the pinned rows.
     pub fn fetch(&self, pin: &Pin, path: &Path) -> Result<(), StepError> {
         check_group(&pin.group)?;
         let key = key(&pin.group, pin.version, &pin.date, ROWS);
@@ -231,8 +231,8 @@ impl<'a> Catalog<'a> {
         format!("{}/catalog/{group}/{version}", self.store.describe())
     }
 
-    /// Returns the days that have a folder, in order; a killed publication leaves one without a
-    /// part.
+    /// Returns the days that have a folder, in order; a killed publication leaves a folder without
+    /// a part.
     fn dates(&self, group: &str, version: u32) -> Result<Vec<String>, StepError> {
         let folders = self.store.folders(&format!("catalog/{group}/{version}/"))?;
         let date = |folder: &String| folder.strip_prefix("date=").map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Permissions of the user of this process in a store, found out by trying them.
+//! Checks the permissions of this process's user in a store by trying each of them.
 //!
 //! Each part of the store is tried with an object of a pipeline name that no document can have, so
 //! existing objects are not touched. An object that may not be deleted stays; the next check
@@ -31,12 +31,12 @@ const AREAS: [(&str, &str, &str, &str); 11] = [
 /// pipelines leave them out.
 const NO_PIPELINE: char = '_';
 
-/// Returns whether a folder is that of a pipeline, and not left over from a check.
+/// Returns whether a folder belongs to a pipeline, and is not left over from a check.
 pub fn is_pipeline(name: &str) -> bool {
     !name.starts_with(NO_PIPELINE)
 }
 
-/// Returns the keys of the objects of a check, which stay behind where they may not be deleted.
+/// Returns the keys of the objects of a check, which stay in the store if they may not be deleted.
 pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
     AREAS.into_iter().map(|(_, key, ..)| key)
 }
@@ -49,7 +49,7 @@ pub const ROLES: [&str; 4] = ["trainer", "scorer", "reader", "recorder"];
 pub struct Check {
     /// The store's URL.
     pub store: String,
-    /// Part by part.
+    /// One entry for each part of the store.
     pub areas: Vec<Area>,
     /// Missing and unnecessary permissions for each role.
     pub roles: Vec<Role>,
@@ -73,8 +73,8 @@ pub struct Area {
     pub write: bool,
     /// Conditional writes are allowed, and the conditions are honoured.
     pub compare: bool,
-    /// Objects may be deleted; no role needs this. Absent if it was not tried: in a folder this is
-    /// impossible if no object could be written.
+    /// Objects may be deleted; no role needs this. Absent if it was not tried: in a folder it
+    /// cannot be tried if no object could be written.
     pub delete: Option<bool>,
     /// The causes, with the store's messages and hints.
     pub refusals: Vec<Refusal>,
@@ -105,7 +105,7 @@ pub struct Role {
 ///
 /// Errors: if the store cannot be reached or listed; a missing permission is not an error.
 pub fn check(store: &dyn ObjectStore) -> Result<Check, StepError> {
-    // Wrong keys or a missing bucket make everything fail, and are reported once.
+    // Wrong credentials or a missing bucket make every operation fail, so they are reported once.
     store.list("", None, 1)?;
     let mut left_behind = Vec::new();
     let mut areas = Vec::new();

@@ -1,13 +1,13 @@
 //! A store in a folder, shared by any number of processes on one machine.
 //!
-//! An object is a file of its own, written to a hidden place, synced, and renamed to its key: a
-//! reader sees the old or the new content, and a writer that is killed leaves only a hidden file. A
-//! conditional write checks and writes under a lock of the operating system, which ends with its
-//! process.
+//! Each object is a separate file, written under a hidden name, synced, and renamed to its key: a
+//! reader sees either the old or the new content, and a killed writer leaves only a hidden file. A
+//! conditional write checks and writes under a lock of the operating system, which is released when
+//! its process ends.
 //!
-//! `<root>/.lynceus/` holds both: `locks/` at most 256 empty files, chosen by the key's hash, and
-//! `partial/` the writes under way. Each of those is locked by its writer, so the next writer can
-//! tell what a killed one left behind, and removes it.
+//! `<root>/.lynceus/locks/` contains at most 256 empty lock files, chosen by the key's hash.
+//! `<root>/.lynceus/partial/` contains the files of unfinished writes. Each of them is locked by
+//! its writer, so the next writer recognises and removes the files of killed writers.
 
 mod listing;
 
@@ -34,21 +34,21 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Attempts at a write whose hidden file was removed between its creation and its locking.
 const ATTEMPTS: usize = 8;
 
-/// Objects written at a time: each waits for the disk.
+/// Objects that are written in parallel, because each write waits for the disk.
 const WRITERS: usize = 8;
 
 /// A store in a folder.
 #[derive(Debug)]
 pub struct FolderStore {
     root: PathBuf,
-    /// Random, so that no two writers ever choose the same hidden name: process ids repeat between
-    /// containers that share a volume.
+    /// Random, so that no two writers choose the same hidden name: process IDs are not unique
+    /// across containers that share a volume.
     writer: u64,
     writes: AtomicU64,
     clear_once: Once,
 }
 
-/// A hidden file, locked for as long as its writer lives.
+/// A hidden file, locked while its writer runs.
 struct Partial {
     path: PathBuf,
     file: fs::File,
@@ -93,7 +93,7 @@ impl FolderStore {
         }
     }
 
-    /// Writes with `fill` beside the objects, then renames to the key if the condition holds.
+    /// Writes a hidden file with `fill`, then renames it to the key if the condition holds.
     fn publish(
         &self,
         key: &str,
@@ -155,8 +155,8 @@ impl FolderStore {
         Ok(file)
     }
 
-    /// Removes the hidden files whose writers are gone. A file that cannot be removed disturbs no
-    /// writer, so no error is reported.
+    /// Removes the hidden files whose writers have ended. A file that cannot be removed does not
+    /// affect other writes, so no error is reported.
     fn clear_remains(&self) {
         let Ok(entries) = fs::read_dir(self.root.join(HIDDEN).join("partial")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
@@ -193,7 +193,8 @@ fn holds(condition: Condition<'_>, path: &Path) -> io::Result<bool> {
     })
 }
 
-/// Says that no object has the key: nothing is there, or a folder, or a file above it.
+/// Returns whether the error means that no object has the key: the path is missing, is a folder, or
+/// lies below a file.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -247,7 +248,7 @@ impl ObjectStore for FolderStore {
         let write = |share: &[(String, Vec<u8>)]| {
             share.iter().map(|object| put_one_new(self, object)).collect()
         };
-        // A single object, as in every tick, needs no thread.
+        // A single object, the case of every tick, needs no thread.
         if objects.len() <= 1 {
             return write(objects);
         }

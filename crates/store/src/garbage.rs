@@ -1,10 +1,10 @@
 //! Garbage collection: objects of a store that nothing refers to.
 //!
-//! A version is needed as long as an alias names it or goes back to it, and as long as it was live
-//! at a time that lies within the retention. A run is needed within the retention. Recently written
-//! objects are kept, because a writer may be about to refer to them. Scores and messages are needed
-//! as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/` removes them
-//! by itself.
+//! A version is needed while an alias points at it or could be rolled back to it, and while the
+//! retention covers a time at which it was live. A run is needed within the retention. Recently
+//! written objects are kept, because a writer may be about to refer to them. Scores and messages
+//! are needed as long as [`Retention::keep_scores`] says; a bucket with the lifecycle of `minio/`
+//! removes them by itself.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ const DAY: Span = Span::from_seconds(86_400);
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// The present.
+    /// Current time.
     pub now: Timestamp,
     /// Versions that were live, and runs, within this time are kept.
     pub keep: Span,
@@ -37,11 +37,11 @@ impl Retention {
     }
 }
 
-/// What a piece of garbage was.
+/// Kind of an unreferenced item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A version of a model, or the rest of an incomplete one.
+    /// A version of a model, or the objects of an incomplete version.
     Version,
     /// A run with its artifacts.
     Run,
@@ -78,14 +78,14 @@ impl Kind {
     }
 }
 
-/// Something that may be removed.
+/// An item that may be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Garbage {
-    /// What it was.
+    /// Kind of the item.
     pub kind: Kind,
     /// Pipeline; empty for the cache and for leftovers of a check, which have none.
     pub pipeline: String,
-    /// The version, the run, the entry.
+    /// Name of the version, the run, or the entry.
     pub name: String,
     /// When the last of its objects was written, by the store's clock; for scores and messages the
     /// end of their day.
@@ -94,7 +94,7 @@ pub struct Garbage {
     pub keys: Vec<String>,
 }
 
-/// Looks for garbage; changes nothing.
+/// Finds unreferenced items; changes nothing.
 pub fn find(store: &dyn ObjectStore, retention: Retention) -> Result<Vec<Garbage>, StepError> {
     let mut found = Vec::new();
     for pipeline in pipelines(store, "models/")? {
@@ -131,8 +131,7 @@ fn pipelines(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepE
 }
 
 /// Gathers the days of scores or messages that ended before a time. They are recognised by their
-/// names:
-/// asking for the age of each object of a day would be 1440 requests.
+/// names: requesting the age of each object of a day would take 1440 requests.
 fn days(store: &dyn ObjectStore, kind: Kind, before: Timestamp) -> Result<Vec<Garbage>, StepError> {
     let mut found = Vec::new();
     for pipeline in pipelines(store, &format!("{}/", kind.name()))? {
@@ -170,7 +169,7 @@ fn days_of(store: &dyn ObjectStore, folder: &str) -> Result<Vec<String>, StepErr
     Ok(days)
 }
 
-/// Gathers what a check of the store could not delete.
+/// Gathers the objects that a check of the store could not delete.
 fn leftovers(store: &dyn ObjectStore) -> Result<Vec<Garbage>, StepError> {
     let keys: Vec<String> = check::keys().map(str::to_owned).collect();
     let written = store.modified(&keys)?;
@@ -181,10 +180,10 @@ fn leftovers(store: &dyn ObjectStore) -> Result<Vec<Garbage>, StepError> {
     Ok(keys.into_iter().zip(written).filter_map(entry).collect())
 }
 
-/// Removes an item, unless it is a version to which an alias points by now; returns whether it was
+/// Removes an item, unless it is a version to which an alias now points; returns whether it was
 /// removed.
 pub fn remove(store: &dyn ObjectStore, garbage: &Garbage) -> Result<bool, StepError> {
-    // Aliases move while garbage is removed: they are read again before each version.
+    // Aliases may change during the removal, so they are read again before each version is removed.
     let registry = Registry::new(store, &garbage.pipeline);
     if garbage.kind == Kind::Version && named_versions(&registry)?.contains(&garbage.name) {
         return Ok(false);
@@ -204,7 +203,7 @@ fn needed_versions(
         let history = registry.history(&alias)?;
         let is_within = |entry: &AliasRecord| entry.since >= retention.now - retention.keep;
         let within = history.iter().position(is_within).unwrap_or(history.len());
-        // The last one before was live when the retention begins.
+        // The last entry before the retention was live at its start.
         let live = &history[within.saturating_sub(1)..];
         needed.extend(live.iter().map(|entry| entry.version.clone()));
     }
@@ -224,7 +223,7 @@ fn named_versions(registry: &Registry<'_>) -> Result<BTreeSet<String>, StepError
     Ok(named)
 }
 
-/// Gathers a folder's objects; nothing if they are gone by now.
+/// Gathers a folder's objects; `None` if they no longer exist.
 fn of(
     store: &dyn ObjectStore,
     kind: Kind,
@@ -237,7 +236,7 @@ fn of(
         Ok(())
     })?;
     // Without its record neither a version nor a run is listed, so an interrupted removal leaves no
-    // partial item. A run holds bundles, too: their manifests are not its record.
+    // partial item. A run also contains bundles, but their manifests are not its record.
     keys.sort_by_key(|key| key.strip_prefix(prefix) != kind.record());
     let newest = store.modified(&keys)?.into_iter().flatten().max();
     let (pipeline, name) = (pipeline.to_owned(), name.to_owned());

@@ -1,16 +1,16 @@
-//! What may be the key of an object.
+//! Rules for the keys of objects.
 
 use contract::StepError;
 
-/// Longest key, in bytes, that every store takes.
+/// Longest key, in bytes, that every store accepts.
 pub const MAX_BYTES: usize = 1024;
 
-/// Longest part between two `/`, in bytes, that every file system takes.
+/// Longest part between two `/`, in bytes, that every file system accepts.
 pub const MAX_PART_BYTES: usize = 255;
 
 /// Checks a key: parts of ASCII letters, digits and `-_.=` joined by `/`, none of them empty and
-/// none beginning with a dot. So no key can leave its store, be hidden, or be ambiguous on a file
-/// system that normalises names.
+/// none beginning with a dot. So a key cannot be outside of its store, be hidden, or be ambiguous
+/// on a file system that normalises names.
 ///
 /// ```
 /// use store::key::check;
@@ -60,7 +60,7 @@ pub fn check_folder(folder: &str) -> Result<(), StepError> {
     }
 }
 
-/// Returns a key as it may stand in a one-line message.
+/// Returns a key in a form for one-line messages.
 fn shown(key: &str) -> String {
     let text: String = key.chars().take(80).flat_map(char::escape_debug).collect();
     if key.chars().count() > 80 { format!("{text}...") } else { text }

@@ -7,7 +7,7 @@ use contract::{Shard, StepError, Timestamp};
 
 use crate::{FolderStore, S3Store};
 
-/// Keys asked for at a time, the most that S3 allows.
+/// Keys per listing request, the most that S3 allows.
 const PAGE: usize = 1000;
 
 /// An object's content and the tag of that content.
@@ -15,17 +15,17 @@ const PAGE: usize = 1000;
 pub struct Object {
     /// The content.
     pub bytes: Vec<u8>,
-    /// Opaque tag; the same content may have the same tag, so for compare-and-set never write an
-    /// earlier content with another meaning.
+    /// Opaque tag; the same content may have the same tag, so compare-and-set detects a change only
+    /// if no content is written twice with different meanings.
     pub etag: String,
 }
 
-/// An object as a listing names it.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// Its key.
     pub key: String,
-    /// The tag of its content, where the store has it at hand.
+    /// The tag of its content, if the store returns it with the listing.
     pub etag: Option<String>,
 }
 
@@ -100,7 +100,7 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     }
 
     /// Reads objects that were just listed, without their tags, in the same order; nothing for one
-    /// that was removed since. The store omits work that is not needed for that.
+    /// that was removed since. The store may skip work that is not needed for this.
     fn read_listed(&self, listed: &[Listed]) -> Result<Vec<Option<Vec<u8>>>, StepError> {
         let bytes = |listed: &Listed| Ok(self.get(&listed.key)?.map(|object| object.bytes));
         listed.iter().map(bytes).collect()
@@ -138,8 +138,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
         Ok(keys.into_iter().map(|key| Listed { key, etag: None }).collect())
     }
 
-    /// Returns what stands between `folder` (nothing, or parts that end with `/`) and the next `/`
-    /// in the keys that begin with it, each once, in ascending order. The cost depends on their
+    /// Returns the parts between `folder` (empty, or parts that end with `/`) and the next `/` in
+    /// the keys that begin with `folder`, each once, in ascending order. The cost depends on their
     /// number, not on the number of keys below them.
     fn folders(&self, folder: &str) -> Result<Vec<String>, StepError>;
 
@@ -175,11 +175,11 @@ pub fn for_each_key(
     }
 }
 
-/// Opens the store that a URL names: `s3://bucket/prefix`, `file:///absolute/path`, or a path.
+/// Opens the store of a URL: `s3://bucket/prefix`, `file:///absolute/path`, or a path.
 ///
 /// The text after `file://` is the path, without escapes; the folder is created with the first
-/// object. A bucket must exist, and the environment has its settings ([`crate::s3`]). Any other URL
-/// is a usage error, which never repeats the URL, because it may contain secrets.
+/// object. A bucket must exist; its settings come from the environment ([`crate::s3`]). Any other
+/// URL is a usage error, which never repeats the URL, because it may contain secrets.
 pub fn open(url: &str) -> Result<Box<dyn ObjectStore>, StepError> {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),

@@ -9,8 +9,9 @@ use contract::{Division, Shard, StepError};
 use crate::registry::{BundleFiles, Registry};
 
 impl Registry<'_> {
-    /// Fetches all files of each part of a version, in the order of its shards; of a version without
-    /// shards those of the version alone. As [`Registry::fetch`] does, and with its errors.
+    /// Fetches all files of each part of a version, in the order of its shards; for a version
+    /// without shards, the files of the version itself. Works like [`Registry::fetch`], with the
+    /// same errors.
     pub fn fetch_parts(
         &self,
         version: &str,
@@ -26,7 +27,7 @@ impl Registry<'_> {
     }
 }
 
-/// What must say in which part of a version an entity is.
+/// The rule that must assign entities to the parts of a version.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expected<'a> {
     ByName,
@@ -42,10 +43,10 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// Makes the manifest of a version of its parts, in the order of the shards; each with its bytes. The
-/// value of a label, or without one the name, says in which part an entity is.
+/// Makes the manifest of a version from its parts and their bytes, in the order of the shards. The
+/// value of a label, or without a label the name, assigns an entity to a part.
 ///
-/// Errors: refused where there are none or too many.
+/// Errors: refused if there are no parts or too many.
 pub(crate) fn whole(
     parts: &[(BundleManifest, Vec<u8>)],
     metrics: Figures,
@@ -88,9 +89,9 @@ pub(crate) fn whole(
     })
 }
 
-/// Returns the part of a version that belongs to a shard; nothing where neither has shards.
+/// Returns the part of a version that belongs to a shard; `None` if neither has shards.
 ///
-/// Errors: refused for a version of another number of shards.
+/// Errors: refused for a version with another number of shards.
 pub(crate) fn of_shard<'a>(
     manifest: &'a BundleManifest,
     shard: Option<Shard>,
@@ -121,7 +122,7 @@ pub(crate) fn of_shard<'a>(
     })
 }
 
-/// Refuses a version whose parts have other entities than the document says.
+/// Refuses a version that assigns entities to its parts in another way than the document.
 pub(crate) fn check_division(
     manifest: &BundleManifest,
     division: Option<&Division>,

@@ -30,7 +30,7 @@ pub type BundleFiles = BTreeMap<String, Vec<u8>>;
 /// Digits of the manifest's SHA-256 in a version's name.
 const HASH_DIGITS: usize = 12;
 
-/// The models of one pipeline in a store.
+/// The models of a pipeline in a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Registry<'a> {
     store: &'a dyn ObjectStore,
@@ -61,9 +61,10 @@ impl<'a> Registry<'a> {
         Self { expected: Some(expected), ..self }
     }
 
-    /// Registers a bundle folder and returns its version, which follows from its bytes: the end of
-    /// its training rows and the first digits of its manifest's SHA-256. `bundle.json` is written
-    /// last, so a listed version is complete. Registering it again changes nothing.
+    /// Registers a bundle folder and returns its version, which is derived from its bytes: the end
+    /// of its training rows and the first digits of its manifest's SHA-256. `bundle.json` is
+    /// written last, so a listed version is complete. Registering the same bundle again changes
+    /// nothing.
     ///
     /// Errors: refused for a folder whose files do not match its manifest, or that belongs to
     /// another pipeline.
@@ -75,8 +76,8 @@ impl<'a> Registry<'a> {
         Ok(version)
     }
 
-    /// Registers the bundles of all shards, in their order, as the parts of one version, as
-    /// [`Registry::put_version`] does; `metrics` are those of all parts together. The version's own
+    /// Registers the bundles of all shards, in their order, as the parts of one version, like
+    /// [`Registry::put_version`]; `metrics` are those of all parts together. The version's own
     /// manifest is written last.
     ///
     /// Errors: as [`Registry::put_version`].
@@ -132,7 +133,7 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
-    /// Returns the registered versions in the order of their names, which is that of their
+    /// Returns the registered versions in the order of their names, which is the order of their
     /// training ranges.
     pub fn versions(&self) -> Result<Vec<String>, StepError> {
         let prefix = format!("models/{}/versions/", self.pipeline);
@@ -159,7 +160,7 @@ impl<'a> Registry<'a> {
             rest = before;
             let keys = names.iter().map(|name| self.version_key(name, BundleManifest::FILE));
             let written = self.store.modified(&keys.collect::<Vec<_>>())?;
-            // Without its manifest a version does not exist yet.
+            // A version without a manifest does not exist yet.
             let there = names.iter().zip(written).rev().filter(|(_, written)| written.is_some());
             latest.extend(there.map(|(name, _)| name.clone()));
         }
@@ -169,10 +170,10 @@ impl<'a> Registry<'a> {
         Ok((latest, more))
     }
 
-    /// Returns the version of a name: the version of the alias with that name, the version itself,
+    /// Resolves a name to a version: the version of the alias with that name, the version itself,
     /// or the only version whose name begins with it.
     ///
-    /// Errors: refused where no version begins with it, usage where several do.
+    /// Errors: refused if no version begins with the name, usage if several do.
     pub fn resolve(&self, name: &str) -> Result<String, StepError> {
         check_part(name)?;
         if let Some(record) = self.alias(name)? {
@@ -214,7 +215,7 @@ impl<'a> Registry<'a> {
         self.fetch_where(version, cache, |_, _| true)
     }
 
-    /// [`Registry::fetch`] of `bundle.json` and those of the other files that `wanted` says.
+    /// Like [`Registry::fetch`], for `bundle.json` and the files that `wanted` selects.
     pub fn fetch_where(
         &self,
         version: &str,
@@ -224,7 +225,7 @@ impl<'a> Registry<'a> {
         let cache = cache.map(FolderStore::open).transpose()?;
         let read = |file: &str, check: &Check<'_>| {
             let key = self.version_key(version, file);
-            // A cache that cannot be read or written only costs time.
+            // A cache that cannot be read or written only makes fetching slower.
             let kept = cache.as_ref().and_then(|cache| cache.get(&key).ok().flatten());
             if let Some(object) = kept.filter(|object| check(&key, &object.bytes).is_ok()) {
                 return Ok(object.bytes);
@@ -333,7 +334,8 @@ fn parse_manifest(name: &str, bytes: &[u8]) -> Result<BundleManifest, StepError>
     .hint(OTHER_VERSION_HINT))
 }
 
-/// A manifest names files of its own folder only; any other name is refused data, not usage.
+/// Checks that a manifest names only files in its own folder. Another name is an error of kind
+/// refused, not usage.
 fn check_file_name(manifest: &str, file: &str) -> Result<(), StepError> {
     check_part(file).map_err(|e| StepError::refused(format!("`{manifest}`: {}", e.message)))
 }

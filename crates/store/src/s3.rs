@@ -1,7 +1,7 @@
-//! A store in a bucket of S3 or of any server that speaks its protocol.
+//! A store in a bucket of S3 or of a server with the same protocol.
 //!
-//! Compare-and-set is the protocol's own: `If-None-Match: *` and `If-Match`. A server without them
-//! would lose writes silently, so it is tested before the first write.
+//! Compare-and-set uses the headers `If-None-Match: *` and `If-Match` of the protocol. A server
+//! without them would lose writes silently, so it is tested before the first write.
 
 pub mod cache;
 mod checksum;
@@ -32,10 +32,10 @@ use error::Request;
 use probe::Probe;
 pub use settings::{Encryption, S3Settings};
 
-/// Requests for small objects under way at once.
+/// Concurrent requests for small objects.
 const SMALL_IN_FLIGHT: usize = 32;
 
-/// Beginning of keys that are the store's own, as in a folder.
+/// Prefix of the store's internal keys, as in a folder.
 const HIDDEN: &str = ".lynceus";
 
 /// A store in a bucket.
@@ -43,32 +43,33 @@ const HIDDEN: &str = ".lynceus";
 /// It owns the runtime of its requests, so its methods block. They must not be called from within
 /// another runtime.
 pub struct S3Store {
-    /// Only gone while this is dropped.
+    /// `None` only while this is dropped.
     runtime: Option<Runtime>,
     bucket: Bucket,
 }
 
 impl Drop for S3Store {
     fn drop(&mut self) {
-        // Waiting for its end would be a panic within another runtime, and nothing is under way.
+        // Waiting for its end panics within another runtime, and no request is in flight.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 }
 
-/// The bucket and how it is used; everything here is asynchronous.
+/// The bucket and its clients; all methods are asynchronous.
 struct Bucket {
     client: Client,
-    /// Sends no checksum headers; writes go through it once the server has refused them.
+    /// A client without checksum headers; used for writes once the server has rejected these
+    /// headers.
     plain: Client,
     refuses_checksums: AtomicBool,
-    /// Whether a write has shown whether the server takes checksum headers.
+    /// Whether a write has already shown if the server accepts checksum headers.
     has_written: AtomicBool,
     settings: S3Settings,
     endpoint: String,
     name: String,
-    /// What all keys begin with: nothing, or parts that end with `/`.
+    /// Prefix of all keys: empty, or parts that end with `/`.
     prefix: String,
     url: String,
     probe: Probe,
@@ -85,7 +86,8 @@ impl fmt::Debug for S3Store {
 }
 
 impl S3Store {
-    /// Opens `s3://bucket/prefix` as the environment says; see [`S3Settings`]. Nothing is sent yet.
+    /// Opens `s3://bucket/prefix` with the settings of the environment; see [`S3Settings`]. Nothing
+    /// is sent yet.
     ///
     /// Errors: usage for an invalid URL or setting. The URL is not repeated, because it may contain
     /// secrets.
@@ -93,7 +95,7 @@ impl S3Store {
         Self::with_settings(url, S3Settings::from_environment()?)
     }
 
-    /// Opens `s3://bucket/prefix` with settings of the caller's.
+    /// Opens `s3://bucket/prefix` with the caller's settings.
     pub fn with_settings(url: &str, settings: S3Settings) -> Result<Self, StepError> {
         let (name, prefix) = parse(url)?;
         refuse_nesting()?;
@@ -120,7 +122,7 @@ impl S3Store {
     }
 }
 
-/// A runtime panics within another one.
+/// Returns an error within another runtime, where a runtime would panic.
 fn refuse_nesting() -> Result<(), StepError> {
     match Handle::try_current() {
         Ok(_) => Err(StepError::bug("a store in `s3://` was used within a runtime")),
@@ -223,14 +225,15 @@ impl ObjectStore for S3Store {
         self.wait(self.bucket.delete(&key))
     }
 
-    /// Above 16 MiB the file goes up in parts, a few at a time; memory does not grow with it (up
-    /// to 78 GiB, where parts must begin to grow).
+    /// A file above 16 MiB is uploaded in parts, a few at a time. Memory does not grow with the
+    /// file's size (up to 78 GiB; larger files need larger parts).
     fn put_file(&self, key: &str, path: &Path) -> Result<String, StepError> {
         let key = self.bucket.key(key)?;
         self.wait(self.bucket.put_file(&key, path))
     }
 
-    /// Above 16 MiB the object comes down in ranges, a few at a time; memory does not grow with it.
+    /// An object above 16 MiB is downloaded in ranges, a few at a time; memory does not grow with
+    /// its size.
     fn get_file(&self, key: &str, path: &Path) -> Result<bool, StepError> {
         let key = self.bucket.key(key)?;
         self.wait(self.bucket.get_file(&key, path))
@@ -274,7 +277,7 @@ impl Bucket {
         Ok(format!("{}{key}", self.prefix))
     }
 
-    /// Returns the client for writes: without checksum headers where the server refuses them.
+    /// Returns the client for writes: without checksum headers if the server rejects them.
     fn write_client(&self) -> &Client {
         if self.refuses_checksums() { &self.plain } else { &self.client }
     }

@@ -13,7 +13,7 @@ use crate::watermark;
 /// Objects that are in memory at a time.
 const AT_ONCE: usize = 256;
 
-/// Keys asked for at a time.
+/// Keys per listing request.
 const PAGE: usize = 500;
 
 /// Returns the key of a window's object. Keys sort as the windows' times do.
@@ -31,8 +31,8 @@ pub fn write_once(store: &dyn ObjectStore, score: &WindowScore) -> Result<bool, 
     }
 }
 
-/// Writes the objects of windows as [`write_once`] does, several at once; returns which were written.
-/// They appear in no particular order.
+/// Writes the objects of windows like [`write_once`], several at once, in no particular order;
+/// returns which were written.
 pub fn write_all(store: &dyn ObjectStore, scores: &[&WindowScore]) -> Result<Vec<bool>, StepError> {
     let mut written = Vec::with_capacity(scores.len());
     for scores in scores.chunks(AT_ONCE) {
@@ -45,7 +45,7 @@ pub fn write_all(store: &dyn ObjectStore, scores: &[&WindowScore]) -> Result<Vec
     Ok(written)
 }
 
-/// Reads one window's object; nothing if it was not scored.
+/// Reads one window's object; `None` if it was not scored.
 pub fn read(
     store: &dyn ObjectStore,
     pipeline: &str,
@@ -55,7 +55,7 @@ pub fn read(
     store.get(&key)?.map(|object| parse(&store.shown(&key), &object.bytes)).transpose()
 }
 
-/// Returns the windows that end after `after` (nothing: from the first) and not after `until`, in
+/// Returns the windows that end after `after` (`None`: from the first) and not after `until`, in
 /// the order of time. Objects are read some at a time, so memory does not grow with the range; an
 /// object that cannot be read or parsed is an error and ends the range.
 pub fn read_after<'a>(
@@ -75,9 +75,9 @@ pub fn read_after<'a>(
     }
 }
 
-/// The score objects that a step with a cursor of its own reads: those up to the watermark.
+/// The score objects for a step that has its own cursor: those up to the watermark.
 ///
-/// Every window up to the watermark has its object, so no window can appear before a cursor there.
+/// Every window up to the watermark has its object, so no new window can appear before a cursor.
 #[derive(Debug)]
 pub struct Follower<'a> {
     store: &'a dyn ObjectStore,
@@ -97,12 +97,12 @@ impl<'a> Follower<'a> {
         Ok(Self { store, pipeline, now, scored_to })
     }
 
-    /// Returns the end of the last window there is to read; nothing before the first was scored.
+    /// Returns the end of the last readable window; `None` before the first was scored.
     pub fn scored_to(&self) -> Option<Timestamp> {
         self.scored_to
     }
 
-    /// Returns the windows that end after a cursor (nothing: from the first), in the order of time.
+    /// Returns the windows that end after a cursor (`None`: from the first), in the order of time.
     pub fn after(&self, cursor: Option<Timestamp>) -> ScoreReader<'a> {
         read_after(self.store, self.pipeline, cursor, self.scored_to.unwrap_or(self.now))
     }
@@ -142,7 +142,7 @@ impl ScoreReader<'_> {
             }
             let listed: Vec<_> = self.listed.drain(..self.listed.len().min(AT_ONCE)).collect();
             let objects = self.store.read_listed(&listed)?;
-            // One that was removed since it was listed is no longer a window to read.
+            // An object that was removed since it was listed is skipped.
             let present = listed.into_iter().map(|listed| listed.key).zip(objects);
             self.objects.extend(present.filter_map(|(key, object)| Some((key, object?))));
         }

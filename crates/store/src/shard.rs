@@ -5,8 +5,8 @@
 //! `scores/<pipeline>/shard=K-of-N/...`. All other keys, such as those of models, belong to the
 //! whole pipeline.
 //!
-//! Who reads the scores of the whole pipeline names each of its [`paths`] where the functions of this
-//! crate take a pipeline's name.
+//! Callers that read the scores of the whole pipeline pass each of its [`paths`] in place of the
+//! pipeline's name to the functions of this crate.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use contract::{Shard, StepError, Timestamp};
 
 use crate::object::{Condition, Listed, Object, ObjectStore, Put, open};
 
-/// First levels of the keys of which each shard has its own.
+/// First parts of the keys that each shard has separately.
 const OWN: [&str; 3] = ["scores", "state", "messages"];
 
-/// Opens the store that a URL names as [`open`] does, as a shard sees it; without one as it is.
+/// Opens the store of a URL like [`open`], in the view of a shard if one is given.
 ///
 /// Errors: those of [`open`].
 pub fn open_shard(url: &str, shard: Option<Shard>) -> Result<Box<dyn ObjectStore>, StepError> {
@@ -28,25 +28,25 @@ pub fn open_shard(url: &str, shard: Option<Shard>) -> Result<Box<dyn ObjectStore
     })
 }
 
-/// Returns what stands in place of a pipeline's name in the keys of a shard.
+/// Returns the text that replaces a pipeline's name in the keys of a shard.
 pub fn path(pipeline: &str, shard: Shard) -> String {
     format!("{pipeline}/{}", shard.folder())
 }
 
-/// Returns the shards that a pipeline has ever had in a store, also of other counts than today's, in
-/// order; none where it always ran as a whole.
+/// Returns all shards that a pipeline has ever had in a store, also those of earlier shard counts,
+/// in order; empty if it never had shards.
 pub fn of_pipeline(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<Shard>, StepError> {
     let folders = store.folders(&format!("state/{pipeline}/"))?;
     Ok(folders.iter().filter_map(|folder| Shard::of_folder(folder)).collect())
 }
 
-/// Returns the pipeline itself and its shards, as they stand in keys.
+/// Returns the pipeline itself and its shards, in the form used in keys.
 pub fn paths(store: &dyn ObjectStore, pipeline: &str) -> Result<Vec<String>, StepError> {
     let shards = of_pipeline(store, pipeline)?.into_iter();
     Ok([pipeline.to_owned()].into_iter().chain(shards.map(|shard| path(pipeline, shard))).collect())
 }
 
-/// A store as a shard sees it.
+/// A shard's view of a store.
 #[derive(Debug)]
 pub struct ShardStore {
     store: Box<dyn ObjectStore>,
@@ -65,7 +65,7 @@ impl ShardStore {
         }
     }
 
-    /// Returns a key of the store as the shard sees it.
+    /// Returns a key of the store in the view of the shard.
     fn outer(&self, key: String) -> String {
         let level = format!("/{}/", self.shard.folder());
         let is_own = key.split('/').next().is_some_and(|first| OWN.contains(&first));

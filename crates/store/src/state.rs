@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::object::{Condition, ObjectStore, Put};
 
-/// A value read from the store, with the tag that a change of it must name.
+/// A value read from the store, with the tag that is needed to change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored<T> {
     /// The value.
@@ -22,7 +22,7 @@ pub fn key(pipeline: &str, name: &str) -> String {
     format!("state/{pipeline}/{name}.json")
 }
 
-/// Reads a state; nothing if it was never written. One that cannot be parsed is refused.
+/// Reads a state; `None` if it was never written. A state that cannot be parsed is refused.
 pub fn read<T: DeserializeOwned>(
     store: &dyn ObjectStore,
     pipeline: &str,
@@ -33,8 +33,8 @@ pub fn read<T: DeserializeOwned>(
     Ok(Some(Stored { value: parse_json(&store.shown(&key), &object.bytes)?, etag: object.etag }))
 }
 
-/// Writes a state if it is still what `expected` (the tag read with it, nothing for a state that
-/// was not there) says; returns the new tag.
+/// Writes a state if the stored one still has the tag `expected` (`None`: if there is no state);
+/// returns the new tag.
 ///
 /// Errors: [`contract::ErrorKind::LostRace`] when another process has changed it since.
 pub fn write<T: Serialize>(
@@ -47,7 +47,7 @@ pub fn write<T: Serialize>(
     put(store, &key(pipeline, name), &json_bytes(value)?, expected)
 }
 
-/// Writes an object if it is still what `expected` says; returns the new tag.
+/// Writes an object if the stored one still has the tag `expected`; returns the new tag.
 pub(crate) fn put(
     store: &dyn ObjectStore,
     key: &str,

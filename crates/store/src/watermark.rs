@@ -1,8 +1,9 @@
 //! How far a pipeline has been scored: `state/<pipeline>/watermark.safetensors`.
 //!
-//! One object, so that the position and what the detectors remember move in one compare-and-set. The
-//! position is text in the file's metadata ([`METADATA_KEY`]), what is remembered of each entity are
-//! its tensors: some kilobytes an entity, which any tool that reads safetensors opens.
+//! Both the position and the state of the detectors are in one object, so that one compare-and-set
+//! changes them together. The position is text in the file's metadata ([`METADATA_KEY`]). The state
+//! of each entity is stored as tensors, a few kilobytes an entity, which any tool for safetensors
+//! can open.
 
 use contract::artifact::parse_json;
 use contract::{OTHER_VERSION_HINT, StepError, Tensors, Timestamp, tensors};
@@ -15,19 +16,18 @@ use crate::state::{self, Stored};
 /// Key of the metadata that holds the position.
 pub const METADATA_KEY: &str = "lynceus.watermark";
 
-/// The end of the last scored window and what the scorer carries on from there; both move in one
-/// write.
+/// The end of the last scored window and the scorer's state at that time; one write changes both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Watermark {
     /// End of the last window that has been scored.
     pub scored_to: Timestamp,
-    /// What the scorer notes besides, a kilobyte at most: null before the first window.
+    /// Other state of the scorer, at most a kilobyte; null before the first window.
     pub state: Value,
-    /// What detectors and thresholds remember.
+    /// State of detectors and thresholds.
     pub tensors: Tensors,
 }
 
-/// What stands in the metadata.
+/// Content of the metadata.
 #[derive(Debug, Serialize, Deserialize)]
 struct Position {
     format: u32,
@@ -37,10 +37,10 @@ struct Position {
 }
 
 impl Watermark {
-    /// Version this build writes.
+    /// Format version that this build writes.
     pub const FORMAT: u32 = 1;
 
-    /// Makes the watermark of a pipeline that begins after `scored_to` and remembers nothing.
+    /// Makes the watermark of a pipeline that begins after `scored_to` and has no state.
     pub fn new(scored_to: Timestamp) -> Self {
         Self { scored_to, state: Value::Null, tensors: Tensors::default() }
     }
@@ -79,7 +79,7 @@ pub fn key(pipeline: &str) -> String {
     format!("state/{pipeline}/watermark.safetensors")
 }
 
-/// Reads the watermark; nothing before the first window was scored. One of another format is
+/// Reads the watermark; `None` before the first window was scored. A watermark of another format is
 /// refused.
 pub fn read(
     store: &dyn ObjectStore,
@@ -93,16 +93,15 @@ pub fn read(
     Ok(Some(Stored { value: Watermark { scored_to, state, tensors }, etag: object.etag }))
 }
 
-/// Returns the end of the last window that was scored, without reading what is remembered; nothing
-/// before the first.
+/// Returns the end of the last scored window, without reading the state; `None` before the first.
 pub fn scored_to(store: &dyn ObjectStore, pipeline: &str) -> Result<Option<Timestamp>, StepError> {
     let key = key(pipeline);
     let Some(object) = store.get(&key)? else { return Ok(None) };
     Ok(Some(Position::parse(&store.shown(&key), &object.bytes)?.scored_to))
 }
 
-/// Moves the watermark if it is still the one with the tag `expected` (nothing: if there is none);
-/// returns the new tag.
+/// Moves the watermark if it is still the one with the tag `expected` (`None`: if there is no
+/// watermark); returns the new tag.
 ///
 /// Errors: [`contract::ErrorKind::LostRace`] when another process has moved it since.
 pub fn write(

@@ -1,4 +1,4 @@
-//! The scores of a whole pipeline: where it has shards, those of each window together.
+//! The scores of a whole pipeline: if it has shards, their scores of each window are merged.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -25,12 +25,13 @@ impl<'a> Whole<'a> {
         Ok(Self { store, paths: shard::paths(store, pipeline)? })
     }
 
-    /// Returns the pipeline and its shards, as they stand in keys in place of the pipeline's name.
+    /// Returns the pipeline and its shards, in the form used in keys in place of the pipeline's
+    /// name.
     pub fn paths(&self) -> &[String] {
         &self.paths
     }
 
-    /// Returns the end of the last window that any shard has scored; nothing before the first.
+    /// Returns the end of the last window that any shard has scored; `None` before the first.
     ///
     /// Errors: those of the store, and refused for a watermark that cannot be parsed.
     pub fn scored_to(&self) -> Result<Option<Timestamp>, StepError> {
@@ -123,8 +124,8 @@ impl Iterator for WholeReader<'_> {
     }
 }
 
-/// Makes one window of those of two shards. The version is that of the first, and so is the report on
-/// drift, if it has one.
+/// Merges the windows of two shards. The version is that of the first, and so is the drift report,
+/// unless only the second has one.
 pub fn joined(mut one: WindowScore, other: WindowScore) -> WindowScore {
     one.entities = both(one.entities, other.entities);
     one.shadow = match (one.shadow, other.shadow) {
@@ -138,8 +139,8 @@ pub fn joined(mut one: WindowScore, other: WindowScore) -> WindowScore {
     one
 }
 
-/// Returns the entities of both, in the order of their names. An entity that moved to another shard in
-/// this very window is taken once.
+/// Returns the entities of both, in the order of their names. An entity that moved to another shard
+/// in this window appears once.
 fn both(mut entities: Vec<EntityScore>, others: Vec<EntityScore>) -> Vec<EntityScore> {
     entities.extend(others);
     entities.sort_by(|a, b| a.entity.cmp(&b.entity));

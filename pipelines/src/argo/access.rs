@@ -16,36 +16,35 @@ use super::{metadata, names, text};
 pub(super) const EXECUTOR: &str = "lynceus-executor";
 /// The `ConfigMap` with the store's address, which steps get as environment.
 pub(super) const STORE: &str = "lynceus-store";
-/// The `ConfigMap` that says where artifacts go.
+/// The `ConfigMap` with the artifact repository.
 pub(super) const ARTIFACTS: &str = "lynceus-artifacts";
 /// Its key.
 const ARTIFACTS_KEY: &str = "repository";
-/// The Secret with the training's keys of the store.
+/// The Secret with the store credentials of training.
 pub(super) const TRAINER: &str = "lynceus-trainer";
-/// The Secret with the scoring's keys of the store.
+/// The Secret with the store credentials of scoring.
 pub(super) const SCORER: &str = "lynceus-scorer";
 
-/// The Secret with the certificate of a private authority of the store, as `ca.crt`; pods start
-/// without it.
+/// The Secret with the certificate of the store's private CA, as `ca.crt`; it is optional.
 pub(super) const CA: &str = "lynceus-ca";
 
-/// Returns where a workflow's artifacts go. Every workflow says it, also one without artifacts:
-/// else Argo takes the controller's default repository, and where that archives logs it mounts a
-/// Secret that this namespace lacks into every pod, which then never starts. A workflow's own
-/// `archiveLogs: false` does not prevent it.
+/// Returns a workflow's artifact repository. Every workflow sets it, also one without artifacts:
+/// otherwise Argo uses the controller's default repository. If that repository archives logs, Argo
+/// mounts its Secret into every pod; this namespace lacks that Secret, so the pods never start. A
+/// workflow's own `archiveLogs: false` does not prevent this.
 pub(super) fn artifacts() -> ArtifactRepositoryRef {
     ArtifactRepositoryRef { config_map: ARTIFACTS.to_owned(), key: ARTIFACTS_KEY.to_owned() }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// An account with rights, whose token Kubernetes writes into a Secret.
+/// An account with permissions, whose token Kubernetes writes into a Secret.
 pub(super) struct Granted<'a> {
-    /// Of the account, the role and the binding.
+    /// Name of the account, the role and the binding.
     pub(super) name: &'a str,
     /// The Secret with the token.
     pub(super) token: &'a str,
-    /// The pipeline that it belongs to; the installation without one.
+    /// The pipeline that it belongs to; `None` if it belongs to the whole installation.
     pub(super) document: Option<&'a Document>,
     /// `Role` or `ClusterRole`.
     pub(super) role: &'static str,
@@ -93,8 +92,8 @@ pub(super) fn granted(granted: Granted<'_>) -> Result<Vec<String>, StepError> {
 
 /// Makes the account of Argo's own containers, with the one permission that they need.
 ///
-/// The pods' own containers get no token at all; that is why Argo wants the token of this account
-/// in a Secret of this name, which Kubernetes fills.
+/// The pods' own containers get no token. So Argo expects the token of this account in a Secret of
+/// this name, which Kubernetes fills.
 pub(super) fn executor() -> Result<Vec<String>, StepError> {
     granted(Granted {
         name: EXECUTOR,
@@ -139,7 +138,8 @@ pub(super) fn store() -> Result<Vec<String>, StepError> {
             insecure: true,
             bucket: "lynceus".to_owned(),
             region: "us-east-1".to_owned(),
-            // Argo's logs, where no pipeline can have its runs: names of pipelines do not begin with `_`.
+            // Argo's logs. No pipeline can have runs here, because names of pipelines do not begin
+            // with `_`.
             key_format: "runs/_logs/{{workflow.name}}/{{pod.name}}".to_owned(),
             access_key_secret: secret("AWS_ACCESS_KEY_ID"),
             secret_key_secret: secret("AWS_SECRET_ACCESS_KEY"),

@@ -10,7 +10,7 @@ use super::access::{self, Granted};
 use super::cluster::RoleRule;
 use super::outside::Outside;
 
-/// Returns what the sinks of a document do to objects of the cluster, a rule for each resource.
+/// Returns the permissions that the sinks of a document need, one rule for each resource.
 fn rules(document: &Document) -> Vec<RoleRule> {
     let mut verbs: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (resource, verb) in
@@ -38,7 +38,7 @@ pub(super) fn account(document: &Document) -> Result<Vec<String>, StepError> {
         token: &name,
         document: Some(document),
         role: "ClusterRole",
-        // Of each overlay: kustomize sets it, as everywhere.
+        // kustomize sets the namespace of each overlay, as for all other objects.
         namespace: Some("lynceus".to_owned()),
         rules,
     })

@@ -32,7 +32,7 @@ pub(super) const AGENT: &str = "agent";
 /// The port of `/healthz` and `/metrics`, and its name.
 const PORT: u16 = 9464;
 const PORT_NAME: &str = "metrics";
-/// The path of health.
+/// The path of the health check.
 pub(super) const HEALTH: &str = "/healthz";
 /// The variable with the node's name.
 pub(super) const NODE_NAME: &str = "NODE_NAME";
@@ -40,7 +40,7 @@ pub(super) const NODE_NAME: &str = "NODE_NAME";
 const HOST_IP: &str = "HOST_IP";
 /// The folder of rows that are not in the store yet.
 const SPOOL: &str = "/spool";
-/// What the spool may hold: rows of a week are some 30 MB a node.
+/// Size limit of the spool: the rows of a week take about 30 MB a node.
 const SPOOL_SIZE: &str = "256Mi";
 /// The label of namespaces whose pods may read the agent's metrics.
 const CLIENTS: &str = "lynceus/metrics";
@@ -128,7 +128,8 @@ fn events(document: &Document) -> Result<Option<String>, StepError> {
     }
 }
 
-/// Pod Security `baseline` refuses each `hostPath`, so that nothing else should run in the namespace.
+/// Makes the namespace. Pod Security `baseline` rejects every `hostPath`, so a namespace whose
+/// agents need one enforces only `privileged`, and no other pods should run in it.
 fn namespace(document: &Document, has_host_path: bool) -> Namespace {
     let level = if has_host_path { "privileged" } else { "restricted" };
     let mut metadata = own_metadata(document);
@@ -151,8 +152,8 @@ fn store(document: &Document) -> super::ConfigMap {
     }
 }
 
-/// Returns the steps whose Secrets and destinations an agent needs: it writes samples into a database
-/// where a sink wants them.
+/// Returns the steps whose Secrets and destinations an agent needs: it writes samples into a
+/// database if a sink requires them.
 fn stages(document: &Document) -> &'static [Stage] {
     if document.exports.values().any(|sink| sink.extension().samples().is_some()) {
         &[Stage::Collect, Stage::Export]
@@ -161,8 +162,8 @@ fn stages(document: &Document) -> &'static [Stage] {
     }
 }
 
-/// Lets Prometheus read the metrics, and the agent reach names, the store, the exporter of its node,
-/// whose address is each node's own, and a database that gets samples.
+/// Allows ingress from Prometheus to the metrics, and egress of the agent to DNS, the store, the
+/// exporter of its node (at the node's own address), and a database that gets samples.
 fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
     let exporters = exporters(document).map(|(_, url)| network::port("TCP", url.port()));
     let mut ports: Vec<PolicyPort> = exporters.collect();
@@ -190,7 +191,7 @@ fn policy(document: &Document) -> Result<NetworkPolicy, StepError> {
     })
 }
 
-/// Returns the exporters of nodes, by source: the URL for all of them.
+/// Returns the node exporters by source, each as the URL template for all nodes.
 fn exporters(document: &Document) -> impl Iterator<Item = (&String, &HttpUrl)> {
     document.sources.iter().filter_map(|(source, settings)| {
         let Some(Kind::Exporter(exporter)) = settings.kind() else { return None };
@@ -203,7 +204,7 @@ fn daemon_set(document: &Document, events: Option<&str>) -> DaemonSet {
         service_account_name: name(document),
         automount_service_account_token: false,
         security_context: pod_security(events.is_some()),
-        // Control planes are nodes, too, and a node that is drained is looked at until it is empty.
+        // The agent also runs on control-plane nodes, and on a drained node until it is empty.
         tolerations: vec![Toleration { operator: "Exists".to_owned() }],
         containers: vec![container(document, events)],
         volumes: volumes(document, events),
@@ -222,7 +223,8 @@ fn daemon_set(document: &Document, events: Option<&str>) -> DaemonSet {
     }
 }
 
-/// Tetragon writes its log for root alone; without one, the agent is the user of all other pods.
+/// Only root can read Tetragon's log. Without such a log, the agent runs as the user of all other
+/// pods.
 fn pod_security(is_root: bool) -> PodSecurityContext {
     let user = if is_root { 0 } else { USER };
     PodSecurityContext {
@@ -237,7 +239,7 @@ fn pod_security(is_root: bool) -> PodSecurityContext {
 fn container(document: &Document, events: Option<&str>) -> Container {
     let mut security = step::security_context();
     if events.is_some() {
-        // Root without any capability reads what root owns, and nothing else.
+        // Root without capabilities can read only files that root owns.
         (security.run_as_non_root, security.run_as_user) = (Some(false), Some(0));
     }
     let field = |name: &str, path: &str| EnvVar {
@@ -282,7 +284,7 @@ fn container(document: &Document, events: Option<&str>) -> Container {
     }
 }
 
-/// The flags: each agent scrapes only the exporter of its own node.
+/// Returns the flags. Each agent scrapes only the exporter of its own node.
 fn arguments(document: &Document) -> Vec<String> {
     let mut arguments = vec![
         format!("{}/document.yaml", step::DOCUMENT),

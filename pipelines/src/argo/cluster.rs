@@ -10,13 +10,13 @@ use super::pod::{Labels, NameRef};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Object<S> {
-    /// `argoproj.io/v1alpha1` and the like.
+    /// API version, such as `argoproj.io/v1alpha1`.
     pub api_version: String,
-    /// What it is.
+    /// Kind of the object.
     pub kind: String,
     /// Name and labels.
     pub metadata: Metadata,
-    /// What it is to be.
+    /// Specification of the object.
     pub spec: S,
 }
 
@@ -61,12 +61,12 @@ pub struct ServiceAccount {
     pub kind: String,
     /// Name and labels.
     pub metadata: Metadata,
-    /// Whether pods get its token without asking.
+    /// Whether Kubernetes mounts its token into pods by default.
     pub automount_service_account_token: bool,
 }
 
-/// A Secret without any value: Kubernetes fills in a service account's token. It has no field for
-/// values, so that none can be written.
+/// A Secret without a value: Kubernetes fills in a service account's token. The struct has no field
+/// for values, so a manifest cannot contain one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenSecret {
@@ -148,21 +148,21 @@ pub struct Subject {
     pub namespace: Option<String>,
 }
 
-/// What pods may talk to.
+/// Connections that pods may make and accept.
 pub type NetworkPolicy = Object<NetworkPolicySpec>;
 
-/// What the selected pods may talk to.
+/// Connections that the selected pods may make and accept.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkPolicySpec {
     /// The pods.
     pub pod_selector: Selector,
-    /// `Ingress`, `Egress`: the directions in which what is not allowed is denied.
+    /// `Ingress`, `Egress`: the directions in which connections without a rule are denied.
     pub policy_types: Vec<String>,
-    /// Where to.
+    /// Allowed destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<EgressRule>,
-    /// From where.
+    /// Allowed sources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ingress: Vec<IngressRule>,
 }
@@ -171,7 +171,7 @@ pub struct NetworkPolicySpec {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IngressRule {
-    /// Who; without anyone, everyone.
+    /// Allowed sources; empty allows all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<Peer>,
     /// Where.
@@ -188,11 +188,11 @@ pub struct Selector {
     pub match_labels: Labels,
 }
 
-/// Ports of peers; without peers, of everyone.
+/// Allowed destinations and their ports; without peers, all destinations.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EgressRule {
-    /// Who.
+    /// Allowed destinations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<Peer>,
     /// Where.
@@ -200,7 +200,7 @@ pub struct EgressRule {
     pub ports: Vec<PolicyPort>,
 }
 
-/// Someone to talk to.
+/// The other end of a connection.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Peer {
@@ -219,7 +219,7 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IpBlock {
-    /// As in `10.0.0.1/32`.
+    /// CIDR, as in `10.0.0.1/32`.
     pub cidr: String,
 }
 
@@ -241,11 +241,11 @@ pub struct Namespace {
     pub api_version: String,
     /// `Namespace`.
     pub kind: String,
-    /// Name and labels: what Pod Security enforces is one of them.
+    /// Name and labels; one label sets the Pod Security level.
     pub metadata: Metadata,
 }
 
-/// What kustomize puts together; only what the base and the overlays use.
+/// The input of kustomize; only the fields that the base and the overlays use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Kustomization {
@@ -261,7 +261,7 @@ pub struct Kustomization {
     /// The order in which objects are applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sort_options: Option<SortOptions>,
-    /// Changes of them.
+    /// Patches of the objects.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patch>,
 }
@@ -279,7 +279,7 @@ pub struct SortOptions {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
-    /// Which; without it the patch names its object itself.
+    /// The patched objects; without it the patch itself names its object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<PatchTarget>,
     /// The change, as YAML in a string.
@@ -297,7 +297,7 @@ pub struct PatchTarget {
     pub name: Option<String>,
 }
 
-/// Where artifacts go, as Argo reads it from a `ConfigMap`.
+/// The artifact repository, as Argo reads it from a `ConfigMap`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ArtifactRepository {
@@ -305,7 +305,7 @@ pub struct ArtifactRepository {
     pub s3: S3Repository,
 }
 
-/// A bucket and how to reach it.
+/// A bucket with its endpoint and credentials.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct S3Repository {
@@ -317,11 +317,11 @@ pub struct S3Repository {
     pub bucket: String,
     /// Its region.
     pub region: String,
-    /// Where logs go.
+    /// Key format of the logs.
     pub key_format: String,
-    /// The user.
+    /// Reference to the access key.
     pub access_key_secret: SecretKey,
-    /// The user's secret.
+    /// Reference to the secret key.
     pub secret_key_secret: SecretKey,
     /// The certificate of a private authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,5 @@
-//! What comes after a training, however it ended: its page, and the news of it.
+//! The tasks that run after a training, whether it succeeded or failed: its report page and its
+//! message.
 
 use contract::StepError;
 use document::Document;
@@ -11,10 +12,10 @@ use super::{COMPONENT, access, figures, label};
 use crate::plan::{Plan, Task};
 use crate::train;
 
-/// The template of all that comes last. Tasks are named after stages, so none has this name.
+/// The template of the exit handler. Tasks are named after stages, so no task has this name.
 const ENDING: &str = "ending";
 
-/// Returns the templates that come last; the workflow's exit handler is the first of them.
+/// Returns the templates that run last; the first of them is the workflow's exit handler.
 pub(super) fn templates(
     document: &Document,
     plan: &Plan,
@@ -35,7 +36,8 @@ pub(super) fn templates(
     Ok(vec![both, report, alert])
 }
 
-/// Makes the template of the news: it reads the outcomes that the tasks left under their keys.
+/// Makes the template that sends the message about the training: it reads the outcomes that the
+/// tasks wrote under their keys.
 fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
     let stage = task.command.stage();
     let surroundings = Surroundings {
@@ -52,7 +54,7 @@ fn alert(document: &Document, task: &Task) -> Result<Template, StepError> {
         given.artifacts.push(Artifact {
             name: format!("ended-{number}"),
             path: Some(step::input_path(&port.path.display().to_string(), false)?),
-            // A task that never ran has left none.
+            // A task that never ran has no outcome.
             optional: Some(true),
             s3: Some(S3Key { key: format!("runs/{}/{{{{workflow.uid}}}}/{below}", document.name) }),
             archive: Some(Archive::default()),

@@ -1,4 +1,4 @@
-//! What pods are given: processor, memory, time, and when they are tried again.
+//! Resources of pods: CPU, memory and time, and when pods are retried.
 
 use contract::{ErrorKind, Stage};
 
@@ -8,20 +8,20 @@ use super::workflow::{Backoff, RetryStrategy};
 /// The user and group of every pod; images name the same one.
 pub(super) const USER: i64 = 65_532;
 
-/// Seconds after which a training is ended, and the pod of one of its steps.
+/// Deadline, in seconds, of a training and of the pod of each of its steps.
 pub(super) const TRAINING_DEADLINE_SECONDS: u32 = 4 * 3600;
 pub(super) const STEP_DEADLINE_SECONDS: u32 = 3600;
 
-/// Seconds after which a scoring is ended: time to catch up a day; then the next tick continues.
+/// Deadline of a scoring in seconds: enough to catch up a day; the next tick continues.
 pub(super) const SCORING_DEADLINE_SECONDS: u32 = 600;
 
-/// Pods of one training at once.
+/// Pods of one training that run at the same time.
 pub(super) const PARALLELISM: u32 = 4;
 
-/// Tries after the first.
+/// Retries after the first attempt.
 const RETRIES: u32 = 3;
 
-/// Factor between requests and limits; a step that needs more has a problem.
+/// Resource requests and limits; a step that exceeds the limits has a fault.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
     processor_request: &'static str,
@@ -30,11 +30,11 @@ struct Figures {
     memory_limit: &'static str,
 }
 
-/// Returns what a step is given in training.
+/// Returns the resources of a step in training.
 ///
-/// A training of a day of minutes takes 33 MiB and 0.2 s of a processor in its largest step; of the
-/// bundled sample validate takes 90 MiB. Requests are near that, so that a training fits beside other
-/// work on a node of two cores; limits leave room for ten days of many entities.
+/// Training on one day of minutes takes 33 MiB and 0.2 s of CPU time in its largest step; on the
+/// bundled sample, `validate` takes 90 MiB. Requests are near that, so that a training fits beside
+/// other work on a node of two cores; limits leave room for ten days of many entities.
 pub(super) fn training(stage: Stage) -> Resources {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Collect | Stage::Score | Stage::Deploy => ("20m", "64Mi", "512Mi"),
@@ -45,7 +45,7 @@ pub(super) fn training(stage: Stage) -> Resources {
     resources(Figures { processor_request, processor_limit: "2", memory_request, memory_limit })
 }
 
-/// Returns what a step is given in the scoring pod: it sees minutes, not days, in 20 MiB.
+/// Returns the resources of a step in the scoring pod: it processes minutes, not days, in 20 MiB.
 pub(super) fn scoring(stage: Stage) -> Resources {
     let (processor_request, memory_request, memory_limit) = match stage {
         Stage::Feature => ("10m", "32Mi", "512Mi"),
@@ -63,7 +63,7 @@ pub(super) fn scoring(stage: Stage) -> Resources {
     resources(Figures { processor_request, processor_limit: "1", memory_request, memory_limit })
 }
 
-/// Returns what the endpoint is given: it answers thousands of requests a second on one processor.
+/// Returns the resources of the endpoint: it answers thousands of requests a second on one CPU.
 pub(super) fn serving() -> Resources {
     resources(Figures {
         processor_request: "100m",
@@ -73,8 +73,8 @@ pub(super) fn serving() -> Resources {
     })
 }
 
-/// Returns what an agent is given: it takes 4 MiB, 27 MiB with its program, and 0.03 % of a processor at
-/// a step of 10 s; after a restart it reads events again.
+/// Returns the resources of an agent: it takes 4 MiB, 27 MiB with its program, and 0.03 % of a CPU
+/// at a step of 10 s; after a restart it reads events again.
 pub(super) fn agent() -> Resources {
     resources(Figures {
         processor_request: "10m",
@@ -100,7 +100,7 @@ pub(super) fn threads(stage: Stage) -> u16 {
     }
 }
 
-/// Returns what Argo's own containers are given.
+/// Returns the resources of Argo's own containers.
 pub(super) fn executor() -> Resources {
     resources(Figures {
         processor_request: "10m",
@@ -120,8 +120,8 @@ fn resources(figures: Figures) -> Resources {
     }
 }
 
-/// Returns when a step is tried again: after the exit codes that say it may help, and when the pod
-/// itself was lost. Without a policy beside it, the expression alone decides.
+/// Returns when a step is retried: after the exit codes for which a retry may help, and when the
+/// pod itself was lost. No `retryPolicy` is set, so only the expression decides.
 pub(super) fn retry() -> RetryStrategy {
     RetryStrategy {
         limit: RETRIES,
@@ -130,8 +130,9 @@ pub(super) fn retry() -> RetryStrategy {
     }
 }
 
-/// Returns the retry rule of the step contract in Argo's words; exit codes are texts there. The code is
-/// that of the container `main`: of a set, the message says which container failed, and how.
+/// Returns the retry rule of the step contract as an Argo expression; exit codes are strings there.
+/// The code is that of the container `main`; in a container set, the message contains the name and
+/// the exit code of the failed container.
 pub fn retry_expression() -> String {
     let kinds = [
         ErrorKind::Bug,

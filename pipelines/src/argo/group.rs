@@ -1,8 +1,9 @@
-//! Which tasks of the training plan share a pod, and what each pod is given and leaves.
+//! Which tasks of the training plan share a pod, and the inputs and outputs of each pod.
 //!
-//! A pod costs Argo about ten seconds. So tasks that wait for one another share a pod, as a
-//! container set. With one model that is all of them. With several, the tasks before and after the
-//! training of models share a pod each, and each model has its own pod, so they run in parallel.
+//! A pod costs Argo about ten seconds. So tasks that run one after another share a pod, as a
+//! container set. With one model, all tasks share one pod. With several, the tasks before and after
+//! the training of models share a pod each, and each model has its own pod, so they run in
+//! parallel.
 
 use std::path::Path;
 
@@ -26,8 +27,8 @@ const MAIN: &str = "main";
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group(Vec<usize>);
 
-/// Returns the pods of a training: one, or with several models that of the data set, one for each model,
-/// and that of selection and deployment.
+/// Returns the pods of a training: one pod; with several models one pod for the data set, one for
+/// each model, and one for selection and deployment.
 pub(super) fn groups(plan: &Plan) -> Vec<Group> {
     if plan.tasks.iter().filter(|task| task.model().is_some()).count() == 1 {
         return vec![Group((0..plan.tasks.len()).collect())];
@@ -60,12 +61,13 @@ impl Group {
         self.0.len() == 1
     }
 
-    /// Returns the model that the pod fits, if it does.
+    /// Returns the model that the pod fits; `None` if it fits none.
     pub(super) fn model<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
         self.0.first().and_then(|index| plan.tasks[*index].model())
     }
 
-    /// Returns the name of the pod's template and task: that of its task, or of its first and last.
+    /// Returns the name of the pod's template and task: the name of its only task, or the names of
+    /// its first and last task.
     pub(super) fn name(&self, plan: &Plan) -> String {
         let names: Vec<String> = self.tasks(plan).map(argo_name).collect();
         match names.as_slice() {
@@ -81,7 +83,7 @@ impl Group {
         let parameters: Vec<_> =
             self.tasks(plan).map(|task| task.command.parameters()).collect::<Result<_, _>>()?;
         let takes = |name: &&str| parameters.iter().any(|of_task| of_task.contains_key(*name));
-        // The keys of what it leaves have the number of the shard.
+        // The keys of its outputs contain the number of the shard.
         let shard = plan.shard().map(|_| SHARD);
         Ok(PASSED.into_iter().filter(takes).chain(shard).collect())
     }
@@ -94,8 +96,8 @@ impl Group {
         groups.iter().filter(is_needed).map(|group| group.name(plan)).collect()
     }
 
-    /// Returns its input artifacts, each with the task's argument for it (`None` for a file that is
-    /// in the store beforehand) and the template's declaration.
+    /// Returns its input artifacts, each with the task's argument (`None` for a file that already
+    /// is in the store) and the template's declaration.
     pub(super) fn inputs(
         &self,
         pipeline: &str,
@@ -118,7 +120,8 @@ impl Group {
             let producer = plan.tasks.iter().position(|task| writes(task, port.path));
             let repeated = ports.iter().filter(|other| other.name == port.name).count() > 1;
             let left = port.path.strip_prefix(WORK).ok().filter(|_| producer.is_none());
-            // What the pods of a shard read of itself has its number in the key, and not in the name.
+            // Artifacts that the pods of a shard read from the same shard have its number in the
+            // key, not in the name.
             let own = plan.shard().filter(|_| left.is_some());
             let shard = left.and_then(|left| left.iter().next()).filter(|_| own.is_none());
             let name = match (producer, shard) {
@@ -132,7 +135,7 @@ impl Group {
             let mut declared = Artifact {
                 name: name.clone(),
                 path: Some(step::input_path(&path, !self.is_single())?),
-                // A model that is not wanted leaves no candidate.
+                // A model that is not selected by `models` has no candidate.
                 optional,
                 ..Artifact::default()
             };
@@ -144,7 +147,7 @@ impl Group {
             });
             if argument.is_none() {
                 let key = match left {
-                    // What the pods of a shard left, or what was left for them.
+                    // Outputs of the pods of a shard, or their inputs from earlier pods.
                     Some(left) => {
                         let below = left.display().to_string();
                         let any = format!("shard-{SHARD_REFERENCE}");
@@ -218,7 +221,7 @@ impl Group {
         })
     }
 
-    /// Returns the name of a container of the set: its place and its task, and `main` for the last.
+    /// Returns the name of a container of the set: its number and its task; the last is `main`.
     fn container(&self, index: usize, plan: &Plan) -> String {
         let place = self.0.iter().position(|other| *other == index).unwrap_or_default();
         if place + 1 == self.0.len() {
@@ -242,7 +245,7 @@ impl Group {
     }
 }
 
-/// A folder's key ends with `/`: without it Argo would take the folder for a file.
+/// Returns a key that ends with `/` for a folder: without it Argo treats the folder as a file.
 fn as_folder(key: &str, path: &Path) -> String {
     let slash = if path.extension().is_none() { "/" } else { "" };
     format!("{key}{slash}")
@@ -253,9 +256,9 @@ fn run_key(pipeline: &str) -> String {
     format!("runs/{pipeline}/{{{{workflow.uid}}}}/")
 }
 
-/// Returns what a task leaves in the store, in a folder of its run, under the keys that the same run would have in a folder.
+/// Returns the outputs of a task in the store, under the same keys as in the folder of a local run.
 ///
-/// The outcome and reports come first: Argo uploads in this order, after a refusal too.
+/// The outcome and reports come first: Argo uploads in this order, also after a failure.
 pub(super) fn output_artifacts(document: &Document, task: &Task, folder: &str) -> Vec<Artifact> {
     // The record of a run is in the folder of its tasks.
     let below = |path: &Path| match path.strip_prefix(WORK).unwrap_or(path).to_str() {

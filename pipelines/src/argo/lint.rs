@@ -1,7 +1,7 @@
-//! What a cluster would refuse, or run wrongly, found without one.
+//! Finds errors in manifests that a cluster would reject or run wrongly, without a cluster.
 //!
-//! Schemas define the fields. Other rules are checked here: that every reference resolves, that
-//! flags parse, that ports fit, that Pod Security `restricted` admits the pods.
+//! Schemas define the fields. Other rules are checked here: every reference resolves, flags parse,
+//! ports match, and Pod Security `restricted` admits the pods.
 
 mod agent;
 mod cluster;
@@ -25,17 +25,17 @@ use super::PIPELINE;
 use super::workflow::{Template, WorkflowSpec};
 use objects::{Held, Objects};
 
-/// Something that is wrong.
+/// An error in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The file.
     pub file: String,
-    /// Line and column, from 1, where one place is at fault.
+    /// Line and column, from 1, if the error is at one place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<(u64, u64)>,
-    /// The object, as `kind/name`, and the part of it.
+    /// The object, as `kind/name`, and the part of it that is wrong.
     pub object: String,
-    /// Which rule is broken: one word.
+    /// The violated rule, in one word.
     pub rule: &'static str,
     /// What is wrong.
     pub message: String,
@@ -68,8 +68,8 @@ pub fn is_manifest(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("apiVersion:") || line.starts_with("kind:"))
 }
 
-/// Checks manifests, each by itself and all together. What refers to objects of a kind of which no
-/// file was given is not checked.
+/// Checks manifests, each by itself and all together. References to a kind of which no object was
+/// given are not checked.
 pub fn check(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let objects = Objects::read(files, &mut findings);
@@ -111,7 +111,7 @@ fn workflow(held: &Held<'_>, objects: &Objects, report: &mut Report<'_>) {
     cluster::workflow(spec, objects, report);
 }
 
-/// Where an object stands.
+/// Position of an object in its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: String,
@@ -120,7 +120,7 @@ pub(super) struct Place {
     pub(super) line: usize,
 }
 
-/// Takes what is found in one object.
+/// Collects the findings of one object.
 pub(super) struct Report<'a> {
     place: &'a Place,
     findings: &'a mut Vec<Finding>,

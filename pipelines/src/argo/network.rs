@@ -1,5 +1,5 @@
-//! What the pods may connect to: the store, names, Argo, and what the extensions of their steps need;
-//! nothing may connect to them.
+//! Network policies of the pods: egress to the store, DNS, Argo, and the destinations of their
+//! steps' extensions; no ingress.
 
 use std::net::IpAddr;
 
@@ -21,8 +21,8 @@ pub(super) fn shared() -> Result<Vec<String>, StepError> {
     let policy = |name: &str, egress| policy(name, None, part_of(), egress);
     let mut deny = policy("lynceus-deny", Vec::new());
     deny.spec.policy_types.insert(0, "Ingress".to_owned());
-    // Argo's own container reports results there. Its address is each cluster's own: the production
-    // overlay shows how to name it.
+    // Argo's own container reports results there. The address differs for each cluster: the
+    // production overlay shows how to set it.
     let kubernetes =
         EgressRule { to: Vec::new(), ports: vec![port("TCP", 443), port("TCP", 6443)] };
     Ok(vec![
@@ -33,7 +33,7 @@ pub(super) fn shared() -> Result<Vec<String>, StepError> {
     ])
 }
 
-/// Returns the way to the cluster's names.
+/// Returns the egress rule for the cluster's DNS.
 pub(super) fn names() -> EgressRule {
     EgressRule {
         to: vec![Peer {
@@ -45,7 +45,7 @@ pub(super) fn names() -> EgressRule {
     }
 }
 
-/// Returns the rule that allows the store, in the pods' own namespace or in any.
+/// Returns the egress rule for the store, in the pods' own namespace or in any namespace.
 pub(super) fn store(is_elsewhere: bool) -> EgressRule {
     EgressRule {
         to: vec![Peer {
@@ -72,8 +72,8 @@ pub(super) fn of_pipeline(document: &Document) -> Result<Vec<String>, StepError>
     Ok(policies)
 }
 
-/// Returns the egress rules that a step needs besides those to names, store and Kubernetes, each
-/// once: those of its extensions.
+/// Returns the egress rules of a step's extensions, without duplicates; the rules for DNS, the
+/// store and Kubernetes are not among them.
 pub(super) fn ways(document: &Document, stage: Stage) -> Result<Vec<EgressRule>, StepError> {
     let mut rules: Vec<EgressRule> = Vec::new();
     for to in document.needs(stage).destinations {
@@ -115,8 +115,8 @@ pub(super) fn port(protocol: &str, port: u16) -> PolicyPort {
 /// Returns the rule that lets pods reach a destination: the pods that the document names, a
 /// Service's namespace, an address, or for any other host its port on any address.
 ///
-/// `prometheus.monitoring` and `example.com` look the same, so a name of two parts alone does not
-/// say whether it is in the cluster. The rule is then the wider one: it always works, and
+/// `prometheus.monitoring` and `example.com` have the same form, so a name of two parts does not
+/// show whether the host is in the cluster. The rule is then the wider one: it always works, and
 /// `in_cluster` narrows it.
 fn destination(to: &Destination) -> Result<EgressRule, StepError> {
     let Destination { host, port: number, in_cluster } = to;

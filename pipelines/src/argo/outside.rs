@@ -14,9 +14,9 @@ pub(super) struct Outside {
     pub(super) name: &'static str,
     /// The folder in which the keys of its Secret appear as files.
     pub(super) folder: &'static str,
-    /// Whether pods start without the Secret: neither exports nor alerts may hold a scoring up.
+    /// Whether pods start without the Secret: neither exports nor alerts may block scoring.
     pub(super) is_optional: bool,
-    /// What it connects to, for messages.
+    /// Name of the destinations, for messages.
     pub(super) what: &'static str,
 }
 
@@ -46,7 +46,7 @@ pub(super) const OUTSIDE: [Outside; 3] = [
 ];
 
 impl Outside {
-    /// Returns what a step has, if it has extensions.
+    /// Returns the entry of a step; `None` if the step has no extensions.
     pub(super) fn of(stage: Stage) -> Option<Self> {
         OUTSIDE.into_iter().find(|outside| outside.stage == stage)
     }

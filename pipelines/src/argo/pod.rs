@@ -1,7 +1,7 @@
 //! The fields of a Kubernetes pod that the manifests use.
 //!
-//! Every struct refuses fields it does not know: a misspelt field is an error here, where Kubernetes
-//! would drop it without a word.
+//! Every struct rejects unknown fields: a misspelt field is an error here, but Kubernetes would
+//! drop it silently.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub type Labels = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Container {
-    /// Its name; empty for the one container of a template, which Argo calls `main`.
+    /// Its name; empty for the only container of a template, which Argo names `main`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Its image.
@@ -26,7 +26,7 @@ pub struct Container {
     /// Its flags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Containers of the set that must have ended well before it starts.
+    /// Containers of the set that must have succeeded before it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<String>,
     /// Environment taken from fields of the pod.
@@ -35,22 +35,22 @@ pub struct Container {
     /// Environment taken from `ConfigMap`s and Secrets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env_from: Vec<EnvFrom>,
-    /// Where it listens.
+    /// Ports on which it listens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<ContainerPort>,
-    /// Whether requests may come.
+    /// Readiness probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readiness_probe: Option<Probe>,
-    /// Whether it lives.
+    /// Liveness probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub liveness_probe: Option<Probe>,
-    /// What it needs and may use.
+    /// Resource requests and limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// What it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
-    /// What it sees of the pod's volumes.
+    /// Mounts of the pod's volumes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
 }
@@ -67,16 +67,16 @@ pub struct ContainerPort {
     pub protocol: String,
 }
 
-/// A question to a container that Kubernetes asks again and again.
+/// A periodic check of a container by Kubernetes.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Probe {
-    /// What is asked.
+    /// The HTTP request.
     pub http_get: HttpGet,
-    /// How often, in seconds.
+    /// Time between checks, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period_seconds: Option<u32>,
-    /// Answers in a row that must fail.
+    /// Consecutive failures after which the check fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_threshold: Option<u32>,
 }
@@ -91,13 +91,13 @@ pub struct HttpGet {
     pub port: String,
 }
 
-/// A variable. It has no field for a value, so that no secret can be written.
+/// An environment variable. It has no field for a value, so a manifest cannot contain a secret.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvVar {
     /// Its name.
     pub name: String,
-    /// Where its value comes from.
+    /// Source of its value.
     pub value_from: FieldSource,
 }
 
@@ -113,7 +113,7 @@ pub struct FieldSource {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FieldRef {
-    /// `spec.nodeName` and the like.
+    /// Path, such as `spec.nodeName`.
     pub field_path: String,
 }
 
@@ -141,19 +141,19 @@ pub struct NameRef {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
-    /// What the scheduler sets aside.
+    /// Resources that the scheduler reserves.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: Labels,
-    /// What it may not exceed.
+    /// Resources that the container may not exceed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: Labels,
 }
 
-/// What a container may do.
+/// Security context of a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct SecurityContext {
-    /// Whether a program may gain more rights than its parent.
+    /// Whether a process may gain more privileges than its parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_privilege_escalation: Option<bool>,
     /// Linux capabilities.
@@ -177,10 +177,10 @@ pub struct SecurityContext {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Capabilities {
-    /// Given on top.
+    /// Added capabilities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<String>,
-    /// Taken away.
+    /// Dropped capabilities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
 }
@@ -194,7 +194,7 @@ pub struct SeccompProfile {
     pub kind: String,
 }
 
-/// What all containers of a pod may do.
+/// Security context of all containers of a pod.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct PodSecurityContext {
@@ -215,7 +215,7 @@ pub struct PodSecurityContext {
     pub seccomp_profile: Option<SeccompProfile>,
 }
 
-/// Where a container sees a volume.
+/// A mount of a volume in a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeMount {
@@ -254,7 +254,7 @@ pub struct Volume {
 pub struct HostPath {
     /// Its path.
     pub path: String,
-    /// `Directory`: it has to be there.
+    /// `Directory`: the folder must exist.
     #[serde(rename = "type")]
     pub kind: String,
 }
@@ -263,7 +263,7 @@ pub struct HostPath {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct EmptyDir {
-    /// What it may hold; a pod that writes more is evicted.
+    /// Size limit; a pod that writes more is evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_limit: Option<String>,
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::cluster::Object;
 use super::{metadata, yaml};
 
-/// Time without a new window after which scoring is said to have stopped, at least.
+/// Least time without a new window after which scoring counts as stopped.
 const STOPPED: Span = Span::from_seconds(900);
 
 /// The groups of a rule file, which are also the `spec` of a `PrometheusRule`.
@@ -40,7 +40,7 @@ pub fn write(document: &Document) -> Result<String, StepError> {
     yaml::write(&rules(document))
 }
 
-/// Returns a pipeline's rules as the Prometheus Operator takes them.
+/// Returns a pipeline's rules as an object of the Prometheus Operator.
 pub(super) fn operator(document: &Document) -> Object<Rules> {
     Object {
         api_version: "monitoring.coreos.com/v1".to_owned(),
@@ -53,12 +53,12 @@ pub(super) fn operator(document: &Document) -> Object<Rules> {
 fn rules(document: &Document) -> Rules {
     let name = &document.name;
     let of = format!("{{pipeline=\"{name}\"}}");
-    // The first window that is bad is one of those that must be.
+    // `for` begins at the first anomalous window, so it counts one window less.
     let windows = i64::from(document.alerts.for_windows.saturating_sub(1));
     let holds = Span::from_ms(document.step.ms().saturating_mul(windows));
     let stopped = Span::from_ms(STOPPED.ms().max(document.scoring.every.ms().saturating_mul(5)));
     let threshold = document.scoring.drift.stability_index;
-    // Without an entity a rule applies to everything that the pipeline watches.
+    // Without an entity a rule applies to the whole pipeline.
     let entity = format!("{{{{ with $labels.entity }}}}`{{{{ . }}}}` of {{{{ end }}}}{name}");
     let rules = vec![
         rule("LynceusAnomaly", format!("lynceus_anomaly{of} == 1"), holds)
@@ -76,7 +76,7 @@ fn rules(document: &Document) -> Rules {
         .says("critical", format!("no window of {name} was scored for {stopped}")),
         rule(
             "LynceusFeatureDrift",
-            // Drift is said once an hour.
+            // Drift is exported once an hour.
             format!("last_over_time(lynceus_feature_drift{of}[2h]) > {threshold}"),
             Span::ZERO,
         )

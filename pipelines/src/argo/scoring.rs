@@ -1,4 +1,5 @@
-//! The scoring plan as one pod with a container for each step, and the clock that starts it each minute.
+//! The scoring plan as one pod with a container for each step, and the `CronWorkflow` that starts
+//! it each minute.
 
 use contract::steps::StepCommand;
 use contract::{Span, Stage, StepError};
@@ -22,22 +23,22 @@ use crate::plan::{Plan, Task};
 /// Less than the minute between two ticks, so that a late tick never starts beside the next one.
 const STARTING_DEADLINE_SECONDS: u32 = 50;
 
-/// The template that comes last. Tasks are named after stages, so none has this name.
+/// The template of the exit handler. Tasks are named after stages, so no task has this name.
 const ENDING: &str = "ending";
-/// The template of a tick, and that of the ticks of all shards.
+/// The template of a tick, and the template of the ticks of all shards.
 const SCORE: &str = "score";
 const SHARDS: &str = "shards";
 
 /// Parts of a tick's time that each step may take in a pod, and each step of the pods that follow a
-/// failure. The first step that exceeds its deadline is the last of its pod. Argo adds some 15 s to
-/// a pod: 5 s until its first container runs, and up to 10 s until the controller looks at it again
-/// after its end. So a tick ends before the next one starts, whatever hangs.
+/// failure. After a step exceeds its deadline, no other step of its pod runs. Argo adds about 15 s
+/// to a pod: 5 s until its first container runs, and up to 10 s until the controller notices its
+/// end. So a tick always ends before the next one starts, even if a step hangs.
 const STEP_SHARE: f64 = 0.3;
 const ENDING_SHARE: f64 = 0.2;
 
-/// Makes the `CronWorkflow`, which contains its workflow: with a reference to a template it would be
-/// ignored if it is applied before the template. A failed pod is not retried: the next tick starts
-/// at the watermark and scores what was missed.
+/// Makes the `CronWorkflow`, which contains its workflow: Argo ignores a `CronWorkflow` that is
+/// applied before the template that it references. A failed pod is not retried: the next tick
+/// starts at the watermark and scores what was missed.
 pub(super) fn cron(document: &Document) -> Result<CronWorkflow, StepError> {
     let names = names(document);
     Ok(Object {
@@ -113,8 +114,8 @@ fn given(plan: &Plan) -> Vec<&'static str> {
     ["now"].into_iter().chain(plan.shard().map(|_| SHARD)).collect()
 }
 
-/// Makes the entrypoint of a pipeline with shards: a pod for each. One that fails keeps no other from
-/// its windows.
+/// Makes the entrypoint of a pipeline with shards: one pod for each. A failed shard does not
+/// prevent the others from scoring.
 fn of_shards(shards: Sequence) -> Template {
     let arguments = Arguments {
         parameters: vec![passed_on("now"), handed_on(SHARD, ITEM)],
@@ -162,8 +163,9 @@ fn limit(document: &Document, task: &mut Task, share: f64) {
     }
 }
 
-/// Makes the containers of the plan. They are numbered: of several failed ones, Argo uses the first
-/// by name for the workflow's message, and those after the cause report only that they did not run.
+/// Makes the containers of the plan. They are numbered because Argo uses the first failed container
+/// by name for the workflow's message, and containers after the cause report only that they did not
+/// run.
 fn set(document: &Document, plan: &Plan) -> Result<Vec<super::pod::Container>, StepError> {
     let name = |index: usize| format!("{}-{}", index + 1, plan.tasks[index].name);
     let mut containers = Vec::new();
@@ -182,7 +184,7 @@ fn surroundings<'a>(document: &'a Document, task: &Task, shares_work: bool) -> S
         resources: figures::scoring(task.command.stage()),
         store_secret: access::SCORER,
         shares_work,
-        // What a minute brings is done before a second thread is started.
+        // One minute of data is processed faster than a second thread starts.
         threads: 1,
     }
 }
@@ -230,8 +232,8 @@ fn ending(document: &Document, plan: &Plan) -> Result<Vec<Template>, StepError> 
     Ok(templates)
 }
 
-/// Returns the cron expression for a start each `every`; a clock of minutes starts nothing more
-/// often, and each start scores all windows that are due.
+/// Returns the cron expression for a start each `every`. Cron starts at most once a minute; each
+/// start scores all windows that are due.
 fn schedule(every: Span) -> Result<String, StepError> {
     let minutes = every.ms() / 60_000;
     let whole = every.ms() % 60_000 == 0;

@@ -11,7 +11,7 @@ use super::outside::{OUTSIDE, Outside};
 use super::pod::{SecretVolume, Volume, VolumeMount};
 use super::step::{self, WORK};
 
-/// Certificates that every image holds.
+/// Certificates that every image contains.
 const SYSTEM: &str = "/etc/ssl/certs";
 
 /// Returns the names of the Secrets that a pipeline may have.
@@ -19,7 +19,7 @@ pub(super) fn names(pipeline: &str) -> Vec<String> {
     OUTSIDE.iter().map(|outside| outside.secret(pipeline)).collect()
 }
 
-/// Returns what a step has outside, if the document names files of its Secret.
+/// Returns the extensions' entry of a step, if the document names files of its Secret.
 fn mounted(document: &Document, stage: Stage) -> Option<Outside> {
     let is_in = |outside: &Outside| {
         document.needs(stage).files.iter().any(|file| file.path.starts_with(outside.folder))
@@ -69,7 +69,7 @@ fn own_files(document: &Document, stage: Stage) -> Vec<NamedFile> {
     files
 }
 
-/// Refuses a document that names a file which no pod has, or can write.
+/// Refuses a document that names a file that no pod has or can write.
 pub(super) fn check(document: &Document) -> Result<(), StepError> {
     for outside in OUTSIDE {
         for NamedFile { field, file_use, path } in own_files(document, outside.stage) {

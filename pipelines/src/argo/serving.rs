@@ -1,5 +1,5 @@
-//! The endpoint of a pipeline's live model in a cluster: a Deployment with a Service and a scaler, or
-//! an `InferenceService` of `KServe`, and who may talk to it.
+//! The endpoint of a pipeline's live model in a cluster: a Deployment with a Service and a scaler,
+//! or an `InferenceService` of `KServe`, and its network policy.
 
 pub mod objects;
 
@@ -23,7 +23,7 @@ use objects::{
 
 use super::{COMPONENT, Manifest, access, figures, label, labels, manifest, metadata, step, text};
 
-/// As what the endpoint runs.
+/// Kind of the endpoint's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Serving {
     /// A Deployment, a Service and a scaler: needs nothing but Kubernetes
@@ -34,7 +34,7 @@ pub enum Serving {
 
 /// The port of the endpoint.
 const PORT: u16 = 8080;
-/// Its name: `KServe` takes it for HTTP/1.1.
+/// Its name: `KServe` interprets it as HTTP/1.1.
 const PORT_NAME: &str = "http1";
 /// The name that `KServe` expects of the container.
 pub(super) const KSERVE_CONTAINER: &str = "kserve-container";
@@ -42,7 +42,7 @@ pub(super) const KSERVE_CONTAINER: &str = "kserve-container";
 pub(super) const SERVE: &str = "serve";
 /// The folder of the Secret with the token.
 const TOKEN_FOLDER: &str = "/etc/lynceus/serve";
-/// The label of namespaces whose pods may ask the endpoint.
+/// The label of namespaces whose pods may connect to the endpoint.
 const CLIENTS: &str = "lynceus/serve";
 /// Replicas: two, so that a node may be drained.
 const REPLICAS: (u32, u32) = (2, 6);
@@ -51,7 +51,7 @@ const BUSY_PERCENT: u32 = 70;
 
 /// Makes the file with a pipeline's endpoint.
 ///
-/// Errors: usage for a name that `KServe` could make no host of.
+/// Errors: usage for a name that is too long for a host name of `KServe`.
 pub(super) fn file(document: &Document, serving: Serving) -> Result<Manifest, StepError> {
     let name = name(document);
     let mut objects = match serving {
@@ -90,8 +90,8 @@ fn own_metadata(document: &Document) -> Metadata {
     Metadata { labels: serve_labels(document), ..metadata(&name(document), Some(document)) }
 }
 
-/// Makes the container; the alias is read again by itself, so that a promoted version answers without
-/// a new pod.
+/// Makes the container. The program checks the alias periodically, so a promoted version is served
+/// without a new pod.
 fn container(document: &Document, name: &str) -> Container {
     let probe = |path: &str| Probe {
         http_get: HttpGet { path: path.to_owned(), port: PORT_NAME.to_owned() },
@@ -151,7 +151,7 @@ fn pod_security() -> PodSecurityContext {
     }
 }
 
-/// Prometheus finds the pods by these.
+/// Returns the annotations by which Prometheus discovers the pods.
 fn annotations() -> Labels {
     [label("prometheus.io/scrape", "true"), label("prometheus.io/port", &PORT.to_string())].into()
 }
@@ -250,7 +250,7 @@ fn inference_service(document: &Document) -> InferenceService {
     }
 }
 
-/// Lets the pods of the namespace, and of namespaces with a label, ask the endpoint.
+/// Allows the pods of the namespace, and of namespaces with a label, to connect to the endpoint.
 fn policy(document: &Document) -> NetworkPolicy {
     let own = Peer { pod_selector: Some(Selector::default()), ..Peer::default() };
     let clients = Peer {

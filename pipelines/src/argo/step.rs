@@ -1,4 +1,4 @@
-//! One task of a plan as a container: its image, its flags, where its files lie in the pod.
+//! One task of a plan as a container: its image, its flags, and the paths of its files in the pod.
 
 use std::path::{Component, Path};
 
@@ -16,22 +16,23 @@ use super::workflow::{Parameter, WorkflowSpec};
 use super::{figures, names, secrets, yaml};
 use crate::plan::Task;
 
-/// Where outputs are written: the one folder of a pod that can be.
+/// The folder for outputs: the only writable folder of a pod.
 pub(super) const WORK: &str = "/lynceus";
-/// Where Argo lays what other pods wrote.
+/// The folder in which Argo places the outputs of other pods.
 pub(super) const INPUTS: &str = "/inputs";
 /// Its path in a pod of several containers, on the shared volume.
 const SHARED_INPUTS: &str = "/lynceus/inputs";
 /// The folder of the document.
 pub(super) const DOCUMENT: &str = "/etc/lynceus/document";
 
-/// The file from which Kubernetes takes why a container failed; Argo makes it the workflow's message.
+/// The file from which Kubernetes reads why a container failed; Argo uses it as the workflow's
+/// message.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// The folder of the certificate of a private authority of the store.
+/// The folder with the certificate of the store's private CA.
 pub(super) const AUTHORITY: &str = "/etc/lynceus/ca";
 
-/// What a container is given besides its task.
+/// Settings of a container besides its task.
 pub(super) struct Surroundings<'a> {
     pub(super) document: &'a Document,
     pub(super) resources: Resources,
@@ -78,8 +79,8 @@ pub(super) fn container(
     })
 }
 
-/// Returns whether a step with these flags opens the store: for what it keeps there, or to read
-/// recorded samples or feature groups.
+/// Returns whether a step with these flags opens the store: for its own data, or to read recorded
+/// samples or feature groups.
 pub(super) fn opens_store(parameters: &std::collections::BTreeMap<String, String>) -> bool {
     ["store", "recorded"].iter().any(|flag| parameters.contains_key(*flag))
 }
@@ -219,7 +220,8 @@ pub(super) fn seccomp() -> SeccompProfile {
     SeccompProfile { kind: "RuntimeDefault".to_owned() }
 }
 
-/// What Pod Security `restricted` asks of a container, and a read-only root besides.
+/// Returns the security context that Pod Security `restricted` requires, with a read-only root file
+/// system.
 pub(super) fn security_context() -> SecurityContext {
     SecurityContext { read_only_root_filesystem: Some(true), ..restricted() }
 }
@@ -250,8 +252,8 @@ pub(super) struct PodSpecPatch {
     pub(super) volumes: Vec<Volume>,
 }
 
-/// Returns the patch that gives the pod of a container set the volumes that single containers mount:
-/// Argo adds none but those that all of them share.
+/// Returns the patch that adds to the pod of a container set the volumes that only some containers
+/// mount: Argo adds only the volumes that all of them share.
 pub(super) fn volumes_patch(
     volumes: &[Volume],
     set: &super::workflow::ContainerSet,
@@ -267,7 +269,7 @@ pub(super) fn volumes_patch(
 }
 
 /// Sets what all pods of a workflow may do: Pod Security `restricted`, without relying on the
-/// controller's settings. Argo's own containers get their part by a patch.
+/// controller's settings. A patch applies it to Argo's own containers.
 pub(super) fn secure(spec: &mut WorkflowSpec) -> Result<(), StepError> {
     let own = |name: &str| Container {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The training plan as a `WorkflowTemplate`, and the clocks that start it.
+//! The training plan as a `WorkflowTemplate`, and the CronWorkflows that start it.
 
 use std::path::Path;
 
@@ -24,11 +24,11 @@ use crate::train::{self, Inputs};
 pub(super) const API_VERSION: &str = "argoproj.io/v1alpha1";
 pub(super) const SCHEDULED_TIME: &str = "{{workflow.scheduledTime}}";
 const CREATED: &str = "{{workflow.creationTimestamp.RFC3339}}";
-/// A night's hour that few other jobs have.
+/// A time at night at which few other jobs run.
 const RETRAIN: &str = "17 3 * * *";
-/// How often the first training is tried, until one has made a model.
+/// How often the first training is started until one has produced a model.
 const FIRST: &str = "*/10 * * * *";
-/// What the files of one pod may take.
+/// Size limit of the files of one pod.
 pub(super) const WORK_SIZE: &str = "8Gi";
 const WEEK_SECONDS: u32 = 7 * 86_400;
 /// The first template. Tasks are named after stages, so none has this name.
@@ -43,16 +43,16 @@ pub(super) fn inputs(document: &Document) -> Inputs<'_> {
         base: Path::new(INPUTS),
         folder: Path::new(WORK),
         store: "{{workflow.parameters.store}}",
-        // Stands where a reference is put when the flags are printed.
+        // Placeholder; printing the flags replaces it by a reference.
         now: Timestamp::from_ms(0),
     }
 }
 
-/// Makes the template, which people start trainings from and the clocks name.
+/// Makes the template, from which users start trainings and which the CronWorkflows reference.
 pub(super) fn template(document: &Document) -> Result<WorkflowTemplate, StepError> {
     let inputs = inputs(document);
     let whole = train::plan(&inputs)?;
-    // The pods of a shard do what those of a whole pipeline do, up to its bundle.
+    // The pods of a shard run the same tasks as those of a whole pipeline, up to the bundle.
     let mut plan = match any_shard(document) {
         Some(shard) => train::plan_of_shard(&inputs, shard)?,
         None => whole.clone(),
@@ -125,7 +125,7 @@ fn take_parameters(plan: &mut Plan, document: &Document, models: &str) {
     }
 }
 
-/// Returns what a training can be given.
+/// Returns the parameters of a training.
 fn parameters(document: &Document, models: &str) -> Vec<Parameter> {
     let mut parameters = step::parameters(CREATED);
     let (seed, range) = (document.seed.to_string(), document.range.to_string());
@@ -137,14 +137,14 @@ fn parameters(document: &Document, models: &str) -> Vec<Parameter> {
     parameters
 }
 
-/// Makes the clock that trains again each night. It gives the scheduled time as `now`, so that a
-/// late start trains on the range that it was meant for.
+/// Makes the `CronWorkflow` that retrains each night. It passes the scheduled time as `now`, so a
+/// late start trains on the planned range.
 pub(super) fn retrain(document: &Document) -> CronWorkflow {
     cron(document, &names(document).retrain, RETRAIN)
 }
 
-/// Makes the clock that starts the first training after the installation. It tries again while
-/// there is too little data, and stops permanently once a training has succeeded.
+/// Makes the `CronWorkflow` that starts the first training after the installation. It tries again
+/// while there is too little data, and stops permanently once a training has succeeded.
 pub(super) fn first(document: &Document) -> CronWorkflow {
     let mut cron = cron(document, &names(document).first, FIRST);
     let expression = "cronworkflow.succeeded >= 1".to_owned();
@@ -175,8 +175,8 @@ fn cron(document: &Document, name: &str, schedule: &str) -> CronWorkflow {
     }
 }
 
-/// Returns the metadata of a clock. Argo CD applies it after what it names: Argo looks for an
-/// unknown template again only after 20 minutes.
+/// Returns the metadata of a `CronWorkflow`. Argo CD applies it after the objects that it
+/// references: Argo looks for an unknown template again only after 20 minutes.
 pub(super) fn cron_metadata(name: &str, document: &Document) -> Metadata {
     let mut metadata = metadata(name, Some(document));
     metadata.annotations.insert("argocd.argoproj.io/sync-wave".to_owned(), "1".to_owned());
@@ -211,8 +211,9 @@ pub(super) fn is_wanted(model: &str) -> String {
     format!("' {{{{inputs.parameters.models}}}} ' =~ '[ ,]{model}[ ,]'")
 }
 
-/// Makes the entrypoint of a pipeline with shards: the samples of all of them, each shard up to its
-/// bundle, then one version of them all; and the templates of the first and the last.
+/// Makes the entrypoint of a pipeline with shards: it collects the samples of all shards, trains
+/// each shard up to its bundle, and then makes one version of all bundles. Also returns the
+/// templates of the first and the last task.
 fn of_shards(
     document: &Document,
     shards: Sequence,
@@ -247,7 +248,7 @@ fn of_shards(
     std::iter::once(Ok(entrypoint)).chain(first).chain(last).collect()
 }
 
-/// Returns the parameters that the pods of a plan take of those of the workflow.
+/// Returns the workflow's parameters that the pods of a plan use.
 fn taken(plan: &Plan, groups: &[Group]) -> Result<Vec<&'static str>, StepError> {
     let taken: Vec<Vec<&str>> =
         groups.iter().map(|group| group.passed(plan)).collect::<Result<_, _>>()?;
@@ -255,7 +256,7 @@ fn taken(plan: &Plan, groups: &[Group]) -> Result<Vec<&'static str>, StepError> 
     Ok(PASSED.into_iter().filter(is_taken).collect())
 }
 
-/// Makes the DAG of a whole pipeline, which is the entrypoint, or that of a shard.
+/// Makes the DAG of a whole pipeline (the entrypoint) or of a shard.
 fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepError> {
     let mut tasks = Vec::new();
     for group in groups {
@@ -286,8 +287,8 @@ fn dag(pipeline: &str, plan: &Plan, groups: &[Group]) -> Result<Template, StepEr
     })
 }
 
-/// Makes the template of the page, which comes after all tasks, however they ended: everything that
-/// the run left under its keys becomes one folder again.
+/// Makes the template of the report page, which runs after all tasks, whether they succeeded or
+/// failed. All outputs of the run in the store become its input folder.
 fn report(document: &Document) -> Result<Template, StepError> {
     let mut task = train::report(&inputs(document));
     if let StepCommand::Report(args) = &mut task.command {
@@ -305,7 +306,7 @@ fn report(document: &Document) -> Result<Template, StepError> {
     let run = Artifact {
         name: "run".to_owned(),
         path: Some(step::input_path(&format!("{WORK}/run"), false)?),
-        // A run that was refused at its first task may have left nothing.
+        // A run that failed at its first task may have no outputs.
         optional: Some(true),
         s3: Some(S3Key { key: format!("runs/{}/{{{{workflow.uid}}}}/", document.name) }),
         archive: Some(Archive::default()),

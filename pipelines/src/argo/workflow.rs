@@ -1,6 +1,6 @@
 //! The fields of Argo's `WorkflowTemplate` and `CronWorkflow` that the manifests use.
 //!
-//! Only fields that 3.6, 3.7, 4.0 and 4.1 all have: `schedules` and `mutexes` are plural, and there
+//! Only fields that exist in 3.6, 3.7, 4.0 and 4.1: `schedules` and `mutexes` are plural, and there
 //! is no `backoff.cap`, no template annotation.
 
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::cluster::Object;
 use super::pod::{Container, Labels, PodSecurityContext, Volume, VolumeMount};
 
-/// A workflow that others are made from.
+/// A template from which workflows are created.
 pub type WorkflowTemplate = Object<WorkflowSpec>;
 
-/// A workflow that is started by the clock.
+/// A workflow that starts on a schedule.
 pub type CronWorkflow = Object<CronWorkflowSpec>;
 
 /// What a workflow does.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct WorkflowSpec {
-    /// The template to take the rest from.
+    /// The `WorkflowTemplate` that provides the other fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workflow_template_ref: Option<WorkflowTemplateRef>,
     /// The template of `templates` to start with.
@@ -33,10 +33,10 @@ pub struct WorkflowSpec {
     /// Seconds after which it is ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_deadline_seconds: Option<u32>,
-    /// Pods at once.
+    /// Most pods that run at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u32>,
-    /// What may not run beside it.
+    /// Locks that keep other workflows from running at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synchronization: Option<Synchronization>,
     /// When its pods are deleted.
@@ -48,22 +48,22 @@ pub struct WorkflowSpec {
     /// When its artifacts are deleted.
     #[serde(rename = "artifactGC", skip_serializing_if = "Option::is_none")]
     pub artifact_gc: Option<ArtifactGc>,
-    /// Where its artifacts go.
+    /// Its artifact repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_repository_ref: Option<ArtifactRepositoryRef>,
-    /// Whether logs are kept beside the artifacts.
+    /// Whether logs are stored with the artifacts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive_logs: Option<bool>,
-    /// Who the pods are.
+    /// Service account of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
     /// Whether the pods' containers get that account's token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automount_service_account_token: Option<bool>,
-    /// Who Argo's own containers in the pods are.
+    /// Service account of Argo's own containers in the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executor: Option<Executor>,
-    /// What the pods may do.
+    /// Security context of the pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<PodSecurityContext>,
     /// A patch of every pod, as YAML in a string.
@@ -88,7 +88,7 @@ pub struct WorkflowTemplateRef {
     pub name: String,
 }
 
-/// What a template, a task or a workflow is given.
+/// Arguments of a template, a task or a workflow.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Arguments {
@@ -109,7 +109,7 @@ pub struct Parameter {
     /// The text; in a template's inputs the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// What it means, for people.
+    /// Description for users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -123,7 +123,7 @@ pub struct Artifact {
     /// Its path in the pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The output that it is.
+    /// The output from which it is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// Whether it may be absent.
@@ -145,7 +145,7 @@ pub struct S3Key {
     pub key: String,
 }
 
-/// How an artifact is packed. Only "not at all" is used: every object opens with public tools.
+/// How an artifact is packed. Only no packing is used, so that public tools can open every object.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
@@ -186,9 +186,9 @@ pub struct PodGc {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TtlStrategy {
-    /// After a good end.
+    /// Seconds after success.
     pub seconds_after_success: u32,
-    /// After a bad end.
+    /// Seconds after failure.
     pub seconds_after_failure: u32,
 }
 
@@ -200,7 +200,7 @@ pub struct ArtifactGc {
     pub strategy: String,
 }
 
-/// Which settings say where artifacts go.
+/// Reference to the settings of the artifact repository.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ArtifactRepositoryRef {
@@ -210,7 +210,7 @@ pub struct ArtifactRepositoryRef {
     pub key: String,
 }
 
-/// Who Argo's own containers are.
+/// Identity of Argo's own containers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Executor {
@@ -238,7 +238,7 @@ pub struct Template {
     /// What it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<Arguments>,
-    /// What it gives back.
+    /// Its outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs: Option<Arguments>,
     /// Tasks that need one another.
@@ -253,7 +253,7 @@ pub struct Template {
     /// Seconds after which its pod is ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active_deadline_seconds: Option<u32>,
-    /// When its pod is tried again.
+    /// When its pod is retried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_strategy: Option<RetryStrategy>,
     /// A patch of this template's pods, after that of the workflow, as YAML in a string.
@@ -263,12 +263,12 @@ pub struct Template {
 
 /// Containers of one pod that need one another.
 ///
-/// Argo gives the pod only the volumes that `volume_mounts` names. A volume that a single container
-/// mounts has to come from the template's `pod_spec_patch`.
+/// Argo adds only the volumes in `volume_mounts` to the pod. A volume that only some containers
+/// mount must be in the template's `pod_spec_patch`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ContainerSet {
-    /// What every container sees.
+    /// Mounts of every container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volume_mounts: Vec<VolumeMount>,
     /// The containers.
@@ -279,7 +279,8 @@ pub struct ContainerSet {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dag {
-    /// Whether tasks that need none that failed are no longer started, which is the default.
+    /// Whether no further task starts after a failure, even if it does not depend on the failed
+    /// task; the default.
     #[serde(default, rename = "failFast", skip_serializing_if = "Option::is_none")]
     pub fail_fast: Option<bool>,
     /// The tasks.
@@ -292,18 +293,18 @@ pub struct Dag {
 pub struct DagTask {
     /// Its name.
     pub name: String,
-    /// The template that it is.
+    /// The template that it runs.
     pub template: String,
-    /// The tasks that must have ended well before.
+    /// The tasks that must have succeeded before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<String>,
     /// The condition under which it runs; otherwise it is skipped, and its dependants run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// What the template is given.
+    /// Arguments of the template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Arguments>,
-    /// Runs it once for each number, which is `{{item}}`, side by side.
+    /// Runs it once for each number, in parallel; the number is `{{item}}`.
     #[serde(rename = "withSequence", skip_serializing_if = "Option::is_none")]
     pub with_sequence: Option<Sequence>,
 }
@@ -316,53 +317,53 @@ pub struct Sequence {
     pub count: String,
 }
 
-/// When a pod is tried again.
+/// When a pod is retried.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryStrategy {
-    /// How often at most.
+    /// Most retries.
     pub limit: u32,
-    /// On what; it alone decides.
+    /// Condition for a retry; no other field decides.
     pub expression: String,
-    /// How long to wait.
+    /// Delay before a retry.
     pub backoff: Backoff,
 }
 
-/// How long to wait before another try.
+/// Delay before a retry.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Backoff {
-    /// The first wait.
+    /// The first delay.
     pub duration: String,
-    /// How many times longer each further one is.
+    /// Factor between one delay and the next.
     pub factor: u32,
-    /// When to stop trying.
+    /// Time after which no retry starts.
     pub max_duration: String,
 }
 
-/// When a clock stops permanently.
+/// When a `CronWorkflow` stops permanently.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StopStrategy {
-    /// An expression over the clock's counts of workflows, such as `cronworkflow.succeeded >= 1`.
+    /// An expression over the counts of its workflows, such as `cronworkflow.succeeded >= 1`.
     pub expression: String,
 }
 
-/// When a workflow is started.
+/// The specification of a `CronWorkflow`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CronWorkflowSpec {
     /// Cron expressions of five fields.
     pub schedules: Vec<String>,
-    /// The time zone they are meant in.
+    /// The time zone of the schedules.
     pub timezone: String,
-    /// What happens when the last one still runs: `Forbid`.
+    /// Behaviour if the previous workflow still runs: `Forbid`.
     pub concurrency_policy: String,
     /// How late a missed start may still happen, in seconds.
     pub starting_deadline_seconds: u32,
-    /// How many good workflows are kept.
+    /// How many successful workflows are kept.
     pub successful_jobs_history_limit: u32,
-    /// How many bad workflows are kept.
+    /// How many failed workflows are kept.
     pub failed_jobs_history_limit: u32,
     /// When no further workflow is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
-//! YAML in and out, in one place.
+//! Reads and writes YAML.
 //!
-//! kubectl and Argo read YAML 1.1, where `yes`, `on`, `1_000` and `12:30` are not texts: the writer
-//! quotes whatever such a reader would take for something else.
+//! kubectl and Argo read YAML 1.1, where `yes`, `on`, `1_000` and `12:30` are not strings: the
+//! writer quotes every string that such a reader would parse as another type.
 
 use contract::StepError;
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub fn write<T: Serialize>(value: &T) -> Result<String, StepError> {
         .map_err(|e| StepError::bug(format!("cannot write YAML: {e}")))
 }
 
-/// Why a text is not the YAML that is expected.
+/// Why a text is not valid YAML of the expected type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
     /// Line and column, from 1.
@@ -44,7 +44,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
 fn misfit(error: &serde_saphyr::Error) -> Misfit {
     let said = error.without_snippet().to_string();
     let said = said.lines().next().unwrap_or_default();
-    // Not every error that says its place in words has it as a value.
+    // Some errors contain their place only in the message, not as a value.
     let (said, place) = match said.rsplit_once(" at line ") {
         Some((said, place)) => (said, place.split_once(", column ")),
         None => (said, None),
@@ -54,7 +54,7 @@ fn misfit(error: &serde_saphyr::Error) -> Misfit {
     Misfit { place, message: meant(said).unwrap_or_else(|| said.to_owned()) }
 }
 
-/// Says which field is meant, in place of a list of all that there are.
+/// Returns a suggestion for a misspelt field, instead of the list of all fields.
 fn meant(said: &str) -> Option<String> {
     let (unknown, known) = said.split_once(", expected one of ")?;
     let name = unknown.split('`').nth(1)?;
@@ -65,7 +65,7 @@ fn meant(said: &str) -> Option<String> {
     })
 }
 
-/// Splits a file into its documents, by lines that are `---`. With each comes the number of lines
+/// Splits a file into its documents, by lines that are `---`. Returns each with the number of lines
 /// before it.
 pub fn documents(text: &str) -> Vec<(usize, String)> {
     let mut documents = vec![(0, String::new())];
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// What a YAML 1.1 reader takes for something else than a text when it stands unquoted.
+    /// Unquoted words that a YAML 1.1 reader does not parse as strings.
     const TRAPS: [&str; 34] = [
         "yes",
         "no",

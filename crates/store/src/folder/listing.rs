@@ -38,8 +38,8 @@ impl Listing<'_> {
     }
 }
 
-/// Returns the names in a folder that can be parts of a key, in the order of the keys below them:
-/// a folder's name ends with its `/`, which decides its place (`a.b` comes before `a/b`).
+/// Returns the names in a folder that can be parts of a key, in the order of the keys below them: a
+/// folder's name ends with `/`, which is part of the sort key (`a.b` comes before `a/b`).
 pub(super) fn entries(folder: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     let entries = match fs::read_dir(folder) {

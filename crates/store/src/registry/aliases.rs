@@ -1,4 +1,4 @@
-//! What aliases name: changed by compare-and-set, with a history of every change.
+//! Aliases: changed by compare-and-set, with a history of every change.
 
 use contract::artifact::json_bytes;
 use contract::{StepError, Timestamp};
@@ -9,7 +9,7 @@ use crate::key::check_part;
 use crate::object::{Condition, Put, for_each_key};
 
 impl Registry<'_> {
-    /// Returns the names of the aliases there are, in order.
+    /// Returns the names of the existing aliases, in order.
     pub fn aliases(&self) -> Result<Vec<String>, StepError> {
         let prefix = format!("models/{}/aliases/", self.pipeline);
         let mut aliases = Vec::new();
@@ -77,7 +77,8 @@ impl Registry<'_> {
 
     /// Returns every change of an alias, oldest first; the last one is the current version.
     pub fn history(&self, alias: &str) -> Result<Vec<AliasRecord>, StepError> {
-        // The alias is read first: whatever is appended meanwhile is in the listing.
+        // The alias is read first, so that the listing contains entries that are appended in the
+        // meantime.
         let current = self.alias(alias)?;
         let prefix = format!("models/{}/history/{alias}/", self.pipeline);
         let mut keys = Vec::new();
@@ -91,7 +92,8 @@ impl Registry<'_> {
         let mut entries = present
             .map(|(key, object)| AliasRecord::parse(key, &object.bytes))
             .collect::<Result<Vec<_>, _>>()?;
-        // Its entry is missing when the process that set the alias died before it wrote one.
+        // Its entry is missing if the process that set the alias was killed before it wrote the
+        // entry.
         if let Some(current) = current
             && !entries.iter().any(|entry| entry.change == current.change)
         {
@@ -101,8 +103,8 @@ impl Registry<'_> {
         Ok(entries)
     }
 
-    /// Writes a record's entry of the history, unless it exists: the process that set the alias may
-    /// have been killed before. Every change of the alias does this first.
+    /// Writes a record's history entry if it is missing, because the process that set the alias may
+    /// have been killed before it wrote the entry. Every change of the alias does this first.
     pub fn complete_history(&self, alias: &str, record: &AliasRecord) -> Result<(), StepError> {
         let time = record.since.compact();
         let name = format!("history/{alias}/{time}-{:08}.json", record.change);

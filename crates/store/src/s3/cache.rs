@@ -1,9 +1,9 @@
 //! A cache of score objects in a local folder.
 //!
 //! A listing has the tag of each object, so a cached object is used only if the bucket has the same
-//! tag: the cache never returns other content than the bucket. A file has the tag and the SHA-256
-//! of the content, each with a line feed, and the content; an invalid file is ignored. Files are
-//! not synced, and write failures are ignored, because the cache may be lost.
+//! tag: so the cache never returns other content than the bucket. A file consists of the tag and
+//! the SHA-256 of the content, each followed by a line feed, and the content; an invalid file is
+//! ignored. Files are not synced, and write failures are ignored, because the cache may be lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -31,8 +31,8 @@ pub(super) fn shared() -> Option<&'static Path> {
     SHARED.get().map(PathBuf::as_path)
 }
 
-/// Returns what the environment of another process needs to share the folder, where it does not
-/// name one already.
+/// Returns the environment variable with which another process shares the folder; `None` if the
+/// variable is already set.
 pub fn to_pass_on() -> Option<(&'static str, &'static Path)> {
     let is_named = std::env::var_os(VARIABLE).is_some_and(|folder| !folder.is_empty());
     shared().filter(|_| !is_named).map(|folder| (VARIABLE, folder))
@@ -84,7 +84,7 @@ impl Cache {
     }
 }
 
-/// Removes the folders beside `folder` to which nothing was added for longest.
+/// Removes the sibling folders of `folder` that have not been used for the longest time.
 fn forget_oldest_beside(folder: &Path) {
     let Some(parent) = folder.parent() else { return };
     let Ok(entries) = fs::read_dir(parent) else { return };
@@ -145,7 +145,7 @@ mod tests {
         let key = |day: usize| format!("scores/p/date=2026-11-{day:02}/x.json");
         for day in 10..10 + MOST_FOLDERS + 3 {
             cache.put(&key(day), "1", b"x");
-            // Days come in this order, whatever the resolution of the clock.
+            // The days have this order, independent of the resolution of the clock.
             let folder = fs::File::open(cache.folder.join(key(day)).parent().unwrap()).unwrap();
             let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day as u64);
             folder.file().set_modified(at).unwrap();

@@ -1,5 +1,5 @@
-//! Checksums of objects that come in ranges: each range's is computed as it comes, and they are
-//! joined without reading anything again.
+//! Checksums of objects that are downloaded in ranges: the checksum of each range is computed
+//! during its download, and the checksums are combined without reading the data again.
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::types::ChecksumType;
@@ -13,8 +13,8 @@ pub(super) struct Checksum {
 }
 
 impl Checksum {
-    /// Returns the object's checksum if it is one of the whole object that ranges can be joined to;
-    /// objects from other programs may have another one or none.
+    /// Returns the object's checksum if it covers the whole object and can be combined from ranges;
+    /// objects of other programs may have another kind of checksum or none.
     pub(super) fn of(reply: &GetObjectOutput) -> Option<Self> {
         if reply.checksum_type() == Some(&ChecksumType::Composite) {
             return None;
@@ -31,7 +31,7 @@ impl Checksum {
         Some(Self { algorithm, value: decode(text?)? })
     }
 
-    /// Returns whether these parts, given by their checksums and lengths, have this checksum.
+    /// Returns whether the parts, given by their checksums and lengths, combine to this checksum.
     pub(super) fn is_that_of(&self, parts: &[(u64, u64)]) -> bool {
         let empty = (Digest::new(self.algorithm).finalize(), 0);
         let joined = parts.iter().fold(empty, |(value, length), (next, next_length)| {
@@ -42,7 +42,7 @@ impl Checksum {
     }
 }
 
-/// The checksum of what has come so far.
+/// The checksum of the data received so far.
 #[derive(Debug)]
 pub(super) struct Running {
     digest: Option<Digest>,
@@ -50,7 +50,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Begins with nothing; without a checksum to compare with, only the length is kept.
+    /// Starts with no data; without a checksum to compare with, only the length is counted.
     pub(super) fn new(checksum: Option<&Checksum>) -> Self {
         Self { digest: checksum.map(|checksum| Digest::new(checksum.algorithm)), length: 0 }
     }
@@ -71,7 +71,8 @@ impl Running {
     }
 }
 
-/// Decodes the base64 of a checksum of 4 or 8 bytes; one of several parts (`...-3`) is none.
+/// Decodes the base64 of a checksum of 4 or 8 bytes; `None` for a checksum of several parts
+/// (`...-3`).
 fn decode(text: &str) -> Option<u64> {
     let bytes = aws_smithy_types::base64::decode(text).ok()?;
     (bytes.len() == 4 || bytes.len() == 8)

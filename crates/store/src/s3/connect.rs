@@ -1,4 +1,4 @@
-//! From settings to a client.
+//! Makes a client from settings.
 
 use std::path::Path;
 
@@ -30,23 +30,23 @@ use rustls::pki_types::pem::PemObject as _;
 use super::settings::S3Settings;
 use super::transfer;
 
-/// Region where none is set: what servers other than the provider's own expect.
+/// Default region, which servers other than AWS expect.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Idle connections kept: as many as requests are under way at once, so that none is made anew.
+/// Idle connections kept: as many as concurrent requests, so that connections are reused.
 const IDLE_CONNECTIONS: usize = super::SMALL_IN_FLIGHT;
 
-/// A client, and where it goes, for messages.
+/// A client, and its endpoint for messages.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
-    /// The same without the checksum headers that SDKs send since 2025: some servers answer 501 to
-    /// them.
+    /// The same client without the checksum headers that SDKs send since 2025; some servers answer
+    /// 501 to these headers.
     pub(super) plain: Client,
     pub(super) endpoint: String,
 }
 
-/// Reads what the environment says and makes the client; nothing is sent to the store yet.
+/// Reads the environment and makes the client; nothing is sent to the store yet.
 pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepError> {
     let secure = https_client(settings.ca_bundle.as_deref())?;
     let region = region(settings).await;
@@ -55,7 +55,7 @@ pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepErr
         .with_initial_backoff(settings.first_wait);
     let stalled =
         StalledStreamProtectionConfig::enabled().grace_period(settings.reply_deadline).build();
-    // The keys are known only after the endpoint is.
+    // The source of credentials depends on the endpoint, so the endpoint is read first.
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(region.clone())
         .http_client(secure.clone())
@@ -72,7 +72,7 @@ pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepErr
         .credentials_provider(credentials(settings, endpoint.is_some(), &region, secure))
         .force_path_style(settings.path_style.unwrap_or(endpoint.is_some()));
     if endpoint.as_ref().is_some_and(|url| url.starts_with("http://")) {
-        // No certificates are read where none are needed.
+        // Certificates are read only if they are needed.
         config.set_http_client(Some(client_builder().build_http()));
     }
     let endpoint = match endpoint {
@@ -88,7 +88,7 @@ pub(super) async fn connect(settings: &S3Settings) -> Result<Connection, StepErr
     Ok(Connection { client, plain, endpoint })
 }
 
-/// Returns the region; never asks the network for it.
+/// Returns the region, without network requests.
 async fn region(settings: &S3Settings) -> Region {
     let explicit = settings.region.clone().map(Region::new);
     RegionProviderChain::first_try(explicit)
@@ -96,7 +96,7 @@ async fn region(settings: &S3Settings) -> Region {
         .or_else(ProfileFileRegionProvider::new())
         .region()
         .await
-        // Manifests set what they leave out to nothing.
+        // Manifests set missing settings to empty variables.
         .filter(|region| !region.as_ref().is_empty())
         .unwrap_or(Region::from_static(DEFAULT_REGION))
 }
@@ -116,8 +116,8 @@ fn endpoint(shared: &SdkConfig) -> Option<String> {
     shared.service_config().and_then(|config| config.load_config(key)).or(all)
 }
 
-/// Returns where keys come from, in the usual order. A machine's own identity service is asked
-/// only for the provider's own endpoint: elsewhere, its keys would be of no use.
+/// Returns the source of credentials, in the usual order. The instance metadata service is queried
+/// only for an AWS endpoint: its credentials are not valid elsewhere.
 fn credentials(
     settings: &S3Settings,
     endpoint_is_set: bool,
@@ -150,7 +150,7 @@ fn client_builder() -> aws_smithy_http_client::Builder {
     aws_smithy_http_client::Builder::new().pool_max_idle_per_host(IDLE_CONNECTIONS)
 }
 
-/// Makes the client that speaks TLS, and trusts either the given certificates or the system's.
+/// Makes the HTTPS client, which trusts either the given certificates or the system's.
 fn https_client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, StepError> {
     let mut context = TlsContext::builder();
     if let Some(path) = ca_bundle {
@@ -163,7 +163,8 @@ fn https_client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient, StepError>
     Ok(client_builder().tls_provider(provider).tls_context(context).build_https())
 }
 
-/// The client takes a certificate that is none for a bug and panics, so this comes first.
+/// Checks that the certificates are valid. The client panics on an invalid certificate, so this
+/// check comes first.
 fn check_certificates(path: &Path, pem: &[u8]) -> Result<(), StepError> {
     let refused = |why: &str| {
         Err(StepError::usage(format!("`{}` {why}", path.display()))
@@ -178,7 +179,7 @@ fn check_certificates(path: &Path, pem: &[u8]) -> Result<(), StepError> {
     if store.is_empty() { refused("holds no certificate") } else { Ok(()) }
 }
 
-/// Returns the endpoint without what could be a secret.
+/// Returns the endpoint without parts that could contain secrets.
 fn shown(url: &str) -> Result<String, StepError> {
     let wrong = |why: &str| {
         Err(StepError::usage(format!("the endpoint's URL {why}"))

@@ -1,8 +1,9 @@
-//! Objects into files: the first request says how long the object is and brings its beginning;
-//! the rest of a larger one comes in ranges, a few at a time, each written where it belongs.
+//! Downloads objects into files. The first request returns the length and the beginning of the
+//! object. The rest of a larger object is downloaded in ranges, a few at a time, and each range is
+//! written at its offset.
 //!
-//! All ranges are of one state of the object (`If-Match`), a range that breaks off resumes from
-//! where it was, and the whole is compared with the object's checksum before the file appears.
+//! All ranges come from the same version of the object (`If-Match`). An interrupted range resumes
+//! at its last byte. The whole is compared with the object's checksum before the file appears.
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ use super::{Bucket, error, transfer};
 /// Length of a range of a larger object.
 const RANGE_BYTES: u64 = WHOLE_BYTES;
 
-/// A download under way.
+/// A download in progress.
 struct Download<'a> {
     key: &'a str,
     etag: String,
@@ -33,10 +34,10 @@ struct Download<'a> {
     checksum: Option<Checksum>,
 }
 
-/// How an attempt at the whole ended.
+/// Result of an attempt to download the whole object.
 enum Ended {
     Whole,
-    /// The object was replaced meanwhile, or what came is not what was stored.
+    /// The object was replaced in the meantime, or the received data is not the stored data.
     Differs(&'static str),
 }
 
@@ -79,7 +80,7 @@ impl Bucket {
         }
     }
 
-    /// Fetches all ranges; the first one is what the first reply begins with.
+    /// Fetches all ranges; the first one comes from the first reply.
     async fn fetch(&self, download: &Download<'_>, first: ByteStream) -> Result<Ended, StepError> {
         let mut first = Some(first);
         let starts = (0..download.length.div_ceil(RANGE_BYTES).max(1)).map(|n| n * RANGE_BYTES);
@@ -100,8 +101,8 @@ impl Bucket {
         })
     }
 
-    /// Fetches one range and returns its checksum and length; nothing if the object is another one
-    /// by now.
+    /// Fetches one range and returns its checksum and length; `None` if the object has been
+    /// replaced.
     async fn fetch_range(
         &self,
         download: &Download<'_>,
@@ -123,7 +124,7 @@ impl Bucket {
                 },
             };
             let write = download.write(body, start, end, &mut running);
-            // One that is too slow is asked for again, from where it came to.
+            // A range that is too slow is requested again from its last received byte.
             if let Ok(written) = timeout(deadline, write).await {
                 written?;
             }
@@ -154,8 +155,8 @@ impl Bucket {
 }
 
 impl Download<'_> {
-    /// Writes the bytes of a range until it ends or breaks off; what is more than the range is
-    /// left on its way.
+    /// Writes the bytes of a range until it ends or is interrupted; bytes beyond the range are not
+    /// read.
     async fn write(
         &self,
         mut body: ByteStream,

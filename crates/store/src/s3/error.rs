@@ -1,4 +1,4 @@
-//! Errors of failed requests, by who has to act.
+//! Errors of failed requests, classified by the required action.
 
 use std::error::Error;
 
@@ -25,17 +25,17 @@ pub(super) struct Request<'a> {
     pub(super) verb: &'a str,
     /// The permission that it needs, such as `s3:GetObject`.
     pub(super) action: &'a str,
-    /// The key as the bucket knows it.
+    /// The key in the bucket.
     pub(super) key: &'a str,
     /// The store's URL.
     pub(super) url: &'a str,
     /// The bucket.
     pub(super) bucket: &'a str,
-    /// Where the bucket is.
+    /// The endpoint of the bucket.
     pub(super) endpoint: &'a str,
 }
 
-/// A failed reply, without what differs between operations.
+/// A failed reply, without the parts that differ between operations.
 struct Failure<'e> {
     code: &'e str,
     words: &'e str,
@@ -45,8 +45,8 @@ struct Failure<'e> {
 }
 
 impl Request<'_> {
-    /// Says what went wrong, without secrets: neither keys nor signatures nor signed URLs, which
-    /// the store's message may contain.
+    /// Makes the error of a failed request, without secrets: credentials, signatures and signed
+    /// URLs, which the store's message may contain.
     pub(super) fn error<E>(&self, error: &SdkError<E, HttpResponse>) -> StepError
     where
         E: Error + ProvideErrorMetadata + 'static,
@@ -73,7 +73,8 @@ impl Request<'_> {
         }
     }
 
-    /// Returns an object's tag from a reply, which has one if it is a reply of S3.
+    /// Returns an object's tag from a reply; a reply without a tag is an error, because S3 always
+    /// sends one.
     pub(super) fn tag(&self, etag: Option<&str>) -> Result<String, StepError> {
         match etag {
             Some(etag) if !etag.is_empty() => Ok(etag.to_owned()),
@@ -81,7 +82,7 @@ impl Request<'_> {
         }
     }
 
-    /// Makes the error for a reply or transfer that did not come through whole.
+    /// Makes the error for an incomplete reply or transfer.
     pub(super) fn broken(&self, why: &str) -> StepError {
         StepError::unavailable(format!("{}: {why}", self.what()))
             .hint("check that the store is running and reachable from here; `AWS_ENDPOINT_URL` names its endpoint")
@@ -154,7 +155,7 @@ impl Request<'_> {
         }
     }
 
-    /// Explains a request that never reached the store.
+    /// Makes the error for a request that never reached the store.
     fn unsent(&self, error: &(dyn Error + 'static)) -> StepError {
         if let Some(tls) = find::<rustls::Error>(error) {
             return self.usage(
@@ -184,7 +185,7 @@ impl Request<'_> {
     }
 }
 
-/// Returns an error and what caused it, outermost first.
+/// Returns an error and its causes, outermost first.
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| {
         let error: &'e (dyn Error + 'static) = *error;
@@ -204,7 +205,7 @@ fn one_line(error: &impl ToString) -> String {
     error.to_string().chars().take(300).flat_map(char::escape_debug).collect()
 }
 
-/// Returns the code and the status, and the store's own words.
+/// Returns the code, the status, and the store's own message.
 fn named(failure: &Failure<'_>) -> String {
     let status = failure.status;
     match failure.code {
@@ -213,8 +214,8 @@ fn named(failure: &Failure<'_>) -> String {
     }
 }
 
-/// Returns the store's own words after a colon; nothing where they only repeat the code, or may hold
-/// what is secret: keys, signatures, signed URLs.
+/// Returns the store's own message after a colon; empty if it only repeats the code, or may contain
+/// secrets: credentials, signatures, signed URLs.
 fn words(failure: &Failure<'_>) -> String {
     let words = failure.words.trim().trim_end_matches('.');
     let plain = |text: &str| text.to_lowercase().replace([' ', '.'], "");
@@ -229,14 +230,14 @@ fn words(failure: &Failure<'_>) -> String {
     format!(": {}", one_line(&words))
 }
 
-/// Says that no object has the key: a bucket that is not there is another matter.
+/// Returns whether no object has the key; a missing bucket is a different error.
 pub(super) fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let SdkError::ServiceError(reply) = error else { return false };
     matches!(reply.err().code(), Some("NoSuchKey" | "NotFound"))
         || (reply.raw().status().as_u16() == 404 && reply.err().code().is_none())
 }
 
-/// Says that a condition on the object's state does not hold.
+/// Returns whether a condition on the object's state does not hold.
 pub(super) fn is_precondition<E>(error: &SdkError<E, HttpResponse>) -> bool {
     error.raw_response().is_some_and(|reply| reply.status().as_u16() == 412)
 }

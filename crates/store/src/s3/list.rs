@@ -7,7 +7,7 @@ use super::Bucket;
 use crate::key;
 use crate::object::Listed;
 
-/// Keys asked for at a time, the most that the protocol allows.
+/// Keys per listing request, the most that the protocol allows.
 const PAGE: usize = 1000;
 
 impl Bucket {
@@ -43,8 +43,8 @@ impl Bucket {
         Ok(keys)
     }
 
-    /// Returns what a listing says of an object; nothing of what another program put there, which is
-    /// not the store's.
+    /// Returns the listing entry of an object; `None` for an object of another program, whose key
+    /// is not one of the store.
     fn listed(&self, object: &Object) -> Option<Listed> {
         let key = object.key()?.strip_prefix(&self.prefix)?;
         key::check(key).ok()?;

@@ -12,7 +12,7 @@ use super::put::Answer;
 use super::{Bucket, HIDDEN};
 use crate::object::Condition;
 
-/// What this process has found out so far.
+/// Results of the tests in this process so far.
 #[derive(Debug, Default)]
 pub(super) struct Probe {
     if_absent: AtomicBool,
@@ -22,7 +22,7 @@ pub(super) struct Probe {
 const CONTENT: &[u8] = b"Lynceus tries here whether conditional writes are honoured.\n";
 
 impl Bucket {
-    /// Makes sure, once in a process, that writes on this condition are honoured.
+    /// Checks, once per process, that the store honours this write condition.
     pub(super) async fn check_condition(&self, condition: Condition<'_>) -> Result<(), StepError> {
         let (known, tried) = match condition {
             Condition::Any => return Ok(()),
@@ -35,7 +35,7 @@ impl Bucket {
         }
         let mut answer = self.try_condition(tried).await?;
         if condition == Condition::IfAbsent && matches!(answer, Answer::Written(_)) {
-            // The first process of all makes the object; from now on it is there.
+            // The very first process creates the object; later processes find it.
             answer = self.try_condition(tried).await?;
         }
         if matches!(answer, Answer::Written(_)) {
@@ -45,8 +45,8 @@ impl Bucket {
         Ok(())
     }
 
-    /// Makes sure that it is known whether the server takes checksum headers: a write in parts
-    /// cannot be sent again without them.
+    /// Tests whether the server accepts checksum headers, if this is still unknown: a multipart
+    /// upload cannot be repeated without them.
     pub(super) async fn check_checksums(&self) -> Result<(), StepError> {
         if self.has_written.load(Ordering::Relaxed) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Whole objects in one request.
+//! Writes whole objects, each in one request.
 
 use std::error::Error;
 use std::sync::atomic::Ordering;
@@ -28,13 +28,13 @@ struct Write<'a> {
     mark: &'a str,
 }
 
-/// What the store said to a write.
+/// The store's answer to a write.
 pub(super) enum Answer {
-    /// It is there, with this tag.
+    /// The object was written, with this tag.
     Written(String),
     /// The condition does not hold.
     Conflict,
-    /// Another write of the same key was under way, so nothing was decided.
+    /// Another write of the same key was in progress, so the result is undecided.
     Undecided,
 }
 
@@ -60,7 +60,7 @@ impl Bucket {
         }
     }
 
-    /// Reads an object that was just listed, from this machine if it is here.
+    /// Reads an object that was just listed, from the local cache if possible.
     pub(super) async fn read_listed(&self, listed: &Listed) -> Result<Option<Vec<u8>>, StepError> {
         let key = self.key(&listed.key)?;
         let kept = self.cache.as_ref().zip(listed.etag.as_ref());
@@ -81,7 +81,7 @@ impl Bucket {
         if objects.is_empty() {
             return Ok(Vec::new());
         }
-        // Once, before many ask for it.
+        // This check runs once, before the concurrent writes that need it.
         self.check_condition(Condition::IfAbsent).await?;
         let puts = stream::iter(objects).map(|(key, bytes)| self.put_if_new(key, bytes));
         puts.buffered(SMALL_IN_FLIGHT).try_collect().await
@@ -113,7 +113,8 @@ impl Bucket {
             let again = body.try_clone().unwrap_or_else(|| SdkBody::from(bytes));
             match self.put_once(key, again, condition, &mark).await? {
                 Answer::Written(etag) => return Ok(Put::Written(etag)),
-                // It may be with this very write: done, its reply lost, sent again by the client.
+                // The conflict may be with this same write: it succeeded, its reply was lost, and
+                // the client sent it again.
                 Answer::Conflict => {
                     let own = self.head_of_write(key, &mark).await?;
                     return Ok(own.map_or(Put::Conflict, Put::Written));
@@ -128,8 +129,8 @@ impl Bucket {
 
     /// Writes an object, with the client's own retries, and marks it as of this write.
     ///
-    /// A server that answers 501 to the checksum headers (Cloudflare R2, older Ceph and others did)
-    /// gets the write again without them, and every later one.
+    /// If a server answers 501 to the checksum headers (as Cloudflare R2, older Ceph and others
+    /// did), this write is repeated without them, and every later write omits them.
     pub(super) async fn put_once(
         &self,
         key: &str,
@@ -217,8 +218,9 @@ impl Bucket {
         }
     }
 
-    /// Returns what differs for a request that sends this many bytes: the reply begins only after
-    /// the last of them, and what changed on its way is sent again.
+    /// Returns the client settings of a request that sends this many bytes: a deadline for the
+    /// reply, which begins only after the last byte, and a retry for data that was changed in
+    /// transit.
     pub(super) fn sending<E>(&self, bytes: u64) -> aws_sdk_s3::config::Builder
     where
         E: Error + ProvideErrorMetadata + Send + Sync + 'static,
@@ -230,7 +232,7 @@ impl Bucket {
     }
 }
 
-/// Says what a refused conditional write means; nothing if it is a failure of another kind. A key
+/// Returns the meaning of a rejected conditional write; `None` for a failure of another kind. A key
 /// without an object fails `If-Match` with 412 on some servers and with 404 on others.
 fn refusal(
     error: &SdkError<PutObjectError, HttpResponse>,
@@ -251,7 +253,7 @@ fn is_not_implemented(error: &SdkError<PutObjectError, HttpResponse>) -> bool {
     status == Some(501) || error.code() == Some("NotImplemented")
 }
 
-/// Servers that read the header strictly want a tag's quotes.
+/// Returns a tag in quotes, which strict servers require in the header.
 fn quoted(etag: &str) -> String {
     if etag.starts_with('"') || etag.starts_with("W/") {
         etag.to_owned()

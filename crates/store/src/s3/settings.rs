@@ -1,8 +1,8 @@
 //! Settings of a bucket, from the environment or from the caller.
 //!
 //! Region, endpoint, profile files, keys, session token and web identity are read by `aws-config`,
-//! so they work as in every other program. The rest is read here, and this is the only place of the
-//! crate that reads the environment.
+//! so they work as in other AWS programs. The other settings are read here. No other module of the
+//! crate reads the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,26 +31,27 @@ pub struct S3Settings {
     pub endpoint_url: Option<String>,
     /// Region instead of `AWS_REGION`, `AWS_DEFAULT_REGION` and the profile; `us-east-1` without any.
     pub region: Option<String>,
-    /// Keys instead of those that the environment, a profile or a web identity gives.
+    /// Credentials instead of those from the environment, a profile or a web identity.
     pub credentials: Option<Credentials>,
-    /// Whether the bucket's name stands in the path of a URL; without a value, it does at every
-    /// endpoint that is not the provider's own.
+    /// Whether the bucket's name is in the path of URLs; without a value, it is for every endpoint
+    /// outside of AWS.
     pub path_style: Option<bool>,
     /// How objects are encrypted at rest.
     pub encryption: Encryption,
     /// PEM file with the certificates to trust instead of the system's.
     pub ca_bundle: Option<PathBuf>,
-    /// Folder of this machine where score objects are kept, instead of the process' own
+    /// Local folder in which score objects are cached, instead of the folder of the process
     /// ([`super::cache::share`]).
     pub cache: Option<PathBuf>,
     /// Attempts at a request before it counts as failed.
     pub attempts: u32,
-    /// First of the waits between attempts, which double; each is cut by a random share.
+    /// First backoff between attempts; it doubles each time, and each is shortened by a random
+    /// share.
     pub first_wait: Duration,
-    /// Time for a connection to come about.
+    /// Deadline of a connection attempt.
     pub connect_deadline: Duration,
-    /// Time for a reply to begin and for each pause in it; bytes add to it. After three times this
-    /// time a request fails, even if attempts are left.
+    /// Deadline for the begin of a reply and for each pause in it; transferred bytes extend it.
+    /// After three times this time a request fails, even if attempts are left.
     pub reply_deadline: Duration,
 }
 
@@ -73,8 +74,9 @@ impl Default for S3Settings {
 }
 
 impl S3Settings {
-    /// Reads `AWS_CA_BUNDLE`, `LYNCEUS_S3_PATH_STYLE`, `LYNCEUS_S3_SSE`, `LYNCEUS_S3_SSE_KMS_KEY_ID`,
-    /// `LYNCEUS_S3_REPLY_SECONDS` and `LYNCEUS_S3_CACHE`; a value that means nothing is a usage error.
+    /// Reads `AWS_CA_BUNDLE`, `LYNCEUS_S3_PATH_STYLE`, `LYNCEUS_S3_SSE`,
+    /// `LYNCEUS_S3_SSE_KMS_KEY_ID`, `LYNCEUS_S3_REPLY_SECONDS` and `LYNCEUS_S3_CACHE`; an invalid
+    /// value is a usage error.
     pub fn from_environment() -> Result<Self, StepError> {
         Self::from_variables(&environment_variable)
     }

@@ -1,4 +1,4 @@
-//! What uploads and downloads share: sizes, and waits between attempts.
+//! Common code of uploads and downloads: sizes, deadlines, and backoff between attempts.
 
 use std::fmt::Display;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -10,17 +10,17 @@ use contract::StepError;
 use super::error::Request;
 use super::settings::S3Settings;
 
-/// Objects up to this length go in one request.
+/// Objects up to this length are transferred in one request.
 pub(super) const WHOLE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Requests that one transfer has under way.
+/// Concurrent requests of one transfer.
 pub(super) const IN_FLIGHT: usize = 4;
 
-/// Slowest transfer that is still waited for.
+/// Slowest accepted transfer rate.
 const LEAST_BYTES_PER_SECOND: u64 = 128 * 1024;
 
-/// Reply deadlines after which a request is given up with all its attempts: a store that hangs is
-/// waited for no longer, one that answers with errors gets every attempt.
+/// Number of reply deadlines after which a request fails, even if attempts are left. It ends the
+/// wait for a store that hangs; a store that answers with errors gets every attempt.
 const SILENCES: u32 = 3;
 
 /// Returns how long a transfer of this many bytes may take.
@@ -39,8 +39,8 @@ pub(super) fn timeouts(settings: &S3Settings, bytes: u64) -> TimeoutConfig {
         .build()
 }
 
-/// Attempts at something that the client itself cannot try again, such as a reply that broke off
-/// in its middle.
+/// Attempts of an operation that the client itself cannot retry, such as a reply that was
+/// interrupted.
 #[derive(Debug)]
 pub(super) struct Waits {
     left: u32,
@@ -52,7 +52,7 @@ impl Waits {
         Self { left: settings.attempts.max(1), wait: settings.first_wait }
     }
 
-    /// Waits before the next attempt, or fails with what went wrong in the last one.
+    /// Waits before the next attempt, or fails with the error of the last one.
     pub(super) async fn next(
         &mut self,
         request: &Request<'_>,

@@ -1,7 +1,7 @@
-//! Files into the bucket: small ones in one request, larger ones in parts, a few at a time.
+//! Uploads files: small ones in one request, larger ones in parts, a few at a time.
 //!
-//! An object made of parts appears whole with the last request or not at all. Each part carries a
-//! checksum, and the store makes the whole object's from them.
+//! An object of several parts appears whole with the last request or not at all. Each part has a
+//! checksum, and the store computes the checksum of the whole object from them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const MAX_PARTS: u64 = 10_000;
 /// Completing a large object takes the store longer than other requests.
 const COMPLETION_AS_BYTES: u64 = 16 * 1024 * 1024;
 
-/// An upload under way.
+/// An upload in progress.
 struct Upload<'a> {
     key: &'a str,
     id: String,
@@ -97,7 +97,7 @@ impl Bucket {
         result
     }
 
-    /// Sends all parts; a part is read when its turn has come, so only a few are in memory.
+    /// Sends all parts; each part is read just before it is sent, so only a few are in memory.
     async fn send_parts(&self, upload: &Upload<'_>) -> Result<Vec<CompletedPart>, StepError> {
         let in_flight = (PART_BYTES * IN_FLIGHT as u64 / upload.part_bytes).max(1);
         stream::iter(0..upload.length.div_ceil(upload.part_bytes))
@@ -157,7 +157,7 @@ impl Bucket {
         match completed {
             Ok(completed) => request.tag(completed.e_tag()),
             Err(error) => {
-                // It may have been done all the same, and only its reply lost.
+                // The write may have succeeded, with only its reply lost.
                 let own = self.head_of_write(upload.key, mark).await.ok().flatten();
                 own.ok_or_else(|| request.error(&error))
             }
@@ -166,7 +166,7 @@ impl Bucket {
 }
 
 impl Upload<'_> {
-    /// Reads a part beside the transfers that are under way.
+    /// Reads a part without blocking the transfers in progress.
     async fn read(&self, start: u64, length: u64) -> Result<Vec<u8>, StepError> {
         let file = Arc::clone(&self.file);
         let read = tokio::task::spawn_blocking(move || {

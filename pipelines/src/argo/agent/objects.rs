@@ -8,12 +8,12 @@ use crate::argo::serving::objects::PodTemplate;
 /// A pod on each node.
 pub type DaemonSet = Object<DaemonSetSpec>;
 
-/// What a `DaemonSet` is to be.
+/// The specification of a `DaemonSet`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DaemonSetSpec {
-    /// Its pods.
+    /// Selects its pods.
     pub selector: Selector,
-    /// What they are made of.
+    /// Template of the pods.
     pub template: PodTemplate,
 }

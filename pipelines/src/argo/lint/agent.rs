@@ -1,4 +1,5 @@
-//! Agents: is the one folder of the node read-only, and do flags, volumes, probe and policies fit?
+//! Checks agents: their single node folder is read-only, and flags, volumes, probe and policies are
+//! correct.
 
 use clap::Parser as _;
 
@@ -39,7 +40,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A pod may see one folder of its node.
+/// Checks that a pod mounts at most one folder of its node.
 fn volumes(pod: &PodSpec, report: &mut Report<'_>) {
     let of_node: Vec<&Volume> =
         pod.volumes.iter().filter(|volume| volume.host_path.is_some()).collect();
@@ -93,7 +94,7 @@ fn flags(container: &Container, report: &mut Report<'_>) {
             report.say("reference", format!("`{owner}`: there is no variable `{name}`"));
         }
     }
-    // The name may come as a flag as well.
+    // The node's name may also be a flag.
     let mut line = vec![PROGRAM.to_owned()];
     line.extend(container.args.iter().cloned());
     if is_set(NODE_NAME) {
@@ -136,7 +137,8 @@ fn probe(container: &Container, report: &mut Report<'_>) {
     }
 }
 
-/// The namespace admits the pods, and admits no more than it has to.
+/// Checks that the namespace admits the pods, and that its Pod Security level is no weaker than
+/// necessary.
 fn namespace(agent: &DaemonSet, is_on_node: bool, objects: &Objects, report: &mut Report<'_>) {
     let own = |labels: &crate::argo::pod::Labels| {
         labels.get(COMPONENT).is_some_and(|component| component == AGENT)
@@ -156,7 +158,7 @@ fn namespace(agent: &DaemonSet, is_on_node: bool, objects: &Objects, report: &mu
     }
 }
 
-/// Policies deny by default, let Prometheus ask, and let the agent reach names.
+/// Checks that policies deny by default, and allow Prometheus to scrape and the agent to use DNS.
 fn network(agent: &DaemonSet, objects: &Objects, report: &mut Report<'_>) {
     if objects.network_policies.is_empty() {
         return;

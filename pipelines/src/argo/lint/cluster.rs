@@ -1,4 +1,4 @@
-//! Rights, documents and what else the workflows need of the namespace.
+//! Checks permissions, documents and other objects that the workflows need in the namespace.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::argo::cluster::{ArtifactRepository, ConfigMap, Role, RoleRule};
 use crate::argo::workflow::WorkflowSpec;
 use crate::argo::yaml;
 
-/// What Kubernetes takes at most in one object.
+/// Largest object that Kubernetes accepts, in bytes.
 const OBJECT_BYTES: usize = 1 << 20;
 
-/// Words in the names of what a `ConfigMap` must not hold.
+/// Words in key names that a `ConfigMap` must not contain.
 const SECRETS: [&str; 8] =
     ["secret", "password", "passwd", "token", "credential", "access_key", "api_key", "private_key"];
 
@@ -40,7 +40,7 @@ pub(super) fn check(objects: &Objects, findings: &mut Vec<Finding>) {
     for (place, namespace) in &objects.namespaces {
         let enforced = namespace.metadata.labels.get(ENFORCE);
         let component = namespace.metadata.labels.get(COMPONENT);
-        // What a namespace of agents enforces depends on what they read.
+        // The required Pod Security level of an agents' namespace depends on the agents' sources.
         let is_of_agents = component.is_some_and(|component| component == AGENT);
         if !is_of_agents && enforced.is_none_or(|level| level != "restricted") {
             let mut report = Report { place, findings };
@@ -92,7 +92,7 @@ fn is_of_pods(rule: &RoleRule) -> bool {
     rule.api_groups == [""] && rule.verbs.iter().all(|verb| allowed.contains(&verb.as_str()))
 }
 
-/// Returns whether accounts were given, and this one not.
+/// Returns whether accounts were given, but not this one.
 fn is_missing(account: &str, objects: &Objects) -> bool {
     let mut names = objects.service_accounts.iter().map(|(_, account)| &account.metadata.name);
     !objects.service_accounts.is_empty() && !names.any(|name| name == account)
@@ -119,8 +119,8 @@ fn config_map(map: &ConfigMap, report: &mut Report<'_>) {
     }
 }
 
-/// Returns whether a text looks like a secret by its key: neither the path of a file, nor a file
-/// with the pipeline's name.
+/// Returns whether a text looks like a secret by its key; paths of files and files named after the
+/// pipeline do not count.
 fn is_secret(key: &str, value: &str) -> bool {
     let is_file = Path::new(key).extension().is_some();
     let key = key.to_lowercase().replace('-', "_");
@@ -137,7 +137,7 @@ fn is_least(role: &Role) -> bool {
         && verbs == ["create", "patch"]
 }
 
-/// Checks what a workflow names.
+/// Checks the objects that a workflow references.
 pub(super) fn workflow(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
     accounts(spec, objects, report);
     for volume in &spec.volumes {
@@ -177,7 +177,8 @@ pub(super) fn has_artifacts(spec: &WorkflowSpec) -> bool {
     })
 }
 
-/// The accounts exist, and the executor's has its right and its token.
+/// Checks that the accounts exist, and that the executor's account has its permission and its
+/// token.
 fn accounts(spec: &WorkflowSpec, objects: &Objects, report: &mut Report<'_>) {
     if objects.service_accounts.is_empty() {
         return;

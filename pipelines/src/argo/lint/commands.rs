@@ -1,4 +1,5 @@
-//! Images, commands and flags: does the step take them, and do its ports fit the template's?
+//! Checks images, commands and flags: the step accepts them, and its ports match those of the
+//! template.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use super::{Report, cluster, containers, references, secrets, wiring};
 use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::workflow::{Arguments, Template, WorkflowSpec};
 
-/// Stands for what only the cluster knows.
+/// Example for a time that is known only in the cluster.
 const LATER: &str = "2026-01-01T00:00:00Z";
 
 /// Parses a step's flags as `lynceus step` does.
@@ -45,7 +46,7 @@ pub(super) fn template(
         }
         steps.push((container, step));
     }
-    // What a step reads and writes whose flags do not parse is not known.
+    // If the flags of a step do not parse, its inputs and outputs are unknown.
     if steps.len() == containers(template).len() {
         // A workflow without artifacts keeps only what its steps write to the store.
         if cluster::has_artifacts(spec) {
@@ -104,7 +105,7 @@ pub(super) fn parse(
     Ok(line.step)
 }
 
-/// The models in a step's flags must be the document's.
+/// Checks that the models in a step's flags are in the document.
 fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Report<'_>) {
     let named: Vec<&str> = match step {
         StepCommand::Train(args) => vec![args.model.trim()],
@@ -130,7 +131,7 @@ fn models(owner: &str, step: &StepCommand, document: &Document, report: &mut Rep
     }
 }
 
-/// Replaces a reference by its default, or by an example if only the cluster knows the value.
+/// Replaces a reference by its default, or by an example if the value is known only in the cluster.
 fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> String {
     let mut resolved = text.to_owned();
     for name in references::split(text).into_iter().flatten() {
@@ -143,9 +144,9 @@ fn resolve(spec: &WorkflowSpec, template: &Template, text: &str, depth: u8) -> S
 
 fn example(name: &str) -> &'static str {
     match name {
-        // The number that a loop gives.
+        // The number of the loop's current item.
         "item" => "0",
-        // Argo writes it as Go shows a time, which no step reads.
+        // Argo writes it in Go's default time format, which no step can parse.
         "workflow.creationTimestamp" => "2026-01-01 00:00:00 +0000 UTC",
         _ => LATER,
     }
@@ -223,7 +224,8 @@ fn files(
     }
 }
 
-/// Every artifact of a pod is a port of one of its steps, and every port of its steps an artifact.
+/// Checks that every artifact of a pod is a port of one of its steps, and that every port of its
+/// steps is an artifact.
 fn ports(template: &Template, steps: &[(&Container, StepCommand)], report: &mut Report<'_>) {
     let name = &template.name;
     let of = |arguments: &Option<Arguments>| -> Vec<String> {

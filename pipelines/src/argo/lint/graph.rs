@@ -1,4 +1,4 @@
-//! Templates, tasks and artifacts.
+//! Checks templates, tasks and artifacts.
 
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     unused(spec, report);
 }
 
-/// Every input of the entrypoint is a parameter of the workflow.
+/// Checks that every input of the entrypoint is a parameter of the workflow.
 fn entrypoint(spec: &WorkflowSpec, name: &str, report: &mut Report<'_>) {
     let given = spec.arguments.clone().unwrap_or_default();
     let Some(inputs) = template_named(spec, name).and_then(|t| t.inputs.as_ref()) else { return };
@@ -142,7 +142,7 @@ fn artifacts(
             report.say("artifact", format!("task `{name}`: `{}` has no source", artifact.name));
             continue;
         };
-        // Whether the task and its output exist is a matter of the reference.
+        // The check of references reports a missing task or output.
         let exists = tasks.iter().any(|other| other.name == producer);
         if exists && !task.dependencies.iter().any(|needed| needed == producer) {
             let message = format!("task `{name}` takes from `{producer}` and does not wait for it");

@@ -1,4 +1,5 @@
-//! Do the policies deny by default, and let each pod reach what its steps need?
+//! Checks that the policies deny by default, and allow each pod the destinations that its steps
+//! need.
 
 use document::{Document, HttpUrl};
 
@@ -78,14 +79,14 @@ fn rules<'a>(policies: &'a [&NetworkPolicy]) -> impl Iterator<Item = &'a EgressR
     policies.iter().flat_map(|policy| &policy.spec.egress)
 }
 
-/// Returns the port of the store, as the steps and Argo's own containers see it.
+/// Returns the port of the store from the settings of the steps and of Argo's own containers.
 fn store_port(objects: &Objects) -> Option<u16> {
     let settings = &objects.config_map(STORE)?.data;
     let url = settings.get("AWS_ENDPOINT_URL").map_or("https://s3.amazonaws.com", String::as_str);
     Some(url.parse::<HttpUrl>().ok()?.port())
 }
 
-/// The pod may reach what the extensions of a step need.
+/// Checks that the pod may reach the destinations that the extensions of a step need.
 fn reaches(
     name: &str,
     policies: &[&NetworkPolicy],

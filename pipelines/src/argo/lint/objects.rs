@@ -1,4 +1,4 @@
-//! Reading manifests into typed objects, which refuse unknown fields.
+//! Reads manifests into typed objects, which reject unknown fields.
 
 use document::Document;
 use serde::Deserialize;
@@ -38,7 +38,7 @@ pub(super) struct Objects {
     pub(super) autoscalers: Placed<Autoscaler>,
     pub(super) inference_services: Placed<InferenceService>,
     pub(super) kustomizations: Placed<Kustomization>,
-    /// Objects of other projects, which are not looked into.
+    /// Objects of other projects, which are not checked.
     pub(super) others: Placed<Value>,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Held<'a> {
     pub(super) place: &'a Place,
     pub(super) metadata: &'a Metadata,
     pub(super) spec: &'a WorkflowSpec,
-    /// Whether a `CronWorkflow` carries it, so that it has a scheduled time.
+    /// Whether it belongs to a `CronWorkflow`, and so has a scheduled time.
     pub(super) is_clock: bool,
 }
 
@@ -82,7 +82,8 @@ impl Objects {
 
     fn add(&mut self, file: &File, before: usize, text: &str, findings: &mut Vec<Finding>) {
         let mut place = Place { file: file.name.clone(), object: String::new(), line: before };
-        // Lines are counted from the top of the file: blank lines replace the documents before.
+        // Blank lines replace the earlier documents, so that lines are counted from the top of the
+        // file.
         let text = format!("{}{text}", "\n".repeat(before));
         let mut refuse = |place: &Place, rule, misfit: Misfit| {
             findings.push(Finding {
@@ -149,7 +150,7 @@ impl Objects {
         self.config_maps.iter().map(|(_, map)| map).find(|map| named(&map.metadata))
     }
 
-    /// Returns the document that a workflow's pods are given.
+    /// Returns the document that a workflow mounts into its pods.
     pub(super) fn document(&self, spec: &WorkflowSpec) -> Option<Document> {
         let maps = spec.volumes.iter().filter_map(|volume| volume.config_map.as_ref());
         let mut texts =
@@ -157,8 +158,7 @@ impl Objects {
         texts.find_map(|text| document::parse("document.yaml", text).ok())
     }
 
-    /// Returns the workflows that the objects hold: those of templates, and those that clocks carry
-    /// themselves.
+    /// Returns the workflows of the objects: those of templates, and those inside of CronWorkflows.
     pub(super) fn workflows(&self) -> Vec<Held<'_>> {
         let templates = self.workflow_templates.iter().map(|(place, template)| Held {
             place,

@@ -7,7 +7,7 @@ use super::objects::Objects;
 use super::{Report, template_named};
 use crate::argo::workflow::{CronWorkflow, Template, WorkflowSpec};
 
-/// What every workflow knows of itself, on all versions that the manifests are for.
+/// Variables of every workflow, in all supported versions of Argo.
 const WORKFLOW: [&str; 6] = [
     "workflow.name",
     "workflow.namespace",
@@ -17,10 +17,10 @@ const WORKFLOW: [&str; 6] = [
     "workflow.creationTimestamp.RFC3339",
 ];
 
-/// What only a workflow that a clock started knows.
+/// Variable that only a workflow of a `CronWorkflow` has.
 const SCHEDULED: &str = "workflow.scheduledTime";
 
-/// What is known only when all but the exit handler is over.
+/// Variables that only the exit handler has.
 const ENDED: [&str; 2] = ["workflow.status", "workflow.failures"];
 
 pub(super) fn workflow(spec: &WorkflowSpec, is_clock: bool, report: &mut Report<'_>) {
@@ -103,7 +103,8 @@ fn in_template(spec: &WorkflowSpec, template: &Template, name: &str) -> Option<S
         let found = arguments.into_iter().find(|argument| argument.name == parameter);
         return match found.and_then(|argument| argument.value.as_deref()) {
             None => Some("names no parameter of the workflow with a value".to_owned()),
-            // Argo puts the default in as it stands; only the entrypoint's inputs get it resolved.
+            // Argo inserts the default unchanged; it resolves references only in the entrypoint's
+            // inputs.
             Some(value) if value.contains("{{") => {
                 Some("contains another reference: pass it on as an input".to_owned())
             }
@@ -139,7 +140,7 @@ fn task_output(spec: &WorkflowSpec, template: &Template, rest: &str) -> Option<S
     (!is_there).then(|| format!("names no output of `{}`", task.name))
 }
 
-/// What is between the braces, or what is wrong with them.
+/// The text between the braces, or the syntax error.
 type Reference = Result<String, String>;
 
 /// Returns every reference of a value's texts, with its text.

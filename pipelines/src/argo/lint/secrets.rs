@@ -1,4 +1,4 @@
-//! Secrets: does each step get those that it reads, and no other?
+//! Checks that each step gets the Secrets that it reads, and no others.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::argo::pod::{Container, VolumeMount};
 use crate::argo::workflow::WorkflowSpec;
 use crate::argo::{secrets, step};
 
-/// Every Secret that is named is an object, or one of those that a person makes.
+/// Checks that every referenced Secret is an object, or one of those that users create.
 pub(super) fn named(
     spec: &WorkflowSpec,
     pipeline: Option<&str>,
@@ -36,7 +36,7 @@ pub(super) fn named(
     }
 }
 
-/// Steps that open the store get its keys; no other step gets any.
+/// Checks that exactly the steps that open the store get its credentials.
 pub(super) fn of_store(
     owner: &str,
     container: &Container,

@@ -1,4 +1,5 @@
-//! Pod Security `restricted`, of the steps' containers and of Argo's own, and a read-only root.
+//! Checks Pod Security `restricted` for the containers of steps and of Argo, and a read-only root
+//! file system.
 
 use super::{Report, containers, values};
 use crate::argo::pod::{Container, SecurityContext};
@@ -50,8 +51,8 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
     patch(spec, report);
 }
 
-/// Argo's own containers are refused by a namespace that enforces `restricted`, unless a patch gives
-/// them what the steps' containers have.
+/// Checks the patch of Argo's own containers: without the settings of the steps' containers, a
+/// namespace that enforces `restricted` rejects them.
 fn patch(spec: &WorkflowSpec, report: &mut Report<'_>) {
     let Some(patch) = &spec.pod_spec_patch else {
         return report
@@ -110,11 +111,11 @@ pub(super) fn on_node(
     }
 }
 
-/// What holds for every container: Pod Security, and quantities that are such.
+/// Checks every container: Pod Security, and valid resource quantities.
 fn restricted(owner: &str, container: &Container, report: &mut Report<'_>) {
     contained(owner, container, report);
     let context = container.security_context.clone().unwrap_or_default();
-    // What the container does not say, the pod says.
+    // A field that the container does not set is taken from the pod.
     if context.run_as_non_root == Some(false) || context.run_as_user == Some(0) {
         report.say("security", format!("`{owner}` may not run as root"));
     }

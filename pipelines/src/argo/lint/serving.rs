@@ -1,4 +1,5 @@
-//! Endpoints: are their pods secure, do flags, ports, Services and scalers fit, and may anyone ask?
+//! Checks endpoints: secure pods; matching flags, ports, Services and autoscalers; and clients that
+//! are allowed to connect.
 
 use clap::Parser as _;
 
@@ -9,7 +10,7 @@ use crate::argo::access::STORE;
 use crate::argo::pod::{Container, Labels, PodSecurityContext, Probe, Volume};
 use crate::argo::serving::{KSERVE_CONTAINER, LONGEST_NAME, SERVE};
 
-/// The pods of an endpoint, whichever object holds them.
+/// The pods of an endpoint, from a Deployment or an `InferenceService`.
 struct Pods<'a> {
     labels: &'a Labels,
     has_token: bool,
@@ -136,7 +137,7 @@ fn endpoint(pods: &Pods<'_>, objects: &Objects, report: &mut Report<'_>) {
     }
 }
 
-/// The flags are those of the program, and name files that a volume holds.
+/// Checks that the flags parse, and that a volume provides the files they name.
 fn flags(container: &Container, volumes: &[Volume], report: &mut Report<'_>) {
     let owner = &container.name;
     if container.command.first().is_none_or(|program| *program != format!("/{SERVE}")) {
@@ -192,7 +193,7 @@ fn probes(what: &str, probe: Option<&Probe>, container: &Container, report: &mut
     }
 }
 
-/// Policies let someone ask, and let the pods reach the store.
+/// Checks that policies allow clients to connect, and the pods to reach the store.
 fn reached(pods: &Pods<'_>, objects: &Objects, report: &mut Report<'_>) {
     let selecting = objects.network_policies.iter().map(|(_, policy)| &policy.spec);
     let selecting: Vec<_> = selecting

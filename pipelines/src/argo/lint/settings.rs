@@ -1,4 +1,4 @@
-//! Times, locks, tries and tidying.
+//! Checks deadlines, mutexes, retries and garbage collection.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, report: &mut Report<'_>) {
 
 pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Report<'_>) {
     let name = &template.name;
-    // A failed tick is not retried: the next one does its work.
+    // A failed tick is not retried: the next one scores the missed windows.
     let is_tick = spec.templates.iter().any(|other| other.container_set.is_some());
     if template.dag.is_some() {
         if template.active_deadline_seconds.is_some() {
@@ -63,7 +63,7 @@ pub(super) fn template(spec: &WorkflowSpec, template: &Template, report: &mut Re
     }
 }
 
-/// No two templates have the same mutex, because a scoring would wait for a training.
+/// Checks that no two templates have the same mutex: scoring would wait for training.
 pub(super) fn mutexes(objects: &Objects, findings: &mut Vec<Finding>) {
     let mut holders = BTreeMap::new();
     for held in objects.workflows() {

@@ -1,4 +1,5 @@
-//! Values that the API server or Argo would refuse: quantities, durations, addresses, labels.
+//! Checks values that the API server or Argo would reject: quantities, durations, addresses,
+//! labels.
 
 use std::net::IpAddr;
 
@@ -10,10 +11,10 @@ use crate::argo::workflow::WorkflowSpec;
 /// The units of Go's durations.
 const DURATIONS: [&str; 6] = ["ns", "us", "ms", "s", "m", "h"];
 
-/// What Kubernetes takes at most in a label's value, and in its name.
+/// Longest value and longest name of a label that Kubernetes accepts, in characters.
 const LABEL_CHARACTERS: usize = 63;
 
-/// Quantities are such, and nothing is promised more than it may use.
+/// Checks that quantities are valid, and that no request exceeds its limit.
 pub(super) fn resources(owner: &str, resources: &Resources, report: &mut Report<'_>) {
     for text in resources.requests.values().chain(resources.limits.values()) {
         if let Some(problem) = wrong_quantity(text) {
@@ -31,7 +32,7 @@ pub(super) fn resources(owner: &str, resources: &Resources, report: &mut Report<
     }
 }
 
-/// Says what is wrong with a quantity.
+/// Returns the error of an invalid quantity.
 pub(super) fn wrong_quantity(text: &str) -> Option<String> {
     quantity(text)
         .is_none()
@@ -85,7 +86,7 @@ pub(super) fn is_duration(text: &str) -> bool {
     !text.is_empty()
 }
 
-/// Addresses and labels of a policy are such.
+/// Checks that addresses and labels of a policy are valid.
 pub(super) fn policy(policy: &NetworkPolicy, report: &mut Report<'_>) {
     let mut selectors = vec![&policy.spec.pod_selector];
     for peer in policy.spec.egress.iter().flat_map(|rule| &rule.to) {
@@ -107,7 +108,7 @@ fn is_cidr(text: &str) -> bool {
     prefix.parse().is_ok_and(|prefix: u8| prefix <= longest)
 }
 
-/// Labels of pods are such.
+/// Checks that labels of pods are valid.
 pub(super) fn pods(spec: &WorkflowSpec, report: &mut Report<'_>) {
     let own = spec.templates.iter().filter_map(|template| template.metadata.as_ref());
     for metadata in spec.pod_metadata.iter().chain(own) {
@@ -117,7 +118,7 @@ pub(super) fn pods(spec: &WorkflowSpec, report: &mut Report<'_>) {
     }
 }
 
-/// Says which labels are none.
+/// Returns the errors of invalid labels.
 pub(super) fn wrong_labels(labels: &Labels) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, value) in labels {
@@ -127,7 +128,7 @@ pub(super) fn wrong_labels(labels: &Labels) -> Vec<String> {
                 "`{name}` is not the name of a label: letters, digits, `-`, `_`, `.`"
             ));
         }
-        // What Argo puts in is not known here.
+        // The values that Argo inserts are unknown here.
         if !value.contains("{{") && !is_label(value) {
             wrong.push(format!(
                 "`{value}` is not a value for the label `{name}`: at most {LABEL_CHARACTERS} letters, \

@@ -1,8 +1,8 @@
-//! Does each pod have the volumes that its containers mount?
+//! Checks that each pod has the volumes that its containers mount.
 //!
-//! The pod of a container gets the workflow's volumes that the container mounts. That of a
-//! container set gets only those that the set's own `volumeMounts` name (Argo 3.6 to 4.1): other
-//! mounts of a single container need a `podSpecPatch`, or the API server refuses the pod.
+//! The pod of a single container gets the workflow's volumes that the container mounts. The pod of
+//! a container set gets only the volumes in the set's own `volumeMounts` (Argo 3.6 to 4.1). Other
+//! mounts of its containers need a `podSpecPatch`, or the API server rejects the pod.
 
 use super::{Report, containers};
 use crate::argo::pod::Volume;

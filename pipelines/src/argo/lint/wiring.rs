@@ -25,7 +25,7 @@ pub(super) fn workflow(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut
     keys(spec, pipeline, report);
 }
 
-/// What a task is given is what its step takes.
+/// Checks that the inputs of a task have the kind that its step expects.
 fn kinds(
     spec: &WorkflowSpec,
     tasks: &[DagTask],
@@ -42,7 +42,7 @@ fn kinds(
     }
 }
 
-/// Returns what an output of a task is.
+/// Returns the kind of an output of a task.
 fn made(spec: &WorkflowSpec, tasks: &[DagTask], from: &str) -> Option<&'static str> {
     let name = from.strip_prefix("{{tasks.")?.strip_suffix("}}")?;
     let (producer, output) = name.split_once(".outputs.artifacts.")?;
@@ -52,7 +52,7 @@ fn made(spec: &WorkflowSpec, tasks: &[DagTask], from: &str) -> Option<&'static s
     steps_of(spec, template).iter().find_map(|step| written_as(step, path))
 }
 
-/// Returns what the steps of a task take an artifact for.
+/// Returns the kinds that the steps of a task expect of an artifact.
 fn taken(spec: &WorkflowSpec, task: &DagTask, artifact: &Artifact) -> Option<&'static str> {
     let template = template_named(spec, &task.template)?;
     let path = path_of(template.inputs.as_ref(), &artifact.name)?;
@@ -73,7 +73,7 @@ fn steps_of(spec: &WorkflowSpec, template: &Template) -> Vec<StepCommand> {
     containers.filter_map(|(_, it)| commands::parse(spec, template, it).ok()).collect()
 }
 
-/// Returns what a file or folder is that a step writes.
+/// Returns the kind of a file or folder that a step writes.
 fn written_as(step: &StepCommand, path: &Path) -> Option<&'static str> {
     if step.common().outcome.as_deref() == Some(path) {
         return Some("outcome");
@@ -82,12 +82,12 @@ fn written_as(step: &StepCommand, path: &Path) -> Option<&'static str> {
     Some(port.name)
 }
 
-/// Returns what a port takes: its name, apart from that of outcomes.
+/// Returns the kind of a port: its name, except for outcomes.
 fn kind_of(port: &'static str) -> &'static str {
     if port == "ended" { "outcome" } else { port }
 }
 
-/// A task that trains a model runs when that model is wanted, not when another is.
+/// Checks that a task trains its model only if `models` contains that model.
 fn condition(spec: &WorkflowSpec, task: &DagTask, report: &mut Report<'_>) {
     let Some(when) = &task.when else { return };
     let steps = template_named(spec, &task.template).map(|template| steps_of(spec, template));
@@ -103,8 +103,8 @@ fn condition(spec: &WorkflowSpec, task: &DagTask, report: &mut Report<'_>) {
     }
 }
 
-/// Every key is the pipeline's, no two outputs have the same, and what a run reads of itself is
-/// written by it.
+/// Checks that every key belongs to the pipeline, that no two outputs have the same key, and that a
+/// run writes the keys that it reads from itself.
 fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
     let mut written = BTreeSet::new();
     for template in &spec.templates {
@@ -138,7 +138,7 @@ fn keys(spec: &WorkflowSpec, pipeline: Option<&str>, report: &mut Report<'_>) {
     }
 }
 
-/// Returns a key with the number of the shard in it as the pods of a shard have it.
+/// Returns a key in which the reference to the shard's number replaces the number.
 fn of_any_shard(key: &str) -> String {
     let part = |part: &str| match part.strip_prefix("shard-") {
         Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -166,8 +166,8 @@ fn foreign(template: &Template, key: &str, pipeline: Option<&str>, report: &mut 
     }
 }
 
-/// In a pod, what is read from a volume that begins empty was written by a container that the reader
-/// waits for, and is what the reader takes it for.
+/// Checks files on volumes that are empty at the start of a pod: a container that the reader
+/// depends on writes the file, and the file has the kind that the reader expects.
 pub(super) fn pod(
     spec: &WorkflowSpec,
     template: &Template,
@@ -202,7 +202,8 @@ pub(super) fn pod(
     }
 }
 
-/// Returns whether a path is on a volume that begins empty, and no artifact is laid there.
+/// Returns whether a path is on a volume that is empty at the start, and is not the path of an
+/// artifact.
 fn begins_empty(
     spec: &WorkflowSpec,
     template: &Template,
@@ -218,7 +219,7 @@ fn begins_empty(
         })
 }
 
-/// What a step reads from a `ConfigMap` is one of its keys.
+/// Checks that the files that a step reads from a `ConfigMap` are keys of it.
 pub(super) fn maps(
     spec: &WorkflowSpec,
     (template, container): (&Template, &Container),
@@ -229,7 +230,7 @@ pub(super) fn maps(
     for mount in mounts(template, container) {
         let map = volume(spec, mount).and_then(|volume| volume.config_map.as_ref());
         let Some(NameRef { name }) = map else { continue };
-        // Whether it exists at all is a matter of the volume.
+        // The check of volumes reports a missing `ConfigMap`.
         let Some(map) = objects.config_map(name) else { continue };
         for port in step.inputs() {
             let Ok(key) = port.path.strip_prefix(&mount.mount_path) else { continue };

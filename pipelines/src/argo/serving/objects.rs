@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::argo::cluster::{Object, Selector};
 use crate::argo::pod::{Container, Labels, PodSecurityContext, Volume};
 
-/// Pods that answer.
+/// The pods of the endpoint.
 pub type Deployment = Object<DeploymentSpec>;
 
-/// What a Deployment is to be.
+/// The specification of a Deployment.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeploymentSpec {
@@ -17,7 +17,7 @@ pub struct DeploymentSpec {
     /// How pods are replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// What they are made of.
+    /// Template of the pods.
     pub template: PodTemplate,
 }
 
@@ -25,7 +25,7 @@ pub struct DeploymentSpec {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Strategy {
-    /// One more than wanted, none fewer.
+    /// One more pod than the replica count, and none fewer.
     pub rolling_update: RollingUpdate,
 }
 
@@ -68,19 +68,19 @@ pub struct PodSpec {
     pub service_account_name: String,
     /// Whether it gets the identity's token.
     pub automount_service_account_token: bool,
-    /// What its containers may do.
+    /// Security context of its containers.
     pub security_context: PodSecurityContext,
-    /// Taints of nodes that do not keep it away.
+    /// Taints of nodes that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// Number of its containers.
+    /// Its containers.
     pub containers: Vec<Container>,
     /// Its volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
 }
 
-/// Taints that do not keep a pod away.
+/// Taints that a pod tolerates.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Toleration {
@@ -116,17 +116,17 @@ pub struct ServicePort {
 /// A scaler.
 pub type Autoscaler = Object<AutoscalerSpec>;
 
-/// What it scales, between which bounds, by what.
+/// The scaled object, the bounds, and the metrics.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AutoscalerSpec {
-    /// What.
+    /// The scaled object.
     pub scale_target_ref: TargetRef,
     /// Fewest replicas.
     pub min_replicas: u32,
     /// Most replicas.
     pub max_replicas: u32,
-    /// By what.
+    /// The metrics.
     pub metrics: Vec<ScaleMetric>,
 }
 
@@ -142,14 +142,14 @@ pub struct TargetRef {
     pub name: String,
 }
 
-/// A figure that replicas are scaled by.
+/// A metric by which replicas are scaled.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleMetric {
     /// `Resource`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Which.
+    /// The resource.
     pub resource: ScaleResource,
 }
 
@@ -177,15 +177,15 @@ pub struct ScaleTarget {
 /// An endpoint of `KServe`.
 pub type InferenceService = Object<InferenceServiceSpec>;
 
-/// What `KServe` runs.
+/// The specification of an `InferenceService`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InferenceServiceSpec {
-    /// The pods that answer.
+    /// The pods of the endpoint.
     pub predictor: Predictor,
 }
 
-/// Pods that answer, and how many of them.
+/// The pods of the endpoint, and their number.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Predictor {
@@ -203,7 +203,7 @@ pub struct Predictor {
     pub service_account_name: String,
     /// Whether they get the identity's token.
     pub automount_service_account_token: bool,
-    /// What their containers may do.
+    /// Security context of their containers.
     pub security_context: PodSecurityContext,
     /// Their containers.
     pub containers: Vec<Container>,
