@@ -79,7 +79,7 @@ struct StepCli {
     step: StepCommand,
 }
 
-/// Flags of every command but `step`.
+/// Flags of every command except `step`.
 #[derive(Debug, clap::Args)]
 struct Global {
     /// Keep runs, models and scores in this store: a folder, `file:///folder` or
@@ -257,7 +257,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     let code = match line.get(1) {
-        // A step's flags are its own: `--store` of all other commands has a default, a step's not.
+        // Steps have separate flags: `--store` has a default in all other commands, but not in
+        // steps.
         Some(word) if word == "step" && step::is_of_sample(&line) => {
             step::SampleCli::try_parse_from(&line[1..]).map(|cli| step::of_sample(&cli))
         }
@@ -267,8 +268,7 @@ pub fn main() -> ExitCode {
         _ => Cli::try_parse_from(line).map(execute),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
-        // Clap chooses the stream and the words; there is no other place to report a failure of
-        // that.
+        // Clap chooses the stream and the message; a failure to print cannot be reported elsewhere.
         drop(error.print());
         u8::try_from(error.exit_code()).unwrap_or(2)
     }))
@@ -332,7 +332,7 @@ fn execute(cli: Cli) -> u8 {
     }
 }
 
-/// Refuses a format of rows where a command prints none.
+/// Refuses a row format for a command that prints no rows.
 fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
     let has_rows = matches!(command, Command::Scores(_) | Command::Predict(_));
     match global.output_format {
@@ -354,7 +354,7 @@ fn check_format(global: &Global, command: &Command) -> Result<(), StepError> {
     }
 }
 
-/// Returns the command line's definition, for tests of its texts.
+/// Returns the definition of the command line, for tests of its help texts.
 #[doc(hidden)]
 pub fn command() -> clap::Command {
     Cli::command()

@@ -1,4 +1,5 @@
-//! `agent`: what `lynceus agent` does, as a program for the pods of nodes that links nothing else.
+//! `agent`: the command `lynceus agent` as a separate program for pods on nodes, without the code
+//! of other commands.
 
 use std::process::ExitCode;
 

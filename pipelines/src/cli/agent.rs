@@ -1,4 +1,5 @@
-//! `lynceus agent`, and the program `agent`: the recorder of one node, as a service that says how it is.
+//! `lynceus agent`, and the program `agent`: the recorder of one node, as a service with health
+//! checks and metrics.
 
 mod health;
 

@@ -1,4 +1,4 @@
-//! `lynceus compare`: runs side by side.
+//! `lynceus compare`: compares runs side by side.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What most commands need: the document with its changes, and the store.
+//! Common code of commands: the document with its changes, and the store.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::{Global, say};
 use crate::find;
 use crate::run::{RunRecord, mirror, read_runs};
 
-/// Flags that name a document and change it.
+/// Flags that select a document and change it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DocumentArgs {
     /// Pipeline: the name or the path of a document
@@ -34,10 +34,11 @@ pub(crate) struct DocumentArgs {
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) document: Document,
-    /// The folder the document's own paths are relative to, absolute.
+    /// Absolute path of the folder to which the document's paths are relative.
     pub(crate) base: PathBuf,
     pub(crate) store: StorePlace,
-    /// The number of shards is that of the live version, since the document leaves it open.
+    /// Whether the number of shards comes from the live version, because the document does not set
+    /// it.
     pub(crate) has_open_shards: bool,
 }
 
@@ -60,7 +61,8 @@ impl Context {
         Ok(Self { document, base, store, has_open_shards })
     }
 
-    /// Returns how many entities the sources have now, and how many shards they need.
+    /// Returns the current number of entities of the sources, and the number of shards that they
+    /// need.
     ///
     /// Errors: those of the sources and of the store.
     pub(crate) fn fitting_shards(&self, now: Timestamp) -> Result<(usize, u32), StepError> {
@@ -75,7 +77,7 @@ impl Context {
         Ok((entities, self.document.shards.fitting(entities, live)))
     }
 
-    /// Lets a document that leaves the number of shards open have as many as its entities need.
+    /// Sets the number of shards by the number of entities, if the document does not set it.
     ///
     /// Errors: those of the sources and of the store.
     pub(crate) fn settle_shards(&mut self, now: Timestamp) -> Result<(), StepError> {
@@ -87,8 +89,8 @@ impl Context {
         Ok(())
     }
 
-    /// Returns the time of the last row of the document's tables, as the last whole step that is
-    /// not before it, where the document has `now: last_row`.
+    /// Returns the time of the last row of the document's tables, rounded up to a whole step, if
+    /// the document has `now: last_row`.
     pub(crate) fn last_row(&self) -> Result<Option<Timestamp>, StepError> {
         if self.document.now != Present::LastRow {
             return Ok(None);
@@ -102,8 +104,8 @@ impl Context {
         Ok(Some(if floor == last { last } else { floor + self.document.step }))
     }
 
-    /// Returns the replacement of the pipeline's name in the keys of its shards, or its name if it
-    /// has none.
+    /// Returns the texts that replace the pipeline's name in the keys of its shards, or its name if
+    /// it has no shards.
     pub(crate) fn paths(&self) -> Vec<String> {
         let shards = self.document.shards.all();
         shards.into_iter().map(|shard| crate::train::path(&self.document, shard)).collect()
@@ -117,7 +119,8 @@ impl Context {
     }
 }
 
-/// Returns how many shards the live version has, 1 for one without; nothing before the first.
+/// Returns how many shards the live version has, 1 for a version without shards; `None` if there is
+/// no live version.
 fn live_shards(store: &StorePlace, document: &Document) -> Result<Option<u32>, StepError> {
     let store = store.open()?;
     let registry = Registry::new(store.as_ref(), &document.name);
@@ -126,10 +129,10 @@ fn live_shards(store: &StorePlace, document: &Document) -> Result<Option<u32>, S
     Ok(Some(u32::try_from(parts.max(1)).unwrap_or(u32::MAX)))
 }
 
-/// Folder of runs and cache where the store itself is not a folder of this machine.
+/// Folder of runs and the cache if the store itself is not a local folder.
 const LOCAL_RUNS: &str = ".lynceus";
 
-/// The store, and where runs and the cache lie: in it, if it is a folder of this machine.
+/// The store, and the folder of runs and the cache: the store itself if it is a local folder.
 #[derive(Debug, Clone)]
 pub(crate) struct StorePlace {
     pub(crate) root: PathBuf,
@@ -143,7 +146,7 @@ impl StorePlace {
             store::s3::cache::share(&root.join("cache/scores"));
             return Ok(Self { root, url: url.to_owned() });
         }
-        // Opening checks what a folder's URL may look like; the folder itself is not touched.
+        // Opening validates the URL of a folder; it does not access the folder.
         drop(store::open(url)?);
         let root = absolute(Path::new(url.strip_prefix("file://").unwrap_or(url)))?;
         Ok(Self { url: format!("file://{}", root.display()), root })
@@ -153,26 +156,26 @@ impl StorePlace {
         store::open(&self.url)
     }
 
-    /// Opens the store if runs do not lie in it, but on this machine.
+    /// Opens the store if runs are kept in a local folder outside of it.
     fn open_apart(&self) -> Result<Option<Box<dyn store::ObjectStore>>, StepError> {
         let is_folder = self.url.starts_with("file://");
         if is_folder { Ok(None) } else { self.open().map(Some) }
     }
 
-    /// Makes sure that the store can be reached, before any work is done for it.
+    /// Checks that the store is reachable before any work starts.
     pub(crate) fn reach(&self) -> Result<(), StepError> {
         let store = self.open_apart()?;
         store.map_or(Ok(()), |store| store.list("", None, 1).map(drop))
     }
 
-    /// Puts a run's files into the store, where they do not lie in it.
+    /// Uploads a run's files to the store, if they are not already in it.
     pub(crate) fn keep_run(&self, folder: &Path) -> Result<(), StepError> {
         let store = self.open_apart()?;
         store.map_or(Ok(()), |store| mirror::upload(store.as_ref(), &self.root, folder).map(drop))
     }
 
-    /// Returns a pipeline's runs with their folders, in the order in which they were started: those
-    /// of this machine, and those of the store, whose folders may not be there yet.
+    /// Returns a pipeline's runs with their folders, in the order in which they were started: local
+    /// runs, and runs of the store, whose local folders may not exist yet.
     pub(crate) fn runs(&self, pipeline: &str) -> Result<Vec<(PathBuf, RunRecord)>, StepError> {
         let mut runs = read_runs(&self.root, pipeline);
         if let Some(store) = self.open_apart()? {
@@ -187,7 +190,7 @@ impl StorePlace {
         Ok(runs)
     }
 
-    /// Returns the pipelines that the store, or this machine, has anything of, in order.
+    /// Returns the pipelines that have objects in the store or local runs, in order.
     pub(crate) fn pipelines(&self) -> Result<Vec<String>, StepError> {
         let store = self.open()?;
         let mut names = BTreeSet::new();
@@ -200,7 +203,7 @@ impl StorePlace {
         Ok(names.into_iter().collect())
     }
 
-    /// Makes sure that a run's files lie on this machine.
+    /// Downloads a run's files if they are not on this machine.
     pub(crate) fn bring_run(&self, folder: &Path) -> Result<(), StepError> {
         if RunRecord::read(folder).is_ok() {
             return Ok(());
@@ -218,7 +221,7 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, StepError> {
     })
 }
 
-/// Returns the current time. The clock is read only here; everything below gets it as a flag.
+/// Returns the current time. The clock is read only here; all other code gets the time as a flag.
 pub(crate) fn clock() -> Timestamp {
     Timestamp::from_ms(jiff::Timestamp::now().as_millisecond())
 }

@@ -97,8 +97,8 @@ fn write_rows(
     }
 }
 
-/// Writes what the rows of a run were made of into a folder beside their file; returns the folder, and
-/// what it holds of each source.
+/// Writes the raw data of a run's rows into a folder beside their file; returns the folder, and its
+/// content by source.
 fn write_raw(
     global: &Global,
     (pipeline, store): (&str, &StorePlace),
@@ -106,7 +106,7 @@ fn write_raw(
     to: &Path,
 ) -> Result<(PathBuf, Vec<Written>), StepError> {
     let document = document::read(&run.join("document.yaml"))?;
-    // Files of events are relative to the document's folder, which a run does not have with it.
+    // Files of events are relative to the document's folder, which is not part of a run.
     let base = absolute(&find::document(pipeline, &global.pipelines)?.base)?;
     let extent = FeatureTable::extent(&run.join("feature/features.parquet"))?;
     let (Some(first), Some(last)) = (extent.first, extent.last) else {
@@ -143,7 +143,7 @@ fn objects(path: &Path) -> Result<Vec<Map<String, Value>>, StepError> {
             object.insert(name.to_owned(), value);
         }
         for column in &table.columns {
-            // A gap is not a number of JSON, and becomes null.
+            // JSON has no number for a gap, so it becomes null.
             object.insert(column.name.clone(), json!(column.values.get(row)));
         }
         object
@@ -151,8 +151,8 @@ fn objects(path: &Path) -> Result<Vec<Map<String, Value>>, StepError> {
     Ok((0..features.rows()).map(object).collect())
 }
 
-/// Returns the rows as CSV: time, entity, label, scenario, whether the row counts in no metric, and
-/// the features; a gap is empty.
+/// Returns the rows as CSV: time, entity, label, scenario, whether metrics exclude the row, and the
+/// features; a gap is empty.
 fn csv(path: &Path) -> Result<String, StepError> {
     let features = FeatureTable::read(path)?;
     let table = &features.table;
@@ -186,7 +186,7 @@ fn csv(path: &Path) -> Result<String, StepError> {
     Ok(text)
 }
 
-/// Returns a text as a cell, in quotes where it must be.
+/// Returns a text as a cell, in quotes if necessary.
 fn cell(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))

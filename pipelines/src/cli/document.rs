@@ -1,4 +1,4 @@
-//! `lynceus document`: the document as commands use it.
+//! `lynceus document`: prints the document in the form that commands use.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `lynceus entities`, also `lynceus containers`: which class each entity is, and what it declares.
+//! `lynceus entities`, also `lynceus containers`: the class and the declared class of each entity.
 
 use std::path::{Path, PathBuf};
 
@@ -97,7 +97,7 @@ pub(super) struct Listed {
     pub(super) last_seen: Timestamp,
 }
 
-/// An entity and what speaks for each class.
+/// An entity and the evidence for each class.
 #[derive(Debug, Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -108,9 +108,9 @@ struct Shown {
 #[derive(Debug, Serialize)]
 struct ShownClass {
     name: String,
-    /// By all windows together.
+    /// Probability by all windows together.
     probability: f64,
-    /// In spreads of a feature beyond the usual range of the class.
+    /// Distance beyond the usual range of the class, in units of the features' spreads.
     distance: f64,
 }
 
@@ -164,7 +164,7 @@ fn show(global: &Global, args: &DocumentArgs, entity: &str) -> Result<(), StepEr
 
 /// Returns an entity by name.
 ///
-/// Errors: usage for a name that is not there.
+/// Errors: usage for an unknown name.
 pub(super) fn find(
     mut listed: Vec<Listed>,
     document: &Document,
@@ -183,13 +183,13 @@ pub(super) fn find(
 
 /// Returns the evidence of every entity, in the order of their names.
 ///
-/// Errors: usage for a pipeline of another task, refused where nothing was scored yet.
+/// Errors: usage for a pipeline of another task, refused if nothing was scored yet.
 pub(super) fn read(store: &dyn ObjectStore, document: &Document) -> Result<Vec<Listed>, StepError> {
     let (bundle, state) = known(store, document)?;
     Ok(listed(&bundle, &state, document))
 }
 
-/// Returns the state of the last scored window, and the bundle that it is about.
+/// Returns the state of the last scored window, and the bundle to which it belongs.
 fn known(
     store: &dyn ObjectStore,
     document: &Document,

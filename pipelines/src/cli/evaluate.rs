@@ -1,5 +1,5 @@
-//! `lynceus evaluate`: scores of a time range against a scenario log, and classes of entities
-//! against what they are.
+//! `lynceus evaluate`: evaluates scores of a time range against a scenario log, and classes of
+//! entities against their true classes.
 
 mod classes;
 mod labelled;
@@ -48,17 +48,17 @@ pub(crate) struct EvaluateArgs {
     to: Timestamp,
 }
 
-/// What the scores of a time range are worth.
+/// Evaluation of the scores of a time range.
 #[derive(Debug, Serialize)]
 struct Evaluation {
     windows: usize,
-    /// By name; those that every evaluation has are null where nothing could be measured.
+    /// Metrics by name; those that every evaluation has are null if they could not be measured.
     figures: BTreeMap<String, Option<f64>>,
     scenarios: Vec<Found>,
-    /// Figures of each kind of fault, and of each entity.
+    /// Metrics of each kind of fault, and of each entity.
     #[serde(flatten)]
     parts: Parts,
-    /// Verdicts on the rows of each label, where the rows themselves have labels.
+    /// Verdicts on the rows of each label, if the rows themselves have labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<labelled::OfLabel>,
 }
@@ -73,11 +73,11 @@ struct Found {
     delay_seconds: Option<f64>,
     /// The features that contributed most to its windows, most first.
     causes: Vec<String>,
-    /// Whether the guard bands leave no window of it for precision, recall and F1.
+    /// Whether the guard bands exclude all of its windows from precision, recall and F1.
     guarded: bool,
 }
 
-/// Figures that are shown even where they could not be measured.
+/// Metrics that are shown even if they could not be measured.
 const USUAL: [&str; 6] =
     ["precision", "recall", "f1", "roc_auc", "average_precision", "false_alarm_ratio"];
 
@@ -151,7 +151,7 @@ fn scenarios_of(context: &Context) -> Option<PathBuf> {
     context.document.labels.scenarios.as_ref().map(|path| below(&context.base, path))
 }
 
-/// Scores the sample's windows with a run's bundle; none where their features are not kept here.
+/// Scores the sample's windows with a run's bundle; none if their features are not kept locally.
 fn again(context: &Context, sample: &Sample, run: &Path) -> Result<Vec<WindowScore>, StepError> {
     let mut windows: BTreeMap<Timestamp, WindowScore> = BTreeMap::new();
     for shard in context.document.shards.all() {
@@ -207,7 +207,7 @@ fn evaluate(
     })
 }
 
-/// Returns the intervals that a verdict falls into.
+/// Returns the intervals that contain a verdict.
 fn intervals<'a>(
     labels: &'a [LabelInterval],
     entities: &'a [String],
@@ -220,8 +220,8 @@ fn intervals<'a>(
     })
 }
 
-/// Returns the verdicts that count, outside of guard bands and with data, each with the intervals that
-/// it falls into.
+/// Returns the verdicts that count (outside of guard bands and with data), each with the intervals
+/// that contain it.
 fn counting<'a>(
     windows: &'a [WindowScore],
     labels: &'a [LabelInterval],
@@ -244,7 +244,7 @@ fn entities(windows: &[WindowScore]) -> Vec<String> {
     names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns the figures of [`measure::figures`], with `false_episodes` and `normal_days`.
+/// Returns the metrics of [`measure::figures`], with `false_episodes` and `normal_days`.
 fn figures(
     windows: &[WindowScore],
     labels: &[LabelInterval],
@@ -262,7 +262,7 @@ fn figures(
     figures_of(&counted, delays, step)
 }
 
-/// Returns the figures of rows that count.
+/// Returns the metrics of the rows that count.
 fn figures_of(
     counted: &Counted<&str>,
     delays: &[Option<f64>],
@@ -279,8 +279,8 @@ fn figures_of(
     named
 }
 
-/// Returns for each scenario whether an alarm came between its own start and end, guard bands or
-/// not: a band keeps rows out of the figures, but an alarm in it is an alarm.
+/// Returns for each scenario whether there was an alarm between its start and end, guard bands
+/// included: a guard band excludes rows from the metrics, but not alarms from detection.
 fn found(windows: &[WindowScore], labels: &[LabelInterval], guard: Span) -> Vec<Found> {
     let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Vec::new() };
     let entities = entities(windows);
@@ -312,15 +312,15 @@ fn found(windows: &[WindowScore], labels: &[LabelInterval], guard: Span) -> Vec<
         .collect()
 }
 
-/// Returns the scenario of an interval, from its own start to its own end: the time between its
-/// guard bands, or the single band if they leave no time.
+/// Returns the scenario of an interval with its true start and end: the time between its guard
+/// bands, or the single band if no time is left between them.
 fn whole(interval: &LabelInterval, labels: &[LabelInterval], guard: Span) -> Option<LabelInterval> {
     let same = |other: &&LabelInterval| other.scenario == interval.scenario;
     if !interval.guard {
         let (start, end) = (interval.start - guard, interval.end + guard);
         return Some(LabelInterval { start, end, ..interval.clone() });
     }
-    // A transition is a band of its own and no scenario: it has no guard around it.
+    // A transition is a separate band without guard bands, and not a scenario.
     let alone = labels.iter().filter(same).count() == 1 && interval.label != label::TRANSITION;
     let (start, end) = (interval.start + guard, interval.end - guard);
     alone.then(|| LabelInterval { start, end, ..interval.clone() })

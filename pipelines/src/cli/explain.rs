@@ -1,4 +1,4 @@
-//! `lynceus explain`: why a task ran or did not.
+//! `lynceus explain`: explains why a task ran or did not run.
 
 use contract::StepError;
 use serde_json::json;

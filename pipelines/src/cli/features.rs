@@ -93,7 +93,7 @@ pub(crate) fn execute(global: &Global, command: &FeaturesCommand) -> Result<(), 
     }
 }
 
-/// A group as a list shows it.
+/// An entry of the list of groups.
 #[derive(Debug, Serialize)]
 struct Listed {
     group: String,
@@ -128,7 +128,7 @@ impl Listed {
 fn list(global: &Global, catalog: Catalog<'_>) -> Result<(), StepError> {
     let mut listed = Vec::new();
     for group in catalog.groups()? {
-        // A folder that `store check` left has no version.
+        // A folder left over from `store check` has no version.
         let Some(version) = catalog.versions(&group)?.last().copied() else { continue };
         let parts = catalog.parts(&group, version)?;
         listed.push(Listed::of(catalog.version(&group, version)?, &parts));

@@ -1,4 +1,4 @@
-//! `lynceus init`: a document that fits a Prometheus, or one of those that come with the program.
+//! `lynceus init`: writes a document that is fitted to a Prometheus, or copies a bundled document.
 
 mod fit;
 
@@ -54,7 +54,7 @@ pub(crate) fn execute(global: &Global, args: &InitArgs) -> Result<(), StepError>
         ),
         Some(url) => fitting(args, shipped, (name, url), &global.pipelines)?,
     };
-    // What is written can be read: a name of letters that no document may have ends here.
+    // Checks that the written document can be read: an invalid pipeline name fails here.
     document::parse(&path.display().to_string(), &text)?;
     artifact::write_file(&path, text.as_bytes())?;
     if name == shipped.name {
@@ -92,7 +92,7 @@ fn find(name: &str) -> Result<&'static Shipped, StepError> {
     })
 }
 
-/// Returns the text of a document for what a server has.
+/// Returns the text of a document for the data of a server.
 fn fitting(
     args: &InitArgs,
     shipped: &Shipped,
@@ -149,13 +149,13 @@ fn source(args: &InitArgs, url: &str, folder: &Path) -> Result<Http<PrometheusSo
     Ok(source)
 }
 
-/// Returns a window with four scrapes in it, as the Prometheus project advises for `rate`.
+/// Returns a window of four scrape intervals, as the Prometheus project recommends for `rate`.
 fn rate_window(usual: Span, scrape_interval: Option<Span>) -> Span {
     let four = scrape_interval.map_or(Span::ZERO, |interval| Span::from_ms(4 * interval.ms()));
     usual.max(four)
 }
 
-/// Says since when there are samples, in words.
+/// Describes since when there are samples.
 fn since(facts: &Facts, now: Timestamp) -> Option<String> {
     let begin = facts.begin?;
     Some(format!("samples since {begin} ({})", now - begin))

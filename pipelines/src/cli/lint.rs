@@ -1,4 +1,4 @@
-//! `lynceus lint`: documents and manifests, checked without a cluster.
+//! `lynceus lint`: checks documents and manifests without a cluster.
 
 mod doubts;
 
@@ -25,7 +25,7 @@ pub(crate) struct LintArgs {
     files: Vec<PathBuf>,
 }
 
-/// What was checked so far: manifests are checked together, after all.
+/// Files checked so far; manifests are checked together at the end.
 #[derive(Default)]
 struct Checked {
     files: u64,
@@ -115,8 +115,8 @@ impl Checked {
         })
     }
 
-    /// Reads a document, or manifests such as `kubectl kustomize` prints. Of a document's profiles
-    /// the one that it names is checked alone: the others are read from a file.
+    /// Reads a document, or manifests such as `kubectl kustomize` prints. Only the profile that the
+    /// document names is checked, because other profiles are read from a file.
     fn stdin(&mut self) {
         let name = "stdin".to_owned();
         let mut bytes = Vec::new();
@@ -142,7 +142,7 @@ impl Checked {
         text.ok()
     }
 
-    /// A file that cannot be read does not hide what is wrong with the others.
+    /// Reports a file that cannot be read; the other files are still checked.
     fn unreadable(&mut self, name: String, error: &std::io::Error) {
         self.files += 1;
         self.findings.push(unread(name, format!("cannot be read: {}", system_words(error))));
@@ -161,7 +161,7 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
         let set = format!("profile={profile}");
         let changes = Changes { overlays: Vec::new(), sets: vec![&set] };
         for error in document::problems(file, &changes) {
-            // What is wrong without a profile is wrong with each of them.
+            // An error of the document without a profile occurs with each profile.
             if !problems.contains(&error) {
                 let object = format!("profile/{profile}");
                 findings.push(Finding { object, ..finding(name, &error) });
@@ -171,8 +171,8 @@ fn of_document(file: &Path, name: &str) -> Vec<Finding> {
     findings
 }
 
-/// Warns of a document whose messages go only to standard output, which in a cluster is lost with
-/// the pod. It is not a finding, since the store has every message.
+/// Warns of a document that sends messages only to standard output, which is lost with the pod in a
+/// cluster. It is not a finding, because the store has every message.
 fn warn_of_lonely_stdout(document: &Document, name: &str) {
     let is_lost = |channel: &Channel| channel.extension().is_lost_with_pod();
     if document.alerts.channels.iter().all(is_lost) {
@@ -208,7 +208,7 @@ fn unread(file: String, message: String) -> Finding {
 }
 
 fn finding(file: &str, error: &StepError) -> Finding {
-    // The message begins with file, line and column where it knows them.
+    // The message begins with file, line and column if they are known.
     let said = error.message.strip_prefix(&format!("{file}:")).unwrap_or(&error.message).trim();
     let (place, said) = split_place(said).map_or((None, said), |(place, said)| (Some(place), said));
     let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();

@@ -59,7 +59,7 @@ pub(crate) fn execute(global: &Global, args: &MessagesArgs) -> Result<(), StepEr
     print(&texts.collect::<String>())
 }
 
-/// Which channels took the last messages, and which have not yet.
+/// Channels that accepted the last messages, and channels that have not yet.
 #[derive(Default)]
 struct Delivered {
     to: BTreeMap<String, Vec<String>>,
@@ -67,7 +67,7 @@ struct Delivered {
 }
 
 impl Delivered {
-    /// Adds what a pipeline, or a shard of it, remembers.
+    /// Adds the delivery state of a pipeline or a shard.
     fn add(&mut self, store: &dyn ObjectStore, path: &str) -> Result<(), StepError> {
         let stored = state::read::<AlertState>(store, path, AlertState::NAME)?;
         let state = stored.map(|stored| stored.value).unwrap_or_default();

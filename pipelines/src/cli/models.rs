@@ -145,7 +145,7 @@ pub(crate) fn execute(global: &Global, command: &ModelsCommand) -> Result<(), St
     }
 }
 
-/// A version as a list shows it.
+/// An entry of the list of versions.
 struct Listed {
     pipeline: String,
     version: String,

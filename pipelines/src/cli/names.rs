@@ -1,4 +1,4 @@
-//! Names that a shell completes: pipelines, runs and versions, as the words before them ask for.
+//! Names that a shell completes: pipelines, runs and versions, depending on the preceding words.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(crate) struct NamesArgs {
     words: Vec<String>,
 }
 
-/// What comes next in a command line.
+/// Kind of the next word of a command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Pipeline,
@@ -27,13 +27,13 @@ enum Next {
     Nothing,
 }
 
-/// Commands whose first word is a pipeline and that take nothing else by name.
+/// Commands whose first argument is a pipeline and whose other arguments are not completed.
 const OF_PIPELINE: [&str; 14] = [
     "run", "record", "score", "watch", "messages", "scores", "status", "evaluate", "report",
     "plan", "serve", "replay", "document", "predict",
 ];
 
-/// Returns what comes after some words.
+/// Returns the kind of the word after some words.
 fn next(words: &[&str]) -> Next {
     match words {
         [command] if OF_PIPELINE.contains(command) => Next::Pipeline,
@@ -60,7 +60,7 @@ struct Line<'a> {
     pipelines: Option<&'a str>,
 }
 
-/// Reads the words before the one that is completed. Which flags take a value is known to `commands`.
+/// Reads the words before the one that is completed. `commands` defines which flags take a value.
 fn read<'a>(commands: &clap::Command, line: &'a [String]) -> Line<'a> {
     let (mut read, mut command) = (Line::default(), commands);
     let mut words = line.iter().map(String::as_str);
@@ -125,7 +125,7 @@ pub(crate) fn execute(
     print(&format!("{}{end}", names.join("\n")))
 }
 
-/// Returns the script of a shell that completes names, too, out of the generated one.
+/// Extends the generated completion script of a shell so that it also completes names.
 pub(crate) fn script(shell: Shell, generated: &str) -> String {
     match shell {
         Shell::Bash => format!("{generated}{BASH}"),
@@ -135,7 +135,7 @@ pub(crate) fn script(shell: Shell, generated: &str) -> String {
     }
 }
 
-/// Lets each argument that is not a flag ask for names before anything else.
+/// Makes each argument that is not a flag complete names first.
 fn zsh(generated: &str) -> String {
     let mut script = String::with_capacity(generated.len() + ZSH.len());
     for line in generated.split_inclusive('\n') {
@@ -160,13 +160,14 @@ _lynceus_and_names() {
 complete -F _lynceus_and_names -o bashdefault -o default lynceus
 "#;
 
-// `-o` is known to fish 3 and 4.
+// fish 3 and 4 support `-o`.
 const FISH: &str = r"
 # Names of pipelines, runs and versions.
 complete -c lynceus -a '(lynceus names -- (commandline -opc)[2..-1] 2>/dev/null)'
 ";
 
-// `words` has lost the commands when an argument is completed, so the line itself is split.
+// `words` no longer contains the commands when an argument is completed, so the line itself is
+// split.
 const ZSH: &str = r#"# Names of pipelines, runs and versions; else files.
 _lynceus_names() {
     local -a typed names

@@ -1,4 +1,4 @@
-//! What commands print: text for a person, or data in the format that `--output` says.
+//! Output of commands: text for people, or data in the format of `--output`.
 
 use std::io::Write as _;
 
@@ -21,7 +21,7 @@ pub(super) enum Format {
     Parquet,
 }
 
-/// How data is printed.
+/// Format of printed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputFormat {
     /// For a person.
@@ -31,7 +31,7 @@ pub(super) enum OutputFormat {
 }
 
 impl Global {
-    /// Returns how data is printed; a format of rows alone counts as text.
+    /// Returns the format of printed data; a row format counts as text.
     pub(super) fn output(&self) -> OutputFormat {
         match self.output_format {
             Format::Json => OutputFormat::Json,
@@ -46,7 +46,7 @@ pub(crate) fn tell(error: &StepError) {
     drop(writeln!(std::io::stderr(), "error: {error}"));
 }
 
-/// Prints rows as CSV or as a Parquet file, as `--output` says.
+/// Prints rows as CSV or as a Parquet file, depending on `--output`.
 pub(super) fn print_rows(global: &Global, rows: &frames::Rows) -> Result<(), StepError> {
     match global.output_format {
         Format::Parquet => print_bytes(&rows.to_parquet()?),
@@ -54,7 +54,7 @@ pub(super) fn print_rows(global: &Global, rows: &frames::Rows) -> Result<(), Ste
     }
 }
 
-/// Prints to stdout; a reader that went away (`| head`) is not an error.
+/// Prints to stdout; a closed pipe (`| head`) is not an error.
 pub(super) fn print(text: &str) -> Result<(), StepError> {
     print_bytes(text.as_bytes())
 }
@@ -74,7 +74,7 @@ pub(super) fn print_json<T: Serialize>(value: &T) -> Result<(), StepError> {
     print(&String::from_utf8_lossy(&contract::artifact::json_bytes(value)?))
 }
 
-/// Prints a line on stderr for a person who watches.
+/// Prints a progress line on stderr.
 pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }

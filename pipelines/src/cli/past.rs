@@ -1,4 +1,4 @@
-//! Samples and features of a range of the past, in the process of the command.
+//! Collects samples and computes features of a past range, in the process of the command.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use document::features::lookback;
 
 use super::context::Context;
 
-/// Steps before the lookback that are asked for as well, as for live scoring.
+/// Additional steps before the lookback, as in live scoring.
 const MORE_STEPS: i64 = 5;
 
 /// The document, in the folder of a range.
@@ -47,8 +47,8 @@ pub(super) fn make(
     features(folder, samples, labels.map(|labels| labels.labels), "features.parquet")
 }
 
-/// Collects and makes the same of each shard, or of all entities where there are none: the sources are
-/// asked once.
+/// Like `make`, for each shard, or for all entities if there are no shards; the sources are queried
+/// once.
 ///
 /// Errors: those of the steps.
 pub(super) fn make_shards(
@@ -72,7 +72,7 @@ pub(super) fn make_shards(
     shards.into_iter().map(made).collect()
 }
 
-/// Collects the samples of a range: into a file, or into one for each shard.
+/// Collects the samples of a range into one file, or into one file for each shard.
 fn collect(
     context: &Context,
     folder: &Path,

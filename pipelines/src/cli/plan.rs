@@ -1,4 +1,4 @@
-//! `lynceus plan`: the tasks of a pipeline.
+//! `lynceus plan`: shows the tasks of a pipeline.
 
 use contract::{StepError, Timestamp};
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! `lynceus predict`: what a bundle says of the rows of any table, without a store or a watermark;
-//! or of the parts of a run's data set.
+//! `lynceus predict`: scores the rows of any table with a bundle, without a store or a watermark;
+//! or the parts of a run's data set.
 
 mod figures;
 mod input;
@@ -107,17 +107,17 @@ pub(crate) fn execute(global: &Global, args: &PredictArgs) -> Result<(), StepErr
     tell(global, args, &predicted.rows, || predicted.text)
 }
 
-/// What a model says of a table.
+/// Result of a model for a table.
 pub(super) struct Predicted {
-    /// A row for each of the table's.
+    /// One row for each row of the table.
     pub(super) rows: Rows,
-    /// Figures for a person.
+    /// Metrics as text.
     pub(super) text: String,
-    /// Figures by name; of a table without labels nothing.
+    /// Metrics by name; empty for a table without labels.
     pub(super) metrics: BTreeMap<String, f64>,
 }
 
-/// Judges the rows of a table with the bundle in a folder.
+/// Scores the rows of a table with the bundle in a folder.
 ///
 /// Errors: refused (3) for a file that is not a table, or lacks a column.
 pub(super) fn with_bundle(
@@ -129,7 +129,7 @@ pub(super) fn with_bundle(
     predicted(&version, table, Some(context))
 }
 
-/// Judges the rows of a table, each with the model of its entity's shard.
+/// Scores the rows of a table, each with the model of its entity's shard.
 fn predicted(
     Version { division, parts }: &Version,
     path: &Path,
@@ -152,8 +152,8 @@ fn predicted(
     Ok(Predicted { rows: judged.rows, text, metrics })
 }
 
-/// Makes one of what the models of several shards say: rows in order of time, and then of entity. The
-/// table is without columns then, since shards may have different features.
+/// Joins the results of several shards: rows in order of time, and then of entity. The joined table
+/// has no columns, because shards may have different features.
 fn together(
     mut read: Vec<(FeatureTable, Judged)>,
     first: &Model,
@@ -243,7 +243,7 @@ fn class_rows(bundle: &ClassBundle, table: &FeatureTable, judged: &[JudgedRow]) 
     rows
 }
 
-/// Scores the parts of a run's data set as live scoring would have, from its first row on.
+/// Scores the parts of a run's data set as live scoring would, starting at its first row.
 fn of_run(
     global: &Global,
     args: &PredictArgs,
@@ -255,7 +255,7 @@ fn of_run(
     let mut texts = Vec::new();
     for shard in runs::parts(&folder) {
         let of_shard = of_dataset(args, context, &shard)?;
-        // Only the folder of a shard has another name than the run.
+        // Only the folder of a shard has a different name than the run.
         let name = shard.strip_prefix(&folder).ok().and_then(Path::to_str).unwrap_or_default();
         for (part, judged_rows, text) in of_shard {
             let of = if name.is_empty() { String::new() } else { format!("{name} ") };
@@ -269,8 +269,8 @@ fn of_run(
     tell(global, args, &rows.unwrap_or_default(), || texts.concat())
 }
 
-/// Judges the wanted parts of the data set in a folder; returns the name, the rows and the figures of
-/// each.
+/// Scores the selected parts of the data set in a folder; returns the name, the rows and the
+/// metrics of each.
 fn of_dataset(
     args: &PredictArgs,
     context: &Context,
@@ -285,7 +285,7 @@ fn of_dataset(
     for part in DatasetPart::ALL {
         let file = folder.join(format!("validate/dataset/{}.parquet", part.name()));
         let table = FeatureTable::read(&file)?;
-        // The parts before the wanted one are the past of its rows.
+        // The preceding parts are the history of the rows of the selected part.
         let mut judged = judge(&model, &table, Some(context), &mut state)?;
         if !args.part.is_empty() && !args.part.contains(&part) {
             continue;
@@ -298,7 +298,7 @@ fn of_dataset(
     Ok(found)
 }
 
-/// Shows rows and figures as the flags ask for it.
+/// Prints rows and metrics in the form that the flags select.
 fn tell(
     global: &Global,
     args: &PredictArgs,

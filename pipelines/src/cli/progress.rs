@@ -12,7 +12,7 @@ use super::say;
 use crate::plan::Plan;
 use crate::run::{TaskRecord, TaskState, human_seconds};
 
-/// Shows how far a run came.
+/// Shows the progress of a run.
 pub(crate) struct Progress {
     width: usize,
     bars: Option<MultiProgress>,
@@ -26,7 +26,7 @@ impl Progress {
         Self { width, bars, running: RefCell::default() }
     }
 
-    /// Shows that a task changed its state.
+    /// Shows the new state of a task.
     pub(crate) fn show(&self, task: &TaskRecord) {
         let width = self.width;
         if task.state == TaskState::Running && task.attempts <= 1 {
@@ -67,7 +67,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bars {
-            // The bars' own terminal is stderr; a line that cannot be shown is no loss.
+            // The bars write to stderr; a line that cannot be shown is dropped.
             Some(bars) => drop(bars.println(text)),
             None => say(text),
         }

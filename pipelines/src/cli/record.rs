@@ -1,4 +1,4 @@
-//! `lynceus record`: records the sources of a pipeline that have no past.
+//! `lynceus record`: records the sources of a pipeline that keep no history.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::run::block_on;
 use super::{Global, OutputFormat, print_json, say};
 use crate::run::Signals;
 
-/// How long a recorder that was asked to end may take. What it has not sent by then is on the
+/// Deadline for a recorder to stop after a signal. Rows that it has not sent by then are in the
 /// spool.
 const LAST_STEP: Duration = Duration::from_millis(1800);
 
@@ -36,11 +36,11 @@ pub(crate) struct RecordArgs {
     steps: Option<u64>,
 }
 
-/// What is recorded how.
+/// Settings of a recording.
 pub(crate) struct Recorded<'a> {
     /// Name of the recorder.
     pub(crate) recorder: &'a str,
-    /// Folder of what is not in the store yet.
+    /// Folder of rows that are not in the store yet.
     pub(crate) spool: Option<&'a Path>,
     /// Steps after which to end.
     pub(crate) steps: Option<u64>,
@@ -58,7 +58,7 @@ pub(crate) fn execute(global: &Global, args: &RecordArgs) -> Result<(), StepErro
     record(global, &args.document, recorded)
 }
 
-/// Records until the process is asked to end.
+/// Records until a signal to stop.
 pub(crate) fn record(
     global: &Global,
     document: &DocumentArgs,
@@ -83,14 +83,14 @@ pub(crate) fn record(
     }
 }
 
-/// Records on a separate thread, so that a slow scrape does not delay the end; returns the number
+/// Records on a separate thread, so that a slow scrape does not delay the stop; returns the number
 /// of recorded steps.
 async fn until_end(work: Work) -> Result<u64, StepError> {
     let mut signals = Signals::new()?;
     let (stop, stopped) = channel();
     let (done, mut ended) = tokio::sync::oneshot::channel();
     let run = move || {
-        // A step that is too slow at the end is no longer waited for.
+        // If a step is too slow at the end, nothing receives its result.
         drop(done.send(work.run(&stopped)));
     };
     let thread = std::thread::Builder::new().name("recorder".to_owned()).spawn(run);
@@ -105,12 +105,12 @@ async fn until_end(work: Work) -> Result<u64, StepError> {
     drop(stop);
     match tokio::time::timeout(LAST_STEP, ended).await {
         Ok(result) => result.unwrap_or_else(gone),
-        // An end in the middle of a step is like a kill: the next start resumes.
+        // A stop in the middle of a step is like a kill: the next start resumes.
         Err(_) => Ok(0),
     }
 }
 
-/// What the thread records.
+/// Input of the recording thread.
 struct Work {
     context: Context,
     recorder: String,
@@ -120,7 +120,7 @@ struct Work {
 }
 
 impl Work {
-    /// Takes steps until it is stopped; returns how many.
+    /// Records steps until it is stopped; returns their number.
     fn run(self, stopped: &Receiver<()>) -> Result<u64, StepError> {
         let document = Collect::from(self.context.document.clone());
         let store = self.context.store.open()?;
@@ -150,7 +150,8 @@ impl Work {
                 health.note(next, &step, length);
             }
             taken += 1;
-            // Steps that passed meanwhile are over; a clock that was set back is waited for.
+            // Steps that were missed in the meantime are skipped. If the clock was set back,
+            // recording waits for it.
             next = recorder.next(clock()).max(next + length);
             if next - clock() > length + length {
                 next = recorder.next(clock());
@@ -161,13 +162,13 @@ impl Work {
     }
 }
 
-/// Waits until a time; returns whether to continue, that is, no signal to end came.
+/// Waits until a time; returns true unless a signal to stop arrived.
 fn wait_until(time: Timestamp, stopped: &Receiver<()>) -> bool {
     let left = Duration::from_millis(u64::try_from((time - clock()).ms()).unwrap_or(0));
     stopped.recv_timeout(left) == Err(RecvTimeoutError::Timeout)
 }
 
-/// What failed at the step before, so that a failure is said once and not at every step.
+/// Failures of the previous step, so that a failure is reported once and not at every step.
 #[derive(Debug, Default)]
 struct Failing(BTreeSet<String>);
 
@@ -182,7 +183,7 @@ impl Failing {
     }
 }
 
-/// Returns the failures that began, and those that are over, each with the word for it.
+/// Returns the failures that started and those that ended, each with a word for the change.
 fn changes<'a>(
     before: &'a BTreeSet<String>,
     now: &'a BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! `lynceus report`: a run, and the scores of a time range, on one page.
+//! `lynceus report`: writes a run, and the scores of a time range, as one page.
 
 use std::path::{Path, PathBuf};
 

@@ -51,7 +51,7 @@ pub(crate) struct RunArgs {
     process: ProcessArgs,
 }
 
-/// Flags about how tasks are run.
+/// Flags for the execution of tasks.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ProcessArgs {
     /// Run at most this many tasks at once [default: number of processors]
@@ -107,10 +107,10 @@ pub(crate) fn execute(global: &Global, args: &RunArgs) -> Result<(), StepError> 
     let told = match &done {
         Ok(()) => test_table::judge(global, &context, tested.as_deref(), &run.folder)
             .and_then(|()| after(global, args, &context, &page)),
-        // Why it stopped is on the page too; what stopped it is what the command ends with.
+        // A failed run gets a page too. The command returns the error of the run, not of the page.
         Err(_) => report::write(&context, &run.folder, None, &page),
     };
-    // An interrupted part is continued here, and kept when it ends.
+    // An interrupted run is resumed on this machine, and uploaded when it ends.
     if record.status != RunStatus::Running {
         context.store.keep_run(&run.folder)?;
         track::after_run(&context);
@@ -137,14 +137,14 @@ fn after(global: &Global, args: &RunArgs, context: &Context, page: &Path) -> Res
     }
 }
 
-/// A run with its folder, its plan and its record, new or found half done.
+/// A run with its folder, its plan and its record; new, or to be resumed.
 struct Prepared {
     folder: PathBuf,
     plan: Plan,
     record: RunRecord,
-    /// Called with the result of the run, where the document enables it.
+    /// Task that sends the result of the run, if the document enables it.
     last: Option<Task>,
-    /// Held as long as the run is: no second process runs in the same folder.
+    /// Lock held while the run is active, so that no second process runs in the same folder.
     lock: fs::File,
 }
 
@@ -213,7 +213,7 @@ impl Prepared {
         done
     }
 
-    /// Gives each shard a record of its tasks, so that its folder can be shown as a run.
+    /// Writes a record for each shard, so that its folder can be shown as a run.
     fn split(&self, context: &Context) -> Result<(), StepError> {
         let Ok(whole) = RunRecord::read(&self.folder) else { return Ok(()) };
         for shard in context.document.shards.all().into_iter().flatten() {
@@ -235,8 +235,8 @@ impl Prepared {
         Ok(())
     }
 
-    /// Sends messages about the end of the run. Messages that cannot be sent now stay in the store,
-    /// and do not affect the run.
+    /// Sends messages about the end of the run. Messages that cannot be sent stay in the store, and
+    /// do not affect the run.
     fn tell(&self, runner: &Runner<'_>, done: &Result<(), StepError>) {
         let interrupted = done.as_ref().is_err_and(|error| error.message == INTERRUPTED);
         let Some(task) = self.last.as_ref().filter(|_| !interrupted) else { return };
@@ -249,7 +249,7 @@ impl Prepared {
     }
 }
 
-/// Returns the record entries of a plan of which nothing is done.
+/// Returns the record entries of a plan whose tasks are all waiting.
 pub(crate) fn waiting(plan: &Plan) -> Vec<TaskRecord> {
     let fresh = |name: &String| TaskRecord {
         name: name.clone(),
@@ -275,8 +275,8 @@ pub(crate) fn block_on<T>(
         .block_on(future)
 }
 
-/// Returns the evaluation time of the last training, if it was one of this document that was killed
-/// or interrupted: the same command resumes it.
+/// Returns the evaluation time of the last training if it used this document and was killed or
+/// interrupted: the same command resumes it.
 fn unfinished(root: &Path, pipeline: &str, document_sha256: &str) -> Option<Timestamp> {
     let mut runs = read_runs(root, pipeline).into_iter().rev();
     let (folder, last) = runs.find(|(_, run)| run.is_training())?;
@@ -293,7 +293,7 @@ pub(super) fn document_sha256(document: &Document, base: &Path) -> Result<String
     Ok(artifact::sha256(format!("{}\n{value}", base.display()).as_bytes()))
 }
 
-/// Takes the run for this process; its death gives it back.
+/// Locks the run for this process; the lock is released when the process ends.
 pub(crate) fn lock(folder: &Path) -> Result<fs::File, StepError> {
     let path = folder.join(".lock");
     let file = fs::File::create(&path).map_err(|e| StepError::writing(&path, &e))?;
@@ -308,7 +308,7 @@ pub(crate) fn lock(folder: &Path) -> Result<fs::File, StepError> {
     }
 }
 
-/// Returns what a person wants to know after a run.
+/// Returns the summary of a run as text.
 fn summary(folder: &Path, record: &RunRecord, verbose: bool) -> String {
     let mut rows = vec![["task", "state", "time", "memory", ""].map(str::to_owned).to_vec()];
     for task in &record.tasks {
@@ -342,7 +342,7 @@ fn summary(folder: &Path, record: &RunRecord, verbose: bool) -> String {
     text
 }
 
-/// Returns what the tasks warn of, the first of each in full.
+/// Returns the warnings of the tasks, the first ones of each task in full.
 fn warnings(folder: &Path, record: &RunRecord, verbose: bool) -> String {
     let shown = if verbose { usize::MAX } else { SHOWN_WARNINGS };
     let mut text = String::new();
@@ -367,7 +367,7 @@ pub(super) fn deployment(run: &Path) -> Option<Deployment> {
     read_json(&run.join("deploy/deployment.json")).ok()
 }
 
-/// Returns an outcome's counts in words, rows first, nothing that did not happen.
+/// Returns an outcome's counts as text: rows first, without counts of zero.
 fn counts(outcome: &contract::Outcome) -> String {
     let mut counts: Vec<(&String, &u64)> =
         outcome.counts.iter().filter(|(_, count)| **count > 0).collect();
@@ -385,7 +385,7 @@ fn counts(outcome: &contract::Outcome) -> String {
     words.join(", ")
 }
 
-/// Returns a state's word.
+/// Returns the name of a state.
 pub(crate) fn state_name(state: TaskState) -> &'static str {
     match state {
         TaskState::Waiting => "waiting",

@@ -1,4 +1,4 @@
-//! `lynceus runs`: what was run.
+//! `lynceus runs`: lists and shows runs.
 
 mod list;
 
@@ -54,15 +54,16 @@ pub(crate) fn execute(global: &Global, command: &RunsCommand) -> Result<(), Step
     }
 }
 
-/// Returns the folders with the tasks of a run: that of each shard in their order, or the run's own.
+/// Returns the folders with the tasks of a run: the folders of the shards in their order, or the
+/// run's own folder.
 pub(crate) fn parts(run: &Path) -> Vec<PathBuf> {
     let shards = (0..Shard::MOST).map(|index| run.join(format!("shard-{index}")));
     let shards: Vec<PathBuf> = shards.take_while(|folder| folder.is_dir()).collect();
     if shards.is_empty() { vec![run.to_owned()] } else { shards }
 }
 
-/// Calls `each` with the file of the feature rows of a run: those of its shards are joined into one file,
-/// which is gone afterwards.
+/// Calls `each` with the file of the feature rows of a run: those of its shards are joined into one
+/// temporary file.
 ///
 /// Errors: refused (3) for shards with different features.
 pub(crate) fn with_features<T>(
@@ -82,7 +83,7 @@ pub(crate) fn with_features<T>(
     done
 }
 
-/// Returns a line for each tag, the note, and each figure of a run.
+/// Returns a line for each tag, the note, and each metric of a run.
 fn remarks(record: &RunRecord) -> String {
     let tags = record.tags.iter().map(|(name, value)| format!("tag     {name}={value}\n"));
     let note = record.note.iter().map(|note| format!("note    {note}\n"));
@@ -91,7 +92,8 @@ fn remarks(record: &RunRecord) -> String {
     if text.is_empty() { text } else { format!("{text}\n") }
 }
 
-/// Finds a run by name, by an unambiguous beginning, or the last training or the one before.
+/// Finds a run by its name or an unambiguous beginning of it, or finds the last or the previous
+/// training.
 pub(crate) fn find(
     store: &StorePlace,
     pipeline: &str,

@@ -1,4 +1,4 @@
-//! Answers `/healthz` and `/metrics` beside the recording: one small reply at a time.
+//! Answers `/healthz` and `/metrics` during the recording, one request at a time.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use crate::cli::context::clock;
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a request that are read at most.
 const LONGEST_REQUEST: u64 = 8192;
-/// Steps without a success after which the agent is not healthy.
+/// Steps without success after which the agent is unhealthy.
 const MOST_STEPS: i64 = 3;
 
 /// Progress of the recording.
@@ -25,12 +25,12 @@ struct Figures {
     rows: u64,
     segments: u64,
     failures: u64,
-    /// End of the last step that was taken, and the length of a step.
+    /// End of the last completed step, and the length of a step.
     last: Option<(Timestamp, Span)>,
     started: Option<Timestamp>,
 }
 
-/// The endpoint; it ends with the process.
+/// The endpoint; it runs until the process ends.
 #[derive(Debug)]
 pub(crate) struct Health {
     address: SocketAddr,
@@ -38,9 +38,9 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Begins to answer.
+    /// Starts the endpoint.
     ///
-    /// Errors: usage for an address that cannot be listened at.
+    /// Errors: usage for an address on which the process cannot listen.
     pub(crate) fn listen(address: SocketAddr) -> Result<Self, StepError> {
         let failed = |error: std::io::Error| {
             StepError::usage(format!("cannot listen at `{address}`: {error}"))
@@ -54,7 +54,7 @@ impl Health {
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
                 let figures = *shared.lock().unwrap_or_else(PoisonError::into_inner);
-                // A client that went away needs no answer.
+                // A client that has disconnected needs no answer.
                 drop(answer(connection, figures));
             }
         });
@@ -66,7 +66,7 @@ impl Health {
         self.address
     }
 
-    /// Notes what happened at a step that ended at `time`.
+    /// Records the result of a step that ended at `time`.
     pub(crate) fn note(&self, time: Timestamp, step: &Step, length: Span) {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,8 +79,8 @@ impl Health {
 }
 
 impl Figures {
-    /// Returns whether a step was taken lately; an agent that has just started may wait for its
-    /// first.
+    /// Returns whether a step completed recently; a newly started agent is healthy while it waits
+    /// for its first step.
     fn is_healthy(&self, now: Timestamp) -> bool {
         match (self.last, self.started) {
             (Some((last, length)), _) => now - last <= Span::from_ms(MOST_STEPS * length.ms()),

@@ -1,4 +1,5 @@
-//! `lynceus evaluate` of `task: classify`: what entities were called against what they are.
+//! `lynceus evaluate` of `task: classify`: compares the predicted classes of entities with their
+//! true classes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,42 +16,44 @@ use super::super::entities;
 use super::super::{Global, OutputFormat, print, print_json};
 use crate::run::{human_seconds, table};
 
-/// First line of a table of what entities are.
+/// Header of a table of true classes.
 const HEAD: &str = "entity,class";
 
-/// How right the classes of entities are.
+/// Evaluation of the classes of entities.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct ClassEvaluation {
     windows: usize,
     /// Entities whose class is known.
     entities: usize,
-    /// Mean over the classes of the share of their entities that are named right; `unknown` is not.
+    /// Mean over the classes of the share of their entities that are classified correctly;
+    /// `unknown` counts as wrong.
     balanced_accuracy: Option<f64>,
-    /// Share of the entities that are named right.
+    /// Share of the entities that are classified correctly.
     accuracy: Option<f64>,
-    /// Share of the entities that are named a class they are not.
+    /// Share of the entities with a wrong class other than `unknown`.
     wrong_ratio: Option<f64>,
-    /// Share of the entities that are `unknown`.
+    /// Share of the entities that are classified as `unknown`.
     unknown_ratio: Option<f64>,
-    /// Median time from an entity's first window to the verdict that is right.
+    /// Median time from an entity's first window to its correct verdict.
     median_seconds_to_right: Option<f64>,
-    /// Entities by what they are and then by what they are called.
+    /// Number of entities by true class and then by predicted class.
     confusion: BTreeMap<String, BTreeMap<String, u64>>,
     classes: Vec<ClassFigure>,
 }
 
-/// How right a class is.
+/// Metrics of a class.
 #[derive(Debug, PartialEq, Serialize)]
 struct ClassFigure {
     class: String,
     entities: u64,
-    /// Share of those called so that are of the class; absent where none is called so.
+    /// Share of the entities with this predicted class that are of the class; absent if there are
+    /// none.
     precision: Option<f64>,
-    /// Share of those of the class that are called so.
+    /// Share of the entities of the class that are predicted as this class.
     recall: Option<f64>,
 }
 
-/// An entity: what it is, and what it is called.
+/// An entity with its true and its predicted class.
 struct Judged {
     truth: String,
     called: String,
@@ -59,7 +62,7 @@ struct Judged {
 
 /// Evaluates the last verdict on every entity of a time range.
 ///
-/// Errors: refused where no entity has a class to compare with, or the table cannot be read.
+/// Errors: refused if no entity has a true class, or if the table cannot be read.
 pub(super) fn execute(
     global: &Global,
     context: &Context,
@@ -86,7 +89,7 @@ pub(super) fn execute(
     }
 }
 
-/// Reads a table of what entities are.
+/// Reads a table of true classes.
 fn read_truth(path: &Path) -> Result<BTreeMap<String, String>, StepError> {
     let text = fs::read_to_string(path).map_err(|error| StepError::reading(path, &error))?;
     let mut lines = text.lines().map(str::trim).zip(1..).filter(|(line, _)| !line.is_empty());
@@ -116,8 +119,8 @@ fn read_truth(path: &Path) -> Result<BTreeMap<String, String>, StepError> {
     Ok(truth)
 }
 
-/// Returns the last verdict on each entity in the windows. Windows contain only changes; verdicts
-/// that have not changed since are in the scorer's state, if that is of the last window.
+/// Returns the last verdict on each entity in the windows. Windows contain only changes; unchanged
+/// verdicts are in the scorer's state, if the state belongs to the last window.
 fn verdicts(
     context: &Context,
     windows: &[WindowScore],

@@ -19,11 +19,11 @@ pub(super) struct OfLabel {
     label: String,
     /// Rows that were scored.
     rows: u64,
-    /// Rows that were called anomalous.
+    /// Rows that were classified as anomalous.
     anomalous: u64,
 }
 
-/// Returns the figures of the scored windows whose rows have labels. Of several rows of one window
+/// Returns the metrics of the scored windows whose rows have labels. Of several rows of one window
 /// and entity the last one counts, as for the features.
 pub(super) fn evaluate(
     document: &Document,
@@ -66,7 +66,7 @@ pub(super) fn evaluate(
     }
 }
 
-/// Returns the end of the window of a time.
+/// Returns the end of the window that contains a time.
 fn window_end(time: Timestamp, step: Span) -> Timestamp {
     let floor = time.floor(step);
     if floor == time { time } else { floor + step }

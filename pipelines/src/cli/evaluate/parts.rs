@@ -1,4 +1,4 @@
-//! Figures of each kind of fault, and of each entity.
+//! Metrics of each kind of fault, and of each entity.
 
 use std::collections::BTreeMap;
 
@@ -18,17 +18,17 @@ pub(super) struct Part {
     scenarios: u64,
     /// Scenarios with an alarm.
     found: u64,
-    /// Windows in a fault, outside of guard bands.
+    /// Windows within a fault, outside of guard bands.
     faulty_windows: u64,
     /// Those of them that were alarmed.
     alarmed_faulty_windows: u64,
-    /// Windows outside of faults and guard bands; of a kind of fault there are none.
+    /// Windows outside of faults and guard bands; always 0 for a kind of fault.
     normal_windows: u64,
     /// Those of them that were alarmed.
     alarmed_normal_windows: u64,
 }
 
-/// The figures by kind and by entity.
+/// The metrics by kind of fault and by entity.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Parts {
     pub(super) kinds: Vec<Part>,
@@ -70,8 +70,8 @@ impl Parts {
         Self { kinds: named(kinds), entities: named(of_entities) }
     }
 
-    /// Returns both as tables; `None` if each kind was injected once into one entity, of which the
-    /// list of scenarios says everything.
+    /// Returns both as tables; `None` if each kind was injected once into one entity, because the
+    /// list of scenarios already shows the same.
     pub(super) fn tables(&self) -> Option<String> {
         if self.entities.len() < 2 {
             return None;

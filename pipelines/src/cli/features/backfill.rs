@@ -70,7 +70,7 @@ pub(super) fn execute(
     Published { group, version, begun: None, days }.print(global)
 }
 
-/// Returns the days of a range that are not there, the first one first.
+/// Returns the missing days of a range, in order.
 fn missing(
     parts: &[Part],
     [from, to]: [Option<Timestamp>; 2],
@@ -81,7 +81,7 @@ fn missing(
         return Err(StepError::usage("the group has no published day yet")
             .hint("set the first day with --from DATE"));
     };
-    // A day that is not over would be published without its end.
+    // A day that has not ended would be published incomplete.
     let last = now.floor(DAY) - DAY;
     let to = to.unwrap_or(last).min(last);
     let there: BTreeSet<&str> = parts.iter().map(|part| part.date.as_str()).collect();
@@ -96,15 +96,15 @@ fn missing(
     Ok(days)
 }
 
-/// Returns the days between the first and the last part that are not there.
+/// Returns the missing days between the first and the last part.
 pub(super) fn gaps(parts: &[Part]) -> Vec<String> {
     let last = parts.last().map(|part| part.first.floor(DAY) + DAY);
     let days = last.and_then(|last| missing(parts, [None, None], last).ok());
     days.unwrap_or_default().into_iter().map(Timestamp::date).collect()
 }
 
-/// Computes a day with the document and publishes it. A day that its steps refuse is empty; a group
-/// of other features refuses every day alike.
+/// Computes a day with the document and publishes it. A day that the steps refuse counts as empty.
+/// A group with other features is an error for every day.
 fn fill(
     context: &Context,
     to: (Catalog<'_>, &GroupVersion),
@@ -114,7 +114,7 @@ fn fill(
     let folder = context.store.root.join(format!(".features-{}", std::process::id()));
     fs_err::create_dir_all(&folder).map_err(|e| StepError::writing(&folder, &e))?;
     let filled = fill_in(context, &folder, to, (day, partial));
-    // What is left there is of no use to anyone.
+    // The temporary files are no longer needed.
     drop(fs_err::remove_dir_all(&folder));
     filled
 }

@@ -1,4 +1,5 @@
-//! `lynceus features publish --table`: the columns of a table as features, without a pipeline.
+//! `lynceus features publish --table`: publishes the columns of a table as features, without a
+//! pipeline.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use super::publish::{PublishArgs, Published, no_rows};
 /// Name of the document that reads the table.
 const NAME: &str = "table";
 
-/// Flags that say where a table is, and what its columns are.
+/// Flags that describe a table and its columns.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct BareTable {
     /// Publish the columns of this CSV or Parquet file, without a pipeline
@@ -37,16 +38,16 @@ pub(super) struct BareTable {
     columns: Vec<String>,
 }
 
-/// Publishes the rows of a table: into the latest version of the group, or into its first.
+/// Publishes the rows of a table: into the latest version of the group, or into a first version.
 ///
-/// Errors: usage (2) for a file that is not there, refused (3) for one that is not a table and for other
-/// columns than those of the version, unless the flags begin one.
+/// Errors: usage (2) for a missing file; refused (3) for a file that is not a table, and for other
+/// columns than those of the version, unless the flags start a new version.
 pub(super) fn publish(
     (place, catalog): (&StorePlace, Catalog<'_>),
     args: &PublishArgs,
 ) -> Result<Published, StepError> {
     let context = args.table.context(place)?;
-    // An unfit group is refused before the table is read.
+    // An unsuitable group is refused before the table is read.
     let latest = match catalog.versions(&args.group)?.last() {
         Some(version) if args.new_version.is_none() => {
             Some(catalog.version(&args.group, *version)?)
@@ -61,7 +62,7 @@ pub(super) fn publish(
         publishing.version = latest.as_ref();
         publishing.publish(features)
     });
-    // What is left there is of no use to anyone.
+    // The temporary files are no longer needed.
     drop(fs_err::remove_dir_all(&folder));
     published
 }
@@ -90,7 +91,7 @@ fn publish_in(
 }
 
 impl BareTable {
-    /// Returns a document that takes the columns of the table as they are.
+    /// Returns a document that uses the columns of the table unchanged.
     fn context(&self, place: &StorePlace) -> Result<Context, StepError> {
         let (Some(table), Some(step)) = (&self.table, self.step) else {
             return Err(StepError::usage("neither a pipeline nor a table is named").hint(

@@ -1,4 +1,4 @@
-//! `lynceus features diff`: what two versions of a group differ in.
+//! `lynceus features diff`: compares two versions of a group.
 
 use contract::catalog::{ColumnStatistics, GroupVersion};
 use contract::{FeatureColumn, StepError};
@@ -26,7 +26,7 @@ struct Difference {
     feature: String,
     /// `added`, `removed`, `changed` or `same`.
     change: &'static str,
-    /// What changed, in words.
+    /// Description of the change.
     what: String,
     /// Median in the earlier version and in the later.
     medians: [Option<f64>; 2],
@@ -36,9 +36,9 @@ struct Difference {
 struct Shown {
     group: String,
     versions: [u32; 2],
-    /// Why the later one was begun.
+    /// Why the later version was started.
     why: String,
-    /// Differences that are of no single feature.
+    /// Differences that do not belong to a single feature.
     of_all: Vec<String>,
     features: Vec<Difference>,
 }

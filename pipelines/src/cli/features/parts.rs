@@ -1,4 +1,4 @@
-//! What is recorded of the rows of a day.
+//! Records and statistics of the rows of a day.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use frames::FeatureTable;
 
 use super::publish::DAY;
 
-/// Returns the day of rows that are all of one.
+/// Returns the day of rows that all have the same day.
 pub(super) fn day(rows: &FeatureTable) -> Timestamp {
     rows.table.times.first().map_or(Timestamp::from_ms(0), |time| time.floor(DAY))
 }
 
-/// Returns the record of a day's rows, which `bytes` hold as a file.
+/// Returns the record of a day's rows; `bytes` is their file.
 pub(super) fn part(
     rows: &FeatureTable,
     date: &str,
@@ -40,7 +40,7 @@ pub(super) fn part(
     })
 }
 
-/// Returns what the values of each feature look like.
+/// Returns statistics of the values of each feature.
 pub(super) fn statistics(rows: &FeatureTable) -> PartStatistics {
     let columns = rows.table.columns.iter().map(|column| {
         let mut sorted: Vec<f64> =

@@ -1,4 +1,5 @@
-//! `lynceus features publish`: the feature rows of a run, or of a table, become daily parts of a group.
+//! `lynceus features publish`: publishes the feature rows of a run, or of a table, as daily parts
+//! of a group.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -44,8 +45,7 @@ pub(crate) struct PublishArgs {
 }
 
 impl PublishArgs {
-    /// Returns the publication that the flags ask for; `work` is a folder for files that are thrown
-    /// away.
+    /// Returns the publication that the flags describe; `work` is a folder for temporary files.
     pub(super) fn publishing<'a>(
         &'a self,
         catalog: Catalog<'a>,
@@ -65,7 +65,7 @@ impl PublishArgs {
     }
 }
 
-/// What a new version says of its group.
+/// Description of the group in a new version.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct About {
     /// Purpose of a new version [default: that of the previous version]
@@ -79,20 +79,20 @@ pub(super) struct About {
     tag: Vec<String>,
 }
 
-/// What is published where.
+/// Settings of a publication.
 pub(super) struct Publishing<'a> {
     pub(super) catalog: Catalog<'a>,
     pub(super) group: &'a str,
     pub(super) origin: Origin,
     pub(super) about: About,
-    /// Why a version is begun although the latest one has the same features.
+    /// Why a new version is started although the latest one has the same features.
     pub(super) new_version: Option<&'a str>,
     pub(super) partial: bool,
-    /// The days to publish; nothing for all.
+    /// The days to publish; `None` for all.
     pub(super) only: Option<BTreeSet<String>>,
-    /// Publish into this version or none.
+    /// Publish only into this version.
     pub(super) version: Option<&'a GroupVersion>,
-    /// Folder for files that are thrown away.
+    /// Folder for temporary files.
     pub(super) work: &'a Path,
 }
 
@@ -102,15 +102,15 @@ pub(super) struct Publishing<'a> {
 pub(super) enum State {
     /// Its rows were published now.
     Published,
-    /// The same rows were there.
+    /// The store already has the same rows.
     Same,
-    /// Other rows were there, and stay.
+    /// The store has other rows, which are kept.
     Other,
-    /// The run's rows do not cover it whole, so they were not published.
+    /// The run's rows do not cover the whole day, so they were not published.
     Partial,
-    /// The source has no rows of it.
+    /// The source has no rows for the day.
     Empty,
-    /// It is not there, and was only listed.
+    /// The day is missing, and was only listed.
     Missing,
 }
 
@@ -127,7 +127,7 @@ impl State {
     }
 }
 
-/// A day and what became of it.
+/// A day and its result.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Day {
     pub(super) date: String,
@@ -135,12 +135,12 @@ pub(super) struct Day {
     pub(super) rows: usize,
 }
 
-/// What a publication did.
+/// Result of a publication.
 #[derive(Debug, Serialize)]
 pub(super) struct Published {
     pub(super) group: String,
     pub(super) version: u32,
-    /// Why the version was begun, if it was begun now.
+    /// Why the version was started, if it was started now.
     pub(super) begun: Option<String>,
     pub(super) days: Vec<Day>,
 }
@@ -197,7 +197,7 @@ fn of_run(
     })
 }
 
-/// Says that a feature table has no row to publish.
+/// Makes the error for a feature table without a row to publish.
 pub(super) fn no_rows(features: &Path) -> StepError {
     StepError::refused(format!("`{}` has no row with a complete lookback", features.display()))
         .hint("use a longer `range`")
@@ -212,7 +212,7 @@ fn origin(record: &RunRecord) -> Origin {
     }
 }
 
-/// When the rows that may be published begin and end.
+/// Time range of the rows that may be published.
 #[derive(Debug, Clone, Copy)]
 struct Covered {
     first: Timestamp,
@@ -235,7 +235,7 @@ impl Publishing<'_> {
     pub(super) fn publish(&self, features: &Path) -> Result<Option<Published>, StepError> {
         fs::create_dir_all(self.work).map_err(|e| StepError::writing(self.work, &e))?;
         let published = self.publish_days(features);
-        // What is left there is of no use to anyone.
+        // The temporary files are no longer needed.
         drop(fs::remove_dir_all(self.work));
         published
     }
@@ -246,7 +246,7 @@ impl Publishing<'_> {
         let times = || ready().map(|row| keys.table.times[row]);
         let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(None) };
         let covered = Covered { first, last, step: keys.contract.step };
-        // Without a day to publish no version is begun.
+        // No version is started if there is no day to publish.
         let is_due = |time: Timestamp| self.partial || covered.is_whole(time.floor(DAY));
         if self.version.is_none() && !times().any(is_due) {
             return Err(StepError::refused("the rows cover no day whole")
@@ -274,7 +274,7 @@ impl Publishing<'_> {
         Ok(Some(Published { group: version.group, version: version.version, begun, days }))
     }
 
-    /// Returns the version that the rows belong to, and why it was begun if it was begun now.
+    /// Returns the version to which the rows belong, and why it was started if it was started now.
     fn version(&self, table: &FeatureTable) -> Result<(GroupVersion, Option<String>), StepError> {
         let (contract, labelled) = (&table.contract, table.labels.is_some());
         if let Some(version) = self.version {
@@ -298,7 +298,7 @@ impl Publishing<'_> {
                 return Ok((same, None));
             }
             let version = self.begin(table, latest.as_ref())?;
-            // Where another process was faster, its version may be the one.
+            // If another process was faster, its version may have the same features.
             if self.catalog.create(&version)? {
                 let why = version.why.clone();
                 return Ok((version, Some(why)));
@@ -373,7 +373,7 @@ impl Publishing<'_> {
                 self.catalog.put_part(place, &part, &statistics(rows))?;
                 of(State::Published)
             }
-            // A publication was killed after its rows: they are the day's, as far as they go.
+            // An earlier publication was killed after it wrote its rows. They are the day's rows.
             Rows::Other(bytes) => {
                 fs::write(&path, &bytes).map_err(|e| StepError::writing(&path, &e))?;
                 let rows = FeatureTable::read(&path)?;

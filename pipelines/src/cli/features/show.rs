@@ -16,10 +16,10 @@ use crate::run::{human_bytes, table};
 struct Shown {
     #[serde(flatten)]
     version: GroupVersion,
-    /// Where the parts lie, for other programs.
+    /// URL of the parts, for other programs.
     url: String,
     parts: Vec<Part>,
-    /// Days between the first and the last that are not there.
+    /// Missing days between the first and the last.
     missing: Vec<String>,
     uses: Vec<Use>,
 }

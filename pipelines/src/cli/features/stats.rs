@@ -1,4 +1,4 @@
-//! `lynceus features stats`: what the features of a group look like, without reading their rows.
+//! `lynceus features stats`: statistics of the features of a group, without reading their rows.
 
 use contract::StepError;
 use contract::catalog::{ColumnStatistics, GroupVersion, PartStatistics, QUANTILE_LEVELS};
@@ -108,7 +108,7 @@ fn merge(name: &str, days: &[&ColumnStatistics]) -> ColumnStatistics {
     let count: u64 = days.iter().map(|day| day.count).sum();
     let sum = |day: &&&ColumnStatistics| day.mean.map(|mean| mean * day.count as f64);
     let sum: f64 = days.iter().filter_map(|day| sum(&day)).sum();
-    // A day's values as points: each carries its share of the day's rows.
+    // The quantiles of a day become points, each weighted by its share of the day's rows.
     let mut points: Vec<(f64, f64)> = Vec::new();
     for day in days {
         let values = day.min.iter().chain(&day.quantiles).chain(day.max.iter());
@@ -159,7 +159,7 @@ pub(super) fn quantile(column: &ColumnStatistics, level: f64) -> Option<f64> {
     column.quantiles.get(index).copied()
 }
 
-/// Writes a number with four significant digits; nothing for none.
+/// Writes a number with four significant digits; empty for `None`.
 pub(super) fn number(value: Option<f64>) -> String {
     let Some(value) = value else { return String::new() };
     match value.abs() {

@@ -20,13 +20,13 @@ use crate::run::table;
 pub(super) struct Use {
     pub(super) group: String,
     pub(super) version: u32,
-    /// `writes`: a run that began the version or computed parts; `document`: one that reads it;
+    /// `writes`: a run that started the version or computed parts; `document`: one that reads it;
     /// `run`: a training that read it.
     by: &'static str,
     pipeline: String,
     /// The run; empty for a document.
     run: String,
-    /// The source; empty for what writes.
+    /// The source; empty for a writer.
     source: String,
     /// Parts that the run wrote or read.
     parts: usize,
@@ -49,7 +49,7 @@ pub(super) fn execute(
     }
 }
 
-/// Returns who uses a group, or any: the writers, then documents, then trainings.
+/// Returns the uses of a group, or of all groups: writers, then documents, then trainings.
 pub(super) fn of(
     global: &Global,
     place: &StorePlace,
@@ -96,8 +96,8 @@ fn writers(place: &StorePlace, group: Option<&str>) -> Result<Vec<Use>, StepErro
     Ok(uses)
 }
 
-/// Returns the documents of the folder of documents that read a group. One that cannot be read is
-/// named, and left out.
+/// Returns the documents of the folder of documents that read a group. A document that cannot be
+/// read is reported and left out.
 fn documents(global: &Global, group: Option<&str>) -> Vec<Use> {
     let mut uses = Vec::new();
     for name in find::names(&global.pipelines) {
@@ -128,7 +128,7 @@ fn documents(global: &Global, group: Option<&str>) -> Vec<Use> {
     uses
 }
 
-/// Returns the groups that a training read: what its `collect` says, or what was pinned for it.
+/// Returns the groups that a training read: from the outcome of its `collect`, or from its pins.
 fn of_run(folder: &Path, record: &RunRecord, group: Option<&str>) -> Vec<Use> {
     let read = RunRecord::outcome_of(folder, "collect")
         .and_then(|mut outcome| outcome.details.remove(Pins::DETAIL));

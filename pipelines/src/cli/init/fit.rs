@@ -1,4 +1,4 @@
-//! The text of a document, cut to what a server has.
+//! The text of a document, reduced to the data that a server has.
 
 use std::fmt::Write as _;
 
@@ -20,7 +20,8 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Tries the alternatives of a query in their order; `series` says how many series each gives.
+    /// Tries the alternatives of a query in their order; `series` returns the number of series of
+    /// each.
     pub(super) fn of(
         query: &Query,
         rate_window: Span,
@@ -34,7 +35,8 @@ impl Choice {
         for promql in std::iter::once(&query.promql).chain(&query.or) {
             let metrics = metric_names(promql);
             let missing: Vec<&String> = metrics.iter().filter(|metric| !has(metric)).collect();
-            // Without one of its metrics a query may still find something: it may hold an `or`.
+            // A query may have data although one of its metrics is missing, because it may contain
+            // `or`.
             if !metrics.is_empty() && missing.len() == metrics.len() {
                 lacking.extend(missing.into_iter().cloned());
                 continue;
@@ -55,7 +57,7 @@ impl Choice {
     }
 }
 
-/// All that the text is made of.
+/// Input of the text.
 pub(super) struct Fit<'a> {
     pub(super) name: &'a str,
     pub(super) source: &'a Http<PrometheusSource>,
@@ -66,7 +68,8 @@ pub(super) struct Fit<'a> {
 }
 
 impl Fit<'_> {
-    /// Returns the shipped text with what the server does not have taken out, and comments on it.
+    /// Returns the bundled text without the queries that have no data on the server, with comments
+    /// about them.
     pub(super) fn text(&self, shipped: &str, document: &Document) -> String {
         let mut text = self.heading();
         let body = shipped.find("\nformat: ").map_or(shipped, |at| &shipped[at + 1..]);
@@ -84,7 +87,7 @@ impl Fit<'_> {
                     self.queries(&format!("{indent}  "), document, &mut text);
                     continue;
                 }
-                // What stands there is about the queries as they were.
+                // This comment describes the original queries.
                 comment if comment.starts_with('#') && !indent.is_empty() => continue,
                 _ if line.starts_with("name: ") => format!("name: {}", self.name),
                 _ if line.starts_with("rate_window: ") => {
@@ -120,7 +123,8 @@ impl Fit<'_> {
         )
     }
 
-    /// A step shorter than the scrape interval would see each sample several times.
+    /// Returns the step: with one shorter than the scrape interval, each sample would count several
+    /// times.
     fn step(&self, document: &Document) -> Span {
         document.step.max(self.facts.scrape_interval.unwrap_or(Span::ZERO))
     }

@@ -1,5 +1,5 @@
-//! What is most probably wrong with a document that can be read: a table that is not there, a unit that
-//! is misspelt, queries of which only some name an entity.
+//! Probable errors of a valid document: a missing table, a misspelt unit, or queries of which only
+//! some have an entity.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::argo::lint::Finding;
 
-/// Units that pages and messages know.
+/// Units that pages and messages format.
 const UNITS: [&str; 8] = [
     "seconds",
     "bytes",
@@ -23,7 +23,7 @@ const UNITS: [&str; 8] = [
     "celsius",
 ];
 
-/// Other spellings of units that are written in one way.
+/// Other spellings of these units.
 const OTHERS: [(&str, &str); 14] = [
     ("s", "seconds"),
     ("sec", "seconds"),
@@ -41,7 +41,7 @@ const OTHERS: [(&str, &str); 14] = [
     ("bytes/s", "bytes_per_second"),
 ];
 
-/// Returns what is most probably wrong with a document.
+/// Returns the probable errors of a document.
 pub(super) fn of(document: &Document, file: &Path, name: &str) -> Vec<Finding> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut found = secret_parameters(document);
@@ -65,7 +65,7 @@ pub(super) fn of(document: &Document, file: &Path, name: &str) -> Vec<Finding> {
     found.into_iter().map(finding).chain(flaws).collect()
 }
 
-/// Finds URLs that carry a secret as a parameter; its value is not repeated.
+/// Finds URLs that contain a secret as a parameter; its value is not repeated.
 fn secret_parameters(document: &Document) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     let mut open = vec![(String::new(), serde_json::to_value(document).unwrap_or_default())];
@@ -97,7 +97,7 @@ fn secret_parameters(document: &Document) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Finds a table that is not there. An absolute path may be one of another machine.
+/// Finds a missing table. An absolute path may belong to another machine.
 fn missing_tables(folder: &Path, name: &str, source: &Source) -> Vec<(&'static str, String)> {
     let Some(table) = source.table.as_ref() else { return Vec::new() };
     let files = [("path", Some(&table.path)), ("test", table.test.as_ref())];
@@ -110,7 +110,7 @@ fn missing_tables(folder: &Path, name: &str, source: &Source) -> Vec<(&'static s
     missing.collect()
 }
 
-/// Finds queries without an entity beside others that have one: their rows never meet.
+/// Finds queries without an entity beside queries that have one: their rows are never joined.
 fn entity_of_some(name: &str, source: &Source) -> Option<(&'static str, String)> {
     if !source.entity.labels.is_empty() {
         return None;
@@ -152,7 +152,7 @@ fn broken_queries(file: &Path, name: &str, source: &str, settings: &Source) -> V
     findings
 }
 
-/// Finds a unit that is written in another way here.
+/// Finds a unit with an unsupported spelling.
 fn odd_unit(source: &str, query: &Query) -> Option<(&'static str, String)> {
     let unit = query.unit.to_lowercase();
     if unit.is_empty() || UNITS.contains(&query.unit.as_str()) {

@@ -1,4 +1,4 @@
-//! `lynceus models compare`: two versions that scored the same windows.
+//! `lynceus models compare`: compares two versions that scored the same windows.
 
 use std::collections::BTreeMap;
 
@@ -19,15 +19,16 @@ struct Comparison {
     versions: [String; 2],
     /// Pairs of a window and an entity that both scored.
     compared: usize,
-    /// Pairs that only one of them scored: for the other too much was missing.
+    /// Pairs that only one of them scored, because the other had too many missing values.
     scored_by_one: usize,
-    /// Pairs that both call anomalous.
+    /// Pairs that both classify as anomalous.
     both_anomalous: usize,
-    /// Pairs that only the first, or only the second, calls anomalous.
+    /// Pairs that only the first, or only the second, classifies as anomalous.
     only_one_anomalous: [usize; 2],
-    /// Share of the pairs on which both agree; absent without any.
+    /// Share of the pairs on which both agree; absent if there are no pairs.
     agreement_ratio: Option<f64>,
-    /// Correlation of their calibrated scores, -1 to 1; absent where one of them never moved.
+    /// Correlation of their calibrated scores, -1 to 1; absent if the scores of one of them are
+    /// constant.
     correlation: Option<f64>,
     /// Some of the pairs on which they do not agree, oldest first.
     disagreements: Vec<Disagreement>,
@@ -37,7 +38,7 @@ struct Comparison {
 struct Disagreement {
     window: Timestamp,
     entity: String,
-    /// Version that calls it anomalous.
+    /// Version that classifies it as anomalous.
     anomalous: String,
     scores: [f64; 2],
 }
@@ -54,8 +55,8 @@ pub(super) fn execute(
     let mut versions = names.map(str::to_owned);
     for version in &mut versions {
         match registry.resolve(version) {
-            // The versions of scores may have been removed from the registry, and no version has
-            // scored if the alias is not set; the comparison reports this.
+            // The version may have been removed from the registry, or the alias may not be set; the
+            // comparison then reports that no such version has scored.
             Err(error) if error.kind == ErrorKind::Refused => {}
             resolved => *version = resolved?,
         }
@@ -135,7 +136,7 @@ impl Comparison {
     }
 }
 
-/// Returns the verdict of a version on a window, as the live one or as its challenger.
+/// Returns the verdict of a version on a window, as the live version or as the challenger.
 fn said_by<'a>(window: &'a WindowScore, version: &str) -> Option<&'a [EntityScore]> {
     if window.version == version {
         return Some(&window.entities);
@@ -151,7 +152,7 @@ fn score(entity: &EntityScore) -> Option<f64> {
     (members > 0).then(|| sum / members as f64)
 }
 
-/// Returns Pearson's correlation; `None` if a side never moves.
+/// Returns Pearson's correlation; `None` if one side is constant.
 fn correlation(pairs: &[[f64; 2]]) -> Option<f64> {
     let count = pairs.len() as f64;
     let mean = |side: usize| pairs.iter().map(|pair| pair[side]).sum::<f64>() / count;

@@ -1,5 +1,5 @@
-//! `lynceus models match`: the model of an entity's class, so that a new entity without history can
-//! be scored by the detector of its class.
+//! `lynceus models match`: finds the model of an entity's class, so that the detector of the class
+//! can score a new entity without history.
 
 use contract::{StepError, Timestamp};
 use serde::Serialize;

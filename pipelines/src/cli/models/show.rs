@@ -1,10 +1,10 @@
-//! `lynceus models show`: what a version is made of, for a person.
+//! `lynceus models show`: shows the content of a version as text.
 
 use contract::bundle::BundleManifest;
 
 use crate::run::table;
 
-/// Returns what a version is made of and what was measured.
+/// Returns the content and the metrics of a version as text.
 pub(super) fn text(version: &str, manifest: &BundleManifest) -> String {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let made = &manifest.provenance;

@@ -1,4 +1,4 @@
-//! How right a model is on rows with labels.
+//! Metrics of a model on labelled rows.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) fn likeliest<'a>(names: &'a [String], row: &JudgedRow) -> (&'a str, f
     best.map_or(("", f64::NAN), |(name, probability)| (name.as_str(), *probability))
 }
 
-/// Returns a line, and tables where the rows have labels.
+/// Returns a summary line, and tables if the rows have labels.
 pub(super) fn text(
     model: &Model,
     rows: &FeatureTable,
@@ -32,7 +32,7 @@ pub(super) fn text(
     }
 }
 
-/// Returns figures by name; nothing where the rows have no labels.
+/// Returns metrics by name; empty if the rows have no labels.
 pub(super) fn metrics(
     model: &Model,
     rows: &FeatureTable,
@@ -56,7 +56,7 @@ pub(super) fn metrics(
 /// The verdicts of rows with labels.
 struct Labelled<'a> {
     counted: Counted<&'a str>,
-    /// Rows, and those called anomalous, by label.
+    /// Number of rows, and of anomalous rows, by label.
     by_label: BTreeMap<&'a str, (u64, u64)>,
 }
 

@@ -1,5 +1,5 @@
-//! The rows of a table as features of a model: directly if the table has the features by name, else
-//! computed from the table's samples by the document.
+//! The rows of a table as features of a model: read directly if the table has the features by name,
+//! otherwise computed by the document from the table's samples.
 
 use std::path::Path;
 
@@ -19,16 +19,16 @@ const TIME: &str = "time";
 const ENTITY: &str = "entity";
 const LABEL: &str = "label";
 
-/// What rows are read for.
+/// The model and the pipeline for which rows are read.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
-    /// The pipeline, where one is named.
+    /// The pipeline, if one is given.
     pub(super) context: Option<&'a Context>,
     /// The features of the model.
     pub(super) contract: &'a FeatureContract,
-    /// The shard whose rows the model judges; nothing for all rows.
+    /// The shard whose rows the model scores; `None` for all rows.
     pub(super) shard: Option<Shard>,
-    /// The column whose value says the shard of a row; nothing where its entity does.
+    /// The column that determines the shard of a row; `None` if the entity determines it.
     pub(super) division: Option<&'a Division>,
 }
 
@@ -75,7 +75,7 @@ impl Input<'_> {
         }
     }
 
-    /// Reads the features of each row as they are.
+    /// Reads the features of each row unchanged.
     fn rows(
         &self,
         path: &Path,
@@ -108,13 +108,13 @@ impl Input<'_> {
         Ok(FeatureTable { contract, table, warm_up: vec![false; rows], labels })
     }
 
-    /// Returns the column that says the shard of a row, where one does.
+    /// Returns the column that determines the shard of a row, if there is one.
     fn label(&self) -> Option<&str> {
         self.shard?;
         self.division.map(|division| division.label.as_str())
     }
 
-    /// Returns those of some rows that the model judges.
+    /// Returns the rows that the model scores.
     fn own(&self, rows: SampleRows) -> SampleRows {
         let Some(shard) = self.shard else { return rows };
         let is_own = |entity: &str, label: &str| match self.division {
@@ -124,7 +124,7 @@ impl Input<'_> {
         rows.split(1, |entity, label| is_own(entity, label).then_some(0)).pop().unwrap_or_default()
     }
 
-    /// Says why the shard of a row of a table is not known, if it is not.
+    /// Returns why the shard of a row is unknown; `None` if it is known.
     fn undivided(
         &self,
         path: &Path,
@@ -147,7 +147,7 @@ impl Input<'_> {
         Some(StepError::refused(message).hint(hint))
     }
 
-    /// Returns the settings with the label that says the shard of a row, if one does.
+    /// Returns the settings with the label that determines the shard of a row, if there is one.
     fn labelled(&self, settings: TableSource) -> TableSource {
         match self.label() {
             Some(label) => TableSource { label: Some(label.to_owned()), ..settings },
@@ -155,7 +155,7 @@ impl Input<'_> {
         }
     }
 
-    /// Makes the features of the table's samples, in a folder that is thrown away.
+    /// Computes the features of the table's samples in a temporary folder.
     fn made(
         &self,
         context: &Context,
@@ -170,7 +170,8 @@ impl Input<'_> {
         table
     }
 
-    /// Returns the first and the last time of its rows in a document's table; nothing without a row.
+    /// Returns the first and the last time of the model's rows in a document's table; `None`
+    /// without a row.
     fn extent(
         &self,
         document: &Document,
@@ -207,7 +208,7 @@ impl Input<'_> {
         document::write(&file, document)?;
         let (first, last) = match self.extent(document, path)? {
             Some(range) => range,
-            // A shard without a row has nothing to judge; a table without any is a mistake.
+            // A shard may have no rows; a table without rows is an error.
             None if Self { shard: None, ..*self }.extent(document, path)?.is_some() => {
                 return Ok(self.none());
             }
@@ -255,7 +256,7 @@ impl Input<'_> {
         if !missing.is_empty() {
             return Err(lacks(path, &missing));
         }
-        // A table gives the same columns as a server, under another formula.
+        // A table has the same columns as a server, but other formulas.
         table.contract = self.contract.clone();
         Ok(table)
     }
@@ -281,7 +282,7 @@ fn reading(
         .hint("rename its columns, or list them in `table.columns` of the document"));
     }
     let columns = if document.has_other_columns() { settings.columns.clone() } else { columns };
-    // A text stands under the name that it has in the samples, or under that of its label.
+    // A text column has its name in the samples, or the name of its label.
     let texts = document.sources.values().flat_map(|source| &source.entity.texts);
     let texts = texts.filter_map(|(name, label)| {
         let there = [name, label].into_iter().find(|column| header.contains(column))?;
@@ -311,14 +312,14 @@ fn lacks(path: &Path, missing: &[&str]) -> StepError {
     )
 }
 
-/// Returns the settings of a table of which nothing is known.
+/// Returns the default settings of a table.
 fn any_table() -> Result<TableSource, StepError> {
     let value =
         serde_json::json!({"path": "table", "time": TIME, "entity": ENTITY, "label": LABEL});
     serde_json::from_value(value).map_err(|e| StepError::bug(format!("no settings: {e}")))
 }
 
-/// Takes out the columns that the table does not have: rows without times are a step apart.
+/// Removes the columns that the table does not have. Rows without times are one step apart.
 fn fitted(settings: TableSource, path: &Path, has: impl Fn(&str) -> bool) -> TableSource {
     let there = |name: Option<String>| name.filter(|name| has(name));
     let time = there(settings.time);

@@ -1,4 +1,4 @@
-//! The models of a version or a bundle, that of each shard where there are several.
+//! The models of a version or a bundle: one for each shard, if there are shards.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,13 @@ use store::Registry;
 use super::super::context::Context;
 use super::super::runs;
 
-/// The model of a shard, or that of all entities.
+/// The model of a shard, or of all entities.
 pub(super) type Part = (Option<Shard>, Model);
 
 /// The models of a version.
 pub(super) struct Version {
-    /// The label whose value says in which shard an entity is; nothing where its name does.
+    /// The label whose value determines the shard of an entity; `None` if the entity's name
+    /// determines it.
     pub(super) division: Option<Division>,
     pub(super) parts: Vec<Part>,
 }
@@ -51,7 +52,7 @@ impl Model {
         Self::of(&files)
     }
 
-    /// Reads the folder of a bundle, or that of a version with shards.
+    /// Reads the folder of a bundle, or of a version with shards.
     pub(super) fn read_version(folder: &Path) -> Result<Version, StepError> {
         let shards = runs::parts(folder);
         let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
@@ -64,7 +65,7 @@ impl Model {
         Ok(Version { division: manifest.division, parts: parts.collect::<Result<_, StepError>>()? })
     }
 
-    /// Returns where alarms begin in a sum of votes.
+    /// Returns the alarm threshold of the sum of votes.
     pub(super) fn alarm_at(&self) -> Option<f64> {
         match self {
             Self::Anomaly(bundle) => Some(bundle.manifest().vote.alarm_at.to_f64()),
@@ -80,7 +81,8 @@ impl Model {
     }
 }
 
-/// Fetches the live model of a pipeline, or the one that is asked for; that of each shard.
+/// Fetches the models of the live version of a pipeline, or of the requested version, for each
+/// shard.
 pub(super) fn live(context: &Context, version: Option<&str>) -> Result<Version, StepError> {
     let (store, name) = (context.store.open()?, &context.document.name);
     let registry = Registry::new(store.as_ref(), name);

@@ -1,8 +1,8 @@
-//! What a user says of a run: tags and a note.
+//! Remarks of a user on a run: tags and a note.
 
 use crate::run::RunRecord;
 
-/// Most characters of a tag's name and of its value; `MLflow` takes no longer names.
+/// Most characters of a tag's name and of its value; `MLflow` accepts no longer names.
 const MOST_NAME: usize = 250;
 const MOST_VALUE: usize = 5000;
 

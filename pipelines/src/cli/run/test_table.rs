@@ -11,14 +11,14 @@ use super::super::predict;
 use super::super::{Global, OutputFormat, print};
 use crate::run::RunRecord;
 
-/// Prefix of its figures among those of the run.
+/// Prefix of its metrics among those of the run.
 const PREFIX: &str = "test_table";
 /// File with the score of each row, in the run's folder.
 const SCORES: &str = "test_table/scores.parquet";
 
-/// Returns the file of the document's test table, if it names one.
+/// Returns the file of the document's test table, if it has one.
 ///
-/// Errors: usage (2) for a file that is not there.
+/// Errors: usage (2) for a missing file.
 pub(super) fn of(context: &Context) -> Result<Option<PathBuf>, StepError> {
     let sources = &context.document.sources;
     let mut tables = sources
@@ -36,8 +36,8 @@ pub(super) fn of(context: &Context) -> Result<Option<PathBuf>, StepError> {
     Ok(Some(path))
 }
 
-/// Judges the rows of the test table with a run's model; prints the figures, and keeps them and the
-/// score of each row with the run.
+/// Scores the rows of the test table with a run's model; prints the metrics, and stores them and
+/// the score of each row in the run.
 pub(super) fn judge(
     global: &Global,
     context: &Context,

@@ -1,4 +1,4 @@
-//! `lynceus runs list`: the runs of a store with what their models reached.
+//! `lynceus runs list`: lists the runs of a store with the metrics of their models.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use super::super::{Global, OutputFormat, print, print_json};
 use crate::find;
 use crate::run::{RunRecord, human_seconds, table};
 
-/// Figures that are columns where a run has them and none is named.
+/// Metrics that are shown by default, if a run has them.
 const USUAL: [&str; 10] = [
     "test.f1",
     "test.roc_auc",
@@ -24,7 +24,7 @@ const USUAL: [&str; 10] = [
     "test_table.accuracy",
 ];
 
-/// What runs are sorted by besides a figure.
+/// Sort key other than a metric.
 const STARTED: &str = "started";
 const SECONDS: &str = "seconds";
 
@@ -60,7 +60,7 @@ pub(super) fn execute(
     let mut runs: Vec<RunRecord> = Vec::new();
     for name in &names {
         runs.extend(store.runs(name)?.into_iter().map(|(folder, mut record)| {
-            // Earlier versions did not keep the figures with the record.
+            // Earlier versions of Lynceus did not store the metrics in the record.
             if record.metrics.is_empty() && record.is_training() {
                 record.metrics = RunRecord::metrics_of(&folder);
             }
@@ -79,7 +79,7 @@ pub(super) fn execute(
     print(&text(&runs, args))
 }
 
-/// Makes sure that a figure that is asked for is one of some run.
+/// Checks that at least one run has each requested metric.
 fn check(runs: &[RunRecord], args: &ListArgs) -> Result<(), StepError> {
     let known: BTreeSet<&str> =
         runs.iter().flat_map(|run| run.metrics.keys().map(String::as_str)).collect();
@@ -132,7 +132,7 @@ fn text(runs: &[RunRecord], args: &ListArgs) -> String {
         [] => USUAL.into_iter().filter(is_there).collect(),
         named => named.iter().map(String::as_str).collect(),
     };
-    // What the order is made of is seen.
+    // The metric by which runs are sorted is shown.
     if is_there(&args.sort.as_str()) && !metrics.contains(&args.sort.as_str()) {
         metrics.push(&args.sort);
     }
